@@ -1,0 +1,113 @@
+"""The one source of time. Everything else is handed a Clock.
+
+Product time (`now`) may run faster than life and in another year: demos and tests replay a day of 1998 in minutes.
+It is derived from the machine's monotonic clock, which all processes of one machine share, so that they agree, and
+which no step of the wall clock can move.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from predictive_scaling.errors import SettingsError
+
+
+class Clock(Protocol):
+    """Product time, and how long product time takes."""
+
+    def now(self) -> datetime:
+        """The present, aware, UTC."""
+        ...
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait for `duration` of product time."""
+        ...
+
+    def real_seconds(self, duration: timedelta) -> float:
+        """How many real seconds `duration` of product time takes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WallClock:
+    """Life as it is."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, duration: timedelta) -> None:
+        await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+    def real_seconds(self, duration: timedelta) -> float:
+        return duration.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayClock:
+    """Product time that was `start` at monotonic second `origin` and passes `rate` times as fast as life.
+
+    A process started before `origin` sees `start` until then: a replay is announced first and begins together.
+    """
+
+    start: datetime
+    origin: float
+    rate: float
+
+    def now(self) -> datetime:
+        return self.start + timedelta(seconds=max(0.0, monotonic() - self.origin) * self.rate)
+
+    async def sleep(self, duration: timedelta) -> None:
+        await asyncio.sleep(self.real_seconds(duration))
+
+    def real_seconds(self, duration: timedelta) -> float:
+        return max(0.0, duration.total_seconds() / self.rate)
+
+    def __str__(self) -> str:
+        return f"{self.start.isoformat()},{self.origin!r},{self.rate!r}"
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """Time that moves when a test says so; sleeping moves it."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, duration: timedelta) -> None:
+        self.at += duration
+
+    async def sleep(self, duration: timedelta) -> None:
+        self.advance(duration)
+        await asyncio.sleep(0)
+
+    def real_seconds(self, duration: timedelta) -> float:  # noqa: ARG002
+        return 0.0
+
+
+def monotonic() -> float:
+    """Seconds that only go forward, also while the machine sleeps; for leases and time-outs. Shared by all processes."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def parse_clock(text: str | None) -> Clock:
+    """The clock that a setting describes: empty for life, `START,ORIGIN,RATE` for a replay.
+
+    START is an RFC 3339 time with a zone, ORIGIN a second of the monotonic clock, RATE a positive number.
+    Raises SettingsError naming what is wrong.
+    """
+    if not text:
+        return WallClock()
+    parts = text.split(",")
+    try:
+        start, origin, rate = datetime.fromisoformat(parts[0]), float(parts[1]), float(parts[2])
+    except (ValueError, IndexError):
+        raise SettingsError(f"PREDICTIVE_SCALING_CLOCK is {text!r}; write START,ORIGIN,RATE or leave it out") from None
+    if start.tzinfo is None:
+        raise SettingsError(f"PREDICTIVE_SCALING_CLOCK starts at {parts[0]!r}, which has no zone; add one, such as Z")
+    if not (0 < rate < 1e6):
+        raise SettingsError(f"PREDICTIVE_SCALING_CLOCK has the rate {parts[2]!r}; write a number above 0")
+    return ReplayClock(start.astimezone(UTC), origin, rate)

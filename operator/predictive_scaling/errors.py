@@ -1,0 +1,92 @@
+"""One family. A class is a cause; its message says what happened, to which object, and what to do.
+
+Each door shows it its own way: `exit_code` for commands, `status` for problem details, `reason` for conditions.
+"""
+
+from typing import ClassVar
+
+
+class PredictiveScalingError(Exception):
+    """Something that a person has to know of."""
+
+    exit_code: ClassVar[int] = 1
+    status: ClassVar[int] = 500
+    reason: ClassVar[str] = "InternalError"
+
+
+class SettingsError(PredictiveScalingError):
+    """A setting is missing, misspelt or out of range."""
+
+    exit_code = 78
+    reason = "InvalidSettings"
+
+
+class SchemaError(PredictiveScalingError):
+    """The database's schema is older or newer than this code."""
+
+    exit_code = 78
+    status = 503
+    reason = "SchemaMismatch"
+
+
+class DatabaseUnavailableError(PredictiveScalingError):
+    """The database did not answer; what was asked may be asked again."""
+
+    exit_code = 75
+    status = 503
+    reason = "DatabaseUnavailable"
+
+
+class ClusterUnavailableError(PredictiveScalingError):
+    """The Kubernetes API server did not answer; what was asked may be asked again."""
+
+    exit_code = 75
+    status = 503
+    reason = "ClusterUnavailable"
+
+
+class TargetNotFoundError(PredictiveScalingError):
+    """What a policy scales is not there (yet)."""
+
+    reason = "TargetNotFound"
+
+
+class TargetUnsupportedError(PredictiveScalingError):
+    """What a policy names can never be scaled as written."""
+
+    reason = "TargetUnsupported"
+
+
+class TargetConflictError(PredictiveScalingError):
+    """Someone else holds the field that we would write."""
+
+    reason = "Conflict"
+
+
+class TargetRefusedError(PredictiveScalingError):
+    """The target's API refused a write for good, and said why."""
+
+    reason = "TargetRefused"
+
+
+class InvalidManifestError(PredictiveScalingError):
+    """A manifest, or a part of one, cannot be read."""
+
+    exit_code = 65
+    status = 422
+    reason = "Invalid"
+
+
+class ModelRejectedError(PredictiveScalingError):
+    """A model file may not be used."""
+
+    exit_code = 65
+    status = 422
+    reason = "ModelRejected"
+
+
+class StackError(PredictiveScalingError):
+    """A part of the local stack could not be found, built or started."""
+
+    exit_code = 69
+    reason = "StackUnavailable"
