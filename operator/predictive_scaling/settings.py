@@ -203,7 +203,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **arguments: Any) ->
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = [f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if not field.validation_alias]
-    known += [f"{PREFIX}CONSTANTS"]
+    known += [f"{PREFIX}CONSTANTS", f"{PREFIX}FAULT"]
     for name in environ:
         if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.search(name):
             raise SettingsError(f"{name} is no setting{_suggestion(name, known)}")
