@@ -84,12 +84,12 @@ class ManualClock:
         self.advance(duration)
         await asyncio.sleep(0)
 
-    def real_seconds(self, duration: timedelta) -> float:  # noqa: ARG002
+    def real_seconds(self, duration: timedelta) -> float:
         return 0.0
 
 
 def monotonic() -> float:
-    """Seconds that only go forward, also while the machine sleeps; for leases and time-outs. Shared by all processes."""
+    """Seconds that only go forward, also while the machine sleeps; for leases and time-outs. All processes share it."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     """JSON for machines, console for people."""
 
     clock: str = ""
-    """Time for replays and tests, as START,ORIGIN,RATE (an RFC 3339 time, a second of the monotonic clock, a factor)."""
+    """Time for replays and tests, as START,ORIGIN,RATE: an RFC 3339 time, a monotonic second, a factor."""
 
     @classmethod
     def settings_customise_sources(
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
 class ConstantsSource(PydanticBaseSettingsSource):
     """config/settings.py: constants in capitals, named as the settings are. Read by path; nothing imports it."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:

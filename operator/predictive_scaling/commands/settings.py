@@ -1,0 +1,73 @@
+"""`predictive-scaling settings`: every setting, from the class that describes them."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from predictive_scaling.resources.quantities import format_duration
+from predictive_scaling.settings import PREFIX, Settings
+
+app = typer.Typer()
+
+
+class Output(StrEnum):
+    """For people, for documents or for programs."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@app.command()
+def settings(
+    output: Annotated[Output, typer.Option(help="How to show them.")] = Output.TEXT,
+) -> None:
+    """Show every setting, its default and what it is for."""
+    rows = [
+        {"name": variable(name, field), "default": default(field.default), "description": field.description or ""}
+        for name, field in Settings.model_fields.items()
+    ]
+    typer.echo(_RENDER[output](rows))
+
+
+def variable(name: str, field: FieldInfo) -> str:
+    """The environment variable that sets it."""
+    return str(field.validation_alias) if field.validation_alias else f"{PREFIX}{name.upper()}"
+
+
+def default(value: Any) -> str:
+    """Its default as one would write it; secrets are masked."""
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, SecretStr):
+        return value.get_secret_value().partition("//")[0] + "//…"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or value in ("", (), {}):
+        return ""
+    return str(value)
+
+
+def _text(rows: list[dict[str, str]]) -> str:
+    return "\n".join(f"{row['name']}={row['default']}\n    {row['description']}" for row in rows)
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    lines = [f"| `{row['name']}` | {_code(row['default'])} | {row['description']} |" for row in rows]
+    return "\n".join(["| setting | default | what it is for |", "|---|---|---|", *lines])
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _json(rows: list[dict[str, str]]) -> str:
+    return msgspec.json.format(msgspec.json.encode(rows)).decode()
+
+
+_RENDER = {Output.TEXT: _text, Output.MARKDOWN: _markdown, Output.JSON: _json}
