@@ -1,0 +1,148 @@
+"""Logs are events with fields, one format for ours and for the libraries': JSON for machines, console for people."""
+
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from predictive_scaling.clock import Clock
+
+MASK = "…"
+LOG_FOLDER = Path("/var/log/predictive-scaling")
+# The password of a URL, and of a libpq connection string.
+_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@]+@", re.IGNORECASE)
+_DSN_PASSWORD = re.compile(
+    r"\b(?P<name>(?:ssl)?password|sasl\.password)\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE
+)
+_SECRET_FIELD = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
+_DEEPEST = 4
+# They say at INFO what only their own authors want to know.
+_TALKATIVE = ("aiohttp.access", "botocore", "kopf.activities", "kopf.objects", "urllib3", "uvicorn.access")
+
+
+def configure_logs(
+    clock: Clock,
+    *,
+    level: str = "info",
+    style: Literal["json", "console"] = "json",
+    stream: TextIO | None = None,
+    file: Path | None = None,
+) -> None:
+    """Send all logs, those of the standard library too, to `stream` (stdout) and to `file` where one is given.
+
+    level: debug, info, warning or error. Times are the clock's. A command that prints results passes stderr.
+    The file is opened again when something rotated it. Calling again replaces what was set up before.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        _Timestamp(clock),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.UnicodeDecoder(),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handlers: list[logging.Handler] = [_StreamHandler(stream or sys.stdout)]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.handlers.WatchedFileHandler(file, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(_formatter(shared, "console" if style == "console" and handler is handlers[0] else "json"))
+    _route_everything(handlers, level.upper())
+
+
+def log_file(name: str, folder: Path = LOG_FOLDER) -> Path:
+    """Where the process `name` logs when it is asked for a file."""
+    return folder / f"{name}.log"
+
+
+def masked(text: str) -> str:
+    """The text without the passwords of the URLs and connection strings in it.
+
+    >>> masked("cannot reach postgresql://app:hunter2@db:5432/x")
+    'cannot reach postgresql://app:…@db:5432/x'
+    """
+    text = _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text)
+    return _DSN_PASSWORD.sub(rf"\g<name>={MASK}", text)
+
+
+class _StreamHandler(logging.StreamHandler[TextIO]):
+    """Writes to stdout; a reader that went away (`| head`) is no error of ours."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+
+
+class _Timestamp:
+    """Adds the clock's time, RFC 3339 in UTC."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        event["timestamp"] = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return event
+
+
+def _formatter(shared: list[Processor], style: Literal["json", "console"]) -> logging.Formatter:
+    rendering: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if style == "json":
+        # Tracebacks become text before masking: an exception's message may quote a connection string.
+        rendering += [structlog.processors.format_exc_info, _mask, structlog.processors.JSONRenderer(default=str)]
+    else:
+        console = structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        rendering += [structlog.processors.format_exc_info, _mask, console]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=rendering)
+
+
+def _mask(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    return {key: _without_secrets(key, value) for key, value in event.items()}
+
+
+def _without_secrets(key: str, value: Any, depth: int = 0) -> Any:
+    if _SECRET_FIELD.search(key) and isinstance(value, str | bytes):
+        return MASK
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, Mapping) and depth < _DEEPEST:
+        fields = cast("Mapping[Any, Any]", value)
+        return {name: _without_secrets(str(name), inner, depth + 1) for name, inner in fields.items()}
+    if isinstance(value, list | tuple) and depth < _DEEPEST:
+        return [_without_secrets("", inner, depth + 1) for inner in cast("list[Any]", value)]
+    return masked(str(value)) if isinstance(value, BaseException) else value
+
+
+def _route_everything(handlers: list[logging.Handler], level: str) -> None:
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(level)
+    for name in list(logging.root.manager.loggerDict):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "DEBUG" else logging.WARNING)
+    logging.captureWarnings(capture=True)
