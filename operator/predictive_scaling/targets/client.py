@@ -1,0 +1,167 @@
+"""Our way to the API server: JSON in, JSON out, one place where its errors become ours.
+
+Objects stay dictionaries: the generated models cost more than all else that a tick of thousands of policies does.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+
+from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError, SettingsError
+
+FIELD_MANAGER: Final = "predictive-scaling"
+REQUEST_TIMEOUT_SECONDS: Final = 4.0
+"""Below the slack of a lease (15 s held, renewed until 10 s): a write that began in time cannot outlive leadership."""
+
+Json = dict[str, Any]
+
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_TRANSIENT = frozenset({0, 401, 408, 429, 500, 502, 503, 504})
+
+
+class ObjectNotFoundError(PredictiveScalingError):
+    """The API server has no such object."""
+
+    reason = "NotFound"
+
+
+class ObjectConflictError(PredictiveScalingError):
+    """The API server refused a write because of another one: a name that exists, a field that someone else holds."""
+
+    reason = "Conflict"
+
+
+class ObjectRefusedError(PredictiveScalingError):
+    """The API server refused a request for good."""
+
+    reason = "Refused"
+
+
+class Cluster:
+    """One API server. Safe for concurrent use; every request ends within REQUEST_TIMEOUT_SECONDS.
+
+    All methods raise ObjectNotFoundError, ObjectConflictError, ObjectRefusedError or ClusterUnavailableError, with
+    the API server's message.
+    """
+
+    def __init__(self, client: kubernetes_client.ApiClient) -> None:
+        self._client = client
+
+    async def get(self, path: str) -> Json:
+        """The object at a path such as /apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/checkout."""
+        return await self._send("GET", path)
+
+    async def items(self, path: str, *, page: int = 500, **query: str) -> list[Json]:
+        """All objects of a collection, read in pages."""
+        items: list[Json] = []
+        query |= {"limit": str(page)}
+        while True:
+            listed = await self._send("GET", path, query=query)
+            items += listed.get("items", [])
+            following = listed.get("metadata", {}).get("continue")
+            if not following:
+                return items
+            query |= {"continue": following}
+
+    async def create(self, path: str, body: Json) -> Json:
+        """The object as it was created; ObjectConflictError when the name exists."""
+        return await self._send("POST", path, body=body, query={"fieldManager": FIELD_MANAGER})
+
+    async def replace(self, path: str, body: Json) -> Json:
+        """Put the whole object; with a resourceVersion in it, only over that version."""
+        return await self._send("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER})
+
+    async def apply(self, path: str, body: Json, *, force: bool = False) -> Json:
+        """Server-side apply as FIELD_MANAGER: the body lists all that we own, what is missing is given up."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        return await self._send("PATCH", path, body=body, query=query, content_type=_APPLY)
+
+    async def merge(self, path: str, body: Json) -> Json:
+        """Merge patch (RFC 7386)."""
+        return await self._send("PATCH", path, body=body, query={"fieldManager": FIELD_MANAGER}, content_type=_MERGE)
+
+    async def delete(self, path: str) -> None:
+        """Delete in the background; ObjectNotFoundError when it is gone already."""
+        await self._send("DELETE", path, query={"propagationPolicy": "Background"})
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        what = f"{method} {path}"
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                request = await self._client.param_serialize(
+                    method,
+                    path,
+                    query_params=list((query or {}).items()),
+                    header_params={"Accept": "application/json", "Content-Type": content_type},
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                answer = await self._client.call_api(*request, _request_timeout=REQUEST_TIMEOUT_SECONDS)
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            cause = str(error) or type(error).__name__
+            raise ClusterUnavailableError(f"The Kubernetes API server did not answer {what}: {cause}") from error
+        return _read(answer.status, content or b"", what)
+
+
+def _read(status: int, content: bytes, what: str) -> Json:
+    try:
+        answer: Json = json.loads(content) if content else {}
+    except ValueError:
+        answer = {"message": content[:200].decode(errors="replace")}
+    if status < 400:
+        return answer
+    message = f"{what}: {answer.get('message') or status}"
+    if status in (404, 410):
+        raise ObjectNotFoundError(message)
+    if status == 409:
+        raise ObjectConflictError(message)
+    if status in _TRANSIENT:
+        raise ClusterUnavailableError(f"The Kubernetes API server could not do {message}; it is asked again")
+    raise ObjectRefusedError(message)
+
+
+@asynccontextmanager
+async def connected(connections: int = 64) -> AsyncGenerator[Cluster]:
+    """A cluster: the one of this pod, or else the one that KUBECONFIG (by default ~/.kube/config) names.
+
+    connections: requests in flight at most. Raises SettingsError when neither is there.
+    """
+    configuration = await _configuration()
+    configuration.connection_pool_maxsize = connections
+    client = kubernetes_client.ApiClient(configuration)
+    try:
+        yield Cluster(client)
+    finally:
+        await client.close()
+
+
+async def _configuration() -> kubernetes_client.Configuration:
+    configuration = kubernetes_client.Configuration()
+    try:
+        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+            kubernetes_config.load_incluster_config(configuration)
+        else:
+            # Without a path the library reads KUBECONFIG (a list of files, also), then ~/.kube/config.
+            await kubernetes_config.load_kube_config(client_configuration=configuration)
+    except kubernetes_config.ConfigException as error:
+        raise SettingsError(
+            f"No cluster to work on: {error}. Run inside a pod with a service account, or set KUBECONFIG."
+        ) from error
+    return configuration

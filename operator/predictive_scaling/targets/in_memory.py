@@ -1,0 +1,101 @@
+"""A target that needs no cluster: it keeps every promise of the port and follows its floor when it is told to."""
+
+from dataclasses import dataclass, replace
+
+from predictive_scaling.decision.model import Observed
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    TargetConflictError,
+    TargetNotFoundError,
+    TargetRefusedError,
+)
+from predictive_scaling.targets.client import FIELD_MANAGER
+from predictive_scaling.targets.port import Applied, Progress
+
+_SOMEONE = "kubectl-client-side-apply"
+
+
+@dataclass(slots=True)
+class InMemoryTarget:
+    """Replicas as numbers. `foreign_write` is what other people do; `settle` is what controllers do."""
+
+    minimum: int = 1
+    maximum: int = 100
+    replicas: int = 1
+    ready_replicas: int = 1
+    uid: str = "in-memory"
+    managers: tuple[str, ...] = (_SOMEONE,)
+    owner: str | None = None
+    trouble: str | None = None
+    exists: bool = True
+    reachable: bool = True
+    writes: int = 0
+    """Writes that changed something."""
+
+    async def observe(self) -> Observed:
+        self._check()
+        return Observed(
+            uid=self.uid,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            current_replicas=self.replicas,
+            ready_replicas=self.ready_replicas,
+            target_utilization=None,
+            utilization=None,
+            scaled_to_zero=self.replicas == 0 < self.minimum,
+            owner=self.owner,
+            floor_managers=self.managers,
+        )
+
+    async def apply(self, floor: int, *, take: bool = False) -> Applied:
+        self._check()
+        if floor > self.maximum:
+            raise TargetRefusedError(f"minReplicas {floor} exceeds maxReplicas {self.maximum}")
+        if FIELD_MANAGER in self.managers:
+            changed = floor != self.minimum
+            self.managers = (FIELD_MANAGER,) if changed else self.managers
+        elif take:
+            changed, self.managers = True, (FIELD_MANAGER,)
+        elif self.managers and floor != self.minimum:
+            raise TargetConflictError(f"someone else holds the floor: {self.managers[0]}")
+        else:
+            changed, self.managers = True, (FIELD_MANAGER, *self.managers)
+        self.minimum = floor
+        self.writes += changed
+        return Applied(floor, changed=changed)
+
+    async def restore(self, floor: int) -> None:
+        self._check()
+        if FIELD_MANAGER not in self.managers:
+            return
+        self.writes += floor != self.minimum
+        self.minimum = floor
+        self.managers = tuple(manager for manager in self.managers if manager != FIELD_MANAGER)
+
+    async def progress(self) -> Progress:
+        self._check()
+        return Progress(
+            self.minimum, max(self.minimum, self.replicas), self.replicas, self.ready_replicas, self.trouble
+        )
+
+    def foreign_write(self, minimum: int, manager: str = _SOMEONE) -> None:
+        """Someone else sets the floor, as `kubectl apply` of a manifest with minReplicas does."""
+        if minimum != self.minimum:
+            self.minimum, self.managers = minimum, (manager,)
+
+    def settle(self, *, ready: bool = True) -> None:
+        """The controllers make the replicas that the floor asks for."""
+        self.replicas = max(self.replicas, self.minimum)
+        if ready:
+            self.ready_replicas = self.replicas
+
+    def recreate(self) -> None:
+        """Someone deletes the target and creates it anew."""
+        fresh = replace(InMemoryTarget(), uid=f"{self.uid}+", maximum=self.maximum)
+        self.uid, self.minimum, self.managers = fresh.uid, fresh.minimum, fresh.managers
+
+    def _check(self) -> None:
+        if not self.reachable:
+            raise ClusterUnavailableError("The target's API does not answer")
+        if not self.exists:
+            raise TargetNotFoundError("The target does not exist")

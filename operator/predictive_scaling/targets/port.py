@@ -1,0 +1,58 @@
+"""The port to where replicas live. Every adapter, the one in memory too, passes tests/contract/test_targets.py."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from predictive_scaling.decision.model import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A write that the target accepted."""
+
+    floor: int
+    changed: bool
+    """False where the target had this floor already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a target has followed its floor; what verification looks at."""
+
+    floor: int
+    """The floor as it stands in the target."""
+    desired_replicas: int
+    """What the target's own autoscaler asks its workload for."""
+    replicas: int
+    """Replicas that exist."""
+    ready_replicas: int
+    trouble: str | None = None
+    """Why replicas cannot be made, in the cluster's words, such as an exceeded quota; None where nothing is known."""
+
+
+class Target(Protocol):
+    """One thing whose minimum we own.
+
+    All methods raise TargetNotFoundError, TargetUnsupportedError or ClusterUnavailableError.
+    """
+
+    async def observe(self) -> Observed:
+        """The target as it stands."""
+        ...
+
+    async def apply(self, floor: int, *, take: bool = False) -> Applied:
+        """Set the floor; the same floor twice changes nothing.
+
+        take: take the field from whoever holds it; right for the first write of a take-over only.
+        Raises TargetConflictError naming the holder when someone else holds the field, TargetRefusedError when the
+        API refuses the value for good.
+        """
+        ...
+
+    async def restore(self, floor: int) -> None:
+        """Put the floor back that was there before us and give the field up. Does nothing where we do not hold it."""
+        ...
+
+    async def progress(self) -> Progress:
+        """How far the target has followed."""
+        ...

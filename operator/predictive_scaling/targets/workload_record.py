@@ -1,0 +1,54 @@
+"""What runs the replicas: Deployments and StatefulSets, as far as their numbers go."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "ReplicaSet": "replicasets"}
+# What a Deployment says while its pods cannot be made or do not come up.
+_TROUBLE = frozenset({"ReplicaFailure"})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadReference:
+    """What an HPA's scaleTargetRef names."""
+
+    api_version: str
+    kind: str
+    name: str
+
+    def path(self, namespace: str) -> str:
+        """Where the API server has it. Kinds of other groups are guessed by the usual plural."""
+        plural = _PLURALS.get(self.kind, f"{self.kind.lower()}s")
+        root = "/apis" if "/" in self.api_version else "/api"
+        return f"{root}/{self.api_version}/namespaces/{namespace}/{plural}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadRecord:
+    """Numbers of a workload."""
+
+    wanted: int
+    """spec.replicas."""
+    existing: int
+    ready: int
+    trouble: str | None
+    """Why replicas cannot be made, as the workload's own condition says it; None while they can."""
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> "WorkloadRecord":
+        """A record of a workload as the API server shows it."""
+        status = body.get("status") or {}
+        return cls(
+            wanted=(body.get("spec") or {}).get("replicas", 1),
+            existing=status.get("replicas") or 0,
+            ready=status.get("readyReplicas") or 0,
+            trouble=_trouble(status.get("conditions") or ()),
+        )
+
+
+def _trouble(conditions: Iterable[Mapping[str, Any]]) -> str | None:
+    for condition in conditions:
+        if condition["type"] in _TROUBLE and condition["status"] == "True":
+            return f"{condition.get('reason', 'ReplicaFailure')}: {condition.get('message', '')}".strip()
+    return None
