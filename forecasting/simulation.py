@@ -1,0 +1,115 @@
+"""A horizontal pod autoscaler in arithmetic: what it does to a demand when someone raises its minimum, or nobody does.
+
+Source: kubernetes, pkg/controller/podautoscaler (desired = ceil(demand / target), tolerance, stabilisation, minimum
+last). Scale-up policies are left out: with the defaults a doubling in 15 seconds never binds here.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.series import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+FloorAt = Callable[[int, "Replicas"], int]
+"""The minimum that someone sets at a step, seeing the replicas that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscalerRules:
+    """How an HPA is set up. Times are in steps of the simulation."""
+
+    target: float = 0.8
+    """Fraction of a replica that it aims at."""
+    stabilization_steps: int = 20
+    """The highest recommendation of this many steps holds on the way down."""
+    start_steps: int = 32
+    """From creation to ready."""
+    metric_delay_steps: int = 0
+    tolerance: float = 0.1
+    maximum: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Those that exist, and those of them that are ready."""
+
+    existing: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What became of it. All shapes (steps,)."""
+
+    existing: IntArray
+    ready: IntArray
+    short: npt.NDArray[np.bool_]
+    """Whether the ready replicas could not carry the demand of that step."""
+
+    @property
+    def short_steps(self) -> int:
+        return int(self.short.sum())
+
+    @property
+    def replica_steps(self) -> int:
+        return int(self.existing.sum())
+
+
+@dataclass(slots=True)
+class Autoscaler:
+    """One HPA and its pods, a step at a time."""
+
+    rules: AutoscalerRules
+    per_replica: float
+    ready_at: list[int]
+    """The step at which each pod is ready, oldest first."""
+    _step: int = 0
+    _recommended: deque[int] = field(default_factory=deque[int])
+
+    def advance(self, metric: float, floor: int) -> Replicas:
+        """One sync with this metric and minimum, then what there is."""
+        current = len(self.ready_at)
+        self._recommended.append(self._desired(metric, current))
+        while len(self._recommended) > self.rules.stabilization_steps + 1:
+            self._recommended.popleft()
+        desired = self._recommended[-1]
+        if desired < current:
+            desired = min(current, max(self._recommended))
+        desired = min(max(desired, floor, 1), self.rules.maximum)
+        self.ready_at += [self._step + self.rules.start_steps] * (desired - current)
+        # The controller deletes pods that are not ready first: the youngest.
+        del self.ready_at[desired:]
+        ready = sum(at <= self._step for at in self.ready_at)
+        self._step += 1
+        return Replicas(desired, ready)
+
+    def _desired(self, metric: float, current: int) -> int:
+        ratio = metric / (self.rules.target * self.per_replica * current)
+        if abs(ratio - 1) <= self.rules.tolerance:
+            return current
+        return math.ceil(metric / (self.rules.target * self.per_replica))
+
+
+def simulate(demand: FloatArray, per_replica: float, rules: AutoscalerRules, floor_at: FloorAt) -> Simulation:
+    """Run an HPA over a demand, beginning with as many ready pods as it would have.
+
+    demand: shape (steps,), finite. floor_at is asked before each sync.
+    """
+    autoscaler = Autoscaler(rules, per_replica, [-1] * max(1, math.ceil(demand[0] / (rules.target * per_replica))))
+    seen = Replicas(len(autoscaler.ready_at), len(autoscaler.ready_at))
+    existing, ready = np.zeros(len(demand), np.int64), np.zeros(len(demand), np.int64)
+    for step in range(len(demand)):
+        metric = float(demand[max(0, step - rules.metric_delay_steps)])
+        seen = autoscaler.advance(metric, floor_at(step, seen))
+        existing[step], ready[step] = seen.existing, seen.ready
+    return Simulation(existing, ready, ready * per_replica < demand)
+
+
+def no_floor(step: int, seen: Replicas) -> int:  # noqa: ARG001 (a FloorAt)
+    """The HPA alone."""
+    return 1

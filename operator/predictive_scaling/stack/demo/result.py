@@ -1,0 +1,70 @@
+"""build/demo/result.json, and whether the day was a success."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
+
+LEAST_SHORT_MINUTES = 10.0
+"""An HPA alone that hardly ever falls short proves nothing."""
+MOST_OF_ITS_SHORT_MINUTES = 0.2
+MOST_HOURS = 1.15
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was measured in one replay."""
+
+    trace: str
+    minutes: int
+    comparison: Comparison
+    decisions: int
+    failed_decisions: int
+    forecast: ForecastQuality
+
+    def shortcomings(self) -> list[str]:
+        """Why the day was no success, a sentence each; empty when it was one."""
+        alone, ahead = self.comparison.hpa_only, self.comparison.predictive
+        allowed = alone.under_provisioned_minutes * MOST_OF_ITS_SHORT_MINUTES
+        verdicts = {
+            f"the HPA alone was short for {alone.under_provisioned_minutes:.1f} minutes only, less than "
+            f"{LEAST_SHORT_MINUTES:g}": alone.under_provisioned_minutes < LEAST_SHORT_MINUTES,
+            f"the predictive twin was short for {ahead.under_provisioned_minutes:.1f} minutes, more than a fifth of "
+            f"the HPA's {alone.under_provisioned_minutes:.1f}": ahead.under_provisioned_minutes > allowed,
+            f"the predictive twin used {self.comparison.hours_ratio:.3f} times the replica-hours, more than "
+            f"{MOST_HOURS:g}": self.comparison.hours_ratio > MOST_HOURS,
+            "the operator decided nothing": self.decisions == 0,
+            f"{self.failed_decisions} of {self.decisions} decisions did not end well": self.failed_decisions > 0,
+        }
+        return [sentence for sentence, holds in verdicts.items() if holds]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that result.json holds."""
+        return {
+            "trace": self.trace,
+            "minutes": self.minutes,
+            "hpa_only": _performance(self.comparison.hpa_only),
+            "predictive": _performance(self.comparison.predictive),
+            "decisions": self.decisions,
+            "failed_decisions": self.failed_decisions,
+            "forecast": {name: _rounded(value) for name, value in asdict(self.forecast).items()},
+        }
+
+    def write(self, path: Path) -> None:
+        """Write result.json."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self.as_json()), indent=2) + b"\n")
+
+
+def _performance(performance: Performance) -> dict[str, float | None]:
+    return {
+        "under_provisioned_minutes": _rounded(performance.under_provisioned_minutes),
+        "replica_hours": _rounded(performance.replica_hours),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

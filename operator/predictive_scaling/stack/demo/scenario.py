@@ -1,0 +1,114 @@
+"""Which hours are replayed, with which demand, and how much a replica serves."""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from forecasting.series import FloatArray, Series
+from predictive_scaling.errors import InvalidManifestError
+from predictive_scaling.stack.demo.traces import DEMAND_FILE, MATCHES_FILE, MINUTE, Match, read_demand, read_matches
+
+DEFAULT_DAY = date(1998, 7, 3)
+"""Two quarter-finals with an afternoon between them. Only this day has a verdict."""
+
+BEFORE_FIRST_MATCH = timedelta(minutes=90)
+AFTER_LAST_MATCH = timedelta(minutes=40)
+TOURNAMENT = (datetime(1998, 6, 10, tzinfo=UTC), datetime(1998, 7, 13, tzinfo=UTC))
+PEAK_PERCENTILE = 99.9
+PEAK_REPLICAS = 20
+PEAK_UTILIZATION = 0.7
+
+SERVICE = "worldcup"
+METRIC = "requests_per_minute"
+HPA_UTILIZATION = 0.8
+"""What both HPAs aim at, as a fraction of a replica."""
+POD_START = timedelta(minutes=8)
+"""From a pod's creation to ready, as where a node has to be added first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What the demo replays."""
+
+    day: date
+    begins_at: datetime
+    ends_at: datetime
+    demand: Series
+    """The whole trace, in requests a minute."""
+    matches: tuple[Match, ...]
+    """Of the day: each becomes a BusinessEvent that says what to expect."""
+    earlier: tuple[Match, ...]
+    """Before the window: past BusinessEvents."""
+    per_replica: float
+    """Requests a minute that one ready replica serves at 100 %."""
+
+    @property
+    def minutes(self) -> int:
+        return round((self.ends_at - self.begins_at) / MINUTE)
+
+    @property
+    def has_verdict(self) -> bool:
+        return self.day == DEFAULT_DAY
+
+    def demand_at(self, at: datetime) -> float:
+        """Requests a minute at this moment; a minute that the trace lacks is as the one before it."""
+        values = self.demand.values[: self._index(at) + 1]
+        known = values[np.isfinite(values)]
+        return float(known[-1]) if len(known) else 0.0
+
+    def replayed(self) -> FloatArray:
+        """Demand of each minute of the window, shape (minutes,)."""
+        return np.array([self.demand_at(self.begins_at + minute * MINUTE) for minute in range(self.minutes)])
+
+    def samples(self, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
+        """The samples that the trace has for the minutes that begin in [since, until)."""
+        first, last = max(0, self._index(since)), max(0, self._index(until))
+        chosen = enumerate(self.demand.values[first:last], start=first)
+        return [(self.demand.start + index * MINUTE, float(value)) for index, value in chosen if math.isfinite(value)]
+
+    def _index(self, at: datetime) -> int:
+        return min(int((at - self.demand.start) / MINUTE), len(self.demand.values))
+
+
+def make_scenario(day: date, traces: Path) -> Scenario:
+    """The hours around the matches of `day`, from 90 minutes before the first kick-off.
+
+    Raises InvalidManifestError when no match was played on it, naming the nearest days that had one.
+    """
+    demand, matches = read_demand(traces / DEMAND_FILE), read_matches(traces / MATCHES_FILE)
+    chosen = tuple(match for match in matches if match.start.date() == day)
+    if not chosen:
+        near = sorted({match.start.date() for match in matches}, key=lambda other: abs(other - day))[:3]
+        known = ", ".join(other.isoformat() for other in sorted(near))
+        raise InvalidManifestError(f"no match was played on {day.isoformat()}; days near it with one: {known}")
+    begins_at = chosen[0].start - BEFORE_FIRST_MATCH
+    return Scenario(
+        day=day,
+        begins_at=begins_at,
+        ends_at=max(match.end for match in chosen) + AFTER_LAST_MATCH,
+        demand=demand,
+        matches=chosen,
+        earlier=tuple(match for match in matches if match.end <= begins_at),
+        per_replica=capacity_of_a_replica(demand),
+    )
+
+
+def capacity_of_a_replica(demand: Series) -> float:
+    """Requests a minute such that 20 replicas at 70 % carry the 99.9th percentile of the tournament's minutes."""
+    first, last = (int((edge - demand.start) / MINUTE) for edge in TOURNAMENT)
+    peak = float(np.nanpercentile(demand.values[first:last], PEAK_PERCENTILE))
+    return peak / (PEAK_REPLICAS * PEAK_UTILIZATION)
+
+
+def object_name(match: Match) -> str:
+    """A name that Kubernetes accepts.
+
+    >>> at = datetime(1998, 7, 3, 14, 30, tzinfo=UTC)
+    >>> object_name(Match("Italy v France", "football-match", at, at))
+    '1998-07-03-italy-v-france'
+    """
+    return f"{match.start.date().isoformat()}-{re.sub(r'[^a-z0-9]+', '-', match.name.lower()).strip('-')}"
