@@ -1,13 +1,23 @@
 """Durations and decimals as people write them in manifests and settings: `90s`, `1h30m`, `"0.9"`."""
 
+import math
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, ValidationInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+AUTO = "Auto"
+"""What a manifest says where the operator finds the value by itself; None in the models."""
 
 DURATION_PATTERN = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+# CEL's duration() knows no days; at most five digits, so that it cannot overflow.
+_HMS = r"[0-9]{1,5}h([0-9]{1,5}m)?([0-9]{1,5}s)?|[0-9]{1,5}m([0-9]{1,5}s)?|[0-9]{1,5}s"
+_DECIMAL = r"[0-9]{1,12}(\.[0-9]{1,6})?"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -18,7 +28,7 @@ def parse_duration(text: str) -> timedelta:
     >>> parse_duration("1h30m")
     datetime.timedelta(seconds=5400)
     """
-    match = _DURATION.fullmatch(text.strip()) if len(text) <= 40 else None  # noqa: PLR2004
+    match = _DURATION.fullmatch(text.strip()) if len(text) <= 40 else None
     if match is None or not any(match.groups()):
         raise ValueError(f"{text!r} is no duration; write one such as 90s, 15m or 1h30m")
     days, hours, minutes, seconds, milliseconds = (int(part or 0) for part in match.groups())
@@ -31,13 +41,40 @@ def format_duration(duration: timedelta) -> str:
     >>> format_duration(timedelta(seconds=5400)), format_duration(timedelta())
     ('1h30m', '0s')
     """
+    return _format(duration, (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)))
+
+
+def format_hms(duration: timedelta) -> str:
+    """The shortest way to write it in hours, minutes and whole seconds, as the custom resources do.
+
+    >>> format_hms(timedelta(days=2, minutes=5))
+    '48h5m'
+    """
+    return _format(duration, (("h", 3_600_000), ("m", 60_000), ("s", 1000)))
+
+
+def _format(duration: timedelta, units: tuple[tuple[str, int], ...]) -> str:
     rest = round(duration.total_seconds() * 1000)
     parts: list[str] = []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+    for unit, size in units:
         count, rest = divmod(rest, size)
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def format_decimal(value: float) -> str:
+    """A decimal as manifests write it: plain, at most six places, no trailing zeros.
+
+    Raises ValueError for what is not finite.
+
+    >>> format_decimal(0.9), format_decimal(1200.0), format_decimal(1e-9)
+    ('0.9', '1200', '0')
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not finite; a manifest holds finite decimals only")
+    text = f"{value:.6f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def _read(value: Any) -> Any:
@@ -45,4 +82,94 @@ def _read(value: Any) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read), PlainSerializer(format_duration, return_type=str)]
-"""A timedelta that is written as in manifests; ISO 8601 is read too."""
+"""A timedelta that is written as in settings; ISO 8601 is read too."""
+
+
+@dataclass(frozen=True, slots=True)
+class DurationBetween:
+    """Annotates a timedelta (or None, where Auto is allowed) that a manifest writes in hours, minutes and seconds."""
+
+    low: str
+    high: str
+    auto: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source, handler
+        write = core_schema.plain_serializer_function_ser_schema(self._write, return_schema=core_schema.str_schema())
+        return core_schema.no_info_plain_validator_function(self._read, serialization=write)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        del schema, handler
+        bounds = f"duration(self) >= duration('{self.low}') && duration(self) <= duration('{self.high}')"
+        return _text_schema(_HMS, bounds, self._allowed(), auto=self.auto)
+
+    def _allowed(self) -> str:
+        auto = ", or Auto" if self.auto else ""
+        return f"must be a duration such as 15m or 1h30m, between {self.low} and {self.high}{auto}"
+
+    def _read(self, value: Any) -> timedelta | None:
+        if self.auto and value in (None, AUTO):
+            return None
+        if isinstance(value, str) and re.fullmatch(_HMS, value):
+            value = parse_duration(value)
+        if not isinstance(value, timedelta) or not parse_duration(self.low) <= value <= parse_duration(self.high):
+            raise ValueError(self._allowed())
+        return value
+
+    def _write(self, value: timedelta | None) -> str:
+        return AUTO if value is None else format_hms(value)
+
+
+@dataclass(frozen=True, slots=True)
+class DecimalBetween:
+    """Annotates a float (or None, where Auto is allowed) that a manifest writes as a string."""
+
+    low: str
+    high: str
+    auto: bool = False
+    positive: bool = False
+    """Say "positive" where the lower bound is only there to exclude zero."""
+
+    optional: bool = False
+    """It may be left out, and is None then."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source, handler
+        write = core_schema.plain_serializer_function_ser_schema(self._write)
+        return core_schema.with_info_plain_validator_function(self._read, serialization=write)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        del schema, handler
+        low, high = float(self.low), float(self.high)
+        bounds = f"double(self) >= {low:f} && double(self) <= {high:f}"
+        return _text_schema(_DECIMAL, bounds, self._allowed(), auto=self.auto)
+
+    def _allowed(self) -> str:
+        what = f'a positive decimal up to "{self.high}"' if self.positive else f'between "{self.low}" and "{self.high}"'
+        return f"must be a string that holds {what}" + (", or Auto" if self.auto else "")
+
+    def _read(self, value: Any, info: ValidationInfo) -> float | None:
+        if (self.auto and value in (None, AUTO)) or (self.optional and value is None):
+            return None
+        in_text = isinstance(value, str) and re.fullmatch(_DECIMAL, value)
+        # A manifest writes a string, as the schema says; our own code may pass a number.
+        in_code = info.mode == "python" and isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (in_text or in_code) or not float(self.low) <= float(value) <= float(self.high):
+            raise ValueError(self._allowed())
+        return float(value)
+
+    def _write(self, value: float | None) -> str | None:
+        if value is None:
+            return AUTO if self.auto else None
+        return format_decimal(value)
+
+
+def _text_schema(pattern: str, bounds: str, allowed: str, *, auto: bool) -> JsonSchemaValue:
+    anchored = f"^({pattern})$"
+    rule = f"self.matches(r'{anchored}') && {bounds}"
+    return {
+        "type": "string",
+        "maxLength": 20,
+        "pattern": f"^({AUTO}|{pattern})$" if auto else anchored,
+        "x-kubernetes-validations": [{"rule": f"self == '{AUTO}' || ({rule})" if auto else rule, "message": allowed}],
+    }

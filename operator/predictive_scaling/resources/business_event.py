@@ -1,0 +1,159 @@
+"""BusinessEvent: a time at which demand will differ, and by how much."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AwareDatetime, Field, WithJsonSchema
+
+from predictive_scaling.resources.metadata import Metadata, PolicyKey
+from predictive_scaling.resources.part import Part, read
+from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
+from predictive_scaling.resources.recurrence import Date, Recurrence
+from predictive_scaling.resources.rules import Rule
+from predictive_scaling.resources.scaling_policy import MOST_REPLICAS
+
+MOST_EXCLUDED_DATES = 366
+_RFC_3339 = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+_LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
+_LABEL_VALUE = r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$"
+
+Moment = Annotated[
+    AwareDatetime, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40, "pattern": _RFC_3339})
+]
+"""An RFC 3339 time with its offset."""
+
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=_LABEL_KEY)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=_LABEL_VALUE)]
+
+
+class PolicySelector(Part):
+    """Which ScalingPolicies of the namespace an event is for: those with all of the labels, or all of them."""
+
+    match_labels: Annotated[dict[LabelKey, LabelValue] | None, Field(max_length=16)] = None
+    """Labels that a policy has to carry, all of them. At least one; for every policy use all: true."""
+
+    all: bool = False
+    """Every ScalingPolicy of the namespace."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.matchLabels) != self.all",
+            holds=lambda policies: (policies.match_labels is not None) != policies.all,
+            message="either matchLabels or all: true must be set, not both",
+        ),
+        Rule(
+            cel="!has(self.matchLabels) || size(self.matchLabels) > 0",
+            holds=lambda policies: policies.match_labels is None or len(policies.match_labels) > 0,
+            message="must name at least one label; for every policy use all: true",
+            field="matchLabels",
+        ),
+    )
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether a policy with these labels is meant."""
+        return self.all or all(labels.get(key) == value for key, value in (self.match_labels or {}).items())
+
+
+class Expectation(Part):
+    """How demand will differ: times a factor, or at least so many replicas."""
+
+    multiplier: Annotated[float | None, DecimalBetween("0.1", "100", optional=True)] = None
+    """What the demand is multiplied by, as a string between "0.1" and "100". The base is what was forecast for that
+    time without knowing of the event."""
+
+    min_replicas: Annotated[int | None, Field(ge=0, le=MOST_REPLICAS)] = None
+    """Floor in replicas during the event, reached at its start."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!(has(self.multiplier) && has(self.minReplicas))",
+            holds=lambda expect: expect.multiplier is None or expect.min_replicas is None,
+            message="choose multiplier or minReplicas, not both",
+            field="multiplier",
+        ),
+    )
+
+
+class BusinessEventSpec(Part):
+    """When it is, which policies it is for, and what is expected of it."""
+
+    type: Annotated[str | None, Field(min_length=1, max_length=63, pattern=_LABEL_VALUE)] = None
+    """What the event learns from and teaches: earlier and later events of the same type, such as flash-sale. Without
+    it nothing is learned."""
+
+    start: Moment | None = None
+    """When the event starts, as an RFC 3339 time with its offset, such as 2026-11-27T08:00:00+01:00. Needs end."""
+
+    end: Moment | None = None
+    """When the event is over: the first moment that no longer belongs to it."""
+
+    recurrence: Recurrence | None = None
+    """When the event comes back, in place of start and end."""
+
+    exclude_dates: Annotated[tuple[Date, ...], Field(max_length=MOST_EXCLUDED_DATES)] = ()
+    """Local dates on which the event does not take place, such as 2026-12-25; at most 366."""
+
+    policies: PolicySelector
+    """Which ScalingPolicies of the namespace the event is for."""
+
+    expect: Expectation = Field(default_factory=Expectation)
+    """What is expected: a multiplier of demand, a floor in replicas, or nothing, and then what earlier events of the
+    type did is used."""
+
+    suppress_forecast: bool = False
+    """Whether the event may lower the floor below the forecast's, as for a planned outage."""
+
+    ramp_up: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
+    """How long demand climbs before the start: the floor climbs with it, a lead time earlier."""
+
+    ramp_down: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
+    """How long demand falls after the end."""
+
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Where events overlap, the highest priority counts; among equals, the most replicas."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.recurrence) ? !has(self.start) && !has(self.end) : has(self.start) && has(self.end)",
+            holds=lambda event: (
+                [event.start is not None, event.end is not None, event.recurrence is not None]
+                in ([True, True, False], [False, False, True])
+            ),
+            message="either start and end, or recurrence must be set",
+        ),
+        Rule(
+            cel="!has(self.start) || !has(self.end) || self.end > self.start",
+            holds=lambda event: event.start is None or event.end is None or event.end > event.start,
+            message="must be after start",
+            message_cel="'end (' + string(self.end) + ') must be after start (' + string(self.start) + ')'",
+            field="end",
+        ),
+    )
+
+
+class BusinessEvent(Part):
+    """A time at which demand will differ: a sale, a match, a campaign, a nightly batch, a planned outage."""
+
+    model_config = Part.model_config | {"extra": "ignore"}
+
+    metadata: Metadata
+    spec: BusinessEventSpec
+    status: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> PolicyKey:
+        """Its namespace and name, in the form that policies have theirs."""
+        return PolicyKey(self.metadata.namespace, self.metadata.name)
+
+    def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether it is for a policy of that namespace with these labels."""
+        return namespace == self.metadata.namespace and self.spec.policies.selects(labels)
+
+
+def parse_event(body: Mapping[str, Any]) -> BusinessEvent:
+    """A BusinessEvent as it comes from the cluster or a file.
+
+    Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
+    """
+    return read(BusinessEvent, body)

@@ -1,0 +1,100 @@
+"""Conditions, as the Kubernetes API conventions have them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field, PlainSerializer, ValidationError, WithJsonSchema
+
+from predictive_scaling.resources.part import Part
+from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
+
+LONGEST_MESSAGE = 1024
+
+
+def format_time(moment: datetime) -> str:
+    """A time as statuses hold it: UTC, whole seconds.
+
+    >>> format_time(datetime(2026, 11, 27, 8, tzinfo=UTC))
+    '2026-11-27T08:00:00Z'
+    """
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Timestamp = Annotated[
+    AwareDatetime,
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
+]
+"""A time in a status: UTC, whole seconds."""
+
+
+class Condition(Part):
+    """One thing that is true of an object, or not, or not known."""
+
+    model_config = Part.model_config | {"extra": "ignore"}
+
+    type: Annotated[str, Field(min_length=1, max_length=63)]
+    """What the condition is about, such as Ready."""
+
+    status: ConditionStatus
+    """True, False or Unknown."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+    """Why, in one word."""
+
+    message: Annotated[str, Field(max_length=LONGEST_MESSAGE)] = ""
+    """Why, in a sentence."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """metadata.generation of the spec that the condition was judged by."""
+
+    last_transition_time: Timestamp | None = None
+    """When status changed last."""
+
+
+UNJUDGED = "NotYetJudged"
+"""The reason of a condition that no one has judged yet."""
+
+
+def merge(
+    conditions: Iterable[Condition],
+    new: Iterable[Condition],
+    now: datetime,
+    known: Iterable[str] = tuple(ConditionType),
+) -> tuple[Condition, ...]:
+    """The conditions after `new` was found: all known types in their order, unjudged ones as Unknown, then others.
+
+    lastTransitionTime moves to `now` only where the status changes; a message longer than a status holds is cut.
+
+    >>> [it.status.value for it in merge([], [], datetime(2026, 1, 1, tzinfo=UTC), known=["Ready"])]
+    ['Unknown']
+    """
+    before = {condition.type: condition for condition in conditions}
+    found = {condition.type: condition for condition in new}
+    types = dict.fromkeys([*map(str, known), *before, *found])
+    return tuple(
+        _moved(before.get(type_), found.get(type_) or before.get(type_) or _unjudged(type_), now) for type_ in types
+    )
+
+
+def _moved(before: Condition | None, after: Condition, now: datetime) -> Condition:
+    unchanged = before is not None and before.status is after.status
+    since = before.last_transition_time if before is not None and unchanged else now
+    message = after.message if len(after.message) <= LONGEST_MESSAGE else after.message[: LONGEST_MESSAGE - 1] + "…"
+    return after.model_copy(update={"last_transition_time": since or now, "message": message})
+
+
+def _unjudged(type_: str) -> Condition:
+    return Condition(type=type_, status=ConditionStatus.UNKNOWN, reason=UNJUDGED, message="not judged yet")
+
+
+def read_conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
+    """The conditions in the status of an object; what cannot be read is left out, and judged anew."""
+    readable: list[Condition] = []
+    for item in status.get("conditions") or ():
+        try:
+            readable.append(Condition.model_validate(item))
+        except ValidationError:
+            continue
+    return tuple(readable)

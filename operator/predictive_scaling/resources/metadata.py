@@ -1,0 +1,42 @@
+"""What every object of the cluster carries."""
+
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from predictive_scaling.resources.part import Part
+
+GROUP = "predictive-scaling.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+LONGEST_NAME = 63
+"""Names are label values too."""
+
+
+class PolicyKey(NamedTuple):
+    """Which policy; prints as shop/checkout."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Metadata(Part):
+    """The part of an object's metadata that we use."""
+
+    model_config = Part.model_config | {"extra": "ignore"}
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()

@@ -1,0 +1,141 @@
+"""ScalingDecision: the record of one change of a floor, made or recommended."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from predictive_scaling.resources.conditions import LONGEST_MESSAGE, Condition, Timestamp
+from predictive_scaling.resources.metadata import Metadata, PolicyKey
+from predictive_scaling.resources.part import Part, read
+from predictive_scaling.resources.quantities import DecimalBetween
+from predictive_scaling.resources.scaling_policy import MOST_REPLICAS, SeriesName
+from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Limit, Mode, Reason, Source
+
+Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
+Message = Annotated[str, Field(max_length=LONGEST_MESSAGE)]
+Word = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class Contribution(Part):
+    """One feature's share in a forecast."""
+
+    feature: Word
+    """Name of the feature."""
+
+    effect: Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
+    """What it added to the forecast, in the demand's unit; negative where it took away."""
+
+
+class DecisionForecast(Part):
+    """The forecast value that the floor was computed from."""
+
+    at: Timestamp
+    """The moment that the value is forecast for."""
+
+    quantile: Annotated[float, DecimalBetween("0", "1")]
+    """The quantile that was used."""
+
+    value: Annotated[float, DecimalBetween("0", "999999999999")]
+    """The forecast demand, in the metric's unit."""
+
+    model: Word
+    """The model that made it."""
+
+    version: Annotated[str, Field(max_length=253)] = ""
+    """The model's version."""
+
+    contributions: Annotated[tuple[Contribution, ...], Field(max_length=10)] = ()
+    """The features that moved the forecast most."""
+
+
+class ScalingDecisionSpec(Part):
+    """What was decided and why. It never changes."""
+
+    policy: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of the ScalingPolicy that it was decided for."""
+
+    service: SeriesName
+    """service_name of the demand."""
+
+    target: Annotated[str, Field(min_length=1, max_length=320)]
+    """What is scaled, such as hpa/checkout."""
+
+    type: DecisionType
+    """ScaleUp or ScaleDown."""
+
+    from_: Annotated[Replicas, Field(alias="from")]
+    """Floor before, in replicas."""
+
+    to: Replicas
+    """Floor after, in replicas."""
+
+    uncapped: Annotated[int, Field(ge=0)]
+    """Replicas that were wanted before any limit."""
+
+    mode: Mode
+    """The policy's mode: Recommend means that nothing was written."""
+
+    source: Source
+    """Which wish won."""
+
+    reason: Reason
+    """Why, in one word."""
+
+    message: Message = ""
+    """Why, in one sentence."""
+
+    forecast: DecisionForecast | None = None
+    """The forecast that it rests on, where it rests on one."""
+
+    limits: Annotated[tuple[Limit, ...], Field(max_length=len(Limit))] = ()
+    """The rules that cut what was wanted, in the order in which they did."""
+
+    event: Annotated[str | None, Field(min_length=1, max_length=63)] = None
+    """Name of the BusinessEvent that it rests on, where it rests on one."""
+
+
+class ScalingDecisionStatus(Part):
+    """How far it has come."""
+
+    phase: DecisionPhase | None = None
+    """Pending, Executing, Verifying, and then one of Succeeded, Failed, RolledBack, Recommended, Superseded,
+    Cancelled."""
+
+    started_at: Timestamp | None = None
+    """When it was carried out first."""
+
+    finished_at: Timestamp | None = None
+    """When its last phase was reached."""
+
+    message: Message = ""
+    """What came of it, in a sentence."""
+
+    attempts: Annotated[int, Field(ge=0)] = 0
+    """How often it was tried."""
+
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] = ()
+    """Succeeded: Unknown until it is known, then True or False."""
+
+
+class ScalingDecision(Part):
+    """The record of one change of a floor, applied or recommended. Written by the operator only."""
+
+    model_config = Part.model_config | {"extra": "ignore"}
+
+    metadata: Metadata
+    spec: ScalingDecisionSpec
+    status: ScalingDecisionStatus = Field(default_factory=ScalingDecisionStatus)
+
+    @property
+    def policy_key(self) -> PolicyKey:
+        """The policy that it was decided for."""
+        return PolicyKey(self.metadata.namespace, self.spec.policy)
+
+
+def parse_decision(body: Mapping[str, Any]) -> ScalingDecision:
+    """A ScalingDecision as it comes from the cluster.
+
+    Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
+    """
+    return read(ScalingDecision, body)

@@ -1,0 +1,120 @@
+"""What a policy scales: exactly one of four kinds."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from predictive_scaling.resources.part import Part
+from predictive_scaling.resources.rules import Rule
+from predictive_scaling.resources.vocabulary import GroupField, TargetKind
+
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_WITHOUT_SCALE = ("CronJob", "DaemonSet", "Job", "Pod")
+_ROLE = r"^arn:(aws|aws-cn|aws-us-gov|aws-eusc|aws-iso|aws-iso-b):iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$"
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
+
+
+class NamedTarget(Part):
+    """An object in the policy's namespace."""
+
+    name: ObjectName
+    """Name of the object, in the policy's namespace."""
+
+
+class WorkloadTarget(Part):
+    """An object with a scale subresource and no HorizontalPodAutoscaler."""
+
+    api_version: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^([a-z0-9.-]+/)?v[0-9]+[a-z0-9]*$")]
+    """API group and version of the object, such as apps/v1."""
+
+    kind: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+    """Kind of the object, such as Deployment or StatefulSet. It has to have a scale subresource."""
+
+    name: ObjectName
+    """Name of the object, in the policy's namespace."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"!(self.kind in {list(_WITHOUT_SCALE)})",
+            holds=lambda workload: workload.kind not in _WITHOUT_SCALE,
+            message="must be a kind with a scale subresource, such as Deployment or StatefulSet",
+            message_cel="self.apiVersion + ' ' + self.kind + ' has no scale subresource; "
+            "name a kind that has one, such as Deployment or StatefulSet'",
+            field="kind",
+        ),
+    )
+
+
+class AutoScalingGroupTarget(Part):
+    """An EC2 Auto Scaling group."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f:]+$")]
+    """Name of the group."""
+
+    region: Annotated[str, Field(max_length=25, pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$")]
+    """AWS region of the group, such as eu-west-1."""
+
+    role_arn: Annotated[str | None, Field(max_length=512, pattern=_ROLE)] = None
+    """IAM role to assume, such as arn:aws:iam::123456789012:role/scaler. The installation has to allow it for the
+    policy's namespace. Without it the operator's own AWS credentials are used."""
+
+    field: GroupField = GroupField.MIN_SIZE
+    """What is written: MinSize leaves scaling in to the group's own policies, DesiredCapacity does not."""
+
+
+class Target(Part):
+    """What is scaled; exactly one of its fields is set."""
+
+    horizontal_pod_autoscaler: NamedTarget | None = None
+    """A HorizontalPodAutoscaler: its minReplicas is raised and lowered, and it scales above that by itself."""
+
+    workload: WorkloadTarget | None = None
+    """A workload without a HorizontalPodAutoscaler: the operator scales it, by demand and ahead of it."""
+
+    scaled_object: NamedTarget | None = None
+    """A KEDA ScaledObject: its minReplicaCount is raised and lowered."""
+
+    auto_scaling_group: AutoScalingGroupTarget | None = None
+    """An EC2 Auto Scaling group."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="[has(self.horizontalPodAutoscaler), has(self.workload), has(self.scaledObject), "
+            "has(self.autoScalingGroup)].filter(is_set, is_set).size() == 1",
+            holds=lambda target: len(target.model_dump(exclude_none=True)) == 1,
+            message="exactly one of horizontalPodAutoscaler, workload, scaledObject, autoScalingGroup must be set",
+            message_cel="'exactly one of horizontalPodAutoscaler, workload, scaledObject, autoScalingGroup must be "
+            "set; ' + (has(self.horizontalPodAutoscaler) || has(self.workload) || has(self.scaledObject) "
+            "|| has(self.autoScalingGroup) ? 'more than one' : 'none') + ' is set'",
+        ),
+    )
+
+    @property
+    def kind(self) -> TargetKind:
+        """Which of the four is set."""
+        return next(kind for kind, named in self._by_kind().items() if named)
+
+    @property
+    def name(self) -> str:
+        """The name of what is scaled."""
+        return next(named.name for named in self._by_kind().values() if named)
+
+    def __str__(self) -> str:
+        match self.kind:
+            case TargetKind.HORIZONTAL_POD_AUTOSCALER:
+                return f"hpa/{self.name}"
+            case TargetKind.WORKLOAD if self.workload:
+                return f"{self.workload.kind.lower()}/{self.name}"
+            case TargetKind.SCALED_OBJECT:
+                return f"scaledobject/{self.name}"
+            case _:
+                return f"asg/{self.name}"
+
+    def _by_kind(self) -> dict[TargetKind, NamedTarget | WorkloadTarget | AutoScalingGroupTarget | None]:
+        return {
+            TargetKind.HORIZONTAL_POD_AUTOSCALER: self.horizontal_pod_autoscaler,
+            TargetKind.WORKLOAD: self.workload,
+            TargetKind.SCALED_OBJECT: self.scaled_object,
+            TargetKind.AUTO_SCALING_GROUP: self.auto_scaling_group,
+        }
