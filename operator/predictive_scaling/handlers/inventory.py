@@ -1,0 +1,139 @@
+"""What the watches know of the cluster: one slim record an object, and what our own writes answered meanwhile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse, path_of
+from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """A ScalingPolicy as the watch last showed it; one that cannot be read stays, with what is wrong with it."""
+
+    key: PolicyKey
+    uid: str
+    generation: int
+    resource_version: int
+    created_at: datetime
+    deleted: bool
+    finalizers: tuple[str, ...]
+    annotations: Mapping[str, str]
+    status: Mapping[str, Any]
+    policy: ScalingPolicy | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A BusinessEvent as the watch last showed it."""
+
+    namespace: str
+    name: str
+    generation: int
+    resource_version: int
+    created_at: datetime
+    status: Mapping[str, Any]
+    event: BusinessEvent | None
+    problem: str | None = None
+
+
+WorkloadKey = tuple[str, str, str]
+"""Namespace, kind and name."""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """The newest that is known of every object we work with; reading it asks nobody.
+
+    Only what is missing here is asked for by a request: a watch that lags must not make a target look gone.
+    """
+
+    cluster: Cluster
+    _policies: Mapping[PolicyKey, Any] = field(default_factory=dict[PolicyKey, Any])
+    _events: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
+    _autoscalers: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
+    _workloads: Mapping[WorkloadKey, Any] = field(default_factory=dict[WorkloadKey, Any])
+    _written: dict[tuple[str, str], HorizontalPodAutoscalerRecord] = field(
+        default_factory=dict[tuple[str, str], HorizontalPodAutoscalerRecord]
+    )
+    _unseen: dict[PolicyKey, tuple[int, float]] = field(default_factory=dict[PolicyKey, tuple[int, float]])
+
+    def bind(
+        self,
+        policies: Mapping[PolicyKey, Any],
+        events: Mapping[tuple[str, str], Any],
+        autoscalers: Mapping[tuple[str, str], Any],
+        workloads: Mapping[WorkloadKey, Any],
+    ) -> None:
+        """Read from these indices; called once they exist."""
+        self._policies, self._events = policies, events
+        self._autoscalers, self._workloads = autoscalers, workloads
+
+    def policies(self) -> list[PolicyRecord]:
+        """All policies, in no order."""
+        return [record for store in self._policies.values() for record in store]
+
+    def policy(self, key: PolicyKey) -> PolicyRecord | None:
+        """One policy, or None where the watch knows of none."""
+        return _only(self._policies, key)
+
+    def events(self) -> list[EventRecord]:
+        """All BusinessEvents, in no order."""
+        return [record for store in self._events.values() for record in store]
+
+    async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
+        """The newest record of an HPA: the watch's, or what our last write answered while the watch has not seen it."""
+        key = (namespace, name)
+        watched: HorizontalPodAutoscalerRecord | None = _only(self._autoscalers, key)
+        written = self._written.get(key)
+        if written and watched and watched.uid == written.uid and written.resource_version > watched.resource_version:
+            return written
+        self._written.pop(key, None)
+        if watched is not None:
+            return watched
+        try:
+            return parse(await self.cluster.get(path_of(namespace, name)))
+        except ObjectNotFoundError:
+            return None
+
+    async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
+        """The newest record of a workload; kinds that are not watched are asked for."""
+        watched: WorkloadRecord | None = _only(self._workloads, (namespace, reference.kind, reference.name))
+        if watched is not None:
+            return watched
+        try:
+            return WorkloadRecord.parse(await self.cluster.get(reference.path(namespace)))
+        except (ObjectNotFoundError, ObjectRefusedError):
+            return None
+
+    def keep(self, record: HorizontalPodAutoscalerRecord) -> None:
+        """Take over what a write of ours answered."""
+        self._written[record.namespace, record.name] = record
+
+    def wrote_policy(self, key: PolicyKey, resource_version: int) -> None:
+        """Remember a write of ours to a policy until the watch shows it: one that it never shows tells a deaf watch."""
+        self._unseen.setdefault(key, (resource_version, monotonic()))
+
+    def deaf_for(self) -> float:
+        """For how many seconds the watch has owed us the oldest of our own writes; 0 when it owes none."""
+        for key, (version, _) in list(self._unseen.items()):
+            record = self.policy(key)
+            if record is None or record.resource_version >= version:
+                del self._unseen[key]
+        oldest = min((at for _, at in self._unseen.values()), default=None)
+        return 0.0 if oldest is None else monotonic() - oldest
+
+
+def _only(index: Mapping[Any, Any], key: Any) -> Any:
+    if key not in index:
+        return None
+    # After a quick re-creation both generations of an object can be in the store; the newest is the last.
+    return max(index[key], key=lambda record: getattr(record, "resource_version", 0), default=None)

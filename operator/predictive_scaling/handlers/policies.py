@@ -1,0 +1,50 @@
+"""ScalingPolicies: kept in an index, and a change wakes the tick."""
+
+from typing import Any
+
+import kopf
+
+from predictive_scaling.errors import InvalidManifestError
+from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.handlers.metadata import created_at, reduced
+from predictive_scaling.handlers.process import REGISTRY, Process
+from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
+from predictive_scaling.resources.scaling_policy import parse_policy
+
+SCALING_POLICIES = (GROUP, VERSION, "scalingpolicies")
+
+
+@kopf.index(*SCALING_POLICIES, registry=REGISTRY)
+async def policies(body: kopf.Body, **_: Any) -> dict[PolicyKey, PolicyRecord]:
+    """Keep what the tick needs, not the body: a policy that cannot work stays, with its verdict."""
+    record = reviewed(body)
+    return {record.key: record}
+
+
+@kopf.on.event(*SCALING_POLICIES, registry=REGISTRY)
+async def policy_changed(memo: Process, **_: Any) -> None:
+    """Wake the tick; a burst of changes is one wake."""
+    memo.wake()
+
+
+def reviewed(body: kopf.Body) -> PolicyRecord:
+    """The record of a policy, with what is wrong with it where it cannot be read."""
+    metadata = body["metadata"]
+    policy, problem = None, None
+    try:
+        policy = parse_policy(reduced(body))
+    except InvalidManifestError as error:
+        problem = str(error)
+    return PolicyRecord(
+        key=PolicyKey(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        resource_version=int(metadata["resourceVersion"]),
+        created_at=created_at(metadata),
+        deleted="deletionTimestamp" in metadata,
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        annotations=dict(metadata.get("annotations") or {}),
+        status=dict(body.get("status") or {}),
+        policy=policy,
+        problem=problem,
+    )

@@ -1,0 +1,47 @@
+"""kopf as we run it: every setting that matters is set on purpose."""
+
+from typing import Any
+
+import kopf
+
+from predictive_scaling.handlers.process import REGISTRY, Process
+
+_OURS = "predictive-scaling.io"
+
+
+@kopf.on.startup(registry=REGISTRY)
+async def started(
+    memo: Process,
+    policies: Any,
+    business_events: Any,
+    autoscalers: Any,
+    workloads: Any,
+    **_: Any,
+) -> None:
+    """The indices exist from here on; the tick reads them through the inventory."""
+    memo.inventory.bind(policies, business_events, autoscalers, workloads)
+
+
+def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:
+    """Time-outs against silent watches, no writes to objects, no peering, a quick exit."""
+    settings = kopf.OperatorSettings()
+    # A watch that goes silent makes an operator deaf; the inactivity time-out (70 s) is kopf's own and stays.
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    # queueing.worker_limit stays None: one below the number of indexed objects would deadlock the start.
+    settings.queueing.exit_timeout = 1
+    settings.execution.max_workers = 4
+    settings.posting.enabled = False
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.enforce_retry_after = True
+    settings.peering.standalone = True
+    settings.process.ultimate_exiting_timeout = 25
+    settings.scanning.disabled = bool(namespaces)
+    # Nothing of ours makes kopf write to objects; should anything ever, it stays within our own names.
+    settings.persistence.finalizer = f"{_OURS}/kopf"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=_OURS)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=_OURS)
+    return settings
