@@ -90,3 +90,10 @@ class StackError(PredictiveScalingError):
 
     exit_code = 69
     reason = "StackUnavailable"
+
+
+class InvalidCursorError(PredictiveScalingError):
+    """A page was asked for with a cursor that no list gave."""
+
+    status = 422
+    reason = "InvalidCursor"

@@ -1,0 +1,162 @@
+"""The way to PostgreSQL: a pool that heals, and `engine` for a prompt inside the image."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
+from predictive_scaling.settings import read_settings
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+# Refused data is told apart from a server that is away: only the latter may be asked again.
+_UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+
+
+class Connections(Protocol):
+    """Where a connection can be had: a Database, or `engine`."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection in a transaction."""
+        ...
+
+
+class Database:
+    """A pool of connections for one purpose; each purpose has its own, so that no burst starves another.
+
+    Opens itself at first use and lives in that event loop. Connections are checked when handed out: after a restart
+    of PostgreSQL the next visit works. Sessions are in UTC and read-write.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        purpose: str = "operator",
+        max_size: int = 4,
+        checkout_timeout: timedelta = timedelta(seconds=10),
+        statement_timeout: timedelta = timedelta(seconds=30),
+    ) -> None:
+        self._arguments = connection_arguments(url, purpose, statement_timeout)
+        self._max_size = max_size
+        self._checkout_seconds = checkout_timeout.total_seconds()
+        self._pool: AsyncConnectionPool[Connection] | None = None
+
+    @property
+    def where(self) -> str:
+        """Host, port and database, for messages; never the password."""
+        return _where(self._arguments)
+
+    async def open(self) -> None:
+        """Start to connect, without waiting for it; done by the first visit as well."""
+        if self._pool is None:
+            # A lost server is looked for this long before the pool waits for the next visitor to ask: short, as its
+            # back-off doubles and a visitor would wait for the next attempt otherwise.
+            self._pool = AsyncConnectionPool(
+                kwargs=self._arguments,
+                min_size=1,
+                max_size=self._max_size,
+                open=False,
+                check=AsyncConnectionPool.check_connection,
+                timeout=self._checkout_seconds,
+                reconnect_timeout=5.0,
+                max_waiting=self._max_size * 25,
+            )
+            await self._pool.open()
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    async def __aenter__(self) -> "Database":
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection in a transaction: committed at the end, rolled back when an exception passes.
+
+        Raises DatabaseUnavailableError where the server is away, full, read-only or too slow: ask again later. Errors
+        of data and of SQL (psycopg.DataError, IntegrityError, ProgrammingError) pass through.
+        """
+        await self.open()
+        pool = self._pool
+        if pool is None:
+            raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: the pool was closed meanwhile")
+        try:
+            async with pool.connection() as connection:
+                try:
+                    yield connection
+                except psycopg.errors.ReadOnlySqlTransaction:
+                    await connection.close()  # after a failover this server is the wrong one; the pool finds the right
+                    raise
+        except _UNAVAILABLE as error:
+            raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: {_first_line(error)}") from error
+
+    connect = connection
+
+
+class Engine:
+    """DATABASE_URL's server, one connection for each visit: for a prompt, in any event loop, with nothing to close."""
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection in a transaction. Raises SettingsError, or DatabaseUnavailableError as `Database` does."""
+        arguments = connection_arguments(read_settings().database_url.get_secret_value(), "engine")
+        try:
+            async with await psycopg.AsyncConnection.connect(**arguments) as connection:
+                yield connection
+        except _UNAVAILABLE as error:
+            raise DatabaseUnavailableError(f"PostgreSQL at {_where(arguments)}: {_first_line(error)}") from error
+
+    connect = connection
+
+
+engine = Engine()
+
+
+def connection_arguments(
+    url: str, purpose: str, statement_timeout: timedelta = timedelta(seconds=30)
+) -> dict[str, Any]:
+    """What psycopg connects with: the URL's own parameters, then our time limits where it has none.
+
+    Raises SettingsError for a URL that cannot be parsed (without showing it: it may hold a password).
+    """
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise SettingsError(
+            "DATABASE_URL cannot be parsed; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
+    milliseconds = round(statement_timeout.total_seconds() * 1000)
+    limits = f"-c timezone=UTC -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
+    defaults = {
+        "application_name": f"predictive-scaling-{purpose}",
+        "connect_timeout": 5,
+        "tcp_user_timeout": 30_000,
+        "target_session_attrs": "read-write",
+    }
+    arguments: dict[str, Any] = {**defaults, **given}
+    arguments["options"] = f"{limits} {given.get('options') or ''}".strip()
+    arguments["prepare_threshold"] = None  # prepared statements break behind PgBouncer's transaction mode
+    return arguments
+
+
+def _where(arguments: dict[str, Any]) -> str:
+    host, port = arguments.get("host") or "localhost", arguments.get("port") or 5432
+    return f"{host}:{port}/{arguments.get('dbname') or ''}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,86 @@
+"""Brings the database's schema to the version that this code needs."""
+
+from datetime import datetime
+from typing import LiteralString, cast
+
+import psycopg
+import structlog
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.errors import SchemaError
+from predictive_scaling.storage.database import Connection, Database
+from predictive_scaling.storage.schema import APPLIED, Migration, migrations
+
+log = structlog.get_logger(__name__)
+
+# Of a transaction, not of a session: it works behind PgBouncer, and a crash leaves nothing locked.
+LOCK = "select pg_advisory_xact_lock(7291040361)"
+
+PATIENCE = "set local statement_timeout = 0"
+
+HISTORY = """
+create table if not exists schema_migrations (
+    version integer primary key,
+    name text not null,
+    checksum text not null,
+    applied_at timestamptz not null)
+"""
+
+RECORD = """
+insert into schema_migrations (version, name, checksum, applied_at)
+values (%(version)s, %(name)s, %(checksum)s, %(applied_at)s)
+"""
+
+
+async def migrate(database: Database, clock: Clock) -> list[str]:
+    """Apply what is missing, in order, each in a transaction; the names of what was applied. Two at once do it once.
+
+    Raises SchemaError where the database is newer than this code, or where a step was applied with other contents.
+    """
+    applied: list[str] = []
+    for migration in migrations():
+        async with database.connection() as connection:
+            if await _apply(connection, migration, clock.now()):
+                applied.append(f"{migration.version:04}_{migration.name}")
+                log.info("migration_applied", version=migration.version, name=migration.name)
+    return applied
+
+
+async def _apply(connection: Connection, migration: Migration, now: datetime) -> bool:
+    await connection.execute(PATIENCE)
+    await connection.execute(LOCK)
+    await connection.execute(HISTORY)
+    rows = await (await connection.execute(APPLIED)).fetchall()
+    known = {version: (name, checksum) for version, name, checksum in rows}
+    _refuse_newer(known)
+    if migration.version in known:
+        _refuse_changed(migration, known[migration.version][1])
+        return False
+    try:
+        # The text is a file of ours, shipped beside this module.
+        await connection.execute(cast("LiteralString", migration.sql))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SchemaError(
+            f"migration {migration.version} may not change the database ({error.diag.message_primary}); run "
+            "`predictive-scaling migrate` as the owner of the database"
+        ) from error
+    values = {"version": migration.version, "name": migration.name, "checksum": migration.checksum, "applied_at": now}
+    await connection.execute(RECORD, values)
+    return True
+
+
+def _refuse_newer(known: dict[int, tuple[str, str]]) -> None:
+    newest = migrations()[-1].version
+    if known and max(known) > newest:
+        raise SchemaError(
+            f"the database has schema version {max(known)}, this code knows {newest} at most; "
+            "migrate with the newer release"
+        )
+
+
+def _refuse_changed(migration: Migration, checksum: str) -> None:
+    if checksum != migration.checksum:
+        raise SchemaError(
+            f"migration {migration.version} ({migration.name}) was applied with other contents than this code has; "
+            "a released migration never changes: use the release that made this database, or a database of its own"
+        )

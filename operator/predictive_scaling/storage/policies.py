@@ -1,0 +1,107 @@
+"""A mirror of the policies' status, for the HTTP API: it needs no cluster to answer."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from predictive_scaling.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """A policy as its status shows it. None: not known yet."""
+
+    namespace: str
+    policy: str
+    service_name: str
+    metric_name: str
+    mode: str
+    target: str
+    min_replicas: int
+    max_replicas: int
+    floor: int | None
+    current_replicas: int | None
+    ready_replicas: int | None
+    source: str | None
+    limited: bool
+    conditions: list[dict[str, Any]]
+    """As in the status: type, status, reason, message, observedGeneration, lastTransitionTime."""
+    last_decision_at: datetime | None
+    advice: dict[str, Any] | None
+    forecast: dict[str, Any] | None
+    """As in the status: model, version, generatedAt, validUntil, points."""
+    updated_at: datetime
+
+
+RECORD = """
+insert into policies (namespace, policy, service_name, metric_name, mode, target, min_replicas, max_replicas, floor,
+    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at)
+values (%(namespace)s, %(policy)s, %(service_name)s, %(metric_name)s, %(mode)s, %(target)s, %(min_replicas)s,
+    %(max_replicas)s, %(floor)s, %(current_replicas)s, %(ready_replicas)s, %(source)s, %(limited)s, %(conditions)s,
+    %(last_decision_at)s, %(advice)s, %(forecast)s, %(updated_at)s)
+on conflict (namespace, policy) do update
+set service_name = excluded.service_name, metric_name = excluded.metric_name, mode = excluded.mode,
+    target = excluded.target, min_replicas = excluded.min_replicas, max_replicas = excluded.max_replicas,
+    floor = excluded.floor, current_replicas = excluded.current_replicas, ready_replicas = excluded.ready_replicas,
+    source = excluded.source, limited = excluded.limited, conditions = excluded.conditions,
+    last_decision_at = excluded.last_decision_at, advice = excluded.advice, forecast = excluded.forecast,
+    updated_at = excluded.updated_at
+"""
+
+FORGET_OTHERS = """
+delete from policies
+where (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
+    and (namespace, policy) not in (select * from unnest(%(kept_namespaces)s::text[], %(kept_policies)s::text[]))
+"""
+
+ALL = """
+select namespace, policy, service_name, metric_name, mode, target, min_replicas, max_replicas, floor, current_replicas,
+    ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at
+from policies
+where %(service)s::text is null or service_name = %(service)s
+order by namespace, policy
+"""
+
+
+class Policies:
+    """The table `policies`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record(self, rows: Sequence[PolicyRow]) -> None:
+        """Write what changed; one row for each policy."""
+        values = [
+            asdict(row)
+            | {
+                "conditions": Jsonb(row.conditions),
+                "advice": None if row.advice is None else Jsonb(row.advice),
+                "forecast": None if row.forecast is None else Jsonb(row.forecast),
+            }
+            for row in rows
+        ]
+        async with self._database.connection() as connection, connection.cursor() as cursor:
+            await cursor.executemany(RECORD, values)
+
+    async def forget_others(self, kept: Sequence[tuple[str, str]], namespaces: Sequence[str] | None = None) -> int:
+        """Remove all policies but these (namespace, name), within `namespaces` where given; says how many went."""
+        values = {
+            "namespaces": None if namespaces is None else list(namespaces),
+            "kept_namespaces": [namespace for namespace, _ in kept],
+            "kept_policies": [policy for _, policy in kept],
+        }
+        async with self._database.connection() as connection:
+            return (await connection.execute(FORGET_OTHERS, values)).rowcount
+
+    async def all(self, service: str | None = None) -> list[PolicyRow]:
+        """Every policy, by namespace and name; of one service where given."""
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(PolicyRow)) as cursor,
+        ):
+            await cursor.execute(ALL, {"service": service})
+            return await cursor.fetchall()

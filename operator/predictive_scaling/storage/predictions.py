@@ -1,0 +1,128 @@
+"""Forecasts as they were made."""
+
+# ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.rows import class_row
+
+from predictive_scaling.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One point of one forecast: the demand of the bin that begins at target_time, as quantiles."""
+
+    created_at: datetime
+    """The moment of forecasting: nothing later was looked at."""
+    service_name: str
+    target_time: datetime
+    p10: float
+    p50: float
+    p80: float
+    p90: float
+    p95: float
+    model_name: str
+    model_version: str
+    namespace: str
+    policy: str
+    source: str
+    """What stood behind it: fresh, last, last_week … (the freshness ladder's rung), as the operator names it."""
+    valid_until: datetime
+
+
+_COLUMNS = "created_at, service_name, target_time, p10, p50, p80, p90, p95, model_name, model_version, namespace, policy, source, valid_until"  # noqa: E501
+
+STAGE = "create temporary table new_predictions (like predictions) on commit drop"
+COPY = f"copy new_predictions ({_COLUMNS}) from stdin (format binary)"
+TYPES = ["timestamptz", "text", "timestamptz", *["float8"] * 5, *["text"] * 5, "timestamptz"]
+KEEP = f"""
+insert into predictions ({_COLUMNS}) select {_COLUMNS} from new_predictions
+on conflict (namespace, policy, created_at, target_time) do nothing
+"""
+
+NEWEST = f"""
+with newest as (
+    select namespace, policy, max(created_at) as created_at from predictions
+    where created_at >= %(made_since)s and (%(service)s::text is null or service_name = %(service)s)
+    group by namespace, policy)
+select {_COLUMNS} from predictions join newest using (namespace, policy, created_at)
+where target_time >= %(since)s
+order by namespace, policy, target_time
+"""
+
+BETWEEN = f"""
+select distinct on (namespace, policy, target_time) {_COLUMNS} from predictions
+where service_name = %(service)s and target_time >= %(since)s and target_time < %(until)s
+order by namespace, policy, target_time, created_at desc
+"""
+
+LAST_BEFORE = f"""
+select distinct on (target_time) {_COLUMNS} from predictions
+where namespace = %(namespace)s and policy = %(policy)s and created_at < %(made_before)s
+    and target_time >= %(since)s and target_time < %(until)s
+order by target_time, created_at desc
+"""
+
+AHEAD = f"""
+select distinct on (namespace, policy, target_time) {_COLUMNS} from predictions
+where target_time >= %(since)s and target_time < %(until)s and created_at <= target_time - %(lead)s
+    and (%(policy)s::text is null or (namespace = %(namespace)s and policy = %(policy)s))
+order by namespace, policy, target_time, created_at desc
+"""
+
+
+class Predictions:
+    """The table `predictions`: one row for each policy, moment of forecasting and target time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record(self, predictions: Sequence[Prediction]) -> None:
+        """Keep forecasts, those of many policies at once. A forecast that is there already stays as it is."""
+        if not predictions:
+            return
+        async with self._database.connection() as connection, connection.cursor() as cursor:
+            await cursor.execute(STAGE)
+            async with cursor.copy(COPY) as copy:
+                copy.set_types(TYPES)
+                for prediction in predictions:
+                    await copy.write_row(astuple(prediction))
+            await cursor.execute(KEEP)
+
+    async def newest(self, since: datetime, made_since: datetime, service: str | None = None) -> list[Prediction]:
+        """Each policy's last forecast made from `made_since` on: its points from `since` on, by policy and time."""
+        return await self._rows(NEWEST, {"since": since, "made_since": made_since, "service": service})
+
+    async def between(self, service: str, since: datetime, until: datetime) -> list[Prediction]:
+        """For each policy of a service and target time in [since, until), the last forecast of it."""
+        return await self._rows(BETWEEN, {"service": service, "since": since, "until": until})
+
+    async def last_before(
+        self, namespace: str, policy: str, *, made_before: datetime, since: datetime, until: datetime
+    ) -> list[Prediction]:
+        """For each target time in [since, until), the policy's last forecast made before `made_before`, by time."""
+        values = {"namespace": namespace, "policy": policy, "made_before": made_before, "since": since, "until": until}
+        return await self._rows(LAST_BEFORE, values)
+
+    async def ahead(
+        self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str] | None = None
+    ) -> list[Prediction]:
+        """For each target time in [since, until), the last forecast made at least `lead` before it.
+
+        What accuracy is measured on. policy: namespace and name; None for all policies.
+        """
+        namespace, name = policy or (None, None)
+        values = {"lead": lead, "since": since, "until": until, "namespace": namespace, "policy": name}
+        return await self._rows(AHEAD, values)
+
+    async def _rows(self, query: Any, values: dict[str, Any]) -> list[Prediction]:
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(Prediction)) as cursor,
+        ):
+            await cursor.execute(query, values)
+            return await cursor.fetchall()

@@ -1,0 +1,158 @@
+"""Samples as they came, their 1-minute rollups, and the series they belong to."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from predictive_scaling.storage.database import Connection, Database
+
+
+class Sample(NamedTuple):
+    """One measured value. series: `series_of(labels)`."""
+
+    time: datetime
+    service_name: str
+    metric_name: str
+    series: int
+    value: float
+    labels: Mapping[str, str]
+
+
+class SeriesKey(NamedTuple):
+    """A metric of a service with one set of labels."""
+
+    service_name: str
+    metric_name: str
+    series: int
+
+
+def series_of(labels: Mapping[str, str]) -> int:
+    """A signed 64-bit hash of a set of labels; their order does not matter. The same for ever: it is a key.
+
+    >>> series_of({"pod": "a", "zone": "b"}) == series_of({"zone": "b", "pod": "a"})
+    True
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(labels.items()):
+        for part in (name.encode(), value.encode()):
+            digest.update(len(part).to_bytes(4, "big") + part)
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+CREATE_PARTITIONS = """
+select create_partitions('metrics_raw', %(times)s), create_partitions('metrics_1m', %(times)s)
+"""
+
+STAGE = """
+create temporary table if not exists incoming (
+    time timestamptz, service_name text, metric_name text, series bigint, value float8, labels jsonb)
+on commit delete rows
+"""
+
+COPY = "copy incoming (time, service_name, metric_name, series, value, labels) from stdin (format binary)"
+TYPES = ["timestamptz", "text", "text", "int8", "float8", "jsonb"]
+
+# Only rows that were new go into the rollups: a sample that comes twice counts once, in whatever order samples come.
+# Ordered by key, so that two ingesters that touch the same minutes wait for each other and do not deadlock.
+KEEP = """
+with fresh as (
+    insert into metrics_raw (time, service_name, metric_name, series, value, labels)
+    select time, service_name, metric_name, series, value, labels from incoming
+    order by service_name, metric_name, series, time
+    on conflict do nothing
+    returning time, service_name, metric_name, series, value),
+minutes as (
+    insert into metrics_1m as rollup
+        (minute, service_name, metric_name, series, sum, count, min, max, last, last_time)
+    select date_bin('1 minute', time, 'epoch') as minute, service_name, metric_name, series, sum(value), count(*),
+        min(value), max(value), (array_agg(value order by time desc))[1], max(time)
+    from fresh
+    group by 1, 2, 3, 4
+    order by 2, 3, 1, 4
+    on conflict (service_name, metric_name, minute, series) do update
+    set sum = rollup.sum + excluded.sum,
+        count = rollup.count + excluded.count,
+        min = least(rollup.min, excluded.min),
+        max = greatest(rollup.max, excluded.max),
+        last = case when excluded.last_time >= rollup.last_time then excluded.last else rollup.last end,
+        last_time = greatest(rollup.last_time, excluded.last_time)
+    returning 1)
+select (select count(*) from fresh), (select count(*) from minutes)
+"""
+
+TOUCH_SERIES = """
+insert into series (service_name, metric_name, series, labels, last_day)
+values (%(service_name)s, %(metric_name)s, %(series)s, %(labels)s, %(last_day)s)
+on conflict (service_name, metric_name, series) do update
+set last_day = greatest(series.last_day, excluded.last_day)
+"""
+
+SERIES_OF_SERVICES = """
+select service_name, metric_name, series, last_day from series where service_name = any(%(services)s)
+"""
+
+
+class Samples:
+    """The tables `metrics_raw`, `metrics_1m` and `series`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def series(self, services: Collection[str]) -> dict[SeriesKey, date]:
+        """The known series of these services, with the last day that each had a sample of."""
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(SERIES_OF_SERVICES, {"services": list(services)})).fetchall()
+            return {SeriesKey(service, metric, series): last_day for service, metric, series, last_day in rows}
+
+    async def record(self, samples: Sequence[Sample]) -> int:
+        """Keep samples outside of ingest: histories of demos and tests. Says how many were new."""
+        await self.prepare(sample.time for sample in samples)
+        newest = {SeriesKey(s.service_name, s.metric_name, s.series): s for s in sorted(samples, key=lambda s: s.time)}
+        async with self._database.connection() as connection:
+            await touch_series(connection, newest.values())
+            return await keep(connection, samples)
+
+    async def prepare(self, times: Iterable[datetime]) -> None:
+        """Make room for samples of these times. In a transaction of its own: it is seldom, and others wait for it."""
+        days = sorted({time.date() for time in times})
+        async with self._database.connection() as connection:
+            await connection.execute(CREATE_PARTITIONS, {"times": days})
+
+
+async def keep(connection: Connection, samples: Sequence[Sample]) -> int:
+    """Write samples within the caller's transaction; says how many were new.
+
+    Needs `Samples.prepare` for their times before: without room for one, psycopg's CheckViolation is raised.
+    """
+    if not samples:
+        return 0
+    async with connection.cursor() as cursor:
+        await cursor.execute(STAGE)
+        async with cursor.copy(COPY) as copy:
+            copy.set_types(TYPES)
+            wrapped: dict[int, Jsonb] = {}
+            for sample in samples:
+                labels = wrapped.get(sample.series) or wrapped.setdefault(sample.series, Jsonb(dict(sample.labels)))
+                await copy.write_row((*sample[:5], labels))
+        row = await (await cursor.execute(KEEP)).fetchone()
+        return row[0] if row else 0
+
+
+async def touch_series(connection: Connection, newest: Iterable[Sample]) -> None:
+    """Note within the caller's transaction that series had a sample on a day; new ones are registered."""
+    values = [
+        {
+            "service_name": sample.service_name,
+            "metric_name": sample.metric_name,
+            "series": sample.series,
+            "labels": Jsonb(dict(sample.labels)),
+            "last_day": sample.time.date(),
+        }
+        for sample in sorted(newest, key=lambda sample: sample[1:4])
+    ]
+    if values:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(TOUCH_SERIES, values)

@@ -1,0 +1,288 @@
+"""Decisions: the intent first, then what became of it."""
+
+# ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from predictive_scaling.errors import InvalidCursorError
+from predictive_scaling.storage.database import Database
+
+
+class DecisionStatus(StrEnum):
+    """Where a decision stands."""
+
+    PENDING = "pending"
+    EXECUTING = "executing"
+    VERIFYING = "verifying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    RECOMMENDED = "recommended"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (DecisionStatus.PENDING, DecisionStatus.EXECUTING, DecisionStatus.VERIFYING)
+"""What a crash may leave behind."""
+
+_FINAL = tuple(status for status in DecisionStatus if status not in UNFINISHED)
+
+# To each status, those it may be reached from. Executing again is a further attempt; a failed raise may be undone.
+_BEFORE: Mapping[DecisionStatus, Sequence[DecisionStatus]] = {
+    DecisionStatus.PENDING: (),
+    DecisionStatus.EXECUTING: UNFINISHED,
+    DecisionStatus.VERIFYING: (DecisionStatus.EXECUTING,),
+    DecisionStatus.SUCCEEDED: (DecisionStatus.EXECUTING, DecisionStatus.VERIFYING),
+    DecisionStatus.FAILED: UNFINISHED,
+    DecisionStatus.ROLLED_BACK: (DecisionStatus.EXECUTING, DecisionStatus.VERIFYING, DecisionStatus.FAILED),
+    DecisionStatus.RECOMMENDED: (DecisionStatus.PENDING,),
+    DecisionStatus.SUPERSEDED: UNFINISHED,
+    DecisionStatus.CANCELLED: UNFINISHED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingDecisionRow:
+    """One decision. `id` is the hash that names the ScalingDecision too: recomputed after a crash it is the same."""
+
+    id: str
+    created_at: datetime
+    service_name: str
+    namespace: str
+    policy: str
+    policy_uid: str
+    generation: int
+    target: str
+    """As people read it: `HorizontalPodAutoscaler/checkout`."""
+    decision_type: str
+    """scale_up or scale_down."""
+    status: str
+    """A DecisionStatus."""
+    from_replicas: int
+    to_replicas: int
+    uncapped_replicas: int
+    source: str
+    """Forecast, Event, Minimum or Fallback, as in the resource."""
+    reason: str
+    message: str
+    mode: str
+    """Recommend or Auto, as in the resource."""
+    attempts: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deadline_at: datetime | None = None
+    """When an unfinished decision counts as stuck."""
+    forecast: dict[str, Any] | None = None
+    limits: tuple[str, ...] | list[str] = ()
+    event: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPage:
+    """Newest first; `next_cursor` asks for what follows, None at the end."""
+
+    decisions: list[ScalingDecisionRow]
+    next_cursor: str | None
+
+
+_COLUMNS = """id, created_at, service_name, namespace, policy, policy_uid, generation, target, decision_type, status,
+from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts, started_at, finished_at,
+deadline_at, forecast, limits, event"""
+
+INTEND = """
+insert into scaling_decisions (id, created_at, service_name, namespace, policy, policy_uid, generation, target,
+    decision_type, status, from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts,
+    started_at, finished_at, deadline_at, forecast, limits, event)
+values (%(id)s, %(created_at)s, %(service_name)s, %(namespace)s, %(policy)s, %(policy_uid)s, %(generation)s, %(target)s,
+    %(decision_type)s, %(status)s, %(from_replicas)s, %(to_replicas)s, %(uncapped_replicas)s, %(source)s, %(reason)s,
+    %(message)s, %(mode)s, %(attempts)s, %(started_at)s, %(finished_at)s, %(deadline_at)s, %(forecast)s, %(limits)s,
+    %(event)s)
+on conflict (id) do nothing
+"""
+
+TRANSITION = """
+update scaling_decisions
+set status = %(status)s,
+    reason = coalesce(%(reason)s, reason),
+    message = coalesce(%(message)s, message),
+    deadline_at = coalesce(%(deadline_at)s, deadline_at),
+    attempts = attempts + %(attempt)s,
+    started_at = case when %(attempt)s = 1 then coalesce(started_at, %(now)s) else started_at end,
+    finished_at = case when %(final)s then %(now)s end
+where id = %(id)s and status = any(%(before)s)
+"""
+
+UNFINISHED_DECISIONS = (
+    f"select {_COLUMNS} from scaling_decisions where status = any(%(unfinished)s) order by created_at, id"
+)
+
+BY_ID = f"select {_COLUMNS} from scaling_decisions where id = any(%(ids)s)"
+
+PAGE = f"""
+select {_COLUMNS} from scaling_decisions
+where (%(status)s::text is null or status = %(status)s)
+    and (%(service)s::text is null or service_name = %(service)s)
+    and (%(created_at)s::timestamptz is null or (created_at, id) < (%(created_at)s, %(id)s))
+order by created_at desc, id desc
+limit %(limit)s
+"""
+
+LAST = f"""
+select distinct on (namespace, policy) {_COLUMNS} from scaling_decisions
+where (%(namespace)s::text is null or (namespace = %(namespace)s and policy = %(policy)s))
+order by namespace, policy, created_at desc, id desc
+"""
+
+STUCK = f"""
+select {_COLUMNS} from scaling_decisions
+where status = any(%(unfinished)s) and deadline_at < %(now)s
+order by deadline_at, id
+"""
+
+CLEAR_STUCK = """
+update scaling_decisions
+set status = 'cancelled', finished_at = %(now)s,
+    message = message || ' Cleared: still ' || status || ' after its deadline.'
+where status = any(%(unfinished)s) and deadline_at < %(now)s
+"""
+
+SUCCESS_RATE = """
+select avg((status = 'succeeded')::int)::float8 from scaling_decisions
+where finished_at >= %(since)s and status in ('succeeded', 'failed', 'rolled_back')
+"""
+
+
+class ScalingDecisions:
+    """The table `scaling_decisions`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def intend(self, decision: ScalingDecisionRow) -> bool:
+        """Record what is about to be done, before it is. False when a decision of this id is there already."""
+        values = asdict(decision)
+        values["forecast"] = None if decision.forecast is None else Jsonb(decision.forecast)
+        values["limits"] = list(decision.limits)
+        async with self._database.connection() as connection:
+            return (await connection.execute(INTEND, values)).rowcount == 1
+
+    async def transition(
+        self,
+        id: str,  # noqa: A002 (the column's name)
+        status: DecisionStatus,
+        now: datetime,
+        *,
+        reason: str | None = None,
+        message: str | None = None,
+        deadline_at: datetime | None = None,
+    ) -> bool:
+        """Move a decision on. EXECUTING counts an attempt and starts it; a final status finishes it.
+
+        False, and nothing changes, where there is no such decision or its status does not lead there: a finished
+        decision stays as it ended. reason, message and deadline_at stay as they are where None.
+        """
+        values = {
+            "id": id,
+            "status": str(status),
+            "before": [str(before) for before in _BEFORE[status]],
+            "attempt": int(status is DecisionStatus.EXECUTING),
+            "final": status in _FINAL,
+            "now": now,
+            "reason": reason,
+            "message": message,
+            "deadline_at": deadline_at,
+        }
+        async with self._database.connection() as connection:
+            return (await connection.execute(TRANSITION, values)).rowcount == 1
+
+    async def unfinished(self) -> list[ScalingDecisionRow]:
+        """What a crash may have left, oldest first."""
+        return await self._rows(UNFINISHED_DECISIONS, {"unfinished": _names(UNFINISHED)})
+
+    async def by_id(self, ids: Sequence[str]) -> dict[str, ScalingDecisionRow]:
+        """The decisions of these ids; those that do not exist are left out."""
+        return {row.id: row for row in await self._rows(BY_ID, {"ids": list(ids)})}
+
+    async def page(
+        self,
+        limit: int = 50,
+        *,
+        status: DecisionStatus | None = None,
+        service: str | None = None,
+        cursor: str | None = None,
+    ) -> DecisionPage:
+        """Decisions, newest first. Raises InvalidCursorError for a cursor that no page gave."""
+        created_at, last_id = _read_cursor(cursor) if cursor else (None, None)
+        values = {
+            "status": None if status is None else str(status),
+            "service": service,
+            "created_at": created_at,
+            "id": last_id,
+            "limit": limit + 1,
+        }
+        rows = await self._rows(PAGE, values)
+        shown = rows[:limit]
+        return DecisionPage(shown, _cursor(shown[-1]) if len(rows) > limit else None)
+
+    async def last(self, namespace: str, policy: str) -> ScalingDecisionRow | None:
+        """The newest decision of a policy."""
+        rows = await self._rows(LAST, {"namespace": namespace, "policy": policy})
+        return rows[0] if rows else None
+
+    async def last_of_each(self) -> dict[tuple[str, str], ScalingDecisionRow]:
+        """The newest decision of every policy, by namespace and name; one query, for a start."""
+        rows = await self._rows(LAST, {"namespace": None, "policy": None})
+        return {(row.namespace, row.policy): row for row in rows}
+
+    async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
+        """Unfinished decisions whose deadline has passed, the oldest deadline first."""
+        return await self._rows(STUCK, {"unfinished": _names(UNFINISHED), "now": now})
+
+    async def clear_stuck(self, now: datetime) -> int:
+        """Cancel those; says how many."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(CLEAR_STUCK, {"unfinished": _names(UNFINISHED), "now": now})
+            return cursor.rowcount
+
+    async def success_rate(self, since: datetime) -> float | None:
+        """The share of executed decisions finished from `since` on that succeeded, 0 to 1; None when there was none."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(SUCCESS_RATE, {"since": since})).fetchone()
+            return row[0] if row else None
+
+    async def _rows(self, query: Any, values: Mapping[str, Any]) -> list[ScalingDecisionRow]:
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(ScalingDecisionRow)) as cursor,
+        ):
+            await cursor.execute(query, values)
+            return await cursor.fetchall()
+
+
+def _names(statuses: Sequence[DecisionStatus]) -> list[str]:
+    return [str(status) for status in statuses]
+
+
+def _cursor(row: ScalingDecisionRow) -> str:
+    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()} {row.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        at, _, last_id = text.partition(" ")
+        created_at = datetime.fromisoformat(at)
+    except (binascii.Error, ValueError):
+        created_at, last_id = None, ""
+    if created_at is None or created_at.tzinfo is None or not last_id or "\x00" in last_id:
+        raise InvalidCursorError("cursor: not one that this list gave; leave it out to begin at the newest decision")
+    return created_at, last_id

@@ -1,0 +1,1 @@
+"""See predictive_scaling.storage."""
