@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -109,14 +110,19 @@ def _message(error: Exception) -> str:
 class Pool(Protocol):
     """The part of storage.Database that a check needs."""
 
-    async def ping(self) -> None:
-        """Run the smallest statement; raises DatabaseUnavailableError when the database does not answer."""
+    def connection(self) -> AbstractAsyncContextManager[object]:
+        """A connection that was tried before it is handed out; raises when the server does not answer."""
         ...
 
 
 def database_check(database: Pool, *, required: bool = True) -> Check:
-    """Does PostgreSQL answer a statement?"""
-    return Check("database", database.ping, required)
+    """Does PostgreSQL hand out a working connection?"""
+
+    async def probe() -> None:
+        async with database.connection():
+            pass
+
+    return Check("database", probe, required)
 
 
 class PingableRedis(Protocol):

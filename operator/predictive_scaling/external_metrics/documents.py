@@ -1,0 +1,77 @@
+"""What the aggregation layer and the HPA controller read: discovery, values and errors as Kubernetes shapes them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from predictive_scaling.external_metrics.quantity import format_quantity
+from predictive_scaling.external_metrics.values import Metric, MetricValue, Reading
+
+GROUP = "external.metrics.k8s.io"
+VERSION = "v1beta1"
+GROUP_VERSION = f"{GROUP}/{VERSION}"
+_VERSION = {"groupVersion": GROUP_VERSION, "version": VERSION}
+
+API_GROUP: dict[str, Any] = {
+    "kind": "APIGroup",
+    "apiVersion": "v1",
+    "name": GROUP,
+    "versions": [_VERSION],
+    "preferredVersion": _VERSION,
+}
+
+API_RESOURCES: dict[str, Any] = {
+    "kind": "APIResourceList",
+    "apiVersion": "v1",
+    "groupVersion": GROUP_VERSION,
+    "resources": [
+        {
+            "name": metric.value,
+            "singularName": "",
+            "namespaced": True,
+            "kind": "ExternalMetricValueList",
+            "verbs": ["get"],
+        }
+        for metric in Metric
+    ],
+}
+
+
+def labels_of(value: MetricValue) -> dict[str, str]:
+    """What a selector can choose by."""
+    return {"policy": value.policy, "service": value.service}
+
+
+def value_list(metric: Metric, values: Sequence[tuple[MetricValue, Reading]]) -> dict[str, Any]:
+    """An ExternalMetricValueList: one item a policy."""
+    return {
+        "kind": "ExternalMetricValueList",
+        "apiVersion": GROUP_VERSION,
+        "metadata": {},
+        "items": [
+            {
+                "metricName": metric.value,
+                "metricLabels": labels_of(value),
+                "timestamp": _time(reading.at),
+                "value": format_quantity(reading.value),
+            }
+            for value, reading in values
+        ],
+    }
+
+
+def failure(code: int, reason: str, message: str) -> dict[str, Any]:
+    """A metav1.Status; the HPA shows the message in its condition."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,81 @@
+"""How a cluster learns that we serve external.metrics.k8s.io, and who else may have that API already."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from predictive_scaling.errors import SettingsError
+from predictive_scaling.external_metrics.documents import GROUP, VERSION
+
+API_SERVICE = f"{VERSION}.{GROUP}"
+"""The APIService's name; a cluster has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReference:
+    """The Service that leads to the operator."""
+
+    namespace: str
+    name: str
+    port: int = 443
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def manifests(service: ServiceReference, ca_bundle: bytes, *, target_port: int = 8443) -> list[dict[str, Any]]:
+    """The Service in front of the operator, and the APIService. ca_bundle: PEM that vouches for its certificate."""
+    labels = {"app.kubernetes.io/name": "predictive-scaling", "app.kubernetes.io/component": "operator"}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": service.name, "namespace": service.namespace, "labels": labels},
+            "spec": {
+                "selector": labels,
+                "ports": [{"name": "external-metrics", "port": service.port, "targetPort": target_port}],
+            },
+        },
+        api_service(service, ca_bundle),
+    ]
+
+
+def api_service(service: ServiceReference, ca_bundle: bytes) -> dict[str, Any]:
+    """The APIService alone."""
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": API_SERVICE},
+        "spec": {
+            "group": GROUP,
+            "version": VERSION,
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "service": {"namespace": service.namespace, "name": service.name, "port": service.port},
+            "caBundle": base64.b64encode(ca_bundle).decode(),
+        },
+    }
+
+
+def refuse_displacing(existing: Mapping[str, Any] | None, ours: ServiceReference) -> None:
+    """Look at the APIService that a cluster has (None: none) before ours is applied.
+
+    Raises SettingsError naming its owner when it leads elsewhere: taking it would break every HPA that reads from it.
+    """
+    if existing is None:
+        return
+    service = cast("Mapping[str, Any]", existing.get("spec", {}).get("service") or {})
+    owner = f"{service.get('namespace', '')}/{service.get('name', '')}" if service else "the API server itself"
+    if owner != str(ours):
+        raise SettingsError(
+            f"APIService {API_SERVICE} belongs to {owner}{_release(existing)}; a cluster has one owner of it. Leave "
+            "PREDICTIVE_SCALING_EXTERNAL_METRICS off, or remove the other one first"
+        )
+
+
+def _release(existing: Mapping[str, Any]) -> str:
+    metadata = existing.get("metadata", {})
+    annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
+    release = annotations.get("meta.helm.sh/release-name")
+    return f" (Helm release {release})" if release else ""

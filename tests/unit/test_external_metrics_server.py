@@ -1,0 +1,215 @@
+"""The server as the aggregation layer meets it: TLS, client certificate, documents, errors."""
+
+import asyncio
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from predictive_scaling.clock import ManualClock, WallClock
+from predictive_scaling.errors import SettingsError
+from predictive_scaling.external_metrics.server import ExternalMetricsServer
+from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
+from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.stack.certificates import Authority, CertificateFiles, new_authority
+
+NOW = datetime(1998, 7, 3, 13, 0, tzinfo=UTC)
+HOST = "metrics.scaling.svc"
+DEMAND = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/predictive-scaling-demand"
+
+
+@dataclass
+class Fixture:
+    server: ExternalMetricsServer
+    board: MetricBoard
+    clock: ManualClock
+    authority: Authority
+    front_proxy: Authority
+    files: ServingFiles
+    aggregator: CertificateFiles
+
+    async def get(self, path: str, client: CertificateFiles | None = None) -> tuple[int, dict[str, Any]]:
+        """What the API server would see."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(
+                f"https://127.0.0.1:{self.server.port}{path}",
+                ssl=self.tls(client or self.aggregator),
+                server_hostname=HOST,
+            ) as response,
+        ):
+            return response.status, await response.json()
+
+    def tls(self, client: CertificateFiles | None) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.authority.file))
+        # The stack's short-lived authority has no key identifiers, which newer Pythons ask for.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if client is not None:
+            context.load_cert_chain(client.certificate, client.key)
+        return context
+
+    async def serial(self) -> int:
+        """Serial number of the certificate that a new connection is shown."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.server.port, ssl=self.tls(self.aggregator), server_hostname=HOST
+        )
+        shown = writer.get_extra_info("peercert")["serialNumber"]
+        writer.close()
+        del reader
+        return int(shown, 16)
+
+
+@pytest.fixture
+async def metrics(tmp_path: Path) -> AsyncIterator[Fixture]:
+    wall = WallClock().now()
+    authority, front_proxy = new_authority(tmp_path, "ca", wall), new_authority(tmp_path, "front-proxy-ca", wall)
+    issued = authority.issue(HOST, "serving", [HOST])
+    files = ServingFiles(issued.certificate, issued.key)
+    board, clock = MetricBoard(), ManualClock(NOW)
+    trust = AggregatorTrust(front_proxy.file.read_text(), ("front-proxy-client",))
+    server = ExternalMetricsServer(
+        board, clock, files, trust, host="127.0.0.1", port=0, look_every=timedelta(milliseconds=20)
+    )
+    aggregator = front_proxy.issue("front-proxy-client", "aggregator")
+    async with server:
+        yield Fixture(server, board, clock, authority, front_proxy, files, aggregator)
+
+
+def a_reading(value: float) -> Reading:
+    return Reading(value, NOW, NOW + timedelta(minutes=5))
+
+
+async def test_discovery_names_both_metrics_as_namespaced(metrics: Fixture) -> None:
+    status, group = await metrics.get("/apis/external.metrics.k8s.io")
+    assert (status, group["kind"], group["preferredVersion"]["version"]) == (200, "APIGroup", "v1beta1")
+    status, resources = await metrics.get("/apis/external.metrics.k8s.io/v1beta1")
+    assert (status, resources["groupVersion"]) == (200, "external.metrics.k8s.io/v1beta1")
+    assert [(each["name"], each["namespaced"]) for each in resources["resources"]] == [
+        ("predictive-scaling-demand", True),
+        ("predictive-scaling-forecast", True),
+    ]
+
+
+async def test_a_metric_has_one_item_for_each_selected_policy(metrics: Fixture) -> None:
+    metrics.board.publish("shop", "checkout", "web", demand=a_reading(1234.5), forecast=None)
+    metrics.board.publish("shop", "cart", "cart", demand=a_reading(7.0), forecast=None)
+    status, body = await metrics.get(f"{DEMAND}?labelSelector=policy%3Dcheckout")
+    assert status == 200
+    assert body == {
+        "kind": "ExternalMetricValueList",
+        "apiVersion": "external.metrics.k8s.io/v1beta1",
+        "metadata": {},
+        "items": [
+            {
+                "metricName": "predictive-scaling-demand",
+                "metricLabels": {"policy": "checkout", "service": "web"},
+                "timestamp": "1998-07-03T13:00:00Z",
+                "value": "1234500m",
+            }
+        ],
+    }
+    status, body = await metrics.get(DEMAND)
+    assert [item["value"] for item in body["items"]] == ["7", "1234500m"]
+
+
+async def test_stale_data_is_an_error_and_never_reads_as_less_demand(metrics: Fixture) -> None:
+    metrics.board.publish("shop", "checkout", "web", demand=a_reading(800.0), forecast=None)
+    metrics.clock.advance(timedelta(minutes=4))
+    metrics.board.publish(
+        "shop", "cart", "cart", demand=Reading(7.0, metrics.clock.now(), NOW + timedelta(hours=1)), forecast=None
+    )
+    assert (await metrics.get(DEMAND))[0] == 200
+    metrics.clock.advance(timedelta(minutes=1))
+    status, body = await metrics.get(DEMAND)
+    assert (status, body["kind"], body["reason"]) == (503, "Status", "ServiceUnavailable")
+    assert body["message"].startswith("predictive-scaling-demand of ScalingPolicy shop/checkout is stale")
+    assert (await metrics.get(f"{DEMAND}?labelSelector=policy%3Dcart"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        (f"{DEMAND}", 404, "no ScalingPolicy in namespace shop is selected"),
+        (f"{DEMAND}?labelSelector=policy%3D%3D%3D", 400, "labelSelector: cannot read"),
+        ("/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/cpu", 404, "there is no metric 'cpu'"),
+        ("/openapi/v2", 404, "Not Found"),
+        ("/metrics", 404, "Not Found"),
+    ],
+)
+async def test_what_cannot_be_answered_is_a_status_that_says_why(
+    metrics: Fixture, path: str, status: int, told: str
+) -> None:
+    found, body = await metrics.get(path)
+    assert (found, body["kind"], body["code"]) == (status, "Status", status)
+    assert told in body["message"]
+
+
+async def test_what_is_not_known_yet_is_an_error_and_not_zero(metrics: Fixture) -> None:
+    metrics.board.publish("shop", "checkout", "web", demand=None, forecast=None)
+    status, body = await metrics.get(DEMAND)
+    assert status == 503
+    assert body["message"] == "predictive-scaling-demand of ScalingPolicy shop/checkout is not known yet"
+
+
+async def test_another_client_of_the_same_authority_is_refused(metrics: Fixture) -> None:
+    status, body = await metrics.get(DEMAND, metrics.front_proxy.issue("bob", "bob"))
+    assert (status, body["reason"]) == (403, "Forbidden")
+
+
+async def test_a_client_without_the_aggregators_authority_gets_no_connection(metrics: Fixture) -> None:
+    stranger = metrics.authority.issue("front-proxy-client", "stranger")
+    for context in (metrics.tls(None), metrics.tls(stranger)):
+        with pytest.raises(aiohttp.ClientError):
+            async with aiohttp.ClientSession() as session:
+                await session.get(f"https://127.0.0.1:{metrics.server.port}{DEMAND}", ssl=context, server_hostname=HOST)
+
+
+async def test_a_rotated_certificate_is_served_while_open_connections_go_on(metrics: Fixture) -> None:
+    metrics.board.publish("shop", "checkout", "web", demand=a_reading(800.0), forecast=None)
+    before = await metrics.serial()
+    connector = aiohttp.TCPConnector(ssl=metrics.tls(metrics.aggregator))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        url = f"https://127.0.0.1:{metrics.server.port}{DEMAND}"
+        async with session.get(url, server_hostname=HOST) as response:
+            await response.read()
+        renewed = metrics.authority.issue(HOST, "renewed", [HOST])
+        shutil.copy(renewed.certificate, metrics.files.certificate)
+        # The key is still the old one: what does not fit is not served.
+        assert not await metrics.server.reload_if_changed()
+        assert await metrics.serial() == before
+        shutil.copy(renewed.key, metrics.files.key)
+        async with asyncio.timeout(5):
+            while await metrics.serial() == before:  # noqa: ASYNC110 (the watcher looks by itself)
+                await asyncio.sleep(0.02)
+        async with session.get(url, server_hostname=HOST) as response:
+            assert response.status == 200
+
+
+async def test_a_rotated_authority_of_the_aggregator_is_trusted_and_the_old_one_no_more(
+    metrics: Fixture, tmp_path: Path
+) -> None:
+    folder = tmp_path / "next"
+    folder.mkdir()
+    following = new_authority(folder, "front-proxy-ca", WallClock().now())
+    await metrics.server.trust(AggregatorTrust(following.file.read_text(), ("front-proxy-client",)))
+    status, _ = await metrics.get("/apis/external.metrics.k8s.io", following.issue("front-proxy-client", "next"))
+    assert status == 200
+    with pytest.raises(aiohttp.ClientError):
+        await metrics.get("/apis/external.metrics.k8s.io")
+
+
+async def test_files_that_do_not_serve_are_named_at_the_start(metrics: Fixture, tmp_path: Path) -> None:
+    files = ServingFiles(tmp_path / "missing.crt", metrics.files.key)
+    trust = AggregatorTrust(metrics.front_proxy.file.read_text())
+    with pytest.raises(SettingsError, match=r"cannot serve external metrics with .*missing\.crt"):
+        await ExternalMetricsServer(metrics.board, metrics.clock, files, trust, host="127.0.0.1", port=0).start()
+    with pytest.raises(SettingsError, match="the aggregation layer's CA is no certificate in PEM"):
+        await ExternalMetricsServer(
+            metrics.board, metrics.clock, metrics.files, AggregatorTrust("nonsense"), host="127.0.0.1", port=0
+        ).start()
