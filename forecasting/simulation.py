@@ -110,6 +110,6 @@ def simulate(demand: FloatArray, per_replica: float, rules: AutoscalerRules, flo
     return Simulation(existing, ready, ready * per_replica < demand)
 
 
-def no_floor(step: int, seen: Replicas) -> int:  # noqa: ARG001 (a FloorAt)
+def no_floor(step: int, seen: Replicas) -> int:
     """The HPA alone."""
     return 1

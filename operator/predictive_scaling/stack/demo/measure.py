@@ -23,7 +23,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The forecast for a moment, as it stood then, in the unit of the demand."""
+    """What is forecast for a moment, in the unit of the demand."""
 
     p50: float
     p90: float
@@ -37,7 +37,6 @@ class Observation:
     demand: float
     hpa_only: Twin
     predictive: Twin
-    band: Band | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Performance:
     replica_hours: float
     """Pods that existed, ready or not, times hours."""
     unserved: float
-    """Demand beyond what the ready replicas carried, in the demand's unit times minutes: requests, for requests a minute."""
+    """Demand beyond what the ready replicas carried, in its unit times minutes: requests, for requests a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,6 @@ class ForecastQuality:
 
     wape_15m: float | None
     coverage_p90: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PastForecast:
-    """What was forecast at `created_at` for the mean demand of [target_at, target_at + step)."""
-
-    created_at: datetime
-    target_at: datetime
-    step: timedelta
-    band: Band
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +99,14 @@ def performance(
     return Performance(short_minutes, hours, unserved)
 
 
-def forecast_quality(
-    forecasts: Sequence[PastForecast],
-    actual: Callable[[datetime, timedelta], float],
-    begins_at: datetime,
-    ends_at: datetime,
-) -> ForecastQuality:
-    """Errors of the forecasts that were made at least 15 minutes ahead, the newest such for each target.
+def forecast_quality(forecasts: Sequence[tuple[Band, float]]) -> ForecastQuality:
+    """Errors of forecasts that were made 15 minutes ahead, each with the demand that came, NaN where unknown.
 
-    actual: mean demand of the step that begins at a time, NaN where unknown. WAPE: sum of absolute errors of p50 over
-    the sum of actuals. Coverage: the share of actuals at or below p90.
+    WAPE: sum of absolute errors of p50 over the sum of actuals. Coverage: the share of actuals at or below p90.
     """
-    chosen = dict[datetime, PastForecast]()
-    for forecast in sorted(forecasts, key=lambda forecast: forecast.created_at):
-        inside = begins_at <= forecast.target_at < ends_at
-        if inside and forecast.target_at - forecast.created_at >= JUDGED_AHEAD:
-            chosen[forecast.target_at] = forecast
-    pairs = [(forecast.band, actual(at, forecast.step)) for at, forecast in chosen.items()]
-    known = [(band, value) for band, value in pairs if math.isfinite(value)]
-    total = sum(value for _, value in known)
+    known = [(band, actual) for band, actual in forecasts if math.isfinite(actual)]
+    total = sum(actual for _, actual in known)
     if total <= 0:
         return ForecastQuality(None, None)
-    error = sum(abs(band.p50 - value) for band, value in known)
-    return ForecastQuality(error / total, sum(value <= band.p90 for band, value in known) / len(known))
+    error = sum(abs(band.p50 - actual) for band, actual in known)
+    return ForecastQuality(error / total, sum(actual <= band.p90 for band, actual in known) / len(known))

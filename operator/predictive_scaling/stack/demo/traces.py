@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,9 +58,8 @@ def read_matches(path: Path) -> tuple[Match, ...]:
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
     if not path.is_file():
         raise InvalidManifestError(f"{path} is not there; run from the checkout, or name the folder with --traces")
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != columns:
-            raise InvalidManifestError(f"{path} has the columns {reader.fieldnames}; expected {','.join(columns)}")
-        yield from reader
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    reader = csv.DictReader(io.StringIO(content.decode()))
+    if tuple(reader.fieldnames or ()) != columns:
+        raise InvalidManifestError(f"{path} has the columns {reader.fieldnames}; expected {','.join(columns)}")
+    yield from reader

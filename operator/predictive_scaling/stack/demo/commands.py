@@ -1,0 +1,17 @@
+"""What to type to look around in the demo's cluster."""
+
+from predictive_scaling.stack.demo.manifests import NAMESPACE, POLICY, PREDICTIVE
+
+
+def look_around() -> list[str]:
+    """Commands of kubectl, the most telling first."""
+    scope = f"kubectl -n {NAMESPACE}"
+    return [
+        f"{scope} get sp,be,sd",
+        f"{scope} describe sp {POLICY}",
+        f"{scope} get deployments,hpa",
+        f"{scope} get events --sort-by=.metadata.creationTimestamp",
+        f"{scope} get hpa {PREDICTIVE} -o yaml --show-managed-fields",
+        "kubectl explain scalingpolicy.spec.forecast",
+        f"kubectl get --raw /apis/external.metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/demand",
+    ]

@@ -1,0 +1,150 @@
+"""What the demo creates in the cluster: twins that differ in one thing, a policy."""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from predictive_scaling.resources.quantities import format_duration
+from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, METRIC, POD_START, SERVICE, Scenario, object_name
+from predictive_scaling.stack.demo.traces import MINUTE, Match
+from predictive_scaling.stack.kubelets import NODE
+
+Manifest = dict[str, Any]
+
+NAMESPACE = "worldcup"
+HPA_ONLY = "site-hpa-only"
+PREDICTIVE = "site-predictive"
+POLICY = "site"
+MOST_REPLICAS = 60
+
+HPA_SYNC = timedelta(seconds=15)
+"""Kubernetes' default, as the window and the policies below."""
+HPA_DOWN_WINDOW = timedelta(minutes=5)
+_UP_PERCENT, _UP_PODS, _POLICY_PERIOD = 100, 4, timedelta(seconds=15)
+
+MULTIPLIER = "3"
+RAMP = timedelta(minutes=15)
+LEAD_TIME = POD_START + MINUTE
+"""A minute more than a pod takes, for a sample to arrive and the HPA to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Kubernetes' own times, divided by how much faster the demo's clock runs."""
+
+    rate: float
+
+    def seconds(self, duration: timedelta) -> float:
+        """Real seconds that `duration` of the demo's time takes."""
+        return duration.total_seconds() / self.rate
+
+    def behavior(self) -> Manifest:
+        """An HPA's default behaviour in whole real seconds, the least that it can be written in.
+
+        A policy's period becomes one second; what may be added in it is what the default allows in as much of the
+        demo's time: a doubling, or four pods, every 15 seconds.
+        """
+        periods = max(1.0, self.rate / _POLICY_PERIOD.total_seconds())
+        doubling = min(100_000, math.ceil(100 * ((1 + _UP_PERCENT / 100) ** periods - 1)))
+        window = round(self.seconds(HPA_DOWN_WINDOW))
+        return {
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0,
+                "selectPolicy": "Max",
+                "policies": [
+                    {"type": "Percent", "value": doubling, "periodSeconds": 1},
+                    {"type": "Pods", "value": math.ceil(_UP_PODS * periods), "periodSeconds": 1},
+                ],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": window,
+                "policies": [{"type": "Percent", "value": 100, "periodSeconds": 1}],
+            },
+        }
+
+
+def namespace() -> Manifest:
+    """The namespace of everything."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+
+
+def twin(name: str, scenario: Scenario, pace: Pace, metric: str, replicas: int) -> list[Manifest]:
+    """A Deployment and its HPA, which leaves out minReplicas so that a policy may own it."""
+    labels = {"app": name}
+    container = {"name": "site", "image": "registry.invalid/site:1998"}
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"nodeName": NODE, "containers": [container]}},
+            },
+        },
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                "maxReplicas": MOST_REPLICAS,
+                "behavior": pace.behavior(),
+                "metrics": [_demand_metric(metric, scenario.per_replica)],
+            },
+        },
+    ]
+
+
+def policy(scenario: Scenario) -> Manifest:
+    """The one thing that the predictive twin has more than the other."""
+    return {
+        "apiVersion": "predictive-scaling.io/v1alpha1",
+        "kind": "ScalingPolicy",
+        "metadata": {"name": POLICY, "namespace": NAMESPACE, "labels": {"event": "world-cup"}},
+        "spec": {
+            "mode": "Auto",
+            "target": {"horizontalPodAutoscaler": {"name": PREDICTIVE}},
+            "demand": {
+                "service": SERVICE,
+                "metric": METRIC,
+                "perReplica": f"{scenario.per_replica:.3f}",
+                "targetUtilization": round(100 * HPA_UTILIZATION),
+            },
+            "forecast": {"quantile": "0.9", "leadTime": format_duration(LEAD_TIME)},
+            "replicas": {"min": 1, "max": MOST_REPLICAS},
+        },
+    }
+
+
+def past_event(match: Match) -> Manifest:
+    """A match that was played: what the next ones may learn from. It expects nothing."""
+    return _event(match, {})
+
+
+def coming_event(match: Match) -> Manifest:
+    """A match of the day, with what someone thinks that it will do."""
+    return _event(match, {"expect": {"multiplier": MULTIPLIER}, "rampUp": format_duration(RAMP)})
+
+
+def _event(match: Match, more: Manifest) -> Manifest:
+    return {
+        "apiVersion": "predictive-scaling.io/v1alpha1",
+        "kind": "BusinessEvent",
+        "metadata": {"name": object_name(match), "namespace": NAMESPACE},
+        "spec": {
+            "type": match.type,
+            "start": match.start.isoformat().replace("+00:00", "Z"),
+            "end": match.end.isoformat().replace("+00:00", "Z"),
+            "policies": {"matchLabels": {"event": "world-cup"}},
+            **more,
+        },
+    }
+
+
+def _demand_metric(metric: str, per_replica: float) -> Manifest:
+    selector = {"matchLabels": {"policy": POLICY}}
+    target = {"type": "AverageValue", "averageValue": str(round(per_replica * HPA_UTILIZATION))}
+    return {"type": "External", "external": {"metric": {"name": metric, "selector": selector}, "target": target}}

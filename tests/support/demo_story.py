@@ -1,0 +1,87 @@
+"""A replay of the demo in arithmetic: what a report is made from, without a cluster."""
+
+import math
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from forecasting.simulation import AutoscalerRules, Replicas, Simulation, no_floor, simulate
+from predictive_scaling.stack.demo.measure import Band, Observation, Twin, compare, forecast_quality
+from predictive_scaling.stack.demo.result import Result
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, Scenario, make_scenario
+from predictive_scaling.stack.demo.story import DecisionLine, Story
+from predictive_scaling.stack.demo.traces import MINUTE
+
+TRACES = Path(__file__).parents[2] / "examples" / "traces"
+RAMP, LEAD = timedelta(minutes=15), timedelta(minutes=9)
+STEP = timedelta(seconds=15)
+
+
+def declared_floors(scenario: Scenario, multiplier: float) -> list[int]:
+    """The floor at each 15 seconds when every match is expected to multiply the demand before its ramp."""
+    floors = [1] * (scenario.minutes * 4)
+    for match in scenario.matches:
+        influence = match.start - RAMP - LEAD
+        base = float(np.mean([scenario.demand_at(influence - ago * MINUTE) for ago in (1, 2, 3)]))
+        for step in range(len(floors)):
+            ahead = scenario.begins_at + step * STEP + LEAD
+            if influence + LEAD <= ahead < match.end + LEAD:
+                factor = 1 + (multiplier - 1) * min(1.0, (ahead - match.start + RAMP) / RAMP)
+                floors[step] = max(floors[step], math.ceil(base * factor / scenario.per_replica))
+    return floors
+
+
+def simulated(scenario: Scenario, multiplier: float | None) -> Simulation:
+    """The day at 15-second steps, with the demo's HPA and pods."""
+    demand = np.repeat(scenario.replayed(), 4)
+    if multiplier is None:
+        return simulate(demand, scenario.per_replica, AutoscalerRules(), no_floor)
+    floors = declared_floors(scenario, multiplier)
+
+    def floor_at(step: int, seen: Replicas) -> int:
+        return floors[step]
+
+    return simulate(demand, scenario.per_replica, AutoscalerRules(), floor_at)
+
+
+def a_story(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> Story:
+    """A whole day as the demo would tell it; the forecast is the demand itself, a little late."""
+    scenario = make_scenario(day, TRACES)
+    alone, ahead = simulated(scenario, None), simulated(scenario, multiplier)
+    floors = declared_floors(scenario, multiplier)
+    observations = tuple(
+        Observation(
+            scenario.begins_at + step * STEP,
+            scenario.demand_at(scenario.begins_at + step * STEP),
+            Twin(int(alone.existing[step]), int(alone.ready[step]), 1),
+            Twin(int(ahead.existing[step]), int(ahead.ready[step]), floors[step]),
+        )
+        for step in range(len(floors))
+    )
+    changes = [step for step in range(1, len(floors)) if floors[step] != floors[step - 1]]
+    decisions = tuple(
+        DecisionLine(
+            scenario.begins_at + step * STEP,
+            floors[step - 1],
+            floors[step],
+            "Event",
+            f"Event {scenario.matches[0].name} multiplies 41,000 requests a minute by 2.4: {floors[step]} replicas.",
+            "succeeded",
+        )
+        for step in changes
+    )
+    forecasts = tuple(
+        (at, Band(0.97 * scenario.demand_at(at - 10 * MINUTE), 1.25 * scenario.demand_at(at - 10 * MINUTE)))
+        for at in (scenario.begins_at + minute * MINUTE for minute in range(0, scenario.minutes, 5))
+    )
+    quality = forecast_quality([(band, scenario.demand_at(at)) for at, band in forecasts])
+    result = Result(
+        trace="worldcup98-requests-per-minute",
+        minutes=scenario.minutes,
+        comparison=compare(observations, scenario.ends_at, scenario.per_replica),
+        decisions=len(decisions),
+        failed_decisions=0,
+        forecast=quality,
+    )
+    return Story(scenario, 90.0, observations, forecasts, decisions, result)
