@@ -1,0 +1,54 @@
+"""Auto Scaling, EC2, IAM and STS of AWS as a local HTTP endpoint: moto."""
+
+import sys
+from pathlib import Path
+
+from predictive_scaling.stack.ports import LOOPBACK, free_port
+from predictive_scaling.stack.processes import Child, answers
+from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.wheels import package_folder
+
+REGION = "eu-west-1"
+
+
+class AWS:
+    """One account, kept in memory. `server` is its process."""
+
+    server: Child
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder = folder
+        self._say = say
+        self._port = free_port()
+
+    @property
+    def endpoint_url(self) -> str:
+        """For AWS_ENDPOINT_URL."""
+        return f"http://{LOOPBACK}:{self._port}"
+
+    def environment(self) -> dict[str, str]:
+        """What boto3 needs to speak to it, credentials that it accepts among them."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+        }
+
+    async def start(self) -> None:
+        """Start it and wait until it answers. Raises StackError with the end of its log."""
+        if not hasattr(self, "server"):
+            package_folder("moto", "AWS")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self._port)]
+            ready = answers(f"{self.endpoint_url}/moto-api/data.json")
+            self.server = Child("moto (AWS)", command, self.folder / "moto.log", ready)
+        await self.server.start()
+
+    async def stop(self) -> None:
+        """End it; what it held is gone."""
+        await self.server.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as when the machine goes."""
+        self.server.kill()

@@ -1,0 +1,71 @@
+"""What is expensive to get is kept outside the checkout, once for a user, whatever version of us made it."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from predictive_scaling.stack.progress import Say
+
+Build = Callable[[Path], Awaitable[None]]
+"""Fills an empty folder; raises when it cannot."""
+
+_POLL_SECONDS = 0.2
+
+
+def cache_folder() -> Path:
+    """`predictive-scaling` in the user's cache folder, made when missing."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "predictive-scaling"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def cached(name: str, key: str, build: Build, say: Say) -> Path:
+    """The folder of `name` in the version `key`, built when missing.
+
+    Two that want the same build it once, the second waits; a build that was broken off leaves nothing behind.
+    """
+    folder = cache_folder() / name / key
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    async with _locked(folder.parent / f"{key}.lock", waiting=lambda: say(f"waiting for another build of {name}")):
+        if folder.is_dir():
+            return folder
+        building = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
+        try:
+            await build(building)
+            _publish(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _publish(building: Path, folder: Path) -> None:
+    building.chmod(0o755)
+    building.rename(folder)
+
+
+@asynccontextmanager
+async def _locked(path: Path, waiting: Callable[[], None]) -> AsyncGenerator[None]:
+    with path.open("w") as lock:
+        told = False
+        while not _taken(lock.fileno()):
+            if not told:
+                waiting()
+            told = True
+            await asyncio.sleep(_POLL_SECONDS)
+        yield
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,162 @@
+"""Kafka: a real KRaft broker where Java and Maven can be had, else librdkafka's mock cluster, which says so."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack import toolchain
+from predictive_scaling.stack.cache import cached
+from predictive_scaling.stack.ports import LOOPBACK, free_ports
+from predictive_scaling.stack.processes import Child, run
+from predictive_scaling.stack.progress import Say
+
+TOPICS = {"metrics.raw": 4, "metrics.dead-letter": 1}
+"""What `start` creates, with the number of partitions."""
+
+_VERSION = "4.1.0"
+_SOURCES = Path(__file__).parent / "kafka_server"
+_CLUSTER_ID = "cHJlZGljdGl2ZS1zY2FsZQ"
+_JVM = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_ANSWER_SECONDS = 10
+
+
+class Kafka:
+    """One broker. `server` is its process, for tests that stop, kill and start it: data and port stay.
+
+    `is_real` is False for the mock cluster, which lives in our own process, has no `server` and keeps nothing.
+    """
+
+    server: Child | None = None
+    is_real = True
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder = folder
+        self._say = say
+        self._port, self._controller_port = free_ports(2)
+        self._mock: Producer | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """For KAFKA_BOOTSTRAP_SERVERS."""
+        return f"{LOOPBACK}:{self._port}"
+
+    async def start(self) -> None:
+        """Start it, and the first time create TOPICS. Raises StackError with the end of its log."""
+        first = self.server is None and self._mock is None
+        if first:
+            await self._prepare()
+        if self.server is not None:
+            await self.server.start()
+        if first:
+            for topic, partitions in TOPICS.items():
+                await self.create_topic(topic, partitions)
+
+    async def stop(self) -> None:
+        """End it in order. The mock cluster forgets everything."""
+        self._mock = None
+        if self.server is not None:
+            await self.server.stop(limit_seconds=20)
+
+    def kill(self) -> None:
+        """SIGKILL, as when the machine goes."""
+        if self.server is not None:
+            self.server.kill()
+
+    async def create_topic(self, name: str, partitions: int = 1) -> None:
+        """A new topic; one that exists already is left as it is. Raises StackError when the broker refuses."""
+        await asyncio.to_thread(self._create_topic, name, partitions)
+
+    def _create_topic(self, name: str, partitions: int) -> None:
+        if self._mock is not None:
+            self._mock.list_topics(name, timeout=_ANSWER_SECONDS)  # the mock makes what is asked for
+            return
+        admin = self._admin()  # held until the answer is there: its end breaks off what it was asked
+        created = admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])
+        try:
+            created[name].result(timeout=_ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise StackError(
+                    f"Kafka at {self.bootstrap_servers} did not create the topic {name}: {error}"
+                ) from error
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+
+    async def _prepare(self) -> None:
+        try:
+            java, libraries = await installed(self._say)
+        except StackError as error:
+            self._start_mock(error)
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        configuration = self.folder / "server.properties"
+        configuration.write_text(self._configuration())
+        program = [java, *_JVM, f"-Dlog4j2.configurationFile={_SOURCES / 'log4j2.yaml'}", "-cp", f"{libraries}/*"]
+        format_folder = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", configuration)
+        await run(*program, *format_folder, told="formatting Kafka's folder")
+        self.server = Child(
+            name="Kafka",
+            command=[*program, "kafka.Kafka", configuration],
+            log=self.folder / "kafka.log",
+            ready=self._answers,
+            deadline_seconds=90,
+        )
+
+    def _start_mock(self, error: StackError) -> None:
+        self.is_real = False
+        self._say(f"no real Kafka: {error}")
+        self._say(
+            "using librdkafka's mock cluster instead: it speaks the protocol, keeps nothing and cannot be restarted"
+        )
+        self._mock = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0})
+        brokers = self._mock.list_topics(timeout=_ANSWER_SECONDS).brokers
+        self._port = int(next(iter(brokers.values())).port)
+
+    async def _answers(self) -> None:
+        await asyncio.to_thread(self._admin().list_topics, timeout=2)
+
+    def _configuration(self) -> str:
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@{LOOPBACK}:{self._controller_port}",
+            "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{LOOPBACK}:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": self.folder / "data",
+            "auto.create.topics.enable": "false",
+            "offsets.topic.num.partitions": 4,
+            "offsets.topic.replication.factor": 1,
+            "transaction.state.log.num.partitions": 4,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+            "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,
+        }
+        return "".join(f"{name}={value}\n" for name, value in properties.items())
+
+
+async def installed(say: Say) -> tuple[Path, Path]:
+    """Java, and the folder of Kafka's libraries, fetched by Maven when missing; with the admin tools of the runbook.
+
+    Raises StackError saying what is missing and what to install.
+    """
+    java = await toolchain.java(say)
+
+    async def fetch(folder: Path) -> None:
+        maven = await toolchain.maven(say)
+        say(f"fetching Kafka {_VERSION} by Maven (54 MB), about half a minute")
+        shutil.copy(_SOURCES / "pom.xml", folder)
+        copy = ("-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libraries")
+        home = {"JAVA_HOME": str(java.resolve().parent.parent)}
+        await run(maven, *copy, folder=folder, environment=home, told=f"fetching Kafka {_VERSION}")
+
+    return java, await cached("kafka", _VERSION, fetch, say) / "libraries"

@@ -1,0 +1,187 @@
+"""A real control plane: etcd, API server, controllers with the HPA controller, and kwok in place of kubelets."""
+
+import base64
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.stack.binaries import Binary, binaries
+from predictive_scaling.stack.certificates import CertificateFiles, new_authority, new_signing_key
+from predictive_scaling.stack.components import FRONT_PROXY_CLIENT, ClusterOptions, Components, Files, Ports
+from predictive_scaling.stack.kubelets import NODE_MANIFEST, stages
+from predictive_scaling.stack.ports import LOOPBACK, free_ports
+from predictive_scaling.stack.processes import Child, run
+from predictive_scaling.stack.progress import Say
+
+Manifest = dict[str, Any]
+
+
+class Kubernetes:
+    """A cluster of this machine, for one owner.
+
+    Its parts are attributes (`etcd`, `api_server`, `controller_manager`, `kwok`, and a `scheduler` on demand), so that
+    tests may stop, kill and start them one by one: data and ports stay. They are there once it was started.
+    """
+
+    etcd: Child
+    api_server: Child
+    controller_manager: Child
+    kwok: Child
+    scheduler: Child | None = None
+    kubectl_program: Path
+    """kubectl in the cluster's own version; the method `kubectl` runs it as the administrator."""
+
+    def __init__(self, folder: Path, clock: Clock, options: ClusterOptions, say: Say) -> None:
+        self.folder = folder
+        self.kubeconfig = folder / "kubeconfig"
+        """Of the administrator."""
+        self._options = options
+        self._say = say
+        self._token = secrets.token_urlsafe(32)
+        etcd, peer, server, controllers, scheduler, self._kwok_port = free_ports(6)
+        self._ports = Ports(
+            etcd=etcd, etcd_peer=peer, api_server=server, controller_manager=controllers, scheduler=scheduler
+        )
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._authority = new_authority(folder, "ca", clock.now())
+        self._front_proxy = new_authority(folder, "front-proxy-ca", clock.now())
+        self._parts: list[Child] = []
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return f"https://{LOOPBACK}:{self._ports.api_server}"
+
+    @property
+    def ca_file(self) -> Path:
+        """What signed the certificates of the API server and of `serving_certificate`."""
+        return self._authority.file
+
+    async def start(self) -> None:
+        """Start everything and wait until it is ready. Raises StackError naming the part, with the end of its log."""
+        if not self._parts:
+            await self._prepare()
+        for part in self._parts:
+            await part.start()
+            if part is self.api_server:
+                await self.apply([NODE_MANIFEST], "node")
+
+    async def stop(self) -> None:
+        """Stop everything, in reverse; it may be started again and knows what it knew."""
+        for part in reversed(self._parts):
+            await part.stop()
+
+    def kill(self) -> None:
+        """SIGKILL to everything, as when the machine goes."""
+        for part in reversed(self._parts):
+            part.kill()
+
+    async def kubectl(self, *arguments: str | Path) -> str:
+        """Run kubectl as the administrator and return what it printed. Raises StackError with what it said."""
+        told = f"kubectl {' '.join(map(str, arguments))}"
+        return await run(self.kubectl_program, "--kubeconfig", self.kubeconfig, *arguments, told=told)
+
+    async def apply(self, manifests: list[Manifest], name: str) -> None:
+        """Apply manifests server-side; `<name>.json` in the cluster's folder keeps them for people who look."""
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=1))
+        await self.kubectl("apply", "--server-side", "--force-conflicts", "-f", file)
+
+    async def install_custom_resources(self, folder: Path) -> None:
+        """Apply the CRDs of a folder and wait until the API server serves them."""
+        await self.kubectl("apply", "--server-side", "-f", folder)
+        await self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
+
+    async def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
+        """A kubeconfig with a real token of a ServiceAccount, so that RBAC counts as in any cluster; good for a day."""
+        token = await self.kubectl("create", "token", service_account, "-n", namespace, "--duration=24h")
+        file = self.folder / f"kubeconfig-{namespace}-{service_account}"
+        self._write_kubeconfig(file, token.strip())
+        return file
+
+    def serving_certificate(self, service: str, namespace: str) -> CertificateFiles:
+        """For a process that the API server calls as a Service, such as external metrics. `ca_file` vouches for it."""
+        name = f"{service}.{namespace}.svc"
+        return self._authority.issue(name, f"serving-{name}", [name, "localhost", LOOPBACK])
+
+    async def serve_api(self, group: str, version: str, service: str, namespace: str, port: int) -> None:
+        """Have the API server ask this machine's `port` for a group, such as external.metrics.k8s.io.
+
+        There a process serves TLS with `serving_certificate(service, namespace)`. The namespace must exist.
+        """
+        bundle = base64.b64encode(self.ca_file.read_bytes()).decode()
+        reference = {"name": service, "namespace": namespace, "port": port}
+        spec = {"group": group, "version": version, "service": reference, "caBundle": bundle}
+        spec |= {"groupPriorityMinimum": 100, "versionPriority": 100}
+        await self.apply(
+            [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "metadata": {"name": service, "namespace": namespace},
+                    "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port}]},
+                },
+                {
+                    "apiVersion": "apiregistration.k8s.io/v1",
+                    "kind": "APIService",
+                    "metadata": {"name": f"{version}.{group}"},
+                    "spec": spec,
+                },
+            ],
+            f"api-{group}",
+        )
+
+    async def _prepare(self) -> None:
+        wanted = [each for each in Binary if self._options.scheduler or each is not Binary.SCHEDULER]
+        programs = await binaries(wanted, self._say)
+        self.kubectl_program = programs[Binary.KUBECTL]
+        components = Components(programs, self._ports, self._write_files(), self._options)
+        self.etcd = components.etcd()
+        self.api_server = components.api_server(self._token)
+        self.controller_manager = components.controller_manager()
+        self.kwok = components.kwok(self._kwok_port)
+        self._parts = [self.etcd, self.api_server, self.controller_manager, self.kwok]
+        if self._options.scheduler:
+            self.scheduler = components.scheduler()
+            self._parts.append(self.scheduler)
+
+    def _write_files(self) -> Files:
+        self._write_kubeconfig(self.kubeconfig, self._token)
+        tokens, kwok_configuration = self.folder / "tokens.csv", self.folder / "kwok.yaml"
+        _write_secret(tokens, f'{self._token},admin,admin,"system:masters"\n')
+        kwok_configuration.write_text(stages(self._options.pod_ready_delay))
+        hosts = [LOOPBACK, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.0.0.1"]
+        return Files(
+            folder=self.folder,
+            kubeconfig=self.kubeconfig,
+            tokens=tokens,
+            kwok_configuration=kwok_configuration,
+            authority=self._authority.file,
+            front_proxy_authority=self._front_proxy.file,
+            serving=self._authority.issue("kube-apiserver", "serving", hosts),
+            front_proxy_client=self._front_proxy.issue(FRONT_PROXY_CLIENT, FRONT_PROXY_CLIENT),
+            service_accounts=new_signing_key(self.folder, "service-accounts"),
+        )
+
+    def _write_kubeconfig(self, file: Path, token: str) -> None:
+        authority = base64.b64encode(self.ca_file.read_bytes()).decode()
+        configuration = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {"name": "stack", "cluster": {"server": self.server, "certificate-authority-data": authority}}
+            ],
+            "users": [{"name": "user", "user": {"token": token}}],
+            "contexts": [{"name": "stack", "context": {"cluster": "stack", "user": "user"}}],
+            "current-context": "stack",
+        }
+        _write_secret(file, yaml.safe_dump(configuration, sort_keys=False))
+
+
+def _write_secret(file: Path, content: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(content)

@@ -1,0 +1,175 @@
+"""Child processes that are ready or say why not, and that never outlive us."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.ports import LOOPBACK
+
+Probe = Callable[[], Awaitable[None]]
+"""Returns when the part is ready, raises while it is not."""
+
+_POLL_SECONDS = 0.05
+_LAST_LINES = 15
+
+
+@dataclass(slots=True)
+class Child:
+    """One process of the stack, in a process group of its own, so that Ctrl-C reaches only us.
+
+    The kernel ends it when the thread that started it ends, whatever ends that (Linux' parent-death signal): start
+    it from the main thread. It may be stopped, killed and started again, on the same log.
+    """
+
+    name: str
+    command: Sequence[str | Path]
+    log: Path
+    ready: Probe
+    deadline_seconds: float = 60.0
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Added to our own environment."""
+    folder: Path | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    privileges: Sequence[str] = ()
+    """More options for setpriv: as whom to run."""
+    death_signal: str = "KILL"
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the running process, or of the last one. Raises StackError when there was none yet."""
+        if self._process is None:
+            raise StackError(f"{self.name} was never started")
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start and wait until it is ready. Raises StackError with the end of its log."""
+        if self.running:
+            return
+        self._process = self._spawn()
+        until = monotonic() + self.deadline_seconds
+        while True:
+            reason = await self._not_ready()
+            if reason is None:
+                return
+            if not self.running:
+                raise StackError(f"{self.name} ended with {self._process.returncode} while starting{self._tail()}")
+            if monotonic() > until:
+                self.kill()
+                raise StackError(f"{self.name} was not ready in {self.deadline_seconds:g} s: {reason}{self._tail()}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def stop(self, limit_seconds: float = 10.0) -> None:
+        """Ask it to end; kill it when it has not after `limit_seconds`."""
+        if self._process is None:
+            return
+        if self.running:
+            self._process.send_signal(self.stop_signal)
+        until = monotonic() + limit_seconds
+        while self.running and monotonic() < until:  # noqa: ASYNC110 (the kernel sends no asyncio.Event)
+            await asyncio.sleep(_POLL_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel would; returns when it is gone."""
+        if self._process is None:
+            return
+        if self.running:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        launcher = ["setpriv", *self.privileges, "--pdeathsig", self.death_signal, "--"]
+        try:
+            with self.log.open("ab") as log:
+                return subprocess.Popen(
+                    [*launcher, *self.command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.folder,
+                    env={**os.environ, **self.environment},
+                    start_new_session=True,
+                )
+        except FileNotFoundError:
+            raise StackError(
+                "setpriv was not found; install util-linux 2.33 or newer (apt-get install util-linux)"
+            ) from None
+
+    async def _not_ready(self) -> str | None:
+        try:
+            async with asyncio.timeout(5):
+                await self.ready()
+        except Exception as error:  # whatever a probe's client raises means: not yet
+            return f"{type(error).__name__}: {error}"
+        return None if self.running else "it ended"
+
+    def _tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        if not lines:
+            return f"; its log {self.log} is empty"
+        return "\n".join([f"; the end of its log ({self.log}):", *(f"  {line[:500]}" for line in lines[-_LAST_LINES:])])
+
+
+def port_is_open(port: int) -> Probe:
+    """Ready as soon as something accepts connections."""
+
+    async def probe() -> None:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.close()
+        await writer.wait_closed()
+
+    return probe
+
+
+def answers(url: str, headers: Mapping[str, str] | None = None) -> Probe:
+    """Ready as soon as a GET is answered with 200; certificates are not checked (they are our own, a moment old)."""
+
+    async def probe() -> None:
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url, ssl=False) as response:
+            response.raise_for_status()
+
+    return probe
+
+
+async def run(
+    *command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None, told: str
+) -> str:
+    """Run a command to its end and return what it printed; `told` says in an error what it was for.
+
+    Raises StackError with the end of its output when it fails or is not there.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except FileNotFoundError:
+        raise StackError(f"{told}: {command[0]} was not found") from None
+    try:
+        printed, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    text = printed.decode(errors="replace")
+    if process.returncode != 0:
+        end = "\n".join(f"  {line[:500]}" for line in text.splitlines()[-_LAST_LINES:])
+        raise StackError(f"{told}: {Path(command[0]).name} ended with {process.returncode}:\n{end}")
+    return text

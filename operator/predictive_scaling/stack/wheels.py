@@ -1,0 +1,14 @@
+"""Servers that come as Python packages of the extra `stack`."""
+
+import importlib.util
+from pathlib import Path
+
+from predictive_scaling.errors import StackError
+
+
+def package_folder(package: str, part: str) -> Path:
+    """Where an installed package is. Raises StackError naming the extra when it is not installed."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise StackError(f"{part} needs the Python package {package}; run: pip install 'predictive-scaling[stack]'")
+    return Path(found.submodule_search_locations[0])
