@@ -76,6 +76,11 @@ class Database:
             await self._pool.close()
             self._pool = None
 
+    async def ping(self) -> None:
+        """Run the smallest statement. Raises DatabaseUnavailableError when the database does not answer."""
+        async with self.connection() as connection:
+            await connection.execute("select 1")
+
     async def __aenter__(self) -> "Database":
         await self.open()
         return self

@@ -64,8 +64,9 @@ begin
         loop
             chunk := parent || '_' || to_char(start at time zone 'UTC', 'YYYYMMDD');
             continue when to_regclass(format('%I.%I', space, chunk)) is not null;
-            -- One at a time; whoever waited looks again.
-            perform pg_advisory_xact_lock(7291040362);
+            -- One at a time; whoever waited looks again. The table's lock and no other: with it the server takes note of
+            -- what others made meanwhile. It lets readers and writers pass.
+            execute format('lock table only %s in share update exclusive mode', relation);
             continue when to_regclass(format('%I.%I', space, chunk)) is not null;
             -- Made beside the table and attached to it: readers and writers of other partitions go on.
             execute format('create table %I.%I (like %s including all)', space, chunk, relation);
