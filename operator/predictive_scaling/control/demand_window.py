@@ -1,0 +1,178 @@
+"""The demand of the last days in memory, minute by minute, for every series that a policy scales by."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.series import Series
+from predictive_scaling.decision.model import Demand
+from predictive_scaling.training.series_keys import SeriesKey
+
+MINUTE = timedelta(minutes=1)
+BIN = timedelta(minutes=5)
+HISTORY = timedelta(days=8, hours=1)
+"""A week and a day: what the models look back on."""
+
+_KEYS_A_QUERY = 50
+_REREAD_EACH_TICK = timedelta(minutes=5)
+_REREAD_SOMETIMES = timedelta(hours=2)
+_SOMETIMES = timedelta(minutes=10)
+
+Minutes = npt.NDArray[np.float32]
+
+
+class DemandSource(Protocol):
+    """Where minutes of demand are read."""
+
+    async def minutes(
+        self, keys: Sequence[SeriesKey], since: datetime, until: datetime
+    ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
+        """The demand of each key in every minute of [since, until); NaN where there was no sample."""
+        ...
+
+
+@dataclass(slots=True)
+class _Past:
+    """One series: values[i] is the minute that begins at start + i minutes."""
+
+    start: datetime
+    values: Minutes
+
+    def put(self, start: datetime, values: npt.NDArray[np.float64]) -> None:
+        """Overwrite from `start` on; what was read later counts."""
+        offset = (start - self.start) // MINUTE
+        needed = offset + len(values)
+        if needed > len(self.values):
+            grown = np.full(needed, np.nan, dtype=np.float32)
+            grown[: len(self.values)] = self.values
+            self.values = grown
+        self.values[offset:needed] = values
+
+    def cut(self, oldest: datetime) -> None:
+        """Drop what is older than `oldest`."""
+        surplus = (oldest - self.start) // MINUTE
+        if surplus > len(self.values) // 8:
+            self.values = self.values[surplus:].copy()
+            self.start += surplus * MINUTE
+
+
+class DemandWindow:
+    """Loads a series once, then reads only its newest minutes. Late rows are seen at the next re-read."""
+
+    def __init__(self, source: DemandSource, history: timedelta = HISTORY) -> None:
+        self._source = source
+        self._history = history
+        self._past: dict[SeriesKey, _Past] = {}
+        self._read_until: datetime | None = None
+        self._reread_at: datetime | None = None
+
+    async def advance(self, keys: Collection[SeriesKey], now: datetime) -> None:
+        """Take up what came in until `now` for these keys, and forget all others.
+
+        Raises DatabaseUnavailableError; what was read before stays.
+        """
+        until = whole_minute(now)
+        for gone in self._past.keys() - set(keys):
+            del self._past[gone]
+        known = [key for key in keys if key in self._past]
+        if known and self._read_until is not None and until > self._read_until - _REREAD_EACH_TICK:
+            await self._read(known, self._since(until), until)
+            self._reread_at = until if self._is_due(until) else self._reread_at
+        self._read_until = until
+        new = [key for key in keys if key not in self._past]
+        for begin in range(0, len(new), _KEYS_A_QUERY):
+            await self._read(new[begin : begin + _KEYS_A_QUERY], until - self._history, until)
+
+    def series(
+        self, key: SeriesKey, *, until: datetime | None = None, step: timedelta = BIN, zero_is_valid: bool = False
+    ) -> Series | None:
+        """Demand in bins of whole minutes, the last of which ends with the newest minute observed (before `until`).
+
+        None where nothing was observed. An exact zero counts as missing unless it is valid.
+        """
+        past = self._past.get(key)
+        if past is None:
+            return None
+        values = past.values if until is None else past.values[: max(0, (whole_minute(until) - past.start) // MINUTE)]
+        return binned(str(key), past.start, values, step, zero_is_valid=zero_is_valid)
+
+    def newest(self, key: SeriesKey, *, zero_is_valid: bool = False) -> Demand | None:
+        """The newest minute that was observed; None where there is none."""
+        past = self._past.get(key)
+        if past is None:
+            return None
+        seen = np.flatnonzero(_observed(past.values, zero_is_valid))
+        if not len(seen):
+            return None
+        last = int(seen[-1])
+        return Demand(float(past.values[last]), past.start + (last + 1) * MINUTE)
+
+    def minutes(self, key: SeriesKey, since: datetime, until: datetime) -> npt.NDArray[np.float64]:
+        """The demand of every minute of [since, until); NaN where nothing is known."""
+        past, wanted = self._past.get(key), np.full(max(0, (until - since) // MINUTE), np.nan)
+        if past is None:
+            return wanted
+        offset = (since - past.start) // MINUTE
+        begin, end = max(0, offset), min(len(past.values), offset + len(wanted))
+        if end > begin:
+            wanted[begin - offset : end - offset] = past.values[begin:end]
+        return wanted
+
+    def observed(self, key: SeriesKey) -> timedelta:
+        """From the first observed minute to the newest one; zero where there is none."""
+        past = self._past.get(key)
+        seen = np.flatnonzero(np.isfinite(past.values)) if past else np.empty(0)
+        return MINUTE * int(seen[-1] - seen[0] + 1) if len(seen) else timedelta()
+
+    def _since(self, until: datetime) -> datetime:
+        read_until = self._read_until or until
+        back = _REREAD_SOMETIMES if self._is_due(until) else _REREAD_EACH_TICK
+        return min(read_until, until) - back
+
+    def _is_due(self, until: datetime) -> bool:
+        return self._reread_at is None or until - self._reread_at >= _SOMETIMES
+
+    async def _read(self, keys: Sequence[SeriesKey], since: datetime, until: datetime) -> None:
+        for key, values in (await self._source.minutes(keys, since, until)).items():
+            past = self._past.setdefault(key, _Past(since, np.empty(0, dtype=np.float32)))
+            if since < past.start:
+                values, start = values[(past.start - since) // MINUTE :], past.start
+            else:
+                start = since
+            past.put(start, values)
+            past.cut(until - self._history)
+
+
+def binned(
+    name: str, start: datetime, minutes: Minutes, step: timedelta = BIN, *, zero_is_valid: bool = False
+) -> Series | None:
+    """Bins that end with the last observed minute; NaN where a bin has none; None where no bin is full."""
+    observed = _observed(minutes, zero_is_valid)
+    seen = np.flatnonzero(observed)
+    width = step // MINUTE
+    if not len(seen):
+        return None
+    end = int(seen[-1]) + 1
+    begin = end - (end // width) * width
+    if begin == end:
+        return None
+    clean = np.where(observed, minutes, np.nan)[begin:end].astype(np.float64).reshape(-1, width)
+    counts = np.isfinite(clean).sum(axis=1)
+    sums = np.nansum(clean, axis=1)
+    values = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    first = int(np.flatnonzero(np.isfinite(values))[0])
+    return Series(name, start + (begin + first * width) * MINUTE, step, values[first:])
+
+
+def whole_minute(moment: datetime) -> datetime:
+    """The beginning of the minute of `moment`."""
+    return moment.replace(second=0, microsecond=0)
+
+
+def _observed(minutes: Minutes, zero_is_valid: bool) -> npt.NDArray[np.bool_]:
+    finite = np.isfinite(minutes) & (minutes >= 0)
+    return finite if zero_is_valid else finite & (minutes > 0)

@@ -1,0 +1,202 @@
+"""The newest outlook of each policy, down the freshness ladder, and the forecasts that events multiply."""
+
+import asyncio
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+
+from forecasting.choice import ModelChoice
+from forecasting.forecast import QUANTILES, Forecast
+from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
+from predictive_scaling.control.occurrences import Occurrence
+from predictive_scaling.decision.model import EventBase, Outlook, Rung
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.training.reload import Wanted
+from predictive_scaling.training.series_keys import SeriesKey
+
+_STEPS = 36
+_BINS = (BIN, 3 * BIN, 12 * BIN)
+_WEEK = timedelta(days=7)
+
+
+class Forecaster(Protocol):
+    """What forecasts in one batch; training.reload.ModelShelf is one."""
+
+    def forecast(self, wanted: Mapping[Hashable, Wanted]) -> dict[Hashable, Forecast]:
+        """One forecast for each name. CPU-bound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a policy needs a forecast for."""
+
+    policy: ScalingPolicy
+    lead_time: timedelta
+    concerns: tuple[Occurrence, ...] = ()
+    """Occurrences that concern the policy about now."""
+
+    @property
+    def key(self) -> PolicyKey:
+        """Whose need it is."""
+        return self.policy.key
+
+    @property
+    def series(self) -> SeriesKey:
+        """The demand that it scales by."""
+        return series_key(self.policy)
+
+    def begins_at(self, occurrence: Occurrence) -> datetime:
+        """When the occurrence begins to act on this policy: a lead time before its ramp."""
+        return occurrence.begins_at - self.lead_time
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A forecast of a policy as it came out of the batch."""
+
+    need: Need
+    forecast: Forecast
+    valid_until: datetime
+
+
+class Outlooks:
+    """What is expected of each policy. `refresh` is slow and runs beside the tick; all else reads memory."""
+
+    def __init__(
+        self, forecaster: Forecaster, window: DemandWindow, *, refresh: timedelta, metrics_max_age: timedelta
+    ) -> None:
+        self._forecaster = forecaster
+        self._window = window
+        self._refresh = refresh
+        self._max_age = metrics_max_age
+        self._made: dict[PolicyKey, tuple[SeriesKey, ModelChoice, datetime, Made]] = {}
+        self._bases: dict[tuple[PolicyKey, str, datetime], Forecast] = {}
+
+    def due(self, needs: Collection[Need], now: datetime) -> list[Need]:
+        """Those whose forecast is older than the refresh interval, or that lack a base for an event."""
+        return [need for need in needs if self._is_due(need, now) or self._baseless(need, now)]
+
+    async def refresh(self, needs: Collection[Need], now: datetime) -> list[Made]:
+        """Forecast for these, in one batch in a thread; says what is new, without the bases of events."""
+        wanted: dict[Hashable, Wanted] = {}
+        for need in needs:
+            wanted |= self._wanted_base(need, now)
+            fresh = self._wanted(need, now) if self._is_due(need, now) else None
+            if fresh is not None:
+                wanted[need.key] = fresh
+        if not wanted:
+            return []
+        forecasts = await asyncio.to_thread(self._forecaster.forecast, wanted)
+        by_key = {need.key: need for need in needs}
+        made: list[Made] = []
+        for name, forecast in forecasts.items():
+            if isinstance(name, PolicyKey):
+                made.append(self._keep(by_key[name], forecast, now))
+            elif isinstance(name, tuple):
+                self._bases[name] = forecast
+        return made
+
+    def outlook(self, need: Need, now: datetime) -> Outlook | None:
+        """The best there is: fresh, the last one while it is valid, the same time last week."""
+        kept = self._made.get(need.key)
+        if kept is not None and kept[0] == need.series:
+            _, _, made_at, made = kept
+            if now < made.valid_until:
+                fresh = now - made_at < 2 * self._refresh + BIN and self._is_fresh(need, now)
+                return Outlook(made.forecast, made.valid_until, Rung.FRESH if fresh else Rung.LAST)
+        return self._last_week(need, now)
+
+    def bases(self, need: Need, now: datetime) -> tuple[EventBase, ...]:
+        """The occurrences that act on the policy, each with the forecast made before it did."""
+        return tuple(
+            EventBase(one.event, one.start, one.end, self._bases.get(_name(need, one)))
+            for one in need.concerns
+            if need.begins_at(one) <= now + self._refresh and now < one.is_over_at
+        )
+
+    def forget(self, policies: Collection[PolicyKey], now: datetime) -> None:
+        """Keep nothing of policies that are gone, nor of events that are long over."""
+        for gone in self._made.keys() - set(policies):
+            del self._made[gone]
+        for name in [name for name in self._bases if name[0] not in policies or name[2] < now - _WEEK]:
+            del self._bases[name]
+
+    def _is_due(self, need: Need, now: datetime) -> bool:
+        kept = self._made.get(need.key)
+        if kept is None:
+            return True
+        series, choice, made_at, _ = kept
+        return series != need.series or choice is not _choice(need.policy) or now - made_at >= self._refresh
+
+    def _baseless(self, need: Need, now: datetime) -> bool:
+        return any(need.begins_at(one) <= now and _name(need, one) not in self._bases for one in need.concerns)
+
+    def _is_fresh(self, need: Need, now: datetime) -> bool:
+        newest = self._window.newest(need.series, zero_is_valid=need.policy.spec.demand.zero_is_valid)
+        return newest is not None and now - newest.at <= self._max_age
+
+    def _wanted(self, need: Need, now: datetime) -> Wanted | None:
+        if not self._is_fresh(need, now):
+            return None
+        spec = need.policy.spec
+        reach = need.lead_time + 2 * self._refresh + self._max_age
+        span = max(reach, min(spec.forecast.horizon + self._max_age, _STEPS * BIN))
+        return self._asked(need, None, span)
+
+    def _wanted_base(self, need: Need, now: datetime) -> dict[Hashable, Wanted]:
+        asked = {
+            _name(need, one): self._asked(need, need.begins_at(one), one.is_over_at - need.begins_at(one) + BIN)
+            for one in need.concerns
+            if need.begins_at(one) <= now and _name(need, one) not in self._bases
+        }
+        return {name: wanted for name, wanted in asked.items() if wanted is not None}
+
+    def _asked(self, need: Need, until: datetime | None, span: timedelta) -> Wanted | None:
+        step = next((step for step in _BINS if _STEPS * step >= span), _BINS[-1])
+        zero_is_valid = need.policy.spec.demand.zero_is_valid
+        series = self._window.series(need.series, until=until, step=step, zero_is_valid=zero_is_valid)
+        if series is None:
+            return None
+        lag = timedelta() if until is None else max(timedelta(), until - series.end)
+        return Wanted(need.series, series, _choice(need.policy), min(_STEPS, -(-(span + lag) // step)))
+
+    def _keep(self, need: Need, forecast: Forecast, now: datetime) -> Made:
+        end = forecast.origin + forecast.step * len(forecast.values)
+        made = Made(need, forecast, max(end - need.lead_time - self._refresh, forecast.origin + forecast.step))
+        self._made[need.key] = (need.series, _choice(need.policy), now, made)
+        return made
+
+    def _last_week(self, need: Need, now: datetime) -> Outlook | None:
+        begin = whole_minute(now)
+        bins = _STEPS
+        then = self._window.minutes(need.series, begin - _WEEK, begin - _WEEK + bins * BIN)
+        if not need.policy.spec.demand.zero_is_valid:
+            then = np.where(then > 0, then, np.nan)
+        if not np.isfinite(then).any():
+            return None
+        highest = float(np.nanmax(then))
+        # A gap last week is filled with the highest around it: missing data never reads as low demand.
+        filled = np.where(np.isfinite(then), then, highest).reshape(-1, BIN // MINUTE)
+        values = np.repeat(filled.mean(axis=1)[:, None], len(QUANTILES), axis=1)
+        why = ("demand at this time last week",)
+        forecast = Forecast(str(need.series), begin, BIN, QUANTILES, values, "SameTimeLastWeek", "", why)
+        return Outlook(forecast, begin + bins * BIN - need.lead_time - self._refresh, Rung.LAST_WEEK)
+
+
+def series_key(policy: ScalingPolicy) -> SeriesKey:
+    """The demand that a policy scales by."""
+    demand = policy.spec.demand
+    return SeriesKey(policy.service, demand.metric, demand.aggregation.value)
+
+
+def _choice(policy: ScalingPolicy) -> ModelChoice:
+    return ModelChoice(policy.spec.forecast.model.value)
+
+
+def _name(need: Need, occurrence: Occurrence) -> tuple[PolicyKey, str, datetime]:
+    return (need.key, occurrence.event.metadata.name, occurrence.start)

@@ -1,0 +1,40 @@
+"""How long replicas take to become ready, learned from our own raises on our own clock (semantics 21)."""
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import timedelta
+
+import numpy as np
+
+_STARTS = 10
+_PERCENTILE = 90
+
+
+class LeadTimes:
+    """The last starts of each target, by its uid."""
+
+    def __init__(self, default: timedelta) -> None:
+        self._default = default
+        self._starts: dict[str, deque[timedelta]] = {}
+
+    def learn(self, target_uid: str, took: timedelta) -> None:
+        """A raise of this target was ready after `took`."""
+        self._starts.setdefault(target_uid, deque(maxlen=_STARTS)).append(took)
+
+    def seed(self, target_uid: str, known: timedelta) -> None:
+        """What the status says from before a restart; counts as one start until there are others."""
+        self._starts.setdefault(target_uid, deque([known], maxlen=_STARTS))
+
+    def of(self, target_uid: str, configured: timedelta | None) -> timedelta:
+        """The configured one, or a high percentile of the last starts, or the default."""
+        if configured is not None:
+            return configured
+        starts = self._starts.get(target_uid)
+        if not starts:
+            return self._default
+        seconds = float(np.percentile([start.total_seconds() for start in starts], _PERCENTILE))
+        return timedelta(seconds=round(seconds))
+
+    def measured(self) -> Mapping[str, int]:
+        """How many starts each target's lead time was learned from."""
+        return {uid: len(starts) for uid, starts in self._starts.items()}
