@@ -17,8 +17,9 @@ RESUME = f"{GROUP}/resume"
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What the annotations ask for. What cannot be read counts as not said and is named in `errors`, with one
-    exception: a pause whose `until` cannot be read holds.
+    """What the annotations ask for. What cannot be read counts as not said and is named in `errors`.
+
+    So an `until` that cannot be read ends nothing: a pause is rather kept too long than given up too early.
     """
 
     paused: bool = False

@@ -1,11 +1,13 @@
 """BusinessEvent: a time at which demand will differ, and by how much."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, Field, WithJsonSchema
 
+from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
@@ -14,23 +16,23 @@ from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.scaling_policy import MOST_REPLICAS
 
 MOST_EXCLUDED_DATES = 366
-_RFC_3339 = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 _LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
-_LABEL_VALUE = r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$"
+_WORD = r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 
-Moment = Annotated[
-    AwareDatetime, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40, "pattern": _RFC_3339})
-]
+Moment = Annotated[AwareDatetime, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40})]
 """An RFC 3339 time with its offset."""
 
-LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=_LABEL_KEY)]
-LabelValue = Annotated[str, Field(max_length=63, pattern=_LABEL_VALUE)]
+LabelValue = Annotated[
+    str,
+    Matching(rf"^({_WORD})?$", "must be a label's value: letters, digits, '-', '_' and '.'", longest=63, shortest=0),
+]
+EventType = Annotated[str, Matching(rf"^{_WORD}$", "must be a word such as flash-sale", longest=63)]
 
 
 class PolicySelector(Part):
     """Which ScalingPolicies of the namespace an event is for: those with all of the labels, or all of them."""
 
-    match_labels: Annotated[dict[LabelKey, LabelValue] | None, Field(max_length=16)] = None
+    match_labels: Annotated[dict[str, LabelValue] | None, Field(max_length=16)] = None
     """Labels that a policy has to carry, all of them. At least one; for every policy use all: true."""
 
     all: bool = False
@@ -41,6 +43,12 @@ class PolicySelector(Part):
             cel="has(self.matchLabels) != self.all",
             holds=lambda policies: (policies.match_labels is not None) != policies.all,
             message="either matchLabels or all: true must be set, not both",
+        ),
+        Rule(
+            cel=f"!has(self.matchLabels) || self.matchLabels.all(key, key.matches(r'{_LABEL_KEY}'))",
+            holds=lambda policies: all(re.fullmatch(_LABEL_KEY, key) for key in policies.match_labels or ()),
+            message="must have keys that are names of labels, such as tier or app.kubernetes.io/part-of",
+            field="matchLabels",
         ),
         Rule(
             cel="!has(self.matchLabels) || size(self.matchLabels) > 0",
@@ -78,7 +86,7 @@ class Expectation(Part):
 class BusinessEventSpec(Part):
     """When it is, which policies it is for, and what is expected of it."""
 
-    type: Annotated[str | None, Field(min_length=1, max_length=63, pattern=_LABEL_VALUE)] = None
+    type: EventType | None = None
     """What the event learns from and teaches: earlier and later events of the same type, such as flash-sale. Without
     it nothing is learned."""
 
@@ -91,7 +99,9 @@ class BusinessEventSpec(Part):
     recurrence: Recurrence | None = None
     """When the event comes back, in place of start and end."""
 
-    exclude_dates: Annotated[tuple[Date, ...], Field(max_length=MOST_EXCLUDED_DATES)] = ()
+    exclude_dates: Annotated[
+        tuple[Date, ...], Field(max_length=MOST_EXCLUDED_DATES, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = ()
     """Local dates on which the event does not take place, such as 2026-12-25; at most 366."""
 
     policies: PolicySelector
@@ -126,7 +136,7 @@ class BusinessEventSpec(Part):
             cel="!has(self.start) || !has(self.end) || self.end > self.start",
             holds=lambda event: event.start is None or event.end is None or event.end > event.start,
             message="must be after start",
-            message_cel="'end (' + string(self.end) + ') must be after start (' + string(self.start) + ')'",
+            message_cel="'end (%s) must be after start (%s)'.format([self.end, self.start])",
             field="end",
         ),
     )

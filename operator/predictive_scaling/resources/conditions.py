@@ -53,6 +53,12 @@ class Condition(Part):
     """When status changed last."""
 
 
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
+"""A status' list of conditions, one of each type."""
+
 UNJUDGED = "NotYetJudged"
 """The reason of a condition that no one has judged yet."""
 

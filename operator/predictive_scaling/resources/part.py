@@ -50,7 +50,7 @@ class Part(BaseModel):
                 written["default"] = {}
             elif not field.is_required():
                 value = TypeAdapter(field.rebuild_annotation()).dump_python(default, mode="json")
-                if value is not None:
+                if value not in (None, "", []):
                     written["default"] = value
         if cls.rules:
             described["x-kubernetes-validations"] = [rule.to_validation() for rule in cls.rules]

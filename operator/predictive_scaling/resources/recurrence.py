@@ -4,26 +4,60 @@ import difflib
 import re
 import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from dateutil.rrule import rrulestr
-from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.part import Part
 from predictive_scaling.resources.quantities import DurationBetween
 from predictive_scaling.resources.rules import Rule
 
-_ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 # Without BYSECOND and BYMINUTE, which would make an hourly rule faster than hourly: the minute comes from `start`.
 _PART = r"(FREQ|UNTIL|COUNT|INTERVAL|BYDAY|BYMONTHDAY|BYYEARDAY|BYWEEKNO|BYMONTH|BYSETPOS|BYHOUR|WKST)=[A-Z0-9+,-]+"
-_RRULE = rf"^{_PART}(;{_PART})*$"
 _SLOW = "(^|;)FREQ=(HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY)(;|$)"
 _COUNTED = "(^|;)COUNT=([1-9][0-9]{0,3}|10000)(;|$)"
-_TIME_OF_DAY = {"type": "string", "maxLength": 5, "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}
-_DATE = {"type": "string", "format": "date", "maxLength": 10, "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+_HOURS_AND_MINUTES = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_TIME_ALLOWED = "must be a time of day such as 18:00"
+_DATE = {"type": "string", "format": "date", "maxLength": 10}
 
 Date = Annotated[date, WithJsonSchema(_DATE)]
 """A calendar date such as 2026-12-25."""
+
+RuleText = Annotated[
+    str, Matching(rf"^{_PART}(;{_PART})*$", "must be a recurrence rule such as FREQ=WEEKLY;BYDAY=FR", longest=256)
+]
+ZoneName = Annotated[
+    str,
+    Matching(
+        r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", "must be a time zone such as Europe/Paris", longest=64
+    ),
+]
+
+
+def _time_of_day(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(_HOURS_AND_MINUTES, text):
+        raise ValueError(_TIME_ALLOWED)
+    return text
+
+
+TimeOfDay = Annotated[
+    time,
+    BeforeValidator(_time_of_day),
+    PlainSerializer(lambda moment: f"{moment:%H:%M}", return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 5,
+            "pattern": _HOURS_AND_MINUTES,
+            "x-kubernetes-validations": [
+                {"rule": f"self.matches(r'{_HOURS_AND_MINUTES}')", "message": _TIME_ALLOWED},
+            ],
+        }
+    ),
+]
+"""A local time such as 18:00."""
 
 
 def _known_zone(name: str) -> str:
@@ -34,12 +68,6 @@ def _known_zone(name: str) -> str:
         hint = f"did you mean {close[0]}?" if close else "write one such as Europe/Paris"
         raise ValueError(f"is no time zone of the IANA database; {hint}") from None
     return name
-
-
-def _whole_minute(moment: time) -> time:
-    if moment.second or moment.microsecond or moment.tzinfo:
-        raise ValueError("write hours and minutes only, such as 18:00; the zone stands in timezone")
-    return moment
 
 
 def _readable_rule(rule: str) -> str:
@@ -54,19 +82,17 @@ def _readable_rule(rule: str) -> str:
 class Recurrence(Part):
     """A rule, and the local time of day at which each occurrence starts."""
 
-    rrule: Annotated[str, Field(min_length=1, max_length=256, pattern=_RRULE), AfterValidator(_readable_rule)]
+    rrule: Annotated[RuleText, AfterValidator(_readable_rule)]
     """iCalendar recurrence rule such as FREQ=WEEKLY;BYDAY=FR. FREQ is HOURLY or slower; BYMINUTE and BYSECOND are not
     allowed, COUNT is at most 10000, UNTIL is written in UTC."""
 
-    timezone: Annotated[str, Field(min_length=1, max_length=64, pattern=_ZONE), AfterValidator(_known_zone)]
+    timezone: Annotated[ZoneName, AfterValidator(_known_zone)]
     """IANA time zone such as Europe/Paris, in which start and from are read, across changes to summer time."""
 
     from_: Annotated[Date | None, Field(alias="from")] = None
     """Date that the rule counts from, such as 2026-01-02. Default: the day on which the event was created."""
 
-    start: Annotated[
-        time, AfterValidator(_whole_minute), PlainSerializer(lambda it: f"{it:%H:%M}"), WithJsonSchema(_TIME_OF_DAY)
-    ]
+    start: TimeOfDay
     """Local time of day at which each occurrence starts, such as 18:00."""
 
     duration: Annotated[timedelta, DurationBetween("1m", "168h")]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from predictive_scaling.resources.conditions import LONGEST_MESSAGE, Condition, Timestamp
+from predictive_scaling.resources.conditions import LONGEST_MESSAGE, Conditions, Timestamp
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
 from predictive_scaling.resources.quantities import DecimalBetween
@@ -114,7 +114,7 @@ class ScalingDecisionStatus(Part):
     attempts: Annotated[int, Field(ge=0)] = 0
     """How often it was tried."""
 
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] = ()
+    conditions: Conditions = ()
     """Succeeded: Unknown until it is known, then True or False."""
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
@@ -19,8 +20,7 @@ DEFAULT_QUANTILE = 0.9
 _LOWEST_QUANTILE, _HIGHEST_QUANTILE = 0.5, 0.999
 
 Percent = Annotated[int, Field(ge=1, le=100)]
-# A name in a monitoring system: anything but control characters.
-SeriesName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
+SeriesName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f]+$", "must not hold control characters", longest=253)]
 Price = Annotated[float, DecimalBetween("0.000001", "1000000000", positive=True)]
 
 
@@ -120,7 +120,7 @@ class ReplicaBounds(Part):
             cel="self.min <= self.max",
             holds=lambda replicas: replicas.min <= replicas.max,
             message="must not exceed max",
-            message_cel="'min (' + string(self.min) + ') must not exceed max (' + string(self.max) + ')'",
+            message_cel="'min (%d) must not exceed max (%d)'.format([self.min, self.max])",
             field="min",
         ),
     )
@@ -175,7 +175,8 @@ class Fallback(Part):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="has(self.replicas) == (self.behavior == 'Static')",
+            # The default {} of fallback is judged before behavior is filled in.
+            cel="has(self.replicas) == (has(self.behavior) && self.behavior == 'Static')",
             holds=lambda it: (it.replicas is not None) == (it.behavior is FallbackBehavior.STATIC),
             message="must be set with behavior Static, and only then",
             message_cel="'must be set with behavior Static, and only then; behavior is ' + self.behavior",
@@ -226,8 +227,8 @@ class ScalingPolicySpec(Part):
                 spec.fallback.replicas is None or spec.replicas.min <= spec.fallback.replicas <= spec.replicas.max
             ),
             message="must lie between replicas.min and replicas.max",
-            message_cel="'must lie between replicas.min (' + string(self.replicas.min) + ') and replicas.max (' "
-            "+ string(self.replicas.max) + ')'",
+            message_cel="'must lie between replicas.min (%d) and replicas.max (%d)'"
+            ".format([self.replicas.min, self.replicas.max])",
             field="fallback.replicas",
         ),
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from predictive_scaling.resources.conditions import Condition, Timestamp
+from predictive_scaling.resources.conditions import Conditions, Timestamp
 from predictive_scaling.resources.part import Part
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
 from predictive_scaling.resources.scaling_decision import Message, Replicas
@@ -16,7 +16,6 @@ MOST_POINTS = 24
 Text = Annotated[str, Field(max_length=253)]
 Demand = Annotated[float, DecimalBetween("0", "999999999999")]
 Ratio = Annotated[float | None, DecimalBetween("0", "999999", optional=True)]
-Conditions = Annotated[tuple[Condition, ...], Field(max_length=20)]
 Length = Annotated[timedelta, DurationBetween("0s", "9999h")]
 
 
@@ -112,6 +111,12 @@ class Takeover(Part):
 
     since: Timestamp
     """When it was taken over."""
+
+    written: bool = False
+    """Whether a minimum of ours has been written to it since: from then on a foreign write is a conflict."""
+
+    resume: Annotated[str | None, Field(max_length=253)] = None
+    """The value of the annotation predictive-scaling.io/resume that was acted on last."""
 
 
 class ScalingPolicyStatus(Part):

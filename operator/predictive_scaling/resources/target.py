@@ -2,17 +2,37 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
-
+from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.part import Part
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.vocabulary import GroupField, TargetKind
 
-_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _WITHOUT_SCALE = ("CronJob", "DaemonSet", "Job", "Pod")
-_ROLE = r"^arn:(aws|aws-cn|aws-us-gov|aws-eusc|aws-iso|aws-iso-b):iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$"
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
+ObjectName = Annotated[
+    str,
+    Matching(
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "must be the name of an object: lower-case letters, digits, '-' and '.'",
+        longest=253,
+    ),
+]
+GroupVersion = Annotated[
+    str, Matching(r"^([a-z0-9.-]+/)?v[0-9]+[a-z0-9]*$", "must be an API group and version such as apps/v1", longest=253)
+]
+KindName = Annotated[str, Matching(r"^[A-Z][A-Za-z0-9]*$", "must be a kind such as Deployment", longest=63)]
+GroupName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f:]+$", "must not hold colons or control characters", longest=255)]
+Region = Annotated[
+    str, Matching(r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$", "must be an AWS region such as eu-west-1", longest=25)
+]
+RoleArn = Annotated[
+    str,
+    Matching(
+        r"^arn:(aws|aws-cn|aws-us-gov|aws-eusc|aws-iso|aws-iso-b):iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$",
+        "must be the ARN of an IAM role such as arn:aws:iam::123456789012:role/scaler",
+        longest=512,
+    ),
+]
 
 
 class NamedTarget(Part):
@@ -25,10 +45,10 @@ class NamedTarget(Part):
 class WorkloadTarget(Part):
     """An object with a scale subresource and no HorizontalPodAutoscaler."""
 
-    api_version: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^([a-z0-9.-]+/)?v[0-9]+[a-z0-9]*$")]
+    api_version: GroupVersion
     """API group and version of the object, such as apps/v1."""
 
-    kind: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+    kind: KindName
     """Kind of the object, such as Deployment or StatefulSet. It has to have a scale subresource."""
 
     name: ObjectName
@@ -49,13 +69,13 @@ class WorkloadTarget(Part):
 class AutoScalingGroupTarget(Part):
     """An EC2 Auto Scaling group."""
 
-    name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f:]+$")]
+    name: GroupName
     """Name of the group."""
 
-    region: Annotated[str, Field(max_length=25, pattern=r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$")]
+    region: Region
     """AWS region of the group, such as eu-west-1."""
 
-    role_arn: Annotated[str | None, Field(max_length=512, pattern=_ROLE)] = None
+    role_arn: RoleArn | None = None
     """IAM role to assume, such as arn:aws:iam::123456789012:role/scaler. The installation has to allow it for the
     policy's namespace. Without it the operator's own AWS credentials are used."""
 

@@ -1,0 +1,38 @@
+"""Text of a certain form, refused with a sentence besides the pattern."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Annotates a str that has to match a pattern; `allowed` says in words what does.
+
+    The pattern is one that Go, Python and CEL read alike.
+    """
+
+    pattern: str
+    allowed: str
+    longest: int
+    shortest: int = 1
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source, handler
+        text = core_schema.str_schema(min_length=self.shortest, max_length=self.longest)
+        return core_schema.no_info_after_validator_function(self._check, text)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(schema)
+        rule = {"rule": f"self.matches(r'{self.pattern}')", "message": self.allowed}
+        return described | {"pattern": self.pattern, "x-kubernetes-validations": [rule]}
+
+    def _check(self, text: str) -> str:
+        # fullmatch, as Python's $ also matches before a final line break.
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(self.allowed)
+        return text
