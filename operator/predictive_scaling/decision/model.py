@@ -1,12 +1,31 @@
 """What a decision is made from, and what it is. The same situation always gives the same decision."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from forecasting.forecast import Forecast
 from predictive_scaling.resources.business_event import BusinessEvent
-from predictive_scaling.resources.scaling_policy import ScalingPolicy, Source
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.vocabulary import Direction, Limit, Reason, Source
+
+__all__ = [
+    "Decision",
+    "Demand",
+    "EventBase",
+    "FloorChange",
+    "Limit",
+    "Memory",
+    "Observed",
+    "Outlook",
+    "Pause",
+    "PauseReason",
+    "Reason",
+    "Rung",
+    "Situation",
+    "Source",
+    "Wish",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +80,11 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class EventBase:
-    """An occurrence of an event that concerns the policy, with the forecast made before its influence began."""
+    """An occurrence of an event that concerns the policy, with the forecast made before its influence began.
+
+    base: None where there is none: a multiplier then cannot be applied, and the wish says so. A base that ends before
+    the event does goes on with its last bin.
+    """
 
     event: BusinessEvent
     start: datetime
@@ -80,16 +103,25 @@ class FloorChange:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is remembered of a policy between two ticks. decide() answers with the next one."""
+    """What is remembered of a policy between two ticks. decide() answers with the next one.
+
+    Enough for a restart: `Memory(since=now, floor=…)`; nothing sinks then before a full window has been seen again.
+    """
 
     since: datetime
-    """When remembering began: nothing sinks before a full stabilisation window has been seen."""
+    """Since when data came without a gap: nothing sinks before a full stabilization window has been seen."""
     floor: int | None = None
     """The floor that we hold: the last applied one, or in Recommend the one we would hold. None before the first."""
     recommendations: tuple[tuple[datetime, int], ...] = ()
+    """Strongest wishes of the stabilization window, highest first; what a later and higher one hides is left out."""
     changes: tuple[FloorChange, ...] = ()
+    """Changes of the last period, oldest first."""
     blind_since: datetime | None = None
     """Since when no rung of the ladder has a forecast; None while there is one."""
+    trusted: Forecast | None = None
+    """The newest forecast made while demand came in as expected: the yardstick for an outage (semantics 10)."""
+    held_by: Source | None = None
+    """The source that last asked for all of the floor; says why it sinks when that source asks no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,24 +154,50 @@ class Wish:
     why: str
     always_writes: bool = False
     """Event floors, bounds and fallbacks pass the dead band (semantics 5)."""
+    event: str | None = None
+    """Name of the event that asks; None for other sources."""
+    demand: float | None = None
+    """The demand that it was made from, in the unit of the series; None where it is not made from one."""
+    at: datetime | None = None
+    """When that demand is expected."""
+    applies: bool = True
+    """False where a source had to stay silent, such as a multiplier without a base: `why` tells the reason."""
 
 
-class Limit(StrEnum):
-    """A rule that cut a wish; recorded in the decision's limits."""
+class PauseReason(StrEnum):
+    """Reason words of the condition Paused."""
 
-    STABILIZED = "Stabilized"
-    OUTAGE = "OutageImmunity"
-    LOAD = "CarriesLoad"
-    STALE = "MetricsStale"
-    STEP_UP = "StepUp"
-    STEP_DOWN = "StepDown"
-    POLICY_MIN = "PolicyMinimum"
-    POLICY_MAX = "PolicyMaximum"
-    TARGET_MAX = "TargetMaximum"
-    DEAD_BAND = "DeadBand"
-    DIRECTION = "Direction"
-    PAUSED = "Paused"
+    SUSPENDED = "Suspended"
+    ANNOTATED = "PausedByAnnotation"
+    SCALED_TO_ZERO = "TargetScaledToZero"
     PINNED = "Pinned"
+    UP_ONLY = "UpOnly"
+    DOWN_ONLY = "DownOnly"
+    INVALID = "InvalidAnnotation"
+    NOT_PAUSED = "NotPaused"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What may not happen now."""
+
+    freezes: bool = False
+    """Nothing is written, whatever the bounds say."""
+    reason: PauseReason | None = None
+    """None where nobody paused the policy (Off and conflicts have their own ways to show)."""
+    message: str = ""
+    pin: int | None = None
+    direction: Direction | None = None
+    errors: tuple[str, ...] = ()
+    """Annotations that cannot be read."""
+
+    @property
+    def pauses(self) -> bool:
+        """Whether Paused is True: the floor does not follow demand at all."""
+        return self.reason is not None and (self.freezes or self.pin is not None)
+
+
+NO_PAUSE = Pause()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,23 +207,37 @@ class Decision:
     before: int
     floor: int
     uncapped: int
+    """What the strongest wish asked for, before any limit."""
     source: Source
-    reason: str
+    reason: Reason | None
+    """Why the floor moves, in one word; None where it does not."""
     message: str
+    """One sentence or two: why, which source won, which limits cut it, what the forecast leans on."""
     limits: tuple[Limit, ...]
+    """Every rule that cut or held the strongest wish, in the order in which they did."""
     wishes: tuple[Wish, ...]
+    """All wishes, also of sources that had to stay silent."""
     memory: Memory
-    """What to remember; memory.floor is already `floor` (an unsuccessful write puts the old one back)."""
+    """What to remember; memory.floor is already `floor` (an unsuccessful write puts the old memory back).
+
+    While the policy is frozen (paused, in conflict, Off) memory.floor stays what it was.
+    """
     paused: str | None = None
     """Reason word of the Paused condition while the policy is paused; None while it is not."""
     event: str | None = None
     """The event whose wish won, or None."""
     fallback: bool = False
+    """Whether spec.fallback.behavior takes part."""
     quantile: float | None = None
+    """The quantile of the forecast floor; None where there is no forecast floor."""
     forecast_value: float | None = None
     """The demand that the forecast floor was made from, in the unit of the series."""
     forecast_at: datetime | None = None
-    extra: dict[str, str] = field(default_factory=dict[str, str])
+    """When that demand is expected: the beginning of its bin."""
+    limited: bool = False
+    """The strongest wish lies above the effective maximum (semantics 14)."""
+    pause: Pause = NO_PAUSE
+    """Who told us to keep still or to go one way only, in words: for the condition Paused."""
 
     @property
     def changes(self) -> bool:

@@ -1,0 +1,39 @@
+"""Numbers and times as sentences for people hold them."""
+
+from datetime import UTC, datetime
+
+
+def amount(value: float) -> str:
+    """Three significant digits at least, and none behind the point where there are three before it.
+
+    >>> amount(6230.4), amount(700), amount(0.25)
+    ('6,230', '700', '0.25')
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def replicas(count: int) -> str:
+    """A count with its noun.
+
+    >>> replicas(1), replicas(1200)
+    ('1 replica', '1,200 replicas')
+    """
+    return f"{count:,} replica" if count == 1 else f"{count:,} replicas"
+
+
+def clock_time(moment: datetime) -> str:
+    """Hours and minutes, in UTC.
+
+    >>> clock_time(datetime(2026, 11, 27, 14, 31, tzinfo=UTC))
+    '14:31'
+    """
+    return f"{moment.astimezone(UTC):%H:%M}"
+
+
+def quantile_name(quantile: float) -> str:
+    """How people call a quantile.
+
+    >>> quantile_name(0.9), quantile_name(0.999)
+    ('p90', 'p99.9')
+    """
+    return f"p{quantile * 100:.10g}"

@@ -1,0 +1,119 @@
+"""What events ask for (semantics 20): a multiple of the demand that was forecast without them, or so many replicas."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from forecasting.forecast import Forecast
+from predictive_scaling.decision.amounts import amount, clock_time, replicas
+from predictive_scaling.decision.freshness import Sight
+from predictive_scaling.decision.influence import Influence, influence_of, ruling
+from predictive_scaling.decision.model import Situation, Source, Wish
+from predictive_scaling.decision.peak import Peak, peak, replicas_for
+from predictive_scaling.decision.spans import Span
+
+BASE_QUANTILE = 0.5
+"""The multiplier says how high demand may go against what was to be expected: a second margin on its base would
+multiply with it."""
+
+
+class Asked(NamedTuple):
+    """What the events of a situation ask for."""
+
+    wishes: tuple[Wish, ...]
+    suppressed: tuple[Span, ...]
+    """When the forecast does not count (suppressForecast)."""
+
+
+NOTHING = Asked((), ())
+
+
+def ask_events(situation: Situation, sight: Sight, window: Span) -> Asked:
+    """The wishes of all events that rule a moment of the window, and when they suppress the forecast.
+
+    Where events overlap, the highest priority rules; of equals, all do, and the highest wish wins.
+    """
+    if not situation.events:
+        return NOTHING
+    influences = tuple(influence_of(concern) for concern in situation.events)
+    wishes: list[Wish] = []
+    suppressed: list[Span] = []
+    for influence in influences:
+        spans = ruling(influence, influences, window)
+        if not spans:
+            continue
+        wish = _wish(influence, spans, situation, sight)
+        wishes.append(wish)
+        if influence.concern.event.spec.suppress_forecast and wish.applies:
+            suppressed.extend(core for span in spans if (core := influence.core.within(span)))
+    return Asked(tuple(wishes), tuple(suppressed))
+
+
+def _wish(influence: Influence, spans: tuple[Span, ...], situation: Situation, sight: Sight) -> Wish:
+    spec = influence.concern.event.spec
+    if spec.expect.min_replicas is not None:
+        return _absolute(influence, spans, spec.expect.min_replicas, situation.policy.spec.replicas.min)
+    if spec.expect.multiplier is not None:
+        return _multiplied(influence, spans, spec.expect.multiplier, situation, sight)
+    if spec.suppress_forecast:
+        lowest = situation.policy.spec.replicas.min
+        return _event_wish(influence, lowest, f"{_named(influence)} suppresses the forecast and expects nothing")
+    return _silent(influence, "expects nothing in particular, and nothing was learned of its type yet")
+
+
+def _absolute(influence: Influence, spans: tuple[Span, ...], wanted: int, lowest: int) -> Wish:
+    """Over the ramp the floor climbs from the policy's minimum, so that all of it is there at the start."""
+    share = max(influence.highest_share(span) for span in spans)
+    climbed = lowest + math.ceil((wanted - lowest) * share) if wanted > lowest else wanted
+    return _event_wish(influence, climbed, f"{_named(influence)} asks for {replicas(wanted)}")
+
+
+def _multiplied(
+    influence: Influence, spans: tuple[Span, ...], multiplier: float, situation: Situation, sight: Sight
+) -> Wish:
+    base = influence.concern.base
+    if base is None or base.origin > influence.whole.start:
+        return _silent(influence, f"multiplies demand by {multiplier:g}, but no forecast from before it is there")
+    if sight.per_replica is None:
+        return _silent(influence, f"multiplies demand by {multiplier:g}, but what a replica carries is not known yet")
+    highest = _peak_of_base(base, spans, _factor(influence, multiplier))
+    if highest is None:
+        return _silent(influence, f"multiplies demand by {multiplier:g}, but the forecast from before it has ended")
+    options = situation.policy.spec.forecast
+    needed = replicas_for(highest.value, sight.per_replica, options.utilization / 100)
+    why = (
+        f"{_named(influence)} multiplies demand by {multiplier:g}: {amount(highest.value)} "
+        f"{situation.policy.spec.demand.metric} expected at {clock_time(highest.at)} "
+        f"need {replicas(needed)} of {amount(sight.per_replica)}"
+    )
+    return _event_wish(influence, needed, why, highest)
+
+
+def _factor(influence: Influence, multiplier: float) -> Callable[[Span], float]:
+    share = influence.highest_share if multiplier >= 1 else influence.lowest_share
+    return lambda part: 1.0 + (multiplier - 1.0) * share(part)
+
+
+def _peak_of_base(base: Forecast, spans: tuple[Span, ...], factor: Callable[[Span], float]) -> Peak | None:
+    """A base that ends before the event does goes on with its last bin."""
+    end = base.origin + base.step * len(base.values)
+    found = [peak(base, BASE_QUANTILE, spans, factor)]
+    last = peak(base, BASE_QUANTILE, (Span(end - base.step, end),))
+    beyond = [tail for span in spans if (tail := span.within(Span(end, span.end)))] if last else []
+    found += [Peak(last.value * factor(tail), tail.start) for tail in beyond if last]
+    return max((it for it in found if it), key=lambda it: it.value, default=None)
+
+
+def _event_wish(influence: Influence, wanted: int, why: str, highest: Peak | None = None) -> Wish:
+    name = influence.concern.event.metadata.name
+    value, at = (highest.value, highest.at) if highest else (None, None)
+    return Wish(wanted, Source.EVENT, why, always_writes=True, event=name, demand=value, at=at)
+
+
+def _silent(influence: Influence, why: str) -> Wish:
+    name = influence.concern.event.metadata.name
+    return Wish(0, Source.EVENT, f"{_named(influence)} {why}", event=name, applies=False)
+
+
+def _named(influence: Influence) -> str:
+    return f"event {influence.concern.event.metadata.name}"

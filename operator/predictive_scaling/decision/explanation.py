@@ -1,0 +1,33 @@
+"""A decision in a sentence that can be checked (semantics 23)."""
+
+from predictive_scaling.decision.bounds import effective_maximum
+from predictive_scaling.decision.case import Case
+from predictive_scaling.decision.model import Limit, Source
+
+
+def explain(case: Case, floor: int, limits: tuple[Limit, ...]) -> str:
+    """What happens, why, which limits cut it, and what the forecast leans on."""
+    parts = [f"{_what(case.before, floor)}: {_why(case)}{_cut(case, limits)}."]
+    contributions = case.sight.forecast.contributions if case.sight.forecast else ()
+    if contributions and case.strongest.source is Source.FORECAST:
+        parts.append(f"The forecast leans on {', '.join(contributions)}.")
+    return " ".join(parts)
+
+
+def _what(before: int, floor: int) -> str:
+    if floor == before:
+        return f"Hold {floor}"
+    return f"{'Raise' if floor > before else 'Lower'} from {before} to {floor}"
+
+
+def _why(case: Case) -> str:
+    if case.pause.freezes or case.pause.pin is not None:
+        return case.pause.message
+    return case.strongest.why
+
+
+def _cut(case: Case, limits: tuple[Limit, ...]) -> str:
+    if not limits:
+        return ""
+    named = (f"{limit} of {effective_maximum(case.situation)}" if limit is Limit.MAXIMUM else limit for limit in limits)
+    return f"; {case.strongest.replicas} wanted, cut by {', '.join(named)}"

@@ -1,0 +1,100 @@
+"""The highest demand that a forecast expects within some spans of time, at any quantile."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from functools import lru_cache
+from statistics import NormalDist
+from typing import NamedTuple
+
+from forecasting.forecast import Forecast
+from predictive_scaling.decision.spans import Span
+
+_SLACK = 1e-9
+_MOST_REPLICAS = 2**31 - 1
+
+
+class Peak(NamedTuple):
+    """A demand, and the beginning of the bin in which it is expected."""
+
+    value: float
+    at: datetime
+
+
+class _Mix(NamedTuple):
+    """A quantile as a weighted sum of two columns."""
+
+    low: int
+    high: int
+    low_weight: float
+    high_weight: float
+
+
+def peak(
+    forecast: Forecast, quantile: float, spans: Iterable[Span], factor: Callable[[Span], float] | None = None
+) -> Peak | None:
+    """The highest value of `quantile` in the bins that meet one of `spans`; None where there is no usable bin.
+
+    factor: what each bin's value is multiplied by, given the part of the bin that lies within the span.
+    Values that are NaN, infinite or negative are no values (semantics 15).
+    """
+    mix = _mix(forecast.quantiles, quantile)
+    highest: Peak | None = None
+    for span in spans:
+        for bin_start, row in _rows(forecast, span):
+            value = mix.low_weight * row[mix.low] + mix.high_weight * row[mix.high]
+            if factor is not None:
+                value *= factor(Span(max(bin_start, span.start), min(bin_start + forecast.step, span.end)))
+            if 0.0 <= value < math.inf and (highest is None or value > highest.value):
+                highest = Peak(value, bin_start)
+    return highest
+
+
+def value_at(forecast: Forecast, quantile: float, moment: datetime) -> float | None:
+    """The quantile in the bin that holds `moment`; None where there is none."""
+    found = peak(forecast, quantile, (Span(moment, moment + forecast.step.resolution),))
+    return found.value if found else None
+
+
+def reaches(forecast: Forecast, span: Span) -> bool:
+    """Whether it has any bin in the span."""
+    return Span(forecast.origin, forecast.origin + forecast.step * len(forecast.values)).meets(span)
+
+
+def replicas_for(demand: float, per_replica: float, utilization: float) -> int:
+    """Replicas that carry `demand` at `utilization` (a fraction) of each; rounded up, once.
+
+    A billionth more than whole is whole: binary fractions must not cost a replica.
+
+    >>> replicas_for(630, per_replica=700, utilization=0.9), replicas_for(701, per_replica=700, utilization=1.0)
+    (1, 2)
+    """
+    exact = demand / per_replica / utilization
+    return math.ceil(exact * (1 - _SLACK)) if exact < _MOST_REPLICAS else _MOST_REPLICAS
+
+
+def _rows(forecast: Forecast, span: Span) -> Iterator[tuple[datetime, list[float]]]:
+    first = max(0, (span.start - forecast.origin) // forecast.step)
+    past_last = min(len(forecast.values), -((forecast.origin - span.end) // forecast.step))
+    if first >= past_last:
+        return
+    start = forecast.origin + forecast.step * first
+    # A list of floats: numpy costs more than it saves on a handful of bins.
+    for row in forecast.values[first:past_last].tolist():
+        yield start, row
+        start += forecast.step
+
+
+@lru_cache(maxsize=4096)
+def _mix(quantiles: tuple[float, ...], wanted: float) -> _Mix:
+    """Between two quantiles, and above the highest, demand is taken to be normal; below the lowest it is the lowest."""
+    if wanted in quantiles:
+        exact = quantiles.index(wanted)
+        return _Mix(exact, exact, 1.0, 0.0)
+    if wanted < quantiles[0] or len(quantiles) == 1:
+        return _Mix(0, 0, 1.0, 0.0)
+    high = next((i for i, it in enumerate(quantiles) if it > wanted), len(quantiles) - 1)
+    normal = NormalDist()
+    below, above, at = (normal.inv_cdf(it) for it in (quantiles[high - 1], quantiles[high], wanted))
+    share = (at - below) / (above - below)
+    return _Mix(high - 1, high, 1.0 - share, share)

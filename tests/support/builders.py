@@ -1,0 +1,142 @@
+"""Builders of what a decision is made from: each says only what matters to the test."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from forecasting.forecast import QUANTILES, Forecast
+from predictive_scaling.decision.model import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.resources.business_event import BusinessEvent, parse_event
+from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+
+NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
+"""A Wednesday."""
+
+LONG_AGO = NOON - timedelta(days=7)
+"""When remembering began, unless a test says otherwise: long enough for every window."""
+
+
+def a_policy(
+    min: int = 1,  # noqa: A002 (reads as the manifest does)
+    max: int = 40,  # noqa: A002
+    mode: str = "Auto",
+    annotations: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    **spec: Any,
+) -> ScalingPolicy:
+    """ScalingPolicy shop/checkout on hpa/checkout; further parts of the spec as in a manifest, such as scaleUp={…}."""
+    demand = {"metric": "requests_per_second", "perReplica": "100", **spec.pop("demand", {})}
+    replicas = {"min": min, "max": max}
+    target = spec.pop("target", {"horizontalPodAutoscaler": {"name": "checkout"}})
+    metadata = {
+        "name": "checkout",
+        "namespace": "shop",
+        "uid": "8b0c2f3e-0000-4000-8000-000000000001",
+        "generation": 1,
+        "annotations": dict(annotations or {}),
+        "labels": dict(labels or {}),
+    }
+    body = {"mode": mode, "target": target, "demand": demand, "replicas": replicas, **spec}
+    return parse_policy({"metadata": metadata, "spec": body})
+
+
+def an_event(
+    name: str = "flash-sale",
+    start: datetime = NOON,
+    end: datetime = NOON + timedelta(hours=2),
+    **spec: Any,
+) -> BusinessEvent:
+    """BusinessEvent shop/flash-sale for all policies; further parts of the spec as in a manifest.
+
+    With recurrence={…} it has no start and end of its own.
+    """
+    times = {} if "recurrence" in spec else {"start": start.isoformat(), "end": end.isoformat()}
+    metadata = {"name": name, "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return parse_event({"metadata": metadata, "spec": {"policies": {"all": True}, **times, **spec}})
+
+
+def an_occurrence(event: BusinessEvent, base: Forecast | None = None) -> EventBase:
+    """The only occurrence of an event that has a start and an end."""
+    assert event.spec.start
+    assert event.spec.end
+    return EventBase(event, event.spec.start, event.spec.end, base)
+
+
+def a_forecast(
+    *demands: float,
+    origin: datetime = NOON,
+    step: timedelta = timedelta(minutes=5),
+    spread: Mapping[float, float] | None = None,
+    name: str = "checkout",
+) -> Forecast:
+    """A forecast whose quantiles are each bin's demand times spread[quantile]; without spread all quantiles agree."""
+    factors = [(spread or {}).get(quantile, 1.0) for quantile in QUANTILES]
+    values = np.outer(np.asarray(demands, dtype=np.float64), factors)
+    return Forecast(name, origin, step, QUANTILES, values, model="LightGBM", version="19980703-1")
+
+
+def a_steady_forecast(demand: float, *, bins: int = 12, origin: datetime = NOON) -> Forecast:
+    """The same demand in every bin and quantile."""
+    return a_forecast(*[demand] * bins, origin=origin)
+
+
+def observed(
+    minimum: int = 4, maximum: int | None = 50, current: int | None = None, *, scaled_to_zero: bool = False
+) -> Observed:
+    """A HorizontalPodAutoscaler whose replicas are all ready."""
+    replicas = minimum if current is None else current
+    return Observed(
+        uid="3f6d9a1c-0000-4000-8000-000000000002",
+        minimum=minimum,
+        maximum=maximum,
+        current_replicas=replicas,
+        ready_replicas=replicas,
+        target_utilization=0.7,
+        utilization=0.6,
+        scaled_to_zero=scaled_to_zero,
+        owner=None,
+        floor_managers=("predictive-scaling",),
+    )
+
+
+def an_outlook(forecast: Forecast, rung: Rung = Rung.FRESH, valid_for: timedelta = timedelta(hours=1)) -> Outlook:
+    """A forecast that is valid from its origin on."""
+    return Outlook(forecast, forecast.origin + valid_for, rung)
+
+
+def a_situation(
+    policy: ScalingPolicy | None = None,
+    *,
+    floor: int = 4,
+    forecast: Forecast | float | None = 400.0,
+    demand: float | None = 350.0,
+    demand_age: timedelta = timedelta(),
+    events: Sequence[EventBase] = (),
+    now: datetime = NOON,
+    memory: Memory | None = None,
+    **changes: Any,
+) -> Situation:
+    """All is well: the floor has been 4 for long, 100 requests a replica, and both demand and forecast are fresh.
+
+    forecast: a number is the same demand in every bin. Further arguments are fields of Situation.
+    """
+    outlook = None
+    if forecast is not None:
+        made = forecast if isinstance(forecast, Forecast) else a_steady_forecast(forecast, origin=now)
+        outlook = an_outlook(made)
+    fields: dict[str, Any] = {
+        "now": now,
+        "policy": policy or a_policy(),
+        "observed": observed(floor),
+        "memory": memory or Memory(since=LONG_AGO, floor=floor),
+        "outlook": outlook,
+        "demand": None if demand is None else Demand(demand, now - demand_age),
+        "events": tuple(events),
+        "lead_time": timedelta(minutes=3),
+        "refresh": timedelta(minutes=5),
+        "metrics_max_age": timedelta(minutes=5),
+        "per_replica": 100.0,
+    }
+    return Situation(**{**fields, **changes})
