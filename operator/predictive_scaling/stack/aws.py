@@ -6,15 +6,14 @@ from pathlib import Path
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.processes import Child, answers
 from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.server import SingleProcess
 from predictive_scaling.stack.wheels import package_folder
 
 REGION = "eu-west-1"
 
 
-class AWS:
-    """One account, kept in memory. `server` is its process."""
-
-    server: Child
+class AWS(SingleProcess):
+    """One account, kept in memory: it is gone when the server stops."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
@@ -37,18 +36,12 @@ class AWS:
 
     async def start(self) -> None:
         """Start it and wait until it answers. Raises StackError with the end of its log."""
-        if not hasattr(self, "server"):
-            package_folder("moto", "AWS")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self._port)]
-            ready = answers(f"{self.endpoint_url}/moto-api/data.json")
-            self.server = Child("moto (AWS)", command, self.folder / "moto.log", ready)
-        await self.server.start()
+        self._child = self._child or self._made()
+        await self._child.start()
 
-    async def stop(self) -> None:
-        """End it; what it held is gone."""
-        await self.server.stop()
-
-    def kill(self) -> None:
-        """SIGKILL, as when the machine goes."""
-        self.server.kill()
+    def _made(self) -> Child:
+        package_folder("moto", "AWS")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self._port)]
+        ready = answers(f"{self.endpoint_url}/moto-api/data.json")
+        return Child("moto (AWS)", command, self.folder / "moto.log", ready)

