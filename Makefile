@@ -1,0 +1,101 @@
+# Everything sets itself up: uv and what it builds with live in the user's cache, Python packages in .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+DAYS ?= 60
+UV_VERSION := 0.13.9
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/predictive-scaling
+UV_FOLDER := $(CACHE)/uv/$(UV_VERSION)
+UV := $(or $(shell command -v uv),$(UV_FOLDER)/bin/uv)
+READY := .venv/.ready
+RUN := .venv/bin/predictive-scaling
+# A uv of our own stands behind one that is on the PATH; the stack installs toolchains with it.
+export PATH := $(PATH):$(UV_FOLDER)/bin
+# The commands are ours to run from this checkout, whatever environment is active.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+say = @printf '[make] %s\n' "$(1)" >&2
+
+.PHONY: help setup prepare demo test lint format bench generate-data train-models demo-check crds stack-up stack-down image lock clean
+
+help: ## Show every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: prepare ## Replay a day of the 1998 World Cup on real parts; DAY=1998-06-25 for another match day
+	$(RUN) demo $(if $(DAY),--day $(DAY))
+
+test: prepare ## Run all tests, the quickest kinds first
+	.venv/bin/pytest $(wildcard tests/unit tests/property tests/contract tests/integration tests/e2e tests/runbook)
+
+lint: setup ## Check format, style, types, layers, drift of the CRDs
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+	$(RUN) crds --check
+	@if [ -e operator/__init__.py ]; then \
+	  echo "operator/__init__.py must not exist: it shadows Python's own module operator; delete it" >&2; exit 1; fi
+
+format: setup ## Format and mend what can be mended
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+bench: prepare ## Measure speed and memory
+	.venv/bin/pytest tests/bench
+
+generate-data: setup ## Fill the database with samples of DAYS days
+	$(RUN) generate-data --days $(DAYS)
+
+train-models: setup ## Train models from the database
+	$(RUN) train
+
+demo-check: setup ## The morning health check, against what the settings name
+	$(RUN) check
+
+crds: setup ## Write crds/ from the models
+	$(RUN) crds
+
+stack-up: prepare ## Start the local stack and leave it running; prints what to export
+	$(RUN) stack up --detach
+
+stack-down: setup ## End the local stack and remove its data
+	$(RUN) stack down
+
+image: ## Build the container image
+	@engine=$$(command -v docker || command -v podman || command -v buildah) || { \
+	  echo "no docker, podman or buildah was found; install one (the steps alone run in tests/integration/test_image.py)" >&2; \
+	  exit 1; }; \
+	$$engine build -t predictive-scaling:$$(git describe --always --dirty) .
+
+lock: $(UV) ## Compute the lock files anew from pyproject.toml
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --group dev -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -c requirements.lock -o requirements-image.lock
+
+clean: ## Remove what was built in this checkout (the cache outside it stays)
+	@if [ -x $(RUN) ]; then $(RUN) stack down; fi
+	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+prepare: setup
+	@$(RUN) stack prepare
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml $(UV)
+	@.ci/python "$(PYTHON)"
+	$(call say,installing the Python packages of requirements.lock into .venv: half a minute the first time)
+	@$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv
+	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
+	@.ci/openmp
+	@touch $@
+
+$(UV_FOLDER)/bin/uv:
+	@.ci/python "$(PYTHON)" venv
+	$(call say,installing uv $(UV_VERSION) into $(UV_FOLDER): a few seconds)
+	@$(PYTHON) -m venv --clear $(UV_FOLDER)
+	@$(UV_FOLDER)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
