@@ -1,0 +1,34 @@
+"""Where an event stands, for its status (semantics 20)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from predictive_scaling.decision.occurrences import Occurrence, next_start, occurrences
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.vocabulary import EventPhase
+
+_AN_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an event is doing now, and when it starts next."""
+
+    phase: EventPhase
+    next_start: datetime | None
+
+
+def standing_of(event: BusinessEvent, now: datetime) -> Standing:
+    """The phase of the occurrence that is on, else Scheduled while another comes, else Finished."""
+    upcoming = next_start(event, now)
+    on = [_phase(occurrence, now) for occurrence in occurrences(event, now, now + _AN_INSTANT)]
+    for phase in (EventPhase.ACTIVE, EventPhase.RAMPING_UP, EventPhase.RAMPING_DOWN):
+        if phase in on:
+            return Standing(phase, upcoming)
+    return Standing(EventPhase.SCHEDULED if upcoming else EventPhase.FINISHED, upcoming)
+
+
+def _phase(occurrence: Occurrence, now: datetime) -> EventPhase:
+    if now < occurrence.start:
+        return EventPhase.RAMPING_UP
+    return EventPhase.ACTIVE if now < occurrence.end else EventPhase.RAMPING_DOWN

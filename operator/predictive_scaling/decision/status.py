@@ -1,0 +1,88 @@
+"""The status of a policy, as api.md has it (semantics 22): bounded, and the same for the same facts."""
+
+from typing import Any
+
+from predictive_scaling.decision.amounts import amount, quantile_name
+from predictive_scaling.decision.model import Decision, Outlook, Situation
+from predictive_scaling.decision.peak import value_at
+from predictive_scaling.resources.conditions import Condition
+from predictive_scaling.resources.statuses import (
+    MOST_POINTS,
+    AccuracyStatus,
+    Advice,
+    ForecastPoint,
+    ForecastStatus,
+    LastDecision,
+    ScalingPolicyStatus,
+    Takeover,
+)
+
+MEDIAN, HIGH = 0.5, 0.9
+
+
+def policy_status(
+    situation: Situation,
+    decision: Decision,
+    conditions: tuple[Condition, ...],
+    *,
+    last_decision: LastDecision | None = None,
+    accuracy: AccuracyStatus | None = None,
+    takeover: Takeover | None = None,
+    advice: Advice | None = None,
+) -> dict[str, Any]:
+    """What a visit with a decision leaves in the status; conditions: merged already (resources.conditions.merge)."""
+    policy, observed = situation.policy, situation.observed
+    return ScalingPolicyStatus(
+        observed_generation=policy.metadata.generation,
+        mode=policy.spec.mode,
+        target=str(policy.spec.target),
+        current_replicas=observed.current_replicas,
+        ready_replicas=observed.ready_replicas,
+        floor=decision.floor,
+        uncapped_floor=decision.uncapped,
+        source=decision.source,
+        forecast=_forecast(situation, decision),
+        accuracy=accuracy,
+        lead_time=situation.lead_time,
+        per_replica=situation.per_replica,
+        last_decision=last_decision,
+        advice=advice,
+        takeover=takeover,
+        conditions=conditions,
+    ).to_manifest()
+
+
+def status_without_decision(
+    generation: int, conditions: tuple[Condition, ...], *, takeover: Takeover | None = None
+) -> dict[str, Any]:
+    """What a visit leaves that came to no decision: the target was not found, or the policy can never work."""
+    return ScalingPolicyStatus(observed_generation=generation, conditions=conditions, takeover=takeover).to_manifest()
+
+
+def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None:
+    outlook = situation.outlook
+    if outlook is None:
+        return None
+    value, quantile = decision.forecast_value, decision.quantile
+    summary = "" if value is None or quantile is None else f"{amount(value)} ({quantile_name(quantile)})"
+    return ForecastStatus(
+        model=outlook.forecast.model,
+        version=outlook.forecast.version,
+        generated_at=outlook.forecast.origin,
+        valid_until=outlook.valid_until,
+        summary=summary,
+        points=_points(outlook, situation),
+    )
+
+
+def _points(outlook: Outlook, situation: Situation) -> tuple[ForecastPoint, ...]:
+    """Bins that are not over yet; every second or third of them where they are more than a status holds."""
+    forecast = outlook.forecast
+    first = max(0, (situation.now - forecast.origin) // forecast.step)
+    ahead = range(first, len(forecast.values))
+    stride = max(1, -(-len(ahead) // MOST_POINTS))
+    times = (forecast.origin + forecast.step * index for index in ahead[::stride])
+    made = ((at, value_at(forecast, MEDIAN, at), value_at(forecast, HIGH, at)) for at in times)
+    return tuple(
+        ForecastPoint(time=at, p50=p50, p90=p90) for at, p50, p90 in made if p50 is not None and p90 is not None
+    )
