@@ -1,14 +1,11 @@
 """The report's three charts, all in replicas, so that demand and capacity can be compared by eye."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from predictive_scaling.stack.demo.chart import Chart, Points
 from predictive_scaling.stack.demo.measure import Observation, Twin
-from predictive_scaling.stack.demo.story import Story
-
-BIN = timedelta(minutes=5)
-"""The bins of a forecast; it is drawn in their middle."""
+from predictive_scaling.stack.demo.story import BIN, Story
 
 
 def charts(story: Story) -> str:

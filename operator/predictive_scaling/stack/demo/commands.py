@@ -1,5 +1,6 @@
 """What to type to look around in the demo's cluster."""
 
+from predictive_scaling.external_metrics.values import Metric
 from predictive_scaling.stack.demo.manifests import NAMESPACE, POLICY, PREDICTIVE
 
 
@@ -13,5 +14,5 @@ def look_around() -> list[str]:
         f"{scope} get events --sort-by=.metadata.creationTimestamp",
         f"{scope} get hpa {PREDICTIVE} -o yaml --show-managed-fields",
         "kubectl explain scalingpolicy.spec.forecast",
-        f"kubectl get --raw /apis/external.metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/demand",
+        f"kubectl get --raw /apis/external.metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/{Metric.DEMAND}",
     ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from predictive_scaling.external_metrics.values import Metric
 from predictive_scaling.resources.quantities import format_duration
 from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, METRIC, POD_START, SERVICE, Scenario, object_name
 from predictive_scaling.stack.demo.traces import MINUTE, Match
@@ -27,6 +28,9 @@ MULTIPLIER = "3"
 RAMP = timedelta(minutes=15)
 LEAD_TIME = POD_START + MINUTE
 """A minute more than a pod takes, for a sample to arrive and the HPA to look."""
+
+HORIZON = timedelta(hours=3)
+"""As far as a forecast made before a match's ramp has to reach, to the end of the match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def namespace() -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 
 
-def twin(name: str, scenario: Scenario, pace: Pace, metric: str, replicas: int) -> list[Manifest]:
+def twin(name: str, scenario: Scenario, pace: Pace) -> list[Manifest]:
     """A Deployment and its HPA, which leaves out minReplicas so that a policy may own it."""
     labels = {"app": name}
     container = {"name": "site", "image": "registry.invalid/site:1998"}
@@ -79,7 +83,6 @@ def twin(name: str, scenario: Scenario, pace: Pace, metric: str, replicas: int) 
             "kind": "Deployment",
             "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {
-                "replicas": replicas,
                 "selector": {"matchLabels": labels},
                 "template": {"metadata": {"labels": labels}, "spec": {"nodeName": NODE, "containers": [container]}},
             },
@@ -92,7 +95,7 @@ def twin(name: str, scenario: Scenario, pace: Pace, metric: str, replicas: int) 
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
                 "maxReplicas": MOST_REPLICAS,
                 "behavior": pace.behavior(),
-                "metrics": [_demand_metric(metric, scenario.per_replica)],
+                "metrics": [_demand_metric(scenario.per_replica)],
             },
         },
     ]
@@ -113,7 +116,11 @@ def policy(scenario: Scenario) -> Manifest:
                 "perReplica": f"{scenario.per_replica:.3f}",
                 "targetUtilization": round(100 * HPA_UTILIZATION),
             },
-            "forecast": {"quantile": "0.9", "leadTime": format_duration(LEAD_TIME)},
+            "forecast": {
+                "quantile": "0.9",
+                "horizon": format_duration(HORIZON),
+                "leadTime": format_duration(LEAD_TIME),
+            },
             "replicas": {"min": 1, "max": MOST_REPLICAS},
         },
     }
@@ -144,7 +151,10 @@ def _event(match: Match, more: Manifest) -> Manifest:
     }
 
 
-def _demand_metric(metric: str, per_replica: float) -> Manifest:
+def _demand_metric(per_replica: float) -> Manifest:
     selector = {"matchLabels": {"policy": POLICY}}
     target = {"type": "AverageValue", "averageValue": str(round(per_replica * HPA_UTILIZATION))}
-    return {"type": "External", "external": {"metric": {"name": metric, "selector": selector}, "target": target}}
+    return {
+        "type": "External",
+        "external": {"metric": {"name": Metric.DEMAND.value, "selector": selector}, "target": target},
+    }

@@ -1,6 +1,6 @@
 """build/demo/report.html: one file, no other needed, readable without JavaScript."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -12,7 +12,7 @@ from predictive_scaling.stack.demo.charts import charts
 from predictive_scaling.stack.demo.commands import look_around
 from predictive_scaling.stack.demo.measure import Band, Observation
 from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, Scenario
-from predictive_scaling.stack.demo.story import DecisionLine, Story
+from predictive_scaling.stack.demo.story import BIN, DecisionLine, Story
 from predictive_scaling.stack.demo.traces import MINUTE
 
 
@@ -76,7 +76,7 @@ def _tiles(story: Story) -> str:
                 f"of {story.result.minutes} minutes; HPA alone → with a policy",
             ),
             _tile(
-                "Requests beyond what was ready",
+                "Requests over capacity",
                 _pair(_amount(alone.unserved), _amount(ahead.unserved)),
                 "HPA alone → with a policy",
             ),
@@ -86,9 +86,9 @@ def _tiles(story: Story) -> str:
                 f"{100 * (ratio - 1):+.1f} % for capacity that is there in time",
             ),
             _tile(
-                "Forecast, 15 minutes ahead",
+                "Error 15 minutes ahead",
                 f'<span class="big">{wape}</span>',
-                f"error as a share of demand (WAPE); p90 covered {coverage}",
+                f"of demand (WAPE); p90 covered {coverage}",
             ),
             _tile(
                 "Decisions",
@@ -158,7 +158,7 @@ def _method(story: Story) -> list[str]:
 def _moments(story: Story) -> str:
     """What the tooltip says for each minute, as JSON that cannot end its script element."""
     by_minute = {seen.at.replace(second=0, microsecond=0): seen for seen in story.observations}
-    forecasts = {at + timedelta(minutes=minute): band for at, band in story.forecasts for minute in range(5)}
+    forecasts = {at + minute * MINUTE: band for at, band in story.forecasts for minute in range(BIN // MINUTE)}
     told, last = list[str](), story.observations[0]
     for index in range(story.scenario.minutes):
         at = story.scenario.begins_at + index * MINUTE

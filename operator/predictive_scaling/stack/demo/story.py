@@ -1,11 +1,14 @@
 """One replay, from its first observation to its verdict: what the report and the terminal tell."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from predictive_scaling.stack.demo.measure import Band, Observation
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.scenario import Scenario
+
+BIN = timedelta(minutes=5)
+"""The bins of a forecast; it is drawn in their middle."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""`predictive-scaling demo`: a day of the 1998 World Cup on real parts of this machine."""
+
+import asyncio
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from predictive_scaling.stack.demo.commands import look_around
+from predictive_scaling.stack.demo.report import write_report
+from predictive_scaling.stack.demo.run import Options, demonstrate
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY
+from predictive_scaling.stack.demo.story import Story
+from predictive_scaling.stack.demo.summary import summary
+from predictive_scaling.stack.stack import Stack
+
+app = typer.Typer()
+
+BELOW_BAR = 1
+DEFAULT_RATE = 75.0
+
+
+@app.command()
+def demo(
+    day: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="A day with a match; only the default has a verdict.")
+    ] = datetime(DEFAULT_DAY.year, DEFAULT_DAY.month, DEFAULT_DAY.day),  # noqa: DTZ001 (a day, no moment)
+    rate: Annotated[float, typer.Option(min=1, max=100, help="How many times as fast as life.")] = DEFAULT_RATE,
+    traces: Annotated[Path, typer.Option(help="The folder with the recorded demand.")] = Path("examples/traces"),
+    output: Annotated[Path, typer.Option(help="Where the report, the result, the models and the logs go.")] = Path(
+        "build/demo"
+    ),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until Ctrl-C.")] = False,
+) -> None:
+    """Replay a day of the 1998 World Cup beside an HPA alone; write report.html and result.json."""
+    console = Console()
+    options = Options(day.date(), rate, traces, output, keep)
+
+    async def told(story: Story, stack: Stack) -> None:
+        story.result.write(output / "result.json")
+        write_report(story, output / "report.html")
+        console.print(summary(story))
+        if keep:
+            commands = "\n".join(["", f"export KUBECONFIG={stack.kubeconfig}", *look_around()])
+            console.print(commands, highlight=False, soft_wrap=True)
+            console.print("\nEverything goes on running until Ctrl-C.")
+            await asyncio.Event().wait()
+
+    try:
+        story = asyncio.run(demonstrate(options, console, _say, told))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    console.print(f"\n{output / 'report.html'} shows it; {output / 'result.json'} has the numbers.")
+    if story.scenario.has_verdict and story.result.shortcomings():
+        raise typer.Exit(BELOW_BAR)
+
+
+def _say(message: str) -> None:
+    print(f"[demo] {message}", file=sys.stderr, flush=True)

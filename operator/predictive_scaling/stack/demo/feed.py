@@ -1,0 +1,76 @@
+"""Demand on its way into the product: through Kafka, as any metrics agent would send it."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from confluent_kafka import KafkaError, Producer
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, Scenario
+from predictive_scaling.stack.demo.traces import MINUTE
+
+TOPIC = "metrics.raw"
+_FLUSH_SECONDS = 30
+_DRAIN_EVERY = 20_000
+
+
+class Feed:
+    """A producer of samples. Leaving it waits until Kafka has everything, or raises StackError."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap_servers, "linger.ms": 2, "acks": "all", "log_level": 0}
+        )
+        self._refused: KafkaError | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.flush()
+
+    async def history(self, scenario: Scenario, until: datetime) -> int:
+        """Everything that the trace has before `until`; how many samples that were."""
+        samples = scenario.samples(scenario.demand.start, until)
+        for begin in range(0, len(samples), _DRAIN_EVERY):
+            self._send(samples[begin : begin + _DRAIN_EVERY])
+            await self.flush()
+        return len(samples)
+
+    async def replay(self, scenario: Scenario, since: datetime, clock: Clock) -> None:
+        """From `since` on a minute's sample at its end, as a count is known only then. Goes on until cancelled."""
+        minute = since
+        while True:
+            await clock.sleep(minute + MINUTE - clock.now())
+            self._send(scenario.samples(minute, minute + MINUTE))
+            self._raise_refusal()
+            minute += MINUTE
+
+    async def flush(self) -> None:
+        """Wait until Kafka has what was sent. Raises StackError when it does not take it."""
+        waiting = await asyncio.to_thread(self._producer.flush, _FLUSH_SECONDS)
+        if waiting:
+            raise StackError(f"Kafka did not take {waiting} samples within {_FLUSH_SECONDS} s; see its log")
+        self._raise_refusal()
+
+    def _send(self, samples: Iterable[tuple[datetime, float]]) -> None:
+        for at, value in samples:
+            message = {"service_name": SERVICE, "metric_name": METRIC, "value": value, "timestamp": at.timestamp()}
+            encoded = msgspec.json.encode(message)
+            self._producer.produce(TOPIC, value=encoded, key=SERVICE, on_delivery=self._delivered)
+        self._producer.poll(0)
+
+    def _delivered(self, error: KafkaError | None, message: object) -> None:
+        del message
+        self._refused = self._refused or error
+
+    def _raise_refusal(self) -> None:
+        if self._refused is not None:
+            raise StackError(f"Kafka refused samples for {TOPIC}: {self._refused}")

@@ -1,0 +1,60 @@
+from typing import Any
+
+import pytest
+
+from predictive_scaling.resources.business_event import parse_event
+from predictive_scaling.resources.scaling_policy import parse_policy
+from predictive_scaling.stack.demo.manifests import (
+    HPA_ONLY,
+    PREDICTIVE,
+    Pace,
+    coming_event,
+    past_event,
+    policy,
+    twin,
+)
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, Scenario, make_scenario
+from tests.support.demo_story import TRACES
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return make_scenario(DEFAULT_DAY, TRACES)
+
+
+def test_the_twins_differ_in_nothing_but_their_names(scenario: Scenario) -> None:
+    alone, ahead = (str(twin(name, scenario, Pace(75))) for name in (HPA_ONLY, PREDICTIVE))
+    assert alone != ahead
+    assert alone.replace(HPA_ONLY, PREDICTIVE) == ahead
+
+
+def test_neither_hpa_states_a_minimum_that_a_policy_could_collide_with(scenario: Scenario) -> None:
+    _, autoscaler = twin(PREDICTIVE, scenario, Pace(75))
+    assert "minReplicas" not in autoscaler["spec"]
+
+
+def test_both_aim_at_80_percent_of_a_replica(scenario: Scenario) -> None:
+    _, autoscaler = twin(HPA_ONLY, scenario, Pace(75))
+    (metric,) = autoscaler["spec"]["metrics"]
+    assert float(metric["external"]["target"]["averageValue"]) == pytest.approx(0.8 * scenario.per_replica, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("rate", "window", "percent", "pods"), [(1, 300, 100, 4), (75, 4, 3100, 20), (100, 3, 10_060, 27)]
+)
+def test_the_window_and_the_policies_run_as_fast_as_the_clock(
+    rate: float, window: int, percent: int, pods: int
+) -> None:
+    behavior: dict[str, Any] = Pace(rate).behavior()
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == window
+    assert [each["value"] for each in behavior["scaleUp"]["policies"]] == [percent, pods]
+
+
+def test_what_is_applied_is_what_the_operator_understands(scenario: Scenario) -> None:
+    parsed = parse_policy(policy(scenario))
+    assert parsed.spec.demand.per_replica == pytest.approx(scenario.per_replica, abs=0.001)
+    coming = parse_event(coming_event(scenario.matches[0]))
+    past = parse_event(past_event(scenario.earlier[0]))
+    assert coming.spec.expect.multiplier == 3.0
+    assert past.spec.expect.multiplier is None
+    assert coming.spec.type == past.spec.type

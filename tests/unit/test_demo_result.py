@@ -1,0 +1,57 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
+from predictive_scaling.stack.demo.result import Result
+
+
+def a_result(
+    *, alone: float = 26, ahead: float = 2, hours: float = 1.08, decisions: int = 40, failed: int = 0
+) -> Result:
+    comparison = Comparison(Performance(alone, 50.0, 200_000.0), Performance(ahead, 50.0 * hours, 10_000.0))
+    return Result("worldcup98-requests-per-minute", 510, comparison, decisions, failed, ForecastQuality(0.12345, 0.91))
+
+
+def test_a_good_day_has_no_shortcomings() -> None:
+    assert a_result().shortcomings() == []
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (a_result(alone=9.9, ahead=0), "HPA alone was short for 9.9 minutes only"),
+        (a_result(ahead=5.3), "more than a fifth"),
+        (a_result(hours=1.151), "more than 1.15"),
+        (a_result(decisions=0), "decided nothing"),
+        (a_result(failed=1), "1 of 40 decisions did not end well"),
+    ],
+)
+def test_each_bar_that_is_missed_is_named_alone(result: Result, said: str) -> None:
+    (shortcoming,) = result.shortcomings()
+    assert said in shortcoming
+
+
+def test_the_bars_themselves_are_good_enough() -> None:
+    assert a_result(alone=10, ahead=2, hours=1.15).shortcomings() == []
+
+
+def test_the_file_has_the_names_that_programs_read(tmp_path: Path) -> None:
+    a_result().write(tmp_path / "demo" / "result.json")
+    written = json.loads((tmp_path / "demo" / "result.json").read_text())
+    assert written == {
+        "trace": "worldcup98-requests-per-minute",
+        "minutes": 510,
+        "hpa_only": {"under_provisioned_minutes": 26, "replica_hours": 50.0},
+        "predictive": {"under_provisioned_minutes": 2, "replica_hours": 54.0},
+        "decisions": 40,
+        "failed_decisions": 0,
+        "forecast": {"wape_15m": 0.123, "coverage_p90": 0.91},
+    }
+
+
+def test_a_forecast_that_was_never_made_is_null_and_not_zero() -> None:
+    unjudged = replace(a_result(), forecast=ForecastQuality(None, None))
+    assert unjudged.as_json()["forecast"] == {"wape_15m": None, "coverage_p90": None}
