@@ -10,8 +10,8 @@ import numpy as np
 
 from forecasting.choice import ModelChoice
 from forecasting.forecast import QUANTILES, Forecast
+from predictive_scaling.control.concerns import Concern
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
-from predictive_scaling.control.occurrences import Occurrence
 from predictive_scaling.decision.model import EventBase, Outlook, Rung
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -37,8 +37,7 @@ class Need:
 
     policy: ScalingPolicy
     lead_time: timedelta
-    concerns: tuple[Occurrence, ...] = ()
-    """Occurrences that concern the policy about now."""
+    concerns: tuple[Concern, ...] = ()
 
     @property
     def key(self) -> PolicyKey:
@@ -49,10 +48,6 @@ class Need:
     def series(self) -> SeriesKey:
         """The demand that it scales by."""
         return series_key(self.policy)
-
-    def begins_at(self, occurrence: Occurrence) -> datetime:
-        """When the occurrence begins to act on this policy: a lead time before its ramp."""
-        return occurrence.begins_at - self.lead_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +109,9 @@ class Outlooks:
     def bases(self, need: Need, now: datetime) -> tuple[EventBase, ...]:
         """The occurrences that act on the policy, each with the forecast made before it did."""
         return tuple(
-            EventBase(one.event, one.start, one.end, self._bases.get(_name(need, one)))
+            EventBase(one.event, one.occurrence.start, one.occurrence.end, self._base(need, one))
             for one in need.concerns
-            if need.begins_at(one) <= now + self._refresh and now < one.is_over_at
+            if now < one.over_at
         )
 
     def forget(self, policies: Collection[PolicyKey], now: datetime) -> None:
@@ -134,7 +129,16 @@ class Outlooks:
         return series != need.series or choice is not _choice(need.policy) or now - made_at >= self._refresh
 
     def _baseless(self, need: Need, now: datetime) -> bool:
-        return any(need.begins_at(one) <= now and _name(need, one) not in self._bases for one in need.concerns)
+        return any(one.begins_at <= now and _name(need, one) not in self._bases for one in need.concerns)
+
+    def _base(self, need: Need, concern: Concern) -> Forecast | None:
+        base = self._bases.get(_name(need, concern))
+        if base is not None:
+            return base
+        # Until the event acts, and until its base was made after that, a forecast that knows nothing of it serves.
+        kept = self._made.get(need.key)
+        usable = kept is not None and kept[0] == need.series and kept[3].forecast.origin <= concern.begins_at
+        return kept[3].forecast if kept is not None and usable else None
 
     def _is_fresh(self, need: Need, now: datetime) -> bool:
         newest = self._window.newest(need.series, zero_is_valid=need.policy.spec.demand.zero_is_valid)
@@ -150,9 +154,9 @@ class Outlooks:
 
     def _wanted_base(self, need: Need, now: datetime) -> dict[Hashable, Wanted]:
         asked = {
-            _name(need, one): self._asked(need, need.begins_at(one), one.is_over_at - need.begins_at(one) + BIN)
+            _name(need, one): self._asked(need, one.begins_at, one.over_at - one.begins_at + BIN)
             for one in need.concerns
-            if need.begins_at(one) <= now and _name(need, one) not in self._bases
+            if one.begins_at <= now and _name(need, one) not in self._bases
         }
         return {name: wanted for name, wanted in asked.items() if wanted is not None}
 
@@ -198,5 +202,5 @@ def _choice(policy: ScalingPolicy) -> ModelChoice:
     return ModelChoice(policy.spec.forecast.model.value)
 
 
-def _name(need: Need, occurrence: Occurrence) -> tuple[PolicyKey, str, datetime]:
-    return (need.key, occurrence.event.metadata.name, occurrence.start)
+def _name(need: Need, concern: Concern) -> tuple[PolicyKey, str, datetime]:
+    return (need.key, concern.event.metadata.name, concern.occurrence.start)

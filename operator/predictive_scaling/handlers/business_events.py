@@ -4,11 +4,10 @@ from typing import Any
 
 import kopf
 
-from predictive_scaling.errors import InvalidManifestError
+from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.handlers.metadata import created_at, reduced
 from predictive_scaling.handlers.process import REGISTRY, Process
-from predictive_scaling.resources.business_event import parse_event
 from predictive_scaling.resources.metadata import GROUP, VERSION
 
 BUSINESS_EVENTS = (GROUP, VERSION, "businessevents")
@@ -22,26 +21,24 @@ async def business_events(body: kopf.Body, **_: Any) -> dict[tuple[str, str], Ev
 
 
 @kopf.on.event(*BUSINESS_EVENTS, registry=REGISTRY)
-async def business_event_changed(memo: Process, **_: Any) -> None:
-    """Wake the tick."""
-    memo.wake()
+async def business_event_changed(body: kopf.Body, type: str | None, memo: Process, **_: Any) -> None:  # noqa: A002
+    """Wake the tick when people changed something."""
+    if memo.inventory.is_news(body, gone=type == "DELETED"):
+        memo.wake()
 
 
 def reviewed(body: kopf.Body) -> EventRecord:
     """The record of an event, with what is wrong with it where it cannot be read."""
     metadata = body["metadata"]
-    event, problem = None, None
-    try:
-        event = parse_event(reduced(body))
-    except InvalidManifestError as error:
-        problem = str(error)
+    verdict = review_event(reduced(body))
     return EventRecord(
         namespace=metadata["namespace"],
         name=metadata["name"],
+        uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         resource_version=int(metadata["resourceVersion"]),
         created_at=created_at(metadata),
         status=dict(body.get("status") or {}),
-        event=event,
-        problem=problem,
+        event=None if isinstance(verdict, Problem) else verdict,
+        problem=verdict if isinstance(verdict, Problem) else None,
     )

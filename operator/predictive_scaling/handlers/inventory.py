@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from predictive_scaling.clock import monotonic
+from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -28,7 +29,7 @@ class PolicyRecord:
     annotations: Mapping[str, str]
     status: Mapping[str, Any]
     policy: ScalingPolicy | None
-    problem: str | None = None
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,13 @@ class EventRecord:
 
     namespace: str
     name: str
+    uid: str
     generation: int
     resource_version: int
     created_at: datetime
     status: Mapping[str, Any]
     event: BusinessEvent | None
-    problem: str | None = None
+    problem: Problem | None = None
 
 
 WorkloadKey = tuple[str, str, str]
@@ -65,6 +67,7 @@ class Inventory:
         default_factory=dict[tuple[str, str], HorizontalPodAutoscalerRecord]
     )
     _unseen: dict[PolicyKey, tuple[int, float]] = field(default_factory=dict[PolicyKey, tuple[int, float]])
+    _fingerprints: dict[str, int] = field(default_factory=dict[str, int])
 
     def bind(
         self,
@@ -117,6 +120,19 @@ class Inventory:
     def keep(self, record: HorizontalPodAutoscalerRecord) -> None:
         """Take over what a write of ours answered."""
         self._written[record.namespace, record.name] = record
+
+    def is_news(self, body: Mapping[str, Any], *, gone: bool) -> bool:
+        """Whether people changed an object since it was seen last; our own status writes are no news."""
+        metadata = body["metadata"]
+        uid = metadata["uid"]
+        if gone:
+            self._fingerprints.pop(uid, None)
+            return True
+        said = (metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
+        fingerprint = hash(repr((*said, metadata.get("deletionTimestamp"))))
+        before = self._fingerprints.get(uid)
+        self._fingerprints[uid] = fingerprint
+        return before != fingerprint
 
     def wrote_policy(self, key: PolicyKey, resource_version: int) -> None:
         """Remember a write of ours to a policy until the watch shows it: one that it never shows tells a deaf watch."""

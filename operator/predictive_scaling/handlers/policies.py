@@ -4,12 +4,11 @@ from typing import Any
 
 import kopf
 
-from predictive_scaling.errors import InvalidManifestError
+from predictive_scaling.decision.review import Problem, review_policy
 from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.handlers.metadata import created_at, reduced
 from predictive_scaling.handlers.process import REGISTRY, Process
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
-from predictive_scaling.resources.scaling_policy import parse_policy
 
 SCALING_POLICIES = (GROUP, VERSION, "scalingpolicies")
 
@@ -22,19 +21,16 @@ async def policies(body: kopf.Body, **_: Any) -> dict[PolicyKey, PolicyRecord]:
 
 
 @kopf.on.event(*SCALING_POLICIES, registry=REGISTRY)
-async def policy_changed(memo: Process, **_: Any) -> None:
-    """Wake the tick; a burst of changes is one wake."""
-    memo.wake()
+async def policy_changed(body: kopf.Body, type: str | None, memo: Process, **_: Any) -> None:  # noqa: A002
+    """Wake the tick when people changed something; a burst of changes is one wake."""
+    if memo.inventory.is_news(body, gone=type == "DELETED"):
+        memo.wake()
 
 
 def reviewed(body: kopf.Body) -> PolicyRecord:
     """The record of a policy, with what is wrong with it where it cannot be read."""
     metadata = body["metadata"]
-    policy, problem = None, None
-    try:
-        policy = parse_policy(reduced(body))
-    except InvalidManifestError as error:
-        problem = str(error)
+    verdict = review_policy(reduced(body))
     return PolicyRecord(
         key=PolicyKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
@@ -45,6 +41,6 @@ def reviewed(body: kopf.Body) -> PolicyRecord:
         finalizers=tuple(metadata.get("finalizers") or ()),
         annotations=dict(metadata.get("annotations") or {}),
         status=dict(body.get("status") or {}),
-        policy=policy,
-        problem=problem,
+        policy=None if isinstance(verdict, Problem) else verdict,
+        problem=verdict if isinstance(verdict, Problem) else None,
     )

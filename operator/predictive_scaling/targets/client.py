@@ -24,6 +24,7 @@ Json = dict[str, Any]
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_EDIT = "application/json-patch+json"
 _TRANSIENT = frozenset({0, 401, 408, 429, 500, 502, 503, 504})
 
 
@@ -88,6 +89,11 @@ class Cluster:
         """Merge patch (RFC 7386)."""
         return await self._send("PATCH", path, body=body, query={"fieldManager": FIELD_MANAGER}, content_type=_MERGE)
 
+    async def edit(self, path: str, operations: list[Json]) -> Json:
+        """JSON patch (RFC 6902); a `test` operation that does not hold raises ObjectRefusedError."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._send("PATCH", path, body=operations, query=query, content_type=_EDIT)
+
     async def delete(self, path: str) -> None:
         """Delete in the background; ObjectNotFoundError when it is gone already."""
         await self._send("DELETE", path, query={"propagationPolicy": "Background"})
@@ -97,7 +103,7 @@ class Cluster:
         method: str,
         path: str,
         *,
-        body: Json | None = None,
+        body: Json | list[Json] | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Json:

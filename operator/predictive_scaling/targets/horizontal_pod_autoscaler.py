@@ -108,19 +108,15 @@ class HorizontalPodAutoscaler:
         if FIELD_MANAGER not in record.floor_managers:
             return
         try:
-            if record.minimum != floor:
-                await self._cluster.apply(record.path, self._body({"minReplicas": floor}, record.uid))
-            answer = await self._cluster.apply(record.path, self._body({}, record.uid))
-            if parse(answer).minimum != floor:
-                # Giving up a field that nobody else holds removes it, and the API server fills in 1.
-                answer = await self._cluster.merge(record.path, {"spec": {"minReplicas": floor}})
+            body = await self._cluster.apply(record.path, self._body({"minReplicas": floor}, record.uid))
+            body = await self._cluster.edit(record.path, _without_us(body))
         except ObjectNotFoundError as error:
             raise self._not_found() from error
         except ObjectConflictError as error:
             raise TargetConflictError(_foreign(error)) from error
         except ObjectRefusedError as error:
             raise TargetRefusedError(f"The API server refused minReplicas {floor} again: {error}") from error
-        self._records.keep(parse(answer))
+        self._records.keep(parse(body))
 
     async def progress(self) -> Progress:
         record = await self._record()
@@ -245,6 +241,18 @@ def _average(metric: Mapping[str, Any], key: str) -> float | None:
     resource = metric.get("resource") or metric.get("containerResource") or {}
     percent = (resource.get(key) or {}).get("averageUtilization")
     return None if percent is None else percent / 100
+
+
+def _without_us(body: Mapping[str, Any]) -> list[Json]:
+    """The patch that takes our entry out of the managed fields.
+
+    Giving the field up by an apply without it would remove the value, and the API server would fill in 1.
+    """
+    metadata = body["metadata"]
+    entries: list[Json] = metadata.get("managedFields") or []
+    ours = [index for index, entry in enumerate(entries) if entry.get("manager") == FIELD_MANAGER]
+    same: Json = {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
+    return [same, *({"op": "remove", "path": f"/metadata/managedFields/{index}"} for index in reversed(ours))]
 
 
 def _foreign(error: ObjectConflictError) -> str:

@@ -1,0 +1,186 @@
+"""From a decision to its effect: intent, take-over, a last look at the policy, the write (semantics 28)."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+import structlog
+from prometheus_client import Counter
+
+from predictive_scaling import faults
+from predictive_scaling.clock import Clock
+from predictive_scaling.control import ownership
+from predictive_scaling.control.conflicts import Consent
+from predictive_scaling.control.events import Events, Happened
+from predictive_scaling.control.leadership import Leadership
+from predictive_scaling.control.records import DecisionRecords, Intent
+from predictive_scaling.control.state import Backoff, PolicyState
+from predictive_scaling.control.verification import Expected, Verification
+from predictive_scaling.errors import ClusterUnavailableError, TargetConflictError, TargetRefusedError
+from predictive_scaling.resources.annotations import RESUME
+from predictive_scaling.resources.statuses import LastDecision, Takeover
+from predictive_scaling.resources.vocabulary import DecisionPhase, Mode
+from predictive_scaling.targets.client import Cluster
+from predictive_scaling.targets.port import Target
+
+log = structlog.get_logger(__name__)
+
+DECISIONS = Counter("predictive_scaling_decisions_total", "Decisions by how they ended.", ["mode", "phase"])
+FAILURES = Counter(
+    "scaling_failures_total", "Decisions that ended Failed (also predictive_scaling_decisions_total{phase='Failed'})."
+)
+
+_FIRST_PAUSE = timedelta(minutes=1)
+_LONGEST_PAUSE = timedelta(minutes=30)
+
+
+class Outcome(Enum):
+    """What became of a change in this tick."""
+
+    APPLIED = "applied"
+    RECOMMENDED = "recommended"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decision that changes the floor, and what it is carried out on."""
+
+    intent: Intent
+    state: PolicyState
+    target: Target
+    lead_time: timedelta
+
+
+@dataclass(slots=True)
+class Execution:
+    """Carries changes out."""
+
+    cluster: Cluster
+    records: DecisionRecords
+    leadership: Leadership
+    verification: Verification
+    events: Events
+    clock: Clock
+    patience: float
+
+    async def carry_out(self, change: Change) -> Outcome:
+        """Make or recommend a change.
+
+        Raises DatabaseUnavailableError and ClusterUnavailableError: the next tick does it under the same name.
+        """
+        intent, state = change.intent, change.state
+        await self.supersede(change.state, intent, keep=intent.name)
+        if intent.policy.spec.mode is not Mode.AUTO:
+            await self.records.intend(intent, DecisionPhase.RECOMMENDED)
+            self._done(change, DecisionPhase.RECOMMENDED)
+            return Outcome.RECOMMENDED
+        await self.records.intend(intent)
+        state.open_decision = intent.name
+        takeover = await self._taken_over(change)
+        faults.point("operator.after_intent")
+        if not await ownership.is_current(self.cluster, intent.record):
+            await self._end(change, DecisionPhase.SUPERSEDED, "The policy was edited between decision and write.")
+            return Outcome.SUPERSEDED
+        return await self._apply(change, takeover)
+
+    async def supersede(self, state: PolicyState, intent: Intent, keep: str | None = None) -> None:
+        """End an intent that was recorded and never carried out, now that another one, or none, is right."""
+        name = state.open_decision
+        if name is None or name == keep:
+            return
+        message = "Never carried out: a later look at the policy decided differently."
+        await self.records.move(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
+        state.open_decision = None
+
+    async def _apply(self, change: Change, takeover: Takeover) -> Outcome:
+        intent, floor = change.intent, change.intent.decision.floor
+        await self.records.move(intent.record.key, intent.name, DecisionPhase.EXECUTING)
+        if not self.leadership.leads:
+            raise ClusterUnavailableError(f"{intent.record.key}: leadership was lost before the write; not written")
+        try:
+            await change.target.apply(floor, take=not takeover.written)
+        except TargetConflictError as error:
+            change.state.conflict = str(error)
+            await self._end(change, DecisionPhase.CANCELLED, f"Not written: {error}")
+            return Outcome.CONFLICT
+        except TargetRefusedError as error:
+            await self._end(change, DecisionPhase.FAILED, f"Refused: {error}")
+            change.state.backoff = _longer(change.state.backoff, self.clock.now())
+            return Outcome.REFUSED
+        faults.point("operator.after_apply")
+        await self._applied(change, takeover)
+        return Outcome.APPLIED
+
+    async def _applied(self, change: Change, takeover: Takeover) -> None:
+        intent, state = change.intent, change.state
+        resume = intent.record.annotations.get(RESUME)
+        state.takeover = takeover.model_copy(update={"written": True, "resume": resume})
+        state.consent = Consent(intent.record.generation, resume)
+        state.conflict, state.backoff, state.open_decision = None, None, None
+        now = self.clock.now()
+        deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
+        self.verification.expect(Expected.of(intent, state, change.target, now, deadline, change.lead_time))
+        self._done(change, DecisionPhase.VERIFYING)
+        # Should this fail, verification moves the records on when it ends; the effect stands.
+        await self.records.move(intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline)
+
+    async def _taken_over(self, change: Change) -> Takeover:
+        """The take-over record of the target as it is now, written down before the first write."""
+        intent, state = change.intent, change.state
+        observed, known = intent.observed, state.takeover
+        target = str(intent.policy.spec.target)
+        if known is not None and known.target_uid == observed.uid:
+            if ownership.FINALIZER in intent.record.finalizers and state.target == target:
+                return known
+            takeover = known
+        else:
+            takeover = Takeover(target_uid=observed.uid, original_minimum=observed.minimum, since=self.clock.now())
+        await ownership.record_takeover(self.cluster, intent.record, target, takeover)
+        state.takeover, state.target = takeover, target
+        return takeover
+
+    async def _end(self, change: Change, phase: DecisionPhase, message: str) -> None:
+        intent = change.intent
+        await self.records.move(intent.record.key, intent.name, phase, message)
+        change.state.open_decision = None
+        self._done(change, phase)
+
+    def _done(self, change: Change, phase: DecisionPhase) -> None:
+        intent, decision = change.intent, change.intent.decision
+        change.state.previous = intent.name
+        change.state.last = LastDecision(
+            name=intent.name, at=self.clock.now(), summary=f"{decision.before}->{decision.floor} {phase.value}"
+        )
+        log.info(
+            "floor_decided",
+            policy=str(intent.record.key),
+            decision=intent.name,
+            phase=phase.value,
+            before=decision.before,
+            after=decision.floor,
+            why=decision.message,
+        )
+        if phase.is_final:
+            DECISIONS.labels(intent.policy.spec.mode.value, phase.value).inc()
+            FAILURES.inc(phase is DecisionPhase.FAILED)
+        if phase is DecisionPhase.VERIFYING:
+            raised = decision.floor > decision.before
+            self.events.about(
+                intent.record, Happened.FLOOR_RAISED if raised else Happened.FLOOR_LOWERED, decision.message
+            )
+
+
+def _longer(backoff: Backoff | None, now: datetime) -> Backoff:
+    failures = backoff.failures if backoff else 0
+    pause = min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE)
+    return Backoff(now + pause, failures + 1)
+
+
+def kept_floor(change: Change) -> None:
+    """After an unsuccessful write the old floor is remembered; what was seen is not forgotten."""
+    memory = change.state.memory
+    decided = change.intent.decision.memory
+    change.state.memory = replace(decided, floor=memory.floor, changes=memory.changes, held_by=memory.held_by)

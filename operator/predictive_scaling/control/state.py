@@ -1,0 +1,114 @@
+"""What the loop remembers of each policy between two ticks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from predictive_scaling.control.conflicts import Consent
+from predictive_scaling.decision.model import Decision, Memory
+from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.resources.annotations import RESUME
+from predictive_scaling.resources.conditions import Condition, read_conditions
+from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """After a refused write the next one waits, longer each time."""
+
+    until: datetime
+    failures: int
+
+
+@dataclass(slots=True)
+class PolicyState:
+    """One policy's."""
+
+    uid: str
+    memory: Memory
+    consent: Consent
+    """What the policy said when we last wrote, or when its target was taken from us."""
+    takeover: Takeover | None = None
+    target: str | None = None
+    """The target of the takeover, as the status writes it."""
+    previous: str = ""
+    """Id of the target's last decision that was carried out or recommended."""
+    open_decision: str | None = None
+    """Id of a decision whose intent is recorded and whose effect is not."""
+    last: LastDecision | None = None
+    decision: Decision | None = None
+    """What the newest visit decided."""
+    conditions: tuple[Condition, ...] = ()
+    accuracy: AccuracyStatus | None = None
+    verified: tuple[bool, str] | None = None
+    """How the newest verification ended, and its message."""
+    conflict: str | None = None
+    """Who refused or took our field, until a person consents anew."""
+    backoff: Backoff | None = None
+    written: Mapping[str, Any] | None = None
+    """The status that the cluster has of us, as far as we know."""
+    deleting_since: float | None = None
+    """The monotonic second at which we first saw it being deleted."""
+
+    @property
+    def floor(self) -> int | None:
+        """The floor that we hold."""
+        return self.memory.floor
+
+
+@dataclass(slots=True)
+class States:
+    """All policies'."""
+
+    _states: dict[str, PolicyState] = field(default_factory=dict[str, PolicyState])
+
+    def of(self, record: PolicyRecord, now: datetime) -> PolicyState:
+        """The state of a policy; at the first visit it is what the status remembers."""
+        state = self._states.get(record.uid)
+        if state is None:
+            state = self._states[record.uid] = remembered(record, now)
+        return state
+
+    def known(self, uid: str) -> PolicyState | None:
+        """The state of a policy that was visited before."""
+        return self._states.get(uid)
+
+    def keep_only(self, uids: set[str]) -> list[PolicyState]:
+        """Forget policies that are gone; says which."""
+        return [self._states.pop(uid) for uid in self._states.keys() - uids]
+
+
+def remembered(record: PolicyRecord, now: datetime) -> PolicyState:
+    """What the status of a policy remembers from before a restart. Nothing sinks before a full window was seen."""
+    status = record.status
+    takeover = _part(Takeover, status.get("takeover"))
+    last = _part(LastDecision, status.get("lastDecision"))
+    conditions = read_conditions(status)
+    observed = status.get("observedGeneration")
+    return PolicyState(
+        uid=record.uid,
+        memory=Memory(since=now, floor=status.get("floor")),
+        consent=Consent(
+            observed if isinstance(observed, int) else record.generation,
+            takeover.resume if takeover else record.annotations.get(RESUME),
+        ),
+        takeover=takeover,
+        target=status.get("target") if takeover else None,
+        previous=last.name if last else "",
+        last=last,
+        conditions=conditions,
+        accuracy=_part(AccuracyStatus, status.get("accuracy")),
+        written=status or None,
+    )
+
+
+def _part(kind: Any, value: Any) -> Any:
+    if not value:
+        return None
+    try:
+        return kind.model_validate(value)
+    except ValidationError:
+        return None
