@@ -97,3 +97,25 @@ class InvalidCursorError(PredictiveScalingError):
 
     status = 422
     reason = "InvalidCursor"
+
+
+class DataRefusedError(PredictiveScalingError):
+    """The database is well and refused a value; asking again will not help."""
+
+    exit_code = 65
+    reason = "DataRefused"
+
+
+class IngestRunningError(PredictiveScalingError):
+    """Offsets cannot be moved while someone reads."""
+
+    exit_code = 75
+    reason = "IngestRunning"
+
+
+class KafkaUnavailableError(PredictiveScalingError):
+    """Kafka did not answer; what was asked may be asked again."""
+
+    exit_code = 75
+    status = 503
+    reason = "KafkaUnavailable"

@@ -1,0 +1,122 @@
+"""`predictive-scaling ingest`: samples from Kafka into the database; `ingest rewind`: read some of them again."""
+
+import asyncio
+import signal
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import structlog
+import typer
+
+from predictive_scaling.clock import Clock, parse_clock
+from predictive_scaling.errors import SettingsError
+from predictive_scaling.ingest.administration import KafkaAdministration
+from predictive_scaling.ingest.batch import SeriesRegister
+from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
+from predictive_scaling.ingest.dead_letters import DeadLetterTopic
+from predictive_scaling.ingest.health import loop_check
+from predictive_scaling.ingest.housekeeping import keep_house, wait_for_schema
+from predictive_scaling.ingest.rewind import Rewound
+from predictive_scaling.ingest.rewind import rewind as go_back
+from predictive_scaling.ingest.source import KafkaSource, consumer_options
+from predictive_scaling.settings import Settings, read_settings
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.ingest_batches import IngestBatches
+from predictive_scaling.storage.ingest_offsets import IngestOffsets
+from predictive_scaling.storage.retention import Retention
+from predictive_scaling.storage.samples import Samples
+from predictive_scaling.telemetry.checks import database_check
+from predictive_scaling.telemetry.kafka_check import kafka_check
+from predictive_scaling.telemetry.logs import configure_logs
+from predictive_scaling.telemetry.server import TelemetryServer
+
+app = typer.Typer(invoke_without_command=True)
+log = structlog.get_logger(__name__)
+
+
+@app.callback()
+def ingest(context: typer.Context) -> None:
+    """Read samples from Kafka into the database, until SIGTERM or Ctrl-C."""
+    if context.invoked_subcommand is None:
+        settings = read_settings()
+        clock = parse_clock(settings.clock)
+        configure_logs(clock, level=settings.log_level, style=settings.log_format)
+        asyncio.run(_ingest(settings, clock))
+
+
+@app.command()
+def rewind(
+    to: Annotated[str, typer.Option(metavar="TIME", help="RFC 3339 with a zone, such as 2026-11-24T08:00:00Z.")],
+) -> None:
+    """Read again what was read from TIME on. Stop every `ingest` before; samples that are there are not doubled."""
+    settings = read_settings()
+    clock = parse_clock(settings.clock)
+    configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
+    rewound = asyncio.run(_rewind(settings, clock, _time(to)))
+    for partition in rewound:
+        typer.echo(f"partition {partition.partition}: from {partition.before} to {partition.after}")
+    if not rewound:
+        typer.echo("nothing was read since then")
+
+
+async def _ingest(settings: Settings, clock: Clock) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    options = consumer_options(settings.kafka_bootstrap_servers, settings.kafka_group, settings.kafka_options)
+    async with Database(settings.database_url.get_secret_value(), purpose="ingest") as database:
+        worker = Ingest(
+            KafkaSource(options, settings.kafka_topic),
+            KafkaAdministration(settings.kafka_bootstrap_servers, settings.kafka_options),
+            DeadLetterTopic(settings.kafka_bootstrap_servers, settings.kafka_options, settings.kafka_dead_letter_topic),
+            Tables(IngestBatches(database), IngestOffsets(database), Samples(database)),
+            SeriesRegister(settings.max_series_per_service),
+            _limits(settings),
+            clock,
+        )
+        kafka = kafka_check(settings.kafka_bootstrap_servers, settings.kafka_topic, settings.kafka_options)
+        checks = [database_check(database), kafka]
+        loop = loop_check(worker)
+        async with TelemetryServer(
+            settings.host, settings.ingest_port, checks=[*checks, loop], ready=checks, live=[loop]
+        ):
+            await _work(settings, clock, database, worker, stop)
+
+
+async def _work(settings: Settings, clock: Clock, database: Database, worker: Ingest, stop: asyncio.Event) -> None:
+    await wait_for_schema(database, worker, stop)
+    retention = Retention(database, settings.retention_raw, settings.retention_rollups)
+    async with asyncio.TaskGroup() as tasks:
+        house = tasks.create_task(keep_house(retention, clock))
+        await worker.run(stop)
+        house.cancel()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.ingest_batch_size, settings.ingest_batch_wait, settings.sample_max_age, settings.sample_max_ahead
+    )
+
+
+async def _rewind(settings: Settings, clock: Clock, to: datetime) -> list[Rewound]:
+    async with Database(settings.database_url.get_secret_value(), purpose="rewind", max_size=1) as database:
+        return await go_back(
+            KafkaAdministration(settings.kafka_bootstrap_servers, settings.kafka_options),
+            IngestOffsets(database),
+            topic=settings.kafka_topic,
+            group=settings.kafka_group,
+            to=to,
+            raw_retention=settings.retention_raw,
+            clock=clock,
+        )
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise SettingsError(f"--to is {text!r}; write RFC 3339 with a zone, such as 2026-11-24T08:00:00Z")
+    return time

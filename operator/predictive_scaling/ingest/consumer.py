@@ -1,0 +1,257 @@
+"""From Kafka to the database, exactly once in effect.
+
+The offset to read next is written in the transaction of the rows. So a crash before the commit reads the same messages
+again, and one after it goes on behind them; rows that were there already change nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from predictive_scaling.clock import Clock, monotonic
+from predictive_scaling.errors import DatabaseUnavailableError, DataRefusedError, KafkaUnavailableError
+from predictive_scaling.ingest import metrics
+from predictive_scaling.ingest.administration import KafkaAdministration
+from predictive_scaling.ingest.batch import (
+    Batch,
+    Message,
+    Read,
+    SeriesRegister,
+    admit,
+    days_of,
+    dead_letter,
+    read,
+)
+from predictive_scaling.ingest.dead_letters import DeadLetterTopic
+from predictive_scaling.ingest.measurement import Window
+from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.source import KafkaSource
+from predictive_scaling.ingest.start import Start, where_to_start
+from predictive_scaling.storage.dead_letters import DeadLetter
+from predictive_scaling.storage.ingest_batches import IngestBatches, Position
+from predictive_scaling.storage.ingest_offsets import IngestOffsets
+from predictive_scaling.storage.samples import Samples
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+LAG_SECONDS = 5.0
+
+Work = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is taken at once, and from when."""
+
+    batch_size: int
+    batch_wait: timedelta
+    max_age: timedelta
+    max_ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What ingest writes to."""
+
+    batches: IngestBatches
+    offsets: IngestOffsets
+    samples: Samples
+
+
+class Superseded(Exception):  # noqa: N818 (not a fault: the partitions are someone else's now)
+    """What was being done is no longer ours to do."""
+
+
+class Ingest:
+    """Reads one topic until told to stop. `turned_at`: monotonic second of the last turn of its loop."""
+
+    def __init__(
+        self,
+        source: KafkaSource,
+        administration: KafkaAdministration,
+        dead_letters: DeadLetterTopic,
+        tables: Tables,
+        register: SeriesRegister,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._administration = administration
+        self._dead_letters = dead_letters
+        self._tables = tables
+        self._register = register
+        self._limits = limits
+        self._clock = clock
+        self._positions: dict[int, int] = {}
+        self._topic_id = ""
+        self._sent: set[tuple[int, int]] = set()
+        self._lag_asked_at = 0.0
+        self.turned_at = monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set: the batch in hand is finished, the group is left."""
+        await self._source.start()
+        try:
+            while not stop.is_set():
+                self.turned_at = monotonic()
+                await self._turn(stop)
+        finally:
+            await self._source.close()
+            self._forget()
+            log.info("ingest_stopped", topic=self._source.topic)
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        try:
+            await self._read_on(stop)
+        except Superseded:
+            self._forget()
+
+    async def _read_on(self, stop: asyncio.Event) -> None:
+        generation = self._source.generation
+        if self._source.pending is not None:
+            await self._persist(stop, generation, self._take_over)
+        messages = await self._source.poll(self._limits.batch_size, self._limits.batch_wait.total_seconds())
+        if generation != self._source.generation:
+            raise Superseded
+        if messages:
+            self._sent.clear()
+            await self._persist(stop, generation, lambda: self._notice_restarts(messages))
+            await self._persist(stop, generation, lambda: self._store(messages))
+        await self._show_lag(ask=False)
+
+    async def _persist(self, stop: asyncio.Event, generation: int, work: Work) -> None:
+        """Do work until it succeeds, however long the database or Kafka is away, and stay in the group meanwhile.
+
+        Raises Superseded when the partitions went, or `stop` was set while it could not be done.
+        """
+        pause, paused = FIRST_PAUSE_SECONDS, False
+        while True:
+            self.turned_at = monotonic()
+            try:
+                await work()
+                break
+            except (DatabaseUnavailableError, KafkaUnavailableError) as error:
+                metrics.WRITE_FAILURES.inc()
+                log.warning("ingest_waits", error=str(error), seconds=pause)
+            if not paused:
+                await self._source.pause()
+                paused = True
+            await self._wait(pause, stop, generation)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        if paused:
+            await self._source.resume()
+
+    async def _wait(self, seconds: float, stop: asyncio.Event, generation: int) -> None:
+        until = monotonic() + seconds
+        while (left := until - monotonic()) > 0:
+            # Paused: this brings no messages, but word of rebalances, and keeps us in the group.
+            await self._source.poll(1, min(left, 0.5))
+            if stop.is_set() or self._source.generation != generation:
+                raise Superseded
+            await self._show_lag(ask=True)
+
+    async def _take_over(self) -> None:
+        partitions = self._source.pending or []
+        topic = self._source.topic
+        self._forget()
+        known = await self._tables.offsets.of_topic(topic)
+        bounds = await self._source.bounds(partitions)
+        self._topic_id = await self._administration.topic_id(topic)
+        starts = {p: where_to_start(known.get(p), bounds[p], self._topic_id) for p in partitions}
+        for partition, start in starts.items():
+            _tell(topic, partition, start)
+        anew = [partition for partition, start in starts.items() if start.is_reset]
+        if anew:
+            await self._tables.offsets.forget(topic, anew)
+            metrics.RESETS.inc(len(anew))
+        self._positions = {partition: start.offset for partition, start in starts.items()}
+        await self._source.take_over(self._positions)
+
+    async def _store(self, messages: list[Message]) -> None:
+        began, now = monotonic(), self._clock.now()
+        window = Window.around(now, self._limits.max_age, self._limits.max_ahead)
+        await self._write(await self._understood(messages, window))
+        metrics.BATCH_SECONDS.observe(monotonic() - began)
+        await self._source.commit(self._positions)
+
+    async def _understood(self, messages: list[Message], window: Window) -> Read:
+        understood = read(messages, window, self._clock.now())
+        missing = self._register.missing(understood.services)
+        if missing:
+            self._register.load(missing, await self._tables.samples.series(missing))
+        return understood
+
+    async def _write(self, understood: Read) -> None:
+        """Write what was read; what the database refuses is narrowed down to its message, which is a dead letter."""
+        batch = admit(understood, self._register)
+        await self._send(batch.dead_letters)
+        try:
+            await self._commit(batch)
+        except DataRefusedError as error:
+            if len(understood.messages) == 1:
+                message = understood.messages[0]
+                refused = Refused(Reason.REFUSED_BY_DATABASE, str(error))
+                letters = [dead_letter(message, refused, understood.received_at)]
+                await self._write(Read(understood.messages, [], letters, understood.received_at))
+                return
+            for half in understood.halves():
+                await self._write(half)
+
+    async def _send(self, letters: Sequence[DeadLetter]) -> None:
+        """Send those on that were not sent by an earlier attempt to write their batch."""
+        new = [letter for letter in letters if (letter.partition, letter.offset) not in self._sent]
+        await self._dead_letters.send(new)
+        self._sent |= {(letter.partition, letter.offset) for letter in new}
+
+    async def _commit(self, batch: Batch) -> None:
+        position = Position(self._source.topic, self._topic_id, batch.spans)
+        now = self._clock.now()
+        new = await self._tables.batches.write(batch.samples, batch.touched, batch.dead_letters, position, now)
+        self._register.learn(days_of(batch))
+        self._positions |= {partition: end for partition, (_, end) in batch.spans.items()}
+        metrics.SAMPLES.labels("new").inc(new)
+        metrics.SAMPLES.labels("duplicate").inc(len(batch.samples) - new)
+        for letter in batch.dead_letters:
+            metrics.DEAD_LETTERS.labels(letter.reason).inc()
+
+    async def _notice_restarts(self, messages: list[Message]) -> None:
+        """A partition that counts from the beginning again while we read: its topic was made again."""
+        first: dict[int, int] = {}
+        for message in messages:
+            first.setdefault(message.partition, message.offset)
+        again = [partition for partition, offset in first.items() if offset < self._positions.get(partition, 0)]
+        if again:
+            log.error("topic_was_made_again", topic=self._source.topic, partitions=again, reading_from=first)
+            await self._tables.offsets.forget(self._source.topic, again)
+            metrics.RESETS.inc(len(again))
+            self._topic_id = await self._administration.topic_id(self._source.topic)
+            self._positions |= {partition: first[partition] for partition in again}
+
+    async def _show_lag(self, *, ask: bool) -> None:
+        if ask:
+            if monotonic() - self._lag_asked_at < LAG_SECONDS:
+                return
+            self._lag_asked_at = monotonic()
+        for partition, lag in (await self._source.lag(self._positions, ask=ask)).items():
+            metrics.LAG.labels(self._source.topic, str(partition)).set(lag)
+
+    def _forget(self) -> None:
+        """Nothing is ours: whoever reads on writes what we would have to know."""
+        for partition in self._positions:
+            metrics.LAG.remove(self._source.topic, str(partition))
+        self._positions = {}
+        self._register.forget()
+
+
+def _tell(topic: str, partition: int, start: Start) -> None:
+    bound = log.bind(topic=topic, partition=partition, offset=start.offset)
+    if start.is_reset:
+        bound.error("topic_was_made_again", known=start.known)
+    elif start.lost:
+        bound.error("messages_lost", known=start.known, messages=start.lost)
+    else:
+        bound.info("reading_from", known=start.known)

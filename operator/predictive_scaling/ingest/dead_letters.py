@@ -1,0 +1,70 @@
+"""The dead-letter topic. The table has every dead letter for certain, the topic as far as Kafka takes them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from predictive_scaling.ingest.metrics import UNPUBLISHED
+from predictive_scaling.storage.dead_letters import DeadLetter
+
+log = structlog.get_logger(__name__)
+
+MAX_BYTES = 900_000
+"""Longer messages are cut: brokers take a megabyte unless told otherwise."""
+LIMIT_SECONDS = 10.0
+
+
+class DeadLetterTopic:
+    """Sends dead letters on, before their batch is committed: a crash may send one twice, and loses none.
+
+    Value: the message as it came, cut to MAX_BYTES. Headers: reason, detail, topic, partition, offset, size.
+    """
+
+    def __init__(self, bootstrap_servers: str, options: Mapping[str, str], topic: str) -> None:
+        properties: dict[str, Any] = {
+            "delivery.timeout.ms": round(LIMIT_SECONDS * 1000),
+            **options,
+            "bootstrap.servers": bootstrap_servers,
+            "enable.idempotence": True,
+        }
+        self._producer = Producer(properties)
+        self._topic = topic
+
+    async def send(self, letters: Sequence[DeadLetter]) -> None:
+        """Send and wait for the broker's word; what it does not take is logged and counted, and stops nothing."""
+        if letters:
+            failures = await asyncio.to_thread(self._send, letters)
+            if failures:
+                UNPUBLISHED.inc(len(failures))
+                log.warning("dead_letters_unpublished", topic=self._topic, count=len(failures), error=failures[0])
+
+    def _send(self, letters: Sequence[DeadLetter]) -> list[str]:
+        failures: list[str] = []
+
+        def delivered(error: KafkaError | None, _message: object) -> None:
+            if error is not None:
+                failures.append(error.str())
+
+        for letter in letters:
+            try:
+                self._producer.produce(
+                    self._topic, letter.raw[:MAX_BYTES], headers=_headers(letter), on_delivery=delivered
+                )
+            except (BufferError, KafkaException) as error:
+                failures.append(str(error))
+        self._producer.flush(LIMIT_SECONDS + 1)
+        return failures
+
+
+def _headers(letter: DeadLetter) -> dict[str, str | bytes | None]:
+    return {
+        "reason": letter.reason,
+        "detail": letter.detail.encode("utf-8", "replace"),
+        "topic": letter.topic,
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "size": str(letter.raw_size),
+    }

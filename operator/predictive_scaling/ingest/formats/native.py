@@ -1,0 +1,82 @@
+"""Our own format: `{"service_name", "metric_name", "value", "timestamp", "labels"?}` as JSON.
+
+timestamp: RFC 3339 with a zone, or a number of seconds or milliseconds since 1970, told apart by magnitude.
+"""
+
+import json
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+
+from predictive_scaling.ingest.measurement import Measurement
+from predictive_scaling.ingest.refusal import Reason, Refused
+
+MAX_BYTES = 64 * 1024
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# In seconds the year 5138, in milliseconds 1973: no sample is from either.
+_MILLISECONDS_FROM = 1e11
+
+
+class _Message(msgspec.Struct):
+    service_name: str
+    metric_name: str
+    value: float
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | int | float
+    labels: dict[str, str] = {}
+
+
+_DECODER = msgspec.json.Decoder(_Message)
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+def decode(raw: bytes) -> list[Measurement]:
+    """The one measurement of a message. Raises Refused."""
+    if len(raw) > MAX_BYTES:
+        raise Refused(Reason.TOO_LARGE, f"{len(raw)} bytes; allowed: {MAX_BYTES}")
+    try:
+        message = _DECODER.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP, "nested too deeply; a message is one flat object with labels") from None
+    except msgspec.DecodeError as error:
+        raise _undecodable(raw, str(error)) from None
+    time = message.timestamp if isinstance(message.timestamp, datetime) else _time(message.timestamp)
+    return [Measurement(message.service_name, message.metric_name, message.value, time, message.labels)]
+
+
+def _time(number: float) -> datetime:
+    try:
+        seconds = number / 1000 if abs(number) >= _MILLISECONDS_FROM else number
+        return _EPOCH + timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        detail = f"timestamp is {float(number) if number < 10**300 else math.inf:g}, beyond any date"
+        raise Refused(Reason.TIMESTAMP_OUT_OF_RANGE, detail) from None
+
+
+def _explained(message: str) -> Refused:
+    if missing := _MISSING.search(message):
+        return Refused(Reason.MISSING_FIELD, f"{missing[1]} is missing")
+    if "`$.value`" in message:
+        reason = Reason.NOT_FINITE if "out of range" in message else Reason.NOT_A_NUMBER
+        return Refused(reason, f"value: {message}")
+    if "`$.timestamp`" in message:
+        return Refused(
+            Reason.INVALID_TIMESTAMP, f"timestamp: {message}; write RFC 3339 with a zone, or epoch (milli)seconds"
+        )
+    return Refused(Reason.WRONG_TYPE, message)
+
+
+def _undecodable(raw: bytes, message: str) -> Refused:
+    # NaN and Infinity are no JSON, but some producers write them: say so, rather than that a character is wrong.
+    try:
+        lenient: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        lenient = None
+    if isinstance(lenient, dict) and isinstance(lenient.get("value"), float) and not math.isfinite(lenient["value"]):
+        return Refused(Reason.NOT_FINITE, f"value is {lenient['value']}; a finite number is needed")
+    return Refused(Reason.UNDECODABLE, f"not JSON ({message}); begins with the bytes {raw[:64].hex()}")

@@ -1,0 +1,81 @@
+"""A measured value, whatever format it came in, and the rules that all of them keep."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.storage.samples import Sample, series_of
+
+MAX_LABELS = 64
+MAX_NAME = 253
+MAX_LABEL_VALUE = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Measurement(NamedTuple):
+    """What a format reads out of a message. time: aware."""
+
+    service_name: str
+    metric_name: str
+    value: float
+    time: datetime
+    labels: Mapping[str, str]
+
+
+class Window(NamedTuple):
+    """The times that are accepted, both ends included."""
+
+    earliest: datetime
+    latest: datetime
+
+    @classmethod
+    def around(cls, now: datetime, max_age: timedelta, max_ahead: timedelta) -> "Window":
+        return cls(now - max_age, now + max_ahead)
+
+
+def accept(measurement: Measurement, window: Window) -> Sample:
+    """The sample that is kept of a measurement. Raises Refused."""
+    service, metric, value, time, labels = measurement
+    _check_name("service_name", service)
+    _check_name("metric_name", metric)
+    if not math.isfinite(value):
+        raise Refused(Reason.NOT_FINITE, f"value is {value}; a finite number is needed")
+    if value < 0:
+        raise Refused(Reason.NEGATIVE, f"value is {value}; demand is never negative")
+    if not window.earliest <= time <= window.latest:
+        earliest, latest = window.earliest.isoformat(), window.latest.isoformat()
+        raise Refused(
+            Reason.TIMESTAMP_OUT_OF_RANGE, f"timestamp is {time.isoformat()}; allowed: {earliest} to {latest}"
+        )
+    series = _series(tuple(sorted(labels.items()))) if labels else _NO_LABELS
+    return Sample(time.astimezone(UTC), service, metric, series, value + 0.0, labels)
+
+
+_NO_LABELS = series_of({})
+
+
+def _check_name(field: str, name: str) -> None:
+    if not _is_good_name(name):
+        allowed = f"1 to {MAX_NAME} characters, none of them a control character"
+        raise Refused(Reason.INVALID_NAME, f"{field} is {name[:80]!r}; allowed: {allowed}")
+
+
+@lru_cache(maxsize=65_536)
+def _is_good_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and not _CONTROL.search(name)
+
+
+@lru_cache(maxsize=65_536)
+def _series(labels: tuple[tuple[str, str], ...]) -> int:
+    if len(labels) > MAX_LABELS:
+        raise Refused(Reason.TOO_MANY_LABELS, f"{len(labels)} labels; allowed: {MAX_LABELS}")
+    for name, value in labels:
+        _check_name("a label's name", name)
+        if len(value) > MAX_LABEL_VALUE or _CONTROL.search(value):
+            allowed = f"{MAX_LABEL_VALUE} characters, none of them a control character"
+            raise Refused(Reason.INVALID_NAME, f"label {name} is {value[:80]!r}; allowed: {allowed}")
+    return series_of(dict(labels))

@@ -1,0 +1,32 @@
+"""Why a message stays out."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The cause that stands in the dead-letter topic, the table and the metric."""
+
+    UNDECODABLE = "undecodable"
+    UNKNOWN_FORMAT = "unknown_format"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    TOO_MANY_LABELS = "too_many_labels"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    NOT_A_NUMBER = "not_a_number"
+    NOT_FINITE = "not_finite"
+    NEGATIVE = "negative"
+    INVALID_TIMESTAMP = "invalid_timestamp"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+    INVALID_NAME = "invalid_name"
+    SERIES_LIMIT = "series_limit"
+    REFUSED_BY_DATABASE = "refused_by_database"
+
+
+class Refused(Exception):  # noqa: N818 (a verdict on a message, not a fault of ours)
+    """A message that stays out: the reason, and one sentence on what was found and what is allowed."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,254 @@
+"""Kafka as ingest sees it: messages, offsets, lag. All calls of librdkafka happen in one thread of its own.
+
+Rebalances only note what changed; partitions are read from once `take_over` says where, so that nothing is read from a
+place that the database does not know of.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import KafkaUnavailableError, SettingsError
+from predictive_scaling.ingest.batch import Message
+from predictive_scaling.ingest.formats import HEADER
+
+log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
+
+LIMIT_SECONDS = 10.0
+CHUNK = 2_000
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+
+OURS = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "range",
+    "allow.auto.create.topics": False,
+    "max.poll.interval.ms": 300_000,
+    # What is fetched ahead of us, in kilobytes: bounds our memory while the database is slow.
+    "queued.max.messages.kbytes": 32_768,
+}
+# Exactly-once rests on these, and on being told of whole assignments.
+_FIXED = (
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "isolation.level",
+    "partition.assignment.strategy",
+    "group.protocol",
+    "group.id",
+    "bootstrap.servers",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What Kafka says of a partition: its first offset, the one after its last, and the group's committed one."""
+
+    low: int
+    high: int
+    committed: int | None
+
+
+def consumer_options(bootstrap_servers: str, group: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """All properties of the consumer. Raises SettingsError for one that ingest decides itself."""
+    for name in _FIXED:
+        if name in options:
+            raise SettingsError(
+                f"PREDICTIVE_SCALING_KAFKA_OPTIONS sets {name}, which ingest decides itself; leave it out"
+            )
+    return {**OURS, **options, "bootstrap.servers": bootstrap_servers, "group.id": group}
+
+
+class KafkaSource:
+    """A member of the consumer group of one topic.
+
+    generation changes whenever partitions come or go: a batch that was read before is not ours any more. pending are
+    the partitions that are ours and wait for `take_over`.
+    """
+
+    def __init__(self, options: Mapping[str, Any], topic: str) -> None:
+        self.topic = topic
+        self.generation = 0
+        self.pending: list[int] | None = None
+        self.last_error: str | None = None
+        self._assigned: list[int] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
+        self._consumer = _made(lambda: Consumer({**options, "error_cb": self._failed, "on_commit": _committed}))
+
+    async def start(self) -> None:
+        """Ask for membership; partitions come with a later poll."""
+        await self._run(
+            lambda: self._consumer.subscribe(
+                [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            )
+        )
+
+    async def poll(self, limit: int, wait_seconds: float) -> list[Message]:
+        """Up to `limit` messages, or fewer after `wait_seconds` or MAX_BATCH_BYTES; keeps the membership alive."""
+        return await self._run(lambda: self._poll(limit, wait_seconds))
+
+    async def take_over(self, starts: Mapping[int, int]) -> None:
+        """Read the pending partitions from these offsets on."""
+        partitions = [TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()]
+
+        def assign() -> None:
+            self._consumer.assign(partitions)
+            self._assigned = list(starts)
+            self.pending = None
+
+        await self._run(assign)
+
+    async def bounds(self, partitions: Sequence[int]) -> dict[int, Bounds]:
+        """What Kafka says of these partitions. Raises KafkaUnavailableError."""
+        return await self._run(lambda: self._bounds(partitions))
+
+    async def lag(self, positions: Mapping[int, int], *, ask: bool) -> dict[int, int]:
+        """Messages after each position. ask: of the broker, for while nothing is fetched; else from the last fetch."""
+        return await self._run(lambda: self._lag(positions, ask=ask))
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Tell Kafka how far we are, without waiting: for tools that show the lag."""
+        offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in positions.items()]
+
+        def commit() -> None:
+            try:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as error:
+                _committed(error.args[0], offsets)
+
+        await self._run(commit)
+
+    async def pause(self) -> None:
+        """Fetch nothing; polls go on and find nothing."""
+        await self._run(lambda: self._consumer.pause(self._partitions()))
+
+    async def resume(self) -> None:
+        """Fetch again."""
+        await self._run(lambda: self._consumer.resume(self._partitions()))
+
+    async def close(self) -> None:
+        """Leave the group."""
+        await self._run(self._consumer.close)
+        self._thread.shutdown()
+
+    async def _run(self, call: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _poll(self, limit: int, wait_seconds: float) -> list[Message]:
+        until, generation = monotonic() + wait_seconds, self.generation
+        found: list[Message] = []
+        size = 0
+        while len(found) < limit and size < MAX_BATCH_BYTES:
+            left = until - monotonic()
+            if left <= 0 and found:
+                break
+            received = self._consumer.consume(min(CHUNK, limit - len(found)), timeout=max(0.0, left))
+            if generation != self.generation:
+                # A rebalance happened inside consume: what was read before it belongs to whoever reads there now.
+                found, size, generation = [], 0, self.generation
+            for message in received:
+                if (error := message.error()) is not None:
+                    self._failed(error)
+                elif message.partition() in self._assigned:
+                    found.append(_message(message))
+                    size += len(found[-1].value)
+            if not received:
+                break
+        if found:
+            self.last_error = None
+        return found
+
+    def _bounds(self, partitions: Sequence[int]) -> dict[int, Bounds]:
+        try:
+            wanted = [TopicPartition(self.topic, partition) for partition in partitions]
+            committed = {p.partition: p.offset for p in self._consumer.committed(wanted, timeout=LIMIT_SECONDS)}
+            found: dict[int, Bounds] = {}
+            for partition in wanted:
+                low, high = self._watermarks(partition)
+                offset = committed.get(partition.partition, -1)
+                found[partition.partition] = Bounds(low, high, offset if offset >= 0 else None)
+            return found
+        except KafkaException as error:
+            raise KafkaUnavailableError(f"Kafka does not tell the offsets of {self.topic}: {error.args[0]}") from error
+
+    def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
+        answer = self._consumer.get_watermark_offsets(partition, timeout=LIMIT_SECONDS)
+        found = cast("tuple[int, int] | None", answer)  # None when there was no answer in time; its types do not say so
+        if found is None:
+            raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
+        return found
+
+    def _lag(self, positions: Mapping[int, int], *, ask: bool) -> dict[int, int]:
+        lag: dict[int, int] = {}
+        for number, position in positions.items():
+            partition = TopicPartition(self.topic, number)
+            try:
+                _, high = (
+                    self._watermarks(partition) if ask else self._consumer.get_watermark_offsets(partition, cached=True)
+                )
+            except KafkaException:
+                continue
+            if high >= 0:
+                lag[number] = max(0, high - position)
+        return lag
+
+    def _partitions(self) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, partition) for partition in self._assigned]
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.assign([])
+        self._assigned = []
+        self.pending = sorted(partition.partition for partition in partitions)
+        self.generation += 1
+        log.info("partitions_assigned", topic=self.topic, partitions=self.pending)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.unassign()
+        self._assigned = []
+        self.pending = None
+        self.generation += 1
+        log.info("partitions_revoked", topic=self.topic, partitions=sorted(p.partition for p in partitions))
+
+    def _failed(self, error: KafkaError) -> None:
+        text = error.str()
+        if text != self.last_error:
+            log.warning("kafka_error", error=text, code=error.name())
+        self.last_error = text
+
+
+def _made(make: Callable[[], Answer]) -> Answer:
+    try:
+        return make()
+    except KafkaException as error:
+        raise SettingsError(f"PREDICTIVE_SCALING_KAFKA_OPTIONS: {error.args[0].str()}") from None
+
+
+def _message(message: KafkaMessage) -> Message:
+    headers = message.headers()
+    named = None
+    if headers:
+        named = next((value for name, value in headers if name == HEADER), None)
+    text = named.decode("utf-8", "replace") if isinstance(named, bytes) else named
+    return Message(
+        message.topic() or "", message.partition() or 0, message.offset() or 0, _bytes(message.value()), text
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
+
+
+def _committed(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+    if error is not None:
+        logging.getLogger(__name__).debug("commit for lag tools failed: %s %s", error, partitions)
