@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -47,14 +48,15 @@ class ObjectRefusedError(PredictiveScalingError):
 
 
 class Cluster:
-    """One API server. Safe for concurrent use; every request ends within REQUEST_TIMEOUT_SECONDS.
+    """One API server. Safe for concurrent use; every request ends within `timeout_seconds`.
 
     All methods raise ObjectNotFoundError, ObjectConflictError, ObjectRefusedError or ClusterUnavailableError, with
     the API server's message.
     """
 
-    def __init__(self, client: kubernetes_client.ApiClient) -> None:
+    def __init__(self, client: kubernetes_client.ApiClient, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> None:
         self._client = client
+        self._timeout_seconds = timeout_seconds
 
     async def get(self, path: str) -> Json:
         """The object at a path such as /apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/checkout."""
@@ -109,7 +111,7 @@ class Cluster:
     ) -> Json:
         what = f"{method} {path}"
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 request = await self._client.param_serialize(
                     method,
                     path,
@@ -118,7 +120,7 @@ class Cluster:
                     body=body,
                     auth_settings=["BearerToken"],
                 )
-                answer = await self._client.call_api(*request, _request_timeout=REQUEST_TIMEOUT_SECONDS)
+                answer = await self._client.call_api(*request, _request_timeout=self._timeout_seconds)
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             cause = str(error) or type(error).__name__
@@ -144,24 +146,29 @@ def _read(status: int, content: bytes, what: str) -> Json:
 
 
 @asynccontextmanager
-async def connected(connections: int = 64) -> AsyncGenerator[Cluster]:
-    """A cluster: the one of this pod, or else the one that KUBECONFIG (by default ~/.kube/config) names.
+async def connected(
+    kubeconfig: Path | None = None, *, connections: int = 64, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
+) -> AsyncGenerator[Cluster]:
+    """A cluster: that of `kubeconfig`, or this pod's own, or the one that KUBECONFIG (or ~/.kube/config) names.
 
-    connections: requests in flight at most. Raises SettingsError when neither is there.
+    connections: requests in flight at most. Raises SettingsError when there is none.
     """
-    configuration = await _configuration()
+    configuration = await _configuration(kubeconfig)
     configuration.connection_pool_maxsize = connections
     client = kubernetes_client.ApiClient(configuration)
     try:
-        yield Cluster(client)
+        yield Cluster(client, timeout_seconds)
     finally:
         await client.close()
 
 
-async def _configuration() -> kubernetes_client.Configuration:
+async def _configuration(kubeconfig: Path | None) -> kubernetes_client.Configuration:
     configuration = kubernetes_client.Configuration()
     try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        if kubeconfig is not None:
+            path = str(kubeconfig)
+            await kubernetes_config.load_kube_config(config_file=path, client_configuration=configuration)
+        elif "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
             kubernetes_config.load_incluster_config(configuration)
         else:
             # Without a path the library reads KUBECONFIG (a list of files, also), then ~/.kube/config.

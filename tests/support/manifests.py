@@ -1,0 +1,36 @@
+"""Manifests as users write them; only what matters is stated."""
+
+from typing import Any
+
+Manifest = dict[str, Any]
+
+
+def a_deployment(name: str, *, replicas: int | None = None) -> Manifest:
+    """A Deployment of pause containers; without `replicas`, so that an HPA has them for itself."""
+    labels = {"app": name}
+    container = {"name": "app", "image": "registry.k8s.io/pause:3.10", "resources": {"requests": {"cpu": "10m"}}}
+    spec: Manifest = {
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+    }
+    if replicas is not None:
+        spec["replicas"] = replicas
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
+def an_autoscaler(name: str, *, minimum: int | None = 2, maximum: int = 40) -> Manifest:
+    """An HPA on CPU, which nobody measures here: it goes by its minimum alone."""
+    cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
+    spec: Manifest = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "maxReplicas": maximum,
+        "metrics": [cpu],
+    }
+    if minimum is not None:
+        spec["minReplicas"] = minimum
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
