@@ -1,0 +1,109 @@
+"""Quantiles moved by their own recent errors (conformal): raw models are too narrow away from what they learned from.
+
+Errors are differences of logarithms, by series and horizon. Only errors whose target time has passed count.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from forecasting.backtest import WalkForward
+from forecasting.forecast import QUANTILES
+from forecasting.levels import Levels
+from forecasting.panel import IntArray
+from forecasting.series import FloatArray
+
+WINDOW = 864
+"""Errors that count, by horizon: three days at 5 minutes."""
+UNMOVED = 0.5
+"""The median is a point forecast first: moving it buys coverage that nobody uses, for a larger error."""
+ENOUGH = 48
+"""With fewer errors a quantile stays where the model put it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far each quantile moves. horizons: ascending, bins ahead. shifts: shape (horizons, len(QUANTILES)), logs."""
+
+    horizons: IntArray
+    shifts: FloatArray
+
+    def apply(self, values: FloatArray, horizons: IntArray, levels: Levels) -> FloatArray:
+        """Move forecasts of shape (origins, horizons, len(QUANTILES))."""
+        return moved(values, self.at(horizons), levels)
+
+    def at(self, horizons: IntArray) -> FloatArray:
+        """The shifts of any horizons, by interpolation: shape (horizons, len(QUANTILES))."""
+        columns = [np.interp(horizons, self.horizons, column) for column in self.shifts.T]
+        return np.stack(columns, axis=1)
+
+
+def moved(values: FloatArray, shifts: FloatArray, levels: Levels) -> FloatArray:
+    """Forecasts moved by `shifts` in logarithms, in order again. shifts: broadcasts to the forecasts' shape."""
+    return levels.value_of(np.sort(levels.log_of(values) + shifts, axis=-1))
+
+
+def errors(walk: WalkForward) -> FloatArray:
+    """Log errors of each quantile: shape (origins, horizons, len(QUANTILES)); NaN where the actual is missing."""
+    return walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
+
+
+def calibration_of(residuals: FloatArray, horizons: IntArray) -> Calibration:
+    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN are left out."""
+    shifts = [
+        [0.0 if q == UNMOVED else empirical(residuals[None, :, row, at], q)[0] for at, q in enumerate(QUANTILES)]
+        for row in range(len(horizons))
+    ]
+    return Calibration(horizons, np.array(shifts).reshape(len(horizons), len(QUANTILES)))
+
+
+def newest_errors(walk: WalkForward, window: int = WINDOW) -> FloatArray:
+    """The last `window` errors of each horizon, oldest first, NaN in front.
+
+    Shape (window, horizons, len(QUANTILES)).
+    """
+    found = errors(walk)
+    kept = np.full((window, *found.shape[1:]), np.nan)
+    for at in range(found.shape[1]):
+        seen = found[np.isfinite(found[:, at, 0]), at][-window:]
+        kept[window - len(seen) :, at] = seen
+    return kept
+
+
+def empirical(residuals: FloatArray, quantile: float, enough: int = ENOUGH) -> FloatArray:
+    """The conformal quantile of each row: the ceil((n + 1) q)-th of n; 0 where n is too small.
+
+    residuals: shape (rows, window), NaN where there is none. Source: Vovk, Gammerman and Shafer, 2005.
+    """
+    ordered = np.sort(residuals, axis=1)
+    return from_sorted(ordered, np.isfinite(ordered).sum(axis=1), quantile, enough)
+
+
+def from_sorted(ordered: FloatArray, counts: IntArray, quantile: float, enough: int = ENOUGH) -> FloatArray:
+    """empirical, for rows that are sorted (NaN last) and counted already."""
+    rank = np.clip(np.ceil((counts + 1) * quantile).astype(int) - 1, 0, np.maximum(counts - 1, 0))
+    return np.where(counts >= enough, ordered[np.arange(len(ordered)), rank], 0.0)
+
+
+def calibrated(walk: WalkForward, window: int = WINDOW, stride: int = 6) -> WalkForward:
+    """The same forecasts as they would have been calibrated at the time.
+
+    The shift at an origin comes from errors of forecasts made before it whose targets had passed by then. It is renewed
+    every `stride` origins. Origins must be consecutive bins.
+    """
+    found = errors(walk)
+    shifts = np.zeros_like(found)
+    at = np.arange(0, len(walk.origins), stride)
+    for row, horizon in enumerate(walk.horizons):
+        for column, quantile in enumerate(QUANTILES):
+            if quantile == UNMOVED:
+                continue
+            renewed = _rolling(found[:, row, column], at - int(horizon) + 1, window, quantile)
+            shifts[:, row, column] = np.repeat(renewed, stride)[: len(found)]
+    return replace(walk, quantiles=moved(walk.quantiles, shifts, walk.levels))
+
+
+def _rolling(residuals: FloatArray, ends: IntArray, window: int, quantile: float) -> FloatArray:
+    """The conformal quantile of the `window` residuals before each of `ends`."""
+    cols = ends[:, None] + np.arange(-window, 0)
+    return empirical(np.where(cols >= 0, residuals[np.maximum(cols, 0)], np.nan), quantile)

@@ -1,0 +1,71 @@
+"""The one interface of all models."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import numpy as np
+
+from forecasting.forecast import QUANTILES, Forecast
+from forecasting.panel import IntArray, Origins, Panel
+from forecasting.series import FloatArray, Series
+
+_MEMORY = timedelta(days=15)
+
+
+class Fitted(ABC):
+    """A model that has learned. Forecasts look at nothing from their origin on."""
+
+    name: str
+    version: str = ""
+
+    @abstractmethod
+    def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
+        """Raw (not calibrated) forecasts: shape (origins, horizons, len(QUANTILES)).
+
+        horizons: bins ahead, shape (horizons,); 1 is the bin that begins at the origin. Finite, not negative,
+        ascending along the last axis.
+        """
+
+    @property
+    def memory(self) -> timedelta:
+        """How far back a forecast looks; what is older changes nothing."""
+        return _MEMORY
+
+    def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
+        """For each origin up to three reasons in words for its highest forecast, strongest first."""
+        del panel, horizons
+        return [()] * len(origins)
+
+    def forecast(self, series: Series, steps: int) -> Forecast:
+        """One series from its end on, not calibrated."""
+        return self.forecast_batch([series], steps)[0]
+
+    def forecast_batch(self, series: Sequence[Series], steps: int) -> list[Forecast]:
+        """Many series of one step from their ends on, not calibrated. Raises ValueError when their steps differ."""
+        if not series:
+            return []
+        panel = Panel.of(series, keep=-(-self.memory // series[0].step))
+        values = self.quantiles(panel, panel.last(), np.arange(1, steps + 1))
+        return [
+            Forecast(one.name, one.end, one.step, QUANTILES, rows, self.name, self.version)
+            for one, rows in zip(series, values, strict=True)
+        ]
+
+
+class Forecaster(Protocol):
+    """A kind of model with its settings, ready to learn."""
+
+    @property
+    def name(self) -> str:
+        """As in ModelChoice and in what users read."""
+        ...
+
+    def fit(self, series: Series) -> Fitted:
+        """Learn from a series. Raises TooShortError when it is too short for this kind of model."""
+        ...
+
+
+class TooShortError(ValueError):
+    """There is too little history to learn from; a naive model answers instead."""

@@ -1,0 +1,31 @@
+"""The newest value, carried forward: what a reactive autoscaler follows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.forecast import QUANTILES
+from forecasting.forecaster import Fitted
+from forecasting.levels import levels_at
+from forecasting.panel import IntArray, Origins, Panel, pick
+from forecasting.series import FloatArray, Series
+
+
+@dataclass(frozen=True, slots=True)
+class LastValue(Fitted):
+    """Nothing to learn: forecaster and fitted model in one. All quantiles are the point until calibrated."""
+
+    name: str = "LastValue"
+    version: str = ""
+
+    def fit(self, series: Series) -> Fitted:
+        return self
+
+    def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
+        newest = pick(panel.values, origins.rows, origins.cols - 1)
+        newest = np.where(np.isnan(newest), levels_at(panel, origins).level, newest)
+        return np.broadcast_to(newest[:, None, None], (len(origins), len(horizons), len(QUANTILES))).copy()
+
+    def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
+        del panel, horizons
+        return [("the newest value, carried forward",)] * len(origins)

@@ -1,0 +1,208 @@
+"""Gradient-boosted quantiles, direct: one booster a quantile, the horizon a feature."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import lightgbm as lgb
+import numpy as np
+
+from forecasting.features import FEATURES, Built, build
+from forecasting.forecast import QUANTILES
+from forecasting.forecaster import Fitted, TooShortError
+from forecasting.levels import Levels
+from forecasting.models.explanation import reasons
+from forecasting.models.linear import LinearMedian, fit_linear
+from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
+from forecasting.series import FloatArray, Series
+
+HORIZON = timedelta(hours=3)
+_FINE = timedelta(hours=1)
+_MINIMUM = timedelta(days=2)
+_NOISE = 5.0
+_LINEAR_SHARE = 0.25
+MEMORY = WEEK + timedelta(hours=12)
+"""How far back the features look, and a little more."""
+LINEAR = "linear"
+WEIGHTED = "q0500w"
+"""The second median: weighted by the level, as an error in a busy hour costs more; averaged with the first."""
+
+
+def booster_name(quantile: float) -> str:
+    """What a quantile's booster is called, in memory and as a file.
+
+    >>> booster_name(0.95)
+    'q0950'
+    """
+    return f"q{round(quantile * 1000):04d}"
+
+
+NAMES = (*(booster_name(quantile) for quantile in QUANTILES), WEIGHTED)
+
+
+@dataclass(frozen=True, slots=True)
+class LightGBMQuantiles:
+    """How to train. rows: at most so many, drawn over all origins. feature_count: the rest, by gain, is left out."""
+
+    rounds: int = 100
+    leaves: int = 31
+    learning_rate: float = 0.1
+    rows: int = 45_000
+    feature_count: int = len(FEATURES)
+    threads: int = 1
+    seed: int = 17
+    name: str = "LightGBM"
+
+    def fit(self, series: Series) -> "FittedLightGBM":
+        panel = Panel.of([series])
+        observed = np.isfinite(panel.values[0]).sum() * series.step
+        if observed < _MINIMUM:
+            raise TooShortError(f"{series.name} has {observed} of observed demand; LightGBM needs {_MINIMUM}")
+        rows = draw_rows(panel, self.rows, self.seed)
+        every = tuple(range(len(FEATURES)))
+        columns = every if self.feature_count >= len(FEATURES) else self._strongest(rows)
+        linear = fit_linear(rows.matrix, rows.target, rows.weight, panel.step)
+        return FittedLightGBM(self._boosters(rows, columns), linear, columns, self.threads)
+
+    def _boosters(self, rows: "Rows", columns: tuple[int, ...]) -> dict[str, lgb.Booster]:
+        matrix = np.ascontiguousarray(rows.matrix[:, columns])
+        plain = lgb.Dataset(matrix, rows.target, params=self._parameters(0.5), free_raw_data=False)
+        found = {booster_name(quantile): self._train(plain, quantile) for quantile in QUANTILES}
+        found[WEIGHTED] = self._train(plain.set_weight(rows.weight), 0.5)
+        return found
+
+    def _train(self, dataset: lgb.Dataset, quantile: float, rounds: int | None = None) -> lgb.Booster:
+        return lgb.train(self._parameters(quantile), dataset, num_boost_round=rounds or self.rounds)
+
+    def _strongest(self, rows: "Rows") -> tuple[int, ...]:
+        scout = self._train(lgb.Dataset(rows.matrix, rows.target), 0.5, max(20, self.rounds // 5))
+        gains = scout.feature_importance("gain")
+        return tuple(sorted(np.argsort(-gains, kind="stable")[: self.feature_count].tolist()))
+
+    def _parameters(self, quantile: float) -> dict[str, object]:
+        return {
+            "objective": "quantile",
+            "alpha": quantile,
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "min_data_in_leaf": 40,
+            "feature_fraction": 0.7,
+            "max_bin": 127,
+            "num_threads": self.threads,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbosity": -1,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FittedLightGBM(Fitted):
+    """boosters: by NAMES. columns: the features that they use, as positions in FEATURES."""
+
+    boosters: Mapping[str, lgb.Booster]
+    linear: LinearMedian
+    columns: tuple[int, ...]
+    threads: int = 1
+    name: str = "LightGBM"
+    version: str = field(default="")
+
+    @classmethod
+    def from_texts(
+        cls, texts: Mapping[str, str], columns: tuple[int, ...], version: str, threads: int = 1
+    ) -> "FittedLightGBM":
+        """From what `texts` gave. They must have been checked: damaged boosters crash or hang the process."""
+        boosters = {name: lgb.Booster(model_str=texts[name]) for name in NAMES}
+        return cls(boosters, LinearMedian.from_text(texts[LINEAR]), columns, threads, version=version)
+
+    def texts(self) -> dict[str, str]:
+        """Each booster as LightGBM's text, and the linear median as JSON, by name."""
+        boosters = {name: booster.model_to_string() for name, booster in self.boosters.items()}
+        return {**boosters, LINEAR: self.linear.text()}
+
+    @property
+    def memory(self) -> timedelta:
+        return MEMORY
+
+    def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
+        return self.from_features(build(panel, origins, horizons), horizons)
+
+    def from_features(self, built: Built, horizons: IntArray) -> FloatArray:
+        """quantiles, for those who have the features already."""
+        shape = (-1, len(horizons))
+        logs = self._logs(built).reshape(*shape, len(QUANTILES))
+        # The nearer, the smoother: the line counts for half of the next bin, for a quarter of a far one.
+        share = (_LINEAR_SHARE * (1 + 1 / horizons))[None, :]
+        line = self.linear.predict(built.matrix).reshape(shape)
+        logs += (share * (line - logs[:, :, QUANTILES.index(0.5)]))[:, :, None]
+        return built.levels.value_of(np.sort(logs, axis=2))
+
+    def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
+        built = build(panel, origins, horizons)
+        return [self.explain(built.of(at, len(horizons)), len(horizons)) for at in range(len(origins))]
+
+    def explain(self, built: Built, horizons: int) -> tuple[str, ...]:
+        """Up to three reasons for the farthest forecast of one origin, strongest first."""
+        row = built.matrix[horizons - 1 : horizons, self.columns]
+        return reasons(self.boosters[booster_name(0.5)], row, self.columns)
+
+    def _logs(self, built: Built) -> FloatArray:
+        matrix = built.matrix if len(self.columns) == len(FEATURES) else built.matrix[:, self.columns]
+        logs = np.empty((len(matrix), len(QUANTILES)))
+        for column, quantile in enumerate(QUANTILES):
+            logs[:, column] = self._predict(booster_name(quantile), matrix)
+        median = QUANTILES.index(0.5)
+        logs[:, median] = 0.5 * (logs[:, median] + self._predict(WEIGHTED, matrix))
+        return logs
+
+    def _predict(self, name: str, matrix: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> FloatArray:
+        return np.asarray(self.boosters[name].predict(matrix, num_threads=self.threads), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Training rows. matrix: shape (rows, features). target: logs relative to the level. weight: mean 1, by level."""
+
+    matrix: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    target: FloatArray
+    weight: FloatArray
+
+
+def draw_rows(panel: Panel, limit: int, seed: int) -> Rows:
+    """At most `limit` rows from the one series of a panel, from all its origins; near horizons are drawn more often."""
+    choice = np.random.default_rng(seed)
+    cols = np.arange(panel.bins_in(DAY) // 4, panel.bins)
+    horizons = horizons_of(panel)
+    if len(cols) > limit // 2:
+        cols = np.sort(choice.choice(cols, limit // 2, replace=False))
+    each = int(np.clip(limit // max(1, len(cols)), 1, len(horizons)))
+    # Drawn without replacement with odds of 1 / horizon (the Gumbel trick): the next bins matter most.
+    odds = choice.gumbel(size=(len(cols), len(horizons))) - np.log(horizons)
+    ahead = np.sort(horizons[np.argsort(-odds, axis=1)[:, :each]], axis=1)
+    origins = Origins.of_one(cols)
+    built = build(panel, origins, ahead)
+    actual = _actual(panel, cols, ahead)
+    target = built.levels.log_of(actual).ravel()
+    weight = np.repeat(built.levels.level + built.levels.offset, each)
+    usable = np.isfinite(target) & np.repeat(_is_awake(built.levels), each)
+    if not usable.any():
+        raise TooShortError("no bin of demand above zero has a successor; LightGBM has nothing to learn")
+    weight = weight[usable] / weight[usable].mean()
+    return Rows(built.matrix[usable], np.clip(target[usable], -_NOISE, _NOISE), np.clip(weight, 0.05, 20.0))
+
+
+def horizons_of(panel: Panel) -> IntArray:
+    """Each bin of the first hour, then every third or so up to three hours."""
+    fine, far = panel.bins_in(_FINE), panel.bins_in(HORIZON)
+    return np.unique(np.concatenate([np.arange(1, fine + 1), np.arange(fine, far + 1, max(1, fine // 3))]))
+
+
+def _actual(panel: Panel, cols: IntArray, ahead: IntArray) -> FloatArray:
+    targets = cols[:, None] + ahead - 1
+    inside = targets < panel.bins
+    return np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
+
+
+def _is_awake(levels: Levels) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether anything above zero was seen in the week before: from nothing no ratio can be learned."""
+    return levels.offset > 1e-9

@@ -1,0 +1,96 @@
+"""Forecasts for many series at once by models that learn next to nothing, each calibrated on its own recent past."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.calibration import WINDOW, Calibration, from_sorted, moved
+from forecasting.forecast import QUANTILES, Forecast
+from forecasting.forecaster import Fitted
+from forecasting.levels import Levels, levels_at
+from forecasting.panel import IntArray, Origins, Panel, pick
+from forecasting.series import FloatArray, Series
+from forecasting.youth import widened, youth
+
+_STRIDE = 3
+_TOGETHER = 200
+_FEW = 8
+_AHEAD_SHARE = (0.0, 0.1, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Calibrated quantiles of one model for a panel: shape (series, steps, len(QUANTILES)). cost: shape (series,).
+
+    cost: mean pinball loss of the 0.9 quantile over recent origins relative to the level; infinite where none is known.
+    """
+
+    model: Fitted
+    values: FloatArray
+    cost: FloatArray
+
+
+def naive_batch(series: Sequence[Series], models: Sequence[Fitted], steps: int) -> list[Forecast]:
+    """For each series the model that would have cost least lately. All series have one step.
+
+    Whatever a series is like (empty, gappy, five bins long, all zero), it gets an answer.
+    """
+    found: list[Forecast] = []
+    for at in range(0, len(series), _TOGETHER):
+        part = series[at : at + _TOGETHER]
+        panel = Panel.of(part)
+        answers = [answer(panel, model, steps) for model in models]
+        best = np.argmin(np.stack([one.cost for one in answers]), axis=0)
+        found += [
+            finished(one, answers[which].model, answers[which].values[row], panel, panel.last()[row : row + 1])
+            for row, (one, which) in enumerate(zip(part, best, strict=True))
+        ]
+    return found
+
+
+def finished(series: Series, model: Fitted, values: FloatArray, panel: Panel, origin: Origins) -> Forecast:
+    """A forecast of one series, widened by its youth and explained."""
+    reasons = model.contributions(panel, origin, np.arange(1, len(values) + 1))[0]
+    widened_values = widened(values, youth(series))
+    return Forecast(series.name, series.end, series.step, QUANTILES, widened_values, model.name, model.version, reasons)
+
+
+def answer(panel: Panel, model: Fitted, steps: int) -> Answer:
+    """Forecast from the end of each series, calibrated on forecasts made lately from what was known then."""
+    ahead = np.unique([max(1, round(share * steps)) for share in _AHEAD_SHARE])
+    origins, back = _recent_origins(panel)
+    levels = levels_at(panel, origins)
+    points = model.quantiles(panel, origins, ahead)[:, :, QUANTILES.index(0.5)]
+    actual = pick(panel.values, origins.rows[:, None], origins.cols[:, None] + ahead - 1)
+    # Only targets that have passed: pick gives NaN from the end of the series on.
+    errors = (levels.log_of(actual) - levels.log_of(points)).reshape(len(panel.values), back, len(ahead))
+    shifts, cost = _shifts(errors)
+    last = panel.last()
+    values = model.quantiles(panel, last, np.arange(1, steps + 1))
+    return Answer(model, _moved_by_row(values, shifts, ahead, levels_at(panel, last)), cost)
+
+
+def _recent_origins(panel: Panel) -> tuple[Origins, int]:
+    back = np.arange(1, min(WINDOW, panel.bins) + 1, _STRIDE)[::-1]
+    rows = np.repeat(np.arange(len(panel.values)), len(back))
+    return Origins(rows, np.tile(panel.bins - back, len(panel.values))), len(back)
+
+
+def _shifts(errors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Shifts of shape (series, horizons, quantiles) from errors of shape (series, origins, horizons), and the cost."""
+    series, origins, horizons = errors.shape
+    ordered = np.sort(errors.transpose(0, 2, 1).reshape(-1, origins), axis=1)
+    counts = np.isfinite(ordered).sum(axis=1)
+    shifts = np.stack([from_sorted(ordered, counts, quantile, _FEW) for quantile in QUANTILES], axis=1)
+    short = ordered - shifts[:, QUANTILES.index(0.9), None]
+    losses = np.where(np.isfinite(short), np.maximum(0.9 * short, -0.1 * short), 0.0).sum(axis=1)
+    cost = np.where(counts > 0, losses / np.maximum(counts, 1), np.inf).reshape(series, horizons).mean(axis=1)
+    return shifts.reshape(series, horizons, len(QUANTILES)), cost
+
+
+def _moved_by_row(values: FloatArray, shifts: FloatArray, ahead: IntArray, levels: Levels) -> FloatArray:
+    """moved, with each series' own shifts."""
+    steps = np.arange(1, values.shape[1] + 1)
+    spread = np.stack([Calibration(ahead, one).at(steps) for one in shifts])
+    return moved(values, spread, levels)

@@ -1,0 +1,25 @@
+"""With little history the band is wider."""
+
+from datetime import timedelta
+
+import numpy as np
+
+from forecasting.forecast import QUANTILES
+from forecasting.series import FloatArray, Series
+
+PER_DAY = 0.2
+ENOUGH = timedelta(days=7)
+MOST = 2.0
+
+
+def youth(series: Series) -> float:
+    """The factor 1 + 0.2 / days of observed demand, at most 2; 1 from seven days on. Nothing observed: 2."""
+    days = np.isfinite(series.values).sum() * (series.step / timedelta(days=1))
+    if days * timedelta(days=1) >= ENOUGH:
+        return 1.0
+    return float(min(MOST, 1 + PER_DAY / days)) if days > 0 else MOST
+
+
+def widened(values: FloatArray, factor: float) -> FloatArray:
+    """Forecasts with the quantiles above the median scaled up; values: shape (…, len(QUANTILES))."""
+    return values * np.where(np.array(QUANTILES) > 0.5, factor, 1.0)

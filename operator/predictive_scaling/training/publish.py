@@ -1,0 +1,98 @@
+"""From what was learned to a version in the models folder."""
+
+import hashlib
+import io
+from datetime import UTC, datetime
+
+import numpy as np
+
+from forecasting.features import FEATURES
+from forecasting.forecast import QUANTILES
+from forecasting.gate import Score, Verdict
+from forecasting.models.holt_winters import FittedHoltWinters
+from predictive_scaling.training.learning import Learned
+from predictive_scaling.training.manifest import (
+    MANIFEST,
+    SCHEMA,
+    File,
+    GateRecord,
+    Manifest,
+    Scores,
+    SmoothingRecord,
+)
+from predictive_scaling.training.registry import Registry
+from predictive_scaling.training.series_keys import SeriesKey
+
+RESIDUALS = "residuals.npy"
+
+
+def publish(registry: Registry, key: SeriesKey, learned: Learned, now: datetime) -> Manifest:
+    """Write a version, point to it, and remove the oldest. Its name is the time and a hash of the content."""
+    files = _files(learned)
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + content)
+    version = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
+    manifest = _manifest(key, learned, version, files)
+    content = manifest.model_dump_json(indent=1).encode()
+    registry.add(key.slug, version, {**files, MANIFEST: content})
+    registry.prune(key.slug)
+    return manifest
+
+
+def _files(learned: Learned) -> dict[str, bytes]:
+    if learned.lightgbm is None:
+        return {}
+    texts = learned.lightgbm.texts()
+    buffer = io.BytesIO()
+    np.save(buffer, learned.residuals.astype(np.float32), allow_pickle=False)
+    return {**{f"{name}.txt": text.encode() for name, text in texts.items()}, RESIDUALS: buffer.getvalue()}
+
+
+def _manifest(key: SeriesKey, learned: Learned, version: str, files: dict[str, bytes]) -> Manifest:
+    model = learned.lightgbm
+    return Manifest(
+        schema_version=SCHEMA,
+        model="LightGBM" if model else learned.verdict.acting,
+        version=version,
+        service=key.service,
+        metric=key.metric,
+        aggregation=key.aggregation,
+        resolution_seconds=round(learned.series.step.total_seconds()),
+        features=tuple(feature.name for feature in FEATURES),
+        columns=model.columns if model else (),
+        quantiles=QUANTILES,
+        trained_from=learned.series.start,
+        trained_until=learned.series.end,
+        bins=int(np.isfinite(learned.series.values).sum()),
+        gate=_gate(learned.verdict),
+        holt_winters=_smoothing(learned.holt_winters),
+        residual_horizons=tuple(int(horizon) for horizon in learned.horizons),
+        files=tuple(
+            File(name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            for name, content in sorted(files.items())
+        ),
+    )
+
+
+def _gate(verdict: Verdict) -> GateRecord:
+    scores = [verdict.champion, *verdict.baselines] if verdict.champion else [*verdict.baselines]
+    return GateRecord(
+        passed=verdict.passed,
+        acting=verdict.acting,
+        evidence=verdict.evidence,
+        scores=tuple(_scores(score) for score in scores),
+    )
+
+
+def _scores(score: Score) -> Scores:
+    numbers = {name: getattr(score, name) for name in ("cost", "wape", "mape", "coverage")}
+    known = {name: float(value) if np.isfinite(value) else None for name, value in numbers.items()}
+    return Scores(model=score.model, judged=score.judged, **known)
+
+
+def _smoothing(model: FittedHoltWinters | None) -> SmoothingRecord | None:
+    if model is None:
+        return None
+    found = model.smoothing
+    return SmoothingRecord(level=found.level, trend=found.trend, season=found.season, damping=found.damping)
