@@ -15,6 +15,7 @@ from predictive_scaling.stack.demo.run import Options, demonstrate
 from predictive_scaling.stack.demo.scenario import DEFAULT_DAY
 from predictive_scaling.stack.demo.story import Story
 from predictive_scaling.stack.demo.summary import summary
+from predictive_scaling.stack.signals import run
 from predictive_scaling.stack.stack import Stack
 
 app = typer.Typer()
@@ -50,7 +51,7 @@ def demo(
             await asyncio.Event().wait()
 
     try:
-        story = asyncio.run(demonstrate(options, console, _say, told))
+        story = run(demonstrate(options, console, _say, told))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     console.print(f"\n{output / 'report.html'} shows it; {output / 'result.json'} has the numbers.")

@@ -29,6 +29,10 @@ RAMP = timedelta(minutes=15)
 LEAD_TIME = POD_START + MINUTE
 """A minute more than a pod takes, for a sample to arrive and the HPA to look."""
 
+QUANTILE = "0.8"
+"""The events say what a match does; the forecast has to cover ordinary hours only."""
+DOWN_WINDOW = HPA_DOWN_WINDOW
+"""The HPA waits as long again once the floor has sunk."""
 HORIZON = timedelta(hours=3)
 """As far as a forecast made before a match's ramp has to reach, to the end of the match."""
 
@@ -117,11 +121,12 @@ def policy(scenario: Scenario) -> Manifest:
                 "targetUtilization": round(100 * HPA_UTILIZATION),
             },
             "forecast": {
-                "quantile": "0.9",
+                "quantile": QUANTILE,
                 "horizon": format_duration(HORIZON),
                 "leadTime": format_duration(LEAD_TIME),
             },
             "replicas": {"min": 1, "max": MOST_REPLICAS},
+            "scaleDown": {"stabilizationWindow": format_duration(DOWN_WINDOW)},
         },
     }
 
