@@ -4,7 +4,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from predictive_scaling.resources.part import Part
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
@@ -20,6 +28,16 @@ def format_time(moment: datetime) -> str:
     """
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
+
+def _cut(text: Any, info: ValidationInfo) -> Any:
+    # What we tell ourselves may quote an error of any length; what a manifest says has to fit.
+    if info.mode == "python" and isinstance(text, str) and len(text) > LONGEST_MESSAGE:
+        return text[: LONGEST_MESSAGE - 1] + "…"
+    return text
+
+
+Message = Annotated[str, BeforeValidator(_cut), Field(max_length=LONGEST_MESSAGE)]
+"""A sentence in a status; cut where our own code tells more than fits."""
 
 Timestamp = Annotated[
     AwareDatetime,
@@ -43,7 +61,7 @@ class Condition(Part):
     reason: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
     """Why, in one word."""
 
-    message: Annotated[str, Field(max_length=LONGEST_MESSAGE)] = ""
+    message: Message = ""
     """Why, in a sentence."""
 
     observed_generation: Annotated[int, Field(ge=0)] = 0
@@ -71,7 +89,7 @@ def merge(
 ) -> tuple[Condition, ...]:
     """The conditions after `new` was found: all known types in their order, unjudged ones as Unknown, then others.
 
-    lastTransitionTime moves to `now` only where the status changes; a message longer than a status holds is cut.
+    lastTransitionTime moves to `now` only where the status changes.
 
     >>> [it.status.value for it in merge([], [], datetime(2026, 1, 1, tzinfo=UTC), known=["Ready"])]
     ['Unknown']
@@ -87,8 +105,7 @@ def merge(
 def _moved(before: Condition | None, after: Condition, now: datetime) -> Condition:
     unchanged = before is not None and before.status is after.status
     since = before.last_transition_time if before is not None and unchanged else now
-    message = after.message if len(after.message) <= LONGEST_MESSAGE else after.message[: LONGEST_MESSAGE - 1] + "…"
-    return after.model_copy(update={"last_transition_time": since or now, "message": message})
+    return after.model_copy(update={"last_transition_time": since or now})
 
 
 def _unjudged(type_: str) -> Condition:

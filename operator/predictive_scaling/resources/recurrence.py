@@ -37,9 +37,12 @@ ZoneName = Annotated[
 
 
 def _time_of_day(text: Any) -> Any:
-    if isinstance(text, str) and not re.fullmatch(_HOURS_AND_MINUTES, text):
+    if not isinstance(text, str):
+        return text
+    if not re.fullmatch(_HOURS_AND_MINUTES, text):
         raise ValueError(_TIME_ALLOWED)
-    return text
+    # Strict validation takes no text after a validator of our own has seen it.
+    return time.fromisoformat(text)
 
 
 TimeOfDay = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from predictive_scaling.resources.conditions import LONGEST_MESSAGE, Conditions, Timestamp
+from predictive_scaling.resources.conditions import Conditions, Message, Timestamp
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
 from predictive_scaling.resources.quantities import DecimalBetween
@@ -13,7 +13,6 @@ from predictive_scaling.resources.scaling_policy import MOST_REPLICAS, SeriesNam
 from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Limit, Mode, Reason, Source
 
 Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
-Message = Annotated[str, Field(max_length=LONGEST_MESSAGE)]
 Word = Annotated[str, Field(min_length=1, max_length=253)]
 
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from predictive_scaling.resources.conditions import Conditions, Timestamp
+from predictive_scaling.resources.conditions import Conditions, Message, Timestamp
 from predictive_scaling.resources.part import Part
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
-from predictive_scaling.resources.scaling_decision import Message, Replicas
+from predictive_scaling.resources.scaling_decision import Replicas
 from predictive_scaling.resources.vocabulary import EventPhase, Mode, Source
 
 MOST_POINTS = 24

@@ -58,6 +58,11 @@ def _merged(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 def _keep_useful_default(schema: Schema, with_defaults: bool) -> None:
     if "default" not in schema:
         return
+    default = schema["default"]
     fills_something = any("default" in part for part in schema.get("properties", {}).values())
-    if not with_defaults or (schema["default"] == {} and not fills_something):
+    if not with_defaults or (default == {} and not fills_something):
         del schema["default"]
+    elif not isinstance(default, dict):
+        # `kubectl explain` shows descriptions, not defaults.
+        written = str(default).lower() if isinstance(default, bool) else default
+        schema["description"] = f"{schema['description']} Default: {written}."

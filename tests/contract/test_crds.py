@@ -1,0 +1,323 @@
+"""What the API server makes of crds/: what it refuses and how, what it fills in, what kubectl shows."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from predictive_scaling.resources import crd
+from predictive_scaling.resources.conditions import Condition
+from predictive_scaling.resources.metadata import API_VERSION
+from predictive_scaling.resources.scaling_decision import ScalingDecisionStatus
+from predictive_scaling.resources.statuses import BusinessEventStatus, ScalingPolicyStatus
+from predictive_scaling.stack.kubernetes import Kubernetes
+from tests.support.kubectl import Kubectl, KubectlError
+from tests.support.refusals import Refusal, refusals
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+STRICTLY = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
+# Said besides a blocking error, about rules that were not evaluated.
+UNCHECKED = "* <nil>: Invalid value: null: some validation rules were not checked"
+
+
+def a_manifest(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def a_policy(name: str = "checkout", **spec: Any) -> dict[str, Any]:
+    least = {
+        "target": {"horizontalPodAutoscaler": {"name": "checkout"}},
+        "demand": {"metric": "requests_per_second"},
+        "replicas": {"max": 40},
+    }
+    return a_manifest("ScalingPolicy", name, **(least | spec))
+
+
+def a_decision(name: str, policy: str) -> dict[str, Any]:
+    moved = {"type": "ScaleUp", "from": 4, "to": 9, "uncapped": 9, "mode": "Auto", "source": "Forecast"}
+    about = {"policy": policy, "service": "checkout", "target": "hpa/checkout", "reason": "ForecastRose"}
+    return a_manifest("ScalingDecision", name, **moved, **about, message="812 requests/s expected at 18:05")
+
+
+async def write_status(kubectl: Kubectl, kind: str, name: str, status: dict[str, Any]) -> None:
+    patch = json.dumps({"status": status})
+    await kubectl("patch", kind, name, "--subresource=status", "--type=merge", "-p", patch)
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    """A kubectl table by its headings; headings and cells stand two or more spaces apart."""
+    head, *lines = table.splitlines()
+    starts = [found.start() for found in re.finditer(r"(?:^|(?<=\s\s))\S", head)]
+    spans = list(zip(starts, [*starts[1:], None], strict=True))
+    return [{head[a:b].strip(): line[a:b].strip() for a, b in spans} for line in lines]
+
+
+@pytest.fixture
+def dry_run(cluster: Kubernetes) -> Kubectl:
+    """For what is never written, and so needs no namespace of its own."""
+    return Kubectl(cluster.kubectl_program, cluster.kubeconfig)
+
+
+@pytest.mark.parametrize("refusal", refusals(), ids=lambda refusal: refusal.name)
+async def test_a_wrong_manifest_is_refused_with_its_field_named(dry_run: Kubectl, refusal: Refusal) -> None:
+    with pytest.raises(KubectlError) as refused:
+        await dry_run(*STRICTLY, stdin=yaml.safe_dump(refusal.wrong))
+
+    said = str(refused.value)
+    assert refusal.field in said
+    assert refusal.says in said
+    causes = [line for line in said.splitlines() if line.startswith("* ") and not line.startswith(UNCHECKED)]
+    assert all(cause.startswith(f"* {refusal.field}: ") for cause in causes), said
+
+
+async def test_each_wrong_manifest_is_accepted_once_its_one_mistake_is_mended(dry_run: Kubectl) -> None:
+    mended = [refusal.mended | {"metadata": {"name": refusal.name[:63]}} for refusal in refusals()]
+
+    said = await dry_run(*STRICTLY, stdin=yaml.safe_dump_all(mended))
+
+    assert said.count("created (server dry run)") == len(mended)
+
+
+async def test_a_policy_gets_its_defaults(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_policy())
+
+    assert (await kubectl.get("sp", "checkout"))["spec"] == {
+        "mode": "Recommend",
+        "target": {"horizontalPodAutoscaler": {"name": "checkout"}},
+        "demand": {
+            "metric": "requests_per_second",
+            "aggregation": "Sum",
+            "perReplica": "Auto",
+            "targetUtilization": 70,
+            "zeroIsValid": False,
+        },
+        "forecast": {"model": "Auto", "utilization": 100, "horizon": "1h", "leadTime": "Auto"},
+        "replicas": {"min": 1, "max": 40},
+        "scaleUp": {"maxStep": "100%", "period": "1m"},
+        "scaleDown": {"maxStep": "20%", "period": "1m", "stabilizationWindow": "10m"},
+        "deadBand": {"replicas": 1, "percent": 5},
+        "fallback": {"behavior": "HoldFloor", "after": "30m"},
+        "suspend": False,
+    }
+
+
+async def test_a_group_gets_its_default(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_policy(target={"autoScalingGroup": {"name": "web-asg", "region": "eu-west-1"}}))
+
+    assert (await kubectl.get("sp", "checkout"))["spec"]["target"]["autoScalingGroup"]["field"] == "MinSize"
+
+
+async def test_an_event_gets_its_defaults(kubectl: Kubectl) -> None:
+    times = {"start": "2026-11-27T08:00:00+01:00", "end": "2026-11-27T12:00:00+01:00"}
+    await kubectl.apply(a_manifest("BusinessEvent", "sale", **times, policies={"matchLabels": {"tier": "web"}}))
+
+    assert (await kubectl.get("be", "sale"))["spec"] == times | {
+        "policies": {"matchLabels": {"tier": "web"}, "all": False},
+        "suppressForecast": False,
+        "rampUp": "0s",
+        "rampDown": "0s",
+        "priority": 0,
+    }
+
+
+@pytest.mark.parametrize("step", ["50%", "4", 4])
+async def test_a_step_is_a_percentage_or_a_count(kubectl: Kubectl, step: str | int) -> None:
+    await kubectl.apply(a_policy(scaleUp={"maxStep": step}))
+
+    assert (await kubectl.get("sp", "checkout"))["spec"]["scaleUp"]["maxStep"] == step
+
+
+async def test_an_objective_can_replace_the_quantile_that_was_written_before(kubectl: Kubectl) -> None:
+    prices = {"underProvisionedMinute": "1.0", "replicaHour": "0.5"}
+    await kubectl.apply(a_policy(forecast={"quantile": "0.95"}))
+    await kubectl.apply(a_policy(forecast={"objective": prices}))
+
+    forecast = (await kubectl.get("sp", "checkout"))["spec"]["forecast"]
+    assert forecast["objective"] == prices
+    assert "quantile" not in forecast
+
+
+async def test_an_edit_is_judged_as_a_creation_is(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_policy())
+
+    with pytest.raises(KubectlError, match=r"spec\.replicas\.min: .*min \(50\) must not exceed max \(40\)"):
+        await kubectl("patch", "sp", "checkout", "--type=merge", "-p", '{"spec": {"replicas": {"min": 50}}}')
+
+
+async def test_a_decision_is_never_changed(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_decision("checkout-4f1c", "checkout"))
+
+    with pytest.raises(KubectlError, match=r"spec: .*is the record of a decision and cannot be changed"):
+        await kubectl("patch", "sd", "checkout-4f1c", "--type=merge", "-p", '{"spec": {"to": 40}}')
+
+
+async def test_decisions_are_found_by_policy_and_by_phase(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_decision("one", "checkout"), a_decision("two", "checkout"), a_decision("three", "search"))
+    await write_status(kubectl, "sd", "one", ScalingDecisionStatus.model_validate({"phase": "Failed"}).to_manifest())
+
+    assert await kubectl("get", "sd", "-o", "name", "--field-selector", "spec.policy=search") == (
+        "scalingdecision.predictive-scaling.io/three\n"
+    )
+    assert await kubectl("get", "sd", "-o", "name", "--field-selector", "spec.policy=checkout,status.phase=Failed") == (
+        "scalingdecision.predictive-scaling.io/one\n"
+    )
+
+
+POLICY_STATUS: dict[str, Any] = {
+    "observedGeneration": 1,
+    "mode": "Recommend",
+    "target": "hpa/checkout",
+    "currentReplicas": 12,
+    "readyReplicas": 11,
+    "floor": 9,
+    "uncappedFloor": 52,
+    "source": "Forecast",
+    "forecast": {
+        "model": "LightGBM",
+        "version": "20261124-1",
+        "generatedAt": "2026-11-24T17:45:00Z",
+        "validUntil": "2026-11-24T18:45:00Z",
+        "summary": "812 (p90)",
+        "points": [{"time": "2026-11-24T18:00:00Z", "p50": "700", "p90": "812.5"}],
+    },
+    "accuracy": {"wape": "0.08", "mape": "0.12", "coverage": "0.91", "window": "168h"},
+    "leadTime": "3m",
+    "perReplica": "50",
+    "lastDecision": {"name": "checkout-4f1c", "at": "2026-11-24T17:45:00Z", "summary": "4->9 Recommended"},
+    "advice": {"quantile": "0.85", "targetUtilization": 80, "replicaHoursSaved": "31.5", "message": "0.85 suffices"},
+    "takeover": {"targetUid": "0b54", "originalMinimum": 3, "since": "2026-11-24T17:00:00Z", "written": True},
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "True",
+            "reason": "TickSucceeded",
+            "message": "the last visit succeeded",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-24T17:00:00Z",
+        }
+    ],
+}
+
+
+async def test_everything_that_a_status_may_say_is_kept_and_read_back(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_policy())
+    status = ScalingPolicyStatus.model_validate(POLICY_STATUS).to_manifest()
+    await write_status(kubectl, "sp", "checkout", status)
+
+    assert status == POLICY_STATUS
+    assert (await kubectl.get("sp", "checkout"))["status"] == POLICY_STATUS
+
+
+async def test_policies_are_shown_with_their_columns(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_policy())
+    await write_status(kubectl, "sp", "checkout", POLICY_STATUS)
+
+    (standard,) = rows(await kubectl("get", "sp"))
+    (wide,) = rows(await kubectl("get", "sp", "-o", "wide"))
+
+    assert standard.pop("AGE") in {"0s", "1s", "2s", "3s"}
+    assert standard == {
+        "NAME": "checkout",
+        "TARGET": "hpa/checkout",
+        "MODE": "Recommend",
+        "MIN": "1",
+        "MAX": "40",
+        "FLOOR": "9",
+        "REPLICAS": "12",
+        "FORECAST": "812 (p90)",
+        "READY": "True",
+        "LAST DECISION": "4->9 Recommended",
+    }
+    more = {"SOURCE": "Forecast", "MODEL": "LightGBM", "MAPE": "0.12", "LEAD": "3m"}
+    assert {column: wide[column] for column in wide if column not in standard and column != "AGE"} == more
+
+
+async def test_decisions_and_events_are_shown_with_their_columns(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_decision("checkout-4f1c", "checkout"))
+    recurrence = {"rrule": "FREQ=WEEKLY;BYDAY=FR", "timezone": "Europe/Paris", "start": "18:00", "duration": "2h"}
+    await kubectl.apply(
+        a_manifest("BusinessEvent", "friday", type="evening", recurrence=recurrence, policies={"all": True})
+    )
+    decided = ScalingDecisionStatus.model_validate(
+        {"phase": "Verifying", "startedAt": "2026-11-24T17:45:00Z", "attempts": 1}
+    )
+    status = {"phase": "Scheduled", "nextStart": "2026-11-27T17:00:00Z", "matchedPolicies": 3, "observedGeneration": 1}
+    await write_status(kubectl, "sd", "checkout-4f1c", decided.to_manifest())
+    await write_status(kubectl, "be", "friday", BusinessEventStatus.model_validate(status).to_manifest())
+
+    (decision,) = rows(await kubectl("get", "sd"))
+    (event,) = rows(await kubectl("get", "be"))
+
+    assert list(decision) == ["NAME", "SERVICE", "TYPE", "FROM", "TO", "STATUS", "SOURCE", "REASON", "AGE"]
+    assert list(decision.values())[1:-1] == ["checkout", "ScaleUp", "4", "9", "Verifying", "Forecast", "ForecastRose"]
+    assert list(event) == ["NAME", "TYPE", "PHASE", "NEXT START", "POLICIES", "READY", "AGE"]
+    assert list(event.values())[1:5] == ["evening", "Scheduled", "2026-11-27T17:00:00Z", "3"]
+
+
+async def test_our_kinds_have_short_names_and_a_category(kubectl: Kubectl) -> None:
+    listed = rows(await kubectl("api-resources", "--categories=scaling", "--api-group=predictive-scaling.io"))
+
+    assert {row["SHORTNAMES"]: row["KIND"] for row in listed} == {
+        "sp": "ScalingPolicy",
+        "be": "BusinessEvent",
+        "sd": "ScalingDecision",
+    }
+
+
+async def test_a_status_holds_one_condition_of_each_type(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_policy())
+    twice = [Condition.model_validate({"type": "Ready", "status": "True", "reason": "Seen"}).to_manifest()] * 2
+
+    with pytest.raises(KubectlError, match=r"status\.conditions\[1\]: Duplicate value"):
+        await write_status(kubectl, "sp", "checkout", {"conditions": twice})
+
+
+async def test_a_status_has_a_bounded_number_of_points(kubectl: Kubectl) -> None:
+    await kubectl.apply(a_policy())
+    point = {"time": "2026-11-24T18:00:00Z", "p50": "700", "p90": "812.5"}
+    forecast = POLICY_STATUS["forecast"] | {"points": [point] * 25}
+
+    with pytest.raises(KubectlError, match=r"status\.forecast\.points: Too many: 25: must have at most 24 items"):
+        await write_status(kubectl, "sp", "checkout", {"forecast": forecast})
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("scalingpolicy", "Raises and lowers the minimum of a target ahead of demand."),
+        ("scalingpolicy.spec.forecast", "Share of moments in which the floor shall suffice"),
+        ("scalingpolicy.spec.forecast.horizon", "How far ahead is forecast, from 1m to 24h."),
+        ("scalingpolicy.spec.scaleDown", "The highest floor that was wanted within this time holds. Default: 10m."),
+        ("scalingpolicy.status.takeover", "The target's minimum then."),
+        ("businessevent.spec.recurrence", "IANA time zone such as Europe/Paris"),
+        ("scalingdecision.spec", "Replicas that were wanted before any limit."),
+    ],
+)
+async def test_explain_tells_what_a_field_is(dry_run: Kubectl, path: str, told: str) -> None:
+    assert told in " ".join((await dry_run("explain", path)).split())
+
+
+async def test_the_examples_apply_as_one_folder_to_an_empty_cluster(kubectl: Kubectl) -> None:
+    shop = Kubectl(kubectl.program, kubectl.kubeconfig, "shop")
+    try:
+        first = await shop("apply", "--validate=strict", "-f", ROOT / "examples")
+        second = await shop("apply", "--validate=strict", "-f", ROOT / "examples")
+
+        assert "scalingpolicy.predictive-scaling.io/checkout created" in first
+        assert all(line.endswith(" unchanged") for line in second.splitlines())
+        assert {policy["spec"]["mode"] for policy in await shop.items("sp")} == {"Auto", "Recommend"}
+        assert {"recurrence" in event["spec"] for event in await shop.items("be")} == {True, False}
+    finally:
+        await shop("delete", "--ignore-not-found", "-f", ROOT / "examples")
+
+
+def test_the_files_are_what_the_models_say() -> None:
+    assert crd.differing(ROOT / "crds") == []
+
+
+def test_the_files_are_small_enough_for_client_side_apply() -> None:
+    assert {name for name, text in crd.files().items() if len(text.encode()) > 200_000} == set()

@@ -1,0 +1,186 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from predictive_scaling.errors import InvalidManifestError
+from predictive_scaling.resources.business_event import parse_event
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ForecastOptions, Objective, ScalingPolicy, parse_policy
+from predictive_scaling.resources.step import Step
+from predictive_scaling.resources.target import Target
+from predictive_scaling.resources.vocabulary import (
+    Aggregation,
+    FallbackBehavior,
+    GroupField,
+    Mode,
+    ModelChoice,
+    TargetKind,
+)
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def a_manifest(**spec: Any) -> dict[str, Any]:
+    least = {
+        "target": {"horizontalPodAutoscaler": {"name": "checkout"}},
+        "demand": {"metric": "requests_per_second"},
+        "replicas": {"max": 40},
+    }
+    return {"metadata": {"name": "checkout", "namespace": "shop"}, "spec": least | spec}
+
+
+def a_policy(**spec: Any) -> ScalingPolicy:
+    return parse_policy(a_manifest(**spec))
+
+
+def test_what_is_not_written_has_its_default() -> None:
+    spec = a_policy().spec
+
+    assert (spec.mode, spec.suspend) == (Mode.RECOMMEND, False)
+    assert (spec.demand.aggregation, spec.demand.per_replica, spec.demand.target_utilization) == (
+        Aggregation.SUM,
+        None,
+        70,
+    )
+    assert spec.demand.zero_is_valid is False
+    assert (spec.forecast.model, spec.forecast.effective_quantile) == (ModelChoice.AUTO, 0.9)
+    assert (spec.forecast.utilization, spec.forecast.horizon, spec.forecast.lead_time) == (
+        100,
+        timedelta(hours=1),
+        None,
+    )
+    assert (spec.replicas.min, spec.replicas.max) == (1, 40)
+    assert (str(spec.scale_up.max_step), spec.scale_up.period) == ("100%", timedelta(minutes=1))
+    assert (str(spec.scale_down.max_step), spec.scale_down.period) == ("20%", timedelta(minutes=1))
+    assert spec.scale_down.stabilization_window == timedelta(minutes=10)
+    assert (spec.dead_band.replicas, spec.dead_band.percent) == (1, 5)
+    assert (spec.fallback.behavior, spec.fallback.after) == (FallbackBehavior.HOLD_FLOOR, timedelta(minutes=30))
+
+
+def test_a_policy_knows_its_object() -> None:
+    written = a_manifest()
+    written["metadata"] |= {
+        "uid": "0b54",
+        "generation": 3,
+        "resourceVersion": "77",
+        "creationTimestamp": "2026-11-24T17:00:00Z",
+        "deletionTimestamp": "2026-11-24T18:00:00Z",
+        "labels": {"tier": "web"},
+        "annotations": {"team": "shop"},
+        "finalizers": ["predictive-scaling.io/restore"],
+        "managedFields": [{"manager": "kubectl"}],
+    }
+    written["status"] = {"floor": 4, "fieldOfTomorrow": True}
+
+    policy = parse_policy(written)
+
+    assert policy.key == PolicyKey("shop", "checkout")
+    assert str(policy.key) == "shop/checkout"
+    assert (policy.metadata.uid, policy.metadata.generation, policy.metadata.resource_version) == ("0b54", 3, "77")
+    assert policy.metadata.creation_timestamp == datetime(2026, 11, 24, 17, tzinfo=UTC)
+    assert policy.metadata.deletion_timestamp == datetime(2026, 11, 24, 18, tzinfo=UTC)
+    assert policy.metadata.labels == {"tier": "web"}
+    assert policy.metadata.annotations == {"team": "shop"}
+    assert policy.metadata.finalizers == ("predictive-scaling.io/restore",)
+    assert policy.status == {"floor": 4, "fieldOfTomorrow": True}
+
+
+def test_the_service_is_the_policys_name_unless_it_is_given() -> None:
+    assert a_policy().service == "checkout"
+    assert a_policy(demand={"metric": "rps", "service": "checkout-web"}).service == "checkout-web"
+
+
+def test_every_mistake_is_named_at_once_with_what_was_given_and_what_is_allowed() -> None:
+    with pytest.raises(InvalidManifestError) as refused:
+        a_policy(mode="auto", forecast={"quantil": "0.9"}, replicas={"min": 10, "max": 5})
+
+    assert str(refused.value) == (
+        "ScalingPolicy shop/checkout: spec.mode is 'auto'; input should be 'Off', 'Recommend' or 'Auto'; "
+        "spec.forecast.quantil is no field; did you mean quantile?; "
+        "spec.replicas.min: must not exceed max"
+    )
+
+
+def test_a_manifest_without_metadata_is_refused() -> None:
+    with pytest.raises(InvalidManifestError, match="ScalingPolicy without a name: metadata is required"):
+        parse_policy({"spec": a_manifest()["spec"]})
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "shown"),
+    [
+        ({"horizontalPodAutoscaler": {"name": "a"}}, TargetKind.HORIZONTAL_POD_AUTOSCALER, "hpa/a"),
+        (
+            {"workload": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}},
+            TargetKind.WORKLOAD,
+            "statefulset/a",
+        ),
+        ({"scaledObject": {"name": "a"}}, TargetKind.SCALED_OBJECT, "scaledobject/a"),
+        ({"autoScalingGroup": {"name": "a", "region": "eu-west-1"}}, TargetKind.AUTO_SCALING_GROUP, "asg/a"),
+    ],
+)
+def test_a_target_is_shown_as_kind_and_name(target: dict[str, Any], kind: TargetKind, shown: str) -> None:
+    read = Target.model_validate(target)
+
+    assert (read.kind, read.name, str(read)) == (kind, "a", shown)
+
+
+def test_a_group_is_raised_by_its_minimum_unless_told_otherwise() -> None:
+    group = a_policy(
+        target={"autoScalingGroup": {"name": "a", "region": "us-gov-west-1"}}
+    ).spec.target.auto_scaling_group
+
+    assert group is not None
+    assert (group.field, group.role_arn) == (GroupField.MIN_SIZE, None)
+
+
+def test_the_quantile_is_the_given_one() -> None:
+    assert a_policy(forecast={"quantile": "0.95"}).spec.forecast.effective_quantile == 0.95
+
+
+@pytest.mark.parametrize(
+    ("short", "replica", "quantile"),
+    [(1.0, 60.0, 0.5), (9.0, 60.0, 0.9), (0.001, 60.0, 0.5), (1000.0, 0.001, 0.999)],
+)
+def test_the_quantile_follows_from_prices_within_what_a_quantile_may_be(
+    short: float, replica: float, quantile: float
+) -> None:
+    forecast = ForecastOptions(objective=Objective(under_provisioned_minute=short, replica_hour=replica))
+
+    assert forecast.effective_quantile == pytest.approx(quantile)
+
+
+@pytest.mark.parametrize(("written", "of_ten"), [("50%", 5), ("1%", 1), (4, 4), ("4", 4), ("1000%", 100)])
+def test_a_step_is_a_percentage_or_a_count(written: str | int, of_ten: int) -> None:
+    assert a_policy(scaleUp={"maxStep": written}).spec.scale_up.max_step.of(10) == of_ten
+
+
+@pytest.mark.parametrize(("floor", "step"), [(0, 1), (1, 1), (5, 1), (6, 2), (100, 20), (101, 21)])
+def test_a_step_of_a_percentage_is_rounded_up_to_at_least_one(floor: int, step: int) -> None:
+    assert Step(20, is_percent=True).of(floor) == step
+
+
+def test_a_spec_is_written_as_it_is_read() -> None:
+    spec = a_policy(forecast={"quantile": "0.95", "leadTime": "90s"}, scaleUp={"maxStep": 4}).spec
+
+    assert a_policy(**spec.to_manifest()).spec == spec
+    assert spec.to_manifest()["forecast"] == {
+        "model": "Auto",
+        "quantile": "0.95",
+        "utilization": 100,
+        "horizon": "1h",
+        "leadTime": "1m30s",
+    }
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_can_be_read_and_say_what_they_show(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    parse = {"ScalingPolicy": parse_policy, "BusinessEvent": parse_event}
+    ours = [body for body in yaml.safe_load_all(text) if body["kind"] in parse]
+
+    assert text.startswith("# ")
+    assert all(parse[body["kind"]](body).metadata.namespace == "shop" for body in ours)
