@@ -156,6 +156,19 @@ async def test_ctrl_c_stops_the_parts_and_removes_their_folders(owner: "subproce
     assert not _names(tmp_path)
 
 
+async def test_the_folder_of_a_killed_owner_goes_with_the_next_stack(
+    owner: "subprocess.Popen[str]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert owner.stdout is not None
+    owner.stdout.readline()
+    owner.kill()
+    owner.wait()
+    assert _names(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    async with Stack([Part.REDIS], say=silently) as stack:
+        assert _names(tmp_path) == [stack.folder.name]
+
+
 async def test_a_part_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
     child = _shell("echo 'no space left on device'; exit 3", tmp_path)
     with pytest.raises(StackError, match=r"broken part ended with 3 while starting(?s:.*)no space left on device"):

@@ -37,6 +37,7 @@ async def cached(name: str, key: str, build: Build, say: Say) -> Path:
     async with _locked(folder.parent / f"{key}.lock", waiting=lambda: say(f"waiting for another build of {name}")):
         if folder.is_dir():
             return folder
+        _remove_broken_off(folder)
         building = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
         try:
             await build(building)
@@ -44,6 +45,11 @@ async def cached(name: str, key: str, build: Build, say: Say) -> Path:
         finally:
             shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def _remove_broken_off(folder: Path) -> None:
+    for building in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def _publish(building: Path, folder: Path) -> None:

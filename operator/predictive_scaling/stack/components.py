@@ -109,7 +109,7 @@ class Components:
             f"--client-ca-file={files.authority}",
             "--authorization-mode=RBAC",
             f"--token-auth-file={files.tokens}",
-            "--disable-admission-plugins=ServiceAccount",
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
             "--service-cluster-ip-range=10.0.0.0/24",
             f"--service-account-issuer={_ISSUER}",
             f"--service-account-key-file={files.service_accounts.certificate}",

