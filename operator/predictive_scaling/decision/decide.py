@@ -91,7 +91,7 @@ def _decision(case: Case, wishes: tuple[Wish, ...], floor: int, limits: tuple[Li
         uncapped=strongest.replicas,
         source=Source.PIN if pause.pin is not None and not pause.freezes else strongest.source,
         reason=reason_for(case, floor),
-        message=explain(case, floor, limits),
+        message=explain(case, wishes, floor, limits),
         limits=limits,
         wishes=wishes,
         memory=next_memory(case, floor),

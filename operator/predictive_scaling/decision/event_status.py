@@ -1,13 +1,12 @@
 """Where an event stands, for its status (semantics 20)."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from predictive_scaling.decision.occurrences import Occurrence, next_start, occurrences
+from predictive_scaling.decision.spans import INSTANT
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.vocabulary import EventPhase
-
-_AN_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Standing:
 def standing_of(event: BusinessEvent, now: datetime) -> Standing:
     """The phase of the occurrence that is on, else Scheduled while another comes, else Finished."""
     upcoming = next_start(event, now)
-    on = [_phase(occurrence, now) for occurrence in occurrences(event, now, now + _AN_INSTANT)]
+    on = [_phase(occurrence, now) for occurrence in occurrences(event, now, now + INSTANT)]
     for phase in (EventPhase.ACTIVE, EventPhase.RAMPING_UP, EventPhase.RAMPING_DOWN):
         if phase in on:
             return Standing(phase, upcoming)

@@ -2,15 +2,16 @@
 
 from predictive_scaling.decision.bounds import effective_maximum
 from predictive_scaling.decision.case import Case
-from predictive_scaling.decision.model import Limit, Source
+from predictive_scaling.decision.model import Limit, Source, Wish
 
 
-def explain(case: Case, floor: int, limits: tuple[Limit, ...]) -> str:
-    """What happens, why, which limits cut it, and what the forecast leans on."""
+def explain(case: Case, wishes: tuple[Wish, ...], floor: int, limits: tuple[Limit, ...]) -> str:
+    """What happens, why, which limits cut it, what the forecast leans on, and which sources had to stay silent."""
     parts = [f"{_what(case.before, floor)}: {_why(case)}{_cut(case, limits)}."]
     contributions = case.sight.forecast.contributions if case.sight.forecast else ()
     if contributions and case.strongest.source is Source.FORECAST:
         parts.append(f"The forecast leans on {', '.join(contributions)}.")
+    parts.extend(f"Not counted: {wish.why}." for wish in wishes if not wish.applies)
     return " ".join(parts)
 
 

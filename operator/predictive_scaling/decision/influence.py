@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from predictive_scaling.decision.model import EventBase
-from predictive_scaling.decision.spans import Span, without
+from predictive_scaling.decision.spans import INSTANT, Span, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Influence:
     def _share_up(self, part: Span) -> float:
         if part.start >= self.core.start:
             return 0.0
-        return _share(part.end - self.whole.start, self.concern.event.spec.ramp_up)
+        return _share(part.end - INSTANT - self.whole.start, self.concern.event.spec.ramp_up)
 
     def _share_down(self, part: Span) -> float:
         if part.end <= self.core.end:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-_INSTANT = timedelta(microseconds=1)
+INSTANT = timedelta(microseconds=1)
+"""The last moment of a span is this much before its end."""
 
 
 class Span(NamedTuple):
@@ -24,7 +25,7 @@ class Span(NamedTuple):
 
 def window_ahead(now: datetime, lead_time: timedelta, refresh: timedelta) -> Span:
     """[now, now + lead time + refresh], its last moment included; never shorter than the refresh interval."""
-    return Span(now, now + max(lead_time, timedelta()) + max(refresh, timedelta()) + _INSTANT)
+    return Span(now, now + max(lead_time, timedelta()) + max(refresh, timedelta()) + INSTANT)
 
 
 def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:

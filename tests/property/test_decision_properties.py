@@ -1,0 +1,193 @@
+"""What holds for every situation (semantics 1 to 26)."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from forecasting.forecast import Forecast
+from predictive_scaling.decision.bounds import effective_maximum, effective_minimum
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import (
+    Decision,
+    Demand,
+    EventBase,
+    FloorChange,
+    Memory,
+    Outlook,
+    Situation,
+)
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, observed
+from tests.support.situations import bad_numbers, demands, events, outlooks, policies, replicas, situations, steps
+
+
+def applied(situation: Situation, decision: Decision) -> Situation:
+    """The same instant after the decision was carried out."""
+    target = replace(situation.observed, minimum=decision.floor)
+    return replace(situation, observed=target, memory=decision.memory)
+
+
+@given(situations(suppressing=True, steered=True))
+def test_the_floor_never_leaves_its_bounds(situation: Situation) -> None:
+    floor = decide(situation).floor
+    assert effective_minimum(situation) <= floor <= effective_maximum(situation)
+    assert floor <= situation.policy.spec.replicas.max
+    assert situation.observed.maximum is None or floor <= situation.observed.maximum
+
+
+@given(situations(), events())
+def test_one_more_event_never_lowers_the_floor(situation: Situation, more: EventBase) -> None:
+    assert decide(replace(situation, events=(*situation.events, more))).floor >= decide(situation).floor
+
+
+@given(situations())
+def test_an_event_never_asks_for_less_than_the_forecast_does(situation: Situation) -> None:
+    assert decide(situation).uncapped >= decide(replace(situation, events=())).uncapped
+
+
+@given(situations(), st.one_of(st.none(), bad_numbers.map(lambda value: Demand(value, NOON))))
+def test_nothing_sinks_without_data(situation: Situation, demand: Demand | None) -> None:
+    decision = decide(replace(situation, demand=demand))
+    assert decision.floor >= min(decision.before, effective_maximum(situation))
+
+
+@given(situations())
+def test_nothing_sinks_on_a_forecast_that_expired(situation: Situation) -> None:
+    expired = Outlook(situation.outlook.forecast, NOON, situation.outlook.rung) if situation.outlook else None
+    decision = decide(replace(situation, outlook=expired))
+    assert decision.floor >= min(decision.before, effective_maximum(situation))
+
+
+@given(situations(suppressing=True, steered=True))
+def test_deciding_again_at_the_same_instant_changes_nothing(situation: Situation) -> None:
+    decision = decide(situation)
+    again = decide(applied(situation, decision))
+    assert (again.floor, again.changes) == (decision.floor, False)
+
+
+@given(situations(suppressing=True, steered=True))
+def test_the_same_situation_gives_the_same_decision(situation: Situation) -> None:
+    assert decide(situation) == decide(situation)
+
+
+@given(situations(suppressing=True, steered=True))
+def test_a_cut_is_always_named(situation: Situation) -> None:
+    decision = decide(situation)
+    assert decision.floor == decision.uncapped or decision.limits
+    assert len(set(decision.limits)) == len(decision.limits)
+    assert all(limit in decision.message for limit in decision.limits)
+
+
+@given(situations(suppressing=True, steered=True))
+def test_a_change_has_a_reason_and_what_does_not_change_has_none(situation: Situation) -> None:
+    decision = decide(situation)
+    assert (decision.reason is not None) == decision.changes
+
+
+@given(situations(), st.sampled_from([2.0**-8, 0.5, 4.0, 2.0**20]))
+def test_the_unit_of_demand_does_not_matter(situation: Situation, factor: float) -> None:
+    """Powers of two: scaling by them is exact, so that rounding stays what it was."""
+    scaled = replace(
+        situation,
+        outlook=situation.outlook and replace(situation.outlook, forecast=times(situation.outlook.forecast, factor)),
+        demand=situation.demand and replace(situation.demand, value=situation.demand.value * factor),
+        per_replica=situation.per_replica and situation.per_replica * factor,
+        events=tuple(replace(it, base=it.base and times(it.base, factor)) for it in situation.events),
+        memory=replace(situation.memory, trusted=situation.memory.trusted and times(situation.memory.trusted, factor)),
+    )
+    assert decide(scaled).floor == decide(situation).floor
+
+
+def times(forecast: Forecast, factor: float) -> Forecast:
+    return replace(forecast, values=forecast.values * factor)
+
+
+@given(outlooks(), st.integers(500, 999), st.integers(500, 999))
+def test_a_higher_quantile_never_asks_for_less(outlook: Outlook, one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    wishes = [
+        decide(a_situation(a_policy(forecast={"quantile": f"0.{permille}"}), outlook=outlook)).uncapped
+        for permille in (low, high)
+    ]
+    assert wishes[0] <= wishes[1]
+
+
+@given(situations(), st.floats(1, 10))
+def test_more_demand_to_come_never_asks_for_less(situation: Situation, factor: float) -> None:
+    assume(situation.outlook is not None)
+    assert situation.outlook is not None
+    more = replace(situation.outlook, forecast=times(situation.outlook.forecast, factor))
+    assert decide(replace(situation, outlook=more)).uncapped >= decide(situation).uncapped
+
+
+@given(policies(), st.lists(st.tuples(demands, st.integers(1, 90)), max_size=25))
+def test_the_raises_of_every_period_stay_within_the_step(policy: ScalingPolicy, ticks: list[tuple[float, int]]) -> None:
+    scale = policy.spec.scale_up
+    start, changes = policy.spec.replicas.min, run(policy, ticks)
+    for last in range(len(changes)):
+        ends = changes[last].at
+        within = [it for it in changes[: last + 1] if ends - it.at < scale.period]
+        raised = sum(max(0, it.after - it.before) for it in within)
+        assert raised <= scale.max_step.of(within[0].before), (start, within)
+
+
+@given(policies(), st.lists(st.tuples(demands, st.integers(1, 90)), max_size=25))
+def test_the_decreases_of_every_period_stay_within_the_step(
+    policy: ScalingPolicy, ticks: list[tuple[float, int]]
+) -> None:
+    scale = policy.spec.scale_down
+    changes = run(policy, ticks)
+    for last in range(len(changes)):
+        within = [it for it in changes[: last + 1] if changes[last].at - it.at < scale.period]
+        lowered = sum(max(0, it.before - it.after) for it in within)
+        assert lowered <= scale.max_step.of(within[0].before), within
+
+
+def run(policy: ScalingPolicy, ticks: list[tuple[float, int]]) -> list[FloorChange]:
+    """The changes that come of a demand, one tick after another, all data fresh; it begins within bounds."""
+    floor, now = policy.spec.replicas.min, NOON
+    memory, changes = Memory(since=LONG_AGO, floor=floor), list[FloorChange]()
+    for demand, passed in ticks:
+        now += timedelta(seconds=passed)
+        decision = decide(a_situation(policy, floor=floor, now=now, forecast=demand, demand=demand, memory=memory))
+        if decision.changes:
+            changes.append(FloorChange(now, decision.before, decision.floor))
+        floor, memory = decision.floor, decision.memory
+    return changes
+
+
+@given(policies(), st.lists(st.tuples(demands, st.integers(1, 90)), max_size=25))
+def test_nothing_sinks_below_what_the_window_wanted(policy: ScalingPolicy, ticks: list[tuple[float, int]]) -> None:
+    floor, now = policy.spec.replicas.min, NOON
+    memory, wanted = Memory(since=LONG_AGO, floor=floor), list[tuple[float, int]]()
+    window, elapsed = policy.spec.scale_down.stabilization_window.total_seconds(), 0.0
+    for demand, passed in ticks:
+        now, elapsed = now + timedelta(seconds=passed), elapsed + passed
+        decision = decide(a_situation(policy, floor=floor, now=now, forecast=demand, demand=demand, memory=memory))
+        wanted.append((elapsed, decision.uncapped))
+        highest = max(it for at, it in wanted if elapsed - at < window or at == elapsed)
+        assert decision.floor >= min(decision.before, highest, policy.spec.replicas.max)
+        floor, memory = decision.floor, decision.memory
+
+
+@given(replicas, steps, demands)
+def test_a_decrease_leaves_enough_for_todays_load(floor: int, step: str, demand: float) -> None:
+    policy = a_policy(min=0, max=60, scaleDown={"maxStep": step, "stabilizationWindow": "0s"})
+    decision = decide(a_situation(policy, floor=floor, forecast=1.0, demand=demand, observed=observed(floor)))
+    if decision.floor < decision.before and decision.before <= 50:
+        assert decision.floor * 100 >= demand * (1 - 1e-6)
+
+
+@given(situations(suppressing=True, steered=True), st.booleans())
+def test_frozen_changes_nothing(situation: Situation, conflict: bool) -> None:
+    frozen = (
+        replace(situation, conflict="someone holds it")
+        if conflict
+        else replace(situation, observed=replace(situation.observed, scaled_to_zero=True))
+    )
+    decision = decide(frozen)
+    assert not decision.changes
+    assert decision.memory.floor == situation.memory.floor
+    assert decision.uncapped == decision.before or decision.limits

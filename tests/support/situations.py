@@ -1,0 +1,113 @@
+"""Hypothesis strategies for what a decision is made from."""
+
+from datetime import timedelta
+
+from hypothesis import strategies as st
+
+from predictive_scaling.decision.model import Demand, EventBase, FloorChange, Memory, Outlook, Rung, Situation
+from predictive_scaling.resources.annotations import DIRECTION, PIN
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from tests.support.builders import NOON, a_forecast, a_policy, an_event, an_occurrence, observed
+
+replicas = st.integers(0, 60)
+demands = st.floats(0, 8000, allow_nan=False)
+seconds = st.integers(0, 3600)
+steps = st.one_of(st.integers(1, 60).map(str), st.integers(1, 300).map(lambda percent: f"{percent}%"))
+bad_numbers = st.sampled_from([float("nan"), float("inf"), -1.0])
+
+
+@st.composite
+def policies(draw: st.DrawFn, *, steered: bool = False) -> ScalingPolicy:
+    """Policies that act; steered: also with a pin or a direction."""
+    low = draw(st.integers(0, 20))
+    behavior = draw(st.sampled_from(["HoldFloor", "CurrentReplicasIfHigher"]))
+    annotations = [{}, {PIN: str(draw(replicas))}, {DIRECTION: draw(st.sampled_from(["UpOnly", "DownOnly"]))}]
+    return a_policy(
+        min=low,
+        max=draw(st.integers(max(1, low), 60)),
+        mode=draw(st.sampled_from(["Auto", "Recommend"])),
+        annotations=draw(st.sampled_from(annotations)) if steered else None,
+        demand={"zeroIsValid": draw(st.booleans())},
+        forecast={"utilization": draw(st.integers(20, 100)), "quantile": draw(quantiles())},
+        scaleUp={"maxStep": draw(steps), "period": draw(st.sampled_from(["1s", "1m", "10m"]))},
+        scaleDown={
+            "maxStep": draw(steps),
+            "period": draw(st.sampled_from(["1s", "1m", "10m"])),
+            "stabilizationWindow": draw(st.sampled_from(["0s", "1m", "10m"])),
+        },
+        deadBand={"replicas": draw(st.integers(0, 5)), "percent": draw(st.integers(0, 50))},
+        fallback={"behavior": behavior},
+    )
+
+
+def quantiles() -> st.SearchStrategy[str]:
+    """Quantiles as manifests write them."""
+    return st.integers(500, 999).map(lambda permille: f"0.{permille}")
+
+
+@st.composite
+def outlooks(draw: st.DrawFn) -> Outlook:
+    """Forecasts from around now, some of them expired, some with values that are no numbers."""
+    medians = draw(st.lists(st.one_of(demands, bad_numbers), min_size=1, max_size=14))
+    widths = sorted(draw(st.lists(st.floats(0.2, 3), min_size=5, max_size=5)))
+    spread = dict(zip((0.1, 0.5, 0.8, 0.9, 0.95), widths, strict=True))
+    origin = NOON - timedelta(seconds=draw(seconds))
+    forecast = a_forecast(*medians, origin=origin, spread=spread)
+    return Outlook(forecast, NOON + timedelta(seconds=draw(st.integers(-600, 3600))), draw(st.sampled_from(Rung)))
+
+
+@st.composite
+def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> EventBase:
+    """Occurrences around now; suppressing: some of them suppress the forecast."""
+    start = NOON + timedelta(seconds=draw(st.integers(-3600, 3600)))
+    expectations = [{}, {"minReplicas": draw(replicas)}, {"multiplier": f"{draw(st.floats(0.1, 20)):.3f}"}]
+    event = an_event(
+        name=draw(st.sampled_from(["sale", "match"])),
+        start=start,
+        end=start + timedelta(seconds=draw(st.integers(1, 7200))),
+        expect=draw(st.sampled_from(expectations)),
+        rampUp=f"{draw(seconds)}s",
+        rampDown=f"{draw(seconds)}s",
+        priority=priority,
+        suppressForecast=suppressing and draw(st.booleans()),
+    )
+    bins = draw(st.lists(demands, min_size=1, max_size=20))
+    base = a_forecast(*bins, origin=start - timedelta(hours=draw(st.integers(0, 2))))
+    return an_occurrence(event, draw(st.sampled_from([base, None])))
+
+
+@st.composite
+def memories(draw: st.DrawFn) -> Memory:
+    """What a policy may remember: also nothing, and changes of the last minutes."""
+    wishes = sorted(draw(st.lists(replicas, max_size=4, unique=True)), reverse=True)
+    ages = sorted(draw(st.lists(st.integers(1, 900), min_size=4, max_size=4)), reverse=True)
+    moves = draw(st.lists(st.tuples(replicas, replicas), max_size=3))
+    return Memory(
+        since=NOON - timedelta(seconds=draw(st.sampled_from([0, 30, 86400]))),
+        floor=draw(st.one_of(st.none(), replicas)),
+        recommendations=tuple((NOON - timedelta(seconds=age), it) for age, it in zip(ages, wishes, strict=False)),
+        changes=tuple(
+            FloorChange(NOON - timedelta(seconds=age), *move) for age, move in zip(ages, moves, strict=False)
+        ),
+        blind_since=draw(st.sampled_from([None, NOON - timedelta(minutes=5), NOON - timedelta(hours=2)])),
+        trusted=draw(st.one_of(st.none(), outlooks().map(lambda outlook: outlook.forecast))),
+    )
+
+
+@st.composite
+def situations(draw: st.DrawFn, *, suppressing: bool = False, steered: bool = False) -> Situation:
+    """All that may come together at noon."""
+    demand = st.builds(Demand, st.one_of(demands, bad_numbers), seconds.map(lambda age: NOON - timedelta(seconds=age)))
+    return Situation(
+        now=NOON,
+        policy=draw(policies(steered=steered)),
+        observed=observed(draw(replicas), draw(st.one_of(st.none(), st.integers(1, 60))), draw(replicas)),
+        memory=draw(memories()),
+        outlook=draw(st.one_of(st.none(), outlooks())),
+        demand=draw(st.one_of(st.none(), demand)),
+        events=tuple(draw(st.lists(events(suppressing=suppressing), max_size=2))),
+        lead_time=timedelta(seconds=draw(st.integers(0, 1200))),
+        refresh=timedelta(seconds=draw(st.integers(0, 600))),
+        metrics_max_age=timedelta(minutes=5),
+        per_replica=draw(st.one_of(st.none(), bad_numbers, st.floats(0.5, 500))),
+    )

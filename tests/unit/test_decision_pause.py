@@ -1,0 +1,111 @@
+"""Semantics 6, 7, 17, 24: who may stop us, and in which order."""
+
+from datetime import timedelta
+
+import pytest
+
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import Decision, Limit, Memory, Reason, Source
+from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, UNTIL
+from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, observed
+
+AT_ONCE = {"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"}
+LATER, EARLIER = (NOON + timedelta(hours=1)).isoformat(), (NOON - timedelta(hours=1)).isoformat()
+
+
+def decided(annotations: dict[str, str] | None = None, forecast: float = 700.0, **spec: object) -> Decision:
+    policy = a_policy(annotations=annotations, scaleDown=AT_ONCE, **spec)
+    return decide(a_situation(policy, forecast=forecast, demand=forecast * 0.9))
+
+
+def test_suspend_freezes() -> None:
+    decision = decided(suspend=True)
+    assert (decision.floor, decision.limits, decision.paused) == (4, (Limit.PAUSED,), "Suspended")
+
+
+def test_an_annotation_freezes() -> None:
+    decision = decided({PAUSED: "true"})
+    assert (decision.floor, decision.paused) == (4, "PausedByAnnotation")
+
+
+def test_a_pin_goes_to_its_floor_at_once() -> None:
+    decision = decided({PIN: "20"})
+    assert (decision.floor, decision.source, decision.reason) == (20, Source.PIN, Reason.PINNED)
+    assert decision.paused == "Pinned"
+
+
+def test_a_pin_stays_within_bounds() -> None:
+    decision = decided({PIN: "90"}, max=30)
+    assert (decision.floor, decision.limits) == (30, (Limit.PINNED, Limit.MAXIMUM))
+
+
+@pytest.mark.parametrize(
+    ("direction", "forecast", "floor"),
+    [("UpOnly", 700.0, 7), ("UpOnly", 200.0, 4), ("DownOnly", 700.0, 4), ("DownOnly", 200.0, 2)],
+)
+def test_one_direction_only(direction: str, forecast: float, floor: int) -> None:
+    decision = decided({DIRECTION: direction}, forecast)
+    assert decision.floor == floor
+    assert (Limit.DIRECTION in decision.limits) == (floor == 4)
+    assert decision.paused is None
+
+
+@pytest.mark.parametrize("annotation", [{PAUSED: "true"}, {PIN: "20"}, {DIRECTION: "DownOnly"}])
+def test_an_annotation_ends_at_its_time(annotation: dict[str, str]) -> None:
+    assert decided({**annotation, UNTIL: LATER}).floor != 7
+    assert decided({**annotation, UNTIL: EARLIER}).floor == 7
+    assert decided({**annotation, UNTIL: NOON.isoformat()}).floor == 7
+
+
+def test_the_spec_comes_before_the_annotations() -> None:
+    decision = decided({PAUSED: "true", PIN: "20", DIRECTION: "UpOnly"}, suspend=True)
+    assert (decision.floor, decision.paused) == (4, "Suspended")
+
+
+def test_a_pause_comes_before_a_pin_and_a_pin_before_a_direction() -> None:
+    assert decided({PAUSED: "true", PIN: "20"}).paused == "PausedByAnnotation"
+    assert decided({PIN: "20", DIRECTION: "DownOnly"}).floor == 20
+
+
+@pytest.mark.parametrize("annotation", [{PIN: "many"}, {DIRECTION: "Sideways"}, {PAUSED: "perhaps"}])
+def test_what_cannot_be_read_counts_as_not_said_and_is_told(annotation: dict[str, str]) -> None:
+    decision = decided(annotation)
+    assert decision.floor == 7
+    assert next(iter(annotation)) in decision.pause.errors[0]
+
+
+def test_a_pause_whose_end_cannot_be_read_holds() -> None:
+    assert decided({PAUSED: "true", UNTIL: "tomorrow"}).floor == 4
+
+
+def test_a_target_that_a_person_scaled_to_zero_is_not_revived() -> None:
+    for annotations in ({}, {PIN: "20"}):
+        policy = a_policy(min=2, annotations=annotations)
+        situation = a_situation(policy, forecast=700.0, observed=observed(1, current=0, scaled_to_zero=True))
+        decision = decide(situation)
+        assert (decision.floor, decision.paused) == (1, "TargetScaledToZero")
+
+
+def test_a_conflict_freezes() -> None:
+    decision = decide(a_situation(forecast=700.0, conflict="argocd-controller set minReplicas to 4 at 11:58"))
+    assert (decision.floor, decision.limits, decision.paused) == (4, (Limit.PAUSED,), None)
+    assert "argocd-controller" in decision.message
+
+
+def test_off_changes_nothing() -> None:
+    decision = decided(mode="Off")
+    assert (decision.floor, decision.changes, decision.paused) == (4, False, None)
+
+
+def test_frozen_is_frozen_also_outside_the_bounds() -> None:
+    assert decided(suspend=True, min=10).floor == 4
+
+
+def test_what_we_held_is_not_forgotten_while_frozen() -> None:
+    policy, memory = a_policy(suspend=True), Memory(since=LONG_AGO, floor=9)
+    assert decide(a_situation(policy, floor=4, memory=memory)).memory.floor == 9
+
+
+def test_leaving_a_pause_acts_at_once() -> None:
+    frozen = decide(a_situation(a_policy(suspend=True), forecast=700.0))
+    assert decide(a_situation(a_policy(), forecast=700.0, memory=frozen.memory)).floor == 7

@@ -1,0 +1,165 @@
+"""Semantics 4, 5, 26: up at once within a step cap; down late, slowly, and never below today's load."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import FloorChange, Limit, Memory, Situation
+from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, an_event, an_occurrence, observed
+
+AT_ONCE = {"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"}
+
+
+def after(situation: Situation, passed: timedelta, **changes: object) -> Situation:
+    """The situation of a later tick, the decision applied and all data as fresh as before."""
+    decision = decide(situation)
+    later = a_situation(
+        situation.policy,
+        floor=decision.floor,
+        now=situation.now + passed,
+        memory=decision.memory,
+        **{"forecast": 400.0, **changes},  # type: ignore[arg-type]
+    )
+    return replace(later, observed=observed(decision.floor))
+
+
+def test_up_is_at_once_within_the_step() -> None:
+    decision = decide(a_situation(forecast=700.0))
+    assert (decision.floor, decision.limits) == (7, ())
+
+
+def test_a_rise_beyond_the_step_is_cut_and_named() -> None:
+    decision = decide(a_situation(forecast=1900.0))
+    assert (decision.floor, decision.uncapped, decision.limits) == (8, 19, (Limit.STEP_UP,))
+
+
+def test_the_raises_of_a_period_together_stay_within_the_step() -> None:
+    first = a_situation(forecast=600.0)
+    second = after(first, timedelta(seconds=15), forecast=1900.0)
+    assert decide(second).floor == 8, "4 at the period's start, so 4 more at most, 2 of which are used"
+    third = after(second, timedelta(seconds=15), forecast=1900.0)
+    assert decide(third).floor == 8
+    fourth = after(third, timedelta(seconds=30), forecast=1900.0)
+    assert decide(fourth).floor == 12, "6 at the period's start, so 6 more at most, 2 of which are used"
+
+
+def test_a_count_of_replicas_is_a_step_too() -> None:
+    assert decide(a_situation(a_policy(scaleUp={"maxStep": "3"}), forecast=1900.0)).floor == 7
+
+
+def test_from_zero_a_percentage_is_at_least_one_replica() -> None:
+    assert decide(a_situation(a_policy(min=0), floor=0, forecast=1900.0)).floor == 1
+
+
+def test_events_keep_to_the_step_cap() -> None:
+    event = an_event(expect={"minReplicas": 30})
+    decision = decide(a_situation(events=[an_occurrence(event)]))
+    assert (decision.floor, decision.limits) == (8, (Limit.STEP_UP,))
+
+
+def test_down_waits_until_the_highest_wish_of_the_window_is_old() -> None:
+    situation = a_situation(floor=10, forecast=1000.0, demand=550.0)
+    for minute in (1, 5, 9):
+        later = after(situation, timedelta(minutes=minute), forecast=400.0, demand=550.0)
+        assert decide(later).limits == (Limit.STABILIZATION_WINDOW,)
+        assert decide(later).floor == 10
+    assert decide(after(situation, timedelta(minutes=10), forecast=400.0, demand=550.0)).floor == 8
+
+
+def test_a_wish_within_the_window_holds_the_floor_half_way() -> None:
+    policy = a_policy(scaleDown={"maxStep": "1000"})
+    memory = Memory(since=LONG_AGO, floor=20, recommendations=((NOON - timedelta(minutes=5), 12),))
+    decision = decide(a_situation(policy, floor=20, demand=300.0, memory=memory))
+    assert (decision.floor, decision.limits) == (12, (Limit.STABILIZATION_WINDOW,))
+
+
+def test_nothing_sinks_before_a_full_window_was_seen() -> None:
+    policy, started = a_policy(scaleDown={"maxStep": "1000"}), Memory(since=NOON - timedelta(minutes=9), floor=10)
+    assert decide(a_situation(policy, floor=10, memory=started, demand=300.0)).floor == 10
+    long_enough = Memory(since=NOON - timedelta(minutes=10), floor=10)
+    assert decide(a_situation(policy, floor=10, memory=long_enough, demand=300.0)).floor == 4
+
+
+def test_down_goes_a_step_a_period_rounded_up() -> None:
+    situation = a_situation(floor=21, forecast=400.0, demand=300.0)
+    floors = [decide(situation).floor]
+    for _ in range(3):
+        situation = after(situation, timedelta(minutes=1), forecast=400.0, demand=300.0)
+        floors.append(decide(situation).floor)
+    assert floors == [16, 12, 9, 7]
+
+
+def test_a_step_down_is_used_once_a_period() -> None:
+    situation = a_situation(floor=21, forecast=400.0, demand=300.0)
+    again = after(situation, timedelta(seconds=59), forecast=400.0, demand=300.0)
+    assert (decide(again).floor, decide(again).limits) == (16, (Limit.STEP_DOWN,))
+
+
+def test_down_is_at_least_one_replica() -> None:
+    policy = a_policy(scaleDown={"maxStep": "1%"})
+    assert decide(a_situation(policy, floor=3, forecast=100.0, demand=90.0)).floor == 2
+
+
+def test_the_replicas_left_have_to_carry_todays_load() -> None:
+    policy = a_policy(scaleDown=AT_ONCE)
+    decision = decide(a_situation(policy, floor=20, forecast=400.0, demand=1150.0))
+    assert (decision.floor, decision.limits) == (12, (Limit.CURRENT_LOAD,))
+
+
+def test_todays_load_is_measured_as_the_forecast_is() -> None:
+    policy = a_policy(scaleDown=AT_ONCE, forecast={"utilization": 50})
+    assert decide(a_situation(policy, floor=40, forecast=400.0, demand=1150.0)).floor == 23
+
+
+def test_todays_load_does_not_raise_the_floor() -> None:
+    decision = decide(a_situation(forecast=400.0, demand=4000.0))
+    assert (decision.floor, decision.limits) == (4, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "demand", "floor"),
+    [(40, 4100.0, 40), (40, 4200.0, 42), (100, 10400.0, 100), (100, 10500.0, 105), (4, 500.0, 4), (4, 600.0, 6)],
+)
+def test_a_change_smaller_than_both_a_count_and_a_percentage_is_not_made(
+    before: int, demand: float, floor: int
+) -> None:
+    # 4 -> 5 is below the count and 25 %; so the percentage has to be high to see the count work.
+    percent = 50 if before == 4 else 5
+    policy = a_policy(max=200, deadBand={"replicas": 2 if before < 100 else 10, "percent": percent})
+    situation = a_situation(policy, floor=before, forecast=demand, observed=observed(before, maximum=None))
+    decision = decide(situation)
+    assert decision.floor == floor
+    assert (Limit.DEAD_BAND in decision.limits) == (floor == before)
+
+
+def test_an_event_passes_the_dead_band() -> None:
+    policy = a_policy(deadBand={"replicas": 5, "percent": 100})
+    event = an_occurrence(an_event(expect={"minReplicas": 5}))
+    assert decide(a_situation(policy, events=[event])).floor == 5
+
+
+def test_bounds_pass_the_dead_band() -> None:
+    wide = {"replicas": 5, "percent": 100}
+    assert decide(a_situation(a_policy(min=5, deadBand=wide))).floor == 5
+    assert decide(a_situation(a_policy(max=3, deadBand=wide), forecast=300.0)).floor == 3
+
+
+def test_changes_and_wishes_that_are_too_old_are_forgotten() -> None:
+    old = Memory(
+        since=LONG_AGO,
+        floor=4,
+        recommendations=((NOON - timedelta(minutes=10), 9),),
+        changes=(FloorChange(NOON - timedelta(minutes=1), 2, 4),),
+    )
+    memory = decide(a_situation(memory=old)).memory
+    assert memory.recommendations == ((NOON, 4),)
+    assert memory.changes == ()
+
+
+def test_a_steady_wish_is_remembered_once() -> None:
+    situation = a_situation()
+    for _ in range(20):
+        situation = after(situation, timedelta(seconds=15))
+    assert len(situation.memory.recommendations) == 1

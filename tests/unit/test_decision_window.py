@@ -1,0 +1,140 @@
+"""Semantics 1, 2, 14, 15, 25: the floor covers a window ahead, within bounds."""
+
+from datetime import timedelta
+
+import pytest
+
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import Limit, Memory, Source
+from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy, a_situation, an_outlook, observed
+
+FAST = {"maxStep": "1000%", "period": "1m"}
+
+
+def test_the_floor_covers_the_highest_demand_of_the_window() -> None:
+    # Lead time 3 min and refresh 5 min: the window ends at 12:08, within the second bin.
+    decision = decide(a_situation(a_policy(scaleUp=FAST), forecast=a_forecast(410, 780, 2000)))
+    assert (decision.floor, decision.uncapped, decision.source) == (8, 8, Source.FORECAST)
+    assert decision.forecast_value == 780
+    assert decision.forecast_at == NOON + timedelta(minutes=5)
+
+
+def test_the_last_moment_of_the_window_belongs_to_it() -> None:
+    situation = a_situation(a_policy(scaleUp=FAST), forecast=a_forecast(410, 780, 2000), lead_time=timedelta(minutes=5))
+    assert decide(situation).floor == 20
+
+
+def test_a_window_is_never_shorter_than_the_refresh_interval() -> None:
+    situation = a_situation(a_policy(scaleUp=FAST), forecast=a_forecast(410, 780, 2000), lead_time=timedelta(0))
+    assert decide(situation).floor == 8
+
+
+def test_the_floor_rises_before_demand_and_falls_after_it() -> None:
+    peak_at_ten_past = a_forecast(400, 400, 800, 400, 400)
+    policy = a_policy(scaleDown={"stabilizationWindow": "0s", "maxStep": "100"})
+    floors = [
+        decide(
+            a_situation(
+                policy, now=NOON + timedelta(minutes=minute), outlook=an_outlook(peak_at_ten_past), forecast=None
+            )
+        ).floor
+        for minute in (0, 1, 2, 10, 14, 15)
+    ]
+    assert floors == [4, 4, 8, 8, 8, 4]
+
+
+def test_a_higher_quantile_is_read_from_the_forecast() -> None:
+    spread = {0.1: 0.5, 0.5: 1.0, 0.8: 1.2, 0.9: 1.4, 0.95: 1.5}
+    floors = {
+        quantile: decide(
+            a_situation(
+                a_policy(scaleUp=FAST, forecast={"quantile": quantile}), forecast=a_forecast(1000, 1000, spread=spread)
+            )
+        ).floor
+        for quantile in ("0.5", "0.8", "0.85", "0.9", "0.95", "0.99")
+    }
+    assert floors == {"0.5": 10, "0.8": 12, "0.85": 13, "0.9": 14, "0.95": 15, "0.99": 17}
+
+
+def test_an_objective_in_prices_chooses_the_quantile() -> None:
+    objective = {"underProvisionedMinute": "1.0", "replicaHour": "15"}
+    decision = decide(a_situation(a_policy(forecast={"objective": objective})))
+    assert decision.quantile == pytest.approx(0.8)
+
+
+def test_a_reserve_in_each_replica_raises_the_floor() -> None:
+    assert decide(a_situation(a_policy(forecast={"utilization": 80}), forecast=560.0)).floor == 7
+
+
+def test_the_reactive_target_does_not_divide_the_floor() -> None:
+    half_full = a_policy(demand={"targetUtilization": 50})
+    assert decide(a_situation(half_full, forecast=560.0)).floor == decide(a_situation(forecast=560.0)).floor == 6
+
+
+def test_rounding_up_happens_once_and_ignores_binary_fractions() -> None:
+    assert decide(a_situation(a_policy(forecast={"utilization": 90}), forecast=630.0)).floor == 7
+    assert decide(a_situation(forecast=700.0)).floor == 7
+    assert decide(a_situation(forecast=700.001)).floor == 8
+
+
+def test_the_policys_minimum_holds_and_is_restored_at_once() -> None:
+    decision = decide(a_situation(a_policy(min=6), floor=2, forecast=100.0, demand=None))
+    assert (decision.floor, decision.source) == (6, Source.MINIMUM)
+
+
+def test_the_policys_maximum_caps_and_tells_what_was_wanted() -> None:
+    decision = decide(a_situation(a_policy(max=10, scaleUp=FAST), forecast=6000.0))
+    assert (decision.floor, decision.uncapped, decision.limited) == (10, 60, True)
+    assert decision.limits == (Limit.MAXIMUM,)
+
+
+def test_the_targets_lower_maximum_wins() -> None:
+    decision = decide(a_situation(a_policy(max=40, scaleUp=FAST), forecast=6000.0, observed=observed(4, maximum=20)))
+    assert (decision.floor, decision.limited) == (20, True)
+
+
+def test_the_targets_maximum_wins_over_the_policys_minimum() -> None:
+    decision = decide(a_situation(a_policy(min=10), observed=observed(4, maximum=6)))
+    assert decision.floor == 6
+
+
+def test_a_maximum_below_the_floor_is_followed_at_once_and_without_data() -> None:
+    situation = a_situation(a_policy(max=10), floor=30, forecast=None, demand=None, memory=Memory(since=NOON, floor=30))
+    assert decide(situation).floor == 10
+
+
+def test_a_wish_beyond_the_maximum_is_told_while_steps_hold_the_floor_below() -> None:
+    decision = decide(a_situation(a_policy(max=10), floor=4, forecast=6000.0))
+    assert (decision.floor, decision.limited) == (8, True)
+    assert decision.limits == (Limit.MAXIMUM, Limit.STEP_UP)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])
+def test_a_bin_that_is_no_number_is_no_forecast(bad: float) -> None:
+    assert decide(a_situation(forecast=a_forecast(600, bad))).floor == 6
+    decision = decide(a_situation(forecast=a_forecast(bad, bad)))
+    assert (decision.floor, decision.forecast_value) == (4, None)
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), float("inf"), 0.0, -5.0])
+def test_the_floor_is_held_while_a_replicas_capacity_is_unknown(bad: float | None) -> None:
+    decision = decide(a_situation(forecast=100.0, demand=90.0, per_replica=bad))
+    assert (decision.floor, decision.limits) == (4, (Limit.STALE_FORECAST,))
+
+
+def test_a_demand_beyond_all_numbers_is_capped_and_not_an_error() -> None:
+    assert decide(a_situation(a_policy(max=40, scaleUp=FAST), forecast=1e308, per_replica=1e-300)).floor == 40
+
+
+def test_auto_goes_by_the_target_and_recommend_by_its_own_floor() -> None:
+    memory = Memory(since=LONG_AGO, floor=7)
+    auto = a_situation(forecast=700.0, observed=observed(4), memory=memory)
+    assert decide(auto).before == 4, "a lost write heals"
+    recommend = a_situation(a_policy(mode="Recommend"), forecast=700.0, observed=observed(4), memory=memory)
+    assert decide(recommend).before == 7
+
+
+def test_recommend_starts_from_the_targets_real_minimum() -> None:
+    fresh = a_situation(a_policy(mode="Recommend"), forecast=700.0, observed=observed(5), memory=Memory(since=LONG_AGO))
+    decision = decide(fresh)
+    assert (decision.before, decision.floor, decision.memory.floor) == (5, 7, 7)
