@@ -1,0 +1,104 @@
+"""The demo in arithmetic, but for what decides: the product's own decision code, on its own naive forecasts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from forecasting.choice import ModelChoice
+from forecasting.forecast import Forecast
+from forecasting.simulation import Autoscaler, AutoscalerRules, Replicas
+from predictive_scaling.control.demand_window import BIN, HISTORY, binned
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.resources.business_event import BusinessEvent, parse_event
+from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+from predictive_scaling.stack.demo.manifests import HORIZON, LEAD_TIME, RAMP, coming_event, policy
+from predictive_scaling.stack.demo.measure import Observation, Twin
+from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.traces import MINUTE, Match
+from predictive_scaling.training.reload import ModelShelf, Wanted
+from predictive_scaling.training.series_keys import SeriesKey
+
+STEP = timedelta(seconds=15)
+LATE = timedelta(seconds=30)
+"""From a minute's end until its sample is used."""
+REFRESH = BIN
+"""Between two forecasts; the operator's default is a minute, but arithmetic shall be quick."""
+_KEY = SeriesKey("worldcup", "requests_per_minute", "Sum")
+
+
+@dataclass
+class Foresight:
+    """One replay; `observations` goes through it from the beginning."""
+
+    scenario: Scenario
+    models: Path
+    _policy: ScalingPolicy = field(init=False)
+    _events: list[tuple[BusinessEvent, Match]] = field(init=False)
+    _made: dict[datetime, Forecast] = field(default_factory=dict[datetime, Forecast])
+
+    def __post_init__(self) -> None:
+        self._policy = parse_policy(_stored(policy(self.scenario)))
+        self._events = [(parse_event(_stored(coming_event(match))), match) for match in self.scenario.matches]
+        self._shelf = ModelShelf(self.models)
+
+    def observations(self) -> Iterator[Observation]:
+        """What the demo would see, every 15 seconds of the window."""
+        begin, per_replica = self.scenario.begins_at, self.scenario.per_replica
+        alone, ahead = (Autoscaler(AutoscalerRules(), per_replica, [-1, -1]) for _ in range(2))
+        memory, seen, floor = Memory(since=begin), Replicas(2, 2), 1
+        for step in range(self.scenario.minutes * 4):
+            now = begin + step * STEP
+            known = (now - LATE).replace(second=0)
+            metric = self.scenario.demand_at(known - MINUTE)
+            decision = decide(self._situation(now, known, metric, memory, seen, floor))
+            memory, floor = decision.memory, decision.floor
+            other, seen = alone.advance(metric, 1), ahead.advance(metric, floor)
+            yield Observation(
+                now,
+                self.scenario.demand_at(now),
+                Twin(other.existing, other.ready, 1),
+                Twin(seen.existing, seen.ready, floor),
+            )
+
+    def _situation(
+        self, now: datetime, known: datetime, metric: float, memory: Memory, seen: Replicas, floor: int
+    ) -> Situation:
+        outlook = self._forecast(known - (known - self.scenario.begins_at) % REFRESH)
+        observed = Observed("hpa", floor, 60, seen.existing, seen.ready, 0.8, None, False, None, ())
+        return Situation(
+            now=now,
+            policy=self._policy,
+            observed=observed,
+            memory=memory,
+            outlook=Outlook(outlook, outlook.origin + HORIZON, Rung.FRESH),
+            demand=Demand(metric, known),
+            events=tuple(self._base(event, match, now, outlook) for event, match in self._events),
+            lead_time=LEAD_TIME,
+            refresh=REFRESH,
+            metrics_max_age=5 * MINUTE,
+            per_replica=self.scenario.per_replica,
+        )
+
+    def _base(self, event: BusinessEvent, match: Match, now: datetime, newest: Forecast) -> EventBase:
+        influence = match.start - RAMP - LEAD_TIME
+        return EventBase(event, match.start, match.end, newest if now < influence else self._forecast(influence))
+
+    def _forecast(self, until: datetime) -> Forecast:
+        if until not in self._made:
+            start = until - HISTORY
+            minutes = np.array([value for _, value in self.scenario.samples(start, until)], dtype=np.float32)
+            series = binned("worldcup", until - len(minutes) * MINUTE, minutes, step=BIN, zero_is_valid=False)
+            assert series is not None
+            wanted = Wanted(_KEY, series, ModelChoice.AUTO, HORIZON // BIN)
+            self._made[until] = self._shelf.forecast({"site": wanted})["site"]
+        return self._made[until]
+
+
+def _stored(manifest: dict[str, object]) -> dict[str, object]:
+    metadata = manifest["metadata"]
+    assert isinstance(metadata, dict)
+    return {**manifest, "metadata": {**metadata, "uid": str(metadata["name"]), "generation": 1}}
