@@ -19,6 +19,9 @@ export PATH := $(PATH):$(UV_FOLDER)/bin
 # The commands are ours to run from this checkout, whatever environment is active.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
+# Modules whose docstrings hold examples.
+EXAMPLES = $(shell grep -rl --include='*.py' '>>> ' forecasting operator/predictive_scaling)
+
 say = @printf '[make] %s\n' "$(1)" >&2
 
 .PHONY: help setup prepare demo test lint format bench generate-data train-models demo-check crds stack-up stack-down image lock clean
@@ -29,8 +32,8 @@ help: ## Show every target
 demo: prepare ## Replay a day of the 1998 World Cup on real parts; DAY=1998-06-25 for another match day
 	$(RUN) demo $(if $(DAY),--day $(DAY))
 
-test: prepare ## Run all tests, the quickest kinds first
-	.venv/bin/pytest $(wildcard tests/unit tests/property tests/contract tests/integration tests/e2e tests/runbook)
+test: prepare ## Run all tests and the docstrings' examples, the quickest kinds first
+	.venv/bin/pytest --doctest-modules $(EXAMPLES) $(wildcard tests/unit tests/property tests/contract tests/integration tests/e2e tests/runbook)
 
 lint: setup ## Check format, style, types, layers, drift of the CRDs
 	.venv/bin/ruff check
