@@ -10,11 +10,10 @@ from prometheus_client import Counter
 from predictive_scaling import faults
 from predictive_scaling.clock import Clock
 from predictive_scaling.control import ownership
-from predictive_scaling.control.conflicts import Consent
 from predictive_scaling.control.events import Events, Happened
 from predictive_scaling.control.leadership import Leadership
 from predictive_scaling.control.records import DecisionRecords, Intent
-from predictive_scaling.control.state import Backoff, PolicyState
+from predictive_scaling.control.state import Backoff, Consent, PolicyState
 from predictive_scaling.control.verification import Expected, Verification
 from predictive_scaling.errors import ClusterUnavailableError, TargetConflictError, TargetRefusedError
 from predictive_scaling.resources.annotations import RESUME

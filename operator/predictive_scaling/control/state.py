@@ -7,12 +7,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from predictive_scaling.control.conflicts import Consent
+from predictive_scaling.control.forecasts import Need
 from predictive_scaling.decision.model import Decision, Memory
 from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.resources.annotations import RESUME
 from predictive_scaling.resources.conditions import Condition, read_conditions
+from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a person last said about a policy: its spec, and the resume annotation. A newer one ends a conflict."""
+
+    generation: int
+    resume: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,8 @@ class PolicyState:
     open_decision: str | None = None
     """Id of a decision whose intent is recorded and whose effect is not."""
     last: LastDecision | None = None
+    need: Need | None = None
+    """What the newest visit needs forecast; None where it needs nothing."""
     decision: Decision | None = None
     """What the newest visit decided."""
     conditions: tuple[Condition, ...] = ()
@@ -72,9 +83,13 @@ class States:
             state = self._states[record.uid] = remembered(record, now)
         return state
 
-    def known(self, uid: str) -> PolicyState | None:
-        """The state of a policy that was visited before."""
-        return self._states.get(uid)
+    def needs(self) -> list[Need]:
+        """What all policies need forecast."""
+        return [state.need for state in self._states.values() if state.need is not None]
+
+    def by_key(self) -> dict[PolicyKey, PolicyState]:
+        """The states of the policies that need forecasts, by namespace and name."""
+        return {state.need.key: state for state in self._states.values() if state.need is not None}
 
     def keep_only(self, uids: set[str]) -> list[PolicyState]:
         """Forget policies that are gone; says which."""

@@ -1,5 +1,6 @@
 """What the watches know of the cluster: one slim record an object, and what our own writes answered meanwhile."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,12 +8,15 @@ from typing import Any
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.review import Problem
+from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.resources.business_event import BusinessEvent
-from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse, path_of
 from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
+
+_LOOK_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Inventory:
     """
 
     cluster: Cluster
+    namespaces: tuple[str, ...] = ()
+    """What is watched; none means all."""
     _policies: Mapping[PolicyKey, Any] = field(default_factory=dict[PolicyKey, Any])
     _events: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
     _autoscalers: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
@@ -79,6 +85,32 @@ class Inventory:
         """Read from these indices; called once they exist."""
         self._policies, self._events = policies, events
         self._autoscalers, self._workloads = autoscalers, workloads
+
+    async def wait_until_complete(self, patience_seconds: float = 30.0) -> None:
+        """Until the indices hold every policy and event that the API server has.
+
+        Who decides on half of the policies would take the wrong one for the owner of a target. Raises
+        ClusterUnavailableError when that takes longer than `patience_seconds`.
+        """
+        until = monotonic() + patience_seconds
+        while missing := await self._missing():
+            if monotonic() > until:
+                raise ClusterUnavailableError(f"The watches have not shown {missing} yet; nothing is decided before")
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _missing(self) -> str | None:
+        root = f"/apis/{GROUP}/{VERSION}"
+        for namespace in self.namespaces or (None,):
+            where = f"{root}/namespaces/{namespace}" if namespace else root
+            for item in await self.cluster.items(f"{where}/scalingpolicies"):
+                key = PolicyKey(item["metadata"]["namespace"], item["metadata"]["name"])
+                if key not in self._policies:
+                    return f"ScalingPolicy {key}"
+            for item in await self.cluster.items(f"{where}/businessevents"):
+                key = PolicyKey(item["metadata"]["namespace"], item["metadata"]["name"])
+                if key not in self._events:
+                    return f"BusinessEvent {key}"
+        return None
 
     def policies(self) -> list[PolicyRecord]:
         """All policies, in no order."""

@@ -1,0 +1,145 @@
+"""The operator's wiring, and the only place where its parts meet."""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.demand_window import DemandWindow
+from predictive_scaling.control.events import Events
+from predictive_scaling.control.execution import FAILURES, Execution
+from predictive_scaling.control.feed import Feed
+from predictive_scaling.control.forecasts import Outlooks
+from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.control.leadership import Leadership, LeaseTerms
+from predictive_scaling.control.loop import Loop
+from predictive_scaling.control.mirror import Mirror
+from predictive_scaling.control.records import DecisionRecords
+from predictive_scaling.control.recovery import Recovery
+from predictive_scaling.control.restore import Restoration
+from predictive_scaling.control.sources import RollupDemand, ShownMetrics
+from predictive_scaling.control.state import States
+from predictive_scaling.control.status import StatusWriter
+from predictive_scaling.control.verification import Verification
+from predictive_scaling.control.visit import Visitor
+from predictive_scaling.external_metrics.values import MetricBoard
+from predictive_scaling.handlers.inventory import Inventory
+from predictive_scaling.handlers.process import Process
+from predictive_scaling.settings import Settings
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.demand import Demand
+from predictive_scaling.storage.policies import Policies
+from predictive_scaling.storage.predictions import Predictions
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.targets.client import Cluster
+from predictive_scaling.targets.registry import Targets
+from predictive_scaling.training.reload import ModelShelf
+
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """One pool for what a tick waits for, one for what runs beside it: neither starves the other."""
+
+    tick: Database
+    beside: Database
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Databases":
+        """Pools that connect at their first use."""
+        url = settings.database_url.get_secret_value()
+        quick = timedelta(seconds=2)
+        return cls(
+            Database(url, purpose="tick", checkout_timeout=quick, statement_timeout=timedelta(seconds=5)),
+            Database(url, purpose="operator", checkout_timeout=timedelta(seconds=5)),
+        )
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self.tick.close()
+        await self.beside.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """All parts, wired."""
+
+    process: Process
+    leadership: Leadership
+    loop: Loop
+    feed: Feed
+    verification: Verification
+    events: Events
+    mirror: Mirror
+    shelf: ModelShelf
+    board: MetricBoard
+    inventory: Inventory
+
+
+def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
+    """Make the operator's parts; nothing runs yet."""
+    inventory = Inventory(cluster, settings.namespaces)
+    find = Targets(cluster, inventory)
+    terms = LeaseTerms(settings.lease_duration.total_seconds())
+    leadership = Leadership(cluster, lease_namespace(settings), settings.lease_name, terms)
+    events, states, lead_times = Events(cluster, leadership.identity), States(), LeadTimes(settings.default_lead_time)
+    decisions, shelf, board = ScalingDecisions(databases.tick), ModelShelf(settings.models_dir), MetricBoard()
+    records = DecisionRecords(cluster, decisions, clock, settings.decisions_kept)
+    verification = Verification(records, lead_times, events, clock, FAILURES)
+    window = DemandWindow(RollupDemand(Demand(databases.beside)))
+    outlooks = Outlooks(shelf, window, refresh=settings.forecast_refresh, metrics_max_age=settings.metrics_max_age)
+    execution = Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience)
+    visitor = Visitor(
+        find=find,
+        window=window,
+        outlooks=outlooks,
+        lead_times=lead_times,
+        capacities=Capacities(),
+        execution=execution,
+        verification=verification,
+        restoration=Restoration(cluster, find, events),
+        statuses=StatusWriter(cluster, inventory),
+        events=events,
+        refresh=settings.forecast_refresh,
+        metrics_max_age=settings.metrics_max_age,
+    )
+    recovery = Recovery(inventory, decisions, records, states, verification, find, clock)
+    mirror = Mirror(
+        Policies(databases.beside),
+        ShownMetrics(board),
+        clock,
+        settings.metrics_max_age,
+        lambda: [record.key for record in inventory.policies()],
+        settings.namespaces,
+    )
+
+    def wake() -> None:
+        loop.wake()
+
+    feed = Feed(window, outlooks, states, Predictions(databases.beside), clock, settings.tick, wake)
+    loop = Loop(
+        inventory=inventory,
+        leadership=leadership,
+        recovery=recovery,
+        states=states,
+        visitor=visitor,
+        feed=feed,
+        mirror=mirror,
+        clock=clock,
+        every=settings.tick,
+        in_flight=settings.writes_in_flight,
+    )
+    process = Process(inventory, wake)
+    return Operator(process, leadership, loop, feed, verification, events, mirror, shelf, board, inventory)
+
+
+def lease_namespace(settings: Settings) -> str:
+    """Where the Lease is: as set, or the pod's own namespace, or `default` outside a cluster."""
+    if settings.lease_namespace:
+        return settings.lease_namespace
+    if "KUBERNETES_SERVICE_HOST" in os.environ and _NAMESPACE_FILE.is_file():
+        return _NAMESPACE_FILE.read_text().strip()
+    return "default"

@@ -1,0 +1,196 @@
+"""`predictive-scaling operator`: watch policies and raise floors ahead of demand."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import kopf
+import structlog
+import typer
+
+from predictive_scaling.bootstrap import Databases, Operator, assemble
+from predictive_scaling.clock import Clock, monotonic, parse_clock
+from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
+from predictive_scaling.external_metrics.server import ExternalMetricsServer
+from predictive_scaling.external_metrics.trust import ServingFiles, read_trust
+from predictive_scaling.handlers import business_events, login, policies, startup, targets
+from predictive_scaling.handlers.probes import beat_check, leader_check, watch_check
+from predictive_scaling.handlers.process import REGISTRY
+from predictive_scaling.handlers.startup import kopf_settings
+from predictive_scaling.settings import Settings, read_settings
+from predictive_scaling.storage.schema import check_schema
+from predictive_scaling.targets.client import Cluster, connected
+from predictive_scaling.telemetry.checks import database_check, models_check
+from predictive_scaling.telemetry.logs import configure_logs
+from predictive_scaling.telemetry.server import TelemetryServer
+
+app = typer.Typer()
+log = structlog.get_logger(__name__)
+
+HANDLERS = (business_events, login, policies, startup, targets)
+"""Imported for what they register."""
+
+_TRUST = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+_STALLED_SECONDS = 60.0
+_SLACK_SHARE = 4 / 15
+_RESTART_SECONDS = 2.0
+
+
+@app.command()
+def operate() -> None:
+    """Watch policies and raise floors ahead of demand, until SIGTERM or Ctrl-C."""
+    settings = read_settings()
+    clock = parse_clock(settings.clock)
+    configure_logs(clock, level=settings.log_level, style=settings.log_format)
+    asyncio.run(_operate(settings, clock))
+
+
+async def _operate(settings: Settings, clock: Clock) -> None:
+    stop = asyncio.Event()
+    _heed_signals(stop)
+    databases = Databases.of(settings)
+    # No request may outlive the slack between our last reliance on a lease and its end.
+    timeout_seconds = settings.lease_duration.total_seconds() * _SLACK_SHARE
+    async with AsyncExitStack() as parts:
+        parts.push_async_callback(databases.close)
+        connections = 2 * settings.writes_in_flight
+        cluster = await parts.enter_async_context(connected(connections=connections, timeout_seconds=timeout_seconds))
+        operator = assemble(settings, clock, cluster, databases)
+        await parts.enter_async_context(_telemetry(settings, operator, databases))
+        if not await _schema_is_ready(databases, stop):
+            return
+        if settings.external_metrics:
+            await parts.enter_async_context(await _external_metrics(settings, clock, cluster, operator))
+        await _run_until(stop, settings, clock, operator)
+    log.info("operator_stopped")
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _run_until(stop: asyncio.Event, settings: Settings, clock: Clock, operator: Operator) -> None:
+    """Everything at once until `stop`; then the acting parts first, the lease next, the watches last."""
+    await operator.shelf.refresh()
+    no_watch = asyncio.Event()
+    watch = asyncio.create_task(_watch(settings, operator, stop, no_watch))
+    campaign = asyncio.create_task(operator.leadership.run())
+    acting = [
+        asyncio.create_task(work)
+        for work in (
+            operator.loop.run(),
+            operator.feed.run(),
+            operator.events.run(),
+            operator.mirror.run(),
+            _verify(settings, clock, operator),
+        )
+    ]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopped, watch, campaign, *acting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end([*acting, campaign])
+        await operator.leadership.release()
+        no_watch.set()
+        await _end([stopped])
+        with suppress(TimeoutError):
+            await asyncio.wait_for(watch, 10.0)
+
+
+async def _end(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _watch(settings: Settings, operator: Operator, stop: asyncio.Event) -> None:
+    """Kopf keeps the indices. Should its framework give up, it is started again: the old indices serve until then."""
+    while not stop.is_set():
+        started = asyncio.Event()
+        heeding = asyncio.create_task(_heed_signals_again(started, stop))
+        try:
+            await kopf.operator(
+                registry=REGISTRY,
+                settings=kopf_settings(settings.namespaces),
+                memo=operator.process,
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                stop_flag=no_watch,
+                ready_flag=started,
+            )
+        except Exception:  # whatever ended it, watching has to go on
+            log.exception("watch_ended")
+        finally:
+            heeding.cancel()
+        if not no_watch.is_set():
+            await asyncio.sleep(_RESTART_SECONDS)
+
+
+async def _heed_signals_again(started: asyncio.Event, stop: asyncio.Event) -> None:
+    # kopf puts its own handlers in place of ours when it starts; it would stop before what acts.
+    await started.wait()
+    _heed_signals(stop)
+
+
+async def _verify(settings: Settings, clock: Clock, operator: Operator) -> None:
+    """Look after writes for ever, beside the tick."""
+    while True:
+        if operator.leadership.leads:
+            await operator.verification.look()
+        await asyncio.sleep(max(0.05, clock.real_seconds(settings.tick) / 2))
+
+
+async def _schema_is_ready(databases: Databases, stop: asyncio.Event) -> bool:
+    """Wait for the database; False when stopped meanwhile. Raises SchemaError for a schema that is not ours."""
+    while not stop.is_set():
+        try:
+            await check_schema(databases.beside)
+            return True
+        except DatabaseUnavailableError as error:
+            log.warning("database_waited_for", error=str(error))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _RESTART_SECONDS)
+    return False
+
+
+def _telemetry(settings: Settings, operator: Operator, databases: Databases) -> TelemetryServer:
+    began = monotonic()
+    limit = _STALLED_SECONDS
+    turns = [
+        beat_check("tick", lambda: max(operator.loop.beat_at, began), limit),
+        beat_check("feed", lambda: max(operator.feed.beat_at, began), limit),
+        watch_check(operator.inventory),
+    ]
+    return TelemetryServer(
+        settings.host,
+        settings.operator_port,
+        checks=[
+            database_check(databases.beside),
+            models_check(lambda: len(operator.shelf.models())),
+            leader_check(lambda: operator.leadership.leads),
+            *turns,
+        ],
+        ready=[database_check(databases.beside)],
+        live=turns,
+    )
+
+
+async def _external_metrics(
+    settings: Settings, clock: Clock, cluster: Cluster, operator: Operator
+) -> ExternalMetricsServer:
+    certificate, key = settings.external_metrics_certificate, settings.external_metrics_key
+    if certificate is None or key is None:
+        raise SettingsError(
+            "PREDICTIVE_SCALING_EXTERNAL_METRICS needs PREDICTIVE_SCALING_EXTERNAL_METRICS_CERTIFICATE and …_KEY: "
+            "the API server speaks TLS only"
+        )
+    trust = read_trust((await cluster.get(_TRUST)).get("data") or {})
+    files = ServingFiles(certificate, key)
+    return ExternalMetricsServer(
+        operator.board, clock, files, trust, host=settings.host, port=settings.external_metrics_port
+    )

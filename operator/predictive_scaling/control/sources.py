@@ -1,0 +1,53 @@
+"""Between the loop's own terms and those of the rooms that it reads from and shows to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from predictive_scaling.control.visit import Visited
+from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
+from predictive_scaling.training.series_keys import SeriesKey
+
+_AGGREGATIONS: dict[str, Aggregation] = {"Sum": "Sum", "Mean": "Mean", "Max": "Max"}
+
+
+@dataclass(frozen=True, slots=True)
+class RollupDemand:
+    """The rollups as a source of the demand window."""
+
+    demand: Demand
+
+    async def minutes(
+        self, keys: Sequence[SeriesKey], since: datetime, until: datetime
+    ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
+        """The demand of each key in every minute of [since, until)."""
+        asked = {DemandKey(key.service, key.metric, _AGGREGATIONS[key.aggregation]): key for key in keys}
+        found = await self.demand.minutes(list(asked), since, until)
+        return {asked[key]: values for key, values in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownMetrics:
+    """The board that external metrics are served from."""
+
+    board: MetricBoard
+
+    def show(self, policy: PolicyKey, visited: Visited, max_age: timedelta) -> None:
+        """Replace what is shown of a policy. A zero that is not trusted is nothing, not little."""
+        situation, decision = visited.situation, visited.decision
+        seen, outlook = situation.demand, situation.outlook
+        trusted = seen is not None and (seen.value > 0 or situation.policy.spec.demand.zero_is_valid)
+        demand = Reading(seen.value, seen.at, seen.at + max_age) if seen is not None and trusted else None
+        forecast = None
+        if outlook is not None and decision.forecast_value is not None:
+            forecast = Reading(decision.forecast_value, outlook.forecast.origin, outlook.valid_until)
+        self.board.publish(policy.namespace, policy.name, situation.policy.service, demand=demand, forecast=forecast)
+
+    def hide(self, policy: PolicyKey) -> None:
+        """Show a policy no more."""
+        self.board.forget(policy.namespace, policy.name)

@@ -1,0 +1,42 @@
+"""Which Kubernetes Events a visit gives rise to: what changed since the visit before, never what merely is."""
+
+from collections.abc import Iterable, Mapping
+
+from predictive_scaling.control.events import Events, Happened
+from predictive_scaling.control.state import PolicyState
+from predictive_scaling.decision.model import Decision
+from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.resources.conditions import Condition
+from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
+
+_BECAME: Mapping[tuple[ConditionType, ConditionStatus], Happened] = {
+    (ConditionType.FALLBACK, ConditionStatus.TRUE): Happened.FALLBACK_ACTIVATED,
+    (ConditionType.FALLBACK, ConditionStatus.FALSE): Happened.FALLBACK_DEACTIVATED,
+    (ConditionType.PAUSED, ConditionStatus.TRUE): Happened.PAUSED,
+    (ConditionType.PAUSED, ConditionStatus.FALSE): Happened.RESUMED,
+    (ConditionType.CONFLICT, ConditionStatus.TRUE): Happened.CONFLICT_DETECTED,
+    (ConditionType.SCALING_LIMITED, ConditionStatus.TRUE): Happened.CAPPED_AT_MAX,
+    (ConditionType.FORECAST_READY, ConditionStatus.FALSE): Happened.FORECAST_STALE,
+}
+_FROM_UNKNOWN = frozenset(
+    {Happened.FALLBACK_ACTIVATED, Happened.PAUSED, Happened.CONFLICT_DETECTED, Happened.CAPPED_AT_MAX}
+)
+
+
+def tell(
+    events: Events, record: PolicyRecord, state: PolicyState, conditions: Iterable[Condition], decision: Decision
+) -> None:
+    """Send an Event for each transition; `state` is still that of the visit before."""
+    before = {condition.type: condition.status for condition in state.conditions}
+    for condition in conditions:
+        happened = _BECAME.get((ConditionType(condition.type), condition.status))
+        was = before.get(condition.type, ConditionStatus.UNKNOWN)
+        if happened is None or was is condition.status:
+            continue
+        if was is not ConditionStatus.UNKNOWN or happened in _FROM_UNKNOWN:
+            events.about(record, happened, condition.message)
+    if state.decision is not None and state.decision.event != decision.event:
+        if state.decision.event is not None:
+            events.about(record, Happened.EVENT_WINDOW_ENDED, f"{state.decision.event} asks for the floor no more")
+        if decision.event is not None:
+            events.about(record, Happened.EVENT_WINDOW_STARTED, decision.message)

@@ -1,0 +1,234 @@
+"""One policy in one tick: observe, decide, execute, show. Nothing here waits for data or for verification."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from predictive_scaling.control import conflicts, transitions
+from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.concerns import concerns_of
+from predictive_scaling.control.demand_window import DemandWindow
+from predictive_scaling.control.events import Events
+from predictive_scaling.control.execution import Change, Execution, Outcome, kept_floor
+from predictive_scaling.control.forecasts import Need, Outlooks, series_key
+from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.control.records import Intent
+from predictive_scaling.control.restore import Restoration
+from predictive_scaling.control.state import PolicyState
+from predictive_scaling.control.status import StatusWriter
+from predictive_scaling.control.verification import Verification
+from predictive_scaling.decision import conditions as found
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import Decision, Observed, Situation
+from predictive_scaling.decision.review import Problem
+from predictive_scaling.decision.status import policy_status, status_without_decision
+from predictive_scaling.errors import DatabaseUnavailableError, TargetNotFoundError, TargetUnsupportedError
+from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.conditions import merge
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.quantities import parse_duration
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.vocabulary import Mode
+from predictive_scaling.targets.port import Target
+from predictive_scaling.targets.registry import TargetFinder
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Tick:
+    """What all visits of one tick have in common."""
+
+    now: datetime
+    held: Mapping[tuple[str, str], PolicyKey]
+    events: Sequence[BusinessEvent]
+    database_problem: str | None
+    """Why nothing can be recorded, and so nothing be changed; None while the database answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visited:
+    """What a visit came to."""
+
+    situation: Situation
+    decision: Decision
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Visits policies, one at a time or many at once."""
+
+    find: TargetFinder
+    window: DemandWindow
+    outlooks: Outlooks
+    lead_times: LeadTimes
+    capacities: Capacities
+    execution: Execution
+    verification: Verification
+    restoration: Restoration
+    statuses: StatusWriter
+    events: Events
+    refresh: timedelta
+    metrics_max_age: timedelta
+
+    async def visit(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Visited | None:
+        """Do what the policy asks for now; None where it came to no decision.
+
+        Raises ClusterUnavailableError: nothing is lost, the next tick does it.
+        """
+        if self.restoration.is_wanted(record, state):
+            await self.restoration.restore(record, state)
+        if record.deleted:
+            return None
+        if record.policy is None:
+            await self._show_problem(record, state, tick, stalled=record.problem)
+            return None
+        try:
+            target = self.find(record.key.namespace, record.policy.spec.target)
+            observed = await target.observe()
+        except TargetUnsupportedError as error:
+            await self._show_problem(record, state, tick, stalled=Problem(error.reason, str(error)))
+            return None
+        except TargetNotFoundError as error:
+            await self._show_problem(record, state, tick, failure=Problem(error.reason, str(error)))
+            return None
+        return await self._decide(record, record.policy, state, target, observed, tick)
+
+    async def _decide(
+        self,
+        record: PolicyRecord,
+        policy: ScalingPolicy,
+        state: PolicyState,
+        target: Target,
+        observed: Observed,
+        tick: Tick,
+    ) -> Visited:
+        conflict, conflict_reason = self._conflict(record, state, observed, tick)
+        situation = self._situation(policy, state, observed, tick, conflict)
+        decision = decide(situation)
+        change = Change(
+            Intent(record, policy, observed, decision, situation.outlook, state.previous),
+            state,
+            target,
+            situation.lead_time,
+        )
+        decision = await self._carried_out(change, tick)
+        visit = found.Visit(
+            generation=record.generation,
+            failure=Problem("DatabaseUnavailable", tick.database_problem) if tick.database_problem else None,
+            conflict_reason=conflict_reason,
+            **self._verified(state),
+        )
+        conditions = merge(state.conditions, found.policy_conditions(visit, situation, decision), tick.now)
+        transitions.tell(self.events, record, state, conditions, decision)
+        state.conditions, state.decision = conditions, decision
+        status = policy_status(
+            situation,
+            decision,
+            conditions,
+            last_decision=state.last,
+            accuracy=state.accuracy,
+            takeover=state.takeover,
+        )
+        await self.statuses.show(record, state, status)
+        return Visited(situation, decision, status)
+
+    async def _carried_out(self, change: Change, tick: Tick) -> Decision:
+        """The decision as it came true: a floor that was not written is shown as it stands."""
+        state, decision = change.state, change.intent.decision
+        waits = state.backoff is not None and tick.now < state.backoff.until
+        try:
+            if not decision.changes:
+                await self.execution.supersede(state, change.intent)
+                state.memory = decision.memory
+                return decision
+            if tick.database_problem is None and not waits:
+                outcome = await self.execution.carry_out(change)
+                if outcome in (Outcome.APPLIED, Outcome.RECOMMENDED):
+                    state.memory = decision.memory
+                    return decision
+        except DatabaseUnavailableError as error:
+            tick.database_problem = f"nothing can be recorded, so floors are held: {error}"
+            if state.previous == change.intent.name:
+                # The write was made before the database went away; only its record is late.
+                state.memory = decision.memory
+                return decision
+        kept_floor(change)
+        return replace(decision, floor=decision.before)
+
+    def _conflict(
+        self, record: PolicyRecord, state: PolicyState, observed: Observed, tick: Tick
+    ) -> tuple[str | None, str]:
+        """Who holds the target instead of us, and the condition's word for it."""
+        policy = conflicts.other_policy(record, tick.held)
+        if policy is not None:
+            return policy, "TargetHeldByPolicy"
+        autoscaler = conflicts.other_autoscaler(observed)
+        if autoscaler is not None:
+            return autoscaler, "TargetManagedByKeda"
+        return conflicts.foreign_writer(record, state, observed, tick.now), "ForeignWriter"
+
+    def _situation(
+        self, policy: ScalingPolicy, state: PolicyState, observed: Observed, tick: Tick, conflict: str | None
+    ) -> Situation:
+        key, zero_is_valid = series_key(policy), policy.spec.demand.zero_is_valid
+        self._seed(state, observed)
+        lead_time = self.lead_times.of(observed.uid, policy.spec.forecast.lead_time)
+        concerns = concerns_of(policy, tick.events, tick.now, lead_time, self.refresh)
+        need = Need(policy, lead_time, concerns)
+        state.need = need if policy.spec.mode is not Mode.OFF else None
+        demand = self.window.newest(key, zero_is_valid=zero_is_valid) or self.window.newest(key, zero_is_valid=True)
+        if demand is not None and tick.now - demand.at <= self.metrics_max_age:
+            self.capacities.observe(observed.uid, demand.value, observed.ready_replicas, observed.utilization)
+        return Situation(
+            now=tick.now,
+            policy=policy,
+            observed=observed,
+            memory=state.memory,
+            outlook=self.outlooks.outlook(need, tick.now),
+            demand=demand,
+            events=self.outlooks.bases(need, tick.now),
+            lead_time=lead_time,
+            refresh=self.refresh,
+            metrics_max_age=self.metrics_max_age,
+            per_replica=self.capacities.of(observed.uid, policy.spec.demand.per_replica),
+            conflict=conflict,
+        )
+
+    def _seed(self, state: PolicyState, observed: Observed) -> None:
+        known = (state.written or {}).get("leadTime")
+        if state.decision is None and isinstance(known, str):
+            self.lead_times.seed(observed.uid, parse_duration(known))
+
+    def _verified(self, state: PolicyState) -> dict[str, Any]:
+        if state.previous in self.verification.open_names:
+            message = "replicas are awaited" if state.last is None else f"{state.last.summary.split()[0]} is awaited"
+            return {"verification": found.Verification.PENDING, "verification_message": message}
+        if state.verified is None:
+            return {}
+        succeeded, message = state.verified
+        verdict = found.Verification.SUCCEEDED if succeeded else found.Verification.FAILED
+        return {"verification": verdict, "verification_message": message}
+
+    async def _show_problem(
+        self,
+        record: PolicyRecord,
+        state: PolicyState,
+        tick: Tick,
+        *,
+        stalled: Problem | None = None,
+        failure: Problem | None = None,
+    ) -> None:
+        state.need = None
+        visit = found.Visit(generation=record.generation, stalled=stalled, failure=failure)
+        conditions = merge(state.conditions, found.policy_conditions(visit), tick.now)
+        state.conditions = conditions
+        status = status_without_decision(record.generation, conditions, takeover=state.takeover)
+        if record.policy is not None:
+            status["target"] = str(record.policy.spec.target) if state.takeover is None else state.target
+        await self.statuses.show(record, state, status)
