@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from predictive_scaling.commands.crds import app
 from predictive_scaling.resources import crd
 from predictive_scaling.resources.kinds import KINDS, Kind
 from predictive_scaling.resources.vocabulary import ConditionType
+from tests.support.refusals import Refusal, refusals
 
 # What structural schemas allow, and we use.
 WORDS = {
@@ -89,6 +91,26 @@ def test_conditions_are_a_map_by_type_with_room_for_all(kind: Kind) -> None:
     assert conditions["x-kubernetes-list-type"] == "map"
     assert conditions["x-kubernetes-list-map-keys"] == ["type"]
     assert conditions["maxItems"] >= len(ConditionType)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_rule_and_pattern_has_a_manifest_that_it_refuses(kind: Kind) -> None:
+    seen = [refusal for refusal in refusals() if refusal.wrong["kind"] == kind.name]
+    rules = {
+        (path + rule.get("fieldPath", ""), rule.get("messageExpression") or rule["message"])
+        for path, part in parts(kind)
+        for rule in part.get("x-kubernetes-validations", ())
+        # That a decision is immutable shows in an edit, which tests/contract tries; a status is ours.
+        if path.startswith("spec") and "oldSelf" not in rule["rule"]
+    }
+
+    assert {(path, told) for path, told in rules if not any(refuses(refusal, path, told) for refusal in seen)} == set()
+
+
+def refuses(refusal: Refusal, path: str, told: str) -> bool:
+    # A messageExpression tells numbers that only the API server puts in: there the field is enough.
+    named = re.fullmatch(re.escape(path).replace(r"\[\]", r"(\[\d+\]|\.[^.]+)"), refusal.field)
+    return named is not None and (".format(" in told or "' + " in told or refusal.says in told)
 
 
 def test_files_are_written_and_found_up_to_date(tmp_path: Path) -> None:
