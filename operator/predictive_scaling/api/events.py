@@ -1,0 +1,60 @@
+"""Business events: what is coming, and what was."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Query
+from pydantic import Field, model_validator
+
+from predictive_scaling.api.fields import Answer, Number, Question, Time, TimeGiven
+from predictive_scaling.api.services import Use
+
+router = APIRouter(prefix="/events", tags=["events"])
+
+_BEFORE = timedelta(days=1)
+_AFTER = timedelta(days=30)
+_LONGEST_SPAN = timedelta(days=800)
+
+
+class EventFilter(Question):
+    """Which occurrences; without times: from a day ago to 30 days ahead."""
+
+    start: Annotated[TimeGiven | None, Field(alias="from", description="Those that end after this, RFC 3339.")] = None
+    end: Annotated[TimeGiven | None, Field(alias="to", description="Those that start before this.")] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start and self.end and not timedelta(0) < self.end - self.start <= _LONGEST_SPAN:
+            raise ValueError(f"to must be after from, by {_LONGEST_SPAN.days} days at most")
+        return self
+
+
+class Event(Answer):
+    """One occurrence of a BusinessEvent, half-open in time."""
+
+    namespace: str
+    name: str
+    type: str | None
+    start_time: Time
+    end_time: Time
+    multiplier: Number = Field(description="Of demand, as declared; null: none, or learned.")
+    min_replicas: int | None
+    priority: int
+    policies: list[str] = Field(description="Names of the policies that it matches.")
+    learned_multiplier: Number = Field(description="Measured once it was over.")
+
+
+class Events(Answer):
+    """By start."""
+
+    events: list[Event]
+
+
+@router.get("")
+async def list_events(question: Annotated[EventFilter, Query()], services: Use) -> Events:
+    """Occurrences that touch a span of time."""
+    now = services.clock.now()
+    start = question.start or min(now - _BEFORE, question.end or now)
+    end = question.end or max(now, start) + _AFTER
+    rows = await services.events.between(start, end)
+    return Events(events=[Event.model_validate(row) for row in rows])

@@ -1,0 +1,93 @@
+"""Trained models: which there are, and reading them again."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from predictive_scaling.api.commands import RELOAD_MODELS, Accepted, ask
+from predictive_scaling.api.fields import Answer, Number, Question, Time
+from predictive_scaling.api.problems import responses
+from predictive_scaling.api.services import Use
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+class Score(Answer):
+    """What the quality gate saw of one kind of model, on data that it had not learned from."""
+
+    model: str
+    wape: Number
+    mape: Number
+    coverage: Number
+
+
+class Model(Answer):
+    """The current version of one series' models, as its manifest describes it."""
+
+    service_name: str
+    metric_name: str
+    version: str
+    folder: str = Field(description="In the models' folder.")
+    trained_from: Time
+    trained_until: Time
+    acting: str = Field(description="The kind of model that forecasts: the best that passed the gate.")
+    evidence: str = Field(description="Why, in one sentence.")
+    scores: list[Score]
+
+
+class RejectedModel(Answer):
+    """A file that may not be used."""
+
+    file: str
+    reason: str
+
+
+class Models(Answer):
+    """By service and metric."""
+
+    models: list[Model]
+    rejected: list[RejectedModel] = Field(description="Versions that cannot be read.")
+
+
+class ReloadRequest(BaseModel):
+    """Nothing can be chosen: models come from the configured folder only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reloaded(Answer):
+    """What the operator did."""
+
+    reloaded: list[str] = Field(description="Models that serve now.")
+    rejected: list[RejectedModel] = Field(description="Files that were refused; what served before goes on.")
+
+
+async def _json_only(request: Request) -> None:
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if has_body and kind != "application/json":
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body is {kind or 'of no type'}; send application/json or no body"
+        )
+
+
+@router.get("")
+async def list_models(_: Annotated[Question, Query()], services: Use) -> Models:
+    """What the configured folder holds: the current version of each series, and what cannot be read."""
+    return Models.model_validate(await asyncio.to_thread(services.stored_models))
+
+
+@router.post(
+    "/reload",
+    response_model=Reloaded,
+    responses={202: {"model": Accepted}, **responses(415, 502)},
+    dependencies=[Depends(_json_only)],
+)
+async def reload_models(services: Use, request: ReloadRequest | None = None) -> Response:
+    """Ask the operator to read the models' folder again. 202 while it has not answered."""
+    return await ask(services, RELOAD_MODELS, lambda answer: JSONResponse(Reloaded(**answer).model_dump()))

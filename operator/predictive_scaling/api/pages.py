@@ -1,0 +1,95 @@
+"""/docs: the API described on one page that needs no other host. `/openapi.json` is the same for programs."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+router = APIRouter(include_in_schema=False)
+
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2733;background:#fff}
+h2{margin-top:2.5rem;border-bottom:1px solid #d5dbe1}
+code{font:14px ui-monospace,monospace;background:#f1f4f6;padding:0 .25em}
+.method{display:inline-block;min-width:4.5rem;font-weight:600}table{border-collapse:collapse;width:100%;font-size:15px}
+td,th{text-align:left;vertical-align:top;padding:.2rem .75rem .2rem 0;border-bottom:1px solid #eceff2}
+@media(prefers-color-scheme:dark){body{background:#14191f;color:#dfe6ec}
+code{background:#232b33}h2,td,th{border-color:#303a44}}
+"""
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@router.get("/docs")
+async def show_docs(request: Request) -> HTMLResponse:
+    """Every route with its parameters, and every field of its answer."""
+    return HTMLResponse(page(request.app.openapi()), headers=_HEADERS)
+
+
+def page(schema: Mapping[str, Any]) -> str:
+    """The whole page, from an OpenAPI document."""
+    title = escape(schema["info"]["title"])
+    models = schema.get("components", {}).get("schemas", {})
+    operations = [
+        _operation(method, path, operation)
+        for path, item in schema["paths"].items()
+        for method, operation in item.items()
+    ]
+    answers = [_model(name, model) for name, model in models.items() if "properties" in model]
+    return "".join(
+        [
+            f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>",
+            f"<h1>{title} {escape(schema['info']['version'])}</h1><p>{escape(schema['info']['description'])}</p>",
+            "<p>For programs: <a href=/openapi.json>/openapi.json</a></p>",
+            *operations,
+            "<h1>Answers</h1>",
+            *answers,
+        ]
+    )
+
+
+def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    parameters = [
+        (each["name"], _kind(each.get("schema", {})), each.get("description", ""), each.get("required", False))
+        for each in operation.get("parameters", [])
+    ]
+    rows = [(name, kind, f"{text}{' Required.' if required else ''}") for name, kind, text, required in parameters]
+    answers = ", ".join(f"{status} {_answer(response)}" for status, response in operation["responses"].items())
+    return (
+        f"<h2><span class=method>{escape(method.upper())}</span><code>{escape(path)}</code></h2>"
+        f"<p>{escape(operation.get('description', ''))}</p>{_table(rows)}<p>Answers: {answers}</p>"
+    )
+
+
+def _answer(response: Mapping[str, Any]) -> str:
+    references = [content.get("schema", {}) for content in response.get("content", {}).values()]
+    kinds = sorted({_kind(reference) for reference in references if reference})
+    return f"<code>{escape(', '.join(kinds))}</code>" if kinds else escape(response.get("description", ""))
+
+
+def _model(name: str, model: Mapping[str, Any]) -> str:
+    rows = [(field, _kind(schema), schema.get("description", "")) for field, schema in model["properties"].items()]
+    return f"<h2 id={escape(name)}>{escape(name)}</h2><p>{escape(model.get('description', ''))}</p>{_table(rows)}"
+
+
+def _table(rows: Iterable[tuple[str, str, str]]) -> str:
+    lines = [f"<tr><td><code>{escape(name)}</code><td>{escape(kind)}<td>{escape(text)}" for name, kind, text in rows]
+    return f"<table>{''.join(lines)}</table>" if lines else ""
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """A JSON schema in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(_kind(each) for each in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(str(each) for each in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    bounds = [f"{text} {schema[key]}" for key, text in (("minimum", "from"), ("maximum", "to")) if key in schema]
+    return " ".join([str(schema.get("type", "any")), *bounds])

@@ -1,0 +1,408 @@
+"""Every answer of the HTTP API, by the names that clients rely on, over a real PostgreSQL."""
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from predictive_scaling.api.services import ModelScore, Services, StoredModel, StoredModels, UnreadableModel
+from predictive_scaling.telemetry.checks import Check, database_check
+from tests.support.api_services import (
+    NOW,
+    a_decision,
+    a_forecast,
+    a_performance,
+    a_policy,
+    an_event,
+    api_services,
+    client_of,
+)
+
+pytestmark = pytest.mark.integration
+
+MODELS = StoredModels(
+    [
+        StoredModel(
+            service_name="checkout",
+            metric_name="requests_per_second",
+            version="20261127T000000Z-00000000",
+            folder="checkout/20261127T000000Z-00000000",
+            trained_from=NOW - timedelta(days=60),
+            trained_until=NOW,
+            acting="LightGBM",
+            evidence="cost 0.9 of the baseline's",
+            scores=[ModelScore("LightGBM", math.nan, 0.1, 0.9)],
+        )
+    ],
+    [UnreadableModel("cart/x", "size 7, expected 9")],
+)
+
+
+@pytest.fixture
+async def services(migrated_database_url: str) -> AsyncIterator[Services]:
+    async with api_services(migrated_database_url, stored_models=MODELS) as made:
+        yield replace(made, checks=[database_check(made.database)], ready=[database_check(made.database)])
+
+
+@pytest.fixture
+async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(services) as made:
+        yield made
+
+
+async def answer(client: httpx.AsyncClient, path: str, status: int = 200) -> dict[str, Any]:
+    response = await client.get(path)
+    assert response.status_code == status, response.text
+    # Strict JSON: neither NaN nor Infinity may leak.
+    return json.loads(response.text, parse_constant=lambda name: pytest.fail(f"{name} in {path}"))
+
+
+async def test_decisions_have_the_contracts_fields_newest_first(services: Services, client: httpx.AsyncClient) -> None:
+    await services.decisions.intend(a_decision("older", created_at=NOW - timedelta(hours=1)))
+    await services.decisions.intend(a_decision("newer"))
+    body = await answer(client, "/api/v1/scaling/decisions")
+    assert [each["id"] for each in body["decisions"]] == ["newer", "older"]
+    assert body["next_cursor"] is None
+    assert body["decisions"][0] == {
+        "id": "newer",
+        "created_at": "2026-11-27T07:50:00Z",
+        "service_name": "checkout",
+        "namespace": "shop",
+        "policy": "checkout",
+        "target": "HorizontalPodAutoscaler/checkout",
+        "decision_type": "scale_up",
+        "status": "succeeded",
+        "from_replicas": 4,
+        "to_replicas": 9,
+        "uncapped_replicas": 12,
+        "source": "Forecast",
+        "reason": "ForecastRose",
+        "message": "The forecast for 08:03 needs 9 replicas.",
+        "started_at": "2026-11-27T07:50:00Z",
+        "finished_at": "2026-11-27T07:51:00Z",
+    }
+
+
+async def test_pages_of_decisions_show_each_once_also_where_times_are_equal(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    for number in range(7):
+        await services.decisions.intend(a_decision(f"d{number}"))
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        body = await answer(client, f"/api/v1/scaling/decisions?limit=3{cursor}")
+        seen += [each["id"] for each in body["decisions"]]
+        if body["next_cursor"] is None:
+            break
+        cursor = f"&cursor={body['next_cursor']}"
+    assert sorted(seen) == [f"d{number}" for number in range(7)]
+    assert len(seen) == 7
+
+
+async def test_decisions_are_filtered_by_status_and_service(services: Services, client: httpx.AsyncClient) -> None:
+    await services.decisions.intend(a_decision("a", status="failed"))
+    await services.decisions.intend(a_decision("b", service_name="cart"))
+    failed = await answer(client, "/api/v1/scaling/decisions?status=failed")
+    assert [each["id"] for each in failed["decisions"]] == ["a"]
+    cart = await answer(client, "/api/v1/scaling/decisions?service=cart")
+    assert [each["id"] for each in cart["decisions"]] == ["b"]
+    injected = await answer(client, "/api/v1/scaling/decisions?service=%27%3B%20drop%20table%20policies%3B--")
+    assert injected["decisions"] == []
+
+
+async def test_the_status_shows_each_policy_and_a_summary(services: Services, client: httpx.AsyncClient) -> None:
+    await services.policies.record([a_policy(), a_policy("cart", mode="Recommend", limited=True, source="Fallback")])
+    await services.decisions.intend(a_decision("done"))
+    await services.decisions.intend(a_decision("bad", status="failed"))
+    await services.decisions.intend(a_decision("stuck", status="verifying", finished_at=None))
+    body = await answer(client, "/api/v1/scaling/status")
+    assert body["summary"] == {
+        "policies": 2,
+        "auto": 1,
+        "limited": 1,
+        "fallback": 1,
+        "stuck_decisions": 1,
+        "success_rate_24h": 0.5,
+    }
+    assert body["policies"][1] == {
+        "namespace": "shop",
+        "policy": "checkout",
+        "service_name": "checkout",
+        "mode": "Auto",
+        "target": "HorizontalPodAutoscaler/checkout",
+        "min_replicas": 1,
+        "max_replicas": 40,
+        "floor": 9,
+        "current_replicas": 9,
+        "ready_replicas": 8,
+        "source": "Forecast",
+        "limited": False,
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Ticked",
+                "message": "All is well.",
+                "observed_generation": 3,
+                "last_transition_time": "2026-11-27T07:00:00Z",
+            }
+        ],
+        "last_decision_at": "2026-11-27T07:50:00Z",
+        "advice": {
+            "quantile": 0.8,
+            "target_utilization": 0.75,
+            "replica_hours_saved": 12.5,
+            "message": "Lower it.",
+        },
+    }
+
+
+async def test_an_empty_installation_answers_with_nothing_and_no_errors(client: httpx.AsyncClient) -> None:
+    assert await answer(client, "/api/v1/scaling/decisions") == {"decisions": [], "next_cursor": None}
+    assert await answer(client, "/api/v1/predictions/current") == {"predictions": []}
+    assert await answer(client, "/api/v1/events") == {"events": []}
+    assert await answer(client, "/api/v1/policies") == {"policies": []}
+    status = await answer(client, "/api/v1/scaling/status")
+    assert status["policies"] == []
+    assert status["summary"]["success_rate_24h"] is None
+    accuracy = await answer(client, "/api/v1/metrics/accuracy")
+    assert accuracy["accuracy"]["mape"] is None
+    assert accuracy["accuracy"]["coverage"] == {"0.9": None}
+
+
+async def test_current_predictions_are_the_newest_valid_ones_from_the_running_bin_on(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    await services.predictions.record(
+        [
+            *a_forecast(made=NOW - timedelta(minutes=12)),
+            *a_forecast(made=NOW - timedelta(minutes=7), model_version="v2"),
+            *a_forecast("cart", made=NOW - timedelta(minutes=70)),
+            *a_forecast("search"),
+        ]
+    )
+    body = await answer(client, "/api/v1/predictions/current")
+    assert [(each["policy"], each["model_version"]) for each in body["predictions"]] == [
+        ("checkout", "v2"),
+        ("search", "v1"),
+    ]
+    found = body["predictions"][0]
+    points = found.pop("points")
+    assert found == {
+        "service_name": "checkout",
+        "namespace": "shop",
+        "policy": "checkout",
+        "created_at": "2026-11-27T07:53:00Z",
+        "valid_until": "2026-11-27T08:53:00Z",
+        "model_name": "LightGBM",
+        "model_version": "v2",
+        "source": "FreshForecast",
+    }
+    assert points[0] == {
+        "target_time": "2026-11-27T07:56:00Z",
+        "p10": 80.0,
+        "p50": 101.0,
+        "p80": 115.0,
+        "p90": 120.5,
+        "p95": 130.0,
+    }
+    assert [each["target_time"][11:16] for each in points] == ["07:56", "08:01", "08:06", "08:11", "08:16"]
+    only = await answer(client, "/api/v1/predictions/current?service=search")
+    assert [each["policy"] for each in only["predictions"]] == ["search"]
+
+
+async def test_numbers_that_are_none_read_as_null(services: Services, client: httpx.AsyncClient) -> None:
+    await services.predictions.record(a_forecast(p90=math.nan, p95=math.inf))
+    await services.performances.record([a_performance(mape=math.nan, coverage=None)])
+    current = await answer(client, "/api/v1/predictions/current")
+    assert current["predictions"][0]["points"][0]["p90"] is None
+    assert current["predictions"][0]["points"][0]["p95"] is None
+    span = await answer(client, "/api/v1/predictions?service=checkout")
+    assert span["predictions"][0]["points"][0]["p90"] is None
+    accuracy = await answer(client, "/api/v1/metrics/accuracy")
+    assert accuracy["accuracy"]["services"][0]["mape"] is None
+    assert accuracy["accuracy"]["mape"] is None
+
+
+async def test_predictions_of_a_span_are_the_last_for_each_target_time(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    await services.predictions.record(a_forecast(made=NOW - timedelta(minutes=5)))
+    await services.predictions.record(a_forecast(model_version="v2"))
+    body = await answer(
+        client,
+        "/api/v1/predictions?service=checkout&from=2026-11-27T07:53:00Z&to=2026-11-27T09:00:00%2B01:00",
+    )
+    (found,) = body["predictions"]
+    assert [(each["target_time"], each["model_version"]) for each in found["points"]] == [
+        ("2026-11-27T07:53:00Z", "v1"),
+        ("2026-11-27T07:58:00Z", "v2"),
+    ]
+    assert set(found) == {"service_name", "namespace", "policy", "points"}
+
+
+async def test_accuracy_is_in_ratios_by_quantile_and_service(services: Services, client: httpx.AsyncClient) -> None:
+    await services.performances.record(
+        [
+            a_performance(),
+            a_performance("cart", mape=0.36, samples=50),
+            a_performance(created_at=NOW - timedelta(days=2), mape=9.0),
+        ]
+    )
+    body = await answer(client, "/api/v1/metrics/accuracy?window=24h")
+    accuracy = body["accuracy"]
+    assert accuracy["mape"] == pytest.approx(0.2)
+    assert accuracy["window"] == "1d"
+    assert accuracy["samples"] == 150
+    assert set(accuracy) == {"window", "mape", "wape", "bias", "coverage", "samples", "services"}
+    assert accuracy["services"][1] == {
+        "service_name": "checkout",
+        "model_name": "LightGBM",
+        "mape": 0.12,
+        "wape": 0.1,
+        "coverage": {"0.9": 0.91},
+    }
+    one = await answer(client, "/api/v1/metrics/accuracy?service=cart")
+    assert one["accuracy"]["mape"] == pytest.approx(0.36)
+
+
+async def test_models_are_shown_with_their_scores_and_what_was_rejected(client: httpx.AsyncClient) -> None:
+    body = await answer(client, "/api/v1/models")
+    assert body["rejected"] == [{"file": "cart/x", "reason": "size 7, expected 9"}]
+    (model,) = body["models"]
+    assert model["acting"] == "LightGBM"
+    assert model["trained_until"] == "2026-11-27T08:00:00Z"
+    assert model["scores"] == [{"model": "LightGBM", "wape": None, "mape": 0.1, "coverage": 0.9}]
+
+
+async def test_events_that_touch_a_span_are_listed_by_start(services: Services, client: httpx.AsyncClient) -> None:
+    await services.events.record(
+        [an_event(), an_event("later", start_time=NOW + timedelta(days=60), end_time=NOW + timedelta(days=61))]
+    )
+    body = await answer(client, "/api/v1/events")
+    assert body["events"] == [
+        {
+            "namespace": "shop",
+            "name": "flash-sale",
+            "type": "flash-sale",
+            "start_time": "2026-11-27T09:00:00Z",
+            "end_time": "2026-11-27T13:00:00Z",
+            "multiplier": 2.5,
+            "min_replicas": None,
+            "priority": 0,
+            "policies": ["checkout"],
+            "learned_multiplier": None,
+        }
+    ]
+    later = await answer(client, "/api/v1/events?from=2027-01-01T00:00:00Z")
+    assert [each["name"] for each in later["events"]] == ["later"]
+    assert (await answer(client, "/api/v1/events?to=2026-11-27T09:00:00Z"))["events"] == []
+
+
+async def test_policies_show_their_metric_and_forecast(services: Services, client: httpx.AsyncClient) -> None:
+    await services.policies.record([a_policy(), a_policy("cart")])
+    body = await answer(client, "/api/v1/policies?service=cart")
+    (policy,) = body["policies"]
+    assert (policy["policy"], policy["metric_name"]) == ("cart", "requests_per_second")
+    assert policy["forecast"] == {"model": "LightGBM", "version": "v1"}
+    assert policy["updated_at"] == "2026-11-27T08:00:00Z"
+
+
+async def test_health_names_each_part_and_readiness_needs_the_schema(client: httpx.AsyncClient) -> None:
+    body = await answer(client, "/health")
+    assert body["status"] == "healthy"
+    assert set(body["checks"]["database"]) == {"status", "latency_seconds"}
+    assert (await answer(client, "/health/live"))["status"] == "healthy"
+    assert (await answer(client, "/health/ready"))["status"] == "healthy"
+
+
+async def an_operator_answers(services: Services, kind: str, answer: dict[str, Any]) -> None:
+    """Take one command and answer it. It ends by itself: on Python 3.11 a cancellation inside psycopg may get lost."""
+    async for _ in services.commands.listen():
+        command = await services.commands.claim([kind], services.clock.now())
+        if command is not None:
+            await services.commands.answer(command.id, answer, services.clock.now())
+            return
+
+
+async def test_the_operators_answer_to_clearing_is_shown(services: Services) -> None:
+    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+        group.create_task(an_operator_answers(services, "clear_stuck_decisions", {"cleared": 2}))
+        cleared = await client.delete("/api/v1/scaling/decisions/stuck")
+    assert (cleared.status_code, cleared.json()) == (200, {"cleared": 2})
+
+
+async def test_the_operators_answer_to_reloading_is_shown(services: Services) -> None:
+    outcome: dict[str, Any] = {"reloaded": ["checkout"], "rejected": [{"file": "x", "reason": "y"}]}
+    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+        group.create_task(an_operator_answers(services, "reload_models", outcome))
+        reloaded = await client.post("/api/v1/models/reload")
+    assert (reloaded.status_code, reloaded.json()) == (200, outcome)
+
+
+async def test_without_an_operator_a_command_is_accepted_with_a_place_to_look(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    response = await client.delete("/api/v1/scaling/decisions/stuck")
+    assert response.status_code == 202
+    place = response.headers["location"]
+    assert response.json()["location"] == place
+    asked = await answer(client, place)
+    assert (asked["kind"], asked["status"], asked["answer"]) == ("clear_stuck_decisions", "asked", None)
+    assert set(asked) == {"id", "kind", "status", "created_at", "answered_at", "answer"}
+    await services.commands.answer(asked["id"], {"cleared": 0}, NOW)
+    assert (await answer(client, place))["answer"] == {"cleared": 0}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"error": "disk full"}, "the operator could not do it: disk full"),
+        ({"something": "else"}, "the operator's answer to reload_models is of another release"),
+    ],
+)
+async def test_an_operator_that_failed_is_a_problem_and_not_an_empty_answer(
+    services: Services, said: dict[str, Any], told: str
+) -> None:
+    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+        group.create_task(an_operator_answers(services, "reload_models", said))
+        response = await client.post("/api/v1/models/reload", json={})
+    assert (response.status_code, response.json()["detail"]) == (502, told)
+
+
+async def test_a_pool_that_is_used_up_is_a_quick_problem_and_heals(migrated_database_url: str) -> None:
+    async with (
+        api_services(migrated_database_url, connections=1) as services,
+        client_of(services) as client,
+        services.database.connection(),
+    ):
+        async with asyncio.timeout(5):
+            response = await client.get("/api/v1/scaling/status")
+        assert response.status_code == 503
+    async with api_services(migrated_database_url) as services, client_of(services) as client:
+        assert (await client.get("/api/v1/scaling/status")).status_code == 200
+
+
+async def test_a_check_that_fails_makes_health_503(services: Services) -> None:
+    async def broken() -> None:
+        raise ConnectionError("no")
+
+    async with client_of(replace(services, checks=[Check("database", broken)])) as client:
+        body = await answer(client, "/health", 503)
+        assert body == {
+            "status": "unhealthy",
+            "checks": {
+                "database": {
+                    "status": "unhealthy",
+                    "latency_seconds": body["checks"]["database"]["latency_seconds"],
+                    "message": "no",
+                }
+            },
+        }

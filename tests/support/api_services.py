@@ -1,0 +1,192 @@
+"""The HTTP API over a database of the test's choice, and rows to put there."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from predictive_scaling.api.application import create_app
+from predictive_scaling.api.cache import AnswerCache
+from predictive_scaling.api.services import Services, StoredModels
+from predictive_scaling.clock import Clock, ManualClock
+from predictive_scaling.storage.business_events import BusinessEventRow
+from predictive_scaling.storage.commands import Commands
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.model_performance import ModelPerformance
+from predictive_scaling.storage.policies import PolicyRow
+from predictive_scaling.storage.predictions import Prediction
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
+from predictive_scaling.telemetry.checks import Check
+
+NOW = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
+NOWHERE = "postgresql://app:hunter2@127.0.0.1:1/nothing"
+
+
+@asynccontextmanager
+async def api_services(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    checks: Sequence[Check] = (),
+    ready: Sequence[Check] = (),
+    cache: AnswerCache | None = None,
+    stored_models: StoredModels | None = None,
+    command_limit_seconds: float = 0.3,
+    request_limit_seconds: float = 10.0,
+    connections: int = 4,
+) -> AsyncGenerator[Services]:
+    """Services over this database; nothing connects before it is asked."""
+    checkout = timedelta(seconds=1)
+    models = stored_models or StoredModels([], [])
+    # Pools open at the first visit, so that what is refused before it costs nothing.
+    database = Database(url, purpose="test-api", max_size=connections, checkout_timeout=checkout)
+    asking = Database(url, purpose="test-commands", checkout_timeout=checkout)
+    try:
+        yield Services(
+            clock=clock or ManualClock(NOW),
+            database=database,
+            commands=Commands(asking),
+            stored_models=lambda: models,
+            cache=cache or AnswerCache(),
+            checks=checks,
+            ready=ready,
+            command_limit_seconds=command_limit_seconds,
+            request_limit_seconds=request_limit_seconds,
+        )
+    finally:
+        await database.close()
+        await asking.close()
+
+
+def client_of(services: Services) -> httpx.AsyncClient:
+    """A client of the application, without a socket."""
+    transport = httpx.ASGITransport(app=create_app(services))
+    return httpx.AsyncClient(transport=transport, base_url="http://api")
+
+
+def a_decision(id: str = "a1", **changes: Any) -> ScalingDecisionRow:  # noqa: A002 (the column's name)
+    """A raise that succeeded; changes by name."""
+    fields: dict[str, Any] = {
+        "id": id,
+        "created_at": NOW - timedelta(minutes=10),
+        "service_name": "checkout",
+        "namespace": "shop",
+        "policy": "checkout",
+        "policy_uid": "u-1",
+        "generation": 1,
+        "target": "HorizontalPodAutoscaler/checkout",
+        "decision_type": "scale_up",
+        "status": "succeeded",
+        "from_replicas": 4,
+        "to_replicas": 9,
+        "uncapped_replicas": 12,
+        "source": "Forecast",
+        "reason": "ForecastRose",
+        "message": "The forecast for 08:03 needs 9 replicas.",
+        "mode": "Auto",
+        "attempts": 1,
+        "started_at": NOW - timedelta(minutes=10),
+        "finished_at": NOW - timedelta(minutes=9),
+        "deadline_at": NOW - timedelta(minutes=5),
+        "forecast": {"quantile": "0.9"},
+        "limits": ["StepUp"],
+        "event": None,
+    }
+    return ScalingDecisionRow(**(fields | changes))
+
+
+def a_policy(policy: str = "checkout", **changes: Any) -> PolicyRow:
+    """A policy in Auto that acts on its forecast; changes by name."""
+    fields: dict[str, Any] = {
+        "namespace": "shop",
+        "policy": policy,
+        "service_name": policy,
+        "metric_name": "requests_per_second",
+        "mode": "Auto",
+        "target": f"HorizontalPodAutoscaler/{policy}",
+        "min_replicas": 1,
+        "max_replicas": 40,
+        "floor": 9,
+        "current_replicas": 9,
+        "ready_replicas": 8,
+        "source": "Forecast",
+        "limited": False,
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Ticked",
+                "message": "All is well.",
+                "observedGeneration": 3,
+                "lastTransitionTime": "2026-11-27T07:00:00Z",
+            }
+        ],
+        "last_decision_at": NOW - timedelta(minutes=10),
+        "advice": {"quantile": "0.8", "targetUtilization": 75, "replicaHoursSaved": "12.5", "message": "Lower it."},
+        "forecast": {"model": "LightGBM", "version": "v1"},
+        "updated_at": NOW,
+    }
+    return PolicyRow(**(fields | changes))
+
+
+def a_forecast(
+    policy: str = "checkout", *, made: datetime = NOW, valid_for: timedelta = timedelta(hours=1), **changes: Any
+) -> list[Prediction]:
+    """Six bins of 5 minutes, the first of which is running; changes by name."""
+    first = made - timedelta(minutes=2)
+    fields: dict[str, Any] = {
+        "created_at": made,
+        "service_name": policy,
+        "p10": 80.0,
+        "p80": 115.0,
+        "p90": 120.5,
+        "p95": 130.0,
+        "model_name": "LightGBM",
+        "model_version": "v1",
+        "namespace": "shop",
+        "policy": policy,
+        "source": "FreshForecast",
+        "valid_until": made + valid_for,
+    }
+    bins: list[dict[str, Any]] = [
+        {"target_time": first + index * timedelta(minutes=5), "p50": 100.0 + index} for index in range(6)
+    ]
+    return [Prediction(**(fields | each | changes)) for each in bins]
+
+
+def a_performance(policy: str = "checkout", **changes: Any) -> ModelPerformance:
+    """A day's scores; changes by name."""
+    fields: dict[str, Any] = {
+        "created_at": NOW - timedelta(hours=1),
+        "model_name": "LightGBM",
+        "model_version": "v1",
+        "service_name": policy,
+        "namespace": "shop",
+        "policy": policy,
+        "period": timedelta(hours=24),
+        "mape": 0.12,
+        "wape": 0.10,
+        "bias": -0.02,
+        "coverage": 0.91,
+        "samples": 100,
+    }
+    return ModelPerformance(**(fields | changes))
+
+
+def an_event(name: str = "flash-sale", **changes: Any) -> BusinessEventRow:
+    """A sale that begins in an hour; changes by name."""
+    fields: dict[str, Any] = {
+        "namespace": "shop",
+        "name": name,
+        "type": "flash-sale",
+        "start_time": NOW + timedelta(hours=1),
+        "end_time": NOW + timedelta(hours=5),
+        "multiplier": 2.5,
+        "min_replicas": None,
+        "priority": 0,
+        "policies": ["checkout"],
+        "updated_at": NOW,
+    }
+    return BusinessEventRow(**(fields | changes))

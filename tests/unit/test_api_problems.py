@@ -1,0 +1,260 @@
+"""What the API refuses, and how it says so. No database is there: nothing here may need one but to say 503."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from predictive_scaling.api.application import create_app
+from predictive_scaling.api.guard import Guard
+from predictive_scaling.api.services import Services
+from tests.support.api_services import NOWHERE, api_services, client_of
+
+STATUSES = (
+    "'pending', 'executing', 'verifying', 'succeeded', 'failed', 'rolled_back', 'recommended', 'superseded' or "
+    "'cancelled'"
+)
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[Services]:
+    async with api_services(NOWHERE) as made:
+        yield made
+
+
+@pytest.fixture
+async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(services) as made:
+        yield made
+
+
+def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == status
+    assert {"type", "title", "status", "detail"} <= set(body)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "told"),
+    [
+        ("scaling/decisions?limit=0", "limit", "input should be greater than or equal to 1; given '0'"),
+        ("scaling/decisions?limit=1000000000", "limit", "input should be less than or equal to 500"),
+        ("scaling/decisions?limit=ten", "limit", "input should be a valid integer"),
+        ("scaling/decisions?status=foo", "status", STATUSES),
+        ("scaling/decisions?status=Failed", "status", STATUSES),
+        ("scaling/decisions?staus=failed", "staus", "there is no such parameter"),
+        ("scaling/decisions?service=", "service", "at least 1 character"),
+        ("scaling/decisions?service=a%00b", "service", "control characters are not allowed"),
+        (f"scaling/decisions?service={'a' * 300}", "service", "at most 253 characters"),
+        (f"scaling/decisions?cursor={'a' * 600}", "cursor", "at most 512 characters"),
+        ("scaling/status?verbose=1", "verbose", "there is no such parameter"),
+        ("predictions", "service", "is required"),
+        ("predictions?service=a&from=2026-11-27T08:00:00", "from", "write an RFC 3339 time with its offset"),
+        ("predictions?service=a&from=yesterday", "from", "write an RFC 3339 time with its offset"),
+        (
+            "predictions?service=a&from=2026-11-27T08:00:00Z&to=2026-11-27T08:00:00Z",
+            "query",
+            "to must be after from, by 7 days at most",
+        ),
+        (
+            "predictions?service=a&from=2026-01-01T00:00:00Z&to=2026-11-27T08:00:00Z",
+            "query",
+            "to must be after from, by 7 days at most",
+        ),
+        ("metrics/accuracy?window=yesterday", "window", "is no duration; write one such as 90s, 15m or 1h30m"),
+        ("metrics/accuracy?window=1s", "window", "must be between 1m and 400d"),
+        ("metrics/accuracy?window=9999999d", "window", "must be between 1m and 400d"),
+        ("metrics/accuracy?window=99999999999999999d", "window", "is longer than any time that this knows"),
+        ("events?from=2026-11-27", "from", "write an RFC 3339 time with its offset"),
+        ("commands/0", "id", "greater than or equal to 1"),
+        ("commands/99999999999999999999", "id", "less than or equal to 9223372036854775807"),
+        ("commands/latest", "id", "valid integer"),
+    ],
+)
+async def test_a_wrong_parameter_is_named_with_what_is_allowed(
+    client: httpx.AsyncClient, path: str, parameter: str, told: str
+) -> None:
+    body = assert_problem(await client.get(f"/api/v1/{path}"), 422)
+    assert body["reason"] == "InvalidParameter"
+    (error,) = body["errors"]
+    assert error["parameter"] == parameter
+    assert told in error["message"]
+    assert body["detail"].startswith(f"{parameter}: ")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "%FF%FE",
+        "bm90IGEgdGltZQ",
+        "MjAyNi0xMS0yN1QwODowMDowMCBhMQ",
+        "2026-11-27T08:00:00Z",
+        "'; drop table x",
+    ],
+)
+async def test_a_cursor_that_no_page_gave_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
+    body = assert_problem(await client.get("/api/v1/scaling/decisions", params={"cursor": cursor}), 422)
+    assert body["reason"] == "InvalidCursor"
+    assert body["detail"].startswith("cursor: ")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1/scaling/decisions/", "/api/v2/events"])
+async def test_what_is_not_there_is_a_problem_that_names_the_path(client: httpx.AsyncClient, path: str) -> None:
+    body = assert_problem(await client.get(path), 404)
+    assert body["detail"] == f"there is nothing at {path}; see /docs"
+    assert body["instance"] == path
+
+
+async def test_a_method_that_a_path_does_not_take_is_a_problem_with_what_it_does(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/v1/scaling/decisions")
+    body = assert_problem(response, 405)
+    assert response.headers["allow"] == "GET"
+    assert body["detail"] == "/api/v1/scaling/decisions does not take POST"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "scaling/decisions",
+        "scaling/status",
+        "predictions/current",
+        "predictions?service=a",
+        "metrics/accuracy",
+        "events",
+        "policies",
+        "commands/1",
+    ],
+)
+async def test_without_its_database_every_route_says_so_quickly_and_without_secrets(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    async with asyncio.timeout(4):
+        response = await client.get(f"/api/v1/{path}")
+    body = assert_problem(response, 503)
+    assert body["reason"] == "DatabaseUnavailable"
+    assert int(response.headers["retry-after"]) > 0
+    assert "hunter2" not in response.text
+
+
+async def test_reloading_takes_no_path_and_no_url(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/v1/models/reload", json={"path": "/etc/passwd", "url": "http://evil"})
+    body = assert_problem(response, 422)
+    assert {error["parameter"] for error in body["errors"]} == {"path", "url"}
+    assert all(error["message"].startswith("there is no such parameter") for error in body["errors"])
+
+
+@pytest.mark.parametrize("content", [b"not json", b"[]", b'"x"', b"\xff\xfe"])
+async def test_a_body_that_cannot_be_read_is_a_problem(client: httpx.AsyncClient, content: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    assert_problem(await client.post("/api/v1/models/reload", content=content, headers=headers), 422)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
+async def test_a_body_of_another_type_is_refused(client: httpx.AsyncClient, kind: str) -> None:
+    headers = {"Content-Type": kind}
+    body = assert_problem(await client.post("/api/v1/models/reload", content=b"{}", headers=headers), 415)
+    assert "send application/json or no body" in body["detail"]
+
+
+async def test_a_large_body_is_refused_before_it_is_read(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    content = b'{"a": "' + b"a" * (1 << 20) + b'"}'
+    assert_problem(await client.post("/api/v1/models/reload", content=content, headers=headers), 413)
+
+
+async def test_a_large_body_of_unknown_length_is_refused_while_it_comes(client: httpx.AsyncClient) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 65536
+            yield b"a" * 65536
+
+    headers = {"Content-Type": "application/json"}
+    async with asyncio.timeout(5):
+        response = await client.post("/api/v1/models/reload", content=endless(), headers=headers)
+    assert_problem(response, 413)
+    assert sent < 3 << 20
+
+
+async def test_a_body_that_never_ends_is_given_up(services: Services) -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with client_of(replace(services, request_limit_seconds=0.1)) as client, asyncio.timeout(5):
+        headers = {"Content-Type": "application/json"}
+        response = await client.post("/api/v1/models/reload", content=trickle(), headers=headers)
+    body = assert_problem(response, 408)
+    assert body["detail"] == "the body did not arrive within 0.1 s"
+
+
+async def test_what_nobody_expected_is_a_problem_without_its_text() -> None:
+    application = FastAPI()
+    application.add_middleware(Guard, limit_seconds=0.1)
+
+    @application.get("/broken")
+    async def broken() -> None:  # pyright: ignore[reportUnusedFunction] (a route)
+        raise RuntimeError("secret")
+
+    @application.get("/slow")
+    async def slow() -> None:  # pyright: ignore[reportUnusedFunction] (a route)
+        await asyncio.Event().wait()
+
+    transport = httpx.ASGITransport(app=application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        body = assert_problem(await client.get("/broken"), 500)
+        assert "secret" not in str(body)
+        body = assert_problem(await client.get("/slow"), 503)
+        assert body["detail"] == "no answer within 0.1 s; ask again later"
+
+
+async def test_openapi_describes_every_route_field_and_problem(services: Services) -> None:
+    schema = create_app(services).openapi()
+    for path, item in schema["paths"].items():
+        for operation in item.values():
+            assert operation["description"].endswith((".", "answered.")), path
+            if path.startswith("/api/"):
+                problem = operation["responses"]["503"]["content"]
+                assert list(problem) == ["application/problem+json"], path
+    assert "detail" in schema["components"]["schemas"]["Problem"]["properties"]
+    limit = next(
+        each for each in schema["paths"]["/api/v1/scaling/decisions"]["get"]["parameters"] if each["name"] == "limit"
+    )
+    assert (limit["schema"]["minimum"], limit["schema"]["maximum"]) == (1, 500)
+
+
+async def test_the_docs_page_needs_no_other_host(client: httpx.AsyncClient) -> None:
+    response = await client.get("/docs")
+    assert response.status_code == 200
+    text = response.text
+    assert "/api/v1/scaling/decisions" in text
+    assert "next_cursor" in text
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "<script" not in text
+    assert (await client.get("/openapi.json")).json()["info"]["title"] == "Predictive scaling"
+
+
+async def test_metrics_count_requests_by_route_and_never_by_path(client: httpx.AsyncClient) -> None:
+    await client.get("/api/v1/secret-path-of-a-caller")
+    await client.get("/api/v1/commands/77")
+    await client.request("INVENTED", "/nothing")
+    response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    text = response.text
+    assert 'predictive_scaling_api_requests_total{method="GET",route="/api/v1/commands/{id}",status="503"}' in text
+    assert 'predictive_scaling_api_requests_total{method="any",route="unknown",status="404"}' in text
+    assert "secret-path" not in text
+    assert "INVENTED" not in text
+    assert "prediction_latency_seconds_bucket" in text
+    assert "process_cpu_seconds_total" in text
