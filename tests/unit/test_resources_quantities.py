@@ -30,7 +30,7 @@ def test_a_decimal_is_written_without_exponent_to_six_places(value: float) -> No
     text = format_decimal(value)
 
     assert "e" not in text
-    assert float(text) == pytest.approx(value, abs=5e-7)
+    assert float(text) == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -17,6 +17,8 @@ DURATION_PATTERN = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 # CEL's duration() knows no days; at most five digits, so that it cannot overflow.
 _HMS = r"[0-9]{1,5}h([0-9]{1,5}m)?([0-9]{1,5}s)?|[0-9]{1,5}m([0-9]{1,5}s)?|[0-9]{1,5}s"
+HMS_PATTERN = f"^({_HMS})$"
+"""What a duration in a custom resource looks like, for rules that compare two of them."""
 _DECIMAL = r"[0-9]{1,12}(\.[0-9]{1,6})?"
 
 

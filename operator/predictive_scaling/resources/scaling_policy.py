@@ -9,7 +9,7 @@ from pydantic import Field
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
-from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
+from predictive_scaling.resources.quantities import HMS_PATTERN, DecimalBetween, DurationBetween
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.step import Step
 from predictive_scaling.resources.target import Target
@@ -88,7 +88,9 @@ class ForecastOptions(Part):
             field="quantile",
         ),
         Rule(
-            cel="!has(self.leadTime) || !has(self.horizon) || self.leadTime == 'Auto' "
+            # What is no duration is told once, by the field's own rule.
+            cel="!has(self.leadTime) || !has(self.horizon) "
+            f"|| !self.leadTime.matches(r'{HMS_PATTERN}') || !self.horizon.matches(r'{HMS_PATTERN}') "
             "|| duration(self.leadTime) < duration(self.horizon)",
             holds=lambda forecast: forecast.lead_time is None or forecast.lead_time < forecast.horizon,
             message="must be shorter than horizon",
