@@ -29,6 +29,11 @@ class FeatureCache:
         self._redis = Redis.from_url(url, socket_timeout=LIMIT_SECONDS, socket_connect_timeout=LIMIT_SECONDS)
         self._closed_until = 0.0
 
+    @property
+    def is_left_alone(self) -> bool:
+        """True for a while after a failed visit."""
+        return monotonic() < self._closed_until
+
     async def get(self, service: str) -> dict[str, Any] | None:
         """What was put for a service in the last seconds."""
         raw = await self._visit("get", _key(service))
@@ -46,7 +51,7 @@ class FeatureCache:
         await self._redis.aclose()
 
     async def _visit(self, *command: str | bytes | int) -> Any:
-        if monotonic() < self._closed_until:
+        if self.is_left_alone:
             return None
         try:
             async with asyncio.timeout(LIMIT_SECONDS):

@@ -1,6 +1,7 @@
 """The dead-letter topic. The table has every dead letter for certain, the topic as far as Kafka takes them."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ class DeadLetterTopic:
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,
         }
-        self._producer = Producer(properties)
+        self._producer = Producer(properties, logger=logging.getLogger("librdkafka"))
         self._topic = topic
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:

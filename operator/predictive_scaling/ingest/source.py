@@ -23,6 +23,7 @@ from predictive_scaling.ingest.formats import HEADER
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 
+LIBRARY_LOG = logging.getLogger("librdkafka")
 LIMIT_SECONDS = 10.0
 CHUNK = 2_000
 MAX_BATCH_BYTES = 32 * 1024 * 1024
@@ -84,7 +85,9 @@ class KafkaSource:
         self.last_error: str | None = None
         self._assigned: list[int] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
-        self._consumer = _made(lambda: Consumer({**options, "error_cb": self._failed, "on_commit": _committed}))
+        self._consumer = _made(
+            lambda: Consumer({**options, "error_cb": self._failed, "on_commit": _committed}, logger=LIBRARY_LOG)
+        )
 
     async def start(self) -> None:
         """Ask for membership; partitions come with a later poll."""
@@ -251,4 +254,4 @@ def _bytes(value: str | bytes | None) -> bytes:
 
 def _committed(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
     if error is not None:
-        logging.getLogger(__name__).debug("commit for lag tools failed: %s %s", error, partitions)
+        LIBRARY_LOG.debug("commit for lag tools failed: %s %s", error, partitions)
