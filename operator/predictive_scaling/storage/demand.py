@@ -65,6 +65,10 @@ _ROW = np.dtype(
     ]
 )
 
+RECORDED = """
+select distinct service_name, metric_name from series where last_day >= %(since)s order by 1, 2
+"""
+
 OF_SERVICE = """
 select metric_name as metric, minute, sum(sum / count) as value
 from metrics_1m
@@ -93,6 +97,12 @@ class Demand:
             rows = await self._read(wanted, since, until)
             grid[rows["key"], rows["minute"]] = rows["value"]
         return dict(zip(wanted, grid, strict=True))
+
+    async def recorded(self, since: datetime) -> list[DemandKey]:
+        """Every metric of every service that had a sample since then, as sums; sorted."""
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(RECORDED, {"since": since.date()})).fetchall()
+            return [DemandKey(service, metric) for service, metric in rows]
 
     async def of_service(self, service: str, since: datetime, now: datetime) -> list[DemandMinute]:
         """The minutes of every metric of a service within [since, now], by metric and time; missing ones left out."""
