@@ -34,3 +34,29 @@ def an_autoscaler(name: str, *, minimum: int | None = 2, maximum: int = 40) -> M
         "metadata": {"name": name},
         "spec": spec,
     }
+
+
+def a_scaling_policy(name: str = "checkout", *, mode: str = "Auto", maximum: int = 40, **spec: Any) -> Manifest:
+    """A policy on the HPA of its own name, where a replica carries 100; `spec` adds or replaces parts."""
+    body: Manifest = {
+        "mode": mode,
+        "target": {"horizontalPodAutoscaler": {"name": name}},
+        "demand": {"metric": "requests_per_second", "perReplica": "100"},
+        "replicas": {"min": 1, "max": maximum},
+    }
+    return {
+        "apiVersion": "predictive-scaling.io/v1alpha1",
+        "kind": "ScalingPolicy",
+        "metadata": {"name": name},
+        "spec": body | spec,
+    }
+
+
+def a_business_event(name: str, **spec: Any) -> Manifest:
+    """An event for every policy of the namespace; `spec` says when and what."""
+    return {
+        "apiVersion": "predictive-scaling.io/v1alpha1",
+        "kind": "BusinessEvent",
+        "metadata": {"name": name},
+        "spec": {"policies": {"all": True}} | spec,
+    }

@@ -107,9 +107,9 @@ async def _end(tasks: list[asyncio.Task[Any]]) -> None:
             raise result
 
 
-async def _watch(settings: Settings, operator: Operator, stop: asyncio.Event) -> None:
-    """Kopf keeps the indices. Should its framework give up, it is started again: the old indices serve until then."""
-    while not stop.is_set():
+async def _watch(settings: Settings, operator: Operator, stop: asyncio.Event, no_watch: asyncio.Event) -> None:
+    """Let kopf keep the indices. Should it give up, it is started again, and no tick runs until it has caught up."""
+    while not no_watch.is_set():
         started = asyncio.Event()
         heeding = asyncio.create_task(_heed_signals_again(started, stop))
         try:

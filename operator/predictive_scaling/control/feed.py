@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
-from prometheus_client import Histogram
 
 from forecasting.forecast import QUANTILES
 from predictive_scaling.clock import Clock, monotonic
@@ -16,15 +15,11 @@ from predictive_scaling.control.forecasts import Made, Outlooks
 from predictive_scaling.control.state import States
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.storage.predictions import Prediction
+from predictive_scaling.telemetry.metrics import MAKE, PREDICTION_LATENCY
 from predictive_scaling.training.series_keys import SeriesKey
 
 log = structlog.get_logger(__name__)
 
-LATENCY = Histogram(
-    "prediction_latency_seconds",
-    "Real time that a batch of forecasts took, for all policies that were due.",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)
 _BACKLOG = 20_000
 """Predictions that wait for a database that is away, at most; the newest stay."""
 
@@ -82,7 +77,7 @@ class Feed:
         if due:
             began = monotonic()
             made = await self.outlooks.refresh(due, now)
-            LATENCY.observe(monotonic() - began)
+            PREDICTION_LATENCY.labels(MAKE).observe(monotonic() - began)
             self._unrecorded += [row for one in made for row in _rows(one)]
             self.outlooks.forget({need.key for need in needs}, now)
             if made:

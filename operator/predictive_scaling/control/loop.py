@@ -77,8 +77,9 @@ class Loop:
         """One tick, where this process leads."""
         if not self.leadership.leads:
             return
-        if self.leadership.gained.is_set():
+        if not self.inventory.is_complete:
             await self.inventory.wait_until_complete()
+        if self.leadership.gained.is_set():
             await self.recovery.run()
             self.leadership.gained.clear()
         began = monotonic()

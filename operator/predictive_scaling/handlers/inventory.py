@@ -65,6 +65,8 @@ class Inventory:
     cluster: Cluster
     namespaces: tuple[str, ...] = ()
     """What is watched; none means all."""
+    is_complete: bool = False
+    """Whether the indices were seen to hold all that there is."""
     _policies: Mapping[PolicyKey, Any] = field(default_factory=dict[PolicyKey, Any])
     _events: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
     _autoscalers: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
@@ -83,6 +85,7 @@ class Inventory:
         workloads: Mapping[WorkloadKey, Any],
     ) -> None:
         """Read from these indices; called once they exist."""
+        self.is_complete = False
         self._policies, self._events = policies, events
         self._autoscalers, self._workloads = autoscalers, workloads
 
@@ -97,6 +100,7 @@ class Inventory:
             if monotonic() > until:
                 raise ClusterUnavailableError(f"The watches have not shown {missing} yet; nothing is decided before")
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        self.is_complete = True
 
     async def _missing(self) -> str | None:
         root = f"/apis/{GROUP}/{VERSION}"

@@ -1,0 +1,112 @@
+"""The operator as users run it: a process of its own, killed and stopped by pid."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.stack.ports import free_ports
+from tests.support.eventually import eventually
+
+
+@dataclass
+class OperatorProcess:
+    """One operator process at a time; it may be killed and started again."""
+
+    kubeconfig: Path
+    database_url: str
+    clock: Clock
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    """More of its settings, without the prefix."""
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+    lease: str = field(default_factory=lambda: f"test-{os.urandom(4).hex()}")
+    _process: asyncio.subprocess.Process | None = None
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self.folder / "operator.log").read_text()
+
+    async def start(self, **environment: str) -> None:
+        """Start it and wait until it turns. environment: for this start only."""
+        with (self.folder / "operator.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "predictive_scaling", "operator"),
+                env={**os.environ, **self._environment(), **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        answered = await eventually(self._answers_or_ended, seconds=60)
+        assert answered == "answers", f"the operator ended:\n{self.log[-3000:]}"
+
+    async def terminate(self) -> int:
+        """SIGTERM; its exit code."""
+        return await self._end(signal.SIGTERM)
+
+    async def kill(self) -> int:
+        """SIGKILL."""
+        return await self._end(signal.SIGKILL)
+
+    async def ended(self, seconds: float = 60.0) -> int:
+        """Its exit code, once it ended by itself."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), seconds)
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def metrics(self) -> str:
+        """What it tells Prometheus."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
+
+    async def _answers_or_ended(self) -> str:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                live = await client.get(f"http://127.0.0.1:{self.port}/health/live")
+            except httpx.TransportError:
+                return "" if self.runs else "ended"
+        return "answers" if live.is_success else ""
+
+    async def _end(self, number: signal.Signals) -> int:
+        process = self._process
+        if process is None:
+            return 0
+        if process.returncode is None:
+            process.send_signal(number)
+        return await asyncio.wait_for(process.wait(), 40)
+
+    def _environment(self) -> dict[str, str]:
+        settings = {
+            "CLOCK": str(self.clock),
+            "HOST": "127.0.0.1",
+            "OPERATOR_PORT": str(self.port),
+            "MODELS_DIR": str(self.folder / "models"),
+            "LEASE_NAMESPACE": "default",
+            "LEASE_NAME": self.lease,
+            "LEASE_DURATION": "6s",
+            **self.settings,
+        }
+        named = {f"PREDICTIVE_SCALING_{name}": value for name, value in settings.items()}
+        return {"KUBECONFIG": str(self.kubeconfig), "DATABASE_URL": self.database_url, "OMP_NUM_THREADS": "1", **named}
+
+
+@asynccontextmanager
+async def running(operator: OperatorProcess) -> AsyncGenerator[OperatorProcess]:
+    """Started, and killed at the end if it still runs then."""
+    await operator.start()
+    try:
+        yield operator
+    finally:
+        if operator.runs:
+            await operator.kill()
