@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, ValidationInfo
@@ -22,6 +23,8 @@ HMS_PATTERN = f"^({_HMS})$"
 _DECIMAL = r"[0-9]{1,12}(\.[0-9]{1,6})?"
 
 
+# Thousands of policies are read again and again, and write the same few durations.
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """The duration that `text` writes, such as 90s, 15m, 1h30m, 14d or 500ms.
 
