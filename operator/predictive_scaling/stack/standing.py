@@ -53,6 +53,7 @@ class Standing:
                     f"a stack runs in {self.folder} already (process {self.owner()}); "
                     "use it, or end it: predictive-scaling stack down"
                 ) from None
+            self._clear()
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
@@ -94,6 +95,8 @@ class Standing:
         Raises StackError when it ends instead; what it told is passed on while it starts.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.owner() is None:
+            self._clear()  # what a killed owner left would look ready
         wanted = [text for part in parts for text in ("--only", part.value)]
         command = [sys.executable, "-m", "predictive_scaling", "stack", "up", "--folder", str(self.folder)]
         with self.log.open("w") as log, self.log.open() as told:
@@ -104,13 +107,17 @@ class Standing:
                 stderr=log,
                 start_new_session=True,
             )
-            while process.poll() is None and not self.environment_file.exists():
+            while process.poll() is None and not self._is_ready(process.pid):
                 _pass_on(told.read(), say)
                 time.sleep(_POLL_SECONDS)
             _pass_on(told.read(), say)
         if process.returncode is not None:
             raise StackError(f"the stack ended with {process.returncode} while starting; its log is {self.log}")
         return self.environment_file.read_text()
+
+    def _is_ready(self, owner: int) -> bool:
+        # In this order: to ask for the owner takes the lock for a moment, in which the owner-to-be could not.
+        return self.environment_file.exists() and self.owner() == owner
 
     def end(self, limit_seconds: float = 60.0) -> bool:
         """Ask the owner to put its stack away and wait for it; kill it when it does not. False when none ran."""
