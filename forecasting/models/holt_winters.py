@@ -12,7 +12,7 @@ from forecasting.levels import levels_at
 from forecasting.panel import DAY, IntArray, Origins, Panel, pick
 from forecasting.series import FloatArray, Series
 
-_SEASONS = 14
+_SEASONS = 7
 _LEAST_SEASONS = 2
 _OFFSET_SHARE = 0.1
 
@@ -29,7 +29,7 @@ class Smoothing:
 
 @dataclass(frozen=True, slots=True)
 class HoltWinters:
-    """How to fit; the smoothing is found on the last fourteen days."""
+    """How to fit; the smoothing is found on the last seven days."""
 
     name: str = "HoltWinters"
 

@@ -85,6 +85,13 @@ class ModelRejectedError(PredictiveScalingError):
     reason = "ModelRejected"
 
 
+class NothingToLearnError(PredictiveScalingError):
+    """A series has no demand to train a model from."""
+
+    exit_code = 66
+    reason = "NothingToLearn"
+
+
 class StackError(PredictiveScalingError):
     """A part of the local stack could not be found, built or started."""
 

@@ -1,20 +1,79 @@
-"""The port to the demand that was recorded."""
+"""Where the trainer reads demand: the port, and the one over the rollups."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, get_args
 
-from forecasting.series import Series
+import numpy as np
+
+from forecasting.series import FloatArray, Series
+from predictive_scaling.errors import SettingsError
+from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
+from predictive_scaling.storage.policies import Policies
 from predictive_scaling.training.series_keys import SeriesKey
+
+MINUTE = timedelta(minutes=1)
 
 
 class DemandHistory(Protocol):
     """Where the trainer reads demand."""
 
     async def keys(self, since: datetime) -> Sequence[SeriesKey]:
-        """Every series that somebody scales by, or that has demand since then; sorted."""
+        """Every series that somebody scales by; where nobody does, every series with demand since then. Sorted."""
         ...
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
-        """The mean demand of each bin in [start, end), NaN where nothing was observed."""
+        """The mean demand of each bin within [start, end), the bins ending at `end`; NaN where nothing was observed."""
         ...
+
+
+class StoredHistory:
+    """A DemandHistory over the tables `policies`, `series` and `metrics_1m`.
+
+    zero_is_valid: otherwise an exact zero is a missing minute, as the operator reads it.
+    """
+
+    def __init__(self, demand: Demand, policies: Policies, *, zero_is_valid: bool = False) -> None:
+        self._demand = demand
+        self._policies = policies
+        self._zero_is_valid = zero_is_valid
+
+    async def keys(self, since: datetime) -> Sequence[SeriesKey]:
+        """The mirror of policies does not know their aggregation: series that only it names are read as sums."""
+        rows = await self._policies.all()
+        if rows:
+            return sorted({SeriesKey(row.service_name, row.metric_name, "Sum") for row in rows})
+        return sorted(SeriesKey(*key) for key in await self._demand.recorded(since))
+
+    async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
+        wanted = DemandKey(key.service, key.metric, _aggregation(key.aggregation))
+        whole = end.astimezone(UTC).replace(second=0, microsecond=0)
+        bins = (whole - start) // step
+        minutes = (await self._demand.minutes([wanted], whole - bins * step, whole))[wanted]
+        clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
+        return trimmed(Series(str(key), whole - bins * step, step, means(clean, step // MINUTE)))
+
+
+def means(minutes: FloatArray, width: int) -> FloatArray:
+    """Means of `width` minutes each, of those that were observed; NaN where none was."""
+    bins = minutes[: len(minutes) - len(minutes) % width].reshape(-1, width)
+    seen = np.isfinite(bins)
+    counts = seen.sum(axis=1)
+    sums = np.where(seen, bins, 0.0).sum(axis=1)
+    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+def trimmed(series: Series) -> Series:
+    """From the first bin with demand to the last; an empty series stays empty."""
+    seen = np.flatnonzero(np.isfinite(series.values))
+    if not len(seen):
+        return Series(series.name, series.start, series.step, series.values[:0])
+    first, last = int(seen[0]), int(seen[-1]) + 1
+    return Series(series.name, series.start + first * series.step, series.step, series.values[first:last])
+
+
+def _aggregation(name: str) -> Aggregation:
+    for known in get_args(Aggregation):
+        if known == name:
+            return known
+    raise SettingsError(f"{name!r} is no aggregation; choose one of {', '.join(get_args(Aggregation))}")

@@ -75,7 +75,7 @@ def probe(folders: Sequence[Path], patience_seconds: float = PATIENCE_SECONDS) -
     return failed
 
 
-def load(checked: Checked, threads: int = 1) -> Loaded:
+def load(checked: Checked) -> Loaded:
     """A checked and probed version, from the very bytes that were checked."""
     manifest, contents = checked.manifest, checked.contents
     smoothing = Smoothing(**manifest.holt_winters.model_dump()) if manifest.holt_winters else Smoothing()
@@ -83,7 +83,7 @@ def load(checked: Checked, threads: int = 1) -> Loaded:
     if not manifest.files:
         return Loaded(manifest, None, holt_winters, None)
     texts = {name: contents[f"{name}.txt"].decode() for name in (*NAMES, LINEAR)}
-    model = FittedLightGBM.from_texts(texts, manifest.columns, manifest.version, threads)
+    model = FittedLightGBM.from_texts(texts, manifest.columns, manifest.version)
     residuals = np.load(io.BytesIO(contents[RESIDUALS]), allow_pickle=False)
     return Loaded(manifest, model, holt_winters, residuals.astype(np.float64))
 

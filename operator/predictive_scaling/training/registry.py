@@ -2,7 +2,12 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+
+from predictive_scaling.errors import ModelRejectedError
+from predictive_scaling.training.manifest import read_manifest
+from predictive_scaling.training.series_keys import SeriesKey
 
 CURRENT = "CURRENT"
 KEPT = 3
@@ -11,7 +16,7 @@ _POINTER_BYTES = 64
 
 
 class Registry:
-    """Files only; nothing of a model is read here. One writer a series at a time, any number of readers."""
+    """Files; of a model at most the manifest is read. One writer a series at a time, any number of readers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,6 +36,16 @@ class Registry:
                     continue
                 found[entry.name] = (stat.st_ino, stat.st_mtime_ns)
         return found
+
+    def keys(self) -> list[SeriesKey]:
+        """The series that have a readable version, sorted."""
+        found: set[SeriesKey] = set()
+        for slug in self.pointers():
+            version = self.current(slug)
+            if version is not None:
+                with suppress(ModelRejectedError):
+                    found.add(read_manifest(self.path(slug, version)).key)
+        return sorted(found)
 
     def current(self, slug: str) -> str | None:
         """The version that the pointer names; None where there is none or it names none that is there."""
