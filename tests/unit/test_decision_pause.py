@@ -1,6 +1,7 @@
 """Semantics 6, 7, 17, 24: who may stop us, and in which order."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ AT_ONCE = {"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"}
 LATER, EARLIER = (NOON + timedelta(hours=1)).isoformat(), (NOON - timedelta(hours=1)).isoformat()
 
 
-def decided(annotations: dict[str, str] | None = None, forecast: float = 700.0, **spec: object) -> Decision:
+def decided(annotations: dict[str, str] | None = None, forecast: float = 700.0, **spec: Any) -> Decision:
     policy = a_policy(annotations=annotations, scaleDown=AT_ONCE, **spec)
     return decide(a_situation(policy, forecast=forecast, demand=forecast * 0.9))
 

@@ -115,6 +115,7 @@ def test_hitting_the_maximum_is_told_with_what_was_wanted() -> None:
         (a_situation(a_policy(suspend=True)), ("False", "Suspended")),
         (a_situation(conflict="x"), ("False", "Conflict")),
         (a_situation(per_replica=None), ("False", "PerReplicaUnknown")),
+        (a_situation(per_replica=float("nan")), ("False", "PerReplicaUnknown")),
     ],
 )
 def test_scaling_active(situation: Situation, expected: tuple[str, str]) -> None:
@@ -207,3 +208,13 @@ def test_the_sentence_of_a_paused_policy_says_who_paused_it() -> None:
     assert decide(a_situation(a_policy(suspend=True), forecast=700.0)).message == (
         "Hold 4: spec.suspend is true; 7 wanted, cut by Paused."
     )
+
+
+def test_points_that_are_no_numbers_are_left_out() -> None:
+    situation = a_situation(forecast=a_forecast(400, float("nan"), 400))
+    assert len(policy_status(situation, decide(situation), ())["forecast"]["points"]) == 2
+
+
+def test_a_capacity_that_is_no_number_is_not_shown() -> None:
+    situation = a_situation(per_replica=float("nan"))
+    assert "perReplica" not in policy_status(situation, decide(situation), ())

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from predictive_scaling.decision.amounts import amount, clock_time, replicas
 from predictive_scaling.decision.bounds import effective_maximum
-from predictive_scaling.decision.freshness import look, trusted_demand
+from predictive_scaling.decision.freshness import look, positive, trusted_demand
 from predictive_scaling.decision.model import Decision, PauseReason, Rung, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.spans import window_ahead
@@ -121,7 +121,7 @@ def _active(situation: Situation, decision: Decision) -> _Found:
     if decision.pause.freezes:
         reason = str(decision.pause.reason or "Conflict")
         return ConditionType.SCALING_ACTIVE, _FALSE, reason, decision.pause.message
-    if situation.per_replica is None:
+    if positive(situation.per_replica) is None:
         message = "what a replica carries is not known yet; it is learned, or spec.demand.perReplica says it"
         return ConditionType.SCALING_ACTIVE, _FALSE, "PerReplicaUnknown", message
     return ConditionType.SCALING_ACTIVE, _TRUE, str(decision.source), decision.message

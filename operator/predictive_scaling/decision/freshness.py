@@ -39,7 +39,7 @@ def look(situation: Situation, window: Span) -> Sight:
         demand_at=situation.demand.at if situation.demand and demand is not None else None,
         forecast=outlook.forecast if outlook and usable else None,
         rung=outlook.rung if outlook and usable else None,
-        per_replica=_positive(situation.per_replica),
+        per_replica=positive(situation.per_replica),
         blind_since=None if usable else situation.memory.blind_since or situation.now,
     )
 
@@ -56,5 +56,6 @@ def trusted_demand(situation: Situation) -> float | None:
     return demand.value
 
 
-def _positive(number: float | None) -> float | None:
+def positive(number: float | None) -> float | None:
+    """A number that may be divided by; None for any other."""
     return number if number is not None and 0.0 < number < math.inf else None

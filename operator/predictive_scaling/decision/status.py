@@ -3,8 +3,8 @@
 from typing import Any
 
 from predictive_scaling.decision.amounts import amount, quantile_name
+from predictive_scaling.decision.freshness import positive
 from predictive_scaling.decision.model import Decision, Outlook, Situation
-from predictive_scaling.decision.peak import value_at
 from predictive_scaling.resources.conditions import Condition
 from predictive_scaling.resources.statuses import (
     MOST_POINTS,
@@ -18,6 +18,8 @@ from predictive_scaling.resources.statuses import (
 )
 
 MEDIAN, HIGH = 0.5, 0.9
+MOST_DEMAND = 999_999_999_999.0
+"""What a status can hold; NaN and what lies beyond is left out."""
 
 
 def policy_status(
@@ -44,7 +46,7 @@ def policy_status(
         forecast=_forecast(situation, decision),
         accuracy=accuracy,
         lead_time=situation.lead_time,
-        per_replica=situation.per_replica,
+        per_replica=positive(situation.per_replica),
         last_decision=last_decision,
         advice=advice,
         takeover=takeover,
@@ -79,10 +81,11 @@ def _points(outlook: Outlook, situation: Situation) -> tuple[ForecastPoint, ...]
     """Bins that are not over yet; every second or third of them where they are more than a status holds."""
     forecast = outlook.forecast
     first = max(0, (situation.now - forecast.origin) // forecast.step)
-    ahead = range(first, len(forecast.values))
-    stride = max(1, -(-len(ahead) // MOST_POINTS))
-    times = (forecast.origin + forecast.step * index for index in ahead[::stride])
-    made = ((at, value_at(forecast, MEDIAN, at), value_at(forecast, HIGH, at)) for at in times)
+    stride = max(1, -(-(len(forecast.values) - first) // MOST_POINTS))
+    median, high = forecast.quantiles.index(MEDIAN), forecast.quantiles.index(HIGH)
+    rows = forecast.values[first::stride].tolist()
     return tuple(
-        ForecastPoint(time=at, p50=p50, p90=p90) for at, p50, p90 in made if p50 is not None and p90 is not None
+        ForecastPoint(time=forecast.origin + forecast.step * (first + stride * index), p50=row[median], p90=row[high])
+        for index, row in enumerate(rows)
+        if 0.0 <= row[median] <= MOST_DEMAND and 0.0 <= row[high] <= MOST_DEMAND
     )
