@@ -100,7 +100,6 @@ class Kafka(SingleProcess):
             command=[*program, "kafka.Kafka", configuration],
             log=self.folder / "kafka.log",
             ready=self._answers,
-            deadline_seconds=90,
         )
 
     def _start_mock(self, error: StackError) -> None:

@@ -33,7 +33,7 @@ class Child:
     command: Sequence[str | Path]
     log: Path
     ready: Probe
-    deadline_seconds: float = 60.0
+    deadline_seconds: float = 120.0
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Added to our own environment."""
     folder: Path | None = None
