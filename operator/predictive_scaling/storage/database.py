@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.settings import read_settings
+from predictive_scaling.storage.pool_metrics import POOLS
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
@@ -44,6 +45,7 @@ class Database:
         statement_timeout: timedelta = timedelta(seconds=30),
     ) -> None:
         self._arguments = connection_arguments(url, purpose, statement_timeout)
+        self._purpose = purpose
         self._max_size = max_size
         self._checkout_seconds = checkout_timeout.total_seconds()
         self._pool: AsyncConnectionPool[Connection] | None = None
@@ -68,6 +70,7 @@ class Database:
                 reconnect_timeout=5.0,
                 max_waiting=self._max_size * 25,
             )
+            POOLS.watch(self._pool, self._purpose)
             await self._pool.open()
 
     async def close(self) -> None:

@@ -1,0 +1,47 @@
+"""How full the pools of this process are, read when it is scraped."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from psycopg_pool import AsyncConnectionPool
+
+
+class PoolCollector(Collector):
+    """`predictive_scaling_database_connections` by purpose and state, for as long as a pool lives."""
+
+    def __init__(self) -> None:
+        self._purposes: WeakKeyDictionary[AsyncConnectionPool[Any], str] = WeakKeyDictionary()
+
+    def watch(self, pool: AsyncConnectionPool[Any], purpose: str) -> None:
+        """Show a pool from now on; two of one purpose are added up."""
+        self._purposes[pool] = purpose
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "predictive_scaling_database_connections",
+            "Connections to PostgreSQL of a purpose: in_use, idle, and max, which it may have.",
+            labels=["purpose", "state"],
+        )
+        for (purpose, state), count in sorted(self._counts().items()):
+            family.add_metric([purpose, state], count)
+        return [family]
+
+    def _counts(self) -> Counter[tuple[str, str]]:
+        counts: Counter[tuple[str, str]] = Counter()
+        for pool, purpose in list(self._purposes.items()):
+            if not pool.closed:
+                stats = pool.get_stats()
+                size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
+                counts[purpose, "in_use"] += size - idle
+                counts[purpose, "idle"] += idle
+                counts[purpose, "max"] += stats.get("pool_max", 0)
+        return counts
+
+
+POOLS = PoolCollector()
+REGISTRY.register(POOLS)
