@@ -273,6 +273,21 @@ async def test_accuracy_is_in_ratios_by_quantile_and_service(services: Services,
     assert one["accuracy"]["mape"] == pytest.approx(0.36)
 
 
+async def test_the_newest_scores_are_metrics_as_ratios_and_old_ones_are_not(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    old = NOW - timedelta(days=2)
+    await services.performances.record(
+        [a_performance(mape=0.25), a_performance("cart", mape=0.9, created_at=old), a_performance("new", mape=None)]
+    )
+    metrics = (await client.get("/metrics")).text
+    assert 'prediction_mape{model_name="LightGBM",service_name="checkout"} 0.25' in metrics
+    assert 'predictive_scaling_prediction_coverage_ratio{model_name="LightGBM",service_name="new"} 0.91' in metrics
+    assert 'service_name="cart"' not in metrics
+    assert 'prediction_mape{model_name="LightGBM",service_name="new"}' not in metrics
+    assert 'predictive_scaling_database_connections{purpose="test-api",state="max"} 4.0' in metrics
+
+
 async def test_models_are_shown_with_their_scores_and_what_was_rejected(client: httpx.AsyncClient) -> None:
     body = await answer(client, "/api/v1/models")
     assert body["rejected"] == [{"file": "cart/x", "reason": "size 7, expected 9"}]

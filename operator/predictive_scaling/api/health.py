@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from predictive_scaling.api.accuracy_metrics import refresh_accuracy
 from predictive_scaling.api.fields import Answer
 from predictive_scaling.api.services import Use
 from predictive_scaling.telemetry.checks import Health, HealthReport, examine
@@ -52,8 +53,9 @@ async def show_readiness(services: Use) -> JSONResponse:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def show_metrics(request: Request) -> Response:
-    """Prometheus metrics of this process."""
+async def show_metrics(request: Request, services: Use) -> Response:
+    """Prometheus metrics of this process, and the accuracy of forecasts."""
+    await refresh_accuracy(services)
     body, content_type = await asyncio.to_thread(exposition, request.headers.get("accept"))
     return Response(body, media_type=content_type)
 

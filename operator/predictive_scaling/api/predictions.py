@@ -17,6 +17,7 @@ from predictive_scaling.telemetry.metrics import PREDICTION_LATENCY, SERVE
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
 
+_LATENCY = PREDICTION_LATENCY.labels(SERVE)
 _OLDEST = timedelta(days=1)
 _LONGEST_BIN = timedelta(hours=1)
 _LONGEST_SPAN = timedelta(days=7)
@@ -107,7 +108,7 @@ async def show_current_predictions(question: Annotated[CurrentFilter, Query()], 
     if body is None:
         body = (await _current(services, question.service)).model_dump_json().encode()
         await services.cache.put(key, body, services.clock.real_seconds(SERVES))
-    PREDICTION_LATENCY.labels(SERVE).observe(monotonic() - began)
+    _LATENCY.observe(monotonic() - began)
     return Response(body, media_type="application/json")
 
 
