@@ -6,7 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from predictive_scaling.clock import Clock
+from predictive_scaling.control.accuracy import EVERY as ACCURACY_EVERY
+from predictive_scaling.control.accuracy import Accuracy
+from predictive_scaling.control.business_events import EventDesk
 from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.chores import Chore
+from predictive_scaling.control.commands import CommandDesk
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import FAILURES, Execution
@@ -22,14 +27,18 @@ from predictive_scaling.control.restore import Restoration
 from predictive_scaling.control.sources import RollupDemand, ShownMetrics
 from predictive_scaling.control.state import States
 from predictive_scaling.control.status import StatusWriter
+from predictive_scaling.control.training import ModelDesk
 from predictive_scaling.control.verification import Verification
 from predictive_scaling.control.visit import Visitor
 from predictive_scaling.external_metrics.values import MetricBoard
 from predictive_scaling.handlers.inventory import Inventory
 from predictive_scaling.handlers.process import Process
 from predictive_scaling.settings import Settings
+from predictive_scaling.storage.business_events import BusinessEvents
+from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
+from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
@@ -74,7 +83,9 @@ class Operator:
     verification: Verification
     events: Events
     mirror: Mirror
-    shelf: ModelShelf
+    models: ModelDesk
+    commands: CommandDesk
+    chores: tuple[Chore, ...]
     board: MetricBoard
     inventory: Inventory
 
@@ -132,8 +143,42 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         every=settings.tick,
         in_flight=settings.writes_in_flight,
     )
-    process = Process(inventory, wake)
-    return Operator(process, leadership, loop, feed, verification, events, mirror, shelf, board, inventory)
+
+    def leads() -> bool:
+        return leadership.leads
+
+    models = ModelDesk(
+        shelf,
+        window,
+        states,
+        inventory,
+        events,
+        clock,
+        interval=settings.training_interval,
+        trains=settings.train_from_operator,
+    )
+    desk = EventDesk(cluster, inventory, BusinessEvents(databases.beside), clock, leads)
+    accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
+    return Operator(
+        process=Process(inventory, wake),
+        leadership=leadership,
+        loop=loop,
+        feed=feed,
+        verification=verification,
+        events=events,
+        mirror=mirror,
+        models=models,
+        commands=CommandDesk(
+            Commands(databases.beside), ScalingDecisions(databases.beside), records, verification, models, clock, leads
+        ),
+        chores=(
+            Chore("business events", desk.turn, settings.tick),
+            Chore("accuracy", accuracy.turn, ACCURACY_EVERY),
+            Chore("models", models.turn, settings.forecast_refresh),
+        ),
+        board=board,
+        inventory=inventory,
+    )
 
 
 def lease_namespace(settings: Settings) -> str:

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     training_interval: Duration = timedelta(hours=24)
     """Time between two trainings of a model."""
 
+    train_from_operator: bool = True
+    """Whether the operator starts trainings itself, in child processes; off where `train --every` does it."""
+
     tick: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=15)
     """Time between two passes over all policies."""
 

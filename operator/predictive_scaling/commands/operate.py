@@ -11,6 +11,7 @@ import typer
 
 from predictive_scaling.bootstrap import Databases, Operator, assemble
 from predictive_scaling.clock import Clock, monotonic, parse_clock
+from predictive_scaling.control.chores import keep_doing
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import ServingFiles, read_trust
@@ -73,7 +74,7 @@ def _heed_signals(stop: asyncio.Event) -> None:
 
 async def _run_until(stop: asyncio.Event, settings: Settings, clock: Clock, operator: Operator) -> None:
     """Everything at once until `stop`; then the acting parts first, the lease next, the watches last."""
-    await operator.shelf.refresh()
+    await operator.models.take_up()
     no_watch = asyncio.Event()
     watch = asyncio.create_task(_watch(settings, operator, stop, no_watch))
     campaign = asyncio.create_task(operator.leadership.run())
@@ -85,6 +86,8 @@ async def _run_until(stop: asyncio.Event, settings: Settings, clock: Clock, oper
             operator.events.run(),
             operator.mirror.run(),
             _verify(settings, clock, operator),
+            _answer(operator),
+            *(keep_doing(chore, clock, lambda: operator.leadership.leads) for chore in operator.chores),
         )
     ]
     stopped = asyncio.create_task(stop.wait())
@@ -145,6 +148,16 @@ async def _verify(settings: Settings, clock: Clock, operator: Operator) -> None:
         await asyncio.sleep(max(0.05, clock.real_seconds(settings.tick) / 2))
 
 
+async def _answer(operator: Operator) -> None:
+    """Answer commands for ever; listening begins anew whenever the database went away."""
+    while True:
+        try:
+            await operator.commands.run()
+        except DatabaseUnavailableError as error:
+            log.info("commands_wait", error=str(error))
+        await asyncio.sleep(_RESTART_SECONDS)
+
+
 async def _schema_is_ready(databases: Databases, stop: asyncio.Event) -> bool:
     """Wait for the database; False when stopped meanwhile. Raises SchemaError for a schema that is not ours."""
     while not stop.is_set():
@@ -171,7 +184,7 @@ def _telemetry(settings: Settings, operator: Operator, databases: Databases) -> 
         settings.operator_port,
         checks=[
             database_check(databases.beside),
-            models_check(lambda: len(operator.shelf.models())),
+            models_check(lambda: len(operator.models.shelf.models())),
             leader_check(lambda: operator.leadership.leads),
             *turns,
         ],

@@ -38,6 +38,8 @@ class Happened(StrEnum):
     PAUSED = "Paused"
     RESUMED = "Resumed"
     RESTORED = "Restored"
+    MODEL_PROMOTED = "ModelPromoted"
+    MODEL_REJECTED = "ModelRejected"
 
 
 _WARNINGS = frozenset(
@@ -47,6 +49,7 @@ _WARNINGS = frozenset(
         Happened.CAPPED_AT_MAX,
         Happened.VERIFICATION_FAILED,
         Happened.CONFLICT_DETECTED,
+        Happened.MODEL_REJECTED,
     }
 )
 

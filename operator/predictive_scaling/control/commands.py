@@ -1,0 +1,90 @@
+"""What the HTTP API asks of the operator, by way of the commands table."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.control.records import DecisionRecords
+from predictive_scaling.control.training import ModelDesk
+from predictive_scaling.control.verification import Verification
+from predictive_scaling.errors import PredictiveScalingError
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.storage.commands import Command
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
+
+log = structlog.get_logger(__name__)
+
+RELOAD_MODELS = "reload_models"
+CLEAR_STUCK = "clear_stuck_decisions"
+KINDS = (RELOAD_MODELS, CLEAR_STUCK)
+
+
+class CommandTable(Protocol):
+    """The part of storage.Commands that is used here."""
+
+    def listen(self) -> AsyncIterator[None]:
+        """Yields when there may be something to claim."""
+        ...
+
+    async def claim(self, kinds: Sequence[str], now: datetime) -> Command | None:
+        """Take the oldest open command."""
+        ...
+
+    async def answer(self, id: int, answer: dict[str, Any], now: datetime) -> None:  # noqa: A002 (the column's name)
+        """Answer it."""
+        ...
+
+
+class StuckDecisions(Protocol):
+    """The part of storage.ScalingDecisions that is used here."""
+
+    async def stuck(self, now: datetime) -> Sequence[ScalingDecisionRow]:
+        """Unfinished decisions whose deadline has passed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDesk:
+    """Answers commands while it leads."""
+
+    table: CommandTable
+    decisions: StuckDecisions
+    records: DecisionRecords
+    verification: Verification
+    models: ModelDesk
+    clock: Clock
+    leads: Callable[[], bool]
+
+    async def run(self) -> None:
+        """Answer until the database goes away: raises DatabaseUnavailableError then."""
+        async for _ in self.table.listen():
+            while self.leads() and (command := await self.table.claim(KINDS, self.clock.now())) is not None:
+                await self.table.answer(command.id, await self._do(command), self.clock.now())
+
+    async def _do(self, command: Command) -> dict[str, Any]:
+        try:
+            answer = await (self._reload() if command.kind == RELOAD_MODELS else self._clear())
+        except PredictiveScalingError as error:
+            return {"error": str(error)}
+        log.info("command_answered", kind=command.kind, answer=answer)
+        return answer
+
+    async def _reload(self) -> dict[str, Any]:
+        report = await self.models.take_up()
+        return {
+            "reloaded": [f"{model.key} {model.version}" for model in report.reloaded],
+            "rejected": [{"file": refused.file, "reason": refused.reason} for refused in report.rejected],
+        }
+
+    async def _clear(self) -> dict[str, Any]:
+        stuck = await self.decisions.stuck(self.clock.now())
+        for row in stuck:
+            message = f"{row.message} Cleared: still {row.status} after its deadline."
+            await self.records.move(PolicyKey(row.namespace, row.policy), row.id, DecisionPhase.CANCELLED, message)
+        self.verification.drop(row.id for row in stuck)
+        return {"cleared": len(stuck)}
