@@ -97,6 +97,24 @@ async def test_missing_minutes_are_nan_and_never_zero(database: Database) -> Non
     assert await Demand(database).minutes([], NOW - MINUTE, NOW) == {}
 
 
+async def test_demand_of_many_keys_is_the_same_however_many_statements_it_takes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Samples(database).record([a_sample(NOW - MINUTE, n, service=f"s{n}") for n in range(9)])
+    keys = [DemandKey(f"s{n}", "requests", kind) for n in range(9) for kind in ("Sum", "Max")]
+    at_once = await Demand(database).minutes(keys, NOW - 2 * MINUTE, NOW)
+    monkeypatch.setattr("predictive_scaling.storage.demand.CELLS_PER_STATEMENT", 9)
+    piecewise = await Demand(database).minutes([*keys, keys[0]], NOW - 2 * MINUTE, NOW)
+    for n, key in enumerate(keys):
+        np.testing.assert_array_equal(at_once[key], [np.nan, n // 2])
+        np.testing.assert_array_equal(piecewise[key], at_once[key])
+
+
+async def test_recorded_metrics_are_found_without_knowing_their_names(database: Database) -> None:
+    await Samples(database).record([a_sample(NOW, 1.0), a_sample(NOW - timedelta(days=9), 1.0, service="old")])
+    assert await Demand(database).recorded(NOW - timedelta(days=1)) == [DemandKey("checkout", "requests")]
+
+
 # samples
 
 

@@ -148,7 +148,10 @@ def connection_arguments(
             "DATABASE_URL cannot be parsed; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from None
     milliseconds = round(statement_timeout.total_seconds() * 1000)
-    limits = f"-c timezone=UTC -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
+    # Compiling a statement takes longer than running most of ours.
+    limits = (
+        f"-c timezone=UTC -c jit=off -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
+    )
     defaults = {
         "application_name": f"predictive-scaling-{purpose}",
         "connect_timeout": 5,
