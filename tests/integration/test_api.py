@@ -1,0 +1,220 @@
+"""The HTTP API as a process: start, outage and recovery, cache, slow clients, the morning check, SIGTERM."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from redis.asyncio import Redis
+from uvicorn.server import ServerState
+
+from predictive_scaling.api import serving
+from predictive_scaling.api.cache import AnswerCache
+from predictive_scaling.clock import ReplayClock, WallClock, monotonic
+from predictive_scaling.stack.postgresql import PostgreSQL
+from predictive_scaling.stack.redis import Redis as RedisServer
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.model_performance import ModelPerformances
+from predictive_scaling.storage.policies import Policies
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from tests.support.api_process import api_running, events, started
+from tests.support.api_services import (
+    NOW,
+    NOWHERE,
+    a_decision,
+    a_forecast,
+    a_performance,
+    a_policy,
+    api_services,
+    client_of,
+)
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.integration
+
+
+async def test_the_process_serves_and_ends_with_0_after_sigterm(migrated_database_url: str, tmp_path: Path) -> None:
+    async with api_running(migrated_database_url, tmp_path) as api:
+        health = (await api.get("/health")).json()
+        assert health["checks"]["database"]["status"] == "healthy"
+        assert health["checks"]["redis"]["status"] == "healthy"
+        assert health["checks"]["kafka"]["status"] == "degraded"
+        assert health["checks"]["models"]["status"] == "degraded"
+        assert health["status"] == "degraded"
+        assert (await api.get("/health/ready")).status_code == 200
+        assert (await api.get("/api/v1/scaling/status")).json()["summary"]["policies"] == 0
+        assert await api.terminate() == 0
+        assert events(api.log)[-1]["event"] == "api_stopped"
+
+
+async def test_a_database_that_stops_is_a_quick_503_and_all_is_well_once_it_is_back(
+    migrated_database_url: str, postgres: PostgreSQL, tmp_path: Path
+) -> None:
+    async with api_running(migrated_database_url, tmp_path) as api:
+        assert (await api.get("/api/v1/scaling/decisions")).status_code == 200
+        await postgres.stop()
+        try:
+            for _ in range(3):
+                began = monotonic()
+                response = await api.get("/api/v1/scaling/decisions")
+                assert (response.status_code, response.json()["reason"]) == (503, "DatabaseUnavailable")
+                assert monotonic() - began < 3
+            assert (await api.get("/health")).status_code == 503
+            assert (await api.get("/health/ready")).status_code == 503
+            assert (await api.get("/health/live")).status_code == 200
+        finally:
+            await postgres.start()
+        recovered = await eventually(lambda: api.get("/api/v1/scaling/decisions"), lambda each: each.is_success)
+        assert recovered.json()["decisions"] == []
+        await eventually(lambda: api.get("/health/ready"), lambda each: each.is_success)
+
+
+async def test_without_its_database_it_starts_and_says_so(tmp_path: Path) -> None:
+    async with api_running(NOWHERE, tmp_path) as api:
+        health = await api.get("/health")
+        assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
+        assert health.json()["checks"]["database"]["message"].startswith("PostgreSQL at 127.0.0.1:1/nothing")
+        assert (await api.get("/health/ready")).status_code == 503
+        assert "database_away_at_start" in [event["event"] for event in events(api.log)]
+        assert "hunter2" not in api.log.read_text() + health.text
+        assert await api.terminate() == 0
+
+
+async def test_a_database_without_the_schema_is_refused_with_what_to_run(database_url: str, tmp_path: Path) -> None:
+    log = tmp_path / "api.log"
+    process = await started("api", "--port", "0", log=log, settings={"DATABASE_URL": database_url})
+    assert await asyncio.wait_for(process.wait(), 60) == 78
+    assert "run `predictive-scaling migrate`" in log.read_text().splitlines()[-1]
+
+
+async def test_the_morning_check_tells_well_attention_and_unreachable_apart(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    now = WallClock().now()
+    async with api_running(migrated_database_url, tmp_path) as api, Database(migrated_database_url) as database:
+        await Policies(database).record([a_policy()])
+        await ModelPerformances(database).record([a_performance(created_at=now - timedelta(hours=1))])
+        code, report = await morning(api.url, tmp_path)
+        # No Kafka and no model here: degraded, which is for a person to know.
+        assert (code, report["health"]) == (1, "degraded")
+        assert {line.partition(" ")[0] for line in report["attention"]} == {"kafka", "models"}
+        assert report["policies"][0]["calls"] == []
+        assert report["mape"] == pytest.approx(0.12)
+
+        await ScalingDecisions(database).intend(
+            a_decision(status="verifying", finished_at=None, deadline_at=now - timedelta(minutes=5))
+        )
+        stalled = {"type": "Stalled", "status": "True", "reason": "InvalidTimezone", "message": "Europe/Pari is none."}
+        await Policies(database).record([a_policy(conditions=[stalled])])
+        code, report = await morning(api.url, tmp_path)
+        assert code == 1
+        assert "shop/checkout: Stalled=True: Europe/Pari is none." in report["attention"]
+        assert report["stuck_decisions"] == 1
+        await api.terminate()
+        code, report = await morning(api.url, tmp_path)
+        assert (code, report["reachable"]) == (69, False)
+
+
+async def test_the_morning_check_says_unhealthy_and_is_readable(tmp_path: Path) -> None:
+    async with api_running(NOWHERE, tmp_path) as api:
+        log = tmp_path / "check.log"
+        process = await started("check", "--api-url", api.url, "--ingest-url", NOTHING, log=log, settings={})
+        assert await asyncio.wait_for(process.wait(), 60) == 2
+        text = log.read_text()
+        assert "Health: unhealthy" in text
+        assert "Where policies stand is not known" in text
+
+
+async def test_a_request_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "HEAD_LIMIT_SECONDS", 0.2)
+    async with impatient_server() as port, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ")
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+async def test_a_connection_that_waits_between_two_requests_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "HEAD_LIMIT_SECONDS", 0.2)
+    async with impatient_server() as port, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(2) == b"ok"
+            await asyncio.sleep(0.4)  # longer than a head may take, shorter than a connection may idle
+        writer.close()
+
+
+async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
+    migrated_database_url: str, redis_server: RedisServer, redis_url: str
+) -> None:
+    redis, clock = Redis.from_url(redis_url), ReplayClock(NOW, monotonic(), rate=1)
+    async with redis, api_services(migrated_database_url, clock=clock, cache=AnswerCache(redis)) as services:
+        await services.predictions.record(a_forecast())
+        async with client_of(services) as client:
+            first = (await client.get("/api/v1/predictions/current")).text
+            assert await redis.exists("predictive-scaling:answers:predictions/current?service=")
+            # From the cache, while it is there: a forecast that came meanwhile is not seen yet.
+            await services.predictions.record(a_forecast("cart"))
+            assert (await client.get("/api/v1/predictions/current")).text == first
+            await redis.flushall()
+            both = (await client.get("/api/v1/predictions/current")).text
+            assert '"cart"' in both
+            await redis.config_set("maxmemory", "1")
+            full = (await client.get("/api/v1/predictions/current?service=checkout")).json()
+            await redis.config_set("maxmemory", "0")
+            assert [each["policy"] for each in full["predictions"]] == ["checkout"]
+    frozen = Redis.from_url(redis_url)
+    async with frozen, api_services(migrated_database_url, clock=clock, cache=AnswerCache(frozen)) as services:
+        await frozen.ping()
+        await frozen.flushall()
+        os.kill(redis_server.server.pid, signal.SIGSTOP)
+        try:
+            async with client_of(services) as client:
+                began = monotonic()
+                assert (await client.get("/api/v1/predictions/current")).text == both
+                assert monotonic() - began < 2
+        finally:
+            os.kill(redis_server.server.pid, signal.SIGCONT)
+
+
+NOTHING = "http://127.0.0.1:1"
+
+
+async def morning(api_url: str, folder: Path) -> tuple[int, dict[str, Any]]:
+    """Exit code and report of the morning check."""
+    log = folder / "check.json"
+    process = await started(
+        "check", "--api-url", api_url, "--ingest-url", NOTHING, "--output", "json", log=log, settings={}
+    )
+    code = await asyncio.wait_for(process.wait(), 60)
+    return code, json.loads(log.read_text())
+
+
+@asynccontextmanager
+async def impatient_server() -> AsyncGenerator[int]:
+    """An application that says ok, served as the API is; its port."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    configuration = uvicorn.Config(application, http=serving.ImpatientProtocol, lifespan="off", log_config=None)
+    configuration.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: serving.ImpatientProtocol(configuration, state, {}), "127.0.0.1", 0
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]

@@ -1,0 +1,79 @@
+"""The HTTP API as users run it: a process of its own, stopped by pid."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.eventually import eventually
+
+
+@dataclass
+class ApiProcess:
+    """A running `predictive-scaling api` and where it listens."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def get(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False, base_url=self.url, timeout=10) as client:
+            return await client.get(path)
+
+    async def terminate(self) -> int:
+        """SIGTERM; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+
+def events(log: Path) -> list[dict[str, Any]]:
+    """What it has logged: JSON, line by line."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+async def started(*arguments: str, log: Path, settings: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """`predictive-scaling …` with these settings, its output in `log`."""
+    with log.open("wb") as output:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "predictive_scaling", *arguments),
+            env={**os.environ, **settings},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+@asynccontextmanager
+async def api_running(database_url: str, folder: Path, **settings: str) -> AsyncGenerator[ApiProcess]:
+    """The API on a free port, over this database; it answers when this is entered."""
+    log = folder / "api.log"
+    process = await started(
+        *("api", "--host", "127.0.0.1", "--port", "0"),
+        log=log,
+        settings={"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", **settings},
+    )
+    try:
+        port = await eventually(lambda: _port(process, log), seconds=60)
+        yield ApiProcess(process, log, f"http://127.0.0.1:{port}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _port(process: asyncio.subprocess.Process, log: Path) -> int:
+    if process.returncode is not None:
+        raise RuntimeError(f"the API ended with {process.returncode}: {events(log)[-1:]}")
+    return next((event["port"] for event in events(log) if event["event"] == "api_listening"), 0)
