@@ -3,8 +3,9 @@
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from psycopg.rows import class_row
@@ -36,6 +37,8 @@ class Prediction:
 
 _COLUMNS = "created_at, service_name, target_time, p10, p50, p80, p90, p95, model_name, model_version, namespace, policy, source, valid_until"  # noqa: E501
 
+_values = attrgetter(*(field.name for field in fields(Prediction)))
+
 STAGE = "create temporary table new_predictions (like predictions) on commit drop"
 COPY = f"copy new_predictions ({_COLUMNS}) from stdin (format binary)"
 TYPES = ["timestamptz", "text", "timestamptz", *["float8"] * 5, *["text"] * 5, "timestamptz"]
@@ -44,13 +47,21 @@ insert into predictions ({_COLUMNS}) select {_COLUMNS} from new_predictions
 on conflict (namespace, policy, created_at, target_time) do nothing
 """
 
+# Hops from policy to policy along the primary key: a forecast a minute makes many rows of each.
 NEWEST = f"""
-with newest as (
-    select namespace, policy, max(created_at) as created_at from predictions
-    where created_at >= %(made_since)s and (%(service)s::text is null or service_name = %(service)s)
-    group by namespace, policy)
-select {_COLUMNS} from predictions join newest using (namespace, policy, created_at)
-where target_time >= %(since)s
+with recursive each as (
+    (select namespace, policy from predictions order by namespace, policy limit 1)
+    union all
+    select following.namespace, following.policy from each cross join lateral (
+        select namespace, policy from predictions
+        where (namespace, policy) > (each.namespace, each.policy) order by namespace, policy limit 1) as following),
+newest as (
+    select namespace, policy, last.created_at from each cross join lateral (
+        select created_at from predictions
+        where namespace = each.namespace and policy = each.policy order by created_at desc limit 1) as last
+    where last.created_at >= %(made_since)s)
+select {_COLUMNS} from newest join predictions using (namespace, policy, created_at)
+where target_time >= %(since)s and (%(service)s::text is null or service_name = %(service)s)
 order by namespace, policy, target_time
 """
 
@@ -90,7 +101,7 @@ class Predictions:
             async with cursor.copy(COPY) as copy:
                 copy.set_types(TYPES)
                 for prediction in predictions:
-                    await copy.write_row(astuple(prediction))
+                    await copy.write_row(_values(prediction))
             await cursor.execute(KEEP)
 
     async def newest(self, since: datetime, made_since: datetime, service: str | None = None) -> list[Prediction]:

@@ -51,7 +51,8 @@ create table predictions (
     valid_until timestamptz not null,
     primary key (namespace, policy, created_at, target_time)
 );
-create index predictions_by_target_time on predictions (target_time, namespace, policy, created_at desc);
+create index predictions_by_target_time on predictions (namespace, policy, target_time, created_at desc);
+create index predictions_by_service on predictions (service_name, target_time);
 create index predictions_by_created_at on predictions (created_at);
 
 create table scaling_decisions (
