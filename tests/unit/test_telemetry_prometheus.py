@@ -1,6 +1,8 @@
 """config/alerts.yml and config/prometheus.yml: the names that dashboards and the runbook rely on."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,16 @@ def test_prometheus_scrapes_each_process_where_it_listens() -> None:
         "predictive-scaling-ingest": defaults["ingest_port"],
         "predictive-scaling-trainer": defaults["trainer_port"],
     }
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not on this machine")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "config", CONFIG / "prometheus.yml"),
+        ("test", "rules", Path(__file__).parents[1] / "data" / "alerts.yml"),
+    ],
+)
+def test_promtool_agrees(arguments: tuple[str | Path, ...]) -> None:
+    checked = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
