@@ -39,7 +39,9 @@ class Place:
             "PREDICTIVE_SCALING_KAFKA_TOPIC": self.topic,
             "PREDICTIVE_SCALING_KAFKA_GROUP": f"of-{self.topic}",
             "PREDICTIVE_SCALING_KAFKA_DEAD_LETTER_TOPIC": self.dead_letter_topic,
-            "PREDICTIVE_SCALING_KAFKA_OPTIONS": '{"session.timeout.ms": "6000"}',
+            "PREDICTIVE_SCALING_KAFKA_OPTIONS": json.dumps(
+                {"session.timeout.ms": "6000", "topic.metadata.refresh.interval.ms": "1000"}
+            ),
             "PREDICTIVE_SCALING_INGEST_BATCH_WAIT": "100ms",
             **settings,
         }

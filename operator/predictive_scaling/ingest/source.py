@@ -36,6 +36,8 @@ OURS = {
     "partition.assignment.strategy": "range",
     "allow.auto.create.topics": False,
     "max.poll.interval.ms": 300_000,
+    # How soon a topic that is made later, or made again, is noticed.
+    "topic.metadata.refresh.interval.ms": 30_000,
     # What is fetched ahead of us, in kilobytes: bounds our memory while the database is slow.
     "queued.max.messages.kbytes": 32_768,
 }
