@@ -344,6 +344,16 @@ async def test_a_command_is_claimed_by_one_and_its_answer_reaches_who_waits(data
     assert answered.answer == {"reloaded": ["a"]}
 
 
+async def test_waiting_for_an_answer_takes_one_connection(migrated_database_url: str, database: Database) -> None:
+    async with Database(migrated_database_url, max_size=1, checkout_timeout=timedelta(seconds=2)) as narrow:
+        commands = Commands(narrow)
+        asked = await commands.ask("reload_models", {}, NOW)
+        waiting = asyncio.create_task(commands.wait(asked, limit_seconds=20))
+        await Commands(database).answer(asked, {"reloaded": []}, NOW)
+        assert await waiting == {"reloaded": []}
+        assert await commands.by_id(asked)
+
+
 async def test_a_command_that_no_one_answers_is_waited_for_only_so_long(database: Database) -> None:
     commands = Commands(database)
     asked = await commands.ask("reload_models", {}, NOW)

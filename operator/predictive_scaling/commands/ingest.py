@@ -50,10 +50,10 @@ def rewind(
     to: Annotated[str, typer.Option(metavar="TIME", help="RFC 3339 with a zone, such as 2026-11-24T08:00:00Z.")],
 ) -> None:
     """Read again what was read from TIME on. Stop every `ingest` before; samples that are there are not doubled."""
-    settings = read_settings()
+    time, settings = _time(to), read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
-    rewound = asyncio.run(_rewind(settings, clock, _time(to)))
+    rewound = asyncio.run(_rewind(settings, clock, time))
     for partition in rewound:
         typer.echo(f"partition {partition.partition}: from {partition.before} to {partition.after}")
     if not rewound:

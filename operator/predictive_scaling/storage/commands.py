@@ -1,7 +1,8 @@
 """What the API asks the operator to do, and the answer. LISTEN/NOTIFY wakes; the table is the truth."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,41 +96,48 @@ class Commands:
     async def wait(self, id: int, limit_seconds: float) -> dict[str, Any] | None:  # noqa: A002 (the column's name)
         """The answer, or None where there is none within `limit_seconds` of real time. Holds a connection meanwhile."""
         try:
-            async with asyncio.timeout(limit_seconds):
-                async for _ in self._notifications("predictive_scaling_answers"):
-                    command = await self.by_id(id)
+            async with (
+                asyncio.timeout(limit_seconds),
+                aclosing(self._notifications("predictive_scaling_answers")) as notifications,
+            ):
+                async for connection in notifications:
+                    command = await _command(connection, BY_ID, {"id": id})
                     if command is None or command.answer is not None:
                         return command.answer if command else None
         except TimeoutError:
             return None
         return None
 
-    def listen(self) -> AsyncIterator[None]:
+    async def listen(self) -> AsyncGenerator[None]:
         """Yields once at the start, then whenever something was asked, and at least every 30 real seconds.
 
         Holds a connection. Ends with DatabaseUnavailableError when the server goes away: listen again then.
         """
-        return self._notifications("predictive_scaling_commands")
+        async with aclosing(self._notifications("predictive_scaling_commands")) as notifications:
+            async for _ in notifications:
+                yield
 
-    async def _notifications(self, channel: str) -> AsyncIterator[None]:
+    async def _notifications(self, channel: str) -> AsyncGenerator[Connection]:
         async with self._database.connection() as connection:
             await connection.set_autocommit(True)
             try:
                 await _listen(connection, channel)
                 while True:
-                    yield
+                    yield connection
                     async for _ in connection.notifies(timeout=30.0, stop_after=1):
                         pass
             finally:
                 await connection.close()  # a listening connection must not go back among the others
 
     async def _command(self, query: Any, values: dict[str, Any]) -> Command | None:
-        async with (
-            self._database.connection() as connection,
-            connection.cursor(row_factory=class_row(Command)) as cursor,
-        ):
-            await cursor.execute(query, values)
-            return await cursor.fetchone()
+        async with self._database.connection() as connection:
+            return await _command(connection, query, values)
+
+
+async def _command(connection: Connection, query: Any, values: dict[str, Any]) -> Command | None:
+    async with connection.cursor(row_factory=class_row(Command)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchone()
 
 
 async def _listen(connection: Connection, channel: str) -> None:
