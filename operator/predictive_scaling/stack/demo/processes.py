@@ -72,6 +72,7 @@ class Product:
             "PREDICTIVE_SCALING_INGEST_PORT": str(self.ports.ingest),
             # Each of them shares two cores with the rest of the world; more threads only get in its way.
             "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
         }
 
     def _child(self, name: str, port: int, clock: Clock, environment: Mapping[str, str]) -> Child:

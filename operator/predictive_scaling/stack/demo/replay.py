@@ -1,15 +1,15 @@
 """The replay itself: demand goes in, and what the live objects show is written down."""
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 from rich.console import Console
 
 from predictive_scaling.clock import ReplayClock, monotonic
-from predictive_scaling.stack.demo.feed import Feed
+from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.manifests import NAMESPACE, POLICY
 from predictive_scaling.stack.demo.measure import JUDGED_AHEAD, Band, Observation, compare, forecast_quality
 from predictive_scaling.stack.demo.observe import Observer
@@ -25,37 +25,46 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.predictions import Predictions
 
 _LOOK_EVERY = timedelta(seconds=15)
+_LOOKS_A_ROW = 4
 _SETTLE = timedelta(minutes=60)
 """Of the demo's time, for the last decisions to be verified."""
 
 
-async def replay(
-    scenario: Scenario,
-    clock: ReplayClock,
-    feed: Feed,
-    observer: Observer,
-    database_url: str,
-    children: Sequence[Child],
-    console: Console,
-    say: Say,
-) -> Story:
-    """From the clock's start to the end of the window, and until the last decision has ended."""
-    feeding = asyncio.create_task(feed.replay(scenario, clock.start, clock), name="demand")
-    try:
-        await _until(scenario.begins_at - clock.now(), clock, feeding)
-        used, began = [cpu_seconds(child) for child in children], monotonic()
-        observations = await _watch(scenario, clock, observer, feeding, console)
-        _tell_load(children, used, monotonic() - began, say)
-        await _settle(clock, observer, scenario)
-        decisions = await observer.decisions(scenario.begins_at, scenario.ends_at)
-    finally:
-        feeding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await feeding
-    forecasts = await _forecasts(scenario, database_url)
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that a replay needs, already running."""
+
+    scenario: Scenario
+    clock: ReplayClock
+    observer: Observer
+    feeding: asyncio.Task[None]
+    """Sends the demand; it ends only when it breaks."""
+    database_url: str
+    children: tuple[Child, ...]
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait for some of the demo's time. Raises what broke the feed, and StackError for a process that ended."""
+        await asyncio.wait([self.feeding], timeout=self.clock.real_seconds(duration))
+        if self.feeding.done():
+            self.feeding.result()
+        for child in self.children:
+            if not child.running:
+                raise StackError(f"{child.name} ended in the middle of the replay; see {child.log}")
+
+
+async def replay(stage: Stage, console: Console, say: Say) -> Story:
+    """The window from its beginning to its end, and until its last decision has ended."""
+    scenario = stage.scenario
+    await stage.sleep(scenario.begins_at - stage.clock.now())
+    used, began = [cpu_seconds(child) for child in stage.children], monotonic()
+    observations = await _watch(stage, console)
+    _tell_load(stage.children, used, monotonic() - began, say)
+    await _settle(stage)
+    decisions = await stage.observer.decisions(scenario.begins_at, scenario.ends_at)
+    forecasts = await _forecasts(scenario, stage.database_url)
     return Story(
         scenario,
-        clock.rate,
+        stage.clock.rate,
         tuple(observations),
         tuple(forecasts),
         tuple(decisions),
@@ -63,34 +72,24 @@ async def replay(
     )
 
 
-async def _watch(
-    scenario: Scenario, clock: ReplayClock, observer: Observer, feeding: asyncio.Task[None], console: Console
-) -> list[Observation]:
+async def _watch(stage: Stage, console: Console) -> list[Observation]:
+    scenario, clock, observer = stage.scenario, stage.clock, stage.observer
     observations = list[Observation]()
-    band: Band | None = None
     with LiveTable(scenario, console) as table:
         due = clock.now()
         while (now := clock.now()) < scenario.ends_at:
             observations.append(await observer.observe(now, scenario.demand_at(now)))
-            if len(observations) % 4 == 1:
-                band = await observer.band(now)
+            if len(observations) % _LOOKS_A_ROW == 1:
                 so_far = compare(observations, observations[-1].at, scenario.per_replica)
-                table.show(Moment(observations[-1], band, so_far))
+                table.show(Moment(observations[-1], await observer.band(now), so_far))
             due = max(due + _LOOK_EVERY, clock.now())
-            await _until(due - clock.now(), clock, feeding)
+            await stage.sleep(due - clock.now())
     return observations
 
 
-async def _until(duration: timedelta, clock: ReplayClock, feeding: asyncio.Task[None]) -> None:
-    """Sleep, but raise at once what broke the feed."""
-    await asyncio.wait([feeding], timeout=clock.real_seconds(duration))
-    if feeding.done():
-        feeding.result()
-
-
-async def _settle(clock: ReplayClock, observer: Observer, scenario: Scenario) -> None:
-    while await observer.decides() and clock.now() < scenario.ends_at + _SETTLE:
-        await clock.sleep(MINUTE)
+async def _settle(stage: Stage) -> None:
+    while await stage.observer.decides() and stage.clock.now() < stage.scenario.ends_at + _SETTLE:
+        await stage.sleep(MINUTE)
 
 
 async def _forecasts(scenario: Scenario, database_url: str) -> list[tuple[datetime, Band]]:

@@ -3,9 +3,9 @@
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -22,7 +22,7 @@ from predictive_scaling.stack.demo.history import remember
 from predictive_scaling.stack.demo.manifests import HPA_DOWN_WINDOW, HPA_SYNC, Pace
 from predictive_scaling.stack.demo.observe import Observer, observing
 from predictive_scaling.stack.demo.processes import MODELS, Product, choose_ports
-from predictive_scaling.stack.demo.replay import replay
+from predictive_scaling.stack.demo.replay import Stage, replay
 from predictive_scaling.stack.demo.scenario import POD_START, Scenario, make_scenario
 from predictive_scaling.stack.demo.story import Story
 from predictive_scaling.stack.ports import LOOPBACK
@@ -31,11 +31,10 @@ from predictive_scaling.stack.progress import Say
 from predictive_scaling.stack.stack import Part, Stack
 
 PARTS = (Part.KUBERNETES, Part.POSTGRESQL, Part.REDIS, Part.KAFKA)
-WARM_UP = timedelta(minutes=30)
-"""Of the demo's time, before what is measured: both HPAs find their level."""
-_START_SECONDS = 25.0
+WARM_UP = timedelta(minutes=40)
+"""Of the demo's time, before what is measured: everything starts, and both HPAs find their level."""
+_START_SECONDS = 15.0
 """In which the operator and the API start, while the demo's clock stands still."""
-_READY_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 _METRICS_SERVICE = "external-metrics"
 _METRICS_NAMESPACE = "default"
@@ -69,12 +68,14 @@ async def demonstrate(
             await remember(scenario, scenario.begins_at - WARM_UP, product, feed, say)
             await stack.kubernetes.apply(_twins(scenario, pace), "twins")
             clock = ReplayClock(scenario.begins_at - WARM_UP, monotonic() + _START_SECONDS, options.rate)
+            feeding = await ends.enter_async_context(_feeding(feed, scenario, clock))
             children = [product.ingest(clock), product.operator(clock), product.api(clock)]
             await ends.enter_async_context(_running(children, say))
             api_url = f"http://{LOOPBACK}:{product.ports.api}"
             observer = await ends.enter_async_context(observing(stack.kubeconfig, api_url))
-            await _ready(observer, say)
-            story = await replay(scenario, clock, feed, observer, stack.database_url, children, console, say)
+            await _ready(observer, clock, scenario.begins_at, say)
+            stage = Stage(scenario, clock, observer, feeding, stack.database_url, tuple(children))
+            story = await replay(stage, console, say)
             await told(story, stack)
     return story
 
@@ -133,11 +134,22 @@ async def _running(children: list[Child], say: Say) -> AsyncGenerator[None]:
         await asyncio.gather(*(child.stop() for child in children))
 
 
-async def _ready(observer: Observer, say: Say) -> None:
-    """Wait until the policy and the HPAs work. Raises StackError saying what is missing."""
-    until = monotonic() + _READY_SECONDS
+@asynccontextmanager
+async def _feeding(feed: Feed, scenario: Scenario, clock: ReplayClock) -> AsyncGenerator[asyncio.Task[None]]:
+    """Demand goes in from the clock's start on, whether or not anyone looks."""
+    feeding = asyncio.create_task(feed.replay(scenario, clock.start, clock), name="demand")
+    try:
+        yield feeding
+    finally:
+        feeding.cancel()
+        with suppress(asyncio.CancelledError):
+            await feeding
+
+
+async def _ready(observer: Observer, clock: ReplayClock, until: datetime, say: Say) -> None:
+    """Wait until the policy and the HPAs work. Raises StackError saying what is missing, once the window begins."""
     missing = "the operator has not visited the policy"
-    while monotonic() < until:
+    while clock.now() < until:
         conditions = await observer.conditions()
         waiting = [name for name in ("Ready", "ForecastReady") if conditions.get(name) != "True"]
         if not waiting and await observer.metrics_arrive():
@@ -145,4 +157,6 @@ async def _ready(observer: Observer, say: Say) -> None:
             return
         missing = f"the policy is not {' and not '.join(waiting)}" if waiting else "an HPA gets no metric"
         await asyncio.sleep(_POLL_SECONDS)
-    raise StackError(f"not ready after {_READY_SECONDS:g} s: {missing}; see operator.log in the output folder")
+    raise StackError(
+        f"the replay began and {missing}; see operator.log in the output folder. On a busy machine: a lower --rate"
+    )

@@ -54,7 +54,7 @@ class LiveTable:
         if self._live is None:
             if due:
                 self._rows.append(moment)
-                self.console.print(plain(moment, self.scenario), highlight=False)
+                self.console.print(plain(moment, self.scenario), highlight=False, soft_wrap=True)
             return
         if due:
             self._rows.append(moment)
