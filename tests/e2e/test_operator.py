@@ -1,63 +1,201 @@
 """The operator as a user with kubectl sees it: on a real control plane, with recorded demand, on a fast clock."""
 
-from collections.abc import AsyncGenerator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from predictive_scaling.clock import ReplayClock, monotonic
-from predictive_scaling.stack.kubernetes import Kubernetes
-from tests.support.demand import record_demand
 from tests.support.eventually import eventually
-from tests.support.kubectl import Kubectl
-from tests.support.manifests import a_deployment, a_scaling_policy, an_autoscaler
-from tests.support.operator_process import OperatorProcess, running
+from tests.support.kubectl import Kubectl, KubectlError
+from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
+from tests.support.observing import (
+    condition_of,
+    decisions_of,
+    minimum_of,
+    phases_of,
+    status_of,
+    steady_demand,
+    the_condition_becomes,
+    the_minimum_becomes,
+)
+from tests.support.operator_process import OperatorProcess
 
-pytestmark = pytest.mark.e2e
-
-NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
-RATE = 60
-
-
-@pytest.fixture
-async def operator(
-    cluster: Kubernetes, namespace: str, migrated_database_url: str, tmp_path: Path
-) -> AsyncGenerator[OperatorProcess]:
-    """An operator at noon, a minute a second, in a namespace whose service `checkout` has a demand of 880."""
-    await record_demand(
-        migrated_database_url, "checkout", NOON - timedelta(days=8), NOON + timedelta(hours=4), lambda _: 880.0
-    )
-    clock = ReplayClock(NOON, monotonic(), RATE)
-    settings = {"NAMESPACES": f'["{namespace}"]'}
-    async with running(OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)) as one:
-        yield one
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 
 
 @pytest.fixture
-async def checkout(kubectl: Kubectl) -> None:
-    """A Deployment with an HPA from 2 to 40."""
-    await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
+async def service(operator: OperatorProcess, namespace: str) -> str:
+    """A service with a demand of 880, now and for the next six hours: nine replicas of 100."""
+    await steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
+    return namespace
 
 
-def condition(policy: dict[str, Any], type_: str) -> dict[str, Any]:
-    conditions = policy.get("status", {}).get("conditions", [])
-    return next((one for one in conditions if one["type"] == type_), {})
+def demand_of(service: str) -> dict[str, str]:
+    return {"service": service, "metric": "requests_per_second", "perReplica": "100"}
 
 
-async def minimum(kubectl: Kubectl, name: str = "checkout") -> int:
-    return (await kubectl.get("hpa", name))["spec"]["minReplicas"]
+async def test_auto_raises_the_minimum_to_what_is_forecast_and_verifies_it(service: str, kubectl: Kubectl) -> None:
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
+    await kubectl("wait", "--for=condition=Ready", "sp/checkout", "--timeout=30s")
+    await the_minimum_becomes(kubectl, 9)
+    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) == {"Succeeded"}, seconds=60)
+    newest = (await decisions_of(kubectl))[-1]
+    assert newest["spec"]["to"] == 9
+    assert newest["spec"]["reason"] == "ForecastRose"
+    assert "880 requests_per_second" in newest["spec"]["message"]
+    assert newest["metadata"]["ownerReferences"][0]["name"] == "checkout"
+    status = await status_of(kubectl)
+    assert (status["floor"], status["source"], status["takeover"]["originalMinimum"]) == (9, "Forecast", 2)
+    await the_condition_becomes(kubectl, "Verified", "True")
+    assert "FloorRaised" in await kubectl("describe", "sp", "checkout")
+    assert "9" in await kubectl("get", "sp", "checkout")
 
 
-@pytest.mark.usefixtures("checkout")
-async def test_a_policy_in_auto_raises_the_hpas_minimum_to_what_is_forecast(
-    operator: OperatorProcess, kubectl: Kubectl
+async def test_recommend_decides_and_writes_nothing(service: str, kubectl: Kubectl) -> None:
+    await kubectl.apply(a_scaling_policy(mode="Recommend", demand=demand_of(service)))
+    await eventually(lambda: status_of(kubectl), lambda status: status.get("floor") == 9, seconds=40)
+    assert set(await phases_of(kubectl)) == {"Recommended"}
+    assert await minimum_of(kubectl) == 2
+    assert "finalizers" not in (await kubectl.get("sp", "checkout"))["metadata"]
+
+
+async def test_deleting_the_policy_restores_the_minimum_and_gives_the_field_up(service: str, kubectl: Kubectl) -> None:
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
+    await the_minimum_becomes(kubectl, 9)
+    await kubectl("delete", "sp", "checkout", "--timeout=30s")
+    autoscaler = await kubectl.get("hpa", "checkout")
+    assert autoscaler["spec"]["minReplicas"] == 2
+    managers = (await kubectl("get", "hpa", "checkout", "-o", "yaml", "--show-managed-fields")).split()
+    assert "predictive-scaling" not in managers
+
+
+@pytest.mark.parametrize("mode", ["Off", "Recommend"])
+async def test_leaving_auto_restores_the_minimum(service: str, kubectl: Kubectl, mode: str) -> None:
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
+    await the_minimum_becomes(kubectl, 9)
+    await kubectl.apply(a_scaling_policy(mode=mode, demand=demand_of(service)))
+    await the_minimum_becomes(kubectl, 2)
+    await the_condition_becomes(kubectl, "ScalingActive", "False", mode)
+    assert "finalizers" not in (await kubectl.get("sp", "checkout"))["metadata"]
+
+
+async def test_a_take_back_by_kubectl_apply_is_a_conflict_and_is_not_fought(
+    operator: OperatorProcess, service: str, kubectl: Kubectl
 ) -> None:
-    await kubectl.apply(a_scaling_policy())
-    await kubectl("wait", "--for=condition=Ready", "scalingpolicy/checkout", "--timeout=30s")
-    await eventually(lambda: minimum(kubectl), lambda floor: 9 <= floor <= 12, seconds=40)
-    policy = await kubectl.get("scalingpolicy", "checkout")
-    decisions = await kubectl.items("scalingdecisions")
-    print(await kubectl("get", "sp,sd"), policy["status"], operator.log)
-    assert decisions
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
+    await the_minimum_becomes(kubectl, 9)
+    await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
+    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
+    assert "kubectl-client-side-apply" in conflict["message"]
+    await operator.ticks(8)
+    assert await minimum_of(kubectl) == 3
+
+    await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/resume=now")
+    await the_minimum_becomes(kubectl, 9)
+    await the_condition_becomes(kubectl, "Conflict", "False")
+    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 3
+
+
+async def test_applying_a_manifest_without_the_minimum_leaves_the_floor(
+    operator: OperatorProcess, service: str, kubectl: Kubectl
+) -> None:
+    await kubectl.apply(a_deployment("orders"), an_autoscaler("orders", minimum=None, maximum=40))
+    policy = a_scaling_policy(target={"horizontalPodAutoscaler": {"name": "orders"}}, demand=demand_of(service))
+    await kubectl.apply(policy)
+    await eventually(lambda: minimum_of(kubectl, "orders"), lambda floor: floor == 9, seconds=40)
+    await kubectl.apply(an_autoscaler("orders", minimum=None, maximum=41))
+    await operator.ticks(4)
+    assert await minimum_of(kubectl, "orders") == 9
+    assert (await condition_of(kubectl, "Conflict"))["status"] == "False"
+
+
+async def test_the_older_of_two_policies_holds_the_target(service: str, kubectl: Kubectl) -> None:
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
+    await the_minimum_becomes(kubectl, 9)
+    rival = a_scaling_policy(
+        "rival", demand=demand_of(service), target={"horizontalPodAutoscaler": {"name": "checkout"}}
+    )
+    await kubectl.apply(rival)
+    found = await eventually(
+        lambda: condition_of(kubectl, "Conflict", "rival"), lambda found: found.get("status") == "True", seconds=30
+    )
+    assert found["reason"] == "TargetHeldByPolicy"
+    assert "checkout" in found["message"]
+
+
+async def test_a_policy_waits_for_a_target_that_is_not_there_yet(service: str, kubectl: Kubectl) -> None:
+    policy = a_scaling_policy("early", demand=demand_of(service))
+    await kubectl.apply(policy)
+    found = await eventually(
+        lambda: condition_of(kubectl, "Ready", "early"), lambda found: found.get("status") == "False", seconds=30
+    )
+    assert found["reason"] == "TargetNotFound"
+    assert 'horizontalpodautoscalers "early" not found' in found["message"]
+    await kubectl.apply(a_deployment("early"), an_autoscaler("early"))
+    await kubectl("wait", "--for=condition=Ready", "sp/early", "--timeout=30s")
+
+
+async def test_a_recreated_hpa_is_taken_over_anew(service: str, kubectl: Kubectl) -> None:
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
+    await the_minimum_becomes(kubectl, 9)
+    await kubectl("delete", "hpa", "checkout")
+    await the_condition_becomes(kubectl, "Ready", "False", "TargetNotFound")
+    await kubectl.apply(an_autoscaler("checkout", minimum=4, maximum=40))
+    await the_minimum_becomes(kubectl, 9)
+    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 4
+
+
+async def test_an_event_raises_the_floor_a_lead_time_and_a_ramp_before_it_starts(
+    operator: OperatorProcess, service: str, kubectl: Kubectl
+) -> None:
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
+    await the_minimum_becomes(kubectl, 9)
+    start = operator.clock.now() + timedelta(minutes=15)
+    times = {"start": start.isoformat(), "end": (start + timedelta(minutes=20)).isoformat()}
+    await kubectl.apply(a_business_event("sale", **times, rampUp="5m", expect={"multiplier": "2"}))
+    await the_minimum_becomes(kubectl, 18, seconds=30)
+    assert operator.clock.now() < start
+    newest = (await decisions_of(kubectl))[-1]["spec"]
+    assert (newest["source"], newest["event"]) == ("Event", "sale")
+    event = await eventually(
+        lambda: kubectl.get("be", "sale"), lambda event: event["status"]["phase"] == "Active", seconds=30
+    )
+    assert event["status"]["matchedPolicies"] == 1
+
+
+async def test_a_pause_freezes_the_floor_until_it_is_lifted(
+    operator: OperatorProcess, service: str, kubectl: Kubectl
+) -> None:
+    policy = a_scaling_policy(demand=demand_of(service))
+    policy["metadata"]["annotations"] = {"predictive-scaling.io/paused": "true"}
+    await kubectl.apply(policy)
+    await the_condition_becomes(kubectl, "Paused", "True")
+    await operator.ticks(6)
+    assert await minimum_of(kubectl) == 2
+    await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/paused-")
+    await the_minimum_becomes(kubectl, 9)
+
+
+async def test_a_target_kind_without_an_adapter_stalls_and_says_so(kubectl: Kubectl) -> None:
+    workload = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"}}
+    await kubectl.apply(a_scaling_policy(target=workload))
+    stalled = await the_condition_becomes(kubectl, "Stalled", "True", "TargetUnsupported")
+    assert "not yet available" in stalled["message"]
+
+
+async def test_an_hpa_of_a_scaled_object_is_left_to_keda(kubectl: Kubectl, service: str) -> None:
+    autoscaler = an_autoscaler("queue")
+    owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "queue", "uid": "1", "controller": True}
+    autoscaler["metadata"]["ownerReferences"] = [owner]
+    await kubectl.apply(a_deployment("queue"), autoscaler)
+    policy = a_scaling_policy(target={"horizontalPodAutoscaler": {"name": "queue"}}, demand=demand_of(service))
+    await kubectl.apply(policy)
+    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "TargetManagedByKeda")
+    assert "target.scaledObject" in conflict["message"] or "scaledObject" in conflict["message"]
+
+
+async def test_a_user_may_not_edit_a_decision(service: str, kubectl: Kubectl) -> None:
+    await kubectl.apply(a_scaling_policy(mode="Recommend", demand=demand_of(service)))
+    found = await eventually(lambda: decisions_of(kubectl), lambda found: bool(found), seconds=30)
+    patch = '{"spec": {"to": 30}}'
+    with pytest.raises(KubectlError, match="cannot be changed"):
+        await kubectl("patch", "sd", found[0]["metadata"]["name"], "--type=merge", "-p", patch)

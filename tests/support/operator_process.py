@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,9 @@ import httpx
 from predictive_scaling.clock import Clock
 from predictive_scaling.stack.ports import free_ports
 from tests.support.eventually import eventually
+
+NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
+"""A Wednesday; when the operators of tests begin."""
 
 
 @dataclass
@@ -70,6 +75,18 @@ class OperatorProcess:
         async with httpx.AsyncClient(trust_env=False) as client:
             return (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
 
+    async def counted(self, name: str) -> float:
+        """The value of a metric without labels."""
+        found = re.search(rf"^{name} (\S+)$", await self.metrics(), re.MULTILINE)
+        assert found is not None, f"the operator tells no {name}"
+        return float(found[1])
+
+    async def ticks(self, count: int) -> None:
+        """Wait until it went over all policies this many more times."""
+        name = "predictive_scaling_tick_seconds_count"
+        until = await self.counted(name) + count
+        await eventually(lambda: self.counted(name), lambda ticks: ticks >= until, seconds=30)
+
     async def _answers_or_ended(self) -> str:
         async with httpx.AsyncClient(trust_env=False) as client:
             try:
@@ -95,6 +112,9 @@ class OperatorProcess:
             "LEASE_NAMESPACE": "default",
             "LEASE_NAME": self.lease,
             "LEASE_DURATION": "6s",
+            "TRAIN_FROM_OPERATOR": "false",
+            # A minute is a second here, and the controllers' work takes as long as ever.
+            "VERIFICATION_PATIENCE": "40",
             **self.settings,
         }
         named = {f"PREDICTIVE_SCALING_{name}": value for name, value in settings.items()}
