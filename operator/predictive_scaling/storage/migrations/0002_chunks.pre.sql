@@ -90,8 +90,10 @@ begin
         for chunk in
             select inhrelid::regclass from pg_inherits join pg_class on pg_class.oid = inhrelid
             where inhparent = relation
-                and to_timestamp(right(relname, 8), 'YYYYMMDD')::timestamp at time zone 'UTC' + chunk_width(relation)
-                    <= older_than
+                -- A plan may look at this before the parent, and so at the names of others, such as indexes.
+                and case when relname ~ '_[0-9]{8}$' then
+                    to_timestamp(right(relname, 8), 'YYYYMMDD')::timestamp at time zone 'UTC' + chunk_width(relation)
+                end <= older_than
             order by relname
         loop
             return next (select format('%I.%I', nspname, relname) from pg_class
