@@ -73,7 +73,7 @@ def a_forecast(
 ) -> Forecast:
     """A forecast whose quantiles are each bin's demand times spread[quantile]; without spread all quantiles agree."""
     factors = [(spread or {}).get(quantile, 1.0) for quantile in QUANTILES]
-    values = np.outer(np.asarray(demands, dtype=np.float64), factors)
+    values = np.array([[demand * factor for factor in factors] for demand in demands], dtype=np.float64)
     return Forecast(name, origin, step, QUANTILES, values, model="LightGBM", version="19980703-1")
 
 

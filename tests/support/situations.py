@@ -13,6 +13,11 @@ replicas = st.integers(0, 60)
 demands = st.floats(0, 8000, allow_nan=False)
 seconds = st.integers(0, 3600)
 steps = st.one_of(st.integers(1, 60).map(str), st.integers(1, 300).map(lambda percent: f"{percent}%"))
+SPREADS = (
+    {},
+    {0.1: 0.5, 0.5: 1.0, 0.8: 1.3, 0.9: 1.5, 0.95: 2.0},
+    {0.1: 0.0, 0.5: 0.4, 0.8: 0.4, 0.9: 3.0, 0.95: 3.0},
+)
 bad_numbers = st.sampled_from([float("nan"), float("inf"), -1.0])
 
 
@@ -21,12 +26,13 @@ def policies(draw: st.DrawFn, *, steered: bool = False) -> ScalingPolicy:
     """Policies that act; steered: also with a pin or a direction."""
     low = draw(st.integers(0, 20))
     behavior = draw(st.sampled_from(["HoldFloor", "CurrentReplicasIfHigher"]))
-    annotations = [{}, {PIN: str(draw(replicas))}, {DIRECTION: draw(st.sampled_from(["UpOnly", "DownOnly"]))}]
+    pins = replicas.map(lambda it: {PIN: str(it)})
+    directions = st.sampled_from([{}, {DIRECTION: "UpOnly"}, {DIRECTION: "DownOnly"}])
     return a_policy(
         min=low,
         max=draw(st.integers(max(1, low), 60)),
         mode=draw(st.sampled_from(["Auto", "Recommend"])),
-        annotations=draw(st.sampled_from(annotations)) if steered else None,
+        annotations=draw(st.one_of(directions, pins)) if steered else None,
         demand={"zeroIsValid": draw(st.booleans())},
         forecast={"utilization": draw(st.integers(20, 100)), "quantile": draw(quantiles())},
         scaleUp={"maxStep": draw(steps), "period": draw(st.sampled_from(["1s", "1m", "10m"]))},
@@ -48,9 +54,8 @@ def quantiles() -> st.SearchStrategy[str]:
 @st.composite
 def outlooks(draw: st.DrawFn) -> Outlook:
     """Forecasts from around now, some of them expired, some with values that are no numbers."""
-    medians = draw(st.lists(st.one_of(demands, bad_numbers), min_size=1, max_size=14))
-    widths = sorted(draw(st.lists(st.floats(0.2, 3), min_size=5, max_size=5)))
-    spread = dict(zip((0.1, 0.5, 0.8, 0.9, 0.95), widths, strict=True))
+    medians = draw(st.lists(st.one_of(demands, bad_numbers), min_size=1, max_size=4))
+    spread = draw(st.sampled_from(SPREADS))
     origin = NOON - timedelta(seconds=draw(seconds))
     forecast = a_forecast(*medians, origin=origin, spread=spread)
     return Outlook(forecast, NOON + timedelta(seconds=draw(st.integers(-600, 3600))), draw(st.sampled_from(Rung)))
@@ -60,18 +65,19 @@ def outlooks(draw: st.DrawFn) -> Outlook:
 def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> EventBase:
     """Occurrences around now; suppressing: some of them suppress the forecast."""
     start = NOON + timedelta(seconds=draw(st.integers(-3600, 3600)))
-    expectations = [{}, {"minReplicas": draw(replicas)}, {"multiplier": f"{draw(st.floats(0.1, 20)):.3f}"}]
+    multipliers = st.sampled_from(["0.1", "0.75", "1", "2.5", "20"]).map(lambda it: {"multiplier": it})
+    expectation = st.one_of(st.just({}), multipliers, replicas.map(lambda it: {"minReplicas": it}))
     event = an_event(
         name=draw(st.sampled_from(["sale", "match"])),
         start=start,
         end=start + timedelta(seconds=draw(st.integers(1, 7200))),
-        expect=draw(st.sampled_from(expectations)),
-        rampUp=f"{draw(seconds)}s",
-        rampDown=f"{draw(seconds)}s",
+        expect=draw(expectation),
+        rampUp=draw(st.sampled_from(["0s", "90s", "15m"])),
+        rampDown=draw(st.sampled_from(["0s", "90s", "15m"])),
         priority=priority,
         suppressForecast=suppressing and draw(st.booleans()),
     )
-    bins = draw(st.lists(demands, min_size=1, max_size=20))
+    bins = draw(st.lists(demands, min_size=1, max_size=4))
     base = a_forecast(*bins, origin=start - timedelta(hours=draw(st.integers(0, 2))))
     return an_occurrence(event, draw(st.sampled_from([base, None])))
 
@@ -80,8 +86,8 @@ def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> 
 def memories(draw: st.DrawFn) -> Memory:
     """What a policy may remember: also nothing, and changes of the last minutes."""
     wishes = sorted(draw(st.lists(replicas, max_size=4, unique=True)), reverse=True)
-    ages = sorted(draw(st.lists(st.integers(1, 900), min_size=4, max_size=4)), reverse=True)
-    moves = draw(st.lists(st.tuples(replicas, replicas), max_size=3))
+    ages = draw(st.sampled_from([(900, 660, 600, 5), (599, 61, 60, 59), (30, 15, 10, 5)]))
+    moves = draw(st.lists(st.tuples(replicas, replicas), max_size=2))
     return Memory(
         since=NOON - timedelta(seconds=draw(st.sampled_from([0, 30, 86400]))),
         floor=draw(st.one_of(st.none(), replicas)),
