@@ -48,8 +48,9 @@ format: setup ## Format and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: prepare ## Measure speed and memory
-	.venv/bin/pytest tests/bench
+bench: setup ## Measure accuracy, speed and memory beside peers; TRACES=folder adds traces
+	@$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements-bench.lock
+	.venv/bin/python -m tests.bench $(if $(TRACES),--traces $(TRACES))
 
 generate-data: setup ## Fill the database with samples of DAYS days
 	$(RUN) generate-data --days $(DAYS)
@@ -76,8 +77,9 @@ image: ## Build the container image
 	$$engine build -t predictive-scaling:$$(git describe --always --dirty) .
 
 lock: $(UV) ## Compute the lock files anew from pyproject.toml
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --group dev -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --group dev -o requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -c requirements.lock -o requirements-image.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --extra bench --group dev -c requirements.lock -o requirements-bench.lock
 
 clean: ## Remove what was built in this checkout (the cache outside it stays)
 	@if [ -x $(RUN) ]; then $(RUN) stack down; fi
