@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from predictive_scaling.stack.kubelets import NODE
+
 Manifest = dict[str, Any]
 
 
@@ -9,9 +11,10 @@ def a_deployment(name: str, *, replicas: int | None = None) -> Manifest:
     """A Deployment of pause containers; without `replicas`, so that an HPA has them for itself."""
     labels = {"app": name}
     container = {"name": "app", "image": "registry.k8s.io/pause:3.10", "resources": {"requests": {"cpu": "10m"}}}
+    pod: Manifest = {"containers": [container], "nodeName": NODE}
     spec: Manifest = {
         "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
     }
     if replicas is not None:
         spec["replicas"] = replicas

@@ -67,15 +67,19 @@ class Leadership:
     async def run(self) -> None:
         """Campaign for ever."""
         while True:
-            led = self.leads
-            try:
-                await self._try()
-            except (ClusterUnavailableError, ObjectConflictError) as error:
-                log.debug("lease_not_renewed", lease=self.name, error=str(error))
-            except PredictiveScalingError as error:
-                log.warning("lease_not_renewed", lease=self.name, error=str(error))
-            self._tell(led)
+            await self.campaign()
             await asyncio.sleep(self.terms.retry_seconds)
+
+    async def campaign(self) -> None:
+        """Take the lease if it is free, renew it if it is ours."""
+        led = self.leads
+        try:
+            await self._try()
+        except (ClusterUnavailableError, ObjectConflictError) as error:
+            log.debug("lease_not_renewed", lease=self.name, error=str(error))
+        except PredictiveScalingError as error:
+            log.warning("lease_not_renewed", lease=self.name, error=str(error))
+        self._tell(led)
 
     async def release(self) -> None:
         """Give the lease up, so that the next one need not wait for it to expire."""

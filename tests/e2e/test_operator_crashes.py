@@ -1,0 +1,147 @@
+"""An operator that is killed, stopped, or away while people work: nothing lost, nothing doubled."""
+
+from datetime import timedelta
+
+import pytest
+
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl
+from tests.support.manifests import a_deployment, a_scaling_policy, an_autoscaler
+from tests.support.observing import (
+    decisions_of,
+    minimum_of,
+    phases_of,
+    status_of,
+    steady_demand,
+    the_minimum_becomes,
+)
+from tests.support.operator_process import OperatorProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
+
+
+@pytest.fixture
+async def operator(own_operator: OperatorProcess) -> OperatorProcess:
+    """Not started yet; the service `checkout` has a demand of 880: nine replicas of 100."""
+    await steady_demand(own_operator.database_url, own_operator.clock, "checkout", 880.0, timedelta(hours=8))
+    return own_operator
+
+
+async def rows_of(operator: OperatorProcess) -> list[ScalingDecisionRow]:
+    async with Database(operator.database_url, purpose="tests", max_size=1) as database:
+        return (await ScalingDecisions(database).page(100)).decisions
+
+
+async def all_end_well(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    """Every decision ends, in both records alike, and each step was decided once."""
+    ends = {"Succeeded", "Superseded"}
+    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= ends, seconds=60)
+    rows = await rows_of(operator)
+    assert {row.id for row in rows} == {one["metadata"]["name"] for one in await decisions_of(kubectl)}
+    carried_out = [(row.from_replicas, row.to_replicas) for row in rows if row.status == "succeeded"]
+    assert len(carried_out) == len(set(carried_out)), f"a step was made twice: {carried_out}"
+    assert all(row.status in ("succeeded", "superseded") and row.attempts <= 2 for row in rows)
+
+
+async def test_killed_between_intent_and_write_it_writes_once_after_a_restart(
+    operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_intent")
+    await kubectl.apply(a_scaling_policy())
+    assert await operator.ended() == -9
+    assert await minimum_of(kubectl) == 2
+    (intent,) = await rows_of(operator)
+    assert (intent.status, intent.from_replicas) == ("pending", 2)
+
+    await operator.start()
+    await the_minimum_becomes(kubectl, 9)
+    await all_end_well(operator, kubectl)
+    assert intent.id in {row.id for row in await rows_of(operator)}
+
+
+async def test_killed_between_write_and_record_it_finishes_the_record_after_a_restart(
+    operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
+    await kubectl.apply(a_scaling_policy())
+    assert await operator.ended() == -9
+    (written,) = await rows_of(operator)
+    assert written.status == "executing"
+    assert await minimum_of(kubectl) == written.to_replicas
+
+    await operator.start()
+    await the_minimum_becomes(kubectl, 9)
+    await all_end_well(operator, kubectl)
+    finished = {row.id: row for row in await rows_of(operator)}[written.id]
+    assert finished.status == "succeeded"
+
+
+async def test_what_people_did_while_it_was_away_is_caught_up_with(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    for name in ("edited", "deleted"):
+        await kubectl.apply(a_deployment(name), an_autoscaler(name, minimum=2, maximum=40))
+    demand = {"service": "checkout", "metric": "requests_per_second", "perReplica": "100"}
+    await operator.start()
+    await kubectl.apply(a_scaling_policy("edited", demand=demand), a_scaling_policy("deleted", demand=demand))
+    for name in ("edited", "deleted"):
+        await eventually(lambda name=name: minimum_of(kubectl, name), lambda floor: floor == 9, seconds=40)
+    assert await operator.terminate() == 0
+
+    await kubectl.apply(a_scaling_policy(demand=demand), a_scaling_policy("edited", maximum=5, demand=demand))
+    await kubectl("delete", "sp", "deleted", "--wait=false")
+    await operator.start()
+    await the_minimum_becomes(kubectl, 9)
+    await eventually(lambda: minimum_of(kubectl, "edited"), lambda floor: floor == 5, seconds=40)
+    await eventually(lambda: minimum_of(kubectl, "deleted"), lambda floor: floor == 2, seconds=40)
+    await kubectl("wait", "--for=delete", "sp/deleted", "--timeout=30s")
+    edited = await kubectl.get("sp", "edited")
+    assert edited["status"]["observedGeneration"] == edited["metadata"]["generation"]
+
+
+async def test_sigterm_ends_it_with_success_and_frees_the_lease_at_once(
+    operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await operator.start()
+    await kubectl.apply(a_scaling_policy())
+    await the_minimum_becomes(kubectl, 9)
+    assert await operator.terminate() == 0
+    lease = await Kubectl(kubectl.program, kubectl.kubeconfig, "default").get("lease", operator.lease)
+    assert lease["spec"].get("holderIdentity", "") == ""
+    assert await minimum_of(kubectl) == 9
+
+
+async def test_a_restart_remembers_what_to_restore(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    await operator.start()
+    await kubectl.apply(a_scaling_policy())
+    await the_minimum_becomes(kubectl, 9)
+    await operator.kill()
+    await operator.start()
+    await kubectl("delete", "sp", "checkout", "--timeout=40s")
+    assert await minimum_of(kubectl) == 2
+
+
+async def test_a_standby_takes_over_from_a_killed_leader_and_nothing_is_doubled(
+    operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    standby = OperatorProcess(
+        operator.kubeconfig,
+        operator.database_url,
+        operator.clock,
+        operator.folder / "standby",
+        operator.settings,
+        lease=operator.lease,
+    )
+    standby.folder.mkdir()
+    await operator.start()
+    await kubectl.apply(a_scaling_policy())
+    await the_minimum_becomes(kubectl, 9)
+    await standby.start()
+    try:
+        await operator.kill()
+        await kubectl.apply(a_scaling_policy(maximum=5))
+        await the_minimum_becomes(kubectl, 5)
+        assert (await status_of(kubectl))["floor"] == 5
+        await all_end_well(operator, kubectl)
+    finally:
+        await standby.kill()

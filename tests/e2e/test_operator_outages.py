@@ -1,0 +1,101 @@
+"""The API server gone, the database restarted, the metrics stopped: floors hold, and all is caught up with after."""
+
+from datetime import timedelta
+
+import pytest
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.postgresql import PostgreSQL
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from tests.support.demand import record_demand
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl
+from tests.support.manifests import a_scaling_policy
+from tests.support.observing import (
+    condition_of,
+    minimum_of,
+    status_of,
+    steady_demand,
+    the_condition_becomes,
+    the_minimum_becomes,
+)
+from tests.support.operator_process import OperatorProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
+
+OUTAGE_SECONDS = 30.0
+
+
+@pytest.fixture
+async def operator(own_operator: OperatorProcess) -> OperatorProcess:
+    """Running; no demand is recorded yet."""
+    await own_operator.start()
+    return own_operator
+
+
+async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_back(
+    operator: OperatorProcess, cluster: Kubernetes, kubectl: Kubectl
+) -> None:
+    now = operator.clock.now()
+    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=20))
+    later = now + timedelta(minutes=21)
+    await record_demand(operator.database_url, "checkout", later, later + timedelta(hours=6), lambda _: 1480.0)
+    await kubectl.apply(a_scaling_policy())
+    await the_minimum_becomes(kubectl, 9)
+
+    await cluster.api_server.stop()
+    gone_at = monotonic()
+
+    async def it_was_gone_long_enough() -> bool:
+        assert operator.runs
+        return monotonic() - gone_at > OUTAGE_SECONDS
+
+    await eventually(it_was_gone_long_enough, seconds=OUTAGE_SECONDS + 10)
+    await cluster.api_server.start()
+
+    assert await minimum_of(kubectl) >= 9
+    await the_minimum_becomes(kubectl, 15, seconds=60)
+    assert operator.log.count("telemetry_listening") == 1
+
+
+async def test_floors_hold_while_postgresql_restarts_and_no_row_is_doubled(
+    operator: OperatorProcess, postgres: PostgreSQL, kubectl: Kubectl
+) -> None:
+    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=8))
+    await kubectl.apply(a_scaling_policy())
+    await the_minimum_becomes(kubectl, 9)
+
+    postgres.kill()
+    await the_condition_becomes(kubectl, "Ready", "False", "DatabaseUnavailable", seconds=60)
+    await kubectl.apply(a_scaling_policy(maximum=5))
+    await operator.ticks(4)
+    assert await minimum_of(kubectl) == 9
+    await postgres.start()
+
+    await the_condition_becomes(kubectl, "Ready", "True", seconds=60)
+    await the_minimum_becomes(kubectl, 5, seconds=60)
+    async with Database(operator.database_url, purpose="tests", max_size=1) as database:
+        rows = (await ScalingDecisions(database).page(100)).decisions
+    steps = [(row.from_replicas, row.to_replicas) for row in rows]
+    assert sorted(steps) == sorted(set(steps))
+
+
+async def test_no_floor_is_lowered_for_want_of_data(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=15))
+    await kubectl.apply(a_scaling_policy(forecast={"horizon": "15m"}))
+    await the_minimum_becomes(kubectl, 9)
+    stops_at = operator.clock.now() + timedelta(minutes=15)
+
+    lowest = 9
+
+    async def an_hour_has_passed() -> bool:
+        nonlocal lowest
+        lowest = min(lowest, await minimum_of(kubectl))
+        return operator.clock.now() > stops_at + timedelta(minutes=45)
+
+    await eventually(an_hour_has_passed, seconds=90, every_seconds=0.5)
+    assert lowest == 9
+    assert (await condition_of(kubectl, "MetricsFresh"))["status"] == "False"
+    assert (await status_of(kubectl))["floor"] == 9

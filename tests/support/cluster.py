@@ -1,0 +1,84 @@
+"""A cluster in memory, as far as our own objects go: objects by path, and an API server that may be away."""
+
+import copy
+from typing import Any
+
+from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.targets.client import Cluster, ObjectConflictError, ObjectNotFoundError
+
+Json = dict[str, Any]
+
+
+class InMemoryCluster(Cluster):
+    """Keeps objects by path; every write counts as one."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Json] = {}
+        self.reachable = True
+        self.writes: list[tuple[str, str]] = []
+        self._version = 100
+
+    async def get(self, path: str) -> Json:
+        self._check()
+        if path not in self.objects:
+            raise ObjectNotFoundError(f"GET {path}: not found")
+        return copy.deepcopy(self.objects[path])
+
+    async def items(self, path: str, *, page: int = 500, **query: str) -> list[Json]:
+        del page, query
+        self._check()
+        return [copy.deepcopy(found) for where, found in self.objects.items() if where.startswith(f"{path}/")]
+
+    async def create(self, path: str, body: Json) -> Json:
+        where = f"{path}/{body['metadata']['name']}"
+        self._check()
+        if where in self.objects:
+            raise ObjectConflictError(f"POST {where}: already exists")
+        return self._put("create", where, body)
+
+    async def replace(self, path: str, body: Json) -> Json:
+        self._check()
+        known, given = await self.get(path), body["metadata"].get("resourceVersion")
+        if given is not None and given != known["metadata"]["resourceVersion"]:
+            raise ObjectConflictError(f"PUT {path}: the object has been modified")
+        return self._put("replace", path, body)
+
+    async def apply(self, path: str, body: Json, *, force: bool = False) -> Json:
+        del force
+        self._check()
+        known = self.objects.get(path, {"metadata": {}})
+        metadata = {**known["metadata"], **body["metadata"]}
+        if "finalizers" not in body["metadata"]:
+            metadata.pop("finalizers", None)
+        return self._put("apply", path, {**known, **body, "metadata": metadata})
+
+    async def merge(self, path: str, body: Json) -> Json:
+        return await self._change("merge", path, body.get("status") or {}, keep=True)
+
+    async def edit(self, path: str, operations: list[Json]) -> Json:
+        status = next(one["value"] for one in operations if one["path"] == "/status")
+        return await self._change("edit", path, status, keep=False)
+
+    async def delete(self, path: str) -> None:
+        self._check()
+        if self.objects.pop(path, None) is None:
+            raise ObjectNotFoundError(f"DELETE {path}: not found")
+        self.writes.append(("delete", path))
+
+    async def _change(self, verb: str, path: str, status: Json, *, keep: bool) -> Json:
+        known = await self.get(path.removesuffix("/status"))
+        before = known.get("status", {}) if keep else {}
+        merged = {name: value for name, value in {**before, **status}.items() if value is not None}
+        return self._put(verb, path.removesuffix("/status"), known | {"status": merged})
+
+    def _put(self, verb: str, path: str, body: Json) -> Json:
+        self._version += 1
+        body = copy.deepcopy(body)
+        body["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[path] = body
+        self.writes.append((verb, path))
+        return copy.deepcopy(body)
+
+    def _check(self) -> None:
+        if not self.reachable:
+            raise ClusterUnavailableError("the API server did not answer")

@@ -1,0 +1,115 @@
+"""Who leads: one at a time, by each process's own monotonic clock."""
+
+import pytest
+
+from predictive_scaling.control import leadership as module
+from predictive_scaling.control.leadership import Leadership, LeaseTerms
+from tests.support.cluster import InMemoryCluster
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scaling"
+
+
+class Seconds:
+    """A monotonic clock that moves when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
+    clock = Seconds()
+    monkeypatch.setattr(module, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def cluster() -> InMemoryCluster:
+    return InMemoryCluster()
+
+
+def candidate(cluster: InMemoryCluster, name: str) -> Leadership:
+    return Leadership(cluster, "default", "predictive-scaling", LeaseTerms(15.0), identity=name)
+
+
+async def test_the_first_candidate_leads_and_the_second_stands_by(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+    await first.campaign()
+    await second.campaign()
+    assert (first.leads, second.leads) == (True, False)
+    assert first.gained.is_set()
+
+
+async def test_a_leader_that_cannot_renew_stops_before_another_may_begin(
+    cluster: InMemoryCluster, seconds: Seconds
+) -> None:
+    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+    await first.campaign()
+    await second.campaign()
+    cluster.reachable = False
+    seconds.now += 10.0
+    await first.campaign()
+    assert not first.leads
+    cluster.reachable = True
+    await second.campaign()
+    assert not second.leads
+    seconds.now += 5.1
+    await second.campaign()
+    assert second.leads
+
+
+async def test_a_renewal_is_relied_on_from_when_it_was_sent_not_answered(
+    cluster: InMemoryCluster, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = candidate(cluster, "slow")
+    await leader.campaign()
+    replace = cluster.replace
+
+    async def slow(path: str, body: module.Json) -> module.Json:
+        seconds.now += 9.0
+        return await replace(path, body)
+
+    monkeypatch.setattr(cluster, "replace", slow)
+    await leader.campaign()
+    seconds.now += 1.0
+    assert not leader.leads
+
+
+async def test_a_released_lease_is_free_at_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+    await first.campaign()
+    await first.release()
+    assert not first.leads
+    await second.campaign()
+    assert second.leads
+    assert cluster.objects[LEASE]["spec"]["leaseTransitions"] == 2
+
+
+async def test_a_deleted_lease_is_made_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader = candidate(cluster, "first")
+    await leader.campaign()
+    del cluster.objects[LEASE]
+    await leader.campaign()
+    assert leader.leads
+    assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "first"
+
+
+async def test_two_that_try_at_once_do_not_both_lead(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    holder, rival = candidate(cluster, "holder"), candidate(cluster, "rival")
+    await holder.campaign()
+    await rival.campaign()
+    seconds.now += 15.1
+    get = cluster.get
+
+    async def get_then_lose_the_race(path: str) -> module.Json:
+        lease = await get(path)
+        cluster.get = get
+        await holder.campaign()
+        return lease
+
+    cluster.get = get_then_lose_the_race
+    await rival.campaign()
+    assert (holder.leads, rival.leads) == (True, False)
