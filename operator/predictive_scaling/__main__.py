@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from predictive_scaling import __version__
 from predictive_scaling.errors import PredictiveScalingError
@@ -19,6 +19,7 @@ COMMANDS = MappingProxyType(
         "ingest": ("ingest", "Read samples from Kafka into the database."),
         "api": ("api", "Serve the HTTP API."),
         "train": ("train", "Train models from the database."),
+        "backtest": ("backtest", "Replay recorded demand through a policy, beside an HPA alone."),
         "migrate": ("migrate", "Bring the database's schema up to date."),
         "check": ("check", "The morning health check."),
         "crds": ("crds", "Write the custom resource definitions."),
@@ -33,7 +34,7 @@ COMMANDS = MappingProxyType(
 
 
 class Subcommands(TyperGroup):
-    """Finds a subcommand by its name in COMMANDS."""
+    """Finds a subcommand by its name in COMMANDS; only the one that is called is imported."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -41,12 +42,19 @@ class Subcommands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        module_name, summary = COMMANDS[cmd_name]
-        module = importlib.import_module(f"predictive_scaling.commands.{module_name}")
-        command = typer.main.get_command(module.app)
-        command.name = cmd_name
-        command.short_help = summary
-        return command
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, name and command and load(name), rest
+
+
+def load(name: str) -> Any:
+    """The subcommand itself, from its module."""
+    module = importlib.import_module(f"predictive_scaling.commands.{COMMANDS[name][0]}")
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
 
 
 app = typer.Typer(cls=Subcommands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)

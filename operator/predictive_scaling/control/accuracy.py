@@ -1,4 +1,5 @@
-"""How good the forecasts were, once their time had come (status.accuracy, model_performance, prediction_mape)."""
+"""How good the forecasts were, once their time had come (status.accuracy, model_performance; from there the API
+makes `prediction_mape`)."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -7,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
-from prometheus_client import Gauge
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
@@ -18,11 +18,6 @@ from predictive_scaling.resources.statuses import AccuracyStatus
 from predictive_scaling.storage.model_performance import ModelPerformance
 from predictive_scaling.storage.predictions import Prediction
 
-MAPE = Gauge(
-    "prediction_mape",
-    "Mean absolute percentage error of the last day's forecasts, made a lead time ahead, as a ratio: 0.2 is 20 %.",
-    ["namespace", "policy"],
-)
 WINDOW = timedelta(hours=24)
 EVERY = timedelta(minutes=15)
 
@@ -75,7 +70,6 @@ class Accuracy:
         now, states = self.clock.now(), self.states.by_key()
         for gone in self._scores.keys() - states.keys():
             del self._scores[gone]
-            MAPE.remove(*gone)
         rows = [row for key, state in states.items() if (row := await self._score(key, state, now)) is not None]
         if rows:
             await self.table.record(rows)
@@ -98,8 +92,6 @@ class Accuracy:
             return None
         row = _performance(need, made[-1], total(kept, until), now)
         state.accuracy = AccuracyStatus(wape=row.wape, mape=row.mape, coverage=row.coverage, window=row.period)
-        if row.mape is not None:
-            MAPE.labels(*key).set(row.mape)
         return row
 
     def _compare(self, need: Need, made: Sequence[Prediction], until: datetime) -> Score:
