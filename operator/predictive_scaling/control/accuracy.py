@@ -1,5 +1,6 @@
 """How good the forecasts were, once their time had come (status.accuracy, model_performance; from there the API
-makes `prediction_mape`)."""
+makes `prediction_mape`).
+"""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
