@@ -101,7 +101,9 @@ class _States:
 
 
 def _logs(panel: Panel) -> FloatArray:
-    return np.log(panel.values + _offset(panel))
+    """Logarithms from the first bin above zero on, NaN before: until then there is no unit to measure in."""
+    awake = np.cumsum(np.nan_to_num(panel.values), axis=1) > 0
+    return np.where(awake, np.log(panel.values + _offset(panel)), np.nan)
 
 
 def _offset(panel: Panel) -> FloatArray:

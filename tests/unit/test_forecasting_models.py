@@ -1,0 +1,161 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from forecasting.backtest import before, replay, walk_forward
+from forecasting.forecast import QUANTILES
+from forecasting.forecaster import Fitted, Forecaster, TooShortError
+from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
+from forecasting.models.last_value import LastValue
+from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
+from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.panel import Panel
+from forecasting.series import Series
+from tests.support.demand_series import a_series, of_values
+
+QUICK = LightGBMQuantiles(rounds=8, rows=2000)
+KINDS: dict[str, Callable[[], Forecaster]] = {
+    "last value": LastValue,
+    "seasonal naive": SeasonalNaive,
+    "Holt-Winters": HoltWinters,
+    "LightGBM": lambda: QUICK,
+}
+HORIZONS = np.array([1, 4, 12])
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def fitted(request: pytest.FixtureRequest) -> Fitted:
+    return KINDS[request.param]().fit(before(a_series(), 600))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cut", [620, 655])
+def test_no_forecast_changes_when_the_future_does(kind: str, cut: int) -> None:
+    series = a_series()
+    other = series.values.copy()
+    other[cut:] = np.roll(other[cut:], 17)[::-1] * 50
+    changed = replace(series, values=other)
+    forecaster = KINDS[kind]()
+    split = cut / len(series.values)
+    true, false = (walk_forward(one, forecaster, split, 1, HORIZONS) for one in (series, changed))
+    assert np.array_equal(true.quantiles[0], false.quantiles[0])
+    early, late = (replay(one, forecaster.fit(before(one, cut)), 10, HORIZONS) for one in (series, changed))
+    seen = early.origins <= cut
+    assert np.array_equal(early.quantiles[seen], late.quantiles[seen])
+    assert not np.array_equal(early.quantiles[~seen], late.quantiles[~seen]), "the change was seen by nobody"
+
+
+def test_quantiles_never_cross_and_are_finite(fitted: Fitted) -> None:
+    values = replay(a_series(noise=0.8), fitted, 0, HORIZONS).quantiles
+    assert np.isfinite(values).all()
+    assert (values >= 0).all()
+    assert (np.diff(values, axis=2) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scaling_a_series_scales_its_forecast(kind: str) -> None:
+    series = a_series()
+    large = replace(series, values=series.values * 1024)
+    forecasts = [KINDS[kind]().fit(one).forecast(one, 12).values for one in (series, large)]
+    assert forecasts[1] == pytest.approx(forecasts[0] * 1024, rel=0.02)
+
+
+def test_gaps_are_no_trouble(fitted: Fitted) -> None:
+    series = a_series()
+    values = series.values.copy()
+    values[np.random.default_rng(3).random(len(values)) < 0.3] = np.nan
+    values[-40:] = np.nan
+    forecast = fitted.forecast(replace(series, values=values), 12)
+    assert np.isfinite(forecast.values).all()
+    assert 10 < forecast.values[:, 1].mean() < 400
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0] * 5, [7.0] * 5, [7.0], [], [np.nan] * 200, [0.0] * 900, [5.0] * 900, [np.inf, -3.0, 4.0]],
+    ids=["five zeros", "five sevens", "one", "none", "nothing seen", "all zero", "constant", "nonsense"],
+)
+def test_a_fitted_model_answers_whatever_it_is_asked(fitted: Fitted, values: list[float]) -> None:
+    forecast = fitted.forecast(of_values(*values), 12)
+    assert forecast.values.shape == (12, len(QUANTILES))
+    assert np.isfinite(forecast.values).all()
+
+
+def test_a_batch_says_the_same_as_one_at_a_time(fitted: Fitted) -> None:
+    series = [a_series(seed=seed, days=days) for seed, days in ((1, 8), (2, 8), (3, 5))]
+    batch = fitted.forecast_batch(series, 6)
+    for one, forecast in zip(series, batch, strict=True):
+        # Holt-Winters starts where the batch's longest series starts.
+        assert forecast.values == pytest.approx(fitted.forecast(one, 6).values, rel=0.2)
+        assert forecast.origin == one.end
+
+
+def test_bins_need_not_begin_at_round_minutes(fitted: Fitted) -> None:
+    series = a_series()
+    later = replace(series, start=series.start + timedelta(minutes=3))
+    assert fitted.forecast(later, 4).origin.minute == 3
+    assert np.isfinite(fitted.forecast(later, 4).values).all()
+
+
+@pytest.mark.parametrize("kind", ["Holt-Winters", "LightGBM"])
+def test_too_little_history_is_said(kind: str) -> None:
+    with pytest.raises(TooShortError, match="shop/checkout has"):
+        KINDS[kind]().fit(before(a_series(), 100))
+
+
+def test_the_same_seed_gives_the_same_model_whatever_the_threads() -> None:
+    models = [replace(QUICK, threads=threads).fit(a_series()) for threads in (1, 2)]
+    texts = [model.texts() for model in models]
+    assert texts[0] == texts[1]
+
+
+def test_a_model_survives_its_texts() -> None:
+    model = QUICK.fit(a_series())
+    again = FittedLightGBM.from_texts(model.texts(), model.columns, "v1")
+    assert np.array_equal(again.forecast(a_series(), 8).values, model.forecast(a_series(), 8).values)
+
+
+def test_fewer_features_are_kept_by_gain() -> None:
+    model = replace(QUICK, feature_count=6).fit(a_series())
+    assert len(model.columns) == 6
+    assert np.isfinite(model.forecast(a_series(), 8).values).all()
+
+
+def test_lightgbm_learns_a_day() -> None:
+    series = a_series(days=14, noise=0.05)
+    walks = [walk_forward(series, kind, 0.7, 1, np.array([8])) for kind in (LightGBMQuantiles(rounds=60), LastValue())]
+    assert walks[0].wape()[0] < 0.5 * walks[1].wape()[0]
+
+
+def test_reasons_are_given_in_words() -> None:
+    series = a_series()
+    fitted = LightGBMQuantiles(rounds=30, rows=4000).fit(series)
+    panel = Panel.of([series])
+    (reasons,) = fitted.contributions(panel, panel.last(), np.arange(1, 5))
+    assert 1 <= len(reasons) <= 3
+    assert all("%)" in reason for reason in reasons)
+
+
+def test_last_value_is_the_newest() -> None:
+    assert LastValue().fit(of_values(1, 2, 3)).forecast(of_values(1, 2, 9), 2).values.tolist() == [[9] * 5] * 2
+
+
+def test_seasonal_naive_is_the_same_time_yesterday() -> None:
+    series = a_series(days=3)
+    forecast = SeasonalNaive().forecast(series, 4)
+    assert forecast.values[:, 1].tolist() == series.values[-96:-92].tolist()
+
+
+def test_holt_winters_follows_the_day() -> None:
+    series = a_series(days=7, noise=0.02)
+    forecast = FittedHoltWinters().forecast(before(series, 600), 12)
+    assert forecast.values[:, 1] == pytest.approx(series.values[600:612], rel=0.25)
+
+
+def test_series_of_different_steps_are_no_batch() -> None:
+    other = Series("b", a_series().start, timedelta(minutes=5), np.ones(10))
+    with pytest.raises(ValueError, match="one step"):
+        LastValue().forecast_batch([a_series(), other], 3)
