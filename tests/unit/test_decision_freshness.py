@@ -1,5 +1,6 @@
 """Semantics 8, 9, 11: a ladder of forecasts, then the fallback; missing data never reads as zero demand."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -110,6 +111,17 @@ def test_a_static_fallback_sinks_by_steps() -> None:
     policy = a_policy(fallback={"behavior": "Static", "replicas": 3})
     decision = decide(a_situation(policy, floor=10, forecast=None, demand=None, memory=blind_for(30)))
     assert (decision.floor, decision.limits) == (8, (Limit.STEP_DOWN,))
+
+
+def test_a_static_fallback_sinks_once_a_window_has_passed() -> None:
+    policy = a_policy(fallback={"behavior": "Static", "replicas": 3})
+    memory, floors = replace(blind_for(30), since=NOON), list[int]()
+    for minute in (0, 9, 10):
+        now = NOON + timedelta(minutes=minute)
+        decision = decide(a_situation(policy, floor=10, now=now, forecast=None, demand=None, memory=memory))
+        floors.append(decision.floor)
+        memory = decision.memory
+    assert floors == [10, 10, 8]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.model import FloorChange, Limit, Memory, Situation
+from predictive_scaling.resources.annotations import PIN
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, an_event, an_occurrence, observed
 
 AT_ONCE = {"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"}
@@ -72,6 +73,12 @@ def test_a_wish_within_the_window_holds_the_floor_half_way() -> None:
     policy = a_policy(scaleDown={"maxStep": "1000"})
     memory = Memory(since=LONG_AGO, floor=20, recommendations=((NOON - timedelta(minutes=5), 12),))
     decision = decide(a_situation(policy, floor=20, demand=300.0, memory=memory))
+    assert (decision.floor, decision.limits) == (12, (Limit.STABILIZATION_WINDOW,))
+
+
+def test_an_older_and_higher_wish_does_not_raise_the_floor_again() -> None:
+    memory = Memory(since=LONG_AGO, floor=12, recommendations=((NOON - timedelta(minutes=5), 20),))
+    decision = decide(a_situation(floor=12, demand=300.0, memory=memory))
     assert (decision.floor, decision.limits) == (12, (Limit.STABILIZATION_WINDOW,))
 
 
@@ -142,8 +149,15 @@ def test_an_event_passes_the_dead_band() -> None:
 
 def test_bounds_pass_the_dead_band() -> None:
     wide = {"replicas": 5, "percent": 100}
-    assert decide(a_situation(a_policy(min=5, deadBand=wide))).floor == 5
-    assert decide(a_situation(a_policy(max=3, deadBand=wide), forecast=300.0)).floor == 3
+    raised = decide(a_situation(a_policy(min=5, deadBand=wide)))
+    assert (raised.floor, raised.limits) == (5, ())
+    lowered = decide(a_situation(a_policy(max=3, deadBand=wide), forecast=300.0))
+    assert (lowered.floor, Limit.DEAD_BAND in lowered.limits) == (3, False)
+
+
+def test_a_pin_passes_the_dead_band() -> None:
+    policy = a_policy(annotations={PIN: "5"}, deadBand={"replicas": 5, "percent": 100})
+    assert decide(a_situation(policy)).floor == 5
 
 
 def test_changes_and_wishes_that_are_too_old_are_forgotten() -> None:
