@@ -1,5 +1,6 @@
 """The operator's wiring, and the only place where its parts meet."""
 
+import asyncio
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +34,7 @@ from predictive_scaling.control.visit import Visitor
 from predictive_scaling.external_metrics.values import MetricBoard
 from predictive_scaling.handlers.inventory import Inventory
 from predictive_scaling.handlers.process import Process
+from predictive_scaling.handlers.watch import Watch
 from predictive_scaling.settings import Settings
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
@@ -76,7 +78,7 @@ class Databases:
 class Operator:
     """All parts, wired."""
 
-    process: Process
+    watch: Watch
     leadership: Leadership
     loop: Loop
     feed: Feed
@@ -91,7 +93,8 @@ class Operator:
 
 
 def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
-    """Make the operator's parts; nothing runs yet."""
+    """Make the operator's parts, for the running event loop; nothing runs yet."""
+    here = asyncio.get_running_loop()
     inventory = Inventory(cluster, settings.namespaces)
     find = Targets(cluster, inventory)
     terms = LeaseTerms(settings.lease_duration.total_seconds())
@@ -128,7 +131,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     )
 
     def wake() -> None:
-        loop.wake()
+        here.call_soon_threadsafe(loop.wake)
 
     feed = Feed(window, outlooks, states, Predictions(databases.beside), clock, settings.tick, wake)
     loop = Loop(
@@ -160,7 +163,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     desk = EventDesk(cluster, inventory, BusinessEvents(databases.beside), clock, leads)
     accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
     return Operator(
-        process=Process(inventory, wake),
+        watch=Watch(Process(inventory, wake), settings.namespaces),
         leadership=leadership,
         loop=loop,
         feed=feed,

@@ -5,7 +5,6 @@ import signal
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
-import kopf
 import structlog
 import typer
 
@@ -15,10 +14,7 @@ from predictive_scaling.control.chores import keep_doing
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import ServingFiles, read_trust
-from predictive_scaling.handlers import business_events, login, policies, startup, targets
 from predictive_scaling.handlers.probes import beat_check, leader_check, watch_check
-from predictive_scaling.handlers.process import REGISTRY
-from predictive_scaling.handlers.startup import kopf_settings
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.targets.client import Cluster, connected
@@ -28,9 +24,6 @@ from predictive_scaling.telemetry.server import TelemetryServer
 
 app = typer.Typer()
 log = structlog.get_logger(__name__)
-
-HANDLERS = (business_events, login, policies, startup, targets)
-"""Imported for what they register."""
 
 _TRUST = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 _STALLED_SECONDS = 60.0
@@ -49,7 +42,8 @@ def operate() -> None:
 
 async def _operate(settings: Settings, clock: Clock) -> None:
     stop = asyncio.Event()
-    _heed_signals(stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     databases = Databases.of(settings)
     # No request may outlive the slack between our last reliance on a lease and its end.
     timeout_seconds = settings.lease_duration.total_seconds() * _SLACK_SHARE
@@ -67,20 +61,14 @@ async def _operate(settings: Settings, clock: Clock) -> None:
     log.info("operator_stopped")
 
 
-def _heed_signals(stop: asyncio.Event) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-
 async def _run_until(stop: asyncio.Event, settings: Settings, clock: Clock, operator: Operator) -> None:
     """Everything at once until `stop`; then the acting parts first, the lease next, the watches last."""
     await operator.models.take_up()
-    no_watch = asyncio.Event()
-    watch = asyncio.create_task(_watch(settings, operator, stop, no_watch))
-    campaign = asyncio.create_task(operator.leadership.run())
+    operator.watch.start()
     acting = [
         asyncio.create_task(work)
         for work in (
+            operator.leadership.run(),
             operator.loop.run(),
             operator.feed.run(),
             operator.events.run(),
@@ -92,14 +80,11 @@ async def _run_until(stop: asyncio.Event, settings: Settings, clock: Clock, oper
     ]
     stopped = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait([stopped, watch, campaign, *acting], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopped, *acting], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end([*acting, campaign])
+        await _end([*acting, stopped])
         await operator.leadership.release()
-        no_watch.set()
-        await _end([stopped])
-        with suppress(TimeoutError):
-            await asyncio.wait_for(watch, 10.0)
+        await operator.watch.stop()
 
 
 async def _end(tasks: list[asyncio.Task[Any]]) -> None:
@@ -108,36 +93,6 @@ async def _end(tasks: list[asyncio.Task[Any]]) -> None:
     for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, Exception):
             raise result
-
-
-async def _watch(settings: Settings, operator: Operator, stop: asyncio.Event, no_watch: asyncio.Event) -> None:
-    """Let kopf keep the indices. Should it give up, it is started again, and no tick runs until it has caught up."""
-    while not no_watch.is_set():
-        started = asyncio.Event()
-        heeding = asyncio.create_task(_heed_signals_again(started, stop))
-        try:
-            await kopf.operator(
-                registry=REGISTRY,
-                settings=kopf_settings(settings.namespaces),
-                memo=operator.process,
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=settings.namespaces,
-                stop_flag=no_watch,
-                ready_flag=started,
-            )
-        except Exception:  # whatever ended it, watching has to go on
-            log.exception("watch_ended")
-        finally:
-            heeding.cancel()
-        if not no_watch.is_set():
-            await asyncio.sleep(_RESTART_SECONDS)
-
-
-async def _heed_signals_again(started: asyncio.Event, stop: asyncio.Event) -> None:
-    # kopf puts its own handlers in place of ours when it starts; it would stop before what acts.
-    await started.wait()
-    _heed_signals(stop)
 
 
 async def _verify(settings: Settings, clock: Clock, operator: Operator) -> None:
@@ -177,7 +132,7 @@ def _telemetry(settings: Settings, operator: Operator, databases: Databases) -> 
     turns = [
         beat_check("tick", lambda: max(operator.loop.beat_at, began), limit),
         beat_check("feed", lambda: max(operator.feed.beat_at, began), limit),
-        watch_check(operator.inventory),
+        watch_check(operator.inventory, lambda: operator.watch.runs),
     ]
     return TelemetryServer(
         settings.host,

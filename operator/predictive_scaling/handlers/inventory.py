@@ -1,10 +1,10 @@
 """What the watches know of the cluster: one slim record an object, and what our own writes answered meanwhile."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.review import Problem
@@ -15,6 +15,8 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse, path_of
 from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
+
+Read = TypeVar("Read")
 
 _LOOK_AGAIN_SECONDS = 0.2
 
@@ -118,7 +120,7 @@ class Inventory:
 
     def policies(self) -> list[PolicyRecord]:
         """All policies, in no order."""
-        return [record for store in self._policies.values() for record in store]
+        return _all(self._policies)
 
     def policy(self, key: PolicyKey) -> PolicyRecord | None:
         """One policy, or None where the watch knows of none."""
@@ -126,7 +128,7 @@ class Inventory:
 
     def events(self) -> list[EventRecord]:
         """All BusinessEvents, in no order."""
-        return [record for store in self._events.values() for record in store]
+        return _all(self._events)
 
     async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
         """The newest record of an HPA: the watch's, or what our last write answered while the watch has not seen it."""
@@ -184,8 +186,25 @@ class Inventory:
         return 0.0 if oldest is None else monotonic() - oldest
 
 
+def _all(index: Mapping[Any, Any]) -> list[Any]:
+    return _undisturbed(lambda: [record for store in index.values() for record in store])
+
+
 def _only(index: Mapping[Any, Any], key: Any) -> Any:
     if key not in index:
         return None
-    # After a quick re-creation both generations of an object can be in the store; the newest is the last.
-    return max(index[key], key=lambda record: getattr(record, "resource_version", 0), default=None)
+    # After a quick re-creation both generations of an object can be in the store: the newest counts.
+    return _undisturbed(lambda: max(index.get(key, ()), key=_version, default=None))
+
+
+def _version(record: Any) -> int:
+    return getattr(record, "resource_version", 0)
+
+
+def _undisturbed(read: Callable[[], Read]) -> Read:
+    """What `read` gives once no event comes in meanwhile: the indices are kept in another thread."""
+    while True:
+        try:
+            return read()
+        except RuntimeError:  # a dictionary changed while it was walked through
+            continue

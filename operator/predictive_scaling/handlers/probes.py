@@ -20,10 +20,12 @@ def beat_check(name: str, beat_at: Callable[[], float], limit_seconds: float) ->
     return Check(name, probe)
 
 
-def watch_check(inventory: Inventory) -> Check:
+def watch_check(inventory: Inventory, runs: Callable[[], bool]) -> Check:
     """Do the watches show what we wrote ourselves? One that never does is deaf, and only a restart mends it."""
 
     async def probe() -> None:
+        if not runs():
+            raise RuntimeError("the watch is not running")
         deaf = inventory.deaf_for()
         if deaf > _DEAF_SECONDS:
             raise TimeoutError(f"the watch owes us a write of ours for {deaf:.0f} s")

@@ -14,7 +14,7 @@ class Process:
 
     inventory: Inventory
     wake: Callable[[], None]
-    """Asks for a tick; many calls before it begins are one."""
+    """Asks for a tick, from any thread; many calls before it begins are one."""
 
 
 REGISTRY = kopf.OperatorRegistry()

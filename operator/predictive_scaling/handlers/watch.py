@@ -1,0 +1,69 @@
+"""kopf in a thread and an event loop of its own.
+
+It cancels every task of its loop when it ends, and it takes the process's signals where it may; neither must reach
+what acts. Should it give up, it is begun anew with a new loop.
+"""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+
+import kopf
+import structlog
+
+from predictive_scaling.handlers import business_events, login, policies, startup, targets
+from predictive_scaling.handlers.process import REGISTRY, Process
+from predictive_scaling.handlers.startup import kopf_settings
+
+log = structlog.get_logger(__name__)
+
+HANDLERS = (business_events, login, policies, startup, targets)
+"""Imported for what they register."""
+
+_PAUSE_SECONDS = 2.0
+_END_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Watch:
+    """The watches of policies, events, HPAs and workloads, from `start` to `stop`."""
+
+    process: Process
+    namespaces: tuple[str, ...]
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to watch; the indices fill beside."""
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Stop watching; waits for ten seconds at most, as nothing of what the thread does is lost."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, _END_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._watch())
+            except Exception:  # whatever ended it, watching has to go on
+                log.exception("watch_ended")
+            self._stop.wait(_PAUSE_SECONDS)
+
+    async def _watch(self) -> None:
+        await kopf.operator(
+            registry=REGISTRY,
+            settings=kopf_settings(self.namespaces),
+            memo=self.process,
+            standalone=True,
+            clusterwide=not self.namespaces,
+            namespaces=self.namespaces,
+            stop_flag=self._stop,
+        )

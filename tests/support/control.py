@@ -1,0 +1,328 @@
+"""Builders of what the control loop works on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.forecast import Forecast
+from predictive_scaling.clock import ManualClock
+from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.demand_window import MINUTE, DemandWindow
+from predictive_scaling.control.events import Events
+from predictive_scaling.control.execution import FAILURES, Execution
+from predictive_scaling.control.feed import Feed
+from predictive_scaling.control.forecasts import Outlooks
+from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.control.leadership import Leadership
+from predictive_scaling.control.loop import Loop
+from predictive_scaling.control.mirror import Mirror
+from predictive_scaling.control.ownership import path_of
+from predictive_scaling.control.records import DecisionRecords
+from predictive_scaling.control.recovery import Recovery
+from predictive_scaling.control.restore import Restoration
+from predictive_scaling.control.state import Consent, PolicyState, States
+from predictive_scaling.control.status import StatusWriter
+from predictive_scaling.control.verification import Expected, Verification
+from predictive_scaling.control.visit import Visited, Visitor
+from predictive_scaling.decision.model import Memory
+from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.target import Target as TargetSpec
+from predictive_scaling.storage.policies import PolicyRow
+from predictive_scaling.storage.predictions import Prediction
+from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus, ScalingDecisionRow
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.training.reload import Wanted
+from predictive_scaling.training.series_keys import SeriesKey
+from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy
+from tests.support.cluster import InMemoryCluster
+
+
+def a_record(
+    policy: ScalingPolicy | None = None, *, status: dict[str, Any] | None = None, **fields: Any
+) -> PolicyRecord:
+    """ScalingPolicy shop/checkout as the watch shows it."""
+    policy = policy or a_policy()
+    metadata = policy.metadata
+    known: dict[str, Any] = {
+        "key": PolicyKey(metadata.namespace, metadata.name),
+        "uid": metadata.uid,
+        "generation": metadata.generation,
+        "resource_version": 1,
+        "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "deleted": False,
+        "finalizers": (),
+        "annotations": metadata.annotations,
+        "status": status or {},
+        "policy": policy,
+    }
+    return PolicyRecord(**known | fields)
+
+
+def a_state(floor: int | None = None, **fields: Any) -> PolicyState:
+    """The state of shop/checkout after a long time in which nothing happened."""
+    return PolicyState(
+        uid=a_policy().metadata.uid, memory=Memory(since=LONG_AGO, floor=floor), consent=Consent(1, None), **fields
+    )
+
+
+def an_expected(
+    before: int, to: int, *, newest: str = "checkout-1", deadline: timedelta = timedelta(minutes=24)
+) -> Expected:
+    """A write from noon, whose effect is awaited; `newest` names the target's newest decision."""
+    return Expected(
+        name="checkout-1",
+        record=a_record(),
+        state=a_state(previous=newest),
+        target=InMemoryTarget(),
+        before=before,
+        to=to,
+        ready_before=before,
+        target_uid="in-memory",
+        applied_at=NOON,
+        deadline_at=NOON + deadline,
+    )
+
+
+class InMemoryDecisions:
+    """The table scaling_decisions, as far as the loop uses it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, ScalingDecisionRow] = {}
+        self.is_away = False
+
+    async def intend(self, decision: ScalingDecisionRow) -> bool:
+        self._check()
+        return self.rows.setdefault(decision.id, decision) is decision
+
+    async def transition(
+        self,
+        id: str,  # noqa: A002 (the column's name)
+        status: DecisionStatus,
+        now: datetime,
+        *,
+        reason: str | None = None,
+        message: str | None = None,
+        deadline_at: datetime | None = None,
+    ) -> bool:
+        self._check()
+        row = self.rows[id]
+        attempts = row.attempts + (status is DecisionStatus.EXECUTING)
+        self.rows[id] = replace(
+            row,
+            status=str(status),
+            attempts=attempts,
+            reason=reason or row.reason,
+            message=message or row.message,
+            deadline_at=deadline_at or row.deadline_at,
+            started_at=row.started_at or now,
+        )
+        return True
+
+    async def unfinished(self) -> list[ScalingDecisionRow]:
+        self._check()
+        return [row for row in self.rows.values() if DecisionStatus(row.status) in UNFINISHED]
+
+    async def last_of_each(self) -> dict[tuple[str, str], ScalingDecisionRow]:
+        self._check()
+        return {(row.namespace, row.policy): row for row in self.rows.values()}
+
+    @property
+    def statuses(self) -> list[str]:
+        """In the order of the intents."""
+        return [row.status for row in self.rows.values()]
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise DatabaseUnavailableError("PostgreSQL is away")
+
+
+class Minutes:
+    """A source of demand: the same in every minute until `until`."""
+
+    def __init__(self, demand: float, until: datetime) -> None:
+        self.demand = demand
+        self.until = until
+
+    async def minutes(
+        self, keys: Sequence[SeriesKey], since: datetime, until: datetime
+    ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
+        times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
+        values = np.array([self.demand if at < self.until else np.nan for at in times])
+        return dict.fromkeys(keys, values)
+
+
+class Prophet:
+    """Forecasts what it is told, for every series alike."""
+
+    def __init__(self, demand: float) -> None:
+        self.demand = demand
+        self.batches: list[list[Wanted]] = []
+
+    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+        self.batches.append(list(wanted.values()))
+        return {
+            name: a_forecast(*[self.demand] * one.steps, origin=one.series.end, step=one.series.step)
+            for name, one in wanted.items()
+        }
+
+
+class Predicted:
+    """The table predictions: counts what it is given."""
+
+    def __init__(self) -> None:
+        self.rows: list[Prediction] = []
+
+    async def record(self, predictions: Sequence[Prediction]) -> None:
+        self.rows += predictions
+
+
+class World:
+    """A control loop in memory: shop/checkout, its target, and time that moves when a test says so."""
+
+    def __init__(self, *policies: ScalingPolicy, demand: float = 880.0) -> None:
+        self.clock = ManualClock(NOON)
+        self.cluster = InMemoryCluster()
+        self.inventory = Inventory(self.cluster)
+        self.target = InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
+        self.targets: dict[str, InMemoryTarget] = {"checkout": self.target}
+        self.decisions = InMemoryDecisions()
+        self.prophet, self.source, self.predicted = (
+            Prophet(demand),
+            Minutes(demand, NOON + timedelta(days=1)),
+            Predicted(),
+        )
+        self.leadership = Leadership(self.cluster, "default", "predictive-scaling")
+        self.records: dict[PolicyKey, list[PolicyRecord]] = {}
+        self.inventory.bind(self.records, {}, {}, {})
+        self.inventory.is_complete = True
+        self._wire()
+        for policy in policies or (a_policy(),):
+            self.put(policy)
+
+    def put(self, policy: ScalingPolicy, **fields: Any) -> None:
+        """What `kubectl apply` of a policy leads to."""
+        record = a_record(policy, **fields)
+        path = path_of(record.key)
+        known = self.cluster.objects.get(path, {})
+        metadata = {
+            "name": record.key.name,
+            "namespace": record.key.namespace,
+            "uid": record.uid,
+            "generation": record.generation,
+            "resourceVersion": "1",
+            "finalizers": known.get("metadata", {}).get("finalizers", []),
+        }
+        self.cluster.objects[path] = {"metadata": metadata, "status": known.get("status", {})}
+        self.records[record.key] = [record]
+        self.sync()
+
+    def sync(self) -> None:
+        """The watch catches up with what was written to the policies."""
+        for key, (record,) in list(self.records.items()):
+            known = self.cluster.objects.get(path_of(key))
+            if known is not None:
+                finalizers = tuple(known["metadata"].get("finalizers", ()))
+                self.records[key] = [replace(record, finalizers=finalizers, status=known.get("status", {}))]
+
+    def restart(self) -> None:
+        """The process dies and another one begins; clusters, tables and targets stay."""
+        self.leadership = Leadership(self.cluster, "default", "predictive-scaling", identity=self.leadership.identity)
+        self._wire()
+
+    async def turn(self, passes: int = 1, step: timedelta = timedelta(seconds=15)) -> None:
+        """Lead, bring in what is new, tick, verify; then time moves on."""
+        for _ in range(passes):
+            await self.leadership.campaign()
+            await self.loop.turn()
+            await self.feed.turn()
+            self.sync()
+            await self.loop.turn()
+            await self.verification.look()
+            self.sync()
+            self.clock.advance(step)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Of shop/checkout, as the cluster has it."""
+        return self.cluster.objects[path_of(PolicyKey("shop", "checkout"))]["status"]
+
+    def condition(self, type_: str) -> dict[str, Any]:
+        """A condition of shop/checkout."""
+        return next(one for one in self.status["conditions"] if one["type"] == type_)
+
+    @property
+    def phases(self) -> list[str]:
+        """Of all ScalingDecisions, oldest first."""
+        paths = [path for path in self.cluster.objects if "/scalingdecisions/" in path]
+        return [self.cluster.objects[path].get("status", {}).get("phase", "") for path in paths]
+
+    def _find(self, namespace: str, spec: TargetSpec) -> InMemoryTarget:
+        del namespace
+        return self.targets[spec.name]
+
+    def _wire(self) -> None:
+        clock, cluster = self.clock, self.cluster
+        self.events = Events(cluster, "test")
+        self.states, lead_times = States(), LeadTimes(timedelta(minutes=3))
+        records = DecisionRecords(cluster, self.decisions, clock, kept=20)
+        self.verification = Verification(records, lead_times, self.events, clock, FAILURES)
+        window = DemandWindow(self.source)
+        limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
+        outlooks = Outlooks(self.prophet, window, **limits)
+        execution = Execution(cluster, records, self.leadership, self.verification, self.events, clock, patience=3.0)
+        visitor = Visitor(
+            find=self._find,
+            window=window,
+            outlooks=outlooks,
+            lead_times=lead_times,
+            capacities=Capacities(),
+            execution=execution,
+            verification=self.verification,
+            restoration=Restoration(cluster, self._find, self.events),
+            statuses=StatusWriter(cluster, self.inventory),
+            events=self.events,
+            **limits,
+        )
+        self.feed = Feed(window, outlooks, self.states, self.predicted, clock, MINUTE, lambda: None)
+        self.loop = Loop(
+            inventory=self.inventory,
+            leadership=self.leadership,
+            recovery=Recovery(
+                self.inventory, self.decisions, records, self.states, self.verification, self._find, clock
+            ),
+            states=self.states,
+            visitor=visitor,
+            feed=self.feed,
+            mirror=Mirror(NoPolicies(), NoShowcase(), clock, 5 * MINUTE, list),
+            clock=clock,
+            every=timedelta(seconds=15),
+            in_flight=8,
+        )
+
+
+class NoPolicies:
+    """A table that nobody reads."""
+
+    async def record(self, rows: Sequence[PolicyRow]) -> None:
+        del rows
+
+    async def forget_others(self, kept: Sequence[tuple[str, str]], namespaces: Sequence[str] | None = None) -> int:
+        del kept, namespaces
+        return 0
+
+
+class NoShowcase:
+    """External metrics that nobody asks for."""
+
+    def show(self, policy: PolicyKey, visited: Visited, max_age: timedelta) -> None:
+        del policy, visited, max_age
+
+    def hide(self, policy: PolicyKey) -> None:
+        del policy

@@ -1,0 +1,97 @@
+"""Whether replicas followed: each raise by its own floor and deadline (semantics 19)."""
+
+from datetime import timedelta
+
+import pytest
+
+from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.control.verification import judge
+from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.targets.port import Progress
+from tests.support.builders import NOON
+from tests.support.control import an_expected
+
+MINUTE = timedelta(minutes=1)
+
+
+def progress(
+    floor: int, *, desired: int | None = None, replicas: int = 0, ready: int = 0, trouble: str = ""
+) -> Progress:
+    return Progress(floor, floor if desired is None else desired, replicas, ready, trouble or None)
+
+
+def test_a_raise_succeeds_when_its_replicas_are_ready() -> None:
+    verdict = judge(an_expected(4, 9), progress(9, replicas=9, ready=9), NOON + 8 * MINUTE)
+    assert verdict is not None
+    assert (verdict.phase, verdict.message) == (DecisionPhase.SUCCEEDED, "9 replicas were ready after 480 s.")
+
+
+def test_a_raise_is_open_until_its_deadline() -> None:
+    expected = an_expected(4, 9, deadline=24 * MINUTE)
+    assert judge(expected, progress(9, replicas=9, ready=4), NOON + 23 * MINUTE) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (progress(9, desired=4, replicas=4, ready=4), "autoscaler still asks for 4"),
+        (progress(9, replicas=5, ready=5), "only 5 replicas exist"),
+        (progress(9, replicas=9, ready=7), "only 7 of 9 replicas are ready"),
+        (progress(9, replicas=5, ready=5, trouble="FailedCreate: exceeded quota"), "exceeded quota"),
+    ],
+)
+def test_a_raise_that_is_too_late_fails_and_says_where_it_got_stuck(seen: Progress, why: str) -> None:
+    verdict = judge(an_expected(4, 9), seen, NOON + 24 * MINUTE)
+    assert verdict is not None
+    assert verdict.phase is DecisionPhase.FAILED
+    assert why in verdict.message
+
+
+def test_a_raise_goes_on_when_the_next_one_comes_and_ends_by_its_own_floor() -> None:
+    first = an_expected(4, 9, newest="another")
+    assert judge(first, progress(14, replicas=14, ready=5), NOON + 8 * MINUTE) is None
+    verdict = judge(first, progress(14, replicas=14, ready=9), NOON + 9 * MINUTE)
+    assert verdict is not None
+    assert verdict.phase is DecisionPhase.SUCCEEDED
+
+
+def test_a_raise_that_a_later_decision_took_back_is_superseded() -> None:
+    verdict = judge(an_expected(4, 9, newest="another"), progress(6, replicas=6, ready=6), NOON + MINUTE)
+    assert verdict is not None
+    assert verdict.phase is DecisionPhase.SUPERSEDED
+
+
+def test_a_minimum_that_someone_else_set_is_overwritten() -> None:
+    for expected in (an_expected(4, 9), an_expected(9, 4)):
+        verdict = judge(expected, progress(3, replicas=9, ready=9), NOON + MINUTE)
+        assert verdict is not None
+        assert verdict.phase is DecisionPhase.FAILED
+        assert "Overwritten" in verdict.message
+
+
+def test_a_lowering_succeeds_when_the_target_kept_it() -> None:
+    verdict = judge(an_expected(9, 4), progress(4, replicas=9, ready=9), NOON + MINUTE)
+    assert verdict is not None
+    assert verdict.phase is DecisionPhase.SUCCEEDED
+
+
+def test_a_lead_time_is_a_high_percentile_of_the_last_starts() -> None:
+    lead_times = LeadTimes(timedelta(minutes=3))
+    assert lead_times.of("uid", None) == timedelta(minutes=3)
+    for minutes in range(1, 12):
+        lead_times.learn("uid", minutes * MINUTE)
+    assert lead_times.of("uid", None) == timedelta(seconds=606)
+    assert lead_times.of("other", None) == timedelta(minutes=3)
+
+
+def test_a_configured_lead_time_wins_over_a_measured_one() -> None:
+    lead_times = LeadTimes(timedelta(minutes=3))
+    lead_times.learn("uid", 9 * MINUTE)
+    assert lead_times.of("uid", timedelta(minutes=5)) == timedelta(minutes=5)
+
+
+def test_what_the_status_remembers_counts_until_there_are_other_starts() -> None:
+    lead_times = LeadTimes(timedelta(minutes=3))
+    lead_times.seed("uid", 6 * MINUTE)
+    lead_times.seed("uid", 9 * MINUTE)
+    assert lead_times.of("uid", None) == 6 * MINUTE
