@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from predictive_scaling.stack.demo.chart import Chart
+from predictive_scaling.charts.time_chart import Chart
 from predictive_scaling.stack.demo.report import page, write_report
 from predictive_scaling.stack.demo.story import Story
 from predictive_scaling.stack.demo.summary import summary

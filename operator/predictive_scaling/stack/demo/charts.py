@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from predictive_scaling.stack.demo.chart import Chart, Points
+from predictive_scaling.charts.time_chart import Chart, Points
 from predictive_scaling.stack.demo.measure import Observation, Twin
 from predictive_scaling.stack.demo.story import BIN, Story
 

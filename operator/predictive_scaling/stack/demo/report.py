@@ -8,6 +8,7 @@ from string import Template
 
 import msgspec
 
+from predictive_scaling.charts.style import page_style
 from predictive_scaling.stack.demo.charts import charts
 from predictive_scaling.stack.demo.commands import look_around
 from predictive_scaling.stack.demo.measure import Band, Observation
@@ -26,12 +27,13 @@ def page(story: Story) -> str:
     """The whole page."""
     scenario = story.scenario
     template = Template(resources.files(__package__ or "").joinpath("report.html").read_text(encoding="utf-8"))
-    style, verdict = _verdict(story)
+    verdict_style, verdict = _verdict(story)
     return template.substitute(
+        style=page_style(),
         title=f"Ahead of the match: {scenario.day:%-d %B %Y}",
         heading="Capacity before the crowd",
         lead=escape(_lead(story)),
-        verdict_style=style,
+        verdict_style=verdict_style,
         verdict=escape(verdict),
         tiles=_tiles(story),
         charts=charts(story),

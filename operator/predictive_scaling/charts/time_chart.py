@@ -8,6 +8,15 @@ from html import escape
 
 Points = Sequence[tuple[datetime, float]]
 
+_MOST_TICKS = 25
+_TICKS = (
+    (timedelta(hours=1), "%H:%M"),
+    (timedelta(hours=3), "%a %H:%M"),
+    (timedelta(days=1), "%-d %b"),
+    (timedelta(days=7), "%-d %b"),
+    (timedelta(days=28), "%-d %b %Y"),
+)
+"""Distances between two times on the axis, and how they are written."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 26.0, 24.0
 
 
@@ -103,12 +112,16 @@ class Chart:
         return "".join(lines) + f'<text class="unit" x="4" y="12">{escape(self.unit)}</text>'
 
     def _axis(self) -> str:
+        span = self.ends_at - self.begins_at
+        distance, form = next(tick for tick in _TICKS if span <= _MOST_TICKS * tick[0] or tick is _TICKS[-1])
         at = self.begins_at.replace(minute=0, second=0, microsecond=0)
+        if distance >= timedelta(days=1):
+            at = at.replace(hour=0)
         labels = list[str]()
         while at <= self.ends_at:
             if at >= self.begins_at:
-                labels.append(f'<text class="tick-x" x="{self.x(at):.1f}" y="{self.height - 7}">{at:%H:%M}</text>')
-            at += timedelta(hours=1)
+                labels.append(f'<text class="tick-x" x="{self.x(at):.1f}" y="{self.height - 7}">{at:{form}}</text>')
+            at += distance
         return "".join(labels)
 
     def _path(self, points: Points, stepped: bool) -> str:
