@@ -1,7 +1,7 @@
 """A horizontal pod autoscaler in arithmetic: what it does to a demand when someone raises its minimum, or nobody does.
 
-Source: kubernetes, pkg/controller/podautoscaler (desired = ceil(demand / target), tolerance, stabilisation, minimum
-last). Scale-up policies are left out: with the defaults a doubling in 15 seconds never binds here.
+Source: kubernetes, pkg/controller/podautoscaler (desired = ceil(demand / target), tolerance, stabilisation, the default
+policies of scaling up, minimum last). One step of the simulation is one sync: 15 seconds.
 """
 
 import math
@@ -32,6 +32,15 @@ class AutoscalerRules:
     metric_delay_steps: int = 0
     tolerance: float = 0.1
     maximum: int = 1000
+    minimum: int = 1
+    """minReplicas where nobody raises it."""
+    up_factor: int = 2
+    up_pods: int = 4
+    """In one step it rises to that many times what there is, or by so many pods, whichever is more."""
+
+    def most_after(self, current: int) -> int:
+        """How far one step may lead up."""
+        return max(self.up_factor * current, current + self.up_pods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,9 @@ class Autoscaler:
         desired = self._recommended[-1]
         if desired < current:
             desired = min(current, max(self._recommended))
-        desired = min(max(desired, floor, 1), self.rules.maximum)
+        desired = min(desired, self.rules.most_after(current))
+        # The minimum comes last: a raised one is reached at once.
+        desired = min(max(desired, floor, self.rules.minimum, 1), self.rules.maximum)
         self.ready_at += [self._step + self.rules.start_steps] * (desired - current)
         # The controller deletes pods that are not ready first: the youngest.
         del self.ready_at[desired:]

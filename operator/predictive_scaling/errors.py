@@ -126,3 +126,18 @@ class KafkaUnavailableError(PredictiveScalingError):
     exit_code = 75
     status = 503
     reason = "KafkaUnavailable"
+
+
+class InvalidTraceError(PredictiveScalingError):
+    """Recorded demand cannot be read, or there is too little of it."""
+
+    exit_code = 65
+    status = 422
+    reason = "InvalidTrace"
+
+
+class TraceSourceUnavailableError(PredictiveScalingError):
+    """The server that recorded the demand did not answer, or refused the question."""
+
+    exit_code = 75
+    reason = "TraceSourceUnavailable"

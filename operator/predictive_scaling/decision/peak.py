@@ -73,6 +73,19 @@ def replicas_for(demand: float, per_replica: float, utilization: float) -> int:
     return math.ceil(exact * (1 - _SLACK)) if exact < _MOST_REPLICAS else _MOST_REPLICAS
 
 
+def weights_of(quantiles: tuple[float, ...], wanted: float) -> tuple[float, ...]:
+    """What each of a forecast's quantiles counts for in a quantile that is wanted; for those who read many at once.
+
+    >>> weights_of((0.1, 0.5, 0.9), 0.9)
+    (0.0, 0.0, 1.0)
+    """
+    mix = _mix(quantiles, wanted)
+    weights = [0.0] * len(quantiles)
+    weights[mix.low] += mix.low_weight
+    weights[mix.high] += mix.high_weight
+    return tuple(weights)
+
+
 def _rows(forecast: Forecast, span: Span) -> Iterator[tuple[datetime, list[float]]]:
     first = max(0, (span.start - forecast.origin) // forecast.step)
     past_last = min(len(forecast.values), -((forecast.origin - span.end) // forecast.step))
