@@ -10,7 +10,7 @@ from rich.console import Console
 
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.demo.manifests import NAMESPACE, POLICY
+from predictive_scaling.stack.demo.manifests import LEAD_TIME, NAMESPACE, POLICY
 from predictive_scaling.stack.demo.measure import JUDGED_AHEAD, Band, Observation, compare, forecast_quality
 from predictive_scaling.stack.demo.observe import Observer
 from predictive_scaling.stack.demo.processes import cpu_seconds
@@ -81,7 +81,7 @@ async def _watch(stage: Stage, console: Console) -> list[Observation]:
             observations.append(await observer.observe(now, scenario.demand_at(now)))
             if len(observations) % _LOOKS_A_ROW == 1:
                 so_far = compare(observations, observations[-1].at, scenario.per_replica)
-                table.show(Moment(observations[-1], await observer.band(now), so_far))
+                table.show(Moment(observations[-1], await observer.band(now + LEAD_TIME), so_far))
             due = max(due + _LOOK_EVERY, clock.now())
             await stage.sleep(due - clock.now())
     return observations

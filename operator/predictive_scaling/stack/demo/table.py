@@ -11,8 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from predictive_scaling.stack.demo.manifests import LEAD_TIME
 from predictive_scaling.stack.demo.measure import Band, Comparison, Observation, Twin
 from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.traces import MINUTE
 
 _LINE_EVERY = timedelta(minutes=10)
 _ROWS = 14
@@ -24,6 +26,7 @@ class Moment:
 
     seen: Observation
     band: Band | None
+    """What is forecast for a lead time ahead."""
     so_far: Comparison
 
 
@@ -64,7 +67,16 @@ class LiveTable:
         table = Table(
             title=f"{self.scenario.day:%-d %B %Y}, in replicas of {self.scenario.per_replica:,.0f} requests/min"
         )
-        for name in ("time", "demand", "p50–p90", "floor", "HPA alone", "short", "with a policy", "short"):
+        for name in (
+            "time",
+            "demand",
+            f"in {LEAD_TIME // MINUTE} min",
+            "floor",
+            "HPA alone",
+            "short",
+            "with a policy",
+            "short",
+        ):
             table.add_column(name, justify="right")
         rows = list(self._rows)
         for moment in [*rows, *([newest] if newest is not rows[-1] else [])]:
@@ -92,7 +104,7 @@ def plain(moment: Moment, scenario: Scenario) -> str:
     seen, done = moment.seen, moment.so_far
     return (
         f"{seen.at:%H:%M}  demand {seen.demand / scenario.per_replica:5.1f}  "
-        f"forecast {_band(moment.band, scenario):>9}  floor {seen.predictive.minimum:2d}  "
+        f"in {LEAD_TIME // MINUTE} min {_band(moment.band, scenario):>9}  floor {seen.predictive.minimum:2d}  "
         f"HPA alone {seen.hpa_only.ready:2d}/{seen.hpa_only.existing:2d} "
         f"short {done.hpa_only.under_provisioned_minutes:4.1f} min  "
         f"with a policy {seen.predictive.ready:2d}/{seen.predictive.existing:2d} "
