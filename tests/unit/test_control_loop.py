@@ -1,10 +1,13 @@
 """The tick in memory: what each policy gets, whatever else happens."""
 
+from collections.abc import Generator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from predictive_scaling.control import restore
 from predictive_scaling.control.ownership import FINALIZER, path_of
@@ -18,6 +21,13 @@ from tests.support.control import World
 
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Generator[list[EventDict]]:
+    """What was logged."""
+    with capture_logs() as found:
+        yield found
 
 
 def edited(generation: int, **spec: Any) -> ScalingPolicy:
@@ -72,13 +82,14 @@ async def test_the_policy_is_held_and_the_old_minimum_noted_before_the_first_wri
     assert seen == [([FINALIZER], 2)] * 3
 
 
-async def test_a_policy_whose_visit_fails_stops_no_other() -> None:
+async def test_a_policy_whose_visit_fails_stops_no_other(logs: list[EventDict]) -> None:
     world = World()
     broken = a_policy(target={"horizontalPodAutoscaler": {"name": "broken"}})
     metadata = broken.metadata.model_copy(update={"name": "broken", "uid": "another"})
     world.put(broken.model_copy(update={"metadata": metadata}))
     await world.turn(20)
     assert world.target.minimum == 9
+    assert {one["policy"] for one in logs if one["event"] == "visit_failed"} == {"shop/broken"}
 
 
 async def test_without_the_database_no_floor_moves_and_the_status_says_so() -> None:
@@ -300,9 +311,10 @@ class Refusing(InMemoryTarget):
 
 async def test_a_rising_chain_of_raises_ends_well_although_each_waits_for_its_pods() -> None:
     world = World(a_policy(demand={"metric": "requests_per_second", "perReplica": "100"}))
-    await world.turn(20)
+    await world.turn(12)
     world.prophet.demand = 2000.0
-    await world.turn(20)
+    await world.turn(16)
+    assert world.target.minimum == 20
     assert set(world.decisions.statuses) == {"verifying"}
     world.target.settle()
     await world.turn(1)

@@ -92,7 +92,8 @@ class Execution:
             return
         message = "Never carried out: a later look at the policy decided differently."
         await self.records.move(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
-        state.open_decision = None
+        # The same step may be right again later: under another name, as this one is over.
+        state.open_decision, state.previous = None, name
 
     async def _apply(self, change: Change, takeover: Takeover) -> Outcome:
         intent, floor = change.intent, change.intent.decision.floor
@@ -149,7 +150,9 @@ class Execution:
 
     def _done(self, change: Change, phase: DecisionPhase) -> None:
         intent, decision = change.intent, change.intent.decision
-        change.state.previous = intent.name
+        if phase is not DecisionPhase.SUPERSEDED:
+            # Until the watch shows the edit the same name is found again, and is over already.
+            change.state.previous = intent.name
         change.state.last = LastDecision(
             name=intent.name, at=self.clock.now(), summary=f"{decision.before}->{decision.floor} {phase.value}"
         )

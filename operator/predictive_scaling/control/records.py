@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -33,6 +33,9 @@ _STATUS = {
     DecisionPhase.SUPERSEDED: DecisionStatus.SUPERSEDED,
     DecisionPhase.CANCELLED: DecisionStatus.CANCELLED,
 }
+_PATIENCE = timedelta(minutes=30)
+"""An intent that is neither carried out nor superseded by then is stuck, and can be cleared."""
+
 _JUDGED = {
     DecisionPhase.SUCCEEDED: ConditionStatus.TRUE,
     DecisionPhase.RECOMMENDED: ConditionStatus.TRUE,
@@ -200,7 +203,9 @@ def _row(intent: Intent, phase: DecisionPhase, now: datetime) -> ScalingDecision
         limits=tuple(limit.value for limit in decision.limits),
         event=decision.event,
     )
-    return replace(row, started_at=now, finished_at=now) if phase.is_final else row
+    return (
+        replace(row, started_at=now, finished_at=now) if phase.is_final else replace(row, deadline_at=now + _PATIENCE)
+    )
 
 
 def _manifest(intent: Intent) -> dict[str, Any]:

@@ -144,7 +144,9 @@ class Visitor:
         waits = state.backoff is not None and tick.now < state.backoff.until
         try:
             if not decision.changes:
-                await self.execution.supersede(state, change.intent)
+                if change.intent.outlook is not None:
+                    # Without an outlook, as right after a restart, an open intent may still be right.
+                    await self.execution.supersede(state, change.intent)
                 state.memory = decision.memory
                 return decision
             if tick.database_problem is None and not waits:
