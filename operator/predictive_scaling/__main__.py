@@ -20,6 +20,7 @@ COMMANDS = MappingProxyType(
         "api": ("api", "Serve the HTTP API."),
         "train": ("train", "Train models from the database."),
         "backtest": ("backtest", "Replay recorded demand through a policy, beside an HPA alone."),
+        "generate-data": ("generate_data", "Make up demand of services of different characters."),
         "migrate": ("migrate", "Bring the database's schema up to date."),
         "check": ("check", "The morning health check."),
         "crds": ("crds", "Write the custom resource definitions."),

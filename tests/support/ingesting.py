@@ -102,11 +102,11 @@ async def ingesting(place: Place, **settings: str) -> AsyncGenerator[Ingester]:
             await process.wait()
 
 
-async def run(place: Place, *arguments: str) -> tuple[int, str]:
+async def run(place: Place, *arguments: str, **settings: str) -> tuple[int, str]:
     """A subcommand's exit code and all it said."""
     process = await asyncio.create_subprocess_exec(
         *command(*arguments),
-        env=place.environment(0),
+        env=place.environment(0, **settings),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -1,0 +1,93 @@
+"""Services of all characters over one span."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from predictive_scaling.synthesis.chance import Chance
+from predictive_scaling.synthesis.characters import CHARACTERS, Character
+from predictive_scaling.synthesis.happenings import ANNOUNCED, Happening
+from predictive_scaling.synthesis.timeline import FloatArray, Timeline
+
+INSTANCES = 3
+_DECIMALS = 3
+_UNEVENNESS = 0.3
+_SHIFTING = timedelta(hours=6)
+_AHEAD = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to make. step: whole seconds, a day is whole steps. until: the end of the last bin, cut to a whole step."""
+
+    until: datetime
+    days: int
+    services: int = len(CHARACTERS)
+    seed: int = 1
+    step: timedelta = timedelta(minutes=1)
+
+    @property
+    def timeline(self) -> Timeline:
+        """The span, in whole bins."""
+        bins = timedelta(days=self.days) // self.step
+        end = self.until - timedelta(seconds=self.until.timestamp() % self.step.total_seconds())
+        return Timeline(end - bins * self.step, self.step, bins)
+
+    @property
+    def rows(self) -> int:
+        """How many samples it comes to, at most: what is not measured is left out."""
+        return self.services * INSTANCES * self.timeline.bins
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service's demand. values: shape (INSTANCES, bins), never negative, NaN where nothing was measured.
+
+    happenings: the truth behind it. announced: those of them that were known beforehand, and those that are to come.
+    """
+
+    name: str
+    character: Character
+    timeline: Timeline
+    values: FloatArray
+    happenings: tuple[Happening, ...] = ()
+    announced: tuple[Happening, ...] = ()
+
+    @property
+    def demand(self) -> FloatArray:
+        """Over all instances: shape (bins,)."""
+        return np.round(self.values.sum(axis=0), _DECIMALS)
+
+    @property
+    def rows(self) -> int:
+        """Samples that there are."""
+        return int(np.isfinite(self.values).sum())
+
+
+def services(plan: Plan) -> Iterator[Service]:
+    """One after the other, as they are large: the characters in turn, numbered from the second round on."""
+    timeline = plan.timeline
+    for number in range(plan.services):
+        character, rounds = CHARACTERS[number % len(CHARACTERS)], number // len(CHARACTERS)
+        name = f"{character.name}-{rounds + 1}" if rounds else character.name
+        chance = Chance(plan.seed, name)
+        told = character.tell(timeline, chance)
+        values = np.round(told.values * _shares(timeline, chance), _DECIMALS)
+        happenings = tuple(one for one in told.happenings if one.touches(timeline))
+        announced = tuple(one for one in (*happenings, *_to_come(timeline, character, chance)) if one.kind in ANNOUNCED)
+        yield Service(name, character, timeline, values, happenings, announced)
+
+
+def _to_come(timeline: Timeline, character: Character, chance: Chance) -> list[Happening]:
+    """What begins within two weeks after the end: a later run with the same seed brings it."""
+    coming = Timeline(timeline.end, timeline.step, timeline.bins_of(_AHEAD))
+    return [one for one in character.tell(coming, chance).happenings if timeline.end <= one.start < coming.end]
+
+
+def _shares(timeline: Timeline, chance: Chance) -> FloatArray:
+    """How demand is spread over the instances, never quite evenly: shape (INSTANCES, bins), the sums are 1."""
+    leaning = [chance.drifting(f"share {number}", timeline, _SHIFTING) for number in range(INSTANCES)]
+    weights = np.exp(_UNEVENNESS * np.stack(leaning))
+    return weights / weights.sum(axis=0)
