@@ -68,6 +68,12 @@ def test_an_hourly_event_takes_place_in_every_hour_of_a_long_and_of_a_short_day(
         assert starts(hourly, night, 0.25) == [f"{night:%m-%d} 0{hour}:15" for hour in range(6)]
 
 
+def test_the_second_of_two_equal_local_times_is_found_while_it_is_on() -> None:
+    hourly = recurring("FREQ=HOURLY", start="00:15", duration="10m")
+    second = datetime(2026, 10, 25, 1, 16, tzinfo=UTC)
+    assert starts(hourly, second, 1 / 1440) == ["10-25 01:15"]
+
+
 def test_a_duration_is_time_that_passes() -> None:
     over_the_change = recurring("FREQ=DAILY", start="01:00", duration="3h")
     (found,) = occurrences(over_the_change, datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 3, 29, 2, tzinfo=UTC))

@@ -121,8 +121,8 @@ def test_todays_load_is_measured_as_the_forecast_is() -> None:
 
 
 def test_todays_load_does_not_raise_the_floor() -> None:
-    decision = decide(a_situation(forecast=400.0, demand=4000.0))
-    assert (decision.floor, decision.limits) == (4, ())
+    decision = decide(a_situation(forecast=200.0, demand=4000.0))
+    assert (decision.floor, decision.limits) == (4, (Limit.CURRENT_LOAD,))
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def _recurring(
 ) -> Iterator[Occurrence]:
     if problem_of(recurrence):
         return
-    # A day's grace: wall clocks and durations differ by an hour where summer time changes.
-    first = over - recurrence.duration - timedelta(days=1)
+    # Some grace, as the second of two equal local times is found by way of the first.
+    first = over - recurrence.duration - timedelta(hours=2)
     last = datetime.min.replace(tzinfo=UTC)
     hourly = parts_of(recurrence.rrule).get("FREQ") == "HOURLY"
     rule = _rule(
