@@ -1,0 +1,98 @@
+"""What users see has a name in docs/: settings, metrics, alerts, conditions, reasons, phases, annotations."""
+
+import ast
+import importlib
+import pkgutil
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+from typer.testing import CliRunner
+
+import predictive_scaling
+from predictive_scaling.commands import settings
+from predictive_scaling.control.events import Happened
+from predictive_scaling.decision import conditions
+from predictive_scaling.decision.model import PauseReason, Rung
+from predictive_scaling.ingest.refusal import Reason as DeadLetterReason
+from predictive_scaling.resources import annotations, vocabulary
+from predictive_scaling.resources.conditions import UNJUDGED
+from tests.support.documents import DOCS, anchors, words
+
+ROOT = DOCS.parent
+PACKAGE = ROOT / "operator" / "predictive_scaling"
+VOCABULARY: list[type[StrEnum]] = [
+    found
+    for found in vars(vocabulary).values()
+    if isinstance(found, type) and issubclass(found, StrEnum) and found is not StrEnum
+]
+SHOWN: list[type[StrEnum]] = [*VOCABULARY, Happened, PauseReason, Rung, conditions.Verification, DeadLetterReason]
+JUDGES = ["decision/conditions.py", "decision/review.py", "control/visit.py", "control/business_events.py"]
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def documented_metrics() -> dict[str, str]:
+    return dict(re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \|", read("metrics.md"), re.MULTILINE))
+
+
+def rules() -> dict[str, dict[str, str]]:
+    groups = yaml.safe_load((ROOT / "config" / "alerts.yml").read_text())["groups"]
+    return {rule["alert"]: rule["annotations"] for group in groups for rule in group["rules"]}
+
+
+def test_the_settings_are_those_that_the_command_prints() -> None:
+    printed = CliRunner().invoke(settings.app, ["--output", "markdown"]).output
+    assert printed.strip() in read("settings.md"), "write docs/settings.md anew: predictive-scaling settings"
+
+
+def test_every_metric_is_documented_with_its_type_and_no_other_is() -> None:
+    for module in pkgutil.walk_packages(predictive_scaling.__path__, "predictive_scaling."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    known = {
+        f"{family.name}_total" if family.type == "counter" else family.name: family.type
+        for family in REGISTRY.collect()
+        if not family.name.startswith(("python_", "process_"))
+    }
+    assert documented_metrics() == known
+
+
+def test_every_alert_is_documented_and_leads_to_its_section_of_the_runbook() -> None:
+    sections = anchors(read("runbook.md"))
+    for alert, told in rules().items():
+        assert alert in words(read("metrics.md")), alert
+        assert told["runbook"] == f"docs/runbook.md#{alert.lower()}"
+        assert alert.lower() in sections
+
+
+@pytest.mark.parametrize("words_of", SHOWN, ids=lambda enum: enum.__name__)
+def test_every_word_of_a_status_is_documented(words_of: type[StrEnum]) -> None:
+    assert {member.value for member in words_of} - words(read("conditions.md")) == set()
+
+
+@pytest.mark.parametrize("module", JUDGES)
+def test_every_reason_that_a_condition_may_give_is_documented(module: str) -> None:
+    tree = ast.parse((PACKAGE / module).read_text())
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    reasons = {text for text in constants if isinstance(text, str) and re.fullmatch(r"[A-Z][A-Za-z]+", text)}
+    assert reasons - words(read("conditions.md")) == set()
+
+
+def test_every_annotation_and_the_unjudged_are_documented() -> None:
+    names = {value for name, value in vars(annotations).items() if name.isupper() and "/" in str(value)}
+    assert len(names) == 5
+    assert {*names, UNJUDGED} <= words(read("conditions.md"))
+
+
+@pytest.mark.parametrize("document", sorted([*DOCS.glob("*.md"), ROOT / "README.md"]), ids=lambda path: path.name)
+def test_every_link_to_a_document_leads_somewhere(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", document.read_text()):
+        found = (document.parent / target).resolve() if target else document
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found.read_text()), f"{target}#{anchor}"
