@@ -1,0 +1,50 @@
+"""How good the forecasts were, by horizon, beside the naive ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.evaluation import coverage, mape, mase, pinball, wape
+from forecasting.forecast import QUANTILES
+from forecasting.panel import DAY
+from forecasting.series import FloatArray
+from predictive_scaling.backtesting.foresight import Foresight
+
+JUDGED = (0.5, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Of one horizon; NaN where nothing can be said. coverage, pinball: by quantile."""
+
+    wape: float
+    mape: float
+    mase: float
+    coverage: dict[float, float]
+    pinball: dict[float, float]
+
+
+def accuracy(foresight: Foresight, bins: int) -> Accuracy:
+    """Forecasts `bins` ahead, from every origin behind the split."""
+    actual, forecasts = _pairs(foresight, bins)
+    history = foresight.series.values[: foresight.plan.split]
+    day = max(1, round(DAY / foresight.series.step))
+    median = forecasts[:, QUANTILES.index(0.5)]
+    return Accuracy(
+        wape=wape(actual, median),
+        mape=mape(actual, median),
+        mase=mase(actual, median, history, day if len(history) > day else 1),
+        coverage={q: coverage(actual, forecasts[:, QUANTILES.index(q)]) for q in JUDGED},
+        pinball={q: pinball(actual, forecasts[:, QUANTILES.index(q)], q) for q in JUDGED},
+    )
+
+
+def naive_wape(foresight: Foresight, name: str, bins: int) -> float:
+    """Of a naive model over the same origins."""
+    return accuracy(foresight.of_rival(name), bins).wape
+
+
+def _pairs(foresight: Foresight, bins: int) -> tuple[FloatArray, FloatArray]:
+    values, split = foresight.series.values, foresight.plan.split
+    origins = np.arange(split, len(values) - bins + 1)
+    return values[origins + bins - 1], foresight.values[origins - foresight.first, bins - 1]

@@ -1,0 +1,251 @@
+"""Every forecast that would have been made, by the model that the gate would have let act."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+
+from forecasting.backtest import WalkForward, before
+from forecasting.calibration import WINDOW, calibrated
+from forecasting.choice import ModelChoice
+from forecasting.forecast import QUANTILES, Forecast
+from forecasting.forecaster import Fitted, Forecaster, TooShortError
+from forecasting.gate import judge, unopposed
+from forecasting.levels import levels_at
+from forecasting.models.holt_winters import HoltWinters
+from forecasting.models.last_value import LastValue
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
+from forecasting.series import FloatArray, Series
+from forecasting.youth import ENOUGH, MOST, PER_DAY
+from predictive_scaling.clock import monotonic
+
+Say = Callable[[str, float], None]
+"""Told what is being done, and how much of it is done: 0 to 1."""
+
+_FIRST_LEARNED = 0.5
+"""Of what lies before the split, the part that the tuner's first model learns from; the rest is what it tunes on."""
+_TUNING_REFITS = 2
+_MOST_BINS = 36
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When is learned, and what is forecast.
+
+    cuts: bins before each (re)fit, and the number of bins at the end. split: the one from which is judged. ahead: bins
+    ahead that models are asked for, ascending. reach: bins of a forecast, those between `ahead` by interpolation.
+    """
+
+    cuts: tuple[int, ...]
+    split: int
+    ahead: IntArray
+    reach: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Origins [since, until) and the model that acts on them."""
+
+    since: int
+    until: int
+    model: str
+    why: str
+    fitted: Fitted
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """Forecasts at each origin from `first` on, calibrated.
+
+    values: shape (origins, reach, len(QUANTILES)). rivals: calibrated walks of the naive models, by name.
+    train_seconds, predict_seconds: of the models that have something to learn.
+    """
+
+    series: Series
+    plan: Plan
+    first: int
+    values: FloatArray
+    stretches: tuple[Stretch, ...]
+    rivals: dict[str, WalkForward]
+    train_seconds: float
+    predict_seconds: float
+
+    def moment(self, origin: int) -> datetime:
+        """The end of the `origin`-th bin."""
+        return self.series.start + origin * self.series.step
+
+    def at(self, origin: int) -> Forecast:
+        """The forecast from one origin."""
+        return self._forecast(origin, self.values[origin - self.first], self.stretch(origin))
+
+    def long(self, origin: int, span: timedelta) -> Forecast:
+        """A forecast over `span` (three hours at the most at 5 minutes), for an event; not calibrated."""
+        bins = min(_MOST_BINS, max(1, -(-span // self.series.step)))
+        stretch = self.stretch(origin)
+        panel = Panel.of([self.series])
+        values = stretch.fitted.quantiles(panel, Origins.of_one(np.array([origin])), np.arange(1, bins + 1))
+        return self._forecast(origin, values[0], stretch)
+
+    def stretch(self, origin: int) -> Stretch:
+        """The stretch of an origin."""
+        return next(it for it in reversed(self.stretches) if origin >= it.since or it is self.stretches[0])
+
+    def of_rival(self, name: str) -> "Foresight":
+        """The same with a naive model in place of the one that acts."""
+        walk = self.rivals[name].since(self.first)
+        return replace(self, values=spread(walk.quantiles, self.plan))
+
+    def _forecast(self, origin: int, values: FloatArray, stretch: Stretch) -> Forecast:
+        moment = self.moment(origin)
+        return Forecast(self.series.name, moment, self.series.step, QUANTILES, values, stretch.model, "")
+
+
+def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], reach: int) -> Plan:
+    """Refits are spread evenly over what lies behind the split; two more before it give the tuner its past."""
+    bins = len(series.values)
+    first = round(bins * split)
+    begin = max(1, round(first * _FIRST_LEARNED))
+    tuning = np.linspace(begin, first, _TUNING_REFITS + 1).round().astype(int)[:-1]
+    judged = np.linspace(first, bins, refits + 1).round().astype(int)
+    return Plan((*map(int, tuning), *map(int, judged)), first, np.unique([*ahead]), reach)
+
+
+def foresee(series: Series, plan: Plan, choice: ModelChoice, *, gated: bool, say: Say) -> Foresight:
+    """Walk forward over a series. gated: whether a model has to beat the naive ones before it acts, as live."""
+    panel = Panel.of([series])
+    naive: list[Fitted] = [LastValue(), SeasonalNaive()]
+    fits = [before(series, since) for since in plan.cuts[:-1]]
+    rivals: dict[str, list[Fitted | None]] = {model.name: [model] * len(fits) for model in naive}
+    if choice in (ModelChoice.AUTO, ModelChoice.HOLT_WINTERS):
+        rivals["HoltWinters"] = [_fitted(HoltWinters(), part) for part in fits]
+    walks = {name: _walk(name, panel, plan, models) for name, models in rivals.items()}
+    champions: list[Fitted | None] = [None] * len(fits)
+    train_seconds = predict_seconds = 0.0
+    champion = None
+    if choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
+        began = monotonic()
+        for at, part in enumerate(fits):
+            say("learning", at / len(fits))
+            champions[at] = _fitted(LightGBMQuantiles(), part)
+        train_seconds, began = monotonic() - began, monotonic()
+        say("forecasting", 0.0)
+        champion = _walk("LightGBM", panel, plan, champions)
+        predict_seconds = monotonic() - began
+    picked = _Choice(plan, series, choice, gated, rivals, walks, champions, champion)
+    stretches = tuple(picked.stretch(at) for at in range(len(fits)))
+    values = np.concatenate([picked.values(stretch) for stretch in stretches])
+    values = values * _youths(series, np.arange(plan.cuts[0], plan.cuts[-1]))
+    say("forecasting", 1.0)
+    return Foresight(series, plan, plan.cuts[0], values, stretches, walks, train_seconds, predict_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which model acts on each stretch: what `training` decides live, on the last week before it."""
+
+    plan: Plan
+    series: Series
+    choice: ModelChoice
+    gated: bool
+    rivals: dict[str, list[Fitted | None]]
+    walks: dict[str, WalkForward]
+    champions: list[Fitted | None]
+    champion: WalkForward | None
+
+    def stretch(self, at: int) -> Stretch:
+        since, until = self.plan.cuts[at], self.plan.cuts[at + 1]
+        name, why = self._acting(at, since)
+        fitted = self.champions[at] if name == "LightGBM" else self.rivals[name][at]
+        return Stretch(since, until, name, why, fitted or LastValue())
+
+    def values(self, stretch: Stretch) -> FloatArray:
+        walk = self.champion if stretch.model == "LightGBM" and self.champion else self.walks[stretch.model]
+        return spread(_between(walk, stretch.since, stretch.until).quantiles, self.plan)
+
+    def _acting(self, at: int, since: int) -> tuple[str, str]:
+        asked = self.choice.value
+        if self.choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
+            there = self.rivals[asked][at] is not None
+            return (asked, "asked for") if there else ("LastValue", f"{asked} has too little history to learn from")
+        week = max(1, round(WEEK / self.series.step))
+        # Only forecasts whose targets have all passed can be judged.
+        near = int(np.searchsorted(self.plan.ahead, max(1, round(_HOUR / self.series.step)), side="right"))
+        known = since - int(self.plan.ahead[max(0, near - 1)])
+        usable = [name for name, models in self.rivals.items() if models[at] is not None]
+        others = [self._judged(self.walks[name], since - week, known, near) for name in usable]
+        if self.champion is None or self.champions[at] is None:
+            verdict = unopposed(others, "there is too little history for LightGBM to learn from")
+            return verdict.acting, verdict.evidence
+        if not self.gated:
+            return "LightGBM", "asked for"
+        if at == 0:
+            return "LightGBM", "nothing to judge it on yet"
+        verdict = judge(self._judged(self.champion, since - week, known, near), others)
+        return verdict.acting, verdict.evidence
+
+    def _judged(self, walk: WalkForward, since: int, until: int, near: int) -> WalkForward:
+        part = _between(walk, since, max(until, since + 1))
+        return part.within(int(self.plan.ahead[max(0, near - 1)]))
+
+
+def _fitted(forecaster: Forecaster, series: Series) -> Fitted | None:
+    try:
+        return forecaster.fit(series)
+    except TooShortError:
+        return None
+
+
+def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[Fitted | None]) -> WalkForward:
+    """Calibrated forecasts from a calibration window before the first cut on (by the first model there)."""
+    learns = name == "LightGBM"
+    begin = plan.cuts[0] if learns else max(1, plan.cuts[0] - WINDOW)
+    edges = [begin, *plan.cuts[1:]]
+    parts: list[FloatArray] = []
+    for model, (since, until) in zip(models, pairwise(edges), strict=True):
+        origins = Origins.of_one(np.arange(since, until))
+        nothing = np.full((until - since, len(plan.ahead), len(QUANTILES)), np.nan)
+        parts.append(nothing if model is None else model.quantiles(panel, origins, plan.ahead))
+    origins = np.arange(begin, plan.cuts[-1])
+    targets = origins[:, None] + plan.ahead - 1
+    inside = targets < panel.bins
+    actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
+    levels = levels_at(panel, Origins.of_one(origins))
+    return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels))
+
+
+def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
+    """Its origins [since, until)."""
+    late = walk.since(since)
+    cut = slice(0, int(np.searchsorted(late.origins, until)))
+    return replace(
+        late,
+        origins=late.origins[cut],
+        quantiles=late.quantiles[cut],
+        actual=late.actual[cut],
+        levels=late.levels[cut],
+    )
+
+
+def spread(quantiles: FloatArray, plan: Plan) -> FloatArray:
+    """From the horizons that were asked for to each bin: shape (origins, reach, quantiles)."""
+    bins = np.arange(1, plan.reach + 1)
+    right = np.clip(np.searchsorted(plan.ahead, bins), 1, max(1, len(plan.ahead) - 1))
+    if len(plan.ahead) == 1:
+        return np.repeat(quantiles, plan.reach, axis=1)
+    left = right - 1
+    share = (bins - plan.ahead[left]) / (plan.ahead[right] - plan.ahead[left])
+    share = np.clip(share, 0.0, 1.0)[None, :, None]
+    return quantiles[:, left] * (1 - share) + quantiles[:, right] * share
+
+
+def _youths(series: Series, origins: IntArray) -> FloatArray:
+    """What little history multiplies each origin's upper quantiles by: shape (origins, 1, quantiles)."""
+    days = np.cumsum(np.isfinite(series.values))[np.maximum(origins - 1, 0)] * (series.step / DAY)
+    factor = np.where(days >= ENOUGH / DAY, 1.0, np.minimum(MOST, 1 + PER_DAY / np.maximum(days, 1e-9)))
+    upper = np.array(QUANTILES) > 0.5
+    return np.where(upper, factor[:, None, None], 1.0)

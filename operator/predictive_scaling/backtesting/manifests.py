@@ -1,0 +1,166 @@
+"""A policy and its events from files: YAML as people write it, and nothing that YAML could do besides."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from predictive_scaling.errors import InvalidManifestError
+from predictive_scaling.resources.business_event import BusinessEvent, parse_event
+from predictive_scaling.resources.metadata import API_VERSION
+from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+from predictive_scaling.resources.vocabulary import ModelChoice
+
+MOST_ALIASES = 100
+MOST_NODES = 100_000
+"""Scalars, lists and maps once all aliases are written out: a bomb is small as a file and huge as a document."""
+MOST_BYTES = 4_000_000
+_LONGEST_RUN = 200
+"""Levels of nesting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document. line: where it begins, counted from 1."""
+
+    body: dict[str, Any]
+    line: int
+
+
+def read_policy(path: Path) -> ScalingPolicy:
+    """The one ScalingPolicy of a manifest. Raises InvalidManifestError with the file, the line and what is allowed."""
+    found = documents(path)
+    if len(found) != 1:
+        where = f"; the second begins at line {found[1].line}" if len(found) > 1 else ""
+        raise InvalidManifestError(f"{path}: expected one ScalingPolicy, found {len(found)} documents{where}")
+    _is(path, found[0], "ScalingPolicy")
+    return _told(path, found[0], parse_policy)
+
+
+def read_events(path: Path) -> tuple[BusinessEvent, ...]:
+    """The BusinessEvents of a manifest, one or many documents. Raises InvalidManifestError likewise."""
+    events: list[BusinessEvent] = []
+    for document in documents(path):
+        _is(path, document, "BusinessEvent")
+        events.append(_told(path, document, parse_event))
+    if not events:
+        raise InvalidManifestError(f"{path} holds no BusinessEvent")
+    return tuple(events)
+
+
+def default_policy(name: str) -> ScalingPolicy:
+    """What is replayed where nobody names a policy: p90 on top of an HPA at 70 %, zeros taken as they were recorded."""
+    return parse_policy(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "ScalingPolicy",
+            "metadata": {"name": "default", "namespace": "backtest"},
+            "spec": {
+                "mode": "Auto",
+                "target": {"horizontalPodAutoscaler": {"name": "default"}},
+                "demand": {"service": name[:253] or "trace", "metric": "demand", "zeroIsValid": True},
+                "replicas": {"min": 1, "max": 100_000},
+            },
+        }
+    )
+
+
+def adjusted(policy: ScalingPolicy, lead_time: timedelta, model: ModelChoice | None = None) -> ScalingPolicy:
+    """The policy as it would act: switched on, with this lead time, on an HPA."""
+    forecast = policy.spec.forecast.model_copy(
+        update={"lead_time": lead_time, "model": model or policy.spec.forecast.model}
+    )
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
+
+
+def documents(path: Path) -> list[Document]:
+    """All that are not empty. Raises InvalidManifestError for anything that is not plain YAML of maps."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InvalidManifestError(f"{path} has more than {MOST_BYTES // 1_000_000} MB; that is no manifest")
+        text = path.read_text(encoding="utf-8")
+        _count_aliases(path, text)
+        return [
+            Document(_map(path, node), node.start_mark.line + 1)
+            for node in yaml.compose_all(text, Loader=yaml.SafeLoader)
+            if not _is_empty(node)
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidManifestError(f"{path} cannot be read: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidManifestError(f"{path}, line {line}: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidManifestError(f"{path} is no YAML: {error}") from None
+
+
+def _count_aliases(path: Path, text: str) -> None:
+    count = depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        count += isinstance(event, yaml.AliasEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if count > MOST_ALIASES or depth > _LONGEST_RUN:
+            what = f"more than {MOST_ALIASES} aliases" if count > MOST_ALIASES else f"{depth} levels of nesting"
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise InvalidManifestError(f"{path}, line {line}: refused, {what}")
+
+
+def _map(path: Path, node: yaml.Node) -> dict[str, Any]:
+    line = node.start_mark.line + 1
+    if not isinstance(node, yaml.MappingNode):
+        raise InvalidManifestError(f"{path}, line {line}: expected a manifest, that is a map of fields")
+    _weigh(path, node, {}, set())
+    loader = yaml.SafeLoader("")
+    try:
+        body = loader.construct_document(node)
+    except ValueError as error:
+        raise InvalidManifestError(f"{path}, line {line}: {error}") from None
+    finally:
+        loader.dispose()
+    return cast(dict[str, Any], body)
+
+
+def _weigh(path: Path, node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
+    """Nodes below, with every alias counted as often as it is used."""
+    if id(node) in above:
+        raise InvalidManifestError(f"{path}, line {node.start_mark.line + 1}: refused, an alias that contains itself")
+    if id(node) not in known:
+        above.add(id(node))
+        known[id(node)] = 1 + sum(_weigh(path, child, known, above) for child in _children(node))
+        above.discard(id(node))
+    if known[id(node)] > MOST_NODES:
+        raise InvalidManifestError(
+            f"{path}, line {node.start_mark.line + 1}: refused, aliases make more than {MOST_NODES:,} values of it"
+        )
+    return known[id(node)]
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+
+
+def _is_empty(node: yaml.Node | None) -> bool:
+    return node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null")
+
+
+def _is(path: Path, document: Document, kind: str) -> None:
+    given = document.body.get("kind"), document.body.get("apiVersion")
+    if given != (kind, API_VERSION):
+        raise InvalidManifestError(
+            f"{path}, line {document.line}: expected kind {kind} of {API_VERSION}, found {given[0]} of {given[1]}"
+        )
+
+
+def _told(path: Path, document: Document, parse: Any) -> Any:
+    try:
+        return parse(document.body)
+    except InvalidManifestError as error:
+        raise InvalidManifestError(f"{path}, line {document.line}: {error}") from None

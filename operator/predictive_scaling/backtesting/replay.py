@@ -1,0 +1,199 @@
+"""A policy over a stretch of demand, by the decision code that runs live, beside the HPA whose minimum it sets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from forecasting.forecast import Forecast
+from forecasting.simulation import Autoscaler, AutoscalerRules, Replicas
+from forecasting.simulation_grid import Counts
+from predictive_scaling.backtesting.foresight import Foresight
+from predictive_scaling.backtesting.wishes import origins_at
+from predictive_scaling.backtesting.workload import STEP, Workload
+from predictive_scaling.control.concerns import Concern, concerns_of
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import (
+    Decision,
+    Demand,
+    EventBase,
+    Memory,
+    Observed,
+    Outlook,
+    Rung,
+    Situation,
+    Source,
+)
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+
+MAX_AGE = timedelta(minutes=5)
+"""Of metrics that may lower a floor: the default of the live setting."""
+_TELL_EVERY = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a replay is for.
+
+    per_replica: demand that one serves at 100 %. hpa_target: what the HPA aims at, a fraction.
+    """
+
+    policy: ScalingPolicy
+    events: tuple[BusinessEvent, ...]
+    per_replica: float
+    hpa_target: float
+    lead_time: timedelta
+
+    @property
+    def rules(self) -> AutoscalerRules:
+        """The HPA beside the policy."""
+        replicas = self.policy.spec.replicas
+        return AutoscalerRules(
+            target=self.hpa_target,
+            start_steps=round(self.lead_time / STEP),
+            maximum=replicas.max,
+            minimum=max(1, replicas.min),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change of the floor, and why."""
+
+    step: int
+    before: int
+    after: int
+    source: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What happened. All shapes (steps,).
+
+    event_wishes: what events asked for. suppressed: where they silenced the forecast.
+    """
+
+    existing: Counts
+    ready: Counts
+    floors: Counts
+    event_wishes: Counts
+    suppressed: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    changes: tuple[Told, ...]
+
+
+def replay(setting: Setting, work: Workload, foresight: Foresight, say: Callable[[float], None]) -> Replayed:
+    """Decide every 15 seconds, as the operator does, and let the HPA follow."""
+    teller = _Outlooks(setting, foresight)
+    origins = origins_at(foresight, work)
+    begin = _begin(setting, work)
+    hpa = Autoscaler(setting.rules, setting.per_replica, [-1] * begin)
+    seen, floor = Replicas(begin, begin), setting.rules.minimum
+    memory = Memory(since=work.begins_at)
+    found, events = np.empty((3, len(work)), np.int32), np.zeros((2, len(work)), np.int32)
+    changes: list[Told] = []
+    ages, metrics = work.age_steps.tolist(), work.metric.tolist()
+    for step, origin in enumerate(origins.tolist()):
+        now = work.at(step)
+        demand = Demand(metrics[step], now - ages[step] * STEP)
+        decision = decide(teller.situation(now, origin, demand, memory, seen, floor))
+        if decision.floor != floor:
+            changes.append(Told(step, floor, decision.floor, decision.source.value, decision.message))
+        memory, floor = decision.memory, decision.floor
+        seen = hpa.advance(metrics[step], floor)
+        found[:, step] = seen.existing, seen.ready, floor
+        if setting.events:
+            events[:, step] = _of_events(decision)
+        if step % _TELL_EVERY == 0:
+            say(step / len(work))
+    say(1.0)
+    existing, ready, floors = found
+    return Replayed(existing, ready, floors, events[0], events[1] > 0, tuple(changes))
+
+
+def _begin(setting: Setting, work: Workload) -> int:
+    wanted = int(np.ceil(work.metric[0] / (setting.hpa_target * setting.per_replica)))
+    return min(max(wanted, setting.rules.minimum, 1), setting.rules.maximum)
+
+
+def _of_events(decision: Decision) -> tuple[int, int]:
+    """The strongest wish of an event, and whether the forecast had no say."""
+    wishes = [wish.replicas for wish in decision.wishes if wish.source is Source.EVENT and wish.applies]
+    return max(wishes, default=0), not any(wish.source is Source.FORECAST for wish in decision.wishes)
+
+
+@dataclass(slots=True)
+class _Outlooks:
+    """Situations of one policy, each from what was known by then."""
+
+    setting: Setting
+    foresight: Foresight
+    _origin: int = -1
+    _outlook: Outlook | None = None
+    _concerns: tuple[Concern, ...] = ()
+    _bases: dict[tuple[str, datetime], Forecast] = field(default_factory=dict[tuple[str, datetime], Forecast])
+
+    def situation(
+        self, now: datetime, origin: int, demand: Demand, memory: Memory, seen: Replicas, floor: int
+    ) -> Situation:
+        setting, refresh = self.setting, self.foresight.series.step
+        if origin != self._origin:
+            self._origin = origin
+            self._outlook = self._made(origin)
+            self._concerns = self._concerned(now, refresh)
+        return Situation(
+            now=now,
+            policy=setting.policy,
+            observed=Observed(
+                uid="simulated",
+                minimum=floor,
+                maximum=None,
+                current_replicas=seen.existing,
+                ready_replicas=seen.ready,
+                target_utilization=setting.hpa_target,
+                utilization=None,
+                scaled_to_zero=False,
+                owner=None,
+                floor_managers=(),
+            ),
+            memory=memory,
+            outlook=self._outlook,
+            demand=demand,
+            events=tuple(self._base(one, now) for one in self._concerns if now < one.over_at),
+            lead_time=setting.lead_time,
+            refresh=refresh,
+            metrics_max_age=max(MAX_AGE, 2 * refresh),
+            per_replica=setting.per_replica,
+        )
+
+    def _made(self, origin: int) -> Outlook | None:
+        """The newest forecast that was made: none is made on a bin that has no data."""
+        values, oldest = self.foresight.series.values, max(self.foresight.first, origin - self.foresight.plan.reach)
+        made = next((at for at in range(origin, oldest - 1, -1) if np.isfinite(values[at - 1])), None)
+        if made is None:
+            return None
+        forecast = self.foresight.at(made)
+        step = forecast.step
+        ends = forecast.valid_until - self.setting.lead_time - step
+        return Outlook(forecast, max(ends, forecast.origin + step), Rung.FRESH if made == origin else Rung.LAST)
+
+    def _concerned(self, now: datetime, refresh: timedelta) -> tuple[Concern, ...]:
+        """Those that matter until the next forecast."""
+        if not self.setting.events:
+            return ()
+        return concerns_of(self.setting.policy, self.setting.events, now, self.setting.lead_time, 2 * refresh)
+
+    def _base(self, concern: Concern, now: datetime) -> EventBase:
+        occurrence = concern.occurrence
+        if now < concern.begins_at:
+            newest = self._outlook.forecast if self._outlook else None
+            return EventBase(concern.event, occurrence.start, occurrence.end, newest)
+        name = (concern.event.metadata.name, occurrence.start)
+        if name not in self._bases:
+            series = self.foresight.series
+            origin = min((concern.begins_at - series.start) // series.step, self._origin)
+            span = concern.over_at - self.foresight.moment(origin)
+            self._bases[name] = self.foresight.long(max(origin, self.foresight.first), span)
+        return EventBase(concern.event, occurrence.start, occurrence.end, self._bases[name])

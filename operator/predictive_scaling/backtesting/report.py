@@ -1,0 +1,178 @@
+"""A backtest as one self-contained page, readable without JavaScript."""
+
+from collections.abc import Iterator
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from predictive_scaling.backtesting.charts import frontier, overview, worst_day
+from predictive_scaling.backtesting.hours import BadHour, worst_hours
+from predictive_scaling.backtesting.outcomes import Outcome
+from predictive_scaling.backtesting.run import Backtest
+from predictive_scaling.backtesting.summary import heading, ways
+from predictive_scaling.backtesting.workload import LATE
+from predictive_scaling.charts.style import page_style
+from predictive_scaling.errors import SettingsError
+
+_BAR = 90
+
+
+def write_report(backtest: Backtest, path: Path) -> None:
+    """Write the page. Raises SettingsError where the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(backtest), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"--report: {path} cannot be written: {error.strerror}") from None
+
+
+def page(backtest: Backtest) -> str:
+    """The whole page."""
+    template = Template(resources.files(__package__ or "").joinpath("report.html").read_text(encoding="utf-8"))
+    style, verdict = _verdict(backtest)
+    hours = worst_hours(backtest)
+    return template.substitute(
+        title=escape(f"Backtest: {backtest.series.name}"),
+        style=page_style(),
+        heading=escape(f"Ahead of {backtest.series.name}"),
+        lead=escape(heading(backtest)) + ".",
+        verdict_style=style,
+        verdict=escape(verdict),
+        tiles="".join(_tiles(backtest)),
+        advice=escape(backtest.advice.message),
+        ways="".join(_ways(backtest)),
+        charts=overview(backtest) + (worst_day(backtest, hours[0].worst_at) if hours else "") + frontier(backtest),
+        accuracy="".join(_accuracy(backtest)),
+        hours="".join(map(_hour, hours)) or '<tr><td colspan="5">There were enough replicas all the time.</td></tr>',
+        method="".join(f"<li>{escape(sentence)}</li>" for sentence in _method(backtest)),
+    )
+
+
+def _verdict(backtest: Backtest) -> tuple[str, str]:
+    alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
+    equal = backtest.contest.hpa_equal_cost
+    if alone.minutes < 1 and ahead.minutes < 1:
+        return "none", "The HPA alone was never short here: safety is not what a policy buys, a hotter HPA may be"
+    if ahead.minutes <= equal.minutes and ahead.minutes <= alone.minutes:
+        times = f"{alone.minutes / ahead.minutes:.1f} times fewer" if ahead.minutes else "no"
+        return "good", f"{times} minutes short than with the HPA alone, and no more than an HPA of equal cost"
+    return "bad", "An HPA with a lower target does as well for this money"
+
+
+def _tiles(backtest: Backtest) -> Iterator[str]:
+    alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
+    both = backtest.contest.tuned_with_target
+    yield _tile(
+        "Minutes short of capacity",
+        _pair(f"{alone.minutes:,.0f}", f"{ahead.minutes:,.0f}"),
+        f"of {backtest.work.hours * 60:,.0f}; HPA alone → the policy as written",
+    )
+    yield _tile(
+        "Replica-hours",
+        _pair(f"{alone.replica_hours:,.0f}", f"{ahead.replica_hours:,.0f}"),
+        f"{100 * (_of(ahead, alone) - 1):+.1f} %; HPA alone → the policy as written",
+    )
+    yield _tile(
+        "Tuned by prices",
+        _pair(f"{alone.minutes:,.0f}", f"{both.outcome.minutes:,.0f}"),
+        f"minutes short at {100 * (_of(both.outcome, alone) - 1):+.1f} % replica-hours",
+    )
+    bins = min(backtest.accuracy, key=lambda it: abs(it * backtest.series.step.total_seconds() - 900))
+    one = backtest.accuracy[bins]
+    yield _tile(
+        f"Error {bins * backtest.series.step.total_seconds() / 60:g} minutes ahead",
+        f'<span class="big">{_number(one.wape)}</span>',
+        f"of demand (WAPE); p90 covered {100 * one.coverage[0.9]:.0f} %",
+    )
+
+
+def _ways(backtest: Backtest) -> Iterator[str]:
+    alone = backtest.contest.hpa_only
+    for name, setting, one in ways(backtest):
+        style = ' class="chosen"' if one is backtest.contest.predictive else ""
+        yield (
+            f"<tr{style}><td>{escape(name)}</td><td>{escape(setting)}</td>"
+            f'<td class="number">{100 * one.under_provisioned_share:.2f} %</td>'
+            f'<td class="number">{one.minutes:,.0f}</td>'
+            f'<td class="number">{100 * one.lost_demand_share:.3f} %</td>'
+            f'<td class="number">{one.replica_hours:,.0f}</td><td class="number">{_of(one, alone):.3f}</td></tr>'
+        )
+
+
+def _accuracy(backtest: Backtest) -> Iterator[str]:
+    step = backtest.series.step.total_seconds() / 60
+    naive = backtest.baselines
+    errors = [one.wape for one in backtest.accuracy.values()]
+    errors += [error for by_horizon in naive.values() for error in by_horizon.values()]
+    worst = max((error for error in errors if error == error), default=1.0) or 1.0
+    for bins, one in backtest.accuracy.items():
+        cells = "".join(f'<td class="number">{_percent(share)}</td>' for share in one.coverage.values())
+        yield (
+            f'<tr><td>{bins * step:g} min</td><td class="time">{_bar(one.wape, worst, "bar")}</td>'
+            f'<td class="time">{_bar(naive["last_value"][bins], worst, "bar naive")}</td>'
+            f'<td class="time">{_bar(naive["seasonal_naive"][bins], worst, "bar naive")}</td>'
+            f'<td class="number">{_number(one.mase)}</td>{cells}</tr>'
+        )
+
+
+def _hour(hour: BadHour) -> str:
+    return (
+        f'<tr><td class="time">{hour.begins_at:%a %-d %b %H:%M}</td>'
+        f'<td class="number">{hour.short_minutes:.1f} min</td>'
+        f'<td class="number">{hour.alone_minutes:.1f} min</td>'
+        f"<td>{hour.worst_at:%H:%M}: {hour.needed:.1f} replicas needed, {hour.ready} ready; "
+        f"{hour.expected:.1f} were expected in time</td><td>{escape(hour.message)}</td></tr>"
+    )
+
+
+def _method(backtest: Backtest) -> Iterator[str]:
+    setting, foresight = backtest.setting, backtest.foresight
+    yield (
+        "Every 15 seconds the decision code that runs live sets a floor, and a simulated HPA follows its documented "
+        "rules: tolerance 10 %, scaling down after 5 minutes, up by at most 100 % or 4 pods in 15 seconds; metrics are "
+        f"{LATE.total_seconds():g} seconds old, new pods are ready after {setting.lead_time.total_seconds() / 60:g} min."
+    )
+    yield (
+        f"Forecasts saw nothing from after the moment they were made; models learned anew "
+        f"{sum(it.since >= foresight.plan.split for it in foresight.stretches)} times. "
+        f"{foresight.stretches[-1].why}."
+    )
+    for what, prices in zip(("The quantile", "Quantile and HPA target"), backtest.prices, strict=True):
+        yield (
+            f"{what} were chosen from before {foresight.moment(foresight.plan.split):%-d %B %Y} only, at "
+            f"{prices.under_provisioned_minute:g} for a minute short and {prices.replica_hour:g} for a replica-hour."
+        ).replace("The quantile were", "The quantile was")
+    yield "Short: ready replicas could not carry the demand. Replica-hours count all that existed, ready or not."
+    if setting.events:
+        yield f"{len(setting.events)} known events took part."
+    yield from (f"{repair[:1].upper()}{repair[1:]}." for repair in backtest.trace.repairs)
+
+
+def _bar(error: float, worst: float, style: str) -> str:
+    if error != error:
+        return "–"
+    return f'<span class="{style}" style="width:{_BAR * error / worst:.0f}px"></span>{error:.3f}'
+
+
+def _tile(name: str, figures: str, note: str) -> str:
+    return (
+        f'<div class="card tile"><div class="name">{escape(name)}</div><div class="pair">{figures}</div>'
+        f'<div class="note">{escape(note)}</div></div>'
+    )
+
+
+def _pair(alone: str, ahead: str) -> str:
+    return f'<span class="was alone">{alone}</span><span>→</span><span class="big ahead">{ahead}</span>'
+
+
+def _of(one: Outcome, alone: Outcome) -> float:
+    return one.replica_hours / alone.replica_hours if alone.replica_hours else 1.0
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}"
+
+
+def _percent(share: float) -> str:
+    return "–" if share != share else f"{100 * share:.1f} %"

@@ -1,0 +1,217 @@
+"""One backtest from its inputs to everything that is told of it. Pure but for the time that it takes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+
+from forecasting import frontier as choices
+from forecasting.choice import ModelChoice
+from forecasting.frontier import Point, Prices
+from forecasting.series import Series
+from forecasting.simulation_grid import Grid
+from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wape
+from predictive_scaling.backtesting.advice import Advice, advise
+from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
+from predictive_scaling.backtesting.manifests import adjusted
+from predictive_scaling.backtesting.outcomes import EventWishes, Field, Outcome, outcome
+from predictive_scaling.backtesting.recorded import Trace, checked
+from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, Setting, replay
+from predictive_scaling.backtesting.workload import LATE, Workload, learned_capacity, workload
+from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import InvalidTraceError
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.scaling_policy import Objective, ScalingPolicy
+
+DEFAULT_LEAD_TIME = timedelta(minutes=3)
+BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
+Say = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to look at the trace.
+
+    split: the share that is history only. lead_time: None for the policy's own, or three minutes where that is Auto.
+    model: None for the policy's own, behind the gate; else without a gate.
+    """
+
+    split: float = 0.7
+    refits: int = 4
+    horizons: tuple[timedelta, ...] = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 30, 60))
+    resolution: timedelta = timedelta(minutes=5)
+    lead_time: timedelta | None = None
+    model: ModelChoice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A setting that was chosen from the past alone, and what it did afterwards."""
+
+    quantile: float
+    hpa_target: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """All ways of setting replicas over the same demand."""
+
+    hpa_only: Outcome
+    equal_cost_target: float
+    hpa_equal_cost: Outcome
+    seasonal_naive: Outcome
+    predictive: Outcome
+    tuned: Tuned
+    tuned_with_target: Tuned
+    clairvoyant: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """Everything that was found out."""
+
+    trace: Trace
+    series: Series
+    policy: ScalingPolicy
+    setting: Setting
+    foresight: Foresight
+    work: Workload
+    replayed: Replayed
+    alone: Grid
+    """The HPA alone, in one column."""
+    accuracy: dict[int, Accuracy]
+    """By horizon in bins."""
+    baselines: dict[str, dict[int, float]]
+    contest: Contest
+    frontier: tuple[Point, ...]
+    prices: tuple[Prices, Prices]
+    """For the quantile alone, and for it with the target."""
+    advice: Advice
+    seconds: float
+
+
+def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], options: Options, say: Say) -> Backtest:
+    """Replay a trace. Raises InvalidTraceError where it is too short or has nothing in it."""
+    began = monotonic()
+    series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
+    setting = _setting(policy, tuple(events), series, options)
+    foresight = _foresight(series, setting, options, say)
+    split = foresight.moment(foresight.plan.split)
+    tuning = Field(setting, workload(series, foresight.moment(foresight.first + 1), split), foresight)
+    field = Field(setting, workload(series, split, series.end), foresight)
+    replayed = replay(setting, field.work, foresight, lambda done: say("replaying the policy", done))
+    field, tuning = _with_events(field, replayed), _tuning_with_events(tuning, say)
+    contest, points, prices = _contest(field, tuning, replayed, say)
+    horizons = _bins(options.horizons, series)
+    return Backtest(
+        trace=trace,
+        series=series,
+        policy=policy,
+        setting=setting,
+        foresight=foresight,
+        work=field.work,
+        replayed=replayed,
+        alone=field.replayed_alone(),
+        accuracy={bins: accuracy(foresight, bins) for bins in horizons},
+        baselines={
+            shown: {bins: naive_wape(foresight, name, bins) for bins in horizons} for shown, name in BASELINES.items()
+        },
+        contest=contest,
+        frontier=tuple(points),
+        prices=prices,
+        advice=advise(field, contest.hpa_only),
+        seconds=monotonic() - began,
+    )
+
+
+def _setting(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], series: Series, options: Options) -> Setting:
+    lead_time = options.lead_time
+    if lead_time is None:
+        lead_time = DEFAULT_LEAD_TIME if policy.spec.forecast.lead_time is None else policy.spec.forecast.lead_time
+    target = policy.spec.demand.target_utilization / 100
+    per_replica = policy.spec.demand.per_replica or learned_capacity(series, target)
+    return Setting(adjusted(policy, lead_time), events, per_replica, target, lead_time)
+
+
+def _foresight(series: Series, setting: Setting, options: Options, say: Say) -> Foresight:
+    step = series.step
+    needed = -(-(LATE + setting.lead_time + 2 * step) // step)
+    horizons = _bins(options.horizons, series)
+    live = setting.lead_time + 2 * step + MAX_AGE
+    reach = max(-(-live // step), *horizons, round(setting.policy.spec.forecast.horizon / step))
+    ahead = sorted({*range(1, needed + 1), *horizons, reach})
+    plan = plan_of(series, options.split, options.refits, ahead, reach)
+    if not plan.cuts[0] < plan.split < len(series.values) - max(ahead):
+        raise InvalidTraceError(
+            f"{series.name} has {len(series.values):,} bins; split at {options.split:g} that leaves nothing to learn "
+            f"from or nothing to judge {max(ahead)} bins ahead"
+        )
+    choice = options.model or ModelChoice(setting.policy.spec.forecast.model.value)
+    return foresee(series, plan, choice, gated=options.model is None, say=say)
+
+
+def _bins(horizons: Sequence[timedelta], series: Series) -> list[int]:
+    return sorted({max(1, round(horizon / series.step)) for horizon in horizons})
+
+
+def _with_events(field: Field, replayed: Replayed) -> Field:
+    if not field.setting.events:
+        return field
+    return replace(field, events=EventWishes(replayed.event_wishes, replayed.suppressed))
+
+
+def _tuning_with_events(tuning: Field, say: Say) -> Field:
+    """What events asked for before the split is known from the live code only."""
+    if not tuning.setting.events:
+        return tuning
+    past = replay(tuning.setting, tuning.work, tuning.foresight, lambda done: say("replaying the past", done))
+    return _with_events(tuning, past)
+
+
+def _contest(
+    field: Field, tuning: Field, replayed: Replayed, say: Say
+) -> tuple[Contest, list[Point], tuple[Prices, Prices]]:
+    setting = field.setting
+    quantile, target = setting.policy.spec.forecast.effective_quantile, setting.hpa_target
+    quantiles = tuple(sorted({*choices.QUANTILES, quantile}))
+    targets = tuple(sorted({*choices.TARGETS, target}))
+    objective = setting.policy.spec.forecast.objective
+    prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))
+    say("drawing the frontier of the past", 0.0)
+    past = tuning.frontier(quantiles, targets)
+    chosen = choices.cheapest(choices.at_target(past, target), prices[0])
+    chosen_both = choices.cheapest(past, prices[1])
+    say("drawing the frontier", 0.0)
+    points = field.frontier(quantiles, targets)
+    predictive = outcome(field.work, replayed.existing, replayed.ready, setting.per_replica)
+    tuned = _tuned(field, chosen, lambda done: say("replaying the tuned policy", done))
+    both = _tuned(field, chosen_both, lambda done: say("replaying the tuned policy and target", done))
+    equal_target, equal = field.of_equal_cost(predictive.replica_hours)
+    contest = Contest(
+        hpa_only=field.alone(np.array([target]))[0],
+        equal_cost_target=equal_target,
+        hpa_equal_cost=equal,
+        seasonal_naive=field.by_naive(quantile),
+        predictive=predictive,
+        tuned=tuned,
+        tuned_with_target=both,
+        clairvoyant=field.clairvoyant(),
+    )
+    return contest, points, prices
+
+
+def _prices(objective: Objective | None, default: Prices) -> Prices:
+    return Prices(objective.under_provisioned_minute, objective.replica_hour) if objective else default
+
+
+def _tuned(field: Field, chosen: Point, say: Callable[[float], None]) -> Tuned:
+    """What a setting does when the live code decides."""
+    policy = field.setting.policy
+    forecast = policy.spec.forecast.model_copy(update={"quantile": chosen.quantile, "objective": None})
+    policy = policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
+    setting = replace(field.setting, policy=policy, hpa_target=chosen.hpa_target)
+    done = replay(setting, field.work, field.foresight, say)
+    found = outcome(field.work, done.existing, done.ready, setting.per_replica)
+    return Tuned(chosen.quantile, chosen.hpa_target, found)

@@ -1,0 +1,103 @@
+"""A backtest for people at a terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from predictive_scaling.backtesting.outcomes import Outcome
+from predictive_scaling.backtesting.run import Backtest
+
+
+def summary(backtest: Backtest) -> Group:
+    """What was replayed, how each way of scaling did, how good the forecasts were, and what to do about it."""
+    return Group(*_parts(backtest))
+
+
+def ways(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
+    """Every way of setting replicas with what it is, best known first."""
+    contest, setting = backtest.contest, backtest.setting
+    target, quantile = setting.hpa_target, setting.policy.spec.forecast.effective_quantile
+    tuned, both = contest.tuned, contest.tuned_with_target
+    return [
+        ("HPA alone", f"target {_percent(target)}", contest.hpa_only),
+        ("HPA alone, equal cost", f"target {_percent(contest.equal_cost_target)}", contest.hpa_equal_cost),
+        ("yesterday as a floor", f"{_quantile(quantile)}, target {_percent(target)}", contest.seasonal_naive),
+        ("the policy as written", f"{_quantile(quantile)}, target {_percent(target)}", contest.predictive),
+        ("the policy, tuned", f"{_quantile(tuned.quantile)}, target {_percent(target)}", tuned.outcome),
+        (
+            "the policy and the HPA, tuned",
+            f"{_quantile(both.quantile)}, target {_percent(both.hpa_target)}",
+            both.outcome,
+        ),
+        ("one who knows the future", f"target {_percent(target)}", contest.clairvoyant),
+    ]
+
+
+def heading(backtest: Backtest) -> str:
+    """What was replayed, in one sentence."""
+    series, setting, foresight = backtest.series, backtest.setting, backtest.foresight
+    split = foresight.moment(foresight.plan.split)
+    return (
+        f"{series.name}: {len(series.values):,} bins of {series.step.total_seconds() / 60:g} min from "
+        f"{series.start:%Y-%m-%d} to {series.end:%Y-%m-%d}; replayed from {split:%Y-%m-%d %H:%M} UTC with a lead time "
+        f"of {setting.lead_time.total_seconds() / 60:g} min, {setting.per_replica:,.4g} a replica"
+    )
+
+
+def _parts(backtest: Backtest) -> Iterator[Any]:
+    yield Text(heading(backtest))
+    for repair in backtest.trace.repairs:
+        yield Text(f"note: {repair}", style="yellow")
+    yield Text("")
+    yield _scaling(backtest)
+    yield Text("")
+    yield _accuracy(backtest)
+    last = backtest.foresight.stretches[-1]
+    yield Text(f"\nmodel: {last.why if last.model in last.why else f'{last.model}, {last.why}'}")
+    yield Text(f"advice: {backtest.advice.message}")
+
+
+def _scaling(backtest: Backtest) -> Table:
+    table = Table("WAY OF SCALING", "SETTING", box=None, pad_edge=False)
+    for name in ("SHORT", "MINUTES", "DEMAND LOST", "REPLICA-HOURS", "OF HPA ALONE"):
+        table.add_column(name, justify="right")
+    alone = backtest.contest.hpa_only.replica_hours
+    for name, what, one in ways(backtest):
+        table.add_row(
+            name,
+            what,
+            f"{100 * one.under_provisioned_share:.2f} %",
+            f"{one.minutes:,.0f}",
+            f"{100 * one.lost_demand_share:.3f} %",
+            f"{one.replica_hours:,.0f}",
+            f"{one.replica_hours / alone:.3f}" if alone else "–",
+        )
+    return table
+
+
+def _accuracy(backtest: Backtest) -> Table:
+    table = Table("AHEAD", box=None, pad_edge=False)
+    for name in ("WAPE", "LAST VALUE", "YESTERDAY", "MASE", "BELOW P50", "BELOW P80", "BELOW P90", "BELOW P95"):
+        table.add_column(name, justify="right")
+    step = backtest.series.step.total_seconds() / 60
+    for bins, one in backtest.accuracy.items():
+        table.add_row(
+            f"{bins * step:g} min",
+            f"{one.wape:.3f}",
+            f"{backtest.baselines['last_value'][bins]:.3f}",
+            f"{backtest.baselines['seasonal_naive'][bins]:.3f}",
+            f"{one.mase:.3f}",
+            *(f"{100 * share:.1f} %" for share in one.coverage.values()),
+        )
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _quantile(quantile: float) -> str:
+    return f"p{100 * quantile:.3g}"

@@ -1,0 +1,179 @@
+"""`predictive-scaling backtest`: a policy against recorded demand, without a cluster."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from forecasting.choice import ModelChoice
+from predictive_scaling.backtesting.csv_trace import read_csv
+from predictive_scaling.backtesting.events import events_for
+from predictive_scaling.backtesting.manifests import default_policy, read_policy
+from predictive_scaling.backtesting.prometheus import PrometheusQuery, read_prometheus
+from predictive_scaling.backtesting.recorded import Trace
+from predictive_scaling.backtesting.report import write_report
+from predictive_scaling.backtesting.result import as_json
+from predictive_scaling.backtesting.run import Backtest, Options, run
+from predictive_scaling.backtesting.stored import read_stored
+from predictive_scaling.backtesting.summary import summary
+from predictive_scaling.clock import parse_clock
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.quantities import parse_duration
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.vocabulary import Aggregation
+from predictive_scaling.settings import read_settings
+from predictive_scaling.training.series_keys import SeriesKey
+
+app = typer.Typer()
+
+_WIDE = 160
+_SOURCES = ("--trace", "--prometheus", "--service")
+_LONGEST_HORIZON = timedelta(hours=3)
+
+
+class Output(StrEnum):
+    """For people or for programs."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@app.command()
+def backtest(
+    trace: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="CSV with the columns timestamp and value, or .gz.")
+    ] = None,
+    prometheus: Annotated[str | None, typer.Option(metavar="URL", help="A Prometheus server; needs --query.")] = None,
+    query: Annotated[str | None, typer.Option(metavar="PROMQL", help="A query that gives one series.")] = None,
+    service: Annotated[str | None, typer.Option(help="A service whose demand is in the database.")] = None,
+    metric: Annotated[str | None, typer.Option(help="With --service; default: the policy's.")] = None,
+    aggregation: Annotated[Aggregation | None, typer.Option(help="With --service; default: the policy's.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=730, help="With --prometheus and --service: how far back.")] = 60,
+    policy: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A ScalingPolicy manifest; else p90 at 70 %.")
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="BusinessEvents (.yaml), or CSV: name,type,start,end,multiplier."
+        ),
+    ] = None,
+    split: Annotated[float, typer.Option(min=0.2, max=0.95, help="The share that is history only.")] = 0.7,
+    refits: Annotated[int, typer.Option(min=1, max=100, help="How often models learn anew behind the split.")] = 4,
+    horizons: Annotated[str, typer.Option(help="How far ahead accuracy is measured.")] = "5m,15m,30m,60m",
+    resolution: Annotated[str, typer.Option(metavar="DURATION", help="The bins that are forecast.")] = "5m",
+    lead_time: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="From a raise to ready; default: the policy's, or 3m.")
+    ] = None,
+    model: Annotated[ModelChoice | None, typer.Option(help="In place of the policy's, and without a gate.")] = None,
+    report: Annotated[Path | None, typer.Option(dir_okay=False, help="Write an HTML page here.")] = None,
+    output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TABLE,
+) -> None:
+    """Replay recorded demand through the live decision code and compare with an HPA alone.
+
+    Needs no cluster, and a database with --service only. Values are taken to be in the unit of demand.perReplica; where
+    that is Auto, the 99.9th percentile of the series needs 20 replicas at the policy's target. Exit codes: 0 done,
+    2 wrong options, 65 a file that cannot be used, 75 the server or the database is away.
+    """
+    _exactly_one(trace, prometheus, service, query, metric)
+    options = Options(
+        split=split,
+        refits=refits,
+        horizons=tuple(_duration(part, "--horizons", _LONGEST_HORIZON) for part in horizons.split(",")),
+        resolution=_duration(resolution, "--resolution", timedelta(hours=1)),
+        lead_time=None
+        if lead_time is None
+        else _duration(lead_time, "--lead-time", timedelta(hours=2), least=timedelta()),
+        model=model,
+    )
+    given = read_policy(policy) if policy else None
+    known = events_for(events, given or default_policy("trace")) if events else ()
+    read = _source(trace, prometheus, query, service, metric, aggregation, timedelta(days=days), options, given)
+    found = _with_progress(lambda say: _replayed(read, given, known, options, say))
+    if report is not None:
+        write_report(found, report)
+    if output is Output.JSON:
+        typer.echo(as_json(found), nl=False)
+    else:
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(summary(found))
+    if report is not None:
+        typer.echo(f"{report} shows it.", err=True)
+
+
+def _replayed(
+    read: Callable[[], Trace],
+    given: ScalingPolicy | None,
+    known: tuple[BusinessEvent, ...],
+    options: Options,
+    say: Callable[[str, float], None],
+) -> Backtest:
+    say("reading", 0.0)
+    trace = read()
+    return run(trace, given or default_policy(trace.name), known, options, say)
+
+
+def _source(
+    trace: Path | None,
+    prometheus: str | None,
+    query: str | None,
+    service: str | None,
+    metric: str | None,
+    aggregation: Aggregation | None,
+    span: timedelta,
+    options: Options,
+    policy: ScalingPolicy | None,
+) -> Callable[[], Trace]:
+    if trace is not None:
+        return lambda: read_csv(trace)
+    settings = read_settings()
+    clock = parse_clock(settings.clock)
+    if prometheus is not None:
+        now = clock.now().replace(second=0, microsecond=0)
+        return lambda: read_prometheus(PrometheusQuery(prometheus, query or "", now - span, now, options.resolution))
+    demand = policy.spec.demand if policy else None
+    wanted = metric or (demand.metric if demand else None)
+    if wanted is None:
+        raise typer.BadParameter("--service needs --metric, or a --policy that names one")
+    how = aggregation or (demand.aggregation if demand else Aggregation.SUM)
+    key = SeriesKey(service or "", wanted, how.value)
+    zero_is_valid = demand.zero_is_valid if demand else False
+    url = settings.database_url.get_secret_value()
+    return lambda: asyncio.run(read_stored(url, key, clock, span, zero_is_valid=zero_is_valid))
+
+
+def _exactly_one(
+    trace: Path | None, prometheus: str | None, service: str | None, query: str | None, metric: str | None
+) -> None:
+    given = [name for name, value in zip(_SOURCES, (trace, prometheus, service), strict=True) if value is not None]
+    if len(given) != 1:
+        raise typer.BadParameter(f"name exactly one of {', '.join(_SOURCES)}; given: {', '.join(given) or 'none'}")
+    if (prometheus is None) != (query is None):
+        raise typer.BadParameter("--prometheus and --query belong together")
+    if prometheus is not None and not prometheus.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"--prometheus is {prometheus!r}; write an address such as http://localhost:9090")
+    if metric is not None and service is None:
+        raise typer.BadParameter("--metric belongs to --service")
+
+
+def _duration(text: str, option: str, most: timedelta, least: timedelta = timedelta(seconds=15)) -> timedelta:
+    try:
+        duration = parse_duration(text.strip())
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from None
+    if not least <= duration <= most or duration % timedelta(seconds=15):
+        raise typer.BadParameter(f"{option} is {text}; whole quarters of a minute up to {most} are allowed")
+    return duration
+
+
+def _with_progress(work: Callable[[Callable[[str, float], None]], Backtest]) -> Backtest:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task("reading", total=1.0)
+        return work(lambda what, done: progress.update(task, description=what, completed=done))
