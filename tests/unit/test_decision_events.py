@@ -161,6 +161,20 @@ def test_a_planned_outage_needs_no_metrics_to_sink_in() -> None:
         assert decide(situation).floor == 1
 
 
+def test_a_planned_outage_without_metrics_sinks_once_the_window_has_passed() -> None:
+    patient, outage = a_policy(scaleDown={"maxStep": "1000"}), a_sale(suppressForecast=True)
+    memory, floor, floors = Memory(since=LONG_AGO, floor=10), 10, list[int]()
+    for minute in (-1, 0, 5, 8, 9):
+        demand = 950.0 if minute < 0 else None
+        now = SALE_AT + minutes(minute)
+        decision = decide(
+            a_situation(patient, floor=floor, now=now, events=[outage], forecast=1000.0, demand=demand, memory=memory)
+        )
+        memory, floor = decision.memory, decision.floor
+        floors.append(floor)
+    assert floors == [10, 10, 10, 10, 1]
+
+
 def test_the_forecast_counts_again_a_lead_time_before_a_suppression_ends() -> None:
     outage = a_sale(suppressForecast=True)
     assert floor_at(SALE_UNTIL - minutes(8.1), outage, forecast=900.0) == 4, "the load of today is carried still"
