@@ -101,7 +101,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     leadership = Leadership(cluster, lease_namespace(settings), settings.lease_name, terms)
     events, states, lead_times = Events(cluster, leadership.identity), States(), LeadTimes(settings.default_lead_time)
     decisions, shelf, board = ScalingDecisions(databases.tick), ModelShelf(settings.models_dir), MetricBoard()
-    records = DecisionRecords(cluster, decisions, clock, settings.decisions_kept)
+    records = DecisionRecords(cluster, decisions, clock, settings.decisions_kept, settings.namespaces)
     verification = Verification(records, lead_times, events, clock, FAILURES)
     window = DemandWindow(RollupDemand(Demand(databases.beside)))
     outlooks = Outlooks(shelf, window, refresh=settings.forecast_refresh, metrics_max_age=settings.metrics_max_age)
@@ -178,6 +178,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
             Chore("business events", desk.turn, settings.tick),
             Chore("accuracy", accuracy.turn, ACCURACY_EVERY),
             Chore("models", models.turn, settings.forecast_refresh),
+            Chore("index", inventory.compare, timedelta(minutes=10)),
         ),
         board=board,
         inventory=inventory,

@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -10,10 +12,10 @@ import typer
 
 from predictive_scaling.bootstrap import Databases, Operator, assemble
 from predictive_scaling.clock import Clock, monotonic, parse_clock
-from predictive_scaling.control.chores import keep_doing
+from predictive_scaling.control.chores import Chore, keep_doing
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
-from predictive_scaling.external_metrics.trust import ServingFiles, read_trust
+from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles, read_trust
 from predictive_scaling.handlers.probes import beat_check, leader_check, watch_check
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.schema import check_schema
@@ -26,6 +28,7 @@ app = typer.Typer()
 log = structlog.get_logger(__name__)
 
 _TRUST = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+_TRUST_EVERY = timedelta(minutes=10)
 _STALLED_SECONDS = 60.0
 _SLACK_SHARE = 4 / 15
 _RESTART_SECONDS = 2.0
@@ -55,16 +58,21 @@ async def _operate(settings: Settings, clock: Clock) -> None:
         await parts.enter_async_context(_telemetry(settings, operator, databases))
         if not await _schema_is_ready(databases, stop):
             return
+        chores = list(operator.chores)
         if settings.external_metrics:
-            await parts.enter_async_context(await _external_metrics(settings, clock, cluster, operator))
-        await _run_until(stop, settings, clock, operator)
+            server = await parts.enter_async_context(await _external_metrics(settings, clock, cluster, operator))
+            chores.append(Chore("aggregator's authority", lambda: _trust_anew(server, cluster), _TRUST_EVERY))
+        await _run_until(stop, settings, clock, operator, chores)
     log.info("operator_stopped")
 
 
-async def _run_until(stop: asyncio.Event, settings: Settings, clock: Clock, operator: Operator) -> None:
+async def _run_until(
+    stop: asyncio.Event, settings: Settings, clock: Clock, operator: Operator, chores: Sequence[Chore]
+) -> None:
     """Everything at once until `stop`; then the acting parts first, the lease next, the watches last."""
-    await operator.models.take_up()
     operator.watch.start()
+    # Loading probes each model in a child process; until then the naive models forecast.
+    loading = asyncio.create_task(operator.models.take_up())
     acting = [
         asyncio.create_task(work)
         for work in (
@@ -75,14 +83,14 @@ async def _run_until(stop: asyncio.Event, settings: Settings, clock: Clock, oper
             operator.mirror.run(),
             _verify(settings, clock, operator),
             _answer(operator),
-            *(keep_doing(chore, clock, lambda: operator.leadership.leads) for chore in operator.chores),
+            *(keep_doing(chore, clock, lambda: operator.leadership.leads) for chore in chores),
         )
     ]
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopped, *acting], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end([*acting, stopped])
+        await _end([*acting, stopped, loading])
         await operator.leadership.release()
         await operator.watch.stop()
 
@@ -157,8 +165,17 @@ async def _external_metrics(
             "PREDICTIVE_SCALING_EXTERNAL_METRICS needs PREDICTIVE_SCALING_EXTERNAL_METRICS_CERTIFICATE and …_KEY: "
             "the API server speaks TLS only"
         )
-    trust = read_trust((await cluster.get(_TRUST)).get("data") or {})
+    trust = await _aggregator(cluster)
     files = ServingFiles(certificate, key)
     return ExternalMetricsServer(
         operator.board, clock, files, trust, host=settings.host, port=settings.external_metrics_port
     )
+
+
+async def _aggregator(cluster: Cluster) -> AggregatorTrust:
+    return read_trust((await cluster.get(_TRUST)).get("data") or {})
+
+
+async def _trust_anew(server: ExternalMetricsServer, cluster: Cluster) -> None:
+    """The cluster may have rotated its authority."""
+    await server.trust(await _aggregator(cluster))

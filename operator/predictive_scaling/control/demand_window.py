@@ -21,6 +21,8 @@ _KEYS_A_QUERY = 50
 _REREAD_EACH_TICK = timedelta(minutes=5)
 _REREAD_SOMETIMES = timedelta(hours=2)
 _SOMETIMES = timedelta(minutes=10)
+_ANEW = timedelta(hours=6)
+"""After this time a series is loaded as if it were new: history may have been filled in."""
 
 Minutes = npt.NDArray[np.float32]
 
@@ -41,6 +43,7 @@ class _Past:
 
     start: datetime
     values: Minutes
+    loaded_at: datetime
 
     def put(self, start: datetime, values: npt.NDArray[np.float64]) -> None:
         """Overwrite from `start` on; what was read later counts."""
@@ -83,9 +86,12 @@ class DemandWindow:
             await self._read(known, self._since(until), until)
             self._reread_at = until if self._is_due(until) else self._reread_at
         self._read_until = until
-        new = [key for key in keys if key not in self._past]
+        new = [key for key in keys if key not in self._past or until - self._past[key].loaded_at >= _ANEW]
         for begin in range(0, len(new), _KEYS_A_QUERY):
-            await self._read(new[begin : begin + _KEYS_A_QUERY], until - self._history, until)
+            some = new[begin : begin + _KEYS_A_QUERY]
+            await self._read(some, until - self._history, until)
+            for key in some:
+                self._past[key].loaded_at = until
 
     def series(
         self, key: SeriesKey, *, until: datetime | None = None, step: timedelta = BIN, zero_is_valid: bool = False
@@ -138,7 +144,7 @@ class DemandWindow:
 
     async def _read(self, keys: Sequence[SeriesKey], since: datetime, until: datetime) -> None:
         for key, values in (await self._source.minutes(keys, since, until)).items():
-            past = self._past.setdefault(key, _Past(since, np.empty(0, dtype=np.float32)))
+            past = self._past.setdefault(key, _Past(since, np.empty(0, dtype=np.float32), until))
             if since < past.start:
                 values, start = values[(past.start - since) // MINUTE :], past.start
             else:

@@ -100,6 +100,8 @@ class DecisionRecords:
     table: DecisionTable
     clock: Clock
     kept: int
+    namespaces: tuple[str, ...] = ()
+    """What is watched; none means all."""
     _names: dict[PolicyKey, deque[str]] = field(default_factory=dict[PolicyKey, deque[str]])
 
     async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> None:
@@ -133,7 +135,9 @@ class DecisionRecords:
 
     async def load(self) -> None:
         """Learn which ScalingDecisions there are, so that old ones can be told from new ones."""
-        found = await self.cluster.items(f"/apis/{GROUP}/{VERSION}/scalingdecisions")
+        everywhere = f"/apis/{GROUP}/{VERSION}/scalingdecisions"
+        paths = [_collection(namespace) for namespace in self.namespaces] or [everywhere]
+        found = [item for path in paths for item in await self.cluster.items(path)]
         self._names.clear()
         for item in sorted(found, key=lambda item: item["metadata"]["creationTimestamp"]):
             key = PolicyKey(item["metadata"]["namespace"], item["spec"]["policy"])

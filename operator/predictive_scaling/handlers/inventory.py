@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+import structlog
+from prometheus_client import Counter
+
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.errors import ClusterUnavailableError
@@ -16,7 +19,14 @@ from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, Obje
 from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse, path_of
 from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
 
+log = structlog.get_logger(__name__)
+
 Read = TypeVar("Read")
+
+DRIFT = Counter(
+    "predictive_scaling_index_drift_total", "Objects that the API server had and the watches did not show; stays 0."
+)
+_ON_ITS_WAY_SECONDS = 5.0
 
 _LOOK_AGAIN_SECONDS = 0.2
 
@@ -103,6 +113,19 @@ class Inventory:
                 raise ClusterUnavailableError(f"The watches have not shown {missing} yet; nothing is decided before")
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         self.is_complete = True
+
+    async def compare(self) -> None:
+        """Count an object that the API server has and the index lacks; there should never be one.
+
+        It is looked for twice: what was made a moment ago is only on its way.
+        """
+        if await self._missing() is None:
+            return
+        await asyncio.sleep(_ON_ITS_WAY_SECONDS)
+        missing = await self._missing()
+        if missing is not None:
+            DRIFT.inc()
+            log.warning("index_drift", missing=missing)
 
     async def _missing(self) -> str | None:
         root = f"/apis/{GROUP}/{VERSION}"
