@@ -115,7 +115,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         execution=execution,
         verification=verification,
         restoration=Restoration(cluster, find, events),
-        statuses=StatusWriter(cluster, inventory),
+        statuses=StatusWriter(cluster, inventory, clock),
         events=events,
         refresh=settings.forecast_refresh,
         metrics_max_age=settings.metrics_max_age,
@@ -156,9 +156,11 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         states,
         inventory,
         events,
+        BusinessEvents(databases.beside),
         clock,
         interval=settings.training_interval,
         trains=settings.train_from_operator,
+        span=settings.training_span,
     )
     desk = EventDesk(cluster, inventory, BusinessEvents(databases.beside), clock, leads)
     accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
@@ -177,7 +179,8 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         chores=(
             Chore("business events", desk.turn, settings.tick),
             Chore("accuracy", accuracy.turn, ACCURACY_EVERY),
-            Chore("models", models.turn, settings.forecast_refresh),
+            Chore("models", models.take_up, settings.tick),
+            Chore("trainings", models.turn, settings.forecast_refresh),
             Chore("index", inventory.compare, timedelta(minutes=10)),
         ),
         board=board,

@@ -286,7 +286,7 @@ class World:
             execution=execution,
             verification=self.verification,
             restoration=Restoration(cluster, self._find, self.events),
-            statuses=StatusWriter(cluster, self.inventory),
+            statuses=StatusWriter(cluster, self.inventory, clock),
             events=self.events,
             **limits,
         )

@@ -1,10 +1,8 @@
 """How long replicas take to become ready, learned from our own raises on our own clock (semantics 21)."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
-
-import numpy as np
 
 _STARTS = 10
 _PERCENTILE = 90
@@ -32,9 +30,17 @@ class LeadTimes:
         starts = self._starts.get(target_uid)
         if not starts:
             return self._default
-        seconds = float(np.percentile([start.total_seconds() for start in starts], _PERCENTILE))
-        return timedelta(seconds=round(seconds))
+        return _high(starts)
 
     def measured(self) -> Mapping[str, int]:
         """How many starts each target's lead time was learned from."""
         return {uid: len(starts) for uid, starts in self._starts.items()}
+
+
+def _high(starts: Collection[timedelta]) -> timedelta:
+    """The percentile, interpolated between the two starts next to it, in whole seconds."""
+    ordered = sorted(start.total_seconds() for start in starts)
+    place = (len(ordered) - 1) * _PERCENTILE / 100
+    below, share = int(place), place % 1
+    above = ordered[min(below + 1, len(ordered) - 1)]
+    return timedelta(seconds=round(ordered[below] + share * (above - ordered[below])))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +14,8 @@ from predictive_scaling.resources.annotations import RESUME
 from predictive_scaling.resources.conditions import Condition, read_conditions
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
+
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class PolicyState:
     backoff: Backoff | None = None
     written: Mapping[str, Any] | None = None
     """The status that the cluster has of us, as far as we know."""
+    written_at: datetime = _LONG_AGO
     deleting_since: float | None = None
     """The monotonic second at which we first saw it being deleted."""
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from prometheus_client import Counter
 
+from predictive_scaling.clock import Clock
 from predictive_scaling.control.ownership import path_of
 from predictive_scaling.control.state import PolicyState
 from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
@@ -14,19 +16,30 @@ from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, Obje
 
 log = structlog.get_logger(__name__)
 
+REFRESH = timedelta(minutes=5)
+_PASSING = frozenset({"forecast", "conditions", "accuracy"})
+
 WRITES = Counter("predictive_scaling_status_writes_total", "Writes of a ScalingPolicy's status.")
 
 
 @dataclass(frozen=True, slots=True)
 class StatusWriter:
-    """Shows what a visit found."""
+    """Shows what a visit found.
+
+    A newer forecast of the same floor is shown every few minutes only: each write wakes all who watch the policies,
+    and the forecast itself is in the database and in the HTTP API at once.
+    """
 
     cluster: Cluster
     inventory: Inventory
+    clock: Clock
 
     async def show(self, record: PolicyRecord, state: PolicyState, status: Mapping[str, Any]) -> bool:
         """Write the status where it differs from what is there; says whether it did. Raises ClusterUnavailableError."""
+        now = self.clock.now()
         if status == state.written:
+            return False
+        if now < state.written_at + REFRESH and _essence(status) == _essence(state.written or {}):
             return False
         replaced = [
             {"op": "test", "path": "/metadata/uid", "value": record.uid},
@@ -39,7 +52,14 @@ class StatusWriter:
         except ObjectRefusedError as error:
             log.warning("status_refused", policy=str(record.key), error=str(error))
             return False
-        state.written = dict(status)
+        state.written, state.written_at = dict(status), now
         self.inventory.wrote_policy(record.key, int(answer["metadata"]["resourceVersion"]))
         WRITES.inc()
         return True
+
+
+def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What people wait for: all but the forecast's numbers and the words of conditions that stay as they are."""
+    essence = {name: value for name, value in status.items() if name not in _PASSING}
+    essence["conditions"] = [(one["type"], one["status"], one["reason"]) for one in status.get("conditions", ())]
+    return essence
