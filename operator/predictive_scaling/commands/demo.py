@@ -21,7 +21,7 @@ from predictive_scaling.stack.stack import Stack
 app = typer.Typer()
 
 BELOW_BAR = 1
-DEFAULT_RATE = 75.0
+DEFAULT_RATE = 100.0
 
 
 @app.command()

@@ -24,7 +24,7 @@ def _forecast(story: Story) -> str:
     keys = (
         _key("demand", "--ink")
         + _key("forecast: median, and up to p90, made 15 minutes ahead", "--band", block=True)
-        + _key("floor (the HPA's minReplicas)", "--band")
+        + _key("floor (the HPA's minReplicas)", "--band", dashed=True)
     )
     return _card("Forecast and floor", keys, chart)
 
@@ -44,7 +44,7 @@ def _twin(story: Story, *, ahead: bool) -> str:
     keys = (
         _key("demand", "--ink")
         + _key("ready", f"--{kind}")
-        + _key("existing, not all ready (dotted)", f"--{kind}")
+        + _key("existing, not all of them ready yet", f"--{kind}", dashed=True)
         + _key(f"short: {done.under_provisioned_minutes:.1f} minutes", "--short", block=True)
     )
     return _card(name, keys, chart)
@@ -82,9 +82,10 @@ def _card(name: str, keys: str, chart: Chart) -> str:
     return f'<section class="card chart"><h2>{name}</h2><div class="about">{keys}</div>{chart.svg()}</section>'
 
 
-def _key(name: str, colour: str, *, block: bool = False) -> str:
+def _key(name: str, colour: str, *, block: bool = False, dashed: bool = False) -> str:
     style = ' class="block"' if block else ""
-    return f'<span class="key"><i{style} style="background:var({colour})"></i>{name}</span>'
+    fill = f"repeating-linear-gradient(90deg,var({colour}) 0 4px,transparent 4px 6px)" if dashed else f"var({colour})"
+    return f'<span class="key"><i{style} style="background:{fill}"></i>{name}</span>'
 
 
 def _hpa_only(seen: Observation) -> Twin:

@@ -22,10 +22,15 @@ _NEVER = 1e12
 """A second of the monotonic clock that does not come: time stands still until the replay begins."""
 
 
-async def remember(scenario: Scenario, until: datetime, product: Product, feed: Feed, say: Say) -> None:
-    """Everything before `until` is in the database, and a model is published. Raises StackError when that fails."""
+async def remember(scenario: Scenario, until: datetime, product: Product, feed: Feed, say: Say) -> float:
+    """Everything before `until` is in the database, and a model is published. Raises StackError when that fails.
+
+    Returns how many seconds the smallest of the product's commands took: what starting something costs here.
+    """
     clock = ReplayClock(until, _NEVER, 1.0)
+    began = monotonic()
     await run_command(product, clock, "migrate")
+    start_seconds = monotonic() - began
     ingest = product.ingest(clock)
     began = monotonic()
     await ingest.start()
@@ -38,6 +43,7 @@ async def remember(scenario: Scenario, until: datetime, product: Product, feed: 
     began = monotonic()
     await run_command(product, clock, "train")
     say(f"trained in {monotonic() - began:.1f} s")
+    return start_seconds
 
 
 async def run_command(product: Product, clock: ReplayClock, *arguments: str) -> str:
