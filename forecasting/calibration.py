@@ -44,17 +44,23 @@ def moved(values: FloatArray, shifts: FloatArray, levels: Levels) -> FloatArray:
 
 
 def errors(walk: WalkForward) -> FloatArray:
-    """Log errors of each quantile: shape (origins, horizons, len(QUANTILES)); NaN where the actual is missing."""
-    return walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
+    """Log errors of each quantile: shape (origins, horizons, len(QUANTILES)).
+
+    NaN where the actual is missing, or where an origin had seen nothing above zero: no logarithm measures that.
+    """
+    found = walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
+    return np.where(walk.levels.awake[:, None, None], found, np.nan)
 
 
 def calibration_of(residuals: FloatArray, horizons: IntArray) -> Calibration:
     """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN are left out."""
+    ordered = np.sort(residuals.transpose(1, 2, 0), axis=2)
+    counts = np.isfinite(ordered).sum(axis=2)
     shifts = [
-        [0.0 if q == UNMOVED else empirical(residuals[None, :, row, at], q)[0] for at, q in enumerate(QUANTILES)]
-        for row in range(len(horizons))
+        np.zeros(len(horizons)) if quantile == UNMOVED else from_sorted(ordered[:, at], counts[:, at], quantile)
+        for at, quantile in enumerate(QUANTILES)
     ]
-    return Calibration(horizons, np.array(shifts).reshape(len(horizons), len(QUANTILES)))
+    return Calibration(horizons, np.stack(shifts, axis=1))
 
 
 def newest_errors(walk: WalkForward, window: int = WINDOW) -> FloatArray:

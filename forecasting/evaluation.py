@@ -26,8 +26,8 @@ def mape(actual: FloatArray, predicted: FloatArray) -> float:
 
     Source: Hyndman and Koehler, 2006; undefined at zero, so zeros are left out and wape is the measure to trust.
 
-    >>> mape(np.array([10.0, 40.0, 0.0]), np.array([12.0, 36.0, 5.0]))
-    0.15
+    >>> mape(np.array([10.0, 40.0, 0.0]), np.array([12.0, 32.0, 5.0]))
+    0.2
     """
     actual, predicted = _pairs(actual, predicted)
     above = actual > 0

@@ -53,11 +53,14 @@ class Forecast:
         if quantile > self.quantiles[-1]:
             slopes = np.diff(logs[:, -3:], axis=1) / np.diff(scores[-3:])
             found = logs[:, -1] + slopes.max(axis=1) * (wanted - scores[-1])
+            low_values, high_values = self.values[:, -1], np.inf
         else:
             right = int(np.searchsorted(scores, wanted).clip(1, len(scores) - 1))
             share = (wanted - scores[right - 1]) / (scores[right] - scores[right - 1])
             found = logs[:, right - 1] * (1 - share) + logs[:, right] * share
-        return np.maximum(np.exp(found) - offset, 0.0)
+            low_values, high_values = self.values[:, right - 1], self.values[:, right]
+        # Rounding must not carry a value past its neighbours.
+        return np.clip(np.exp(found) - offset, low_values, high_values)
 
     @property
     def valid_until(self) -> datetime:

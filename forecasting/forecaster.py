@@ -33,6 +33,11 @@ class Fitted(ABC):
         """How far back a forecast looks; what is older changes nothing."""
         return _MEMORY
 
+    def part(self, rows: slice) -> "Fitted":
+        """The same for some rows of a panel; only a model that differs by row has to know."""
+        del rows
+        return self
+
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
         """For each origin up to three reasons in words for its highest forecast, strongest first."""
         del panel, horizons

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel, mean_before, running
 from forecasting.series import FloatArray
@@ -24,6 +25,11 @@ class Levels:
 
     def __getitem__(self, which: slice) -> "Levels":
         return Levels(self.level[which], self.offset[which])
+
+    @property
+    def awake(self) -> npt.NDArray[np.bool_]:
+        """Whether anything above zero was seen in the week before: from nothing no ratio can be learned."""
+        return self.offset > _TINY
 
     def log_of(self, values: FloatArray) -> FloatArray:
         """log((values + offset) / (level + offset)); values: shape (origins, …)."""

@@ -40,10 +40,10 @@ def naive_batch(series: Sequence[Series], models: Sequence[Fitted], steps: int) 
     for at in range(0, len(series), _TOGETHER):
         part = series[at : at + _TOGETHER]
         panel = Panel.of(part)
-        answers = [answer(panel, model, steps) for model in models]
+        answers = [answer(panel, model.part(slice(at, at + _TOGETHER)), steps) for model in models]
         best = np.argmin(np.stack([one.cost for one in answers]), axis=0)
         found += [
-            finished(one, answers[which].model, answers[which].values[row], panel, panel.last()[row : row + 1])
+            finished(one, models[which], answers[which].values[row], panel, panel.last()[row : row + 1])
             for row, (one, which) in enumerate(zip(part, best, strict=True))
         ]
     return found
@@ -64,8 +64,8 @@ def answer(panel: Panel, model: Fitted, steps: int) -> Answer:
     points = model.quantiles(panel, origins, ahead)[:, :, QUANTILES.index(0.5)]
     actual = pick(panel.values, origins.rows[:, None], origins.cols[:, None] + ahead - 1)
     # Only targets that have passed: pick gives NaN from the end of the series on.
-    errors = (levels.log_of(actual) - levels.log_of(points)).reshape(len(panel.values), back, len(ahead))
-    shifts, cost = _shifts(errors)
+    errors = np.where(levels.awake[:, None], levels.log_of(actual) - levels.log_of(points), np.nan)
+    shifts, cost = _shifts(errors.reshape(len(panel.values), back, len(ahead)))
     last = panel.last()
     values = model.quantiles(panel, last, np.arange(1, steps + 1))
     return Answer(model, _moved_by_row(values, shifts, ahead, levels_at(panel, last)), cost)

@@ -1,7 +1,7 @@
 """Holt-Winters in logarithms: damped trend, season of a day. Fitted by statsmodels, filtered for many at once."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
@@ -60,25 +60,32 @@ class HoltWinters:
             warnings.simplefilter("ignore", RuntimeWarning)
             found = model.fit(optimized=True).params
         names = ("smoothing_level", "smoothing_trend", "smoothing_seasonal", "damping_trend")
-        return FittedHoltWinters(Smoothing(*(float(np.clip(np.nan_to_num(found[name]), 0.0, 1.0)) for name in names)))
+        return FittedHoltWinters((Smoothing(*(float(np.clip(np.nan_to_num(found[name]), 0, 1)) for name in names)),))
 
 
 @dataclass(frozen=True, slots=True)
 class FittedHoltWinters(Fitted):
-    """The smoothing alone; the state is filtered anew from the bins that a forecast is given."""
+    """The smoothing alone; the state is filtered anew from the bins that a forecast is given.
 
-    smoothing: Smoothing = Smoothing()
+    smoothings: one for all series, or one for each row of the panels that it will be given.
+    """
+
+    smoothings: tuple[Smoothing, ...] = (Smoothing(),)
     name: str = "HoltWinters"
     version: str = ""
+
+    def part(self, rows: slice) -> Fitted:
+        return self if len(self.smoothings) == 1 else replace(self, smoothings=self.smoothings[rows])
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
         season = panel.bins_in(DAY)
         logs = _logs(panel)
-        states = _filter(logs, _initial(logs, season), self.smoothing)
+        parts = _Parts.of(self.smoothings, len(logs))
+        states = _filter(logs, _initial(logs, season), parts)
         rows, newest = origins.rows[:, None], origins.cols[:, None] - 1
         targets = origins.cols[:, None] + horizons - 1
         same_phase = targets - season * -(-(targets - newest) // season)
-        faded = np.cumsum(self.smoothing.damping ** np.arange(1, horizons.max() + 1))[horizons - 1]
+        faded = np.cumsum(parts.damping[:, None] ** np.arange(1, horizons.max() + 1), axis=1)[rows, horizons - 1]
         found = pick(states.level, rows, newest) + faded * pick(states.trend, rows, newest)
         found = found + np.nan_to_num(pick(states.season, rows, same_phase))
         offset = _offset(panel)[origins.rows, np.maximum(origins.cols - 1, 0)][:, None]
@@ -91,6 +98,21 @@ class FittedHoltWinters(Fitted):
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
         del panel, horizons
         return [("level and trend of the last hours", "the shape of the day")] * len(origins)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Smoothings by row, each of shape (rows,)."""
+
+    level: FloatArray
+    trend: FloatArray
+    season: FloatArray
+    damping: FloatArray
+
+    @classmethod
+    def of(cls, smoothings: tuple[Smoothing, ...], rows: int) -> "_Parts":
+        table = np.array([(one.level, one.trend, one.season, one.damping) for one in smoothings], dtype=np.float64)
+        return cls(*np.broadcast_to(table, (rows, 4)).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +162,7 @@ def _filled(logs: FloatArray, start: _States) -> FloatArray:
     return np.where(np.isfinite(logs), logs, usual)
 
 
-def _filter(logs: FloatArray, start: _States, smoothing: Smoothing) -> _States:
+def _filter(logs: FloatArray, start: _States, parts: "_Parts") -> _States:
     """States after each bin, each of shape (rows, bins). A missing bin surprises nobody."""
     rows, bins = logs.shape
     season = start.season.shape[1]
@@ -148,10 +170,10 @@ def _filter(logs: FloatArray, start: _States, smoothing: Smoothing) -> _States:
     level, trend, seasons = start.level.copy(), start.trend.copy(), start.season.copy()
     for at in range(bins):
         phase = at % season
-        expected = level + smoothing.damping * trend
+        expected = level + parts.damping * trend
         surprise = np.nan_to_num(logs[:, at] - expected - seasons[:, phase])
-        level = expected + smoothing.level * surprise
-        trend = smoothing.damping * trend + smoothing.level * smoothing.trend * surprise
-        seasons[:, phase] += (1 - smoothing.level) * smoothing.season * surprise
+        level = expected + parts.level * surprise
+        trend = parts.damping * trend + parts.level * parts.trend * surprise
+        seasons[:, phase] += parts.season * surprise
         states.level[:, at], states.trend[:, at], states.season[:, at] = level, trend, seasons[:, phase]
     return states

@@ -11,7 +11,6 @@ import numpy as np
 from forecasting.features import FEATURES, Built, build
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, TooShortError
-from forecasting.levels import Levels
 from forecasting.models.explanation import reasons
 from forecasting.models.linear import LinearMedian, fit_linear
 from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
@@ -54,7 +53,7 @@ class LightGBMQuantiles:
     rounds: int = 100
     leaves: int = 31
     learning_rate: float = 0.1
-    rows: int = 36_000
+    rows: int = 45_000
     feature_count: int = len(FEATURES)
     threads: int = 1
     seed: int = 17
@@ -198,7 +197,7 @@ def draw_rows(panel: Panel, limit: int, seed: int) -> Rows:
     actual = _actual(panel, cols, ahead)
     target = built.levels.log_of(actual).ravel()
     weight = np.repeat(built.levels.level + built.levels.offset, each)
-    usable = np.isfinite(target) & np.repeat(_is_awake(built.levels), each)
+    usable = np.isfinite(target) & np.repeat(built.levels.awake, each)
     if not usable.any():
         raise TooShortError("no bin of demand above zero has a successor; LightGBM has nothing to learn")
     weight = weight[usable] / weight[usable].mean()
@@ -215,8 +214,3 @@ def _actual(panel: Panel, cols: IntArray, ahead: IntArray) -> FloatArray:
     targets = cols[:, None] + ahead - 1
     inside = targets < panel.bins
     return np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-
-
-def _is_awake(levels: Levels) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether anything above zero was seen in the week before: from nothing no ratio can be learned."""
-    return levels.offset > 1e-9

@@ -35,11 +35,8 @@ class LinearMedian:
     def predict(self, matrix: Matrix) -> FloatArray:
         """Logs relative to the level for rows of features: shape (rows,)."""
         groups = np.digitize(matrix[:, _HORIZON], self.edges)
-        found = np.empty(len(matrix))
-        for group in np.unique(groups):
-            rows = groups == group
-            found[rows] = _standard(matrix[rows], self.centre[group], self.spread[group]) @ self.weights[group]
-        return np.clip(found, -_MOST_LOG, _MOST_LOG)
+        inputs = _standard(matrix, self.centre[groups], self.spread[groups])
+        return np.clip(np.einsum("rc,rc->r", inputs, self.weights[groups]), -_MOST_LOG, _MOST_LOG)
 
     def text(self) -> str:
         """As JSON."""
@@ -71,7 +68,7 @@ def fit_linear(matrix: Matrix, target: FloatArray, weight: FloatArray, step_seco
     for group in range(count):
         rows = groups == group
         if rows.any():
-            inputs = np.nan_to_num(matrix[rows][:, _COLUMNS].astype(np.float64))
+            inputs = _inputs(matrix[rows])
             centre[group], spread[group] = inputs.mean(axis=0), inputs.std(axis=0) + 1e-9
             weights[group] = _line(_standard(matrix[rows], centre[group], spread[group]), target[rows], weight[rows])
         elif group:
@@ -80,8 +77,16 @@ def fit_linear(matrix: Matrix, target: FloatArray, weight: FloatArray, step_seco
 
 
 def _standard(matrix: Matrix, centre: FloatArray, spread: FloatArray) -> FloatArray:
-    inputs = (np.nan_to_num(matrix[:, _COLUMNS].astype(np.float64)) - centre) / spread
-    return np.column_stack([np.clip(inputs, -_FARTHEST, _FARTHEST), np.ones(len(matrix))])
+    """Inputs around 0 and at most _FARTHEST from it, and a column of ones."""
+    found = np.ones((len(matrix), len(_COLUMNS) + 1))
+    found[:, :-1] = np.clip((_inputs(matrix) - centre) / spread, -_FARTHEST, _FARTHEST)
+    return found
+
+
+def _inputs(matrix: Matrix) -> FloatArray:
+    """What a line is drawn through; a missing feature is as if nothing differed from the level."""
+    chosen = matrix[:, _COLUMNS].astype(np.float64)
+    return np.where(np.isfinite(chosen), chosen, 0.0)
 
 
 def _line(inputs: FloatArray, target: FloatArray, weight: FloatArray) -> FloatArray:

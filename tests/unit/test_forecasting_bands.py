@@ -190,6 +190,11 @@ def test_a_naive_answer_is_there_for_any_series(values: list[float]) -> None:
     assert found.values[:, 1] == pytest.approx(np.nanmean(values), rel=0.01)
 
 
+def test_the_first_demand_after_nothing_blows_no_band_up() -> None:
+    (found,) = naive_batch([of_values(*[0.0] * 300, 99.0, *[0.0] * 200)], [LastValue(), SeasonalNaive()], 8)
+    assert found.values.max() <= 99
+
+
 def test_a_walk_refits_on_what_was_before_each_stretch() -> None:
     series = a_series(days=6)
     lengths: list[int] = []

@@ -147,7 +147,7 @@ async def test_a_policy_gets_the_model_that_it_asks_for(shelf: ModelShelf, publi
         "HoltWinters": "HoltWinters",
         "SeasonalNaive": "SeasonalNaive",
     }
-    assert found[ModelChoice.HOLT_WINTERS].version == published.version
+    assert found[ModelChoice.AUTO].version == published.version
 
 
 async def test_a_model_that_failed_the_gate_does_not_act(

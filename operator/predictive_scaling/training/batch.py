@@ -123,26 +123,33 @@ class Batch(Generic[Name]):
         return found
 
     def _by_naive(self, wanted: Mapping[Name, Wanted], steps: int) -> dict[Name, Forecast]:
-        groups: defaultdict[tuple[Fitted, ...], list[Name]] = defaultdict(list)
+        """Those that learn next to nothing: one batch for each kind."""
+        groups: defaultdict[str, list[Name]] = defaultdict(list)
         for name, one in wanted.items():
-            groups[tuple(self._naive_models(one))].append(name)
+            groups[self._kind(one)].append(name)
         found: dict[Name, Forecast] = {}
-        for models, names in groups.items():
+        for kind, names in groups.items():
+            models = self._models_of(kind, [wanted[name].key for name in names])
             forecasts = naive_batch([wanted[name].series for name in names], models, steps)
             found.update(zip(names, forecasts, strict=True))
         return found
 
-    def _naive_models(self, one: Wanted) -> Sequence[Fitted]:
+    def _kind(self, one: Wanted) -> str:
         shelved = self._shelved.get(one.key)
-        acting = shelved.loaded.manifest.gate.acting if shelved else ""
         asked = {ModelChoice.SEASONAL_NAIVE: "SeasonalNaive", ModelChoice.HOLT_WINTERS: "HoltWinters"}
-        match asked.get(one.choice, acting):
+        return asked.get(one.choice, shelved.loaded.manifest.gate.acting if shelved else "")
+
+    def _models_of(self, kind: str, keys: Sequence[SeriesKey]) -> Sequence[Fitted]:
+        match kind:
+            case "LastValue":
+                return [LastValue()]
             case "SeasonalNaive":
                 return [SeasonalNaive()]
             case "HoltWinters":
-                return [shelved.loaded.holt_winters if shelved else FittedHoltWinters()]
-            case "LastValue":
-                return [LastValue()]
+                known = [self._shelved.get(key) for key in keys]
+                usual = FittedHoltWinters().smoothings
+                found = [one.loaded.holt_winters.smoothings if one else usual for one in known]
+                return [FittedHoltWinters(tuple(one for (one,) in found))]
             case _:
                 return [LastValue(), SeasonalNaive()]
 
@@ -156,7 +163,7 @@ def _calibrated(shelved: Shelved, levels: Levels, raw: FloatArray, series: Serie
         tracker.observe(series)
         tracked = tracker.horizons
         logs = np.full((len(tracked), len(QUANTILES)), np.nan)
-        known = tracked <= raw.shape[1]
+        known = (tracked <= raw.shape[1]) & levels.awake[0]
         logs[known] = levels.log_of(raw)[0, tracked[known] - 1]
         whole = float(levels.level[0] + levels.offset[0])
         tracker.remember(Made(round(series.end.timestamp()), whole, float(levels.offset[0]), logs), step)

@@ -79,7 +79,7 @@ def load(checked: Checked) -> Loaded:
     """A checked and probed version, from the very bytes that were checked."""
     manifest, contents = checked.manifest, checked.contents
     smoothing = Smoothing(**manifest.holt_winters.model_dump()) if manifest.holt_winters else Smoothing()
-    holt_winters = FittedHoltWinters(smoothing, version=manifest.version)
+    holt_winters = FittedHoltWinters((smoothing,), version=manifest.version)
     if not manifest.files:
         return Loaded(manifest, None, holt_winters, None)
     texts = {name: contents[f"{name}.txt"].decode() for name in (*NAMES, LINEAR)}

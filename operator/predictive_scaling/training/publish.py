@@ -94,5 +94,5 @@ def _scores(score: Score) -> Scores:
 def _smoothing(model: FittedHoltWinters | None) -> SmoothingRecord | None:
     if model is None:
         return None
-    found = model.smoothing
+    (found,) = model.smoothings
     return SmoothingRecord(level=found.level, trend=found.trend, season=found.season, damping=found.damping)

@@ -21,7 +21,7 @@ class SeriesKey:
         """A folder name: readable, safe on any file system, and different for different keys.
 
         >>> SeriesKey("shop/checkout", "requests_per_second", "Sum").slug
-        'shop-checkout-requests-per-second-sum-2b6ce5b1'
+        'shop-checkout-requests-per-second-sum-8164358d'
         """
         readable = _UNSAFE.sub("-", f"{self.service}-{self.metric}-{self.aggregation}".lower()).strip("-")
         digest = hashlib.sha256("\0".join((self.service, self.metric, self.aggregation)).encode()).hexdigest()
