@@ -127,6 +127,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         clock,
         settings.metrics_max_age,
         lambda: [record.key for record in inventory.policies()],
+        lambda: leadership.leads and inventory.is_complete,
         settings.namespaces,
     )
 

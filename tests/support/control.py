@@ -30,13 +30,18 @@ from predictive_scaling.control.verification import Expected, Verification
 from predictive_scaling.control.visit import Visited, Visitor
 from predictive_scaling.decision.model import Memory
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
+from predictive_scaling.handlers.inventory import EventRecord, Inventory, PolicyRecord
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.target import Target as TargetSpec
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.predictions import Prediction
-from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus, ScalingDecisionRow
+from predictive_scaling.storage.scaling_decisions import (
+    UNFINISHED,
+    DecisionStatus,
+    ScalingDecisionRow,
+    ScalingDecisions,
+)
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.training.reload import Wanted
 from predictive_scaling.training.series_keys import SeriesKey
@@ -193,6 +198,7 @@ class World:
         self.target = InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
         self.targets: dict[str, InMemoryTarget] = {"checkout": self.target}
         self.decisions = InMemoryDecisions()
+        self._table: Any = self.decisions
         self.prophet, self.source, self.predicted = (
             Prophet(demand),
             Minutes(demand, NOON + timedelta(days=1)),
@@ -200,7 +206,8 @@ class World:
         )
         self.leadership = Leadership(self.cluster, "default", "predictive-scaling")
         self.records: dict[PolicyKey, list[PolicyRecord]] = {}
-        self.inventory.bind(self.records, {}, {}, {})
+        self.event_records: dict[tuple[str, str], list[EventRecord]] = {}
+        self.inventory.bind(self.records, self.event_records, {}, {})
         self.inventory.is_complete = True
         self._wire()
         for policy in policies or (a_policy(),):
@@ -230,6 +237,11 @@ class World:
             if known is not None:
                 finalizers = tuple(known["metadata"].get("finalizers", ()))
                 self.records[key] = [replace(record, finalizers=finalizers, status=known.get("status", {}))]
+
+    def use(self, table: ScalingDecisions) -> None:
+        """Keep decisions in a real table instead."""
+        self._table = table
+        self._wire()
 
     def restart(self) -> None:
         """The process dies and another one begins; clusters, tables and targets stay."""
@@ -271,9 +283,9 @@ class World:
         clock, cluster = self.clock, self.cluster
         self.events = Events(cluster, "test")
         self.states, lead_times = States(), LeadTimes(timedelta(minutes=3))
-        records = DecisionRecords(cluster, self.decisions, clock, kept=20)
+        records = self.decision_records = DecisionRecords(cluster, self._table, clock, kept=20)
         self.verification = Verification(records, lead_times, self.events, clock, FAILURES)
-        window = DemandWindow(self.source)
+        window = self.window = DemandWindow(self.source)
         limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
         outlooks = Outlooks(self.prophet, window, **limits)
         execution = Execution(cluster, records, self.leadership, self.verification, self.events, clock, patience=3.0)
@@ -294,13 +306,11 @@ class World:
         self.loop = Loop(
             inventory=self.inventory,
             leadership=self.leadership,
-            recovery=Recovery(
-                self.inventory, self.decisions, records, self.states, self.verification, self._find, clock
-            ),
+            recovery=Recovery(self.inventory, self._table, records, self.states, self.verification, self._find, clock),
             states=self.states,
             visitor=visitor,
             feed=self.feed,
-            mirror=Mirror(NoPolicies(), NoShowcase(), clock, 5 * MINUTE, list),
+            mirror=Mirror(NoPolicies(), NoShowcase(), clock, 5 * MINUTE, list, lambda: True),
             clock=clock,
             every=timedelta(seconds=15),
             in_flight=8,

@@ -60,6 +60,8 @@ class Mirror:
     clock: Clock
     max_age: timedelta
     policies: Callable[[], Sequence[PolicyKey]]
+    knows_all: Callable[[], bool]
+    """Whether `policies` is the whole truth, and this process the one to act on it."""
     namespaces: tuple[str, ...] = ()
     _changed: dict[PolicyKey, PolicyRow] = field(default_factory=dict[PolicyKey, PolicyRow])
     _keys: dict[str, PolicyKey] = field(default_factory=dict[str, PolicyKey])
@@ -102,7 +104,7 @@ class Mirror:
 
     async def write(self) -> None:
         """Write down what changed since the last time. Raises DatabaseUnavailableError; nothing is lost then."""
-        if self._forgetting and self._shown:
+        if self._forgetting and self.knows_all():
             await self.table.forget_others(list(self.policies()), self.namespaces or None)
             self._forgetting = False
         if self._changed:

@@ -1,0 +1,168 @@
+"""What runs beside the tick, on a real database: commands, scores, events, the mirror, recovery."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from predictive_scaling.control.accuracy import Accuracy
+from predictive_scaling.control.business_events import EventDesk
+from predictive_scaling.control.commands import CLEAR_STUCK, RELOAD_MODELS, CommandDesk
+from predictive_scaling.control.demand_window import MINUTE
+from predictive_scaling.control.mirror import Mirror
+from predictive_scaling.control.training import ModelDesk
+from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.storage.business_events import BusinessEvents
+from predictive_scaling.storage.commands import Commands
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.model_performance import ModelPerformances
+from predictive_scaling.storage.policies import Policies
+from predictive_scaling.storage.predictions import Predictions
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.training.reload import ModelShelf
+from tests.support.builders import NOON, an_event
+from tests.support.control import NoShowcase, World
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def database(migrated_database_url: str) -> AsyncGenerator[Database]:
+    async with Database(migrated_database_url, purpose="tests") as database:
+        yield database
+
+
+async def test_forecasts_are_scored_once_their_time_has_come(database: Database) -> None:
+    world = World(demand=1000.0)
+    world.prophet.demand = 900.0
+    await world.turn(12)
+    predictions, performances = Predictions(database), ModelPerformances(database)
+    for _ in range(30):
+        world.clock.advance(MINUTE)
+        await world.feed.turn()
+        await predictions.record(world.predicted.rows)
+        world.predicted.rows.clear()
+    accuracy = Accuracy(predictions, performances, world.window, world.states, world.clock)
+    await accuracy.turn()
+    (row,) = await performances.latest(NOON)
+    assert row.wape == pytest.approx(0.1)
+    assert row.mape == pytest.approx(0.1)
+    assert (row.bias, row.coverage) == (pytest.approx(-0.1), 0.0)
+    assert row.samples > 0
+    await world.turn(2)
+    assert world.status["accuracy"]["wape"] == "0.1"
+
+
+async def test_stuck_decisions_are_cleared_on_request_in_both_records(database: Database, tmp_path: Path) -> None:
+    world = World()
+    table = ScalingDecisions(database)
+    world.use(table)
+    await world.turn(1)
+    world.clock.advance(timedelta(hours=3))
+    commands = Commands(database)
+    desk = a_desk(world, database, tmp_path)
+    number = await commands.ask(CLEAR_STUCK, {}, world.clock.now())
+    answer = await answered(desk, commands, number)
+    assert answer == {"cleared": 1}
+    assert [row.status for row in (await table.page()).decisions] == ["cancelled"]
+    assert world.phases == ["Cancelled"]
+
+
+async def test_models_are_reloaded_on_request(database: Database, tmp_path: Path) -> None:
+    world = World()
+    commands = Commands(database)
+    desk = a_desk(world, database, tmp_path)
+    number = await commands.ask(RELOAD_MODELS, {}, world.clock.now())
+    assert await answered(desk, commands, number) == {"reloaded": [], "rejected": []}
+
+
+async def test_events_are_shown_and_recorded_and_forgotten_when_deleted(database: Database) -> None:
+    world, table = World(), BusinessEvents(database)
+    event = an_event(start=NOON + timedelta(minutes=30), end=NOON + timedelta(hours=1), expect={"multiplier": "2"})
+    path = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents/flash-sale"
+    world.cluster.objects[path] = {"metadata": {"name": "flash-sale", "resourceVersion": "1"}}
+    record = EventRecord("shop", "flash-sale", "event-uid", 1, 1, NOON, {}, event)
+    world.event_records["shop", "flash-sale"] = [record]
+    desk = EventDesk(world.cluster, world.inventory, table, world.clock, it_leads)
+    await desk.turn()
+    status = world.cluster.objects[path]["status"]
+    assert (status["phase"], status["matchedPolicies"]) == ("Scheduled", 1)
+    (row,) = await table.between(NOON, NOON + timedelta(hours=2))
+    assert (row.name, row.multiplier, list(row.policies)) == ("flash-sale", 2.0, ["checkout"])
+
+    written = len(world.cluster.writes)
+    await desk.turn()
+    assert len(world.cluster.writes) == written
+    world.clock.advance(timedelta(minutes=40))
+    await desk.turn()
+    assert world.cluster.objects[path]["status"]["phase"] == "Active"
+
+    world.clock.at = NOON
+    del world.event_records["shop", "flash-sale"]
+    await desk.turn()
+    assert await table.between(NOON, NOON + timedelta(hours=2)) == []
+
+
+async def test_the_mirror_holds_what_the_status_says_and_loses_what_is_gone(database: Database) -> None:
+    world, table = World(), Policies(database)
+    keys = [PolicyKey("shop", "checkout")]
+    world.loop.mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: keys, it_leads)
+    await world.turn(20)
+    await world.loop.mirror.write()
+    (row,) = await table.all()
+    assert (row.namespace, row.policy, row.target, row.mode) == ("shop", "checkout", "hpa/checkout", "Auto")
+    assert row.floor == 9
+    assert {one["type"] for one in row.conditions} >= {"Ready", "Stalled"}
+    assert row.last_decision_at is not None
+
+    world.records.clear()
+    keys[:] = [PolicyKey("shop", "orders")]
+    await world.loop.turn()
+    await world.loop.mirror.write()
+    assert await table.all() == []
+
+
+async def test_a_restart_takes_up_what_the_table_says_is_unfinished(database: Database) -> None:
+    world = World()
+    world.use(ScalingDecisions(database))
+    await world.turn(1, step=timedelta())
+    world.restart()
+    world.target.settle()
+    await world.turn(20)
+    rows = (await ScalingDecisions(database).page()).decisions
+    steps = sorted((row.from_replicas, row.to_replicas) for row in rows)
+    assert steps == [(2, 4), (4, 8), (8, 9)]
+    assert sorted(world.phases)[-1] == "Verifying"
+
+
+def a_desk(world: World, database: Database, folder: Path) -> CommandDesk:
+    table, commands, past = ScalingDecisions(database), Commands(database), BusinessEvents(database)
+    models = ModelDesk(
+        shelf=ModelShelf(folder),
+        window=world.window,
+        states=world.states,
+        inventory=world.inventory,
+        events=world.events,
+        clock=world.clock,
+        past=past,
+        interval=timedelta(days=1),
+        trains=False,
+    )
+    return CommandDesk(commands, table, world.decision_records, world.verification, models, world.clock, it_leads)
+
+
+async def answered(desk: CommandDesk, commands: Commands, number: int) -> object:
+    """The answer to a command while the desk is attended."""
+    attended = asyncio.create_task(desk.run())
+    try:
+        return await commands.wait(number, 10)
+    finally:
+        attended.cancel()
+        await asyncio.gather(attended, return_exceptions=True)
+
+
+def it_leads() -> bool:
+    return True

@@ -1,0 +1,132 @@
+"""The outlook of a policy: down the freshness ladder, and the bases that events multiply."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from predictive_scaling.control.concerns import concerns_of
+from predictive_scaling.control.demand_window import DemandWindow
+from predictive_scaling.control.forecasts import Need, Outlooks
+from predictive_scaling.decision.model import Rung
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from tests.support.builders import NOON, a_policy, an_event
+from tests.support.control import Minutes, Prophet
+
+MINUTE = timedelta(minutes=1)
+LEAD = timedelta(minutes=8)
+
+
+class Scene:
+    """One policy, its demand and its forecaster."""
+
+    def __init__(self, policy: ScalingPolicy | None = None, demand_until: datetime = NOON + timedelta(days=1)) -> None:
+        self.policy = policy or a_policy(forecast={"horizon": "1h"})
+        self.source = Minutes(880.0, demand_until)
+        self.window = DemandWindow(self.source)
+        self.prophet = Prophet(900.0)
+        self.outlooks = Outlooks(self.prophet, self.window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
+        self.events: tuple[BusinessEvent, ...] = ()
+
+    def need(self, now: datetime) -> Need:
+        return Need(self.policy, LEAD, concerns_of(self.policy, self.events, now, LEAD, MINUTE))
+
+    async def refresh(self, now: datetime) -> int:
+        need = self.need(now)
+        await self.window.advance([need.series], now)
+        return len(await self.outlooks.refresh(self.outlooks.due([need], now), now))
+
+    def rung(self, now: datetime) -> Rung | None:
+        outlook = self.outlooks.outlook(self.need(now), now)
+        return outlook.rung if outlook else None
+
+
+async def test_a_forecast_is_made_once_in_each_interval() -> None:
+    scene = Scene()
+    assert [await scene.refresh(NOON + seconds * timedelta(seconds=20)) for seconds in range(5)] == [1, 0, 0, 1, 0]
+
+
+async def test_a_forecast_reaches_beyond_the_lead_time_and_the_horizon() -> None:
+    scene = Scene()
+    await scene.refresh(NOON)
+    outlook = scene.outlooks.outlook(scene.need(NOON), NOON)
+    assert outlook is not None
+    end = outlook.forecast.origin + outlook.forecast.step * len(outlook.forecast.values)
+    assert end >= NOON + timedelta(hours=1)
+    assert outlook.valid_until == end - LEAD - MINUTE
+
+
+async def test_without_new_demand_the_last_forecast_serves_until_it_expires_then_last_week() -> None:
+    scene = Scene(demand_until=NOON)
+    await scene.refresh(NOON)
+    assert scene.rung(NOON + MINUTE) is Rung.FRESH
+    for minutes in range(1, 90):
+        await scene.refresh(NOON + minutes * MINUTE)
+    assert scene.rung(NOON + 20 * MINUTE) is Rung.LAST
+    assert scene.rung(NOON + 80 * MINUTE) is Rung.LAST_WEEK
+
+
+async def test_last_weeks_gaps_are_filled_with_its_highest_demand() -> None:
+    scene = Scene(demand_until=NOON - timedelta(days=7) + 30 * MINUTE)
+    await scene.refresh(NOON)
+    outlook = scene.outlooks.outlook(scene.need(NOON), NOON)
+    assert outlook is not None
+    assert outlook.rung is Rung.LAST_WEEK
+    assert outlook.forecast.values.min() == 880.0
+
+
+async def test_without_any_data_there_is_no_outlook() -> None:
+    scene = Scene(demand_until=NOON - timedelta(days=30))
+    await scene.refresh(NOON)
+    assert scene.rung(NOON) is None
+    assert scene.prophet.batches == []
+
+
+async def test_a_changed_series_is_forecast_at_once() -> None:
+    scene = Scene()
+    await scene.refresh(NOON)
+    scene.policy = a_policy(demand={"service": "another"})
+    assert scene.rung(NOON) is None
+    assert await scene.refresh(NOON + timedelta(seconds=15)) == 1
+    assert scene.rung(NOON + timedelta(seconds=15)) is Rung.FRESH
+
+
+async def test_the_base_of_an_event_has_seen_nothing_from_after_its_influence_began() -> None:
+    scene = Scene()
+    start = NOON + timedelta(minutes=30)
+    scene.events = (an_event(start=start, end=start + timedelta(hours=1), rampUp="15m", expect={"multiplier": "3"}),)
+    for minutes in range(60):
+        await scene.refresh(NOON + minutes * MINUTE)
+    now = NOON + 59 * MINUTE
+    (base,) = scene.outlooks.bases(scene.need(now), now)
+    assert base.base is not None
+    assert base.base.origin == start - timedelta(minutes=15) - LEAD
+    end = base.base.origin + base.base.step * len(base.base.values)
+    assert end >= start + timedelta(hours=1)
+
+
+async def test_a_long_event_gets_a_base_of_wider_bins() -> None:
+    scene = Scene()
+    scene.events = (an_event(start=NOON, end=NOON + timedelta(hours=12), expect={"multiplier": "2"}),)
+    await scene.refresh(NOON)
+    (base,) = scene.outlooks.bases(scene.need(NOON), NOON)
+    assert base.base is not None
+    assert base.base.step == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(("minutes", "known"), [(10, 0), (22, 1), (150, 0)])
+async def test_an_event_concerns_a_policy_from_a_lead_time_before_its_ramp_until_it_is_over(
+    minutes: int, known: int
+) -> None:
+    scene = Scene()
+    start = NOON + timedelta(minutes=45)
+    scene.events = (an_event(start=start, end=start + timedelta(hours=1), rampUp="15m"),)
+    now = NOON + minutes * MINUTE
+    assert len(scene.outlooks.bases(scene.need(now), now)) == known
+
+
+async def test_what_is_gone_is_forgotten() -> None:
+    scene = Scene()
+    await scene.refresh(NOON)
+    scene.outlooks.forget(set(), NOON)
+    assert scene.outlooks.due([scene.need(NOON)], NOON) != []
