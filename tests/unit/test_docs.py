@@ -25,9 +25,7 @@ from tests.support.documents import DOCS, anchors, words
 ROOT = DOCS.parent
 PACKAGE = ROOT / "operator" / "predictive_scaling"
 VOCABULARY: list[type[StrEnum]] = [
-    found
-    for found in vars(vocabulary).values()
-    if isinstance(found, type) and issubclass(found, StrEnum) and found is not StrEnum
+    found for found in vars(vocabulary).values() if isinstance(found, type) and found.__base__ is StrEnum
 ]
 SHOWN: list[type[StrEnum]] = [*VOCABULARY, Happened, PauseReason, Rung, conditions.Verification, DeadLetterReason]
 JUDGES = ["decision/conditions.py", "decision/review.py", "control/visit.py", "control/business_events.py"]
