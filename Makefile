@@ -29,8 +29,8 @@ say = @printf '[make] %s\n' "$(1)" >&2
 help: ## Show every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare ## Replay a day of the 1998 World Cup on real parts; DAY=1998-06-25 for another match day
-	$(RUN) demo $(if $(DAY),--day $(DAY))
+demo: prepare ## Replay a day of the 1998 World Cup on real parts; DAY=1998-06-25 for another match day, KEEP=1 to look around
+	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(KEEP),--keep)
 
 test: prepare ## Run all tests and the docstrings' examples, the quickest kinds first
 	.venv/bin/pytest --doctest-modules $(EXAMPLES) $(wildcard tests/unit tests/property tests/contract tests/integration tests/e2e tests/runbook)

@@ -22,6 +22,10 @@ app = typer.Typer()
 
 BELOW_BAR = 1
 DEFAULT_RATE = 100.0
+_INVITATION = {
+    True: "\nTo look around, in another terminal:",
+    False: "\nTo look around, run it with --keep (make demo KEEP=1), and then:",
+}
 
 
 @app.command()
@@ -44,10 +48,13 @@ def demo(
         story.result.write(output / "result.json")
         write_report(story, output / "report.html")
         console.print(summary(story))
+        cluster = stack.kubernetes
+        setting = (
+            [f"export KUBECONFIG={cluster.kubeconfig}", f"alias kubectl={cluster.kubectl_program}"] if keep else []
+        )
+        console.print("\n".join([_INVITATION[keep], *setting, *look_around()]), highlight=False, soft_wrap=True)
         if keep:
-            commands = "\n".join(["", f"export KUBECONFIG={stack.kubeconfig}", *look_around()])
-            console.print(commands, highlight=False, soft_wrap=True)
-            console.print("\nEverything goes on running until Ctrl-C.")
+            console.print("Everything goes on running until Ctrl-C.")
             await asyncio.Event().wait()
 
     try:

@@ -53,6 +53,8 @@ class Product:
             "PREDICTIVE_SCALING_EXTERNAL_METRICS_CERTIFICATE": str(self.certificate.certificate),
             "PREDICTIVE_SCALING_EXTERNAL_METRICS_KEY": str(self.certificate.key),
             "PREDICTIVE_SCALING_LEASE_NAMESPACE": "default",
+            # The demo has trained already; a second training would only take the replay's CPU.
+            "PREDICTIVE_SCALING_TRAIN_FROM_OPERATOR": "false",
         }
         return self._child("operator", self.ports.operator, clock, environment)
 
