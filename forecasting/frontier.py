@@ -13,6 +13,8 @@ TARGETS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 """What an HPA may aim at, as fractions of a replica."""
 LEAST_GAIN = 0.03
 """A tuner moves only for a cost that is lower by this share: less is chance."""
+_SAME_COST = 1.01
+"""Costs that differ by less are equal: a past has few shortages, so what they would have cost is roughly known."""
 _SAME_RISK = 1.02
 
 
@@ -30,7 +32,7 @@ class Prices:
 
 QUANTILE_PRICES = Prices(1.0, 1.0)
 """Where nobody states prices and only the quantile is chosen."""
-TARGET_PRICES = Prices(1.0, 0.5)
+TARGET_PRICES = Prices(1.0, 0.8)
 """Where nobody states prices and the HPA's target is chosen as well: what it saves pays for more safety."""
 
 
@@ -54,11 +56,14 @@ class Point:
 
 
 def cheapest(points: Iterable[Point], prices: Prices) -> Point:
-    """The point of the lowest cost; of equals the one that is short for less, then the lower quantile.
+    """The point of the lowest cost; of those that cost as much but for a hundredth, the one that is short for least.
 
     Raises ValueError where there is no point.
     """
-    return min(points, key=lambda it: (it.cost(prices), it.minutes, it.quantile, it.hpa_target))
+    every = tuple(points)
+    lowest = min(point.cost(prices) for point in every)
+    equals = (point for point in every if point.cost(prices) <= lowest * _SAME_COST)
+    return min(equals, key=lambda it: (it.minutes, it.cost(prices), it.quantile, it.hpa_target))
 
 
 def retuned(current: tuple[float, float] | None, points: Sequence[Point], prices: Prices) -> Point:

@@ -18,7 +18,6 @@ from predictive_scaling.charts.time_chart import Chart, Points
 _MOST_POINTS = 1500
 _AHEAD = timedelta(minutes=15)
 _HIGHEST_SHARE = 1.15
-_TARGET_CURVES = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 Numbers = npt.NDArray[np.float64]
 
@@ -97,7 +96,7 @@ def frontier(backtest: Backtest) -> str:
         row = sorted((it for it in shown if it.hpa_target == target), key=lambda it: it.quantile)
         pairs = [(it.replica_hours / hours, 100 * it.under_provisioned_share) for it in row]
         own = abs(target - backtest.setting.hpa_target) < 1e-9
-        chart.line(pairs, "frontier-own" if own else "frontier", f"{100 * target:g} %" if own else "")
+        chart.line(pairs, "frontier-own" if own else "frontier")
         chart.dots(
             pairs, "dot-own" if own else "dot", [f"p{100 * it.quantile:g}, target {100 * target:g} %" for it in row]
         )

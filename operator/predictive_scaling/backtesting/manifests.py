@@ -52,7 +52,10 @@ def read_events(path: Path) -> tuple[BusinessEvent, ...]:
 
 
 def default_policy(name: str) -> ScalingPolicy:
-    """What is replayed where nobody names a policy: p90 on top of an HPA at 70 %, zeros taken as they were recorded."""
+    """What is replayed where nobody names a policy: p90 on top of an HPA at 70 %, sinking as fast as that does.
+
+    Zeros are taken as they were recorded.
+    """
     return parse_policy(
         {
             "apiVersion": API_VERSION,
@@ -63,6 +66,8 @@ def default_policy(name: str) -> ScalingPolicy:
                 "target": {"horizontalPodAutoscaler": {"name": "default"}},
                 "demand": {"service": name[:253] or "trace", "metric": "demand", "zeroIsValid": True},
                 "replicas": {"min": 1, "max": 100_000},
+                # As fast as the HPA itself sinks: a floor that lingers costs more than it saves.
+                "scaleDown": {"maxStep": "100%", "period": "15s", "stabilizationWindow": "5m"},
             },
         }
     )

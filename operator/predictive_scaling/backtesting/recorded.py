@@ -13,7 +13,7 @@ Seconds = npt.NDArray[np.float64]
 
 LEAST_BINS = 100
 """Fewer bins than this tell nothing."""
-MOST_BINS = 5_000_000
+MOST_BINS = 20_000_000
 _COMMON = 0.1
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 

@@ -130,8 +130,8 @@ def _method(backtest: Backtest) -> Iterator[str]:
     setting, foresight = backtest.setting, backtest.foresight
     yield (
         "Every 15 seconds the decision code that runs live sets a floor, and a simulated HPA follows its documented "
-        "rules: tolerance 10 %, scaling down after 5 minutes, up by at most 100 % or 4 pods in 15 seconds; metrics are "
-        f"{LATE.total_seconds():g} seconds old, new pods are ready after {setting.lead_time.total_seconds() / 60:g} min."
+        "rules: tolerance 10 %, scaling down after 5 minutes, up by at most 100 % or 4 pods in 15 seconds; metrics "
+        f"are {LATE.total_seconds():g} s old, new pods are ready after {setting.lead_time.total_seconds() / 60:g} min."
     )
     yield (
         f"Forecasts saw nothing from after the moment they were made; models learned anew "

@@ -36,13 +36,10 @@ class Scatter:
         share = min(max(value / (self.highest or 1.0), 0.0), 1.0)
         return self.height - _BOTTOM - share * (self.height - _TOP - _BOTTOM)
 
-    def line(self, points: Pairs, style: str, name: str = "") -> None:
-        """A curve, with its name at its last point."""
+    def line(self, points: Pairs, style: str) -> None:
+        """A curve."""
         path = "L".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         self._marks.append(f'<path class="{style}" d="M{path}"/>')
-        if name and points:
-            x, y = points[-1]
-            self._text(x, y, name, "curve-name", up=-4)
 
     def dots(self, points: Pairs, style: str, titles: Sequence[str]) -> None:
         """A dot a point; its title shows under the pointer."""
@@ -55,21 +52,18 @@ class Scatter:
     def mark(self, x: float, y: float, style: str, name: str, *, up: float = 14.0) -> None:
         """A point that stands out, with its name."""
         self._marks.append(f'<circle class="{style}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="7"/>')
-        self._text(x, y, name, "mark-name", up=up)
+        across = self.x(x)
+        anchor = "end" if across > self.width - 180 else "start" if across < _LEFT + 120 else "middle"
+        self._marks.append(
+            f'<text class="mark-name" style="text-anchor:{anchor}" x="{across:.1f}" y="{self.y(y) - up:.1f}">'
+            f"{escape(name)}</text>"
+        )
 
     def svg(self) -> str:
         """The whole chart."""
         return (
             f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{escape(self.label)}">'
             f"{self._grid()}{''.join(self._marks)}</svg>"
-        )
-
-    def _text(self, x: float, y: float, name: str, style: str, *, up: float) -> None:
-        across = self.x(x)
-        anchor = "end" if across > self.width - 180 else "start" if across < _LEFT + 120 else "middle"
-        self._marks.append(
-            f'<text class="{style}" style="text-anchor:{anchor}" x="{across:.1f}" y="{self.y(y) - up:.1f}">'
-            f"{escape(name)}</text>"
         )
 
     def _grid(self) -> str:

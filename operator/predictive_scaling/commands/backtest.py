@@ -29,6 +29,7 @@ from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.settings import read_settings
+from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.training.series_keys import SeriesKey
 
 app = typer.Typer()
@@ -134,6 +135,7 @@ def _source(
         return lambda: read_csv(trace)
     settings = read_settings()
     clock = parse_clock(settings.clock)
+    configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
     if prometheus is not None:
         now = clock.now().replace(second=0, microsecond=0)
         return lambda: read_prometheus(PrometheusQuery(prometheus, query or "", now - span, now, options.resolution))

@@ -1,0 +1,55 @@
+"""Small backtests: a foresight without training, and fields to simulate on."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from forecasting.choice import ModelChoice
+from forecasting.series import Series
+from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
+from predictive_scaling.backtesting.manifests import adjusted, default_policy
+from predictive_scaling.backtesting.outcomes import Field
+from predictive_scaling.backtesting.replay import Setting
+from predictive_scaling.backtesting.workload import learned_capacity, workload
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from tests.support.demand_series import a_shape
+
+BEGIN = datetime(2026, 11, 2, tzinfo=UTC)
+BIN = timedelta(minutes=5)
+LEAD_TIME = timedelta(minutes=3)
+
+
+def silent(what: str, done: float) -> None:
+    """Nobody wants to know how far it is."""
+
+
+def a_demand(days: float = 3, seed: int = 1, noise: float = 0.15) -> Series:
+    bins = round(days * timedelta(days=1) / BIN)
+    return Series("shop", BEGIN, BIN, a_shape(bins, BIN, seed, noise))
+
+
+def a_foresight(series: Series, split: float = 0.8) -> Foresight:
+    """By yesterday's demand: nothing is learned."""
+    plan = plan_of(series, split, 1, [1, 2, 3, 4, 12], 12)
+    return foresee(series, plan, ModelChoice.SEASONAL_NAIVE, gated=False, say=silent)
+
+
+def a_field(
+    series: Series,
+    policy: ScalingPolicy | None = None,
+    events: tuple[BusinessEvent, ...] = (),
+    foresight: Foresight | None = None,
+) -> Field:
+    """What lies behind the split."""
+    foresight = foresight or a_foresight(series)
+    policy = adjusted(policy or default_policy("shop"), LEAD_TIME)
+    setting = Setting(policy, events, learned_capacity(series, 0.7), 0.7, LEAD_TIME)
+    work = workload(series, foresight.moment(foresight.plan.split), series.end)
+    return Field(setting, work, foresight)
+
+
+def with_gap(series: Series, since: int, until: int) -> Series:
+    values = series.values.copy()
+    values[since:until] = np.nan
+    return Series(series.name, series.start, series.step, values)
