@@ -70,8 +70,9 @@ class TargetContract:
         await subject.target.apply(5, take=True)
         once = await subject.target.observe()
         again = await subject.target.apply(5)
+        twice = await subject.target.observe()
         assert not again.changed
-        assert await subject.target.observe() == once
+        assert (twice.minimum, twice.floor_managers) == (once.minimum, once.floor_managers)
 
     async def test_a_floor_above_the_targets_maximum_is_refused(self, subject: Subject) -> None:
         with pytest.raises(TargetRefusedError, match="axReplicas"):

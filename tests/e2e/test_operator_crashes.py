@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from predictive_scaling.clock import monotonic
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 from tests.support.eventually import eventually
@@ -105,7 +106,9 @@ async def test_sigterm_ends_it_with_success_and_frees_the_lease_at_once(
     await operator.start()
     await kubectl.apply(a_scaling_policy())
     await the_minimum_becomes(kubectl, 9)
+    asked_at = monotonic()
     assert await operator.terminate() == 0
+    assert monotonic() - asked_at < 25
     lease = await Kubectl(kubectl.program, kubectl.kubeconfig, "default").get("lease", operator.lease)
     assert lease["spec"].get("holderIdentity", "") == ""
     assert await minimum_of(kubectl) == 9

@@ -83,19 +83,18 @@ async def test_floors_hold_while_postgresql_restarts_and_no_row_is_doubled(
 
 
 async def test_no_floor_is_lowered_for_want_of_data(operator: OperatorProcess, kubectl: Kubectl) -> None:
-    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=15))
-    await kubectl.apply(a_scaling_policy(forecast={"horizon": "15m"}))
+    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=12))
+    stops_at = operator.clock.now() + timedelta(minutes=12)
+    await kubectl.apply(a_scaling_policy(forecast={"horizon": "10m", "leadTime": "1m"}))
     await the_minimum_becomes(kubectl, 9)
-    stops_at = operator.clock.now() + timedelta(minutes=15)
-
     lowest = 9
 
-    async def an_hour_has_passed() -> bool:
+    async def the_last_forecast_and_last_weeks_demand_are_used_up() -> bool:
         nonlocal lowest
         lowest = min(lowest, await minimum_of(kubectl))
-        return operator.clock.now() > stops_at + timedelta(minutes=45)
+        return operator.clock.now() > stops_at + timedelta(minutes=30)
 
-    await eventually(an_hour_has_passed, seconds=90, every_seconds=0.5)
+    await eventually(the_last_forecast_and_last_weeks_demand_are_used_up, seconds=90, every_seconds=0.5)
     assert lowest == 9
     assert (await condition_of(kubectl, "MetricsFresh"))["status"] == "False"
     assert (await status_of(kubectl))["floor"] == 9

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from predictive_scaling.control.concerns import concerns_of
+from predictive_scaling.control.concerns import coming, concerns_of
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.forecasts import Need, Outlooks
 from predictive_scaling.decision.model import Rung
@@ -29,7 +29,7 @@ class Scene:
         self.events: tuple[BusinessEvent, ...] = ()
 
     def need(self, now: datetime) -> Need:
-        return Need(self.policy, LEAD, concerns_of(self.policy, self.events, now, LEAD, MINUTE))
+        return Need(self.policy, LEAD, concerns_of(self.policy, coming(self.events, now), now, LEAD, MINUTE))
 
     async def refresh(self, now: datetime) -> int:
         need = self.need(now)

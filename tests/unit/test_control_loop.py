@@ -12,11 +12,13 @@ from structlog.typing import EventDict
 from predictive_scaling.control import restore
 from predictive_scaling.control.ownership import FINALIZER, path_of
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
+from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.targets.client import Json, ObjectRefusedError
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
-from tests.support.builders import a_policy
+from tests.support.builders import a_policy, an_event
 from tests.support.control import World
 
 MINUTE = timedelta(minutes=1)
@@ -349,3 +351,33 @@ async def test_a_restart_remembers_the_floor_that_was_recommended() -> None:
     world.restart()
     await world.turn(4)
     assert (world.status["floor"], len(world.decisions.rows)) == (9, count)
+
+
+async def test_what_the_api_server_refuses_for_good_is_said_in_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    create = world.cluster.create
+
+    async def forbidden(path: str, body: Json) -> Json:
+        if path.endswith("scalingdecisions"):
+            raise ObjectRefusedError("scalingdecisions is forbidden: no permission to create")
+        return await create(path, body)
+
+    monkeypatch.setattr(world.cluster, "create", forbidden)
+    await world.turn(4)
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Refused")
+    assert "forbidden" in ready["message"]
+    assert world.target.minimum == 2
+
+
+async def test_an_event_raises_the_floor_before_it_starts_and_is_named() -> None:
+    world = World()
+    await world.turn(20)
+    start = world.clock.now() + 10 * MINUTE
+    event = an_event(start=start, end=start + timedelta(hours=1), rampUp="5m", expect={"multiplier": "2"})
+    world.event_records["shop", "flash-sale"] = [EventRecord("shop", "flash-sale", "event-uid", 1, 1, start, {}, event)]
+    await world.turn(4 * 8)
+    assert world.clock.now() < start
+    assert world.target.minimum >= 17
+    newest = list(world.decisions.rows.values())[-1]
+    assert (newest.source, newest.event) == ("Event", "flash-sale")

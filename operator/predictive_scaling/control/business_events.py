@@ -53,6 +53,9 @@ class EventDesk:
         default_factory=dict[tuple[str, str, datetime], BusinessEventRow]
     )
     _known: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    _rows: dict[str, tuple[object, list[BusinessEventRow]]] = field(
+        default_factory=dict[str, tuple[object, list[BusinessEventRow]]]
+    )
 
     async def turn(self) -> None:
         """One pass over all events. Raises ClusterUnavailableError."""
@@ -100,12 +103,25 @@ class EventDesk:
         for namespace, name in self._known - keys:
             await self.table.forget(namespace, name, now)
         self._known = keys
-        rows = [row for record in records if record.event for row in _rows(record.event, matched[record.uid], now)]
+        for gone in self._rows.keys() - matched.keys():
+            del self._rows[gone]
+            self._written.pop(gone, None)
+        rows = [row for record in records for row in self._rows_of(record, matched[record.uid], now)]
         by_key = {(row.namespace, row.name, row.start_time): row for row in rows}
         changed = [row for key, row in by_key.items() if self._is_new(key, row)]
         if changed:
             await self.table.record(changed)
         self._recorded = by_key
+
+    def _rows_of(self, record: EventRecord, matched: tuple[PolicyKey, ...], now: datetime) -> list[BusinessEventRow]:
+        """Worked out anew only when something changed, and once a day: a rule of years has many occurrences."""
+        if record.event is None:
+            return []
+        from_ = (record.generation, matched, _day(now))
+        known = self._rows.get(record.uid)
+        if known is None or known[0] != from_:
+            known = self._rows[record.uid] = (from_, _rows(record.event, matched, now))
+        return known[1]
 
     def _is_new(self, key: tuple[str, str, datetime], row: BusinessEventRow) -> bool:
         known = self._recorded.get(key)

@@ -8,6 +8,9 @@ from predictive_scaling.decision.occurrences import Occurrence, influence_start,
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
+_LONGEST_LEAD_TIME = timedelta(hours=25)
+"""The manifest allows 24 hours; measured ones are shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Concern:
@@ -24,15 +27,30 @@ class Concern:
         return self.occurrence.end + self.event.spec.ramp_down
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """An event with its occurrences from now on, worked out once for all policies."""
+
+    event: BusinessEvent
+    occurrences: tuple[Occurrence, ...]
+
+
+def coming(events: Iterable[BusinessEvent], now: datetime) -> tuple[Coming, ...]:
+    """Those that are on, or begin early enough to concern a policy of the longest lead time."""
+    found = (Coming(event, occurrences(event, now, now + _LONGEST_LEAD_TIME)) for event in events)
+    return tuple(one for one in found if one.occurrences)
+
+
 def concerns_of(
-    policy: ScalingPolicy, events: Iterable[BusinessEvent], now: datetime, lead_time: timedelta, ahead: timedelta
+    policy: ScalingPolicy, events: Iterable[Coming], now: datetime, lead_time: timedelta, ahead: timedelta
 ) -> tuple[Concern, ...]:
     """Those that act on the policy between now and `ahead` from now, by start."""
     namespace, labels = policy.metadata.namespace, policy.metadata.labels
     found = [
-        Concern(event, one, influence_start(event, one, lead_time))
-        for event in events
-        if event.selects(namespace, labels)
-        for one in occurrences(event, now, now + lead_time + ahead)
+        Concern(one.event, occurrence, influence_start(one.event, occurrence, lead_time))
+        for one in events
+        if one.event.selects(namespace, labels)
+        for occurrence in one.occurrences
     ]
-    return tuple(sorted(found, key=lambda concern: (concern.occurrence.start, concern.event.metadata.name)))
+    about_now = [concern for concern in found if concern.begins_at < now + ahead]
+    return tuple(sorted(about_now, key=lambda concern: (concern.occurrence.start, concern.event.metadata.name)))

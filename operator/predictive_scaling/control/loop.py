@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from predictive_scaling.clock import Clock, monotonic
+from predictive_scaling.control.concerns import coming
 from predictive_scaling.control.conflicts import holders
 from predictive_scaling.control.feed import Feed
 from predictive_scaling.control.leadership import Leadership
@@ -92,10 +93,12 @@ class Loop:
         POLICIES.set(len(records))
         self._forget({record.uid for record in records})
         problem = self.feed.database_problem
+        now = self.clock.now()
+        events = [record.event for record in self.inventory.events() if record.event is not None]
         tick = Tick(
-            now=self.clock.now(),
+            now=now,
             held=holders(records),
-            events=[record.event for record in self.inventory.events() if record.event is not None],
+            events=coming(events, now),
             database_problem=f"nothing can be recorded, so floors are held: {problem}" if problem else None,
         )
         await self._visit_all(records, tick)

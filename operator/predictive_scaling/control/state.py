@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from predictive_scaling.control.forecasts import Need
 from predictive_scaling.decision.model import Decision, Memory
+from predictive_scaling.decision.review import Problem
 from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.resources.annotations import RESUME
 from predictive_scaling.resources.conditions import Condition, read_conditions
@@ -61,6 +62,8 @@ class PolicyState:
     conflict: str | None = None
     """Who refused or took our field, until a person consents anew."""
     backoff: Backoff | None = None
+    trouble: Problem | None = None
+    """Why the newest visit could not do what it decided."""
     written: Mapping[str, Any] | None = None
     """The status that the cluster has of us, as far as we know."""
     written_at: datetime = _LONG_AGO

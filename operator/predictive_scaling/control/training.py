@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -45,6 +45,36 @@ class Shelf(Protocol):
         ...
 
 
+Train = Callable[[SeriesKey, bool], Awaitable[bool]]
+"""Trains a series, whose zeros are demand or not, and says whether a version was published."""
+
+
+async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
+    """`predictive-scaling train`, below our priority; killed when it takes too long or we end."""
+    chosen = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "predictive_scaling", "train", *chosen, "--output", "json"),
+        *(("--zero-is-valid",) if zero_is_valid else ()),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, _NICER)
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            _, complaint = await process.communicate()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        last = complaint.decode(errors="replace").strip().splitlines()[-1:]
+        log.info("training_failed", series=str(key), exit_code=process.returncode, message=" ".join(last)[:500])
+    return process.returncode == 0
+
+
 @dataclass(slots=True)
 class ModelDesk:
     """Keeps models coming. Trainings run one at a time, below the operator's own priority.
@@ -64,6 +94,7 @@ class ModelDesk:
     """Whether trainings are started here; otherwise models come from elsewhere, and are only taken up."""
     span: timedelta = timedelta(days=60)
     """What trainings learn from: business events within it count as seen."""
+    train: Train = field(default=train_in_child)
     _tried: dict[SeriesKey, datetime] = field(default_factory=dict[SeriesKey, datetime])
     _drifts: dict[SeriesKey, tuple[str, datetime, Drift | None]] = field(
         default_factory=dict[SeriesKey, tuple[str, datetime, Drift | None]]
@@ -77,7 +108,8 @@ class ModelDesk:
         key, why = wanted
         log.info("training_started", series=str(key), cause=why.cause, evidence=why.evidence)
         self._tried[key] = self.clock.now()
-        if await self._train(key):
+        valid = any(need.policy.spec.demand.zero_is_valid for need in self.states.needs() if need.series == key)
+        if await self.train(key, valid):
             await self.take_up()
 
     async def take_up(self) -> ReloadReport:
@@ -152,31 +184,6 @@ class ModelDesk:
             record = self.inventory.policy(need.key) if need.series == key else None
             if record is not None:
                 self.events.about(record, what, note)
-
-    async def _train(self, key: SeriesKey) -> bool:
-        chosen = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation]
-        if any(need.policy.spec.demand.zero_is_valid for need in self.states.needs() if need.series == key):
-            chosen.append("--zero-is-valid")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "predictive_scaling", "train", *chosen, "--output", "json"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, _NICER)
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                _, complaint = await process.communicate()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
-        if process.returncode:
-            last = complaint.decode(errors="replace").strip().splitlines()[-1:]
-            log.info("training_failed", series=str(key), exit_code=process.returncode, message=" ".join(last)[:500])
-        return process.returncode == 0
 
 
 def _least(values: Sequence[float | None]) -> float | None:

@@ -9,7 +9,7 @@ import structlog
 
 from predictive_scaling.control import conflicts, transitions
 from predictive_scaling.control.capacity import Capacities
-from predictive_scaling.control.concerns import concerns_of
+from predictive_scaling.control.concerns import Coming, concerns_of
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import Change, Execution, Outcome, kept_floor
@@ -27,12 +27,12 @@ from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_without_decision
 from predictive_scaling.errors import DatabaseUnavailableError, TargetNotFoundError, TargetUnsupportedError
 from predictive_scaling.handlers.inventory import PolicyRecord
-from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.conditions import merge
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Mode
+from predictive_scaling.targets.client import ObjectConflictError, ObjectRefusedError
 from predictive_scaling.targets.port import Target
 from predictive_scaling.targets.registry import TargetFinder
 
@@ -45,7 +45,7 @@ class Tick:
 
     now: datetime
     held: Mapping[tuple[str, str], PolicyKey]
-    events: Sequence[BusinessEvent]
+    events: Sequence[Coming]
     database_problem: str | None
     """Why nothing can be recorded, and so nothing be changed; None while the database answers."""
 
@@ -117,10 +117,13 @@ class Visitor:
             target,
             situation.lead_time,
         )
+        state.trouble = None
         decision = await self._carried_out(change, tick)
+        if tick.database_problem:
+            state.trouble = Problem("DatabaseUnavailable", tick.database_problem)
         visit = found.Visit(
             generation=record.generation,
-            failure=Problem("DatabaseUnavailable", tick.database_problem) if tick.database_problem else None,
+            failure=state.trouble,
             conflict_reason=conflict_reason,
             **self._verified(state),
         )
@@ -160,6 +163,8 @@ class Visitor:
                 # The write was made before the database went away; only its record is late.
                 state.memory = decision.memory
                 return decision
+        except (ObjectRefusedError, ObjectConflictError, TargetNotFoundError) as error:
+            state.trouble = Problem(error.reason, str(error))
         kept_floor(change)
         return replace(decision, floor=decision.before)
 

@@ -1,0 +1,85 @@
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from predictive_scaling.stack.demo.manifests import (
+    HPA_ONLY,
+    NAMESPACE,
+    PREDICTIVE,
+    Pace,
+    coming_event,
+    namespace,
+    past_event,
+    policy,
+    twin,
+)
+from predictive_scaling.stack.demo.observe import observing
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, make_scenario
+from predictive_scaling.stack.kubernetes import Kubernetes
+from tests.support.demo_story import TRACES
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.e2e
+
+NOW = datetime(1998, 7, 3, 13, tzinfo=UTC)
+
+
+async def test_the_api_server_takes_the_twins_and_the_demo_sees_what_they_do(cluster: Kubernetes) -> None:
+    scenario = make_scenario(DEFAULT_DAY, TRACES)
+    await cluster.apply([namespace()], "demo-namespace")
+    twins = [part for name in (HPA_ONLY, PREDICTIVE) for part in twin(name, scenario, Pace(100))]
+    events = [past_event(scenario.earlier[-1]), *map(coming_event, scenario.matches)]
+    await cluster.apply([*twins, policy(scenario), *events], "demo")
+    raised = '{"spec": {"minReplicas": 6}}'
+    await cluster.kubectl("-n", NAMESPACE, "patch", "hpa", PREDICTIVE, "--type=merge", "-p", raised)
+    async with observing(cluster.kubeconfig, "http://127.0.0.1:9") as observer:
+        seen = await eventually(lambda: observer.observe(NOW, 1.0), lambda seen: seen.predictive.ready == 6)
+        assert (seen.predictive.minimum, seen.predictive.existing) == (6, 6)
+        assert (seen.hpa_only.minimum, seen.hpa_only.existing) == (1, 1)
+        assert not await observer.metrics_arrive()
+    await cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+async def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    demo = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "predictive_scaling", "demo", "--output", tmp_path / "out"),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert demo.stderr is not None
+    said = ""
+    async with asyncio.timeout(120):
+        while "the cluster knows" not in said:
+            line = await demo.stderr.readline()
+            assert line, said
+            said += line.decode()
+    (folder,) = stack_folders(tmp_path)
+    assert len(processes_with(str(folder))) > 3
+    demo.send_signal(signal.SIGINT)
+    async with asyncio.timeout(60):
+        _, rest = await demo.communicate()
+    assert demo.returncode == 130, rest.decode()
+    assert processes_with(str(folder)) == []
+    assert stack_folders(tmp_path) == []
+
+
+def stack_folders(temporary: Path) -> list[Path]:
+    """Where stacks keep their data and logs while they run."""
+    return list(temporary.glob("predictive-scaling-stack-*"))
+
+
+def processes_with(text: str) -> list[str]:
+    """Command lines of running processes that contain it."""
+    lines = list[str]()
+    for process in Path("/proc").glob("[0-9]*"):
+        # A process may end while we look.
+        with contextlib.suppress(OSError):
+            lines.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if text in line]
