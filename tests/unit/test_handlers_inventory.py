@@ -1,0 +1,152 @@
+"""What the watches know, and what our own writes answered meanwhile."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.handlers import inventory as module
+from predictive_scaling.handlers.inventory import Inventory
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse, path_of
+from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
+from tests.support.cluster import InMemoryCluster
+from tests.support.control import a_record
+
+POLICIES = "/apis/predictive-scaling.io/v1alpha1/scalingpolicies"
+KEY = PolicyKey("shop", "checkout")
+
+
+def an_hpa(version: int = 7, minimum: int = 2, uid: str = "hpa-uid", **parts: Any) -> dict[str, Any]:
+    metadata = {"name": "checkout", "namespace": "shop", "uid": uid, "resourceVersion": str(version)}
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"},
+        "minReplicas": minimum,
+        "maxReplicas": 40,
+    }
+    return {"metadata": metadata | parts.pop("metadata", {}), "spec": spec | parts.pop("spec", {}), **parts}
+
+
+class Watched:
+    """An inventory whose indices a test fills."""
+
+    def __init__(self) -> None:
+        self.cluster = InMemoryCluster()
+        self.policies: dict[Any, Any] = {}
+        self.autoscalers: dict[Any, Any] = {}
+        self.workloads: dict[Any, Any] = {}
+        self.inventory = Inventory(self.cluster)
+        self.inventory.bind(self.policies, {}, self.autoscalers, self.workloads)
+
+    def shows(self, record: HorizontalPodAutoscalerRecord) -> None:
+        self.autoscalers["shop", "checkout"] = [record]
+
+
+async def test_a_record_comes_from_the_watch_without_a_request() -> None:
+    watched = Watched()
+    watched.cluster.reachable = False
+    watched.shows(parse(an_hpa()))
+    record = await watched.inventory.autoscaler("shop", "checkout")
+    assert record is not None
+    assert record.minimum == 2
+
+
+async def test_our_own_write_counts_until_the_watch_has_caught_up() -> None:
+    watched = Watched()
+    watched.shows(parse(an_hpa(version=7, minimum=2)))
+    watched.inventory.keep(parse(an_hpa(version=9, minimum=5)))
+    seen = [await watched.inventory.autoscaler("shop", "checkout")]
+    watched.shows(parse(an_hpa(version=10, minimum=3)))
+    seen.append(await watched.inventory.autoscaler("shop", "checkout"))
+    assert [record.minimum for record in seen if record] == [5, 3]
+
+
+async def test_a_write_to_an_hpa_that_was_recreated_since_does_not_count() -> None:
+    watched = Watched()
+    watched.inventory.keep(parse(an_hpa(version=9, minimum=5)))
+    watched.shows(parse(an_hpa(version=8, minimum=2, uid="another")))
+    record = await watched.inventory.autoscaler("shop", "checkout")
+    assert record is not None
+    assert record.minimum == 2
+
+
+async def test_what_the_watch_lacks_is_asked_for_before_it_counts_as_gone() -> None:
+    watched = Watched()
+    watched.cluster.objects[path_of("shop", "checkout")] = an_hpa(minimum=4)
+    record = await watched.inventory.autoscaler("shop", "checkout")
+    assert record is not None
+    assert record.minimum == 4
+    assert await watched.inventory.autoscaler("shop", "gone") is None
+    assert await watched.inventory.workload("shop", WorkloadReference("apps/v1", "Deployment", "gone")) is None
+
+
+async def test_a_watch_that_owes_us_a_write_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 100.0
+    monkeypatch.setattr(module, "monotonic", lambda: seconds)
+    watched = Watched()
+    watched.policies[KEY] = [a_record()]
+    watched.inventory.wrote_policy(KEY, 50)
+    seconds += 90
+    watched.inventory.wrote_policy(KEY, 60)
+    assert watched.inventory.deaf_for() == 90
+    watched.policies[KEY] = [replace(a_record(), resource_version=55)]
+    assert watched.inventory.deaf_for() == 0
+
+
+async def test_our_own_status_writes_are_no_news() -> None:
+    inventory = Watched().inventory
+    body = {"metadata": {"uid": "u", "generation": 1, "resourceVersion": "1"}, "status": {}}
+    assert inventory.is_news(body, gone=False)
+    assert not inventory.is_news(body | {"status": {"floor": 9}}, gone=False)
+    edited = {"metadata": {"uid": "u", "generation": 1, "annotations": {"predictive-scaling.io/paused": "true"}}}
+    assert inventory.is_news(edited, gone=False)
+    assert inventory.is_news(edited, gone=True)
+
+
+async def test_nothing_is_decided_before_the_indices_hold_all_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched()
+    watched.cluster.objects[f"{POLICIES}/checkout"] = {"metadata": {"namespace": "shop", "name": "checkout"}}
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 0.0)
+    with pytest.raises(ClusterUnavailableError, match="ScalingPolicy shop/checkout"):
+        await watched.inventory.wait_until_complete(patience_seconds=0.05)
+    assert not watched.inventory.is_complete
+    watched.policies[KEY] = [a_record()]
+    await watched.inventory.wait_until_complete()
+    assert watched.inventory.is_complete
+
+
+def test_an_hpa_is_read_with_all_that_decides() -> None:
+    time = "2026-06-17T12:00:{:02}Z"
+    fields = {"f:spec": {"f:minReplicas": {}}}
+    cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}
+    seen = {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 64}}}
+    body = an_hpa(
+        metadata={
+            "ownerReferences": [{"kind": "ScaledObject", "name": "queue", "controller": True}],
+            "managedFields": [
+                {"manager": "kubectl", "time": time.format(1), "fieldsV1": fields},
+                {"manager": "helm", "time": time.format(9), "fieldsV1": fields},
+                {"manager": "other", "time": time.format(5), "fieldsV1": {"f:spec": {"f:maxReplicas": {}}}},
+            ],
+        },
+        spec={"metrics": [cpu]},
+        status={
+            "currentReplicas": 3,
+            "desiredReplicas": 4,
+            "currentMetrics": [seen],
+            "conditions": [{"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}],
+        },
+    )
+    record = parse(body)
+    assert record.floor_managers == ("helm", "kubectl")
+    assert record.owner == "ScaledObject/queue"
+    assert (record.target_utilization, record.utilization, record.scaled_to_zero) == (0.8, 0.64, True)
+    assert (record.current_replicas, record.desired_replicas) == (3, 4)
+
+
+def test_a_workload_that_cannot_make_replicas_says_why() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: pods"}
+    record = WorkloadRecord.parse({"spec": {"replicas": 9}, "status": {"replicas": 5, "conditions": [failure]}})
+    assert (record.wanted, record.existing, record.ready) == (9, 5, 0)
+    assert record.trouble == "FailedCreate: exceeded quota: pods"
