@@ -92,6 +92,22 @@ class NothingToLearnError(PredictiveScalingError):
     reason = "NothingToLearn"
 
 
+class NoEarlierModelError(PredictiveScalingError):
+    """There is no version of a model to go back to."""
+
+    exit_code = 66
+    status = 404
+    reason = "NoEarlierModel"
+
+
+class DaskUnavailableError(PredictiveScalingError):
+    """The Dask cluster did not answer, or lost what it was given; training may be tried again."""
+
+    exit_code = 75
+    status = 503
+    reason = "DaskUnavailable"
+
+
 class StackError(PredictiveScalingError):
     """A part of the local stack could not be found, built or started."""
 

@@ -5,24 +5,29 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.clock import Clock, parse_clock
-from predictive_scaling.errors import DatabaseUnavailableError, NothingToLearnError, SettingsError
+from predictive_scaling.errors import (
+    DatabaseUnavailableError,
+    NoEarlierModelError,
+    NothingToLearnError,
+    SettingsError,
+)
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.settings import Settings, read_settings
+from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.policies import Policies
@@ -30,9 +35,12 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import database_check
 from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer
+from predictive_scaling.training.dask_cluster import connected
 from predictive_scaling.training.history import StoredHistory
-from predictive_scaling.training.manifest import GateRecord
+from predictive_scaling.training.ledger import turned_back
 from predictive_scaling.training.registry import Registry
+from predictive_scaling.training.reporting import Failed, as_json, as_table, named
+from predictive_scaling.training.rollback import roll_back
 from predictive_scaling.training.series_keys import SeriesKey
 from predictive_scaling.training.trainer import Trained, Trainer
 
@@ -40,7 +48,6 @@ app = typer.Typer()
 log = structlog.get_logger(__name__)
 _MOST_THREADS = 2
 _RETRY = timedelta(minutes=1)
-_WIDE = 240
 
 
 class Output(StrEnum):
@@ -67,14 +74,6 @@ class Aggregation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A series that could not be trained."""
-
-    key: SeriesKey
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     """Which series to train; none named: all."""
 
@@ -96,6 +95,17 @@ class Choice:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for. every: go on at this interval. dask: the address of a scheduler."""
+
+    choice: Choice
+    every: timedelta | None
+    output: Output
+    zero_is_valid: bool
+    dask: str | None
+
+
 @app.command()
 def train(
     service: Annotated[list[str] | None, typer.Option(help="Only this service; may be given again.")] = None,
@@ -103,61 +113,123 @@ def train(
     aggregation: Annotated[Aggregation | None, typer.Option(help="Over the series of a service.")] = None,
     every: Annotated[str | None, typer.Option(metavar="DURATION", help="Go on, such as every 24h.")] = None,
     zero_is_valid: Annotated[bool, typer.Option(help="Take an exact zero for demand, not for missing data.")] = False,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread over a Dask cluster.")] = None,
+    rollback: Annotated[
+        str | None, typer.Option(metavar="SERVICE", help="Train nothing: go back to the version before.")
+    ] = None,
     output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TABLE,
 ) -> None:
     """Train the models of every series that a policy scales by, or of those that are named.
 
-    Each is judged on its last days; a running operator takes up what was published. Exit codes: 0 all trained,
-    1 some failed, 66 there is nothing to train, 75 the database is away, 78 a setting or the schema does not fit.
+    Each is judged on its last days; a running operator takes up what was published. --dask spreads the series over the
+    cluster whose scheduler is at ADDRESS, such as tcp://scheduler:8786. --rollback makes the operator use the version
+    before the current one; for a training interval neither it nor --every trains the service anew. Exit codes: 0 all
+    trained, 1 some failed, 66 there is nothing to train or to go back to, 75 the database or the Dask cluster is away,
+    78 a setting or the schema does not fit.
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
     choice = Choice(frozenset(service or ()), metric, aggregation.value if aggregation else None)
-    interval = _interval(every)
-    raise typer.Exit(asyncio.run(_run(settings, clock, choice, interval, output, zero_is_valid)))
+    if rollback is not None:
+        if service or every or dask:
+            raise SettingsError("--rollback trains nothing; leave --service, --every and --dask out")
+        back = Choice(frozenset((rollback,)), metric, choice.aggregation)
+        raise typer.Exit(_roll_back(Registry(settings.models_dir), back, clock, output))
+    order = Order(choice, _interval(every), output, zero_is_valid, dask)
+    raise typer.Exit(asyncio.run(_run(settings, clock, order)))
 
 
-async def _run(
-    settings: Settings, clock: Clock, choice: Choice, every: timedelta | None, output: Output, zero_is_valid: bool
-) -> Exit:
+async def _run(settings: Settings, clock: Clock, order: Order) -> Exit:
     async with AsyncExitStack() as stack:
         url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(Database(url, purpose="train", max_size=1))
         await check_schema(database)
         registry = Registry(settings.models_dir)
-        history = StoredHistory(Demand(database), Policies(database), zero_is_valid=zero_is_valid)
-        trainer = Trainer(history, registry, clock, _model(settings), settings.training_span)
+        history = StoredHistory(
+            Demand(database), Policies(database), BusinessEvents(database), zero_is_valid=order.zero_is_valid
+        )
+        cluster = await stack.enter_async_context(connected(order.dask)) if order.dask else None
+        model, span = _model(settings, spread=cluster is not None), settings.training_span
+        trainer = Trainer(history, registry, clock, model, span, learner=cluster)
+        at_once = cluster.threads if cluster else 1
 
         async def once() -> Exit:
-            known = [*await history.keys(clock.now() - settings.training_span), *registry.keys()]
-            return await _train_all(trainer, choice.narrow(sorted(set(known))), output)
+            known = [*await history.keys(clock.now() - span), *registry.keys()]
+            keys = order.choice.narrow(sorted(set(known)))
+            if order.every is not None:
+                keys = [key for key in keys if not _is_held(registry, key, clock.now(), settings.training_interval)]
+            return await _train_all(trainer, keys, order.output, at_once)
 
-        if every is None:
+        if order.every is None:
             return await once()
         checks = [database_check(database)]
         await stack.enter_async_context(
             TelemetryServer(settings.host, settings.trainer_port, checks=checks, ready=checks)
         )
-        return await _again_and_again(once, clock, every)
+        return await _again_and_again(once, clock, order.every)
 
 
-async def _train_all(trainer: Trainer, keys: Sequence[SeriesKey], output: Output) -> Exit:
-    """Each in turn: two at once would need twice the memory, and LightGBM uses all cores anyway."""
+async def _train_all(trainer: Trainer, keys: Sequence[SeriesKey], output: Output, at_once: int) -> Exit:
+    """Each in turn here: two at once would need twice the memory, and all cores are used anyway. More on a cluster."""
     done: list[Trained] = []
     failed: list[Failed] = []
+    room = asyncio.Semaphore(at_once)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        for key in progress.track(keys, description="Training"):
-            try:
-                done.append(await trainer.train(key))
-            except NothingToLearnError as error:
-                log.warning("nothing_to_learn", series=str(key), problem=str(error))
-                failed.append(Failed(key, str(error)))
-    typer.echo(_as_json(done, failed) if output is Output.JSON else _as_table(done, failed), nl=False)
+        task = progress.add_task("Training", total=len(keys))
+
+        async def one(key: SeriesKey) -> None:
+            async with room:
+                try:
+                    done.append(await trainer.train(key))
+                except NothingToLearnError as error:
+                    log.warning("nothing_to_learn", series=str(key), problem=str(error))
+                    failed.append(Failed(key, str(error)))
+                progress.advance(task)
+
+        await _all_or_the_first_problem([one(key) for key in keys])
+    done.sort(key=lambda trained: trained.key)
+    typer.echo(as_json(done, failed) if output is Output.JSON else as_table(done, failed), nl=False)
     if not keys:
         log.warning("nothing_to_train", remedy="apply a ScalingPolicy, or send samples, then train again")
         return Exit.NOTHING_TO_TRAIN
     return Exit.SOME_FAILED if failed else Exit.GOOD
+
+
+async def _all_or_the_first_problem(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except ExceptionGroup as problems:
+        raise problems.exceptions[0] from None
+
+
+def _is_held(registry: Registry, key: SeriesKey, now: datetime, interval: timedelta) -> bool:
+    """Whether a person went back to the version in use lately: nothing of ours undoes that."""
+    version = registry.current(key.slug)
+    back = turned_back(registry.folder / key.slug, version) if version else None
+    if back is None or now - back.at >= interval:
+        return False
+    log.info("training_held", series=str(key), version=version, until=(back.at + interval).isoformat())
+    return True
+
+
+def _roll_back(registry: Registry, choice: Choice, clock: Clock, output: Output) -> Exit:
+    keys = choice.narrow(registry.keys())
+    if not keys:
+        (service,) = choice.services
+        raise NoEarlierModelError(f"{service} has no model in {registry.folder}; see GET /api/v1/models for what has")
+    done = [roll_back(registry, key, clock.now()) for key in keys]
+    for one in done:
+        log.info("model_rolled_back", series=str(one.key), version=one.version, previous=one.previous)
+    if output is Output.JSON:
+        rows = [{**named(o.key), "version": o.version, "previous": o.previous, "acting": o.acting} for o in done]
+        typer.echo(json.dumps({"rolled_back": rows}))
+    else:
+        for one in done:
+            typer.echo(f"{one.key}: {one.version} is in use again; {one.evidence}")
+    return Exit.GOOD
 
 
 async def _again_and_again(once: Callable[[], Awaitable[Exit]], clock: Clock, every: timedelta) -> Exit:
@@ -200,51 +272,7 @@ def _interval(text: str | None) -> timedelta | None:
     return interval
 
 
-def _model(settings: Settings) -> LightGBMQuantiles:
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+def _model(settings: Settings, *, spread: bool) -> LightGBMQuantiles:
+    """On a cluster each series has one thread: its workers take several at once."""
+    threads = 1 if spread else min(_MOST_THREADS, os.cpu_count() or 1)
     return LightGBMQuantiles(feature_count=settings.feature_count, threads=threads)
-
-
-def _as_json(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
-    trained = [
-        {
-            **_named(one.key),
-            "version": one.version,
-            "passed": one.gate.passed,
-            "acting": one.gate.acting,
-            "evidence": one.gate.evidence,
-            "scores": [score.model_dump() for score in one.gate.scores],
-            "bins": one.bins,
-            "seconds": round(one.seconds, 3),
-        }
-        for one in done
-    ]
-    return json.dumps({"trained": trained, "failed": [{**_named(f.key), "problem": f.problem} for f in failed]}) + "\n"
-
-
-def _named(key: SeriesKey) -> dict[str, str]:
-    return {"service": key.service, "metric": key.metric, "aggregation": key.aggregation}
-
-
-def _as_table(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
-    table = Table("SERIES", "ACTS", "WAPE", "NAIVE", "COVERAGE", "BINS", "SECONDS", "WHY", box=None, pad_edge=False)
-    for one in done:
-        wape, naive, coverage = _numbers(one.gate)
-        table.add_row(
-            str(one.key), one.gate.acting, wape, naive, coverage, str(one.bins), f"{one.seconds:.1f}", one.gate.evidence
-        )
-    for one in failed:
-        table.add_row(str(one.key), "-", "-", "-", "-", "-", "-", one.problem)
-    console = Console(width=None if sys.stdout.isatty() else _WIDE)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
-
-
-def _numbers(gate: GateRecord) -> tuple[str, str, str]:
-    """WAPE of the model that acts and of the best other one, and the coverage of its 0.9 quantile."""
-    own = next((score for score in gate.scores if score.model == gate.acting), None)
-    others = [score.wape for score in gate.scores if score is not own and score.wape is not None]
-    wape = "-" if own is None or own.wape is None else f"{own.wape:.3f}"
-    coverage = "-" if own is None or own.coverage is None else f"{own.coverage:.1%}"
-    return wape, f"{min(others):.3f}" if others else "-", coverage

@@ -10,6 +10,7 @@ from forecasting.series import FloatArray, Series
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
 from predictive_scaling.storage.policies import Policies
+from predictive_scaling.training.event_types import PastEvents, event_types
 from predictive_scaling.training.series_keys import SeriesKey
 
 MINUTE = timedelta(minutes=1)
@@ -26,16 +27,29 @@ class DemandHistory(Protocol):
         """The mean demand of each bin within [start, end), the bins ending at `end`; NaN where nothing was observed."""
         ...
 
+    async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
+        """Types of the business events that touched [start, end) and acted on a policy that scales by the series."""
+        ...
+
 
 class StoredHistory:
-    """A DemandHistory over the tables `policies`, `series` and `metrics_1m`.
+    """A DemandHistory over the tables `policies`, `series`, `metrics_1m` and `business_events`.
 
+    events: where business events are read; without it no series is known to have had any.
     zero_is_valid: otherwise an exact zero is a missing minute, as the operator reads it.
     """
 
-    def __init__(self, demand: Demand, policies: Policies, *, zero_is_valid: bool = False) -> None:
+    def __init__(
+        self,
+        demand: Demand,
+        policies: Policies,
+        events: PastEvents | None = None,
+        *,
+        zero_is_valid: bool = False,
+    ) -> None:
         self._demand = demand
         self._policies = policies
+        self._events = events
         self._zero_is_valid = zero_is_valid
 
     async def keys(self, since: datetime) -> Sequence[SeriesKey]:
@@ -52,6 +66,17 @@ class StoredHistory:
         minutes = (await self._demand.minutes([wanted], whole - bins * step, whole))[wanted]
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
         return trimmed(Series(str(key), whole - bins * step, step, means(clean, step // MINUTE)))
+
+    async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
+        if self._events is None:
+            return frozenset()
+        rows = await self._policies.all()
+        ours = [
+            (row.namespace, row.policy)
+            for row in rows
+            if (row.service_name, row.metric_name) == (key.service, key.metric)
+        ]
+        return event_types(await self._events.between(start, end), ours)
 
 
 def means(minutes: FloatArray, width: int) -> FloatArray:

@@ -64,7 +64,8 @@ class Manifest(Part):
     """One version of the models of one series.
 
     columns: positions of the features that LightGBM uses, in `features`. files: empty where the series was too short
-    for LightGBM. residual_horizons: bins ahead, of the errors in residuals.npy.
+    for LightGBM. residual_horizons: bins ahead, of the errors in residuals.npy. event_types: of the business events
+    that had begun by then.
     """
 
     schema_version: int
@@ -84,6 +85,7 @@ class Manifest(Part):
     holt_winters: SmoothingRecord | None
     residual_horizons: tuple[int, ...]
     files: tuple[File, ...]
+    event_types: tuple[str, ...] = ()
 
     @property
     def key(self) -> SeriesKey:

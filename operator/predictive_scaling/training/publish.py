@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,6 +12,7 @@ from forecasting.forecast import QUANTILES
 from forecasting.gate import Score, Verdict
 from forecasting.models.holt_winters import FittedHoltWinters
 from predictive_scaling.training.learning import Learned
+from predictive_scaling.training.ledger import Entry, Outcome, record
 from predictive_scaling.training.manifest import (
     MANIFEST,
     SCHEMA,
@@ -26,16 +28,26 @@ from predictive_scaling.training.series_keys import SeriesKey
 RESIDUALS = "residuals.npy"
 
 
-def publish(registry: Registry, key: SeriesKey, learned: Learned, now: datetime) -> Manifest:
-    """Write a version, point to it, and remove the oldest. Its name is the time and a hash of the content."""
+def publish(
+    registry: Registry, key: SeriesKey, learned: Learned, now: datetime, event_types: Collection[str] = ()
+) -> Manifest:
+    """Write a version, point to it, record it, and remove the oldest. Its name is the time and a hash of the content.
+
+    event_types: of the business events that have begun by now, as evidence of what it could learn from.
+    """
     files = _files(learned)
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(name.encode() + b"\0" + content)
     version = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
-    manifest = _manifest(key, learned, version, files)
+    manifest = _manifest(key, learned, version, files, event_types)
     content = manifest.model_dump_json(indent=1).encode()
+    previous = registry.current(key.slug)
     registry.add(key.slug, version, {**files, MANIFEST: content})
+    gate = manifest.gate
+    outcome = Outcome.PROMOTED if gate.passed else Outcome.REJECTED
+    entry = Entry(at=now, outcome=outcome, version=version, previous=previous, evidence=gate.evidence)
+    record(registry.folder / key.slug, entry)
     registry.prune(key.slug)
     return manifest
 
@@ -49,7 +61,9 @@ def _files(learned: Learned) -> dict[str, bytes]:
     return {**{f"{name}.txt": text.encode() for name, text in texts.items()}, RESIDUALS: buffer.getvalue()}
 
 
-def _manifest(key: SeriesKey, learned: Learned, version: str, files: dict[str, bytes]) -> Manifest:
+def _manifest(
+    key: SeriesKey, learned: Learned, version: str, files: dict[str, bytes], event_types: Collection[str]
+) -> Manifest:
     model = learned.lightgbm
     return Manifest(
         schema_version=SCHEMA,
@@ -72,6 +86,7 @@ def _manifest(key: SeriesKey, learned: Learned, version: str, files: dict[str, b
             File(name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
             for name, content in sorted(files.items())
         ),
+        event_types=tuple(sorted(event_types)),
     )
 
 

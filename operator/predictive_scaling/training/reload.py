@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from forecasting.forecast import Forecast
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.training.batch import Batch, Name, Shelved, Wanted
+from predictive_scaling.training.ledger import turned_back
 from predictive_scaling.training.loading import PATIENCE_SECONDS, Checked, Loaded, check, load, probe
 from predictive_scaling.training.manifest import Manifest
 from predictive_scaling.training.registry import Registry
@@ -27,12 +29,16 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A model that came into use. verdict: what the gate said, in words; passed: whether LightGBM acts."""
+    """A model that came into use. verdict: what the gate said, in words; passed: whether LightGBM acts.
+
+    turned_back_at: when a person went back to it; None where it is newly trained.
+    """
 
     key: SeriesKey
     version: str
     passed: bool
     verdict: str
+    turned_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class ModelShelf:
         self._patience_seconds = patience_seconds
         self._seen: dict[str, tuple[int, int]] = {}
         self._shelved: dict[SeriesKey, Shelved] = {}
+        self._turned_back: dict[SeriesKey, datetime] = {}
         self._refreshing = threading.Lock()
 
     async def refresh(self) -> ReloadReport:
@@ -63,6 +70,10 @@ class ModelShelf:
     def models(self) -> dict[SeriesKey, Manifest]:
         """What is in use: a copy."""
         return {key: shelved.loaded.manifest for key, shelved in self._shelved.items()}
+
+    def turned_back(self) -> dict[SeriesKey, datetime]:
+        """The series whose model in use is one that a person went back to, and when: a copy."""
+        return dict(self._turned_back)
 
     def forecast(self, wanted: Mapping[Name, Wanted]) -> dict[Name, Forecast]:
         """One forecast for each name, all in one batch. CPU-bound: call it in a thread.
@@ -84,7 +95,13 @@ class ModelShelf:
             # One assignment: a forecast under way keeps the models that it began with.
             self._shelved = {**kept, **{loaded.manifest.key: Shelved.of(loaded) for loaded in good}}
             self._seen = pointers
-            return ReloadReport(tuple(_described(loaded) for loaded in good), tuple(rejected))
+            described = tuple(self._described(loaded) for loaded in good)
+            others = {key: at for key, at in self._turned_back.items() if key in kept}
+            for one in described:
+                others.pop(one.key, None)
+            backed = {one.key: one.turned_back_at for one in described if one.turned_back_at is not None}
+            self._turned_back = others | backed
+            return ReloadReport(described, tuple(rejected))
 
     def _admit(self, slugs: list[str]) -> tuple[list[Loaded], list[Rejected]]:
         """Try each series' versions, the current one first, until one is good or the one in use is reached."""
@@ -123,7 +140,8 @@ class ModelShelf:
         except (ValueError, KeyError) as error:
             raise ModelRejectedError(f"{one.folder} cannot be used: {error}; train the model again") from None
 
-
-def _described(loaded: Loaded) -> Reloaded:
-    manifest = loaded.manifest
-    return Reloaded(manifest.key, manifest.version, manifest.gate.passed, manifest.gate.evidence)
+    def _described(self, loaded: Loaded) -> Reloaded:
+        manifest = loaded.manifest
+        back = turned_back(self._registry.folder / manifest.key.slug, manifest.version)
+        verdict = back.evidence if back else manifest.gate.evidence
+        return Reloaded(manifest.key, manifest.version, manifest.gate.passed, verdict, back.at if back else None)

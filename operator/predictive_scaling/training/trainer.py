@@ -11,7 +11,7 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.errors import NothingToLearnError
 from predictive_scaling.training.history import DemandHistory
-from predictive_scaling.training.learning import learn
+from predictive_scaling.training.learners import InThread, Learner
 from predictive_scaling.training.manifest import GateRecord
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry
@@ -34,7 +34,7 @@ class Trained:
 
 
 class Trainer:
-    """Trains one series at a time; what learns runs in a thread."""
+    """Trains series, each whenever it is asked to; where they are learned is the learner's business."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Trainer:
         model: LightGBMQuantiles,
         span: timedelta,
         resolution: timedelta = RESOLUTION,
+        learner: Learner | None = None,
     ) -> None:
         self._history = history
         self._registry = registry
@@ -51,6 +52,7 @@ class Trainer:
         self._model = model
         self._span = span
         self._resolution = resolution
+        self._learner = learner or InThread()
 
     async def train(self, key: SeriesKey) -> Trained:
         """Publish a new version for a series. Raises NothingToLearnError where it has no demand in the span."""
@@ -63,8 +65,9 @@ class Trainer:
                 "check its service, metric and aggregation, or wait until samples have come"
             )
         began = monotonic()
-        learned = await asyncio.to_thread(learn, series, self._model)
-        manifest = await asyncio.to_thread(publish, self._registry, key, learned, now)
+        learned = await self._learner.learn(series, self._model)
+        event_types = await self._history.event_types(key, now - self._span, now)
+        manifest = await asyncio.to_thread(publish, self._registry, key, learned, now, event_types)
         trained = Trained(key, manifest.version, manifest.gate, bins, monotonic() - began)
         log.info("model_trained", series=str(key), version=trained.version, acting=trained.gate.acting, bins=bins)
         return trained

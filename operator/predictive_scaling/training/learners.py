@@ -1,0 +1,23 @@
+"""Where a series is learned: the port, and the one in this process."""
+
+import asyncio
+from typing import Protocol
+
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.series import Series
+from predictive_scaling.training.learning import Learned, learn
+
+
+class Learner(Protocol):
+    """Runs `learning.learn` somewhere; what comes out is the same wherever that is."""
+
+    async def learn(self, series: Series, settings: LightGBMQuantiles) -> Learned:
+        """Learn, judge and give back."""
+        ...
+
+
+class InThread:
+    """A thread of this process."""
+
+    async def learn(self, series: Series, settings: LightGBMQuantiles) -> Learned:
+        return await asyncio.to_thread(learn, series, settings)

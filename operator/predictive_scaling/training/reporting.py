@@ -1,0 +1,71 @@
+"""What a training came to, for people and for programs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from predictive_scaling.training.manifest import GateRecord
+from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.trainer import Trained
+
+_WIDE = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A series that could not be trained."""
+
+    key: SeriesKey
+    problem: str
+
+
+def as_json(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
+    """One line of JSON."""
+    trained = [
+        {
+            **named(one.key),
+            "version": one.version,
+            "passed": one.gate.passed,
+            "acting": one.gate.acting,
+            "evidence": one.gate.evidence,
+            "scores": [score.model_dump() for score in one.gate.scores],
+            "bins": one.bins,
+            "seconds": round(one.seconds, 3),
+        }
+        for one in done
+    ]
+    return json.dumps({"trained": trained, "failed": [{**named(f.key), "problem": f.problem} for f in failed]}) + "\n"
+
+
+def named(key: SeriesKey) -> dict[str, str]:
+    """A series, as JSON tells it."""
+    return {"service": key.service, "metric": key.metric, "aggregation": key.aggregation}
+
+
+def as_table(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
+    """A row each."""
+    table = Table("SERIES", "ACTS", "WAPE", "NAIVE", "COVERAGE", "BINS", "SECONDS", "WHY", box=None, pad_edge=False)
+    for one in done:
+        wape, naive, coverage = _numbers(one.gate)
+        table.add_row(
+            str(one.key), one.gate.acting, wape, naive, coverage, str(one.bins), f"{one.seconds:.1f}", one.gate.evidence
+        )
+    for one in failed:
+        table.add_row(str(one.key), "-", "-", "-", "-", "-", "-", one.problem)
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def _numbers(gate: GateRecord) -> tuple[str, str, str]:
+    """WAPE of the model that acts and of the best other one, and the coverage of its 0.9 quantile."""
+    own = next((score for score in gate.scores if score.model == gate.acting), None)
+    others = [score.wape for score in gate.scores if score is not own and score.wape is not None]
+    wape = "-" if own is None or own.wape is None else f"{own.wape:.3f}"
+    coverage = "-" if own is None or own.coverage is None else f"{own.coverage:.1%}"
+    return wape, f"{min(others):.3f}" if others else "-", coverage
