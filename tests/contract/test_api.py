@@ -84,6 +84,7 @@ async def test_decisions_have_the_contracts_fields_newest_first(services: Servic
         "source": "Forecast",
         "reason": "ForecastRose",
         "message": "The forecast for 08:03 needs 9 replicas.",
+        "outcome": "9 replicas were ready after 52 s.",
         "started_at": "2026-11-27T07:50:00Z",
         "finished_at": "2026-11-27T07:51:00Z",
     }

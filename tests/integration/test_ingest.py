@@ -250,6 +250,23 @@ async def test_rewinding_reads_again_and_doubles_nothing(place: Place) -> None:
     assert await rows(place, "select sum(count) from metrics_1m") == [(50,)]
 
 
+async def test_rewinding_reads_what_the_group_was_made_to_skip(place: Place) -> None:
+    await send(place, [a_sample(number) for number in range(10)])
+    async with ingesting(place) as ingester:
+        await all_in(place, 10)
+        assert await ingester.terminate() == 0
+    then = WallClock().now()
+    await send(place, [a_sample(number) for number in range(10, 20)])
+    administration, group = KafkaAdministration(place.bootstrap_servers, {}), f"of-{place.topic}"
+    partitions = [partition for (partition,) in await rows(place, "select partition from ingest_offsets")]
+    ends = {partition: 20 if partition == 0 else 0 for partition in partitions}
+    await administration.set_group_back(group, place.topic, ends)
+    assert await administration.committed(group, place.topic, partitions) == ends
+    assert await set_back(place, then) == [Rewound(0, 20, 10)]
+    async with ingesting(place):
+        await all_in(place, 20)
+
+
 async def test_going_back_further_than_samples_are_kept_is_refused(place: Place) -> None:
     with pytest.raises(SettingsError, match="raw samples are kept so long"):
         await set_back(place, WallClock().now() - timedelta(days=31))

@@ -187,7 +187,7 @@ async def test_a_decision_goes_its_way_and_a_finished_one_stays_as_it_ended(data
     assert await decisions.transition("d1", DecisionStatus.EXECUTING, NOW)
     assert await decisions.transition("d1", DecisionStatus.EXECUTING, NOW + MINUTE)
     assert await decisions.transition("d1", DecisionStatus.VERIFYING, NOW + MINUTE, deadline_at=NOW + 9 * MINUTE)
-    assert await decisions.transition("d1", DecisionStatus.SUCCEEDED, NOW + 2 * MINUTE, message="Ready.")
+    assert await decisions.transition("d1", DecisionStatus.SUCCEEDED, NOW + 2 * MINUTE, outcome="Ready.")
     assert not await decisions.transition("d1", DecisionStatus.FAILED, NOW + 3 * MINUTE)
     assert not await decisions.transition("unknown", DecisionStatus.FAILED, NOW)
     assert await decisions.last("shop", "checkout") == a_decision(
@@ -196,7 +196,7 @@ async def test_a_decision_goes_its_way_and_a_finished_one_stays_as_it_ended(data
         started_at=NOW,
         finished_at=NOW + 2 * MINUTE,
         deadline_at=NOW + 9 * MINUTE,
-        message="Ready.",
+        outcome="Ready.",
     )
     assert await decisions.unfinished() == []
 
@@ -241,7 +241,7 @@ async def test_what_is_stuck_past_its_deadline_can_be_seen_and_cleared(database:
     assert await decisions.stuck(late) == []
     cleared = (await decisions.by_id(["d1"]))["d1"]
     assert (cleared.status, cleared.finished_at) == ("cancelled", late)
-    assert cleared.message == "Raised. Cleared: still pending after its deadline."
+    assert cleared.outcome == "Cleared: still pending after its deadline."
 
 
 async def test_the_success_rate_counts_what_was_executed_and_ended(database: Database) -> None:

@@ -85,6 +85,7 @@ def a_decision(id: str = "a1", **changes: Any) -> ScalingDecisionRow:  # noqa: A
         "source": "Forecast",
         "reason": "ForecastRose",
         "message": "The forecast for 08:03 needs 9 replicas.",
+        "outcome": "9 replicas were ready after 52 s.",
         "mode": "Auto",
         "attempts": 1,
         "started_at": NOW - timedelta(minutes=10),

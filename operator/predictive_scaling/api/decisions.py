@@ -44,6 +44,7 @@ class Decision(Answer):
     source: str = Field(description="Which wish won: Forecast, Event, Minimum or Fallback.")
     reason: str
     message: str = Field(description="Why, in one sentence.")
+    outcome: str | None = Field(description="How it ended, in one sentence; null while it is open.")
     started_at: Time | None
     finished_at: Time | None
 

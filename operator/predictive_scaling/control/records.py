@@ -60,7 +60,7 @@ class DecisionTable(Protocol):
         now: datetime,
         *,
         reason: str | None = None,
-        message: str | None = None,
+        outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
         """Move it on; False where it does not lead there."""
@@ -129,7 +129,7 @@ class DecisionRecords:
         deadline_at: datetime | None = None,
     ) -> None:
         """Move a decision on in both records. Raises DatabaseUnavailableError, ClusterUnavailableError: try again."""
-        await self.table.transition(name, _STATUS[phase], self.clock.now(), message=message, deadline_at=deadline_at)
+        await self.table.transition(name, _STATUS[phase], self.clock.now(), outcome=message, deadline_at=deadline_at)
         if phase is not DecisionPhase.EXECUTING:
             await self._show(key.namespace, name, phase, message)
 

@@ -44,6 +44,17 @@ class KafkaAdministration:
 
         return await self._ask(f"the offsets of {topic}", ask)
 
+    async def committed(self, group: str, topic: str, partitions: list[int]) -> dict[int, int]:
+        """What the group has committed of each partition; 0 where it has not. Raises KafkaUnavailableError."""
+        wanted = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in partitions])]
+
+        def ask() -> dict[int, int]:
+            listed = self._client.list_consumer_group_offsets(wanted, request_timeout=LIMIT_SECONDS)
+            found = listed[group].result(LIMIT_SECONDS).topic_partitions
+            return {partition.partition: max(0, partition.offset) for partition in found}
+
+        return await self._ask(f"the committed offsets of the group {group}", ask)
+
     async def refuse_running(self, group: str) -> None:
         """Raises IngestRunningError while the group has members, KafkaUnavailableError when that is not known."""
 

@@ -46,9 +46,12 @@ async def rewind(
     known = await offsets.of_topic(topic)
     then = await offsets.at(topic, to)
     first = await administration.first_offsets(topic, sorted(known))
+    # The group is ahead of the database where someone reset it to skip messages: those are wanted again as well.
+    committed = await administration.committed(group, topic, sorted(known)) if known else {}
+    before = {partition: max(it.next_offset, committed.get(partition, 0)) for partition, it in known.items()}
     targets = {partition: max(then.get(partition, 0), first[partition]) for partition in known}
-    back = {partition: target for partition, target in targets.items() if target < known[partition].next_offset}
+    back = {partition: target for partition, target in targets.items() if target < before[partition]}
     if back:
         await administration.set_group_back(group, topic, back)
         await offsets.set_back(topic, back, now)
-    return [Rewound(partition, known[partition].next_offset, target) for partition, target in sorted(back.items())]
+    return [Rewound(partition, before[partition], target) for partition, target in sorted(back.items())]

@@ -84,6 +84,8 @@ class ScalingDecisionRow:
     forecast: dict[str, Any] | None = None
     limits: tuple[str, ...] | list[str] = ()
     event: str | None = None
+    outcome: str | None = None
+    """How it ended, in words; None while it is open. `message` says why it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,16 @@ class DecisionPage:
 
 _COLUMNS = """id, created_at, service_name, namespace, policy, policy_uid, generation, target, decision_type, status,
 from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts, started_at, finished_at,
-deadline_at, forecast, limits, event"""
+deadline_at, forecast, limits, event, outcome"""
 
 INTEND = """
 insert into scaling_decisions (id, created_at, service_name, namespace, policy, policy_uid, generation, target,
     decision_type, status, from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts,
-    started_at, finished_at, deadline_at, forecast, limits, event)
+    started_at, finished_at, deadline_at, forecast, limits, event, outcome)
 values (%(id)s, %(created_at)s, %(service_name)s, %(namespace)s, %(policy)s, %(policy_uid)s, %(generation)s, %(target)s,
     %(decision_type)s, %(status)s, %(from_replicas)s, %(to_replicas)s, %(uncapped_replicas)s, %(source)s, %(reason)s,
     %(message)s, %(mode)s, %(attempts)s, %(started_at)s, %(finished_at)s, %(deadline_at)s, %(forecast)s, %(limits)s,
-    %(event)s)
+    %(event)s, %(outcome)s)
 on conflict (id) do nothing
 """
 
@@ -113,7 +115,7 @@ TRANSITION = """
 update scaling_decisions
 set status = %(status)s,
     reason = coalesce(%(reason)s, reason),
-    message = coalesce(%(message)s, message),
+    outcome = coalesce(%(outcome)s, outcome),
     deadline_at = coalesce(%(deadline_at)s, deadline_at),
     attempts = attempts + %(attempt)s,
     started_at = case when %(attempt)s = 1 then coalesce(started_at, %(now)s) else started_at end,
@@ -151,7 +153,7 @@ order by deadline_at, id
 CLEAR_STUCK = """
 update scaling_decisions
 set status = 'cancelled', finished_at = %(now)s,
-    message = message || ' Cleared: still ' || status || ' after its deadline.'
+    outcome = 'Cleared: still ' || status || ' after its deadline.'
 where status = any(%(unfinished)s) and deadline_at < %(now)s
 """
 
@@ -182,13 +184,13 @@ class ScalingDecisions:
         now: datetime,
         *,
         reason: str | None = None,
-        message: str | None = None,
+        outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
         """Move a decision on. EXECUTING counts an attempt and starts it; a final status finishes it.
 
         False, and nothing changes, where there is no such decision or its status does not lead there: a finished
-        decision stays as it ended. reason, message and deadline_at stay as they are where None.
+        decision stays as it ended. reason, outcome and deadline_at stay as they are where None.
         """
         values = {
             "id": id,
@@ -198,7 +200,7 @@ class ScalingDecisions:
             "final": status in _FINAL,
             "now": now,
             "reason": reason,
-            "message": message,
+            "outcome": outcome,
             "deadline_at": deadline_at,
         }
         async with self._database.connection() as connection:

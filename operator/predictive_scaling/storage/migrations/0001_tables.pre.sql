@@ -80,7 +80,8 @@ create table scaling_decisions (
     deadline_at timestamptz,
     forecast jsonb,
     limits text[] not null,
-    event text
+    event text,
+    outcome text
 );
 create index scaling_decisions_by_created_at on scaling_decisions (created_at desc, id desc);
 create index scaling_decisions_by_policy on scaling_decisions (namespace, policy, created_at desc, id desc);
