@@ -1,0 +1,243 @@
+"""The operator trains what needs it, one at a time, says why, and takes up what is published."""
+
+from collections.abc import AsyncIterator, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from predictive_scaling.control.commands import RELOAD_MODELS, CommandDesk
+from predictive_scaling.control.training import ModelDesk
+from predictive_scaling.resources.statuses import AccuracyStatus
+from predictive_scaling.storage.business_events import BusinessEventRow
+from predictive_scaling.storage.commands import Command
+from predictive_scaling.training.learning import Learned, learn
+from predictive_scaling.training.publish import publish
+from predictive_scaling.training.registry import Registry
+from predictive_scaling.training.reload import ModelShelf
+from predictive_scaling.training.rollback import roll_back
+from predictive_scaling.training.series_keys import SeriesKey
+from tests.support.builders import NOON, a_policy
+from tests.support.control import World
+from tests.support.demand_series import a_series
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@cache
+def a_learned() -> Learned:
+    return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Generator[list[EventDict]]:
+    with capture_logs() as found:
+        yield found
+
+
+@dataclass
+class Past:
+    """Business events as the table has them."""
+
+    rows: list[BusinessEventRow] = field(default_factory=list[BusinessEventRow])
+
+    async def between(self, since: datetime, until: datetime) -> list[BusinessEventRow]:
+        return [row for row in self.rows if row.start_time < until and row.end_time > since]
+
+
+class Scene:
+    """A world whose policy is in Auto, a models folder, and trainings that are only noted."""
+
+    def __init__(self, folder: Path, **policy: Any) -> None:
+        self.world = World(a_policy(**policy))
+        self.registry = Registry(folder)
+        self.shelf = ModelShelf(folder, patience_seconds=60)
+        self.past = Past()
+        self.trained: list[tuple[SeriesKey, bool]] = []
+        self.publishes = False
+        world = self.world
+        self.desk = ModelDesk(
+            *(self.shelf, world.window, world.states, world.inventory, world.events, self.past, world.clock),
+            interval=DAY,
+            trains=True,
+            train=self.train,
+        )
+
+    @property
+    def key(self) -> SeriesKey:
+        return self.world.states.needs()[0].series
+
+    async def train(self, key: SeriesKey, zero_is_valid: bool) -> bool:
+        self.trained.append((key, zero_is_valid))
+        if self.publishes:
+            self.publish(self.world.clock.now())
+        return self.publishes
+
+    def publish(self, at: datetime) -> str:
+        """A version whose data end at `at`."""
+        learned = a_learned()
+        series = replace(learned.series, start=at - 14 * DAY)
+        return publish(self.registry, self.key, replace(learned, series=series), at).version
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> Scene:
+    scene = Scene(tmp_path / "models")
+    await scene.world.turn(2)
+    return scene
+
+
+def said(logs: list[EventDict], event: str) -> list[EventDict]:
+    return [one for one in logs if one["event"] == event]
+
+
+async def test_a_series_without_a_model_is_trained_and_taken_up_and_then_left_alone(
+    scene: Scene, logs: list[EventDict]
+) -> None:
+    scene.publishes = True
+    await scene.desk.turn()
+    assert scene.trained == [(scene.key, False)]
+    assert scene.shelf.models()[scene.key].service == "checkout"
+    (started,) = said(logs, "training_started")
+    assert started["cause"] == "no_model"
+    assert "there is no model" in started["evidence"]
+    await scene.desk.turn()
+    scene.world.clock.advance(2 * HOUR)
+    await scene.desk.turn()
+    assert len(scene.trained) == 1
+
+
+async def test_a_training_that_failed_waits_an_hour(scene: Scene) -> None:
+    await scene.desk.turn()
+    scene.world.clock.advance(HOUR / 2)
+    await scene.desk.turn()
+    assert len(scene.trained) == 1
+    scene.world.clock.advance(HOUR)
+    await scene.desk.turn()
+    assert len(scene.trained) == 2
+
+
+async def settled(scene: Scene) -> None:
+    """A model that is thirteen hours old."""
+    scene.publish(scene.world.clock.now() - 13 * HOUR)
+    await scene.desk.take_up()
+
+
+async def test_accuracy_that_fell_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
+    await settled(scene)
+    (state,) = scene.world.states.by_key().values()
+    state.accuracy = AccuracyStatus(mape=0.10)
+    await scene.desk.turn()
+    assert scene.trained == []
+    state.accuracy = AccuracyStatus(mape=0.45)
+    await scene.desk.turn()
+    assert [one["cause"] for one in said(logs, "training_started")] == ["accuracy"]
+    scene.world.clock.advance(2 * HOUR)
+    await scene.desk.turn()
+    assert len(scene.trained) == 1, "the same evidence does not call again and again"
+
+
+async def test_a_new_type_of_event_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
+    await settled(scene)
+    await scene.desk.turn()
+    now = scene.world.clock.now()
+    scene.past.rows = [BusinessEventRow("shop", "x", "sale", now - 2 * HOUR, now, None, None, 0, ["checkout"], now)]
+    await scene.desk.turn()
+    (started,) = said(logs, "training_started")
+    assert (started["cause"], "sale" in started["evidence"]) == ("event_types", True)
+
+
+async def test_another_pattern_is_the_evidence(tmp_path: Path, logs: list[EventDict]) -> None:
+    scene = Scene(tmp_path)
+
+    async def minutes(keys: list[SeriesKey], since: datetime, until: datetime) -> dict[SeriesKey, Any]:
+        """A day shape, six hours later from this morning on."""
+        times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
+        hours = np.array([at.hour + at.minute / 60 - 6 * (at > NOON - 13 * HOUR) for at in times])
+        return dict.fromkeys(keys, 100 + 60 * np.sin(hours / 24 * 2 * np.pi))
+
+    cast(Any, scene.world.source).minutes = minutes
+    await scene.world.turn(2)
+    await settled(scene)
+    await scene.desk.turn()
+    assert [one["cause"] for one in said(logs, "training_started")] == ["pattern"]
+
+
+async def test_what_a_person_went_back_to_is_not_trained_over(scene: Scene, logs: list[EventDict]) -> None:
+    now = scene.world.clock.now()
+    scene.publish(now - 60 * HOUR)
+    scene.publish(now - 30 * HOUR)
+    await scene.desk.take_up()
+    roll_back(scene.registry, scene.key, now)
+    await scene.desk.take_up()
+    (told,) = said(logs, "model_rolled_back")
+    assert told["verdict"].startswith("rolled back from")
+    await scene.desk.turn()
+    assert scene.trained == []
+    scene.world.clock.advance(DAY)
+    await scene.desk.turn()
+    assert len(scene.trained) == 1
+
+
+async def test_zeros_that_are_demand_are_trained_as_demand(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, demand={"zeroIsValid": True})
+    await scene.world.turn(2)
+    await scene.desk.turn()
+    assert [valid for _, valid in scene.trained] == [True]
+
+
+async def test_where_others_train_nothing_is_started(scene: Scene) -> None:
+    scene.desk.trains = False
+    await scene.desk.turn()
+    assert scene.trained == []
+
+
+class OneCommand:
+    """The commands table with one request to reload."""
+
+    def __init__(self) -> None:
+        self.open = [Command(1, NOON, RELOAD_MODELS, {}, "asked", None, None)]
+        self.answers: list[dict[str, Any]] = []
+
+    async def listen(self) -> AsyncIterator[None]:
+        yield
+
+    async def claim(self, kinds: Sequence[str], now: datetime) -> Command | None:
+        return self.open.pop() if self.open else None
+
+    async def answer(self, id: int, answer: dict[str, Any], now: datetime) -> None:  # noqa: A002 (the column's name)
+        self.answers.append(answer)
+
+
+async def reload(scene: Scene) -> dict[str, Any]:
+    """What `POST /api/v1/models/reload` is answered with."""
+    table, world = OneCommand(), scene.world
+    decisions = cast(Any, world.decisions)
+    await CommandDesk(
+        table, decisions, world.decision_records, world.verification, scene.desk, world.clock, lambda: True
+    ).run()
+    (answer,) = table.answers
+    return answer
+
+
+async def test_a_reload_that_is_asked_for_says_what_serves_now_and_what_was_refused(scene: Scene) -> None:
+    now = scene.world.clock.now()
+    good = scene.publish(now - 2 * HOUR)
+    assert await reload(scene) == {"reloaded": [f"{scene.key} {good}"], "rejected": []}
+    bad = scene.publish(now - HOUR)
+    file = scene.registry.path(scene.key.slug, bad) / "q0500.txt"
+    file.write_bytes(file.read_bytes()[:1000])
+    answer = await reload(scene)
+    assert answer["reloaded"] == []
+    (rejected,) = answer["rejected"]
+    assert scene.key.slug in rejected["file"]
+    assert "bytes, found 1000" in rejected["reason"]
+    assert scene.shelf.models()[scene.key].version == good, "the last good one serves on"
+    assert await reload(scene) == {"reloaded": [], "rejected": []}, "it is told once"

@@ -1,0 +1,136 @@
+"""What became of a series' models is recorded, and a person can go back."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from predictive_scaling.__main__ import app
+from predictive_scaling.errors import NoEarlierModelError
+from predictive_scaling.training.learning import Learned, learn
+from predictive_scaling.training.ledger import KEPT, LEDGER, Entry, Outcome, entries, record, turned_back
+from predictive_scaling.training.publish import publish
+from predictive_scaling.training.registry import Registry
+from predictive_scaling.training.reload import ModelShelf
+from predictive_scaling.training.rollback import roll_back
+from predictive_scaling.training.series_keys import SeriesKey
+from tests.support.demand_series import a_series, of_values
+
+KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
+NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def good() -> Learned:
+    return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
+
+
+@pytest.fixture(scope="module")
+def naive() -> Learned:
+    return learn(of_values(*[5.0] * 90), LightGBMQuantiles(rounds=3))
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "models")
+
+
+@pytest.fixture
+def versions(registry: Registry, good: Learned, naive: Learned) -> list[str]:
+    """Three days of trainings, the last of which did not pass the gate; newest first."""
+    for day, learned in enumerate([good, good, naive]):
+        publish(registry, KEY, learned, NOW + day * DAY)
+    return registry.versions(KEY.slug)
+
+
+def folder(registry: Registry) -> Path:
+    return registry.folder / KEY.slug
+
+
+def test_each_training_is_recorded_with_what_the_gate_said(registry: Registry, versions: list[str]) -> None:
+    first, second, third = entries(folder(registry))
+    assert [one.outcome for one in (first, second, third)] == [Outcome.PROMOTED, Outcome.PROMOTED, Outcome.REJECTED]
+    assert [one.version for one in (third, second, first)] == versions
+    assert (first.previous, second.previous, third.previous) == (None, first.version, second.version)
+    assert "LightGBM acts: it costs" in first.evidence
+    assert third.at == NOW + 2 * DAY
+
+
+def test_going_back_uses_the_version_before_and_says_so(registry: Registry, versions: list[str]) -> None:
+    done = roll_back(registry, KEY, NOW + 3 * DAY)
+    assert (done.version, done.previous, done.acting) == (versions[1], versions[0], "LightGBM")
+    assert registry.current(KEY.slug) == versions[1]
+    newest = entries(folder(registry))[-1]
+    assert (newest.outcome, newest.version, newest.previous) == (Outcome.ROLLED_BACK, versions[1], versions[0])
+    assert newest.evidence.startswith(f"rolled back from {versions[0]}; when it was trained: LightGBM acts")
+    assert roll_back(registry, KEY, NOW + 3 * DAY).version == versions[2], "and once more"
+
+
+async def test_a_running_operator_goes_back_without_a_restart(
+    registry: Registry, versions: list[str], good: Learned
+) -> None:
+    shelf = ModelShelf(registry.folder, patience_seconds=60)
+    await shelf.refresh()
+    assert shelf.models()[KEY].version == versions[0]
+    assert shelf.turned_back() == {}
+    roll_back(registry, KEY, NOW + 3 * DAY)
+    (back,) = (await shelf.refresh()).reloaded
+    assert (back.version, back.turned_back_at) == (versions[1], NOW + 3 * DAY)
+    assert back.verdict.startswith("rolled back from")
+    assert shelf.turned_back() == {KEY: NOW + 3 * DAY}
+    publish(registry, KEY, good, NOW + 5 * DAY)
+    await shelf.refresh()
+    assert shelf.turned_back() == {}, "a new training ends it"
+
+
+def test_a_damaged_version_is_passed_over_on_the_way_back(registry: Registry, versions: list[str]) -> None:
+    (registry.path(KEY.slug, versions[1]) / "q0500.txt").write_text("half a mod")
+    assert roll_back(registry, KEY, NOW).version == versions[2]
+
+
+def test_where_there_is_nothing_to_go_back_to_it_says_why(registry: Registry, good: Learned) -> None:
+    with pytest.raises(NoEarlierModelError, match="has no version in use"):
+        roll_back(registry, KEY, NOW)
+    only = publish(registry, KEY, good, NOW).version
+    with pytest.raises(NoEarlierModelError, match=f"has no whole version before {only}"):
+        roll_back(registry, KEY, NOW)
+    assert registry.current(KEY.slug) == only
+
+
+def an_entry(number: int) -> Entry:
+    return Entry(at=NOW, outcome=Outcome.PROMOTED, version=str(number), previous=None, evidence="é")
+
+
+def test_a_ledger_keeps_the_newest_and_survives_damage(tmp_path: Path) -> None:
+    for number in range(KEPT + 5):
+        record(tmp_path, an_entry(number))
+    assert [one.version for one in entries(tmp_path)] == [str(number) for number in range(5, KEPT + 5)]
+    with (tmp_path / LEDGER).open("ab") as file:
+        file.write(b'{"at": "not\n\xff\n')
+    assert len(entries(tmp_path)) == KEPT
+    record(tmp_path, an_entry(999))
+    assert entries(tmp_path)[-1].version == "999"
+
+
+def test_a_ledger_that_is_a_link_or_missing_says_nothing(tmp_path: Path) -> None:
+    assert entries(tmp_path / "nowhere") == []
+    record(tmp_path, an_entry(1))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / LEDGER).symlink_to(tmp_path / LEDGER)
+    assert entries(other) == []
+    assert turned_back(tmp_path, "1") is None, "it was promoted, nobody went back to it"
+
+
+def test_the_command_goes_back(registry: Registry, versions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREDICTIVE_SCALING_MODELS_DIR", str(registry.folder))
+    result = CliRunner().invoke(app, ["train", "--rollback", KEY.service, "--output", "json"])
+    assert result.exit_code == 0
+    (told,) = json.loads(result.stdout)["rolled_back"]
+    assert (told["service"], told["version"], told["previous"]) == (KEY.service, versions[1], versions[0])
+    assert isinstance(CliRunner().invoke(app, ["train", "--rollback", "other"]).exception, NoEarlierModelError)
+    assert "leave --service" in str(CliRunner().invoke(app, ["train", "--rollback", "a", "--every", "1h"]).exception)
