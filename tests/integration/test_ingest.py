@@ -258,11 +258,14 @@ async def test_rewinding_reads_what_the_group_was_made_to_skip(place: Place) -> 
     then = WallClock().now()
     await send(place, [a_sample(number) for number in range(10, 20)])
     administration, group = KafkaAdministration(place.bootstrap_servers, {}), f"of-{place.topic}"
-    partitions = [partition for (partition,) in await rows(place, "select partition from ingest_offsets")]
-    ends = {partition: 20 if partition == 0 else 0 for partition in partitions}
+    offsets = dict(await rows(place, "select partition, next_offset from ingest_offsets"))
+    (partition,) = [number for number, offset in offsets.items() if offset == 10]
+    ends = offsets | {partition: 20}
     await administration.set_group_back(group, place.topic, ends)
-    assert await administration.committed(group, place.topic, partitions) == ends
-    assert await set_back(place, then) == [Rewound(0, 20, 10)]
+    assert await administration.committed(group, place.topic, list(offsets)) == ends
+    (rewound,) = await set_back(place, then)
+    assert (rewound.partition, rewound.before) == (partition, 20)
+    assert rewound.after <= 10
     async with ingesting(place):
         await all_in(place, 20)
 
