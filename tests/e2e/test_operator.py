@@ -182,6 +182,17 @@ async def test_a_target_kind_without_an_adapter_stalls_and_says_so(kubectl: Kube
     assert "not yet available" in stalled["message"]
 
 
+async def test_a_raise_that_a_quota_stops_fails_and_says_so(service: str, kubectl: Kubectl) -> None:
+    await kubectl("create", "quota", "few", "--hard=pods=5")
+    # Short, so that the deadline of a verification, a multiple of it, is.
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service), forecast={"leadTime": "20s"}))
+    await the_minimum_becomes(kubectl, 9)
+    failed = await the_condition_becomes(kubectl, "Verified", "False", "Quota", seconds=60)
+    assert "exceeded quota: few" in failed["message"]
+    assert await minimum_of(kubectl) == 9
+    assert "VerificationFailed" in await kubectl("describe", "sp", "checkout")
+
+
 async def test_an_hpa_of_a_scaled_object_is_left_to_keda(kubectl: Kubectl, service: str) -> None:
     autoscaler = an_autoscaler("queue")
     owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "queue", "uid": "1", "controller": True}

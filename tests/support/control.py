@@ -113,7 +113,7 @@ class InMemoryDecisions:
         now: datetime,
         *,
         reason: str | None = None,
-        message: str | None = None,
+        outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
         self._check()
@@ -124,7 +124,7 @@ class InMemoryDecisions:
             status=str(status),
             attempts=attempts,
             reason=reason or row.reason,
-            message=message or row.message,
+            outcome=outcome or row.outcome,
             deadline_at=deadline_at or row.deadline_at,
             started_at=row.started_at or now,
         )

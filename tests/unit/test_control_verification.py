@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from predictive_scaling.control.lead_time import LeadTimes
-from predictive_scaling.control.verification import judge
+from predictive_scaling.control.verification import Failure, judge
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.targets.port import Progress
 from tests.support.builders import NOON
@@ -32,18 +32,19 @@ def test_a_raise_is_open_until_its_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "why"),
+    ("seen", "failure", "why"),
     [
-        (progress(9, desired=4, replicas=4, ready=4), "autoscaler still asks for 4"),
-        (progress(9, replicas=5, ready=5), "only 5 replicas exist"),
-        (progress(9, replicas=9, ready=7), "only 7 of 9 replicas are ready"),
-        (progress(9, replicas=5, ready=5, trouble="FailedCreate: exceeded quota"), "exceeded quota"),
+        (progress(9, desired=4, replicas=4, ready=4), Failure.TIMEOUT, "autoscaler still asks for 4"),
+        (progress(9, replicas=5, ready=5), Failure.TIMEOUT, "only 5 replicas exist"),
+        (progress(9, replicas=9, ready=7), Failure.TIMEOUT, "only 7 of 9 replicas are ready"),
+        (progress(9, replicas=5, ready=5, trouble="FailedCreate: exceeded quota"), Failure.QUOTA, "exceeded quota"),
+        (progress(9, replicas=5, ready=5, trouble="FailedCreate: denied"), Failure.REPLICAS_NOT_MADE, "denied"),
     ],
 )
-def test_a_raise_that_is_too_late_fails_and_says_where_it_got_stuck(seen: Progress, why: str) -> None:
+def test_a_raise_that_is_too_late_fails_and_says_where_it_got_stuck(seen: Progress, failure: Failure, why: str) -> None:
     verdict = judge(an_expected(4, 9), seen, NOON + 24 * MINUTE)
     assert verdict is not None
-    assert verdict.phase is DecisionPhase.FAILED
+    assert (verdict.phase, verdict.failure) == (DecisionPhase.FAILED, failure)
     assert why in verdict.message
 
 

@@ -84,7 +84,7 @@ class CommandDesk:
     async def _clear(self) -> dict[str, Any]:
         stuck = await self.decisions.stuck(self.clock.now())
         for row in stuck:
-            message = f"{row.message} Cleared: still {row.status} after its deadline."
+            message = f"Cleared: still {row.status} after its deadline."
             await self.records.move(PolicyKey(row.namespace, row.policy), row.id, DecisionPhase.CANCELLED, message)
         self.verification.drop(row.id for row in stuck)
         return {"cleared": len(stuck)}

@@ -57,8 +57,8 @@ class PolicyState:
     """What the newest visit decided."""
     conditions: tuple[Condition, ...] = ()
     accuracy: AccuracyStatus | None = None
-    verified: tuple[bool, str] | None = None
-    """How the newest verification ended, and its message."""
+    verified: tuple[bool, str | None, str] | None = None
+    """Whether the newest verification succeeded, why not in a word, and its message."""
     conflict: str | None = None
     """Who refused or took our field, until a person consents anew."""
     backoff: Backoff | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -73,12 +74,22 @@ class Expected:
         return self.state.previous == self.name
 
 
+class Failure(StrEnum):
+    """Why a decision ended Failed, in a word."""
+
+    OVERWRITTEN = "Overwritten"
+    QUOTA = "Quota"
+    REPLICAS_NOT_MADE = "ReplicasNotMade"
+    TIMEOUT = "Timeout"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How a decision ended."""
 
     phase: DecisionPhase
     message: str
+    failure: Failure | None = None
 
 
 def judge(expected: Expected, progress: Progress, now: datetime) -> Verdict | None:
@@ -89,7 +100,7 @@ def judge(expected: Expected, progress: Progress, now: datetime) -> Verdict | No
     if expected.to < expected.before:
         return _judge_lowering(expected, progress)
     if progress.floor < expected.to and expected.is_newest:
-        return Verdict(DecisionPhase.FAILED, f"Overwritten: the minimum is {progress.floor}, not {expected.to}.")
+        return _overwritten(expected, progress)
     if progress.ready_replicas >= expected.to:
         took = round((now - expected.applied_at).total_seconds())
         return Verdict(DecisionPhase.SUCCEEDED, f"{progress.ready_replicas} replicas were ready after {took} s.")
@@ -101,12 +112,19 @@ def judge(expected: Expected, progress: Progress, now: datetime) -> Verdict | No
 def _judge_lowering(expected: Expected, progress: Progress) -> Verdict | None:
     if progress.floor == expected.to or not expected.is_newest:
         return Verdict(DecisionPhase.SUCCEEDED, f"The target kept the minimum {expected.to}.")
-    return Verdict(DecisionPhase.FAILED, f"Overwritten: the minimum is {progress.floor}, not {expected.to}.")
+    return _overwritten(expected, progress)
+
+
+def _overwritten(expected: Expected, progress: Progress) -> Verdict:
+    message = f"Overwritten: the minimum is {progress.floor}, not {expected.to}."
+    return Verdict(DecisionPhase.FAILED, message, Failure.OVERWRITTEN)
 
 
 def _too_late(expected: Expected, progress: Progress) -> Verdict:
     waited = round((expected.deadline_at - expected.applied_at).total_seconds())
+    failure = Failure.TIMEOUT
     if progress.trouble is not None:
+        failure = Failure.QUOTA if "quota" in progress.trouble else Failure.REPLICAS_NOT_MADE
         why = f"Replicas cannot be made: {progress.trouble}"
     elif progress.desired_replicas < expected.to:
         why = f"Timeout: the autoscaler still asks for {progress.desired_replicas} replicas"
@@ -114,7 +132,7 @@ def _too_late(expected: Expected, progress: Progress) -> Verdict:
         why = f"Timeout: only {progress.replicas} replicas exist"
     else:
         why = f"Timeout: only {progress.ready_replicas} of {progress.replicas} replicas are ready"
-    return Verdict(DecisionPhase.FAILED, f"{why}, {waited} s after the raise to {expected.to}.")
+    return Verdict(DecisionPhase.FAILED, f"{why}, {waited} s after the raise to {expected.to}.", failure)
 
 
 @dataclass(slots=True)
@@ -176,7 +194,7 @@ class Verification:
         elif succeeded:
             self.events.about(expected.record, Happened.VERIFICATION_SUCCEEDED, verdict.message)
         if expected.is_newest:
-            expected.state.verified = (succeeded, verdict.message)
+            expected.state.verified = (succeeded, verdict.failure, verdict.message)
             if expected.state.last is not None:
                 summary = f"{expected.before}->{expected.to} {verdict.phase.value}"
                 expected.state.last = expected.state.last.model_copy(update={"summary": summary})

@@ -218,9 +218,9 @@ class Visitor:
             return {"verification": found.Verification.PENDING, "verification_message": message}
         if state.verified is None:
             return {}
-        succeeded, message = state.verified
+        succeeded, why, message = state.verified
         verdict = found.Verification.SUCCEEDED if succeeded else found.Verification.FAILED
-        return {"verification": verdict, "verification_message": message}
+        return {"verification": verdict, "verification_reason": why, "verification_message": message}
 
     async def _show_problem(
         self,
