@@ -7,14 +7,12 @@ more than chance.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-QUANTILES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
+QUANTILES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925, 0.95, 0.975, 0.99)
 """What a floor may cover."""
 TARGETS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 """What an HPA may aim at, as fractions of a replica."""
 LEAST_GAIN = 0.03
 """A tuner moves only for a cost that is lower by this share: less is chance."""
-_SAME_COST = 1.01
-"""Costs that differ by less are equal: a past has few shortages, so what they would have cost is roughly known."""
 _SAME_RISK = 1.02
 
 
@@ -56,14 +54,11 @@ class Point:
 
 
 def cheapest(points: Iterable[Point], prices: Prices) -> Point:
-    """The point of the lowest cost; of those that cost as much but for a hundredth, the one that is short for least.
+    """The point of the lowest cost; of equals the one that is short for less, then the lower quantile.
 
     Raises ValueError where there is no point.
     """
-    every = tuple(points)
-    lowest = min(point.cost(prices) for point in every)
-    equals = (point for point in every if point.cost(prices) <= lowest * _SAME_COST)
-    return min(equals, key=lambda it: (it.minutes, it.cost(prices), it.quantile, it.hpa_target))
+    return min(points, key=lambda it: (it.cost(prices), it.minutes, it.quantile, it.hpa_target))
 
 
 def retuned(current: tuple[float, float] | None, points: Sequence[Point], prices: Prices) -> Point:
