@@ -84,4 +84,4 @@ def a_story(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> Story:
         failed_decisions=0,
         forecast=quality,
     )
-    return Story(scenario, 90.0, observations, forecasts, decisions, result)
+    return Story(scenario, 100.0, observations, forecasts, "LightGBM", decisions, result)

@@ -22,9 +22,10 @@ _DRAIN_EVERY = 20_000
 class Feed:
     """A producer of samples. Leaving it waits until Kafka has everything, or raises StackError."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str = TOPIC) -> None:
+        self._topic = topic
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap_servers, "linger.ms": 2, "acks": "all", "log_level": 0}
+            {"bootstrap.servers": bootstrap_servers, "linger.ms": 2, "enable.idempotence": True, "log_level": 0}
         )
         self._refused: KafkaError | None = None
 
@@ -64,7 +65,7 @@ class Feed:
         for at, value in samples:
             message = {"service_name": SERVICE, "metric_name": METRIC, "value": value, "timestamp": at.timestamp()}
             encoded = msgspec.json.encode(message)
-            self._producer.produce(TOPIC, value=encoded, key=SERVICE, on_delivery=self._delivered)
+            self._producer.produce(self._topic, value=encoded, key=SERVICE, on_delivery=self._delivered)
         self._producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, message: object) -> None:
@@ -73,4 +74,4 @@ class Feed:
 
     def _raise_refusal(self) -> None:
         if self._refused is not None:
-            raise StackError(f"Kafka refused samples for {TOPIC}: {self._refused}")
+            raise StackError(f"Kafka refused samples for {self._topic}: {self._refused}")

@@ -44,11 +44,6 @@ class Observer:
         status = (await self._cluster.get(_POLICY)).get("status", {})
         return {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
 
-    async def model(self) -> str:
-        """What forecasts for the policy, with its version."""
-        forecast = (await self._cluster.get(_POLICY)).get("status", {}).get("forecast", {})
-        return f"{forecast.get('model', '')} {forecast.get('version', '')}".strip()
-
     async def metrics_arrive(self) -> bool:
         """Whether both HPAs read their metric."""
         autoscalers = await self._cluster.items(_AUTOSCALERS)

@@ -55,6 +55,8 @@ class Product:
             "PREDICTIVE_SCALING_LEASE_NAMESPACE": "default",
             # The demo has trained already; a second training would only take the replay's CPU.
             "PREDICTIVE_SCALING_TRAIN_FROM_OPERATOR": "false",
+            # So that kubectl shows the whole day.
+            "PREDICTIVE_SCALING_DECISIONS_KEPT": "200",
         }
         return self._child("operator", self.ports.operator, clock, environment)
 

@@ -1,6 +1,7 @@
 """The replay itself: demand goes in, and what the live objects show is written down."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Say
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.predictions import Predictions
+from predictive_scaling.storage.predictions import Prediction, Predictions
 
 _LOOK_EVERY = timedelta(seconds=15)
 _LOOKS_A_ROW = 4
@@ -61,12 +62,15 @@ async def replay(stage: Stage, console: Console, say: Say) -> Story:
     _tell_load(stage.children, used, monotonic() - began, say)
     await _settle(stage)
     decisions = await stage.observer.decisions(scenario.begins_at, scenario.ends_at)
-    forecasts = await _forecasts(scenario, stage.database_url)
+    made = await _forecasts(scenario, stage.database_url)
+    forecasts = [(row.target_time, Band(row.p50, row.p90)) for row in made]
+    models = Counter(row.model_name for row in made)
     return Story(
         scenario,
         stage.clock.rate,
         tuple(observations),
         tuple(forecasts),
+        models.most_common(1)[0][0] if models else "",
         tuple(decisions),
         _result(scenario, observations, forecasts, decisions),
     )
@@ -92,12 +96,11 @@ async def _settle(stage: Stage) -> None:
         await stage.sleep(MINUTE)
 
 
-async def _forecasts(scenario: Scenario, database_url: str) -> list[tuple[datetime, Band]]:
+async def _forecasts(scenario: Scenario, database_url: str) -> list[Prediction]:
     async with Database(database_url, purpose="demo", max_size=1) as database:
-        rows = await Predictions(database).ahead(
+        return await Predictions(database).ahead(
             JUDGED_AHEAD, scenario.begins_at, scenario.ends_at, (NAMESPACE, POLICY)
         )
-    return [(row.target_time, Band(row.p50, row.p90)) for row in rows]
 
 
 def _result(

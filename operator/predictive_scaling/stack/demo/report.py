@@ -90,7 +90,7 @@ def _tiles(story: Story) -> str:
             _tile(
                 "Error 15 minutes ahead",
                 f'<span class="big">{wape}</span>',
-                f"of demand (WAPE); p90 covered {coverage}",
+                f"of demand (WAPE, {story.model or 'no model'}); p90 covered {coverage}",
             ),
             _tile(
                 "Decisions",

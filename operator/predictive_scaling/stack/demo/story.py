@@ -38,5 +38,7 @@ class Story:
     observations: tuple[Observation, ...]
     forecasts: tuple[tuple[datetime, Band], ...]
     """What was forecast 15 minutes ahead for the bin that begins at each time, in the order of time."""
+    model: str
+    """What made most of these forecasts; empty where there are none."""
     decisions: tuple[DecisionLine, ...]
     result: Result

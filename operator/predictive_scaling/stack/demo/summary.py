@@ -26,9 +26,8 @@ def _forecast(story: Story) -> str:
     quality = result.forecast
     error = "no forecast 15 minutes ahead was made"
     if quality.wape_15m is not None and quality.coverage_p90 is not None:
-        error = (
-            f"forecast 15 minutes ahead: WAPE {quality.wape_15m:.3f}, p90 covered {100 * quality.coverage_p90:.0f} %"
-        )
+        coverage = f"p90 covered {100 * quality.coverage_p90:.0f} %"
+        error = f"{story.model}, 15 minutes ahead: WAPE {quality.wape_15m:.3f}, {coverage}"
     return f"{error}; {result.decisions} decisions, {result.failed_decisions} of which did not end well"
 
 

@@ -1,0 +1,65 @@
+import asyncio
+import contextlib
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import Consumer
+
+from predictive_scaling.clock import ManualClock
+from predictive_scaling.ingest.formats.native import decode
+from predictive_scaling.stack.demo.feed import Feed
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, METRIC, SERVICE, Scenario, make_scenario
+from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.kafka import Kafka
+from tests.support.demo_story import TRACES
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return make_scenario(DEFAULT_DAY, TRACES)
+
+
+def received(kafka: Kafka, topic: str, count: int) -> list[bytes]:
+    consumer = Consumer(
+        {"bootstrap.servers": kafka.bootstrap_servers, "group.id": topic, "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([topic])
+    values = list[bytes]()
+    try:
+        while len(values) < count and (batch := consumer.consume(count - len(values), timeout=20)):
+            values += [value for message in batch if (value := message.value()) is not None]
+    finally:
+        consumer.close()
+    return values
+
+
+async def test_the_history_arrives_whole_and_in_the_products_own_format(
+    kafka: Kafka, topic: str, scenario: Scenario
+) -> None:
+    until = scenario.demand.start + timedelta(days=1)
+    async with Feed(kafka.bootstrap_servers, topic) as feed:
+        sent = await feed.history(scenario, until)
+    samples = [decode(value)[0] for value in await asyncio.to_thread(received, kafka, topic, sent)]
+    assert [(sample.time, sample.value) for sample in samples] == scenario.samples(scenario.demand.start, until)
+    assert {(sample.service_name, sample.metric_name) for sample in samples} == {(SERVICE, METRIC)}
+
+
+async def test_a_minutes_sample_is_sent_when_the_minute_is_over(kafka: Kafka, topic: str, scenario: Scenario) -> None:
+    clock = ManualClock(scenario.begins_at)
+    async with Feed(kafka.bootstrap_servers, topic) as feed:
+        replay = asyncio.create_task(feed.replay(scenario, scenario.begins_at, clock))
+
+        async def minutes() -> int:
+            return (clock.now() - scenario.begins_at) // MINUTE
+
+        passed = await eventually(minutes, lambda count: count >= 3, every_seconds=0)
+        replay.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await replay
+    first = decode((await asyncio.to_thread(received, kafka, topic, 1))[0])[0]
+    assert first.time == scenario.begins_at
+    assert first.value == scenario.demand_at(scenario.begins_at)
+    assert passed >= 3
