@@ -12,7 +12,7 @@ from forecasting.simulation_grid import Counts
 from predictive_scaling.backtesting.foresight import Foresight
 from predictive_scaling.backtesting.wishes import origins_at
 from predictive_scaling.backtesting.workload import STEP, Workload
-from predictive_scaling.control.concerns import Concern, concerns_of
+from predictive_scaling.control.concerns import Concern, coming, concerns_of
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.model import (
     Decision,
@@ -183,7 +183,8 @@ class _Outlooks:
         """Those that matter until the next forecast."""
         if not self.setting.events:
             return ()
-        return concerns_of(self.setting.policy, self.setting.events, now, self.setting.lead_time, 2 * refresh)
+        near = coming(self.setting.events, now)
+        return concerns_of(self.setting.policy, near, now, self.setting.lead_time, 2 * refresh)
 
     def _base(self, concern: Concern, now: datetime) -> EventBase:
         occurrence = concern.occurrence
