@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import predictive_scaling
 from predictive_scaling.commands import settings
 from predictive_scaling.control.events import Happened
+from predictive_scaling.control.verification import Failure
 from predictive_scaling.decision import conditions
 from predictive_scaling.decision.model import PauseReason, Rung
 from predictive_scaling.ingest.refusal import Reason as DeadLetterReason
@@ -27,7 +28,15 @@ PACKAGE = ROOT / "operator" / "predictive_scaling"
 VOCABULARY: list[type[StrEnum]] = [
     found for found in vars(vocabulary).values() if isinstance(found, type) and found.__base__ is StrEnum
 ]
-SHOWN: list[type[StrEnum]] = [*VOCABULARY, Happened, PauseReason, Rung, conditions.Verification, DeadLetterReason]
+SHOWN: list[type[StrEnum]] = [
+    *VOCABULARY,
+    Happened,
+    PauseReason,
+    Rung,
+    conditions.Verification,
+    Failure,
+    DeadLetterReason,
+]
 JUDGES = ["decision/conditions.py", "decision/review.py", "control/visit.py", "control/business_events.py"]
 
 
