@@ -13,6 +13,12 @@ TARGETS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 """What an HPA may aim at, as fractions of a replica."""
 LEAST_GAIN = 0.03
 """A tuner moves only for a cost that is lower by this share: less is chance."""
+_SAME_COST = 1.01
+"""Costs that differ by less are equal: a past holds few shortages, so what they cost is known roughly.
+
+On the seven series that were tuned on, taking the safer of equals gave 2.9 in place of 2.7 times fewer minutes short
+than the HPA alone, at 1.10 in place of 1.08 of its replica-hours, and 3.8 in place of 3.2 with the target.
+"""
 _SAME_RISK = 1.02
 
 
@@ -54,11 +60,14 @@ class Point:
 
 
 def cheapest(points: Iterable[Point], prices: Prices) -> Point:
-    """The point of the lowest cost; of equals the one that is short for less, then the lower quantile.
+    """The point of the lowest cost; of those that cost as much but for a hundredth, the one that is short for least.
 
     Raises ValueError where there is no point.
     """
-    return min(points, key=lambda it: (it.cost(prices), it.minutes, it.quantile, it.hpa_target))
+    every = tuple(points)
+    lowest = min((point.cost(prices) for point in every), default=0.0)
+    equals = (point for point in every if point.cost(prices) <= lowest * _SAME_COST)
+    return min(equals, key=lambda it: (it.minutes, it.cost(prices), it.quantile, it.hpa_target))
 
 
 def retuned(current: tuple[float, float] | None, points: Sequence[Point], prices: Prices) -> Point:
