@@ -11,7 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
-from predictive_scaling.api.services import ModelScore, Services, StoredModel, StoredModels, UnreadableModel
+from predictive_scaling.api.services import (
+    ModelChange,
+    ModelScore,
+    Services,
+    StoredModel,
+    StoredModels,
+    UnreadableModel,
+)
 from predictive_scaling.telemetry.checks import Check, database_check
 from tests.support.api_services import (
     NOW,
@@ -38,6 +45,7 @@ MODELS = StoredModels(
             acting="LightGBM",
             evidence="cost 0.9 of the baseline's",
             scores=[ModelScore("LightGBM", math.nan, 0.1, 0.9)],
+            history=[ModelChange(NOW, "promoted", "v2", None, "better by half")],
         )
     ],
     [UnreadableModel("cart/x", "size 7, expected 9")],
@@ -296,6 +304,15 @@ async def test_models_are_shown_with_their_scores_and_what_was_rejected(client: 
     assert model["acting"] == "LightGBM"
     assert model["trained_until"] == "2026-11-27T08:00:00Z"
     assert model["scores"] == [{"model": "LightGBM", "wape": None, "mape": 0.1, "coverage": 0.9}]
+    assert model["history"] == [
+        {
+            "at": "2026-11-27T08:00:00Z",
+            "outcome": "promoted",
+            "version": "v2",
+            "previous": None,
+            "evidence": "better by half",
+        }
+    ]
 
 
 async def test_events_that_touch_a_span_are_listed_by_start(services: Services, client: httpx.AsyncClient) -> None:

@@ -30,16 +30,23 @@ def test_one_more_day_of_the_same_is_no_change() -> None:
         assert not the_last_day(lambda day: day, a_series(days=9, step=STEP, seed=seed)).has_changed
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda day: np.roll(day, A_DAY // 4),
-        lambda day: np.full(A_DAY, day.mean()),
-        lambda day: day * np.random.default_rng(1).lognormal(sigma=0.6, size=A_DAY),
-        lambda day: np.where(np.arange(A_DAY) % 12 < 2, 4 * day, day),
-    ],
-    ids=["six hours later", "no shape at all", "much noise", "spikes each hour"],
-)
+def six_hours_later(day: FloatArray) -> FloatArray:
+    return np.roll(day, A_DAY // 4)
+
+
+def without_shape(day: FloatArray) -> FloatArray:
+    return np.full(A_DAY, day.mean())
+
+
+def noisier(day: FloatArray) -> FloatArray:
+    return day * np.random.default_rng(1).lognormal(sigma=0.6, size=A_DAY)
+
+
+def with_spikes_each_hour(day: FloatArray) -> FloatArray:
+    return np.where(np.arange(A_DAY) % 12 < 2, 4 * day, day)
+
+
+@pytest.mark.parametrize("change", [six_hours_later, without_shape, noisier, with_spikes_each_hour])
 def test_another_pattern_is_a_change(change: Callable[[FloatArray], FloatArray]) -> None:
     found = the_last_day(change)
     assert found.has_changed

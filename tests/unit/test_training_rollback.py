@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.__main__ import app
+from predictive_scaling.commands.api import stored_models
 from predictive_scaling.errors import NoEarlierModelError
 from predictive_scaling.training.learning import Learned, learn
 from predictive_scaling.training.ledger import KEPT, LEDGER, Entry, Outcome, entries, record, turned_back
@@ -99,6 +100,15 @@ def test_where_there_is_nothing_to_go_back_to_it_says_why(registry: Registry, go
     with pytest.raises(NoEarlierModelError, match=f"has no whole version before {only}"):
         roll_back(registry, KEY, NOW)
     assert registry.current(KEY.slug) == only
+
+
+def test_the_api_shows_what_became_of_a_series_newest_first(registry: Registry, versions: list[str]) -> None:
+    roll_back(registry, KEY, NOW + 3 * DAY)
+    (model,) = stored_models(registry).models
+    assert model.version == versions[1]
+    assert [change.outcome for change in model.history] == ["rolled_back", "rejected", "promoted", "promoted"]
+    assert model.history[0].previous == versions[0]
+    assert model.history[0].evidence.startswith("rolled back from")
 
 
 def an_entry(number: int) -> Entry:

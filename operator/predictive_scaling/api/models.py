@@ -2,7 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -26,6 +26,18 @@ class Score(Answer):
     coverage: Number
 
 
+class Change(Answer):
+    """What became of a version, and why."""
+
+    at: Time
+    outcome: Literal["promoted", "rejected", "rolled_back"] = Field(
+        description="promoted: it acts. rejected: the gate lets a naive model act. rolled_back: someone went back to it."
+    )
+    version: str
+    previous: str | None = Field(description="The version in use before.")
+    evidence: str
+
+
 class Model(Answer):
     """The current version of one series' models, as its manifest describes it."""
 
@@ -38,6 +50,7 @@ class Model(Answer):
     acting: str = Field(description="The kind of model that forecasts: the best that passed the gate.")
     evidence: str = Field(description="Why, in one sentence.")
     scores: list[Score]
+    history: list[Change] = Field(description="The newest changes, newest first.")
 
 
 class RejectedModel(Answer):

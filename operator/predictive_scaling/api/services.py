@@ -30,6 +30,17 @@ class ModelScore:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChange:
+    """A promotion, a rejection by the gate or a roll-back. previous: the version that was in use before."""
+
+    at: datetime
+    outcome: str
+    version: str
+    previous: str | None
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredModel:
     """The current version of one series' models, as its manifest describes it."""
 
@@ -42,6 +53,8 @@ class StoredModel:
     acting: str
     evidence: str
     scores: Sequence[ModelScore]
+    history: Sequence[ModelChange] = ()
+    """Newest first."""
 
 
 @dataclass(frozen=True, slots=True)

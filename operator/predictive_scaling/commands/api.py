@@ -1,6 +1,7 @@
 """`predictive-scaling api`: serves the HTTP API."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,14 @@ from redis.asyncio import Redis
 
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import LIMIT_SECONDS, AnswerCache
-from predictive_scaling.api.services import ModelScore, Services, StoredModel, StoredModels, UnreadableModel
+from predictive_scaling.api.services import (
+    ModelChange,
+    ModelScore,
+    Services,
+    StoredModel,
+    StoredModels,
+    UnreadableModel,
+)
 from predictive_scaling.api.serving import serve
 from predictive_scaling.clock import parse_clock
 from predictive_scaling.errors import DatabaseUnavailableError, ModelRejectedError
@@ -23,12 +31,14 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import Check, database_check, models_check, redis_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
 from predictive_scaling.telemetry.logs import configure_logs, log_file
+from predictive_scaling.training.ledger import Entry, entries
 from predictive_scaling.training.manifest import Manifest, read_manifest
 from predictive_scaling.training.registry import Registry
 
 log = structlog.get_logger(__name__)
 app = typer.Typer()
 
+_CHANGES = 10
 _CONNECTIONS = 8
 _COMMAND_CONNECTIONS = 6
 # A visitor gets its 503 after this; the pool goes on looking for the server.
@@ -118,13 +128,14 @@ def stored_models(registry: Registry) -> StoredModels:
             rejected.append(UnreadableModel(slug, "its CURRENT names no version that is there; train it again"))
             continue
         try:
-            models.append(_stored(read_manifest(registry.path(slug, version)), Path(slug) / version))
+            manifest = read_manifest(registry.path(slug, version))
+            models.append(_stored(manifest, Path(slug) / version, entries(registry.folder / slug)))
         except ModelRejectedError as error:
             rejected.append(UnreadableModel(f"{slug}/{version}", str(error)))
     return StoredModels(models, rejected)
 
 
-def _stored(manifest: Manifest, folder: Path) -> StoredModel:
+def _stored(manifest: Manifest, folder: Path, changes: Sequence[Entry]) -> StoredModel:
     return StoredModel(
         service_name=manifest.service,
         metric_name=manifest.metric,
@@ -135,4 +146,8 @@ def _stored(manifest: Manifest, folder: Path) -> StoredModel:
         acting=manifest.gate.acting,
         evidence=manifest.gate.evidence,
         scores=[ModelScore(each.model, each.wape, each.mape, each.coverage) for each in manifest.gate.scores],
+        history=[
+            ModelChange(one.at, one.outcome.value, one.version, one.previous, one.evidence)
+            for one in reversed(changes[-_CHANGES:])
+        ],
     )

@@ -52,8 +52,24 @@ async def connected(address: str, wait_seconds: float = _CONNECT_SECONDS) -> Asy
         raise SettingsError(
             "--dask needs the package dask; install it with pip install 'predictive-scaling[dask]'"
         ) from None
+    client = _client(Client, address, wait_seconds)
     try:
-        client: Any = await Client(address, asynchronous=True, timeout=wait_seconds, set_as_default=False)
+        await _connect(client, address, wait_seconds)
+        yield OnDask(client, address, await _threads(client, address, wait_seconds))
+    finally:
+        await client.close()
+
+
+def _client(kind: Any, address: str, wait_seconds: float) -> Any:
+    try:
+        return kind(address, asynchronous=True, timeout=wait_seconds, set_as_default=False)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"--dask {address!r} is no address such as tcp://scheduler:8786: {error}") from None
+
+
+async def _connect(client: Any, address: str, wait_seconds: float) -> None:
+    try:
+        await client
     except (OSError, TimeoutError) as error:
         raise DaskUnavailableError(
             f"no Dask scheduler answers at {address} within {wait_seconds:.0f} s ({error}); see that it runs and that "
@@ -61,10 +77,6 @@ async def connected(address: str, wait_seconds: float = _CONNECT_SECONDS) -> Asy
         ) from error
     except (ValueError, TypeError) as error:
         raise SettingsError(f"--dask {address!r} is no address such as tcp://scheduler:8786: {error}") from None
-    try:
-        yield OnDask(client, address, await _threads(client, address, wait_seconds))
-    finally:
-        await client.close()
 
 
 async def _threads(client: Any, address: str, wait_seconds: float) -> int:

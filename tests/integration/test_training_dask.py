@@ -1,0 +1,155 @@
+"""Training spread over a Dask cluster of two worker processes: the same models, and clear words where there is none."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster, Scheduler
+from typer.testing import CliRunner
+
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.series import Series
+from predictive_scaling.__main__ import app
+from predictive_scaling.clock import ManualClock
+from predictive_scaling.errors import DaskUnavailableError, SettingsError
+from predictive_scaling.stack.ports import free_port
+from predictive_scaling.training.dask_cluster import connected
+from predictive_scaling.training.learners import Learner
+from predictive_scaling.training.loading import check
+from predictive_scaling.training.manifest import Manifest
+from predictive_scaling.training.registry import Registry
+from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.trainer import Trainer
+from tests.support.demand_series import a_series
+
+pytestmark = pytest.mark.integration
+
+QUICK = LightGBMQuantiles(rounds=25, rows=4000, threads=1)
+KEYS = [SeriesKey(f"service-{number}", "rps", "Sum") for number in range(3)]
+NOW = datetime(2026, 11, 16, tzinfo=UTC)
+ANY_PORT = "127.0.0.1:0"
+"""Without one its usual port is asked for, which another cluster may have."""
+
+
+@dataclass
+class History:
+    """Recorded demand, another for each series."""
+
+    asked: list[SeriesKey] = field(default_factory=list[SeriesKey])
+
+    async def keys(self, since: datetime) -> list[SeriesKey]:
+        return KEYS
+
+    async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
+        self.asked.append(key)
+        return replace(a_series(days=10, seed=KEYS.index(key)), name=str(key))
+
+    async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
+        return frozenset({"match"})
+
+
+@pytest.fixture(scope="module")
+async def cluster() -> AsyncGenerator[Any]:
+    """Two processes on loopback, of one thread each."""
+    async with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=ANY_PORT,
+        asynchronous=True,
+    ) as cluster:
+        yield cluster
+
+
+async def trained(folder: Path, learner: Learner | None) -> dict[SeriesKey, Manifest]:
+    registry, clock = Registry(folder), ManualClock(NOW)
+    trainer = Trainer(History(), registry, clock, QUICK, timedelta(days=60), learner=learner)
+    found: dict[SeriesKey, Manifest] = {}
+    for key in KEYS:
+        version = (await trainer.train(key)).version
+        found[key] = check(registry.path(key.slug, version)).manifest
+    return found
+
+
+async def test_a_cluster_learns_what_one_machine_learns(cluster: Any, tmp_path: Path) -> None:
+    here = await trained(tmp_path / "here", None)
+    async with connected(cluster.scheduler_address) as dask:
+        assert dask.threads == 2
+        there = await trained(tmp_path / "there", dask)
+    for key in KEYS:
+        assert there[key].gate.acting == here[key].gate.acting
+        assert there[key].event_types == ("match",)
+        for one, other in zip(there[key].gate.scores, here[key].gate.scores, strict=True):
+            numbers = [[score.wape, score.mape, score.cost, score.coverage] for score in (one, other)]
+            np.testing.assert_allclose(*np.array(numbers, dtype=float), rtol=0.02, err_msg=f"{key} {one.model}")
+
+
+async def test_series_are_learned_side_by_side(cluster: Any) -> None:
+    before = await _executed(cluster)
+    async with connected(cluster.scheduler_address) as dask:
+        await asyncio.gather(*(dask.learn(a_series(days=10, seed=seed), QUICK) for seed in range(4)))
+    after = await _executed(cluster)
+    assert sum(after.values()) - sum(before.values()) == 4
+    assert all(after[worker] > before[worker] for worker in after), "each of the two did some"
+
+
+async def _executed(cluster: Any) -> dict[str, int]:
+    """How many tasks each worker has done."""
+
+    def count(dask_worker: Any) -> int:
+        return int(dask_worker.state.executed_count)
+
+    async with Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
+        found: Any = client.run(count)
+        return await found
+
+
+async def test_a_scheduler_that_does_not_answer_is_named() -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(DaskUnavailableError, match=f"no Dask scheduler answers at {address} within 1 s"):
+        async with connected(address, wait_seconds=1):
+            pass
+
+
+async def test_a_cluster_without_workers_is_refused() -> None:
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address=ANY_PORT) as scheduler:
+        with pytest.raises(DaskUnavailableError, match="has no worker; start one, then train again"):
+            async with connected(scheduler.address, wait_seconds=1):
+                pass
+
+
+@pytest.mark.parametrize("address", ["carrier-pigeon://scheduler:1", "tcp://"])
+async def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises((SettingsError, DaskUnavailableError), match=address):
+        async with connected(address, wait_seconds=1):
+            pass
+
+
+async def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SettingsError, match=r"pip install 'predictive-scaling\[dask\]'"):
+        async with connected("tcp://127.0.0.1:8786"):
+            pass
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    monkeypatch.setenv("PREDICTIVE_SCALING_MODELS_DIR", str(tmp_path))
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["train", *arguments])
+        return f"{result.exit_code} {result.exception} {result.output}"
+
+    return run
+
+
+def test_going_back_and_training_exclude_each_other(command: Callable[..., str]) -> None:
+    assert "--rollback trains nothing" in command("--rollback", "checkout", "--dask", "tcp://127.0.0.1:1")
+    assert "checkout has no model in" in command("--rollback", "checkout")
