@@ -31,7 +31,7 @@ class Change(Answer):
 
     at: Time
     outcome: Literal["promoted", "rejected", "rolled_back"] = Field(
-        description="promoted: it acts. rejected: the gate lets a naive model act. rolled_back: someone went back to it."
+        description="promoted: it acts. rejected: a naive model acts. rolled_back: someone went back to it."
     )
     version: str
     previous: str | None = Field(description="The version in use before.")
