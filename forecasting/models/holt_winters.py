@@ -4,7 +4,6 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, TooShortError
@@ -35,7 +34,8 @@ class HoltWinters:
 
     def fit(self, series: Series) -> "FittedHoltWinters":
         """Raises TooShortError where there are no two days of demand."""
-        # statsmodels takes a third of a second to import; only training needs it.
+        # statsmodels takes a second to import; only training needs it.
+        from statsmodels.tools.sm_exceptions import ConvergenceWarning
         from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
         panel = Panel.of([series])
