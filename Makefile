@@ -64,8 +64,8 @@ demo-check: setup ## The morning health check, against what the settings name
 crds: setup ## Write crds/ from the models
 	$(RUN) crds
 
-stack-up: prepare ## Start the local stack and leave it running; prints what to export
-	$(RUN) stack up --detach
+stack-up: prepare ## Start the local stack, scheduler included, and leave it running; prints what to export
+	$(RUN) stack up --detach --scheduler
 
 stack-down: setup ## End the local stack and remove its data
 	$(RUN) stack down

@@ -70,6 +70,14 @@ def test_a_minimum_that_someone_else_set_is_overwritten() -> None:
         assert "Overwritten" in verdict.message
 
 
+def test_what_is_awaited_when_the_minimum_is_given_back_did_not_fail() -> None:
+    expected = an_expected(4, 9)
+    expected.state.gives_back = True
+    verdict = judge(expected, progress(1, replicas=4, ready=4), NOON + MINUTE)
+    assert verdict is not None
+    assert verdict.phase is DecisionPhase.CANCELLED
+
+
 def test_a_lowering_succeeds_when_the_target_kept_it() -> None:
     verdict = judge(an_expected(9, 4), progress(4, replicas=9, ready=9), NOON + MINUTE)
     assert verdict is not None

@@ -119,7 +119,7 @@ class Execution:
         resume = intent.record.annotations.get(RESUME)
         state.takeover = takeover.model_copy(update={"written": True, "resume": resume})
         state.consent = Consent(intent.record.generation, resume)
-        state.conflict, state.backoff, state.open_decision = None, None, None
+        state.conflict, state.backoff, state.open_decision, state.gives_back = None, None, None, False
         now = self.clock.now()
         deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
         self.verification.expect(Expected.of(intent, state, change.target, now, deadline, change.lead_time))

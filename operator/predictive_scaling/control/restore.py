@@ -48,6 +48,7 @@ class Restoration:
 
         Raises ClusterUnavailableError while that cannot be done; a deletion stops waiting after PATIENCE_SECONDS.
         """
+        state.gives_back = True
         try:
             await self._restore_target(record, state)
         except ClusterUnavailableError:

@@ -69,6 +69,8 @@ class PolicyState:
     written_at: datetime = _LONG_AGO
     deleting_since: float | None = None
     """The monotonic second at which we first saw it being deleted."""
+    gives_back: bool = False
+    """Its target's minimum is being given back: a write that is still awaited did not fail."""
 
     @property
     def floor(self) -> int | None:

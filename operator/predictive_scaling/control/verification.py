@@ -97,6 +97,8 @@ def judge(expected: Expected, progress: Progress, now: datetime) -> Verdict | No
 
     A raise is judged by its own floor and deadline, whatever later raises ask for.
     """
+    if expected.state.gives_back:
+        return Verdict(DecisionPhase.CANCELLED, "The policy gave its target's minimum back before the effect was seen.")
     if expected.to < expected.before:
         return _judge_lowering(expected, progress)
     if progress.floor < expected.to and expected.is_newest:
