@@ -1,0 +1,94 @@
+"""`make bench`: python -m tests.bench [--traces FOLDER] [--quick | --full] [--write-docs]."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forecasting.series import Series
+from predictive_scaling.clock import monotonic
+from tests.bench.accuracy import Accuracy, accuracies
+from tests.bench.prophet_peer import is_installed
+from tests.bench.results import Results
+from tests.bench.scaling import Scaled, scaled
+from tests.bench.speed import batches, deciding, training
+from tests.bench.tables import as_json, as_markdown
+from tests.bench.traces import read_traces
+
+ROOT = Path(__file__).parents[2]
+JSON = ROOT / "build" / "bench.json"
+DOCS = ROOT / "docs" / "benchmarks.md"
+MEASURED = "## Measured"
+_REFITS = 4
+_BATCHES = (1, 100, 1_000)
+_MANY = 10_000
+_DECISIONS = (1, 10, 100, 1_000, 10_000)
+
+
+def bench(
+    traces: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="CSV files (.gz too) to measure as well.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One short trace, one refit, small batches: a trial.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also forecasts for 10,000 series; needs some GB.")] = False,
+    write_docs: Annotated[bool, typer.Option("--write-docs", help="Write the tables into docs/benchmarks.md.")] = False,
+) -> None:
+    """Measure accuracy, scaling, speed and memory beside peers; tables to stdout, all of it to build/bench.json."""
+    began = monotonic()
+    refits = 1 if quick else _REFITS
+    read = read_traces(traces, quick=quick, say=_say)
+    left_out = dict(read.left_out)
+    if not is_installed():
+        left_out["Prophet"] = "is not installed; `make bench` installs requirements-bench.lock"
+    # Speed first: nothing of the long part is in memory or on the cores yet.
+    trained, model = training(_say)
+    counts = _BATCHES[:2] if quick else (*_BATCHES, _MANY) if full else _BATCHES
+    ran, decided = batches(model, counts, _say), deciding(_DECISIONS, _say)
+    accuracy, scaling = _series(read.series, refits, quick=quick)
+    results = Results(
+        mode=_mode(read.series, refits, quick=quick, full=full),
+        seconds=monotonic() - began,
+        accuracy=accuracy,
+        scaling=scaling,
+        training=trained,
+        batches=ran,
+        deciding=decided,
+        left_out=left_out,
+    )
+    _write(results, write_docs=write_docs)
+
+
+def _series(
+    series: dict[str, Series], refits: int, *, quick: bool
+) -> tuple[dict[str, dict[str, Accuracy]], dict[str, Scaled]]:
+    accuracy = {name: accuracies(one, refits, quick=quick, say=_say) for name, one in series.items()}
+    found = {name: scaled(one, refits, _say) for name, one in series.items()}
+    return accuracy, {name: one for name, one in found.items() if one is not None}
+
+
+def _mode(series: dict[str, Series], refits: int, *, quick: bool, full: bool) -> str:
+    if quick:
+        return f"`--quick` ({', '.join(series)} only, one refit): a trial, not a result"
+    return f"{'`--full`' if full else 'default'}, {refits} refits"
+
+
+def _write(results: Results, *, write_docs: bool) -> None:
+    tables = as_markdown(results)
+    JSON.parent.mkdir(exist_ok=True)
+    JSON.write_text(as_json(results))
+    if write_docs:
+        said, found, _ = DOCS.read_text().partition(f"{MEASURED}\n")
+        if not found:
+            raise typer.BadParameter(f"{DOCS.name} has no line {MEASURED!r} to write the tables behind")
+        DOCS.write_text(f"{said}{MEASURED}\n\n{tables}")
+    typer.echo(tables, nl=False)
+    _say(f"all of it is in {JSON.relative_to(ROOT)}")
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(bench)

@@ -1,0 +1,80 @@
+"""How good forecasts are, walking forward, beside what others do in the same run."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+
+from forecasting.backtest import WalkForward, walk_forward
+from forecasting.calibration import calibrated
+from forecasting.forecaster import Forecaster, TooShortError
+from forecasting.models.holt_winters import HoltWinters
+from forecasting.models.last_value import LastValue
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.panel import IntArray
+from forecasting.series import Series
+from predictive_scaling.clock import monotonic
+from tests.bench.prophet_peer import Prophet, is_installed
+from tests.bench.traces import Say
+from tests.bench.verdicts import COVERED, HORIZON_MINUTES
+
+OURS = "LightGBM"
+NAIVE = ("LastValue", "SeasonalNaive")
+SPLIT = 0.7
+_PROPHET_REFITS_EACH = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Of one method on one series.
+
+    wape: by HORIZON_MINUTES; NaN where the series is too coarse for a horizon or too short for the method.
+    coverage: by COVERED, over all horizons; empty for a method without quantiles of its own. seconds: for all of it.
+    """
+
+    wape: tuple[float, ...]
+    coverage: tuple[float, ...]
+    refits: int
+    seconds: float
+
+
+def accuracies(series: Series, refits: int, *, quick: bool, say: Say) -> dict[str, Accuracy]:
+    """By method, ours first."""
+    methods: list[tuple[Forecaster, int]] = [
+        (LightGBMQuantiles(threads=2), refits),
+        (LastValue(), refits),
+        (SeasonalNaive(), refits),
+        (HoltWinters(), refits),
+    ]
+    if is_installed():
+        methods.append((Prophet(), refits if quick else _prophet_refits(series, refits)))
+    found: dict[str, Accuracy] = {}
+    for method, often in methods:
+        say(f"{series.name}: {method.name}, {often} fits")
+        found[method.name] = _accuracy(series, method, often)
+    return found
+
+
+def _accuracy(series: Series, method: Forecaster, refits: int) -> Accuracy:
+    began = monotonic()
+    known = [minutes for minutes in HORIZON_MINUTES if timedelta(minutes=minutes) % series.step == timedelta()]
+    bins: IntArray = np.array([timedelta(minutes=minutes) // series.step for minutes in known])
+    try:
+        walk = walk_forward(series, method, SPLIT, refits, bins)
+    except TooShortError:
+        return Accuracy((float("nan"),) * len(HORIZON_MINUTES), (), refits, monotonic() - began)
+    errors = dict(zip(known, walk.wape().tolist(), strict=True))
+    wape = tuple(errors.get(minutes, float("nan")) for minutes in HORIZON_MINUTES)
+    return Accuracy(wape, _coverage(walk) if method.name == OURS else (), refits, monotonic() - began)
+
+
+def _coverage(walk: WalkForward) -> tuple[float, ...]:
+    """As calibrated at the time on nothing but the walk's own errors: the first hours count with raw bands."""
+    live = calibrated(walk)
+    return tuple(live.coverage(quantile) for quantile in COVERED)
+
+
+def _prophet_refits(series: Series, refits: int) -> int:
+    judged = (1 - SPLIT) * len(series.values) * series.step
+    return max(refits, round(judged / _PROPHET_REFITS_EACH))

@@ -1,0 +1,57 @@
+"""Prophet behind our interface, where it is installed."""
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas
+
+from forecasting.forecast import QUANTILES
+from forecasting.forecaster import Fitted
+from forecasting.panel import IntArray, Origins, Panel
+from forecasting.series import FloatArray, Series
+
+pd: Any = pandas
+
+
+def is_installed() -> bool:
+    """Whether the extra `bench` is there."""
+    return importlib.util.find_spec("prophet") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Prophet:
+    """Daily and weekly season, as Prophet comes."""
+
+    name: str = "Prophet"
+
+    def fit(self, series: Series) -> Fitted:
+        prophet: Any = importlib.import_module("prophet")
+        for chatty in ("cmdstanpy", "prophet"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+        model = prophet.Prophet(daily_seasonality=True, weekly_seasonality=True, uncertainty_samples=0)
+        times = _times(series.start.timestamp() + np.arange(len(series.values)) * series.step.total_seconds())
+        return FittedProphet(model.fit(pd.DataFrame({"ds": times, "y": series.values})))
+
+
+@dataclass(frozen=True, slots=True)
+class FittedProphet(Fitted):
+    """It knows the time of a target and nothing of the last hours: its forecasts do not depend on their origin."""
+
+    model: Any
+    name: str = "Prophet"
+    version: str = ""
+
+    def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
+        targets = panel.seconds_at(origins)[:, None] + (horizons - 1) * panel.step
+        unique, place = np.unique(targets, return_inverse=True)
+        points = self.model.predict(pd.DataFrame({"ds": _times(unique)}))["yhat"].to_numpy(dtype=np.float64)
+        found = np.maximum(points, 0.0)[place.reshape(targets.shape)]
+        return np.repeat(found[:, :, None], len(QUANTILES), axis=2)
+
+
+def _times(seconds: npt.NDArray[Any]) -> Any:
+    return pd.to_datetime(seconds, unit="s")

@@ -1,0 +1,108 @@
+"""Everything that one run found, and how it compares with the bars."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.bench.accuracy import NAIVE, OURS, Accuracy
+from tests.bench.scaling import Scaled
+from tests.bench.speed import BatchRun, Deciding, Training
+from tests.bench.traces import DEVELOPMENT, STREAM
+from tests.bench.verdicts import (
+    BATCH_SECONDS,
+    COVERED,
+    FEWER_BAD_MINUTES,
+    HORIZON_MINUTES,
+    OVER_NAIVE,
+    POINTS_OVERALL,
+    POINTS_PER_SERIES,
+    REPLICA_HOURS,
+    TRAIN_SECONDS,
+    Verdict,
+    at_least,
+    at_most,
+    wape_bars,
+    within_points,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """accuracy: by series, then method. left_out: what could not be measured, and why."""
+
+    mode: str
+    seconds: float
+    accuracy: dict[str, dict[str, Accuracy]]
+    scaling: dict[str, Scaled]
+    training: Training
+    batches: list[BatchRun]
+    deciding: list[Deciding]
+    left_out: dict[str, str]
+
+    @property
+    def development(self) -> list[str]:
+        """Names of the series that bars of means are about."""
+        return [name for name in self.accuracy if name in DEVELOPMENT or name == STREAM]
+
+    def mean_wape(self, method: str, names: Iterable[str]) -> list[float]:
+        """By HORIZON_MINUTES; NaN where a series has none."""
+        rows = [self.accuracy[name][method].wape for name in names if method in self.accuracy[name]]
+        return np.mean(rows, axis=0).tolist() if rows else [float("nan")] * len(HORIZON_MINUTES)
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Line by line."""
+    return [*_wape(results), *_coverage(results), *_against_naive(results), *_scaling(results), *_speed(results)]
+
+
+def _wape(results: Results) -> Iterator[Verdict]:
+    names = results.development
+    bars = wape_bars(set(names), STREAM, DEVELOPMENT)
+    if bars is None:
+        return
+    means = results.mean_wape(OURS, names)
+    for minutes, mean, bar in zip(HORIZON_MINUTES, means, bars, strict=True):
+        yield at_most(f"mean WAPE of {len(names)} development series, {minutes} min", mean, bar)
+
+
+def _coverage(results: Results) -> Iterator[Verdict]:
+    rows = {name: found[OURS].coverage for name, found in results.accuracy.items() if found[OURS].coverage}
+    for at, quantile in enumerate(COVERED):
+        if rows:
+            mean = float(np.mean([row[at] for row in rows.values()]))
+            yield within_points(f"coverage of {quantile:g}, mean of {len(rows)} series", mean, quantile, POINTS_OVERALL)
+    for name, row in rows.items():
+        for quantile, share in zip(COVERED, row, strict=True):
+            yield within_points(f"coverage of {quantile:g}, {name}", share, quantile, POINTS_PER_SERIES)
+
+
+def _against_naive(results: Results) -> Iterator[Verdict]:
+    """By the mean over horizons, as the gate weighs them alike."""
+    for name, found in results.accuracy.items():
+        best = min(float(np.nanmean(found[method].wape)) for method in NAIVE)
+        own = found[OURS].wape
+        if np.isfinite(own).any():
+            yield at_most(f"WAPE over the best naive one's, {name}", float(np.nanmean(own)) / best, OVER_NAIVE, 2)
+
+
+def _scaling(results: Results) -> Iterator[Verdict]:
+    """Means over all development series; a bar of means says nothing about one of them."""
+    known = [results.scaling[name] for name in results.development if name in results.scaling]
+    if not known or wape_bars(set(results.development), STREAM, DEVELOPMENT) is None:
+        return
+    alone = float(np.mean([one.short["hpa_only"] for one in known]))
+    for way, bar in FEWER_BAD_MINUTES.items():
+        short = float(np.mean([one.short[way] for one in known]))
+        fewer = alone / short if short else float("inf") if alone else float("nan")
+        yield at_least(f"{way}: times fewer under-provisioned minutes, {len(known)} series", fewer, bar, 1)
+        hours = float(np.mean([one.hours[way] for one in known]))
+        yield at_most(f"{way}: replica-hours relative to the HPA alone", hours, REPLICA_HOURS[way], 2)
+
+
+def _speed(results: Results) -> Iterator[Verdict]:
+    yield at_most("seconds to train one series of 60 days", results.training.seconds, TRAIN_SECONDS, 1)
+    for run in results.batches:
+        if run.count in BATCH_SECONDS:
+            what = f"seconds to forecast {run.count:,} series in one batch"
+            yield at_most(what, run.seconds, BATCH_SECONDS[run.count], 3)

@@ -1,0 +1,99 @@
+"""Results as Markdown and JSON."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from tests.bench.accuracy import OURS
+from tests.bench.results import Results, verdicts
+from tests.bench.scaling import WAYS
+from tests.bench.verdicts import COVERED, HORIZON_MINUTES
+
+_MINUTES = [f"{minutes} min" for minutes in HORIZON_MINUTES]
+
+
+def as_json(results: Results) -> str:
+    """With a line for each verdict; NaN as null."""
+    found = asdict(results)
+    found["verdicts"] = [{**asdict(one), "verdict": one.text} for one in verdicts(results)]
+    return json.dumps(_clean(found), indent=1) + "\n"
+
+
+def as_markdown(results: Results) -> str:
+    """All tables, with headings of the third level."""
+    parts = [
+        f"Mode: {results.mode}; {len(results.accuracy)} series; {results.seconds:.0f} s in all.",
+        *(f"Left out: `{name}` – {why}." for name, why in results.left_out.items()),
+        "### Against the bars",
+        _table(
+            ["what", "measured", "bar", "verdict"],
+            ([one.what, one.measured, one.bar, one.text] for one in verdicts(results)),
+        ),
+        "### Accuracy: WAPE",
+        _table(["series", "method", *_MINUTES, "fits", "seconds"], _accuracy(results)),
+        "### Calibration: share of actuals at or below the quantile, in percent",
+        _table(["series", *(f"{quantile:g}" for quantile in COVERED)], _coverage(results)),
+        "### Scaling",
+        _table(["series", "acting", "way", "chosen", "under-provisioned", "replica-hours"], _scaling(results)),
+        "### Speed and memory",
+        _table(["what", "seconds", "each", "of a Holt-Winters fit", "peak", "added by the batch"], _speed(results)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _accuracy(results: Results) -> Iterator[list[str]]:
+    methods = list(dict.fromkeys(method for found in results.accuracy.values() for method in found))
+    names = results.development
+    for method in methods:
+        means = [_number(mean) for mean in results.mean_wape(method, names)]
+        yield [f"mean of {len(names)} development series", method, *means, "", ""]
+    for name, found in results.accuracy.items():
+        for method, one in found.items():
+            yield [name, method, *map(_number, one.wape), str(one.refits), f"{one.seconds:.1f}"]
+
+
+def _coverage(results: Results) -> Iterator[list[str]]:
+    for name, found in results.accuracy.items():
+        yield [name, *(f"{share:.1%}" for share in found[OURS].coverage or [math.nan] * len(COVERED))]
+
+
+def _scaling(results: Results) -> Iterator[list[str]]:
+    for name, one in results.scaling.items():
+        for way in WAYS:
+            yield [name, one.model, way, one.chosen.get(way, ""), f"{one.short[way]:.2%}", f"{one.hours[way]:.3f}"]
+
+
+def _speed(results: Results) -> Iterator[list[str]]:
+    unit = results.training.holt_winters_seconds
+
+    def row(what: str, seconds: float, count: int, memory: tuple[str, str] = ("", "")) -> list[str]:
+        return [what, f"{seconds:.4f}", f"{seconds / count * 1e6:,.0f} µs", f"{seconds / unit:.4f}", *memory]
+
+    yield row("fit Holt-Winters, 60 days", unit, 1)
+    yield row("train LightGBM, 60 days", results.training.seconds, 1)
+    for run in results.batches:
+        memory = f"{run.peak_mb:.0f} MB", f"{run.added_mb:.0f} MB"
+        yield row(f"forecast {run.count:,} series", run.seconds, run.count, memory)
+    for one in results.deciding:
+        yield row(f"decide for {one.count:,} policies", one.seconds, one.count)
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _clean(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(one) for one in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value

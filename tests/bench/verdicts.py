@@ -1,0 +1,74 @@
+"""The bars, and whether a measurement meets them."""
+
+import math
+from dataclasses import dataclass
+
+HORIZON_MINUTES = (5, 15, 30, 60)
+WAPE_WITHOUT_STREAM = (0.264, 0.295, 0.316, 0.343)
+"""Of the six development series that this repository holds, by HORIZON_MINUTES."""
+WAPE_WITH_STREAM = (0.248, 0.280, 0.299, 0.323)
+"""Of all seven."""
+COVERED = (0.8, 0.9, 0.95)
+POINTS_OVERALL = 2.0
+POINTS_PER_SERIES = 4.0
+OVER_NAIVE = 1.02
+"""No series may be worse than its best naive forecast by more than this factor."""
+FEWER_BAD_MINUTES = {"tuned": 3.0, "tuned_with_target": 3.7}
+REPLICA_HOURS = {"tuned": 1.10, "tuned_with_target": 1.12}
+TRAIN_SECONDS = 5.0
+BATCH_SECONDS = {1: 0.010, 1_000: 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A line of the result. missed_by: in the unit of the bar, 0 where it is met; None where nothing was measured."""
+
+    what: str
+    measured: str
+    bar: str
+    missed_by: float | None
+    digits: int = 3
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        if self.missed_by is None:
+            return "not measured"
+        return f"missed by {self.missed_by:.{self.digits}f}" if self.missed_by else "met"
+
+
+def at_most(what: str, measured: float, bar: float, digits: int = 3) -> Verdict:
+    """Compared at `digits` decimals, those in which the bars are written.
+
+    >>> at_most("WAPE", 0.2671, 0.264).text
+    'missed by 0.003'
+    """
+    return _judged(what, measured, f"≤ {bar:.{digits}f}", measured - bar, digits)
+
+
+def at_least(what: str, measured: float, bar: float, digits: int = 2) -> Verdict:
+    """As at_most, from the other side."""
+    return _judged(what, measured, f"≥ {bar:.{digits}f}", bar - measured, digits)
+
+
+def within_points(what: str, share: float, wanted: float, points: float) -> Verdict:
+    """Whether a share lies within so many percentage points of another; told in points with one decimal.
+
+    >>> within_points("coverage of 0.9", 0.875, 0.9, 2).text
+    'missed by 0.5'
+    """
+    beyond = abs(share - wanted) * 100 - points
+    return _judged(what, share * 100, f"{wanted * 100:g} ± {points:g}", beyond, 1)
+
+
+def wape_bars(names: set[str], stream: str, others: set[str]) -> tuple[float, ...] | None:
+    """The bars for the mean WAPE of these series, by HORIZON_MINUTES; None where they are not the ones of a bar."""
+    if names == others:
+        return WAPE_WITHOUT_STREAM
+    return WAPE_WITH_STREAM if names == others | {stream} else None
+
+
+def _judged(what: str, measured: float, bar: str, beyond: float, digits: int) -> Verdict:
+    if math.isnan(measured):
+        return Verdict(what, "–", bar, None, digits)
+    return Verdict(what, f"{measured:.{digits}f}", bar, max(0.0, round(beyond, digits)), digits)
