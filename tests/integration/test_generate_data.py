@@ -41,6 +41,8 @@ async def generate(place: Place, folder: Path, to: str, *more: str) -> tuple[int
         "1",
         "--seed",
         "7",
+        "--services",
+        "3",
         "--until",
         UNTIL.isoformat(),
         "--folder",
