@@ -32,8 +32,8 @@ help: ## Show every target
 demo: prepare ## Replay a day of the 1998 World Cup on real parts; DAY=1998-06-25 for another match day, KEEP=1 to look around
 	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(KEEP),--keep)
 
-test: prepare ## Run all tests and the docstrings' examples, the quickest kinds first
-	.venv/bin/pytest --doctest-modules $(EXAMPLES) $(wildcard tests/unit tests/property tests/contract tests/integration tests/e2e tests/runbook)
+test: prepare ## Run all tests and the docstrings' examples, two files at a time
+	.venv/bin/pytest --numprocesses 2 --dist loadfile --doctest-modules $(EXAMPLES) $(wildcard tests/unit tests/property tests/contract tests/integration tests/e2e tests/runbook)
 
 lint: setup ## Check format, style, types, layers, drift of the CRDs
 	.venv/bin/ruff check
