@@ -7,6 +7,8 @@ prediction in a child process with a time limit, and only then a load in ours. N
 import hashlib
 import io
 import json
+import math
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,6 +29,8 @@ from predictive_scaling.training.publish import RESIDUALS
 PATIENCE_SECONDS = 20.0
 _PER_MODEL_SECONDS = 2.0
 _BATCH = 50
+_WAITING = 6
+"""How much longer than it may work a child may take."""
 _REMEDY = "train the model again"
 
 
@@ -124,14 +128,21 @@ def _content(folder: Path, file: File) -> bytes:
 
 def _run_child(folders: Sequence[Path], limit_seconds: float) -> tuple[list[str], str]:
     """What the child said of each folder it finished (empty: good), and how it ended."""
-    command = [sys.executable, "-m", "predictive_scaling.training.probe", *map(str, folders)]
+    # The limit is on the child's own work, so that a busy machine refuses no good model; one that only waits ends too.
+    command = [sys.executable, "-m", "predictive_scaling.training.probe", str(math.ceil(limit_seconds))]
     try:
-        child = subprocess.run(command, capture_output=True, timeout=limit_seconds, check=False)
+        child = subprocess.run(
+            [*command, *map(str, folders)], capture_output=True, timeout=_WAITING * limit_seconds, check=False
+        )
         output = child.stdout
-        ending = f"loading it ended the probe with code {child.returncode}"
+        ending = (
+            f"loading or predicting took more than {limit_seconds:.0f} s of work"
+            if child.returncode == -signal.SIGXCPU
+            else f"loading it ended the probe with code {child.returncode}"
+        )
     except subprocess.TimeoutExpired as expired:
         output = expired.stdout or b""
-        ending = f"loading or predicting took longer than {limit_seconds:.0f} s"
+        ending = f"loading or predicting took longer than {_WAITING * limit_seconds:.0f} s"
     fates: list[str] = []
     for line in output.splitlines():
         try:

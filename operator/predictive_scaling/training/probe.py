@@ -1,9 +1,10 @@
-"""The child that loads models which may crash it: `python -m predictive_scaling.training.probe FOLDER…`.
+"""The child that loads models which may crash it: `python -m predictive_scaling.training.probe SECONDS FOLDER…`.
 
 One line of JSON for each folder, in order: {"problem": ""} where the model is good.
 """
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def _matrix(features: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
 
 
 def main(arguments: list[str]) -> None:
-    """Try each folder, and say so at once: a crash at the next one must not take the answer with it."""
-    for folder in arguments:
+    """Seconds of work allowed, then folders: try each, and say so at once, as the next one may crash."""
+    limit_seconds = int(arguments[0])
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_seconds, limit_seconds + 1))
+    for folder in arguments[1:]:
         try:
             problem = problem_of(Path(folder))
         except (lgb.basic.LightGBMError, OSError, ValueError) as error:
