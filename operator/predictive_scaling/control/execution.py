@@ -122,7 +122,7 @@ class Execution:
         state.conflict, state.backoff, state.open_decision, state.gives_back = None, None, None, False
         now = self.clock.now()
         deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
-        self.verification.expect(Expected.of(intent, state, change.target, now, deadline, change.lead_time))
+        self.verification.expect(Expected.of(intent, state, change.target, now, deadline))
         self._done(change, DecisionPhase.VERIFYING)
         # Should this fail, verification moves the records on when it ends; the effect stands.
         await self.records.move(intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline)

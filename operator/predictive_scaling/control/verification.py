@@ -51,10 +51,8 @@ class Expected:
         target: Target,
         now: datetime,
         deadline: datetime,
-        lead_time: timedelta,
     ) -> "Expected":
         """What an intent that was just carried out should lead to."""
-        del lead_time
         return cls(
             name=intent.name,
             record=intent.record,
