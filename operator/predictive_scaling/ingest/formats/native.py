@@ -15,6 +15,8 @@ from predictive_scaling.ingest.measurement import Measurement
 from predictive_scaling.ingest.refusal import Reason, Refused
 
 MAX_BYTES = 64 * 1024
+MAX_DEPTH = 64
+"""Ours are two levels deep. What the interpreter's own limit would be differs from one Python to the next."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # In seconds the year 5138, in milliseconds 1973: no sample is from either.
@@ -30,6 +32,7 @@ class _Message(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Message)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
@@ -37,16 +40,27 @@ def decode(raw: bytes) -> list[Measurement]:
     """The one measurement of a message. Raises Refused."""
     if len(raw) > MAX_BYTES:
         raise Refused(Reason.TOO_LARGE, f"{len(raw)} bytes; allowed: {MAX_BYTES}")
+    if _is_too_deep(raw):
+        raise Refused(Reason.TOO_DEEP, "nested too deeply; a message is one flat object with labels")
     try:
         message = _DECODER.decode(raw)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from None
-    except RecursionError:
-        raise Refused(Reason.TOO_DEEP, "nested too deeply; a message is one flat object with labels") from None
     except msgspec.DecodeError as error:
         raise _undecodable(raw, str(error)) from None
     time = message.timestamp if isinstance(message.timestamp, datetime) else _time(message.timestamp)
     return [Measurement(message.service_name, message.metric_name, message.value, time, message.labels)]
+
+
+def _is_too_deep(raw: bytes) -> bool:
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for byte in _STRING.sub(b"", raw):
+        depth += (byte in b"{[") - (byte in b"}]")
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _time(number: float) -> datetime:
