@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from forecasting.context import Context
 from forecasting.series import FloatArray, Series
 
 IntArray = npt.NDArray[np.int64]
@@ -20,11 +21,13 @@ class Panel:
     """Series of one step, each ending in the last column; NaN where there is nothing.
 
     values: shape (series, bins). ends: shape (series,), epoch seconds of each series' end. step: seconds.
+    contexts: what is known of each series beside its values.
     """
 
     values: FloatArray
     ends: IntArray
     step: int
+    contexts: tuple[Context, ...]
 
     @classmethod
     def of(cls, series: Sequence[Series], keep: int | None = None) -> "Panel":
@@ -45,7 +48,7 @@ class Panel:
             row[width - len(tail) :] = tail
         values[~np.isfinite(values) | (values < 0)] = np.nan
         ends = np.array([round(one.end.timestamp()) for one in series], dtype=np.int64)
-        return cls(values, ends, round(step.total_seconds()))
+        return cls(values, ends, round(step.total_seconds()), tuple(one.context for one in series))
 
     @property
     def bins(self) -> int:
