@@ -9,7 +9,7 @@ from forecasting.series import Series
 from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
 from predictive_scaling.backtesting.manifests import adjusted, default_policy
 from predictive_scaling.backtesting.outcomes import Field
-from predictive_scaling.backtesting.replay import Setting
+from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.workload import learned_capacity, workload
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy

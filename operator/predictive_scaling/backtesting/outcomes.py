@@ -8,8 +8,8 @@ from forecasting.floors import FloorRules, Mask, Stride, floors_of
 from forecasting.frontier import Point
 from forecasting.series import FloatArray
 from forecasting.simulation_grid import Counts, Grid, simulate_grid
-from predictive_scaling.backtesting.foresight import Foresight
-from predictive_scaling.backtesting.replay import Setting
+from predictive_scaling.backtesting.foreseen import Foreseen
+from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.wishes import peaks, replicas
 from predictive_scaling.backtesting.workload import STEP, Workload
 from predictive_scaling.resources.scaling_policy import ScalingPolicySpec
@@ -75,7 +75,7 @@ class Field:
 
     setting: Setting
     work: Workload
-    foresight: Foresight
+    foresight: Foreseen
     events: EventWishes | None = None
 
     def alone(self, targets: FloatArray) -> list[Outcome]:
@@ -99,7 +99,7 @@ class Field:
         pairs = [(quantile, target) for quantile in quantiles for target in targets]
         return [one.at(quantile, target) for one, (quantile, target) in zip(found, pairs, strict=True)]
 
-    def floors(self, foresight: Foresight, quantiles: tuple[float, ...]) -> Counts:
+    def floors(self, foresight: Foreseen, quantiles: tuple[float, ...]) -> Counts:
         """What the policy's floor would be at each quantile: shape (steps, quantiles)."""
         setting, spec = self.setting, self.setting.policy.spec
         share = spec.forecast.utilization / 100
@@ -112,10 +112,9 @@ class Field:
         sees = (self.work.metric > 0) | spec.demand.zero_is_valid
         return floors_of(wishes, needed, sees, rules_of(spec), setting.rules.minimum)
 
-    def by_naive(self, quantile: float, name: str = "SeasonalNaive") -> Outcome:
-        """The policy on the forecasts of a naive model."""
-        floors = self.floors(self.foresight.of_rival(name), (quantile,))
-        return self._with(floors)
+    def by(self, foresight: Foreseen, quantile: float) -> Outcome:
+        """The policy on the forecasts of another model."""
+        return self._with(self.floors(foresight, (quantile,)))
 
     def replayed_alone(self) -> Grid:
         """The HPA without a floor at its target, step by step: one column."""

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from forecasting.forecast import Forecast
-from forecasting.simulation import Autoscaler, AutoscalerRules, Replicas
+from forecasting.simulation import Autoscaler, Replicas
 from forecasting.simulation_grid import Counts
 from predictive_scaling.backtesting.foresight import Foresight
+from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.wishes import origins_at
 from predictive_scaling.backtesting.workload import STEP, Workload
 from predictive_scaling.control.concerns import Concern, coming, concerns_of
@@ -25,37 +26,10 @@ from predictive_scaling.decision.model import (
     Situation,
     Source,
 )
-from predictive_scaling.resources.business_event import BusinessEvent
-from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
 MAX_AGE = timedelta(minutes=5)
 """Of metrics that may lower a floor: the default of the live setting."""
 _TELL_EVERY = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a replay is for.
-
-    per_replica: demand that one serves at 100 %. hpa_target: what the HPA aims at, a fraction.
-    """
-
-    policy: ScalingPolicy
-    events: tuple[BusinessEvent, ...]
-    per_replica: float
-    hpa_target: float
-    lead_time: timedelta
-
-    @property
-    def rules(self) -> AutoscalerRules:
-        """The HPA beside the policy."""
-        replicas = self.policy.spec.replicas
-        return AutoscalerRules(
-            target=self.hpa_target,
-            start_steps=round(self.lead_time / STEP),
-            maximum=replicas.max,
-            minimum=max(1, replicas.min),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.outcomes import EventWishes, Field, Outcome, outcome
 from predictive_scaling.backtesting.recorded import Trace, checked
-from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, Setting, replay
+from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
+from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.workload import LATE, Workload, learned_capacity, workload
 from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import InvalidTraceError
@@ -102,8 +103,8 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     tuning = Field(setting, workload(series, foresight.moment(foresight.first + 1), split), foresight)
     field = Field(setting, workload(series, split, series.end), foresight)
     replayed = replay(setting, field.work, foresight, lambda done: say("replaying the policy", done))
-    field, tuning = _with_events(field, replayed), _tuning_with_events(tuning, say)
-    contest, points, prices = _contest(field, tuning, replayed, say)
+    field, tuning = _with_events(field, replayed), _tuning_with_events(tuning, foresight, say)
+    contest, points, prices = _contest(field, tuning, foresight, replayed, say)
     horizons = _bins(options.horizons, series)
     return Backtest(
         trace=trace,
@@ -162,16 +163,16 @@ def _with_events(field: Field, replayed: Replayed) -> Field:
     return replace(field, events=EventWishes(replayed.event_wishes, replayed.suppressed))
 
 
-def _tuning_with_events(tuning: Field, say: Say) -> Field:
+def _tuning_with_events(tuning: Field, foresight: Foresight, say: Say) -> Field:
     """What events asked for before the split is known from the live code only."""
     if not tuning.setting.events:
         return tuning
-    past = replay(tuning.setting, tuning.work, tuning.foresight, lambda done: say("replaying the past", done))
+    past = replay(tuning.setting, tuning.work, foresight, lambda done: say("replaying the past", done))
     return _with_events(tuning, past)
 
 
 def _contest(
-    field: Field, tuning: Field, replayed: Replayed, say: Say
+    field: Field, tuning: Field, foresight: Foresight, replayed: Replayed, say: Say
 ) -> tuple[Contest, list[Point], tuple[Prices, Prices]]:
     setting = field.setting
     quantile, target = setting.policy.spec.forecast.effective_quantile, setting.hpa_target
@@ -186,14 +187,14 @@ def _contest(
     say("drawing the frontier", 0.0)
     points = field.frontier(quantiles, targets)
     predictive = outcome(field.work, replayed.existing, replayed.ready, setting.per_replica)
-    tuned = _tuned(field, chosen, lambda done: say("replaying the tuned policy", done))
-    both = _tuned(field, chosen_both, lambda done: say("replaying the tuned policy and target", done))
+    tuned = _tuned(field, foresight, chosen, lambda done: say("replaying the tuned policy", done))
+    both = _tuned(field, foresight, chosen_both, lambda done: say("replaying the tuned policy and target", done))
     equal_target, equal = field.of_equal_cost(predictive.replica_hours)
     contest = Contest(
         hpa_only=field.alone(np.array([target]))[0],
         equal_cost_target=equal_target,
         hpa_equal_cost=equal,
-        seasonal_naive=field.by_naive(quantile),
+        seasonal_naive=field.by(foresight.of_rival("SeasonalNaive"), quantile),
         predictive=predictive,
         tuned=tuned,
         tuned_with_target=both,
@@ -206,12 +207,12 @@ def _prices(objective: Objective | None, default: Prices) -> Prices:
     return Prices(objective.under_provisioned_minute, objective.replica_hour) if objective else default
 
 
-def _tuned(field: Field, chosen: Point, say: Callable[[float], None]) -> Tuned:
+def _tuned(field: Field, foresight: Foresight, chosen: Point, say: Callable[[float], None]) -> Tuned:
     """What a setting does when the live code decides."""
     policy = field.setting.policy
     forecast = policy.spec.forecast.model_copy(update={"quantile": chosen.quantile, "objective": None})
     policy = policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
     setting = replace(field.setting, policy=policy, hpa_target=chosen.hpa_target)
-    done = replay(setting, field.work, field.foresight, say)
+    done = replay(setting, field.work, foresight, say)
     found = outcome(field.work, done.existing, done.ready, setting.per_replica)
     return Tuned(chosen.quantile, chosen.hpa_target, found)

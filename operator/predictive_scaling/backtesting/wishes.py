@@ -8,7 +8,7 @@ from forecasting.forecast import QUANTILES
 from forecasting.panel import IntArray
 from forecasting.series import FloatArray
 from forecasting.simulation_grid import Counts
-from predictive_scaling.backtesting.foresight import Foresight
+from predictive_scaling.backtesting.foreseen import Foreseen
 from predictive_scaling.backtesting.workload import LATE, STEP, Workload
 from predictive_scaling.decision.peak import weights_of
 from predictive_scaling.decision.spans import INSTANT
@@ -16,14 +16,14 @@ from predictive_scaling.decision.spans import INSTANT
 _SLACK = 1e-9
 
 
-def origins_at(foresight: Foresight, work: Workload) -> IntArray:
+def origins_at(foresight: Foreseen, work: Workload) -> IntArray:
     """The newest origin that is known at each step, as bins before it: shape (steps,)."""
     step = foresight.series.step
     offset = (work.begins_at - LATE - foresight.series.start) / STEP
     return ((offset + np.arange(len(work))) // (step / STEP)).astype(np.int64)
 
 
-def peaks(foresight: Foresight, work: Workload, ahead: timedelta, quantiles: tuple[float, ...]) -> FloatArray:
+def peaks(foresight: Foreseen, work: Workload, ahead: timedelta, quantiles: tuple[float, ...]) -> FloatArray:
     """The highest value of each quantile in the bins that meet [step, step + ahead]: shape (steps, quantiles)."""
     origins = origins_at(foresight, work)
     width = foresight.series.step
