@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas
 
+from forecasting.regularize import Seconds
 from forecasting.series import FloatArray
-from predictive_scaling.backtesting.recorded import Seconds, Trace, regular
+from predictive_scaling.backtesting.recorded import Trace, regular
 from predictive_scaling.errors import InvalidTraceError
 
 pd: Any = pandas
