@@ -1,10 +1,11 @@
-"""How far ahead, and what the clock says then."""
+"""How far ahead, and what the clock on the wall says then."""
 
 import numpy as np
 
 from forecasting.features.column import AHEAD, CALENDAR, CLOCK, Feature
-from forecasting.panel import IntArray, Origins, Panel
+from forecasting.panel import IntArray
 from forecasting.series import FloatArray
+from forecasting.wall_time import DAY_SECONDS, WallTime
 
 COLUMNS = (
     Feature("horizon", AHEAD),
@@ -14,12 +15,11 @@ COLUMNS = (
 )
 
 
-def clock(panel: Panel, origins: Origins, ahead: IntArray) -> list[FloatArray]:
+def clock(wall: WallTime, ahead: IntArray) -> list[FloatArray]:
     """The columns of COLUMNS, each of shape (origins, horizons). ahead: bins, the same shape; horizon is in minutes."""
-    seconds = panel.seconds_at(origins)[:, None] + (ahead - 1) * panel.step
     return [
-        (ahead * (panel.step / 60)).astype(np.float64),
-        seconds % 86_400 / 60,
-        seconds % 3600 / 60,
-        ((seconds // 86_400 + 3) % 7).astype(np.float64),
+        (ahead * (wall.panel.step / 60)).astype(np.float64),
+        wall.seconds % DAY_SECONDS / 60,
+        wall.seconds % 3600 / 60,
+        wall.weekdays.astype(np.float64),
     ]

@@ -11,6 +11,7 @@ YESTERDAY = "the same time on the days before"
 LAST_WEEK = "the same time a week ago"
 CLOCK = "the time of day"
 CALENDAR = "the day of the week"
+HOLIDAY = "public holidays"
 AHEAD = "how far ahead"
 
 

@@ -4,8 +4,10 @@ import numpy as np
 
 from forecasting.features.column import LAST_WEEK, YESTERDAY, Feature
 from forecasting.levels import Levels
-from forecasting.panel import DAY, IntArray, Origins, Panel, mean_before
+from forecasting.like_days import bins_back
+from forecasting.panel import IntArray, Origins, mean_before
 from forecasting.series import FloatArray
+from forecasting.wall_time import WallTime
 
 _DAYS_BACK = (1, 2, 3, 7)
 _WEEK_DAYS = 7
@@ -23,30 +25,26 @@ COLUMNS = _names()
 
 
 def earlier(
-    panel: Panel, origins: Origins, ahead: IntArray, levels: Levels, sums: tuple[FloatArray, FloatArray]
+    wall: WallTime, origins: Origins, ahead: IntArray, levels: Levels, sums: tuple[FloatArray, FloatArray]
 ) -> list[FloatArray]:
     """The columns of COLUMNS, each of shape (origins, horizons). ahead: bins, the same shape. sums: `running`."""
     columns: list[FloatArray] = []
     growths: list[FloatArray] = []
     values: list[FloatArray] = []
-    rows, day = origins.rows[:, None], panel.bins_in(DAY)
-    for days in range(1, _WEEK_DAYS + 1):
-        then = _around(panel, rows, origins.cols[:, None] + ahead - 1 - days * day, sums, origins.cols[:, None])
-        value = levels.log_of(then)
-        base = levels.log_of(mean_before(*sums, origins.rows, origins.cols - days * day, 3))
+    rows, newest = origins.rows[:, None], origins.cols[:, None]
+    for days, back in enumerate(bins_back(wall), start=1):
+        value = levels.log_of(_around(rows, newest + ahead - 1 - back, sums, newest))
+        base = levels.log_of(mean_before(*sums, rows, newest - back, 3))
         values.append(value)
-        growths.append(value - base[:, None])
+        growths.append(value - base)
         if days in _DAYS_BACK:
             columns += [values[-1], growths[-1]]
     columns += [_mean_of(growths), _mean_of(values)]
     return columns
 
 
-def _around(
-    panel: Panel, rows: IntArray, cols: IntArray, sums: tuple[FloatArray, FloatArray], origin: IntArray
-) -> FloatArray:
+def _around(rows: IntArray, cols: IntArray, sums: tuple[FloatArray, FloatArray], origin: IntArray) -> FloatArray:
     """The mean of a bin and its neighbours, or of what of them lies before the origin."""
-    del panel
     # The window's end is cut at the origin: with a short day (coarse bins) a neighbour could lie in the future.
     return mean_before(*sums, rows, np.minimum(cols + 2, origin), 3)
 

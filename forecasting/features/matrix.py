@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.features import clock, earlier, recent
+from forecasting.features import clock, earlier, public_holidays, recent
 from forecasting.levels import Levels, levels_from
 from forecasting.panel import IntArray, Origins, Panel, running
+from forecasting.wall_time import WallTime
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
-FEATURES = (*recent.COLUMNS, *earlier.COLUMNS, *clock.COLUMNS)
+FEATURES = (*recent.COLUMNS, *earlier.COLUMNS, *clock.COLUMNS, *public_holidays.COLUMNS)
 """The columns of `build`, in order."""
 
 
@@ -37,7 +38,12 @@ def build(panel: Panel, origins: Origins, horizons: IntArray) -> Built:
     sums, counts = running(panel.values)
     levels = levels_from(sums, counts, panel, origins)
     known = recent.recent(panel, origins, levels)
-    then = [*earlier.earlier(panel, origins, ahead, levels, (sums, counts)), *clock.clock(panel, origins, ahead)]
+    wall = WallTime.of(panel, origins.rows[:, None], origins.cols[:, None] + ahead - 1)
+    then = [
+        *earlier.earlier(wall, origins, ahead, levels, (sums, counts)),
+        *clock.clock(wall, ahead),
+        *public_holidays.public_holidays(wall),
+    ]
     matrix = np.empty((ahead.size, len(FEATURES)), dtype=np.float32)
     matrix[:, : known.shape[1]] = np.repeat(known, ahead.shape[1], axis=0)
     matrix[:, known.shape[1] :] = np.stack(then, axis=-1).reshape(ahead.size, -1)

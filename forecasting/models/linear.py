@@ -9,8 +9,8 @@ from forecasting.features import FEATURES, Matrix
 from forecasting.series import FloatArray
 
 _HORIZON = next(at for at, feature in enumerate(FEATURES) if feature.name == "horizon")
-# A straight line through the hours of a day or the days of a week says nothing.
-_CYCLIC = ("minute_of_day", "minute_of_hour", "weekday")
+# A straight line through the hours of a day, the days of a week or those around a holiday says nothing.
+_CYCLIC = ("minute_of_day", "minute_of_hour", "weekday", "days_since_holiday", "days_until_holiday")
 _COLUMNS = tuple(at for at, feature in enumerate(FEATURES) if feature.name not in _CYCLIC)
 _EDGES = (1.5, 2.5, 3.5, 5.5, 8.5, 12.5, 20.5)
 """Bins ahead between which a line of its own is drawn."""
