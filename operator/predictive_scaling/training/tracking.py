@@ -1,16 +1,22 @@
 """Errors of live forecasts as their actuals arrive, so that bands stay right between two trainings."""
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from forecasting.calibration import WINDOW, Calibration, calibration_of
 from forecasting.forecast import QUANTILES
 from forecasting.panel import IntArray
 from forecasting.series import FloatArray, Series
 
-_PENDING = 64
+_PENDING = 48
+"""Forecasts that may wait: three hours of bins of 5 minutes, and a few more."""
+_NOTHING = -1
+_RENEWED_AFTER_BINS = 3
+"""New errors of so many bins wait for each other: sorting is what costs."""
+_SOON = 288
+"""But while fewer errors are known, each bin counts at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,65 +24,88 @@ class Made:
     """A raw forecast that waits for its actuals.
 
     origin: epoch seconds. whole, offset: level + offset and offset at the origin, for logarithms. logs: shape
-    (horizons, len(QUANTILES)). done: horizons that have met their actual.
+    (horizons, len(QUANTILES)), NaN where nothing was forecast.
     """
 
     origin: int
     whole: float
     offset: float
     logs: FloatArray
-    done: set[int] = field(default_factory=set[int])
 
 
 class ErrorTracker:
-    """The newest errors of one model of one series. Not thread-safe; its shelf holds a lock.
+    """The newest errors of one model of one series, in about 60 kB. Not thread-safe; its shelf holds a lock.
 
-    Seeded with the training's errors on days that it had not seen. A forecast counts when its target time has passed
-    and the series that is then observed has a bin of exactly that time; forecasts less than a bin apart count once.
+    Seeded with the training's errors on days that it had not seen, which the live ones replace one by one. A forecast
+    counts when its target time has passed and the series that is then observed has a bin of exactly that time;
+    forecasts less than a bin apart count once.
     """
 
     def __init__(self, horizons: IntArray, residuals: FloatArray) -> None:
         self._horizons = horizons
-        self._errors = residuals[-WINDOW:].astype(np.float32)
-        self._pending: deque[Made] = deque(maxlen=_PENDING)
+        # Half precision: a logarithm below 1 is known to half a thousandth, and thousands of these are in memory.
+        self._errors = np.full((len(horizons), len(QUANTILES), WINDOW), np.nan, dtype=np.float16)
+        seeds = residuals[-WINDOW:].transpose(1, 2, 0)
+        self._errors[:, :, WINDOW - seeds.shape[2] :] = seeds
+        self._oldest = np.zeros(len(horizons), dtype=np.int64)
+        self._origins = np.full(_PENDING, _NOTHING, dtype=np.int64)
+        self._units = np.zeros((_PENDING, 2))
+        self._logs = np.full((_PENDING, len(horizons), len(QUANTILES)), np.nan, dtype=np.float32)
+        self._next = 0
         self._calibration: Calibration | None = None
+        self._unseen = 0
+        self._known = int(np.isfinite(seeds[:, 0]).sum(axis=1).max(initial=0))
 
     @property
     def horizons(self) -> IntArray:
         """Bins ahead that are tracked."""
         return self._horizons
 
+    @property
+    def memory_bytes(self) -> int:
+        """What its arrays take."""
+        arrays = (self._errors, self._oldest, self._origins, self._units, self._logs)
+        return sum(one.nbytes for one in arrays)
+
     def calibration(self) -> Calibration:
-        """Shifts from the errors known so far."""
-        if self._calibration is None:
-            self._calibration = calibration_of(self._errors.astype(np.float64), self._horizons)
+        """Shifts from the errors known so far, but for those of the last bins."""
+        enough = _RENEWED_AFTER_BINS * len(self._horizons) if self._known >= _SOON else 1
+        if self._calibration is None or self._unseen >= enough:
+            self._calibration = calibration_of(self._errors.astype(np.float64).transpose(2, 0, 1), self._horizons)
+            self._unseen = 0
         return self._calibration
 
     def remember(self, made: Made, step: int) -> None:
         """Keep a raw forecast until its actuals come, unless one of the same bin is kept already."""
-        if not self._pending or made.origin >= self._pending[-1].origin + step:
-            self._pending.append(made)
+        newest = self._origins[self._next - 1]
+        if newest != _NOTHING and made.origin < newest + step:
+            return
+        self._origins[self._next] = made.origin
+        self._units[self._next] = made.whole, made.offset
+        self._logs[self._next] = made.logs
+        self._next = (self._next + 1) % _PENDING
 
     def observe(self, series: Series) -> None:
         """Meet what was forecast with what came: only bins that lie wholly within `series`."""
         begin, step = round(series.start.timestamp()), round(series.step.total_seconds())
-        for made in self._pending:
-            for at, horizon in enumerate(self._horizons):
-                bin_, rest = divmod(made.origin + (int(horizon) - 1) * step - begin, step)
-                if at in made.done or rest or not 0 <= bin_ < len(series.values):
-                    continue
-                made.done.add(at)
-                self._add(at, made, float(series.values[bin_]))
+        bins, rests = np.divmod(self._origins[:, None] + (self._horizons - 1) * step - begin, step)
+        waiting = np.isfinite(self._logs[:, :, 0]) & (self._origins != _NOTHING)[:, None]
+        come: npt.NDArray[np.bool_] = waiting & (rests == 0) & (bins >= 0) & (bins < len(series.values))
+        for at, horizon in np.argwhere(come):
+            self._meet(int(at), int(horizon), float(series.values[bins[at, horizon]]))
 
-    def _add(self, at: int, made: Made, actual: float) -> None:
-        if not np.isfinite(actual) or not np.isfinite(made.logs[at]).all():
+    def _meet(self, at: int, horizon: int, actual: float) -> None:
+        logs = self._logs[at, horizon].copy()
+        self._logs[at, horizon] = np.nan
+        if not np.isfinite(actual):
             return
-        error = np.log((max(actual, 0.0) + made.offset) / made.whole) - made.logs[at]
-        self._errors[:-1, at] = self._errors[1:, at]
-        self._errors[-1, at] = error
-        self._calibration = None
+        whole, offset = self._units[at]
+        self._errors[horizon, :, self._oldest[horizon]] = np.log((max(actual, 0.0) + offset) / whole) - logs
+        self._oldest[horizon] = (self._oldest[horizon] + 1) % WINDOW
+        self._known += horizon == 0
+        self._unseen += 1
 
 
 def nothing_known(horizons: IntArray) -> FloatArray:
-    """Errors before any is known: shape (WINDOW, horizons, len(QUANTILES)), all NaN."""
-    return np.full((WINDOW, len(horizons), len(QUANTILES)), np.nan)
+    """Errors before any is known: shape (0, horizons, len(QUANTILES))."""
+    return np.empty((0, len(horizons), len(QUANTILES)))
