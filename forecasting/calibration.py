@@ -52,12 +52,12 @@ def errors(walk: WalkForward) -> FloatArray:
     return np.where(walk.levels.awake[:, None, None], found, np.nan)
 
 
-def calibration_of(residuals: FloatArray, horizons: IntArray) -> Calibration:
-    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN are left out."""
+def calibration_of(residuals: FloatArray, horizons: IntArray, unmoved: float | None = UNMOVED) -> Calibration:
+    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN are left out. unmoved: a quantile that stays."""
     ordered = np.sort(residuals.transpose(1, 2, 0), axis=2)
     counts = np.isfinite(ordered).sum(axis=2)
     shifts = [
-        np.zeros(len(horizons)) if quantile == UNMOVED else from_sorted(ordered[:, at], counts[:, at], quantile)
+        np.zeros(len(horizons)) if quantile == unmoved else from_sorted(ordered[:, at], counts[:, at], quantile)
         for at, quantile in enumerate(QUANTILES)
     ]
     return Calibration(horizons, np.stack(shifts, axis=1))
@@ -91,18 +91,20 @@ def from_sorted(ordered: FloatArray, counts: IntArray, quantile: float, enough: 
     return np.where(counts >= enough, ordered[np.arange(len(ordered)), rank], 0.0)
 
 
-def calibrated(walk: WalkForward, window: int = WINDOW, stride: int = 6) -> WalkForward:
+def calibrated(
+    walk: WalkForward, window: int = WINDOW, stride: int = 6, unmoved: float | None = UNMOVED
+) -> WalkForward:
     """The same forecasts as they would have been calibrated at the time.
 
     The shift at an origin comes from errors of forecasts made before it whose targets had passed by then. It is renewed
-    every `stride` origins. Origins must be consecutive bins.
+    every `stride` origins. Origins must be consecutive bins. unmoved: a quantile that stays where it is.
     """
     found = errors(walk)
     shifts = np.zeros_like(found)
     at = np.arange(0, len(walk.origins), stride)
     for row, horizon in enumerate(walk.horizons):
         for column, quantile in enumerate(QUANTILES):
-            if quantile == UNMOVED:
+            if quantile == unmoved:
                 continue
             renewed = _rolling(found[:, row, column], at - int(horizon) + 1, window, quantile)
             shifts[:, row, column] = np.repeat(renewed, stride)[: len(found)]

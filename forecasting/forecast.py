@@ -22,8 +22,9 @@ class Forecast:
     """Quantiles of the mean demand in each bin [origin + i * step, origin + (i + 1) * step).
 
     values: shape (bins, len(quantiles)), rows ascending (quantiles never cross), finite and not negative.
-    origin: the end of what was observed; nothing later was looked at. youth: factor >= 1 by which little history
-    widened the upper quantiles (1 where there was enough).
+    origin: the end of what was observed; nothing later was looked at.
+    peaks: shape (windows, len(quantiles)), row i the quantiles of the highest demand within the first i + 1 bins; None
+    where nobody calibrated them, and the highest of the bins' own quantiles stands in.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Forecast:
     version: str
     contributions: tuple[str, ...] = ()
     """Up to three reasons in words, strongest first, such as `demand of the last 30 minutes (+21 %)`."""
+    peaks: FloatArray | None = None
 
     def at(self, quantile: float) -> FloatArray:
         """Any quantile between 0.5 and 0.999, for each bin: shape (bins,).

@@ -1,7 +1,9 @@
 """Semantics 1, 2, 14, 15, 25: the floor covers a window ahead, within bounds."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from predictive_scaling.decision.decide import decide
@@ -138,3 +140,19 @@ def test_recommend_starts_from_the_targets_real_minimum() -> None:
     fresh = a_situation(a_policy(mode="Recommend"), forecast=700.0, observed=observed(5), memory=Memory(since=LONG_AGO))
     decision = decide(fresh)
     assert (decision.before, decision.floor, decision.memory.floor) == (5, 7, 7)
+
+
+def test_a_floor_that_looks_ahead_covers_the_peak_of_the_window_and_not_the_highest_bin() -> None:
+    by_bin = a_forecast(410, 780, 2000)
+    peaks = np.maximum.accumulate(by_bin.values, axis=0) * 1.3
+    decision = decide(a_situation(a_policy(scaleUp=FAST), forecast=replace(by_bin, peaks=peaks)))
+    assert (decision.floor, decision.forecast_value) == (11, pytest.approx(780 * 1.3))
+    assert decision.forecast_at == NOON + timedelta(minutes=5)
+
+
+def test_a_peak_since_a_forecasts_origin_says_nothing_of_a_window_that_begins_much_later() -> None:
+    by_bin = a_forecast(4000, 400, 400, 400, 400, origin=NOON - timedelta(minutes=10))
+    peaks = np.maximum.accumulate(by_bin.values, axis=0)
+    policy = a_policy(scaleUp=FAST)
+    late = a_situation(policy, outlook=an_outlook(replace(by_bin, peaks=peaks)), forecast=None)
+    assert decide(late).uncapped == 4

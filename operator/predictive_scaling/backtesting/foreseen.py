@@ -8,7 +8,8 @@ from forecasting.series import FloatArray, Series
 class Foreseen(Protocol):
     """What was forecast at each origin from `first` on.
 
-    An origin is a number of bins before it. values: shape (origins, bins ahead, len(QUANTILES)), calibrated.
+    An origin is a number of bins before it. values: shape (origins, bins ahead, len(QUANTILES)), calibrated. peaks:
+    shape (origins, windows, len(QUANTILES)), the highest demand within the first bins (forecasting.peaks).
     """
 
     @property
@@ -24,4 +25,9 @@ class Foreseen(Protocol):
     @property
     def values(self) -> FloatArray:
         """The forecasts."""
+        ...
+
+    @property
+    def peaks(self) -> FloatArray:
+        """Of the highest demand from each origin on."""
         ...

@@ -19,6 +19,7 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
+from forecasting.peaks import peaks_of
 from forecasting.series import FloatArray, Series
 from forecasting.youth import ENOUGH, MOST, PER_DAY
 from predictive_scaling.clock import monotonic
@@ -62,14 +63,15 @@ class Stretch:
 class Foresight:
     """Forecasts at each origin from `first` on, calibrated.
 
-    values: shape (origins, reach, len(QUANTILES)). rivals: calibrated walks of the naive models, by name.
-    train_seconds, predict_seconds: of the models that have something to learn.
+    values: shape (origins, reach, len(QUANTILES)). peaks: shape (origins, windows, len(QUANTILES)). rivals: calibrated
+    walks of the naive models, by name. train_seconds, predict_seconds: of the models that have something to learn.
     """
 
     series: Series
     plan: Plan
     first: int
     values: FloatArray
+    peaks: FloatArray
     stretches: tuple[Stretch, ...]
     rivals: dict[str, WalkForward]
     train_seconds: float
@@ -81,7 +83,8 @@ class Foresight:
 
     def at(self, origin: int) -> Forecast:
         """The forecast from one origin."""
-        return self._forecast(origin, self.values[origin - self.first], self.stretch(origin))
+        row = origin - self.first
+        return self._forecast(origin, self.values[row], self.stretch(origin), self.peaks[row])
 
     def long(self, origin: int, span: timedelta) -> Forecast:
         """A forecast over `span` (three hours at the most at 5 minutes), for an event; not calibrated."""
@@ -98,11 +101,12 @@ class Foresight:
     def of_rival(self, name: str) -> "Foresight":
         """The same with a naive model in place of the one that acts."""
         walk = self.rivals[name].since(self.first)
-        return replace(self, values=spread(walk.quantiles, self.plan))
+        values = spread(walk.quantiles, self.plan)
+        return replace(self, values=values, peaks=_peaks(self.series, self.first, values, self.plan))
 
-    def _forecast(self, origin: int, values: FloatArray, stretch: Stretch) -> Forecast:
-        moment = self.moment(origin)
-        return Forecast(self.series.name, moment, self.series.step, QUANTILES, values, stretch.model, "")
+    def _forecast(self, origin: int, values: FloatArray, stretch: Stretch, peaks: FloatArray | None = None) -> Forecast:
+        moment, series = self.moment(origin), self.series
+        return Forecast(series.name, moment, series.step, QUANTILES, values, stretch.model, "", peaks=peaks)
 
 
 def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], reach: int) -> Plan:
@@ -139,9 +143,12 @@ def foresee(series: Series, plan: Plan, choice: ModelChoice, *, gated: bool, say
     picked = _Choice(plan, series, choice, gated, rivals, walks, champions, champion)
     stretches = tuple(picked.stretch(at) for at in range(len(fits)))
     values = np.concatenate([picked.values(stretch) for stretch in stretches])
-    values = values * _youths(series, np.arange(plan.cuts[0], plan.cuts[-1]))
+    youths = _youths(series, np.arange(plan.cuts[0], plan.cuts[-1]))
+    peaks = _peaks(series, plan.cuts[0], values, plan) * youths
     say("forecasting", 1.0)
-    return Foresight(series, plan, plan.cuts[0], values, stretches, walks, train_seconds, predict_seconds)
+    return Foresight(
+        series, plan, plan.cuts[0], values * youths, peaks, stretches, walks, train_seconds, predict_seconds
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +248,13 @@ def spread(quantiles: FloatArray, plan: Plan) -> FloatArray:
     share = (bins - plan.ahead[left]) / (plan.ahead[right] - plan.ahead[left])
     share = np.clip(share, 0.0, 1.0)[None, :, None]
     return quantiles[:, left] * (1 - share) + quantiles[:, right] * share
+
+
+def _peaks(series: Series, first: int, values: FloatArray, plan: Plan) -> FloatArray:
+    """Of windows of which every bin was asked for: what lies between by interpolation knows no highest bin."""
+    gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
+    windows = int(gaps[0]) if len(gaps) else len(plan.ahead)
+    return peaks_of(series, first, values, windows)
 
 
 def _youths(series: Series, origins: IntArray) -> FloatArray:

@@ -10,7 +10,7 @@ from forecasting.series import FloatArray
 from forecasting.simulation_grid import Counts
 from predictive_scaling.backtesting.foreseen import Foreseen
 from predictive_scaling.backtesting.workload import LATE, STEP, Workload
-from predictive_scaling.decision.peak import weights_of
+from predictive_scaling.decision.peak import NEAR, weights_of
 from predictive_scaling.decision.spans import INSTANT
 
 _SLACK = 1e-9
@@ -24,21 +24,22 @@ def origins_at(foresight: Foreseen, work: Workload) -> IntArray:
 
 
 def peaks(foresight: Foreseen, work: Workload, ahead: timedelta, quantiles: tuple[float, ...]) -> FloatArray:
-    """The highest value of each quantile in the bins that meet [step, step + ahead]: shape (steps, quantiles)."""
+    """Each quantile of the highest demand within [step, step + ahead], as the decision sees it: (steps, quantiles)."""
     origins = origins_at(foresight, work)
     width = foresight.series.step
     into = ((work.begins_at - foresight.series.start) / STEP + np.arange(len(work)) - origins * (width / STEP)).round()
-    found = np.empty((len(work), len(quantiles)))
     rows = np.clip(origins - foresight.first, 0, len(foresight.values) - 1)
-    for column, quantile in enumerate(quantiles):
-        values = np.maximum(foresight.values @ np.array(weights_of(QUANTILES, quantile)), 0.0)
-        for offset in np.unique(into):
-            since = offset * STEP
-            first = int(since // width)
-            past_last = int(-(-(since + ahead + INSTANT) // width))
-            which = into == offset
-            window = values[rows[which], first : max(first + 1, min(past_last, values.shape[1]))]
-            found[which, column] = window.max(axis=1)
+    weights = np.stack([weights_of(QUANTILES, quantile) for quantile in quantiles], axis=1)
+    found = np.empty((len(work), len(quantiles)))
+    for offset in np.unique(into):
+        since, which = offset * STEP, into == offset
+        first, past_last = int(since // width), int(-(-(since + ahead + INSTANT) // width))
+        if first < NEAR and past_last <= foresight.peaks.shape[1]:
+            known = foresight.peaks[rows[which], past_last - 1] @ weights
+        else:
+            past_last = max(first + 1, min(past_last, foresight.values.shape[1]))
+            known = (foresight.values[rows[which], first:past_last] @ weights).max(axis=1)
+        found[which] = np.maximum(known, 0.0)
     return found
 
 

@@ -3,12 +3,13 @@
 from predictive_scaling.decision.amounts import amount, clock_time, quantile_name, replicas
 from predictive_scaling.decision.freshness import Sight
 from predictive_scaling.decision.model import Situation, Source, Wish
-from predictive_scaling.decision.peak import peak, replicas_for
+from predictive_scaling.decision.peak import highest, replicas_for
+from predictive_scaling.decision.quantile import quantile_of
 from predictive_scaling.decision.spans import Span
 
 
 def ask_forecast(situation: Situation, sight: Sight, spans: tuple[Span, ...]) -> Wish | None:
-    """Replicas for the highest chosen quantile within `spans`, each filled to forecast.utilization.
+    """Replicas for the chosen quantile of the highest demand within `spans`, each filled to forecast.utilization.
 
     None where there is no usable forecast, what a replica carries is unknown, or all of the window is suppressed.
     """
@@ -16,15 +17,16 @@ def ask_forecast(situation: Situation, sight: Sight, spans: tuple[Span, ...]) ->
     if forecast is None or per_replica is None or not spans:
         return None
     options = situation.policy.spec.forecast
-    quantile = options.effective_quantile
-    highest = peak(forecast, quantile, spans)
-    if highest is None:
+    quantile, chosen = quantile_of(situation)
+    top = highest(forecast, quantile, spans)
+    if top is None:
         return None
-    needed = replicas_for(highest.value, per_replica, options.utilization / 100)
+    needed = replicas_for(top.value, per_replica, options.utilization / 100)
     model = f"{forecast.model} {forecast.version}".strip()
+    told = ", ".join(part for part in (quantile_name(quantile), chosen, model) if part)
     filled = f" at {options.utilization} %" if options.utilization != 100 else ""
     why = (
-        f"{amount(highest.value)} {situation.policy.spec.demand.metric} expected until {clock_time(spans[-1].end)} "
-        f"({quantile_name(quantile)}, {model}) need {replicas(needed)} of {amount(per_replica)}{filled}"
+        f"{amount(top.value)} {situation.policy.spec.demand.metric} expected until {clock_time(spans[-1].end)} "
+        f"({told}) need {replicas(needed)} of {amount(per_replica)}{filled}"
     )
-    return Wish(needed, Source.FORECAST, why, demand=highest.value, at=highest.at)
+    return Wish(needed, Source.FORECAST, why, demand=top.value, at=top.at)

@@ -12,6 +12,8 @@ from predictive_scaling.decision.spans import Span
 
 _SLACK = 1e-9
 _MOST_REPLICAS = 2**31 - 1
+NEAR = 2
+"""Bins of a forecast in which a window may begin and still be answered by the peak since the forecast's origin."""
 
 
 class Peak(NamedTuple):
@@ -50,6 +52,23 @@ def peak(
     return highest
 
 
+def highest(forecast: Forecast, quantile: float, spans: Iterable[Span]) -> Peak | None:
+    """`quantile` of the highest demand within `spans`; None where there is no usable bin.
+
+    Where a span begins with the forecast (in its first bin or the second) and the forecast says what the highest demand
+    until the span's end is, that counts: several bins together exceed what each of them seldom exceeds. Elsewhere it is
+    the highest of the bins' own quantiles. `at` is the bin in which most is expected.
+    """
+    found: Peak | None = None
+    for span in spans:
+        by_bin = peak(forecast, quantile, (span,))
+        together = _together(forecast, quantile, span)
+        value = by_bin if by_bin is None or together is None else Peak(together, by_bin.at)
+        if value is not None and (found is None or value.value > found.value):
+            found = value
+    return found
+
+
 def value_at(forecast: Forecast, quantile: float, moment: datetime) -> float | None:
     """The quantile in the bin that holds `moment`; None where there is none."""
     found = peak(forecast, quantile, (Span(moment, moment + forecast.step.resolution),))
@@ -84,6 +103,17 @@ def weights_of(quantiles: tuple[float, ...], wanted: float) -> tuple[float, ...]
     weights[mix.low] += mix.low_weight
     weights[mix.high] += mix.high_weight
     return tuple(weights)
+
+
+def _together(forecast: Forecast, quantile: float, span: Span) -> float | None:
+    if forecast.peaks is None or span.start >= forecast.origin + NEAR * forecast.step:
+        return None
+    bins = -((forecast.origin - span.end) // forecast.step)
+    if not 0 < bins <= len(forecast.peaks):
+        return None
+    mix, row = _mix(forecast.quantiles, quantile), forecast.peaks[bins - 1]
+    value = mix.low_weight * float(row[mix.low]) + mix.high_weight * float(row[mix.high])
+    return value if 0.0 <= value < math.inf else None
 
 
 def _rows(forecast: Forecast, span: Span) -> Iterator[tuple[datetime, list[float]]]:
