@@ -15,6 +15,7 @@ from predictive_scaling.decision.missing_data import hold_without_data
 from predictive_scaling.decision.model import Decision, Limit, Situation, Source, Wish
 from predictive_scaling.decision.outage import hold_through_outage, is_outage
 from predictive_scaling.decision.pause import pause_of
+from predictive_scaling.decision.quantile import quantile_of
 from predictive_scaling.decision.reasons import reason_for
 from predictive_scaling.decision.remembering import next_memory
 from predictive_scaling.decision.spans import window_ahead, without
@@ -98,7 +99,7 @@ def _decision(case: Case, wishes: tuple[Wish, ...], floor: int, limits: tuple[Li
         paused=pause.reason.value if pause.reason and pause.pauses else None,
         event=strongest.event,
         fallback=is_in_fallback(situation, case.sight),
-        quantile=situation.policy.spec.forecast.effective_quantile if forecast else None,
+        quantile=quantile_of(situation)[0] if forecast else None,
         forecast_value=forecast.demand if forecast else None,
         forecast_at=forecast.at if forecast else None,
         limited=strongest.replicas > effective_maximum(situation),

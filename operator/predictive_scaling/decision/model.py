@@ -24,6 +24,7 @@ __all__ = [
     "Rung",
     "Situation",
     "Source",
+    "Tuned",
     "Wish",
 ]
 
@@ -125,6 +126,15 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuned:
+    """The quantile that the policy's prices choose over its last days."""
+
+    quantile: float
+    why: str
+    """In words that go on after the quantile's name: `chosen for …`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All that a decision depends on."""
 
@@ -143,6 +153,8 @@ class Situation:
     """Demand that one ready replica serves at 100 %: the policy's, or learned; None while unknown."""
     conflict: str | None = None
     """Who holds the target instead of us, and what they did; None for nobody."""
+    tuned: Tuned | None = None
+    """For a policy with an objective; None until its days have been looked back on."""
 
 
 @dataclass(frozen=True, slots=True)
