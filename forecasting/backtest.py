@@ -1,5 +1,6 @@
 """Forecasts made again as they would have been made: walking forward, refitting, never looking ahead."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -73,13 +74,21 @@ def walk_forward(
     first = round(bins * split)
     if not 0 < first < bins or not 1 <= refits <= bins - first:
         raise ValueError(f"{bins} bins cannot be split at {split} and refitted {refits} times")
+    cuts = np.linspace(first, bins, refits + 1).round().astype(np.int64)
+    return walk_with(series, [forecaster.fit(before(series, int(cut))) for cut in cuts[:-1]], cuts, horizons)
+
+
+def walk_with(series: Series, models: Sequence[Fitted], cuts: IntArray, horizons: IntArray) -> WalkForward:
+    """Forecasts from each origin between the first and the last of `cuts`, by models[i] from cuts[i] on.
+
+    Honest only where each model learned from nothing later than its cut. cuts: ascending, shape (len(models) + 1,).
+    """
     panel = Panel.of([series])
-    cuts = np.linspace(first, bins, refits + 1).round().astype(int)
-    parts: list[FloatArray] = []
-    for since, until in pairwise(cuts):
-        fitted = forecaster.fit(before(series, int(since)))
-        parts.append(fitted.quantiles(panel, Origins.of_one(np.arange(since, until)), horizons))
-    return _walk(forecaster.name, panel, np.arange(first, bins), horizons, np.concatenate(parts))
+    parts = [
+        model.quantiles(panel, Origins.of_one(np.arange(since, until)), horizons)
+        for model, (since, until) in zip(models, pairwise(cuts.tolist()), strict=True)
+    ]
+    return _walk(models[0].name, panel, np.arange(cuts[0], cuts[-1]), horizons, np.concatenate(parts))
 
 
 def replay(series: Series, fitted: Fitted, first: int, horizons: IntArray, stride: int = 1) -> WalkForward:

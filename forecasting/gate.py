@@ -1,103 +1,133 @@
-"""May a model act? Champion against the naive ones over the last days, judged by what it would do to scaling."""
+"""May a model act, and how far ahead? Judged on days that it had not seen, by what it would do to scaling.
+
+At each horizon the model stands against the naive ones; where one of those does better, that one acts. A newly trained
+model stands against its forerunner as well (succession).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from forecasting.backtest import WalkForward
-from forecasting.evaluation import coverage, mape, pinball, wape
+from forecasting.scores import Score, Scores, scores
 
-JUDGED = 0.9
-"""The quantile that stands for a floor: in its pinball loss a replica short costs nine times one too many."""
 TOLERANCE = 1.02
+SUCCESSION_TOLERANCE = 1.05
 COVERAGE = (0.84, 0.96)
 ENOUGH = 144
 """Forecasts that must have been judged, at the least: half a day at 5 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """One model over the judged span, mean over horizons but for coverage, which is over all.
+class Acting:
+    """The model that acts up to a horizon, in bins ahead, from the horizon before it on."""
 
-    cost: pinball loss of the 0.9 quantile over the mean demand, a ratio. wape, mape: of the median, ratios.
-    """
-
+    horizon: int
     model: str
-    cost: float
-    wape: float
-    mape: float
-    coverage: float
-    judged: int
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """passed: the champion acts. acting: the model that acts. evidence: one sentence with the numbers."""
+    """passed: the champion acts, at some horizon at least. acting: the model that acts where it does not say otherwise.
+
+    evidence: one sentence with the numbers. by_horizon: ascending; empty where one model acts at all of them.
+    """
 
     passed: bool
     acting: str
     evidence: str
     champion: Score | None
     baselines: tuple[Score, ...]
+    by_horizon: tuple[Acting, ...] = ()
 
 
-def score(walk: WalkForward) -> Score:
-    """Judge calibrated forecasts; NaN scores where nothing can be judged."""
-    high, median = walk.at(JUDGED), walk.at(0.5)
-    mean = float(np.nanmean(walk.actual)) if np.isfinite(walk.actual).any() else float("nan")
-    by_horizon = [(walk.actual[:, at], median[:, at], high[:, at]) for at in range(len(walk.horizons))]
-    return Score(
-        model=walk.name,
-        cost=_mean([pinball(actual, q, JUDGED) / mean if mean > 0 else np.nan for actual, _, q in by_horizon]),
-        wape=_mean([wape(actual, q) for actual, q, _ in by_horizon]),
-        mape=_mean([mape(actual, q) for actual, q, _ in by_horizon]),
-        coverage=coverage(walk.actual, high),
-        judged=int(np.isfinite(walk.actual).any(axis=1).sum()),
-    )
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """Whether a newly trained model takes over from its forerunner. evidence: one sentence with the numbers."""
+
+    accepted: bool
+    evidence: str
 
 
 def judge(champion: WalkForward, baselines: Sequence[WalkForward]) -> Verdict:
     """Compare calibrated forecasts of the same origins. The best naive model acts where the champion may not."""
-    own, others = score(champion), tuple(score(walk) for walk in baselines)
-    best = min(others, key=lambda one: one.cost if np.isfinite(one.cost) else np.inf)
-    objections = list(_objections(own, best))
+    return judge_scores(scores(champion), [scores(walk) for walk in baselines])
+
+
+def judge_scores(own: Scores, others: Sequence[Scores]) -> Verdict:
+    """judge, for those who have the scores."""
+    best = min((one.whole for one in others), key=_price)
+    by_horizon = [_at(own, others, at) for at in range(len(own.horizons))]
+    acts = any(model == own.whole.model for model in by_horizon)
+    objections = _objections(own.whole, best, at_all=acts)
+    whole = tuple(one.whole for one in others)
     if objections:
-        said = f"{best.model} acts, as {own.model} {' and '.join(objections)}"
-    else:
-        said = f"{own.model} acts: {_compared(own, best)}, and {own.coverage:.1%} stayed below its 0.9 quantile"
-    return Verdict(not objections, best.model if objections else own.model, said, own, others)
+        said = f"{best.model} acts, as {own.whole.model} {' and '.join(objections)}"
+        return Verdict(False, best.model, said, own.whole, whole)
+    table = tuple(Acting(horizon, model) for horizon, model in zip(own.horizons, by_horizon, strict=True))
+    exceptions = [one for one in table if one.model != own.whole.model]
+    said = f"{own.whole.model} acts: {_compared(own.whole, best)}, and {_covered(own.whole)}"
+    if exceptions:
+        said += (
+            f"; but {', '.join(f'{one.model} at {one.horizon} bins ahead' for one in exceptions)}, being better there"
+        )
+    return Verdict(True, own.whole.model, said, own.whole, whole, table if exceptions else ())
 
 
 def unopposed(baselines: Sequence[WalkForward], why: str) -> Verdict:
     """The verdict where there is no champion: the best naive model acts."""
-    others = tuple(score(walk) for walk in baselines)
-    best = min(others, key=lambda one: one.cost if np.isfinite(one.cost) else np.inf)
+    others = tuple(scores(walk).whole for walk in baselines)
+    best = min(others, key=_price)
     return Verdict(False, best.model, f"{best.model} acts: {why}", None, others)
 
 
-def _objections(own: Score, best: Score) -> list[str]:
+def succeed(challenger: WalkForward, previous: WalkForward) -> Succession:
+    """Compare a challenger with the model in use, on the same origins, of which neither has seen anything."""
+    new, old = scores(challenger).whole, scores(previous).whole
+    compared = f"cost {new.cost:.3f} against {old.cost:.3f}, WAPE {new.wape:.3f} against {old.wape:.3f}"
+    if new.judged < ENOUGH:
+        return Succession(True, f"no comparison with the version before: {new.judged} forecasts since its training")
+    worse = new.cost > old.cost * SUCCESSION_TOLERANCE
+    return Succession(not worse, f"{'does worse than' if worse else 'replaces'} the version before: {compared}")
+
+
+def _at(own: Scores, others: Sequence[Scores], at: int) -> str:
+    """The model that acts at a horizon."""
+    mine, best = own.by_horizon[at], min((one.by_horizon[at] for one in others), key=_price)
+    return best.model if _is_worse(mine, best) else mine.model
+
+
+def _objections(own: Score, best: Score, *, at_all: bool) -> list[str]:
     found: list[str] = []
     if own.judged < ENOUGH:
         return [f"was judged on {own.judged} forecasts only, of at least {ENOUGH}"]
-    if not own.cost <= best.cost * TOLERANCE:
-        found.append(f"costs more ({_cost(own)} against {_cost(best)})")
-    if not own.wape <= best.wape * TOLERANCE:
-        found.append(f"errs more (WAPE {own.wape:.3f} against {best.wape:.3f})")
     low, high = COVERAGE
     if not low <= own.coverage <= high:
         found.append(f"covers {own.coverage:.1%} with its 0.9 quantile, outside {low:.0%} to {high:.0%}")
-    return found
+    if at_all:
+        return found
+    if not own.cost <= best.cost * TOLERANCE:
+        found.insert(0, f"costs more ({own.cost:.3f} against {best.cost:.3f})")
+    if not own.wape <= best.wape * TOLERANCE:
+        found.append(f"errs more (WAPE {own.wape:.3f} against {best.wape:.3f})")
+    return found or [f"does no better than a naive model at any horizon ({_compared(own, best)})"]
+
+
+def _is_worse(own: Score, best: Score) -> bool:
+    return not (own.cost <= best.cost * TOLERANCE and own.wape <= best.wape * TOLERANCE)
 
 
 def _compared(own: Score, best: Score) -> str:
-    return f"it costs {_cost(own)} against {_cost(best)} of {best.model}, WAPE {own.wape:.3f} against {best.wape:.3f}"
+    return (
+        f"it costs {own.cost:.3f} against {best.cost:.3f} of {best.model}, WAPE {own.wape:.3f} against {best.wape:.3f}"
+    )
 
 
-def _cost(one: Score) -> str:
-    return f"{one.cost:.3f}"
+def _covered(own: Score) -> str:
+    return (
+        f"{own.coverage:.1%} stayed below its 0.9 quantile; as a floor that is short for {own.short:.1%} of the time "
+        f"at {own.hours:.2f} of the replicas needed"
+    )
 
 
-def _mean(values: Sequence[float]) -> float:
-    seen = [value for value in values if np.isfinite(value)]
-    return float(np.mean(seen)) if seen else float("nan")
+def _price(one: Score) -> float:
+    return one.cost if one.cost == one.cost else float("inf")

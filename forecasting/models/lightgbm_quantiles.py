@@ -64,10 +64,13 @@ class LightGBMQuantiles:
         observed = np.isfinite(panel.values[0]).sum() * series.step
         if observed < _MINIMUM:
             raise TooShortError(f"{series.name} has {observed} of observed demand; LightGBM needs {_MINIMUM}")
-        rows = draw_rows(panel, self.rows, self.seed)
+        return self.fit_rows(draw_rows(panel, self.rows, self.seed), panel.step)
+
+    def fit_rows(self, rows: "Rows", step_seconds: int) -> "FittedLightGBM":
+        """fit, from rows that someone else drew."""
         every = tuple(range(len(FEATURES)))
         columns = every if self.feature_count >= len(FEATURES) else self._strongest(rows)
-        linear = fit_linear(rows.matrix, rows.target, rows.weight, panel.step)
+        linear = fit_linear(rows.matrix, rows.target, rows.weight, step_seconds)
         return FittedLightGBM(self._boosters(rows, columns), linear, columns)
 
     def _boosters(self, rows: "Rows", columns: tuple[int, ...]) -> dict[str, lgb.Booster]:

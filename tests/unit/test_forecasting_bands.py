@@ -10,9 +10,10 @@ from forecasting.backtest import WalkForward, before, replay, walk_forward
 from forecasting.calibration import WINDOW, calibrated, calibration_of, empirical, errors, newest_errors
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import Fitted
-from forecasting.gate import judge, score, unopposed
+from forecasting.gate import judge, unopposed
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.scores import scores
 from forecasting.series import FloatArray, Series
 from forecasting.serving import naive_batch
 from forecasting.youth import widened, youth
@@ -130,7 +131,7 @@ def test_a_champion_that_is_not_good_enough_is_told_why(champion: WalkForward, w
 def test_under_forecasting_costs_more() -> None:
     walk = a_walk(days=6)
     low, high = (replace(walk, quantiles=walk.actual[:, :, None] * np.full(5, factor)) for factor in (0.8, 1.2))
-    assert score(low).cost == pytest.approx(9 * score(high).cost)
+    assert scores(low).whole.cost == pytest.approx(9 * scores(high).whole.cost)
 
 
 def test_without_a_champion_the_best_naive_model_acts() -> None:
