@@ -70,15 +70,17 @@ def cheapest(points: Iterable[Point], prices: Prices) -> Point:
     return min(equals, key=lambda it: (it.minutes, it.cost(prices), it.quantile, it.hpa_target))
 
 
-def retuned(current: tuple[float, float] | None, points: Sequence[Point], prices: Prices) -> Point:
-    """The setting to go on with: the current (quantile, target) unless another costs less by LEAST_GAIN.
+def retuned(
+    current: tuple[float, float] | None, points: Sequence[Point], prices: Prices, least_gain: float = LEAST_GAIN
+) -> Point:
+    """The setting to go on with: the current (quantile, target) unless another costs less by the share `least_gain`.
 
     Two settings cannot each be cheaper than the other by a margin, so a tuner that sees the same frontier again stays
     where it is. A current setting that the frontier does not have is left for the cheapest.
     """
     best = cheapest(points, prices)
     held = next((it for it in points if (it.quantile, it.hpa_target) == current), None)
-    if held is None or best.cost(prices) < held.cost(prices) * (1 - LEAST_GAIN):
+    if held is None or best.cost(prices) < held.cost(prices) * (1 - least_gain):
         return best
     return held
 

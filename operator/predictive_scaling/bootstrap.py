@@ -11,6 +11,7 @@ from predictive_scaling.control.accuracy import EVERY as ACCURACY_EVERY
 from predictive_scaling.control.accuracy import Accuracy
 from predictive_scaling.control.business_events import EventDesk
 from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.choices import Choices
 from predictive_scaling.control.chores import Chore
 from predictive_scaling.control.commands import CommandDesk
 from predictive_scaling.control.demand_window import DemandWindow
@@ -29,6 +30,7 @@ from predictive_scaling.control.sources import RollupDemand, ShownMetrics
 from predictive_scaling.control.state import States
 from predictive_scaling.control.status import StatusWriter
 from predictive_scaling.control.training import ModelDesk
+from predictive_scaling.control.tuning import TuningDesk
 from predictive_scaling.control.verification import Verification
 from predictive_scaling.control.visit import Visitor
 from predictive_scaling.external_metrics.values import MetricBoard
@@ -44,6 +46,7 @@ from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.storage.tunings import Tunings
 from predictive_scaling.targets.client import Cluster
 from predictive_scaling.targets.registry import Targets
 from predictive_scaling.training.reload import ModelShelf
@@ -106,12 +109,14 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     window = DemandWindow(RollupDemand(Demand(databases.beside)))
     outlooks = Outlooks(shelf, window, refresh=settings.forecast_refresh, metrics_max_age=settings.metrics_max_age)
     execution = Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience)
+    choices = Choices(clock)
     visitor = Visitor(
         find=find,
         window=window,
         outlooks=outlooks,
         lead_times=lead_times,
         capacities=Capacities(),
+        choices=choices,
         execution=execution,
         verification=verification,
         restoration=Restoration(cluster, find, events),
@@ -165,6 +170,13 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     )
     desk = EventDesk(cluster, inventory, BusinessEvents(databases.beside), clock, leads)
     accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
+    tuning = TuningDesk(
+        Predictions(databases.beside),
+        BusinessEvents(databases.beside),
+        Tunings(databases.beside),
+        *(choices, window, states, inventory, events, clock),
+        interval=settings.tuning_interval,
+    )
     return Operator(
         watch=Watch(Process(inventory, wake), settings.namespaces),
         leadership=leadership,
@@ -182,6 +194,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
             Chore("accuracy", accuracy.turn, ACCURACY_EVERY),
             Chore("models", models.take_up, settings.tick),
             Chore("trainings", models.turn, settings.forecast_refresh),
+            Chore("tuning", tuning.turn, settings.tick),
             Chore("index", inventory.compare, timedelta(minutes=10)),
         ),
         board=board,

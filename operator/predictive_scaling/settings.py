@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     train_from_operator: bool = True
     """Whether the operator starts trainings itself, in child processes; off where `train --every` does it."""
 
+    tuning_interval: Annotated[Duration, Field(ge=timedelta(minutes=5))] = timedelta(hours=6)
+    """Time between two looks back on a policy's last days; the quantile of an objective moves at most as often."""
+
     tick: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=15)
     """Time between two passes over all policies."""
 

@@ -20,6 +20,8 @@ from predictive_scaling.storage.policies import Policies, PolicyRow
 from predictive_scaling.storage.predictions import Prediction, Predictions
 from predictive_scaling.storage.samples import Sample, Samples, SeriesKey, series_of
 from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow, ScalingDecisions
+from predictive_scaling.storage.tunings import TuningRow, Tunings
+from predictive_scaling.tuning.recent import RECORDED
 
 pytestmark = pytest.mark.integration
 
@@ -281,6 +283,7 @@ async def test_policies_mirror_what_was_written_last(database: Database) -> None
         policy="checkout",
         service_name="checkout",
         metric_name="requests",
+        aggregation="Max",
         mode="Auto",
         target="HorizontalPodAutoscaler/checkout",
         min_replicas=1,
@@ -306,6 +309,67 @@ async def test_policies_mirror_what_was_written_last(database: Database) -> None
     assert await policies.forget_others([("shop", "checkout")], namespaces=["shop"]) == 1
     assert await policies.forget_others([("shop", "checkout")]) == 1
     assert await policies.forget_others([]) == 1
+
+
+def a_tuning(policy: str = "checkout", **differences: object) -> TuningRow:
+    row = TuningRow(
+        namespace="shop",
+        policy=policy,
+        tuned_at=NOW,
+        since=NOW - timedelta(days=7),
+        until=NOW,
+        under_provisioned_minute=1.0,
+        replica_hour=0.5,
+        quantile=0.95,
+        moved_at=NOW,
+        rising=None,
+        turns=0,
+        hpa_target=0.7,
+        advised_target=0.82,
+        saved=0.09,
+        hours_saved=120.5,
+        message="the HPA's target may go from 70 % to 82 %",
+        recorded_share=0.5,
+        alone=[0.0, 0.7, 0.01, 0.002, 100.0, 1500.0],
+        points=[[0.9, 0.7, 0.004, 0.001, 40.0, 1600.0], [0.95, 0.7, 0.002, 0.001, 20.0, 1650.0]],
+    )
+    return replace(row, **differences)  # pyright: ignore[reportArgumentType] (a builder: fields by name)
+
+
+async def test_of_each_policy_the_newest_tuning_is_kept_until_it_is_gone(database: Database) -> None:
+    tunings = Tunings(database)
+    await tunings.record([a_tuning(), a_tuning("cart", under_provisioned_minute=None, replica_hour=None)])
+    newer = a_tuning(quantile=0.9, rising=False, turns=1, points=[[0.9, 0.7, 0.0, 0.0, 0.0, 1.0]])
+    await tunings.record([newer])
+    cart = a_tuning("cart", under_provisioned_minute=None, replica_hour=None)
+    assert await tunings.all() == [cart, newer]
+    await tunings.forget([("shop", "cart"), ("other", "checkout")])
+    assert await tunings.all() == [newer]
+    assert (await tunings.of("shop", "checkout"), await tunings.of("shop", "cart")) == (newer, None)
+
+
+async def test_of_the_forecasts_of_an_interval_the_last_is_read_as_far_as_asked(database: Database) -> None:
+    predictions = Predictions(database)
+    made = [
+        a_prediction(NOW + minute * MINUTE, NOW + (minute + ahead) * MINUTE, p50=10.0 * minute, policy=policy)
+        for minute in (1, 4, 5, 11)
+        for ahead in (0, 5, 10)
+        for policy in ("checkout", "cart")
+    ]
+    await predictions.record(made)
+    packed = await predictions.at_intervals(
+        "shop", "checkout", since=NOW, until=NOW + 15 * MINUTE, every=5 * MINUTE, reach=10 * MINUTE
+    )
+    rows = np.frombuffer(packed, RECORDED)
+    second = 1_000_000
+    begin = round((NOW - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds()) * second
+    assert ((rows["created"] - begin) // second).tolist() == [300, 300, 660, 660]
+    assert ((rows["target"] - rows["created"]) // second).tolist() == [0, 300, 0, 300]
+    assert rows["quantiles"][0].tolist() == pytest.approx([25.0, 50.0, 55.0, 60.0, 65.0])
+    nothing = await predictions.at_intervals(
+        "shop", "checkout", since=NOW + 30 * MINUTE, until=NOW + 45 * MINUTE, every=5 * MINUTE, reach=5 * MINUTE
+    )
+    assert nothing == b""
 
 
 async def test_occurrences_keep_what_was_learned_and_a_deleted_event_keeps_its_past(database: Database) -> None:

@@ -105,6 +105,7 @@ def a_policy(policy: str = "checkout", **changes: Any) -> PolicyRow:
         "policy": policy,
         "service_name": policy,
         "metric_name": "requests_per_second",
+        "aggregation": "Sum",
         "mode": "Auto",
         "target": f"HorizontalPodAutoscaler/{policy}",
         "min_replicas": 1,

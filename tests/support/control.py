@@ -11,6 +11,7 @@ import numpy.typing as npt
 from forecasting.forecast import Forecast
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.choices import Choices
 from predictive_scaling.control.demand_window import MINUTE, DemandWindow
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import FAILURES, Execution
@@ -289,12 +290,14 @@ class World:
         limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
         outlooks = Outlooks(self.prophet, window, **limits)
         execution = Execution(cluster, records, self.leadership, self.verification, self.events, clock, patience=3.0)
+        self.choices = Choices(clock)
         visitor = Visitor(
             find=self._find,
             window=window,
             outlooks=outlooks,
             lead_times=lead_times,
             capacities=Capacities(),
+            choices=self.choices,
             execution=execution,
             verification=self.verification,
             restoration=Restoration(cluster, self._find, self.events),

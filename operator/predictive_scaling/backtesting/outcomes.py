@@ -91,7 +91,10 @@ class Field:
 
     def frontier(self, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
         """Every pair, by the arithmetic of the policy's rules."""
-        floors = self.floors(self.foresight, quantiles)
+        return self.points(self.floors(self.foresight, quantiles), quantiles, targets)
+
+    def points(self, floors: Counts, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
+        """Every pair. floors: of each quantile, shape (steps, quantiles)."""
         columns = np.repeat(floors, len(targets), axis=1)
         aims = np.tile(np.array(targets), len(quantiles))
         grid = simulate_grid(self.work.metric, self.setting.per_replica, self.setting.rules, aims, columns)

@@ -12,7 +12,6 @@ from forecasting.frontier import Point, Prices
 from forecasting.series import Series
 from forecasting.simulation_grid import Grid
 from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wape
-from predictive_scaling.backtesting.advice import Advice, advise
 from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.outcomes import EventWishes, Field, Outcome, outcome
@@ -24,6 +23,7 @@ from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import Objective, ScalingPolicy
+from predictive_scaling.tuning.advice import Advice, advise, hotter
 
 DEFAULT_LEAD_TIME = timedelta(minutes=3)
 BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
@@ -122,7 +122,7 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
         contest=contest,
         frontier=tuple(points),
         prices=prices,
-        advice=advise(field, contest.hpa_only),
+        advice=_advice(field, contest.hpa_only),
         seconds=monotonic() - began,
     )
 
@@ -201,6 +201,11 @@ def _contest(
         clairvoyant=field.clairvoyant(),
     )
     return contest, points, prices
+
+
+def _advice(field: Field, alone: Outcome) -> Advice:
+    quantile, target = field.setting.policy.spec.forecast.effective_quantile, field.setting.hpa_target
+    return advise(field.frontier((quantile,), hotter(target)), alone.at(0.0, target))
 
 
 def _prices(objective: Objective | None, default: Prices) -> Prices:

@@ -40,6 +40,7 @@ class Happened(StrEnum):
     RESTORED = "Restored"
     MODEL_PROMOTED = "ModelPromoted"
     MODEL_REJECTED = "ModelRejected"
+    QUANTILE_TUNED = "QuantileTuned"
 
 
 _WARNINGS = frozenset(

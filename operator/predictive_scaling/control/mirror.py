@@ -124,6 +124,7 @@ def _row(visited: Visited, clock: Clock) -> PolicyRow:
         policy=policy.metadata.name,
         service_name=policy.service,
         metric_name=spec.demand.metric,
+        aggregation=spec.demand.aggregation.value,
         mode=spec.mode.value,
         target=str(spec.target),
         min_replicas=spec.replicas.min,

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from predictive_scaling.control.forecasts import Need
-from predictive_scaling.decision.model import Decision, Memory
+from predictive_scaling.decision.model import Decision, Memory, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.resources.annotations import RESUME
@@ -53,6 +53,8 @@ class PolicyState:
     last: LastDecision | None = None
     need: Need | None = None
     """What the newest visit needs forecast; None where it needs nothing."""
+    situation: Situation | None = None
+    """What the newest visit decided from."""
     decision: Decision | None = None
     """What the newest visit decided."""
     conditions: tuple[Condition, ...] = ()

@@ -1,10 +1,6 @@
 """Models for the series that policies scale by: trained in child processes, taken up without a restart."""
 
-import asyncio
-import os
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -13,6 +9,7 @@ import structlog
 
 from forecasting.drift import Drift, drift
 from predictive_scaling.clock import Clock
+from predictive_scaling.control.children import run_child
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events, Happened
 from predictive_scaling.control.state import PolicyState, States
@@ -26,7 +23,6 @@ from predictive_scaling.training.triggers import Standing, Terms, Trigger, trigg
 log = structlog.get_logger(__name__)
 
 _PATIENCE_SECONDS = 900.0
-_NICER = 10
 
 
 class Shelf(Protocol):
@@ -51,28 +47,12 @@ Train = Callable[[SeriesKey, bool], Awaitable[bool]]
 
 async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
     """`predictive-scaling train`, below our priority; killed when it takes too long or we end."""
-    chosen = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "predictive_scaling", "train", *chosen, "--output", "json"),
-        *(("--zero-is-valid",) if zero_is_valid else ()),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, _NICER)
-    try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            _, complaint = await process.communicate()
-    except BaseException:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        last = complaint.decode(errors="replace").strip().splitlines()[-1:]
-        log.info("training_failed", series=str(key), exit_code=process.returncode, message=" ".join(last)[:500])
-    return process.returncode == 0
+    chosen = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation, "--output", "json"]
+    zero = ["--zero-is-valid"] if zero_is_valid else []
+    ended = await run_child(["predictive_scaling", "train", *chosen, *zero], patience_seconds=_PATIENCE_SECONDS)
+    if ended.exit_code:
+        log.info("training_failed", series=str(key), exit_code=ended.exit_code, message=ended.complaint)
+    return ended.exit_code == 0
 
 
 @dataclass(slots=True)

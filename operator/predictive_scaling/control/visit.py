@@ -9,6 +9,7 @@ import structlog
 
 from predictive_scaling.control import conflicts, transitions
 from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.choices import Choices
 from predictive_scaling.control.concerns import Coming, concerns_of
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events
@@ -68,6 +69,7 @@ class Visitor:
     outlooks: Outlooks
     lead_times: LeadTimes
     capacities: Capacities
+    choices: Choices
     execution: Execution
     verification: Verification
     restoration: Restoration
@@ -129,7 +131,7 @@ class Visitor:
         )
         conditions = merge(state.conditions, found.policy_conditions(visit, situation, decision), tick.now)
         transitions.tell(self.events, record, state, conditions, decision)
-        state.conditions, state.decision = conditions, decision
+        state.conditions, state.decision, state.situation = conditions, decision, situation
         status = policy_status(
             situation,
             decision,
@@ -137,6 +139,7 @@ class Visitor:
             last_decision=state.last,
             accuracy=state.accuracy,
             takeover=state.takeover,
+            advice=self.choices.advice(policy, observed),
         )
         await self.statuses.show(record, state, status)
         return Visited(situation, decision, status)
@@ -205,6 +208,7 @@ class Visitor:
             metrics_max_age=self.metrics_max_age,
             per_replica=self.capacities.of(observed.uid, policy.spec.demand.per_replica),
             conflict=conflict,
+            tuned=self.choices.tuned(policy),
         )
 
     def _seed(self, state: PolicyState, observed: Observed) -> None:

@@ -17,13 +17,14 @@ Word = Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class Contribution(Part):
-    """One feature's share in a forecast."""
+    """One reason behind a forecast."""
 
     feature: Word
-    """Name of the feature."""
+    """What the forecast leans on, such as demand of the last 30 minutes."""
 
-    effect: Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
-    """What it added to the forecast, in the demand's unit; negative where it took away."""
+    effect: Annotated[str | None, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?$")] = None
+    """What it did to the forecast, a ratio: "0.21" raised it by 21 %, "-0.05" lowered it by 5 %. Missing where the
+    model does not say."""
 
 
 class DecisionForecast(Part):
@@ -45,7 +46,7 @@ class DecisionForecast(Part):
     """The model's version."""
 
     contributions: Annotated[tuple[Contribution, ...], Field(max_length=10)] = ()
-    """The features that moved the forecast most."""
+    """What moved the forecast most, the strongest first."""
 
 
 class ScalingDecisionSpec(Part):

@@ -19,6 +19,8 @@ class PolicyRow:
     policy: str
     service_name: str
     metric_name: str
+    aggregation: str
+    """Sum, Mean or Max."""
     mode: str
     target: str
     min_replicas: int
@@ -38,13 +40,15 @@ class PolicyRow:
 
 
 RECORD = """
-insert into policies (namespace, policy, service_name, metric_name, mode, target, min_replicas, max_replicas, floor,
-    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at)
-values (%(namespace)s, %(policy)s, %(service_name)s, %(metric_name)s, %(mode)s, %(target)s, %(min_replicas)s,
-    %(max_replicas)s, %(floor)s, %(current_replicas)s, %(ready_replicas)s, %(source)s, %(limited)s, %(conditions)s,
-    %(last_decision_at)s, %(advice)s, %(forecast)s, %(updated_at)s)
+insert into policies (namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas,
+    max_replicas, floor, current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice,
+    forecast, updated_at)
+values (%(namespace)s, %(policy)s, %(service_name)s, %(metric_name)s, %(aggregation)s, %(mode)s, %(target)s,
+    %(min_replicas)s, %(max_replicas)s, %(floor)s, %(current_replicas)s, %(ready_replicas)s, %(source)s, %(limited)s,
+    %(conditions)s, %(last_decision_at)s, %(advice)s, %(forecast)s, %(updated_at)s)
 on conflict (namespace, policy) do update
-set service_name = excluded.service_name, metric_name = excluded.metric_name, mode = excluded.mode,
+set service_name = excluded.service_name, metric_name = excluded.metric_name,
+    aggregation = excluded.aggregation, mode = excluded.mode,
     target = excluded.target, min_replicas = excluded.min_replicas, max_replicas = excluded.max_replicas,
     floor = excluded.floor, current_replicas = excluded.current_replicas, ready_replicas = excluded.ready_replicas,
     source = excluded.source, limited = excluded.limited, conditions = excluded.conditions,
@@ -59,8 +63,8 @@ where (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
 """
 
 ALL = """
-select namespace, policy, service_name, metric_name, mode, target, min_replicas, max_replicas, floor, current_replicas,
-    ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at
+select namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas, max_replicas, floor,
+    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at
 from policies
 where %(service)s::text is null or service_name = %(service)s
 order by namespace, policy

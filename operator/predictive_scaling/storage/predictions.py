@@ -86,6 +86,21 @@ order by namespace, policy, target_time, created_at desc
 """
 
 
+# One forecast each interval, found by a hop along the primary key: most of them are never read.
+AT_INTERVALS = """
+select string_agg(timestamptz_send(created_at) || timestamptz_send(target_time) || float8send(p10) || float8send(p50)
+    || float8send(p80) || float8send(p90) || float8send(p95), '' order by created_at, target_time)
+from generate_series(1, %(intervals)s) as nth cross join lateral (
+    select created_at from predictions
+    where namespace = %(namespace)s and policy = %(policy)s
+        and created_at > %(since)s + (nth - 1) * %(every)s::interval
+        and created_at <= %(since)s + nth * %(every)s::interval
+    order by created_at desc limit 1) as last
+join predictions using (created_at)
+where namespace = %(namespace)s and policy = %(policy)s and target_time < created_at + %(reach)s
+"""
+
+
 class Predictions:
     """The table `predictions`: one row for each policy, moment of forecasting and target time."""
 
@@ -129,6 +144,26 @@ class Predictions:
         namespace, name = policy or (None, None)
         values = {"lead": lead, "since": since, "until": until, "namespace": namespace, "policy": name}
         return await self._rows(AHEAD, values)
+
+    async def at_intervals(
+        self, namespace: str, policy: str, *, since: datetime, until: datetime, every: timedelta, reach: timedelta
+    ) -> bytes:
+        """A policy's last forecast made in each interval of (since, until], its points of the next `reach`.
+
+        Packed, by moment of forecasting and target time: each point as two int64 (microseconds since 2000, of both
+        times) and five float64 (the quantiles, ascending), big-endian.
+        """
+        values = {
+            "namespace": namespace,
+            "policy": policy,
+            "since": since,
+            "intervals": -(-(until - since) // every),
+            "every": every,
+            "reach": reach,
+        }
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(AT_INTERVALS, values, binary=True)).fetchone()
+        return row[0] or b"" if row else b""
 
     async def _rows(self, query: Any, values: dict[str, Any]) -> list[Prediction]:
         async with (

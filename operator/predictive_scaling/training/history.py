@@ -53,10 +53,9 @@ class StoredHistory:
         self._zero_is_valid = zero_is_valid
 
     async def keys(self, since: datetime) -> Sequence[SeriesKey]:
-        """The mirror of policies does not know their aggregation: series that only it names are read as sums."""
         rows = await self._policies.all()
         if rows:
-            return sorted({SeriesKey(row.service_name, row.metric_name, "Sum") for row in rows})
+            return sorted({SeriesKey(row.service_name, row.metric_name, row.aggregation) for row in rows})
         return sorted(SeriesKey(*key) for key in await self._demand.recorded(since))
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:

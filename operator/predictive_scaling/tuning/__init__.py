@@ -1,0 +1,1 @@
+"""How much safety each policy buys: its frontier over the last days, the quantile that its prices choose, advice."""

@@ -1,0 +1,123 @@
+"""Look back on one policy's last days: its frontier, the quantile that its prices choose, and advice. Pure, CPU-bound.
+
+The simulation is the backtest's, to the replica.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+
+from forecasting.frontier import QUANTILES, TARGETS, at_target
+from forecasting.panel import DAY
+from forecasting.series import FloatArray, Series
+from forecasting.tuner import settled
+from predictive_scaling.backtesting.outcomes import Field
+from predictive_scaling.backtesting.setting import Setting
+from predictive_scaling.backtesting.workload import Workload, workload
+from predictive_scaling.errors import InvalidTraceError
+from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+from predictive_scaling.tuning.advice import advise, hotter
+from predictive_scaling.tuning.recent import RECORDED, Recent, first_origin, recent
+from predictive_scaling.tuning.task import Span, Task, Tuning, prices_of, reach_for, step_for
+
+MINUTE = timedelta(minutes=1)
+_OFTEN = 0.5
+"""Where so many minutes were observed, demand is judged by the minute, else by the bin."""
+
+
+def tune(task: Task) -> Tuning:
+    """What the last days say. Raises InvalidTraceError where they are too few."""
+    policy = _bounded(parse_policy(task.policy), task.maximum)
+    lead_time = timedelta(seconds=task.lead_time_seconds)
+    seen, work = _seen(task, policy, lead_time)
+    field = Field(Setting(policy, (), task.per_replica, task.hpa_target, lead_time), work, seen)
+    own, prices = policy.spec.forecast.effective_quantile, prices_of(policy.spec)
+    quantiles = tuple(sorted({*QUANTILES, own} if prices is None else QUANTILES))
+    targets = tuple(sorted({*TARGETS, task.hpa_target}))
+    floors = field.floors(seen, quantiles)
+    points = field.points(floors, quantiles, targets)
+    held = None if prices is None else settled(task.held, at_target(points, task.hpa_target), prices, task.now)
+    quantile = own if held is None else held.quantile
+    column = quantiles.index(quantile)
+    line = field.points(floors[:, column : column + 1], (quantile,), hotter(task.hpa_target))
+    alone = field.alone(np.array([task.hpa_target]))[0].at(0.0, task.hpa_target)
+    advice = advise(line, alone, task.advised)
+    advised = [point for point in line if point.hpa_target == advice.hpa_target and point.hpa_target not in targets]
+    return Tuning(
+        since=work.begins_at,
+        until=work.at(len(work)),
+        recorded_share=seen.recorded_share,
+        hpa_target=task.hpa_target,
+        prices=prices,
+        points=(*points, *advised),
+        alone=alone,
+        held=held,
+        quantile=quantile,
+        advised=advice.hpa_target,
+        saved=advice.saved,
+        hours_saved=advice.hours_saved,
+        message=advice.message,
+    )
+
+
+def days(tuning: Tuning) -> int:
+    """The days that were looked back on, rounded; one at least."""
+    return max(1, round((tuning.until - tuning.since) / DAY))
+
+
+def _seen(task: Task, policy: ScalingPolicy, lead_time: timedelta) -> tuple[Recent, Workload]:
+    minutes = np.frombuffer(task.minutes, np.float32).astype(np.float64)
+    valid = np.isfinite(minutes) & (minutes >= 0 if policy.spec.demand.zero_is_valid else minutes > 0)
+    minutes = np.where(valid, minutes, np.nan)
+    step = step_for(lead_time)
+    series = _binned(policy.service, task, minutes, step)
+    first = first_origin(series)
+    recorded = np.frombuffer(task.recorded, RECORDED)
+    seen = recent(series, recorded, reach_for(lead_time)) if first is not None else None
+    if first is None or seen is None:
+        raise InvalidTraceError(
+            f"{policy.key} has {_told(series)}; a frontier needs two days, the first of them as history"
+        )
+    often = valid[valid.argmax() :].mean() >= _OFTEN
+    truth = _binned(policy.service, task, minutes, MINUTE) if often else series
+    work = workload(truth, series.start + (first + 1) * step, series.end)
+    return seen, _judged(work, task.unjudged)
+
+
+def _binned(name: str, task: Task, minutes: FloatArray, step: timedelta) -> Series:
+    """From the first bin with demand on, the last one ending with the newest minute that was observed."""
+    width = step // MINUTE
+    seen = np.flatnonzero(np.isfinite(minutes))
+    end = int(seen[-1]) + 1 if len(seen) else 0
+    begin = end - (end - (int(seen[0]) if len(seen) else 0)) // width * width
+    bins = minutes[begin:end].reshape(-1, width)
+    counts = np.isfinite(bins).sum(axis=1)
+    means = np.divide(np.nansum(bins, axis=1), counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    empty = int(np.isfinite(means).argmax()) if len(means) else 0
+    return Series(name, task.begins_at + (begin + empty * width) * MINUTE, step, means[empty:])
+
+
+def _judged(work: Workload, unjudged: Iterable[Span]) -> Workload:
+    """Nobody is judged while an event acted: its floor was not the forecast's."""
+    times = np.arange(len(work))
+    observed = work.observed.copy()
+    for span in unjudged:
+        since, until = ((moment - work.begins_at) / timedelta(seconds=15) for moment in (span.start, span.end))
+        observed &= (times < since) | (times >= until)
+    return replace(work, observed=observed)
+
+
+def _bounded(policy: ScalingPolicy, maximum: int | None) -> ScalingPolicy:
+    """The lower of both maxima counts (semantics 25)."""
+    bounds = policy.spec.replicas
+    if maximum is None or maximum >= bounds.max:
+        return policy
+    lower = bounds.model_copy(update={"max": max(maximum, bounds.min)})
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"replicas": lower})})
+
+
+def _told(series: Series) -> str:
+    hours = len(series.values) * series.step / timedelta(hours=1)
+    return f"{hours:.0f} hours of observed demand" if hours >= 1 else "hardly any observed demand"
