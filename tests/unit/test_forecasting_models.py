@@ -7,6 +7,7 @@ import pytest
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
 from forecasting.backtest import before, replay, walk_forward
+from forecasting.context import Context
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, Forecaster, TooShortError
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
@@ -189,3 +190,36 @@ def test_series_of_different_steps_are_no_batch() -> None:
     other = Series("b", a_series().start, timedelta(minutes=5), np.ones(10))
     with pytest.raises(ValueError, match="one step"):
         LastValue().forecast_batch([a_series(), other], 3)
+
+
+def test_the_seasonal_naive_looks_back_as_far_as_served_best_of_late() -> None:
+    weekly = a_series(22, noise=0.05, weekend=0.3)
+    sizes = np.repeat(np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.1, 800))), 4)
+    timer = of_values(*(np.tile([100.0, 1.0, 1.0, 1.0], 800) * sizes))
+    last = {"weekly": Panel.of([weekly]), "timer": Panel.of([timer]), "daily": Panel.of([a_series(22)])}
+    told = {name: SeasonalNaive().contributions(panel, panel.last(), HORIZONS)[0][0] for name, panel in last.items()}
+    assert told == {
+        "weekly": "the same time a week ago",
+        "timer": "the same time an hour ago",
+        "daily": "the same time yesterday",
+    }
+    errors = replay(weekly, SeasonalNaive(), 15 * 96, HORIZONS).wape()
+    assert (errors < 0.08).all(), "a weekend is forecast from the last one"
+
+
+def test_a_holiday_is_forecast_from_the_last_sunday_once_the_country_is_known() -> None:
+    sundays = a_series(60, noise=0.05, weekend=0.3)
+    christmas = slice(53 * 96, 54 * 96)
+    values = sundays.values.copy()
+    values[christmas] *= 0.3
+    plain = replace(sundays, values=values)
+    known = replace(plain, context=Context(country="FR"))
+    assert (plain.start + 53 * timedelta(days=1)).date().isoformat() == "2026-12-25"
+    for forecaster, most in ((SeasonalNaive(), 0.1), (LightGBMQuantiles(rounds=40, rows=20_000), 0.2)):
+        errors: list[float] = []
+        for series in (plain, known):
+            walk = replay(
+                before(series, christmas.stop), forecaster.fit(before(series, christmas.start)), 53 * 96, HORIZONS
+            )
+            errors.append(float(walk.wape()[-1]))
+        assert errors[1] < min(most, 0.7 * errors[0]), forecaster.name
