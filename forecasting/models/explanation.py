@@ -1,5 +1,8 @@
 """Why a model forecasts what it forecasts, in words."""
 
+from collections.abc import Callable, Sequence
+from typing import overload
+
 import lightgbm as lgb
 import numpy as np
 
@@ -7,6 +10,37 @@ from forecasting.features import FEATURES
 
 _MOST = 3
 _LEAST = 0.005
+
+
+class Reasons(Sequence[str]):
+    """Reasons that are found when someone reads them: they cost more than the forecast, and few forecasts are told of.
+
+    find: gives them; called once at most, by whoever reads first.
+    """
+
+    def __init__(self, find: Callable[[], tuple[str, ...]]) -> None:
+        self._find: Callable[[], tuple[str, ...]] | None = find
+        self._found: tuple[str, ...] = ()
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return self._all()[index]
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> tuple[str, ...]:
+        find = self._find
+        if find is not None:
+            self._found = find()
+            # The model that found them need not stay in memory.
+            self._find = None
+        return self._found
 
 
 def reasons(

@@ -1,34 +1,32 @@
 """One batch of forecasts with the models on the shelf."""
 
-import threading
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import groupby
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from forecasting.choice import ModelChoice
-from forecasting.features import build
+from forecasting.features import Built, build
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import Fitted
-from forecasting.levels import Levels
+from forecasting.models.explanation import Reasons
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import MEMORY, FittedLightGBM
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.panel import Panel
+from forecasting.panel import BoolArray, Panel
 from forecasting.series import FloatArray, Series
-from forecasting.serving import naive_batch
+from forecasting.serving import answer, naive_batch
 from forecasting.youth import widened, youth
-from predictive_scaling.training.loading import Loaded
 from predictive_scaling.training.series_keys import SeriesKey
-from predictive_scaling.training.tracking import ErrorTracker, Made, nothing_known
+from predictive_scaling.training.served import Served
+from predictive_scaling.training.tiers import Tiers
 
 Name = TypeVar("Name", bound=Hashable)
-EXPLAINED = 100
-"""Forecasts of one batch that are explained: reasons cost more than the forecast itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +44,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
-    """A model in use, with the errors that it has made since. The lock guards the errors."""
+class _Learned(Generic[Name]):
+    """A wish that a LightGBM answers."""
 
-    loaded: Loaded
-    tracker: ErrorTracker
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @classmethod
-    def of(cls, loaded: Loaded) -> "Shelved":
-        horizons = np.array(loaded.manifest.residual_horizons, dtype=np.int64)
-        known = loaded.residuals if loaded.residuals is not None else nothing_known(horizons)
-        return cls(loaded, ErrorTracker(horizons, known))
-
-    @property
-    def lightgbm(self) -> FittedLightGBM:
-        """The model. Raises LookupError where there is none; `acts` says whether there is."""
-        if self.loaded.lightgbm is None:
-            raise LookupError(f"{self.loaded.manifest.key} has no LightGBM")
-        return self.loaded.lightgbm
-
-    def acts(self, step: timedelta) -> bool:
-        """Whether LightGBM may act for series of this step: it is there, and it passed the gate."""
-        manifest = self.loaded.manifest
-        same = manifest.resolution_seconds == step.total_seconds()
-        return self.loaded.lightgbm is not None and manifest.gate.passed and same
+    name: Name
+    wanted: Wanted
+    served: Served
 
 
 class Batch(Generic[Name]):
     """The models as they were when the batch began."""
 
-    def __init__(self, shelved: Mapping[SeriesKey, Shelved]) -> None:
-        self._shelved = shelved
+    def __init__(self, tiers: Tiers) -> None:
+        self._tiers = tiers
 
     def forecast(self, wanted: Mapping[Name, Wanted]) -> dict[Name, Forecast]:
         """See ModelShelf.forecast."""
@@ -87,39 +66,47 @@ class Batch(Generic[Name]):
                 groups[one.series.step, one.steps].append(name)
         found: dict[Name, Forecast] = {}
         for (step, steps), names in groups.items():
-            learned = [name for name in names if self._is_learned(wanted[name], step)]
-            found.update(self._by_lightgbm({name: wanted[name] for name in learned}, steps))
+            learned = [one for name in names if (one := self._learned(name, wanted[name], step)) is not None]
+            found.update(self._by_lightgbm(learned, steps))
             found.update(self._by_naive({name: wanted[name] for name in names if name not in found}, steps))
         return found
 
-    def _is_learned(self, one: Wanted, step: timedelta) -> bool:
-        shelved = self._shelved.get(one.key)
-        return one.choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM) and shelved is not None and shelved.acts(step)
+    def _learned(self, name: Name, one: Wanted, step: timedelta) -> _Learned[Name] | None:
+        if one.choice not in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
+            return None
+        served = self._tiers.serving(one.key, step)
+        return None if served is None else _Learned(name, one, served)
 
-    def _by_lightgbm(self, wanted: Mapping[Name, Wanted], steps: int) -> dict[Name, Forecast]:
-        if not wanted:
+    def _by_lightgbm(self, learned: Sequence[_Learned[Name]], steps: int) -> dict[Name, Forecast]:
+        """Features for all in one go; then one prediction a model, for all that share it."""
+        if not learned:
             return {}
-        series = [one.series for one in wanted.values()]
+        ordered = sorted(learned, key=lambda one: id(one.served.model))
+        series = [one.wanted.series for one in ordered]
         panel = Panel.of(series, keep=-(-MEMORY // series[0].step))
-        horizons = np.arange(1, steps + 1)
-        built = build(panel, panel.last(), horizons)
+        built = build(panel, panel.last(), np.arange(1, steps + 1))
         found: dict[Name, Forecast] = {}
-        for at, (name, one) in enumerate(wanted.items()):
-            shelved = self._shelved[one.key]
-            model = shelved.lightgbm
-            part = built.of(at, steps)
-            values = _calibrated(shelved, part.levels, model.from_features(part, horizons), one.series)
-            reasons = model.explain(part, steps) if at < EXPLAINED else ()
-            found[name] = Forecast(
-                one.series.name,
-                one.series.end,
-                one.series.step,
-                QUANTILES,
-                widened(values, youth(one.series)),
-                model.name,
-                model.version,
-                reasons,
-            )
+        begin = 0
+        for _, group in groupby(ordered, key=lambda one: id(one.served.model)):
+            sharing = list(group)
+            part = _part(built, begin, begin + len(sharing), steps)
+            found.update({one.name: made for one, made in zip(sharing, _made(sharing, part, steps), strict=True)})
+            begin += len(sharing)
+        return self._with_others(ordered, found, steps)
+
+    def _with_others(
+        self, learned: Sequence[_Learned[Name]], found: dict[Name, Forecast], steps: int
+    ) -> dict[Name, Forecast]:
+        """Other models' forecasts at the horizons where the gate found those to be better."""
+        groups: defaultdict[str, list[_Learned[Name]]] = defaultdict(list)
+        for one in learned:
+            for kind in {entry.model for entry in one.served.by_horizon} - {one.served.model.name}:
+                groups[kind].append(one)
+        for kind, ones in groups.items():
+            (model,) = self._models_of(kind, [one.wanted.key for one in ones])
+            panel = Panel.of([one.wanted.series for one in ones])
+            for one, values in zip(ones, answer(panel, model, steps).values, strict=True):
+                found[one.name] = _spliced(found[one.name], one, kind, widened(values, youth(one.wanted.series)))
         return found
 
     def _by_naive(self, wanted: Mapping[Name, Wanted], steps: int) -> dict[Name, Forecast]:
@@ -135,9 +122,9 @@ class Batch(Generic[Name]):
         return found
 
     def _kind(self, one: Wanted) -> str:
-        shelved = self._shelved.get(one.key)
+        known = self._tiers.known.get(one.key)
         asked = {ModelChoice.SEASONAL_NAIVE: "SeasonalNaive", ModelChoice.HOLT_WINTERS: "HoltWinters"}
-        return asked.get(one.choice, shelved.loaded.manifest.gate.acting if shelved else "")
+        return asked.get(one.choice, known.manifest.gate.acting if known else "")
 
     def _models_of(self, kind: str, keys: Sequence[SeriesKey]) -> Sequence[Fitted]:
         match kind:
@@ -146,26 +133,46 @@ class Batch(Generic[Name]):
             case "SeasonalNaive":
                 return [SeasonalNaive()]
             case "HoltWinters":
-                known = [self._shelved.get(key) for key in keys]
+                known = [self._tiers.known.get(key) for key in keys]
                 usual = FittedHoltWinters().smoothings
-                found = [one.loaded.holt_winters.smoothings if one else usual for one in known]
+                found = [one.holt_winters.smoothings if one else usual for one in known]
                 return [FittedHoltWinters(tuple(one for (one,) in found))]
             case _:
                 return [LastValue(), SeasonalNaive()]
 
 
-def _calibrated(shelved: Shelved, levels: Levels, raw: FloatArray, series: Series) -> FloatArray:
-    """Calibrated quantiles of shape (steps, quantiles), after the errors of earlier forecasts were counted."""
-    steps = np.arange(1, raw.shape[1] + 1)
-    step = round(series.step.total_seconds())
-    with shelved.lock:
-        tracker = shelved.tracker
-        tracker.observe(series)
-        tracked = tracker.horizons
-        logs = np.full((len(tracked), len(QUANTILES)), np.nan)
-        known = (tracked <= raw.shape[1]) & levels.awake[0]
-        logs[known] = levels.log_of(raw)[0, tracked[known] - 1]
-        whole = float(levels.level[0] + levels.offset[0])
-        tracker.remember(Made(round(series.end.timestamp()), whole, float(levels.offset[0]), logs), step)
-        calibration = tracker.calibration()
-    return calibration.apply(raw, steps, levels)[0]
+def _part(built: Built, begin: int, end: int, steps: int) -> Built:
+    return Built(built.matrix[begin * steps : end * steps], built.levels[begin:end])
+
+
+def _made(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> list[Forecast]:
+    """Calibrated forecasts of series that share a model, which is asked once for all of them."""
+    model, horizons = sharing[0].served.model, np.arange(1, steps + 1)
+    near: BoolArray | None = None
+    if model.events is None:
+        raw = model.from_features(built, horizons)
+    else:
+        panel = Panel.of([one.wanted.series for one in sharing])
+        raw, near = model.quantiles(panel, panel.last(), horizons), model.near_events(panel, panel.last(), horizons)
+    found: list[Forecast] = []
+    for at, one in enumerate(sharing):
+        series, part = one.wanted.series, _part(built, at, at + 1, steps)
+        apart = near[at] if near is not None else None
+        values = one.served.errors.calibrated(raw[at : at + 1], part.levels, series, apart)
+        band = widened(values, youth(series))
+        reasons = _reasons(model, part, steps)
+        found.append(
+            Forecast(series.name, series.end, series.step, QUANTILES, band, model.name, model.version, reasons)
+        )
+    return found
+
+
+def _reasons(model: FittedLightGBM, part: Built, steps: int) -> Reasons:
+    """Of the farthest forecast; of all that was computed only its row is kept."""
+    farthest = Built(part.matrix[steps - 1 : steps].copy(), part.levels)
+    return Reasons(lambda: model.explain(farthest, 1))
+
+
+def _spliced(made: Forecast, one: _Learned[Name], kind: str, values: FloatArray) -> Forecast:
+    steps = np.array([one.served.acting(step) == kind for step in range(1, len(made.values) + 1)])
+    return replace(made, values=np.where(steps[:, None], values, made.values)) if steps.any() else made

@@ -7,7 +7,7 @@ from typing import Any
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
 from predictive_scaling.errors import DaskUnavailableError, SettingsError
-from predictive_scaling.training.learning import Learned, learn
+from predictive_scaling.training.learning import Forerunner, Learned, learn
 
 _CONNECT_SECONDS = 10.0
 _FEWEST_THREADS = 1
@@ -22,12 +22,12 @@ class OnDask:
         self.threads = threads
         """How many series the cluster learns at once."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
         """Raises DaskUnavailableError where the cluster goes away or loses the task for good."""
         from distributed import CancelledError, KilledWorker
 
         # Not pure: the same series twice is two trainings, not one that is remembered.
-        future = self._client.submit(learn, series, settings, pure=False)
+        future = self._client.submit(learn, series, settings, forerunner, pure=False)
         try:
             return await future
         except (CancelledError, KilledWorker, OSError) as error:

@@ -5,13 +5,13 @@ from typing import Protocol
 
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
-from predictive_scaling.training.learning import Learned, learn
+from predictive_scaling.training.learning import Forerunner, Learned, learn
 
 
 class Learner(Protocol):
     """Runs `learning.learn` somewhere; what comes out is the same wherever that is."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
         """Learn, judge and give back."""
         ...
 
@@ -19,5 +19,5 @@ class Learner(Protocol):
 class InThread:
     """A thread of this process."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles) -> Learned:
-        return await asyncio.to_thread(learn, series, settings)
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
+        return await asyncio.to_thread(learn, series, settings, forerunner)

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from forecasting.backtest import WalkForward, before, replay
 from forecasting.calibration import WINDOW, calibrated, newest_errors
 from forecasting.forecaster import Fitted, TooShortError
-from forecasting.gate import Verdict, judge, unopposed
+from forecasting.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
@@ -25,39 +25,62 @@ _HOLDOUT_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What was learned from: [since, until), bins of `step`, of which `bins` were observed."""
+
+    since: datetime
+    until: datetime
+    step: timedelta
+    bins: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forerunner:
+    """The model in use, which learned from what was before `learned_until`."""
+
+    model: FittedLightGBM
+    learned_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """Everything that a training found out about a series.
 
     lightgbm: learned from all of it; None where it is too short. residuals: log errors of LightGBM on days that it had
-    not seen, shape (WINDOW, len(horizons), len(QUANTILES)), NaN where there are fewer.
+    not seen, shape (n, len(horizons), len(QUANTILES)), NaN where there are fewer. succession: None where there was no
+    model before it that acts.
     """
 
-    series: Series
+    span: Span
     verdict: Verdict
     lightgbm: FittedLightGBM | None
     holt_winters: FittedHoltWinters | None
     horizons: IntArray
     residuals: FloatArray
+    succession: Succession | None = None
 
 
-def learn(series: Series, settings: LightGBMQuantiles) -> Learned:
+def learn(series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None = None) -> Learned:
     """Learn from the early part, judge on the last quarter (a day to a week), then learn from everything."""
     horizons = bins_ahead(CALIBRATED_AHEAD, series.step)
-    split = _split(series)
+    split = split_of(series)
+    span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()))
     rivals = [_naive(series, model, split, horizons) for model in (LastValue(), SeasonalNaive())]
     smoothing = _holt_winters(before(series, split))
     if smoothing is not None:
         rivals.append(_naive(series, smoothing, split, horizons))
     try:
-        champion = replay(series, settings.fit(before(series, split)), split, horizons)
+        twin = settings.fit(before(series, split))
         final = settings.fit(series)
     except TooShortError as error:
         nothing = np.full((WINDOW, len(horizons), rivals[0].quantiles.shape[2]), np.nan)
         verdict = unopposed([_judged(rival, split, series) for rival in rivals], str(error))
-        return Learned(series, verdict, None, smoothing, horizons, nothing)
+        return Learned(span, verdict, None, smoothing, horizons, nothing)
+    champion = replay(series, twin, split, horizons)
     contestants = [_judged(calibrated(champion), split, series), *(_judged(rival, split, series) for rival in rivals)]
     verdict = judge(contestants[0], contestants[1:])
-    return Learned(series, verdict, final, smoothing, horizons, newest_errors(champion))
+    succession = _succession(series, settings, forerunner, (split, twin)) if forerunner else None
+    return Learned(span, verdict, final, smoothing, horizons, newest_errors(champion), succession)
 
 
 def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
@@ -65,10 +88,28 @@ def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
     return np.unique([max(1, round(duration / step)) for duration in durations])
 
 
-def _split(series: Series) -> int:
+def split_of(series: Series) -> int:
+    """How many bins come before the days on which a model is judged."""
     least, most = (max(1, round(duration / series.step)) for duration in _HOLDOUT)
     bins = len(series.values)
     return max(0, bins - int(np.clip(bins * _HOLDOUT_SHARE, least, most)))
+
+
+def _succession(
+    series: Series, settings: LightGBMQuantiles, forerunner: Forerunner, known: tuple[int, FittedLightGBM]
+) -> Succession:
+    """Compare with the model in use on what came after its training: neither it nor the challenger's twin saw that.
+
+    known: a twin, and the bins that it learned from; another is trained where the forerunner has seen more.
+    """
+    split, twin = known
+    seen = (forerunner.learned_until - series.start) // series.step
+    first = int(np.clip(seen, split, len(series.values)))
+    near = bins_ahead(JUDGED_AHEAD, series.step)
+    if first > split and len(series.values) - first >= ENOUGH:
+        twin = settings.fit(before(series, first))
+    walks = [calibrated(replay(series, model, first, near)) for model in (twin, forerunner.model)]
+    return succeed(*walks)
 
 
 def _naive(series: Series, model: Fitted, split: int, horizons: IntArray) -> WalkForward:

@@ -11,8 +11,8 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,15 @@ import numpy as np
 from forecasting.features import FEATURES
 from forecasting.forecast import QUANTILES
 from forecasting.models.holt_winters import FittedHoltWinters, Smoothing
-from forecasting.models.lightgbm_quantiles import LINEAR, NAMES, FittedLightGBM
+from forecasting.models.lightgbm_quantiles import EVENTS, LINEAR, NAMES, FittedLightGBM
+from forecasting.models.shared import NAME as SHARED_NAME
 from forecasting.series import FloatArray
 from predictive_scaling.errors import ModelRejectedError
+from predictive_scaling.training import members
 from predictive_scaling.training.manifest import MANIFEST, File, Manifest, read_manifest
+from predictive_scaling.training.members import Member
 from predictive_scaling.training.publish import RESIDUALS
+from predictive_scaling.training.series_keys import SeriesKey
 
 PATIENCE_SECONDS = 20.0
 _PER_MODEL_SECONDS = 2.0
@@ -36,12 +40,16 @@ _REMEDY = "train the model again"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version that may be used. lightgbm: None where the series was too short. residuals: as in Learned."""
+    """A version that may be used. lightgbm: None where the series was too short. residuals: as in Learned.
+
+    members: the series that a shared model was judged on.
+    """
 
     manifest: Manifest
     lightgbm: FittedLightGBM | None
     holt_winters: FittedHoltWinters
     residuals: FloatArray | None
+    members: Mapping[SeriesKey, Member] = field(default_factory=dict[SeriesKey, Member])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +90,20 @@ def probe(folders: Sequence[Path], patience_seconds: float = PATIENCE_SECONDS) -
 def load(checked: Checked) -> Loaded:
     """A checked and probed version, from the very bytes that were checked."""
     manifest, contents = checked.manifest, checked.contents
-    smoothing = Smoothing(**manifest.holt_winters.model_dump()) if manifest.holt_winters else Smoothing()
-    holt_winters = FittedHoltWinters((smoothing,), version=manifest.version)
+    holt_winters = holt_winters_of(manifest)
     if not manifest.files:
         return Loaded(manifest, None, holt_winters, None)
-    texts = {name: contents[f"{name}.txt"].decode() for name in (*NAMES, LINEAR)}
+    texts = {name: contents[file].decode() for name in (*NAMES, LINEAR, EVENTS) if (file := f"{name}.txt") in contents}
     model = FittedLightGBM.from_texts(texts, manifest.columns, manifest.version)
     residuals = np.load(io.BytesIO(contents[RESIDUALS]), allow_pickle=False)
-    return Loaded(manifest, model, holt_winters, residuals.astype(np.float64))
+    found = members.from_files(contents, len(manifest.residual_horizons)) if manifest.model == SHARED_NAME else {}
+    return Loaded(manifest, replace(model, name=manifest.model), holt_winters, residuals.astype(np.float64), found)
+
+
+def holt_winters_of(manifest: Manifest) -> FittedHoltWinters:
+    """The Holt-Winters of a version: all of it stands in the manifest."""
+    smoothing = Smoothing(**manifest.holt_winters.model_dump()) if manifest.holt_winters else Smoothing()
+    return FittedHoltWinters((smoothing,), version=manifest.version)
 
 
 def _check_shape(folder: Path, manifest: Manifest) -> None:
@@ -104,7 +118,8 @@ def _check_shape(folder: Path, manifest: Manifest) -> None:
     if any(not 0 <= column < len(FEATURES) for column in manifest.columns):
         raise ModelRejectedError(f"{path}: columns expected within 0 to {len(FEATURES) - 1}; {_REMEDY}")
     wanted = {*(f"{name}.txt" for name in (*NAMES, LINEAR)), RESIDUALS} if manifest.files else set[str]()
-    if {file.name for file in manifest.files} != wanted:
+    wanted |= {*members.FILES} if manifest.model == SHARED_NAME else set()
+    if {file.name for file in manifest.files} - {f"{EVENTS}.txt"} != wanted:
         found = sorted(file.name for file in manifest.files)
         raise ModelRejectedError(f"{path} lists {found}, expected {sorted(wanted)}; {_REMEDY}")
 

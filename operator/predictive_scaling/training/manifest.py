@@ -26,7 +26,7 @@ class Part(BaseModel):
 class File(Part):
     """A file of the folder."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\.(txt|npy)$")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\.(txt|npy|json)$")]
     bytes: Annotated[int, Field(ge=1, le=50_000_000)]
     sha256: Sha256
 
@@ -40,15 +40,28 @@ class Scores(Part):
     mape: float | None
     coverage: float | None
     judged: int
+    short: float | None = None
+    hours: float | None = None
+
+
+class ActingRecord(Part):
+    """The model that acts up to a horizon, in bins ahead."""
+
+    horizon: Annotated[int, Field(ge=1)]
+    model: str
 
 
 class GateRecord(Part):
-    """passed: LightGBM acts. acting: the model that does. evidence: one sentence with numbers."""
+    """passed: LightGBM acts. acting: the model that does. evidence: one sentence with numbers.
+
+    by_horizon: ascending; empty where one model acts at all of them.
+    """
 
     passed: bool
     acting: str
     evidence: str
     scores: tuple[Scores, ...]
+    by_horizon: tuple[ActingRecord, ...] = ()
 
 
 class SmoothingRecord(Part):
@@ -61,7 +74,7 @@ class SmoothingRecord(Part):
 
 
 class Manifest(Part):
-    """One version of the models of one series.
+    """One version of the models of one series, or of the one that many share.
 
     columns: positions of the features that LightGBM uses, in `features`. files: empty where the series was too short
     for LightGBM. residual_horizons: bins ahead, of the errors in residuals.npy. event_types: of the business events

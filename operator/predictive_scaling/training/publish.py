@@ -2,51 +2,70 @@
 
 import hashlib
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
 from forecasting.features import FEATURES
 from forecasting.forecast import QUANTILES
-from forecasting.gate import Score, Verdict
+from forecasting.gate import Succession, Verdict
 from forecasting.models.holt_winters import FittedHoltWinters
+from forecasting.models.shared import NAME as SHARED_NAME
+from forecasting.scores import Score
+from predictive_scaling.training import members
 from predictive_scaling.training.learning import Learned
 from predictive_scaling.training.ledger import Entry, Outcome, record
 from predictive_scaling.training.manifest import (
     MANIFEST,
     SCHEMA,
+    ActingRecord,
     File,
     GateRecord,
     Manifest,
     Scores,
     SmoothingRecord,
 )
+from predictive_scaling.training.members import Member
 from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.shared_learning import Judged
 
 RESIDUALS = "residuals.npy"
 
 
 def publish(
-    registry: Registry, key: SeriesKey, learned: Learned, now: datetime, event_types: Collection[str] = ()
+    registry: Registry,
+    key: SeriesKey,
+    learned: Learned,
+    now: datetime,
+    event_types: Collection[str] = (),
+    judged: Sequence[Judged] = (),
 ) -> Manifest:
     """Write a version, point to it, record it, and remove the oldest. Its name is the time and a hash of the content.
 
-    event_types: of the business events that have begun by now, as evidence of what it could learn from.
+    Where it does worse than the version in use, that one stays, and only the refusal is recorded. event_types: of the
+    business events that have begun by now, as evidence of what it could learn from. judged: the series that a shared
+    model was judged on.
     """
     files = _files(learned)
+    if learned.lightgbm is not None and learned.lightgbm.name == SHARED_NAME:
+        files |= members.as_files([_member(one) for one in judged])
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(name.encode() + b"\0" + content)
     version = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
     manifest = _manifest(key, learned, version, files, event_types)
-    content = manifest.model_dump_json(indent=1).encode()
     previous = registry.current(key.slug)
-    registry.add(key.slug, version, {**files, MANIFEST: content})
-    gate = manifest.gate
-    outcome = Outcome.PROMOTED if gate.passed else Outcome.REJECTED
-    entry = Entry(at=now, outcome=outcome, version=version, previous=previous, evidence=gate.evidence)
+    succession = learned.succession
+    refused = succession is not None and not succession.accepted and manifest.gate.passed
+    if refused and previous is not None:
+        # The pointer is written anew: whoever watches it reads the refusal.
+        registry.point(key.slug, previous)
+    else:
+        registry.add(key.slug, version, {**files, MANIFEST: manifest.model_dump_json(indent=1).encode()})
+    outcome = Outcome.PROMOTED if manifest.gate.passed and not refused else Outcome.REJECTED
+    entry = Entry(at=now, outcome=outcome, version=version, previous=previous, evidence=manifest.gate.evidence)
     record(registry.folder / key.slug, entry)
     registry.prune(key.slug)
     return manifest
@@ -61,25 +80,29 @@ def _files(learned: Learned) -> dict[str, bytes]:
     return {**{f"{name}.txt": text.encode() for name, text in texts.items()}, RESIDUALS: buffer.getvalue()}
 
 
+def _member(judged: Judged) -> Member:
+    return Member(judged.key, _gate(judged.verdict), judged.residuals.astype(np.float16))
+
+
 def _manifest(
     key: SeriesKey, learned: Learned, version: str, files: dict[str, bytes], event_types: Collection[str]
 ) -> Manifest:
     model = learned.lightgbm
     return Manifest(
         schema_version=SCHEMA,
-        model="LightGBM" if model else learned.verdict.acting,
+        model=model.name if model else learned.verdict.acting,
         version=version,
         service=key.service,
         metric=key.metric,
         aggregation=key.aggregation,
-        resolution_seconds=round(learned.series.step.total_seconds()),
+        resolution_seconds=round(learned.span.step.total_seconds()),
         features=tuple(feature.name for feature in FEATURES),
         columns=model.columns if model else (),
         quantiles=QUANTILES,
-        trained_from=learned.series.start,
-        trained_until=learned.series.end,
-        bins=int(np.isfinite(learned.series.values).sum()),
-        gate=_gate(learned.verdict),
+        trained_from=learned.span.since,
+        trained_until=learned.span.until,
+        bins=learned.span.bins,
+        gate=_gate(learned.verdict, learned.succession),
         holt_winters=_smoothing(learned.holt_winters),
         residual_horizons=tuple(int(horizon) for horizon in learned.horizons),
         files=tuple(
@@ -90,18 +113,20 @@ def _manifest(
     )
 
 
-def _gate(verdict: Verdict) -> GateRecord:
+def _gate(verdict: Verdict, succession: Succession | None = None) -> GateRecord:
     scores = [verdict.champion, *verdict.baselines] if verdict.champion else [*verdict.baselines]
+    evidence = verdict.evidence if succession is None else f"{verdict.evidence}; it {succession.evidence}"
     return GateRecord(
         passed=verdict.passed,
         acting=verdict.acting,
-        evidence=verdict.evidence,
+        evidence=evidence,
         scores=tuple(_scores(score) for score in scores),
+        by_horizon=tuple(ActingRecord(horizon=one.horizon, model=one.model) for one in verdict.by_horizon),
     )
 
 
 def _scores(score: Score) -> Scores:
-    numbers = {name: getattr(score, name) for name in ("cost", "wape", "mape", "coverage")}
+    numbers = {name: getattr(score, name) for name in ("cost", "wape", "mape", "coverage", "short", "hours")}
     known = {name: float(value) if np.isfinite(value) else None for name, value in numbers.items()}
     return Scores(model=score.model, judged=score.judged, **known)
 

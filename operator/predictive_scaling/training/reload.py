@@ -2,19 +2,38 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from forecasting.forecast import Forecast
 from predictive_scaling.errors import ModelRejectedError
-from predictive_scaling.training.batch import Batch, Name, Shelved, Wanted
-from predictive_scaling.training.ledger import turned_back
-from predictive_scaling.training.loading import PATIENCE_SECONDS, Checked, Loaded, check, load, probe
+from predictive_scaling.training.batch import Batch, Name, Wanted
+from predictive_scaling.training.ledger import Outcome, entries, turned_back
+from predictive_scaling.training.loading import (
+    PATIENCE_SECONDS,
+    Checked,
+    Loaded,
+    check,
+    holt_winters_of,
+    load,
+    probe,
+)
 from predictive_scaling.training.manifest import Manifest
 from predictive_scaling.training.registry import Registry
+from predictive_scaling.training.residents import Residents
 from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.served import Known, SharedTier
+from predictive_scaling.training.shared_key import SHARED
+from predictive_scaling.training.tiers import Tiers
+
+log = structlog.get_logger(__name__)
+
+IN_MEMORY = 1000
+_TOGETHER = 50
 
 __all__ = ["ModelShelf", "Rejected", "ReloadReport", "Reloaded", "Wanted"]
 
@@ -50,13 +69,18 @@ class ReloadReport:
 
 
 class ModelShelf:
-    """The models in use, by series. Safe to call from several threads; a refresh never disturbs a forecast."""
+    """The models in use, by series. Safe to call from several threads; a refresh never disturbs a forecast.
 
-    def __init__(self, folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    in_memory: how many series' own LightGBM models are kept there; the shared one serves the others.
+    """
+
+    def __init__(self, folder: Path, patience_seconds: float = PATIENCE_SECONDS, in_memory: int = IN_MEMORY) -> None:
         self._registry = Registry(folder)
         self._patience_seconds = patience_seconds
         self._seen: dict[str, tuple[int, int]] = {}
-        self._shelved: dict[SeriesKey, Shelved] = {}
+        self._known: dict[SeriesKey, Known] = {}
+        self._residents = Residents(in_memory)
+        self._shared: SharedTier | None = None
         self._turned_back: dict[SeriesKey, datetime] = {}
         self._refreshing = threading.Lock()
 
@@ -68,8 +92,10 @@ class ModelShelf:
         return await asyncio.to_thread(self._refresh)
 
     def models(self) -> dict[SeriesKey, Manifest]:
-        """What is in use: a copy."""
-        return {key: shelved.loaded.manifest for key, shelved in self._shelved.items()}
+        """What is in use, the shared model among them: a copy."""
+        shared = self._shared
+        found = {key: known.manifest for key, known in self._known.items()}
+        return found if shared is None else {**found, SHARED: shared.loaded.manifest}
 
     def turned_back(self) -> dict[SeriesKey, datetime]:
         """The series whose model in use is one that a person went back to, and when: a copy."""
@@ -81,7 +107,7 @@ class ModelShelf:
         Never raises for a series, however short, flat or gappy: those get the best naive answer. A series in which
         nothing at all was observed gets none and is left out: no data is not zero demand.
         """
-        return Batch(self._shelved).forecast(wanted)
+        return Batch(Tiers(self._known, self._residents, self._shared, self._read_again)).forecast(wanted)
 
     def _refresh(self) -> ReloadReport:
         with self._refreshing:
@@ -90,22 +116,66 @@ class ModelShelf:
             gone = self._seen.keys() - pointers.keys()
             if not changed and not gone:
                 return ReloadReport()
-            good, rejected = self._admit(changed)
-            kept = {key: shelved for key, shelved in self._shelved.items() if key.slug not in gone}
+            kept = {key: known for key, known in self._known.items() if key.slug not in gone}
+            reloaded: list[Reloaded] = []
+            rejected: list[Rejected] = []
+            for at in range(0, len(changed), _TOGETHER):
+                # A few at a time: the files of thousands of models do not fit into memory.
+                good, refused = self._admit(changed[at : at + _TOGETHER])
+                rejected += refused
+                reloaded += [self._described(one.manifest) for one in good]
+                kept |= self._take_in(good)
+            self._residents.keep(kept.keys())
             # One assignment: a forecast under way keeps the models that it began with.
-            self._shelved = {**kept, **{loaded.manifest.key: Shelved.of(loaded) for loaded in good}}
+            self._known = kept
+            if SHARED.slug in gone:
+                self._shared = None
             self._seen = pointers
-            described = tuple(self._described(loaded) for loaded in good)
-            others = {key: at for key, at in self._turned_back.items() if key in kept}
-            for one in described:
-                others.pop(one.key, None)
-            backed = {one.key: one.turned_back_at for one in described if one.turned_back_at is not None}
-            self._turned_back = others | backed
-            return ReloadReport(described, tuple(rejected))
+            self._remember_turns(reloaded)
+            return ReloadReport(tuple(reloaded), (*rejected, *self._refused(changed)))
 
-    def _admit(self, slugs: list[str]) -> tuple[list[Loaded], list[Rejected]]:
+    def _take_in(self, good: Sequence[Checked]) -> dict[SeriesKey, Known]:
+        found: dict[SeriesKey, Known] = {}
+        for checked in good:
+            manifest = checked.manifest
+            if manifest.key == SHARED:
+                self._shared = SharedTier(load(checked), self._shared)
+                continue
+            found[manifest.key] = Known(manifest, holt_winters_of(manifest))
+            self._residents.put(manifest.key, lambda checked=checked: load(checked))
+        return found
+
+    def _remember_turns(self, reloaded: Sequence[Reloaded]) -> None:
+        others = {key: at for key, at in self._turned_back.items() if key in self.models()}
+        for one in reloaded:
+            others.pop(one.key, None)
+            if one.turned_back_at is not None:
+                others[one.key] = one.turned_back_at
+        self._turned_back = others
+
+    def _refused(self, slugs: Sequence[str]) -> list[Rejected]:
+        """Newly trained versions that did not replace the one in use: the trainer wrote its pointer anew."""
+        found: list[Rejected] = []
+        versions = {key.slug: manifest.version for key, manifest in self.models().items()}
+        for slug in slugs:
+            newest = next(reversed(entries(self._registry.folder / slug)), None)
+            stayed = newest is not None and newest.previous == versions.get(slug) and newest.version != newest.previous
+            if newest is not None and newest.outcome is Outcome.REJECTED and stayed:
+                found.append(Rejected(f"{slug}/{newest.version}", newest.evidence))
+        return found
+
+    def _read_again(self, manifest: Manifest) -> Loaded | None:
+        """A version that was admitted before; None where it is no longer what it was."""
+        try:
+            checked = check(self._registry.path(manifest.key.slug, manifest.version))
+            return load(checked) if checked.manifest == manifest else None
+        except (ModelRejectedError, ValueError, KeyError) as error:
+            log.warning("model_not_read_again", series=str(manifest.key), reason=str(error))
+            return None
+
+    def _admit(self, slugs: Sequence[str]) -> tuple[list[Checked], list[Rejected]]:
         """Try each series' versions, the current one first, until one is good or the one in use is reached."""
-        good: list[Loaded] = []
+        good: list[Checked] = []
         rejected: list[Rejected] = []
         candidates = {slug: self._candidates(slug) for slug in slugs}
         while candidates:
@@ -121,27 +191,30 @@ class ModelShelf:
             failed = probe([one.folder for one in checked.values() if one.manifest.files], self._patience_seconds)
             for slug, one in checked.items():
                 try:
-                    good.append(self._loaded(one, failed))
-                    del candidates[slug]
+                    _try(one, failed)
                 except ModelRejectedError as error:
                     rejected.append(Rejected(f"{slug}/{one.folder.name}", str(error)))
+                else:
+                    good.append(one)
+                    del candidates[slug]
         return good, rejected
 
     def _candidates(self, slug: str) -> list[str]:
         versions = self._registry.candidates(slug)
-        in_use = [one.loaded.manifest.version for key, one in self._shelved.items() if key.slug == slug]
+        in_use = [manifest.version for key, manifest in self.models().items() if key.slug == slug]
         return versions[: versions.index(in_use[0])] if in_use and in_use[0] in versions else versions
 
-    def _loaded(self, one: Checked, failed: Mapping[Path, str]) -> Loaded:
-        if one.folder in failed:
-            raise ModelRejectedError(f"{one.folder} failed its probe: {failed[one.folder]}; train the model again")
-        try:
-            return load(one)
-        except (ValueError, KeyError) as error:
-            raise ModelRejectedError(f"{one.folder} cannot be used: {error}; train the model again") from None
-
-    def _described(self, loaded: Loaded) -> Reloaded:
-        manifest = loaded.manifest
+    def _described(self, manifest: Manifest) -> Reloaded:
         back = turned_back(self._registry.folder / manifest.key.slug, manifest.version)
         verdict = back.evidence if back else manifest.gate.evidence
         return Reloaded(manifest.key, manifest.version, manifest.gate.passed, verdict, back.at if back else None)
+
+
+def _try(one: Checked, failed: Mapping[Path, str]) -> None:
+    """Raises ModelRejectedError where the version failed its probe or cannot be used."""
+    if one.folder in failed:
+        raise ModelRejectedError(f"{one.folder} failed its probe: {failed[one.folder]}; train the model again")
+    try:
+        load(one)
+    except (ValueError, KeyError) as error:
+        raise ModelRejectedError(f"{one.folder} cannot be used: {error}; train the model again") from None

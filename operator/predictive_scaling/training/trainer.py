@@ -1,25 +1,37 @@
 """Train the models of one series: read its history, learn, judge, publish."""
 
 import asyncio
-from dataclasses import dataclass
-from datetime import timedelta
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import structlog
 
+from forecasting.forecaster import TooShortError
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.models.shared import SharedLightGBM
+from forecasting.series import Series
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.errors import NothingToLearnError
+from predictive_scaling.training.forerunner import forerunner
 from predictive_scaling.training.history import DemandHistory
 from predictive_scaling.training.learners import InThread, Learner
 from predictive_scaling.training.manifest import GateRecord
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.shared_key import SHARED
+from predictive_scaling.training.shared_learning import learn_shared
 
 log = structlog.get_logger(__name__)
 RESOLUTION = timedelta(minutes=5)
+MOST_MEMBERS = 500
+"""Series that the shared model learns from and is judged on, drawn evenly where there are more."""
+_SHARED_ROWS = 90_000
 _LEAST_BINS = 2
+_SEED = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,7 @@ class Trainer:
     async def train(self, key: SeriesKey) -> Trained:
         """Publish a new version for a series. Raises NothingToLearnError where it has no demand in the span."""
         now = self._clock.now()
-        series = await self._history.demand(key, now - self._span, now, self._resolution)
+        series = await self._read(key, now)
         bins = int(np.isfinite(series.values).sum())
         if bins < _LEAST_BINS:
             raise NothingToLearnError(
@@ -65,9 +77,37 @@ class Trainer:
                 "check its service, metric and aggregation, or wait until samples have come"
             )
         began = monotonic()
-        learned = await self._learner.learn(series, self._model)
+        before = await asyncio.to_thread(forerunner, self._registry, key, self._resolution.total_seconds())
+        learned = await self._learner.learn(series, self._model, before)
         event_types = await self._history.event_types(key, now - self._span, now)
         manifest = await asyncio.to_thread(publish, self._registry, key, learned, now, event_types)
-        trained = Trained(key, manifest.version, manifest.gate, bins, monotonic() - began)
-        log.info("model_trained", series=str(key), version=trained.version, acting=trained.gate.acting, bins=bins)
-        return trained
+        return _told(Trained(key, manifest.version, manifest.gate, bins, monotonic() - began))
+
+    async def train_shared(self, keys: Sequence[SeriesKey]) -> Trained:
+        """Publish a new version of the model that all share, learned from these series, or from some if they are many.
+
+        Raises NothingToLearnError where none of them has enough demand in the span.
+        """
+        now = self._clock.now()
+        chosen = sorted(random.Random(_SEED).sample(sorted(keys), min(len(keys), MOST_MEMBERS)))
+        series = {key: await self._read(key, now) for key in chosen}
+        known = {key: one for key, one in series.items() if np.isfinite(one.values).sum() >= _LEAST_BINS}
+        began = monotonic()
+        try:
+            found = await asyncio.to_thread(
+                learn_shared, known, SharedLightGBM(replace(self._model, rows=_SHARED_ROWS))
+            )
+        except TooShortError as error:
+            raise NothingToLearnError(f"{SHARED}: {error}; wait until samples have come") from None
+        publishing = publish, self._registry, SHARED, found.learned, now, (), found.judged
+        manifest = await asyncio.to_thread(*publishing)
+        return _told(Trained(SHARED, manifest.version, manifest.gate, manifest.bins, monotonic() - began))
+
+    async def _read(self, key: SeriesKey, now: datetime) -> Series:
+        return await self._history.demand(key, now - self._span, now, self._resolution)
+
+
+def _told(trained: Trained) -> Trained:
+    gate = trained.gate
+    log.info("model_trained", series=str(trained.key), version=trained.version, acting=gate.acting, bins=trained.bins)
+    return trained
