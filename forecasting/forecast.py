@@ -1,5 +1,6 @@
 """What a forecaster answers: quantiles of demand for each coming bin."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import NormalDist
@@ -34,7 +35,7 @@ class Forecast:
     values: FloatArray
     model: str
     version: str
-    contributions: tuple[str, ...] = ()
+    contributions: Sequence[str] = ()
     """Up to three reasons in words, strongest first, such as `demand of the last 30 minutes (+21 %)`."""
     peaks: FloatArray | None = None
 
