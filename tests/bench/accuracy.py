@@ -30,11 +30,13 @@ class Accuracy:
     """Of one method on one series.
 
     wape: by HORIZON_MINUTES; NaN where the series is too coarse for a horizon or too short for the method.
-    coverage: by COVERED, over all horizons; empty for a method without quantiles of its own. seconds: for all of it.
+    coverage, raw_coverage: by COVERED, over all horizons, calibrated and as the model has it; empty for a method
+    without quantiles of its own. seconds: for all of it.
     """
 
     wape: tuple[float, ...]
     coverage: tuple[float, ...]
+    raw_coverage: tuple[float, ...]
     refits: int
     seconds: float
 
@@ -63,16 +65,18 @@ def _accuracy(series: Series, method: Forecaster, refits: int) -> Accuracy:
     try:
         walk = walk_forward(series, method, SPLIT, refits, bins)
     except TooShortError:
-        return Accuracy((float("nan"),) * len(HORIZON_MINUTES), (), refits, monotonic() - began)
+        return Accuracy((float("nan"),) * len(HORIZON_MINUTES), (), (), refits, monotonic() - began)
     errors = dict(zip(known, walk.wape().tolist(), strict=True))
     wape = tuple(errors.get(minutes, float("nan")) for minutes in HORIZON_MINUTES)
-    return Accuracy(wape, _coverage(walk) if method.name == OURS else (), refits, monotonic() - began)
+    seconds = monotonic() - began
+    if method.name != OURS:
+        return Accuracy(wape, (), (), refits, seconds)
+    # Calibrated at the time on nothing but the walk's own errors: the first hours count with raw bands.
+    return Accuracy(wape, _coverage(calibrated(walk)), _coverage(walk), refits, seconds)
 
 
 def _coverage(walk: WalkForward) -> tuple[float, ...]:
-    """As calibrated at the time on nothing but the walk's own errors: the first hours count with raw bands."""
-    live = calibrated(walk)
-    return tuple(live.coverage(quantile) for quantile in COVERED)
+    return tuple(walk.coverage(quantile) for quantile in COVERED)
 
 
 def _prophet_refits(series: Series, refits: int) -> int:

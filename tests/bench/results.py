@@ -13,12 +13,17 @@ from tests.bench.verdicts import (
     BATCH_SECONDS,
     COVERED,
     FEWER_BAD_MINUTES,
+    FEWER_BAD_MINUTES_GOALS,
     HORIZON_MINUTES,
     OVER_NAIVE,
     POINTS_OVERALL,
+    POINTS_OVERALL_GOAL,
     POINTS_PER_SERIES,
+    POINTS_PER_SERIES_GOAL,
     REPLICA_HOURS,
+    REPLICA_HOURS_GOALS,
     TRAIN_SECONDS,
+    WAPE_GOALS,
     Verdict,
     at_least,
     at_most,
@@ -50,6 +55,35 @@ class Results:
         rows = [self.accuracy[name][method].wape for name in names if method in self.accuracy[name]]
         return np.mean(rows, axis=0).tolist() if rows else [float("nan")] * len(HORIZON_MINUTES)
 
+    def mean_scaling(self) -> dict[str, dict[str, float]]:
+        """Shortage and hours of each way, means over the development series."""
+        known = [self.scaling[name] for name in self.development if name in self.scaling]
+        return {
+            way: {
+                "short": float(np.mean([one.short[way] for one in known])),
+                "hours": float(np.mean([one.hours[way] for one in known])),
+            }
+            for way in (known[0].short if known else ())
+        }
+
+    def mean_frontier(self) -> list[dict[str, object]]:
+        """A line for each HPA target, over quantiles: means over the development series, hours relative to the HPA."""
+        points: dict[float, dict[float, list[tuple[float, float]]]] = {}
+        for name in self.development:
+            for point in self.scaling[name].frontier if name in self.scaling else ():
+                found = points.setdefault(point["hpa_target"], {}).setdefault(point["quantile"], [])
+                hours = point["replica_hours"] / self.scaling[name].alone_hours
+                found.append((point["under_provisioned_share"], hours))
+        return [
+            {
+                "hpa_target": target,
+                "quantiles": sorted(found),
+                "short": [float(np.mean([short for short, _ in found[q]])) for q in sorted(found)],
+                "hours": [float(np.mean([hours for _, hours in found[q]])) for q in sorted(found)],
+            }
+            for target, found in sorted(points.items())
+        ]
+
 
 def verdicts(results: Results) -> list[Verdict]:
     """Line by line."""
@@ -62,8 +96,9 @@ def _wape(results: Results) -> Iterator[Verdict]:
     if bars is None:
         return
     means = results.mean_wape(OURS, names)
-    for minutes, mean, bar in zip(HORIZON_MINUTES, means, bars, strict=True):
-        yield at_most(f"mean WAPE of {len(names)} development series, {minutes} min", mean, bar)
+    goals = WAPE_GOALS if STREAM in names else (None,) * len(HORIZON_MINUTES)
+    for minutes, mean, bar, goal in zip(HORIZON_MINUTES, means, bars, goals, strict=True):
+        yield at_most(f"mean WAPE of {len(names)} development series, {minutes} min", mean, bar, goal=goal)
 
 
 def _coverage(results: Results) -> Iterator[Verdict]:
@@ -71,10 +106,12 @@ def _coverage(results: Results) -> Iterator[Verdict]:
     for at, quantile in enumerate(COVERED):
         if rows:
             mean = float(np.mean([row[at] for row in rows.values()]))
-            yield within_points(f"coverage of {quantile:g}, mean of {len(rows)} series", mean, quantile, POINTS_OVERALL)
+            what = f"coverage of {quantile:g}, mean of {len(rows)} series"
+            yield within_points(what, mean, quantile, POINTS_OVERALL, POINTS_OVERALL_GOAL)
     for name, row in rows.items():
         for quantile, share in zip(COVERED, row, strict=True):
-            yield within_points(f"coverage of {quantile:g}, {name}", share, quantile, POINTS_PER_SERIES)
+            what = f"coverage of {quantile:g}, {name}"
+            yield within_points(what, share, quantile, POINTS_PER_SERIES, POINTS_PER_SERIES_GOAL)
 
 
 def _against_naive(results: Results) -> Iterator[Verdict]:
@@ -95,9 +132,11 @@ def _scaling(results: Results) -> Iterator[Verdict]:
     for way, bar in FEWER_BAD_MINUTES.items():
         short = float(np.mean([one.short[way] for one in known]))
         fewer = alone / short if short else float("inf") if alone else float("nan")
-        yield at_least(f"{way}: times fewer under-provisioned minutes, {len(known)} series", fewer, bar, 1)
+        what = f"{way}: times fewer under-provisioned minutes, {len(known)} series"
+        yield at_least(what, fewer, bar, 1, FEWER_BAD_MINUTES_GOALS.get(way))
         hours = float(np.mean([one.hours[way] for one in known]))
-        yield at_most(f"{way}: replica-hours relative to the HPA alone", hours, REPLICA_HOURS[way], 2)
+        what = f"{way}: replica-hours relative to the HPA alone"
+        yield at_most(what, hours, REPLICA_HOURS[way], 2, REPLICA_HOURS_GOALS.get(way))
 
 
 def _speed(results: Results) -> Iterator[Verdict]:

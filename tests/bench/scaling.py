@@ -11,14 +11,19 @@ from predictive_scaling.errors import InvalidTraceError
 from tests.bench.traces import Say
 
 WAYS = ("hpa_only", "predictive", "tuned", "tuned_with_target", "clairvoyant")
+PRESENT_TARGET = 0.7
+"""Of the HPA beside the policy that is replayed: what `backtest` takes without a policy file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """Of one series, by WAYS. hours: relative to the HPA alone. frontier: as `backtest --output json` has it."""
+    """Of one series, by WAYS. hours: relative to the HPA alone, whose own are alone_hours. frontier: as `backtest
+    --output json` has it.
+    """
 
     short: dict[str, float]
     hours: dict[str, float]
+    alone_hours: float
     chosen: dict[str, str]
     frontier: list[dict[str, float]]
     model: str
@@ -37,6 +42,7 @@ def scaled(series: Series, refits: int, say: Say) -> Scaled | None:
     return Scaled(
         short={way: ways[way]["under_provisioned_share"] for way in WAYS},
         hours={way: ways[way]["replica_hours"] / alone for way in WAYS},
+        alone_hours=alone,
         chosen={
             way: f"p{100 * ways[way]['quantile']:g} at {ways[way]['hpa_target']:.0%}"
             for way in WAYS

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.bench.accuracy import OURS
 from tests.bench.results import Results, verdicts
-from tests.bench.scaling import WAYS
+from tests.bench.scaling import PRESENT_TARGET, WAYS
 from tests.bench.verdicts import COVERED, HORIZON_MINUTES
 
 _MINUTES = [f"{minutes} min" for minutes in HORIZON_MINUTES]
@@ -17,6 +17,12 @@ _MINUTES = [f"{minutes} min" for minutes in HORIZON_MINUTES]
 def as_json(results: Results) -> str:
     """With a line for each verdict; NaN as null."""
     found = asdict(results)
+    found["mean_wape"] = {
+        method: results.mean_wape(method, results.development)
+        for method in dict.fromkeys(method for one in results.accuracy.values() for method in one)
+    }
+    found["mean_scaling"], found["mean_frontier"] = results.mean_scaling(), results.mean_frontier()
+    found["present_target"] = PRESENT_TARGET
     found["verdicts"] = [{**asdict(one), "verdict": one.text} for one in verdicts(results)]
     return json.dumps(_clean(found), indent=1) + "\n"
 
@@ -28,12 +34,12 @@ def as_markdown(results: Results) -> str:
         *(f"Left out: `{name}` – {why}." for name, why in results.left_out.items()),
         "### Against the bars",
         _table(
-            ["what", "measured", "bar", "verdict"],
-            ([one.what, one.measured, one.bar, one.text] for one in verdicts(results)),
+            ["what", "measured", "bar", "verdict", "goal"],
+            ([one.what, one.measured, one.bar, one.text, one.towards] for one in verdicts(results)),
         ),
         "### Accuracy: WAPE",
         _table(["series", "method", *_MINUTES, "fits", "seconds"], _accuracy(results)),
-        "### Calibration: share of actuals at or below the quantile, in percent",
+        "### Calibration: share of actuals at or below the quantile, calibrated (and as the model has it)",
         _table(["series", *(f"{quantile:g}" for quantile in COVERED)], _coverage(results)),
         "### Scaling",
         _table(["series", "acting", "way", "chosen", "under-provisioned", "replica-hours"], _scaling(results)),
@@ -56,7 +62,9 @@ def _accuracy(results: Results) -> Iterator[list[str]]:
 
 def _coverage(results: Results) -> Iterator[list[str]]:
     for name, found in results.accuracy.items():
-        yield [name, *(f"{share:.1%}" for share in found[OURS].coverage or [math.nan] * len(COVERED))]
+        own = found[OURS]
+        pairs = zip(own.coverage, own.raw_coverage, strict=True)
+        yield [name, *([f"{live:.1%} ({raw:.1%})" for live, raw in pairs] or ["–"] * len(COVERED))]
 
 
 def _scaling(results: Results) -> Iterator[list[str]]:
