@@ -150,17 +150,18 @@ class InMemoryDecisions:
 
 
 class Minutes:
-    """A source of demand: the same in every minute until `until`."""
+    """A source of demand: the same in every minute from `since` until `until`."""
 
     def __init__(self, demand: float, until: datetime) -> None:
         self.demand = demand
+        self.since = LONG_AGO
         self.until = until
 
     async def minutes(
         self, keys: Sequence[SeriesKey], since: datetime, until: datetime
     ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
         times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
-        values = np.array([self.demand if at < self.until else np.nan for at in times])
+        values = np.array([self.demand if self.since <= at < self.until else np.nan for at in times])
         return dict.fromkeys(keys, values)
 
 
