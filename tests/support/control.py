@@ -245,6 +245,11 @@ class World:
         self._table = table
         self._wire()
 
+    def outlooks_by(self, prophet: Prophet) -> None:
+        """Let another one forecast."""
+        self.prophet = prophet
+        self._wire()
+
     def restart(self) -> None:
         """The process dies and another one begins; clusters, tables and targets stay."""
         self.leadership = Leadership(self.cluster, "default", "predictive-scaling", identity=self.leadership.identity)
