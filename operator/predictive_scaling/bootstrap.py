@@ -103,7 +103,11 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     terms = LeaseTerms(settings.lease_duration.total_seconds())
     leadership = Leadership(cluster, lease_namespace(settings), settings.lease_name, terms)
     events, states, lead_times = Events(cluster, leadership.identity), States(), LeadTimes(settings.default_lead_time)
-    decisions, shelf, board = ScalingDecisions(databases.tick), ModelShelf(settings.models_dir), MetricBoard()
+    decisions, shelf, board = (
+        ScalingDecisions(databases.tick),
+        ModelShelf(settings.models_dir, in_memory=settings.models_in_memory),
+        MetricBoard(),
+    )
     records = DecisionRecords(cluster, decisions, clock, settings.decisions_kept, settings.namespaces)
     verification = Verification(records, lead_times, events, clock, FAILURES)
     window = DemandWindow(RollupDemand(Demand(databases.beside)))

@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     feature_count: Annotated[int, Field(ge=5, le=500)] = 60
     """How many features a model may use; those with the least gain are left out."""
 
+    models_in_memory: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """How many series' own models the operator keeps in memory, about 3 MB each; the shared model serves the others."""
+
     training_span: Duration = timedelta(days=60)
     """How much history a model learns from."""
 

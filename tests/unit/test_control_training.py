@@ -83,8 +83,8 @@ class Scene:
     def publish(self, at: datetime) -> str:
         """A version whose data end at `at`."""
         learned = a_learned()
-        series = replace(learned.series, start=at - 14 * DAY)
-        return publish(self.registry, self.key, replace(learned, series=series), at).version
+        span = replace(learned.span, since=at - 14 * DAY, until=at)
+        return publish(self.registry, self.key, replace(learned, span=span), at).version
 
 
 @pytest.fixture

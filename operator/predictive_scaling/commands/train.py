@@ -35,6 +35,7 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import database_check
 from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer
+from predictive_scaling.training.chosen import EVERY_SERIES, Choice
 from predictive_scaling.training.dask_cluster import connected
 from predictive_scaling.training.history import StoredHistory
 from predictive_scaling.training.ledger import turned_back
@@ -42,6 +43,7 @@ from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.reporting import Failed, as_json, as_table, named
 from predictive_scaling.training.rollback import roll_back
 from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.shared_key import SHARED
 from predictive_scaling.training.trainer import Trained, Trainer
 
 app = typer.Typer()
@@ -74,36 +76,22 @@ class Aggregation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which series to train; none named: all."""
-
-    services: frozenset[str]
-    metric: str | None
-    aggregation: str | None
-
-    def narrow(self, keys: Sequence[SeriesKey]) -> list[SeriesKey]:
-        """Those of `keys` that were chosen. A series that is named in full is trained even if it is not among them."""
-        if self.services and self.metric:
-            return [SeriesKey(service, self.metric, self.aggregation or "Sum") for service in sorted(self.services)]
-        return [key for key in keys if self._has(key)]
-
-    def _has(self, key: SeriesKey) -> bool:
-        return (
-            (not self.services or key.service in self.services)
-            and self.metric in (None, key.metric)
-            and self.aggregation in (None, key.aggregation)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for. every: go on at this interval. dask: the address of a scheduler."""
+    """What was asked for.
+
+    every: go on at this interval. dask: the address of a scheduler. shared_only: no series' own models.
+    """
 
     choice: Choice
     every: timedelta | None
     output: Output
     zero_is_valid: bool
     dask: str | None
+    shared_only: bool
+
+    def shares(self, series: Sequence[SeriesKey]) -> bool:
+        """Whether the model that all share is trained too: with all of them, if they are several, or by order."""
+        return bool(series) and (self.shared_only or (self.choice == EVERY_SERIES and len(series) > 1))
 
 
 @app.command()
@@ -114,6 +102,9 @@ def train(
     every: Annotated[str | None, typer.Option(metavar="DURATION", help="Go on, such as every 24h.")] = None,
     zero_is_valid: Annotated[bool, typer.Option(help="Take an exact zero for demand, not for missing data.")] = False,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread over a Dask cluster.")] = None,
+    shared_only: Annotated[
+        bool, typer.Option("--shared-only", help="Only the model that all series share, from all of them.")
+    ] = False,
     rollback: Annotated[
         str | None, typer.Option(metavar="SERVICE", help="Train nothing: go back to the version before.")
     ] = None,
@@ -121,22 +112,25 @@ def train(
 ) -> None:
     """Train the models of every series that a policy scales by, or of those that are named.
 
-    Each is judged on its last days; a running operator takes up what was published. --dask spreads the series over the
-    cluster whose scheduler is at ADDRESS, such as tcp://scheduler:8786. --rollback makes the operator use the version
-    before the current one; for a training interval neither it nor --every trains the service anew. Exit codes: 0 all
-    trained, 1 some failed, 66 there is nothing to train or to go back to, 75 the database or the Dask cluster is away,
-    78 a setting or the schema does not fit.
+    With all of them the model that they share is trained too, which serves those that are young or have no model of
+    their own in memory. Each is judged on its last days; a running operator takes up what was published. --dask spreads
+    the series over the cluster whose scheduler is at ADDRESS, such as tcp://scheduler:8786. --rollback makes the
+    operator use the version before the current one (`shared` is the name of the shared model); for a training interval
+    neither it nor --every trains the service anew. Exit codes: 0 all trained, 1 some failed, 66 there is nothing to
+    train or to go back to, 75 the database or the Dask cluster is away, 78 a setting or the schema does not fit.
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
     choice = Choice(frozenset(service or ()), metric, aggregation.value if aggregation else None)
     if rollback is not None:
-        if service or every or dask:
-            raise SettingsError("--rollback trains nothing; leave --service, --every and --dask out")
+        if service or every or dask or shared_only:
+            raise SettingsError("--rollback trains nothing; leave --service, --every, --dask and --shared-only out")
         back = Choice(frozenset((rollback,)), metric, choice.aggregation)
         raise typer.Exit(_roll_back(Registry(settings.models_dir), back, clock, output))
-    order = Order(choice, _interval(every), output, zero_is_valid, dask)
+    if shared_only and choice != EVERY_SERIES:
+        raise SettingsError("--shared-only learns from every series; leave --service, --metric and --aggregation out")
+    order = Order(choice, _interval(every), output, zero_is_valid, dask, shared_only)
     raise typer.Exit(asyncio.run(_run(settings, clock, order)))
 
 
@@ -155,11 +149,16 @@ async def _run(settings: Settings, clock: Clock, order: Order) -> Exit:
         at_once = cluster.threads if cluster else 1
 
         async def once() -> Exit:
-            known = [*await history.keys(clock.now() - span), *registry.keys()]
-            keys = order.choice.narrow(sorted(set(known)))
+            known = {*await history.keys(clock.now() - span), *registry.keys()} - {SHARED}
+            every = order.choice.narrow(sorted(known))
+            keys = [*([] if order.shared_only else every), *([SHARED] if order.shares(every) else [])]
             if order.every is not None:
                 keys = [key for key in keys if not _is_held(registry, key, clock.now(), settings.training_interval)]
-            return await _train_all(trainer, keys, order.output, at_once)
+
+            async def one(key: SeriesKey) -> Trained:
+                return await (trainer.train_shared(every) if key == SHARED else trainer.train(key))
+
+            return await _train_all(one, keys, order, at_once)
 
         if order.every is None:
             return await once()
@@ -170,7 +169,9 @@ async def _run(settings: Settings, clock: Clock, order: Order) -> Exit:
         return await _again_and_again(once, clock, order.every)
 
 
-async def _train_all(trainer: Trainer, keys: Sequence[SeriesKey], output: Output, at_once: int) -> Exit:
+async def _train_all(
+    train_one: Callable[[SeriesKey], Awaitable[Trained]], keys: Sequence[SeriesKey], order: Order, at_once: int
+) -> Exit:
     """Each in turn here: two at once would need twice the memory, and all cores are used anyway. More on a cluster."""
     done: list[Trained] = []
     failed: list[Failed] = []
@@ -181,15 +182,16 @@ async def _train_all(trainer: Trainer, keys: Sequence[SeriesKey], output: Output
         async def one(key: SeriesKey) -> None:
             async with room:
                 try:
-                    done.append(await trainer.train(key))
+                    done.append(await train_one(key))
                 except NothingToLearnError as error:
                     log.warning("nothing_to_learn", series=str(key), problem=str(error))
-                    failed.append(Failed(key, str(error)))
+                    if key != SHARED or order.shared_only:
+                        failed.append(Failed(key, str(error)))
                 progress.advance(task)
 
         await _all_or_the_first_problem([one(key) for key in keys])
     done.sort(key=lambda trained: trained.key)
-    typer.echo(as_json(done, failed) if output is Output.JSON else as_table(done, failed), nl=False)
+    typer.echo(as_json(done, failed) if order.output is Output.JSON else as_table(done, failed), nl=False)
     if not keys:
         log.warning("nothing_to_train", remedy="apply a ScalingPolicy, or send samples, then train again")
         return Exit.NOTHING_TO_TRAIN

@@ -1,6 +1,6 @@
 """Models for the series that policies scale by: trained in child processes, taken up without a restart."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -18,6 +18,7 @@ from predictive_scaling.training.event_types import PastEvents, event_types
 from predictive_scaling.training.manifest import Manifest
 from predictive_scaling.training.reload import ReloadReport
 from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.shared_key import SHARED
 from predictive_scaling.training.triggers import Standing, Terms, Trigger, trigger
 
 log = structlog.get_logger(__name__)
@@ -47,9 +48,11 @@ Train = Callable[[SeriesKey, bool], Awaitable[bool]]
 
 async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
     """`predictive-scaling train`, below our priority; killed when it takes too long or we end."""
-    chosen = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation, "--output", "json"]
+    one = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation]
+    chosen = ["--shared-only"] if key == SHARED else one
     zero = ["--zero-is-valid"] if zero_is_valid else []
-    ended = await run_child(["predictive_scaling", "train", *chosen, *zero], patience_seconds=_PATIENCE_SECONDS)
+    command = ["predictive_scaling", "train", *chosen, "--output", "json", *zero]
+    ended = await run_child(command, patience_seconds=_PATIENCE_SECONDS)
     if ended.exit_code:
         log.info("training_failed", series=str(key), exit_code=ended.exit_code, message=ended.complaint)
     return ended.exit_code == 0
@@ -88,21 +91,18 @@ class ModelDesk:
         key, why = wanted
         log.info("training_started", series=str(key), cause=why.cause, evidence=why.evidence)
         self._tried[key] = self.clock.now()
-        valid = any(need.policy.spec.demand.zero_is_valid for need in self.states.needs() if need.series == key)
-        if await self.train(key, valid):
+        if await self.train(key, self._zero_is_valid(key)):
             await self.take_up()
 
     async def take_up(self) -> ReloadReport:
         """Load what is new in the models folder, and tell of it."""
         report = await self.shelf.refresh()
         for model in report.reloaded:
-            log.info(
-                "model_rolled_back" if model.turned_back_at else "model_promoted",
-                series=str(model.key),
-                version=model.version,
-                verdict=model.verdict,
-            )
-            self._tell(model.key, Happened.MODEL_PROMOTED, f"{model.version}: {model.verdict}")
+            back, serves = model.turned_back_at is not None, model.passed
+            event = "model_rolled_back" if back else "model_promoted" if serves else "model_not_promoted"
+            log.info(event, series=str(model.key), version=model.version, verdict=model.verdict)
+            what = Happened.MODEL_PROMOTED if back or serves else Happened.MODEL_REJECTED
+            self._tell(model.key, what, f"{model.version}: {model.verdict}")
         for refused in report.rejected:
             log.warning("model_rejected", file=refused.file, reason=refused.reason)
             for key in self._series():
@@ -129,7 +129,29 @@ class ModelDesk:
             )
             if (why := trigger(standing, terms)) is not None:
                 due.append((why.urgency, self._tried.get(key, _NEVER), key, why))
+        if (why := self._shared_wanted(policies, terms)) is not None:
+            # The first one of all: it serves every series at once.
+            due.append((why.urgency - 1, self._tried.get(SHARED, _NEVER), SHARED, why))
         return min(due, key=lambda one: one[:3])[2:] if due else None
+
+    def _shared_wanted(self, series: Collection[SeriesKey], terms: Terms) -> Trigger | None:
+        """Why the model that all share should be trained: there is none, or it is of age. One series shares nothing."""
+        if len(series) < 2:
+            return None
+        standing = Standing(
+            now=self.clock.now(),
+            observed=max((self.window.observed(key) for key in series), default=timedelta()),
+            model=self.shelf.models().get(SHARED),
+            tried_at=self._tried.get(SHARED),
+            turned_back_at=self.shelf.turned_back().get(SHARED),
+        )
+        return trigger(standing, terms)
+
+    def _zero_is_valid(self, key: SeriesKey) -> bool:
+        """Whether any of its policies says so; for the shared model, whether all do."""
+        needs = self.states.needs()
+        said = [need.policy.spec.demand.zero_is_valid for need in needs if key in (need.series, SHARED)]
+        return all(said) if key == SHARED else any(said)
 
     def _drift(
         self, key: SeriesKey, states: Sequence[PolicyState], model: Manifest | None, terms: Terms

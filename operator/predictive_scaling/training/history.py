@@ -6,7 +6,9 @@ from typing import Protocol, get_args
 
 import numpy as np
 
+from forecasting.context import NOTHING_KNOWN, Context
 from forecasting.series import FloatArray, Series
+from predictive_scaling.decision.surroundings import known_place
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
 from predictive_scaling.storage.policies import Policies
@@ -64,7 +66,14 @@ class StoredHistory:
         bins = (whole - start) // step
         minutes = (await self._demand.minutes([wanted], whole - bins * step, whole))[wanted]
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
-        return trimmed(Series(str(key), whole - bins * step, step, means(clean, step // MINUTE)))
+        values = means(clean, step // MINUTE)
+        return trimmed(Series(str(key), whole - bins * step, step, values, await self._context(key)))
+
+    async def _context(self, key: SeriesKey) -> Context:
+        """Of the first of its policies that says where its demand comes from."""
+        ours = [row for row in await self._policies.all(key.service) if row.metric_name == key.metric]
+        told = next((row for row in ours if row.timezone or row.holidays), None)
+        return known_place(told.timezone, told.holidays) if told else NOTHING_KNOWN
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
         if self._events is None:
@@ -93,7 +102,8 @@ def trimmed(series: Series) -> Series:
     if not len(seen):
         return Series(series.name, series.start, series.step, series.values[:0])
     first, last = int(seen[0]), int(seen[-1]) + 1
-    return Series(series.name, series.start + first * series.step, series.step, series.values[first:last])
+    begin = series.start + first * series.step
+    return Series(series.name, begin, series.step, series.values[first:last], series.context)
 
 
 def _aggregation(name: str) -> Aggregation:
