@@ -298,6 +298,8 @@ async def test_policies_mirror_what_was_written_last(database: Database) -> None
         advice=None,
         forecast=None,
         updated_at=NOW,
+        timezone="Europe/Paris",
+        holidays="FR",
     )
     await policies.record([row, replace(row, policy="cart", service_name="cart"), replace(row, namespace="other")])
     await policies.record([replace(row, floor=9, forecast={"points": []})])

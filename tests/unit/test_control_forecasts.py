@@ -1,9 +1,11 @@
 """The outlook of a policy: down the freshness ladder, and the bases that events multiply."""
 
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from forecasting.context import Context
 from predictive_scaling.control.concerns import coming, concerns_of
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.forecasts import Need, Outlooks
@@ -54,6 +56,16 @@ async def test_a_forecast_reaches_beyond_the_lead_time_and_the_horizon() -> None
     end = outlook.forecast.origin + outlook.forecast.step * len(outlook.forecast.values)
     assert end >= NOON + timedelta(hours=1)
     assert outlook.valid_until == end - LEAD - MINUTE
+
+
+async def test_forecasts_are_made_by_the_clocks_and_holidays_of_the_policy() -> None:
+    for told, context in (
+        ({}, Context()),
+        ({"timezone": "Europe/Paris", "holidays": "FR"}, Context(ZoneInfo("Europe/Paris"), "FR")),
+    ):
+        scene = Scene(a_policy(forecast={"horizon": "1h", **told}))
+        await scene.refresh(NOON)
+        assert [one.series.context for batch in scene.prophet.batches for one in batch] == [context]
 
 
 async def test_without_new_demand_the_last_forecast_serves_until_it_expires_then_last_week() -> None:

@@ -2,11 +2,14 @@
 
 import re
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from forecasting.context import Context
 from predictive_scaling.decision.identity import decision_id, decision_name
 from predictive_scaling.decision.review import Problem, review_event, review_policy
+from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
@@ -42,6 +45,29 @@ def test_a_wrong_time_zone_is_named_with_the_right_one() -> None:
     assert isinstance(problem, Problem)
     assert problem.reason == "InvalidTimezone"
     assert "Europe/Paris" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason", "told"),
+    [
+        ("timezone", "Europe/Pari", "InvalidTimezone", "did you mean Europe/Paris?"),
+        ("holidays", "XX", "InvalidHolidays", "no public holidays of 'XX'"),
+        ("holidays", "DE-XX", "InvalidHolidays", "no public holidays of 'DE-XX'"),
+    ],
+)
+def test_a_place_that_does_not_exist_is_named(field: str, value: str, reason: str, told: str) -> None:
+    problem = review_policy({**POLICY, "spec": {**POLICY["spec"], "forecast": {field: value}}})
+    assert isinstance(problem, Problem)
+    assert problem.reason == reason
+    assert told in problem.message
+
+
+def test_a_policy_is_forecast_by_its_own_clocks_and_holidays() -> None:
+    there = {"timezone": "Europe/Berlin", "holidays": "DE-BY"}
+    for forecast, context in ((there, Context(ZoneInfo("Europe/Berlin"), "DE-BY")), ({}, Context())):
+        policy = review_policy({**POLICY, "spec": {**POLICY["spec"], "forecast": forecast}})
+        assert isinstance(policy, ScalingPolicy)
+        assert context_of(policy) == context
 
 
 @pytest.mark.parametrize(

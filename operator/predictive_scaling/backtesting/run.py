@@ -20,6 +20,7 @@ from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.workload import LATE, Workload, learned_capacity, workload
 from predictive_scaling.clock import monotonic
+from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import Objective, ScalingPolicy
@@ -97,6 +98,7 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     """Replay a trace. Raises InvalidTraceError where it is too short or has nothing in it."""
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
+    series = replace(series, context=context_of(policy))
     setting = _setting(policy, tuple(events), series, options)
     foresight = _foresight(series, setting, options, say)
     split = foresight.moment(foresight.plan.split)

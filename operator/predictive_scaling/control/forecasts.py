@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from forecasting.forecast import QUANTILES, Forecast
 from predictive_scaling.control.concerns import Concern
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
 from predictive_scaling.decision.model import EventBase, Outlook, Rung
+from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.training.reload import Wanted
@@ -167,6 +168,7 @@ class Outlooks:
         if series is None:
             return None
         lag = timedelta() if until is None else max(timedelta(), until - series.end)
+        series = replace(series, context=context_of(need.policy))
         return Wanted(need.series, series, _choice(need.policy), min(_STEPS, -(-(span + lag) // step)))
 
     def _keep(self, need: Need, forecast: Forecast, now: datetime) -> Made:

@@ -139,4 +139,6 @@ def _row(visited: Visited, clock: Clock) -> PolicyRow:
         advice=status.get("advice"),
         forecast=status.get("forecast"),
         updated_at=clock.now(),
+        timezone=spec.forecast.timezone,
+        holidays=spec.forecast.holidays,
     )

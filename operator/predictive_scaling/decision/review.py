@@ -23,7 +23,7 @@ def review_policy(body: Mapping[str, Any]) -> ScalingPolicy | Problem:
     try:
         return parse_policy(body)
     except InvalidManifestError as error:
-        return Problem(error.reason, str(error))
+        return Problem(_reason(str(error)), str(error))
 
 
 def review_event(body: Mapping[str, Any]) -> BusinessEvent | Problem:
@@ -39,4 +39,6 @@ def review_event(body: Mapping[str, Any]) -> BusinessEvent | Problem:
 def _reason(message: str) -> str:
     if ".timezone" in message:
         return "InvalidTimezone"
+    if ".holidays" in message:
+        return "InvalidHolidays"
     return "InvalidRecurrence" if ".rrule" in message else InvalidManifestError.reason

@@ -1,8 +1,6 @@
 """When a recurring BusinessEvent comes back: an iCalendar rule in a time zone."""
 
-import difflib
 import re
-import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, ClassVar
 
@@ -11,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.part import Part
+from predictive_scaling.resources.place import Timezone
 from predictive_scaling.resources.quantities import DurationBetween
 from predictive_scaling.resources.rules import Rule
 
@@ -27,12 +26,6 @@ Date = Annotated[date, WithJsonSchema(_DATE)]
 
 RuleText = Annotated[
     str, Matching(rf"^{_PART}(;{_PART})*$", "must be a recurrence rule such as FREQ=WEEKLY;BYDAY=FR", longest=256)
-]
-ZoneName = Annotated[
-    str,
-    Matching(
-        r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", "must be a time zone such as Europe/Paris", longest=64
-    ),
 ]
 
 
@@ -63,16 +56,6 @@ TimeOfDay = Annotated[
 """A local time such as 18:00."""
 
 
-def _known_zone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        close = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-        hint = f"did you mean {close[0]}?" if close else "write one such as Europe/Paris"
-        raise ValueError(f"is no time zone of the IANA database; {hint}") from None
-    return name
-
-
 def _readable_rule(rule: str) -> str:
     try:
         # UNTIL has a zone where DTSTART has one (RFC 5545), so the rule is tried as it will be used.
@@ -89,7 +72,7 @@ class Recurrence(Part):
     """iCalendar recurrence rule such as FREQ=WEEKLY;BYDAY=FR. FREQ is HOURLY or slower; BYMINUTE and BYSECOND are not
     allowed, COUNT is at most 10000, UNTIL is written in UTC."""
 
-    timezone: Annotated[ZoneName, AfterValidator(_known_zone)]
+    timezone: Timezone
     """IANA time zone such as Europe/Paris, in which start and from are read, across changes to summer time."""
 
     from_: Annotated[Date | None, Field(alias="from")] = None

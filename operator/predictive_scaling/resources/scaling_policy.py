@@ -9,6 +9,7 @@ from pydantic import Field
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
+from predictive_scaling.resources.place import HolidayCalendar, Timezone
 from predictive_scaling.resources.quantities import HMS_PATTERN, DecimalBetween, DurationBetween
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.step import Step
@@ -79,6 +80,14 @@ class ForecastOptions(Part):
 
     lead_time: Annotated[timedelta | None, DurationBetween("0s", "24h", auto=True)] = None
     """From raising the floor to ready replicas, as a duration such as 3m. Auto: measured."""
+
+    timezone: Timezone | None = None
+    """IANA time zone such as Europe/Paris by whose clocks demand has its days and weeks, across changes to summer
+    time. Default: UTC."""
+
+    holidays: HolidayCalendar | None = None
+    """Whose public holidays demand keeps: an ISO 3166 country such as FR, or a part of one such as DE-BY. Default:
+    none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -37,15 +37,20 @@ class PolicyRow:
     forecast: dict[str, Any] | None
     """As in the status: model, version, generatedAt, validUntil, points."""
     updated_at: datetime
+    timezone: str | None = None
+    """spec.forecast.timezone; None for UTC."""
+    holidays: str | None = None
+    """spec.forecast.holidays; None for none."""
 
 
 RECORD = """
 insert into policies (namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas,
     max_replicas, floor, current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice,
-    forecast, updated_at)
+    forecast, updated_at, timezone, holidays)
 values (%(namespace)s, %(policy)s, %(service_name)s, %(metric_name)s, %(aggregation)s, %(mode)s, %(target)s,
     %(min_replicas)s, %(max_replicas)s, %(floor)s, %(current_replicas)s, %(ready_replicas)s, %(source)s, %(limited)s,
-    %(conditions)s, %(last_decision_at)s, %(advice)s, %(forecast)s, %(updated_at)s)
+    %(conditions)s, %(last_decision_at)s, %(advice)s, %(forecast)s, %(updated_at)s, %(timezone)s,
+    %(holidays)s)
 on conflict (namespace, policy) do update
 set service_name = excluded.service_name, metric_name = excluded.metric_name,
     aggregation = excluded.aggregation, mode = excluded.mode,
@@ -53,7 +58,7 @@ set service_name = excluded.service_name, metric_name = excluded.metric_name,
     floor = excluded.floor, current_replicas = excluded.current_replicas, ready_replicas = excluded.ready_replicas,
     source = excluded.source, limited = excluded.limited, conditions = excluded.conditions,
     last_decision_at = excluded.last_decision_at, advice = excluded.advice, forecast = excluded.forecast,
-    updated_at = excluded.updated_at
+    updated_at = excluded.updated_at, timezone = excluded.timezone, holidays = excluded.holidays
 """
 
 FORGET_OTHERS = """
@@ -64,7 +69,8 @@ where (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
 
 ALL = """
 select namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas, max_replicas, floor,
-    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at
+    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at,
+    timezone, holidays
 from policies
 where %(service)s::text is null or service_name = %(service)s
 order by namespace, policy
