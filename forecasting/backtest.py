@@ -10,7 +10,7 @@ from forecasting.evaluation import coverage, wape
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, Forecaster
 from forecasting.levels import Levels, levels_at
-from forecasting.panel import IntArray, Origins, Panel
+from forecasting.panel import BoolArray, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
 HORIZONS: IntArray = np.array([1, 3, 6, 12])
@@ -23,7 +23,8 @@ class WalkForward:
 
     origins: shape (origins,), bins before each origin. horizons: shape (horizons,), bins ahead.
     quantiles: shape (origins, horizons, len(QUANTILES)). actual: shape (origins, horizons), NaN where it is missing or
-    lies beyond the series. levels: at each origin, for logarithms.
+    lies beyond the series. levels: at each origin, for logarithms. near: targets near events whose bands a model keeps
+    apart (Fitted.near_events), shape (origins, horizons); None where there are none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class WalkForward:
     quantiles: FloatArray
     actual: FloatArray
     levels: Levels
+    near: BoolArray | None = None
 
     def at(self, quantile: float) -> FloatArray:
         """The forecasts of one of QUANTILES: shape (origins, horizons)."""
@@ -54,12 +56,15 @@ class WalkForward:
             quantiles=self.quantiles[cut],
             actual=self.actual[cut],
             levels=self.levels[cut],
+            near=None if self.near is None else self.near[cut],
         )
 
     def within(self, horizon: int) -> "WalkForward":
         """The horizons up to one, in bins ahead."""
         cut = slice(0, int(np.searchsorted(self.horizons, horizon, side="right")))
-        return replace(self, horizons=self.horizons[cut], quantiles=self.quantiles[:, cut], actual=self.actual[:, cut])
+        near = None if self.near is None else self.near[:, cut]
+        quantiles, actual = self.quantiles[:, cut], self.actual[:, cut]
+        return replace(self, horizons=self.horizons[cut], quantiles=quantiles, actual=actual, near=near)
 
 
 def walk_forward(
@@ -84,11 +89,28 @@ def walk_with(series: Series, models: Sequence[Fitted], cuts: IntArray, horizons
     Honest only where each model learned from nothing later than its cut. cuts: ascending, shape (len(models) + 1,).
     """
     panel = Panel.of([series])
-    parts = [
-        model.quantiles(panel, Origins.of_one(np.arange(since, until)), horizons)
-        for model, (since, until) in zip(models, pairwise(cuts.tolist()), strict=True)
+    stretches = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(cuts.tolist())]
+    parts = [model.quantiles(panel, origins, horizons) for model, origins in zip(models, stretches, strict=True)]
+    near = near_of(models, panel, stretches, horizons)
+    return _walk(models[0].name, panel, np.arange(cuts[0], cuts[-1]), horizons, np.concatenate(parts), near)
+
+
+def near_of(
+    models: Sequence[Fitted | None], panel: Panel, stretches: Sequence[Origins], horizons: IntArray
+) -> BoolArray | None:
+    """`near_events` of each model over its stretch, one after the other; None where none knows of events."""
+    found = [
+        model.near_events(panel, origins, horizons) if model is not None else None
+        for model, origins in zip(models, stretches, strict=True)
     ]
-    return _walk(models[0].name, panel, np.arange(cuts[0], cuts[-1]), horizons, np.concatenate(parts))
+    if all(one is None for one in found):
+        return None
+    return np.concatenate(
+        [
+            np.zeros((len(origins), len(horizons)), dtype=bool) if one is None else one
+            for one, origins in zip(found, stretches, strict=True)
+        ]
+    )
 
 
 def replay(series: Series, fitted: Fitted, first: int, horizons: IntArray, stride: int = 1) -> WalkForward:
@@ -98,8 +120,9 @@ def replay(series: Series, fitted: Fitted, first: int, horizons: IntArray, strid
     """
     panel = Panel.of([series])
     origins = np.arange(first, len(series.values), stride)
-    values = fitted.quantiles(panel, Origins.of_one(origins), horizons)
-    return _walk(fitted.name, panel, origins, horizons, values)
+    asked = Origins.of_one(origins)
+    values, near = fitted.quantiles(panel, asked, horizons), fitted.near_events(panel, asked, horizons)
+    return _walk(fitted.name, panel, origins, horizons, values, near)
 
 
 def before(series: Series, origin: int) -> Series:
@@ -107,8 +130,15 @@ def before(series: Series, origin: int) -> Series:
     return replace(series, values=series.values[:origin])
 
 
-def _walk(name: str, panel: Panel, origins: IntArray, horizons: IntArray, values: FloatArray) -> WalkForward:
+def _walk(
+    name: str,
+    panel: Panel,
+    origins: IntArray,
+    horizons: IntArray,
+    values: FloatArray,
+    near: BoolArray | None = None,
+) -> WalkForward:
     targets = origins[:, None] + horizons - 1
     inside = targets < panel.bins
     actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-    return WalkForward(name, origins, horizons, values, actual, levels_at(panel, Origins.of_one(origins)))
+    return WalkForward(name, origins, horizons, values, actual, levels_at(panel, Origins.of_one(origins)), near)

@@ -46,14 +46,17 @@ def moved(values: FloatArray, shifts: FloatArray, levels: Levels) -> FloatArray:
 def errors(walk: WalkForward) -> FloatArray:
     """Log errors of each quantile: shape (origins, horizons, len(QUANTILES)).
 
-    NaN where the actual is missing, or where an origin had seen nothing above zero: no logarithm measures that.
+    NaN where the actual is missing, where an origin had seen nothing above zero (no logarithm measures that), and near
+    events, whose bands have errors of their own.
     """
     found = walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
-    return np.where(walk.levels.awake[:, None, None], found, np.nan)
+    usable = np.broadcast_to(walk.levels.awake[:, None], walk.actual.shape)
+    usable = usable if walk.near is None else usable & ~walk.near
+    return np.where(usable[:, :, None], found, np.nan)
 
 
 def calibration_of(residuals: FloatArray, horizons: IntArray, unmoved: float | None = UNMOVED) -> Calibration:
-    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN are left out. unmoved: a quantile that stays."""
+    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN do not count. unmoved: one that stays."""
     ordered = np.sort(residuals.transpose(1, 2, 0), axis=2)
     counts = np.isfinite(ordered).sum(axis=2)
     shifts = [
@@ -108,6 +111,8 @@ def calibrated(
                 continue
             renewed = _rolling(found[:, row, column], at - int(horizon) + 1, window, quantile)
             shifts[:, row, column] = np.repeat(renewed, stride)[: len(found)]
+    if walk.near is not None:
+        shifts[walk.near] = 0.0
     return replace(walk, quantiles=moved(walk.quantiles, shifts, walk.levels))
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from forecasting.forecast import QUANTILES, Forecast
-from forecasting.panel import IntArray, Origins, Panel
+from forecasting.panel import BoolArray, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
 _MEMORY = timedelta(days=15)
@@ -27,6 +27,14 @@ class Fitted(ABC):
         horizons: bins ahead, shape (horizons,); 1 is the bin that begins at the origin. Finite, not negative,
         ascending along the last axis.
         """
+
+    def near_events(self, panel: Panel, origins: Origins, horizons: IntArray) -> BoolArray | None:
+        """Targets that lie near a known event and have bands of their own there: shape (origins, horizons).
+
+        None for a model that knows nothing of events. Ordinary errors say nothing of those bands, nor theirs of others.
+        """
+        del panel, origins, horizons
+        return None
 
     @property
     def memory(self) -> timedelta:

@@ -11,6 +11,7 @@ from forecasting.context import Context
 from forecasting.series import FloatArray, Series
 
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)

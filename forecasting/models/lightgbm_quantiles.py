@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import lightgbm as lgb
 import numpy as np
 
+from forecasting.events import EventLayer, learn_effects
+from forecasting.events.judging import with_bands
 from forecasting.features import FEATURES, Built, build
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, TooShortError
 from forecasting.models.explanation import reasons
 from forecasting.models.linear import LinearMedian, fit_linear
-from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
+from forecasting.panel import DAY, WEEK, BoolArray, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
 HORIZON = timedelta(hours=3)
@@ -24,6 +26,8 @@ _LINEAR_SHARE = 0.25
 MEMORY = WEEK + timedelta(hours=12)
 """How far back the features look, and a little more."""
 LINEAR = "linear"
+EVENTS = "events"
+"""The text of what was learned of known events; there is none where there were none."""
 WEIGHTED = "q0500w"
 """The second median: weighted by the level, as an error in a busy hour costs more; averaged with the first."""
 
@@ -64,7 +68,12 @@ class LightGBMQuantiles:
         observed = np.isfinite(panel.values[0]).sum() * series.step
         if observed < _MINIMUM:
             raise TooShortError(f"{series.name} has {observed} of observed demand; LightGBM needs {_MINIMUM}")
-        return self.fit_rows(draw_rows(panel, self.rows, self.seed), panel.step)
+        effects = learn_effects(series)
+        if effects is None:
+            return self.fit_rows(draw_rows(panel, self.rows, self.seed), panel.step)
+        quiet = EventLayer(effects).of(panel, 0).quiet()
+        fitted = self.fit_rows(draw_rows(quiet, self.rows, self.seed), panel.step)
+        return replace(fitted, events=with_bands(effects, panel, fitted.linear.predict))
 
     def fit_rows(self, rows: "Rows", step_seconds: int) -> "FittedLightGBM":
         """fit, from rows that someone else drew."""
@@ -117,31 +126,45 @@ class LightGBMQuantiles:
 
 @dataclass(frozen=True, slots=True)
 class FittedLightGBM(Fitted):
-    """boosters: by NAMES. columns: the features that they use, as positions in FEATURES."""
+    """boosters: by NAMES. columns: the features that they use, as positions in FEATURES.
+
+    events: what it learned of known events; boosters and line then are of demand without them.
+    """
 
     boosters: Mapping[str, lgb.Booster]
     linear: LinearMedian
     columns: tuple[int, ...]
     name: str = "LightGBM"
     version: str = field(default="")
+    events: EventLayer | None = None
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], columns: tuple[int, ...], version: str) -> "FittedLightGBM":
         """From what `texts` gave. They must have been checked: damaged boosters crash or hang the process."""
         boosters = {name: lgb.Booster(model_str=texts[name]) for name in NAMES}
-        return cls(boosters, LinearMedian.from_text(texts[LINEAR]), columns, version=version)
+        events = EventLayer.from_text(texts[EVENTS]) if EVENTS in texts else None
+        return cls(boosters, LinearMedian.from_text(texts[LINEAR]), columns, version=version, events=events)
 
     def texts(self) -> dict[str, str]:
-        """Each booster as LightGBM's text, and the linear median as JSON, by name."""
+        """Each booster as LightGBM's text, the linear median and what was learned of events as JSON, by name."""
         boosters = {name: booster.model_to_string() for name, booster in self.boosters.items()}
-        return {**boosters, LINEAR: self.linear.text()}
+        events = {EVENTS: self.events.text()} if self.events else {}
+        return {**boosters, LINEAR: self.linear.text(), **events}
 
     @property
     def memory(self) -> timedelta:
         return MEMORY
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
-        return self.from_features(build(panel, origins, horizons), horizons)
+        if self.events is None:
+            return self.from_features(build(panel, origins, horizons), horizons)
+        events = self.events.of(panel, int(horizons.max()))
+        return events.put_on(self.from_features(build(events.quiet(), origins, horizons), horizons), origins, horizons)
+
+    def near_events(self, panel: Panel, origins: Origins, horizons: IntArray) -> BoolArray | None:
+        if self.events is None or self.events.bands is None:
+            return None
+        return self.events.of(panel, int(horizons.max())).near(origins, horizons)
 
     def from_features(self, built: Built, horizons: IntArray) -> FloatArray:
         """quantiles, for those who have the features already."""
@@ -154,7 +177,7 @@ class FittedLightGBM(Fitted):
         return built.levels.value_of(np.sort(logs, axis=2))
 
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
-        built = build(panel, origins, horizons)
+        built = build(panel if self.events is None else self.events.of(panel, 0).quiet(), origins, horizons)
         return [self.explain(built.of(at, len(horizons)), len(horizons)) for at in range(len(origins))]
 
     def explain(self, built: Built, horizons: int) -> tuple[str, ...]:
