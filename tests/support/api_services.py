@@ -18,6 +18,7 @@ from predictive_scaling.storage.model_performance import ModelPerformance
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
+from predictive_scaling.storage.tunings import TuningRow
 from predictive_scaling.telemetry.checks import Check
 
 NOW = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
@@ -131,6 +132,36 @@ def a_policy(policy: str = "checkout", **changes: Any) -> PolicyRow:
         "updated_at": NOW,
     }
     return PolicyRow(**(fields | changes))
+
+
+def a_tuning(policy: str = "checkout", **changes: Any) -> TuningRow:
+    """p95 in use at 70 %, and 75 % advised; changes by name."""
+    fields: dict[str, Any] = {
+        "namespace": "shop",
+        "policy": policy,
+        "tuned_at": NOW,
+        "since": NOW - timedelta(days=7),
+        "until": NOW,
+        "under_provisioned_minute": 1.0,
+        "replica_hour": 0.5,
+        "quantile": 0.95,
+        "moved_at": NOW,
+        "rising": None,
+        "turns": 0,
+        "hpa_target": 0.7,
+        "advised_target": 0.75,
+        "saved": 0.06,
+        "hours_saved": 96.5,
+        "message": "with this policy the HPA's target may go from 70 % to 75 %",
+        "recorded_share": 0.25,
+        "alone": [0.0, 0.7, 0.01, 0.002, 100.0, 1500.0],
+        "points": [
+            [0.95, 0.75, 0.004, 0.001, 40.0, 1553.5],
+            [0.9, 0.7, 0.005, 0.001, 50.0, 1600.0],
+            [0.95, 0.7, 0.002, 0.0005, 20.0, 1650.0],
+        ],
+    }
+    return TuningRow(**(fields | changes))
 
 
 def a_forecast(

@@ -10,6 +10,7 @@ from predictive_scaling.api import (
     commands,
     decisions,
     events,
+    frontier,
     health,
     models,
     pages,
@@ -50,6 +51,6 @@ def create_app(services: Services) -> FastAPI:
 
 def _api_v1() -> APIRouter:
     router = APIRouter(prefix=API_V1, responses=responses(422, 503))
-    for part in (decisions, status, predictions, accuracy, models, events, policies, commands):
+    for part in (decisions, status, predictions, accuracy, models, events, policies, frontier, commands):
         router.include_router(part.router)
     return router

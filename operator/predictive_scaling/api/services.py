@@ -16,6 +16,7 @@ from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.storage.tunings import Tunings
 from predictive_scaling.telemetry.checks import Check
 
 
@@ -99,6 +100,10 @@ class Services:
     @property
     def predictions(self) -> Predictions:
         return Predictions(self.database)
+
+    @property
+    def tunings(self) -> Tunings:
+        return Tunings(self.database)
 
     @property
     def performances(self) -> ModelPerformances:
