@@ -1,11 +1,17 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from random import Random
+from zoneinfo import ZoneInfo
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from forecasting.context import Context
+from forecasting.counters import rates
+from forecasting.features import FEATURES, build
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted
 from forecasting.models.holt_winters import FittedHoltWinters
@@ -13,11 +19,14 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import Origins, Panel
+from forecasting.regularize import Kind, regularize
+from forecasting.seasons import seasons
 from forecasting.series import FloatArray, Series
 from forecasting.serving import naive_batch
 from tests.support.demand_series import a_series
 
-HOUR = timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+CHRISTMAS = datetime(2026, 12, 18, 11, tzinfo=UTC)
 demand = arrays(
     np.float64,
     st.integers(0, 80),
@@ -73,3 +82,103 @@ def test_what_comes_after_the_origin_changes_nothing(kind: str, values: FloatArr
         for one in (values, changed)
     ]
     assert np.array_equal(found[0], found[1])
+
+
+PLACES = st.sampled_from(
+    [
+        Context(),
+        Context(ZoneInfo("Europe/Paris")),
+        Context(ZoneInfo("Australia/Lord_Howe"), "AU"),
+        Context(ZoneInfo("America/New_York"), "US"),
+        Context(country="DE-BY"),
+    ]
+)
+STARTS = st.sampled_from([datetime(2026, 3, 24, 3, tzinfo=UTC), datetime(2026, 10, 20, 7, tzinfo=UTC), CHRISTMAS])
+
+
+def long_series(values: FloatArray, start: datetime, context: Context) -> Series:
+    """Ten days, so that all that is looked back at is there: the values repeated, each time a little higher."""
+    days = np.resize(values, 240) * (1 + np.arange(240) / 1000) if len(values) else np.full(240, np.nan)
+    return Series("a", start, HOUR, days, context)
+
+
+@settings(max_examples=60, deadline=None)
+@given(demand, STARTS, PLACES, st.integers(0, 239), st.floats(0, 1e6))
+def test_no_column_changes_when_the_future_does(
+    values: FloatArray, start: datetime, place: Context, cut: int, other: float
+) -> None:
+    series = long_series(values, start, place)
+    changed = series.values.copy()
+    changed[cut:] = other
+    origins = Origins.of_one(np.arange(cut + 1))
+    found = [
+        build(Panel.of([one]), origins, np.array([1, 3, 30])).matrix
+        for one in (series, replace(series, values=changed))
+    ]
+    for at, feature in enumerate(FEATURES):
+        assert np.array_equal(found[0][:, at], found[1][:, at], equal_nan=True), feature.name
+
+
+@settings(max_examples=60, deadline=None)
+@given(kinds, demand, STARTS, PLACES, st.integers(0, 239), st.floats(0, 1e6))
+def test_no_forecast_of_any_place_changes_when_the_future_does(
+    kind: str, values: FloatArray, start: datetime, place: Context, cut: int, other: float
+) -> None:
+    series = long_series(values, start, place)
+    changed = series.values.copy()
+    changed[cut:] = other
+    found = [
+        fitted(kind).quantiles(Panel.of([one]), Origins.of_one(np.arange(cut + 1)), np.array([1, 30]))
+        for one in (series, replace(series, values=changed))
+    ]
+    assert np.array_equal(found[0], found[1])
+    assert np.isfinite(found[0]).all()
+    assert (np.diff(found[0], axis=2) >= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(demand, STARTS, st.lists(PLACES, min_size=2, max_size=4))
+def test_a_series_is_forecast_alike_alone_and_among_others(
+    values: FloatArray, start: datetime, places: list[Context]
+) -> None:
+    series = [long_series(values * (1 + at), start, place) for at, place in enumerate(places)]
+    together = build(Panel.of(series), Panel.of(series).last(), np.array([1, 3])).matrix
+    alone = [build(Panel.of([one]), Panel.of([one]).last(), np.array([1, 3])).matrix for one in series]
+    assert np.array_equal(together, np.concatenate(alone), equal_nan=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(demand.filter(len), st.sampled_from(list(Kind)), st.randoms(use_true_random=False))
+def test_the_order_in_which_samples_come_changes_nothing(values: FloatArray, kind: Kind, random: Random) -> None:
+    times = [datetime(2026, 3, 29, tzinfo=UTC) + index * 5 * MINUTE for index in range(len(values))]
+    order = list(range(len(values)))
+    random.shuffle(order)
+    zone = ZoneInfo("Europe/Paris")
+    assume(np.isfinite(values).sum() >= (2 if kind is Kind.COUNTER else 1))
+    plain = regularize("a", times, values, step=5 * MINUTE, kind=kind).series
+    shuffled = regularize(
+        "a", [times[at].astimezone(zone) for at in order], values[order], step=5 * MINUTE, kind=kind
+    ).series
+    assert (plain.start, plain.step) == (shuffled.start, shuffled.step)
+    assert np.array_equal(plain.values, shuffled.values, equal_nan=True)
+    assert not (plain.values < 0).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1e6), min_size=3, max_size=60), st.integers(1, 59))
+def test_a_reset_loses_no_more_than_what_came_just_before_it(steps: list[float], at: int) -> None:
+    grown = np.cumsum([0.0, *steps])
+    cut = min(at, len(steps))
+    reset = np.where(np.arange(len(grown)) >= cut, grown - grown[cut - 1], grown)
+    seconds: FloatArray = 60.0 * np.arange(len(grown), dtype=np.float64)
+    (_, plain, _), (_, found, resets) = (rates(seconds, totals, 60.0) for totals in (grown, reset))
+    assert resets <= 1
+    assert (found >= 0).all()
+    assert np.allclose(np.delete(found, cut - 1), np.delete(plain, cut - 1), rtol=1e-6, atol=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(demand, st.integers(-8, 8))
+def test_the_seasons_of_a_series_do_not_care_for_the_unit(values: FloatArray, power: int) -> None:
+    series = long_series(values, CHRISTMAS, Context())
+    assert seasons(series) == seasons(replace(series, values=series.values * 2.0**power))
