@@ -21,7 +21,9 @@ from forecasting.series import FloatArray, Series
 HORIZON = timedelta(hours=3)
 _FINE = timedelta(hours=1)
 _MINIMUM = timedelta(days=2)
-_NOISE = 5.0
+_NOISE = 8.0
+"""Logarithms beyond which a change is noise. A timer's burst out of nothing is none: a thousandfold is 7."""
+_FAR_APART = 1.0
 _LINEAR_SHARE = 0.25
 MEMORY = WEEK + timedelta(hours=12)
 """How far back the features look, and a little more."""
@@ -172,8 +174,9 @@ class FittedLightGBM(Fitted):
         logs = self._logs(built).reshape(*shape, len(QUANTILES))
         # The nearer, the smoother: the line counts for half of the next bin, for a quarter of a far one.
         share = (_LINEAR_SHARE * (1 + 1 / horizons))[None, :]
-        line = self.linear.predict(built.matrix).reshape(shape)
-        logs += (share * (line - logs[:, :, QUANTILES.index(0.5)]))[:, :, None]
+        apart = self.linear.predict(built.matrix).reshape(shape) - logs[:, :, QUANTILES.index(0.5)]
+        # A line knows no clock: where it is far from the trees, it is the one that is wrong.
+        logs += (share * apart / (1 + (apart / _FAR_APART) ** 2))[:, :, None]
         return built.levels.value_of(np.sort(logs, axis=2))
 
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
