@@ -20,7 +20,6 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import Origins, Panel
 from forecasting.regularize import Kind, regularize
-from forecasting.seasons import seasons
 from forecasting.series import FloatArray, Series
 from forecasting.serving import naive_batch
 from tests.support.demand_series import a_series
@@ -175,10 +174,3 @@ def test_a_reset_loses_no_more_than_what_came_just_before_it(steps: list[float],
     assert resets <= 1
     assert (found >= 0).all()
     assert np.allclose(np.delete(found, cut - 1), np.delete(plain, cut - 1), rtol=1e-6, atol=1e-3)
-
-
-@settings(max_examples=40, deadline=None)
-@given(demand, st.integers(-8, 8))
-def test_the_seasons_of_a_series_do_not_care_for_the_unit(values: FloatArray, power: int) -> None:
-    series = long_series(values, CHRISTMAS, Context())
-    assert seasons(series) == seasons(replace(series, values=series.values * 2.0**power))
