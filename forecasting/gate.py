@@ -85,9 +85,14 @@ def succeed(challenger: WalkForward, previous: WalkForward) -> Succession:
     new, old = scores(challenger).whole, scores(previous).whole
     compared = f"cost {new.cost:.3f} against {old.cost:.3f}, WAPE {new.wape:.3f} against {old.wape:.3f}"
     if new.judged < ENOUGH:
-        return Succession(True, f"no comparison with the version before: {new.judged} forecasts since its training")
+        return unopposed_successor(new.judged)
     worse = new.cost > old.cost * SUCCESSION_TOLERANCE
     return Succession(not worse, f"{'does worse than' if worse else 'replaces'} the version before: {compared}")
+
+
+def unopposed_successor(judged: int) -> Succession:
+    """Where so few forecasts can be compared, the newer model takes over."""
+    return Succession(True, f"was not compared with the version before: {judged} forecasts since that was trained")
 
 
 def _at(own: Scores, others: Sequence[Scores], at: int) -> str:
