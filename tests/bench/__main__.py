@@ -12,6 +12,7 @@ from tests.bench.accuracy import Accuracy, accuracies
 from tests.bench.prophet_peer import is_installed
 from tests.bench.results import Results
 from tests.bench.scaling import Scaled, scaled
+from tests.bench.shared import shared_accuracies
 from tests.bench.speed import batches, deciding, training
 from tests.bench.tables import as_json, as_markdown
 from tests.bench.traces import read_traces
@@ -63,6 +64,8 @@ def _series(
     series: dict[str, Series], refits: int, *, quick: bool
 ) -> tuple[dict[str, dict[str, Accuracy]], dict[str, Scaled]]:
     accuracy = {name: accuracies(one, refits, quick=quick, say=_say) for name, one in series.items()}
+    for name, shared in shared_accuracies(series, refits, _say).items():
+        accuracy[name] |= shared
     found = {name: scaled(one, refits, _say) for name, one in series.items()}
     return accuracy, {name: one for name, one in found.items() if one is not None}
 

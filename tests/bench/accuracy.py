@@ -72,10 +72,11 @@ def _accuracy(series: Series, method: Forecaster, refits: int) -> Accuracy:
     if method.name != OURS:
         return Accuracy(wape, (), (), refits, seconds)
     # Calibrated at the time on nothing but the walk's own errors: the first hours count with raw bands.
-    return Accuracy(wape, _coverage(calibrated(walk)), _coverage(walk), refits, seconds)
+    return Accuracy(wape, coverages(calibrated(walk)), coverages(walk), refits, seconds)
 
 
-def _coverage(walk: WalkForward) -> tuple[float, ...]:
+def coverages(walk: WalkForward) -> tuple[float, ...]:
+    """By COVERED, over all horizons."""
     return tuple(walk.coverage(quantile) for quantile in COVERED)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from predictive_scaling.api.services import (
     ModelChange,
+    ModelHorizon,
     ModelScore,
     Services,
     StoredModel,
@@ -45,7 +46,8 @@ MODELS = StoredModels(
             trained_until=NOW,
             acting="LightGBM",
             evidence="cost 0.9 of the baseline's",
-            scores=[ModelScore("LightGBM", math.nan, 0.1, 0.9)],
+            scores=[ModelScore("LightGBM", math.nan, 0.1, 0.9, cost=0.05, short=0.01, hours=1.1)],
+            horizons=[ModelHorizon(5.0, "LastValue"), ModelHorizon(60.0, "LightGBM")],
             history=[ModelChange(NOW, "promoted", "v2", None, "better by half")],
         )
     ],
@@ -304,7 +306,9 @@ async def test_models_are_shown_with_their_scores_and_what_was_rejected(client: 
     (model,) = body["models"]
     assert model["acting"] == "LightGBM"
     assert model["trained_until"] == "2026-11-27T08:00:00Z"
-    assert model["scores"] == [{"model": "LightGBM", "wape": None, "mape": 0.1, "coverage": 0.9}]
+    scores = {"wape": None, "mape": 0.1, "coverage": 0.9, "cost": 0.05, "short": 0.01, "hours": 1.1}
+    assert model["scores"] == [{"model": "LightGBM", **scores}]
+    assert model["horizons"][0] == {"minutes": 5.0, "model": "LastValue"}
     assert model["history"] == [
         {
             "at": "2026-11-27T08:00:00Z",

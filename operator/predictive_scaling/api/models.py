@@ -24,6 +24,16 @@ class Score(Answer):
     wape: Number
     mape: Number
     coverage: Number
+    cost: Number = Field(description="Pinball loss of p90 over the mean demand: too little costs nine times too much.")
+    short: Number = Field(description="The share of the time in which a floor of p90 was too low.")
+    hours: Number = Field(description="The replicas of that floor over those that were needed.")
+
+
+class Horizon(Answer):
+    """The model that acts up to so far ahead."""
+
+    minutes: float
+    model: str
 
 
 class Change(Answer):
@@ -49,6 +59,7 @@ class Model(Answer):
     trained_until: Time
     acting: str = Field(description="The kind of model that forecasts: the best that passed the gate.")
     evidence: str = Field(description="Why, in one sentence.")
+    horizons: list[Horizon] = Field(description="Who acts how far ahead; empty where one model acts at all of them.")
     scores: list[Score]
     history: list[Change] = Field(description="The newest changes, newest first.")
 

@@ -22,12 +22,23 @@ from predictive_scaling.telemetry.checks import Check
 
 @dataclass(frozen=True, slots=True)
 class ModelScore:
-    """What the quality gate saw of one kind of model; ratios."""
+    """What the quality gate saw of one kind of model; ratios, as in its manifest."""
 
     model: str
     wape: float | None
     mape: float | None
     coverage: float | None
+    cost: float | None = None
+    short: float | None = None
+    hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHorizon:
+    """The model that acts up to so far ahead."""
+
+    minutes: float
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,8 @@ class StoredModel:
     acting: str
     evidence: str
     scores: Sequence[ModelScore]
+    horizons: Sequence[ModelHorizon] = ()
+    """Ascending; empty where one model acts at all of them."""
     history: Sequence[ModelChange] = ()
     """Newest first."""
 

@@ -15,6 +15,7 @@ from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import LIMIT_SECONDS, AnswerCache
 from predictive_scaling.api.services import (
     ModelChange,
+    ModelHorizon,
     ModelScore,
     Services,
     StoredModel,
@@ -145,7 +146,10 @@ def _stored(manifest: Manifest, folder: Path, changes: Sequence[Entry]) -> Store
         trained_until=manifest.trained_until,
         acting=manifest.gate.acting,
         evidence=manifest.gate.evidence,
-        scores=[ModelScore(each.model, each.wape, each.mape, each.coverage) for each in manifest.gate.scores],
+        scores=[ModelScore(**each.model_dump(exclude={"judged"})) for each in manifest.gate.scores],
+        horizons=[
+            ModelHorizon(one.horizon * manifest.resolution_seconds / 60, one.model) for one in manifest.gate.by_horizon
+        ],
         history=[
             ModelChange(one.at, one.outcome.value, one.version, one.previous, one.evidence)
             for one in reversed(changes[-_CHANGES:])
