@@ -11,6 +11,7 @@ from forecasting.calibration import WINDOW, calibrated, calibration_of, empirica
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import Fitted
 from forecasting.gate import judge, unopposed
+from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.scores import scores
@@ -215,3 +216,12 @@ def test_a_walk_refits_on_what_was_before_each_stretch() -> None:
 def test_a_walk_that_cannot_be_is_refused(split: float, refits: int) -> None:
     with pytest.raises(ValueError, match="cannot be split"):
         walk_forward(a_series(days=2), LastValue(), split, refits)
+
+
+@pytest.mark.parametrize("model", [LastValue(), SeasonalNaive(), FittedHoltWinters()], ids=lambda model: model.name)
+def test_the_band_of_a_series_that_is_mostly_zero_covers_and_does_not_explode(model: Fitted) -> None:
+    values = np.random.default_rng(5).poisson(0.2, 20 * 96).astype(np.float64)
+    walk = calibrated(replay(of_values(*values), model, 10 * 96, HORIZONS))
+    assert 0.87 < walk.coverage(0.9) < 0.95
+    assert 0.92 < walk.coverage(0.95) < 0.98
+    assert walk.at(0.95).max() < 6 * values.max(), "an error at zero is no error of a burst"

@@ -223,3 +223,13 @@ def test_a_holiday_is_forecast_from_the_last_sunday_once_the_country_is_known() 
             )
             errors.append(float(walk.wape()[-1]))
         assert errors[1] < min(most, 0.7 * errors[0]), forecaster.name
+
+
+def test_bursts_of_a_timer_are_forecast_by_the_clock_and_not_by_a_line() -> None:
+    bins = np.arange(12 * 288)
+    noise = np.random.default_rng(4).lognormal(sigma=0.15, size=len(bins))
+    hourly = of_values(*(noise * np.where(bins % 12 == 0, 60.0, 2.0)), step=timedelta(minutes=5))
+    nightly = of_values(*(noise * np.where(bins % 288 < 12, 900.0, 0.0)), step=timedelta(minutes=5))
+    for series, most in ((hourly, 0.3), (nightly, 0.5)):
+        fitted = LightGBMQuantiles(rounds=60, rows=20_000).fit(before(series, 10 * 288))
+        assert replay(series, fitted, 10 * 288, np.array([6])).wape()[0] < most
