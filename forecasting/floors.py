@@ -4,12 +4,13 @@ The live rules are the operator's decision code; this is their arithmetic, a col
 Rules for outages, pauses and fallbacks are left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.simulation_grid import Counts
+from forecasting.stretches import Counts, Lanes, cut, in_order, laid_out, run, taken
 
 Mask = npt.NDArray[np.bool_]
 
@@ -51,49 +52,76 @@ def floors_of(wishes: Counts, needed: Counts, sees: Mask, rules: FloorRules, beg
     whether there are data to sink on. begin: the floor before the first step.
     """
     steps, columns = wishes.shape
-    strongest = np.maximum(wishes, rules.minimum)
-    highest = _highest_within(strongest, rules.window_steps)
-    floors = np.empty_like(wishes)
-    before = np.full(columns, begin, np.int32)
-    ups, downs = (_Moved(stride, before) for stride in (rules.up, rules.down))
-    seen_since = 0
-    for step in range(steps):
-        wish = np.minimum(strongest[step], rules.maximum)
-        blind = not sees[step] or step - seen_since < rules.window_steps
-        least = before if blind else np.maximum(np.maximum(wish, highest[step]), needed[step])
-        down = np.maximum(np.minimum(before, least), before - downs.left(before))
-        up = np.minimum(wish, before + ups.left(before))
-        floor = np.where(wish < before, down, up)
+    strongest = np.maximum(wishes, rules.minimum).astype(np.int32)
+    least = np.maximum(_highest_within(strongest, rules.window_steps), needed[:, None]).astype(np.int32)
+    memory = max(rules.up.period_steps, rules.down.period_steps)
+    stretches, length = cut(steps, memory)
+    blind = np.repeat(_blind(sees, rules.window_steps)[:, None], columns, axis=1)
+    floors = _Floors(
+        wish=laid_out(np.minimum(strongest, rules.maximum).astype(np.int32), stretches, length),
+        least=laid_out(least, stretches, length),
+        blind=laid_out(blind, stretches, length),
+        rules=rules,
+        begin=begin,
+        columns=columns,
+        memory=memory,
+    )
+    return in_order(run(floors, columns, stretches, length), stretches, steps)
+
+
+def _blind(sees: Mask, window_steps: int) -> Mask:
+    """Whether a full window of data has not been seen yet at each step."""
+    steps = np.arange(len(sees))
+    unseen = np.maximum.accumulate(np.where(sees, 0, steps))
+    since = np.append(0, unseen[:-1])
+    return ~sees | (steps - since < window_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Floors:
+    """The rules of the floor as a recurrence over (floors, moved up within the period, moved down).
+
+    wish, least, blind: shape (length, lanes).
+    """
+
+    wish: Counts
+    least: Counts
+    blind: Mask
+    rules: FloorRules
+    begin: int
+    columns: int
+    memory: int
+
+    def guess(self) -> list[Counts]:
+        """A stretch begins where the strongest wish of late was."""
+        lanes = self.wish.shape[1]
+        before = np.full(lanes, self.begin, np.int32)
+        ends = np.clip(self.least[-1, : lanes - self.columns], self.rules.minimum, self.rules.maximum)
+        before[self.columns :] = ends
+        return [np.tile(before, (self.memory, 1)), np.zeros((1, lanes), np.int32), np.zeros((1, lanes), np.int32)]
+
+    def step(self, past: Sequence[Counts], at: int, lanes: Lanes | None) -> tuple[Counts, Counts, Counts]:
+        floors, (moved_up,), (moved_down,) = past
+        rules, before = self.rules, floors[-1]
+        wish, least = taken(self.wish[at], lanes), taken(self.least[at], lanes)
+        lowest = np.where(taken(self.blind[at], lanes), before, np.maximum(wish, least))
+        left_down = np.maximum(0, rules.down.of(floors[-rules.down.period_steps]) - moved_down)
+        left_up = np.maximum(0, rules.up.of(floors[-rules.up.period_steps]) - moved_up)
+        down = np.minimum(before, np.maximum(lowest, before - left_down))
+        floor = np.where(wish < before, down, np.minimum(wish, before + left_up))
         change = np.abs(floor - before)
         small = (change < rules.band_replicas) & (change * 100 < rules.band_percent * before)
-        floor = np.clip(np.where(small, before, floor), rules.minimum, rules.maximum).astype(np.int32)
-        ups.add(np.maximum(floor - before, 0), before)
-        downs.add(np.maximum(before - floor, 0), before)
-        seen_since = seen_since if sees[step] else step
-        floors[step] = before = floor
-    return floors
+        floor = np.minimum(np.maximum(np.where(small, before, floor), rules.minimum), rules.maximum)
+        up = moved_up + np.maximum(floor - before, 0) - _first_move(floors, rules.up, 1, floor)
+        down = moved_down + np.maximum(before - floor, 0) - _first_move(floors, rules.down, -1, floor)
+        return floor, up, down
 
 
-class _Moved:
-    """How far floors have moved one way within the period that ends now."""
-
-    def __init__(self, stride: Stride, begin: Counts) -> None:
-        self._stride = stride
-        slots = max(0, stride.period_steps - 1)
-        self._moves = np.zeros((slots, len(begin)), np.int32)
-        self._befores = np.tile(begin, (slots, 1))
-        self._total = np.zeros(len(begin), np.int32)
-        self._at = 0
-
-    def left(self, before: Counts) -> Counts:
-        at_start = self._befores[self._at] if len(self._befores) else before
-        return np.maximum(0, self._stride.of(at_start) - self._total)
-
-    def add(self, move: Counts, before: Counts) -> None:
-        if len(self._moves):
-            self._total = self._total + move - self._moves[self._at]
-            self._moves[self._at], self._befores[self._at] = move, before
-            self._at = (self._at + 1) % len(self._moves)
+def _first_move(floors: Counts, stride: Stride, sign: int, newest: Counts) -> Counts:
+    """What was moved in the step that leaves the period now."""
+    oldest = floors[-stride.period_steps]
+    following = floors[-stride.period_steps + 1] if stride.period_steps > 1 else newest
+    return np.maximum(sign * (following - oldest), 0)
 
 
 def _highest_within(values: Counts, width: int) -> Counts:

@@ -1,14 +1,13 @@
 """Many autoscalers over one demand at once: the arithmetic of `simulation`, a column for each, to the replica."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from forecasting.series import FloatArray
 from forecasting.simulation import AutoscalerRules
-
-Counts = npt.NDArray[np.int32]
+from forecasting.stretches import Counts, Lanes, cut, in_order, laid_out, run, taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +27,63 @@ def simulate_grid(
     (columns,), in place of rules.target. floors: shape (steps, columns) or (steps, 1), or None for nobody's.
     """
     steps, columns = len(metric), len(targets)
-    capacity = targets * per_replica
-    wanted = np.ceil(metric[:, None] / capacity).astype(np.int32)
+    wanted = np.ceil(metric[:, None] / (targets * per_replica)).astype(np.int32)
     lowest = max(rules.minimum, 1)
     raised = np.full((steps, 1), lowest, np.int32) if floors is None else np.maximum(floors, lowest)
-    existing = np.empty((steps, columns), np.int32)
-    recommended = np.zeros((rules.stabilization_steps + 1, columns), np.int32)
-    begin = current = np.maximum(wanted[0], 1)
-    for step in range(steps):
-        off = np.abs(metric[step] / (capacity * current) - 1)
-        desired = np.where(off <= rules.tolerance, current, wanted[step])
-        recommended[step % len(recommended)] = desired
-        down = np.minimum(current, recommended.max(axis=0))
-        up = np.minimum(desired, np.maximum(rules.up_factor * current, current + rules.up_pods))
-        current = np.minimum(np.maximum(np.where(desired < current, down, up), raised[step]), rules.maximum)
-        existing[step] = current
+    begin = np.maximum(wanted[0], 1)
+    stretches, length = cut(steps, rules.stabilization_steps + 1)
+    scaler = _Autoscalers(
+        metric=laid_out(metric[:, None], stretches, length),
+        wanted=laid_out(wanted, stretches, length),
+        raised=laid_out(np.broadcast_to(raised, wanted.shape).astype(np.int32), stretches, length),
+        capacity=np.tile(targets * per_replica, stretches),
+        stretch=np.repeat(np.arange(stretches), columns),
+        rules=rules,
+        begin=begin,
+    )
+    existing = in_order(run(scaler, columns, stretches, length), stretches, steps)
     return Grid(existing, ready_of(existing, rules.start_steps, begin))
+
+
+@dataclass(frozen=True, slots=True)
+class _Autoscalers:
+    """HPAs as a recurrence over (replicas, what was desired within the stabilisation window before).
+
+    metric: shape (length, stretches). wanted, raised: shape (length, lanes). capacity, stretch: of each lane.
+    """
+
+    metric: FloatArray
+    wanted: Counts
+    raised: Counts
+    capacity: FloatArray
+    stretch: Lanes
+    rules: AutoscalerRules
+    begin: Counts
+
+    @property
+    def memory(self) -> int:
+        return self.rules.stabilization_steps + 1
+
+    def guess(self) -> list[Counts]:
+        """A stretch begins with what was wanted, as if no replica had ever been held back."""
+        lanes, columns, window = self.wanted.shape[1], len(self.begin), self.rules.stabilization_steps
+        ends = np.minimum(np.maximum(self.wanted[-1], self.raised[-1]), self.rules.maximum)[: lanes - columns]
+        desired = np.zeros((window, lanes), np.int32)
+        if window:
+            late = self.wanted[-window:, : lanes - columns]
+            desired[-len(late) :, columns:] = late
+        return [np.concatenate((self.begin, np.maximum(ends, 1)))[None], desired]
+
+    def step(self, past: Sequence[Counts], at: int, lanes: Lanes | None) -> tuple[Counts, ...]:
+        (current,), before = past
+        rules, capacity = self.rules, taken(self.capacity, lanes)
+        off = np.abs(self.metric[at].take(taken(self.stretch, lanes)) / (capacity * current) - 1)
+        desired = np.where(off <= rules.tolerance, current, taken(self.wanted[at], lanes))
+        recommended = np.maximum(desired, before.max(axis=0)) if len(before) else desired
+        down = np.minimum(current, recommended)
+        up = np.minimum(desired, np.maximum(rules.up_factor * current, current + rules.up_pods))
+        replicas = np.where(desired < current, down, up)
+        return np.minimum(np.maximum(replicas, taken(self.raised[at], lanes)), rules.maximum), desired
 
 
 def ready_of(existing: Counts, start_steps: int, begin: Counts) -> Counts:

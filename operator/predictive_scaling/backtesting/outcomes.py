@@ -17,6 +17,8 @@ from predictive_scaling.resources.step import Step
 
 _MINUTE_STEPS = 4
 _HOUR_STEPS = 240
+_MOST_COLUMNS = 40
+"""Simulated at once: more take more memory and hardly less time."""
 _SEARCHED = np.round(np.arange(0.2, 1.5001, 0.005), 3)
 """Targets among which the one of equal cost is looked for; above 1 an HPA runs its replicas over."""
 
@@ -95,12 +97,17 @@ class Field:
 
     def points(self, floors: Counts, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
         """Every pair. floors: of each quantile, shape (steps, quantiles)."""
-        columns = np.repeat(floors, len(targets), axis=1)
-        aims = np.tile(np.array(targets), len(quantiles))
-        grid = simulate_grid(self.work.metric, self.setting.per_replica, self.setting.rules, aims, columns)
-        found = outcomes(self.work, grid, self.setting.per_replica)
-        pairs = [(quantile, target) for quantile in quantiles for target in targets]
-        return [one.at(quantile, target) for one, (quantile, target) in zip(found, pairs, strict=True)]
+        together = max(1, _MOST_COLUMNS // len(targets))
+        found: list[Point] = []
+        for first in range(0, len(quantiles), together):
+            some = quantiles[first : first + together]
+            columns = np.repeat(floors[:, first : first + together], len(targets), axis=1)
+            aims = np.tile(np.array(targets), len(some))
+            grid = simulate_grid(self.work.metric, self.setting.per_replica, self.setting.rules, aims, columns)
+            pairs = [(quantile, target) for quantile in some for target in targets]
+            judged = outcomes(self.work, grid, self.setting.per_replica)
+            found += [one.at(*pair) for one, pair in zip(judged, pairs, strict=True)]
+        return found
 
     def floors(self, foresight: Foreseen, quantiles: tuple[float, ...]) -> Counts:
         """What the policy's floor would be at each quantile: shape (steps, quantiles)."""
