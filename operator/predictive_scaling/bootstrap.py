@@ -111,7 +111,8 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     records = DecisionRecords(cluster, decisions, clock, settings.decisions_kept, settings.namespaces)
     verification = Verification(records, lead_times, events, clock, FAILURES)
     window = DemandWindow(RollupDemand(Demand(databases.beside)))
-    outlooks = Outlooks(shelf, window, refresh=settings.forecast_refresh, metrics_max_age=settings.metrics_max_age)
+    limits = {"refresh": settings.forecast_refresh, "metrics_max_age": settings.metrics_max_age}
+    outlooks = Outlooks(shelf, window, **limits, effects=shelf.effects)
     execution = Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience)
     choices = Choices(clock)
     visitor = Visitor(
@@ -172,7 +173,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         trains=settings.train_from_operator,
         span=settings.training_span,
     )
-    desk = EventDesk(cluster, inventory, BusinessEvents(databases.beside), clock, leads)
+    desk = EventDesk(cluster, inventory, BusinessEvents(databases.beside), clock, leads, shelf.effects)
     accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
     tuning = TuningDesk(
         Predictions(databases.beside),

@@ -7,16 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from forecasting.backtest import WalkForward, before
+from forecasting.backtest import WalkForward, before, near_of
 from forecasting.calibration import WINDOW, calibrated
 from forecasting.choice import ModelChoice
+from forecasting.context import KnownEvent
+from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import Fitted, Forecaster, TooShortError
 from forecasting.gate import judge, unopposed
 from forecasting.levels import levels_at
 from forecasting.models.holt_winters import HoltWinters
 from forecasting.models.last_value import LastValue
-from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
 from forecasting.peaks import peaks_of
@@ -57,6 +59,8 @@ class Stretch:
     model: str
     why: str
     fitted: Fitted
+    effects: Effects | None = None
+    """What LightGBM learned of events by then, whether it acts or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,21 @@ class Foresight:
         row = origin - self.first
         return self._forecast(origin, self.values[row], self.stretch(origin), self.peaks[row])
 
-    def long(self, origin: int, span: timedelta) -> Forecast:
-        """A forecast over `span` (three hours at the most at 5 minutes), for an event; not calibrated."""
+    def learned(self, origin: int, event: KnownEvent) -> LearnedEffect | None:
+        """What was known at an origin of an event's effect."""
+        effects = self.stretch(origin).effects
+        return effects.learned(event, self.series.context.zone) if effects else None
+
+    def long(self, origin: int, span: timedelta, without: KnownEvent) -> Forecast:
+        """A forecast over `span` (three hours at the most at 5 minutes) that does not know of an event; not calibrated.
+
+        Had it seen the event, what multiplies it would count twice.
+        """
         bins = min(_MOST_BINS, max(1, -(-span // self.series.step)))
         stretch = self.stretch(origin)
-        panel = Panel.of([self.series])
+        context = self.series.context
+        others = tuple(event for event in context.events if event != without)
+        panel = Panel.of([replace(self.series, context=replace(context, events=others))])
         values = stretch.fitted.quantiles(panel, Origins.of_one(np.array([origin])), np.arange(1, bins + 1))
         return self._forecast(origin, values[0], stretch)
 
@@ -168,7 +182,9 @@ class _Choice:
         since, until = self.plan.cuts[at], self.plan.cuts[at + 1]
         name, why = self._acting(at, since)
         fitted = self.champions[at] if name == "LightGBM" else self.rivals[name][at]
-        return Stretch(since, until, name, why, fitted or LastValue())
+        champion = self.champions[at]
+        layer = champion.events if isinstance(champion, FittedLightGBM) else None
+        return Stretch(since, until, name, why, fitted or LastValue(), layer.effects if layer else None)
 
     def values(self, stretch: Stretch) -> FloatArray:
         walk = self.champion if stretch.model == "LightGBM" and self.champion else self.walks[stretch.model]
@@ -213,16 +229,16 @@ def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[Fitted | None]) 
     begin = plan.cuts[0] if learns else max(1, plan.cuts[0] - WINDOW)
     edges = [begin, *plan.cuts[1:]]
     parts: list[FloatArray] = []
-    for model, (since, until) in zip(models, pairwise(edges), strict=True):
-        origins = Origins.of_one(np.arange(since, until))
-        nothing = np.full((until - since, len(plan.ahead), len(QUANTILES)), np.nan)
+    stretches = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(edges)]
+    for model, origins in zip(models, stretches, strict=True):
+        nothing = np.full((len(origins), len(plan.ahead), len(QUANTILES)), np.nan)
         parts.append(nothing if model is None else model.quantiles(panel, origins, plan.ahead))
     origins = np.arange(begin, plan.cuts[-1])
     targets = origins[:, None] + plan.ahead - 1
     inside = targets < panel.bins
     actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-    levels = levels_at(panel, Origins.of_one(origins))
-    return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels))
+    levels, near = levels_at(panel, Origins.of_one(origins)), near_of(models, panel, stretches, plan.ahead)
+    return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels, near))
 
 
 def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
@@ -235,6 +251,7 @@ def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
         quantiles=late.quantiles[cut],
         actual=late.actual[cut],
         levels=late.levels[cut],
+        near=None if late.near is None else late.near[cut],
     )
 
 

@@ -15,6 +15,7 @@ from predictive_scaling.backtesting.wishes import origins_at
 from predictive_scaling.backtesting.workload import STEP, Workload
 from predictive_scaling.control.concerns import Concern, coming, concerns_of
 from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.known_events import known_event
 from predictive_scaling.decision.model import (
     Decision,
     Demand,
@@ -107,7 +108,7 @@ class _Outlooks:
     _origin: int = -1
     _outlook: Outlook | None = None
     _concerns: tuple[Concern, ...] = ()
-    _bases: dict[tuple[str, datetime], Forecast] = field(default_factory=dict[tuple[str, datetime], Forecast])
+    _bases: dict[tuple[str, datetime, int], Forecast] = field(default_factory=dict[tuple[str, datetime, int], Forecast])
 
     def situation(
         self, now: datetime, origin: int, demand: Demand, memory: Memory, seen: Replicas, floor: int
@@ -163,12 +164,15 @@ class _Outlooks:
     def _base(self, concern: Concern, now: datetime) -> EventBase:
         occurrence = concern.occurrence
         if now < concern.begins_at:
-            newest = self._outlook.forecast if self._outlook else None
-            return EventBase(concern.event, occurrence.start, occurrence.end, newest)
-        name = (concern.event.metadata.name, occurrence.start)
-        if name not in self._bases:
+            # It is made anew with each forecast until the event begins to act.
+            origin = max(self._origin, self.foresight.first)
+        else:
             series = self.foresight.series
-            origin = min((concern.begins_at - series.start) // series.step, self._origin)
+            origin = max(min((concern.begins_at - series.start) // series.step, self._origin), self.foresight.first)
+        known = known_event(concern.event, occurrence.start, occurrence.end)
+        name = (concern.event.metadata.name, occurrence.start, origin)
+        if name not in self._bases:
             span = concern.over_at - self.foresight.moment(origin)
-            self._bases[name] = self.foresight.long(max(origin, self.foresight.first), span)
-        return EventBase(concern.event, occurrence.start, occurrence.end, self._bases[name])
+            self._bases[name] = self.foresight.long(origin, span, known)
+        learned = self.foresight.learned(origin, known)
+        return EventBase(concern.event, occurrence.start, occurrence.end, self._bases[name], learned)

@@ -10,7 +10,7 @@ from predictive_scaling.backtesting.charts import frontier, overview, worst_day
 from predictive_scaling.backtesting.hours import BadHour, worst_hours
 from predictive_scaling.backtesting.outcomes import Outcome
 from predictive_scaling.backtesting.run import Backtest
-from predictive_scaling.backtesting.summary import heading, ways
+from predictive_scaling.backtesting.summary import heading, near_events_said, ways
 from predictive_scaling.backtesting.workload import LATE
 from predictive_scaling.charts.style import page_style
 from predictive_scaling.errors import SettingsError
@@ -145,7 +145,7 @@ def _method(backtest: Backtest) -> Iterator[str]:
         ).replace("The quantile were", "The quantile was")
     yield "Short: ready replicas could not carry the demand. Replica-hours count all that existed, ready or not."
     if setting.events:
-        yield f"{len(setting.events)} known events took part."
+        yield f"{len(setting.events)} known events took part. Near them: {near_events_said(backtest)}."
     yield from (f"{repair[:1].upper()}{repair[1:]}." for repair in backtest.trace.repairs)
 
 

@@ -47,6 +47,17 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "tuned_with_target": _tuned(contest.tuned_with_target),
             "clairvoyant": _outcome(contest.clairvoyant),
         },
+        "events": {
+            "count": len(setting.events),
+            "accuracy": {
+                _minutes(bins, step): {
+                    "judged": one.judged,
+                    "wape": one.wape,
+                    "coverage": {f"{quantile:g}": value for quantile, value in one.coverage.items()},
+                }
+                for bins, one in backtest.near_events.items()
+            },
+        },
         "frontier": [_point(point) for point in backtest.frontier],
         "prices": {
             name: {"under_provisioned_minute": one.under_provisioned_minute, "replica_hour": one.replica_hour}

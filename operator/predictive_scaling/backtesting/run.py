@@ -8,24 +8,29 @@ import numpy as np
 
 from forecasting import frontier as choices
 from forecasting.choice import ModelChoice
+from forecasting.context import KnownEvent
 from forecasting.frontier import Point, Prices
 from forecasting.series import Series
 from forecasting.simulation_grid import Grid
 from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wape
 from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
 from predictive_scaling.backtesting.manifests import adjusted
+from predictive_scaling.backtesting.near_events import NearEvents, near_events
 from predictive_scaling.backtesting.outcomes import EventWishes, Field, Outcome, outcome
 from predictive_scaling.backtesting.recorded import Trace, checked
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.workload import LATE, Workload, learned_capacity, workload
 from predictive_scaling.clock import monotonic
+from predictive_scaling.decision.known_events import known_events
 from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import Objective, ScalingPolicy
 from predictive_scaling.tuning.advice import Advice, advise, hotter
 
+_AHEAD = timedelta(days=1)
+"""Events that begin so long after the end of a trace still are known to its last forecasts."""
 DEFAULT_LEAD_TIME = timedelta(minutes=3)
 BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
 Say = Callable[[str, float], None]
@@ -85,6 +90,8 @@ class Backtest:
     """The HPA alone, in one column."""
     accuracy: dict[int, Accuracy]
     """By horizon in bins."""
+    near_events: dict[int, NearEvents]
+    """By horizon in bins; empty where no event was known."""
     baselines: dict[str, dict[int, float]]
     contest: Contest
     frontier: tuple[Point, ...]
@@ -98,7 +105,7 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     """Replay a trace. Raises InvalidTraceError where it is too short or has nothing in it."""
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
-    series = replace(series, context=context_of(policy))
+    series = replace(series, context=replace(context_of(policy), events=_known(events, series)))
     setting = _setting(policy, tuple(events), series, options)
     foresight = _foresight(series, setting, options, say)
     split = foresight.moment(foresight.plan.split)
@@ -108,6 +115,7 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     field, tuning = _with_events(field, replayed), _tuning_with_events(tuning, foresight, say)
     contest, points, prices = _contest(field, tuning, foresight, replayed, say)
     horizons = _bins(options.horizons, series)
+    occurring = _occurring(events, series)
     return Backtest(
         trace=trace,
         series=series,
@@ -118,6 +126,7 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
         replayed=replayed,
         alone=field.replayed_alone(),
         accuracy={bins: accuracy(foresight, bins) for bins in horizons},
+        near_events={bins: near_events(foresight, occurring, bins) for bins in horizons} if occurring else {},
         baselines={
             shown: {bins: naive_wape(foresight, name, bins) for bins in horizons} for shown, name in BASELINES.items()
         },
@@ -127,6 +136,15 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
         advice=_advice(field, contest.hpa_only),
         seconds=monotonic() - began,
     )
+
+
+def _known(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
+    """What models are told: events without a type teach nothing, nor does what has one change a forecast untaught."""
+    return known_events([event for event in events if event.spec.type], series.start, series.end + _AHEAD)
+
+
+def _occurring(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
+    return known_events(events, series.start, series.end)
 
 
 def _setting(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], series: Series, options: Options) -> Setting:

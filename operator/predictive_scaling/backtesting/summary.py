@@ -55,6 +55,8 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
     yield _scaling(backtest)
     yield Text("")
     yield _accuracy(backtest)
+    if backtest.near_events:
+        yield Text(f"near known events: {near_events_said(backtest)}")
     last = backtest.foresight.stretches[-1]
     yield Text(f"\nmodel: {last.why if last.model in last.why else f'{last.model}, {last.why}'}")
     yield Text(f"advice: {backtest.advice.message}")
@@ -93,6 +95,19 @@ def _accuracy(backtest: Backtest) -> Table:
             *(f"{100 * share:.1f} %" for share in one.coverage.values()),
         )
     return table
+
+
+def near_events_said(backtest: Backtest) -> str:
+    """One sentence with the numbers of the farthest horizon of which there are any."""
+    judged = [(bins, one) for bins, one in backtest.near_events.items() if one.judged]
+    if not judged:
+        return "none lies behind the split"
+    bins, one = judged[-1]
+    minutes = bins * backtest.series.step.total_seconds() / 60
+    return (
+        f"{minutes:g} minutes ahead WAPE {one.wape:.3f}, {100 * one.coverage[0.9]:.0f} % below p90, of {one.judged:,} "
+        "forecasts"
+    )
 
 
 def _percent(share: float) -> str:

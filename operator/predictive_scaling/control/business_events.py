@@ -3,19 +3,24 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from statistics import geometric_mean
 from typing import Any, Protocol
 
 import structlog
 
+from forecasting.events import LearnedEffect
 from predictive_scaling.clock import Clock
+from predictive_scaling.control.forecasts import EffectsOf, nothing_learned, series_key
 from predictive_scaling.decision.event_status import standing_of
-from predictive_scaling.decision.occurrences import occurrences
+from predictive_scaling.decision.known_events import known_event
+from predictive_scaling.decision.occurrences import next_start, occurrences
+from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.handlers.inventory import EventRecord, Inventory
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.conditions import Condition, merge, read_conditions
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
-from predictive_scaling.resources.statuses import BusinessEventStatus
+from predictive_scaling.resources.statuses import BusinessEventStatus, Learned
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, ObjectRefusedError
@@ -24,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 _PAST, _AHEAD = timedelta(days=400), timedelta(days=31)
 _MOST_ROWS = 400
+_DECIMALS = 2
 _KNOWN = (ConditionType.READY.value, ConditionType.STALLED.value)
 
 
@@ -48,6 +54,8 @@ class EventDesk:
     table: EventTable
     clock: Clock
     leads: Callable[[], bool]
+    effects: EffectsOf = nothing_learned
+    """What was learned of the events of a series."""
     _written: dict[str, Any] = field(default_factory=dict[str, Any])
     _recorded: dict[tuple[str, str, datetime], BusinessEventRow] = field(
         default_factory=dict[tuple[str, str, datetime], BusinessEventRow]
@@ -84,7 +92,8 @@ class EventDesk:
 
     async def _show(self, record: EventRecord, matched: Sequence[PolicyKey], now: datetime) -> None:
         before = self._written.get(record.uid, record.status)
-        status = _status(record, before, len(matched), now)
+        learned = self._learned(record.event, matched, now) if record.event is not None else None
+        status = _status(record, before, len(matched), learned, now)
         if status == before:
             return
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{record.namespace}/businessevents/{record.name}/status"
@@ -95,6 +104,21 @@ class EventDesk:
             log.info("event_status_not_written", event_name=f"{record.namespace}/{record.name}", error=str(error))
             return
         self._written[record.uid] = status
+
+    def _learned(self, event: BusinessEvent, matched: Sequence[PolicyKey], now: datetime) -> Learned | None:
+        """Of its next occurrence, or its last one: the mean of what it is expected to do to each of its policies."""
+        start = next_start(event, now) or event.spec.start
+        if not event.spec.type or start is None:
+            return None
+        known = known_event(event, start, start)
+        policies = [one.policy for one in self.inventory.policies() if one.policy and one.policy.key in set(matched)]
+        by_series = {series_key(policy): context_of(policy).zone for policy in policies}
+        found = [
+            learned
+            for key, zone in by_series.items()
+            if (effects := self.effects(key)) is not None and (learned := effects.learned(known, zone)) is not None
+        ]
+        return _together(found) if found else None
 
     async def _record(
         self, records: Sequence[EventRecord], matched: dict[str, tuple[PolicyKey, ...]], now: datetime
@@ -128,7 +152,17 @@ class EventDesk:
         return known is None or replace(known, updated_at=row.updated_at) != row
 
 
-def _status(record: EventRecord, before: Any, matched: int, now: datetime) -> dict[str, Any]:
+def _together(found: Sequence[LearnedEffect]) -> Learned:
+    """Rounded, so that a status changes when something was learned."""
+    return Learned(
+        multiplier=round(geometric_mean(one.multiplier for one in found), _DECIMALS),
+        low=round(min(one.low for one in found), _DECIMALS),
+        high=round(max(one.high for one in found), _DECIMALS),
+        samples=max(one.samples for one in found),
+    )
+
+
+def _status(record: EventRecord, before: Any, matched: int, learned: Learned | None, now: datetime) -> dict[str, Any]:
     problem, event = record.problem, record.event
     standing = standing_of(event, now) if event is not None else None
     ready = (
@@ -150,6 +184,7 @@ def _status(record: EventRecord, before: Any, matched: int, now: datetime) -> di
         phase=standing.phase if standing else None,
         next_start=standing.next_start if standing else None,
         matched_policies=matched,
+        learned=learned,
         conditions=merge(read_conditions(before), found, now, _KNOWN),
     ).to_manifest()
 

@@ -4,10 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from forecasting.context import KnownEvent
+from forecasting.models.lightgbm_quantiles import MEMORY
+from predictive_scaling.decision.known_events import known_events
 from predictive_scaling.decision.occurrences import Occurrence, influence_start, occurrences
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
+_MEMORY, _REACH = MEMORY + timedelta(days=1), timedelta(days=2)
 _LONGEST_LEAD_TIME = timedelta(hours=25)
 """The manifest allows 24 hours; measured ones are shorter."""
 
@@ -28,6 +32,14 @@ class Concern:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An event with a type, as forecasts know it: its occurrences of late and those that are near."""
+
+    event: BusinessEvent
+    known: tuple[KnownEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Coming:
     """An event with its occurrences from now on, worked out once for all policies."""
 
@@ -39,6 +51,19 @@ def coming(events: Iterable[BusinessEvent], now: datetime) -> tuple[Coming, ...]
     """Those that are on, or begin early enough to concern a policy of the longest lead time."""
     found = (Coming(event, occurrences(event, now, now + _LONGEST_LEAD_TIME)) for event in events)
     return tuple(one for one in found if one.occurrences)
+
+
+def told(events: Iterable[BusinessEvent], now: datetime) -> tuple[Told, ...]:
+    """What forecasts made now have to know: as far back as models look, as far ahead as they forecast."""
+    typed = [event for event in events if event.spec.type]
+    found = (Told(event, known_events([event], now - _MEMORY, now + _REACH)) for event in typed)
+    return tuple(one for one in found if one.known)
+
+
+def known_to(policy: ScalingPolicy, events: Iterable[Told]) -> tuple[KnownEvent, ...]:
+    """The occurrences of the events that select a policy."""
+    namespace, labels = policy.metadata.namespace, policy.metadata.labels
+    return tuple(known for one in events if one.event.selects(namespace, labels) for known in one.known)
 
 
 def concerns_of(

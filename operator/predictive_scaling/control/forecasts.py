@@ -1,17 +1,20 @@
 """The newest outlook of each policy, down the freshness ladder, and the forecasts that events multiply."""
 
 import asyncio
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from forecasting.choice import ModelChoice
+from forecasting.context import KnownEvent
+from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import QUANTILES, Forecast
 from predictive_scaling.control.concerns import Concern
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
+from predictive_scaling.decision.known_events import known_event
 from predictive_scaling.decision.model import EventBase, Outlook, Rung
 from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.resources.metadata import PolicyKey
@@ -22,6 +25,23 @@ from predictive_scaling.training.series_keys import SeriesKey
 _STEPS = 36
 _BINS = (BIN, 3 * BIN, 12 * BIN)
 _WEEK = timedelta(days=7)
+
+
+BaseName = tuple[PolicyKey, str, datetime]
+"""A policy, an event and the start of one of its occurrences."""
+EffectsOf = Callable[[SeriesKey], Effects | None]
+
+
+def nothing_learned(key: SeriesKey) -> Effects | None:
+    """Of no series is anything known."""
+    del key
+    return None
+
+
+class _Preview(NamedTuple):
+    """Names a forecast of what would come but for an occurrence, renewed until that begins to act."""
+
+    of: BaseName
 
 
 class Forecaster(Protocol):
@@ -39,6 +59,8 @@ class Need:
     policy: ScalingPolicy
     lead_time: timedelta
     concerns: tuple[Concern, ...] = ()
+    known: tuple[KnownEvent, ...] = ()
+    """The events that its forecasts know of."""
 
     @property
     def key(self) -> PolicyKey:
@@ -64,14 +86,23 @@ class Outlooks:
     """What is expected of each policy. `refresh` is slow and runs beside the tick; all else reads memory."""
 
     def __init__(
-        self, forecaster: Forecaster, window: DemandWindow, *, refresh: timedelta, metrics_max_age: timedelta
+        self,
+        forecaster: Forecaster,
+        window: DemandWindow,
+        *,
+        refresh: timedelta,
+        metrics_max_age: timedelta,
+        effects: EffectsOf = nothing_learned,
     ) -> None:
+        """effects: what was learned of the events of a series."""
         self._forecaster = forecaster
         self._window = window
         self._refresh = refresh
         self._max_age = metrics_max_age
+        self._effects = effects
         self._made: dict[PolicyKey, tuple[SeriesKey, ModelChoice, datetime, Made]] = {}
-        self._bases: dict[tuple[PolicyKey, str, datetime], Forecast] = {}
+        self._bases: dict[BaseName, Forecast] = {}
+        self._previews: dict[BaseName, Forecast] = {}
 
     def due(self, needs: Collection[Need], now: datetime) -> list[Need]:
         """Those whose forecast is older than the refresh interval, or that lack a base for an event."""
@@ -84,7 +115,7 @@ class Outlooks:
             wanted |= self._wanted_base(need, now)
             fresh = self._wanted(need, now) if self._is_due(need, now) else None
             if fresh is not None:
-                wanted[need.key] = fresh
+                wanted |= {need.key: fresh} | self._wanted_previews(need, now)
         if not wanted:
             return []
         forecasts = await asyncio.to_thread(self._forecaster.forecast, wanted)
@@ -93,6 +124,8 @@ class Outlooks:
         for name, forecast in forecasts.items():
             if isinstance(name, PolicyKey):
                 made.append(self._keep(by_key[name], forecast, now))
+            elif isinstance(name, _Preview):
+                self._previews[name.of] = forecast
             elif isinstance(name, tuple):
                 self._bases[name] = forecast
         return made
@@ -110,7 +143,9 @@ class Outlooks:
     def bases(self, need: Need, now: datetime) -> tuple[EventBase, ...]:
         """The occurrences that act on the policy, each with the forecast made before it did."""
         return tuple(
-            EventBase(one.event, one.occurrence.start, one.occurrence.end, self._base(need, one))
+            EventBase(
+                one.event, one.occurrence.start, one.occurrence.end, self._base(need, one), self._learned(need, one)
+            )
             for one in need.concerns
             if now < one.over_at
         )
@@ -119,8 +154,9 @@ class Outlooks:
         """Keep nothing of policies that are gone, nor of events that are long over."""
         for gone in self._made.keys() - set(policies):
             del self._made[gone]
-        for name in [name for name in self._bases if name[0] not in policies or name[2] < now - _WEEK]:
-            del self._bases[name]
+        for kept in (self._bases, self._previews):
+            for name in [name for name in kept if name[0] not in policies or name[2] < now - _WEEK]:
+                del kept[name]
 
     def _is_due(self, need: Need, now: datetime) -> bool:
         kept = self._made.get(need.key)
@@ -133,10 +169,11 @@ class Outlooks:
         return any(one.begins_at <= now and _name(need, one) not in self._bases for one in need.concerns)
 
     def _base(self, need: Need, concern: Concern) -> Forecast | None:
-        base = self._bases.get(_name(need, concern))
+        name = _name(need, concern)
+        base = self._bases.get(name) or (self._previews.get(name) if self._learned(need, concern) else None)
         if base is not None:
             return base
-        # Until the event acts, and until its base was made after that, a forecast that knows nothing of it serves.
+        # Until the event acts, and until its base was made after that, a forecast that knows no effect of it serves.
         kept = self._made.get(need.key)
         usable = kept is not None and kept[0] == need.series and kept[3].forecast.origin <= concern.begins_at
         return kept[3].forecast if kept is not None and usable else None
@@ -155,20 +192,36 @@ class Outlooks:
 
     def _wanted_base(self, need: Need, now: datetime) -> dict[Hashable, Wanted]:
         asked = {
-            _name(need, one): self._asked(need, one.begins_at, one.over_at - one.begins_at + BIN)
+            _name(need, one): self._asked(need, one.begins_at, one.over_at - one.begins_at + BIN, _known(one))
             for one in need.concerns
             if one.begins_at <= now and _name(need, one) not in self._bases
         }
         return {name: wanted for name, wanted in asked.items() if wanted is not None}
 
-    def _asked(self, need: Need, until: datetime | None, span: timedelta) -> Wanted | None:
+    def _wanted_previews(self, need: Need, now: datetime) -> dict[Hashable, Wanted]:
+        """Of events that are about to act: what is expected now but for them, where forecasts know their effect."""
+        asked = {
+            _Preview(_name(need, one)): self._asked(need, None, one.over_at - now + BIN, _known(one))
+            for one in need.concerns
+            if now < one.begins_at and self._learned(need, one) is not None
+        }
+        return {name: wanted for name, wanted in asked.items() if wanted is not None}
+
+    def _learned(self, need: Need, concern: Concern) -> LearnedEffect | None:
+        effects = self._effects(need.series)
+        return effects.learned(_known(concern), context_of(need.policy).zone) if effects else None
+
+    def _asked(
+        self, need: Need, until: datetime | None, span: timedelta, without: KnownEvent | None = None
+    ) -> Wanted | None:
         step = next((step for step in _BINS if _STEPS * step >= span), _BINS[-1])
         zero_is_valid = need.policy.spec.demand.zero_is_valid
         series = self._window.series(need.series, until=until, step=step, zero_is_valid=zero_is_valid)
         if series is None:
             return None
         lag = timedelta() if until is None else max(timedelta(), until - series.end)
-        series = replace(series, context=context_of(need.policy))
+        known = tuple(event for event in need.known if event != without)
+        series = replace(series, context=replace(context_of(need.policy), events=known))
         return Wanted(need.series, series, _choice(need.policy), min(_STEPS, -(-(span + lag) // step)))
 
     def _keep(self, need: Need, forecast: Forecast, now: datetime) -> Made:
@@ -204,5 +257,9 @@ def _choice(policy: ScalingPolicy) -> ModelChoice:
     return ModelChoice(policy.spec.forecast.model.value)
 
 
-def _name(need: Need, concern: Concern) -> tuple[PolicyKey, str, datetime]:
+def _name(need: Need, concern: Concern) -> BaseName:
     return (need.key, concern.event.metadata.name, concern.occurrence.start)
+
+
+def _known(concern: Concern) -> KnownEvent:
+    return known_event(concern.event, concern.occurrence.start, concern.occurrence.end)

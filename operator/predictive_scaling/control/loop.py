@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from predictive_scaling.clock import Clock, monotonic
-from predictive_scaling.control.concerns import coming
+from predictive_scaling.control.concerns import coming, told
 from predictive_scaling.control.conflicts import holders
 from predictive_scaling.control.feed import Feed
 from predictive_scaling.control.leadership import Leadership
@@ -99,6 +99,7 @@ class Loop:
             now=now,
             held=holders(records),
             events=coming(events, now),
+            told=told(events, now),
             database_problem=f"nothing can be recorded, so floors are held: {problem}" if problem else None,
         )
         await self._visit_all(records, tick)

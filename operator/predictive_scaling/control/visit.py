@@ -10,7 +10,7 @@ import structlog
 from predictive_scaling.control import conflicts, transitions
 from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.choices import Choices
-from predictive_scaling.control.concerns import Coming, concerns_of
+from predictive_scaling.control.concerns import Coming, Told, concerns_of, known_to
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import Change, Execution, Outcome, kept_floor
@@ -49,6 +49,8 @@ class Tick:
     events: Sequence[Coming]
     database_problem: str | None
     """Why nothing can be recorded, and so nothing be changed; None while the database answers."""
+    told: Sequence[Told] = ()
+    """What forecasts know of events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ class Visitor:
         self._seed(state, observed)
         lead_time = self.lead_times.of(observed.uid, policy.spec.forecast.lead_time)
         concerns = concerns_of(policy, tick.events, tick.now, lead_time, self.refresh)
-        need = Need(policy, lead_time, concerns)
+        need = Need(policy, lead_time, concerns, known_to(policy, tick.told))
         state.need = need if policy.spec.mode is not Mode.OFF else None
         demand = self.window.newest(key, zero_is_valid=zero_is_valid) or self.window.newest(key, zero_is_valid=True)
         if demand is not None and tick.now - demand.at <= self.metrics_max_age:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
 from predictive_scaling.decision.amounts import amount, clock_time, replicas
 from predictive_scaling.decision.freshness import Sight
@@ -29,6 +30,17 @@ class Asked(NamedTuple):
 
 
 NOTHING = Asked((), ())
+
+
+class _Said(NamedTuple):
+    """What an event multiplies demand by, who says so in words, and the quantile of the base that it multiplies.
+
+    A learned multiplier is a mean, not an upper estimate: the policy's own quantile is its margin.
+    """
+
+    multiplier: float
+    how: str
+    quantile: float
 
 
 def ask_events(situation: Situation, sight: Sight, window: Span) -> Asked:
@@ -57,11 +69,22 @@ def _wish(influence: Influence, spans: tuple[Span, ...], situation: Situation, s
     if spec.expect.min_replicas is not None:
         return _absolute(influence, spans, spec.expect.min_replicas, situation.policy.spec.replicas.min)
     if spec.expect.multiplier is not None:
-        return _multiplied(influence, spans, spec.expect.multiplier, situation, sight)
+        said = _Said(spec.expect.multiplier, f"multiplies demand by {spec.expect.multiplier:g}", BASE_QUANTILE)
+        return _multiplied(influence, spans, said, situation, sight)
     if spec.suppress_forecast:
         lowest = situation.policy.spec.replicas.min
         return _event_wish(influence, lowest, f"{_named(influence)} suppresses the forecast and expects nothing")
+    learned = influence.concern.learned
+    if learned is not None:
+        quantile = situation.policy.spec.forecast.effective_quantile
+        said = _Said(learned.multiplier, f"multiplies demand as {_learned(learned, spec.type)}", quantile)
+        return _multiplied(influence, spans, said, situation, sight)
     return _silent(influence, "expects nothing in particular, and nothing was learned of its type yet")
+
+
+def _learned(learned: LearnedEffect, type_: str | None) -> str:
+    events = "1 earlier event" if learned.samples == 1 else f"{learned.samples} earlier events"
+    return f"learned from {events} of type {type_}: {learned.multiplier:.2g} ({learned.low:.2g} to {learned.high:.2g})"
 
 
 def _absolute(influence: Influence, spans: tuple[Span, ...], wanted: int, lowest: int) -> Wish:
@@ -71,21 +94,19 @@ def _absolute(influence: Influence, spans: tuple[Span, ...], wanted: int, lowest
     return _event_wish(influence, climbed, f"{_named(influence)} asks for {replicas(wanted)}")
 
 
-def _multiplied(
-    influence: Influence, spans: tuple[Span, ...], multiplier: float, situation: Situation, sight: Sight
-) -> Wish:
+def _multiplied(influence: Influence, spans: tuple[Span, ...], said: _Said, situation: Situation, sight: Sight) -> Wish:
     base = influence.concern.base
     if base is None or base.origin > influence.whole.start:
-        return _silent(influence, f"multiplies demand by {multiplier:g}, but no forecast from before it is there")
+        return _silent(influence, f"{said.how}, but no forecast from before it is there")
     if sight.per_replica is None:
-        return _silent(influence, f"multiplies demand by {multiplier:g}, but what a replica carries is not known yet")
-    highest = _peak_of_base(base, spans, _factor(influence, multiplier))
+        return _silent(influence, f"{said.how}, but what a replica carries is not known yet")
+    highest = _peak_of_base(base, said.quantile, spans, _factor(influence, said.multiplier))
     if highest is None:
-        return _silent(influence, f"multiplies demand by {multiplier:g}, but the forecast from before it has ended")
+        return _silent(influence, f"{said.how}, but the forecast from before it has ended")
     options = situation.policy.spec.forecast
     needed = replicas_for(highest.value, sight.per_replica, options.utilization / 100)
     why = (
-        f"{_named(influence)} multiplies demand by {multiplier:g}: {amount(highest.value)} "
+        f"{_named(influence)} {said.how}: {amount(highest.value)} "
         f"{situation.policy.spec.demand.metric} expected at {clock_time(highest.at)} "
         f"need {replicas(needed)} of {amount(sight.per_replica)}"
     )
@@ -97,11 +118,13 @@ def _factor(influence: Influence, multiplier: float) -> Callable[[Span], float]:
     return lambda part: 1.0 + (multiplier - 1.0) * share(part)
 
 
-def _peak_of_base(base: Forecast, spans: tuple[Span, ...], factor: Callable[[Span], float]) -> Peak | None:
+def _peak_of_base(
+    base: Forecast, quantile: float, spans: tuple[Span, ...], factor: Callable[[Span], float]
+) -> Peak | None:
     """A base that ends before the event does goes on with its last bin."""
     end = base.origin + base.step * len(base.values)
-    found = [peak(base, BASE_QUANTILE, spans, factor)]
-    last = peak(base, BASE_QUANTILE, (Span(end - base.step, end),))
+    found = [peak(base, quantile, spans, factor)]
+    last = peak(base, quantile, (Span(end - base.step, end),))
     beyond = [tail for span in spans if (tail := span.within(Span(end, span.end)))] if last else []
     found += [Peak(last.value * factor(tail), tail.start) for tail in beyond if last]
     return max((it for it in found if it), key=lambda it: it.value, default=None)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -84,13 +85,15 @@ class EventBase:
     """An occurrence of an event that concerns the policy, with the forecast made before its influence began.
 
     base: None where there is none: a multiplier then cannot be applied, and the wish says so. A base that ends before
-    the event does goes on with its last bin.
+    the event does goes on with its last bin. It knows nothing of the event, or the multiplier would count twice.
+    learned: what earlier events of the type did to this demand; None where nothing is known.
     """
 
     event: BusinessEvent
     start: datetime
     end: datetime
     base: Forecast | None
+    learned: LearnedEffect | None = None
 
 
 @dataclass(frozen=True, slots=True)

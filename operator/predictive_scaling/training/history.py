@@ -1,18 +1,19 @@
 """Where the trainer reads demand: the port, and the one over the rollups."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, get_args
 
 import numpy as np
 
-from forecasting.context import NOTHING_KNOWN, Context
+from forecasting.context import NOTHING_KNOWN, Context, KnownEvent
 from forecasting.series import FloatArray, Series
 from predictive_scaling.decision.surroundings import known_place
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
 from predictive_scaling.storage.policies import Policies
-from predictive_scaling.training.event_types import PastEvents, event_types
+from predictive_scaling.training.event_types import PastEvents, event_types, known_events
 from predictive_scaling.training.series_keys import SeriesKey
 
 MINUTE = timedelta(minutes=1)
@@ -67,9 +68,16 @@ class StoredHistory:
         minutes = (await self._demand.minutes([wanted], whole - bins * step, whole))[wanted]
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
         values = means(clean, step // MINUTE)
-        return trimmed(Series(str(key), whole - bins * step, step, values, await self._context(key)))
+        begin = whole - bins * step
+        context = replace(await self._place(key), events=await self._known(key, begin, whole))
+        return trimmed(Series(str(key), begin, step, values, context))
 
-    async def _context(self, key: SeriesKey) -> Context:
+    async def _known(self, key: SeriesKey, start: datetime, end: datetime) -> tuple[KnownEvent, ...]:
+        if self._events is None:
+            return ()
+        return known_events(await self._events.between(start, end), await self._ours(key))
+
+    async def _place(self, key: SeriesKey) -> Context:
         """Of the first of its policies that says where its demand comes from."""
         ours = [row for row in await self._policies.all(key.service) if row.metric_name == key.metric]
         told = next((row for row in ours if row.timezone or row.holidays), None)
@@ -78,13 +86,12 @@ class StoredHistory:
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
         if self._events is None:
             return frozenset()
-        rows = await self._policies.all()
-        ours = [
-            (row.namespace, row.policy)
-            for row in rows
-            if (row.service_name, row.metric_name) == (key.service, key.metric)
-        ]
-        return event_types(await self._events.between(start, end), ours)
+        return event_types(await self._events.between(start, end), await self._ours(key))
+
+    async def _ours(self, key: SeriesKey) -> list[tuple[str, str]]:
+        """The policies that scale by a series, by namespace and name."""
+        rows = await self._policies.all(key.service)
+        return [(row.namespace, row.policy) for row in rows if row.metric_name == key.metric]
 
 
 def means(minutes: FloatArray, width: int) -> FloatArray:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forecasting.events import Effects, EventLayer
 from forecasting.features import FEATURES
 from forecasting.forecast import QUANTILES
 from forecasting.models.holt_winters import FittedHoltWinters, Smoothing
@@ -104,6 +105,12 @@ def holt_winters_of(manifest: Manifest) -> FittedHoltWinters:
     """The Holt-Winters of a version: all of it stands in the manifest."""
     smoothing = Smoothing(**manifest.holt_winters.model_dump()) if manifest.holt_winters else Smoothing()
     return FittedHoltWinters((smoothing,), version=manifest.version)
+
+
+def effects_of(checked: Checked) -> Effects | None:
+    """What a checked and probed version learned of events; None where it learned nothing."""
+    text = checked.contents.get(f"{EVENTS}.txt")
+    return EventLayer.from_text(text.decode()).effects if text else None
 
 
 def _check_shape(folder: Path, manifest: Manifest) -> None:

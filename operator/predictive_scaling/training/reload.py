@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from forecasting.events import Effects
 from forecasting.forecast import Forecast
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.training.batch import Batch, Name, Wanted
@@ -18,6 +19,7 @@ from predictive_scaling.training.loading import (
     Checked,
     Loaded,
     check,
+    effects_of,
     holt_winters_of,
     load,
     probe,
@@ -101,6 +103,11 @@ class ModelShelf:
         """The series whose model in use is one that a person went back to, and when: a copy."""
         return dict(self._turned_back)
 
+    def effects(self, key: SeriesKey) -> Effects | None:
+        """What was learned of the events of a series; None where nothing was."""
+        known = self._known.get(key)
+        return known.effects if known else None
+
     def forecast(self, wanted: Mapping[Name, Wanted]) -> dict[Name, Forecast]:
         """One forecast for each name, all in one batch. CPU-bound: call it in a thread.
 
@@ -141,7 +148,7 @@ class ModelShelf:
             if manifest.key == SHARED:
                 self._shared = SharedTier(load(checked), self._shared)
                 continue
-            found[manifest.key] = Known(manifest, holt_winters_of(manifest))
+            found[manifest.key] = Known(manifest, holt_winters_of(manifest), effects_of(checked))
             self._residents.put(manifest.key, lambda checked=checked: load(checked))
         return found
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from forecasting.events import Effects
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.lightgbm_quantiles import FittedLightGBM
 from predictive_scaling.training.live_errors import LiveErrors
@@ -34,10 +35,14 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a series' own models, whether its LightGBM is in memory or not."""
+    """What is known of a series' own models, whether its LightGBM is in memory or not.
+
+    effects: of known events; learned whether LightGBM acts or not.
+    """
 
     manifest: Manifest
     holt_winters: FittedHoltWinters
+    effects: Effects | None = None
 
     def acts(self, step: timedelta) -> bool:
         """Whether its LightGBM may act for series of this step: it has one, and it passed the gate."""
