@@ -162,6 +162,23 @@ async def test_an_event_raises_the_floor_a_lead_time_and_a_ramp_before_it_starts
     assert event["status"]["matchedPolicies"] == 1
 
 
+async def test_prices_choose_the_quantile_and_the_status_advises_on_the_target_of_the_hpa(
+    service: str, kubectl: Kubectl
+) -> None:
+    prices = {"underProvisionedMinute": "1", "replicaHour": "0.5"}
+    await kubectl.apply(a_scaling_policy(demand=demand_of(service), forecast={"objective": prices}))
+    status = await eventually(lambda: status_of(kubectl), lambda status: "advice" in status, seconds=60)
+    advice = status["advice"]
+    assert advice["message"].startswith(f"p{100 * float(advice['quantile']):g}, chosen for underProvisionedMinute 1 and")
+    assert "the HPA's target may go from 80 % to" in advice["message"]
+    assert 80 < advice["targetUtilization"] <= 95
+    assert float(advice["replicaHoursSaved"]) > 0
+    assert "target may go from" in await kubectl("get", "sp", "checkout", "-o", "yaml")
+    await eventually(lambda: kubectl("describe", "sp", "checkout"), lambda told: "QuantileTuned" in told, seconds=20)
+    autoscaler = await kubectl.get("hpa", "checkout")
+    assert autoscaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
+
+
 async def test_a_pause_freezes_the_floor_until_it_is_lifted(
     operator: OperatorProcess, service: str, kubectl: Kubectl
 ) -> None:
