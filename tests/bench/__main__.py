@@ -9,6 +9,7 @@ import typer
 from forecasting.series import Series
 from predictive_scaling.clock import monotonic
 from tests.bench.accuracy import Accuracy, accuracies
+from tests.bench.events import near_events
 from tests.bench.prophet_peer import is_installed
 from tests.bench.results import Results
 from tests.bench.scaling import Scaled, scaled
@@ -47,11 +48,13 @@ def bench(
     counts = _BATCHES[:2] if quick else (*_BATCHES, _MANY) if full else _BATCHES
     ran, decided = batches(model, counts, _say), deciding(_DECISIONS, _say)
     accuracy, scaling = _series(read.series, refits, quick=quick)
+    events = near_events(read.series, refits, _say)
     results = Results(
         mode=_mode(read.series, refits, quick=quick, full=full),
         seconds=monotonic() - began,
         accuracy=accuracy,
         scaling=scaling,
+        events=events,
         training=trained,
         batches=ran,
         deciding=decided,

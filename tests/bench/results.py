@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tests.bench.accuracy import NAIVE, OURS, Accuracy
+from tests.bench.events import NearEvents
 from tests.bench.scaling import Scaled
 from tests.bench.speed import BatchRun, Deciding, Training
 from tests.bench.traces import DEVELOPMENT, STREAM
@@ -15,6 +16,10 @@ from tests.bench.verdicts import (
     FEWER_BAD_MINUTES,
     FEWER_BAD_MINUTES_GOALS,
     HORIZON_MINUTES,
+    NEAR_EVENTS_COVERAGE,
+    NEAR_EVENTS_COVERAGE_GOAL,
+    NEAR_EVENTS_WAPE,
+    NEAR_EVENTS_WAPE_GOAL,
     OVER_NAIVE,
     POINTS_OVERALL,
     POINTS_OVERALL_GOAL,
@@ -34,12 +39,16 @@ from tests.bench.verdicts import (
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """accuracy: by series, then method. left_out: what could not be measured, and why."""
+    """accuracy: by series, then method. left_out: what could not be measured, and why.
+
+    events: near those that were told and those that were not; empty where there are none.
+    """
 
     mode: str
     seconds: float
     accuracy: dict[str, dict[str, Accuracy]]
     scaling: dict[str, Scaled]
+    events: dict[str, NearEvents]
     training: Training
     batches: list[BatchRun]
     deciding: list[Deciding]
@@ -87,7 +96,14 @@ class Results:
 
 def verdicts(results: Results) -> list[Verdict]:
     """Line by line."""
-    return [*_wape(results), *_coverage(results), *_against_naive(results), *_scaling(results), *_speed(results)]
+    return [
+        *_wape(results),
+        *_coverage(results),
+        *_against_naive(results),
+        *_near_events(results),
+        *_scaling(results),
+        *_speed(results),
+    ]
 
 
 def _wape(results: Results) -> Iterator[Verdict]:
@@ -121,6 +137,15 @@ def _against_naive(results: Results) -> Iterator[Verdict]:
         own = found[OURS].wape
         if np.isfinite(own).any():
             yield at_most(f"WAPE over the best naive one's, {name}", float(np.nanmean(own)) / best, OVER_NAIVE, 2)
+
+
+def _near_events(results: Results) -> Iterator[Verdict]:
+    told = results.events.get("told")
+    if told is not None:
+        error, share = told.wape[-1], told.coverage[-1]
+        yield at_most("WAPE near known events, 60 min", error, NEAR_EVENTS_WAPE, goal=NEAR_EVENTS_WAPE_GOAL)
+        what = "coverage of 0.9 near known events, 60 min"
+        yield at_least(what, share, NEAR_EVENTS_COVERAGE, goal=NEAR_EVENTS_COVERAGE_GOAL)
 
 
 def _scaling(results: Results) -> Iterator[Verdict]:

@@ -41,12 +41,29 @@ def as_markdown(results: Results) -> str:
         _table(["series", "method", *_MINUTES, "fits", "seconds"], _accuracy(results)),
         "### Calibration: share of actuals at or below the quantile, calibrated (and as the model has it)",
         _table(["series", *(f"{quantile:g}" for quantile in COVERED)], _coverage(results)),
+        *_near_events(results),
         "### Scaling",
         _table(["series", "acting", "way", "chosen", "under-provisioned", "replica-hours"], _scaling(results)),
         "### Speed and memory",
         _table(["what", "seconds", "each", "of a Holt-Winters fit", "peak", "added by the batch"], _speed(results)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _near_events(results: Results) -> Iterator[str]:
+    """The World Cup's matches, told beforehand and not."""
+    if results.events:
+        rows = (
+            [way, what, *map(_number, numbers)]
+            for way, one in results.events.items()
+            for what, numbers in (
+                ("WAPE near events", one.wape),
+                ("below the 0.9 quantile near events", one.coverage),
+                ("WAPE over all", one.wape_all),
+            )
+        )
+        yield "### Near known events: World Cup matches, half an hour before kick-off to 40 minutes after the end"
+        yield _table(["events", "what", *_MINUTES], rows)
 
 
 def _accuracy(results: Results) -> Iterator[list[str]]:
