@@ -94,7 +94,7 @@ def test_two_days_are_the_least() -> None:
     assert recent(in_bins(minutes[5:]), NOTHING, 3) is None
     found = worker.answer(a_task(minutes=minutes[5:]))
     assert isinstance(found, Failed)
-    assert "shop/checkout has 48 hours of observed demand; a frontier needs two days" in found.reason
+    assert "shop/checkout has 47 hours of observed demand; a frontier needs two days" in found.reason
 
 
 # what is found

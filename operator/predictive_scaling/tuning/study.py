@@ -12,6 +12,7 @@ import numpy as np
 from forecasting.frontier import QUANTILES, TARGETS, at_target
 from forecasting.panel import DAY
 from forecasting.series import FloatArray, Series
+from forecasting.spans import amount_of
 from forecasting.tuner import settled
 from predictive_scaling.backtesting.outcomes import Field
 from predictive_scaling.backtesting.setting import Setting
@@ -77,9 +78,8 @@ def _seen(task: Task, policy: ScalingPolicy, lead_time: timedelta) -> tuple[Rece
     recorded = np.frombuffer(task.recorded, RECORDED)
     seen = recent(series, recorded, reach_for(lead_time)) if first is not None else None
     if first is None or seen is None:
-        raise InvalidTraceError(
-            f"{policy.key} has {_told(series)}; a frontier needs two days, the first of them as history"
-        )
+        has = amount_of("observed demand", len(series.values) * series.step)
+        raise InvalidTraceError(f"{policy.key} has {has}; a frontier needs two days, the first of them as history")
     often = valid[valid.argmax() :].mean() >= _OFTEN
     truth = _binned(policy.service, task, minutes, MINUTE) if often else series
     work = workload(truth, series.start + (first + 1) * step, series.end)
@@ -116,8 +116,3 @@ def _bounded(policy: ScalingPolicy, maximum: int | None) -> ScalingPolicy:
         return policy
     lower = bounds.model_copy(update={"max": max(maximum, bounds.min)})
     return policy.model_copy(update={"spec": policy.spec.model_copy(update={"replicas": lower})})
-
-
-def _told(series: Series) -> str:
-    hours = len(series.values) * series.step / timedelta(hours=1)
-    return f"{hours:.0f} hours of observed demand" if hours >= 1 else "hardly any observed demand"
