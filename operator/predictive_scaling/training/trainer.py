@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 RESOLUTION = timedelta(minutes=5)
 MOST_MEMBERS = 500
 """Series that the shared model learns from and is judged on, drawn evenly where there are more."""
-_SHARED_ROWS = 90_000
 _LEAST_BINS = 2
 _SEED = 17
 
@@ -94,9 +93,7 @@ class Trainer:
         known = {key: one for key, one in series.items() if np.isfinite(one.values).sum() >= _LEAST_BINS}
         began = monotonic()
         try:
-            found = await asyncio.to_thread(
-                learn_shared, known, SharedLightGBM(replace(self._model, rows=_SHARED_ROWS))
-            )
+            found = await asyncio.to_thread(learn_shared, known, _shared(self._model))
         except TooShortError as error:
             raise NothingToLearnError(f"{SHARED}: {error}; wait until samples have come") from None
         publishing = publish, self._registry, SHARED, found.learned, now, (), found.judged
@@ -105,6 +102,12 @@ class Trainer:
 
     async def _read(self, key: SeriesKey, now: datetime) -> Series:
         return await self._history.demand(key, now - self._span, now, self._resolution)
+
+
+def _shared(own: LightGBMQuantiles) -> SharedLightGBM:
+    """Settings of its own, but for how much of the machine it may use and how many features."""
+    usual = SharedLightGBM()
+    return replace(usual, model=replace(usual.model, threads=own.threads, feature_count=own.feature_count))
 
 
 def _told(trained: Trained) -> Trained:
