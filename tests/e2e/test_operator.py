@@ -169,7 +169,8 @@ async def test_prices_choose_the_quantile_and_the_status_advises_on_the_target_o
     await kubectl.apply(a_scaling_policy(demand=demand_of(service), forecast={"objective": prices}))
     status = await eventually(lambda: status_of(kubectl), lambda status: "advice" in status, seconds=60)
     advice = status["advice"]
-    assert advice["message"].startswith(f"p{100 * float(advice['quantile']):g}, chosen for underProvisionedMinute 1 and")
+    chosen = f"p{100 * float(advice['quantile']):g}, chosen for underProvisionedMinute 1 and replicaHour 0.5 over"
+    assert advice["message"].startswith(chosen)
     assert "the HPA's target may go from 80 % to" in advice["message"]
     assert 80 < advice["targetUtilization"] <= 95
     assert float(advice["replicaHoursSaved"]) > 0

@@ -34,6 +34,8 @@ PRINTED = {
     "pause-a-policy-2": ["condition met"],
     "pin-a-floor-1": ["condition met"],
     "resume-after-a-conflict-1": ["condition met"],
+    "see-what-safety-costs-1": ["condition met", "targetUtilization", '"in_use":true', '"hpa_only":'],
+    "see-what-safety-costs-2": ["patched"],
     "clear-stuck-decisions-1": ['{"cleared":1}'],
     "reload-models-1": ['"reloaded":', '"rejected":[]'],
     "roll-a-model-back-1": ['"reloaded":', '"rejected":[]'],
