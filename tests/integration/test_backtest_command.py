@@ -82,6 +82,7 @@ def test_the_document_has_every_part_that_programs_rely_on(run: Run, trace: Path
     assert (ran.code, ran.err) == (0, "")
     found = ran.document
     assert (found["series"]["name"], found["series"]["points"], found["series"]["resolution"]) == ("shop", 1152, 300)
+    assert [season["period"] for season in found["series"]["seasons"]] == [86_400]
     assert list(found["accuracy"]) == ["5", "15", "30", "60"]
     for one in found["accuracy"].values():
         assert {"wape", "mape", "mase", "coverage", "pinball"} <= one.keys()

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from forecasting.frontier import Point
+from forecasting.seasons import seasons
 from predictive_scaling.backtesting.accuracy import Accuracy
 from predictive_scaling.backtesting.outcomes import Outcome
 from predictive_scaling.backtesting.run import Backtest, Tuned
@@ -31,6 +32,9 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "start": series.start.isoformat(),
             "end": series.end.isoformat(),
             "repairs": list(backtest.trace.repairs),
+            "seasons": [
+                {"period": season.period.total_seconds(), "strength": season.strength} for season in seasons(series)
+            ],
         },
         "accuracy": {_minutes(bins, step): _accuracy(one) for bins, one in backtest.accuracy.items()},
         "baselines": {
