@@ -20,6 +20,8 @@ _REPLICAS = 20
 class Score:
     """One model over the judged span, mean over horizons but for coverage, short and hours, which are over all.
 
+    coverage: away from events that the model knows, where there are such hours.
+
     cost: pinball loss of the 0.9 quantile over the mean demand, a ratio. wape, mape: of the median, ratios. short: the
     share of bins in which a floor of that quantile was too low. hours: the replicas of that floor over those needed.
     """
@@ -81,11 +83,18 @@ def _score(walk: WalkForward, horizons: slice) -> Score:
         cost=pinball(actual, high, JUDGED) / mean if mean > 0 else float("nan"),
         wape=wape(actual, median),
         mape=mape(actual, median),
-        coverage=coverage(actual, high),
+        coverage=coverage(_ordinary(walk, horizons), high),
         judged=int(np.isfinite(actual).any(axis=1).sum()),
         short=short,
         hours=hours,
     )
+
+
+def _ordinary(walk: WalkForward, horizons: slice) -> FloatArray:
+    """Actuals away from events: near them few weeks are like another, and cost and error judge those anyway."""
+    actual = walk.actual[:, horizons]
+    apart = actual if walk.near is None else np.where(walk.near[:, horizons], np.nan, actual)
+    return apart if np.isfinite(apart).any() else actual
 
 
 def as_floor(actual: FloatArray, wanted: FloatArray) -> tuple[float, float]:
