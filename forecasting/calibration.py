@@ -67,12 +67,12 @@ def errors(walk: WalkForward) -> FloatArray:
     return np.where(usable[:, :, None], found, np.nan)
 
 
-def calibration_of(residuals: FloatArray, horizons: IntArray, unmoved: float | None = UNMOVED) -> Calibration:
-    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN do not count. unmoved: one that stays."""
+def calibration_of(residuals: FloatArray, horizons: IntArray) -> Calibration:
+    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN do not count."""
     ordered = np.sort(residuals.transpose(1, 2, 0), axis=2)
     counts = np.isfinite(ordered).sum(axis=2)
     shifts = [
-        np.zeros(len(horizons)) if quantile == unmoved else from_sorted(ordered[:, at], counts[:, at], quantile)
+        np.zeros(len(horizons)) if quantile == UNMOVED else from_sorted(ordered[:, at], counts[:, at], quantile)
         for at, quantile in enumerate(QUANTILES)
     ]
     return Calibration(horizons, np.stack(shifts, axis=1))
@@ -106,29 +106,27 @@ def from_sorted(ordered: FloatArray, counts: IntArray, quantile: float, enough: 
     return np.where(counts >= enough, ordered[np.arange(len(ordered)), rank], 0.0)
 
 
-def calibrated(
-    walk: WalkForward, window: int = WINDOW, stride: int = 6, unmoved: float | None = UNMOVED
-) -> WalkForward:
+def calibrated(walk: WalkForward, window: int = WINDOW, stride: int = 6) -> WalkForward:
     """The same forecasts as they would have been calibrated at the time.
 
     The shift at an origin comes from errors of forecasts made before it whose targets had passed by then. It is renewed
-    every `stride` origins. Origins must be consecutive bins. unmoved: a quantile that stays where it is.
+    every `stride` origins. Origins must be consecutive bins.
     """
     found = errors(walk)
     shifts = np.zeros_like(found)
     at = np.arange(0, len(walk.origins), stride)
     for row, horizon in enumerate(walk.horizons):
         for column, quantile in enumerate(QUANTILES):
-            if quantile == unmoved:
+            if quantile == UNMOVED:
                 continue
-            renewed = _rolling(found[:, row, column], at - int(horizon) + 1, window, quantile)
+            renewed = rolling(found[:, row, column], at - int(horizon) + 1, window, quantile)
             shifts[:, row, column] = np.repeat(renewed, stride)[: len(found)]
     if walk.near is not None:
         shifts[walk.near] = 0.0
     return replace(walk, quantiles=moved(walk.quantiles, shifts, walk.levels))
 
 
-def _rolling(residuals: FloatArray, ends: IntArray, window: int, quantile: float) -> FloatArray:
+def rolling(residuals: FloatArray, ends: IntArray, window: int, quantile: float) -> FloatArray:
     """The conformal quantile of the `window` residuals before each of `ends`."""
     cols = ends[:, None] + np.arange(-window, 0)
     return empirical(np.where(cols >= 0, residuals[np.maximum(cols, 0)], np.nan), quantile)

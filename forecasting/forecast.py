@@ -12,6 +12,8 @@ from forecasting.series import FloatArray
 QUANTILES = (0.1, 0.5, 0.8, 0.9, 0.95)
 """The quantiles that every forecast has. 0.1 tells an outage from a quiet hour."""
 
+PEAK_QUANTILES = QUANTILES[1:]
+"""The quantiles of the highest demand within a window: a floor is never below the median."""
 INTERPOLATED = (0.5, 0.999)
 """Where a policy's quantile may lie."""
 OFFSET_SHARE = 0.1
@@ -24,8 +26,8 @@ class Forecast:
 
     values: shape (bins, len(quantiles)), rows ascending (quantiles never cross), finite and not negative.
     origin: the end of what was observed; nothing later was looked at.
-    peaks: shape (windows, len(quantiles)), row i the quantiles of the highest demand within the first i + 1 bins; None
-    where nobody calibrated them, and the highest of the bins' own quantiles stands in.
+    peaks: shape (windows, len(PEAK_QUANTILES)), row i the quantiles of the highest demand within the first i + 1
+    bins; None where nobody calibrated them, and the highest of the bins' own quantiles stands in.
     """
 
     name: str

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from forecasting.forecast import QUANTILES, Forecast
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.panel import BoolArray, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
@@ -35,6 +35,15 @@ class Fitted(ABC):
         """
         del panel, origins, horizons
         return None
+
+    def peaks(self, panel: Panel, origins: Origins, count: int) -> FloatArray:
+        """Raw quantiles of the highest demand within the first 1 to `count` bins.
+
+        Shape (origins, count, len(PEAK_QUANTILES)), ascending along both last axes. Where a model has not learned
+        anything better it is the highest of its bins' own quantiles, which is too low before calibration.
+        """
+        values = self.quantiles(panel, origins, np.arange(1, count + 1))[:, :, -len(PEAK_QUANTILES) :]
+        return np.maximum.accumulate(values, axis=1)
 
     @property
     def memory(self) -> timedelta:

@@ -1,80 +1,123 @@
 """The highest demand within the next bins: what a floor needs, and more than any one of those bins is likely to see.
 
-The highest of several bins exceeds each one's 0.9 quantile more often than one time in ten. So the running maximum of a
-model's quantiles is moved by its own recent errors, as the quantiles themselves are (see `calibration`), against the
-highest demand that then came. That holds for every kind of model, and none of them has to learn anything for it.
+The highest of several bins exceeds each one's 0.9 quantile more often than one time in ten. So what a model
+says of the highest (`Fitted.peaks`) is moved by its own recent errors, as its other quantiles are (see `calibration`),
+against the highest demand that then came: of a model that learned nothing of peaks, the highest of its bins' quantiles.
 """
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.backtest import WalkForward
-from forecasting.calibration import calibrated, calibration_of, moved, newest_errors
+from forecasting.calibration import WINDOW, from_sorted, moved, rolling
+from forecasting.forecast import PEAK_QUANTILES
 from forecasting.levels import Levels, levels_at
-from forecasting.panel import Origins, Panel
+from forecasting.panel import IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
+_STRIDE = 6
 WINDOWS = 12
 """Windows of up to that many bins have a calibration of their own; longer ones move as the longest of them."""
 
 
 def highest_so_far(values: FloatArray) -> FloatArray:
-    """Running maxima over the bins ahead, before any calibration. values: shape (origins, bins, …), bins from 1 on."""
-    return np.fmax.accumulate(values, axis=1)
+    """The highest of the bins' own quantiles: shape (origins, bins, len(PEAK_QUANTILES)).
 
-
-def of_windows(walk: WalkForward) -> WalkForward:
-    """The question asked anew: horizon h stands for the highest demand of the first h bins.
-
-    The walk's horizons must be 1, 2, 3 and so on. Raises ValueError for others. A window of which a bin is missing has
-    no actual.
+    values: shape (origins, bins, len(QUANTILES)), bins from 1 on.
     """
-    if not np.array_equal(walk.horizons, np.arange(1, len(walk.horizons) + 1)):
-        raise ValueError(f"windows need forecasts of all their bins; {walk.horizons.tolist()} leaves some out")
-    return replace(walk, quantiles=highest_so_far(walk.quantiles), actual=np.maximum.accumulate(walk.actual, axis=1))
+    return np.maximum.accumulate(values[..., -len(PEAK_QUANTILES) :], axis=1)
+
+
+def came(panel: Panel, origins: IntArray, windows: int) -> FloatArray:
+    """The highest demand after each origin of a panel of one series: shape (origins, windows).
+
+    Row by row the highest of the first 1, 2, … bins; NaN where one of them is missing or lies beyond the series.
+    """
+    targets = origins[:, None] + np.arange(windows)
+    inside = targets < panel.bins
+    return np.maximum.accumulate(np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan), axis=1)
+
+
+def calibrated_peaks(series: Series, first: int, raw: FloatArray, values: FloatArray) -> FloatArray:
+    """Peaks as they would have been calibrated at the time, each by errors that were known at its origin.
+
+    raw: shape (origins, windows, len(PEAK_QUANTILES)), forecasts of peaks at consecutive origins from `first` on (bins
+    before each). values: shape (origins, bins, len(QUANTILES)), those of bins, calibrated: no peak is below them.
+    """
+    panel, origins = Panel.of([series]), np.arange(first, first + len(raw))
+    levels, windows = levels_at(panel, Origins.of_one(origins)), raw.shape[1]
+    off = _off(raw, came(panel, origins, windows), levels)
+    shifts = np.zeros_like(off)
+    renewed = np.arange(0, len(raw), _STRIDE)
+    for window in range(windows):
+        for column, quantile in enumerate(PEAK_QUANTILES):
+            found = rolling(off[:, window, column], renewed - window, WINDOW, quantile)
+            shifts[:, window, column] = np.repeat(found, _STRIDE)[: len(raw)]
+    return _in_order(moved(raw, shifts, levels), highest_so_far(values[:, :windows]))
 
 
 def peaks_of(series: Series, first: int, values: FloatArray, windows: int = WINDOWS) -> FloatArray:
-    """Peaks as they would have been forecast beside `values`: shape (origins, windows, len(QUANTILES)).
-
-    values: shape (origins, bins, len(QUANTILES)), forecasts at consecutive origins from `first` on (bins before each),
-    calibrated by bin. Each is moved by errors that were known at its origin.
-    """
-    count = min(windows, values.shape[1])
-    panel, origins = Panel.of([series]), np.arange(first, first + len(values))
-    horizons = np.arange(1, count + 1)
-    targets = origins[:, None] + horizons - 1
-    inside = targets < panel.bins
-    actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-    levels = levels_at(panel, Origins.of_one(origins))
-    walk = WalkForward("peaks", origins, horizons, values[:, :count], actual, levels)
-    asked = of_windows(walk)
-    return _in_order(calibrated(asked, unmoved=None).quantiles, asked.quantiles)
+    """calibrated_peaks, where nothing is known but the calibrated quantiles of bins."""
+    return calibrated_peaks(series, first, highest_so_far(values[:, :windows]), values)
 
 
 @dataclass(frozen=True, slots=True)
 class PeakShifts:
-    """How far the running maximum of calibrated quantiles moves up.
-
-    shifts: shape (windows, len(QUANTILES)), logs.
-    """
+    """How far raw peaks move, by window. shifts: shape (windows, len(PEAK_QUANTILES)), logs."""
 
     shifts: FloatArray
 
     @classmethod
-    def learned(cls, walk: WalkForward) -> "PeakShifts":
-        """From calibrated forecasts beside what came; the horizons as in `of_windows`."""
-        windows = of_windows(walk)
-        return cls(calibration_of(newest_errors(windows), windows.horizons, unmoved=None).shifts)
+    def learned(cls, off: FloatArray) -> "PeakShifts":
+        """From errors on days that the model had not seen, as `errors` gives them, newest last."""
+        ordered = np.sort(off[-WINDOW:].transpose(2, 1, 0), axis=2)
+        counts = np.isfinite(ordered).sum(axis=2)
+        columns = [from_sorted(ordered[at], counts[at], quantile) for at, quantile in enumerate(PEAK_QUANTILES)]
+        return cls(np.stack(columns, axis=1))
 
-    def apply(self, values: FloatArray, levels: Levels) -> FloatArray:
-        """Peaks of every window up to the last bin. values: shape (origins, bins, len(QUANTILES)), calibrated."""
-        bins = np.minimum(np.arange(values.shape[1]), len(self.shifts) - 1)
-        raw = highest_so_far(values)
-        return _in_order(moved(raw, self.shifts[bins], levels), raw)
+    @classmethod
+    def from_text(cls, text: str) -> "PeakShifts":
+        """What `text` wrote. Raises ValueError when it is anything else."""
+        try:
+            shifts = np.asarray(json.loads(text), dtype=np.float64)
+        except TypeError as error:
+            raise ValueError(f"shifts of peaks are numbers: {error}") from None
+        if (
+            shifts.ndim != 2
+            or not len(shifts)
+            or shifts.shape[1] != len(PEAK_QUANTILES)
+            or not np.isfinite(shifts).all()
+        ):
+            raise ValueError(f"shifts of peaks are a row of {len(PEAK_QUANTILES)} finite numbers for each window")
+        return cls(shifts)
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(self.shifts.tolist(), allow_nan=False)
+
+    def apply(self, raw: FloatArray, values: FloatArray, levels: Levels) -> FloatArray:
+        """Calibrated peaks. raw: shape (origins, windows, len(PEAK_QUANTILES)). values: as in calibrated_peaks."""
+        windows = np.minimum(np.arange(raw.shape[1]), len(self.shifts) - 1)
+        return _in_order(moved(raw, self.shifts[windows], levels), highest_so_far(values[:, : raw.shape[1]]))
 
 
-def _in_order(peaks: FloatArray, raw: FloatArray) -> FloatArray:
+def errors(panel: Panel, origins: IntArray, raw: FloatArray) -> FloatArray:
+    """Log errors of raw peaks at some origins of a panel of one series, of the shape of `raw`; NaN where none is known.
+
+    raw: shape (origins, windows, len(PEAK_QUANTILES)).
+    """
+    return _off(raw, came(panel, origins, raw.shape[1]), levels_at(panel, Origins.of_one(origins)))
+
+
+def _off(raw: FloatArray, actual: FloatArray, levels: Levels) -> FloatArray:
+    found = levels.log_of(actual)[:, :, None] - levels.log_of(raw)
+    return np.where(levels.awake[:, None, None], found, np.nan)
+
+
+def _in_order(peaks: FloatArray, lowest: FloatArray) -> FloatArray:
     """The highest of several is never lower than one of them, nor than the highest of fewer."""
-    return np.maximum.accumulate(np.maximum(peaks, raw), axis=1)
+    return np.maximum.accumulate(np.maximum(peaks, lowest), axis=1)
+
+
+NO_SHIFTS = PeakShifts(np.zeros((1, len(PEAK_QUANTILES))))

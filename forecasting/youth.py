@@ -20,6 +20,6 @@ def youth(series: Series) -> float:
     return float(min(MOST, 1 + PER_DAY / days)) if days > 0 else MOST
 
 
-def widened(values: FloatArray, factor: float) -> FloatArray:
-    """Forecasts with the quantiles above the median scaled up; values: shape (…, len(QUANTILES))."""
-    return values * np.where(np.array(QUANTILES) > 0.5, factor, 1.0)
+def widened(values: FloatArray, factor: float, quantiles: tuple[float, ...] = QUANTILES) -> FloatArray:
+    """Forecasts with the quantiles above the median scaled up; values: shape (…, len(quantiles))."""
+    return values * np.where(np.array(quantiles) > 0.5, factor, 1.0)

@@ -15,8 +15,19 @@ from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, TooShortError
 from forecasting.models.explanation import reasons
 from forecasting.models.linear import LinearMedian, fit_linear
+from forecasting.models.peak_boosters import (
+    PEAK_NAMES,
+    SHIFTS,
+    PeakBoosters,
+    PeakRows,
+    draw_peak_rows,
+    fit_peaks,
+    knots_of,
+)
 from forecasting.panel import DAY, WEEK, BoolArray, IntArray, Origins, Panel
+from forecasting.peaks import PeakShifts
 from forecasting.series import FloatArray, Series
+from forecasting.spans import amount_of
 
 HORIZON = timedelta(hours=3)
 _FINE = timedelta(hours=1)
@@ -46,20 +57,23 @@ def booster_name(quantile: float) -> str:
 QUANTILE_OF = {**{booster_name(quantile): quantile for quantile in QUANTILES}, WEIGHTED: 0.5}
 """What each booster of a model estimates, by its name."""
 NAMES = tuple(QUANTILE_OF)
+TEXTS = (*NAMES, *PEAK_NAMES, SHIFTS, LINEAR)
+"""What every model's texts are called."""
 
 
 @dataclass(frozen=True, slots=True)
 class LightGBMQuantiles:
     """How to train.
 
-    rows: at most so many, drawn over all origins. feature_count: the rest, by gain, is left out. threads: boosters that
-    are trained at once. The same settings and series give the same model, whatever the number of threads.
+    rows, peak_rows: at most so many, drawn over all origins. feature_count: the rest, by gain, is left out. threads:
+    boosters that are trained at once. The same settings and series give the same model, whatever the number of threads.
     """
 
     rounds: int = 100
     leaves: int = 31
     learning_rate: float = 0.1
     rows: int = 45_000
+    peak_rows: int = 15_000
     feature_count: int = len(FEATURES)
     threads: int = 1
     seed: int = 17
@@ -69,22 +83,29 @@ class LightGBMQuantiles:
         panel = Panel.of([series])
         observed = np.isfinite(panel.values[0]).sum() * series.step
         if observed < _MINIMUM:
-            raise TooShortError(f"{series.name} has {observed} of observed demand; LightGBM needs {_MINIMUM}")
+            has = amount_of("observed demand", observed)
+            raise TooShortError(f"{series.name} has {has}; LightGBM needs {amount_of('it', _MINIMUM)}")
         effects = learn_effects(series)
         if effects is None:
-            return self.fit_rows(draw_rows(panel, self.rows, self.seed), panel.step)
+            return self.fit_rows(*self._drawn(panel), panel.step)
         quiet = EventLayer(effects).of(panel, 0).quiet()
-        fitted = self.fit_rows(draw_rows(quiet, self.rows, self.seed), panel.step)
+        fitted = self.fit_rows(*self._drawn(quiet), panel.step)
         return replace(fitted, events=with_bands(effects, panel, fitted.linear.predict))
 
-    def fit_rows(self, rows: "Rows", step_seconds: int) -> "FittedLightGBM":
+    def _drawn(self, panel: Panel) -> tuple["Rows", PeakRows]:
+        return draw_rows(panel, self.rows, self.seed), draw_peak_rows(panel, self.peak_rows, self.seed)
+
+    def fit_rows(self, rows: "Rows", peak_rows: PeakRows, step_seconds: int) -> "FittedLightGBM":
         """fit, from rows that someone else drew."""
         every = tuple(range(len(FEATURES)))
         columns = every if self.feature_count >= len(FEATURES) else self._strongest(rows)
         linear = fit_linear(rows.matrix, rows.target, rows.weight, step_seconds)
-        return FittedLightGBM(self._boosters(rows, columns), linear, columns)
+        boosters, peaks = self._boosters(rows, peak_rows, columns)
+        return FittedLightGBM(boosters, linear, PeakBoosters(peaks), columns)
 
-    def _boosters(self, rows: "Rows", columns: tuple[int, ...]) -> dict[str, lgb.Booster]:
+    def _boosters(
+        self, rows: "Rows", peak_rows: PeakRows, columns: tuple[int, ...]
+    ) -> tuple[dict[str, lgb.Booster], dict[str, lgb.Booster]]:
         """Several at once, each in one thread: LightGBM's own threads spin while they wait for a busy core."""
         matrix = np.ascontiguousarray(rows.matrix[:, columns])
 
@@ -98,8 +119,9 @@ class LightGBMQuantiles:
 
         workers = max(1, min(self.threads, len(NAMES)))
         with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(some, (NAMES[at::workers] for at in range(workers))))
-        return {name: booster for part in parts for name, booster in part.items()}
+            parts = pool.map(some, (NAMES[at::workers] for at in range(workers)))
+            peaks = pool.submit(fit_peaks, peak_rows, columns, self.seed)
+            return {name: booster for part in parts for name, booster in part.items()}, peaks.result()
 
     def _train(self, dataset: lgb.Dataset, quantile: float, rounds: int | None = None) -> lgb.Booster:
         return lgb.train(self._parameters(quantile), dataset, num_boost_round=rounds or self.rounds)
@@ -128,13 +150,15 @@ class LightGBMQuantiles:
 
 @dataclass(frozen=True, slots=True)
 class FittedLightGBM(Fitted):
-    """boosters: by NAMES. columns: the features that they use, as positions in FEATURES.
+    """boosters: by NAMES. peak: of the highest demand within windows.
 
+    columns: the features that all of them use, as positions in FEATURES.
     events: what it learned of known events; boosters and line then are of demand without them.
     """
 
     boosters: Mapping[str, lgb.Booster]
     linear: LinearMedian
+    peak: PeakBoosters
     columns: tuple[int, ...]
     name: str = "LightGBM"
     version: str = field(default="")
@@ -145,13 +169,18 @@ class FittedLightGBM(Fitted):
         """From what `texts` gave. They must have been checked: damaged boosters crash or hang the process."""
         boosters = {name: lgb.Booster(model_str=texts[name]) for name in NAMES}
         events = EventLayer.from_text(texts[EVENTS]) if EVENTS in texts else None
-        return cls(boosters, LinearMedian.from_text(texts[LINEAR]), columns, version=version, events=events)
+        linear, peak = LinearMedian.from_text(texts[LINEAR]), PeakBoosters.from_texts(texts)
+        return cls(boosters, linear, peak, columns, version=version, events=events)
 
     def texts(self) -> dict[str, str]:
         """Each booster as LightGBM's text, the linear median and what was learned of events as JSON, by name."""
         boosters = {name: booster.model_to_string() for name, booster in self.boosters.items()}
         events = {EVENTS: self.events.text()} if self.events else {}
-        return {**boosters, LINEAR: self.linear.text(), **events}
+        return {**boosters, **self.peak.texts(), LINEAR: self.linear.text(), **events}
+
+    def with_peak_shifts(self, off: FloatArray) -> "FittedLightGBM":
+        """The same, its peaks moved by errors that a twin made on days that neither of them saw."""
+        return replace(self, peak=replace(self.peak, shifts=PeakShifts.learned(off)))
 
     @property
     def memory(self) -> timedelta:
@@ -162,6 +191,22 @@ class FittedLightGBM(Fitted):
             return self.from_features(build(panel, origins, horizons), horizons)
         events = self.events.of(panel, int(horizons.max()))
         return events.put_on(self.from_features(build(events.quiet(), origins, horizons), horizons), origins, horizons)
+
+    def peaks(self, panel: Panel, origins: Origins, count: int) -> FloatArray:
+        if self.events is None:
+            return self.peaks_from(build(panel, origins, knots_of(count)), count)
+        # What the events do to the highest median they do to the peak.
+        bins, median = np.arange(1, count + 1), QUANTILES.index(0.5)
+        events = self.events.of(panel, count)
+        calm = self.from_features(build(events.quiet(), origins, bins), bins)
+        known = events.put_on(calm, origins, bins)
+        highest = [np.maximum.accumulate(one[:, :, median, None], axis=1) for one in (known, calm)]
+        factor = np.divide(*highest, out=np.ones_like(highest[0]), where=highest[1] > 0)
+        return factor * self.peaks_from(build(events.quiet(), origins, knots_of(count)), count)
+
+    def peaks_from(self, built: Built, count: int) -> FloatArray:
+        """What `peaks` gives without events, for those who have the features of knots_of(count) already."""
+        return np.maximum.accumulate(self.peak.highest(built, knots_of(count), count, self.columns), axis=1)
 
     def near_events(self, panel: Panel, origins: Origins, horizons: IntArray) -> BoolArray | None:
         if self.events is None or self.events.bands is None:

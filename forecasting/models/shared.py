@@ -12,7 +12,8 @@ import numpy as np
 from forecasting.backtest import HORIZONS, WalkForward, before, walk_with
 from forecasting.forecaster import TooShortError
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles, Rows, draw_rows
-from forecasting.panel import IntArray, Panel
+from forecasting.models.peak_boosters import PeakRows, draw_peak_rows
+from forecasting.panel import DAY, IntArray, Panel
 from forecasting.series import Series
 
 NAME = "LightGBM-shared"
@@ -22,7 +23,9 @@ NAME = "LightGBM-shared"
 class SharedLightGBM:
     """How to train on many series at once; `model.rows` are drawn in all, evenly over the series."""
 
-    model: LightGBMQuantiles = field(default_factory=lambda: LightGBMQuantiles(rows=90_000))
+    model: LightGBMQuantiles = field(
+        default_factory=lambda: LightGBMQuantiles(rounds=150, leaves=48, rows=90_000, peak_rows=30_000)
+    )
     name: str = NAME
 
     def fit_many(self, series: Sequence[Series]) -> FittedLightGBM:
@@ -32,21 +35,28 @@ class SharedLightGBM:
         if len({one.step for one in series}) > 1:
             raise ValueError(f"series of one step; found {sorted({str(one.step) for one in series})}")
         each = max(2, self.model.rows // max(1, len(series)))
-        drawn = [rows for at, one in enumerate(series) if (rows := _drawn(one, each, self.model.seed + at)) is not None]
+        few = max(2, self.model.peak_rows // max(1, len(series)))
+        drawn = [rows for at, one in enumerate(series) if (rows := _drawn(one, (each, few), self.model.seed + at))]
         if not drawn:
             raise TooShortError(f"none of {len(series)} series has a bin above zero with a day before it and one after")
         rows = Rows(
-            np.concatenate([one.matrix for one in drawn]),
-            np.concatenate([one.target for one in drawn]),
-            np.concatenate([one.weight for one in drawn]),
+            np.concatenate([one.matrix for one, _ in drawn]),
+            np.concatenate([one.target for one, _ in drawn]),
+            np.concatenate([one.weight for one, _ in drawn]),
         )
-        fitted = self.model.fit_rows(rows, round(series[0].step.total_seconds()))
+        peaks = PeakRows(
+            np.concatenate([one.matrix for _, one in drawn]), np.concatenate([one.target for _, one in drawn])
+        )
+        fitted = self.model.fit_rows(rows, peaks, round(series[0].step.total_seconds()))
         return replace(fitted, name=self.name)
 
 
-def _drawn(series: Series, limit: int, seed: int) -> Rows | None:
+def _drawn(series: Series, limits: tuple[int, int], seed: int) -> tuple[Rows, PeakRows] | None:
+    panel, (most, most_peaks) = Panel.of([series]), limits
+    if panel.bins <= panel.bins_in(DAY) // 4:
+        return None
     try:
-        return draw_rows(Panel.of([series]), limit, seed) if len(series.values) else None
+        return draw_rows(panel, most, seed), draw_peak_rows(panel, most_peaks, seed)
     except TooShortError:
         return None
 

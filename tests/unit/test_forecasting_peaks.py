@@ -6,19 +6,21 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from forecasting.backtest import WalkForward, replay
+from forecasting.backtest import WalkForward, before, replay
 from forecasting.calibration import calibrated
 from forecasting.evaluation import coverage
-from forecasting.forecast import QUANTILES
+from forecasting.forecast import PEAK_QUANTILES
+from forecasting.forecaster import Fitted
 from forecasting.levels import levels_at
 from forecasting.models.last_value import LastValue
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.panel import Origins, Panel
-from forecasting.peaks import PeakShifts, highest_so_far, of_windows, peaks_of
+from forecasting.peaks import PeakShifts, came, errors, highest_so_far, peaks_of
 from forecasting.series import Series
 from tests.support.demand_series import a_series
 
 WINDOWS = np.arange(1, 5)
-NINTH = QUANTILES.index(0.9)
+NINTH = PEAK_QUANTILES.index(0.9)
 
 
 def five_minutes(days: float, noise: float = 0.1) -> Series:
@@ -50,7 +52,7 @@ def test_a_peak_is_never_lower_than_a_bin_of_its_window_or_the_peak_of_a_shorter
     series = five_minutes(days=8, noise=0.3)
     walk = a_walk(series)
     peaks = peaks_of(series, 600, walk.quantiles)
-    assert (peaks >= walk.quantiles - 1e-9).all()
+    assert (peaks >= walk.quantiles[:, :, 1:] - 1e-9).all()
     assert (np.diff(peaks, axis=1) >= 0).all()
     assert (np.diff(peaks, axis=2) >= -1e-9).all()
 
@@ -67,29 +69,48 @@ def test_what_comes_after_an_origin_changes_no_peak_forecast_at_it() -> None:
     np.testing.assert_array_equal(once, again)
 
 
-def test_a_window_with_a_gap_teaches_nothing() -> None:
+def test_a_window_with_a_gap_has_no_highest() -> None:
     series = five_minutes(days=5)
     series.values[1000] = np.nan
-    asked = of_windows(replay(series, LastValue(), 990, WINDOWS))
-    row = int(np.flatnonzero(asked.origins == 998)[0])
-    assert np.isfinite(asked.actual[row, :2]).all()
-    assert np.isnan(asked.actual[row, 2:]).all()
-
-
-def test_windows_need_forecasts_of_every_bin() -> None:
-    walk = replay(five_minutes(days=3), LastValue(), 600, np.array([1, 3]))
-    with pytest.raises(ValueError, match="leaves some out"):
-        of_windows(walk)
+    found = came(Panel.of([series]), np.array([998]), 4)
+    assert np.isfinite(found[0, :2]).all()
+    assert np.isnan(found[0, 2:]).all()
 
 
 def test_shifts_that_were_learned_move_a_later_forecast() -> None:
     series = five_minutes(days=12, noise=0.3)
-    walk = a_walk(series)
-    shifts = PeakShifts.learned(walk)
-    panel = Panel.of([series])
-    last = walk.quantiles[-1:]
-    peaks = shifts.apply(last, levels_at(panel, Origins.of_one(walk.origins[-1:])))
-    raw = highest_so_far(last)
-    assert peaks.shape == raw.shape
-    np.testing.assert_allclose(peaks[0, 0], raw[0, 0], rtol=0.1)
-    assert peaks[0, 3, NINTH] > raw[0, 3, NINTH] * 1.02
+    walk, panel = a_walk(series), Panel.of([series])
+    raw = highest_so_far(walk.quantiles)
+    shifts = PeakShifts.learned(errors(panel, walk.origins, raw))
+    last = Origins.of_one(walk.origins[-1:])
+    peaks = shifts.apply(raw[-1:], walk.quantiles[-1:], levels_at(panel, last))
+    assert peaks.shape == (1, 4, len(PEAK_QUANTILES))
+    np.testing.assert_allclose(peaks[0, 0, :3], raw[-1, 0, :3], rtol=0.1)
+    assert peaks[0, 3, NINTH] > raw[-1, 3, NINTH] * 1.02
+
+
+def test_a_model_that_learned_peaks_needs_less_of_a_margin_than_the_highest_bin() -> None:
+    series = five_minutes(days=10, noise=0.3)
+    fitted = LightGBMQuantiles(rounds=30, rows=6_000, peak_rows=6_000).fit(before(series, 2000))
+    panel, origins = Panel.of([series]), np.arange(2000, 2800)
+    raw = fitted.peaks(panel, Origins.of_one(origins), 4)
+    by_bins = Fitted.peaks(fitted, panel, Origins.of_one(origins), 4)
+    actual = came(panel, origins, 4)[:, 3]
+    assert coverage(actual, by_bins[:, 3, NINTH]) < 0.84
+    assert coverage(actual, raw[:, 3, NINTH]) == pytest.approx(0.9, abs=0.05)
+
+
+def test_windows_between_those_that_were_learned_lie_between_them() -> None:
+    series = five_minutes(days=4)
+    fitted = LightGBMQuantiles(rounds=10, rows=2_000, peak_rows=2_000).fit(series)
+    peaks = fitted.peaks(Panel.of([series]), Panel.of([series]).last(), 20)
+    assert peaks.shape == (1, 20, len(PEAK_QUANTILES))
+    assert (np.diff(peaks, axis=1) >= 0).all()
+    assert (peaks[0, 12:] == peaks[0, 11]).all()
+    np.testing.assert_allclose(peaks[0, 4], (peaks[0, 3] + peaks[0, 5]) / 2, rtol=0.01)
+
+
+@pytest.mark.parametrize("text", ["[]", "[[1, 2]]", "[[1, 2, 3, null]]", "{}", "[1, 2, 3, 4]", "[[1, 2, 3, NaN]]"])
+def test_shifts_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="shifts of peaks"):
+        PeakShifts.from_text(text)

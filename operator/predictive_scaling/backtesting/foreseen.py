@@ -9,7 +9,7 @@ class Foreseen(Protocol):
     """What was forecast at each origin from `first` on.
 
     An origin is a number of bins before it. values: shape (origins, bins ahead, len(QUANTILES)), calibrated. peaks:
-    shape (origins, windows, len(QUANTILES)), the highest demand within the first bins (forecasting.peaks).
+    shape (origins, windows, len(PEAK_QUANTILES)), the highest demand within the first bins (forecasting.peaks).
     """
 
     @property

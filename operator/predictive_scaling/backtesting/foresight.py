@@ -12,7 +12,7 @@ from forecasting.calibration import WINDOW, calibrated
 from forecasting.choice import ModelChoice
 from forecasting.context import KnownEvent
 from forecasting.events import Effects, LearnedEffect
-from forecasting.forecast import QUANTILES, Forecast
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted, Forecaster, TooShortError
 from forecasting.gate import judge, unopposed
 from forecasting.levels import levels_at
@@ -21,7 +21,7 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
-from forecasting.peaks import peaks_of
+from forecasting.peaks import WINDOWS, calibrated_peaks, peaks_of
 from forecasting.series import FloatArray, Series
 from forecasting.youth import ENOUGH, MOST, PER_DAY
 from predictive_scaling.clock import monotonic
@@ -67,8 +67,9 @@ class Stretch:
 class Foresight:
     """Forecasts at each origin from `first` on, calibrated.
 
-    values: shape (origins, reach, len(QUANTILES)). peaks: shape (origins, windows, len(QUANTILES)). rivals: calibrated
-    walks of the naive models, by name. train_seconds, predict_seconds: of the models that have something to learn.
+    values: shape (origins, reach, len(QUANTILES)). peaks: shape (origins, windows, len(PEAK_QUANTILES)). rivals:
+    calibrated walks of the naive models, by name. train_seconds, predict_seconds: of the models that have something to
+    learn.
     """
 
     series: Series
@@ -116,7 +117,7 @@ class Foresight:
         """The same with a naive model in place of the one that acts."""
         walk = self.rivals[name].since(self.first)
         values = spread(walk.quantiles, self.plan)
-        return replace(self, values=values, peaks=_peaks(self.series, self.first, values, self.plan))
+        return replace(self, values=values, peaks=peaks_of(self.series, self.first, values, self.peaks.shape[1]))
 
     def _forecast(self, origin: int, values: FloatArray, stretch: Stretch, peaks: FloatArray | None = None) -> Forecast:
         moment, series = self.moment(origin), self.series
@@ -158,7 +159,7 @@ def foresee(series: Series, plan: Plan, choice: ModelChoice, *, gated: bool, say
     stretches = tuple(picked.stretch(at) for at in range(len(fits)))
     values = np.concatenate([picked.values(stretch) for stretch in stretches])
     youths = _youths(series, np.arange(plan.cuts[0], plan.cuts[-1]))
-    peaks = _peaks(series, plan.cuts[0], values, plan) * youths
+    peaks = _peaks(series, plan, stretches, values) * youths[..., -len(PEAK_QUANTILES) :]
     say("forecasting", 1.0)
     return Foresight(
         series, plan, plan.cuts[0], values * youths, peaks, stretches, walks, train_seconds, predict_seconds
@@ -267,11 +268,14 @@ def spread(quantiles: FloatArray, plan: Plan) -> FloatArray:
     return quantiles[:, left] * (1 - share) + quantiles[:, right] * share
 
 
-def _peaks(series: Series, first: int, values: FloatArray, plan: Plan) -> FloatArray:
+def _peaks(series: Series, plan: Plan, stretches: Sequence[Stretch], values: FloatArray) -> FloatArray:
     """Of windows of which every bin was asked for: what lies between by interpolation knows no highest bin."""
     gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
-    windows = int(gaps[0]) if len(gaps) else len(plan.ahead)
-    return peaks_of(series, first, values, windows)
+    count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
+    panel = Panel.of([series])
+    spans = [(one, Origins.of_one(np.arange(one.since, one.until))) for one in stretches]
+    raw = np.concatenate([one.fitted.peaks(panel, origins, count) for one, origins in spans])
+    return calibrated_peaks(series, plan.cuts[0], raw, values)
 
 
 def _youths(series: Series, origins: IntArray) -> FloatArray:

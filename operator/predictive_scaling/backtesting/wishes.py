@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting.forecast import QUANTILES
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES
 from forecasting.panel import IntArray
 from forecasting.series import FloatArray
 from forecasting.simulation_grid import Counts
@@ -29,16 +29,19 @@ def peaks(foresight: Foreseen, work: Workload, ahead: timedelta, quantiles: tupl
     width = foresight.series.step
     into = ((work.begins_at - foresight.series.start) / STEP + np.arange(len(work)) - origins * (width / STEP)).round()
     rows = np.clip(origins - foresight.first, 0, len(foresight.values) - 1)
-    weights = np.stack([weights_of(QUANTILES, quantile) for quantile in quantiles], axis=1)
+    by_bin, together = (
+        np.stack([weights_of(known, quantile) for quantile in quantiles], axis=1)
+        for known in (QUANTILES, PEAK_QUANTILES)
+    )
     found = np.empty((len(work), len(quantiles)))
     for offset in np.unique(into):
         since, which = offset * STEP, into == offset
         first, past_last = int(since // width), int(-(-(since + ahead + INSTANT) // width))
         if first < NEAR and past_last <= foresight.peaks.shape[1]:
-            known = foresight.peaks[rows[which], past_last - 1] @ weights
+            known = foresight.peaks[rows[which], past_last - 1] @ together
         else:
             past_last = max(first + 1, min(past_last, foresight.values.shape[1]))
-            known = (foresight.values[rows[which], first:past_last] @ weights).max(axis=1)
+            known = (foresight.values[rows[which], first:past_last] @ by_bin).max(axis=1)
         found[which] = np.maximum(known, 0.0)
     return found
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
-from forecasting.forecast import Forecast
+from forecasting.forecast import PEAK_QUANTILES, Forecast
 from predictive_scaling.decision.spans import Span
 
 _SLACK = 1e-9
@@ -111,7 +111,7 @@ def _together(forecast: Forecast, quantile: float, span: Span) -> float | None:
     bins = -((forecast.origin - span.end) // forecast.step)
     if not 0 < bins <= len(forecast.peaks):
         return None
-    mix, row = _mix(forecast.quantiles, quantile), forecast.peaks[bins - 1]
+    mix, row = _mix(PEAK_QUANTILES, quantile), forecast.peaks[bins - 1]
     value = mix.low_weight * float(row[mix.low]) + mix.high_weight * float(row[mix.high])
     return value if 0.0 <= value < math.inf else None
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
@@ -11,14 +12,16 @@ import numpy as np
 
 from forecasting.choice import ModelChoice
 from forecasting.features import Built, build
-from forecasting.forecast import QUANTILES, Forecast
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted
 from forecasting.models.explanation import Reasons
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import MEMORY, FittedLightGBM
+from forecasting.models.peak_boosters import knots_of
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import BoolArray, Panel
+from forecasting.peaks import WINDOWS, highest_so_far
 from forecasting.series import FloatArray, Series
 from forecasting.serving import answer, naive_batch
 from forecasting.youth import widened, youth
@@ -27,6 +30,7 @@ from predictive_scaling.training.served import Served
 from predictive_scaling.training.tiers import Tiers
 
 Name = TypeVar("Name", bound=Hashable)
+_MANY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,22 +153,58 @@ def _made(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> list[F
     """Calibrated forecasts of series that share a model, which is asked once for all of them."""
     model, horizons = sharing[0].served.model, np.arange(1, steps + 1)
     near: BoolArray | None = None
+    windows = min(steps, WINDOWS)
     if model.events is None:
-        raw = model.from_features(built, horizons)
+        raw, highest = _predicted(model, built, steps, windows)
     else:
         panel = Panel.of([one.wanted.series for one in sharing])
-        raw, near = model.quantiles(panel, panel.last(), horizons), model.near_events(panel, panel.last(), horizons)
+        last = panel.last()
+        raw, near = model.quantiles(panel, last, horizons), model.near_events(panel, last, horizons)
+        highest = model.peaks(panel, last, windows)
     found: list[Forecast] = []
     for at, one in enumerate(sharing):
         series, part = one.wanted.series, _part(built, at, at + 1, steps)
         apart = near[at] if near is not None else None
         values = one.served.errors.calibrated(raw[at : at + 1], part.levels, series, apart)
-        band = widened(values, youth(series))
-        reasons = _reasons(model, part, steps)
+        factor = youth(series)
+        together = model.peak.shifts.apply(highest[at : at + 1], values[None], part.levels)[0]
         found.append(
-            Forecast(series.name, series.end, series.step, QUANTILES, band, model.name, model.version, reasons)
+            Forecast(
+                series.name,
+                series.end,
+                series.step,
+                QUANTILES,
+                widened(values, factor),
+                model.name,
+                model.version,
+                _reasons(model, part, steps),
+                widened(together, factor, PEAK_QUANTILES),
+            )
         )
     return found
+
+
+def _predicted(model: FittedLightGBM, built: Built, steps: int, windows: int) -> tuple[FloatArray, FloatArray]:
+    """Quantiles and peaks; of many series in two threads, as LightGBM lets others run while it predicts."""
+
+    def some(cut: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+        part = _part(built, *cut, steps)
+        return model.from_features(part, np.arange(1, steps + 1)), model.peaks_from(
+            _knots(part, steps, windows), windows
+        )
+
+    count = len(built.levels.level)
+    if count < _MANY:
+        return some((0, count))
+    with ThreadPoolExecutor(2) as pool:
+        (first, highest), (second, higher) = pool.map(some, ((0, count // 2), (count // 2, count)))
+    return np.concatenate([first, second]), np.concatenate([highest, higher])
+
+
+def _knots(built: Built, steps: int, count: int) -> Built:
+    """Of the rows of each step those that a peak of up to `count` bins is made from."""
+    rows = built.matrix.reshape(len(built.levels.level), steps, -1)[:, knots_of(count) - 1]
+    return Built(rows.reshape(-1, built.matrix.shape[1]), built.levels)
 
 
 def _reasons(model: FittedLightGBM, part: Built, steps: int) -> Reasons:
@@ -175,4 +215,9 @@ def _reasons(model: FittedLightGBM, part: Built, steps: int) -> Reasons:
 
 def _spliced(made: Forecast, one: _Learned[Name], kind: str, values: FloatArray) -> Forecast:
     steps = np.array([one.served.acting(step) == kind for step in range(1, len(made.values) + 1)])
-    return replace(made, values=np.where(steps[:, None], values, made.values)) if steps.any() else made
+    if not steps.any():
+        return made
+    mixed = np.where(steps[:, None], values, made.values)
+    # No peak is below a bin of its window, whichever model that one is from.
+    peaks = None if made.peaks is None else np.maximum(made.peaks, highest_so_far(mixed[None, : len(made.peaks)])[0])
+    return replace(made, values=mixed, peaks=peaks)

@@ -6,15 +6,16 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from forecasting import peaks
 from forecasting.backtest import WalkForward, before, replay
 from forecasting.calibration import WINDOW, calibrated, newest_errors
 from forecasting.forecaster import Fitted, TooShortError
-from forecasting.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed
+from forecasting.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed, unopposed_successor
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.panel import DAY, IntArray
+from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
 _MINUTE = timedelta(minutes=1)
@@ -22,6 +23,8 @@ JUDGED_AHEAD = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)
 CALIBRATED_AHEAD = (*JUDGED_AHEAD, 120 * _MINUTE, 180 * _MINUTE)
 _HOLDOUT = (1 * DAY, 7 * DAY)
 _HOLDOUT_SHARE = 0.25
+_PEAK_STRIDE = 3
+"""Bins from one judged peak to the next: windows overlap, so that those between say little more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,14 @@ def learn(series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | 
     contestants = [_judged(calibrated(champion), split, series), *(_judged(rival, split, series) for rival in rivals)]
     verdict = judge(contestants[0], contestants[1:])
     succession = _succession(series, settings, forerunner, (split, twin)) if forerunner else None
+    final = final.with_peak_shifts(peak_errors_of(twin, series, split))
     return Learned(span, verdict, final, smoothing, horizons, newest_errors(champion), succession)
+
+
+def peak_errors_of(twin: FittedLightGBM, series: Series, first: int, stride: int = _PEAK_STRIDE) -> FloatArray:
+    """What a model missed of peaks since `first`, which it had not seen: shape (origins, WINDOWS, PEAK_QUANTILES)."""
+    panel, origins = Panel.of([series]), np.arange(first, len(series.values), stride)
+    return peaks.errors(panel, origins, twin.peaks(panel, Origins.of_one(origins), peaks.WINDOWS))
 
 
 def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
@@ -105,8 +115,10 @@ def _succession(
     split, twin = known
     seen = (forerunner.learned_until - series.start) // series.step
     first = int(np.clip(seen, split, len(series.values)))
+    if len(series.values) - first < ENOUGH:
+        return unopposed_successor(len(series.values) - first)
     near = bins_ahead(JUDGED_AHEAD, series.step)
-    if first > split and len(series.values) - first >= ENOUGH:
+    if first > split:
         twin = settings.fit(before(series, first))
     walks = [calibrated(replay(series, model, first, near)) for model in (twin, forerunner.model)]
     return succeed(*walks)

@@ -21,7 +21,7 @@ from forecasting.events import Effects, EventLayer
 from forecasting.features import FEATURES
 from forecasting.forecast import QUANTILES
 from forecasting.models.holt_winters import FittedHoltWinters, Smoothing
-from forecasting.models.lightgbm_quantiles import EVENTS, LINEAR, NAMES, FittedLightGBM
+from forecasting.models.lightgbm_quantiles import EVENTS, TEXTS, FittedLightGBM
 from forecasting.models.shared import NAME as SHARED_NAME
 from forecasting.series import FloatArray
 from predictive_scaling.errors import ModelRejectedError
@@ -94,7 +94,7 @@ def load(checked: Checked) -> Loaded:
     holt_winters = holt_winters_of(manifest)
     if not manifest.files:
         return Loaded(manifest, None, holt_winters, None)
-    texts = {name: contents[file].decode() for name in (*NAMES, LINEAR, EVENTS) if (file := f"{name}.txt") in contents}
+    texts = {name: contents[file].decode() for name in (*TEXTS, EVENTS) if (file := f"{name}.txt") in contents}
     model = FittedLightGBM.from_texts(texts, manifest.columns, manifest.version)
     residuals = np.load(io.BytesIO(contents[RESIDUALS]), allow_pickle=False)
     found = members.from_files(contents, len(manifest.residual_horizons)) if manifest.model == SHARED_NAME else {}
@@ -124,7 +124,7 @@ def _check_shape(folder: Path, manifest: Manifest) -> None:
         raise ModelRejectedError(f"{path} lists other features or quantiles than this version computes; {_REMEDY}")
     if any(not 0 <= column < len(FEATURES) for column in manifest.columns):
         raise ModelRejectedError(f"{path}: columns expected within 0 to {len(FEATURES) - 1}; {_REMEDY}")
-    wanted = {*(f"{name}.txt" for name in (*NAMES, LINEAR)), RESIDUALS} if manifest.files else set[str]()
+    wanted = {*(f"{name}.txt" for name in TEXTS), RESIDUALS} if manifest.files else set[str]()
     wanted |= {*members.FILES} if manifest.model == SHARED_NAME else set()
     if {file.name for file in manifest.files} - {f"{EVENTS}.txt"} != wanted:
         found = sorted(file.name for file in manifest.files)

@@ -1,6 +1,6 @@
 """Learn one model from many series, judge it on the last days of each, and keep what a forecast needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,7 +18,15 @@ from forecasting.models.shared import SharedLightGBM, until
 from forecasting.panel import IntArray
 from forecasting.scores import Scores, pooled, scores
 from forecasting.series import FloatArray, Series
-from predictive_scaling.training.learning import CALIBRATED_AHEAD, JUDGED_AHEAD, Learned, Span, bins_ahead, split_of
+from predictive_scaling.training.learning import (
+    CALIBRATED_AHEAD,
+    JUDGED_AHEAD,
+    Learned,
+    Span,
+    bins_ahead,
+    peak_errors_of,
+    split_of,
+)
 from predictive_scaling.training.series_keys import SeriesKey
 
 SEEDS = 96
@@ -58,6 +66,7 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
     horizons = bins_ahead(CALIBRATED_AHEAD, step)
     final = settings.fit_many([*series.values()])
     twin = settings.fit_many([until(one, moment) for one in series.values()])
+    final = final.with_peak_shifts(_peak_errors(twin, series.values(), moment))
     walks = {key: _walks(one, twin, moment, horizons) for key, one in series.items()}
     judged = {key: found for key, found in walks.items() if found is not None}
     if not judged:
@@ -72,6 +81,14 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
     span = Span(min(one.start for one in series.values()), end, step, sum(_observed(one) for one in series.values()))
     seeds = _seeds([errors(walk) for walk in residuals.values()])
     return LearnedShared(Learned(span, overall, final, None, horizons, seeds), members)
+
+
+def _peak_errors(twin: FittedLightGBM, series: Collection[Series], moment: datetime) -> FloatArray:
+    """Of all series, about as many of each: a peak says the same of any of them."""
+    firsts = [len(until(one, moment).values) for one in series]
+    later = sum(len(one.values) - first for one, first in zip(series, firsts, strict=True))
+    stride = max(1, later // WINDOW)
+    return np.concatenate([peak_errors_of(twin, one, at, stride) for one, at in zip(series, firsts, strict=True)])
 
 
 def _walks(series: Series, twin: FittedLightGBM, moment: datetime, horizons: IntArray) -> list[WalkForward] | None:
