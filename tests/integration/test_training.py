@@ -9,11 +9,15 @@ from datetime import UTC, datetime, timedelta
 from math import pi, sin
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from forecasting.choice import ModelChoice
+from forecasting.series import Series
 from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reload import ModelShelf
+from predictive_scaling.training.reload import ModelShelf, Wanted
 from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.shared_key import SHARED
 from tests.support.demand import METRIC, record_demand
 
 pytestmark = pytest.mark.integration
@@ -69,6 +73,28 @@ async def test_train_learns_from_the_database_and_a_shelf_takes_it_up(
     shelf = ModelShelf(tmp_path / "models", patience_seconds=60)
     (reloaded,) = (await shelf.refresh()).reloaded
     assert (reloaded.key, reloaded.version) == (KEY, trained["version"])
+
+
+async def test_several_series_share_a_model_that_serves_a_new_one(migrated_database_url: str, tmp_path: Path) -> None:
+    since, models = NOW - timedelta(days=4), tmp_path / "models"
+    for number, service in enumerate(("checkout", "cart")):
+
+        def demand(at: datetime, number: int = number) -> float:
+            return a_day(at) * 10**number
+
+        await record_demand(migrated_database_url, service, since, NOW, demand, timedelta(minutes=5))
+    ended = await train(migrated_database_url, models, "--shared-only", "--output", "json")
+    assert (ended.code, json.loads(ended.output)["failed"]) == (0, []), ended.errors
+    (trained,) = json.loads(ended.output)["trained"]
+    assert (trained["service"], trained["bins"]) == ("shared", 2 * 4 * 288)
+    assert Registry(models).keys() == [SHARED]
+    shelf = ModelShelf(models, patience_seconds=60)
+    await shelf.refresh()
+    series = Series("new", NOW - timedelta(hours=2), timedelta(minutes=5), np.full(24, 7.0))
+    (made,) = shelf.forecast({"a": Wanted(SeriesKey("new", METRIC, "Sum"), series, ModelChoice.AUTO, 12)}).values()
+    assert made.model == ("LightGBM-shared" if trained["passed"] else "LastValue")
+    wrong = await train(migrated_database_url, models, "--shared-only", "--service", "cart")
+    assert (wrong.code, "--shared-only learns from every series" in wrong.errors) == (78, True)
 
 
 async def test_a_named_series_is_trained_in_its_own_aggregation(migrated_database_url: str, tmp_path: Path) -> None:
