@@ -1,4 +1,4 @@
-"""`make bench`: python -m tests.bench [--traces FOLDER] [--quick | --full] [--write-docs]."""
+"""`make bench`: python -m tests.bench [--traces FOLDER] [--quick] [--write-docs]."""
 
 import sys
 from pathlib import Path
@@ -23,8 +23,7 @@ JSON = ROOT / "build" / "bench.json"
 DOCS = ROOT / "docs" / "benchmarks.md"
 MEASURED = "## Measured"
 _REFITS = 4
-_BATCHES = (1, 100, 1_000)
-_MANY = 10_000
+_BATCHES = (1, 100, 1_000, 10_000)
 _DECISIONS = (1, 10, 100, 1_000, 10_000)
 
 
@@ -33,7 +32,6 @@ def bench(
         Path | None, typer.Option(exists=True, file_okay=False, help="CSV files (.gz too) to measure as well.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One short trace, one refit, small batches: a trial.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Also forecasts for 10,000 series; needs some GB.")] = False,
     write_docs: Annotated[bool, typer.Option("--write-docs", help="Write the tables into docs/benchmarks.md.")] = False,
 ) -> None:
     """Measure accuracy, scaling, speed and memory beside peers; tables to stdout, all of it to build/bench.json."""
@@ -45,12 +43,12 @@ def bench(
         left_out["Prophet"] = "is not installed; `make bench` installs requirements-bench.lock"
     # Speed first: nothing of the long part is in memory or on the cores yet.
     trained, model = training(_say)
-    counts = _BATCHES[:2] if quick else (*_BATCHES, _MANY) if full else _BATCHES
+    counts = _BATCHES[:2] if quick else _BATCHES
     ran, decided = batches(model, counts, _say), deciding(_DECISIONS, _say)
     accuracy, scaling = _series(read.series, refits, quick=quick)
     events = near_events(read.series, refits, _say)
     results = Results(
-        mode=_mode(read.series, refits, quick=quick, full=full),
+        mode=_mode(read.series, refits, quick=quick),
         seconds=monotonic() - began,
         accuracy=accuracy,
         scaling=scaling,
@@ -73,10 +71,10 @@ def _series(
     return accuracy, {name: one for name, one in found.items() if one is not None}
 
 
-def _mode(series: dict[str, Series], refits: int, *, quick: bool, full: bool) -> str:
+def _mode(series: dict[str, Series], refits: int, *, quick: bool) -> str:
     if quick:
         return f"`--quick` ({', '.join(series)} only, one refit): a trial, not a result"
-    return f"{'`--full`' if full else 'default'}, {refits} refits"
+    return f"default, {refits} refits"
 
 
 def _write(results: Results, *, write_docs: bool) -> None:
