@@ -18,6 +18,7 @@ _KIND_SHRINK = 2.0
 _DRIFT_HALF_LIFE, _DRIFT_SHRINK = 4.0, 2.0
 _PASSES = 3
 _FACTOR = 0.25, 4.0
+_BEGINNING = 2
 _SPREAD, _SPREAD_WEIGHT, _SPREAD_HALF_LIFE = 0.35, 2.0, 8.0
 _TENTH = 1.2816  # the normal distribution's 0.9 quantile
 
@@ -68,7 +69,9 @@ def learned_effect(
     amplitude = expected(earlier, weekend, magnitude)
     if amplitude is None:
         return None
-    errors = [(one.amplitude - told) / told for one, told in zip(earlier, _foretold(earlier), strict=True) if told]
+    # The first ones were foretold from next to nothing.
+    told = list(zip(earlier, _foretold(earlier), strict=True))[_BEGINNING:]
+    errors = [(one.amplitude - foretold) / foretold for one, foretold in told if foretold]
     weights = 0.5 ** (np.arange(len(errors))[::-1] / _SPREAD_HALF_LIFE)
     squares = float((weights * np.clip(np.array(errors), -1, 1) ** 2).sum()) if errors else 0.0
     known = float(weights.sum())

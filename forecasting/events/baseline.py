@@ -13,6 +13,7 @@ _PULL, _WEEKEND_PULL = 0.1, 1.0
 _PASSES = 4
 _MOST_ROWS = 20_000
 OFFSET_SHARE = 0.1
+_SLIGHT_SHARE = 0.1
 
 
 def offset_of(series: Series) -> float:
@@ -39,7 +40,10 @@ def excess(series: Series, quiet: npt.NDArray[np.bool_]) -> FloatArray:
         line = np.asarray(np.linalg.solve(scaled.T @ inputs + penalty, scaled.T @ target), dtype=np.float64)
         distance = np.abs(target - inputs @ line)
         nearness = 1 / np.maximum(distance / (np.median(distance) + 1e-9), 1.0)
-    return logs - columns @ line
+    # Measured with a tenth of the offset: where demand is low, the whole of it would make effects look smaller.
+    expected = np.maximum(np.exp(columns @ line) - offset_of(series), 0.0)
+    slight = _SLIGHT_SHARE * offset_of(series)
+    return np.log((np.maximum(series.values, 0.0) + slight) / (expected + slight))
 
 
 def _design(series: Series) -> tuple[FloatArray, FloatArray]:

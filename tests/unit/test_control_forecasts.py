@@ -5,10 +5,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from forecasting.context import Context
-from predictive_scaling.control.concerns import coming, concerns_of
+from forecasting.context import Context, KnownEvent
+from forecasting.events.amplitude import Measured
+from forecasting.events.course import Course
+from forecasting.events.effects import Effects, TypeEffect
+from predictive_scaling.control.concerns import coming, concerns_of, known_to, told
 from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.forecasts import Need, Outlooks
+from predictive_scaling.control.forecasts import EffectsOf, Need, Outlooks, nothing_learned
 from predictive_scaling.decision.model import Rung
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -22,16 +25,23 @@ LEAD = timedelta(minutes=8)
 class Scene:
     """One policy, its demand and its forecaster."""
 
-    def __init__(self, policy: ScalingPolicy | None = None, demand_until: datetime = NOON + timedelta(days=1)) -> None:
+    def __init__(
+        self,
+        policy: ScalingPolicy | None = None,
+        demand_until: datetime = NOON + timedelta(days=1),
+        effects: EffectsOf = nothing_learned,
+    ) -> None:
         self.policy = policy or a_policy(forecast={"horizon": "1h"})
         self.source = Minutes(880.0, demand_until)
         self.window = DemandWindow(self.source)
         self.prophet = Prophet(900.0)
-        self.outlooks = Outlooks(self.prophet, self.window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
+        limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
+        self.outlooks = Outlooks(self.prophet, self.window, **limits, effects=effects)
         self.events: tuple[BusinessEvent, ...] = ()
 
     def need(self, now: datetime) -> Need:
-        return Need(self.policy, LEAD, concerns_of(self.policy, coming(self.events, now), now, LEAD, MINUTE))
+        concerns = concerns_of(self.policy, coming(self.events, now), now, LEAD, MINUTE)
+        return Need(self.policy, LEAD, concerns, known_to(self.policy, told(self.events, now)))
 
     async def refresh(self, now: datetime) -> int:
         need = self.need(now)
@@ -59,11 +69,11 @@ async def test_a_forecast_reaches_beyond_the_lead_time_and_the_horizon() -> None
 
 
 async def test_forecasts_are_made_by_the_clocks_and_holidays_of_the_policy() -> None:
-    for told, context in (
+    for spec, context in (
         ({}, Context()),
         ({"timezone": "Europe/Paris", "holidays": "FR"}, Context(ZoneInfo("Europe/Paris"), "FR")),
     ):
-        scene = Scene(a_policy(forecast={"horizon": "1h", **told}))
+        scene = Scene(a_policy(forecast={"horizon": "1h", **spec}))
         await scene.refresh(NOON)
         assert [one.series.context for batch in scene.prophet.batches for one in batch] == [context]
 
@@ -115,6 +125,21 @@ async def test_the_base_of_an_event_has_seen_nothing_from_after_its_influence_be
     assert base.base.origin == start - timedelta(minutes=15) - LEAD
     end = base.base.origin + base.base.step * len(base.base.values)
     assert end >= start + timedelta(hours=1)
+
+
+async def test_forecasts_know_the_events_and_what_they_are_multiplied_with_does_not() -> None:
+    effects = Effects((TypeEffect("flash-sale", Course.blank(3600, 300), (Measured(0, 3600, 1.0),)),))
+    scene = Scene(effects=lambda key: effects)
+    start = NOON + timedelta(minutes=30)
+    scene.events = (an_event(start=start, end=start + timedelta(hours=1), type="flash-sale"),)
+    known = KnownEvent("flash-sale", start, start + timedelta(hours=1))
+    await scene.refresh(start - LEAD - MINUTE / 2)
+    assert sorted(len(one.series.context.events) for one in scene.prophet.batches[-1]) == [0, 1]
+    await scene.refresh(start)
+    assert {one.series.context.events for batch in scene.prophet.batches for one in batch} == {(), (known,)}
+    (base,) = scene.outlooks.bases(scene.need(start), start)
+    assert base.learned is not None
+    assert base.learned.samples == 1
 
 
 async def test_a_long_event_gets_a_base_of_wider_bins() -> None:

@@ -1,9 +1,11 @@
 """Semantics 20: events take part in the decision."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
+from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.model import Decision, EventBase, Limit, Memory, Reason, Source
@@ -69,6 +71,21 @@ def test_a_multiplier_multiplies_what_was_forecast_before_the_event() -> None:
     decision = at(SALE_AT - minutes(8), sale, forecast=500.0)
     assert (decision.floor, decision.source, decision.event) == (12, Source.EVENT, "flash-sale")
     assert decision.reason is Reason.EVENT_RAISES
+
+
+def test_an_event_that_expects_nothing_does_what_earlier_ones_of_its_type_did() -> None:
+    learned = LearnedEffect(2.4, 1.9, 3.0, samples=3)
+    sale = replace(a_sale(base(400.0), type="flash-sale"), learned=learned)
+    decision = at(SALE_AT - minutes(8), sale, forecast=500.0)
+    assert (decision.floor, decision.source, decision.event) == (10, Source.EVENT, "flash-sale")
+    assert "learned from 3 earlier events of type flash-sale: 2.4 (1.9 to 3.0)" in decision.message
+
+
+def test_what_an_event_says_comes_before_what_was_learned() -> None:
+    learned = LearnedEffect(9.0, 8.0, 10.0, samples=3)
+    for expect, floor in (({"multiplier": "3"}, 12), ({"minReplicas": 20}, 20)):
+        sale = replace(a_sale(base(400.0), type="flash-sale", expect=expect), learned=learned)
+        assert floor_at(SALE_AT - minutes(8), sale) == floor
 
 
 def test_a_forecast_that_has_seen_the_event_is_not_multiplied() -> None:

@@ -84,7 +84,12 @@ def _wish(influence: Influence, spans: tuple[Span, ...], situation: Situation, s
 
 def _learned(learned: LearnedEffect, type_: str | None) -> str:
     events = "1 earlier event" if learned.samples == 1 else f"{learned.samples} earlier events"
-    return f"learned from {events} of type {type_}: {learned.multiplier:.2g} ({learned.low:.2g} to {learned.high:.2g})"
+    multiplier, low, high = (_in_words(one) for one in (learned.multiplier, learned.low, learned.high))
+    return f"learned from {events} of type {type_}: {multiplier} ({low} to {high})"
+
+
+def _in_words(factor: float) -> str:
+    return f"{factor:.1f}" if factor >= 1 else f"{factor:.2f}"
 
 
 def _absolute(influence: Influence, spans: tuple[Span, ...], wanted: int, lowest: int) -> Wish:
