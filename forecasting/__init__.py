@@ -1,1 +1,26 @@
-"""Series in, quantile forecasts out. Pure: no clock, no network, no files but models."""
+"""Series in, quantile forecasts out. Pure: no clock, no network, no files but models.
+
+Samples of any kind become a series, thousands of series are forecast in one batch, by the clocks and public holidays of
+where they come from:
+
+>>> from datetime import UTC, datetime, timedelta
+>>> from zoneinfo import ZoneInfo
+>>> from forecasting.context import Context
+>>> from forecasting.models.last_value import LastValue
+>>> from forecasting.models.seasonal_naive import SeasonalNaive
+>>> from forecasting.regularize import regularize
+>>> from forecasting.seasons import seasons
+>>> from forecasting.serving import naive_batch
+>>> noon = datetime(2026, 11, 16, 12, tzinfo=UTC)
+>>> times = [noon - index * timedelta(minutes=10) for index in range(1, 1009)]
+>>> paris = Context(ZoneInfo("Europe/Paris"), country="FR")
+>>> shop = regularize("shop", times, [10.0 + at.hour for at in times], context=paris).series
+>>> shop.step, seasons(shop)[0].period
+(datetime.timedelta(seconds=600), datetime.timedelta(days=1))
+>>> (forecast,) = naive_batch([shop], [LastValue(), SeasonalNaive()], steps=7)
+>>> forecast.model, forecast.at(0.9).round(1).tolist()
+('SeasonalNaive', [22.0, 22.0, 22.0, 22.0, 22.0, 22.0, 23.0])
+
+Models that learn stand in `forecasting.models` behind one interface (`forecasting.forecaster`), are judged walking
+forward (`forecasting.backtest`), calibrated (`forecasting.calibration`) and gated (`forecasting.gate`).
+"""
