@@ -1,0 +1,88 @@
+"""From recorded demand and recorded events to a learned effect in an event's status, on a real database."""
+
+from collections.abc import AsyncGenerator
+from datetime import datetime, timedelta
+from math import pi, sin
+from pathlib import Path
+
+import pytest
+
+from forecasting.context import KnownEvent
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from predictive_scaling.control.business_events import EventDesk
+from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.demand import Demand
+from predictive_scaling.storage.policies import Policies
+from predictive_scaling.training.history import StoredHistory
+from predictive_scaling.training.learning import learn
+from predictive_scaling.training.publish import publish
+from predictive_scaling.training.registry import Registry
+from predictive_scaling.training.reload import ModelShelf
+from predictive_scaling.training.series_keys import SeriesKey
+from tests.support.api_services import a_policy as a_policy_row
+from tests.support.builders import NOON, an_event
+from tests.support.control import World
+from tests.support.demand import METRIC, record_demand
+
+pytestmark = pytest.mark.integration
+KEY = SeriesKey("checkout", METRIC, "Sum")
+BIN = timedelta(minutes=15)
+DAY = timedelta(days=1)
+SINCE = NOON - 10 * DAY
+SALES = tuple(SINCE + day * DAY + timedelta(hours=day % 5 * 3) for day in range(2, 9))
+LONG = timedelta(hours=2)
+
+
+@pytest.fixture
+async def database(migrated_database_url: str) -> AsyncGenerator[Database]:
+    await record_demand(migrated_database_url, "checkout", SINCE, NOON, demand, BIN)
+    async with Database(migrated_database_url, purpose="tests") as database:
+        await Policies(database).record([a_policy_row(service_name="checkout", metric_name=METRIC)])
+        await BusinessEvents(database).record([a_sale(start) for start in SALES])
+        yield database
+
+
+def demand(at: datetime) -> float:
+    """Twice as much during a sale."""
+    usual = 100 + 50 * sin(at.hour / 12 * pi) + at.minute % 7
+    return usual * (2 if any(start <= at < start + LONG for start in SALES) else 1)
+
+
+def a_sale(start: datetime, policy: str = "checkout") -> BusinessEventRow:
+    return BusinessEventRow(
+        "shop", f"sale-{start:%d}", "flash-sale", start, start + LONG, None, None, 0, (policy,), updated_at=NOON
+    )
+
+
+def history(database: Database) -> StoredHistory:
+    return StoredHistory(Demand(database), Policies(database), BusinessEvents(database))
+
+
+async def test_training_knows_the_events_that_acted_on_a_policy_of_the_series(database: Database) -> None:
+    await BusinessEvents(database).record([a_sale(NOON - DAY, policy="another")])
+    series = await history(database).demand(KEY, SINCE, NOON, BIN)
+    assert series.context.events == tuple(KnownEvent("flash-sale", start, start + LONG) for start in SALES)
+
+
+async def test_what_earlier_sales_did_shows_in_the_status_of_the_next(database: Database, tmp_path: Path) -> None:
+    series = await history(database).demand(KEY, SINCE, NOON, BIN)
+    publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
+    shelf = ModelShelf(tmp_path, patience_seconds=60)
+    assert (await shelf.refresh()).rejected == ()
+
+    world = World()
+    event = an_event("sale", NOON + DAY, NOON + DAY + LONG, type="flash-sale")
+    path = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents/sale"
+    world.cluster.objects[path] = {"metadata": {"name": "sale", "resourceVersion": "1"}}
+    world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "event-uid", 1, 1, NOON, {}, event)]
+    desk = EventDesk(world.cluster, world.inventory, BusinessEvents(database), world.clock, lambda: True, shelf.effects)
+    await desk.turn()
+    learned = world.cluster.objects[path]["status"]["learned"]
+    assert learned["samples"] == len(SALES)
+    assert float(learned["multiplier"]) == pytest.approx(2.0, rel=0.15)
+    assert float(learned["low"]) < float(learned["multiplier"]) < float(learned["high"])
+    written = len(world.cluster.writes)
+    await desk.turn()
+    assert len(world.cluster.writes) == written, "what did not change is not written again"
