@@ -1,0 +1,77 @@
+"""Known events in a backtest: learned from what was before, left out of what is multiplied, judged apart."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from forecasting.choice import ModelChoice
+from forecasting.context import KnownEvent
+from forecasting.forecast import QUANTILES
+from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
+from predictive_scaling.backtesting.near_events import AFTER, BEFORE, near, near_events
+from predictive_scaling.decision.known_events import known_events
+from tests.support.builders import NOON, an_event
+from tests.support.event_series import TWO_HOURS, with_events
+
+SERIES = with_events(20)
+MEDIAN = QUANTILES.index(0.5)
+
+
+@pytest.fixture(scope="module")
+def foresight() -> Foresight:
+    plan = plan_of(SERIES, 0.7, 1, [1, 2, 4], 4)
+    return foresee(SERIES, plan, ModelChoice.LIGHTGBM, gated=False, say=lambda what, done: None)
+
+
+def an_event_behind_the_split(foresight: Foresight) -> tuple[KnownEvent, int]:
+    """With the origin from which its start is the next bin."""
+    split = foresight.moment(foresight.plan.split)
+    event = next(one for one in sorted(SERIES.context.events, key=lambda one: one.start) if one.start > split)
+    return event, (event.start - SERIES.start) // SERIES.step
+
+
+def test_what_an_event_multiplies_was_forecast_without_it(foresight: Foresight) -> None:
+    event, origin = an_event_behind_the_split(foresight)
+    base = foresight.long(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
+    usual = SERIES.values[origin + 1 : origin + 4] / 2
+    assert base == pytest.approx(usual, rel=0.3)
+    assert (foresight.values[origin - foresight.first, 1:4, MEDIAN] > 1.5 * base).all()
+
+
+def test_the_effect_at_an_origin_is_learned_from_the_events_before_its_refit(foresight: Foresight) -> None:
+    event, origin = an_event_behind_the_split(foresight)
+    learned = foresight.learned(origin, event)
+    assert learned is not None
+    trained_until = foresight.moment(foresight.stretch(origin).since)
+    assert learned.samples == sum(one.end <= trained_until for one in SERIES.context.events)
+    assert learned.multiplier == pytest.approx(2.0, rel=0.2)
+    assert foresight.learned(origin, KnownEvent("another", event.start, event.end)) is None
+
+
+def test_forecasts_near_events_are_judged_apart(foresight: Foresight) -> None:
+    events = SERIES.context.events
+    found = near_events(foresight, events, 4)
+    targets = np.arange(foresight.plan.split + 3, len(SERIES.values))
+    assert found.judged == near(SERIES, events)[targets].sum() > 0
+    assert found.wape < 0.35
+    assert set(found.coverage) == {0.5, 0.8, 0.9, 0.95}
+    assert near_events(foresight, (), 4).judged == 0
+
+
+def test_near_begins_half_an_hour_before_and_ends_forty_minutes_after() -> None:
+    start = SERIES.start + timedelta(days=1)
+    event = KnownEvent("sale", start, start + TWO_HOURS)
+    chosen = np.flatnonzero(near(SERIES, (event,)))
+    middles = [SERIES.start + (bin_ + 0.5) * SERIES.step for bin_ in (int(chosen[0]), int(chosen[-1]))]
+    assert start - BEFORE <= middles[0] < start - BEFORE + SERIES.step
+    assert start + TWO_HOURS + AFTER - SERIES.step <= middles[1] < start + TWO_HOURS + AFTER
+
+
+def test_forecasts_are_told_the_type_the_time_and_the_multiplier_of_each_occurrence() -> None:
+    plain = an_event(start=NOON, end=NOON + TWO_HOURS, type="flash-sale", expect={"multiplier": "2.5"})
+    daily = {"rrule": "FREQ=DAILY", "timezone": "UTC", "from": f"{NOON:%F}", "start": "18:00", "duration": "1h"}
+    repeated = an_event("evening", recurrence=daily, type="show")
+    found = known_events([plain, repeated], NOON, NOON + timedelta(days=2))
+    assert found[0] == KnownEvent("flash-sale", NOON, NOON + TWO_HOURS, 2.5)
+    assert [(one.type, one.magnitude) for one in found[1:]] == [("show", None)] * 2
