@@ -235,7 +235,7 @@ async def test_another_model_acts_at_the_horizons_where_it_is_better(registry: R
         made = shelf.forecast({"a": wanted(series, KEYS[0])})["a"]
         assert made.model == "LightGBM"
         found.append(made.values)
-    assert found[1][0, 1] == found[1][1, 1] == pytest.approx(series.values[-1], rel=0.05)
+    assert found[1][:2, 1] == pytest.approx([series.values[-1]] * 2, rel=0.1)
     assert not np.array_equal(found[0][:2], found[1][:2])
     assert np.array_equal(found[0][2:], found[1][2:])
 
