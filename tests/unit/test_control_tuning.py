@@ -15,6 +15,7 @@ from forecasting.frontier import Point
 from forecasting.tuner import settled
 from predictive_scaling.control import tuning
 from predictive_scaling.control.tuning import TuningDesk, study_in_child
+from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 from predictive_scaling.storage.business_events import BusinessEventRow
@@ -329,6 +330,20 @@ async def test_after_a_turn_comes_a_rest(scene: Scene, monkeypatch: pytest.Monke
     seconds += 1.0
     await scene.turn()
     assert len(scene.seen) == 2
+
+
+async def test_a_turn_that_the_database_ended_is_rested_from_as_well(scene: Scene) -> None:
+    scene.desk.rest = 1e6
+    between, scene.tables.between = scene.tables.between, away
+    with pytest.raises(DatabaseUnavailableError):
+        await scene.turn()
+    scene.tables.between = between
+    await scene.desk.turn()
+    assert scene.seen == []
+
+
+async def away(since: datetime, until: datetime) -> Sequence[BusinessEventRow]:
+    raise DatabaseUnavailableError(f"PostgreSQL is away from {since} to {until}")
 
 
 async def test_a_failure_is_logged_and_tried_again_an_hour_later(scene: Scene, logs: list[EventDict]) -> None:

@@ -118,11 +118,16 @@ class TuningDesk:
         if not due:
             return
         began = monotonic()
-        past = await self.past.between(self.clock.now() - HISTORY, self.clock.now())
+        try:
+            await self._look_back(due)
+        finally:
+            self._rested_at = monotonic() + self.rest * (monotonic() - began)
+
+    async def _look_back(self, due: Sequence[tuple[PolicyKey, Situation]]) -> None:
+        now = self.clock.now()
+        past = await self.past.between(now - HISTORY, now)
         tasks = {key: await self._task(key, situation, past) for key, situation in due}
-        found = await self.study(list(tasks.values()))
-        await self._take(tasks, found)
-        self._rested_at = monotonic() + self.rest * (monotonic() - began)
+        await self._take(tasks, await self.study(list(tasks.values())))
 
     def _due(self, now: datetime) -> list[tuple[PolicyKey, Situation]]:
         """The most urgent ones."""

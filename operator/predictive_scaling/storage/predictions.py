@@ -86,18 +86,24 @@ order by namespace, policy, target_time, created_at desc
 """
 
 
-# One forecast each interval, found by a hop along the primary key: most of them are never read.
+# One forecast each interval, found by a hop along the primary key: most of them are never read. The limits keep the
+# planner from joining all forecasts with all of them, the comparisons of pairs from going through them by target time.
 AT_INTERVALS = """
-select string_agg(timestamptz_send(created_at) || timestamptz_send(target_time) || float8send(p10) || float8send(p50)
-    || float8send(p80) || float8send(p90) || float8send(p95), '' order by created_at, target_time)
+select string_agg(timestamptz_send(point.created_at) || timestamptz_send(point.target_time) || float8send(point.p10)
+    || float8send(point.p50) || float8send(point.p80) || float8send(point.p90) || float8send(point.p95), ''
+    order by point.created_at, point.target_time)
 from generate_series(1, %(intervals)s) as nth cross join lateral (
     select created_at from predictions
     where namespace = %(namespace)s and policy = %(policy)s
         and created_at > %(since)s + (nth - 1) * %(every)s::interval
         and created_at <= %(since)s + nth * %(every)s::interval
     order by created_at desc limit 1) as last
-join predictions using (created_at)
-where namespace = %(namespace)s and policy = %(policy)s and target_time < created_at + %(reach)s
+cross join lateral (
+    select created_at, target_time, p10, p50, p80, p90, p95 from predictions
+    where namespace = %(namespace)s and policy = %(policy)s
+        and (created_at, target_time) >= (last.created_at, last.created_at)
+        and (created_at, target_time) < (last.created_at, last.created_at + %(reach)s)
+    order by created_at, target_time limit 10000) as point
 """
 
 
