@@ -36,23 +36,17 @@ class TypeEffect:
 class Timeline:
     """For each bin the logarithm of what events are expected to multiply demand by, and whether one is near.
 
-    effect, near: shape (bins,). owner: which event rules the bin, as a position in the context's order of start; -1 for
-    none. during: how many run at once. clock: minutes on the ruling event's clock (see Course), NaN away from events.
+    All shapes (bins,). owner: the event that rules a bin, as a position in the order of start; -1 for none.
     """
 
     effect: FloatArray
     near: npt.NDArray[np.bool_]
     owner: npt.NDArray[np.int64]
-    during: FloatArray
-    clock: FloatArray
 
     @classmethod
     def empty(cls, bins: int) -> "Timeline":
         """Without events."""
-        nothing = np.zeros(bins)
-        return cls(
-            nothing, np.zeros(bins, bool), np.full(bins, -1, np.int64), nothing.copy(), np.full(bins, float("nan"))
-        )
+        return cls(np.zeros(bins), np.zeros(bins, bool), np.full(bins, -1, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +78,18 @@ class Effects:
         for known in self.types:
             strongest = np.zeros(bins)
             for at, event in enumerate(events):
-                amplitude = known.amplitude(event, context.zone) if event.type == known.type else None
+                if event.type != known.type or not _meets(known.course.span(event), start, start + bins * step):
+                    continue
+                amplitude = known.amplitude(event, context.zone)
                 if amplitude is not None:
                     _mark(found, strongest, middles, known.course, (at, event, amplitude))
             found.effect[:] += strongest
         return found
 
-    def of_series(self, series: Series, ahead: int = 0) -> Timeline:
-        """Of a series and so many bins behind it."""
+    def of_series(self, series: Series) -> Timeline:
+        """Of the bins of a series."""
         step = series.step.total_seconds()
-        return self.timeline(series.start.timestamp(), step, len(series.values) + ahead, series.context)
+        return self.timeline(series.start.timestamp(), step, len(series.values), series.context)
 
 
 def quiet(values: FloatArray, effect: FloatArray) -> FloatArray:
@@ -111,6 +107,10 @@ def is_weekend(event: KnownEvent, zone: tzinfo) -> bool:
     return event.start.astimezone(zone).weekday() >= _SATURDAY
 
 
+def _meets(span: tuple[float, float], start: float, end: float) -> bool:
+    return span[0] < end and span[1] > start
+
+
 def _mark(
     found: Timeline, strongest: FloatArray, middles: FloatArray, course: Course, ruling: tuple[int, KnownEvent, float]
 ) -> None:
@@ -122,6 +122,4 @@ def _mark(
     stronger = (np.abs(share) > np.abs(strongest[part])) | (found.owner[part] < 0)
     strongest[part] = np.where(stronger, share, strongest[part])
     found.owner[part] = np.where(stronger, at, found.owner[part])
-    found.clock[part] = np.where(stronger, clock / 60, found.clock[part])
     found.near[part] = True
-    found.during[part] += (clock >= 0) & (clock < course.typical)

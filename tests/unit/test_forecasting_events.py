@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,6 +13,8 @@ from forecasting.context import Context, KnownEvent
 from forecasting.events import EventLayer, learn_effects
 from forecasting.events.amplitude import Measured, expected, learned_effect
 from forecasting.events.bands import Bands
+from forecasting.events.course import Course
+from forecasting.events.effects import Effects, TypeEffect
 from forecasting.forecast import QUANTILES
 from forecasting.models.lightgbm_quantiles import EVENTS, LightGBMQuantiles
 from forecasting.panel import Origins, Panel
@@ -167,6 +169,21 @@ def test_what_was_learned_of_events_goes_into_the_models_files_and_comes_back() 
 
 def _altered(text: str, **changes: object) -> str:
     return json.dumps(json.loads(text) | changes)
+
+
+def test_overlapping_events_count_once_within_a_type_and_both_across_types() -> None:
+    course = Course.blank(2 * HOUR, 900.0)
+    effects = Effects(tuple(TypeEffect(type_, course, events(*[1.0] * 12)) for type_ in ("match", "sale")))
+    start = datetime(2026, 11, 3, 12, tzinfo=UTC)
+
+    def effect(*types: str) -> float:
+        known = tuple(KnownEvent(one, start, start + TWO_HOURS, None) for one in types)
+        shifted = tuple(replace(one, end=one.end + at * timedelta(minutes=1)) for at, one in enumerate(known))
+        line = effects.timeline(start.timestamp(), 900.0, 4, Context(events=shifted))
+        return float(line.effect[-1])
+
+    assert effect("match", "match") == pytest.approx(effect("match"), rel=0.02)
+    assert effect("match", "sale") == pytest.approx(2 * effect("match"), rel=0.02)
 
 
 def test_text_that_no_learning_wrote_is_refused() -> None:
