@@ -227,9 +227,9 @@ async def test_another_model_acts_at_the_horizons_where_it_is_better(registry: R
     path = registry.path(KEYS[0].slug, manifest.version) / "manifest.json"
     series = a_shop(0)
     found: list[np.ndarray] = []
-    spliced = manifest.model_copy(update={"gate": manifest.gate.model_copy(update={"by_horizon": table})})
-    for one in (manifest, spliced):
-        path.write_text(one.model_dump_json())
+    for by_horizon in ((), table):
+        gate = manifest.gate.model_copy(update={"by_horizon": by_horizon})
+        path.write_text(manifest.model_copy(update={"gate": gate}).model_dump_json())
         shelf = a_shelf(registry)
         await shelf.refresh()
         made = shelf.forecast({"a": wanted(series, KEYS[0])})["a"]
