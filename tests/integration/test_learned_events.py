@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forecasting.context import KnownEvent
+from forecasting.learning import learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.control.business_events import EventDesk
 from predictive_scaling.handlers.inventory import EventRecord
@@ -16,7 +17,6 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.training.history import StoredHistory
-from predictive_scaling.training.learning import learn
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.reload import ModelShelf

@@ -12,13 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.control.commands import RELOAD_MODELS, CommandDesk
 from predictive_scaling.control.training import ModelDesk
 from predictive_scaling.resources.statuses import AccuracyStatus
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.commands import Command
-from predictive_scaling.training.learning import Learned, learn
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.reload import ModelShelf

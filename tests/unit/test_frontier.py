@@ -13,8 +13,8 @@ def test_the_cheapest_point_follows_the_prices() -> None:
     assert cheapest([thrifty, safe], Prices(under_provisioned_minute=0.1, replica_hour=1.0)) == thrifty
 
 
-def test_of_costs_that_are_equal_but_for_a_hundredth_the_safer_setting_wins() -> None:
-    short, safe = a_point(0.8, minutes=20, hours=100), a_point(0.9, minutes=10, hours=111)
+def test_of_costs_that_differ_by_less_than_chance_the_safer_setting_wins() -> None:
+    short, safe = a_point(0.8, minutes=20, hours=100), a_point(0.9, minutes=10, hours=110.3)
     assert cheapest([short, safe], PRICES) == safe
 
 

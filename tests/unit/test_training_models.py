@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from forecasting.choice import ModelChoice
+from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
 from predictive_scaling.errors import ModelRejectedError
-from predictive_scaling.training.learning import Learned, learn
 from predictive_scaling.training.loading import check, probe
 from predictive_scaling.training.manifest import Manifest, read_manifest
 from predictive_scaling.training.publish import publish

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.__main__ import app
 from predictive_scaling.commands.api import stored_models
 from predictive_scaling.errors import NoEarlierModelError
-from predictive_scaling.training.learning import Learned, learn
 from predictive_scaling.training.ledger import KEPT, LEDGER, Entry, Outcome, entries, record, turned_back
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry

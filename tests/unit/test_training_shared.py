@@ -13,10 +13,10 @@ import pytest
 
 from forecasting.choice import ModelChoice
 from forecasting.forecaster import TooShortError
+from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.shared import NAME, SharedLightGBM
 from forecasting.series import Series
-from predictive_scaling.training.learning import Learned, learn
 from predictive_scaling.training.loading import Loaded, check, load
 from predictive_scaling.training.manifest import ActingRecord
 from predictive_scaling.training.publish import publish

@@ -11,11 +11,11 @@ import pytest
 from forecasting.backtest import before, replay
 from forecasting.calibration import calibrated
 from forecasting.gate import Succession, judge, succeed
+from forecasting.learning import Forerunner, Learned, learn
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from predictive_scaling.training.forerunner import forerunner
-from predictive_scaling.training.learning import Forerunner, Learned, learn
 from predictive_scaling.training.ledger import Outcome, entries
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry

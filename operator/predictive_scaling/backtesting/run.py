@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting import frontier as choices
 from forecasting.choice import ModelChoice
 from forecasting.context import KnownEvent
 from forecasting.frontier import Point, Prices
@@ -20,13 +19,14 @@ from predictive_scaling.backtesting.outcomes import EventWishes, Field, Outcome,
 from predictive_scaling.backtesting.recorded import Trace, checked
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.setting import Setting
+from predictive_scaling.backtesting.tuned import Chosen, at, choose, grid_of
 from predictive_scaling.backtesting.workload import LATE, Workload, learned_capacity, workload
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.known_events import known_events
 from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
-from predictive_scaling.resources.scaling_policy import Objective, ScalingPolicy
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.tuning.advice import Advice, advise, hotter
 
 _AHEAD = timedelta(days=1)
@@ -110,10 +110,17 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     foresight = _foresight(series, setting, options, say)
     split = foresight.moment(foresight.plan.split)
     tuning = Field(setting, workload(series, foresight.moment(foresight.first + 1), split), foresight)
+    say("drawing the frontier of the past", 0.0)
+    chosen = choose(_tuning_with_events(tuning, foresight, say))
+    if policy.spec.forecast.objective is not None:
+        # As live: a policy with prices covers the quantile that they chose.
+        setting = at(setting, chosen.quantile)
     field = Field(setting, workload(series, split, series.end), foresight)
     replayed = replay(setting, field.work, foresight, lambda done: say("replaying the policy", done))
-    field, tuning = _with_events(field, replayed), _tuning_with_events(tuning, foresight, say)
-    contest, points, prices = _contest(field, tuning, foresight, replayed, say)
+    field = _with_events(field, replayed)
+    contest = _contest(field, chosen, foresight, replayed, say)
+    say("drawing the frontier", 0.0)
+    points = field.frontier(*grid_of(setting))
     horizons = _bins(options.horizons, series)
     occurring = _occurring(events, series)
     return Backtest(
@@ -132,7 +139,7 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
         },
         contest=contest,
         frontier=tuple(points),
-        prices=prices,
+        prices=chosen.prices,
         advice=_advice(field, contest.hpa_only),
         seconds=monotonic() - began,
     )
@@ -191,26 +198,14 @@ def _tuning_with_events(tuning: Field, foresight: Foresight, say: Say) -> Field:
     return _with_events(tuning, past)
 
 
-def _contest(
-    field: Field, tuning: Field, foresight: Foresight, replayed: Replayed, say: Say
-) -> tuple[Contest, list[Point], tuple[Prices, Prices]]:
+def _contest(field: Field, chosen: Chosen, foresight: Foresight, replayed: Replayed, say: Say) -> Contest:
     setting = field.setting
     quantile, target = setting.policy.spec.forecast.effective_quantile, setting.hpa_target
-    quantiles = tuple(sorted({*choices.QUANTILES, quantile}))
-    targets = tuple(sorted({*choices.TARGETS, target}))
-    objective = setting.policy.spec.forecast.objective
-    prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))
-    say("drawing the frontier of the past", 0.0)
-    past = tuning.frontier(quantiles, targets)
-    chosen = choices.cheapest(choices.at_target(past, target), prices[0])
-    chosen_both = choices.cheapest(past, prices[1])
-    say("drawing the frontier", 0.0)
-    points = field.frontier(quantiles, targets)
     predictive = outcome(field.work, replayed.existing, replayed.ready, setting.per_replica)
-    tuned = _tuned(field, foresight, chosen, lambda done: say("replaying the tuned policy", done))
-    both = _tuned(field, foresight, chosen_both, lambda done: say("replaying the tuned policy and target", done))
+    tuned = _tuned(field, foresight, chosen.quantile, lambda done: say("replaying the tuned policy", done))
+    both = _tuned(field, foresight, chosen.both, lambda done: say("replaying the tuned policy and target", done))
     equal_target, equal = field.of_equal_cost(predictive.replica_hours)
-    contest = Contest(
+    return Contest(
         hpa_only=field.alone(np.array([target]))[0],
         equal_cost_target=equal_target,
         hpa_equal_cost=equal,
@@ -220,7 +215,6 @@ def _contest(
         tuned_with_target=both,
         clairvoyant=field.clairvoyant(),
     )
-    return contest, points, prices
 
 
 def _advice(field: Field, alone: Outcome) -> Advice:
@@ -228,16 +222,9 @@ def _advice(field: Field, alone: Outcome) -> Advice:
     return advise(field.frontier((quantile,), hotter(target)), alone.at(0.0, target))
 
 
-def _prices(objective: Objective | None, default: Prices) -> Prices:
-    return Prices(objective.under_provisioned_minute, objective.replica_hour) if objective else default
-
-
 def _tuned(field: Field, foresight: Foresight, chosen: Point, say: Callable[[float], None]) -> Tuned:
     """What a setting does when the live code decides."""
-    policy = field.setting.policy
-    forecast = policy.spec.forecast.model_copy(update={"quantile": chosen.quantile, "objective": None})
-    policy = policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
-    setting = replace(field.setting, policy=policy, hpa_target=chosen.hpa_target)
+    setting = at(field.setting, chosen)
     done = replay(setting, field.work, foresight, say)
     found = outcome(field.work, done.existing, done.ready, setting.per_replica)
     return Tuned(chosen.quantile, chosen.hpa_target, found)

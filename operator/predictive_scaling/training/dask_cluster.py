@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from forecasting.learning import Forerunner, Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
 from predictive_scaling.errors import DaskUnavailableError, SettingsError
-from predictive_scaling.training.learning import Forerunner, Learned, learn
 
 _CONNECT_SECONDS = 10.0
 _FEWEST_THREADS = 1

@@ -2,8 +2,8 @@
 
 import structlog
 
+from forecasting.learning import Forerunner
 from predictive_scaling.errors import ModelRejectedError
-from predictive_scaling.training.learning import Forerunner
 from predictive_scaling.training.loading import check, load, probe
 from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.series_keys import SeriesKey

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Protocol
 
+from forecasting.learning import Forerunner, Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
-from predictive_scaling.training.learning import Forerunner, Learned, learn
 
 
 class Learner(Protocol):

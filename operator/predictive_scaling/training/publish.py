@@ -10,11 +10,11 @@ import numpy as np
 from forecasting.features import FEATURES
 from forecasting.forecast import QUANTILES
 from forecasting.gate import Succession, Verdict
+from forecasting.learning import Learned
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.shared import NAME as SHARED_NAME
 from forecasting.scores import Score
 from predictive_scaling.training import members
-from predictive_scaling.training.learning import Learned
 from predictive_scaling.training.ledger import Entry, Outcome, record
 from predictive_scaling.training.manifest import (
     MANIFEST,

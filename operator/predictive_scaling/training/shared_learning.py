@@ -11,14 +11,7 @@ from forecasting.calibration import WINDOW, calibrated, errors
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, TooShortError
 from forecasting.gate import ENOUGH, Verdict, judge_scores
-from forecasting.models.last_value import LastValue
-from forecasting.models.lightgbm_quantiles import FittedLightGBM
-from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.models.shared import SharedLightGBM, until
-from forecasting.panel import IntArray
-from forecasting.scores import Scores, pooled, scores
-from forecasting.series import FloatArray, Series
-from predictive_scaling.training.learning import (
+from forecasting.learning import (
     CALIBRATED_AHEAD,
     JUDGED_AHEAD,
     Learned,
@@ -27,6 +20,13 @@ from predictive_scaling.training.learning import (
     peak_errors_of,
     split_of,
 )
+from forecasting.models.last_value import LastValue
+from forecasting.models.lightgbm_quantiles import FittedLightGBM
+from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.models.shared import SharedLightGBM, until
+from forecasting.panel import IntArray
+from forecasting.scores import Scores, pooled, scores
+from forecasting.series import FloatArray, Series
 from predictive_scaling.training.series_keys import SeriesKey
 
 SEEDS = 96

@@ -1,4 +1,13 @@
-"""Learn all models of one series, judge them on its last days, and keep what a forecast needs. Pure but for the CPU."""
+"""Learn all models of one series, judge them on its last days, and keep what a forecast needs.
+
+>>> from tests.support.demand_series import a_series
+>>> learned = learn(a_series(days=10))
+>>> learned.verdict.acting
+'LightGBM'
+>>> forecast = learned.forecast(a_series(days=10), steps=4)
+>>> bool((forecast.at(0.95) > forecast.at(0.5)).all()), forecast.peaks.shape
+(True, (4, 4))
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +17,19 @@ import numpy as np
 
 from forecasting import peaks
 from forecasting.backtest import WalkForward, before, replay
-from forecasting.calibration import WINDOW, calibrated, newest_errors
+from forecasting.calibration import WINDOW, calibrated, calibration_of, newest_errors
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted, TooShortError
 from forecasting.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed, unopposed_successor
+from forecasting.levels import levels_at
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
+from forecasting.serving import naive_batch
+from forecasting.youth import widened, youth
 
 _MINUTE = timedelta(minutes=1)
 JUDGED_AHEAD = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)
@@ -62,9 +75,41 @@ class Learned:
     residuals: FloatArray
     succession: Succession | None = None
 
+    def forecast(self, series: Series, steps: int) -> Forecast:
+        """What the model that may act says of the series from its end on, calibrated by the errors of the training.
 
-def learn(series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None = None) -> Learned:
-    """Learn from the early part, judge on the last quarter (a day to a week), then learn from everything."""
+        series: the one that was learned from, or a later part of it; a week of it at the least. steps: bins ahead, up
+        to three hours.
+        """
+        panel, bins = Panel.of([series]), np.arange(1, steps + 1)
+        model = self.lightgbm if self.verdict.passed else None
+        if model is None:
+            naive = [LastValue(), SeasonalNaive(), *([self.holt_winters] if self.holt_winters else [])]
+            acting = [one for one in naive if one.name == self.verdict.acting] or naive
+            return naive_batch([series], acting, steps)[0]
+        last = panel.last()
+        levels, factor = levels_at(panel, last), youth(series)
+        values = calibration_of(self.residuals, self.horizons).apply(model.quantiles(panel, last, bins), bins, levels)
+        highest = model.peak.shifts.apply(model.peaks(panel, last, min(steps, peaks.WINDOWS)), values, levels)
+        return Forecast(
+            series.name,
+            series.end,
+            series.step,
+            QUANTILES,
+            widened(values[0], factor),
+            model.name,
+            model.version,
+            model.contributions(panel, last, bins)[0],
+            widened(highest[0], factor, PEAK_QUANTILES),
+        )
+
+
+def learn(series: Series, settings: LightGBMQuantiles | None = None, forerunner: Forerunner | None = None) -> Learned:
+    """Learn from the early part, judge on the last quarter (a day to a week), then learn from everything.
+
+    A series that is too short for LightGBM is answered by the naive model that did best on it.
+    """
+    settings = settings or LightGBMQuantiles()
     horizons = bins_ahead(CALIBRATED_AHEAD, series.step)
     split = split_of(series)
     span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()))

@@ -1,0 +1,46 @@
+"""What a tuner would have chosen from what lies before the split, and a setting with it."""
+
+from dataclasses import dataclass, replace
+
+from forecasting import frontier as choices
+from forecasting.frontier import Point, Prices
+from predictive_scaling.backtesting.outcomes import Field
+from predictive_scaling.backtesting.setting import Setting
+from predictive_scaling.resources.scaling_policy import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """quantile: the cheapest point at the HPA's target. both: the cheapest of all. prices: of the one and the other."""
+
+    quantile: Point
+    both: Point
+    prices: tuple[Prices, Prices]
+
+
+def choose(past: Field) -> Chosen:
+    """By the policy's prices, or where it states none by those of `forecasting.frontier`, from the past alone."""
+    setting = past.setting
+    objective = setting.policy.spec.forecast.objective
+    prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))
+    points = past.frontier(*grid_of(setting))
+    at_present = choices.at_target(points, setting.hpa_target)
+    return Chosen(choices.cheapest(at_present, prices[0]), choices.cheapest(points, prices[1]), prices)
+
+
+def grid_of(setting: Setting) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The quantiles and HPA targets of a frontier, those of the policy among them."""
+    quantiles = {*choices.QUANTILES, setting.policy.spec.forecast.effective_quantile}
+    return tuple(sorted(quantiles)), tuple(sorted({*choices.TARGETS, setting.hpa_target}))
+
+
+def at(setting: Setting, point: Point) -> Setting:
+    """The setting with a point's quantile and HPA target."""
+    policy = setting.policy
+    forecast = policy.spec.forecast.model_copy(update={"quantile": point.quantile, "objective": None})
+    policy = policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
+    return replace(setting, policy=policy, hpa_target=point.hpa_target)
+
+
+def _prices(objective: Objective | None, default: Prices) -> Prices:
+    return Prices(objective.under_provisioned_minute, objective.replica_hour) if objective else default
