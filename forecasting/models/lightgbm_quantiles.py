@@ -34,6 +34,8 @@ _FINE = timedelta(hours=1)
 _MINIMUM = timedelta(days=2)
 _NOISE = 8.0
 """Logarithms beyond which a change is noise. A timer's burst out of nothing is none: a thousandfold is 7."""
+_LEAVES_OF_ROWS, _LEAST_IN_LEAF = 225, (20, 200)
+"""A leaf holds at least that share of all rows, within bounds: what is left of demand is mostly noise."""
 _FAR_APART = 1.0
 _LINEAR_SHARE = 0.25
 MEMORY = WEEK + timedelta(hours=12)
@@ -111,9 +113,11 @@ class LightGBMQuantiles:
 
         def some(names: Sequence[str]) -> dict[str, lgb.Booster]:
             # A dataset is not safe to share between threads; one a thread, as binning is not free.
-            dataset = lgb.Dataset(matrix, rows.target, params=self._parameters(0.5), free_raw_data=False)
+            dataset = lgb.Dataset(matrix, rows.target, params=self._parameters(0.5, len(matrix)), free_raw_data=False)
             return {
-                name: self._train(dataset.set_weight(rows.weight if name == WEIGHTED else None), QUANTILE_OF[name])
+                name: self._train(
+                    dataset.set_weight(rows.weight if name == WEIGHTED else None), QUANTILE_OF[name], len(matrix)
+                )
                 for name in names
             }
 
@@ -123,22 +127,22 @@ class LightGBMQuantiles:
             peaks = pool.submit(fit_peaks, peak_rows, columns, self.seed)
             return {name: booster for part in parts for name, booster in part.items()}, peaks.result()
 
-    def _train(self, dataset: lgb.Dataset, quantile: float, rounds: int | None = None) -> lgb.Booster:
-        return lgb.train(self._parameters(quantile), dataset, num_boost_round=rounds or self.rounds)
+    def _train(self, dataset: lgb.Dataset, quantile: float, rows: int, rounds: int | None = None) -> lgb.Booster:
+        return lgb.train(self._parameters(quantile, rows), dataset, num_boost_round=rounds or self.rounds)
 
     def _strongest(self, rows: "Rows") -> tuple[int, ...]:
-        scout = self._train(lgb.Dataset(rows.matrix, rows.target), 0.5, max(20, self.rounds // 5))
+        scout = self._train(lgb.Dataset(rows.matrix, rows.target), 0.5, len(rows.matrix), max(20, self.rounds // 5))
         gains = scout.feature_importance("gain")
         return tuple(sorted(np.argsort(-gains, kind="stable")[: self.feature_count].tolist()))
 
-    def _parameters(self, quantile: float) -> dict[str, object]:
+    def _parameters(self, quantile: float, rows: int) -> dict[str, object]:
         return {
             "objective": "quantile",
             "alpha": quantile,
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
-            "min_data_in_leaf": 40,
-            "feature_fraction": 0.7,
+            "min_data_in_leaf": int(np.clip(rows // _LEAVES_OF_ROWS, *_LEAST_IN_LEAF)),
+            "feature_fraction": 0.5,
             "max_bin": 127,
             "num_threads": 1,
             "seed": self.seed,
