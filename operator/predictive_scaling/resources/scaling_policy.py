@@ -66,8 +66,8 @@ class ForecastOptions(Part):
     """Which model forecasts. Auto: the best of the last days, and never one that loses to the seasonal naive."""
 
     quantile: Annotated[float | None, DecimalBetween("0.5", "0.999", optional=True)] = None
-    """Share of moments in which the floor shall suffice, as a string between "0.5" and "0.999". Default "0.9", where
-    no objective is given."""
+    """Share of times in which the floor shall suffice for the highest demand until replicas asked for now are ready, as
+    a string between "0.5" and "0.999". Default "0.9", where no objective is given."""
 
     objective: Objective | None = None
     """Prices to choose the quantile by, in place of quantile."""
