@@ -1,10 +1,13 @@
 """Learn all models of one series, judge them on its last days, and keep what a forecast needs.
 
->>> from tests.support.demand_series import a_series
->>> learned = learn(a_series(days=10))
+>>> from datetime import UTC
+>>> noise = np.random.default_rng(1).lognormal(sigma=0.1, size=960)
+>>> shop = Series("shop", datetime(2026, 11, 2, tzinfo=UTC), timedelta(minutes=15), noise)
+>>> shop.values[:] *= 100 + 60 * np.sin(np.arange(960) / 96 * 2 * np.pi)
+>>> learned = learn(shop)
 >>> learned.verdict.acting
 'LightGBM'
->>> forecast = learned.forecast(a_series(days=10), steps=4)
+>>> forecast = learned.forecast(shop, steps=4)
 >>> bool((forecast.at(0.95) > forecast.at(0.5)).all()), forecast.peaks.shape
 (True, (4, 4))
 """

@@ -94,7 +94,7 @@ async def test_a_cluster_learns_what_one_machine_learns(cluster: Any, tmp_path: 
 async def test_series_are_learned_side_by_side(cluster: Any) -> None:
     before = await _executed(cluster)
     async with connected(cluster.scheduler_address) as dask:
-        await asyncio.gather(*(dask.learn(a_series(days=10, seed=seed), QUICK) for seed in range(4)))
+        await asyncio.gather(*(dask.learn(a_series(days=10, seed=seed), QUICK, None) for seed in range(4)))
     after = await _executed(cluster)
     assert sum(after.values()) - sum(before.values()) == 4
     assert all(after[worker] > before[worker] for worker in after), "each of the two did some"
