@@ -293,8 +293,7 @@ class World:
         records = self.decision_records = DecisionRecords(cluster, self._table, clock, kept=20)
         self.verification = Verification(records, lead_times, self.events, clock, FAILURES)
         window = self.window = DemandWindow(self.source)
-        limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
-        outlooks = Outlooks(self.prophet, window, **limits)
+        outlooks = Outlooks(self.prophet, window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
         execution = Execution(cluster, records, self.leadership, self.verification, self.events, clock, patience=3.0)
         self.choices = Choices(clock)
         visitor = Visitor(
@@ -309,7 +308,8 @@ class World:
             restoration=Restoration(cluster, self._find, self.events),
             statuses=StatusWriter(cluster, self.inventory, clock),
             events=self.events,
-            **limits,
+            refresh=MINUTE,
+            metrics_max_age=5 * MINUTE,
         )
         self.feed = Feed(window, outlooks, self.states, self.predicted, clock, MINUTE, lambda: None)
         self.loop = Loop(

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from forecasting.series import Series
+from predictive_scaling.backtesting.foresight import Foresight
 from predictive_scaling.backtesting.manifests import default_policy
-from predictive_scaling.backtesting.outcomes import EventWishes, outcome
-from predictive_scaling.backtesting.replay import replay
+from predictive_scaling.backtesting.outcomes import EventWishes, Field, outcome
+from predictive_scaling.backtesting.replay import Replayed, replay
 from predictive_scaling.backtesting.workload import LATE_STEPS, learned_capacity, workload
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
@@ -18,6 +19,15 @@ QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 def nothing(done: float) -> None:
     pass
+
+
+def foresight_of(field: Field) -> Foresight:
+    assert isinstance(field.foresight, Foresight)
+    return field.foresight
+
+
+def replayed(field: Field) -> Replayed:
+    return replay(field.setting, field.work, foresight_of(field), nothing)
 
 
 def a_policy(**spec: object) -> ScalingPolicy:
@@ -55,7 +65,7 @@ def an_event(hours: float, length: float, **spec: object) -> BusinessEvent:
 )
 def test_the_arithmetic_of_floors_is_that_of_the_live_decision(spec: dict[str, object]) -> None:
     field = a_field(a_demand(), a_policy(**spec))
-    done = replay(field.setting, field.work, field.foresight, nothing)
+    done = replayed(field)
     floors = field.floors(field.foresight, (0.9,))[:, 0]
     assert (floors == done.floors).mean() > 0.999
     assert len(set(done.floors.tolist())) > 2
@@ -63,7 +73,7 @@ def test_the_arithmetic_of_floors_is_that_of_the_live_decision(spec: dict[str, o
 
 def test_a_point_of_the_frontier_is_what_the_live_decision_does_there() -> None:
     field = a_field(a_demand())
-    done = replay(field.setting, field.work, field.foresight, nothing)
+    done = replayed(field)
     full = outcome(field.work, done.existing, done.ready, field.setting.per_replica)
     quick = next(it for it in field.frontier(QUANTILES, (0.7, 0.8)) if (it.quantile, it.hpa_target) == (0.9, 0.7))
     assert quick.replica_hours == pytest.approx(full.replica_hours, rel=0.002)
@@ -96,9 +106,9 @@ def test_no_decision_changes_when_the_future_does() -> None:
     other = Series(series.name, series.start, series.step, values)
     field, changed = a_field(series), a_field(other)
     changed = replace(changed, setting=field.setting)
-    first, second = (replay(each.setting, each.work, each.foresight, nothing) for each in (field, changed))
+    first, second = (replayed(each) for each in (field, changed))
     # Demand is a line between the middles of bins, so it differs from half a bin before the cut on.
-    same = (cut - field.foresight.plan.split) * 20 - 10 + LATE_STEPS
+    same = (cut - foresight_of(field).plan.split) * 20 - 10 + LATE_STEPS
     assert first.floors[:same].tolist() == second.floors[:same].tolist()
     assert first.floors.tolist() != second.floors.tolist()
 
@@ -113,7 +123,7 @@ def test_an_event_raises_the_floor_before_it_starts_from_a_forecast_that_knows_n
     plain = a_field(series)
     known = a_field(series, events=(an_event(hours, 2, expect={"multiplier": "3"}),))
     known = replace(known, setting=replace(known.setting, per_replica=plain.setting.per_replica))
-    without, with_it = (replay(each.setting, each.work, each.foresight, nothing) for each in (plain, known))
+    without, with_it = (replayed(each) for each in (plain, known))
     at = round((BEGIN + timedelta(hours=hours) - known.work.begins_at) / timedelta(seconds=15))
     assert with_it.floors[at] >= 2 * without.floors[at]
     missing = [
@@ -132,7 +142,7 @@ def test_nobody_is_judged_in_a_gap_and_no_floor_sinks_for_want_of_data() -> None
     split = round(len(series.values) * 0.8)
     gappy = with_gap(series, split + 50, split + 70)
     field = a_field(gappy)
-    done = replay(field.setting, field.work, field.foresight, nothing)
+    done = replayed(field)
     assert int((~field.work.observed).sum()) == 20 * 20
     blind = done.floors[50 * 20 + 60 : 70 * 20]
     assert (np.diff(blind) >= 0).all()
@@ -153,8 +163,5 @@ def test_the_metric_is_a_minute_old() -> None:
 def test_the_scale_of_a_series_changes_no_decision() -> None:
     series = a_demand()
     larger = replace(series, values=series.values * 1000)
-    first, second = (
-        replay(each.setting, each.work, each.foresight, nothing)
-        for each in (a_field(series), a_field(larger, foresight=a_foresight(larger)))
-    )
+    first, second = (replayed(each) for each in (a_field(series), a_field(larger, foresight=a_foresight(larger))))
     assert (first.floors == second.floors).mean() > 0.999
