@@ -63,7 +63,7 @@ def wape(found: dict[str, Any]) -> Any:
         values = [np.nan if mean is None else mean for mean in means]
         axes.plot(HORIZON_MINUTES, values, line, marker="o", markersize=4, color=colour, label=label)
     axes.set(xlabel="minutes ahead", ylabel="WAPE", xticks=HORIZON_MINUTES, ylim=(0.2, None))
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
