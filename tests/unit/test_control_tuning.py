@@ -14,6 +14,7 @@ from structlog.typing import EventDict
 from forecasting.frontier import Point
 from forecasting.tuner import settled
 from predictive_scaling.control import tuning
+from predictive_scaling.control.children import Ended
 from predictive_scaling.control.tuning import TuningDesk, study_in_child
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -21,8 +22,9 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_pol
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.tunings import TuningRow
 from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.tuning import worker
 from predictive_scaling.tuning.study import tune
-from predictive_scaling.tuning.task import Failed, Span, Task, Tuning, prices_of
+from predictive_scaling.tuning.task import ENCODE, TASKS, Failed, Span, Task, Tuning, prices_of
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 from tests.support.tunings import a_task, some_minutes
@@ -390,3 +392,20 @@ def named(policy: ScalingPolicy, name: str) -> ScalingPolicy:
     return policy.model_copy(
         update={"metadata": policy.metadata.model_copy(update={"name": name, "uid": f"uid-{name}"})}
     )
+
+
+async def test_a_task_that_ends_its_process_costs_those_beside_it_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, deadly = a_task(), a_task(per_replica=13.0)
+
+    async def child(arguments: Sequence[str], *, given: bytes, **others: object) -> Ended:
+        tasks = TASKS.decode(given)
+        if deadly in tasks:
+            if len(tasks) == 1:
+                raise TimeoutError
+            return Ended(-11, b"", "Segmentation fault")
+        return Ended(0, ENCODE([worker.answer(task) for task in tasks]), "")
+
+    monkeypatch.setattr(tuning, "run_child", child)
+    first, failed, last = await study_in_child([whole, deadly, whole])
+    assert first == last == tune(whole)
+    assert failed == Failed("the child process was not done after 300 s")

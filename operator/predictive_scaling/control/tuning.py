@@ -33,6 +33,8 @@ TUNINGS = Counter("predictive_scaling_tunings_total", "Policies whose last days 
 _TOGETHER = 8
 """Policies in one child: its start costs as much as a fifth of a look back."""
 _PATIENCE_SECONDS = 300.0
+_WORKER = ("predictive_scaling.tuning.worker",)
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _REST = 4.0
 """After a turn comes a rest of so many times its length, so that turns take a fifth of a core at the most."""
 _RETRY = timedelta(hours=1)
@@ -69,17 +71,23 @@ class TuningTable(Protocol):
 
 
 async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
-    """In a process of its own, which ends with its answer."""
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    ended = await run_child(
-        ["predictive_scaling.tuning.worker"],
-        given=ENCODE(list(tasks)),
-        patience_seconds=_PATIENCE_SECONDS,
-        environment=one_thread,
-    )
-    if ended.exit_code:
-        return [Failed(f"the child process ended with {ended.exit_code}: {ended.complaint}")] * len(tasks)
-    return FOUND.decode(ended.output)
+    """In a process of its own, which ends with its answer. Where it does not, each task gets one to itself.
+
+    So what crashes or hangs a process costs the policies beside it nothing but time.
+    """
+    try:
+        ended = await run_child(
+            _WORKER, given=ENCODE(list(tasks)), patience_seconds=_PATIENCE_SECONDS, environment=_ONE_THREAD
+        )
+    except TimeoutError:
+        why = f"the child process was not done after {_PATIENCE_SECONDS:.0f} s"
+    else:
+        if not ended.exit_code:
+            return FOUND.decode(ended.output)
+        why = f"the child process ended with {ended.exit_code}: {ended.complaint}"
+    if len(tasks) == 1:
+        return [Failed(why)]
+    return [found for task in tasks for found in await study_in_child([task])]
 
 
 @dataclass(slots=True)
