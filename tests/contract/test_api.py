@@ -1,77 +1,30 @@
 """Every answer of the HTTP API, by the names that clients rely on, over a real PostgreSQL."""
 
 import asyncio
-import json
 import math
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
 
 from predictive_scaling.api.services import (
-    ModelChange,
-    ModelHorizon,
-    ModelScore,
     Services,
-    StoredModel,
-    StoredModels,
-    UnreadableModel,
 )
-from predictive_scaling.telemetry.checks import Check, database_check
+from predictive_scaling.telemetry.checks import Check
 from tests.support.api_services import (
     NOW,
     a_decision,
     a_forecast,
     a_performance,
     a_policy,
-    a_tuning,
     an_event,
+    answer,
     api_services,
     client_of,
 )
 
 pytestmark = pytest.mark.integration
-
-MODELS = StoredModels(
-    [
-        StoredModel(
-            service_name="checkout",
-            metric_name="requests_per_second",
-            version="20261127T000000Z-00000000",
-            folder="checkout/20261127T000000Z-00000000",
-            trained_from=NOW - timedelta(days=60),
-            trained_until=NOW,
-            acting="LightGBM",
-            evidence="cost 0.9 of the baseline's",
-            scores=[ModelScore("LightGBM", math.nan, 0.1, 0.9, cost=0.05, short=0.01, hours=1.1)],
-            horizons=[ModelHorizon(5.0, "LastValue"), ModelHorizon(60.0, "LightGBM")],
-            history=[ModelChange(NOW, "promoted", "v2", None, "better by half")],
-        )
-    ],
-    [UnreadableModel("cart/x", "size 7, expected 9")],
-)
-
-
-@pytest.fixture
-async def services(migrated_database_url: str) -> AsyncIterator[Services]:
-    async with api_services(migrated_database_url, stored_models=MODELS) as made:
-        yield replace(made, checks=[database_check(made.database)], ready=[database_check(made.database)])
-
-
-@pytest.fixture
-async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(services) as made:
-        yield made
-
-
-async def answer(client: httpx.AsyncClient, path: str, status: int = 200) -> dict[str, Any]:
-    response = await client.get(path)
-    assert response.status_code == status, response.text
-    # Strict JSON: neither NaN nor Infinity may leak.
-    return json.loads(response.text, parse_constant=lambda name: pytest.fail(f"{name} in {path}"))
 
 
 async def test_decisions_have_the_contracts_fields_newest_first(services: Services, client: httpx.AsyncClient) -> None:
@@ -353,114 +306,12 @@ async def test_policies_show_their_metric_and_forecast(services: Services, clien
     assert policy["updated_at"] == "2026-11-27T08:00:00Z"
 
 
-async def test_a_frontier_marks_what_is_in_use_and_what_is_recommended(
-    services: Services, client: httpx.AsyncClient
-) -> None:
-    await services.tunings.record([a_tuning(), a_tuning("cart", under_provisioned_minute=None, replica_hour=None)])
-    body = await answer(client, "/api/v1/policies/shop/checkout/frontier")
-    points = body.pop("points")
-    assert body == {
-        "namespace": "shop",
-        "policy": "checkout",
-        "tuned_at": "2026-11-27T08:00:00Z",
-        "since": "2026-11-20T08:00:00Z",
-        "until": "2026-11-27T08:00:00Z",
-        "prices": {"under_provisioned_minute": 1.0, "replica_hour": 0.5},
-        "quantile": 0.95,
-        "hpa_target": 0.7,
-        "advised_hpa_target": 0.75,
-        "replica_hours_saved": 96.5,
-        "message": "with this policy the HPA's target may go from 70 % to 75 %",
-        "recorded_share": 0.25,
-        "hpa_only": {
-            "under_provisioned_share": 0.01,
-            "under_provisioned_minutes": 100.0,
-            "lost_demand_share": 0.002,
-            "replica_hours": 1500.0,
-        },
-    }
-    assert points[2] == {
-        "quantile": 0.95,
-        "hpa_target": 0.75,
-        "under_provisioned_share": 0.004,
-        "under_provisioned_minutes": 40.0,
-        "lost_demand_share": 0.001,
-        "replica_hours": 1553.5,
-        "in_use": False,
-        "recommended": True,
-        "efficient": True,
-    }
-    marked = [(it["quantile"], it["hpa_target"], it["in_use"], it["efficient"]) for it in points]
-    assert marked == [(0.9, 0.7, False, False), (0.95, 0.7, True, True), (0.95, 0.75, False, True)]
-    assert (await answer(client, "/api/v1/policies/shop/cart/frontier"))["prices"] is None
-
-
-async def test_a_policy_that_nothing_was_found_out_about_has_no_frontier(client: httpx.AsyncClient) -> None:
-    missing = await client.get("/api/v1/policies/shop/checkout/frontier")
-    assert missing.status_code == 404
-    assert "nothing has been looked back on for policy shop/checkout" in missing.json()["detail"]
-
-
 async def test_health_names_each_part_and_readiness_needs_the_schema(client: httpx.AsyncClient) -> None:
     body = await answer(client, "/health")
     assert body["status"] == "healthy"
     assert set(body["checks"]["database"]) == {"status", "latency_seconds"}
     assert (await answer(client, "/health/live"))["status"] == "healthy"
     assert (await answer(client, "/health/ready"))["status"] == "healthy"
-
-
-async def an_operator_answers(services: Services, kind: str, answer: dict[str, Any]) -> None:
-    """Take one command and answer it. It ends by itself: on Python 3.11 a cancellation inside psycopg may get lost."""
-    async for _ in services.commands.listen():
-        command = await services.commands.claim([kind], services.clock.now())
-        if command is not None:
-            await services.commands.answer(command.id, answer, services.clock.now())
-            return
-
-
-async def test_the_operators_answer_to_clearing_is_shown(services: Services) -> None:
-    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
-        group.create_task(an_operator_answers(services, "clear_stuck_decisions", {"cleared": 2}))
-        cleared = await client.delete("/api/v1/scaling/decisions/stuck")
-    assert (cleared.status_code, cleared.json()) == (200, {"cleared": 2})
-
-
-async def test_the_operators_answer_to_reloading_is_shown(services: Services) -> None:
-    outcome: dict[str, Any] = {"reloaded": ["checkout"], "rejected": [{"file": "x", "reason": "y"}]}
-    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
-        group.create_task(an_operator_answers(services, "reload_models", outcome))
-        reloaded = await client.post("/api/v1/models/reload")
-    assert (reloaded.status_code, reloaded.json()) == (200, outcome)
-
-
-async def test_without_an_operator_a_command_is_accepted_with_a_place_to_look(
-    services: Services, client: httpx.AsyncClient
-) -> None:
-    response = await client.delete("/api/v1/scaling/decisions/stuck")
-    assert response.status_code == 202
-    place = response.headers["location"]
-    assert response.json()["location"] == place
-    asked = await answer(client, place)
-    assert (asked["kind"], asked["status"], asked["answer"]) == ("clear_stuck_decisions", "asked", None)
-    assert set(asked) == {"id", "kind", "status", "created_at", "answered_at", "answer"}
-    await services.commands.answer(asked["id"], {"cleared": 0}, NOW)
-    assert (await answer(client, place))["answer"] == {"cleared": 0}
-
-
-@pytest.mark.parametrize(
-    ("said", "told"),
-    [
-        ({"error": "disk full"}, "the operator could not do it: disk full"),
-        ({"something": "else"}, "the operator's answer to reload_models is of another release"),
-    ],
-)
-async def test_an_operator_that_failed_is_a_problem_and_not_an_empty_answer(
-    services: Services, said: dict[str, Any], told: str
-) -> None:
-    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
-        group.create_task(an_operator_answers(services, "reload_models", said))
-        response = await client.post("/api/v1/models/reload", json={})
-    assert (response.status_code, response.json()["detail"]) == (502, told)
 
 
 async def test_a_pool_that_is_used_up_is_a_quick_problem_and_heals(migrated_database_url: str) -> None:

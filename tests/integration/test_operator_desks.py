@@ -1,7 +1,6 @@
 """What runs beside the tick, on a real database: commands, scores, events, the mirror, recovery."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,12 +26,6 @@ from tests.support.builders import NOON, an_event
 from tests.support.control import NoShowcase, World
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def database(migrated_database_url: str) -> AsyncGenerator[Database]:
-    async with Database(migrated_database_url, purpose="tests") as database:
-        yield database
 
 
 async def test_forecasts_are_scored_once_their_time_has_come(database: Database) -> None:

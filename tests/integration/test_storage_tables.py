@@ -1,14 +1,12 @@
 """What each table's module promises, on a real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from predictive_scaling.errors import InvalidCursorError
 from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -17,11 +15,7 @@ from predictive_scaling.storage.demand import Demand, DemandKey
 from predictive_scaling.storage.ingest_offsets import IngestOffset, IngestOffsets, advance
 from predictive_scaling.storage.model_performance import ModelPerformance, ModelPerformances
 from predictive_scaling.storage.policies import Policies, PolicyRow
-from predictive_scaling.storage.predictions import AT_INTERVALS, Prediction, Predictions
 from predictive_scaling.storage.samples import Sample, Samples, SeriesKey, series_of
-from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow, ScalingDecisions
-from predictive_scaling.storage.tunings import TuningRow, Tunings
-from predictive_scaling.tuning.recent import RECORDED
 
 pytestmark = pytest.mark.integration
 
@@ -29,48 +23,9 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-@pytest.fixture
-async def database(migrated_database_url: str) -> AsyncGenerator[Database]:
-    async with Database(migrated_database_url, purpose="tests", max_size=4) as database:
-        yield database
-
-
 def a_sample(at: datetime, value: float, pod: str = "a", service: str = "checkout", metric: str = "requests") -> Sample:
     labels = {"pod": pod}
     return Sample(at, service, metric, series_of(labels), value, labels)
-
-
-def a_decision(number: int = 1, **differences: object) -> ScalingDecisionRow:
-    decision = ScalingDecisionRow(
-        id=f"d{number}",
-        created_at=NOW + number * MINUTE,
-        service_name="checkout",
-        namespace="shop",
-        policy="checkout",
-        policy_uid="uid",
-        generation=1,
-        target="HorizontalPodAutoscaler/checkout",
-        decision_type="scale_up",
-        status="pending",
-        from_replicas=4,
-        to_replicas=9,
-        uncapped_replicas=12,
-        source="Forecast",
-        reason="ForecastRises",
-        message="Raised.",
-        mode="Auto",
-        deadline_at=NOW + timedelta(hours=1),
-        forecast={"quantile": "0.9", "value": 4.5},
-        limits=["ScaleUpStep"],
-    )
-    return replace(decision, **differences)  # pyright: ignore[reportArgumentType] (a builder: fields by name)
-
-
-def a_prediction(made: datetime, target: datetime, p50: float = 10.0, policy: str = "checkout") -> Prediction:
-    quantiles = (p50 / 2, p50, p50 * 1.1, p50 * 1.2, p50 * 1.3)
-    return Prediction(
-        made, policy, target, *quantiles, "lightgbm", "3", "shop", policy, "fresh", valid_until=made + 60 * MINUTE
-    )
 
 
 # demand
@@ -142,122 +97,6 @@ async def test_series_are_registered_with_the_last_day_they_were_seen(database: 
     }
 
 
-# predictions
-
-
-async def test_the_newest_forecast_of_each_policy_is_read_from_a_moment_on(database: Database) -> None:
-    predictions = Predictions(database)
-    old = [a_prediction(NOW - MINUTE, NOW + step * MINUTE, p50=1.0) for step in range(3)]
-    new = [a_prediction(NOW, NOW + step * MINUTE, p50=2.0) for step in range(3)]
-    other = [a_prediction(NOW - MINUTE, NOW + MINUTE, policy="cart")]
-    await predictions.record([*old, *new, *other])
-    await predictions.record(new)
-    newest = await predictions.newest(since=NOW + MINUTE, made_since=NOW - 60 * MINUTE)
-    assert newest == [*other, *new[1:]]
-    assert await predictions.newest(since=NOW, made_since=NOW - 60 * MINUTE, service="cart") == other
-    assert await predictions.between("checkout", NOW, NOW + MINUTE) == [new[0]]
-    await predictions.record([])
-
-
-async def test_the_last_forecast_made_before_a_moment_or_a_lead_ahead_is_found(database: Database) -> None:
-    predictions = Predictions(database)
-    made = [a_prediction(NOW - lead * MINUTE, NOW, p50=float(lead)) for lead in (5, 15, 30)]
-    await predictions.record(made)
-    ahead = await predictions.ahead(15 * MINUTE, NOW, NOW + MINUTE, policy=("shop", "checkout"))
-    assert ahead == [made[1]]
-    assert await predictions.ahead(16 * MINUTE, NOW, NOW + MINUTE) == [made[2]]
-    before = await predictions.last_before(
-        "shop", "checkout", made_before=NOW - 15 * MINUTE, since=NOW, until=NOW + MINUTE
-    )
-    assert before == [made[2]]
-
-
-# decisions
-
-
-async def test_an_intent_is_recorded_once_under_its_id(database: Database) -> None:
-    decisions = ScalingDecisions(database)
-    assert await decisions.intend(a_decision())
-    assert not await decisions.intend(a_decision(message="Another."))
-    assert await decisions.unfinished() == [a_decision()]
-    assert (await decisions.by_id(["d1", "d2"])) == {"d1": a_decision()}
-
-
-async def test_a_decision_goes_its_way_and_a_finished_one_stays_as_it_ended(database: Database) -> None:
-    decisions = ScalingDecisions(database)
-    await decisions.intend(a_decision())
-    assert await decisions.transition("d1", DecisionStatus.EXECUTING, NOW)
-    assert await decisions.transition("d1", DecisionStatus.EXECUTING, NOW + MINUTE)
-    assert await decisions.transition("d1", DecisionStatus.VERIFYING, NOW + MINUTE, deadline_at=NOW + 9 * MINUTE)
-    assert await decisions.transition("d1", DecisionStatus.SUCCEEDED, NOW + 2 * MINUTE, outcome="Ready.")
-    assert not await decisions.transition("d1", DecisionStatus.FAILED, NOW + 3 * MINUTE)
-    assert not await decisions.transition("unknown", DecisionStatus.FAILED, NOW)
-    assert await decisions.last("shop", "checkout") == a_decision(
-        status="succeeded",
-        attempts=2,
-        started_at=NOW,
-        finished_at=NOW + 2 * MINUTE,
-        deadline_at=NOW + 9 * MINUTE,
-        outcome="Ready.",
-    )
-    assert await decisions.unfinished() == []
-
-
-@pytest.mark.parametrize("status", [DecisionStatus.PENDING, DecisionStatus.VERIFYING, DecisionStatus.SUCCEEDED])
-async def test_nothing_is_verified_that_was_not_executed(database: Database, status: DecisionStatus) -> None:
-    decisions = ScalingDecisions(database)
-    await decisions.intend(a_decision())
-    assert not await decisions.transition("d1", status, NOW)
-
-
-async def test_pages_go_through_all_decisions_newest_first(database: Database) -> None:
-    decisions = ScalingDecisions(database)
-    for number in range(5):
-        await decisions.intend(a_decision(number, created_at=NOW, service_name="cart" if number == 2 else "checkout"))
-    seen: list[str] = []
-    cursor: str | None = None
-    for _ in range(3):
-        page = await decisions.page(2, cursor=cursor)
-        seen += [decision.id for decision in page.decisions]
-        cursor = page.next_cursor
-    assert seen == ["d4", "d3", "d2", "d1", "d0"]
-    assert cursor is None
-    assert [d.id for d in (await decisions.page(9, service="cart")).decisions] == ["d2"]
-    assert (await decisions.page(9, status=DecisionStatus.FAILED)).decisions == []
-    assert {key: row.id for key, row in (await decisions.last_of_each()).items()} == {("shop", "checkout"): "d4"}
-
-
-@pytest.mark.parametrize("cursor", ["x", "%%%", "MjAyNi0xMS0yNCBkMQ", "ä", "AAAA"])
-async def test_a_cursor_that_no_page_gave_is_refused(database: Database, cursor: str) -> None:
-    with pytest.raises(InvalidCursorError, match="leave it out"):
-        await ScalingDecisions(database).page(cursor=cursor)
-
-
-async def test_what_is_stuck_past_its_deadline_can_be_seen_and_cleared(database: Database) -> None:
-    decisions = ScalingDecisions(database)
-    await decisions.intend(a_decision(1))
-    await decisions.intend(a_decision(2, deadline_at=NOW + timedelta(hours=9)))
-    late = NOW + timedelta(hours=2)
-    assert [decision.id for decision in await decisions.stuck(late)] == ["d1"]
-    assert await decisions.clear_stuck(late) == 1
-    assert await decisions.stuck(late) == []
-    cleared = (await decisions.by_id(["d1"]))["d1"]
-    assert (cleared.status, cleared.finished_at) == ("cancelled", late)
-    assert cleared.outcome == "Cleared: still pending after its deadline."
-
-
-async def test_the_success_rate_counts_what_was_executed_and_ended(database: Database) -> None:
-    decisions = ScalingDecisions(database)
-    assert await decisions.success_rate(NOW) is None
-    for number, end in enumerate([DecisionStatus.SUCCEEDED, DecisionStatus.SUCCEEDED, DecisionStatus.FAILED]):
-        await decisions.intend(a_decision(number))
-        await decisions.transition(f"d{number}", DecisionStatus.EXECUTING, NOW)
-        await decisions.transition(f"d{number}", end, NOW + MINUTE)
-    await decisions.intend(a_decision(9, status="recommended", finished_at=NOW + MINUTE))
-    assert await decisions.success_rate(NOW) == pytest.approx(2 / 3)
-    assert await decisions.success_rate(NOW + 2 * MINUTE) is None
-
-
 # what the API reads
 
 
@@ -311,80 +150,6 @@ async def test_policies_mirror_what_was_written_last(database: Database) -> None
     assert await policies.forget_others([("shop", "checkout")], namespaces=["shop"]) == 1
     assert await policies.forget_others([("shop", "checkout")]) == 1
     assert await policies.forget_others([]) == 1
-
-
-def a_tuning(policy: str = "checkout", **differences: object) -> TuningRow:
-    row = TuningRow(
-        namespace="shop",
-        policy=policy,
-        tuned_at=NOW,
-        since=NOW - timedelta(days=7),
-        until=NOW,
-        under_provisioned_minute=1.0,
-        replica_hour=0.5,
-        quantile=0.95,
-        moved_at=NOW,
-        rising=None,
-        turns=0,
-        hpa_target=0.7,
-        advised_target=0.82,
-        saved=0.09,
-        hours_saved=120.5,
-        message="the HPA's target may go from 70 % to 82 %",
-        recorded_share=0.5,
-        alone=[0.0, 0.7, 0.01, 0.002, 100.0, 1500.0],
-        points=[[0.9, 0.7, 0.004, 0.001, 40.0, 1600.0], [0.95, 0.7, 0.002, 0.001, 20.0, 1650.0]],
-    )
-    return replace(row, **differences)  # pyright: ignore[reportArgumentType] (a builder: fields by name)
-
-
-async def test_of_each_policy_the_newest_tuning_is_kept_until_it_is_gone(database: Database) -> None:
-    tunings = Tunings(database)
-    await tunings.record([a_tuning(), a_tuning("cart", under_provisioned_minute=None, replica_hour=None)])
-    newer = a_tuning(quantile=0.9, rising=False, turns=1, points=[[0.9, 0.7, 0.0, 0.0, 0.0, 1.0]])
-    await tunings.record([newer])
-    cart = a_tuning("cart", under_provisioned_minute=None, replica_hour=None)
-    assert await tunings.all() == [cart, newer]
-    await tunings.forget([("shop", "cart"), ("other", "checkout")])
-    assert await tunings.all() == [newer]
-    assert (await tunings.of("shop", "checkout"), await tunings.of("shop", "cart")) == (newer, None)
-
-
-async def test_of_the_forecasts_of_an_interval_the_last_is_read_as_far_as_asked(database: Database) -> None:
-    predictions = Predictions(database)
-    made = [
-        a_prediction(NOW + minute * MINUTE, NOW + (minute + ahead) * MINUTE, p50=10.0 * minute, policy=policy)
-        for minute in (1, 4, 5, 11)
-        for ahead in (0, 5, 10)
-        for policy in ("checkout", "cart")
-    ]
-    await predictions.record(made)
-    packed = await predictions.at_intervals(
-        "shop", "checkout", since=NOW, until=NOW + 15 * MINUTE, every=5 * MINUTE, reach=10 * MINUTE
-    )
-    rows = np.frombuffer(packed, RECORDED)
-    second = 1_000_000
-    begin = round((NOW - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds()) * second
-    assert ((rows["created"] - begin) // second).tolist() == [300, 300, 660, 660]
-    assert ((rows["target"] - rows["created"]) // second).tolist() == [0, 300, 0, 300]
-    assert rows["quantiles"][0].tolist() == pytest.approx([25.0, 50.0, 55.0, 60.0, 65.0])
-    nothing = await predictions.at_intervals(
-        "shop", "checkout", since=NOW + 30 * MINUTE, until=NOW + 45 * MINUTE, every=5 * MINUTE, reach=5 * MINUTE
-    )
-    assert nothing == b""
-
-
-async def test_forecasts_of_intervals_are_found_by_hops_along_the_primary_key(database: Database) -> None:
-    """Another plan, of the same answer, took a hundred times as long on a week of forecasts."""
-    made = [a_prediction(NOW + minute * MINUTE, NOW + (minute + 5) * MINUTE) for minute in range(600)]
-    await Predictions(database).record(made)
-    values = {"namespace": "shop", "policy": "checkout", "since": NOW, "intervals": 100}
-    async with database.connection() as connection:
-        asked = values | {"every": 5 * MINUTE, "reach": 15 * MINUTE}
-        plan = await (await connection.execute(f"explain {AT_INTERVALS}", asked)).fetchall()
-    scans = [line for (line,) in plan if "on predictions" in line]
-    assert len(scans) == 2
-    assert all("predictions_pkey" in line for line in scans), "\n".join(line for (line,) in plan)
 
 
 async def test_occurrences_keep_what_was_learned_and_a_deleted_event_keeps_its_past(database: Database) -> None:

@@ -1,11 +1,13 @@
 """The HTTP API over a database of the test's choice, and rows to put there."""
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import AnswerCache
@@ -223,3 +225,10 @@ def an_event(name: str = "flash-sale", **changes: Any) -> BusinessEventRow:
         "updated_at": NOW,
     }
     return BusinessEventRow(**(fields | changes))
+
+
+async def answer(client: httpx.AsyncClient, path: str, status: int = 200) -> dict[str, Any]:
+    """The document behind a path, as strict JSON: neither NaN nor Infinity may leak."""
+    response = await client.get(path)
+    assert response.status_code == status, response.text
+    return json.loads(response.text, parse_constant=lambda name: pytest.fail(f"{name} in {path}"))

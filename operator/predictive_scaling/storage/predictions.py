@@ -71,13 +71,6 @@ where service_name = %(service)s and target_time >= %(since)s and target_time < 
 order by namespace, policy, target_time, created_at desc
 """
 
-LAST_BEFORE = f"""
-select distinct on (target_time) {_COLUMNS} from predictions
-where namespace = %(namespace)s and policy = %(policy)s and created_at < %(made_before)s
-    and target_time >= %(since)s and target_time < %(until)s
-order by target_time, created_at desc
-"""
-
 AHEAD = f"""
 select distinct on (namespace, policy, target_time) {_COLUMNS} from predictions
 where target_time >= %(since)s and target_time < %(until)s and created_at <= target_time - %(lead)s
@@ -132,13 +125,6 @@ class Predictions:
     async def between(self, service: str, since: datetime, until: datetime) -> list[Prediction]:
         """For each policy of a service and target time in [since, until), the last forecast of it."""
         return await self._rows(BETWEEN, {"service": service, "since": since, "until": until})
-
-    async def last_before(
-        self, namespace: str, policy: str, *, made_before: datetime, since: datetime, until: datetime
-    ) -> list[Prediction]:
-        """For each target time in [since, until), the policy's last forecast made before `made_before`, by time."""
-        values = {"namespace": namespace, "policy": policy, "made_before": made_before, "since": since, "until": until}
-        return await self._rows(LAST_BEFORE, values)
 
     async def ahead(
         self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str] | None = None

@@ -1,0 +1,73 @@
+"""What the HTTP API asks of the operator, over a real PostgreSQL."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from predictive_scaling.api.services import (
+    Services,
+)
+from tests.support.api_services import (
+    NOW,
+    answer,
+    client_of,
+)
+
+pytestmark = pytest.mark.integration
+
+
+async def an_operator_answers(services: Services, kind: str, answer: dict[str, Any]) -> None:
+    """Take one command and answer it. It ends by itself: on Python 3.11 a cancellation inside psycopg may get lost."""
+    async for _ in services.commands.listen():
+        command = await services.commands.claim([kind], services.clock.now())
+        if command is not None:
+            await services.commands.answer(command.id, answer, services.clock.now())
+            return
+
+
+async def test_the_operators_answer_to_clearing_is_shown(services: Services) -> None:
+    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+        group.create_task(an_operator_answers(services, "clear_stuck_decisions", {"cleared": 2}))
+        cleared = await client.delete("/api/v1/scaling/decisions/stuck")
+    assert (cleared.status_code, cleared.json()) == (200, {"cleared": 2})
+
+
+async def test_the_operators_answer_to_reloading_is_shown(services: Services) -> None:
+    outcome: dict[str, Any] = {"reloaded": ["checkout"], "rejected": [{"file": "x", "reason": "y"}]}
+    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+        group.create_task(an_operator_answers(services, "reload_models", outcome))
+        reloaded = await client.post("/api/v1/models/reload")
+    assert (reloaded.status_code, reloaded.json()) == (200, outcome)
+
+
+async def test_without_an_operator_a_command_is_accepted_with_a_place_to_look(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    response = await client.delete("/api/v1/scaling/decisions/stuck")
+    assert response.status_code == 202
+    place = response.headers["location"]
+    assert response.json()["location"] == place
+    asked = await answer(client, place)
+    assert (asked["kind"], asked["status"], asked["answer"]) == ("clear_stuck_decisions", "asked", None)
+    assert set(asked) == {"id", "kind", "status", "created_at", "answered_at", "answer"}
+    await services.commands.answer(asked["id"], {"cleared": 0}, NOW)
+    assert (await answer(client, place))["answer"] == {"cleared": 0}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"error": "disk full"}, "the operator could not do it: disk full"),
+        ({"something": "else"}, "the operator's answer to reload_models is of another release"),
+    ],
+)
+async def test_an_operator_that_failed_is_a_problem_and_not_an_empty_answer(
+    services: Services, said: dict[str, Any], told: str
+) -> None:
+    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+        group.create_task(an_operator_answers(services, "reload_models", said))
+        response = await client.post("/api/v1/models/reload", json={})
+    assert (response.status_code, response.json()["detail"]) == (502, told)
