@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,16 @@ class KnownEvent:
     magnitude: float | None = None
 
 
+class Place(NamedTuple):
+    """A zone and a country by name, as a model's manifest keeps them."""
+
+    zone: str = "UTC"
+    country: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.zone}, holidays of {self.country}" if self.country else self.zone
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """zone: by whose clock demand has its days. country: ISO 3166 code of the public holidays, "" for none.
@@ -28,6 +39,11 @@ class Context:
     zone: tzinfo = UTC
     country: str = ""
     events: tuple[KnownEvent, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Where demand comes from. A model fits the clocks and holidays of one place: columns mean them."""
+        return Place(str(self.zone), self.country)
 
 
 NOTHING_KNOWN = Context()

@@ -6,6 +6,7 @@ model stands against its forerunner as well (succession).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from forecasting.backtest import WalkForward
 from forecasting.scores import Score, Scores, scores
@@ -39,6 +40,10 @@ class Verdict:
     baselines: tuple[Score, ...]
     by_horizon: tuple[Acting, ...] = ()
 
+    def acting_at(self, step: int) -> str:
+        """The model that acts so many bins ahead."""
+        return acting_at(self.by_horizon, step, self.acting)
+
 
 @dataclass(frozen=True, slots=True)
 class Succession:
@@ -46,6 +51,26 @@ class Succession:
 
     accepted: bool
     evidence: str
+
+
+class UpTo(Protocol):
+    """Acting, or a record of it."""
+
+    @property
+    def horizon(self) -> int:
+        """In bins ahead."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Which one acts."""
+        ...
+
+
+def acting_at(table: Sequence[UpTo], step: int, otherwise: str) -> str:
+    """Who acts so many bins ahead; beyond the table as at its end, without a table `otherwise`."""
+    found = next((one for one in table if step <= one.horizon), table[-1] if table else None)
+    return found.model if found else otherwise
 
 
 def judge(champion: WalkForward, baselines: Sequence[WalkForward]) -> Verdict:

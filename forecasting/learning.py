@@ -13,7 +13,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from forecasting import peaks
 from forecasting.backtest import WalkForward, before, replay
 from forecasting.calibration import WINDOW, calibrated, calibration_of, newest_errors
+from forecasting.context import NOTHING_KNOWN, Place
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted, TooShortError
 from forecasting.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed, unopposed_successor
@@ -45,12 +46,13 @@ _PEAK_STRIDE = 3
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What was learned from: [since, until), bins of `step`, of which `bins` were observed."""
+    """What was learned from: [since, until), bins of `step`, of which `bins` were observed. place: whose clocks."""
 
     since: datetime
     until: datetime
     step: timedelta
     bins: int
+    place: Place = NOTHING_KNOWN.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +81,35 @@ class Learned:
     succession: Succession | None = None
 
     def forecast(self, series: Series, steps: int) -> Forecast:
-        """What the model that may act says of the series from its end on, calibrated by the errors of the training.
+        """What may act of the models says of the series from its end on, calibrated by the errors of the training.
 
         series: the one that was learned from, or a later part of it; a week of it at the least. steps: bins ahead, up
-        to three hours.
+        to three hours. Where the gate found another model better at some horizons, that one answers there.
         """
+        if self.lightgbm is None or not self.verdict.passed:
+            return self._naive(self.verdict.acting, series, steps)
+        made = self._by_lightgbm(self.lightgbm, series, steps)
+        for other in {one.model for one in self.verdict.by_horizon} - {self.lightgbm.name}:
+            there = np.array([self.verdict.acting_at(step) == other for step in range(1, steps + 1)])
+            values = np.where(there[:, None], self._naive(other, series, steps).values, made.values)
+            made = replace(
+                made, values=values, peaks=None if made.peaks is None else peaks.not_below(made.peaks, values)
+            )
+        return made
+
+    def _naive(self, name: str, series: Series, steps: int) -> Forecast:
+        known = [LastValue(), SeasonalNaive(), *([self.holt_winters] if self.holt_winters else [])]
+        return naive_batch([series], [one for one in known if one.name == name] or known, steps)[0]
+
+    def _by_lightgbm(self, model: FittedLightGBM, series: Series, steps: int) -> Forecast:
         panel, bins = Panel.of([series]), np.arange(1, steps + 1)
-        model = self.lightgbm if self.verdict.passed else None
-        if model is None:
-            naive = [LastValue(), SeasonalNaive(), *([self.holt_winters] if self.holt_winters else [])]
-            acting = [one for one in naive if one.name == self.verdict.acting] or naive
-            return naive_batch([series], acting, steps)[0]
         last = panel.last()
         levels, factor = levels_at(panel, last), youth(series)
-        values = calibration_of(self.residuals, self.horizons).apply(model.quantiles(panel, last, bins), bins, levels)
+        raw, near = model.quantiles(panel, last, bins), model.near_events(panel, last, bins)
+        values = calibration_of(self.residuals, self.horizons).apply(raw, bins, levels)
+        if near is not None:
+            # Near known events bands are of a pool of their own.
+            values = np.where(near[:, :, None], raw, values)
         highest = model.peak.shifts.apply(model.peaks(panel, last, min(steps, peaks.WINDOWS)), values, levels)
         return Forecast(
             series.name,
@@ -115,7 +132,7 @@ def learn(series: Series, settings: LightGBMQuantiles | None = None, forerunner:
     settings = settings or LightGBMQuantiles()
     horizons = bins_ahead(CALIBRATED_AHEAD, series.step)
     split = split_of(series)
-    span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()))
+    span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()), series.context.place)
     rivals = [_naive(series, model, split, horizons) for model in (LastValue(), SeasonalNaive())]
     smoothing = _holt_winters(before(series, split))
     if smoothing is not None:

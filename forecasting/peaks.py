@@ -54,7 +54,7 @@ def calibrated_peaks(series: Series, first: int, raw: FloatArray, values: FloatA
         for column, quantile in enumerate(PEAK_QUANTILES):
             found = rolling(off[:, window, column], renewed - window, WINDOW, quantile)
             shifts[:, window, column] = np.repeat(found, _STRIDE)[: len(raw)]
-    return _in_order(moved(raw, shifts, levels), highest_so_far(values[:, :windows]))
+    return not_below(moved(raw, shifts, levels), values)
 
 
 def peaks_of(series: Series, first: int, values: FloatArray, windows: int = WINDOWS) -> FloatArray:
@@ -99,7 +99,16 @@ class PeakShifts:
     def apply(self, raw: FloatArray, values: FloatArray, levels: Levels) -> FloatArray:
         """Calibrated peaks. raw: shape (origins, windows, len(PEAK_QUANTILES)). values: as in calibrated_peaks."""
         windows = np.minimum(np.arange(raw.shape[1]), len(self.shifts) - 1)
-        return _in_order(moved(raw, self.shifts[windows], levels), highest_so_far(values[:, : raw.shape[1]]))
+        return not_below(moved(raw, self.shifts[windows], levels), values)
+
+
+def not_below(peaks: FloatArray, values: FloatArray) -> FloatArray:
+    """Peaks of which none is below a bin of its window, or the peak of a shorter one.
+
+    peaks: shape (…, windows, len(PEAK_QUANTILES)). values: shape (…, bins, len(QUANTILES)), of the bins themselves.
+    """
+    lowest = values[..., : peaks.shape[-2], -len(PEAK_QUANTILES) :]
+    return np.maximum.accumulate(np.maximum(peaks, lowest), axis=-2)
 
 
 def errors(panel: Panel, origins: IntArray, raw: FloatArray) -> FloatArray:
@@ -113,11 +122,6 @@ def errors(panel: Panel, origins: IntArray, raw: FloatArray) -> FloatArray:
 def _off(raw: FloatArray, actual: FloatArray, levels: Levels) -> FloatArray:
     found = levels.log_of(actual)[:, :, None] - levels.log_of(raw)
     return np.where(levels.awake[:, None, None], found, np.nan)
-
-
-def _in_order(peaks: FloatArray, lowest: FloatArray) -> FloatArray:
-    """The highest of several is never lower than one of them, nor than the highest of fewer."""
-    return np.maximum.accumulate(np.maximum(peaks, lowest), axis=1)
 
 
 NO_SHIFTS = PeakShifts(np.zeros((1, len(PEAK_QUANTILES))))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.calibration import WINDOW, Calibration, from_sorted, moved
-from forecasting.forecast import QUANTILES, Forecast
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted
 from forecasting.levels import Levels, levels_at
 from forecasting.panel import IntArray, Origins, Panel, pick
+from forecasting.peaks import WINDOWS, not_below
 from forecasting.series import FloatArray, Series
 from forecasting.youth import widened, youth
 
@@ -24,11 +25,13 @@ class Answer:
     """Calibrated quantiles of one model for a panel: shape (series, steps, len(QUANTILES)). cost: shape (series,).
 
     cost: mean pinball loss of the 0.9 quantile over recent origins relative to the level; infinite where none is known.
+    peaks: of the highest demand of the first bins, shape (series, windows, len(PEAK_QUANTILES)).
     """
 
     model: Fitted
     values: FloatArray
     cost: FloatArray
+    peaks: FloatArray
 
 
 def naive_batch(series: Sequence[Series], models: Sequence[Fitted], steps: int) -> list[Forecast]:
@@ -45,16 +48,19 @@ def naive_batch(series: Sequence[Series], models: Sequence[Fitted], steps: int) 
         # For all rows at once: what a model says of one series costs it hardly less.
         told = [one.model.contributions(panel, panel.last(), np.arange(1, steps + 1)) for one in answers]
         found += [
-            finished(one, answers[which].model, answers[which].values[row], told[which][row])
+            finished(one, answers[which], row, told[which][row])
             for row, (one, which) in enumerate(zip(part, best, strict=True))
         ]
     return found
 
 
-def finished(series: Series, model: Fitted, values: FloatArray, reasons: tuple[str, ...]) -> Forecast:
-    """A forecast of one series, widened by its youth and explained."""
-    widened_values = widened(values, youth(series))
-    return Forecast(series.name, series.end, series.step, QUANTILES, widened_values, model.name, model.version, reasons)
+def finished(series: Series, found: Answer, row: int, reasons: tuple[str, ...]) -> Forecast:
+    """The forecast of one series, widened by its youth and explained."""
+    model, factor = found.model, youth(series)
+    values, highest = widened(found.values[row], factor), widened(found.peaks[row], factor, PEAK_QUANTILES)
+    return Forecast(
+        series.name, series.end, series.step, QUANTILES, values, model.name, model.version, reasons, highest
+    )
 
 
 def answer(panel: Panel, model: Fitted, steps: int) -> Answer:
@@ -63,13 +69,23 @@ def answer(panel: Panel, model: Fitted, steps: int) -> Answer:
     origins, back = _recent_origins(panel)
     levels = levels_at(panel, origins)
     points = model.quantiles(panel, origins, ahead)[:, :, QUANTILES.index(0.5)]
-    actual = pick(panel.values, origins.rows[:, None], origins.cols[:, None] + ahead - 1)
     # Only targets that have passed: pick gives NaN from the end of the series on.
-    errors = np.where(levels.awake[:, None], levels.log_of(actual) - levels.log_of(points), np.nan)
-    shifts, cost = _shifts(errors.reshape(len(panel.values), back, len(ahead)))
+    actual = pick(panel.values, origins.rows[:, None], origins.cols[:, None] + np.arange(steps))
+    shape = (len(panel.values), back, len(ahead))
+    shifts, cost = _shifts(_errors(levels, actual[:, ahead - 1], points).reshape(shape), QUANTILES)
+    highest = np.maximum.accumulate(actual, axis=1)[:, ahead - 1]
+    rises, _ = _shifts(_errors(levels, highest, np.maximum.accumulate(points, axis=1)).reshape(shape), PEAK_QUANTILES)
     last = panel.last()
-    values = model.quantiles(panel, last, np.arange(1, steps + 1))
-    return Answer(model, _moved_by_row(values, shifts, ahead, levels_at(panel, last)), cost)
+    values, now = model.quantiles(panel, last, np.arange(1, steps + 1)), levels_at(panel, last)
+    calibrated = _moved_by_row(values, shifts, ahead, now)
+    # Without a spread of its own a naive model's peak is where its highest point is.
+    points_of_peaks = np.maximum.accumulate(values[:, : min(steps, WINDOWS), QUANTILES.index(0.5), None], axis=1)
+    peaks = not_below(_moved_by_row(points_of_peaks, rises, ahead, now), calibrated)
+    return Answer(model, calibrated, cost, peaks)
+
+
+def _errors(levels: Levels, actual: FloatArray, points: FloatArray) -> FloatArray:
+    return np.where(levels.awake[:, None], levels.log_of(actual) - levels.log_of(points), np.nan)
 
 
 def _recent_origins(panel: Panel) -> tuple[Origins, int]:
@@ -78,16 +94,16 @@ def _recent_origins(panel: Panel) -> tuple[Origins, int]:
     return Origins(rows, np.tile(panel.bins - back, len(panel.values))), len(back)
 
 
-def _shifts(errors: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _shifts(errors: FloatArray, quantiles: Sequence[float]) -> tuple[FloatArray, FloatArray]:
     """Shifts of shape (series, horizons, quantiles) from errors of shape (series, origins, horizons), and the cost."""
     series, origins, horizons = errors.shape
     ordered = np.sort(errors.transpose(0, 2, 1).reshape(-1, origins), axis=1)
     counts = np.isfinite(ordered).sum(axis=1)
-    shifts = np.stack([from_sorted(ordered, counts, quantile, _FEW) for quantile in QUANTILES], axis=1)
-    short = ordered - shifts[:, QUANTILES.index(0.9), None]
+    shifts = np.stack([from_sorted(ordered, counts, quantile, _FEW) for quantile in quantiles], axis=1)
+    short = ordered - shifts[:, quantiles.index(0.9), None]
     losses = np.where(np.isfinite(short), np.maximum(0.9 * short, -0.1 * short), 0.0).sum(axis=1)
     cost = np.where(counts > 0, losses / np.maximum(counts, 1), np.inf).reshape(series, horizons).mean(axis=1)
-    return shifts.reshape(series, horizons, len(QUANTILES)), cost
+    return shifts.reshape(series, horizons, len(quantiles)), cost
 
 
 def _moved_by_row(values: FloatArray, shifts: FloatArray, ahead: IntArray, levels: Levels) -> FloatArray:

@@ -17,6 +17,7 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.panel import Origins, Panel
 from forecasting.peaks import PeakShifts, came, errors, highest_so_far, peaks_of
 from forecasting.series import Series
+from forecasting.serving import naive_batch
 from tests.support.demand_series import a_series
 
 WINDOWS = np.arange(1, 5)
@@ -114,3 +115,14 @@ def test_windows_between_those_that_were_learned_lie_between_them() -> None:
 def test_shifts_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="shifts of peaks"):
         PeakShifts.from_text(text)
+
+
+def test_also_a_model_that_learned_nothing_says_how_high_demand_may_go() -> None:
+    series = five_minutes(days=7, noise=0.3)
+    origins = np.arange(1100, 2000, 9)
+    made = naive_batch([before(series, int(at)) for at in origins], [LastValue()], steps=4)
+    peaks, by_bin = np.stack([one.peaks for one in made if one.peaks is not None]), np.stack([it.values for it in made])
+    assert (peaks >= by_bin[:, :, 1:] - 1e-9).all()
+    actual = came(Panel.of([series]), origins, 4)[:, 3]
+    assert coverage(actual, by_bin[:, :, -2].max(axis=1)) < 0.84
+    assert coverage(actual, peaks[:, 3, NINTH]) == pytest.approx(0.9, abs=0.06)

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from forecasting.choice import ModelChoice
+from forecasting.context import Context
 from forecasting.forecaster import TooShortError
 from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
@@ -277,3 +279,18 @@ async def test_without_it_the_naive_models_answer_again(registry: Registry) -> N
     await shelf.refresh()
     assert SHARED not in shelf.models()
     assert shelf.forecast({"a": wanted(a_shop(0))})["a"].model in {"LastValue", "SeasonalNaive"}
+
+
+async def test_a_model_answers_only_where_its_clocks_go_and_its_holidays_are(registry: Registry) -> None:
+    at_home = a_shop(0)
+    publish(registry, KEYS[0], own(), NOW)
+    shelf = a_shelf(registry)
+    await shelf.refresh()
+    abroad = replace(at_home, context=Context(ZoneInfo("Europe/Paris"), "FR"))
+    models = [shelf.forecast({"a": wanted(one, KEYS[0])})["a"].model for one in (at_home, abroad)]
+    assert models == ["LightGBM", NAME]
+    moved = learn(abroad, QUICK)
+    assert publish(registry, KEYS[0], moved, NOW + timedelta(hours=1)).place == ("Europe/Paris", "FR")
+    await shelf.refresh()
+    models = [shelf.forecast({"a": wanted(one, KEYS[0])})["a"].model for one in (at_home, abroad)]
+    assert models == [NAME, "LightGBM"]

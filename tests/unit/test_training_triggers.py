@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from forecasting.context import Place
 from forecasting.drift import Drift
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.training.event_types import event_types
@@ -103,6 +104,17 @@ def test_a_type_of_event_that_the_training_did_not_see_calls_for_one() -> None:
     assert cause(replace(seen, event_types=frozenset({"match"}))) is None
 
 
+def test_another_time_zone_or_other_holidays_call_for_one_at_once() -> None:
+    here = replace(FINE, model=a_model(NOW - HOUR), places=frozenset({Place()}))
+    assert cause(here) is None
+    moved = replace(here, places=frozenset({Place("Europe/Paris", "FR")}))
+    said = "it learned by the clocks of UTC; policies now say Europe/Paris, holidays of FR"
+    assert trigger(moved, TERMS) == Trigger(Cause.PLACE, said)
+    assert cause(replace(moved, tried_at=NOW - HOUR / 2)) is None
+    # Two policies that disagree: one of them is right, and training again would not change that.
+    assert cause(replace(moved, places=frozenset({Place("Europe/Paris", "FR"), Place()}))) is None
+
+
 @pytest.mark.parametrize(
     "evidence", [{"mape": 0.5}, {"drift": CHANGED}, {"event_types": frozenset({"new"})}], ids=["mape", "drift", "event"]
 )
@@ -130,8 +142,8 @@ def test_what_a_person_went_back_to_stays_for_an_interval() -> None:
 
 
 def test_a_missing_model_is_more_urgent_than_a_bad_one_and_that_than_an_old_one() -> None:
-    order = [Cause.NO_MODEL, Cause.ACCURACY, Cause.PATTERN, Cause.EVENT_TYPES, Cause.INTERVAL]
-    assert [Trigger(one, "").urgency for one in order] == [0, 1, 2, 3, 4]
+    order = [Cause.NO_MODEL, Cause.ACCURACY, Cause.PLACE, Cause.PATTERN, Cause.EVENT_TYPES, Cause.INTERVAL]
+    assert [Trigger(one, "").urgency for one in order] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_short_interval_shortens_the_spacing() -> None:

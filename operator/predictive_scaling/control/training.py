@@ -13,6 +13,7 @@ from predictive_scaling.control.children import run_child
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events, Happened
 from predictive_scaling.control.state import PolicyState, States
+from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.handlers.inventory import Inventory
 from predictive_scaling.training.event_types import PastEvents, event_types
 from predictive_scaling.training.manifest import Manifest
@@ -126,6 +127,7 @@ class ModelDesk:
                 mape=_least([state.accuracy.mape for state in states if state.accuracy is not None]),
                 drift=self._drift(key, states, models.get(key), terms),
                 event_types=event_types(past, [state.need.key for state in states if state.need is not None]),
+                places=frozenset(context_of(state.need.policy).place for state in states if state.need is not None),
             )
             if (why := trigger(standing, terms)) is not None:
                 due.append((why.urgency, self._tried.get(key, _NEVER), key, why))

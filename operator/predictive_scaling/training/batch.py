@@ -21,7 +21,7 @@ from forecasting.models.lightgbm_quantiles import MEMORY, FittedLightGBM
 from forecasting.models.peak_boosters import knots_of
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import BoolArray, Panel
-from forecasting.peaks import WINDOWS, highest_so_far
+from forecasting.peaks import WINDOWS, not_below
 from forecasting.series import FloatArray, Series
 from forecasting.serving import answer, naive_batch
 from forecasting.youth import widened, youth
@@ -78,7 +78,7 @@ class Batch(Generic[Name]):
     def _learned(self, name: Name, one: Wanted, step: timedelta) -> _Learned[Name] | None:
         if one.choice not in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
             return None
-        served = self._tiers.serving(one.key, step)
+        served = self._tiers.serving(one.key, one.series)
         return None if served is None else _Learned(name, one, served)
 
     def _by_lightgbm(self, learned: Sequence[_Learned[Name]], steps: int) -> dict[Name, Forecast]:
@@ -218,6 +218,4 @@ def _spliced(made: Forecast, one: _Learned[Name], kind: str, values: FloatArray)
     if not steps.any():
         return made
     mixed = np.where(steps[:, None], values, made.values)
-    # No peak is below a bin of its window, whichever model that one is from.
-    peaks = None if made.peaks is None else np.maximum(made.peaks, highest_so_far(mixed[None, : len(made.peaks)])[0])
-    return replace(made, values=mixed, peaks=peaks)
+    return replace(made, values=mixed, peaks=None if made.peaks is None else not_below(made.peaks, mixed))

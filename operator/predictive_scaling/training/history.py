@@ -12,7 +12,7 @@ from forecasting.series import FloatArray, Series
 from predictive_scaling.decision.surroundings import known_place
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
-from predictive_scaling.storage.policies import Policies
+from predictive_scaling.storage.policies import Policies, PolicyRow
 from predictive_scaling.training.event_types import PastEvents, event_types, known_events
 from predictive_scaling.training.series_keys import SeriesKey
 
@@ -79,8 +79,7 @@ class StoredHistory:
 
     async def _place(self, key: SeriesKey) -> Context:
         """Of the first of its policies that says where its demand comes from."""
-        ours = [row for row in await self._policies.all(key.service) if row.metric_name == key.metric]
-        told = next((row for row in ours if row.timezone or row.holidays), None)
+        told = next((row for row in await self._scaling_by(key) if row.timezone or row.holidays), None)
         return known_place(told.timezone, told.holidays) if told else NOTHING_KNOWN
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
@@ -90,8 +89,11 @@ class StoredHistory:
 
     async def _ours(self, key: SeriesKey) -> list[tuple[str, str]]:
         """The policies that scale by a series, by namespace and name."""
+        return [(row.namespace, row.policy) for row in await self._scaling_by(key)]
+
+    async def _scaling_by(self, key: SeriesKey) -> list[PolicyRow]:
         rows = await self._policies.all(key.service)
-        return [(row.namespace, row.policy) for row in rows if row.metric_name == key.metric]
+        return [row for row in rows if (row.metric_name, row.aggregation) == (key.metric, key.aggregation)]
 
 
 def means(minutes: FloatArray, width: int) -> FloatArray:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from forecasting.context import Place
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.training.series_keys import SeriesKey
 
@@ -99,6 +100,13 @@ class Manifest(Part):
     residual_horizons: tuple[int, ...]
     files: tuple[File, ...]
     event_types: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    holidays: str = ""
+
+    @property
+    def place(self) -> Place:
+        """By whose clocks and holidays it learned; elsewhere its columns mean something else."""
+        return Place(self.timezone, self.holidays)
 
     @property
     def key(self) -> SeriesKey:

@@ -101,6 +101,8 @@ def _manifest(
         quantiles=QUANTILES,
         trained_from=learned.span.since,
         trained_until=learned.span.until,
+        timezone=learned.span.place.zone,
+        holidays=learned.span.place.country,
         bins=learned.span.bins,
         gate=_gate(learned.verdict, learned.succession),
         holt_winters=_smoothing(learned.holt_winters),

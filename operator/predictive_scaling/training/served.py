@@ -8,8 +8,10 @@ from datetime import timedelta
 import numpy as np
 
 from forecasting.events import Effects
+from forecasting.gate import acting_at
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.lightgbm_quantiles import FittedLightGBM
+from forecasting.series import Series
 from predictive_scaling.training.live_errors import LiveErrors
 from predictive_scaling.training.loading import Loaded
 from predictive_scaling.training.manifest import ActingRecord, GateRecord, Manifest
@@ -27,10 +29,7 @@ class Served:
 
     def acting(self, step: int) -> str:
         """The model that acts so many bins ahead."""
-        for one in self.by_horizon:
-            if step <= one.horizon:
-                return one.model
-        return self.by_horizon[-1].model if self.by_horizon else self.model.name
+        return acting_at(self.by_horizon, step, self.model.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,11 @@ class Known:
     holt_winters: FittedHoltWinters
     effects: Effects | None = None
 
-    def acts(self, step: timedelta) -> bool:
-        """Whether its LightGBM may act for series of this step: it has one, and it passed the gate."""
-        return bool(self.manifest.files) and self.manifest.gate.passed and _same(self.manifest, step)
+    def acts(self, series: Series) -> bool:
+        """Whether its LightGBM may act: it has one, it passed the gate, and it learned at this step and place."""
+        manifest = self.manifest
+        fits = _same(manifest, series.step) and manifest.place == series.context.place
+        return bool(manifest.files) and manifest.gate.passed and fits
 
 
 def served(loaded: Loaded) -> Served | None:

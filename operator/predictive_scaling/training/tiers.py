@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
+from forecasting.series import Series
 from predictive_scaling.training.loading import Loaded
 from predictive_scaling.training.manifest import Manifest
 from predictive_scaling.training.residents import Residents
@@ -20,12 +20,12 @@ class Tiers:
     shared: SharedTier | None
     load: Callable[[Manifest], Loaded | None]
 
-    def serving(self, key: SeriesKey, step: timedelta) -> Served | None:
+    def serving(self, key: SeriesKey, series: Series) -> Served | None:
         """The LightGBM that may act for a series: its own while it is in memory, the shared one; None for none."""
         known = self.known.get(key)
-        if known is not None and known.acts(step):
+        if known is not None and known.acts(series):
             manifest = known.manifest
             own = self.residents.get(key, manifest.version, lambda: self.load(manifest))
             if own is not None:
                 return own
-        return self.shared.serves(key, step) if self.shared is not None else None
+        return self.shared.serves(key, series.step) if self.shared is not None else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from forecasting.context import Place
 from forecasting.drift import BEYOND, Drift
 from predictive_scaling.training.manifest import Manifest
 
@@ -14,6 +15,7 @@ class Cause(StrEnum):
 
     NO_MODEL = "no_model"
     ACCURACY = "accuracy"
+    PLACE = "place"
     PATTERN = "pattern"
     EVENT_TYPES = "event_types"
     INTERVAL = "interval"
@@ -46,7 +48,7 @@ class Standing:
 
     observed: the span of demand that was seen of it. tried_at: the last attempt to train it. turned_back_at: when a
     person went back to the model in use. mape: of the last day's live forecasts, a ratio. event_types: of the
-    announced events that have begun by now.
+    announced events that have begun by now. places: where its policies say that demand comes from.
     """
 
     now: datetime
@@ -57,6 +59,7 @@ class Standing:
     mape: float | None = None
     drift: Drift | None = None
     event_types: frozenset[str] = frozenset()
+    places: frozenset[Place] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ def trigger(standing: Standing, terms: Terms) -> Trigger | None:
     model = standing.model
     if model is None:
         return _first(standing, terms)
+    if (moved := _place(standing, model)) is not None:
+        return moved
     is_settled = now - model.trained_until >= terms.settling
     was_tried = standing.tried_at is not None and now - standing.tried_at < terms.settling
     for rule in RULES if is_settled and not was_tried else ():
@@ -106,6 +111,14 @@ def _accuracy(standing: Standing, model: Manifest, terms: Terms) -> Trigger | No
         Cause.ACCURACY,
         f"MAPE of the last day is {standing.mape:.1%}, {rise:.1f} points over the {baseline:.1%} of its training",
     )
+
+
+def _place(standing: Standing, model: Manifest) -> Trigger | None:
+    """Nothing to wait for: until then another model answers."""
+    if not standing.places or model.place in standing.places:
+        return None
+    wanted = " and ".join(str(place) for place in sorted(standing.places))
+    return Trigger(Cause.PLACE, f"it learned by the clocks of {model.place}; policies now say {wanted}")
 
 
 def _pattern(standing: Standing, model: Manifest, terms: Terms) -> Trigger | None:
