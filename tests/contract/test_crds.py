@@ -290,7 +290,7 @@ async def test_a_status_has_a_bounded_number_of_points(kubectl: Kubectl) -> None
     ("path", "told"),
     [
         ("scalingpolicy", "Raises and lowers the minimum of a target ahead of demand."),
-        ("scalingpolicy.spec.forecast", "Share of moments in which the floor shall suffice"),
+        ("scalingpolicy.spec.forecast", "Share of times in which the floor shall suffice"),
         ("scalingpolicy.spec.forecast.horizon", "How far ahead is forecast, from 1m to 24h."),
         ("scalingpolicy.spec.forecast.timezone", "by whose clocks demand has its days and weeks"),
         ("scalingpolicy.spec.forecast.holidays", "an ISO 3166 country such as FR"),

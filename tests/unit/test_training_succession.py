@@ -153,3 +153,18 @@ def test_more_replicas_than_needed_are_never_short(factor: float) -> None:
     assert verdict.champion is not None
     assert verdict.champion.short == 0
     assert (verdict.champion.hours == 1) == (factor == 1)
+
+
+async def test_going_back_by_hand_from_a_version_that_did_not_pass_is_no_refusal(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    shelf = ModelShelf(registry.folder, patience_seconds=60)
+    failed = replace(second(POOR).verdict, passed=False)
+    before, after = (
+        publish(registry, KEY, replace(learned, verdict=failed, succession=None), NOW + timedelta(days=day))
+        for day, learned in enumerate((first(), second(POOR)))
+    )
+    await shelf.refresh()
+    assert shelf.models()[KEY].version == after.version
+    registry.point(KEY.slug, before.version)
+    report = await shelf.refresh()
+    assert ([one.version for one in report.reloaded], report.rejected) == ([before.version], ())

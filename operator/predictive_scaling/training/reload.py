@@ -166,8 +166,10 @@ class ModelShelf:
         versions = {key.slug: manifest.version for key, manifest in self.models().items()}
         for slug in slugs:
             newest = next(reversed(entries(self._registry.folder / slug)), None)
-            stayed = newest is not None and newest.previous == versions.get(slug) and newest.version != newest.previous
-            if newest is not None and newest.outcome is Outcome.REJECTED and stayed:
+            if newest is None or newest.outcome is not Outcome.REJECTED or newest.previous != versions.get(slug):
+                continue
+            # A version that was taken has a folder; by hand somebody may have gone back from it.
+            if newest.version not in self._registry.versions(slug):
                 found.append(Rejected(f"{slug}/{newest.version}", newest.evidence))
         return found
 
