@@ -8,7 +8,7 @@ import pytest
 from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Decision, EventBase, Limit, Memory, Reason, Source
+from predictive_scaling.decision.model import Decision, EventBase, Limit, Memory, Reason, Source, Tuned
 from tests.support.builders import (
     LONG_AGO,
     NOON,
@@ -79,6 +79,23 @@ def test_an_event_that_expects_nothing_does_what_earlier_ones_of_its_type_did() 
     decision = at(SALE_AT - minutes(8), sale, forecast=500.0)
     assert (decision.floor, decision.source, decision.event) == (10, Source.EVENT, "flash-sale")
     assert "learned from 3 earlier events of type flash-sale: 2.4 (1.9 to 3.0)" in decision.message
+
+
+def test_what_was_learned_has_the_margin_that_the_policys_prices_chose() -> None:
+    spread = {0.1: 0.5, 0.5: 1.0, 0.8: 1.2, 0.9: 1.5, 0.95: 2.0}
+    uneven = a_forecast(*[400.0] * 48, origin=NOON, spread=spread)
+    sale = replace(a_sale(uneven, type="flash-sale"), learned=LearnedEffect(2.0, 1.5, 2.5, samples=3))
+    objective = {"underProvisionedMinute": "1.0", "replicaHour": "0.5"}
+    priced = a_policy(scaleUp={"maxStep": "1000"}, forecast={"objective": objective})
+    floors = [
+        decide(
+            a_situation(
+                priced, now=SALE_AT - minutes(8), events=(sale,), tuned=Tuned(quantile, "chosen for these prices")
+            )
+        ).floor
+        for quantile in (0.5, 0.9, 0.95)
+    ]
+    assert floors == [8, 12, 16]
 
 
 def test_what_an_event_says_comes_before_what_was_learned() -> None:

@@ -111,7 +111,8 @@ class EventDesk:
         if not event.spec.type or start is None:
             return None
         known = known_event(event, start, start)
-        policies = [one.policy for one in self.inventory.policies() if one.policy and one.policy.key in set(matched)]
+        ours = set(matched)
+        policies = [one.policy for one in self.inventory.policies() if one.policy and one.policy.key in ours]
         by_series = {series_key(policy): context_of(policy).zone for policy in policies}
         found = [
             learned

@@ -11,6 +11,7 @@ from predictive_scaling.decision.freshness import Sight
 from predictive_scaling.decision.influence import Influence, influence_of, ruling
 from predictive_scaling.decision.model import Situation, Source, Wish
 from predictive_scaling.decision.peak import Peak, peak, replicas_for
+from predictive_scaling.decision.quantile import quantile_of
 from predictive_scaling.decision.spans import Span
 
 BASE_QUANTILE = 0.5
@@ -76,7 +77,7 @@ def _wish(influence: Influence, spans: tuple[Span, ...], situation: Situation, s
         return _event_wish(influence, lowest, f"{_named(influence)} suppresses the forecast and expects nothing")
     learned = influence.concern.learned
     if learned is not None:
-        quantile = situation.policy.spec.forecast.effective_quantile
+        quantile, _ = quantile_of(situation)
         said = _Said(learned.multiplier, f"multiplies demand as {_learned(learned, spec.type)}", quantile)
         return _multiplied(influence, spans, said, situation, sight)
     return _silent(influence, "expects nothing in particular, and nothing was learned of its type yet")
