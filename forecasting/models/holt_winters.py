@@ -2,13 +2,15 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, TooShortError
 from forecasting.levels import levels_at
-from forecasting.panel import DAY, IntArray, Origins, Panel, pick
+from forecasting.panel import DAY, BoolArray, IntArray, Origins, Panel, pick
+from forecasting.seasons import seasons
 from forecasting.series import FloatArray, Series
 
 _SEASONS = 7
@@ -18,49 +20,36 @@ _OFFSET_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """How much of each surprise goes into level, trend and season, and how fast the trend fades."""
+    """How much of each surprise goes into level, trend and season, and how fast the trend fades.
+
+    seasonal: whether there is a season of a day at all.
+    """
 
     level: float = 0.3
     trend: float = 0.01
     season: float = 0.1
     damping: float = 0.9
+    seasonal: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class HoltWinters:
-    """How to fit; the smoothing is found on the last seven days."""
+    """How to fit; the smoothing is found on the last seven days.
+
+    A series in which no day repeats gets no season (an ETS of level and damped trend): one would be noise.
+    """
 
     name: str = "HoltWinters"
 
     def fit(self, series: Series) -> "FittedHoltWinters":
         """Raises TooShortError where there are no two days of demand."""
-        # statsmodels takes a second to import; only training needs it.
-        from statsmodels.tools.sm_exceptions import ConvergenceWarning
-        from statsmodels.tsa.holtwinters import ExponentialSmoothing
-
         panel = Panel.of([series])
         season = panel.bins_in(DAY)
         logs = _logs(panel)[:, -_SEASONS * season :]
         if np.isfinite(logs).sum() < _LEAST_SEASONS * season:
             raise TooShortError(f"{series.name} has less than {_LEAST_SEASONS} days of demand; Holt-Winters needs them")
-        start = _initial(logs, season)
-        model = ExponentialSmoothing(
-            _filled(logs, start)[0],
-            trend="add",
-            damped_trend=True,
-            seasonal="add",
-            seasonal_periods=season,
-            initialization_method="known",
-            initial_level=float(start.level[0]),
-            initial_trend=0.0,
-            initial_seasonal=start.season[0],
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            found = model.fit(optimized=True).params
-        names = ("smoothing_level", "smoothing_trend", "smoothing_seasonal", "damping_trend")
-        return FittedHoltWinters((Smoothing(*(float(np.clip(np.nan_to_num(found[name]), 0, 1)) for name in names)),))
+        seasonal = any(one.period % DAY == timedelta() for one in seasons(series))
+        return FittedHoltWinters((_smoothing(logs, _initial(logs, season, seasonal=np.array([seasonal])), seasonal),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +70,7 @@ class FittedHoltWinters(Fitted):
         season = panel.bins_in(DAY)
         logs = _logs(panel)
         parts = _Parts.of(self.smoothings, len(logs))
-        states = _filter(logs, _initial(logs, season), parts)
+        states = _filter(logs, _initial(logs, season, parts.seasonal), parts)
         rows, newest = origins.rows[:, None], origins.cols[:, None] - 1
         targets = origins.cols[:, None] + horizons - 1
         same_phase = targets - season * -(-(targets - newest) // season)
@@ -97,7 +86,9 @@ class FittedHoltWinters(Fitted):
 
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
         del panel, horizons
-        return [("level and trend of the last hours", "the shape of the day")] * len(origins)
+        told = ("level and trend of the last hours", "the shape of the day")
+        by_row = [told if one.seasonal else told[:1] for one in self.smoothings]
+        return [by_row[row if len(by_row) > 1 else 0] for row in origins.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +99,14 @@ class _Parts:
     trend: FloatArray
     season: FloatArray
     damping: FloatArray
+    seasonal: BoolArray
 
     @classmethod
     def of(cls, smoothings: tuple[Smoothing, ...], rows: int) -> "_Parts":
         table = np.array([(one.level, one.trend, one.season, one.damping) for one in smoothings], dtype=np.float64)
-        return cls(*np.broadcast_to(table, (rows, 4)).T)
+        seasonal = np.broadcast_to(np.array([one.seasonal for one in smoothings]), rows)
+        level, trend, season, damping = np.broadcast_to(table, (rows, 4)).T
+        return cls(level, trend, np.where(seasonal, season, 0.0), damping, seasonal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +138,45 @@ def _begins(logs: FloatArray) -> IntArray:
     return np.where(seen.any(axis=1), seen.argmax(axis=1), logs.shape[1])
 
 
-def _initial(logs: FloatArray, season: int) -> _States:
-    """Level, trend and season of each row from its first day; shapes (rows,), (rows,), (rows, season)."""
+def _smoothing(logs: FloatArray, start: _States, seasonal: bool) -> Smoothing:
+    """What fits one series best, by statsmodels."""
+    # statsmodels takes a second to import; only training needs it.
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+    from statsmodels.tsa.holtwinters import ExponentialSmoothing
+
+    names = ["smoothing_level", "smoothing_trend", "smoothing_seasonal", "damping_trend"]
+    model = ExponentialSmoothing(
+        _filled(logs, start)[0],
+        trend="add",
+        damped_trend=True,
+        seasonal="add" if seasonal else None,
+        seasonal_periods=start.season.shape[1] if seasonal else None,
+        initialization_method="known",
+        initial_level=float(start.level[0]),
+        initial_trend=0.0,
+        initial_seasonal=start.season[0] if seasonal else None,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = model.fit(optimized=True).params
+    # Without a season its share is None.
+    shares = [float(np.clip(np.nan_to_num(found[name] or 0.0), 0, 1)) for name in names]
+    return Smoothing(*shares, seasonal=seasonal)
+
+
+def _initial(logs: FloatArray, season: int, seasonal: BoolArray) -> _States:
+    """Level, trend and season of each row from its first day; shapes (rows,), (rows,), (rows, season).
+
+    seasonal: shape (rows,); a row without a season has zeros for one.
+    """
     first = np.full((len(logs), season), np.nan)
     for row, line, begin in zip(first, logs, _begins(logs), strict=True):
         phases = np.arange(begin, min(begin + season, len(line))) % season
         row[phases] = line[begin : begin + len(phases)]
     seen = np.isfinite(first)
     level = np.where(seen, first, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-    return _States(level, np.zeros(len(logs)), np.where(seen, first - level[:, None], 0.0))
+    return _States(level, np.zeros(len(logs)), np.where(seen & seasonal[:, None], first - level[:, None], 0.0))
 
 
 def _filled(logs: FloatArray, start: _States) -> FloatArray:

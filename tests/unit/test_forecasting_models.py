@@ -233,3 +233,18 @@ def test_bursts_of_a_timer_are_forecast_by_the_clock_and_not_by_a_line() -> None
     for series, most in ((hourly, 0.3), (nightly, 0.5)):
         fitted = LightGBMQuantiles(rounds=60, rows=20_000).fit(before(series, 10 * 288))
         assert replay(series, fitted, 10 * 288, np.array([6])).wape()[0] < most
+
+
+def test_where_no_day_repeats_holt_winters_has_no_season() -> None:
+    bins = 10 * 96
+    wandering = 100 * np.exp(np.cumsum(np.random.default_rng(3).normal(scale=0.05, size=bins)))
+    series = replace(a_series(days=10), values=wandering)
+    fitted = HoltWinters().fit(series)
+    (found,) = fitted.smoothings
+    assert not found.seasonal
+    assert HoltWinters().fit(a_series(days=10)).smoothings[0].seasonal
+    forced = replace(fitted, smoothings=(replace(found, season=0.1, seasonal=True),))
+    errors = [replay(series, one, 500, np.array([1, 4])).wape().mean() for one in (fitted, forced)]
+    assert errors[0] < 0.9 * errors[1]
+    panel = Panel.of([series])
+    assert fitted.contributions(panel, panel.last(), np.array([1])) == [("level and trend of the last hours",)]

@@ -72,6 +72,7 @@ class SmoothingRecord(Part):
     trend: Annotated[float, Field(ge=0, le=1)]
     season: Annotated[float, Field(ge=0, le=1)]
     damping: Annotated[float, Field(ge=0, le=1)]
+    seasonal: bool = True
 
 
 class Manifest(Part):

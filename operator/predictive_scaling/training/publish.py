@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import numpy as np
@@ -137,4 +138,4 @@ def _smoothing(model: FittedHoltWinters | None) -> SmoothingRecord | None:
     if model is None:
         return None
     (found,) = model.smoothings
-    return SmoothingRecord(level=found.level, trend=found.trend, season=found.season, damping=found.damping)
+    return SmoothingRecord(**asdict(found))
