@@ -3,16 +3,20 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
-_NAME = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_VALUE = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
-_SET = rf"\(\s*(?P<values>{_VALUE}(?:\s*,\s*{_VALUE})*)\s*\)"
-_REQUIREMENT = re.compile(
-    rf"\s*(?:(?P<absent>!)\s*(?P<absent_key>{_NAME})"
-    rf"|(?P<key>{_NAME})(?:\s*(?P<operator>==|=|!=)\s*(?P<value>{_VALUE})"
-    rf"|\s+(?P<set_operator>in|notin)\s*{_SET})?)\s*(?P<end>,|$)"
-)
-_LONGEST = 4096
+MAX_CHARACTERS = 4096
+MAX_REQUIREMENTS = 64
+"""Every requirement is compared with every policy of a namespace, in the operator's event loop."""
+
+# Each alternative is one run of characters that no other alternative can start with: matching never backtracks.
+_TOKEN = re.compile(r"\s*(?:(?P<word>[-A-Za-z0-9_./]+)|(?P<symbol>==|!=|[=!(),]))")
+_PREFIX = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
+_MAX_PREFIX = 253
+_MAX_NAME = 63
+_EQUALITY = {"=": "in", "==": "in", "!=": "notin"}
+_SETS = ("in", "notin")
 
 
 class SelectorError(ValueError):
@@ -52,35 +56,102 @@ class Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """Equality (`=`, `==`, `!=`), sets (`in`, `notin`) and existence (`key`, `!key`). Raises SelectorError.
+    """Equality (`=`, `==`, `!=`), sets (`in`, `notin`) and existence (`key`, `!key`), in time linear in the length.
+
+    Raises SelectorError, also for more than 4096 characters or 64 requirements.
 
     >>> parse_selector("policy=checkout,!canary").matches({"policy": "checkout"})
     True
     """
-    if len(text) > _LONGEST:
-        raise SelectorError(f"labelSelector: {len(text)} characters; at most {_LONGEST} are allowed")
-    if not text.strip():
+    if len(text) > MAX_CHARACTERS:
+        raise SelectorError(f"labelSelector: {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
+    parser = _Parser(text.rstrip())
+    if parser.is_at_end:
         return Selector()
-    requirements: list[Requirement] = []
-    position, more = 0, True
-    while more:
-        match = _REQUIREMENT.match(text, position)
-        if match is None:
-            raise SelectorError(
-                f"labelSelector: cannot read {text[position : position + 60]!r}; write key=value, key!=value, "
-                "key in (a,b), key notin (a,b), key or !key, separated by commas"
-            )
-        requirements.append(_requirement(match))
-        position, more = match.end(), match["end"] == ","
+    requirements = [parser.requirement()]
+    while not parser.is_at_end:
+        parser.expect(",")
+        if len(requirements) == MAX_REQUIREMENTS:
+            raise SelectorError(f"labelSelector: more than {MAX_REQUIREMENTS} requirements")
+        requirements.append(parser.requirement())
     return Selector(tuple(requirements))
 
 
-def _requirement(match: re.Match[str]) -> Requirement:
-    if match["absent"]:
-        return Requirement(match["absent_key"], "absent")
-    if match["operator"]:
-        return Requirement(match["key"], "notin" if match["operator"] == "!=" else "in", frozenset({match["value"]}))
-    if match["set_operator"]:
-        values = frozenset(value.strip() for value in match["values"].split(","))
-        return Requirement(match["key"], match["set_operator"], values)
-    return Requirement(match["key"], "exists")
+class _Parser:
+    """Reads token after token, each once, looking ahead by one."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+        self._next = _TOKEN.match(text)
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._position == len(self._text)
+
+    def requirement(self) -> Requirement:
+        if self._symbol() == "!":
+            self._take()
+            return Requirement(self._key(), "absent")
+        key = self._key()
+        if operator := _EQUALITY.get(self._symbol()):
+            self._take()
+            return Requirement(key, operator, frozenset({self._value()}))
+        if self._word() not in _SETS:
+            return Requirement(key, "exists")
+        operator = self._word()
+        self._take()
+        return Requirement(key, operator, self._values())
+
+    def expect(self, symbol: str) -> None:
+        if self._symbol() != symbol:
+            self._refuse()
+        self._take()
+
+    def _values(self) -> frozenset[str]:
+        self.expect("(")
+        values = {self._value()}
+        while self._symbol() == ",":
+            self._take()
+            values.add(self._value())
+        self.expect(")")
+        return frozenset(values)
+
+    def _key(self) -> str:
+        key = self._word()
+        prefix, slash, name = key.rpartition("/")
+        if not _is_valid(_NAME, name, _MAX_NAME) or (slash and not _is_valid(_PREFIX, prefix, _MAX_PREFIX)):
+            self._refuse()
+        self._take()
+        return key
+
+    def _value(self) -> str:
+        """The next value; empty where a symbol or the end follows, as in `key=` and `key in (a,)`."""
+        value = self._word()
+        if not value:
+            return ""
+        if not _is_valid(_NAME, value, _MAX_NAME):
+            self._refuse()
+        self._take()
+        return value
+
+    def _word(self) -> str:
+        return (self._next["word"] or "") if self._next else ""
+
+    def _symbol(self) -> str:
+        return (self._next["symbol"] or "") if self._next else ""
+
+    def _take(self) -> None:
+        if self._next is not None:
+            self._position = self._next.end()
+            self._next = _TOKEN.match(self._text, self._position)
+
+    def _refuse(self) -> NoReturn:
+        raise SelectorError(
+            f"labelSelector: cannot read {self._text[self._position : self._position + 60]!r}; write key=value, "
+            "key!=value, key in (a,b), key notin (a,b), key or !key, separated by commas"
+        )
+
+
+def _is_valid(pattern: re.Pattern[str], text: str, longest: int) -> bool:
+    return len(text) <= longest and pattern.fullmatch(text) is not None

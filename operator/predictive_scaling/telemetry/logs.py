@@ -15,10 +15,10 @@ from predictive_scaling.clock import Clock
 
 MASK = "…"
 LOG_FOLDER = Path("/var/log/predictive-scaling")
-# The password of a URL, and of a libpq connection string.
-_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@]+@", re.IGNORECASE)
-_DSN_PASSWORD = re.compile(
-    r"\b(?P<name>(?:ssl)?password|sasl\.password)\s*=\s*(?:'(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE
+_WORD = re.compile(r"\S+")
+# `password=…` of a libpq connection string, `'sasl.password': '…'` of a dictionary.
+_PASSWORD_FIELD = re.compile(
+    r"""(?P<name>password["']?\s*[:=]\s*)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&]+)""", re.IGNORECASE
 )
 _SECRET_FIELD = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
 _DEEPEST = 4
@@ -78,8 +78,17 @@ def masked(text: str) -> str:
     >>> masked("cannot reach postgresql://app:hunter2@db:5432/x")
     'cannot reach postgresql://app:…@db:5432/x'
     """
-    text = _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", text)
-    return _DSN_PASSWORD.sub(rf"\g<name>={MASK}", text)
+    if "://" in text:
+        text = _WORD.sub(lambda word: _masked_url(word[0]), text)
+    return _PASSWORD_FIELD.sub(rf"\g<name>{MASK}", text)
+
+
+def _masked_url(word: str) -> str:
+    """A password ends at the last @: one inside it may not be encoded. No pattern, which might try each start again."""
+    before, separator, rest = word.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{before}{separator}{user}:{MASK}@{host}" if at and colon else word
 
 
 class _StreamHandler(logging.StreamHandler[TextIO]):

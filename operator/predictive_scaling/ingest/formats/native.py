@@ -32,7 +32,8 @@ class _Message(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Message)
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# A string that does not end reaches to the end of the message: it is not tried again from each quote in it.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
