@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -94,6 +95,27 @@ async def test_discovery_names_both_metrics_as_namespaced(metrics: Fixture) -> N
         ("predictive-scaling-demand", True),
         ("predictive-scaling-forecast", True),
     ]
+
+
+async def test_answers_are_sent_at_once_on_a_kept_alive_connection(
+    metrics: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[socket.socket] = []
+    accept = socket.socket.accept
+
+    def spy(listener: socket.socket) -> tuple[socket.socket, object]:
+        connection, address = accept(listener)
+        accepted.append(connection)
+        return connection, address
+
+    monkeypatch.setattr(socket.socket, "accept", spy)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", metrics.server.port, ssl=metrics.tls(metrics.aggregator), server_hostname=HOST
+    )
+    writer.write(b"GET /apis/external.metrics.k8s.io HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200" in await reader.readline()
+    assert [connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for connection in accepted] == [1]
+    writer.close()
 
 
 async def test_a_metric_has_one_item_for_each_selected_policy(metrics: Fixture) -> None:

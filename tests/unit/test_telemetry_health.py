@@ -109,5 +109,5 @@ async def test_the_server_shows_health_readiness_liveness_and_metrics(server: Te
 
 
 async def test_a_taken_port_is_an_error_of_settings_that_names_it(server: TelemetryServer) -> None:
-    with pytest.raises(SettingsError, match=f"port {server.port} for health and metrics is taken"):
+    with pytest.raises(SettingsError, match=f"port {server.port} for health and metrics: Address already in use"):
         await TelemetryServer("127.0.0.1", server.port).start()

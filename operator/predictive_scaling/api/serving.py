@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 from typing import Any
 
 import h11
@@ -11,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from predictive_scaling.errors import SettingsError
+from predictive_scaling.listener import open_listener
 
 log = structlog.get_logger(__name__)
 
@@ -80,20 +79,13 @@ async def serve(application: FastAPI, host: str, port: int) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    with _listener(host, port) as listener:
+    with open_listener(host, port, "the HTTP API") as listener:
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn raises the signal again once it has stopped; without this the process would die of it.
             signal.signal(number, _already_stopped)
         log.info("api_listening", host=host, port=listener.getsockname()[1])
         await uvicorn.Server(configuration).serve(sockets=[listener])
     log.info("api_stopped")
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), backlog=512)
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {host} port {port} for the HTTP API: {error.strerror}") from None
 
 
 def _already_stopped(_number: int, _frame: Any) -> None:

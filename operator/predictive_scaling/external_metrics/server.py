@@ -27,10 +27,9 @@ from predictive_scaling.external_metrics.metrics import CERTIFICATE_RELOADS, REQ
 from predictive_scaling.external_metrics.selector import SelectorError, parse_selector
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles, server_context
 from predictive_scaling.external_metrics.values import Metric, MetricSource, MetricValue, Reading
+from predictive_scaling.listener import open_listener
 
 log = structlog.get_logger(__name__)
-
-_BACKLOG = 128
 
 
 class ExternalMetricsServer:
@@ -80,10 +79,10 @@ class ExternalMetricsServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
-            self._listener = socket.create_server((self._host, self._port), backlog=_BACKLOG)
-        except OSError as error:
+            self._listener = open_listener(self._host, self._port, "external metrics")
+        except SettingsError:
             await self.stop()
-            raise SettingsError(f"cannot listen on port {self._port} for external metrics: {error}") from None
+            raise
         await self._serve()
         self._watcher = asyncio.create_task(self._watch(), name="external metrics certificate")
         log.info("external_metrics_listening", port=self.port)
@@ -145,7 +144,7 @@ class ExternalMetricsServer:
             return
         fingerprint, context = self._fingerprint(), server_context(self._files, self._trust)
         before = self._site
-        self._site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context, backlog=_BACKLOG)
+        self._site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context)
         if before is not None:
             await before.stop()
         await self._site.start()

@@ -1,7 +1,6 @@
 """Health and metrics over HTTP, for the processes that serve nothing else."""
 
 import asyncio
-import errno
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -10,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from predictive_scaling.errors import SettingsError
+from predictive_scaling.listener import open_listener
 from predictive_scaling.telemetry.checks import Check, examine
 from predictive_scaling.telemetry.metrics import exposition
 
@@ -54,14 +54,11 @@ class TelemetryServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._asked_port).start()
-        except OSError as error:
+            listener = open_listener(self._host, self._asked_port, "health and metrics")
+        except SettingsError:
             await self.stop()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise SettingsError(
-                f"port {self._asked_port} for health and metrics is taken; stop who has it or choose another"
-            ) from None
+            raise
+        await web.SockSite(self._runner, listener).start()
         log.info("telemetry_listening", host=self._host, port=self.port)
 
     async def stop(self) -> None:

@@ -1,0 +1,40 @@
+"""Opens the TCP listeners of every server in this package: the HTTP API, health and metrics, external metrics."""
+
+import contextlib
+import socket
+
+from predictive_scaling.errors import SettingsError
+
+_BACKLOG = 512
+
+
+def open_listener(host: str, port: int, purpose: str) -> socket.socket:
+    """A listening socket whose accepted connections send small answers at once (TCP_NODELAY).
+
+    host: an IPv4 or IPv6 address or a name that resolves to one; `::` accepts IPv4 as well. port: 0 takes a free one.
+    purpose: completes "cannot listen on … for".
+
+    Raises SettingsError with it when the address cannot be used.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, 0, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
+        with contextlib.ExitStack() as stack:
+            # socket.create_server makes a socket of protocol 0, for which asyncio sets no TCP_NODELAY on what it
+            # accepts: Nagle's algorithm and delayed acknowledgements then hold each kept-alive answer for 40 ms.
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
+            listener.bind((address[0], port, *address[2:]))
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+            stack.pop_all()
+            return listener
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(
+            f"cannot listen on {host} port {port} for {purpose}: {reason}; stop what uses the port, or set another"
+        ) from None
