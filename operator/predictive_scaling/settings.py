@@ -1,25 +1,34 @@
 """Everything that can be set, in one described class."""
 
-import difflib
 import os
-import re
-import runpy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from predictive_scaling.connection_urls import check_url
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.resources.quantities import Duration
-
-PREFIX = "PREDICTIVE_SCALING_"
-# Kubernetes adds these for a Service called predictive-scaling-…; they are not ours.
-_SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
+from predictive_scaling.settings_sources import (
+    PREFIX,
+    ConstantsSource,
+    EnvironmentSource,
+    SecretFilesSource,
+    refuse_unknown,
+    setting_name,
+)
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+DATABASE_SCHEMES = ("postgresql", "postgres")
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+def _checked(schemes: Collection[str]) -> AfterValidator:
+    return AfterValidator(lambda url: SecretStr(check_url(url.get_secret_value(), schemes)))
 
 
 class Settings(BaseSettings):
@@ -34,12 +43,14 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    database_url: Annotated[SecretStr, Field(validation_alias="DATABASE_URL")] = SecretStr(
+    database_url: Annotated[SecretStr, _checked(DATABASE_SCHEMES), Field(validation_alias="DATABASE_URL")] = SecretStr(
         "postgresql://localhost:5432/predictive_scaling"
     )
     """Where samples, forecasts and decisions are kept."""
 
-    redis_url: Annotated[SecretStr | None, Field(validation_alias="REDIS_URL")] = None
+    redis_url: Annotated[Annotated[SecretStr, _checked(_REDIS_SCHEMES)] | None, Field(validation_alias="REDIS_URL")] = (
+        None
+    )
     """A cache for the newest features and forecasts; without it everything comes from the database."""
 
     kafka_bootstrap_servers: Annotated[str, Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS")] = "localhost:9092"
@@ -54,7 +65,7 @@ class Settings(BaseSettings):
     kafka_dead_letter_topic: str = "metrics.dead-letter"
     """Where messages go that cannot be understood."""
 
-    kafka_options: dict[str, str] = {}
+    kafka_options: Annotated[dict[str, str], Field(repr=False)] = {}
     """More librdkafka properties, as JSON: security, for one."""
 
     sample_max_age: Duration = timedelta(days=400)
@@ -177,54 +188,27 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, file_secret_settings, ConstantsSource(settings_cls)
-
-
-class ConstantsSource(PydanticBaseSettingsSource):
-    """config/settings.py: constants in capitals, named as the settings are. Read by path; nothing imports it."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        path = Path(os.environ.get("PREDICTIVE_SCALING_CONSTANTS", "config/settings.py"))
-        if not path.is_file():
-            return {}
-        constants = {name: value for name, value in runpy.run_path(str(path)).items() if name.isupper()}
-        known = {field.upper(): field for field in self.settings_cls.model_fields}
-        for name in constants:
-            if name not in known:
-                raise SettingsError(f"{path} sets {name}, which is no setting{_suggestion(name, known)}")
-        fields = self.settings_cls.model_fields
-        aliases = {known[name]: fields[known[name]].validation_alias or known[name] for name in constants}
-        return {str(aliases[known[name]]): value for name, value in constants.items()}
+        return (
+            init_settings,
+            EnvironmentSource(settings_cls),
+            SecretFilesSource(settings_cls),
+            ConstantsSource(settings_cls),
+        )
 
 
 def read_settings(environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
     """Settings from all sources; arguments come first.
 
-    Raises SettingsError that names the setting and what it may be, also for a misspelt PREDICTIVE_SCALING_… name.
+    Raises SettingsError that names the setting and what it may be, also for a misspelt PREDICTIVE_SCALING_… name. No
+    value is in its message: it may be a password.
     """
-    _refuse_unknown(os.environ if environ is None else environ)
+    refuse_unknown(Settings, os.environ if environ is None else environ)
     try:
         return Settings(**arguments)
     except ValidationError as error:
-        lines = [f"{_where(str(e['loc'][0]) if e['loc'] else '')}: {e['msg']}" for e in error.errors()]
-        raise SettingsError("; ".join(lines)) from None
+        raise SettingsError("; ".join(_explained(each) for each in error.errors())) from None
 
 
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    known = [f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if not field.validation_alias]
-    known += [f"{PREFIX}CONSTANTS", f"{PREFIX}FAULT"]
-    for name in environ:
-        if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.search(name):
-            raise SettingsError(f"{name} is no setting{_suggestion(name, known)}")
-
-
-def _suggestion(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else "; see `predictive-scaling settings` for all of them"
-
-
-def _where(name: str) -> str:
-    return name if name.isupper() else f"{PREFIX}{name.upper()}"
+def _explained(error: Mapping[str, Any]) -> str:
+    name = setting_name(str(error["loc"][0]) if error["loc"] else "")
+    return f"{name}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -25,14 +25,6 @@ def test_a_misspelt_name_is_refused_with_the_right_one(monkeypatch: pytest.Monke
         read_settings()
 
 
-def test_the_links_that_kubernetes_adds_for_a_service_of_that_name_are_no_mistake(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PREDICTIVE_SCALING_API_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("PREDICTIVE_SCALING_API_PORT_8000_TCP_ADDR", "10.0.0.1")
-    read_settings()
-
-
 def test_a_value_out_of_range_names_the_setting_and_not_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREDICTIVE_SCALING_API_PORT", "123456")
     with pytest.raises(SettingsError, match=r"PREDICTIVE_SCALING_API_PORT: .*less than or equal to 65535"):
@@ -67,3 +59,106 @@ def test_secrets_do_not_show_in_what_settings_print(monkeypatch: pytest.MonkeyPa
 def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREDICTIVE_SCALING_TICK", "1m")
     assert read_settings(tick=timedelta(seconds=5)).tick == timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\n\n"])
+def test_a_line_break_at_the_end_of_a_value_is_no_part_of_it(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "DATABASE_URL": "postgresql://app:pw@db/x",
+        "REDIS_URL": "redis://:pw@cache",
+        "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+        "PREDICTIVE_SCALING_TICK": "30s",
+        "PREDICTIVE_SCALING_LOG_LEVEL": "debug",
+        "PREDICTIVE_SCALING_API_PORT": "8080",
+        "PREDICTIVE_SCALING_KAFKA_OPTIONS": '{"security.protocol": "SSL"}',
+        "PREDICTIVE_SCALING_EXTERNAL_METRICS": "true",
+    }.items():
+        monkeypatch.setenv(name, value + ending)
+    settings = read_settings()
+    assert settings.database_url.get_secret_value() == "postgresql://app:pw@db/x"
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:pw@cache"
+    assert settings.kafka_bootstrap_servers == "kafka:9092"
+    assert (settings.tick, settings.log_level, settings.api_port) == (timedelta(seconds=30), "debug", 8080)
+    assert settings.kafka_options == {"security.protocol": "SSL"}
+    assert settings.external_metrics
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as Kubernetes mounts a Secret: files are links into a folder whose name begins with dots."""
+    folder = tmp_path / "secrets"
+    (folder / "..2026_11_27").mkdir(parents=True)
+    (folder / "..data").symlink_to("..2026_11_27")
+    monkeypatch.setenv("PREDICTIVE_SCALING_SECRETS_DIR", str(folder))
+    return folder
+
+
+def put(folder: Path, name: str, content: bytes) -> None:
+    (folder / "..2026_11_27" / name).write_bytes(content)
+    (folder / name).symlink_to(f"..data/{name}")
+
+
+def test_secret_files_set_what_the_environment_does_not(
+    secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(secrets, "DATABASE_URL", b"postgresql://app:pw@db/file\n")
+    put(secrets, "REDIS_URL", b"redis://:pw@cache/1\r\n")
+    put(secrets, "PREDICTIVE_SCALING_KAFKA_OPTIONS", b'{"sasl.password": "pw"}\n')
+    put(secrets, "PREDICTIVE_SCALING_FEATURE_COUNT", b"44")
+    put(secrets, "username", b"app")
+    put(secrets, "keystore.jks", bytes(range(256)))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "settings.py").write_text("FEATURE_COUNT = 33\nDATABASE_URL = 'postgresql://db/constant'\n")
+    monkeypatch.setenv("REDIS_URL", "redis://:pw@cache/2")
+    settings = read_settings()
+    assert settings.database_url.get_secret_value() == "postgresql://app:pw@db/file"
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:pw@cache/2"
+    assert settings.kafka_options == {"sasl.password": "pw"}
+    assert settings.feature_count == 44
+
+
+def test_a_misspelt_secret_file_is_refused_with_the_right_name(secrets: Path) -> None:
+    put(secrets, "PREDICTIVE_SCALING_KAFKA_OPTION", b"{}")
+    with pytest.raises(SettingsError, match=r"did you mean PREDICTIVE_SCALING_KAFKA_OPTIONS\?"):
+        read_settings()
+
+
+def test_a_folder_of_secret_files_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREDICTIVE_SCALING_SECRETS_DIR", "/nonexistent")
+    with pytest.raises(SettingsError, match=r"PREDICTIVE_SCALING_SECRETS_DIR: cannot read /nonexistent: No such file"):
+        read_settings()
+
+
+def test_a_secret_file_that_is_no_text_or_too_large_is_named(secrets: Path) -> None:
+    put(secrets, "DATABASE_URL", b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"DATABASE_URL is not UTF-8 text"):
+        read_settings()
+    (secrets / "..2026_11_27" / "DATABASE_URL").write_bytes(b"x" * (1 << 20) + b"x")
+    with pytest.raises(SettingsError, match=r"DATABASE_URL is larger than"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PREDICTIVE_SCALING_KAFKA_OPTIONS", "{'sasl.password': 'hunter2'}"),
+        ("PREDICTIVE_SCALING_KAFKA_OPTIONS", '{"sasl.password": ["hunter2"]}'),
+        ("PREDICTIVE_SCALING_KAFKA_OPTIONS", "hunter2"),
+        ("PREDICTIVE_SCALING_NAMESPACES", "hunter2"),
+        ("PREDICTIVE_SCALING_TICK", "hunter2"),
+        ("REDIS_URL", "http://:hunter2@cache"),
+        ("DATABASE_URL", "mysql://app:hunter2@db/x"),
+        ("DATABASE_URL", "postgresql://app:hunter2\udcff@db/x"),
+    ],
+)
+def test_a_value_that_cannot_be_read_names_the_setting_and_no_secret(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        read_settings()
+    assert name in str(refused.value)
+    if name != "PREDICTIVE_SCALING_TICK":
+        assert "hunter2" not in str(refused.value)

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from predictive_scaling.resources.quantities import format_duration
-from predictive_scaling.settings import PREFIX, Settings
+from predictive_scaling.settings import Settings
+from predictive_scaling.settings_sources import setting_name
 
 app = typer.Typer()
 
@@ -37,7 +38,7 @@ def settings(
 
 def variable(name: str, field: FieldInfo) -> str:
     """The environment variable that sets it."""
-    return str(field.validation_alias) if field.validation_alias else f"{PREFIX}{name.upper()}"
+    return str(field.validation_alias) if field.validation_alias else setting_name(name)
 
 
 def default(value: Any) -> str:

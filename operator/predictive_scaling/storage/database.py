@@ -10,8 +10,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from predictive_scaling.connection_urls import ENCODE, check_url
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
-from predictive_scaling.settings import read_settings
+from predictive_scaling.settings import DATABASE_SCHEMES, read_settings
 from predictive_scaling.storage.pool_metrics import POOLS
 
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -142,11 +143,13 @@ def connection_arguments(
     Raises SettingsError for a URL that cannot be parsed (without showing it: it may hold a password).
     """
     try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+        given = conninfo_to_dict(check_url(url, DATABASE_SCHEMES))
+    except (psycopg.ProgrammingError, UnicodeError):
         raise SettingsError(
-            "DATABASE_URL cannot be parsed; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            f"DATABASE_URL cannot be parsed; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and {ENCODE}"
         ) from None
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL {error}") from None
     milliseconds = round(statement_timeout.total_seconds() * 1000)
     # Compiling a statement takes longer than running most of ours.
     limits = (

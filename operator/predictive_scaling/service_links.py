@@ -1,0 +1,50 @@
+"""The environment variables that Kubernetes injects into every pod for each Service of its namespace.
+
+A Service `predictive-scaling-api` injects `PREDICTIVE_SCALING_API_PORT=tcp://10.0.0.1:8000`, which has the name of a
+setting. Only the value tells the two apart.
+"""
+
+import ipaddress
+import re
+
+_SHAPE = re.compile(
+    r"(?:_SERVICE_(?P<host>HOST)"
+    r"|_SERVICE_(?P<number>PORT)(?:_[A-Z0-9_]+)?"
+    r"|_(?P<address>PORT)(?:_[0-9]{1,5}_(?:TCP|UDP|SCTP)(?:_(?P<part>PROTO|PORT|ADDR))?)?)$"
+)
+_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://(?P<host>.+):(?P<port>[0-9]{1,5})")
+_MAX_NAME = 512
+_MAX_PORT = 65535
+
+
+def is_service_link(name: str, value: str) -> bool:
+    """Whether `name=value` is what Kubernetes injects for a Service, whatever the Service and its ports are called.
+
+    >>> is_service_link("PREDICTIVE_SCALING_API_PORT", "tcp://10.0.0.1:8000")
+    True
+    >>> is_service_link("PREDICTIVE_SCALING_API_PORT", "8000")
+    False
+    """
+    shape = _SHAPE.search(name) if len(name) <= _MAX_NAME else None
+    if shape is None:
+        return False
+    if shape["host"] or shape["part"] == "ADDR":
+        return _is_ip(value)
+    if shape["number"] or shape["part"] == "PORT":
+        return _is_port(value)
+    if shape["part"] == "PROTO":
+        return value in ("tcp", "udp", "sctp")
+    address = _ADDRESS.fullmatch(value)
+    return address is not None and _is_ip(address["host"].strip("[]")) and _is_port(address["port"])
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_PORT)) and int(text) <= _MAX_PORT
