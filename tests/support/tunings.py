@@ -1,5 +1,6 @@
 """Look backs: a policy, its demand minute by minute, and forecasts as they would have been recorded."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,10 +49,12 @@ def a_task(policy: ScalingPolicy | None = None, minutes: FloatArray | None = Non
     return Task(**fields | changes)
 
 
-def recorded(made: Sequence[datetime], demands: Sequence[float], step: timedelta = 5 * MINUTE) -> Recorded:
-    """The same forecast made at each moment: all quantiles are the demand of their bin."""
+def recorded(
+    made: Sequence[datetime], demands: Sequence[float], step: timedelta = 5 * MINUTE, peak: float = math.nan
+) -> Recorded:
+    """The same forecast made at each moment: all quantiles are the demand of their bin; peak: of every window."""
     rows = [
-        (_microseconds(at), _microseconds(at + index * step), (demand,) * 5)
+        (_microseconds(at), _microseconds(at + index * step), (demand,) * 5, (peak,) * 4)
         for at in made
         for index, demand in enumerate(demands)
     ]

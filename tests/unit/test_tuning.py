@@ -64,6 +64,21 @@ def test_where_a_forecast_was_recorded_it_counts() -> None:
     assert seen.recorded_share == pytest.approx(2 / len(seen.values))
 
 
+def test_recorded_peaks_count_where_a_floor_was_computed_from_them() -> None:
+    series = in_bins(some_minutes())
+    origin = series.start + 3 * DAY
+    highest = float(np.nanmax(series.values)) * 5
+    without = recent(series, recorded([origin], [10.0, 20.0, 30.0, 40.0]), 3)
+    seen = recent(series, recorded([origin], [10.0, 20.0, 30.0, 40.0], peak=highest), 3)
+    assert seen is not None
+    assert without is not None
+    row = 2 * DAY // BIN
+    assert seen.peaks[row] == pytest.approx(highest)
+    assert (without.peaks[row] < highest / 2).all()
+    np.testing.assert_array_equal(seen.values, without.values)
+    np.testing.assert_array_equal(np.delete(seen.peaks, row, 0), np.delete(without.peaks, row, 0))
+
+
 @pytest.mark.parametrize(("before", "expected"), [(1, [10, 20, 30]), (3, [20, 30, 40]), (5, None)])
 def test_a_forecast_made_within_the_bin_before_an_origin_is_known_at_it(
     before: int, expected: list[float] | None

@@ -65,7 +65,7 @@ class Forecast(Answer):
     valid_until: Time
     model_name: str
     model_version: str
-    source: str = Field(description="Which rung of the freshness ladder it stands on.")
+    source: str = Field(description="Its place in the fallback chain: FreshForecast, LastForecast or SameTimeLastWeek.")
     points: list[Point] = Field(description="From the bin that runs now on, by time.")
 
 

@@ -8,12 +8,14 @@ from typing import Protocol
 
 import structlog
 
-from forecasting.forecast import QUANTILES
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.forecasts import Made, Outlooks
+from predictive_scaling.control.forecasts import Need, Outlooks
 from predictive_scaling.control.state import States
+from predictive_scaling.decision.model import Rung
 from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.telemetry.metrics import MAKE, PREDICTION_LATENCY
 from predictive_scaling.training.series_keys import SeriesKey
@@ -49,6 +51,8 @@ class Feed:
     beat_at: float = field(default_factory=monotonic)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _unrecorded: list[Prediction] = field(default_factory=list[Prediction])
+    _noted: dict[PolicyKey, tuple[datetime, Rung]] = field(default_factory=dict[PolicyKey, tuple[datetime, Rung]])
+    """Origin and source of each policy's forecast as last recorded."""
 
     def hurry(self) -> None:
         """There are needs that were not there before: do not wait for the next pass."""
@@ -78,11 +82,38 @@ class Feed:
             began = monotonic()
             made = await self.outlooks.refresh(due, now)
             PREDICTION_LATENCY.labels(MAKE).observe(monotonic() - began)
-            self._unrecorded += [row for one in made for row in _rows(one)]
             self.outlooks.forget({need.key for need in needs}, now)
             if made:
                 self.news()
+        self._note(needs, now)
         await self._record()
+
+    def _note(self, needs: Sequence[Need], now: datetime) -> None:
+        """Queue each policy's forecast in use for recording, where it or its place in the fallback chain changed."""
+        for need in needs:
+            try:
+                self._unrecorded += self._changed(need, now)
+            except Exception:  # one policy's forecast must not keep the others from being recorded
+                log.exception("forecast_not_recorded", policy=str(need.key))
+        for gone in self._noted.keys() - {need.key for need in needs}:
+            del self._noted[gone]
+
+    def _changed(self, need: Need, now: datetime) -> list[Prediction]:
+        outlook, noted = self.outlooks.outlook(need, now), self._noted.get(need.key)
+        if outlook is None:
+            return []
+        origin, source = outlook.forecast.origin, outlook.rung
+        if noted == (origin, source):
+            return []
+        # The fallback to last week begins at the current minute each time: one for each bin is enough.
+        if (
+            noted is not None
+            and noted[1] is source is Rung.LAST_WEEK
+            and abs(origin - noted[0]) < outlook.forecast.step
+        ):
+            return []
+        self._noted[need.key] = (origin, source)
+        return _rows(need, outlook.forecast, source, outlook.valid_until)
 
     async def _read(self, keys: set[SeriesKey], now: datetime) -> None:
         try:
@@ -106,27 +137,43 @@ class Feed:
         except DatabaseUnavailableError as error:
             log.info("predictions_wait", rows=len(rows), error=str(error))
             self._unrecorded = (rows + self._unrecorded)[-_BACKLOG:]
+        except Exception as error:  # PostgreSQL refuses a value of one policy: the others are recorded without it
+            log.warning("predictions_refused", rows=len(rows), error=str(error))
+            await self._record_by_policy(rows)
+
+    async def _record_by_policy(self, rows: Sequence[Prediction]) -> None:
+        by_policy: dict[PolicyKey, list[Prediction]] = {}
+        for row in rows:
+            by_policy.setdefault(PolicyKey(row.namespace, row.policy), []).append(row)
+        for policy, some in by_policy.items():
+            try:
+                await self.table.record(some)
+            except Exception as error:
+                log.warning("predictions_not_recorded", policy=str(policy), rows=len(some), error=str(error))
 
 
-def _rows(made: Made) -> list[Prediction]:
-    forecast, policy = made.forecast, made.need.policy
-    p10, p50, p80, p90, p95 = (forecast.quantiles.index(quantile) for quantile in QUANTILES)
+def _rows(need: Need, forecast: Forecast, source: Rung, valid_until: datetime) -> list[Prediction]:
+    policy = need.policy
+    quantiles = {f"p{quantile * 100:g}": forecast.quantiles.index(quantile) for quantile in QUANTILES}
+    peaks = {f"peak_p{quantile * 100:g}": column for column, quantile in enumerate(PEAK_QUANTILES)}
+    windows = len(forecast.peaks) if forecast.peaks is not None else 0
     return [
         Prediction(
             created_at=forecast.origin,
             service_name=policy.service,
             target_time=forecast.origin + index * forecast.step,
-            p10=float(row[p10]),
-            p50=float(row[p50]),
-            p80=float(row[p80]),
-            p90=float(row[p90]),
-            p95=float(row[p95]),
             model_name=forecast.model,
             model_version=forecast.version,
             namespace=policy.metadata.namespace,
             policy=policy.metadata.name,
-            source="fresh",
-            valid_until=made.valid_until,
+            source=source.value,
+            valid_until=valid_until,
+            **{name: float(row[column]) for name, column in quantiles.items()},
+            **(
+                {name: float(forecast.peaks[index][column]) for name, column in peaks.items()}
+                if forecast.peaks is not None and index < windows
+                else {}
+            ),
         )
         for index, row in enumerate(forecast.values)
     ]

@@ -1,16 +1,25 @@
-"""Forecasts as they were made."""
+"""Forecasts as they were made: the newest of each policy, and one every few minutes of those before."""
 
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
-from operator import attrgetter
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg.rows import class_row
 
-from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.database import Connection, Database
+
+KEPT_EVERY = timedelta(minutes=5)
+"""Of the forecasts made in such an interval the first is kept; of forecasts with wider bins, one for each bin."""
+KEPT_WHOLE_EVERY = timedelta(minutes=15)
+"""The first forecast kept of such an interval is kept to its end."""
+KEPT_AHEAD = timedelta(minutes=30)
+"""How far ahead the others reach, unless a floor with a long lead time needed more of them."""
+MAX_REAL, MIN_REAL = 3.4e38, 1e-37
+"""The columns are single precision: what is larger is recorded as MAX_REAL, what is smaller as zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,59 +40,93 @@ class Prediction:
     namespace: str
     policy: str
     source: str
-    """What stood behind it: fresh, last, last_week … (the freshness ladder's rung), as the operator names it."""
-    valid_until: datetime
+    """Its place in the fallback chain when it was last used: FreshForecast, LastForecast or SameTimeLastWeek."""
+    valid_until: datetime | None = None
+    """Recorded for the newest forecast of a policy only."""
+    peak_p50: float | None = None
+    """Quantiles of the highest demand from the first bin of the forecast to the end of this one; None: unknown."""
+    peak_p80: float | None = None
+    peak_p90: float | None = None
+    peak_p95: float | None = None
 
 
-_COLUMNS = "created_at, service_name, target_time, p10, p50, p80, p90, p95, model_name, model_version, namespace, policy, source, valid_until"  # noqa: E501
+_BINS = ("p10", "p50", "p80", "p90", "p95")
+_PEAKS = ("peak_p50", "peak_p80", "peak_p90", "peak_p95")
+_NAMES = ("service_name", "namespace", "policy", "model_name", "model_version")
 
-_values = attrgetter(*(field.name for field in fields(Prediction)))
+_POINT = "created_at, target_time, p10, p50, p80, p90, p95, peak_p50, peak_p80, peak_p90, peak_p95, source, service_name, namespace, policy, model_name, model_version"  # noqa: E501
 
-STAGE = "create temporary table new_predictions (like predictions) on commit drop"
-COPY = f"copy new_predictions ({_COLUMNS}) from stdin (format binary)"
-TYPES = ["timestamptz", "text", "timestamptz", *["float8"] * 5, *["text"] * 5, "timestamptz"]
-KEEP = f"""
-insert into predictions ({_COLUMNS}) select {_COLUMNS} from new_predictions
-on conflict (namespace, policy, created_at, target_time) do nothing
+COPY = f"copy predictions ({_POINT}) from stdin (format binary)"
+TYPES = ["timestamptz", "timestamptz", *["float4"] * 9, *["text"] * 6]
+
+# Whoever records waits for whoever records: two operators that both take themselves for the leader keep one forecast.
+LOCK = "select pg_advisory_xact_lock(7291040362)"
+
+KNOWN = """
+select position::int4 from unnest(%(namespaces)s::text[], %(policies)s::text[], %(since)s::timestamptz[],
+    %(until)s::timestamptz[]) with ordinality as made (namespace, policy, since, until, position)
+where exists (
+    select from predictions
+    where namespace = made.namespace and policy = made.policy and created_at >= made.since and created_at < made.until)
 """
 
-# Hops from policy to policy along the primary key: a forecast a minute makes many rows of each.
+REPLACE = """
+insert into current_predictions (namespace, policy, service_name, created_at, valid_until, source, model_name,
+    model_version, target_times, p10, p50, p80, p90, p95, peak_p50, peak_p80, peak_p90, peak_p95)
+values (%(namespace)s, %(policy)s, %(service_name)s, %(created_at)s, %(valid_until)s, %(source)s::forecast_source,
+    %(model_name)s, %(model_version)s, %(target_times)s::timestamptz[], %(p10)s::float4[], %(p50)s::float4[],
+    %(p80)s::float4[], %(p90)s::float4[], %(p95)s::float4[], %(peak_p50)s::float4[], %(peak_p80)s::float4[],
+    %(peak_p90)s::float4[], %(peak_p95)s::float4[])
+on conflict (namespace, policy) do update
+set service_name = excluded.service_name, created_at = excluded.created_at, valid_until = excluded.valid_until,
+    source = excluded.source, model_name = excluded.model_name, model_version = excluded.model_version,
+    target_times = excluded.target_times, p10 = excluded.p10, p50 = excluded.p50, p80 = excluded.p80,
+    p90 = excluded.p90, p95 = excluded.p95, peak_p50 = excluded.peak_p50, peak_p80 = excluded.peak_p80,
+    peak_p90 = excluded.peak_p90, peak_p95 = excluded.peak_p95
+"""
+
+_CURRENT = """current_predictions as forecast cross join lateral unnest(
+    target_times, p10, p50, p80, p90, p95, peak_p50, peak_p80, peak_p90, peak_p95) as point (
+    target_time, p10, p50, p80, p90, p95, peak_p50, peak_p80, peak_p90, peak_p95)"""
+_CURRENT_POINT = """created_at, target_time, point.p10, point.p50, point.p80, point.p90, point.p95, point.peak_p50,
+    point.peak_p80, point.peak_p90, point.peak_p95, source, service_name, namespace, policy, model_name, model_version,
+    valid_until"""
+
 NEWEST = f"""
-with recursive each as (
-    (select namespace, policy from predictions order by namespace, policy limit 1)
-    union all
-    select following.namespace, following.policy from each cross join lateral (
-        select namespace, policy from predictions
-        where (namespace, policy) > (each.namespace, each.policy) order by namespace, policy limit 1) as following),
-newest as (
-    select namespace, policy, last.created_at from each cross join lateral (
-        select created_at from predictions
-        where namespace = each.namespace and policy = each.policy order by created_at desc limit 1) as last
-    where last.created_at >= %(made_since)s)
-select {_COLUMNS} from newest join predictions using (namespace, policy, created_at)
-where target_time >= %(since)s and (%(service)s::text is null or service_name = %(service)s)
+select {_CURRENT_POINT} from {_CURRENT}
+where created_at >= %(made_since)s and target_time >= %(since)s
+    and (%(service)s::text is null or service_name = %(service)s)
 order by namespace, policy, target_time
 """
 
+# How long before a target time its forecast may have been made: as far as 36 bins of 5 minutes reach.
+_REACH = "interval '3 hours'"
+
 BETWEEN = f"""
-select distinct on (namespace, policy, target_time) {_COLUMNS} from predictions
-where service_name = %(service)s and target_time >= %(since)s and target_time < %(until)s
-order by namespace, policy, target_time, created_at desc
+select distinct on (namespace, policy, target_time) * from (
+    select {_POINT}, null::timestamptz as valid_until from predictions
+    where service_name = %(service)s and created_at >= %(since)s - {_REACH} and created_at < %(until)s
+    union all
+    select {_CURRENT_POINT} from {_CURRENT} where service_name = %(service)s) as made
+where target_time >= %(since)s and target_time < %(until)s
+order by namespace, policy, target_time, created_at desc, valid_until nulls last
 """
 
 AHEAD = f"""
-select distinct on (namespace, policy, target_time) {_COLUMNS} from predictions
-where target_time >= %(since)s and target_time < %(until)s and created_at <= target_time - %(lead)s
-    and (%(policy)s::text is null or (namespace = %(namespace)s and policy = %(policy)s))
-order by namespace, policy, target_time, created_at desc
+select distinct on (target_time) {_POINT} from predictions
+where namespace = %(namespace)s and policy = %(policy)s
+    and created_at >= %(since)s - %(lead)s - {_REACH} and created_at <= %(until)s - %(lead)s
+    and target_time >= %(since)s and target_time < %(until)s and created_at <= target_time - %(lead)s
+order by target_time, created_at desc
 """
 
-
-# One forecast each interval, found by a hop along the primary key: most of them are never read. The limits keep the
-# planner from joining all forecasts with all of them, the comparisons of pairs from going through them by target time.
+# One forecast each interval, found by a hop along the index: most of them are never read. The limits keep the planner
+# from joining all forecasts with all of them.
 AT_INTERVALS = """
-select string_agg(timestamptz_send(point.created_at) || timestamptz_send(point.target_time) || float8send(point.p10)
-    || float8send(point.p50) || float8send(point.p80) || float8send(point.p90) || float8send(point.p95), ''
+select string_agg(timestamptz_send(point.created_at) || timestamptz_send(point.target_time) || float4send(point.p10)
+    || float4send(point.p50) || float4send(point.p80) || float4send(point.p90) || float4send(point.p95)
+    || float4send(coalesce(point.peak_p50, 'NaN')) || float4send(coalesce(point.peak_p80, 'NaN'))
+    || float4send(coalesce(point.peak_p90, 'NaN')) || float4send(coalesce(point.peak_p95, 'NaN')), ''
     order by point.created_at, point.target_time)
 from generate_series(1, %(intervals)s) as nth cross join lateral (
     select created_at from predictions
@@ -92,58 +135,62 @@ from generate_series(1, %(intervals)s) as nth cross join lateral (
         and created_at <= %(since)s + nth * %(every)s::interval
     order by created_at desc limit 1) as last
 cross join lateral (
-    select created_at, target_time, p10, p50, p80, p90, p95 from predictions
-    where namespace = %(namespace)s and policy = %(policy)s
-        and (created_at, target_time) >= (last.created_at, last.created_at)
-        and (created_at, target_time) < (last.created_at, last.created_at + %(reach)s)
-    order by created_at, target_time limit 10000) as point
+    select created_at, target_time, p10, p50, p80, p90, p95, peak_p50, peak_p80, peak_p90, peak_p95 from predictions
+    where namespace = %(namespace)s and policy = %(policy)s and created_at = last.created_at
+        and target_time < last.created_at + %(reach)s
+    limit 10000) as point
 """
 
 
 class Predictions:
-    """The table `predictions`: one row for each policy, moment of forecasting and target time."""
+    """The tables `predictions` and `current_predictions`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def record(self, predictions: Sequence[Prediction]) -> None:
-        """Keep forecasts, those of many policies at once. A forecast that is there already stays as it is."""
-        if not predictions:
+        """Record forecasts, those of many policies at once, each policy's in the order in which they were made.
+
+        The last one of each policy becomes its current forecast, whole. One in KEPT_EVERY stays in `predictions`, most
+        of them as far as KEPT_AHEAD. Recording the same forecast twice changes nothing.
+        """
+        forecasts = _forecasts(predictions)
+        if not forecasts:
             return
-        async with self._database.connection() as connection, connection.cursor() as cursor:
-            await cursor.execute(STAGE)
-            async with cursor.copy(COPY) as copy:
-                copy.set_types(TYPES)
-                for prediction in predictions:
-                    await copy.write_row(_values(prediction))
-            await cursor.execute(KEEP)
+        async with self._database.connection() as connection:
+            await connection.execute(LOCK)
+            await self._keep(connection, forecasts)
+            current = {(points[0].namespace, points[0].policy): points for points in forecasts}
+            async with connection.cursor() as cursor:
+                await cursor.executemany(REPLACE, [_current(current[key]) for key in sorted(current)])
 
     async def newest(self, since: datetime, made_since: datetime, service: str | None = None) -> list[Prediction]:
         """Each policy's last forecast made from `made_since` on: its points from `since` on, by policy and time."""
         return await self._rows(NEWEST, {"since": since, "made_since": made_since, "service": service})
 
     async def between(self, service: str, since: datetime, until: datetime) -> list[Prediction]:
-        """For each policy of a service and target time in [since, until), the last forecast of it."""
+        """For each policy of a service and target time in [since, until), the last forecast of it that was kept."""
         return await self._rows(BETWEEN, {"service": service, "since": since, "until": until})
 
     async def ahead(
-        self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str] | None = None
+        self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str]
     ) -> list[Prediction]:
-        """For each target time in [since, until), the last forecast made at least `lead` before it.
+        """For each target time in [since, until), a policy's last kept forecast made at least `lead` before it.
 
-        What accuracy is measured on. policy: namespace and name; None for all policies.
+        What accuracy is measured on. policy: namespace and name.
         """
-        namespace, name = policy or (None, None)
+        namespace, name = policy
         values = {"lead": lead, "since": since, "until": until, "namespace": namespace, "policy": name}
         return await self._rows(AHEAD, values)
 
     async def at_intervals(
         self, namespace: str, policy: str, *, since: datetime, until: datetime, every: timedelta, reach: timedelta
     ) -> bytes:
-        """A policy's last forecast made in each interval of (since, until], its points of the next `reach`.
+        """A policy's last kept forecast made in each interval of (since, until], its points of the next `reach`.
 
         Packed, by moment of forecasting and target time: each point as two int64 (microseconds since 2000, of both
-        times) and five float64 (the quantiles, ascending), big-endian.
+        times), five float32 (the quantiles, ascending) and four float32 (the quantiles of the peak, NaN where they are
+        unknown), big-endian.
         """
         values = {
             "namespace": namespace,
@@ -157,6 +204,25 @@ class Predictions:
             row = await (await connection.execute(AT_INTERVALS, values, binary=True)).fetchone()
         return row[0] or b"" if row else b""
 
+    async def _keep(self, connection: Connection, forecasts: Sequence[Sequence[Prediction]]) -> None:
+        """Write the first forecast of each interval into the history, unless one of the interval is there."""
+        first: dict[tuple[str, str, datetime, datetime], Sequence[Prediction]] = {}
+        for points in forecasts:
+            begin, width = _begin(points[0].created_at, _width(points)), _width(points)
+            first.setdefault((points[0].namespace, points[0].policy, begin, begin + width), points)
+        namespaces, policies, since, until = zip(*first, strict=True)
+        values = {"namespaces": namespaces, "policies": policies, "since": since, "until": until}
+        values = {name: list(column) for name, column in values.items()}
+        known = {position for (position,) in await (await connection.execute(KNOWN, values)).fetchall()}
+        kept = [points for position, points in enumerate(first.values(), start=1) if position not in known]
+        if not kept:
+            return
+        async with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+            copy.set_types(TYPES)
+            for points in kept:
+                for point in _kept_points(points):
+                    await copy.write_row(_row(point))
+
     async def _rows(self, query: Any, values: dict[str, Any]) -> list[Prediction]:
         async with (
             self._database.connection() as connection,
@@ -164,3 +230,64 @@ class Predictions:
         ):
             await cursor.execute(query, values)
             return await cursor.fetchall()
+
+
+def _forecasts(predictions: Iterable[Prediction]) -> list[list[Prediction]]:
+    """Points by forecast, in the order in which they came."""
+    forecasts: dict[tuple[str, str, datetime], dict[datetime, Prediction]] = {}
+    for point in predictions:
+        forecasts.setdefault((point.namespace, point.policy, point.created_at), {})[point.target_time] = point
+    return [list(points.values()) for points in forecasts.values()]
+
+
+def _kept_points(points: Sequence[Prediction]) -> list[Prediction]:
+    """Those that the history keeps.
+
+    A forecast is valid until a lead time before its end, so the distance of the two is how far ahead its floors looked;
+    the tuner, whose floors begin at whole bins, looks up to five bins further.
+    """
+    first, bin_ = points[0], _bin(points)
+    is_whole = _begin(first.created_at, _width(points)) == _begin(first.created_at, KEPT_WHOLE_EVERY)
+    if is_whole or first.valid_until is None:
+        return list(points)
+    needed = points[-1].target_time + bin_ - first.valid_until + 5 * bin_
+    end = first.created_at + max(KEPT_AHEAD, needed)
+    return [point for point in points if point.target_time < end]
+
+
+def _bin(points: Sequence[Prediction]) -> timedelta:
+    return points[1].target_time - points[0].target_time if len(points) > 1 else KEPT_EVERY
+
+
+def _width(points: Sequence[Prediction]) -> timedelta:
+    """Of the interval of which one forecast is kept: at least as wide as a bin of the forecast."""
+    return max(KEPT_EVERY, _bin(points))
+
+
+def _begin(moment: datetime, width: timedelta) -> datetime:
+    """The beginning of the interval of this width that holds a moment."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + (moment - epoch) // width * width
+
+
+def _row(point: Prediction) -> tuple[object, ...]:
+    quantiles = (_real(getattr(point, name)) for name in (*_BINS, *_PEAKS))
+    names = (getattr(point, name) for name in _NAMES)
+    return (point.created_at, point.target_time, *quantiles, point.source, *names)
+
+
+def _current(points: Sequence[Prediction]) -> dict[str, object]:
+    newest = points[-1]
+    return {
+        **{name: getattr(newest, name) for name in (*_NAMES, "created_at", "source")},
+        "valid_until": newest.valid_until or newest.target_time,
+        "target_times": [point.target_time for point in points],
+        **{name: [_real(getattr(point, name)) for point in points] for name in (*_BINS, *_PEAKS)},
+    }
+
+
+def _real(value: float | None) -> float | None:
+    """The value as single precision can hold it; NaN and infinities stay as they are."""
+    if value is None or not math.isfinite(value):
+        return value
+    return max(-MAX_REAL, min(MAX_REAL, value)) if abs(value) >= MIN_REAL else 0.0

@@ -11,15 +11,19 @@ import numpy.typing as npt
 
 from forecasting.backtest import replay
 from forecasting.calibration import WINDOW, calibrated
+from forecasting.forecast import PEAK_QUANTILES
 from forecasting.gate import unopposed
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, WEEK
-from forecasting.peaks import peaks_of
+from forecasting.peaks import not_below, peaks_of
 from forecasting.series import FloatArray, Series
 
-RECORDED = np.dtype([("created", ">i8"), ("target", ">i8"), ("quantiles", ">f8", (5,))])
-"""One point of a recorded forecast. created, target: microseconds since 2000, as PostgreSQL sends them."""
+RECORDED = np.dtype([("created", ">i8"), ("target", ">i8"), ("quantiles", ">f4", (5,)), ("peaks", ">f4", (4,))])
+"""One point of a recorded forecast. created, target: microseconds since 2000, as PostgreSQL sends them.
+
+peaks: quantiles of the highest demand up to the end of this point's bin; NaN where they were not recorded.
+"""
 SPAN = WEEK
 """What is looked back on, at the most."""
 LEAST = DAY
@@ -63,9 +67,13 @@ def recent(series: Series, recorded: Recorded, reach: int) -> Recent | None:
     if first is None:
         return None
     values = _naive(series, first, reach)[: len(series.values) - first]
-    found, there = _on_grid(series, first, recorded, reach)
+    found, found_peaks, there = _on_grid(series, first, recorded, reach)
     values[there] = found[there]
-    return Recent(series, first, values, peaks_of(series, first, values), int(there.sum()))
+    peaks = peaks_of(series, first, values)
+    # A floor was computed from the peaks that were recorded, where there were any.
+    recorded_peaks = found_peaks[:, : peaks.shape[1]]
+    peaks = not_below(np.where(np.isfinite(recorded_peaks), recorded_peaks, peaks), values)
+    return Recent(series, first, values, peaks, int(there.sum()))
 
 
 def _naive(series: Series, first: int, reach: int) -> FloatArray:
@@ -78,12 +86,18 @@ def _naive(series: Series, first: int, reach: int) -> FloatArray:
     return next(walk.quantiles for walk in walks if walk.name == acting).copy()
 
 
-def _on_grid(series: Series, first: int, recorded: Recorded, reach: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Recorded forecasts at the origins: values, and at which there is one. A bin gets what was said for its middle."""
+def _on_grid(
+    series: Series, first: int, recorded: Recorded, reach: int
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+    """Recorded forecasts at the origins: values, peaks, and at which there is one.
+
+    A bin gets what was said for its middle. Peaks are NaN where none were recorded.
+    """
     origins = len(series.values) - first
     values, there = np.full((origins, reach, 5), np.nan), np.zeros(origins, bool)
+    peaks = np.full((origins, reach, len(PEAK_QUANTILES)), np.nan)
     if not len(recorded):
-        return values, there
+        return values, peaks, there
     made, starts, counts = np.unique(recorded["created"], return_index=True, return_counts=True)
     width = series.step.total_seconds()
     # In seconds after the first origin; a forecast made within the bin before an origin is known at it.
@@ -96,4 +110,5 @@ def _on_grid(series: Series, first: int, recorded: Recorded, reach: int) -> tupl
             which = np.clip(np.searchsorted(targets, middles, side="right") - 1, 0, count - 1)
             values[row] = recorded["quantiles"][start + which]
             there[row] = np.isfinite(values[row]).all()
-    return values, there
+            peaks[row] = recorded["peaks"][start + which] if there[row] else np.nan
+    return values, peaks, there
