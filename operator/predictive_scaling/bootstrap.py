@@ -14,6 +14,7 @@ from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.choices import Choices
 from predictive_scaling.control.chores import Chore
 from predictive_scaling.control.commands import CommandDesk
+from predictive_scaling.control.decision_log import DecisionLog
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import FAILURES, Execution
@@ -108,7 +109,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         ModelShelf(settings.models_dir, in_memory=settings.models_in_memory),
         MetricBoard(),
     )
-    records = DecisionRecords(cluster, decisions, clock, settings.decisions_kept, settings.namespaces)
+    records = DecisionRecords(cluster, DecisionLog(decisions), clock, settings.decisions_kept, settings.namespaces)
     verification = Verification(records, lead_times, events, clock, FAILURES)
     window = DemandWindow(RollupDemand(Demand(databases.beside)))
     limits = {"refresh": settings.forecast_refresh, "metrics_max_age": settings.metrics_max_age}
@@ -192,7 +193,9 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         mirror=mirror,
         models=models,
         commands=CommandDesk(
-            Commands(databases.beside), ScalingDecisions(databases.beside), records, verification, models, clock, leads
+            Commands(databases.beside),
+            ScalingDecisions(databases.beside),
+            *(records, verification, states, models, clock, leads),
         ),
         chores=(
             Chore("business events", desk.turn, settings.tick),

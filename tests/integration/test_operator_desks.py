@@ -144,7 +144,9 @@ def a_desk(world: World, database: Database, folder: Path) -> CommandDesk:
         interval=timedelta(days=1),
         trains=False,
     )
-    return CommandDesk(commands, table, world.decision_records, world.verification, models, world.clock, it_leads)
+    return CommandDesk(
+        commands, table, world.decision_records, world.verification, world.states, models, world.clock, it_leads
+    )
 
 
 async def answered(desk: CommandDesk, commands: Commands, number: int) -> object:

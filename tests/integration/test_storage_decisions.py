@@ -90,7 +90,9 @@ async def test_pages_go_through_all_decisions_newest_first(database: Database) -
     assert cursor is None
     assert [d.id for d in (await decisions.page(9, service="cart")).decisions] == ["d2"]
     assert (await decisions.page(9, status=DecisionStatus.FAILED)).decisions == []
-    assert {key: row.id for key, row in (await decisions.last_of_each()).items()} == {("shop", "checkout"): "d4"}
+    assert {key: row.id for key, row in (await decisions.last_of_each([("shop", "checkout")])).items()} == {
+        ("shop", "checkout"): "d4"
+    }
 
 
 @pytest.mark.parametrize("cursor", ["x", "%%%", "MjAyNi0xMS0yNCBkMQ", "ä", "AAAA"])

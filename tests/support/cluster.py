@@ -27,14 +27,18 @@ class InMemoryCluster(Cluster):
     async def items(self, path: str, *, page: int = 500, **query: str) -> list[Json]:
         del page, query
         self._check()
-        return [copy.deepcopy(found) for where, found in self.objects.items() if where.startswith(f"{path}/")]
+        return [copy.deepcopy(found) for where, found in self.objects.items() if _is_in(where, path)]
+
+    async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
+        return [{"metadata": found["metadata"]} for found in await self.items(path, page=page)]
 
     async def create(self, path: str, body: Json) -> Json:
         where = f"{path}/{body['metadata']['name']}"
         self._check()
         if where in self.objects:
             raise ObjectConflictError(f"POST {where}: already exists")
-        return self._put("create", where, body)
+        created = {"uid": f"uid-{self._version}", "creationTimestamp": f"2026-06-17T12:00:00.{self._version:06}Z"}
+        return self._put("create", where, body | {"metadata": created | body["metadata"]})
 
     async def replace(self, path: str, body: Json) -> Json:
         self._check()
@@ -82,3 +86,10 @@ class InMemoryCluster(Cluster):
     def _check(self) -> None:
         if not self.reachable:
             raise ClusterUnavailableError("the API server did not answer")
+
+
+def _is_in(where: str, collection: str) -> bool:
+    """Whether an object's path belongs to a collection, of one namespace or of all."""
+    root, _, plural = collection.rpartition("/")
+    parts = where.removeprefix(f"{root}/namespaces/").split("/")
+    return where.startswith(f"{collection}/") or (len(parts) == 3 and parts[1] == plural)

@@ -1,6 +1,6 @@
 """Builders of what the control loop works on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from forecasting.forecast import Forecast
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.choices import Choices
+from predictive_scaling.control.decision_log import DecisionLog
 from predictive_scaling.control.demand_window import MINUTE, DemandWindow
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import FAILURES, Execution
@@ -38,10 +39,10 @@ from predictive_scaling.resources.target import Target as TargetSpec
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.storage.scaling_decisions import (
+    BEFORE,
     UNFINISHED,
     DecisionStatus,
     ScalingDecisionRow,
-    ScalingDecisions,
 )
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.training.reload import Wanted
@@ -97,15 +98,22 @@ def an_expected(
 
 
 class InMemoryDecisions:
-    """The table scaling_decisions, as far as the loop uses it."""
+    """The table scaling_decisions, as far as the loop uses it; it may be away, or go away at a call."""
 
     def __init__(self) -> None:
         self.rows: dict[str, ScalingDecisionRow] = {}
         self.is_away = False
+        self.goes_away_at: str | None = None
+        """The next call of this name, or of `transition to STATUS`, finds the database gone; it stays away then."""
+        self.inserts: list[str] = []
 
     async def intend(self, decision: ScalingDecisionRow) -> bool:
-        self._check()
-        return self.rows.setdefault(decision.id, decision) is decision
+        self._check("intend")
+        if decision.id in self.rows:
+            return False
+        self.rows[decision.id] = decision
+        self.inserts.append(decision.id)
+        return True
 
     async def transition(
         self,
@@ -117,8 +125,10 @@ class InMemoryDecisions:
         outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
-        self._check()
-        row = self.rows[id]
+        self._check(f"transition to {status}")
+        row = self.rows.get(id)
+        if row is None or row.status not in BEFORE[status]:
+            return False
         attempts = row.attempts + (status is DecisionStatus.EXECUTING)
         self.rows[id] = replace(
             row,
@@ -131,20 +141,38 @@ class InMemoryDecisions:
         )
         return True
 
+    async def by_id(self, ids: Sequence[str]) -> dict[str, ScalingDecisionRow]:
+        self._check("by_id")
+        return {id: self.rows[id] for id in ids if id in self.rows}  # noqa: A001 (the column's name)
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        self._check("known")
+        return set(ids) & self.rows.keys()
+
     async def unfinished(self) -> list[ScalingDecisionRow]:
-        self._check()
+        self._check("unfinished")
         return [row for row in self.rows.values() if DecisionStatus(row.status) in UNFINISHED]
 
-    async def last_of_each(self) -> dict[tuple[str, str], ScalingDecisionRow]:
-        self._check()
-        return {(row.namespace, row.policy): row for row in self.rows.values()}
+    async def last_of_each(self, policies: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ScalingDecisionRow]:
+        self._check("last_of_each")
+        wanted = set(policies)
+        return {(row.namespace, row.policy): row for row in self.rows.values() if (row.namespace, row.policy) in wanted}
+
+    async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
+        self._check("stuck")
+        return [row for row in await self.unfinished() if row.deadline_at is not None and row.deadline_at < now]
+
+    async def ping(self) -> None:
+        self._check("ping")
 
     @property
     def statuses(self) -> list[str]:
         """In the order of the intents."""
         return [row.status for row in self.rows.values()]
 
-    def _check(self) -> None:
+    def _check(self, call: str) -> None:
+        if self.goes_away_at == call:
+            self.is_away, self.goes_away_at = True, None
         if self.is_away:
             raise DatabaseUnavailableError("PostgreSQL is away")
 
@@ -156,10 +184,13 @@ class Minutes:
         self.demand = demand
         self.since = LONG_AGO
         self.until = until
+        self.is_away = False
 
     async def minutes(
         self, keys: Sequence[SeriesKey], since: datetime, until: datetime
     ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
+        if self.is_away:
+            raise DatabaseUnavailableError("PostgreSQL is away")
         times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
         values = np.array([self.demand if self.since <= at < self.until else np.nan for at in times])
         return dict.fromkeys(keys, values)
@@ -232,6 +263,15 @@ class World:
         self.records[record.key] = [record]
         self.sync()
 
+    def lose_database(self) -> None:
+        """PostgreSQL goes away: neither decisions nor demand."""
+        self.decisions.is_away = self.source.is_away = True
+
+    def regain_database(self) -> None:
+        """It is back."""
+        self.decisions.is_away = self.source.is_away = False
+        self.decisions.goes_away_at = None
+
     def sync(self) -> None:
         """The watch catches up with what was written to the policies."""
         for key, (record,) in list(self.records.items()):
@@ -240,7 +280,7 @@ class World:
                 finalizers = tuple(known["metadata"].get("finalizers", ()))
                 self.records[key] = [replace(record, finalizers=finalizers, status=known.get("status", {}))]
 
-    def use(self, table: ScalingDecisions) -> None:
+    def use(self, table: Any) -> None:
         """Keep decisions in a real table instead."""
         self._table = table
         self._wire()
@@ -262,6 +302,7 @@ class World:
             await self.loop.turn()
             await self.feed.turn()
             self.sync()
+            await self.recovery.catch_up()
             await self.loop.turn()
             await self.verification.look()
             self.sync()
@@ -290,7 +331,7 @@ class World:
         clock, cluster = self.clock, self.cluster
         self.events = Events(cluster, "test")
         self.states, lead_times = States(), LeadTimes(timedelta(minutes=3))
-        records = self.decision_records = DecisionRecords(cluster, self._table, clock, kept=20)
+        records = self.decision_records = DecisionRecords(cluster, DecisionLog(self._table), clock, kept=20)
         self.verification = Verification(records, lead_times, self.events, clock, FAILURES)
         window = self.window = DemandWindow(self.source)
         outlooks = Outlooks(self.prophet, window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
@@ -312,10 +353,13 @@ class World:
             metrics_max_age=5 * MINUTE,
         )
         self.feed = Feed(window, outlooks, self.states, self.predicted, clock, MINUTE, lambda: None)
+        self.recovery = Recovery(
+            self.inventory, self._table, records, self.states, self.verification, self._find, clock
+        )
         self.loop = Loop(
             inventory=self.inventory,
             leadership=self.leadership,
-            recovery=Recovery(self.inventory, self._table, records, self.states, self.verification, self._find, clock),
+            recovery=self.recovery,
             states=self.states,
             visitor=visitor,
             feed=self.feed,

@@ -94,21 +94,6 @@ async def test_a_policy_whose_visit_fails_stops_no_other(logs: list[EventDict]) 
     assert {one["policy"] for one in logs if one["event"] == "visit_failed"} == {"shop/broken"}
 
 
-async def test_without_the_database_no_floor_moves_and_the_status_says_so() -> None:
-    world = World()
-    await world.turn(4)
-    before = world.target.minimum
-    world.decisions.is_away = True
-    await world.turn(4)
-    assert world.target.minimum == before
-    ready = world.condition("Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "DatabaseUnavailable")
-    world.decisions.is_away = False
-    await world.turn(20)
-    assert world.target.minimum == 9
-    assert world.condition("Ready")["status"] == "True"
-
-
 async def test_without_the_api_server_nothing_is_done_and_nothing_is_forgotten() -> None:
     world = World()
     await world.turn(4)

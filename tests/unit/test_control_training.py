@@ -221,7 +221,9 @@ async def reload(scene: Scene) -> dict[str, Any]:
     table, world = OneCommand(), scene.world
     decisions = cast(Any, world.decisions)
     await CommandDesk(
-        table, decisions, world.decision_records, world.verification, scene.desk, world.clock, lambda: True
+        table,
+        decisions,
+        *(world.decision_records, world.verification, world.states, scene.desk, world.clock, lambda: True),
     ).run()
     (answer,) = table.answers
     return answer

@@ -1,7 +1,7 @@
 """What the HTTP API asks of the operator, by way of the commands table."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -9,13 +9,14 @@ import structlog
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.control.records import DecisionRecords
+from predictive_scaling.control.state import States
 from predictive_scaling.control.training import ModelDesk
 from predictive_scaling.control.verification import Verification
-from predictive_scaling.errors import PredictiveScalingError
+from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.commands import Command
-from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
+from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class CommandDesk:
     decisions: StuckDecisions
     records: DecisionRecords
     verification: Verification
+    states: States
     models: ModelDesk
     clock: Clock
     leads: Callable[[], bool]
@@ -83,8 +85,20 @@ class CommandDesk:
 
     async def _clear(self) -> dict[str, Any]:
         stuck = await self.decisions.stuck(self.clock.now())
-        for row in stuck:
-            message = f"Cleared: still {row.status} after its deadline."
-            await self.records.move(PolicyKey(row.namespace, row.policy), row.id, DecisionPhase.CANCELLED, message)
-        self.verification.drop(row.id for row in stuck)
-        return {"cleared": len(stuck)}
+        # In memory first: nothing may be written for a decision whose row is being cancelled.
+        names = {row.id for row in stuck}
+        self.states.drop_intents(names)
+        self.verification.drop(names)
+        cleared = [row for row in stuck if await self._clear_one(row)]
+        return {"cleared": len(cleared)}
+
+    async def _clear_one(self, row: ScalingDecisionRow) -> bool:
+        message = f"Cleared: still {row.status} after its deadline."
+        try:
+            key = PolicyKey(row.namespace, row.policy)
+            return await self.records.move(key, row.id, DecisionPhase.CANCELLED, message, may_wait=False)
+        except ClusterUnavailableError as error:
+            # The row is cancelled, and its object follows as soon as it can be written.
+            self.records.show_later(replace(row, status=DecisionStatus.CANCELLED, outcome=message))
+            log.warning("cleared_decision_not_shown", decision=row.id, error=str(error))
+            return True

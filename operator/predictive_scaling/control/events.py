@@ -41,6 +41,8 @@ class Happened(StrEnum):
     MODEL_PROMOTED = "ModelPromoted"
     MODEL_REJECTED = "ModelRejected"
     QUANTILE_TUNED = "QuantileTuned"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+    DATABASE_AVAILABLE = "DatabaseAvailable"
 
 
 _WARNINGS = frozenset(
@@ -51,6 +53,7 @@ _WARNINGS = frozenset(
         Happened.VERIFICATION_FAILED,
         Happened.CONFLICT_DETECTED,
         Happened.MODEL_REJECTED,
+        Happened.DATABASE_UNAVAILABLE,
     }
 )
 

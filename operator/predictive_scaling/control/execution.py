@@ -39,6 +39,8 @@ class Outcome(Enum):
     APPLIED = "applied"
     RECOMMENDED = "recommended"
     SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    """A person cleared it between intent and write."""
     REFUSED = "refused"
     CONFLICT = "conflict"
 
@@ -68,7 +70,8 @@ class Execution:
     async def carry_out(self, change: Change) -> Outcome:
         """Make or recommend a change.
 
-        Raises DatabaseUnavailableError and ClusterUnavailableError: the next tick does it under the same name.
+        Raises ClusterUnavailableError, and where the floor is lowered DatabaseUnavailableError: the next tick does it
+        under the same name.
         """
         intent, state = change.intent, change.state
         await self.supersede(change.state, intent, keep=intent.name)
@@ -76,8 +79,9 @@ class Execution:
             await self.records.intend(intent, DecisionPhase.RECOMMENDED)
             self._done(change, DecisionPhase.RECOMMENDED)
             return Outcome.RECOMMENDED
-        await self.records.intend(intent)
+        # Named before it is recorded: an intent that one of its records lacks is superseded as any other.
         state.open_decision = intent.name
+        await self.records.intend(intent)
         takeover = await self._taken_over(change)
         faults.point("operator.after_intent")
         if not await ownership.is_current(self.cluster, intent.record):
@@ -97,7 +101,12 @@ class Execution:
 
     async def _apply(self, change: Change, takeover: Takeover) -> Outcome:
         intent, floor = change.intent, change.intent.decision.floor
-        await self.records.move(intent.record.key, intent.name, DecisionPhase.EXECUTING)
+        is_open = await self.records.move(
+            intent.record.key, intent.name, DecisionPhase.EXECUTING, may_wait=intent.raises
+        )
+        if not is_open:
+            self._cancelled(change)
+            return Outcome.CANCELLED
         if not self.leadership.leads:
             raise ClusterUnavailableError(f"{intent.record.key}: leadership was lost before the write; not written")
         try:
@@ -125,7 +134,8 @@ class Execution:
         self.verification.expect(Expected.of(intent, state, change.target, now, deadline))
         self._done(change, DecisionPhase.VERIFYING)
         # Should this fail, verification moves the records on when it ends; the effect stands.
-        await self.records.move(intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline)
+        if not await self.records.move(intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline):
+            self.verification.drop([intent.name])
 
     async def _taken_over(self, change: Change) -> Takeover:
         """The take-over record of the target as it is now, written down before the first write."""
@@ -147,6 +157,11 @@ class Execution:
         await self.records.move(intent.record.key, intent.name, phase, message)
         change.state.open_decision = None
         self._done(change, phase)
+
+    def _cancelled(self, change: Change) -> None:
+        """Drop an intent that was ended elsewhere. Should the same step be right still, it gets another name."""
+        change.state.open_decision = None
+        self._done(change, DecisionPhase.CANCELLED)
 
     def _done(self, change: Change, phase: DecisionPhase) -> None:
         intent, decision = change.intent, change.intent.decision

@@ -83,6 +83,7 @@ class Loop:
         if self.leadership.gained.is_set():
             await self.recovery.run()
             self.leadership.gained.clear()
+        await self.recovery.take_up()
         began = monotonic()
         await self.tick()
         TICK_SECONDS.observe(monotonic() - began)
@@ -92,7 +93,6 @@ class Loop:
         records = self.inventory.policies()
         POLICIES.set(len(records))
         self._forget({record.uid for record in records})
-        problem = self.feed.database_problem
         now = self.clock.now()
         events = [record.event for record in self.inventory.events() if record.event is not None]
         tick = Tick(
@@ -100,7 +100,8 @@ class Loop:
             held=holders(records),
             events=coming(events, now),
             told=told(events, now),
-            database_problem=f"nothing can be recorded, so floors are held: {problem}" if problem else None,
+            database_problem=self.recovery.records.log.unavailable or self.feed.database_problem,
+            recovering=self.recovery.held(),
         )
         await self._visit_all(records, tick)
 

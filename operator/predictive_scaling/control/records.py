@@ -1,50 +1,50 @@
-"""Each decision's record: a row that all of them keep, and a ScalingDecision of which the newest stay."""
+"""Each decision's record: a row in the database, kept for good, and a ScalingDecision, of which the newest are kept.
 
-import re
+The row comes first, as it is what a restart reads. While the database is unavailable the ScalingDecision is the record
+of a raise: the row waits in memory, and should it get lost it is written from the ScalingDecision later.
+"""
+
 from collections import deque
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
 from predictive_scaling.clock import Clock
-from predictive_scaling.decision.identity import decision_id, decision_name
-from predictive_scaling.decision.model import Decision, Observed, Outlook
-from predictive_scaling.errors import PredictiveScalingError
-from predictive_scaling.handlers.inventory import PolicyRecord
-from predictive_scaling.resources.conditions import Condition
-from predictive_scaling.resources.metadata import API_VERSION, GROUP, VERSION, PolicyKey
-from predictive_scaling.resources.scaling_decision import (
-    Contribution,
-    DecisionForecast,
-    ScalingDecisionSpec,
-    ScalingDecisionStatus,
+from predictive_scaling.control.decision_forms import (
+    PHASE_OF,
+    STATUS_OF,
+    Intent,
+    manifest_of_intent,
+    row_of_intent,
+    row_of_object,
 )
-from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase, DecisionType, Mode, Reason
+from predictive_scaling.control.decision_log import DecisionLog, Transition
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    DatabaseUnavailableError,
+    InvalidManifestError,
+    PredictiveScalingError,
+)
+from predictive_scaling.resources.conditions import Condition
+from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
+from predictive_scaling.resources.scaling_decision import ScalingDecisionStatus
+from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase
 from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
-from predictive_scaling.targets.client import Cluster, ObjectConflictError, ObjectNotFoundError
+from predictive_scaling.targets.client import (
+    Cluster,
+    Json,
+    ObjectConflictError,
+    ObjectNotFoundError,
+    ObjectRefusedError,
+)
+
+__all__ = ["DecisionRecords", "Intent"]
 
 log = structlog.get_logger(__name__)
 
-_STATUS = {
-    DecisionPhase.PENDING: DecisionStatus.PENDING,
-    DecisionPhase.EXECUTING: DecisionStatus.EXECUTING,
-    DecisionPhase.VERIFYING: DecisionStatus.VERIFYING,
-    DecisionPhase.SUCCEEDED: DecisionStatus.SUCCEEDED,
-    DecisionPhase.FAILED: DecisionStatus.FAILED,
-    DecisionPhase.ROLLED_BACK: DecisionStatus.ROLLED_BACK,
-    DecisionPhase.RECOMMENDED: DecisionStatus.RECOMMENDED,
-    DecisionPhase.SUPERSEDED: DecisionStatus.SUPERSEDED,
-    DecisionPhase.CANCELLED: DecisionStatus.CANCELLED,
-}
-_PATIENCE = timedelta(minutes=30)
-"""An intent that is neither carried out nor superseded by then is stuck, and can be cleared."""
-
-_SHARE = re.compile(r"(?P<feature>.+) \((?P<percent>[+-]\d+) ?%\)")
-
-_JUDGED = {
+_SUCCEEDED = {
     DecisionPhase.SUCCEEDED: ConditionStatus.TRUE,
     DecisionPhase.RECOMMENDED: ConditionStatus.TRUE,
     DecisionPhase.FAILED: ConditionStatus.FALSE,
@@ -54,58 +54,12 @@ _JUDGED = {
 }
 
 
-class DecisionTable(Protocol):
-    """The part of storage.ScalingDecisions that is written here."""
-
-    async def intend(self, decision: ScalingDecisionRow) -> bool:
-        """Record before it is done; False when it is there already."""
-        ...
-
-    async def transition(
-        self,
-        id: str,  # noqa: A002 (the column's name)
-        status: DecisionStatus,
-        now: datetime,
-        *,
-        reason: str | None = None,
-        outcome: str | None = None,
-        deadline_at: datetime | None = None,
-    ) -> bool:
-        """Move it on; False where it does not lead there."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A change that is about to be made, or recommended."""
-
-    record: PolicyRecord
-    policy: ScalingPolicy
-    observed: Observed
-    decision: Decision
-    outlook: Outlook | None
-    previous: str
-    """Id of the target's decision before this one."""
-
-    @property
-    def name(self) -> str:
-        """The same for the same intent, also after a crash (semantics 28)."""
-        record, decision = self.record, self.decision
-        identity = decision_id(record.uid, record.generation, self.previous or None, decision.before, decision.floor)
-        return decision_name(record.key.name, identity)
-
-    @property
-    def type(self) -> DecisionType:
-        """Up or down."""
-        return DecisionType.SCALE_UP if self.decision.floor > self.decision.before else DecisionType.SCALE_DOWN
-
-
 @dataclass(slots=True)
 class DecisionRecords:
-    """Writes both records: the row first, as it is what a restart reads."""
+    """Writes both records of each decision."""
 
     cluster: Cluster
-    table: DecisionTable
+    log: DecisionLog
     clock: Clock
     kept: int
     namespaces: tuple[str, ...] = ()
@@ -115,18 +69,19 @@ class DecisionRecords:
     async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> None:
         """Record what is about to be done; the same intent again changes nothing.
 
-        Raises DatabaseUnavailableError, ClusterUnavailableError: then nothing may be done.
+        Raises ClusterUnavailableError, and for a lower floor DatabaseUnavailableError: then nothing may be done.
         """
-        await self.table.intend(_row(intent, phase, self.clock.now()))
+        now, namespace = self.clock.now(), intent.record.key.namespace
+        await self.log.intend(row_of_intent(intent, phase, now), may_wait=intent.raises)
         try:
-            await self.cluster.create(_collection(intent.record.key.namespace), _manifest(intent))
+            await self.cluster.create(_collection(namespace), manifest_of_intent(intent, now))
         except ObjectConflictError:
             return
         names = self._names.setdefault(intent.record.key, deque())
         names.append(intent.name)
         if phase.is_final:
-            await self._show(intent.record.key.namespace, intent.name, phase, intent.decision.message)
-        await self._forget_old(intent.record.key, names)
+            await self._show(namespace, intent.name, phase, intent.decision.message)
+        await self._delete_old(intent.record.key, names)
 
     async def move(
         self,
@@ -135,31 +90,127 @@ class DecisionRecords:
         phase: DecisionPhase,
         message: str | None = None,
         deadline_at: datetime | None = None,
-    ) -> None:
-        """Move a decision on in both records. Raises DatabaseUnavailableError, ClusterUnavailableError: try again."""
-        await self.table.transition(name, _STATUS[phase], self.clock.now(), outcome=message, deadline_at=deadline_at)
+        *,
+        may_wait: bool = True,
+    ) -> bool:
+        """Change a decision's phase in both records.
+
+        False where it ended otherwise before, such as cleared by a person: the ScalingDecision then shows that end, and
+        nothing may be done for the decision any more. Raises ClusterUnavailableError: try again; and unless may_wait,
+        DatabaseUnavailableError.
+        """
+        transition = Transition(name, STATUS_OF[phase], self.clock.now(), message, deadline_at)
+        ended = await self.log.transition(transition, may_wait=may_wait)
+        if ended is not None:
+            await self._show_row(ended)
+            return False
         if phase is not DecisionPhase.EXECUTING:
             await self._show(key.namespace, name, phase, message)
+        return True
+
+    def show_later(self, row: ScalingDecisionRow) -> None:
+        """Let the ScalingDecision follow a row that ended, as soon as it can be written."""
+        self.log.not_shown[row.id] = row
 
     async def load(self) -> None:
-        """Learn which ScalingDecisions there are, so that old ones can be told from new ones."""
-        everywhere = f"/apis/{GROUP}/{VERSION}/scalingdecisions"
-        paths = [_collection(namespace) for namespace in self.namespaces] or [everywhere]
-        found = [item for path in paths for item in await self.cluster.items(path)]
-        self._names.clear()
-        for item in sorted(found, key=lambda item: item["metadata"]["creationTimestamp"]):
-            key = PolicyKey(item["metadata"]["namespace"], item["spec"]["policy"])
-            self._names.setdefault(key, deque()).append(item["metadata"]["name"])
+        """Read which ScalingDecisions there are, so that old ones are deleted and lost rows are found.
 
-    def forget(self, key: PolicyKey) -> None:
-        """A policy is gone; its decisions go with it."""
-        self._names.pop(key, None)
+        Raises ClusterUnavailableError. A list that the API server refuses is left out: nothing of it is deleted.
+        """
+        self._names.clear()
+        listed = [item["metadata"] for path in self._collections() for item in await self._listed(path)]
+        for metadata in sorted(listed, key=lambda metadata: metadata["creationTimestamp"]):
+            policy = next((owner["name"] for owner in metadata.get("ownerReferences") or ()), None)
+            if policy is not None:
+                key = PolicyKey(metadata["namespace"], policy)
+                self._names.setdefault(key, deque()).append(metadata["name"])
+
+    async def flush(self) -> None:
+        """Write what waits for the database, and the rows that were lost on the way. Never raises for one of them."""
+        await self.log.flush()
+        for row in list(self.log.not_shown.values()):
+            try:
+                await self._show_row(row)
+            except PredictiveScalingError as error:
+                log.info("decision_end_not_shown", decision=row.id, error=str(error))
+                continue
+            self.log.not_shown.pop(row.id, None)
+        if self.log.lost and self.log.unavailable is None:
+            await self.write_back()
+            self.log.lost = False
+
+    async def write_back(self) -> None:
+        """Insert the rows that are missing of the ScalingDecisions in the cluster.
+
+        Raises DatabaseUnavailableError, ClusterUnavailableError.
+        """
+        keys = {name: key for key, names in self._names.items() for name in names}
+        missing = keys.keys() - await self.log.table.known(list(keys))
+        for name in sorted(missing):
+            row = await self._row_of(f"{_collection(keys[name].namespace)}/{name}")
+            if row is not None:
+                await self._write_back(row)
+
+    async def _write_back(self, row: ScalingDecisionRow) -> None:
+        try:
+            await self.log.table.intend(row)
+        except DatabaseUnavailableError:
+            raise
+        except Exception:  # a row that the database refuses must not hold up the others
+            log.exception("decision_row_not_written_back", decision=row.id)
+        else:
+            log.info("decision_row_written_back", decision=row.id, status=row.status)
+
+    async def rows(self) -> list[ScalingDecisionRow]:
+        """All ScalingDecisions of the cluster as rows, oldest first; for a start without the database.
+
+        Raises ClusterUnavailableError.
+        """
+        found = [item for path in self._collections() for item in await self._listed(path, whole=True)]
+        rows = [row for row in map(_readable, found) if row is not None]
+        return sorted(rows, key=lambda row: (row.created_at, row.id))
+
+    async def shown(self, row: ScalingDecisionRow) -> ScalingDecisionRow | None:
+        """The ScalingDecision of a row as a row; None where there is none. Raises ClusterUnavailableError."""
+        return await self._row_of(f"{_collection(row.namespace)}/{row.id}")
+
+    def keep_only(self, policies: Collection[PolicyKey]) -> None:
+        """Forget the ScalingDecisions of policies that are gone; the cluster deletes them with their owner."""
+        for gone in self._names.keys() - set(policies):
+            del self._names[gone]
+
+    def _collections(self) -> list[str]:
+        everywhere = f"/apis/{GROUP}/{VERSION}/scalingdecisions"
+        return [_collection(namespace) for namespace in self.namespaces] or [everywhere]
+
+    async def _listed(self, path: str, *, whole: bool = False) -> Sequence[Json]:
+        try:
+            return await (self.cluster.items(path) if whole else self.cluster.metadata(path))
+        except ClusterUnavailableError:
+            raise
+        except PredictiveScalingError as error:
+            log.warning("decisions_not_listed", path=path, error=str(error))
+            return ()
+
+    async def _row_of(self, path: str) -> ScalingDecisionRow | None:
+        try:
+            return _readable(await self.cluster.get(path))
+        except ClusterUnavailableError:
+            raise
+        except PredictiveScalingError as error:
+            log.info("decision_not_read", path=path, error=str(error))
+            return None
+
+    async def _show_row(self, row: ScalingDecisionRow) -> None:
+        phase = PHASE_OF[DecisionStatus(row.status)]
+        log.info("decision_ended_elsewhere", decision=row.id, phase=phase.value, outcome=row.outcome)
+        await self._show(row.namespace, row.id, phase, row.outcome)
 
     async def _show(self, namespace: str, name: str, phase: DecisionPhase, message: str | None) -> None:
         now = self.clock.now()
         succeeded = Condition(
             type="Succeeded",
-            status=_JUDGED.get(phase, ConditionStatus.UNKNOWN),
+            status=_SUCCEEDED.get(phase, ConditionStatus.UNKNOWN),
             reason=phase.value,
             message=message or "",
             last_transition_time=now,
@@ -178,9 +229,13 @@ class DecisionRecords:
             await self.cluster.merge(f"{_collection(namespace)}/{name}/status", {"status": status})
         except ObjectNotFoundError:
             log.debug("decision_object_gone", decision=name)
+        except ObjectRefusedError as error:
+            # The row has the phase; what was done is not undone because its notice is refused.
+            log.warning("decision_status_refused", decision=f"{namespace}/{name}", phase=phase.value, error=str(error))
 
-    async def _forget_old(self, key: PolicyKey, names: deque[str]) -> None:
-        while len(names) > self.kept:
+    async def _delete_old(self, key: PolicyKey, names: deque[str]) -> None:
+        # While rows wait, an object may be the only record of its decision.
+        while len(names) > self.kept and self.log.unavailable is None and not self.log.lost:
             try:
                 await self.cluster.delete(f"{_collection(key.namespace)}/{names[0]}")
             except ObjectNotFoundError:
@@ -191,92 +246,12 @@ class DecisionRecords:
             names.popleft()
 
 
-def _row(intent: Intent, phase: DecisionPhase, now: datetime) -> ScalingDecisionRow:
-    record, decision, spec = intent.record, intent.decision, _spec(intent)
-    row = ScalingDecisionRow(
-        id=intent.name,
-        created_at=now,
-        service_name=intent.policy.service,
-        namespace=record.key.namespace,
-        policy=record.key.name,
-        policy_uid=record.uid,
-        generation=record.generation,
-        target=spec.target,
-        decision_type="scale_up" if intent.type is DecisionType.SCALE_UP else "scale_down",
-        status=str(_STATUS[phase]),
-        from_replicas=decision.before,
-        to_replicas=decision.floor,
-        uncapped_replicas=decision.uncapped,
-        source=decision.source.value,
-        reason=spec.reason.value,
-        message=decision.message,
-        mode=spec.mode.value,
-        forecast=spec.forecast.to_manifest() if spec.forecast else None,
-        limits=tuple(limit.value for limit in decision.limits),
-        event=decision.event,
-    )
-    return (
-        replace(row, started_at=now, finished_at=now) if phase.is_final else replace(row, deadline_at=now + _PATIENCE)
-    )
-
-
-def _manifest(intent: Intent) -> dict[str, Any]:
-    record = intent.record
-    owner = {"apiVersion": API_VERSION, "kind": "ScalingPolicy", "name": record.key.name, "uid": record.uid}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "ScalingDecision",
-        # No label or annotation of the policy is copied: tools that track by label would think it theirs.
-        "metadata": {
-            "name": intent.name,
-            "namespace": record.key.namespace,
-            "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": False}],
-        },
-        "spec": _spec(intent).to_manifest(),
-    }
-
-
-def _spec(intent: Intent) -> ScalingDecisionSpec:
-    policy, decision = intent.policy, intent.decision
-    spec = policy.spec
-    return ScalingDecisionSpec(
-        policy=policy.metadata.name,
-        service=policy.service,
-        target=str(spec.target),
-        type=intent.type,
-        from_=decision.before,
-        to=decision.floor,
-        uncapped=decision.uncapped,
-        mode=Mode(spec.mode),
-        source=decision.source,
-        reason=decision.reason or Reason.BOUNDS_CHANGED,
-        message=decision.message[:1024],
-        forecast=_forecast(intent),
-        limits=decision.limits,
-        event=decision.event,
-    )
-
-
-def _forecast(intent: Intent) -> DecisionForecast | None:
-    decision, outlook = intent.decision, intent.outlook
-    if outlook is None or decision.forecast_value is None or decision.forecast_at is None or decision.quantile is None:
+def _readable(body: Json) -> ScalingDecisionRow | None:
+    try:
+        return row_of_object(body)
+    except InvalidManifestError as error:
+        log.warning("decision_unreadable", decision=body.get("metadata", {}).get("name"), error=str(error))
         return None
-    return DecisionForecast(
-        at=decision.forecast_at,
-        quantile=decision.quantile,
-        value=decision.forecast_value,
-        model=outlook.forecast.model,
-        version=outlook.forecast.version,
-        contributions=tuple(map(_contribution, outlook.forecast.contributions)),
-    )
-
-
-def _contribution(words: str) -> Contribution:
-    """A reason as forecasts tell it: `demand of the last 30 minutes (+21 %)`, or without a share."""
-    told = _SHARE.fullmatch(words)
-    if told is None:
-        return Contribution(feature=words[:253])
-    return Contribution(feature=told["feature"][:253], effect=f"{float(told['percent']) / 100:.10g}")
 
 
 def _collection(namespace: str) -> str:

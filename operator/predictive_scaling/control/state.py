@@ -1,6 +1,6 @@
 """What the loop remembers of each policy between two ticks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -100,6 +100,12 @@ class States:
     def by_key(self) -> dict[PolicyKey, PolicyState]:
         """The states of the policies that need forecasts, by namespace and name."""
         return {state.need.key: state for state in self._states.values() if state.need is not None}
+
+    def drop_intents(self, names: Collection[str]) -> None:
+        """Drop recorded intents that were ended elsewhere: they are not carried out, and their names not used again."""
+        for state in self._states.values():
+            if state.open_decision is not None and state.open_decision in names:
+                state.previous, state.open_decision = state.open_decision, None
 
     def keep_only(self, uids: set[str]) -> list[PolicyState]:
         """Forget policies that are gone; says which."""

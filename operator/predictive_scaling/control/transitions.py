@@ -27,6 +27,7 @@ def tell(
     events: Events, record: PolicyRecord, state: PolicyState, conditions: Iterable[Condition], decision: Decision
 ) -> None:
     """Send an Event for each transition; `state` is still that of the visit before."""
+    conditions = tuple(conditions)
     before = {condition.type: condition.status for condition in state.conditions}
     for condition in conditions:
         happened = _BECAME.get((ConditionType(condition.type), condition.status))
@@ -35,8 +36,25 @@ def tell(
             continue
         if was is not ConditionStatus.UNKNOWN or happened in _FROM_UNKNOWN:
             events.about(record, happened, condition.message)
+    _tell_of_database(events, record, state.conditions, conditions)
     if state.decision is not None and state.decision.event != decision.event:
         if state.decision.event is not None:
             events.about(record, Happened.EVENT_WINDOW_ENDED, f"{state.decision.event} asks for the floor no more")
         if decision.event is not None:
             events.about(record, Happened.EVENT_WINDOW_STARTED, decision.message)
+
+
+def _tell_of_database(
+    events: Events, record: PolicyRecord, before: Iterable[Condition], now: Iterable[Condition]
+) -> None:
+    """Without the database a policy stays Ready and the reason says so: a transition of the reason, not the status."""
+    problem, was = _without_database(now), _without_database(before)
+    if problem is not None and was is None:
+        events.about(record, Happened.DATABASE_UNAVAILABLE, problem)
+    elif problem is None and was is not None:
+        events.about(record, Happened.DATABASE_AVAILABLE, "decisions are recorded again, and floors may be lowered")
+
+
+def _without_database(conditions: Iterable[Condition]) -> str | None:
+    reason = Happened.DATABASE_UNAVAILABLE.value
+    return next((c.message for c in conditions if c.type == ConditionType.READY and c.reason == reason), None)

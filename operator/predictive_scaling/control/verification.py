@@ -13,7 +13,7 @@ from predictive_scaling.control.events import Events, Happened
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.records import DecisionRecords, Intent
 from predictive_scaling.control.state import PolicyState
-from predictive_scaling.errors import ClusterUnavailableError, DatabaseUnavailableError, TargetNotFoundError
+from predictive_scaling.errors import ClusterUnavailableError, TargetNotFoundError
 from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.targets.port import Progress, Target
@@ -162,12 +162,25 @@ class Verification:
         """Decisions that are awaited."""
         return frozenset(self._open)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Decisions that are awaited, or whose end is not recorded yet."""
+        return frozenset(self._open) | frozenset(self._ended)
+
     async def look(self) -> None:
         """One pass over all of them. What ended but could not be recorded is recorded at a later pass."""
         for expected in list(self._open.values()):
-            await self._look_at(expected)
+            try:
+                await self._look_at(expected)
+            except Exception:  # one decision's failure is its own; its deadline ends it
+                log.exception("verification_failed", decision=expected.name)
+                self._end_at_deadline(expected)
         for expected, verdict in list(self._ended.values()):
-            await self._record(expected, verdict)
+            try:
+                await self._record(expected, verdict)
+            except Exception:  # the row and the object stay unfinished, and can be cleared
+                log.exception("decision_not_recorded", decision=expected.name)
+                self._ended.pop(expected.name, None)
 
     async def _look_at(self, expected: Expected) -> None:
         now = self.clock.now()
@@ -178,7 +191,15 @@ class Verification:
         except ClusterUnavailableError:
             return
         if verdict is not None:
-            del self._open[expected.name]
+            if self._open.pop(expected.name, None) is None:
+                return  # dropped while the target was observed
+            self._ended[expected.name] = (expected, verdict)
+            self._tell(expected, verdict, now - expected.applied_at)
+
+    def _end_at_deadline(self, expected: Expected) -> None:
+        now = self.clock.now()
+        if now >= expected.deadline_at and self._open.pop(expected.name, None) is not None:
+            verdict = Verdict(DecisionPhase.FAILED, "Timeout: the target could not be observed.", Failure.TIMEOUT)
             self._ended[expected.name] = (expected, verdict)
             self._tell(expected, verdict, now - expected.applied_at)
 
@@ -203,7 +224,7 @@ class Verification:
     async def _record(self, expected: Expected, verdict: Verdict) -> None:
         try:
             await self.records.move(expected.record.key, expected.name, verdict.phase, verdict.message)
-        except (DatabaseUnavailableError, ClusterUnavailableError) as error:
+        except ClusterUnavailableError as error:
             log.info("decision_not_recorded_yet", decision=expected.name, error=str(error))
             return
         self._ended.pop(expected.name, None)

@@ -1,7 +1,7 @@
 """One policy in one tick: observe, decide, execute, show. Nothing here waits for data or for verification."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,9 +48,11 @@ class Tick:
     held: Mapping[tuple[str, str], PolicyKey]
     events: Sequence[Coming]
     database_problem: str | None
-    """Why nothing can be recorded, and so nothing be changed; None while the database answers."""
+    """Why the database is unavailable, and so no floor is lowered; None while it answers."""
     told: Sequence[Told] = ()
     """What forecasts know of events."""
+    recovering: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Policies, by uid, whose unfinished decision is taken up first: why that was not possible yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,10 @@ class Visitor:
         if record.policy is None:
             await self._show_problem(record, state, tick, stalled=record.problem)
             return None
+        if record.uid in tick.recovering:
+            problem = Problem("RecoveryPending", tick.recovering[record.uid])
+            await self._show_problem(record, state, tick, failure=problem)
+            return None
         try:
             target = self.find(record.key.namespace, record.policy.spec.target)
             observed = await target.observe()
@@ -123,11 +129,10 @@ class Visitor:
         )
         state.trouble = None
         decision = await self._carried_out(change, tick)
-        if tick.database_problem:
-            state.trouble = Problem("DatabaseUnavailable", tick.database_problem)
         visit = found.Visit(
             generation=record.generation,
             failure=state.trouble,
+            degraded=_without_database(tick.database_problem),
             conflict_reason=conflict_reason,
             **self._verified(state),
         )
@@ -157,17 +162,13 @@ class Visitor:
                     await self.execution.supersede(state, change.intent)
                 state.memory = decision.memory
                 return decision
-            if tick.database_problem is None and not waits:
+            if not waits and (tick.database_problem is None or change.intent.raises):
                 outcome = await self.execution.carry_out(change)
                 if outcome in (Outcome.APPLIED, Outcome.RECOMMENDED):
                     state.memory = decision.memory
                     return decision
         except DatabaseUnavailableError as error:
-            tick.database_problem = f"nothing can be recorded, so floors are held: {error}"
-            if state.previous == change.intent.name:
-                # The write was made before the database went away; only its record is late.
-                state.memory = decision.memory
-                return decision
+            tick.database_problem = str(error)
         except (ObjectRefusedError, ObjectConflictError, TargetNotFoundError) as error:
             state.trouble = Problem(error.reason, str(error))
         kept_floor(change)
@@ -245,3 +246,13 @@ class Visitor:
         if record.policy is not None:
             status["target"] = str(record.policy.spec.target) if state.takeover is None else state.target
         await self.statuses.show(record, state, status)
+
+
+def _without_database(problem: str | None) -> Problem | None:
+    if problem is None:
+        return None
+    return Problem(
+        "DatabaseUnavailable",
+        f"floors are raised, from the last forecast and from events, and lowered again once the database is back: "
+        f"{problem}",
+    )

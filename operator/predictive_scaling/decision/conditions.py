@@ -32,6 +32,8 @@ class Visit:
     """Why the policy can never work as written; see review.py."""
     failure: Problem | None = None
     """Why this visit failed although the next one may not: target not found, API server gone, …"""
+    degraded: Problem | None = None
+    """What the visit could not do although it succeeded, such as lower a floor without the database."""
     verification: Verification = Verification.NOTHING
     verification_reason: str | None = None
     """A word in place of the usual one, such as Unschedulable, where verification failed."""
@@ -68,6 +70,8 @@ def _ready(visit: Visit) -> _Found:
     problem = visit.stalled or visit.failure
     if problem:
         return ConditionType.READY, _FALSE, problem.reason, problem.message
+    if visit.degraded:
+        return ConditionType.READY, _TRUE, visit.degraded.reason, visit.degraded.message
     return ConditionType.READY, _TRUE, "TargetObserved", "the policy is accepted and its target was observed"
 
 

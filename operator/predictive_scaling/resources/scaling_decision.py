@@ -55,6 +55,12 @@ class ScalingDecisionSpec(Part):
     policy: Annotated[str, Field(min_length=1, max_length=63)]
     """Name of the ScalingPolicy that it was decided for."""
 
+    policy_generation: Annotated[int, Field(ge=0)] = 0
+    """Generation of the ScalingPolicy's spec that it was decided from."""
+
+    decided_at: Timestamp | None = None
+    """When it was decided, by the operator's clock."""
+
     service: SeriesName
     """service_name of the demand."""
 

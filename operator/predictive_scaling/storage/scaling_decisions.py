@@ -4,17 +4,19 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from predictive_scaling.errors import InvalidCursorError
 from predictive_scaling.storage.database import Database
+
+Item = TypeVar("Item")
 
 
 class DecisionStatus(StrEnum):
@@ -34,10 +36,13 @@ class DecisionStatus(StrEnum):
 UNFINISHED = (DecisionStatus.PENDING, DecisionStatus.EXECUTING, DecisionStatus.VERIFYING)
 """What a crash may leave behind."""
 
+_BATCH_SIZE = 1000
+"""Policies, or ids, in one statement: each ends well within the statement time-out of a tick."""
+
 _FINAL = tuple(status for status in DecisionStatus if status not in UNFINISHED)
 
 # To each status, those it may be reached from. Executing again is a further attempt; a failed raise may be undone.
-_BEFORE: Mapping[DecisionStatus, Sequence[DecisionStatus]] = {
+BEFORE: Mapping[DecisionStatus, Sequence[DecisionStatus]] = {
     DecisionStatus.PENDING: (),
     DecisionStatus.EXECUTING: UNFINISHED,
     DecisionStatus.VERIFYING: (DecisionStatus.EXECUTING,),
@@ -129,6 +134,8 @@ UNFINISHED_DECISIONS = (
 
 BY_ID = f"select {_COLUMNS} from scaling_decisions where id = any(%(ids)s)"
 
+KNOWN = "select id from scaling_decisions where id = any(%(ids)s)"
+
 PAGE = f"""
 select {_COLUMNS} from scaling_decisions
 where (%(status)s::text is null or status = %(status)s)
@@ -139,9 +146,22 @@ limit %(limit)s
 """
 
 LAST = f"""
-select distinct on (namespace, policy) {_COLUMNS} from scaling_decisions
-where (%(namespace)s::text is null or (namespace = %(namespace)s and policy = %(policy)s))
-order by namespace, policy, created_at desc, id desc
+select {_COLUMNS} from scaling_decisions
+where namespace = %(namespace)s and policy = %(policy)s
+order by created_at desc, id desc
+limit 1
+"""
+
+# One hop through the index scaling_decisions_by_policy for each policy, however many decisions each of them has.
+LAST_OF_EACH = f"""
+select newest.*
+from unnest(%(namespaces)s::text[], %(policies)s::text[]) as wanted (namespace, policy)
+cross join lateral (
+    select {_COLUMNS} from scaling_decisions as decision
+    where decision.namespace = wanted.namespace and decision.policy = wanted.policy
+    order by created_at desc, id desc
+    limit 1
+) as newest
 """
 
 STUCK = f"""
@@ -195,7 +215,7 @@ class ScalingDecisions:
         values = {
             "id": id,
             "status": str(status),
-            "before": [str(before) for before in _BEFORE[status]],
+            "before": [str(before) for before in BEFORE[status]],
             "attempt": int(status is DecisionStatus.EXECUTING),
             "final": status in _FINAL,
             "now": now,
@@ -212,7 +232,22 @@ class ScalingDecisions:
 
     async def by_id(self, ids: Sequence[str]) -> dict[str, ScalingDecisionRow]:
         """The decisions of these ids; those that do not exist are left out."""
-        return {row.id: row for row in await self._rows(BY_ID, {"ids": list(ids)})}
+        rows: dict[str, ScalingDecisionRow] = {}
+        for batch in _batches(ids):
+            rows |= {row.id: row for row in await self._rows(BY_ID, {"ids": batch})}
+        return rows
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that have a row."""
+        found: set[str] = set()
+        async with self._database.connection() as connection:
+            for batch in _batches(ids):
+                found |= {row[0] for row in await (await connection.execute(KNOWN, {"ids": batch})).fetchall()}
+        return found
+
+    async def ping(self) -> None:
+        """Raises DatabaseUnavailableError when the database does not answer."""
+        await self._database.ping()
 
     async def page(
         self,
@@ -240,10 +275,13 @@ class ScalingDecisions:
         rows = await self._rows(LAST, {"namespace": namespace, "policy": policy})
         return rows[0] if rows else None
 
-    async def last_of_each(self) -> dict[tuple[str, str], ScalingDecisionRow]:
-        """The newest decision of every policy, by namespace and name; one query, for a start."""
-        rows = await self._rows(LAST, {"namespace": None, "policy": None})
-        return {(row.namespace, row.policy): row for row in rows}
+    async def last_of_each(self, policies: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ScalingDecisionRow]:
+        """The newest decision of each of these policies (namespace, name); those without a decision are left out."""
+        last: dict[tuple[str, str], ScalingDecisionRow] = {}
+        for batch in _batches(sorted(set(policies))):
+            values = {"namespaces": [key[0] for key in batch], "policies": [key[1] for key in batch]}
+            last |= {(row.namespace, row.policy): row for row in await self._rows(LAST_OF_EACH, values)}
+        return last
 
     async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
         """Unfinished decisions whose deadline has passed, the oldest deadline first."""
@@ -272,6 +310,10 @@ class ScalingDecisions:
 
 def _names(statuses: Sequence[DecisionStatus]) -> list[str]:
     return [str(status) for status in statuses]
+
+
+def _batches(items: Sequence[Item]) -> list[list[Item]]:
+    return [list(items[start : start + _BATCH_SIZE]) for start in range(0, len(items), _BATCH_SIZE)]
 
 
 def _cursor(row: ScalingDecisionRow) -> str:

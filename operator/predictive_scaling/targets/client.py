@@ -23,6 +23,8 @@ REQUEST_TIMEOUT_SECONDS: Final = 4.0
 
 Json = dict[str, Any]
 
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _EDIT = "application/json-patch+json"
@@ -64,10 +66,16 @@ class Cluster:
 
     async def items(self, path: str, *, page: int = 500, **query: str) -> list[Json]:
         """All objects of a collection, read in pages."""
+        return await self._pages(path, query | {"limit": str(page)}, _JSON)
+
+    async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
+        """All objects of a collection without spec and status, read in pages."""
+        return await self._pages(path, {"limit": str(page)}, _METADATA)
+
+    async def _pages(self, path: str, query: dict[str, str], accept: str) -> list[Json]:
         items: list[Json] = []
-        query |= {"limit": str(page)}
         while True:
-            listed = await self._send("GET", path, query=query)
+            listed = await self._send("GET", path, query=query, accept=accept)
             items += listed.get("items", [])
             following = listed.get("metadata", {}).get("continue")
             if not following:
@@ -107,7 +115,8 @@ class Cluster:
         *,
         body: Json | list[Json] | None = None,
         query: Mapping[str, str] | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> Json:
         what = f"{method} {path}"
         try:
@@ -116,7 +125,7 @@ class Cluster:
                     method,
                     path,
                     query_params=list((query or {}).items()),
-                    header_params={"Accept": "application/json", "Content-Type": content_type},
+                    header_params={"Accept": accept, "Content-Type": content_type},
                     body=body,
                     auth_settings=["BearerToken"],
                 )

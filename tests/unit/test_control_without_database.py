@@ -1,0 +1,306 @@
+"""The database unavailable: floors are raised and not lowered, and every decision gets its row when it is back."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from forecasting.forecast import Forecast
+from predictive_scaling.control.decision_log import QUEUED, DecisionLog, Transition
+from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.targets.port import Applied
+from predictive_scaling.training.reload import Wanted
+from tests.support.builders import NOON, a_forecast, a_policy, an_event
+from tests.support.control import InMemoryDecisions, Prophet, World
+
+MINUTE = timedelta(minutes=1)
+KEY = PolicyKey("shop", "checkout")
+
+
+class RisesLater(Prophet):
+    """Forecasts the same demand for half an hour from noon on, and four times as much after."""
+
+    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+        found: dict[Any, Forecast] = {}
+        for name, one in wanted.items():
+            times = [one.series.end + index * one.series.step for index in range(one.steps)]
+            demands = [self.demand if at < NOON + 30 * MINUTE else 4 * self.demand for at in times]
+            found[name] = a_forecast(*demands, origin=one.series.end, step=one.series.step)
+        return found
+
+
+def edited(generation: int, **spec: Any) -> ScalingPolicy:
+    policy = a_policy(**spec)
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"generation": generation})})
+
+
+def rows_of_objects(world: World) -> list[str]:
+    return [path.rpartition("/")[2] for path in world.cluster.objects if "/scalingdecisions/" in path]
+
+
+def steps(world: World) -> list[tuple[int, int]]:
+    return [(row.from_replicas, row.to_replicas) for row in world.decisions.rows.values()]
+
+
+def all_is_recorded(world: World) -> None:
+    """Each decision has one row and one ScalingDecision, in the order in which they were made, with the same end."""
+    rows = world.decisions.rows
+    assert list(rows) == rows_of_objects(world)
+    assert len(world.decisions.inserts) == len(set(world.decisions.inserts))
+    assert [row.created_at for row in rows.values()] == sorted(row.created_at for row in rows.values())
+    assert [row.status for row in rows.values()] == [phase.lower() for phase in world.phases]
+
+
+async def turns(world: World, passes: int) -> None:
+    """The controllers make the replicas that are asked for at once."""
+    for _ in range(passes):
+        await world.turn(1)
+        world.target.settle()
+
+
+async def test_a_forecast_in_memory_raises_the_floor_and_its_rows_are_written_when_the_database_is_back() -> None:
+    world = World()
+    world.outlooks_by(RisesLater(300.0))
+    await turns(world, 8)
+    assert world.target.minimum == 3
+    world.lose_database()
+    rows = len(world.decisions.rows)
+    await turns(world, 4 * 35)
+    assert world.target.minimum == 12
+    assert len(world.decisions.rows) == rows
+    world.regain_database()
+    await world.turn(2)
+    assert steps(world) == [(2, 3), (3, 6), (6, 12)]
+    assert set(world.decisions.statuses) == {"succeeded"}
+    all_is_recorded(world)
+
+
+async def test_the_intent_is_a_scaling_decision_before_the_target_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    await world.turn(1)
+    world.lose_database()
+    seen: list[tuple[int, int]] = []
+    apply = InMemoryTarget.apply
+
+    async def watched(target: InMemoryTarget, floor: int, *, take: bool = False) -> Applied:
+        newest = world.cluster.objects[[path for path in world.cluster.objects if "/scalingdecisions/" in path][-1]]
+        seen.append((newest["spec"]["to"], floor))
+        return await apply(target, floor, take=take)
+
+    monkeypatch.setattr(InMemoryTarget, "apply", watched)
+    await world.turn(12)
+    assert seen == [(8, 8), (9, 9)]
+
+
+@pytest.mark.parametrize("mode", ["Auto", "Recommend"])
+async def test_no_floor_is_lowered_and_none_is_recommended_lower_until_the_database_is_back(mode: str) -> None:
+    world = World(a_policy(mode=mode))
+    await world.turn(20)
+    world.lose_database()
+    world.put(edited(2, max=5, mode=mode))
+    await world.turn(8)
+    assert world.status["floor"] == 9
+    assert world.target.minimum == (9 if mode == "Auto" else 2)
+    assert len(rows_of_objects(world)) == len(world.decisions.rows) == 3
+    world.regain_database()
+    await world.turn(4)
+    assert world.status["floor"] == 5
+    assert world.target.minimum == (5 if mode == "Auto" else 2)
+    all_is_recorded(world)
+
+
+async def test_a_higher_floor_is_recommended_without_the_database() -> None:
+    world = World(a_policy(mode="Recommend"))
+    await world.turn(1)
+    world.lose_database()
+    await world.turn(12)
+    assert world.status["floor"] == 9
+    world.regain_database()
+    await world.turn(1)
+    assert steps(world) == [(2, 4), (4, 8), (8, 9)]
+    all_is_recorded(world)
+
+
+CALLS = [
+    "intend",
+    "transition to executing",
+    "transition to verifying",
+    "transition to succeeded",
+    "transition to superseded",
+    "transition to cancelled",
+    "by_id",
+    "known",
+    "unfinished",
+    "last_of_each",
+    "ping",
+]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("call", CALLS)
+async def test_whichever_call_finds_the_database_gone_floors_go_on_rising(call: str, *, restarts: bool) -> None:
+    world = World()
+    await turns(world, 1)
+    if restarts:
+        world.restart()
+    world.decisions.goes_away_at = call
+    if call == "ping":
+        world.decisions.is_away = True
+    await turns(world, 20)
+    assert world.target.minimum == 9
+    world.lose_database()
+    world.put(edited(2, max=5))
+    await turns(world, 4)
+    assert world.target.minimum == 9
+    world.regain_database()
+    await turns(world, 8)
+    assert world.target.minimum == 5
+    assert steps(world) == [(2, 4), (4, 8), (8, 9), (9, 5)]
+    assert not set(world.decisions.statuses) & set(UNFINISHED)
+    all_is_recorded(world)
+
+
+async def test_a_lowering_that_the_database_left_half_way_is_not_carried_out_before_it_is_back() -> None:
+    world = World()
+    await world.turn(20)
+    world.target.settle()
+    await world.turn(1)
+    world.decisions.goes_away_at = "transition to executing"
+    world.put(edited(2, max=5))
+    await world.turn(4)
+    assert world.target.minimum == 9
+    world.regain_database()
+    await world.turn(2)
+    assert world.target.minimum == 5
+    assert steps(world) == [(2, 4), (4, 8), (8, 9), (9, 5)]
+
+
+async def test_the_status_an_event_and_a_metric_say_so_and_the_policy_stays_ready() -> None:
+    world = World()
+    await world.turn(1)
+    world.lose_database()
+    await world.turn(12)
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "DatabaseUnavailable")
+    assert "floors are raised" in ready["message"]
+    assert QUEUED._value.get() > 0  # pyright: ignore[reportPrivateUsage] (prometheus_client has no reader)
+    world.regain_database()
+    await world.turn(2)
+    assert (world.condition("Ready")["status"], world.condition("Ready")["reason"]) == ("True", "TargetObserved")
+    assert QUEUED._value.get() == 0  # pyright: ignore[reportPrivateUsage]
+    sent: list[str] = []
+    while not world.events._queue.empty():  # pyright: ignore[reportPrivateUsage] (what would be sent)
+        sent.append(world.events._queue.get_nowait()["reason"])  # pyright: ignore[reportPrivateUsage]
+    assert sent.count("DatabaseUnavailable") == sent.count("DatabaseAvailable") == 1
+
+
+async def test_an_operator_that_starts_without_the_database_raises_to_the_floors_of_events_and_to_the_minimum() -> None:
+    world = World(a_policy(min=3))
+    world.lose_database()
+    await turns(world, 8)
+    assert world.target.minimum == 3
+    start = world.clock.now() + 5 * MINUTE
+    event = an_event(start=start, end=start + timedelta(hours=1), expect={"minReplicas": 20})
+    world.event_records["shop", "flash-sale"] = [EventRecord("shop", "flash-sale", "event-uid", 1, 1, start, {}, event)]
+    await turns(world, 4 * 10)
+    assert world.target.minimum == 20
+    world.regain_database()
+    await turns(world, 2)
+    assert steps(world)[-1][1] == 20
+    all_is_recorded(world)
+
+
+async def test_what_a_process_decided_without_the_database_outlives_it() -> None:
+    world = World()
+    await world.turn(1)
+    world.lose_database()
+    await world.turn(6)
+    raised = world.target.minimum
+    assert raised > 4
+    world.restart()
+    await world.turn(2)
+    assert world.target.minimum >= raised
+    world.target.settle()
+    world.regain_database()
+    await world.turn(20)
+    world.target.settle()
+    await world.turn(2)
+    assert steps(world) == [(2, 4), (4, 8), (8, 9)]
+    assert set(world.decisions.statuses) == {"succeeded"}
+    all_is_recorded(world)
+
+
+async def test_a_restart_after_the_outage_writes_the_rows_that_were_lost_with_the_process() -> None:
+    world = World()
+    await world.turn(1)
+    world.lose_database()
+    await world.turn(20)
+    world.restart()
+    world.regain_database()
+    world.target.settle()
+    await world.turn(2)
+    assert steps(world) == [(2, 4), (4, 8), (8, 9)]
+    assert set(world.decisions.statuses) == {"succeeded"}
+
+
+async def test_what_a_full_queue_does_not_take_is_written_from_the_scaling_decisions() -> None:
+    world = World()
+    world.decision_records.log.max_queued = 1
+    world.lose_database()
+    start = world.clock.now() + 5 * MINUTE
+    event = an_event(start=start, end=start + timedelta(hours=1), expect={"minReplicas": 20})
+    world.event_records["shop", "flash-sale"] = [EventRecord("shop", "flash-sale", "event-uid", 1, 1, start, {}, event)]
+    await turns(world, 4 * 10)
+    assert world.target.minimum == 20
+    assert world.decision_records.log.queued == 1
+    world.regain_database()
+    await turns(world, 2)
+    assert {row.id for row in world.decisions.rows.values()} == set(rows_of_objects(world))
+    assert not set(world.decisions.statuses) & set(UNFINISHED)
+
+
+class RefusesOne(InMemoryDecisions):
+    """The database is well and refuses one row."""
+
+    async def intend(self, decision: Any) -> bool:
+        if decision.to_replicas == 8:
+            raise ValueError("a value that no column takes")
+        return await super().intend(decision)
+
+
+async def test_a_row_that_the_database_refuses_does_not_hold_up_those_behind_it() -> None:
+    world = World()
+    world.decisions = RefusesOne()
+    world.use(world.decisions)
+    await world.turn(1)
+    world.lose_database()
+    await world.turn(12)
+    assert world.target.minimum == 9
+    world.regain_database()
+    with capture_logs() as logs:
+        await world.turn(1)
+    assert "decision_write_refused" in {entry["event"] for entry in logs}
+    assert steps(world) == [(2, 4), (8, 9)]
+
+
+async def test_a_transition_whose_answer_was_lost_is_not_taken_for_an_end_elsewhere() -> None:
+    table = InMemoryDecisions()
+    world = World()
+    world.use(table)
+    world.decisions = table
+    await world.turn(1)
+    (name,) = table.rows
+    assert table.rows[name].status == "verifying"
+    decisions = DecisionLog(table)
+    again = Transition(name, DecisionStatus.VERIFYING, world.clock.now())
+    assert await decisions.transition(again) is None
+    table.is_away = True
+    with pytest.raises(DatabaseUnavailableError):
+        await decisions.transition(again, may_wait=False)
