@@ -1,0 +1,140 @@
+"""A decision that a person cleared is not carried out afterwards, in whichever moment it was cleared."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from predictive_scaling.control.commands import CLEAR_STUCK, CommandDesk
+from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.storage.commands import Command
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
+from predictive_scaling.targets.client import Json
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.targets.port import Applied
+from tests.support.control import World
+
+HOUR = timedelta(hours=1)
+
+
+class AskedOnce:
+    """The table of commands: one, to clear what is stuck."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.answers: list[dict[str, Any]] = []
+
+    async def listen(self) -> AsyncIterator[None]:
+        yield None
+
+    async def claim(self, kinds: Sequence[str], now: datetime) -> Command | None:
+        del kinds
+        if not self.is_open:
+            return None
+        self.is_open = False
+        return Command(1, now, CLEAR_STUCK, {}, "claimed", None, None)
+
+    async def answer(self, id: int, answer: dict[str, Any], now: datetime) -> None:  # noqa: A002 (the column's name)
+        del id, now
+        self.answers.append(answer)
+
+
+async def clear(world: World) -> dict[str, Any]:
+    """What `DELETE /api/v1/scaling/decisions/stuck` is answered with."""
+    table, models = AskedOnce(), cast(Any, None)
+    await CommandDesk(
+        table,
+        world.decisions,
+        *(world.decision_records, world.verification, world.states, models, world.clock, lambda: True),
+    ).run()
+    (answer,) = table.answers
+    return answer
+
+
+class Unwritable(InMemoryTarget):
+    """Its API server is away for writes."""
+
+    mended: bool = False
+
+    async def apply(self, floor: int, *, take: bool = False) -> Applied:
+        if not self.mended:
+            raise ClusterUnavailableError("away")
+        return await InMemoryTarget.apply(self, floor, take=take)
+
+
+async def with_a_stuck_intent() -> tuple[World, Unwritable, ScalingDecisionRow]:
+    """An intent that was recorded an hour ago and could not be carried out since."""
+    world, target = World(), Unwritable(2, 40, 2, 2)
+    world.targets["checkout"] = world.target = target
+    await world.turn(1)
+    world.clock.advance(HOUR)
+    (row,) = world.decisions.rows.values()
+    return world, target, row
+
+
+def shown(world: World, name: str) -> Json:
+    return world.cluster.objects[f"/apis/predictive-scaling.io/v1alpha1/namespaces/shop/scalingdecisions/{name}"][
+        "status"
+    ]
+
+
+async def test_an_intent_that_was_cleared_is_dropped_and_the_same_step_is_decided_under_another_name() -> None:
+    world, target, row = await with_a_stuck_intent()
+    assert await clear(world) == {"cleared": 1}
+    target.mended = True
+    await world.turn(1)
+    assert world.decisions.rows[row.id].status == "cancelled"
+    assert shown(world, row.id)["phase"] == "Cancelled"
+    (other,) = [one for one in world.decisions.rows.values() if one.id != row.id]
+    assert (other.status, other.from_replicas, other.to_replicas) == ("verifying", 2, 4)
+    assert target.minimum == 4
+
+
+@pytest.mark.parametrize("moment", ["before executing", "before verifying"])
+async def test_a_row_cancelled_while_it_is_carried_out_is_respected(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    transition = world.decisions.transition
+
+    async def cleared_first(name: str, status: Any, *arguments: Any, **named: Any) -> bool:
+        if moment == f"before {status}" and len(world.decisions.rows) == 1:
+            row = world.decisions.rows[name]
+            world.decisions.rows[name] = replace(row, status="cancelled", outcome="Cleared.")
+        return await transition(name, status, *arguments, **named)
+
+    monkeypatch.setattr(world.decisions, "transition", cleared_first)
+    await world.turn(1, step=timedelta())
+    cleared = next(iter(world.decisions.rows.values()))
+    assert cleared.status == "cancelled"
+    assert shown(world, cleared.id)["phase"] == "Cancelled"
+    assert shown(world, cleared.id)["message"] == "Cleared."
+    assert cleared.id not in world.verification.names
+    await world.turn(20)
+    assert world.target.minimum == 9
+    assert world.decisions.rows[cleared.id].status == "cancelled"
+    assert shown(world, cleared.id)["phase"] == "Cancelled"
+
+
+async def test_a_decision_that_was_cleared_while_its_replicas_were_awaited_is_not_verified() -> None:
+    world = World()
+    await world.turn(1)
+    (row,) = world.decisions.rows.values()
+    world.clock.advance(HOUR)
+    assert await clear(world) == {"cleared": 1}
+    world.target.settle()
+    await world.turn(4)
+    assert world.decisions.rows[row.id].status == "cancelled"
+    assert shown(world, row.id)["phase"] == "Cancelled"
+
+
+async def test_what_the_object_could_not_show_at_once_it_shows_later() -> None:
+    world, target, row = await with_a_stuck_intent()
+    world.cluster.reachable = False
+    assert await clear(world) == {"cleared": 1}
+    assert world.decisions.rows[row.id].status == "cancelled"
+    world.cluster.reachable = target.mended = True
+    await world.turn(1)
+    assert shown(world, row.id)["phase"] == "Cancelled"
