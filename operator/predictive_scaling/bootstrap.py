@@ -203,6 +203,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
             Chore("models", models.take_up, settings.tick),
             Chore("trainings", models.turn, settings.forecast_refresh),
             Chore("tuning", tuning.turn, settings.tick),
+            Chore("decision rows", recovery.catch_up, settings.tick),
             Chore("index", inventory.compare, timedelta(minutes=10)),
         ),
         board=board,
