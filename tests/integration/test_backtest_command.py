@@ -165,6 +165,8 @@ def test_lightgbm_learns_where_there_is_enough(run: Run, trace: Path) -> None:
         (("--trace", "TRACE", "--resolution", "7s"), "--resolution is 7s"),
         (("--trace", "TRACE", "--model", "Prophet"), "--model"),
         (("--trace", "nowhere.csv"), "nowhere.csv"),
+        (("--trace", "TRACE", "--timezone", "Europe/Berln"), "did you mean Europe/Berlin?"),
+        (("--service", "shop", "--metric", "rps", "--timezone", "Europe/Berlin"), "--timezone belongs to --trace"),
     ],
 )
 def test_wrong_options_are_told_with_exit_code_2(run: Run, trace: Path, arguments: tuple[str, ...], told: str) -> None:

@@ -1,12 +1,13 @@
 import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from predictive_scaling.backtesting.csv_trace import read_csv
-from predictive_scaling.backtesting.recorded import checked
+from predictive_scaling.backtesting.recorded import Trace, checked
 from predictive_scaling.errors import InvalidTraceError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -30,7 +31,7 @@ def test_a_file_in_order_is_read_as_it_is(tmp_path: Path) -> None:
     assert trace.repairs == ()
 
 
-@pytest.mark.parametrize("scale", [1, 1000, 1_000_000], ids=["seconds", "milliseconds", "microseconds"])
+@pytest.mark.parametrize("scale", [1, 1000, 1_000_000, 1_000_000_000], ids=["s", "ms", "us", "ns"])
 def test_epoch_times_are_told_by_their_magnitude(tmp_path: Path, scale: int) -> None:
     path = a_file(tmp_path, rows(*(f"{int(at.timestamp()) * scale},1" for at in MINUTES)))
     assert read_csv(path).series.start == NOON
@@ -140,3 +141,145 @@ def test_shuffled_rows_give_the_same_trace(tmp_path: Path) -> None:
     shuffled = [lines[at] for at in np.random.default_rng(3).permutation(len(lines))]
     first, second = (read_csv(a_file(tmp_path, rows(*each))) for each in (lines, shuffled))
     assert first.series.values.tolist() == second.series.values.tolist()
+
+
+EXPECTED = [0.0, 1.5, 2.0, 3.0, 4.0, 5.0]
+LINES = [f"{at:%Y-%m-%dT%H:%M:%SZ},{'1.5' if i == 1 else i}" for i, at in enumerate(MINUTES)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "timestamp, value\n" + "\n".join(LINES),
+        " Timestamp ,VALUE \n" + "\n".join(LINES),
+        '"timestamp","value"\n' + "\n".join(LINES),
+        '"timestamp", "value"\n' + "\n".join(LINES),
+        "\n\n  \ntimestamp,value\n" + "\n".join(LINES),
+        "timestamp,value\r\n" + "\r\n".join(LINES) + "\r\n",
+        "timestamp,value\r" + "\r".join(LINES) + "\r",
+        "timestamp,value\n" + "\n\n".join(LINES) + "\n\n\n  \n",
+        "timestamp,value\n" + "\n".join(f" {line.replace(',', ' , ')}  " for line in LINES),
+        "timestamp,value\n" + "\n".join(f"{line}," for line in LINES),
+        "timestamp,value,\n" + "\n".join(f"{line}," for line in LINES),
+        "timestamp;value\n" + "\n".join(line.replace(",", ";") for line in LINES),
+        "timestamp\tvalue\n" + "\n".join(line.replace(",", "\t") for line in LINES),
+        "timestamp|value\n" + "\n".join(line.replace(",", "|") for line in LINES),
+        "timestamp;value\n" + "\n".join(line.replace(",", ";").replace("1.5", "1,5") for line in LINES),
+        "note,value,timestamp\n" + "\n".join(f'"a, b",{line.split(",")[1]},{line.split(",")[0]}' for line in LINES),
+        "timestamp,value,note\n" + "\n".join(LINES),
+        "timestamp,value\n" + "\n".join(f'"{line.split(",")[0]}","{line.split(",")[1]}"' for line in LINES),
+        "timestamp,value\n" + "\n".join(line.replace("T", " ").replace("Z", "+00:00") for line in LINES),
+        "timestamp,value\n" + "\n".join(line.replace("Z", ".000Z") for line in LINES),
+        "timestamp,value\n" + "\n".join(line.replace("Z", "+0000") for line in LINES),
+        "timestamp,value,other,other\n" + "\n".join(f"{line},x,y" for line in LINES),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be with mark"])
+def test_a_file_as_spreadsheets_and_exporters_write_it_is_read(tmp_path: Path, text: str, encoding: str) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xfe\xff" + text.encode("utf-16-be") if "with mark" in encoding else text.encode(encoding))
+    trace = read_csv(path)
+    assert (trace.series.start, trace.series.values.tolist()) == (NOON, EXPECTED)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_csv(path).series.values.tolist() == EXPECTED
+
+
+def test_a_decimal_comma_is_told(tmp_path: Path) -> None:
+    text = "timestamp;value\n" + "\n".join(line.replace(",", ";").replace("1.5", "1,5") for line in LINES)
+    assert "1 values are written with a decimal comma" in read_csv(a_file(tmp_path, text)).repairs
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\n\n", "is empty; expected a CSV file"),
+        (b"timestamp,value,value\n", "line 1: column 'value' is there more than once"),
+        (b"\n\ntimestamp,load\n", "line 3: no column 'value'; found 'timestamp', 'load'"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,3,5\n", "line 2: more fields than the 2 of the header"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1,,,,\n", "line 2: more fields than the 2 of the header"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:01:00Z,1\x002\n", "line 3: holds a NUL character"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:01:00Z,\xe9\n", "bytes that are no utf-8"),
+        ("timestamp,value\n".encode("utf-16-le"), "line 1: holds a NUL character; save it as UTF-8"),
+        (b"timestamp,value\n20261124,1\n20261125,1\n", "line 2, column timestamp: '20261124' is a date without dashes"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1.000,5\n", "line 2: more fields"),
+        (b'timestamp,value\n2026-11-24T12:00:00Z,"1,5"\n2026-11-24T12:01:00Z,1\n', "'1,5' is no finite number"),
+        (b'timestamp,value,n\n2026-11-24T12:00:00Z,1,"a\nb"\n2026-11-24T12:01:00Z,x,y\n', "line 4, column value: 'x'"),
+        (b"timestamp,value\n\n\n2026-11-24T12:00:00Z,x\n", "line 4, column value: 'x'"),
+        (b"timestamp,value\n,1\n", "line 2, column timestamp: '' is no time"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n1764000000,1\n", "written in another way"),
+        (b"timestamp,value\n1764000000,1\n2026-11-24T12:00:00Z,1\n", "line 3, column timestamp"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1e999\n", "'1e999' is no finite number"),
+        (b"timestamp,value\n99999999999999999999,1\n", "outside 1900 to 2100"),
+        (b"x" * (2 << 20), "the header is longer than"),
+        (b"timestamp,value\n" + b"x" * (2 << 20), "is no time"),
+        (b'timestamp,value\n"2026', "line 2: is no CSV file with one sample a line"),
+        (b"\x1f\x8b\x08nonsense", "cannot be read"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidTraceError) as refused:
+        read_csv(path)
+    assert told in str(refused.value)
+    assert len(str(refused.value)) < 500 + len(str(path))
+
+
+def local_rows(*times: str) -> str:
+    return rows(*(f"{time},{number}" for number, time in enumerate(times)))
+
+
+def seconds_of(trace: Trace) -> list[datetime]:
+    first, step = trace.series.start, trace.series.step
+    return [first + number * step for number, value in enumerate(trace.series.values) if np.isfinite(value)]
+
+
+def test_times_without_a_zone_are_taken_for_utc_and_it_is_told(tmp_path: Path) -> None:
+    trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00", "2026-11-24T12:01:00")))
+    assert trace.series.start == NOON
+    assert trace.repairs == (
+        "times have no zone and are taken for UTC; --timezone names another, such as Europe/Berlin",
+    )
+
+
+def test_times_without_a_zone_are_read_by_the_clocks_that_are_named(tmp_path: Path) -> None:
+    path = a_file(tmp_path, local_rows("2026-11-24 13:00", "2026-11-24 13:01"))
+    trace = read_csv(path, "Europe/Berlin")
+    assert trace.series.start == NOON
+    assert trace.repairs == ("times have no zone and are taken for those of Europe/Berlin",)
+
+
+def test_a_zone_in_the_file_counts_beside_the_one_that_is_named(tmp_path: Path) -> None:
+    trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T13:01:00")), "Europe/Berlin")
+    assert seconds_of(trace) == MINUTES[:2]
+    assert trace.repairs == ("1 times have no zone and are taken for those of Europe/Berlin",)
+    named = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T12:01:00Z")), "Europe/Berlin")
+    assert named.repairs == ("all times name their zone; --timezone changes nothing",)
+
+
+AUTUMN = [datetime(2026, 10, 24, 22, tzinfo=UTC) + timedelta(minutes=30 * step) for step in range(12)]
+"""From midnight in Berlin on over the hour that its clocks repeat, 02:00 to 03:00."""
+
+
+@pytest.mark.parametrize("order", ["oldest first", "newest first", "sorted by the clock"])
+def test_the_hour_that_clocks_repeat_is_two_hours(tmp_path: Path, order: str) -> None:
+    local = [(at.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None), at) for at in AUTUMN]
+    if order == "newest first":
+        local.reverse()
+    elif order == "sorted by the clock":
+        local.sort()
+    text = rows(*(f"{wall:%Y-%m-%dT%H:%M:%S},{at.timestamp() - AUTUMN[0].timestamp():g}" for wall, at in local))
+    trace = read_csv(a_file(tmp_path, text), "Europe/Berlin")
+    assert (trace.series.start, trace.series.step) == (AUTUMN[0], timedelta(minutes=30))
+    assert trace.series.values.tolist() == [1800.0 * step for step in range(12)]
+
+
+def test_the_hour_that_clocks_skip_is_no_gap_and_a_row_in_it_is_refused(tmp_path: Path) -> None:
+    spring = [datetime(2026, 3, 28, 23, tzinfo=UTC) + timedelta(minutes=30 * step) for step in range(12)]
+    walls = [f"{at.astimezone(ZoneInfo('Europe/Berlin')):%Y-%m-%d %H:%M}" for at in spring]
+    trace = read_csv(a_file(tmp_path, local_rows(*walls)), "Europe/Berlin")
+    assert seconds_of(trace) == spring
+    with pytest.raises(InvalidTraceError, match=r"line 4, column timestamp: .* clocks of Europe/Berlin skip"):
+        read_csv(
+            a_file(tmp_path, local_rows("2026-03-29 01:00", "2026-03-29 01:30", "2026-03-29 02:30")), "Europe/Berlin"
+        )

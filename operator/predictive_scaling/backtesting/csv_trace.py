@@ -1,8 +1,6 @@
 """A trace from a CSV file with the columns timestamp and value, also compressed; ten million rows in seconds."""
 
-import gzip
-import zlib
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,137 +10,168 @@ import pandas
 
 from forecasting.regularize import Seconds
 from forecasting.series import FloatArray
+from predictive_scaling.backtesting.csv_file import CsvFile, open_csv
+from predictive_scaling.backtesting.local_times import to_utc
 from predictive_scaling.backtesting.recorded import Trace, regular
 from predictive_scaling.errors import InvalidTraceError
 
 pd: Any = pandas
 """Its types are too wide to be of use; what leaves this module is annotated."""
 
+Booleans = npt.NDArray[np.bool_]
+
 TIME_COLUMNS = ("timestamp", "time", "ts", "datetime", "date")
 VALUE_COLUMNS = ("value", "values", "count", "demand")
-_ROWS_AT_ONCE = 500_000
-_HEADER_LINES = 1
-_LONGEST_HEADER = 10_000
+_NO_VALUE = ("", "nan", "null", "none", "na", "n/a", "-")
 _MILLISECONDS_FROM = 1e11
 """Epoch seconds reach this in the year 5138; milliseconds had it in 1973."""
 _MICROSECONDS_FROM = 1e14
+_NANOSECONDS_FROM = 1e17
 _LATEST = 4_102_444_800.0  # the year 2100
 _EARLIEST = -2_208_988_800.0  # the year 1900
+_ZONE = r"[T ][0-9:.,]+ ?(?:[zZ]|[+-][0-9]{2}(?::?[0-9]{2})?)$"
+_DECIMAL_COMMA = r"^[+-]?[0-9]+,[0-9]+$"
+# A date without dashes reads as seconds of 1970, or as milliseconds of 1976.
+_COMPACT_DATES = ((19_000_101, 21_001_231), (190_001_010_000, 210_012_312_359))
 
 
-def read_csv(path: Path) -> Trace:
-    """Times are RFC 3339 or epoch seconds, milliseconds or microseconds (told by magnitude, all rows alike).
+@dataclass(slots=True)
+class _Samples:
+    """What was read so far. rows: their numbers. local: times that the file writes without a zone."""
 
-    Rows out of order are sorted, of repeated times the last row counts, intervals without a row are gaps; all of it is
-    told in the trace's repairs. Raises InvalidTraceError naming the line and the column for anything else.
-    """
-    name = path.name.removesuffix(".gz").removesuffix(".csv")
-    times: list[Seconds] = []
-    values: list[FloatArray] = []
+    rows: list[npt.NDArray[np.int64]] = field(default_factory=list[npt.NDArray[np.int64]])
+    times: list[Seconds] = field(default_factory=list[Seconds])
+    values: list[FloatArray] = field(default_factory=list[FloatArray])
+    local: list[Booleans] = field(default_factory=list[Booleans])
+    without_value: int = 0
     scale: float | None = None
-    empty = 0
-    line = _HEADER_LINES + 1
-    for frame in _frames(path):
-        stamps, scale = _seconds(frame.iloc[:, 0], path, line, scale)
-        numbers, missing = _numbers(frame.iloc[:, 1], path, line)
-        times.append(stamps[~missing])
-        values.append(numbers[~missing])
-        empty += int(missing.sum())
-        line += len(frame)
-    if not times:
+    decimal_commas: int = 0
+
+
+def read_csv(path: Path, timezone: str | None = None) -> Trace:
+    """Times are RFC 3339 or epoch seconds, milliseconds, microseconds or nanoseconds (told by magnitude, all alike).
+
+    timezone: whose clocks wrote the times that name no zone; UTC by default. Rows out of order are sorted, of repeated
+    times the last row counts, intervals without a row are gaps; the trace's repairs say so. Raises InvalidTraceError
+    naming the line and the column for anything else.
+    """
+    file = open_csv(path, TIME_COLUMNS, VALUE_COLUMNS)
+    samples = _Samples()
+    for part in file.parts():
+        _read(part, file, samples)
+    if not samples.times:
         raise InvalidTraceError(f"{path} has a header and no rows")
-    notes = (f"{empty:,} rows have no value and count as gaps",) if empty else ()
-    return regular(name, np.concatenate(times), np.concatenate(values), notes)
+    times, notes = _in_utc(file, samples, timezone)
+    if samples.without_value:
+        notes.append(f"{samples.without_value:,} rows have no value and count as gaps")
+    if samples.decimal_commas:
+        notes.append(f"{samples.decimal_commas:,} values are written with a decimal comma")
+    name = path.name.removesuffix(".gz").removesuffix(".csv")
+    return regular(name, times, np.concatenate(samples.values), tuple(notes))
 
 
-def _frames(path: Path) -> Iterator[Any]:
-    """Two columns of text, time and value, in parts."""
-    columns = _columns(path)
-    try:
-        with pd.read_csv(
-            path,
-            usecols=list(columns),
-            dtype=str,
-            index_col=False,
-            chunksize=_ROWS_AT_ONCE,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            encoding="utf-8-sig",
-            compression="gzip" if path.suffix == ".gz" else None,
-        ) as frames:
-            for frame in frames:
-                if len(frame):
-                    yield frame[list(columns)]
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        told = str(error).removeprefix("Error tokenizing data. C error: ").strip()
-        raise InvalidTraceError(f"{path} is no CSV file with one sample a line: {told}") from None
-    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
-        raise InvalidTraceError(f"{path} cannot be read: {error}") from None
+def _read(part: Any, file: CsvFile, samples: _Samples) -> None:
+    """Take up the rows of a part; those without time and value are blank lines."""
+    part = part.fillna("")
+    blank = (part[file.time] < "!").to_numpy(dtype=np.bool_, copy=True)  # empty, or begins with a blank
+    if blank.any():
+        cells = part[blank]
+        blank[blank] = ((cells[file.time].str.strip() == "") & (cells[file.value].str.strip() == "")).to_numpy()
+        part = part[~blank]
+    if not len(part):
+        return
+    times, local = _times(part[file.time], file, samples)
+    values, missing = _values(part[file.value], file, samples)
+    kept = ~missing
+    samples.rows.append(part.index.to_numpy(dtype=np.int64)[kept])
+    samples.times.append(times[kept])
+    samples.local.append(local[kept])
+    samples.values.append(values[kept])
+    samples.without_value += int(missing.sum())
 
 
-def _columns(path: Path) -> tuple[str, str]:
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            header = file.readline(_LONGEST_HEADER).decode("utf-8-sig")
-    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
-        raise InvalidTraceError(f"{path} cannot be read: {error}") from None
-    names = [name.strip().strip('"') for name in header.strip().split(",")]
-    if not header.strip():
-        raise InvalidTraceError(f"{path} is empty; expected a CSV file with the columns timestamp and value")
-    return _column(path, names, TIME_COLUMNS), _column(path, names, VALUE_COLUMNS)
-
-
-def _column(path: Path, names: list[str], known: tuple[str, ...]) -> str:
-    found = next((name for wanted in known for name in names if name.lower() == wanted), None)
-    if found is None:
-        raise InvalidTraceError(
-            f"{path}, line 1: no column {known[0]!r}; found {', '.join(repr(name) for name in names[:10])}"
-        )
-    return found
-
-
-def _seconds(column: Any, path: Path, line: int, scale: float | None) -> tuple[Seconds, float | None]:
-    """Epoch seconds, and what numbers are divided by; the first part decides for all."""
+def _times(column: Any, file: CsvFile, samples: _Samples) -> tuple[Seconds, Booleans]:
+    """Epoch seconds, and which of them the file writes without a zone; the first part decides what numbers count."""
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    if np.isfinite(numbers).all():
-        scale = scale or _scale(float(np.median(numbers)))
-        seconds = numbers / scale
-    elif np.isfinite(numbers).any():
-        odd = int(np.flatnonzero(np.isfinite(numbers) != np.isfinite(numbers[0]))[0])
-        raise InvalidTraceError(
-            f"{path}, line {line + odd}, column timestamp: {column.iloc[odd]!r} is written in another way than those "
-            "above; write all times as RFC 3339, or all as epoch seconds"
+    are_numbers = np.isfinite(numbers)
+    if are_numbers.all():
+        samples.scale = samples.scale or _scale(float(np.median(numbers)))
+        for low, high in _COMPACT_DATES:
+            compact = (numbers >= low) & (numbers <= high)
+            _refuse(compact, column, file, "is a date without dashes; write times as 2026-11-27T08:00:00Z")
+        seconds, local = numbers / samples.scale, np.zeros(len(numbers), dtype=np.bool_)
+    elif are_numbers.any() or samples.scale is not None:
+        odd = are_numbers != (are_numbers[0] if samples.scale is None else True)
+        _refuse(
+            odd,
+            column,
+            file,
+            "is written in another way than those above; write all times as RFC 3339, or all as epoch seconds",
         )
+        raise AssertionError("a row differs from the first one")
     else:
-        parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+        text, parsed = column, pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+        if parsed.isna().any():
+            text = column.str.strip()
+            parsed = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
+        _refuse(parsed.isna().to_numpy(), column, file, "is no time; write it as 2026-11-27T08:00:00Z")
         seconds = parsed.to_numpy(dtype="datetime64[us]").astype(np.int64) / 1e6
-        _refuse(parsed.isna().to_numpy(), column, path, line, "is no time; write it as 2026-11-27T08:00:00Z")
+        local = np.array(~text.str.endswith("Z"), dtype=np.bool_)
+        if local.any():
+            local[local] = ~text[local].str.contains(_ZONE, regex=True).to_numpy(dtype=np.bool_)
     wrong = (seconds < _EARLIEST) | (seconds > _LATEST)
-    _refuse(wrong, column, path, line, "is a time outside 1900 to 2100, or in another unit than the first rows")
-    return seconds, scale
+    _refuse(wrong, column, file, "is a time outside 1900 to 2100, or in another unit than the first rows")
+    return seconds, local
 
 
 def _scale(typical: float) -> float:
-    if typical >= _MICROSECONDS_FROM:
-        return 1e6
-    return 1e3 if typical >= _MILLISECONDS_FROM else 1.0
+    for low, scale in ((_NANOSECONDS_FROM, 1e9), (_MICROSECONDS_FROM, 1e6), (_MILLISECONDS_FROM, 1e3)):
+        if typical >= low:
+            return scale
+    return 1.0
 
 
-def _numbers(column: Any, path: Path, line: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+def _in_utc(file: CsvFile, samples: _Samples, timezone: str | None) -> tuple[Seconds, list[str]]:
+    """All times, and what has to be said of their zone."""
+    times, local = np.concatenate(samples.times), np.concatenate(samples.local)
+    count = int(local.sum())
+    if not count:
+        return times, [] if timezone is None else ["all times name their zone; --timezone changes nothing"]
+    some = "times" if count == len(local) else f"{count:,} times"
+    if timezone is None:
+        return times, [f"{some} have no zone and are taken for UTC; --timezone names another, such as Europe/Berlin"]
+    times[local], skipped = to_utc(times[local], timezone)
+    if len(skipped):
+        row = int(np.concatenate(samples.rows)[local][skipped[0]])
+        raise InvalidTraceError(
+            f"{file.path}, line {file.line(row)}, column {file.time}: the time falls into an hour that the clocks of "
+            f"{timezone} skip ({len(skipped):,} such rows); the recording is of another zone"
+        )
+    return times, [f"{some} have no zone and are taken for those of {timezone}"]
+
+
+def _values(column: Any, file: CsvFile, samples: _Samples) -> tuple[FloatArray, Booleans]:
+    """Numbers, and which rows have none."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, copy=True)
     bad = ~np.isfinite(numbers)
     missing = np.zeros(len(numbers), dtype=np.bool_)
+    if bad.any() and file.delimiter != ",":
+        commas = column[bad].str.strip().str.match(_DECIMAL_COMMA).to_numpy(dtype=np.bool_)
+        rows = np.flatnonzero(bad)[commas]
+        numbers[rows] = column.iloc[rows].str.replace(",", ".").astype(np.float64).to_numpy()
+        samples.decimal_commas += len(rows)
+        bad = ~np.isfinite(numbers)
     if bad.any():
-        missing[bad] = column[bad].str.strip().str.lower().isin(["", "nan", "null", "none"]).to_numpy()
-        _refuse(bad & ~missing, column, path, line, "is no finite number")
-    _refuse(numbers < 0, column, path, line, "is negative; demand is not")
+        missing[bad] = column[bad].str.strip().str.lower().isin(_NO_VALUE).to_numpy()
+        _refuse(bad & ~missing, column, file, "is no finite number")
+    _refuse(numbers < 0, column, file, "is negative; demand is not")
     return numbers, missing
 
 
-def _refuse(wrong: npt.NDArray[np.bool_], column: Any, path: Path, line: int, problem: str) -> None:
+def _refuse(wrong: Booleans, column: Any, file: CsvFile, problem: str) -> None:
     if wrong.any():
         first, count = int(np.flatnonzero(wrong)[0]), int(wrong.sum())
         more = f" ({count:,} such rows among the {len(wrong):,} read together)" if count > 1 else ""
-        raise InvalidTraceError(
-            f"{path}, line {line + first}, column {column.name}: {column.iloc[first]!r} {problem}{more}"
-        )
+        line = file.line(int(column.index[first]))
+        shown = str(column.iloc[first])[:60]
+        raise InvalidTraceError(f"{file.path}, line {line}, column {column.name}: {shown!r} {problem}{more}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -25,6 +26,7 @@ from predictive_scaling.backtesting.stored import read_stored
 from predictive_scaling.backtesting.summary import summary
 from predictive_scaling.clock import parse_clock
 from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.place import Timezone
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Aggregation
@@ -50,6 +52,10 @@ class Output(StrEnum):
 def backtest(
     trace: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="CSV with the columns timestamp and value, or .gz.")
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(help="With --trace: zone of times that name none, such as Europe/Berlin; default: UTC."),
     ] = None,
     prometheus: Annotated[str | None, typer.Option(metavar="URL", help="A Prometheus server; needs --query.")] = None,
     query: Annotated[str | None, typer.Option(metavar="PROMQL", help="A query that gives one series.")] = None,
@@ -84,6 +90,8 @@ def backtest(
     2 wrong options, 65 a file that cannot be used, 75 the server or the database is away.
     """
     _exactly_one(trace, prometheus, service, query, metric)
+    if timezone is not None:
+        _known_zone(timezone, trace)
     options = Options(
         split=split,
         refits=refits,
@@ -96,7 +104,9 @@ def backtest(
     )
     given = read_policy(policy) if policy else None
     known = events_for(events, given or default_policy("trace")) if events else ()
-    read = _source(trace, prometheus, query, service, metric, aggregation, timedelta(days=days), options, given)
+    read = _source(
+        trace, timezone, prometheus, query, service, metric, aggregation, timedelta(days=days), options, given
+    )
     found = _with_progress(lambda say: _replayed(read, given, known, options, say))
     if report is not None:
         write_report(found, report)
@@ -122,6 +132,7 @@ def _replayed(
 
 def _source(
     trace: Path | None,
+    timezone: str | None,
     prometheus: str | None,
     query: str | None,
     service: str | None,
@@ -132,7 +143,7 @@ def _source(
     policy: ScalingPolicy | None,
 ) -> Callable[[], Trace]:
     if trace is not None:
-        return lambda: read_csv(trace)
+        return lambda: read_csv(trace, timezone)
     settings = read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
@@ -162,6 +173,16 @@ def _exactly_one(
         raise typer.BadParameter(f"--prometheus is {prometheus!r}; write an address such as http://localhost:9090")
     if metric is not None and service is None:
         raise typer.BadParameter("--metric belongs to --service")
+
+
+def _known_zone(timezone: str, trace: Path | None) -> None:
+    if trace is None:
+        raise typer.BadParameter("--timezone belongs to --trace")
+    try:
+        TypeAdapter(Timezone).validate_python(timezone)
+    except ValidationError as error:
+        problem = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise typer.BadParameter(f"--timezone {timezone!r} {problem}") from None
 
 
 def _duration(text: str, option: str, most: timedelta, least: timedelta = timedelta(seconds=15)) -> timedelta:
