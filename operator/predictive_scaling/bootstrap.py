@@ -35,6 +35,7 @@ from predictive_scaling.control.tuning import TuningDesk
 from predictive_scaling.control.verification import Verification
 from predictive_scaling.control.visit import Visitor
 from predictive_scaling.external_metrics.values import MetricBoard
+from predictive_scaling.handlers.index_comparison import IndexComparison
 from predictive_scaling.handlers.inventory import Inventory
 from predictive_scaling.handlers.process import Process
 from predictive_scaling.handlers.watch import Watch
@@ -99,7 +100,7 @@ class Operator:
 def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
     """Make the operator's parts, for the running event loop; nothing runs yet."""
     here = asyncio.get_running_loop()
-    inventory = Inventory(cluster, settings.namespaces)
+    inventory = Inventory(cluster)
     find = Targets(cluster, inventory)
     terms = LeaseTerms(settings.lease_duration.total_seconds())
     leadership = Leadership(cluster, lease_namespace(settings), settings.lease_name, terms)
@@ -146,8 +147,10 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         here.call_soon_threadsafe(loop.wake)
 
     feed = Feed(window, outlooks, states, Predictions(databases.beside), clock, settings.tick, wake)
+    index = IndexComparison(cluster, inventory, settings.namespaces)
     loop = Loop(
         inventory=inventory,
+        index=index,
         leadership=leadership,
         recovery=recovery,
         states=states,
@@ -204,7 +207,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
             Chore("trainings", models.turn, settings.forecast_refresh),
             Chore("tuning", tuning.turn, settings.tick),
             Chore("decision rows", recovery.catch_up, settings.tick),
-            Chore("index", inventory.compare, timedelta(minutes=10)),
+            Chore("index", index.turn, settings.tick),
         ),
         board=board,
         inventory=inventory,

@@ -32,6 +32,7 @@ from predictive_scaling.control.verification import Expected, Verification
 from predictive_scaling.control.visit import Visited, Visitor
 from predictive_scaling.decision.model import Memory
 from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.handlers.index_comparison import IndexComparison
 from predictive_scaling.handlers.inventory import EventRecord, Inventory, PolicyRecord
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -358,6 +359,7 @@ class World:
         )
         self.loop = Loop(
             inventory=self.inventory,
+            index=ShowsAll(cluster, self.inventory),
             leadership=self.leadership,
             recovery=self.recovery,
             states=self.states,
@@ -368,6 +370,13 @@ class World:
             every=timedelta(seconds=15),
             in_flight=8,
         )
+
+
+class ShowsAll(IndexComparison):
+    """The watches never miss anything."""
+
+    async def compare(self) -> None:
+        return
 
 
 class NoPolicies:

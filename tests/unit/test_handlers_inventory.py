@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.handlers import inventory as module
 from predictive_scaling.handlers.inventory import Inventory
 from predictive_scaling.resources.metadata import PolicyKey
@@ -14,7 +13,6 @@ from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadR
 from tests.support.cluster import InMemoryCluster
 from tests.support.control import a_record
 
-POLICIES = "/apis/predictive-scaling.io/v1alpha1/scalingpolicies"
 KEY = PolicyKey("shop", "checkout")
 
 
@@ -104,16 +102,14 @@ async def test_our_own_status_writes_are_no_news() -> None:
     assert inventory.is_news(edited, gone=True)
 
 
-async def test_nothing_is_decided_before_the_indices_hold_all_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_remembered_of_objects_that_are_gone() -> None:
     watched = Watched()
-    watched.cluster.objects[f"{POLICIES}/checkout"] = {"metadata": {"namespace": "shop", "name": "checkout"}}
-    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 0.0)
-    with pytest.raises(ClusterUnavailableError, match="ScalingPolicy shop/checkout"):
-        await watched.inventory.wait_until_complete(patience_seconds=0.05)
-    assert not watched.inventory.is_complete
-    watched.policies[KEY] = [a_record()]
-    await watched.inventory.wait_until_complete()
-    assert watched.inventory.is_complete
+    watched.inventory.is_news({"metadata": {"uid": "gone", "generation": 1}}, gone=False)
+    watched.inventory.wrote_policy(KEY, 50)
+    watched.inventory.keep(parse(an_hpa()))
+    watched.inventory.purge()
+    inventory: Any = watched.inventory
+    assert (inventory._fingerprints, inventory._unseen, inventory._written) == ({}, {}, {})
 
 
 def test_an_hpa_is_read_with_all_that_decides() -> None:

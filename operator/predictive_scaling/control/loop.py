@@ -18,6 +18,7 @@ from predictive_scaling.control.recovery import Recovery
 from predictive_scaling.control.state import States
 from predictive_scaling.control.visit import Tick, Visitor
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
+from predictive_scaling.handlers.index_comparison import IndexComparison
 from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ class Loop:
     """Runs for ever. Only a leader acts; a standby keeps its index warm and its heart beating."""
 
     inventory: Inventory
+    index: IndexComparison
     leadership: Leadership
     recovery: Recovery
     states: States
@@ -79,8 +81,9 @@ class Loop:
         if not self.leadership.leads:
             return
         if not self.inventory.is_complete:
-            await self.inventory.wait_until_complete()
+            await self.index.wait_until_complete()
         if self.leadership.gained.is_set():
+            await self.index.compare()
             await self.recovery.run()
             self.leadership.gained.clear()
         await self.recovery.take_up()

@@ -1,5 +1,6 @@
 """BusinessEvents: kept in an index, and a change wakes the tick."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -23,11 +24,11 @@ async def business_events(body: kopf.Body, **_: Any) -> dict[tuple[str, str], Ev
 @kopf.on.event(*BUSINESS_EVENTS, registry=REGISTRY)
 async def business_event_changed(body: kopf.Body, type: str | None, memo: Process, **_: Any) -> None:  # noqa: A002
     """Wake the tick when people changed something."""
-    if memo.inventory.is_news(body, gone=type == "DELETED"):
+    if memo.inventory.is_news(body, gone=type == "DELETED", listed=type is None):
         memo.wake()
 
 
-def reviewed(body: kopf.Body) -> EventRecord:
+def reviewed(body: Mapping[str, Any]) -> EventRecord:
     """The record of an event, with what is wrong with it where it cannot be read."""
     metadata = body["metadata"]
     verdict = review_event(reduced(body))

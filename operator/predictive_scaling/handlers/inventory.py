@@ -1,34 +1,19 @@
 """What the watches know of the cluster: one slim record an object, and what our own writes answered meanwhile."""
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
-
-import structlog
-from prometheus_client import Counter
+from typing import Any
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.review import Problem
-from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.handlers.corrected_index import CorrectedIndex, undisturbed
 from predictive_scaling.resources.business_event import BusinessEvent
-from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
+from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse, path_of
 from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
-
-log = structlog.get_logger(__name__)
-
-Read = TypeVar("Read")
-
-DRIFT = Counter(
-    "predictive_scaling_index_drift_total", "Objects that the API server had and the watches did not show; stays 0."
-)
-_ON_ITS_WAY_SECONDS = 5.0
-
-_LOOK_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +60,26 @@ class Inventory:
     """
 
     cluster: Cluster
-    namespaces: tuple[str, ...] = ()
-    """What is watched; none means all."""
     is_complete: bool = False
     """Whether the indices were seen to hold all that there is."""
-    _policies: Mapping[PolicyKey, Any] = field(default_factory=dict[PolicyKey, Any])
-    _events: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
-    _autoscalers: Mapping[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
-    _workloads: Mapping[WorkloadKey, Any] = field(default_factory=dict[WorkloadKey, Any])
+    policy_index: CorrectedIndex[PolicyKey, PolicyRecord] = field(
+        default_factory=CorrectedIndex[PolicyKey, PolicyRecord]
+    )
+    event_index: CorrectedIndex[tuple[str, str], EventRecord] = field(
+        default_factory=CorrectedIndex[tuple[str, str], EventRecord]
+    )
+    autoscaler_index: CorrectedIndex[tuple[str, str], HorizontalPodAutoscalerRecord] = field(
+        default_factory=CorrectedIndex[tuple[str, str], HorizontalPodAutoscalerRecord]
+    )
+    workload_index: CorrectedIndex[WorkloadKey, WorkloadRecord] = field(
+        default_factory=CorrectedIndex[WorkloadKey, WorkloadRecord]
+    )
     _written: dict[tuple[str, str], HorizontalPodAutoscalerRecord] = field(
         default_factory=dict[tuple[str, str], HorizontalPodAutoscalerRecord]
     )
     _unseen: dict[PolicyKey, tuple[int, float]] = field(default_factory=dict[PolicyKey, tuple[int, float]])
     _fingerprints: dict[str, int] = field(default_factory=dict[str, int])
+    _relisted: bool = False
 
     def bind(
         self,
@@ -98,65 +90,32 @@ class Inventory:
     ) -> None:
         """Read from these indices; called once they exist."""
         self.is_complete = False
-        self._policies, self._events = policies, events
-        self._autoscalers, self._workloads = autoscalers, workloads
+        self.policy_index.bind(policies)
+        self.event_index.bind(events)
+        self.autoscaler_index.bind(autoscalers)
+        self.workload_index.bind(workloads)
 
-    async def wait_until_complete(self, patience_seconds: float = 30.0) -> None:
-        """Until the indices hold every policy and event that the API server has.
-
-        Who decides on half of the policies would take the wrong one for the owner of a target. Raises
-        ClusterUnavailableError when that takes longer than `patience_seconds`.
-        """
-        until = monotonic() + patience_seconds
-        while missing := await self._missing():
-            if monotonic() > until:
-                raise ClusterUnavailableError(f"The watches have not shown {missing} yet; nothing is decided before")
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        self.is_complete = True
-
-    async def compare(self) -> None:
-        """Count an object that the API server has and the index lacks; there should never be one.
-
-        It is looked for twice: what was made a moment ago is only on its way.
-        """
-        if await self._missing() is None:
-            return
-        await asyncio.sleep(_ON_ITS_WAY_SECONDS)
-        missing = await self._missing()
-        if missing is not None:
-            DRIFT.inc()
-            log.warning("index_drift", missing=missing)
-
-    async def _missing(self) -> str | None:
-        root = f"/apis/{GROUP}/{VERSION}"
-        for namespace in self.namespaces or (None,):
-            where = f"{root}/namespaces/{namespace}" if namespace else root
-            for item in await self.cluster.items(f"{where}/scalingpolicies"):
-                key = PolicyKey(item["metadata"]["namespace"], item["metadata"]["name"])
-                if key not in self._policies:
-                    return f"ScalingPolicy {key}"
-            for item in await self.cluster.items(f"{where}/businessevents"):
-                key = PolicyKey(item["metadata"]["namespace"], item["metadata"]["name"])
-                if key not in self._events:
-                    return f"BusinessEvent {key}"
-        return None
+    def take_relisted(self) -> bool:
+        """Whether a watch listed its objects again since this was asked last: events may be lost before that."""
+        relisted, self._relisted = self._relisted, False
+        return relisted
 
     def policies(self) -> list[PolicyRecord]:
         """All policies, in no order."""
-        return _all(self._policies)
+        return self.policy_index.all()
 
     def policy(self, key: PolicyKey) -> PolicyRecord | None:
         """One policy, or None where the watch knows of none."""
-        return _only(self._policies, key)
+        return self.policy_index.get(key)
 
     def events(self) -> list[EventRecord]:
         """All BusinessEvents, in no order."""
-        return _all(self._events)
+        return self.event_index.all()
 
     async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
         """The newest record of an HPA: the watch's, or what our last write answered while the watch has not seen it."""
         key = (namespace, name)
-        watched: HorizontalPodAutoscalerRecord | None = _only(self._autoscalers, key)
+        watched = self.autoscaler_index.get(key)
         written = self._written.get(key)
         if written and watched and watched.uid == written.uid and written.resource_version > watched.resource_version:
             return written
@@ -170,7 +129,7 @@ class Inventory:
 
     async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
         """The newest record of a workload; kinds that are not watched are asked for."""
-        watched: WorkloadRecord | None = _only(self._workloads, (namespace, reference.kind, reference.name))
+        watched = self.workload_index.get((namespace, reference.kind, reference.name))
         if watched is not None:
             return watched
         try:
@@ -182,8 +141,12 @@ class Inventory:
         """Take over what a write of ours answered."""
         self._written[record.namespace, record.name] = record
 
-    def is_news(self, body: Mapping[str, Any], *, gone: bool) -> bool:
-        """Whether people changed an object since it was seen last; our own status writes are no news."""
+    def is_news(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
+        """Whether people changed an object since it was seen last; our own status writes are no news.
+
+        listed: it comes from a list that a watch began with, not from an event.
+        """
+        self._relisted |= listed
         metadata = body["metadata"]
         uid = metadata["uid"]
         if gone:
@@ -201,33 +164,25 @@ class Inventory:
 
     def deaf_for(self) -> float:
         """For how many seconds the watch has owed us the oldest of our own writes; 0 when it owes none."""
+        self._forget_seen()
+        oldest = min((at for _, at in self._unseen.values()), default=None)
+        return 0.0 if oldest is None else monotonic() - oldest
+
+    def purge(self) -> None:
+        """Forget what was remembered of objects that are gone, and corrections that the watches caught up with."""
+        for index in (self.policy_index, self.event_index, self.autoscaler_index, self.workload_index):
+            index.purge()
+        self._forget_seen()
+        uids = {record.uid for record in (*self.policies(), *self.events())}
+        for uid in undisturbed(lambda: set(self._fingerprints)) - uids:
+            self._fingerprints.pop(uid, None)
+        for key, written in list(self._written.items()):
+            watched = self.autoscaler_index.version(key)
+            if watched is None or watched.uid != written.uid or watched.resource_version >= written.resource_version:
+                del self._written[key]
+
+    def _forget_seen(self) -> None:
         for key, (version, _) in list(self._unseen.items()):
             record = self.policy(key)
             if record is None or record.resource_version >= version:
                 del self._unseen[key]
-        oldest = min((at for _, at in self._unseen.values()), default=None)
-        return 0.0 if oldest is None else monotonic() - oldest
-
-
-def _all(index: Mapping[Any, Any]) -> list[Any]:
-    return _undisturbed(lambda: [record for store in index.values() for record in store])
-
-
-def _only(index: Mapping[Any, Any], key: Any) -> Any:
-    if key not in index:
-        return None
-    # After a quick re-creation both generations of an object can be in the store: the newest counts.
-    return _undisturbed(lambda: max(index.get(key, ()), key=_version, default=None))
-
-
-def _version(record: Any) -> int:
-    return getattr(record, "resource_version", 0)
-
-
-def _undisturbed(read: Callable[[], Read]) -> Read:
-    """What `read` gives once no event comes in meanwhile: the indices are kept in another thread."""
-    while True:
-        try:
-            return read()
-        except RuntimeError:  # a dictionary changed while it was walked through
-            continue

@@ -1,5 +1,6 @@
 """ScalingPolicies: kept in an index, and a change wakes the tick."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -23,11 +24,11 @@ async def policies(body: kopf.Body, **_: Any) -> dict[PolicyKey, PolicyRecord]:
 @kopf.on.event(*SCALING_POLICIES, registry=REGISTRY)
 async def policy_changed(body: kopf.Body, type: str | None, memo: Process, **_: Any) -> None:  # noqa: A002
     """Wake the tick when people changed something; a burst of changes is one wake."""
-    if memo.inventory.is_news(body, gone=type == "DELETED"):
+    if memo.inventory.is_news(body, gone=type == "DELETED", listed=type is None):
         memo.wake()
 
 
-def reviewed(body: kopf.Body) -> PolicyRecord:
+def reviewed(body: Mapping[str, Any]) -> PolicyRecord:
     """The record of a policy, with what is wrong with it where it cannot be read."""
     metadata = body["metadata"]
     verdict = review_policy(reduced(body))

@@ -34,16 +34,20 @@ class WorkloadRecord:
     ready: int
     trouble: str | None
     """Why replicas cannot be made, as the workload's own condition says it; None while they can."""
+    uid: str = ""
+    resource_version: int = 0
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "WorkloadRecord":
         """A record of a workload as the API server shows it."""
-        status = body.get("status") or {}
+        status, metadata = body.get("status") or {}, body.get("metadata") or {}
         return cls(
             wanted=(body.get("spec") or {}).get("replicas", 1),
             existing=status.get("replicas") or 0,
             ready=status.get("readyReplicas") or 0,
             trouble=_trouble(status.get("conditions") or ()),
+            uid=metadata.get("uid", ""),
+            resource_version=int(metadata.get("resourceVersion", 0)),
         )
 
 
