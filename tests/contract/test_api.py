@@ -139,7 +139,7 @@ async def test_an_empty_installation_answers_with_nothing_and_no_errors(client: 
     assert status["summary"]["success_rate_24h"] is None
     accuracy = await answer(client, "/api/v1/metrics/accuracy")
     assert accuracy["accuracy"]["mape"] is None
-    assert accuracy["accuracy"]["coverage"] == {"0.9": None}
+    assert accuracy["accuracy"]["coverage"] == {"0.5": None, "0.8": None, "0.9": None, "0.95": None}
 
 
 async def test_current_predictions_are_the_newest_valid_ones_from_the_running_bin_on(
@@ -185,7 +185,7 @@ async def test_current_predictions_are_the_newest_valid_ones_from_the_running_bi
 
 async def test_numbers_that_are_none_read_as_null(services: Services, client: httpx.AsyncClient) -> None:
     await services.predictions.record(a_forecast(p90=math.nan, p95=math.inf))
-    await services.performances.record([a_performance(mape=math.nan, coverage=None)])
+    await services.performances.record([a_performance(mape=None)])
     current = await answer(client, "/api/v1/predictions/current")
     assert current["predictions"][0]["points"][0]["p90"] is None
     assert current["predictions"][0]["points"][0]["p95"] is None
@@ -218,7 +218,8 @@ async def test_accuracy_is_in_ratios_by_quantile_and_service(services: Services,
         [
             a_performance(),
             a_performance("cart", mape=0.36, samples=50),
-            a_performance(created_at=NOW - timedelta(days=2), mape=9.0),
+            a_performance(until=NOW - timedelta(hours=23, minutes=50), mape=9.0),
+            a_performance(until=NOW - timedelta(days=2), mape=9.0),
         ]
     )
     body = await answer(client, "/api/v1/metrics/accuracy?window=24h")
@@ -232,18 +233,18 @@ async def test_accuracy_is_in_ratios_by_quantile_and_service(services: Services,
         "model_name": "LightGBM",
         "mape": 0.12,
         "wape": 0.1,
-        "coverage": {"0.9": 0.91},
+        "coverage": {"0.5": 0.5, "0.8": 0.8, "0.9": 0.91, "0.95": 1.0},
     }
     one = await answer(client, "/api/v1/metrics/accuracy?service=cart")
     assert one["accuracy"]["mape"] == pytest.approx(0.36)
 
 
-async def test_the_newest_scores_are_metrics_as_ratios_and_old_ones_are_not(
+async def test_the_scores_of_a_day_are_metrics_as_ratios_and_old_ones_are_not(
     services: Services, client: httpx.AsyncClient
 ) -> None:
     old = NOW - timedelta(days=2)
     await services.performances.record(
-        [a_performance(mape=0.25), a_performance("cart", mape=0.9, created_at=old), a_performance("new", mape=None)]
+        [a_performance(mape=0.25), a_performance("cart", mape=0.9, until=old), a_performance("new", mape=None)]
     )
     metrics = (await client.get("/metrics")).text
     assert 'prediction_mape{model_name="LightGBM",service_name="checkout"} 0.25' in metrics

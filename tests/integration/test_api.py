@@ -100,7 +100,7 @@ async def test_the_morning_check_tells_well_attention_and_unreachable_apart(
     now = WallClock().now()
     async with api_running(migrated_database_url, tmp_path) as api, Database(migrated_database_url) as database:
         await Policies(database).record([a_policy()])
-        await ModelPerformances(database).record([a_performance(created_at=now - timedelta(hours=1))])
+        await ModelPerformances(database).record([a_performance(until=now - timedelta(hours=1))])
         code, report = await morning(api.url, tmp_path)
         # No Kafka and no model here: degraded, which is for a person to know.
         assert (code, report["health"]) == (1, "degraded")

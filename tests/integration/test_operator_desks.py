@@ -40,11 +40,11 @@ async def test_forecasts_are_scored_once_their_time_has_come(database: Database)
         world.predicted.rows.clear()
     accuracy = Accuracy(predictions, performances, world.window, world.states, world.clock)
     await accuracy.turn()
-    (row,) = await performances.latest(NOON)
-    assert row.wape == pytest.approx(0.1)
-    assert row.mape == pytest.approx(0.1)
-    assert (row.bias, row.coverage) == (pytest.approx(-0.1), 0.0)
-    assert row.samples > 0
+    (row,) = await performances.by_service(NOON, world.clock.now())
+    assert row.sums.wape == pytest.approx(0.1)
+    assert row.sums.mape == pytest.approx(0.1)
+    assert (row.sums.bias, row.sums.coverage["0.9"]) == (pytest.approx(-0.1), 0.0)
+    assert row.sums.samples > 0
     await world.turn(2)
     assert world.status["accuracy"]["wape"] == "0.1"
 

@@ -1,6 +1,7 @@
 """What each table's module promises, on a real PostgreSQL."""
 
 import asyncio
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +14,10 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.dead_letters import DeadLetter, DeadLetters, keep
 from predictive_scaling.storage.demand import Demand, DemandKey
 from predictive_scaling.storage.ingest_offsets import IngestOffset, IngestOffsets, advance
-from predictive_scaling.storage.model_performance import ModelPerformance, ModelPerformances
+from predictive_scaling.storage.model_performance import ErrorSums, ModelPerformances, ScoredInterval
 from predictive_scaling.storage.policies import Policies, PolicyRow
 from predictive_scaling.storage.samples import Sample, Samples, SeriesKey, series_of
+from tests.support.api_services import a_performance
 
 pytestmark = pytest.mark.integration
 
@@ -100,19 +102,27 @@ async def test_series_are_registered_with_the_last_day_they_were_seen(database: 
 # what the API reads
 
 
-async def test_accuracy_is_weighted_by_samples(database: Database) -> None:
+async def test_an_interval_of_a_policy_is_scored_once(database: Database) -> None:
     performances = ModelPerformances(database)
-    row = ModelPerformance(
-        NOW, "lightgbm", "3", "checkout", "shop", "checkout", timedelta(hours=24), 0.2, 0.1, -0.05, 0.9, 30
-    )
-    other = replace(row, policy="cart", service_name="cart", mape=None, wape=0.4, samples=10)
-    await performances.record([row, other, row])
-    accuracy = await performances.accuracy(NOW)
-    assert (accuracy.mape, accuracy.samples) == (pytest.approx(0.2), 40)
-    assert accuracy.wape == pytest.approx((0.1 * 30 + 0.4 * 10) / 40)
-    assert (await performances.accuracy(NOW, "cart")).wape == pytest.approx(0.4)
-    assert (await performances.accuracy(NOW + MINUTE)).samples == 0
-    assert await performances.latest(NOW) == [other, row]
+    row = a_performance(until=NOW)
+    await performances.record([row, replace(row, model_name="HoltWinters", created_at=NOW + MINUTE)])
+    await performances.record([row])
+    (found,) = await performances.by_service(NOW - timedelta(hours=1), NOW)
+    assert (found.service_name, found.model_name, found.sums) == ("checkout", "LightGBM", row.sums)
+    assert await performances.scored(row.since) == [ScoredInterval("shop", "checkout", row.since)]
+    assert await performances.scored(row.since + MINUTE) == []
+
+
+async def test_sums_beyond_any_demand_add_up_without_an_overflow(database: Database) -> None:
+    performances = ModelPerformances(database)
+    absurd = ErrorSums(samples=3, absolute_error=math.inf, error=-math.inf, demand=1e308, relative_error=math.inf)
+    rows = [a_performance(until=NOW - step * 15 * MINUTE, sums=absurd) for step in range(8)]
+    await performances.record([*rows, a_performance("cart", until=NOW)])
+    (cart, checkout) = await performances.by_service(NOW - timedelta(hours=3), NOW)
+    assert cart.sums.wape == pytest.approx(0.1)
+    assert checkout.sums.wape == pytest.approx(1.0)
+    policies = await performances.by_policy(NOW - timedelta(hours=3), NOW)
+    assert [policy.policy for policy in policies] == ["cart", "checkout"]
 
 
 async def test_policies_mirror_what_was_written_last(database: Database) -> None:

@@ -16,7 +16,7 @@ from predictive_scaling.clock import Clock, ManualClock
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.model_performance import ModelPerformance
+from predictive_scaling.storage.model_performance import ErrorSums, ModelPerformance
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
@@ -191,21 +191,42 @@ def a_forecast(
     return [Prediction(**(fields | each | changes)) for each in bins]
 
 
-def a_performance(policy: str = "checkout", **changes: Any) -> ModelPerformance:
-    """A day's scores; changes by name."""
+def a_performance(
+    policy: str = "checkout",
+    *,
+    mape: float | None = 0.12,
+    wape: float = 0.10,
+    coverage: float = 0.91,
+    samples: int = 100,
+    until: datetime = NOW - timedelta(hours=1),
+    **changes: Any,
+) -> ModelPerformance:
+    """An interval's scores at a demand of 10 each; changes by name. mape None: no demand was above zero."""
+    demand = 10.0 * samples
+    covered = round(coverage * samples)
     fields: dict[str, Any] = {
-        "created_at": NOW - timedelta(hours=1),
+        "created_at": until,
         "model_name": "LightGBM",
         "model_version": "v1",
         "service_name": policy,
         "namespace": "shop",
         "policy": policy,
-        "period": timedelta(hours=24),
-        "mape": 0.12,
-        "wape": 0.10,
-        "bias": -0.02,
-        "coverage": 0.91,
-        "samples": 100,
+        "since": until - timedelta(minutes=15),
+        "until": until,
+        "quantile": 0.95,
+        "sums": ErrorSums(
+            samples=samples,
+            absolute_error=wape * demand,
+            error=-0.02 * demand,
+            demand=demand,
+            relative_error=(mape or 0.0) * samples,
+            relative_samples=samples if mape is not None else 0,
+            covered_p50=samples // 2,
+            covered_p80=samples * 4 // 5,
+            covered_p90=covered,
+            covered_p95=samples,
+            covered=samples,
+        ),
     }
     return ModelPerformance(**(fields | changes))
 

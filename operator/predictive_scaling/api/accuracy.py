@@ -9,6 +9,7 @@ from pydantic import Field
 
 from predictive_scaling.api.fields import Answer, Name, Number, Question, Window
 from predictive_scaling.api.services import Use
+from predictive_scaling.storage.model_performance import total
 
 router = APIRouter(prefix="/metrics", tags=["accuracy"])
 
@@ -26,17 +27,17 @@ class AccuracyFilter(Question):
 
 
 class ServiceAccuracy(Answer):
-    """The newest scores of one policy's model."""
+    """The scores of one service's forecasts, over all of its policies."""
 
     service_name: str
-    model_name: str
+    model_name: str = Field(description="Of the newest forecasts.")
     mape: Number
     wape: Number
     coverage: Coverage
 
 
 class Accuracy(Answer):
-    """Ratios; null: nothing was scored in the window."""
+    """Ratios of sums over exactly the window; null: nothing was scored in it."""
 
     window: Window
     mape: Number = Field(description="Mean absolute error in relation to each actual.")
@@ -55,27 +56,27 @@ class AccuracyAnswer(Answer):
 
 @router.get("/accuracy")
 async def show_accuracy(question: Annotated[AccuracyFilter, Query()], services: Use) -> AccuracyAnswer:
-    """Scores over a window before now, all together and by service."""
-    since = services.clock.now() - question.window
-    whole = await services.performances.accuracy(since, question.service)
-    newest = await services.performances.latest(since, question.service)
+    """Sums over a window before now, as ratios: of all services together and of each."""
+    now = services.clock.now()
+    by_service = await services.performances.by_service(now - question.window, now, question.service)
+    whole = total(service.sums for service in by_service)
     return AccuracyAnswer(
         accuracy=Accuracy(
             window=question.window,
             mape=whole.mape,
             wape=whole.wape,
             bias=whole.bias,
-            coverage={"0.9": whole.coverage},
+            coverage=whole.coverage,
             samples=whole.samples,
             services=[
                 ServiceAccuracy(
-                    service_name=row.service_name,
-                    model_name=row.model_name,
-                    mape=row.mape,
-                    wape=row.wape,
-                    coverage={"0.9": row.coverage},
+                    service_name=service.service_name,
+                    model_name=service.model_name,
+                    mape=service.sums.mape,
+                    wape=service.sums.wape,
+                    coverage=service.sums.coverage,
                 )
-                for row in newest
+                for service in by_service
             ],
         )
     )

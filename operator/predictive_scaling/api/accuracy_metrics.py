@@ -1,4 +1,4 @@
-"""`prediction_mape` and its siblings, from the newest scores in the database, read when this process is scraped."""
+"""`prediction_mape` and its siblings, over the last day of scores in the database, read at each scrape."""
 
 import asyncio
 import math
@@ -19,22 +19,22 @@ COVERAGE = Gauge(
     "predictive_scaling_prediction_coverage_ratio", "Share of target times at or below p90; 0.9 is right.", _LABELS
 )
 
-_NEWEST_WITHIN = timedelta(hours=24)
+_WINDOW = timedelta(hours=24)
 _LIMIT_SECONDS = 2.0
 
 
 async def refresh_accuracy(services: Services) -> None:
     """Show the scores of the last day. A database that is away leaves none: old scores would look like new ones."""
-    since = services.clock.now() - _NEWEST_WITHIN
+    now = services.clock.now()
     try:
         async with asyncio.timeout(_LIMIT_SECONDS):
-            rows = await services.performances.latest(since)
+            rows = await services.performances.by_service(now - _WINDOW, now)
     except (DatabaseUnavailableError, TimeoutError) as error:
         log.warning("accuracy_not_refreshed", error=str(error) or type(error).__name__)
         rows = []
     for gauge in (MAPE, WAPE, COVERAGE):
         gauge.clear()
     for row in rows:
-        for gauge, value in ((MAPE, row.mape), (WAPE, row.wape), (COVERAGE, row.coverage)):
+        for gauge, value in ((MAPE, row.sums.mape), (WAPE, row.sums.wape), (COVERAGE, row.sums.coverage["0.9"])):
             if value is not None and math.isfinite(value):
                 gauge.labels(row.service_name, row.model_name).set(value)

@@ -133,7 +133,7 @@ async def list_predictions(question: Annotated[SpanFilter, Query()], services: U
 async def _current(services: Services, service: str | None) -> CurrentPredictions:
     now = services.clock.now()
     rows = await services.predictions.newest(now - _LONGEST_BIN, now - _OLDEST, service)
-    valid = [row for row in rows if row.valid_until > now]
+    valid = [row for row in rows if row.valid_until is not None and row.valid_until > now]
     return CurrentPredictions(predictions=[_forecast(list(points), now) for _, points in _by_policy(valid)])
 
 
@@ -146,7 +146,7 @@ def _forecast(rows: Sequence[Prediction], now: datetime) -> Forecast:
         namespace=first.namespace,
         policy=first.policy,
         created_at=first.created_at,
-        valid_until=first.valid_until,
+        valid_until=first.valid_until or first.target_time,
         model_name=first.model_name,
         model_version=first.model_version,
         source=first.source,

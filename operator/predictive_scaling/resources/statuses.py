@@ -65,7 +65,10 @@ class AccuracyStatus(Part):
     """Mean of each absolute error over its demand."""
 
     coverage: Ratio = None
-    """Share of moments in which demand stayed at or below the chosen quantile."""
+    """Share of moments in which demand stayed at or below the quantile that the floor covered at the time."""
+
+    quantile: Ratio = None
+    """The quantile that the floor covers: the policy's, or the one chosen for its prices. Coverage should equal it."""
 
     window: Length | None = None
     """The time that this was measured over."""

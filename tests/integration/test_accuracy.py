@@ -1,0 +1,206 @@
+"""The accuracy that is reported is the accuracy over the window asked, from the tables to the HTTP API."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from forecasting.series import FloatArray
+from predictive_scaling.clock import ManualClock
+from predictive_scaling.control.accuracy import Accuracy
+from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow
+from predictive_scaling.control.forecasts import Need
+from predictive_scaling.control.state import PolicyState, States
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.model_performance import ModelPerformances
+from predictive_scaling.storage.predictions import Prediction, Predictions
+from predictive_scaling.training.series_keys import SeriesKey
+from tests.support.api_services import answer, api_services, client_of
+from tests.support.builders import a_policy
+from tests.support.control import a_state
+
+pytestmark = pytest.mark.integration
+
+START = datetime(2026, 11, 24, tzinfo=UTC)
+BINS = 30 * 12
+"""Thirty hours."""
+LEAD_BINS = 2
+"""Forecasts are made each bin; those made at least 8 minutes ahead are 2 bins old."""
+SPREAD = np.array([0.5, 1.0, 1.2, 1.5, 2.0])
+
+
+@dataclass
+class Service:
+    """A service, its demand in each bin, and what was forecast for it; the forecasts of its last hours are perfect."""
+
+    name: str
+    demand: FloatArray
+    made: FloatArray
+    """made[i, h]: p50 of the forecast made at the beginning of bin i for the bin h bins later."""
+    quantile: float
+
+    @property
+    def scored(self) -> FloatArray:
+        """p50 of each bin as it is scored; the first bins have none."""
+        bins = np.arange(LEAD_BINS, BINS)
+        return np.append(np.full(LEAD_BINS, np.nan), self.made[bins - LEAD_BINS, LEAD_BINS])
+
+
+def a_service(name: str, level: float, quantile: float, seed: int) -> Service:
+    noise = np.random.default_rng(seed)
+    demand = level * noise.uniform(0.5, 1.5, BINS)
+    demand[noise.integers(0, BINS, 15)] = np.nan
+    made = np.empty((BINS, 6))
+    for ahead in range(6):
+        target = np.clip(np.arange(BINS) + ahead, 0, BINS - 1)
+        made[:, ahead] = np.nan_to_num(demand[target], nan=level) * noise.uniform(0.4, 1.8, BINS)
+    perfect = slice(BINS - 7 * 12, BINS)
+    made[perfect, LEAD_BINS] = np.nan_to_num(np.roll(demand, -LEAD_BINS)[perfect], nan=level)
+    return Service(name, demand, made, quantile)
+
+
+class Demands:
+    """The demand of each minute until a moment."""
+
+    def __init__(self, services: Sequence[Service], clock: ManualClock) -> None:
+        self.services = {service.name: service for service in services}
+        self.clock = clock
+
+    async def minutes(
+        self, keys: Sequence[SeriesKey], since: datetime, until: datetime
+    ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
+        return {key: self._minutes(self.services[key.service], since, until) for key in keys}
+
+    def _minutes(self, service: Service, since: datetime, until: datetime) -> npt.NDArray[np.float64]:
+        minutes = (since - START) // MINUTE + np.arange((until - since) // MINUTE)
+        inside = (minutes >= 0) & (minutes < min(BINS * 5, (self.clock.now() - START) // MINUTE))
+        return np.where(inside, service.demand[np.where(inside, minutes, 0) // 5], np.nan)
+
+
+def states_of(services: Sequence[Service]) -> States:
+    states = States()
+    for service in services:
+        policy = a_policy(
+            demand={"service": service.name, "metric": "requests", "perReplica": "1"},
+            forecast={"quantile": str(service.quantile)},
+        )
+        metadata = policy.metadata.model_copy(update={"name": service.name, "uid": service.name})
+        policy = policy.model_copy(update={"metadata": metadata})
+        state: PolicyState = a_state(need=Need(policy, timedelta(minutes=8)))
+        states._states[service.name] = state  # pyright: ignore[reportPrivateUsage]
+    return states
+
+
+def a_forecast(service: Service, bin_: int) -> list[Prediction]:
+    made = START + bin_ * BIN
+    return [
+        Prediction(
+            created_at=made,
+            service_name=service.name,
+            target_time=made + ahead * BIN,
+            **dict(zip(("p10", "p50", "p80", "p90", "p95"), SPREAD * service.made[bin_, ahead], strict=True)),
+            model_name="LightGBM",
+            model_version="v1",
+            namespace="shop",
+            policy=service.name,
+            source="FreshForecast",
+        )
+        for ahead in range(6)
+    ]
+
+
+def truth(services: Sequence[Service], first: int, end: int) -> dict[str, Any]:
+    """Ratios over the bins [first, end), by hand."""
+    actual = np.concatenate([service.demand[first:end] for service in services])
+    p50 = np.concatenate([service.scored[first:end] for service in services]).astype(np.float32).astype(float)
+    known = np.isfinite(actual) & np.isfinite(p50)
+    actual, p50 = actual[known].astype(np.float32).astype(float), p50[known]
+    errors = p50 - actual
+    coverage = {
+        name: pytest.approx(np.mean(actual <= p50 * factor))
+        for name, factor in zip(("0.5", "0.8", "0.9", "0.95"), SPREAD[1:], strict=True)
+    }
+    return {
+        "mape": pytest.approx(np.mean(np.abs(errors) / actual), rel=1e-5, abs=1e-9),
+        "wape": pytest.approx(np.abs(errors).sum() / actual.sum(), rel=1e-5, abs=1e-9),
+        "bias": pytest.approx(errors.sum() / actual.sum(), rel=1e-5, abs=1e-6),
+        "coverage": coverage,
+        "samples": len(actual),
+    }
+
+
+async def test_accuracy_is_that_of_all_samples_of_the_window_asked(
+    database: Database, migrated_database_url: str
+) -> None:
+    services = [a_service("api", 100_000.0, 0.9, 1), a_service("cart", 30.0, 0.95, 2), a_service("pay", 2.0, 0.8, 3)]
+    clock, predictions = ManualClock(START), Predictions(database)
+    window, states = DemandWindow(Demands(services, clock)), states_of(services)
+
+    def another_leader() -> Accuracy:
+        return Accuracy(predictions, ModelPerformances(database), window, states, clock)
+
+    leaders = [another_leader(), another_leader()]
+    for bin_ in range(BINS):
+        clock.at = START + bin_ * BIN
+        await predictions.record([row for service in services for row in a_forecast(service, bin_)])
+        if bin_ % 3 == 1:
+            await window.advance([need.series for need in states.needs()], clock.now())
+            await leaders[bin_ % 2].turn()
+        if bin_ % 90 == 89:
+            leaders[0] = another_leader()  # a restart
+    clock.at = START + BINS * BIN + BIN
+    await window.advance([need.series for need in states.needs()], clock.now())
+    await leaders[0].turn()
+    clock.at = START + BINS * BIN
+    async with api_services(migrated_database_url, clock=clock) as api, client_of(api) as client:
+        for hours in (1, 3, 6, 7, 9, 24, 30):
+            found = (await answer(client, f"/api/v1/metrics/accuracy?window={hours}h"))["accuracy"]
+            first = BINS - hours * 12
+            assert {name: found[name] for name in ("mape", "wape", "bias", "coverage", "samples")} == truth(
+                services, first, BINS
+            )
+            assert [each["service_name"] for each in found["services"]] == ["api", "cart", "pay"]
+            for service, shown in zip(services, found["services"], strict=True):
+                expected = truth([service], first, BINS)
+                assert {name: shown[name] for name in ("mape", "wape", "coverage")} == {
+                    name: expected[name] for name in ("mape", "wape", "coverage")
+                }
+        perfect = (await answer(client, "/api/v1/metrics/accuracy?window=6h"))["accuracy"]
+        assert perfect["mape"] == pytest.approx(0, abs=1e-6)
+        one = (await answer(client, "/api/v1/metrics/accuracy?window=24h&service=cart"))["accuracy"]
+        assert one["wape"] == truth([services[1]], BINS - 24 * 12, BINS)["wape"]
+        assert one["samples"] == truth([services[1]], BINS - 24 * 12, BINS)["samples"]
+    await check_statuses(services, states)
+    await check_rows(database)
+
+
+async def check_statuses(services: Sequence[Service], states: States) -> None:
+    """status.accuracy is of the last day, and its coverage that of the policy's own quantile."""
+    shown = {key.name: state.accuracy for key, state in states.by_key().items()}
+    for service in services:
+        expected, accuracy = truth([service], BINS - 24 * 12, BINS), shown[service.name]
+        assert accuracy is not None
+        assert accuracy.wape == pytest.approx(expected["wape"].expected, abs=1e-4)
+        assert accuracy.mape == pytest.approx(expected["mape"].expected, abs=1e-4)
+        assert accuracy.quantile == service.quantile
+        assert accuracy.coverage == pytest.approx(expected["coverage"][str(service.quantile)].expected, abs=1e-4)
+
+
+async def check_rows(database: Database) -> None:
+    """The columns that people ask are each row's own; no interval is there twice."""
+    query = """
+    select count(*), count(distinct (policy, since)), max(abs(wape - absolute_error / demand)),
+        max(abs(coverage - covered_p90::float8 / samples)), min(period), max(period)
+    from model_performance
+    """
+    async with database.connection() as connection:
+        row = await (await connection.execute(query)).fetchone()
+    assert row is not None
+    count, distinct, wape_off, coverage_off, shortest, longest = row
+    assert count == distinct > 300
+    assert (wape_off, coverage_off) == (pytest.approx(0, abs=1e-12), 0)
+    assert shortest == longest == timedelta(minutes=15)
