@@ -66,7 +66,7 @@ class TargetConflictError(PredictiveScalingError):
 class TargetRefusedError(PredictiveScalingError):
     """The target's API refused a write for good, and said why."""
 
-    reason = "TargetRefused"
+    reason = "Refused"
 
 
 class InvalidManifestError(PredictiveScalingError):

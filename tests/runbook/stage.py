@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import psycopg
+import yaml
 
 from predictive_scaling.clock import Clock, ReplayClock, WallClock, monotonic
 from predictive_scaling.stack.kafka import Kafka, installed
@@ -148,7 +149,10 @@ async def staged(
         kafka_setting = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
         api = await stack.enter_async_context(api_running(url, folder, **kafka_setting, **settings))
         programs = await _programs(cluster, kafka, folder)
-        environment = _environment(programs, cluster, namespace, url) | kafka_setting | settings | {"API": api.url}
+        manifest = folder / "checkout-hpa.yaml"
+        manifest.write_text(yaml.safe_dump(an_autoscaler("checkout", minimum=None, maximum=40)))
+        named = {"API": api.url, "HPA_MANIFEST": str(manifest)}
+        environment = _environment(programs, cluster, namespace, url) | kafka_setting | settings | named
         stage = Stage(cluster, kafka, kubectl, place, programs, namespace, environment)
         stack.push_async_callback(stage.close)
         await stage.start_ingest()

@@ -33,6 +33,8 @@ PRINTED = {
     "pause-a-policy-1": ["condition met"],
     "pause-a-policy-2": ["condition met"],
     "pin-a-floor-1": ["condition met"],
+    "take-minreplicas-out-of-a-manifest-1": ["serverside-applied"],
+    "take-minreplicas-out-of-a-manifest-2": ["horizontalpodautoscaler.autoscaling/checkout"],
     "resume-after-a-conflict-1": ["condition met"],
     "see-what-safety-costs-1": ["condition met", "targetUtilization", '"in_use":true', '"hpa_only":'],
     "see-what-safety-costs-2": ["patched"],

@@ -71,9 +71,8 @@ class InMemoryCluster(Cluster):
 
     async def _change(self, verb: str, path: str, status: Json, *, keep: bool) -> Json:
         known = await self.get(path.removesuffix("/status"))
-        before = known.get("status", {}) if keep else {}
-        merged = {name: value for name, value in {**before, **status}.items() if value is not None}
-        return self._put(verb, path.removesuffix("/status"), known | {"status": merged})
+        changed = _merged(known.get("status", {}), status) if keep else status
+        return self._put(verb, path.removesuffix("/status"), known | {"status": changed})
 
     def _put(self, verb: str, path: str, body: Json) -> Json:
         self._version += 1
@@ -93,3 +92,16 @@ def _is_in(where: str, collection: str) -> bool:
     root, _, plural = collection.rpartition("/")
     parts = where.removeprefix(f"{root}/namespaces/").split("/")
     return where.startswith(f"{collection}/") or (len(parts) == 3 and parts[1] == plural)
+
+
+def _merged(before: Json, patch: Json) -> Json:
+    """RFC 7386."""
+    changed = {**before}
+    for name, value in patch.items():
+        if value is None:
+            changed.pop(name, None)
+        elif isinstance(value, dict):
+            changed[name] = _merged(before.get(name) or {}, value)
+        else:
+            changed[name] = value
+    return changed

@@ -73,6 +73,13 @@ def a_record(
     return PolicyRecord(**known | fields)
 
 
+def a_policy_named(name: str, *, generation: int = 1, target: str = "checkout", **spec: Any) -> ScalingPolicy:
+    """ScalingPolicy shop/NAME on hpa/TARGET."""
+    policy = a_policy(target={"horizontalPodAutoscaler": {"name": target}}, **spec)
+    changed = {"name": name, "uid": f"uid-of-{name}", "generation": generation}
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update=changed)})
+
+
 def a_state(floor: int | None = None, **fields: Any) -> PolicyState:
     """The state of shop/checkout after a long time in which nothing happened."""
     return PolicyState(
@@ -277,9 +284,31 @@ class World:
         """The watch catches up with what was written to the policies."""
         for key, (record,) in list(self.records.items()):
             known = self.cluster.objects.get(path_of(key))
-            if known is not None:
+            if (
+                known is not None
+                and "deletionTimestamp" in known["metadata"]
+                and not known["metadata"].get("finalizers")
+            ):
+                del self.cluster.objects[path_of(key)], self.records[key]
+            elif known is not None:
                 finalizers = tuple(known["metadata"].get("finalizers", ()))
-                self.records[key] = [replace(record, finalizers=finalizers, status=known.get("status", {}))]
+                version = int(known["metadata"]["resourceVersion"])
+                seen = {"finalizers": finalizers, "status": known.get("status", {}), "resource_version": version}
+                self.records[key] = [replace(record, **seen)]
+
+    def delete(self, name: str) -> None:
+        """`kubectl delete` of a policy: it stays, marked, for as long as it has a finalizer."""
+        key = PolicyKey("shop", name)
+        known = self.cluster.objects[path_of(key)]
+        if known["metadata"].get("finalizers"):
+            known["metadata"]["deletionTimestamp"] = "2026-06-17T12:00:00Z"
+            self.records[key] = [replace(self.records[key][0], deleted=True)]
+        else:
+            del self.cluster.objects[path_of(key)], self.records[key]
+
+    def policy(self, name: str = "checkout") -> dict[str, Any]:
+        """A policy as the cluster has it."""
+        return self.cluster.objects[path_of(PolicyKey("shop", name))]
 
     def use(self, table: Any) -> None:
         """Keep decisions in a real table instead."""

@@ -21,10 +21,12 @@ from predictive_scaling.storage.model_performance import (
     total,
 )
 from predictive_scaling.storage.predictions import Prediction
+from predictive_scaling.training.series_keys import SeriesKey
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 
 MINUTE = timedelta(minutes=1)
+KEY = ("hpa-uid", SeriesKey("checkout", "requests_per_second", "Sum"))
 
 
 def sums_of(*triples: tuple[float, float, float], quantile: float = 0.9) -> ErrorSums:
@@ -204,23 +206,23 @@ async def test_demand_that_comes_late_is_scored_when_it_is_there() -> None:
 def test_capacity_is_known_after_enough_observations_and_is_their_median() -> None:
     capacities = Capacities()
     for _ in range(9):
-        capacities.observe("uid", 400.0, 10, 0.8)
-    assert capacities.of("uid", None) is None
-    capacities.observe("uid", 4000.0, 10, 0.8)
-    assert capacities.of("uid", None) == 50.0
+        capacities.observe(KEY, 400.0, 10, 0.8)
+    assert capacities.of(KEY, None) is None
+    capacities.observe(KEY, 4000.0, 10, 0.8)
+    assert capacities.of(KEY, None) == 50.0
 
 
 def test_an_idle_target_says_nothing_about_capacity() -> None:
     capacities = Capacities()
     for _ in range(20):
-        capacities.observe("uid", 4.0, 10, 0.01)
-        capacities.observe("uid", 4.0, 0, 0.8)
-        capacities.observe("uid", 4.0, 10, None)
-    assert capacities.of("uid", None) is None
+        capacities.observe(KEY, 4.0, 10, 0.01)
+        capacities.observe(KEY, 4.0, 0, 0.8)
+        capacities.observe(KEY, 4.0, 10, None)
+    assert capacities.of(KEY, None) is None
 
 
 def test_a_configured_capacity_wins() -> None:
     capacities = Capacities()
     for _ in range(20):
-        capacities.observe("uid", 400.0, 10, 0.8)
-    assert capacities.of("uid", 70.0) == 70.0
+        capacities.observe(KEY, 400.0, 10, 0.8)
+    assert capacities.of(KEY, 70.0) == 70.0

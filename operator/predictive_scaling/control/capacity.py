@@ -1,28 +1,39 @@
 """What one ready replica serves when it is full, learned from demand, ready replicas and their utilization."""
 
 from collections import deque
+from collections.abc import Collection
 from statistics import median
+
+from predictive_scaling.training.series_keys import SeriesKey
 
 _ENOUGH = 10
 _NEWEST = 120
 _TOO_IDLE = 0.05
 
+CapacityKey = tuple[str, SeriesKey]
+"""A target's uid and the demand that it serves: requests and queued jobs of one target are no common measure."""
+
 
 class Capacities:
-    """Recent observations of each target, by its uid."""
+    """Recent observations of each target and series."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, deque[float]] = {}
+        self._seen: dict[CapacityKey, deque[float]] = {}
 
-    def observe(self, target_uid: str, demand: float, ready_replicas: int, utilization: float | None) -> None:
+    def observe(self, key: CapacityKey, demand: float, ready_replicas: int, utilization: float | None) -> None:
         """Take up a moment. An idle target says nothing: its overhead would count as capacity."""
         if utilization is None or utilization < _TOO_IDLE or ready_replicas < 1 or demand <= 0:
             return
-        self._seen.setdefault(target_uid, deque(maxlen=_NEWEST)).append(demand / (ready_replicas * utilization))
+        self._seen.setdefault(key, deque(maxlen=_NEWEST)).append(demand / (ready_replicas * utilization))
 
-    def of(self, target_uid: str, configured: float | None) -> float | None:
+    def of(self, key: CapacityKey, configured: float | None) -> float | None:
         """The configured one, or the median of recent observations; None until there are enough."""
         if configured is not None:
             return configured
-        seen = self._seen.get(target_uid, ())
+        seen = self._seen.get(key, ())
         return median(seen) if len(seen) >= _ENOUGH else None
+
+    def keep_only(self, keys: Collection[CapacityKey]) -> None:
+        """Forget targets and series that no policy combines any more: they are learned again from the beginning."""
+        for key in self._seen.keys() - set(keys):
+            del self._seen[key]

@@ -38,6 +38,8 @@ class Happened(StrEnum):
     PAUSED = "Paused"
     RESUMED = "Resumed"
     RESTORED = "Restored"
+    NOT_RESTORED = "NotRestored"
+    WRITE_REFUSED = "WriteRefused"
     MODEL_PROMOTED = "ModelPromoted"
     MODEL_REJECTED = "ModelRejected"
     QUANTILE_TUNED = "QuantileTuned"
@@ -52,6 +54,8 @@ _WARNINGS = frozenset(
         Happened.CAPPED_AT_MAX,
         Happened.VERIFICATION_FAILED,
         Happened.CONFLICT_DETECTED,
+        Happened.NOT_RESTORED,
+        Happened.WRITE_REFUSED,
         Happened.MODEL_REJECTED,
         Happened.DATABASE_UNAVAILABLE,
     }

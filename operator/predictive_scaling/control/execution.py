@@ -14,9 +14,11 @@ from predictive_scaling.control.events import Events, Happened
 from predictive_scaling.control.leadership import Leadership
 from predictive_scaling.control.records import DecisionRecords, Intent
 from predictive_scaling.control.state import Backoff, Consent, PolicyState
+from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
 from predictive_scaling.control.verification import Expected, Verification
+from predictive_scaling.decision.review import Problem
 from predictive_scaling.errors import ClusterUnavailableError, TargetConflictError, TargetRefusedError
-from predictive_scaling.resources.annotations import RESUME
+from predictive_scaling.resources.conditions import format_time
 from predictive_scaling.resources.statuses import LastDecision, Takeover
 from predictive_scaling.resources.vocabulary import DecisionPhase, Mode
 from predictive_scaling.targets.client import Cluster
@@ -53,6 +55,7 @@ class Change:
     state: PolicyState
     target: Target
     lead_time: timedelta
+    claims: TargetClaims = NO_CLAIMS
 
 
 @dataclass(slots=True)
@@ -84,9 +87,14 @@ class Execution:
         await self.records.intend(intent)
         takeover = await self._taken_over(change)
         faults.point("operator.after_intent")
-        if not await ownership.is_current(self.cluster, intent.record):
+        if not await ownership.is_current(self.cluster, intent.record, state):
             await self._end(change, DecisionPhase.SUPERSEDED, "The policy was edited between decision and write.")
             return Outcome.SUPERSEDED
+        if not ownership.is_held(intent.record, state):
+            # Somebody took our finalizer off: without it a deletion would leave the floor behind.
+            await ownership.record_takeover(
+                self.cluster, intent.record, state, str(intent.policy.spec.target), takeover
+            )
         return await self._apply(change, takeover)
 
     async def supersede(self, state: PolicyState, intent: Intent, keep: str | None = None) -> None:
@@ -110,14 +118,15 @@ class Execution:
         if not self.leadership.leads:
             raise ClusterUnavailableError(f"{intent.record.key}: leadership was lost before the write; not written")
         try:
-            await change.target.apply(floor, take=not takeover.written)
+            take = takeover.taken_from is not None and takeover.taken_from == intent.observed.foreign_write
+            await change.target.apply(floor, take=take)
         except TargetConflictError as error:
             change.state.conflict = str(error)
             await self._end(change, DecisionPhase.CANCELLED, f"Not written: {error}")
             return Outcome.CONFLICT
         except TargetRefusedError as error:
             await self._end(change, DecisionPhase.FAILED, f"Refused: {error}")
-            change.state.backoff = _longer(change.state.backoff, self.clock.now())
+            self._back_off(change, error)
             return Outcome.REFUSED
         faults.point("operator.after_apply")
         await self._applied(change, takeover)
@@ -125,9 +134,8 @@ class Execution:
 
     async def _applied(self, change: Change, takeover: Takeover) -> None:
         intent, state = change.intent, change.state
-        resume = intent.record.annotations.get(RESUME)
-        state.takeover = takeover.model_copy(update={"written": True, "resume": resume})
-        state.consent = Consent(intent.record.generation, resume)
+        state.takeover = takeover.model_copy(update={"taken_from": None})
+        state.consent = Consent(intent.record.generation, takeover.resume)
         state.conflict, state.backoff, state.open_decision, state.gives_back = None, None, None, False
         now = self.clock.now()
         deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
@@ -138,19 +146,39 @@ class Execution:
             self.verification.drop([intent.name])
 
     async def _taken_over(self, change: Change) -> Takeover:
-        """The take-over record of the target as it is now, written down before the first write."""
+        """The take-over of the target, written down before the first write: that one may have been made from here on.
+
+        A policy that acted on the target before this one recorded what has to be restored.
+        """
         intent, state = change.intent, change.state
-        observed, known = intent.observed, state.takeover
+        observed, takeover, record = intent.observed, state.takeover, intent.record
         target = str(intent.policy.spec.target)
-        if known is not None and known.target_uid == observed.uid:
-            if ownership.FINALIZER in intent.record.finalizers and state.target == target:
-                return known
-            takeover = known
-        else:
-            takeover = Takeover(target_uid=observed.uid, original_minimum=observed.minimum, since=self.clock.now())
-        await ownership.record_takeover(self.cluster, intent.record, target, takeover)
-        state.takeover, state.target = takeover, target
+        if takeover is None or takeover.target_uid != observed.uid:
+            first = change.claims.first_takeover(record, observed.uid)
+            takeover = Takeover(
+                target_uid=observed.uid,
+                original_minimum=first.original_minimum if first else observed.minimum,
+                since=first.since if first else self.clock.now(),
+            )
+        if not takeover.written:
+            takeover = takeover.model_copy(update={"written": True, "taken_from": observed.foreign_write})
+        consent = Consent.of(record)
+        takeover = takeover.model_copy(update={"resume": consent.resume, "generation": consent.generation})
+        if not (ownership.is_held(record, state) and ownership.is_recorded(state, target, takeover)):
+            await ownership.record_takeover(self.cluster, record, state, target, takeover)
         return takeover
+
+    def _back_off(self, change: Change, error: TargetRefusedError) -> None:
+        state, now = change.state, self.clock.now()
+        raises = change.intent.decision.floor > change.intent.decision.before
+        before = state.backoff
+        known = before is not None and before.raises == raises and before.generation == change.intent.record.generation
+        failures = before.failures if before is not None and known else 0
+        until = now + min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE)
+        problem = Problem(error.reason, f"{error}; tried again at {format_time(until)}")
+        state.backoff = Backoff(until, failures + 1, change.intent.record.generation, raises, problem)
+        if not known:
+            self.events.about(change.intent.record, Happened.WRITE_REFUSED, str(error))
 
     async def _end(self, change: Change, phase: DecisionPhase, message: str) -> None:
         intent = change.intent
@@ -190,10 +218,12 @@ class Execution:
             )
 
 
-def _longer(backoff: Backoff | None, now: datetime) -> Backoff:
-    failures = backoff.failures if backoff else 0
-    pause = min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE)
-    return Backoff(now + pause, failures + 1)
+def waits(change: Change, now: datetime) -> bool:
+    """Whether a write like this one was refused a short while ago."""
+    backoff, intent = change.state.backoff, change.intent
+    if backoff is None or now >= backoff.until or backoff.generation != intent.record.generation:
+        return False
+    return backoff.raises == (intent.decision.floor > intent.decision.before)
 
 
 def kept_floor(change: Change) -> None:

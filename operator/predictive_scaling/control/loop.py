@@ -10,12 +10,12 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.control.concerns import coming, told
-from predictive_scaling.control.conflicts import holders
 from predictive_scaling.control.feed import Feed
 from predictive_scaling.control.leadership import Leadership
 from predictive_scaling.control.mirror import Mirror
 from predictive_scaling.control.recovery import Recovery
 from predictive_scaling.control.state import States
+from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.control.visit import Tick, Visitor
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 from predictive_scaling.handlers.index_comparison import IndexComparison
@@ -98,15 +98,18 @@ class Loop:
         self._forget({record.uid for record in records})
         now = self.clock.now()
         events = [record.event for record in self.inventory.events() if record.event is not None]
+        claims = TargetClaims.of(Claim(record, self.states.of(record, now)) for record in records)
         tick = Tick(
             now=now,
-            held=holders(records),
+            held=claims.held(),
+            claims=claims,
             events=coming(events, now),
             told=told(events, now),
             database_problem=self.recovery.records.log.unavailable or self.feed.database_problem,
             recovering=self.recovery.held(),
         )
         await self._visit_all(records, tick)
+        self.visitor.capacities.keep_only(self.states.capacity_keys())
 
     async def _visit_all(self, records: Sequence[PolicyRecord], tick: Tick) -> None:
         known = {(need.key, need.series) for need in self.states.needs()}

@@ -1,5 +1,6 @@
 """What the loop remembers of each policy between two ticks."""
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -7,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from predictive_scaling.control.forecasts import Need
+from predictive_scaling.control.capacity import CapacityKey
+from predictive_scaling.control.forecasts import Need, series_key
 from predictive_scaling.decision.model import Decision, Memory, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.handlers.inventory import PolicyRecord
@@ -16,6 +18,7 @@ from predictive_scaling.resources.conditions import Condition, read_conditions
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
 
+_MAX_RESUME = 253
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -26,13 +29,38 @@ class Consent:
     generation: int
     resume: str | None
 
+    @classmethod
+    def of(cls, record: PolicyRecord, generation: int | None = None) -> "Consent":
+        """What the policy says now; generation: another one that it is about.
+
+        A long annotation is told by its digest: a status holds 253 characters of it.
+        """
+        resume = record.annotations.get(RESUME)
+        if resume is not None and len(resume) > _MAX_RESUME:
+            resume = f"sha256:{hashlib.sha256(resume.encode(errors='replace')).hexdigest()}"
+        return cls(record.generation if generation is None else generation, resume)
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """After a refused write the next one waits, longer each time."""
+    """After a refused write the next one like it waits, longer each time."""
 
     until: datetime
     failures: int
+    generation: int
+    """metadata.generation of the policy whose write was refused: an edited policy does not wait."""
+    raises: bool
+    """Whether a raise was refused: a refused decrease does not hold back a raise."""
+    problem: Problem
+    """Why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMetadata:
+    """A policy's metadata as our newest request answered them; they count until the watch shows newer ones."""
+
+    resource_version: int
+    finalizers: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -46,6 +74,7 @@ class PolicyState:
     takeover: Takeover | None = None
     target: str | None = None
     """The target of the takeover, as the status writes it."""
+    own_metadata: OwnMetadata | None = None
     previous: str = ""
     """Id of the target's last decision that was carried out or recommended."""
     open_decision: str | None = None
@@ -107,6 +136,11 @@ class States:
             if state.open_decision is not None and state.open_decision in names:
                 state.previous, state.open_decision = state.open_decision, None
 
+    def capacity_keys(self) -> set[CapacityKey]:
+        """Targets and series that the newest visits decided from."""
+        situations = (state.situation for state in self._states.values())
+        return {(one.observed.uid, series_key(one.policy)) for one in situations if one is not None}
+
     def keep_only(self, uids: set[str]) -> list[PolicyState]:
         """Forget policies that are gone; says which."""
         return [self._states.pop(uid) for uid in self._states.keys() - uids]
@@ -122,10 +156,7 @@ def remembered(record: PolicyRecord, now: datetime) -> PolicyState:
     return PolicyState(
         uid=record.uid,
         memory=Memory(since=now, floor=status.get("floor")),
-        consent=Consent(
-            observed if isinstance(observed, int) else record.generation,
-            takeover.resume if takeover else record.annotations.get(RESUME),
-        ),
+        consent=_consent(record, takeover, observed if isinstance(observed, int) else record.generation),
         takeover=takeover,
         target=status.get("target") if takeover else None,
         previous=last.name if last else "",
@@ -134,6 +165,12 @@ def remembered(record: PolicyRecord, now: datetime) -> PolicyState:
         accuracy=_part(AccuracyStatus, status.get("accuracy")),
         written=status or None,
     )
+
+
+def _consent(record: PolicyRecord, takeover: Takeover | None, generation: int) -> Consent:
+    if takeover is None:
+        return Consent.of(record, generation)
+    return Consent(takeover.generation or generation, takeover.resume)
 
 
 def _part(kind: Any, value: Any) -> Any:

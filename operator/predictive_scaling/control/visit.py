@@ -8,36 +8,49 @@ from typing import Any
 import structlog
 
 from predictive_scaling.control import conflicts, transitions
+from predictive_scaling.control.attempts import Attempts, described
 from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.choices import Choices
 from predictive_scaling.control.concerns import Coming, Told, concerns_of, known_to
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events
-from predictive_scaling.control.execution import Change, Execution, Outcome, kept_floor
+from predictive_scaling.control.execution import Change, Execution, Outcome, kept_floor, waits
 from predictive_scaling.control.forecasts import Need, Outlooks, series_key
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.records import Intent
 from predictive_scaling.control.restore import Restoration
 from predictive_scaling.control.state import PolicyState
 from predictive_scaling.control.status import StatusWriter
+from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
 from predictive_scaling.control.verification import Verification
 from predictive_scaling.decision import conditions as found
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Decision, Observed, Situation
+from predictive_scaling.decision.model import Decision, Demand, Observed, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_without_decision
-from predictive_scaling.errors import DatabaseUnavailableError, TargetNotFoundError, TargetUnsupportedError
+from predictive_scaling.errors import (
+    DatabaseUnavailableError,
+    TargetNotFoundError,
+    TargetRefusedError,
+    TargetUnsupportedError,
+)
 from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.resources.conditions import merge
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Mode
-from predictive_scaling.targets.client import ObjectConflictError, ObjectRefusedError
+from predictive_scaling.targets.client import ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.targets.port import Target
 from predictive_scaling.targets.registry import TargetFinder
 
 log = structlog.get_logger(__name__)
+
+_REFUSED = (TargetRefusedError, ObjectRefusedError, ObjectConflictError, ObjectNotFoundError)
+_UNWRITTEN = {
+    Outcome.SUPERSEDED: "the policy was edited between decision and write",
+    Outcome.CANCELLED: "the decision was ended before it was written",
+}
 
 
 @dataclass(slots=True)
@@ -53,6 +66,8 @@ class Tick:
     """What forecasts know of events."""
     recovering: Mapping[str, str] = field(default_factory=dict[str, str])
     """Policies, by uid, whose unfinished decision is taken up first: why that was not possible yet."""
+    claims: TargetClaims = NO_CLAIMS
+    """All policies by their targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +102,13 @@ class Visitor:
 
         Raises ClusterUnavailableError: nothing is lost, the next tick does it.
         """
-        if self.restoration.is_wanted(record, state):
-            await self.restoration.restore(record, state)
+        try:
+            if self.restoration.is_wanted(record, state, tick.claims):
+                await self.restoration.restore(record, state, tick.claims)
+        except _REFUSED as error:
+            failure = Problem("Refused", f"{state.target} has not got its minimum back: {error}")
+            await self._show_problem(record, state, tick, failure=failure)
+            return None
         if record.deleted:
             return None
         if record.policy is None:
@@ -120,12 +140,13 @@ class Visitor:
     ) -> Visited:
         conflict, conflict_reason = self._conflict(record, state, observed, tick)
         situation = self._situation(policy, state, observed, tick, conflict)
-        decision = decide(situation)
+        situation, decision = self._decided(record, situation)
         change = Change(
             Intent(record, policy, observed, decision, situation.outlook, state.previous),
             state,
             target,
             situation.lead_time,
+            tick.claims,
         )
         state.trouble = None
         decision = await self._carried_out(change, tick)
@@ -151,28 +172,44 @@ class Visitor:
         await self.statuses.show(record, state, status)
         return Visited(situation, decision, status)
 
+    def _decided(self, record: PolicyRecord, situation: Situation) -> tuple[Situation, Decision]:
+        """The decision; where forecasts make it fail, as if there were none: a person's pin does not depend on them."""
+        try:
+            return situation, decide(situation)
+        except Exception as error:
+            log.exception("forecast_unusable", policy=str(record.key))
+            failure = situation.forecast_failure or f"the forecast cannot be decided from: {described(error)}"
+        memory = replace(situation.memory, trusted=None)
+        blind = replace(situation, outlook=None, events=(), tuned=None, memory=memory, forecast_failure=failure)
+        return blind, decide(blind)
+
     async def _carried_out(self, change: Change, tick: Tick) -> Decision:
-        """The decision as it came true: a floor that was not written is shown as it stands."""
+        """The decision as it came true: a floor that was not written is shown as it stands, with the reason."""
         state, decision = change.state, change.intent.decision
-        waits = state.backoff is not None and tick.now < state.backoff.until
+        why = tick.database_problem or "it is not written yet"
         try:
             if not decision.changes:
                 if change.intent.outlook is not None:
                     # Without an outlook, as right after a restart, an open intent may still be right.
                     await self.execution.supersede(state, change.intent)
-                state.memory = decision.memory
+                state.memory, state.backoff = decision.memory, None
                 return decision
-            if not waits and (tick.database_problem is None or change.intent.raises):
+            if not waits(change, tick.now) and (tick.database_problem is None or change.intent.raises):
                 outcome = await self.execution.carry_out(change)
                 if outcome in (Outcome.APPLIED, Outcome.RECOMMENDED):
                     state.memory = decision.memory
                     return decision
+                why = _UNWRITTEN.get(outcome) or state.conflict or why
         except DatabaseUnavailableError as error:
-            tick.database_problem = str(error)
+            why = tick.database_problem = str(error)
         except (ObjectRefusedError, ObjectConflictError, TargetNotFoundError) as error:
             state.trouble = Problem(error.reason, str(error))
+        if state.backoff is not None and waits(change, tick.now):
+            state.trouble = state.backoff.problem
+        if state.trouble is not None:
+            why = state.trouble.message
         kept_floor(change)
-        return replace(decision, floor=decision.before)
+        return replace(decision, floor=decision.before, message=f"Hold {decision.before}: {why}")
 
     def _conflict(
         self, record: PolicyRecord, state: PolicyState, observed: Observed, tick: Tick
@@ -184,35 +221,44 @@ class Visitor:
         autoscaler = conflicts.other_autoscaler(observed)
         if autoscaler is not None:
             return autoscaler, "TargetManagedByKeda"
-        return conflicts.foreign_writer(record, state, observed, tick.now), "ForeignWriter"
+        return conflicts.foreign_writer(record, state, observed), "ForeignWriter"
 
     def _situation(
         self, policy: ScalingPolicy, state: PolicyState, observed: Observed, tick: Tick, conflict: str | None
     ) -> Situation:
-        key, zero_is_valid = series_key(policy), policy.spec.demand.zero_is_valid
         self._seed(state, observed)
         lead_time = self.lead_times.of(observed.uid, policy.spec.forecast.lead_time)
-        concerns = concerns_of(policy, tick.events, tick.now, lead_time, self.refresh)
-        need = Need(policy, lead_time, concerns, known_to(policy, tick.told))
+        series, attempts = series_key(policy), Attempts(str(policy.key))
+        concerns = attempts.of(lambda: concerns_of(policy, tick.events, tick.now, lead_time, self.refresh), ())
+        need = Need(policy, lead_time, concerns, attempts.of(lambda: known_to(policy, tick.told), ()))
         state.need = need if policy.spec.mode is not Mode.OFF else None
-        demand = self.window.newest(key, zero_is_valid=zero_is_valid) or self.window.newest(key, zero_is_valid=True)
-        if demand is not None and tick.now - demand.at <= self.metrics_max_age:
-            self.capacities.observe(observed.uid, demand.value, observed.ready_replicas, observed.utilization)
+        demand = attempts.of(lambda: self._newest_demand(policy), None)
+        if conflict is None and demand is not None and tick.now - demand.at <= self.metrics_max_age:
+            # Who does not hold the target does not know what its replicas were asked to carry.
+            ready, utilization = observed.ready_replicas, observed.utilization
+            self.capacities.observe((observed.uid, series), demand.value, ready, utilization)
         return Situation(
             now=tick.now,
             policy=policy,
             observed=observed,
             memory=state.memory,
-            outlook=self.outlooks.outlook(need, tick.now),
+            outlook=attempts.of(lambda: self.outlooks.outlook(need, tick.now), None),
             demand=demand,
-            events=self.outlooks.bases(need, tick.now),
+            events=attempts.of(lambda: self.outlooks.bases(need, tick.now), ()),
             lead_time=lead_time,
             refresh=self.refresh,
             metrics_max_age=self.metrics_max_age,
-            per_replica=self.capacities.of(observed.uid, policy.spec.demand.per_replica),
+            per_replica=self.capacities.of((observed.uid, series), policy.spec.demand.per_replica),
             conflict=conflict,
-            tuned=self.choices.tuned(policy),
+            tuned=attempts.of(lambda: self.choices.tuned(policy), None),
+            lost_floor=conflicts.lost_floor(observed, state) if policy.spec.mode is Mode.AUTO else None,
+            forecast_failure=attempts.failure,
         )
+
+    def _newest_demand(self, policy: ScalingPolicy) -> Demand | None:
+        key = series_key(policy)
+        newest = self.window.newest(key, zero_is_valid=policy.spec.demand.zero_is_valid)
+        return newest or self.window.newest(key, zero_is_valid=True)
 
     def _seed(self, state: PolicyState, observed: Observed) -> None:
         known = (state.written or {}).get("leadTime")

@@ -99,6 +99,8 @@ def _metrics_fresh(situation: Situation) -> _Found:
 
 
 def _forecast_ready(situation: Situation) -> _Found:
+    if situation.forecast_failure is not None:
+        return ConditionType.FORECAST_READY, _FALSE, "ForecastFailed", situation.forecast_failure
     sight = look(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
     if sight.blind_since is not None or sight.forecast is None or situation.outlook is None:
         since = f" since {format_time(sight.blind_since)}" if sight.blind_since else ""

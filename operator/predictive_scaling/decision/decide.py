@@ -62,7 +62,11 @@ def decide(situation: Situation) -> Decision:
 
 def _weigh(situation: Situation) -> tuple[Case, tuple[Wish, ...]]:
     """Ask all sources, and see which asks for most."""
-    before, window = floor_before(situation), window_ahead(situation.now, situation.lead_time, situation.refresh)
+    pause, window = pause_of(situation), window_ahead(situation.now, situation.lead_time, situation.refresh)
+    before = floor_before(situation)
+    if situation.lost_floor is not None and not pause.freezes:
+        # Steps and windows go on from the floor that was lost: writing it again is no raise.
+        before = situation.lost_floor
     sight = look(situation, window)
     asked = ask_events(situation, sight, window)
     spans = without((window,), asked.suppressed)
@@ -73,7 +77,7 @@ def _weigh(situation: Situation) -> tuple[Case, tuple[Wish, ...]]:
         situation=situation,
         before=before,
         sight=sight,
-        pause=pause_of(situation),
+        pause=pause,
         # The first of equals: an event or a forecast explains more than the minimum does.
         strongest=max((wish for wish in wishes if wish.applies), key=lambda wish: wish.replicas),
         outage=is_outage(situation, sight),
@@ -87,7 +91,7 @@ def _decision(case: Case, wishes: tuple[Wish, ...], floor: int, limits: tuple[Li
     situation, pause, strongest = case.situation, case.pause, case.strongest
     forecast = next((wish for wish in wishes if wish.source is Source.FORECAST), None)
     return Decision(
-        before=case.before,
+        before=floor_before(situation),
         floor=floor,
         uncapped=strongest.replicas,
         source=Source.PIN if pause.pin is not None and not pause.freezes else strongest.source,

@@ -1,13 +1,16 @@
 """A decision in a sentence that can be checked (semantics 23)."""
 
 from predictive_scaling.decision.bounds import effective_maximum
-from predictive_scaling.decision.case import Case
+from predictive_scaling.decision.case import Case, floor_before
 from predictive_scaling.decision.model import Limit, Source, Wish
 
 
 def explain(case: Case, wishes: tuple[Wish, ...], floor: int, limits: tuple[Limit, ...]) -> str:
     """What happens, why, which limits cut it, what the forecast leans on, and which sources had to stay silent."""
-    parts = [f"{_what(case.before, floor)}: {_why(case)}{_cut(case, limits)}."]
+    stands = floor_before(case.situation)
+    parts = [f"{_what(stands, floor)}: {_why(case)}{_cut(case, limits)}."]
+    if stands != case.before:
+        parts.append(f"The minimum of {stands} is the default of a manifest that no longer states it.")
     contributions = case.sight.forecast.contributions if case.sight.forecast else ()
     if contributions and case.strongest.source is Source.FORECAST:
         parts.append(f"The forecast leans on {', '.join(contributions)}.")

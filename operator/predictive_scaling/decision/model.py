@@ -51,7 +51,11 @@ class Observed:
     owner: str | None
     """The controller that owns the target, such as `ScaledObject/checkout`; None for none."""
     floor_managers: tuple[str, ...]
-    """Field managers of the field that we write, newest write first; ours among them where we hold it."""
+    """Field managers that state a value for the field that we write, newest write first; ours where we hold it."""
+    foreign_write: str | None = None
+    """The newest write of that field by anybody else, in words that change with each of them; None for none."""
+    floor_given_up: bool = False
+    """The minimum is the API's default: whoever set it last took the field out of the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,10 @@ class Situation:
     """Who holds the target instead of us, and what they did; None for nobody."""
     tuned: Tuned | None = None
     """For a policy with an objective; None until its days have been looked back on."""
+    lost_floor: int | None = None
+    """The floor that we held when the target's minimum fell to the API's default; None where nothing was lost."""
+    forecast_failure: str | None = None
+    """Why forecasts could not be used at this visit although there may be some; None where nothing failed."""
 
 
 @dataclass(frozen=True, slots=True)

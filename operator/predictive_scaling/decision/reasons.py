@@ -1,7 +1,7 @@
 """Why a floor moves, in one word."""
 
 from predictive_scaling.decision.bounds import effective_maximum, effective_minimum
-from predictive_scaling.decision.case import Case
+from predictive_scaling.decision.case import Case, floor_before
 from predictive_scaling.resources.vocabulary import Reason, Source
 
 _ROSE = {
@@ -16,7 +16,8 @@ _FELL_FROM = {Source.EVENT: Reason.EVENT_ENDED, Source.FALLBACK: Reason.FALLBACK
 def reason_for(case: Case, floor: int) -> Reason | None:
     """The word for this change; None where there is none."""
     if floor == case.before:
-        return None
+        is_written_again = floor != floor_before(case.situation)
+        return Reason.FIELD_GIVEN_UP if is_written_again else None
     if case.pause.pin is not None:
         return Reason.PINNED
     if _is_forced_by_bounds(case, floor):

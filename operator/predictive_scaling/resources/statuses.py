@@ -106,6 +106,9 @@ class Advice(Part):
 class Takeover(Part):
     """What the target's minimum was before the operator came: it is put back when the policy goes or leaves Auto."""
 
+    # What a later release added must not make this one forget what to restore.
+    model_config = Part.model_config | {"extra": "ignore"}
+
     target_uid: Text
     """uid of the target that was taken over; a re-created target is another."""
 
@@ -116,7 +119,13 @@ class Takeover(Part):
     """When it was taken over."""
 
     written: bool = False
-    """Whether a minimum of ours has been written to it since: from then on a foreign write is a conflict."""
+    """Whether a minimum of ours may have been written to it: from then on a foreign write is a conflict."""
+
+    taken_from: Annotated[str | None, Field(max_length=253)] = None
+    """Whose write of the minimum the first write of ours replaces, until that is known to have been made."""
+
+    generation: Annotated[int | None, Field(ge=0)] = None
+    """metadata.generation of the policy that was acted on last."""
 
     resume: Annotated[str | None, Field(max_length=253)] = None
     """The value of the annotation predictive-scaling.io/resume that was acted on last."""

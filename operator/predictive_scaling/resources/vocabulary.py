@@ -108,6 +108,7 @@ class Reason(StrEnum):
     FALLBACK_ACTIVATED = "FallbackActivated"
     FALLBACK_ENDED = "FallbackEnded"
     PINNED = "Pinned"
+    FIELD_GIVEN_UP = "FieldGivenUp"
     RESTORED = "Restored"
     ROLLED_BACK = "RolledBack"
 

@@ -1,12 +1,16 @@
 """An HPA's minReplicas, by server-side apply of exactly that field; never its maximum, never its workload."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
 from predictive_scaling.decision.model import Observed
-from predictive_scaling.errors import TargetConflictError, TargetNotFoundError, TargetRefusedError
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    TargetConflictError,
+    TargetNotFoundError,
+    TargetRefusedError,
+)
 from predictive_scaling.targets.client import (
     FIELD_MANAGER,
     Cluster,
@@ -15,10 +19,14 @@ from predictive_scaling.targets.client import (
     ObjectNotFoundError,
     ObjectRefusedError,
 )
+from predictive_scaling.targets.cpu_utilization import cpu_utilization
+from predictive_scaling.targets.field_ownership import DEFAULT_MINIMUM, field_ownership
 from predictive_scaling.targets.port import Applied, Progress
 from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
 
 _API = "/apis/autoscaling/v2"
+_ATTEMPTS = 3
+_WITHOUT_REPLICAS = frozenset({"Object", "External"})
 _EXTERNAL_SCALERS = {"ScaledObject": "target.scaledObject"}
 
 
@@ -37,8 +45,12 @@ class HorizontalPodAutoscalerRecord:
     target_utilization: float | None
     utilization: float | None
     scaled_to_zero: bool
+    can_scale_to_zero: bool
+    """Whether it has a metric that is there without replicas: Object or External."""
     owner: str | None
     floor_managers: tuple[str, ...]
+    foreign_write: str | None
+    floor_given_up: bool
     workload: WorkloadReference
 
     @property
@@ -71,9 +83,10 @@ class HorizontalPodAutoscaler:
         self._records = records
         self._namespace = namespace
         self._name = name
+        self._observed: HorizontalPodAutoscalerRecord | None = None
 
     async def observe(self) -> Observed:
-        record = await self._record()
+        record = self._observed = await self._record()
         workload = await self._records.workload(self._namespace, record.workload)
         return Observed(
             uid=record.uid,
@@ -86,19 +99,16 @@ class HorizontalPodAutoscaler:
             scaled_to_zero=record.scaled_to_zero or (workload is not None and workload.wanted == 0 < record.minimum),
             owner=record.owner,
             floor_managers=record.floor_managers,
+            foreign_write=record.foreign_write,
+            floor_given_up=record.floor_given_up,
         )
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
         before = await self._record()
-        body = self._body({"minReplicas": floor}, before.uid)
-        try:
-            answer = await self._cluster.apply(before.path, body, force=take)
-        except ObjectNotFoundError as error:
-            raise self._not_found() from error
-        except ObjectConflictError as error:
-            raise TargetConflictError(_foreign(error)) from error
-        except ObjectRefusedError as error:
-            raise TargetRefusedError(f"The API server refused minReplicas {floor}: {error}") from error
+        seen = self._observed or before
+        if take and seen.uid == before.uid and seen.foreign_write != before.foreign_write:
+            raise TargetConflictError(f"spec.minReplicas was written meanwhile, by {before.foreign_write}")
+        answer = await self._write(before, floor, force=take or before.floor_given_up)
         after = parse(answer)
         self._records.keep(after)
         return Applied(after.minimum, changed=after.resource_version != before.resource_version)
@@ -107,16 +117,47 @@ class HorizontalPodAutoscaler:
         record = await self._record()
         if FIELD_MANAGER not in record.floor_managers:
             return
+        body = await self._write(record, min(floor, record.maximum), force=False)
+        self._records.keep(parse(await self._give_up(record.path, body)))
+
+    async def _give_up(self, path: str, body: Json) -> Json:
+        """Take our entry out of the managed fields; the value stays."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._cluster.edit(path, _without_us(body))
+            except ObjectNotFoundError as error:
+                raise self._not_found() from error
+            except (ObjectConflictError, ObjectRefusedError):
+                # Something else of the HPA changed meanwhile, such as its status.
+                body = await self._cluster.get(path)
+        raise TargetRefusedError(f"minReplicas of {path} is back, and our ownership of the field could not be given up")
+
+    async def _write(self, record: HorizontalPodAutoscalerRecord, minimum: int, *, force: bool) -> Json:
+        """Apply the minimum. A forced write takes the field only from the write that the record shows."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._cluster.apply(record.path, self._body(record, minimum, force=force), force=force)
+            except ObjectNotFoundError as error:
+                raise self._not_found() from error
+            except (ObjectConflictError, ObjectRefusedError) as error:
+                live = await self._live(record)
+                if live.foreign_write != record.foreign_write or not (force and isinstance(error, ObjectConflictError)):
+                    raise _explained(error, minimum, live) from error
+                # Something else of the HPA changed since it was looked at, such as its status.
+                record = live
+        raise ClusterUnavailableError(f"{record.path} changed during each of {_ATTEMPTS} writes; it is written later")
+
+    async def _live(self, record: HorizontalPodAutoscalerRecord) -> HorizontalPodAutoscalerRecord:
+        """The HPA as it is now. Raises TargetNotFoundError where it is gone or another one of the same name."""
         try:
-            body = await self._cluster.apply(record.path, self._body({"minReplicas": floor}, record.uid))
-            body = await self._cluster.edit(record.path, _without_us(body))
+            live = parse(await self._cluster.get(record.path))
         except ObjectNotFoundError as error:
             raise self._not_found() from error
-        except ObjectConflictError as error:
-            raise TargetConflictError(_foreign(error)) from error
-        except ObjectRefusedError as error:
-            raise TargetRefusedError(f"The API server refused minReplicas {floor} again: {error}") from error
-        self._records.keep(parse(body))
+        except ObjectRefusedError:
+            return record
+        if live.uid != record.uid:
+            raise TargetNotFoundError(f"{record.path} was deleted and created again; the new one is looked at next")
+        return live
 
     async def progress(self) -> Progress:
         record = await self._record()
@@ -141,13 +182,17 @@ class HorizontalPodAutoscaler:
             "create it, or correct spec.target.horizontalPodAutoscaler.name"
         )
 
-    def _body(self, spec: Json, uid: str) -> Json:
-        # The uid makes the write a conflict on an HPA of the same name that was created since.
+    def _body(self, record: HorizontalPodAutoscalerRecord, minimum: int, *, force: bool) -> Json:
+        # The uid makes the write fail on an HPA of the same name that was created since; the version, on one that
+        # anybody changed since it was looked at.
+        metadata = {"name": self._name, "namespace": self._namespace, "uid": record.uid}
+        if force:
+            metadata["resourceVersion"] = str(record.resource_version)
         return {
             "apiVersion": "autoscaling/v2",
             "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": self._name, "namespace": self._namespace, "uid": uid},
-            "spec": spec,
+            "metadata": metadata,
+            "spec": {"minReplicas": minimum},
         }
 
 
@@ -179,25 +224,29 @@ def path_of(namespace: str, name: str) -> str:
 
 
 def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
-    """A record of an HPA as the API server shows it in autoscaling/v2."""
-    metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
-    reference = spec["scaleTargetRef"]
-    target, current = _utilization(spec.get("metrics") or (), status.get("currentMetrics") or ())
+    """A record of an HPA as the API server shows it in autoscaling/v2; what its status lacks or garbles is left out."""
+    metadata, spec = body["metadata"], body["spec"]
+    status, reference = _mapping(body.get("status")), spec["scaleTargetRef"]
+    cpu = cpu_utilization(spec.get("metrics"), status.get("currentMetrics"))
+    ownership = field_ownership(body)
     return HorizontalPodAutoscalerRecord(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=int(metadata["resourceVersion"]),
-        minimum=spec.get("minReplicas", 1),
+        minimum=spec.get("minReplicas", DEFAULT_MINIMUM),
         maximum=spec["maxReplicas"],
-        current_replicas=status.get("currentReplicas") or 0,
-        desired_replicas=status.get("desiredReplicas") or 0,
-        target_utilization=target,
-        utilization=current,
-        scaled_to_zero=_is_disabled(status.get("conditions") or ()),
-        owner=_controller(metadata.get("ownerReferences") or ()),
-        floor_managers=_floor_managers(metadata.get("managedFields") or ()),
-        workload=WorkloadReference(reference.get("apiVersion", "apps/v1"), reference["kind"], reference["name"]),
+        current_replicas=_count(status.get("currentReplicas")),
+        desired_replicas=_count(status.get("desiredReplicas")),
+        target_utilization=cpu.target,
+        utilization=cpu.value,
+        scaled_to_zero=_is_disabled(status),
+        can_scale_to_zero=any(metric.get("type") in _WITHOUT_REPLICAS for metric in _mappings(spec.get("metrics"))),
+        owner=_controller(metadata),
+        floor_managers=ownership.managers,
+        foreign_write=ownership.foreign_write,
+        floor_given_up=ownership.is_given_up,
+        workload=WorkloadReference(reference.get("apiVersion") or "apps/v1", reference["kind"], reference["name"]),
     )
 
 
@@ -209,38 +258,26 @@ def refusal_of_owner(owner: str) -> str | None:
     return f"it belongs to {kind} {name}, which sets its minimum itself; use {_EXTERNAL_SCALERS[kind]} {name}"
 
 
-def _is_disabled(conditions: Iterable[Mapping[str, Any]]) -> bool:
-    return any(c["type"] == "ScalingActive" and c.get("reason") == "ScalingDisabled" for c in conditions)
+def _is_disabled(status: Mapping[str, Any]) -> bool:
+    conditions = _mappings(status.get("conditions"))
+    return any(c.get("type") == "ScalingActive" and c.get("reason") == "ScalingDisabled" for c in conditions)
 
 
-def _controller(owners: Iterable[Mapping[str, Any]]) -> str | None:
-    return next((f"{o['kind']}/{o['name']}" for o in owners if o.get("controller")), None)
+def _controller(metadata: Mapping[str, Any]) -> str | None:
+    owners = _mappings(metadata.get("ownerReferences"))
+    return next((f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")), None)
 
 
-def _floor_managers(entries: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    holders = [
-        (entry.get("time") or "", entry.get("manager") or "unknown")
-        for entry in entries
-        if "f:minReplicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
-    ]
-    return tuple(manager for _, manager in sorted(holders, key=lambda holder: _age(holder[0]), reverse=True))
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
-def _age(time: str) -> float:
-    return datetime.fromisoformat(time).timestamp() if time else 0.0
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []
 
 
-def _utilization(specified: Iterable[Any], current: Iterable[Any]) -> tuple[float | None, float | None]:
-    """Target and newest value of the first CPU utilization metric, as fractions; None for what is not there."""
-    target = next((_average(metric, "target") for metric in specified if _average(metric, "target")), None)
-    value = next((_average(metric, "current") for metric in current if _average(metric, "current")), None)
-    return target, value
-
-
-def _average(metric: Mapping[str, Any], key: str) -> float | None:
-    resource = metric.get("resource") or metric.get("containerResource") or {}
-    percent = (resource.get(key) or {}).get("averageUtilization")
-    return None if percent is None else percent / 100
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _without_us(body: Mapping[str, Any]) -> list[Json]:
@@ -255,5 +292,17 @@ def _without_us(body: Mapping[str, Any]) -> list[Json]:
     return [same, *({"op": "remove", "path": f"/metadata/managedFields/{index}"} for index in reversed(ours))]
 
 
-def _foreign(error: ObjectConflictError) -> str:
-    return f"someone else holds spec.minReplicas: {error}"
+def _explained(
+    error: ObjectConflictError | ObjectRefusedError, minimum: int, live: HorizontalPodAutoscalerRecord
+) -> TargetConflictError | TargetRefusedError:
+    if isinstance(error, ObjectConflictError):
+        return TargetConflictError(f"someone else holds spec.minReplicas: {error}")
+    lower = "set spec.replicas.min of the policy to 1"
+    advice = "allow what it names, or change spec.replicas of the policy"
+    if "is forbidden: User" in str(error):
+        advice = "grant the operator's service account patch on horizontalpodautoscalers"
+    elif minimum == 0 and not live.can_scale_to_zero:
+        advice = f"an HPA scales to zero only with an Object or External metric: {lower}"
+    elif minimum == 0:
+        advice = f"scaling to zero needs the cluster's feature HPAScaleToZero: without it, {lower}"
+    return TargetRefusedError(f"the API server refused minReplicas {minimum}; {advice}. It said: {error}")

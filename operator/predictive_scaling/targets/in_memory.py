@@ -10,6 +10,7 @@ from predictive_scaling.errors import (
     TargetRefusedError,
 )
 from predictive_scaling.targets.client import FIELD_MANAGER
+from predictive_scaling.targets.field_ownership import DEFAULT_MINIMUM
 from predictive_scaling.targets.port import Applied, Progress
 
 _SOMEONE = "kubectl-client-side-apply"
@@ -31,6 +32,10 @@ class InMemoryTarget:
     reachable: bool = True
     writes: int = 0
     """Writes that changed something."""
+    foreign_writes: int = 1
+    """Writes of the floor by others, the one that created it among them."""
+    given_up: bool = False
+    """Whether the floor is the default that was filled in when its manifest gave it up."""
 
     async def observe(self) -> Observed:
         self._check()
@@ -45,6 +50,8 @@ class InMemoryTarget:
             scaled_to_zero=self.replicas == 0 < self.minimum,
             owner=self.owner,
             floor_managers=self.managers,
+            foreign_write=self._foreign_write,
+            floor_given_up=self.given_up,
         )
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
@@ -60,7 +67,7 @@ class InMemoryTarget:
             raise TargetConflictError(f"someone else holds the floor: {self.managers[0]}")
         else:
             changed, self.managers = True, (FIELD_MANAGER, *self.managers)
-        self.minimum = floor
+        self.minimum, self.given_up = floor, False
         self.writes += changed
         return Applied(floor, changed=changed)
 
@@ -68,6 +75,7 @@ class InMemoryTarget:
         self._check()
         if FIELD_MANAGER not in self.managers:
             return
+        floor = min(floor, self.maximum)
         self.writes += floor != self.minimum
         self.minimum = floor
         self.managers = tuple(manager for manager in self.managers if manager != FIELD_MANAGER)
@@ -81,7 +89,13 @@ class InMemoryTarget:
     def foreign_write(self, minimum: int, manager: str = _SOMEONE) -> None:
         """Someone else sets the floor, as `kubectl apply` of a manifest with minReplicas does."""
         if minimum != self.minimum:
-            self.minimum, self.managers = minimum, (manager,)
+            self.minimum, self.managers, self.given_up = minimum, (manager,), False
+            self.foreign_writes += 1
+
+    def give_up(self) -> None:
+        """Someone applies, client-side, a manifest that no longer states the floor: the API fills in its default."""
+        self.minimum, self.managers, self.given_up = DEFAULT_MINIMUM, (), True
+        self.foreign_writes += 1
 
     def settle(self, *, ready: bool = True) -> None:
         """The controllers make the replicas that the floor asks for."""
@@ -92,7 +106,14 @@ class InMemoryTarget:
     def recreate(self) -> None:
         """Someone deletes the target and creates it anew."""
         fresh = replace(InMemoryTarget(), uid=f"{self.uid}+", maximum=self.maximum)
-        self.uid, self.minimum, self.managers = fresh.uid, fresh.minimum, fresh.managers
+        self.uid, self.minimum, self.managers, self.given_up = fresh.uid, fresh.minimum, fresh.managers, False
+
+    @property
+    def _foreign_write(self) -> str | None:
+        others = [manager for manager in self.managers if manager != FIELD_MANAGER]
+        if not others and not self.given_up:
+            return None
+        return f"{others[0] if others else _SOMEONE}, write {self.foreign_writes}"
 
     def _check(self) -> None:
         if not self.reachable:

@@ -43,14 +43,18 @@ class Target(Protocol):
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
         """Set the floor; the same floor twice changes nothing.
 
-        take: take the field from whoever holds it; right for the first write of a take-over only.
-        Raises TargetConflictError naming the holder when someone else holds the field, TargetRefusedError when the
-        API refuses the value for good.
+        take: take the field from whoever holds it; right for the first write of a take-over only. A floor that was
+        given up has no holder.
+        Raises TargetConflictError naming the holder when someone else holds the field, or wrote it since it was
+        observed; TargetRefusedError, with what to do, when the API refuses the value for good.
         """
         ...
 
     async def restore(self, floor: int) -> None:
-        """Put the floor back that was there before us and give the field up. Does nothing where we do not hold it."""
+        """Put the floor back that was there before us and give the field up. Does nothing where we do not hold it.
+
+        Where the target's maximum is lower by now, that is what it becomes. Raises as `apply` does.
+        """
         ...
 
     async def progress(self) -> Progress:

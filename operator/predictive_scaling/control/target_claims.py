@@ -1,0 +1,86 @@
+"""All policies by the target that they name or took over: who acts on it, and what its minimum was at first."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from predictive_scaling.control.state import PolicyState
+from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.statuses import Takeover
+from predictive_scaling.resources.vocabulary import Mode
+
+TargetName = tuple[str, str]
+"""Namespace, and the target as a status writes it, such as hpa/checkout."""
+
+
+class Claim(NamedTuple):
+    """A policy and what is remembered of it."""
+
+    record: PolicyRecord
+    state: PolicyState
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may write to its target: mode Auto."""
+        return self.record.policy is not None and self.record.policy.spec.mode is Mode.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class TargetClaims:
+    """The claims of one tick. A take-over belongs to the target: policies hand it on, and the last one restores."""
+
+    holders: dict[TargetName, Claim]
+    """For each target the policy that it belongs to."""
+    takers: dict[str, tuple[Claim, ...]]
+    """For each namespace the policies that recorded a take-over."""
+
+    @classmethod
+    def of(cls, claims: Iterable[Claim]) -> "TargetClaims":
+        """Of all policies, with their states."""
+        holders: dict[TargetName, Claim] = {}
+        takers: dict[str, tuple[Claim, ...]] = {}
+        for claim in claims:
+            namespace = claim.record.key.namespace
+            if claim.state.takeover is not None:
+                takers[namespace] = (*takers.get(namespace, ()), claim)
+            target = _named(claim.record)
+            if target is not None and (target not in holders or _rank(claim) < _rank(holders[target])):
+                holders[target] = claim
+        return cls(holders, takers)
+
+    def held(self) -> dict[TargetName, PolicyKey]:
+        """The holders' names."""
+        return {target: claim.record.key for target, claim in self.holders.items()}
+
+    def heir(self, record: PolicyRecord, state: PolicyState) -> Claim | None:
+        """The other policy that acts on the target that this one took over; None where nobody else does."""
+        if state.target is None:
+            return None
+        holder = self.holders.get((record.key.namespace, state.target))
+        return None if holder is None or holder.record.uid == record.uid or not holder.writes else holder
+
+    def first_takeover(self, record: PolicyRecord, target_uid: str) -> Takeover | None:
+        """The oldest take-over of a target that any other policy recorded; None where nobody did."""
+        others = [
+            claim.state.takeover
+            for claim in self.takers.get(record.key.namespace, ())
+            if claim.record.uid != record.uid and claim.state.takeover is not None
+        ]
+        of_target = [takeover for takeover in others if takeover.target_uid == target_uid]
+        return min(of_target, key=lambda takeover: takeover.since, default=None)
+
+
+NO_CLAIMS = TargetClaims({}, {})
+
+
+def _named(record: PolicyRecord) -> TargetName | None:
+    """The target that a policy stands for; None where it is Off, going, or cannot be read."""
+    if record.policy is None or record.deleted or record.policy.spec.mode is Mode.OFF:
+        return None
+    return record.key.namespace, str(record.policy.spec.target)
+
+
+def _rank(claim: Claim) -> tuple[bool, object, str]:
+    """Who comes first: a policy that writes before one that only recommends, then the older one."""
+    return not claim.writes, claim.record.created_at, claim.record.uid

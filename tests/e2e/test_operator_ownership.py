@@ -1,0 +1,189 @@
+"""Whose minReplicas it is, on a real API server: manifests that state it or give it up, policies that hand it on."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from predictive_scaling.targets.field_ownership import DEFAULT_MINIMUM
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl
+from tests.support.manifests import a_deployment, a_scaling_policy, an_autoscaler
+from tests.support.observing import (
+    condition_of,
+    decisions_of,
+    minimum_of,
+    status_of,
+    steady_demand,
+    the_condition_becomes,
+    the_minimum_becomes,
+)
+from tests.support.operator_process import OperatorProcess
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+async def demand(operator: OperatorProcess, namespace: str) -> dict[str, str]:
+    """A demand of 880 for the next six hours: nine replicas of 100."""
+    await steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
+    return {"service": namespace, "metric": "requests_per_second", "perReplica": "100"}
+
+
+async def acting(kubectl: Kubectl, demand: dict[str, str], *, server_side: bool = False) -> None:
+    """An HPA whose manifest says 3, raised to 9 by a policy."""
+    manifest = an_autoscaler("checkout", minimum=3, maximum=40)
+    if server_side:
+        await kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
+    else:
+        await kubectl.apply(manifest)
+    await kubectl.apply(a_deployment("checkout"), a_scaling_policy(demand=demand))
+    await the_minimum_becomes(kubectl, 9)
+
+
+async def raised_by_us(kubectl: Kubectl) -> None:
+    """The floor stands, nobody is in conflict, and the 3 of the manifest comes back with the policy's end."""
+    await the_minimum_becomes(kubectl, 9)
+    assert (await condition_of(kubectl, "Conflict"))["status"] == "False"
+    await kubectl("delete", "sp", "checkout", "--timeout=30s")
+    assert await minimum_of(kubectl) == 3
+
+
+async def test_a_line_deleted_and_applied_is_written_again_at_once(
+    operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
+) -> None:
+    await acting(kubectl, demand)
+    await kubectl.apply(an_autoscaler("checkout", minimum=None, maximum=40))
+    await eventually(lambda: decisions_of(kubectl), lambda decisions: given_up(decisions) == [(1, 9)], seconds=30)
+    await operator.ticks(2)
+    await raised_by_us(kubectl)
+
+
+def given_up(decisions: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    specs = [decision["spec"] for decision in decisions]
+    return [(spec["from"], spec["to"]) for spec in specs if spec["reason"] == "FieldGivenUp"]
+
+
+async def test_forgetting_the_last_manifest_first_never_lowers_the_minimum(
+    operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
+) -> None:
+    await acting(kubectl, demand)
+    manifest = json.dumps(an_autoscaler("checkout", minimum=None, maximum=41))
+    await kubectl("apply", "set-last-applied", "-f", "/dev/stdin", stdin=manifest)
+    await kubectl("apply", "-f", "-", stdin=manifest)
+    await operator.ticks(2)
+    assert given_up(await decisions_of(kubectl)) == []
+    assert (await kubectl.get("hpa", "checkout"))["spec"]["maxReplicas"] == 41
+    await raised_by_us(kubectl)
+
+
+@pytest.mark.parametrize("created_server_side", [True, False])
+async def test_a_server_side_apply_without_the_field_never_lowers_the_minimum(
+    operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str], created_server_side: bool
+) -> None:
+    await acting(kubectl, demand, server_side=created_server_side)
+    manifest = json.dumps(an_autoscaler("checkout", minimum=None, maximum=41))
+    await kubectl("apply", "--server-side", "-f", "-", stdin=manifest)
+    await operator.ticks(2)
+    assert given_up(await decisions_of(kubectl)) == []
+    await raised_by_us(kubectl)
+
+
+async def test_a_field_taken_by_force_and_given_up_ends_the_conflict(kubectl: Kubectl, demand: dict[str, str]) -> None:
+    await acting(kubectl, demand, server_side=True)
+    for minimum in (4, None):
+        manifest = json.dumps(an_autoscaler("checkout", minimum=minimum, maximum=40))
+        await kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
+        if minimum is not None:
+            await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
+            assert await minimum_of(kubectl) == minimum
+    await the_condition_becomes(kubectl, "Conflict", "False")
+    await raised_by_us(kubectl)
+
+
+async def test_one_replica_that_a_manifest_states_is_a_conflict(
+    operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
+) -> None:
+    await acting(kubectl, demand)
+    await kubectl.apply(an_autoscaler("checkout", minimum=DEFAULT_MINIMUM, maximum=40))
+    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
+    assert "kubectl-client-side-apply set the minimum to 1" in conflict["message"]
+    await operator.ticks(4)
+    assert await minimum_of(kubectl) == DEFAULT_MINIMUM
+
+
+async def test_zero_replicas_that_the_api_server_refuses_are_shown_as_refused(
+    operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
+) -> None:
+    await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=3, maximum=40))
+    bounds = {"min": 0, "max": 40}
+    fallback = {"behavior": "Static", "replicas": 0, "after": "1m"}
+    unseen = {**demand, "service": f"{demand['service']}-unseen"}
+    await kubectl.apply(a_scaling_policy(demand=unseen, replicas=bounds, fallback=fallback))
+    ready = await the_condition_becomes(kubectl, "Ready", "False", "Refused", seconds=60)
+    assert "minReplicas 0" in ready["message"]
+    assert "must be greater than or equal to 1" in ready["message"]
+    assert "only with an Object or External metric" in ready["message"]
+    status = await status_of(kubectl)
+    assert status["floor"] == await minimum_of(kubectl) >= 1
+    active = await condition_of(kubectl, "ScalingActive")
+    assert active["message"].startswith(f"Hold {status['floor']}: ")
+    assert "WriteRefused" in await eventually(
+        lambda: kubectl("describe", "sp", "checkout"), lambda said: "WriteRefused" in said, seconds=20
+    )
+    await kubectl.apply(a_scaling_policy(demand=unseen, fallback=fallback | {"replicas": 1}))
+    await the_condition_becomes(kubectl, "Ready", "True")
+    await the_minimum_becomes(kubectl, 1)
+    await kubectl("delete", "sp", "checkout", "--timeout=30s")
+    await operator.ticks(1)
+    assert await minimum_of(kubectl) == 3
+
+
+async def test_the_takeover_is_handed_on_from_policy_to_policy(kubectl: Kubectl, demand: dict[str, str]) -> None:
+    await acting(kubectl, demand)
+    await kubectl.apply(
+        a_scaling_policy("next", demand=demand, target={"horizontalPodAutoscaler": {"name": "checkout"}})
+    )
+    await eventually(
+        lambda: condition_of(kubectl, "Conflict", "next"), lambda found: found.get("status") == "True", seconds=30
+    )
+    await kubectl("delete", "sp", "checkout", "--timeout=30s")
+    assert await minimum_of(kubectl) == 9
+    status = await status_of(kubectl, "next")
+    assert status["takeover"]["originalMinimum"] == 3
+    await eventually(
+        lambda: condition_of(kubectl, "Conflict", "next"), lambda found: found.get("status") == "False", seconds=30
+    )
+    await kubectl("delete", "sp", "next", "--timeout=30s")
+    assert await minimum_of(kubectl) == 3
+
+
+async def test_a_policy_retargeted_and_deleted_restores_its_new_target(
+    kubectl: Kubectl, demand: dict[str, str]
+) -> None:
+    await acting(kubectl, demand)
+    await kubectl.apply(a_deployment("orders"), an_autoscaler("orders", minimum=4, maximum=40))
+    target = {"horizontalPodAutoscaler": {"name": "orders"}}
+    await kubectl.apply(a_scaling_policy(demand=demand, target=target))
+    await eventually(lambda: minimum_of(kubectl, "orders"), lambda minimum: minimum > 4, seconds=40)
+    assert await minimum_of(kubectl) == 3
+    await kubectl("delete", "sp", "checkout", "--timeout=30s")
+    assert await minimum_of(kubectl, "orders") == 4
+
+
+async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected(
+    own_operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await steady_demand(own_operator.database_url, own_operator.clock, "checkout", 880.0, timedelta(hours=8))
+    await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
+    await own_operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
+    await kubectl.apply(a_scaling_policy())
+    assert await own_operator.ended() == -9
+    await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
+    await own_operator.start()
+    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
+    assert "kubectl-client-side-apply set the minimum to 3" in conflict["message"]
+    await own_operator.ticks(4)
+    assert await minimum_of(kubectl) == 3
+    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2

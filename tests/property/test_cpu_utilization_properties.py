@@ -1,0 +1,115 @@
+"""CPU utilization of an HPA, for metrics of any kind in any order."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predictive_scaling.targets.cpu_utilization import cpu_utilization
+
+Pair = tuple[dict[str, Any], dict[str, Any] | None]
+"""A metric of the spec, and its entry in the status; None where the controller left it out."""
+
+percents = st.integers(1, 400)
+values = st.none() | st.integers(0, 400)
+
+
+def measured(kind: str, source: dict[str, Any], target: dict[str, Any], current: dict[str, Any] | None) -> Pair:
+    field = kind[0].lower() + kind[1:]
+    specified = {"type": kind, field: {**source, "target": target}}
+    return specified, None if current is None else {"type": kind, field: {**source, "current": current}}
+
+
+def utilization(kind: str, source: dict[str, Any], percent: int, value: int | None) -> Pair:
+    now = None if value is None else {"averageUtilization": value, "averageValue": "5m"}
+    return measured(kind, source, {"type": "Utilization", "averageUtilization": percent}, now)
+
+
+def others() -> st.SearchStrategy[Pair]:
+    """Metrics that say nothing about CPU utilization, some of them with a utilization of something else."""
+    memory = st.builds(utilization, st.just("Resource"), st.just({"name": "memory"}), percents, values)
+    of_container = st.just({"name": "memory", "container": "app"})
+    container_memory = st.builds(utilization, st.just("ContainerResource"), of_container, percents, values)
+    cores = st.just(measured("Resource", {"name": "cpu"}, {"type": "AverageValue", "averageValue": "1"}, None))
+    metric = {"metric": {"name": "requests"}}
+    elsewhere = st.sampled_from(
+        [
+            measured("Pods", metric, {"type": "AverageValue", "averageValue": "50"}, {"averageValue": "30"}),
+            measured(
+                "Object",
+                {**metric, "describedObject": {"kind": "Ingress", "name": "main"}},
+                {"type": "Value", "value": "2k"},
+                {"value": "1k"},
+            ),
+            measured("External", metric, {"type": "AverageValue", "averageValue": "30"}, {"averageValue": "12"}),
+        ]
+    )
+    return memory | container_memory | cores | elsewhere
+
+
+@st.composite
+def hpas(draw: st.DrawFn, *, with_pod_metric: bool) -> tuple[list[Any], list[Any], list[Pair]]:
+    """Metrics of a spec and a status, both shuffled and with entries that cannot be read; and the CPU metrics."""
+    names = draw(st.lists(st.sampled_from(["app", "sidecar", "proxy"]), unique=True))
+    cpu = [
+        utilization("ContainerResource", {"name": "cpu", "container": name}, draw(percents), draw(values))
+        for name in names
+    ]
+    if with_pod_metric:
+        cpu.append(utilization("Resource", {"name": "cpu"}, draw(percents), draw(values)))
+    pairs = cpu + draw(st.lists(others(), max_size=5))
+    garbled = st.lists(st.sampled_from([None, {}, {"type": ""}, {"type": "Resource"}, {"type": "Pods", "pods": 3}]))
+    specified = draw(st.permutations([specified for specified, _ in pairs] + draw(garbled)))
+    current = draw(st.permutations([now for _, now in pairs if now is not None] + draw(garbled)))
+    return specified, current, cpu
+
+
+@given(hpas(with_pod_metric=True))
+def test_the_metric_of_the_whole_pod_is_found_among_all_others(hpa: tuple[list[Any], list[Any], list[Pair]]) -> None:
+    specified, current, cpu = hpa
+    metric, now = cpu[-1]
+    value = None if now is None else now["resource"]["current"]["averageUtilization"] / 100
+    assert cpu_utilization(specified, current) == (metric["resource"]["target"]["averageUtilization"] / 100, value)
+
+
+@given(hpas(with_pod_metric=False))
+def test_without_it_target_and_value_are_those_of_one_container(hpa: tuple[list[Any], list[Any], list[Pair]]) -> None:
+    specified, current, cpu = hpa
+    possible = [
+        (
+            metric["containerResource"]["target"]["averageUtilization"] / 100,
+            None if now is None else now["containerResource"]["current"]["averageUtilization"] / 100,
+        )
+        for metric, now in cpu
+    ]
+    found = cpu_utilization(specified, current)
+    assert found in (possible or [(None, None)])
+    relative = [value / target for target, value in possible if value is not None]
+    if relative:
+        assert found.target is not None
+        assert found.value is not None
+        assert found.value / found.target == max(relative)
+
+
+@given(st.data())
+def test_the_order_of_the_lists_does_not_matter(data: st.DataObject) -> None:
+    specified, current, _ = data.draw(hpas(with_pod_metric=data.draw(st.booleans())))
+    shuffled = data.draw(st.permutations(specified)), data.draw(st.permutations(current))
+    assert cpu_utilization(*shuffled) == cpu_utilization(specified, current)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda parts: (
+            st.lists(parts)
+            | st.dictionaries(
+                st.sampled_from(["type", "resource", "name", "target", "current", "averageUtilization", "container"]),
+                parts,
+            )
+        ),
+    )
+)
+def test_no_status_makes_it_raise(garbled: Any) -> None:
+    cpu_utilization(garbled, garbled)
+    cpu_utilization([garbled], [garbled])

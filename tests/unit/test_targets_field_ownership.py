@@ -1,0 +1,88 @@
+"""Who owns spec.minReplicas, by managed fields as the API server showed them for what users do."""
+
+import json
+from typing import Any
+
+import pytest
+
+from predictive_scaling.targets.field_ownership import FieldOwnership, field_ownership
+
+NOON = "2026-06-17T12:00:00Z"
+LATER = "2026-06-17T12:05:00Z"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def an_entry(manager: str, time: str = NOON, *, minimum: bool = True, last_applied: bool = False) -> dict[str, Any]:
+    annotations = {"f:metadata": {"f:annotations": {f"f:{LAST_APPLIED}": {}}}} if last_applied else {}
+    spec = {"f:spec": {"f:minReplicas": {}} if minimum else {"f:maxReplicas": {}}}
+    return {"manager": manager, "operation": "Update", "time": time, "fieldsV1": spec | annotations}
+
+
+def an_hpa(minimum: int | None, *entries: dict[str, Any], last_applied: dict[str, Any] | None = None) -> dict[str, Any]:
+    annotations = {} if last_applied is None else {LAST_APPLIED: json.dumps({"spec": last_applied})}
+    spec = {} if minimum is None else {"minReplicas": minimum}
+    return {"metadata": {"managedFields": list(entries), "annotations": annotations}, "spec": spec}
+
+
+KUBECTL = an_entry("kubectl-client-side-apply", LATER, last_applied=True)
+
+
+def test_a_manifest_that_gave_the_field_up_is_no_owner() -> None:
+    found = field_ownership(an_hpa(1, KUBECTL, last_applied={"maxReplicas": 40}))
+    assert (found.managers, found.is_given_up) == ((), True)
+    assert found.foreign_write == f"kubectl-client-side-apply at {LATER} with 1"
+
+
+def test_a_manifest_that_states_one_replica_owns_the_field() -> None:
+    found = field_ownership(an_hpa(1, KUBECTL, last_applied={"minReplicas": 1}))
+    assert (found.managers, found.is_given_up) == (("kubectl-client-side-apply",), False)
+
+
+def test_argo_cd_gives_up_as_kubectl_does() -> None:
+    entry = an_entry("argocd-controller", last_applied=True)
+    assert field_ownership(an_hpa(1, entry, last_applied={"maxReplicas": 40})).is_given_up
+
+
+@pytest.mark.parametrize("manager", ["kubectl-patch", "kubectl-edit", "helm"])
+def test_one_replica_of_a_writer_without_a_last_manifest_is_a_wish(manager: str) -> None:
+    entries = (an_entry("kubectl-client-side-apply", minimum=False, last_applied=True), an_entry(manager, LATER))
+    found = field_ownership(an_hpa(1, *entries, last_applied={"maxReplicas": 40}))
+    assert (found.managers, found.is_given_up) == ((manager,), False)
+
+
+def test_any_other_value_is_a_wish() -> None:
+    found = field_ownership(an_hpa(2, KUBECTL, last_applied={"maxReplicas": 40}))
+    assert found.managers == ("kubectl-client-side-apply",)
+
+
+def test_a_field_that_nobody_owns_is_given_up_where_it_has_the_default() -> None:
+    # A server-side apply without the field by its only owner.
+    assert field_ownership(an_hpa(1, an_entry("kubectl", minimum=False))) == FieldOwnership((), None, True)
+    assert field_ownership(an_hpa(None)) == FieldOwnership((), None, True)
+
+
+def test_each_write_by_others_is_told_from_the_one_before() -> None:
+    ours = an_entry("predictive-scaling", LATER)
+    first = field_ownership(an_hpa(3, ours, an_entry("helm", NOON)))
+    again = field_ownership(an_hpa(3, ours, an_entry("helm", LATER)))
+    assert first.managers == ("predictive-scaling", "helm")
+    assert first.foreign_write != again.foreign_write
+    assert field_ownership(an_hpa(9, ours)).foreign_write is None
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        None,
+        {},
+        "x",
+        [None],
+        [{}],
+        [{"fieldsV1": None}],
+        [{"fieldsV1": {"f:spec": {"f:minReplicas": {}}}, "time": "soon"}],
+    ],
+)
+def test_managed_fields_that_cannot_be_read_do_not_raise(entries: Any) -> None:
+    for last_applied in ("{", "[]", "3", '{"spec": null}', None):
+        metadata = {"managedFields": entries, "annotations": {LAST_APPLIED: last_applied}}
+        field_ownership({"metadata": metadata, "spec": {"minReplicas": 1}})
