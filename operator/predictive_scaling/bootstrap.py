@@ -9,10 +9,10 @@ from pathlib import Path
 from predictive_scaling.clock import Clock
 from predictive_scaling.control.accuracy import EVERY as ACCURACY_EVERY
 from predictive_scaling.control.accuracy import Accuracy
+from predictive_scaling.control.aggregated_metrics import AggregatedMetrics
 from predictive_scaling.control.business_events import EventDesk
 from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.choices import Choices
-from predictive_scaling.control.chores import Chore
 from predictive_scaling.control.commands import CommandDesk
 from predictive_scaling.control.decision_log import DecisionLog
 from predictive_scaling.control.demand_window import DemandWindow
@@ -24,6 +24,7 @@ from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.leadership import Leadership, LeaseTerms
 from predictive_scaling.control.loop import Loop
 from predictive_scaling.control.mirror import Mirror
+from predictive_scaling.control.periodic import PeriodicTask
 from predictive_scaling.control.records import DecisionRecords
 from predictive_scaling.control.recovery import Recovery
 from predictive_scaling.control.restore import Restoration
@@ -34,6 +35,9 @@ from predictive_scaling.control.training import ModelDesk
 from predictive_scaling.control.tuning import TuningDesk
 from predictive_scaling.control.verification import Verification
 from predictive_scaling.control.visit import Visitor
+from predictive_scaling.control.visit_failures import VisitFailures
+from predictive_scaling.external_metrics.server import ExternalMetricsServer
+from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
 from predictive_scaling.external_metrics.values import MetricBoard
 from predictive_scaling.handlers.index_comparison import IndexComparison
 from predictive_scaling.handlers.inventory import Inventory
@@ -53,6 +57,11 @@ from predictive_scaling.targets.client import Cluster
 from predictive_scaling.targets.registry import Targets
 from predictive_scaling.training.reload import ModelShelf
 
+_MIRROR_SECONDS = 0.5
+_EVENTS_SECONDS = 10.0
+_COMMANDS_SECONDS = 1.0
+_COMMANDS_MAX_SECONDS = 10.0
+_TRUST_SECONDS = 600.0
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -85,16 +94,18 @@ class Operator:
 
     watch: Watch
     leadership: Leadership
-    loop: Loop
-    feed: Feed
-    verification: Verification
-    events: Events
-    mirror: Mirror
     models: ModelDesk
-    commands: CommandDesk
-    chores: tuple[Chore, ...]
+    tasks: tuple[PeriodicTask, ...]
+    """All background work, each part of it on its own."""
     board: MetricBoard
     inventory: Inventory
+    loop: Loop
+    aggregated: AggregatedMetrics | None
+    """External metrics; None where they are not served."""
+
+    def task(self, name: str) -> PeriodicTask:
+        """The task of that name."""
+        return next(task for task in self.tasks if task.name == name)
 
 
 def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
@@ -146,7 +157,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     def wake() -> None:
         here.call_soon_threadsafe(loop.wake)
 
-    feed = Feed(window, outlooks, states, Predictions(databases.beside), clock, settings.tick, wake)
+    feed = Feed(window, outlooks, states, Predictions(databases.beside), clock, wake)
     index = IndexComparison(cluster, inventory, settings.namespaces)
     loop = Loop(
         inventory=inventory,
@@ -155,10 +166,10 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         recovery=recovery,
         states=states,
         visitor=visitor,
+        failures=VisitFailures(visitor, events),
         feed=feed,
         mirror=mirror,
         clock=clock,
-        every=settings.tick,
         in_flight=settings.writes_in_flight,
     )
 
@@ -186,32 +197,64 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         *(choices, window, states, inventory, events, clock),
         interval=settings.tuning_interval,
     )
+    commands = CommandDesk(
+        Commands(databases.beside),
+        ScalingDecisions(databases.beside),
+        *(records, verification, states, models, clock, leads),
+    )
+    tick, refresh = clock.real_seconds(settings.tick), clock.real_seconds(settings.forecast_refresh)
+    accuracy_every = clock.real_seconds(ACCURACY_EVERY)
+    tasks = (
+        PeriodicTask(
+            "lease", leadership.campaign, terms.retry_seconds, on_standby=True, max_pause_seconds=terms.retry_seconds
+        ),
+        PeriodicTask("tick", loop.turn, tick, on_standby=True, max_pause_seconds=tick, woken=loop.woken),
+        PeriodicTask("feed", feed.turn, tick, on_standby=True, max_pause_seconds=tick, woken=feed.hurried),
+        PeriodicTask("kubernetes_events", events.send, _EVENTS_SECONDS, on_standby=True, woken=events.queued),
+        PeriodicTask("mirror", mirror.write, _MIRROR_SECONDS, on_standby=True),
+        PeriodicTask("verification", verification.look, tick / 2, max_pause_seconds=tick),
+        PeriodicTask("commands", commands.run, _COMMANDS_SECONDS, max_pause_seconds=_COMMANDS_MAX_SECONDS),
+        PeriodicTask("business_events", desk.turn, tick),
+        PeriodicTask("accuracy", accuracy.turn, accuracy_every),
+        PeriodicTask("models", models.take_up, tick, on_standby=True),
+        PeriodicTask("trainings", models.turn, refresh),
+        PeriodicTask("tuning", tuning.turn, tick),
+        PeriodicTask("decision_rows", recovery.catch_up, tick),
+        PeriodicTask("index", index.turn, tick),
+    )
+    aggregated = _aggregated(settings, clock, cluster, board)
+    if aggregated is not None:
+        tasks += (PeriodicTask("external_metrics", aggregated.refresh, _TRUST_SECONDS, on_standby=True),)
+
+    def wake_all() -> None:
+        for task in tasks:
+            task.woken.set()
+
+    leadership.on_gained = wake_all
     return Operator(
         watch=Watch(Process(inventory, wake), settings.namespaces),
         leadership=leadership,
-        loop=loop,
-        feed=feed,
-        verification=verification,
-        events=events,
-        mirror=mirror,
         models=models,
-        commands=CommandDesk(
-            Commands(databases.beside),
-            ScalingDecisions(databases.beside),
-            *(records, verification, states, models, clock, leads),
-        ),
-        chores=(
-            Chore("business events", desk.turn, settings.tick),
-            Chore("accuracy", accuracy.turn, ACCURACY_EVERY),
-            Chore("models", models.take_up, settings.tick),
-            Chore("trainings", models.turn, settings.forecast_refresh),
-            Chore("tuning", tuning.turn, settings.tick),
-            Chore("decision rows", recovery.catch_up, settings.tick),
-            Chore("index", index.turn, settings.tick),
-        ),
+        tasks=tasks,
         board=board,
         inventory=inventory,
+        loop=loop,
+        aggregated=aggregated,
     )
+
+
+def _aggregated(settings: Settings, clock: Clock, cluster: Cluster, board: MetricBoard) -> AggregatedMetrics | None:
+    certificate, key = settings.external_metrics_certificate, settings.external_metrics_key
+    if not settings.external_metrics or certificate is None or key is None:
+        return None
+    files = ServingFiles(certificate, key)
+
+    def make(trust: AggregatorTrust) -> ExternalMetricsServer:
+        return ExternalMetricsServer(
+            board, clock, files, trust, host=settings.host, port=settings.external_metrics_port
+        )
+
+    return AggregatedMetrics(cluster, make)
 
 
 def lease_namespace(settings: Settings) -> str:

@@ -93,6 +93,18 @@ def monotonic() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def has_elapsed(period: timedelta, since: datetime, now: datetime) -> bool:
+    """Whether `period` has passed since a time that was read from the clock.
+
+    A time in the future counts as long ago: the clock was stepped back meanwhile, and nothing may wait for as long as
+    the step.
+
+    >>> has_elapsed(timedelta(minutes=1), datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    True
+    """
+    return not timedelta() <= now - since < period
+
+
 def parse_clock(text: str | None) -> Clock:
     """The clock that a setting describes: empty for life, `START,ORIGIN,RATE` for a replay.
 

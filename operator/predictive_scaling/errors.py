@@ -45,6 +45,39 @@ class ClusterUnavailableError(PredictiveScalingError):
     reason = "ClusterUnavailable"
 
 
+class RequestTimedOutError(ClusterUnavailableError):
+    """One request to the Kubernetes API server took too long: the server hangs, or only a webhook behind it does."""
+
+    reason = "RequestTimedOut"
+
+
+class RequestFailedError(ClusterUnavailableError):
+    """The Kubernetes API server answered, but could not carry out this request; others may succeed meanwhile.
+
+    retry_after_seconds: what the server asked to wait; None where it did not say.
+    """
+
+    reason = "RequestFailed"
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class LeadershipLostError(PredictiveScalingError):
+    """This process led and lost its lease: what it remembers may be outdated, so it has to start again."""
+
+    exit_code = 79
+    reason = "LeadershipLost"
+
+
+class TaskEndedError(PredictiveScalingError):
+    """A background task that should run until shutdown ended; the process has to start again."""
+
+    exit_code = 70
+    reason = "TaskEnded"
+
+
 class TargetNotFoundError(PredictiveScalingError):
     """What a policy scales is not there (yet)."""
 

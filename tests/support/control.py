@@ -30,6 +30,7 @@ from predictive_scaling.control.state import Consent, PolicyState, States
 from predictive_scaling.control.status import StatusWriter
 from predictive_scaling.control.verification import Expected, Verification
 from predictive_scaling.control.visit import Visited, Visitor
+from predictive_scaling.control.visit_failures import VisitFailures
 from predictive_scaling.decision.model import Memory
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.handlers.index_comparison import IndexComparison
@@ -382,7 +383,7 @@ class World:
             refresh=MINUTE,
             metrics_max_age=5 * MINUTE,
         )
-        self.feed = Feed(window, outlooks, self.states, self.predicted, clock, MINUTE, lambda: None)
+        self.feed = Feed(window, outlooks, self.states, self.predicted, clock, lambda: None)
         self.recovery = Recovery(
             self.inventory, self._table, records, self.states, self.verification, self._find, clock
         )
@@ -393,10 +394,10 @@ class World:
             recovery=self.recovery,
             states=self.states,
             visitor=visitor,
+            failures=VisitFailures(visitor, self.events),
             feed=self.feed,
             mirror=Mirror(NoPolicies(), NoShowcase(), clock, 5 * MINUTE, list, lambda: True),
             clock=clock,
-            every=timedelta(seconds=15),
             in_flight=8,
         )
 

@@ -98,9 +98,9 @@ async def test_a_deleted_lease_is_made_again(cluster: InMemoryCluster, seconds: 
 
 
 async def test_two_that_try_at_once_do_not_both_lead(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    holder, rival = candidate(cluster, "holder"), candidate(cluster, "rival")
-    await holder.campaign()
-    await rival.campaign()
+    holder, rival, dead = candidate(cluster, "holder"), candidate(cluster, "rival"), candidate(cluster, "dead")
+    for one in (dead, holder, rival):
+        await one.campaign()
     seconds.now += 15.1
     get = cluster.get
 

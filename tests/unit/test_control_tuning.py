@@ -1,6 +1,5 @@
 """Who is looked back on and when, what visits read of it, and how a moved quantile shows."""
 
-import asyncio
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -128,10 +127,7 @@ class Scene:
 
     async def told(self) -> list[str]:
         """The notes of all QuantileTuned Events so far."""
-        sending = asyncio.create_task(self.world.events.run())
-        for _ in range(50):
-            await asyncio.sleep(0)
-        sending.cancel()
+        await self.world.events.send()
         sent = [one for path, one in self.world.cluster.objects.items() if "/events/" in path]
         return [one["note"] for one in sent if one["reason"] == "QuantileTuned"]
 

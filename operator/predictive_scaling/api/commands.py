@@ -18,6 +18,8 @@ router = APIRouter(prefix="/commands", tags=["commands"])
 RELOAD_MODELS = "reload_models"
 CLEAR_STUCK = "clear_stuck_decisions"
 _LARGEST_ID = 2**63 - 1
+_UNHEARD_SECONDS = 2.0
+"""How long a command is awaited while no operator leads: one may just begin to."""
 
 
 class AskedCommand(Answer):
@@ -36,6 +38,7 @@ class Accepted(Answer):
 
     command: int = Field(description="Its id.")
     location: str = Field(description="Where to look for the answer.")
+    message: str = Field(description="Why there is no answer yet.")
 
 
 @router.get("/{id}", responses=responses(404))
@@ -48,12 +51,20 @@ async def show_command(id: Annotated[int, Path(ge=1, le=_LARGEST_ID)], services:
 
 
 async def ask(services: Services, kind: str, show: Callable[[Mapping[str, Any]], Response]) -> Response:
-    """Ask, wait, and show the answer; 202 when there is none in time, 502 when the operator failed."""
-    number = await services.commands.ask(kind, {}, services.clock.now())
-    answer = await services.commands.wait(number, services.command_limit_seconds)
+    """Ask, wait, and show the answer; 502 when the operator failed.
+
+    202 when there is no answer in time, and soon when no operator leads: the first one that does takes the command.
+    """
+    commands, limit = services.commands, services.command_limit_seconds
+    number = await commands.ask(kind, {}, services.clock.now())
+    answer = await commands.wait(number, min(limit, _UNHEARD_SECONDS))
+    is_heard = answer is not None or await commands.is_heard()
+    if answer is None and is_heard and limit > _UNHEARD_SECONDS:
+        answer = await commands.wait(number, limit - _UNHEARD_SECONDS)
     if answer is None:
         location = f"{API_V1}/commands/{number}"
-        accepted = Accepted(command=number, location=location)
+        message = "the operator has not answered yet" if is_heard else "no operator leads; the next one takes it"
+        accepted = Accepted(command=number, location=location, message=message)
         return JSONResponse(accepted.model_dump(), 202, headers={"Location": location, "Retry-After": "5"})
     if "error" in answer:
         return problem(502, f"the operator could not do it: {answer['error']}", reason="OperatorFailed")

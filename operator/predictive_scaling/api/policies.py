@@ -21,7 +21,7 @@ class PolicyFilter(Question):
 class Policy(PolicyStatus):
     """A policy's status with its demand's metric and its forecast in short."""
 
-    metric_name: str
+    metric_name: str | None
     forecast: dict[str, Any] | None = Field(description="As in the resource's status; the series is in predictions.")
     updated_at: Time
 

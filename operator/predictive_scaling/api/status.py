@@ -39,11 +39,11 @@ class PolicyStatus(Answer):
 
     namespace: str
     policy: str
-    service_name: str
-    mode: str = Field(description="Off, Recommend or Auto.")
-    target: str
-    min_replicas: int
-    max_replicas: int
+    service_name: str | None = Field(description="Null, as mode to max_replicas, where the policy cannot be read.")
+    mode: str | None = Field(description="Off, Recommend or Auto.")
+    target: str | None
+    min_replicas: int | None
+    max_replicas: int | None
     floor: int | None = Field(description="The minimum that is held (in Recommend: would be).")
     current_replicas: int | None
     ready_replicas: int | None

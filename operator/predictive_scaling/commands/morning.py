@@ -35,7 +35,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     namespace: str
     policy: str
-    mode: str
+    mode: str | None
     floor: int | None
     ready_replicas: int | None
     source: str | None

@@ -2,24 +2,32 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import timedelta
-from typing import Any
 
 import structlog
 import typer
 
 from predictive_scaling.bootstrap import Databases, Operator, assemble
-from predictive_scaling.clock import Clock, monotonic, parse_clock
-from predictive_scaling.control.chores import Chore, keep_doing
-from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
-from predictive_scaling.external_metrics.server import ExternalMetricsServer
-from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles, read_trust
-from predictive_scaling.handlers.probes import beat_check, leader_check, watch_check
+from predictive_scaling.clock import Clock, parse_clock
+from predictive_scaling.commands.supervision import run_until
+from predictive_scaling.control.aggregated_metrics import check_settings
+from predictive_scaling.control.health import (
+    MIN_STALLED_SECONDS,
+    Startup,
+    hang_check,
+    index_check,
+    leader_check,
+    liveness_check,
+    stalled_seconds,
+    startup_check,
+    success_check,
+    tasks_check,
+    watch_check,
+)
+from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.schema import check_schema
-from predictive_scaling.targets.client import Cluster, connected
+from predictive_scaling.targets.client import connected
 from predictive_scaling.telemetry.checks import database_check, models_check
 from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer
@@ -27,17 +35,18 @@ from predictive_scaling.telemetry.server import TelemetryServer
 app = typer.Typer()
 log = structlog.get_logger(__name__)
 
-_TRUST = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
-_TRUST_EVERY = timedelta(minutes=10)
-_STALLED_SECONDS = 60.0
 _SLACK_SHARE = 4 / 15
 _RESTART_SECONDS = 2.0
 
 
 @app.command()
 def operate() -> None:
-    """Watch policies and raise floors ahead of demand, until SIGTERM or Ctrl-C."""
+    """Watch policies and raise floors ahead of demand, until SIGTERM or Ctrl-C.
+
+    Exit codes: 0 stopped, 70 a background task ended, 78 wrong settings or database schema, 79 the lease was lost.
+    """
     settings = read_settings()
+    check_settings(settings)
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format)
     asyncio.run(_operate(settings, clock))
@@ -47,7 +56,7 @@ async def _operate(settings: Settings, clock: Clock) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    databases = Databases.of(settings)
+    databases, startup = Databases.of(settings), Startup()
     # No request may outlive the slack between our last reliance on a lease and its end.
     timeout_seconds = settings.lease_duration.total_seconds() * _SLACK_SHARE
     async with AsyncExitStack() as parts:
@@ -55,127 +64,51 @@ async def _operate(settings: Settings, clock: Clock) -> None:
         connections = 2 * settings.writes_in_flight
         cluster = await parts.enter_async_context(connected(connections=connections, timeout_seconds=timeout_seconds))
         operator = assemble(settings, clock, cluster, databases)
-        await parts.enter_async_context(_telemetry(settings, operator, databases))
-        if not await _schema_is_ready(databases, stop):
+        await parts.enter_async_context(_telemetry(settings, clock, operator, databases, startup))
+        if not await _schema_is_ready(databases, stop, startup):
             return
-        chores = list(operator.chores)
-        if settings.external_metrics:
-            server = await parts.enter_async_context(await _external_metrics(settings, clock, cluster, operator))
-            chores.append(Chore("aggregator's authority", lambda: _trust_anew(server, cluster), _TRUST_EVERY))
-        await _run_until(stop, settings, clock, operator, chores)
+        startup.problem = None
+        await run_until(stop, operator)
     log.info("operator_stopped")
 
 
-async def _run_until(
-    stop: asyncio.Event, settings: Settings, clock: Clock, operator: Operator, chores: Sequence[Chore]
-) -> None:
-    """Everything at once until `stop`; then the acting parts first, the lease next, the watches last."""
-    operator.watch.start()
-    # Loading probes each model in a child process; until then the naive models forecast.
-    loading = asyncio.create_task(operator.models.take_up())
-    acting = [
-        asyncio.create_task(work)
-        for work in (
-            operator.leadership.run(),
-            operator.loop.run(),
-            operator.feed.run(),
-            operator.events.run(),
-            operator.mirror.run(),
-            _verify(settings, clock, operator),
-            _answer(operator),
-            *(keep_doing(chore, clock, lambda: operator.leadership.leads) for chore in chores),
-        )
-    ]
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait([stopped, *acting], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _end([*acting, stopped, loading])
-        await operator.leadership.release()
-        await operator.watch.stop()
-
-
-async def _end(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            raise result
-
-
-async def _verify(settings: Settings, clock: Clock, operator: Operator) -> None:
-    """Look after writes for ever, beside the tick."""
-    while True:
-        if operator.leadership.leads:
-            await operator.verification.look()
-        await asyncio.sleep(max(0.05, clock.real_seconds(settings.tick) / 2))
-
-
-async def _answer(operator: Operator) -> None:
-    """Answer commands for ever; listening begins anew whenever the database went away."""
-    while True:
-        try:
-            await operator.commands.run()
-        except DatabaseUnavailableError as error:
-            log.info("commands_wait", error=str(error))
-        await asyncio.sleep(_RESTART_SECONDS)
-
-
-async def _schema_is_ready(databases: Databases, stop: asyncio.Event) -> bool:
+async def _schema_is_ready(databases: Databases, stop: asyncio.Event, startup: Startup) -> bool:
     """Wait for the database; False when stopped meanwhile. Raises SchemaError for a schema that is not ours."""
     while not stop.is_set():
         try:
             await check_schema(databases.beside)
             return True
         except DatabaseUnavailableError as error:
+            startup.problem = f"the database schema could not be checked: {error}"
             log.warning("database_waited_for", error=str(error))
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _RESTART_SECONDS)
     return False
 
 
-def _telemetry(settings: Settings, operator: Operator, databases: Databases) -> TelemetryServer:
-    began = monotonic()
-    limit = _STALLED_SECONDS
-    turns = [
-        beat_check("tick", lambda: max(operator.loop.beat_at, began), limit),
-        beat_check("feed", lambda: max(operator.feed.beat_at, began), limit),
-        watch_check(operator.inventory, lambda: operator.watch.runs),
+def _telemetry(
+    settings: Settings, clock: Clock, operator: Operator, databases: Databases, startup: Startup
+) -> TelemetryServer:
+    tick, feed = operator.task("tick"), operator.task("feed")
+    limit = stalled_seconds(clock.real_seconds(settings.tick))
+    watch = watch_check(operator.inventory, lambda: operator.watch.ended, lambda: operator.loop.index_missing_seconds)
+    decides = [
+        startup_check(startup),
+        index_check(operator.inventory, lambda: operator.leadership.leads),
+        success_check(tick, limit),
     ]
     return TelemetryServer(
         settings.host,
         settings.operator_port,
         checks=[
-            database_check(databases.beside),
+            database_check(databases.beside, required=False),
             models_check(lambda: len(operator.models.shelf.models())),
             leader_check(lambda: operator.leadership.leads),
-            *turns,
+            *decides,
+            hang_check(feed, MIN_STALLED_SECONDS),
+            watch,
+            tasks_check(operator.tasks),
         ],
-        ready=[database_check(databases.beside)],
-        live=turns,
+        ready=decides,
+        live=[liveness_check(tick, limit), hang_check(feed, MIN_STALLED_SECONDS), watch],
     )
-
-
-async def _external_metrics(
-    settings: Settings, clock: Clock, cluster: Cluster, operator: Operator
-) -> ExternalMetricsServer:
-    certificate, key = settings.external_metrics_certificate, settings.external_metrics_key
-    if certificate is None or key is None:
-        raise SettingsError(
-            "PREDICTIVE_SCALING_EXTERNAL_METRICS needs PREDICTIVE_SCALING_EXTERNAL_METRICS_CERTIFICATE and …_KEY: "
-            "the API server speaks TLS only"
-        )
-    trust = await _aggregator(cluster)
-    files = ServingFiles(certificate, key)
-    return ExternalMetricsServer(
-        operator.board, clock, files, trust, host=settings.host, port=settings.external_metrics_port
-    )
-
-
-async def _aggregator(cluster: Cluster) -> AggregatorTrust:
-    return read_trust((await cluster.get(_TRUST)).get("data") or {})
-
-
-async def _trust_anew(server: ExternalMetricsServer, cluster: Cluster) -> None:
-    """The cluster may have rotated its authority."""
-    await server.trust(await _aggregator(cluster))

@@ -73,6 +73,9 @@ class CommandDesk:
             answer = await (self._reload() if command.kind == RELOAD_MODELS else self._clear())
         except PredictiveScalingError as error:
             return {"error": str(error)}
+        except Exception as error:  # whoever asked is told; the next command may do better
+            log.exception("command_failed", kind=command.kind)
+            return {"error": f"{type(error).__name__}: {error}"}
         log.info("command_answered", kind=command.kind, answer=answer)
         return answer
 

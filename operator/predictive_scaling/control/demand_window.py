@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from forecasting.series import Series
 from predictive_scaling.decision.model import Demand
@@ -23,6 +24,10 @@ _REREAD_SOMETIMES = timedelta(hours=2)
 _SOMETIMES = timedelta(minutes=10)
 _ANEW = timedelta(hours=6)
 """After this time a series is loaded as if it were new: history may have been filled in."""
+
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
+
+log = structlog.get_logger(__name__)
 
 Minutes = npt.NDArray[np.float32]
 
@@ -55,6 +60,10 @@ class _Past:
             self.values = grown
         self.values[offset:needed] = values
 
+    def end_at(self, end: datetime) -> None:
+        """Drop what is from `end` on, and have the series loaded again at the next pass."""
+        self.values, self.loaded_at = self.values[: max(0, (end - self.start) // MINUTE)], _NEVER
+
     def cut(self, oldest: datetime) -> None:
         """Drop what is older than `oldest`."""
         surplus = (oldest - self.start) // MINUTE
@@ -79,6 +88,7 @@ class DemandWindow:
         Raises DatabaseUnavailableError; what was read before stays.
         """
         until = whole_minute(now)
+        self._notice_step(until)
         for gone in self._past.keys() - set(keys):
             del self._past[gone]
         known = [key for key in keys if key in self._past]
@@ -134,6 +144,15 @@ class DemandWindow:
         seen = np.flatnonzero(np.isfinite(past.values)) if past else np.empty(0)
         return MINUTE * int(seen[-1] - seen[0] + 1) if len(seen) else timedelta()
 
+    def _notice_step(self, until: datetime) -> None:
+        """After the clock was stepped back: drop the minutes that have not come yet, and load every series again."""
+        if self._read_until is None or until > self._read_until - _REREAD_EACH_TICK:
+            return
+        log.warning("clock_stepped_back", by_seconds=(self._read_until - until).total_seconds())
+        for past in self._past.values():
+            past.end_at(until)
+        self._read_until = self._reread_at = None
+
     def _since(self, until: datetime) -> datetime:
         read_until = self._read_until or until
         back = _REREAD_SOMETIMES if self._is_due(until) else _REREAD_EACH_TICK
@@ -144,12 +163,10 @@ class DemandWindow:
 
     async def _read(self, keys: Sequence[SeriesKey], since: datetime, until: datetime) -> None:
         for key, values in (await self._source.minutes(keys, since, until)).items():
-            past = self._past.setdefault(key, _Past(since, np.empty(0, dtype=np.float32), until))
-            if since < past.start:
-                values, start = values[(past.start - since) // MINUTE :], past.start
-            else:
-                start = since
-            past.put(start, values)
+            past = self._past.get(key)
+            if past is None or since < past.start:
+                past = self._past[key] = _Past(since, np.empty(0, dtype=np.float32), until)
+            past.put(since, values)
             past.cut(until - self._history)
 
 

@@ -45,6 +45,7 @@ class Happened(StrEnum):
     QUANTILE_TUNED = "QuantileTuned"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     DATABASE_AVAILABLE = "DatabaseAvailable"
+    VISIT_FAILED = "VisitFailed"
 
 
 _WARNINGS = frozenset(
@@ -58,6 +59,7 @@ _WARNINGS = frozenset(
         Happened.WRITE_REFUSED,
         Happened.MODEL_REJECTED,
         Happened.DATABASE_UNAVAILABLE,
+        Happened.VISIT_FAILED,
     }
 )
 
@@ -68,6 +70,8 @@ class Events:
 
     cluster: Cluster
     instance: str
+    queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is something to send."""
     _queue: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(maxsize=_WAITING))
 
     def about(self, record: PolicyRecord | EventRecord, what: Happened, note: str) -> None:
@@ -81,11 +85,12 @@ class Events:
             self._queue.put_nowait(self._event(regarding, what, note))
         except asyncio.QueueFull:
             log.warning("event_dropped", policy=f"{namespace}/{name}", reason=what)
+        self.queued.set()
 
-    async def run(self) -> None:
-        """Send for ever; what cannot be sent is dropped."""
-        while True:
-            event = await self._queue.get()
+    async def send(self) -> None:
+        """Send all that is queued; what cannot be sent is dropped."""
+        while not self._queue.empty():
+            event = self._queue.get_nowait()
             path = f"/apis/events.k8s.io/v1/namespaces/{event['metadata']['namespace']}/events"
             try:
                 await self.cluster.create(path, event)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -12,6 +12,7 @@ from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.forecasts import Need, Outlooks
+from predictive_scaling.control.recording import record_accepted
 from predictive_scaling.control.state import States
 from predictive_scaling.decision.model import Rung
 from predictive_scaling.errors import DatabaseUnavailableError
@@ -36,42 +37,26 @@ class PredictionTable(Protocol):
 
 @dataclass(slots=True)
 class Feed:
-    """Runs for ever; a database that is away only makes what it brings older."""
+    """Reads demand and makes forecasts; while the database is unavailable, what it has only becomes older."""
 
     window: DemandWindow
     outlooks: Outlooks
     states: States
     table: PredictionTable
     clock: Clock
-    every: timedelta
     news: Callable[[], None]
     """Called when there are new forecasts."""
     database_problem: str | None = None
     """Why the database could not be read last; None while it can."""
-    beat_at: float = field(default_factory=monotonic)
-    _wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the next pass should come at once."""
     _unrecorded: list[Prediction] = field(default_factory=list[Prediction])
     _noted: dict[PolicyKey, tuple[datetime, Rung]] = field(default_factory=dict[PolicyKey, tuple[datetime, Rung]])
     """Origin and source of each policy's forecast as last recorded."""
 
     def hurry(self) -> None:
         """There are needs that were not there before: do not wait for the next pass."""
-        self._wanted.set()
-
-    async def run(self) -> None:
-        """Pass after pass, one interval apart or when hurried."""
-        while True:
-            self._wanted.clear()
-            try:
-                await self.turn()
-            except Exception:  # a pass that failed is no reason to stop bringing what can be brought
-                log.exception("feed_failed")
-            self.beat_at = monotonic()
-            try:
-                async with asyncio.timeout(max(0.05, self.clock.real_seconds(self.every))):
-                    await self._wanted.wait()
-            except TimeoutError:
-                continue
+        self.hurried.set()
 
     async def turn(self) -> None:
         """One pass."""
@@ -82,9 +67,9 @@ class Feed:
             began = monotonic()
             made = await self.outlooks.refresh(due, now)
             PREDICTION_LATENCY.labels(MAKE).observe(monotonic() - began)
-            self.outlooks.forget({need.key for need in needs}, now)
             if made:
                 self.news()
+        self.outlooks.forget({need.key for need in needs}, now)
         self._note(needs, now)
         await self._record()
 
@@ -133,23 +118,10 @@ class Feed:
             return
         rows, self._unrecorded = self._unrecorded, []
         try:
-            await self.table.record(rows)
+            await record_accepted(self.table.record, rows, "predictions", lambda row: f"{row.namespace}/{row.policy}")
         except DatabaseUnavailableError as error:
             log.info("predictions_wait", rows=len(rows), error=str(error))
             self._unrecorded = (rows + self._unrecorded)[-_BACKLOG:]
-        except Exception as error:  # PostgreSQL refuses a value of one policy: the others are recorded without it
-            log.warning("predictions_refused", rows=len(rows), error=str(error))
-            await self._record_by_policy(rows)
-
-    async def _record_by_policy(self, rows: Sequence[Prediction]) -> None:
-        by_policy: dict[PolicyKey, list[Prediction]] = {}
-        for row in rows:
-            by_policy.setdefault(PolicyKey(row.namespace, row.policy), []).append(row)
-        for policy, some in by_policy.items():
-            try:
-                await self.table.record(some)
-            except Exception as error:
-                log.warning("predictions_not_recorded", policy=str(policy), rows=len(some), error=str(error))
 
 
 def _rows(need: Need, forecast: Forecast, source: Rung, valid_until: datetime) -> list[Prediction]:

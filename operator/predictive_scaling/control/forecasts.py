@@ -12,6 +12,7 @@ from forecasting.choice import ModelChoice
 from forecasting.context import KnownEvent
 from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import QUANTILES, Forecast
+from predictive_scaling.clock import has_elapsed
 from predictive_scaling.control.concerns import Concern
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
 from predictive_scaling.decision.known_events import known_event
@@ -135,7 +136,7 @@ class Outlooks:
         kept = self._made.get(need.key)
         if kept is not None and kept[0] == need.series:
             _, _, made_at, made = kept
-            if now < made.valid_until:
+            if made_at - BIN <= now < made.valid_until:
                 fresh = now - made_at < 2 * self._refresh + BIN and self._is_fresh(need, now)
                 return Outlook(made.forecast, made.valid_until, Rung.FRESH if fresh else Rung.LAST)
         return self._last_week(need, now)
@@ -163,7 +164,7 @@ class Outlooks:
         if kept is None:
             return True
         series, choice, made_at, _ = kept
-        return series != need.series or choice is not _choice(need.policy) or now - made_at >= self._refresh
+        return series != need.series or choice is not _choice(need.policy) or has_elapsed(self._refresh, made_at, now)
 
     def _baseless(self, need: Need, now: datetime) -> bool:
         return any(one.begins_at <= now and _name(need, one) not in self._bases for one in need.concerns)

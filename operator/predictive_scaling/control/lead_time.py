@@ -17,7 +17,8 @@ class LeadTimes:
 
     def learn(self, target_uid: str, took: timedelta) -> None:
         """A raise of this target was ready after `took`."""
-        self._starts.setdefault(target_uid, deque(maxlen=_STARTS)).append(took)
+        if took >= timedelta():  # less where the clock was stepped back meanwhile
+            self._starts.setdefault(target_uid, deque(maxlen=_STARTS)).append(took)
 
     def seed(self, target_uid: str, known: timedelta) -> None:
         """What the status says from before a restart; counts as one start until there are others."""
@@ -31,6 +32,11 @@ class LeadTimes:
         if not starts:
             return self._default
         return _high(starts)
+
+    def keep_only(self, target_uids: Collection[str]) -> None:
+        """Forget targets that no policy scales any more."""
+        for gone in self._starts.keys() - set(target_uids):
+            del self._starts[gone]
 
     def measured(self) -> Mapping[str, int]:
         """How many starts each target's lead time was learned from."""

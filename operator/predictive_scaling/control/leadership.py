@@ -3,12 +3,16 @@
 Kubernetes does not promise that a Lease makes two leaders impossible. So whoever leads looks at a deadline that counts
 from before its last renewal was sent, just before each batch of writes, and no request outlives the slack between
 that deadline and the moment when another may take over. Leases are always in real time.
+
+Whoever led and lost the lease never leads again: what it remembers of floors, takeovers and decisions is from before
+another one acted. `lost` is set, and the process ends (as client-go's leader election has it); a new one begins clean.
 """
 
 import asyncio
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -55,6 +59,11 @@ class Leadership:
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}")
     gained: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when leadership is gained; whoever recovers what a former leader left clears it."""
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when leadership was held and is lost: this process may not lead again."""
+    on_gained: Callable[[], None] = lambda: None
+    """Called when leadership is gained."""
+    _has_led: bool = False
     _relied_until: float = 0.0
     _seen: tuple[str, str] = ("", "")
     _seen_at: float = 0.0
@@ -64,29 +73,29 @@ class Leadership:
         """Whether this process may write now."""
         return monotonic() < self._relied_until
 
-    async def run(self) -> None:
-        """Campaign for ever."""
-        while True:
-            await self.campaign()
-            await asyncio.sleep(self.terms.retry_seconds)
-
     async def campaign(self) -> None:
-        """Take the lease if it is free, renew it if it is ours."""
-        led = self.leads
+        """Take the lease if it is free, renew it if it is ours; once it was lost, only say so again."""
+        if self._has_led and not self.leads:
+            self._lose("it was not renewed in time")
+        if self.lost.is_set():
+            return
         try:
             await self._try()
         except (ClusterUnavailableError, ObjectConflictError) as error:
             log.debug("lease_not_renewed", lease=self.name, error=str(error))
         except PredictiveScalingError as error:
             log.warning("lease_not_renewed", lease=self.name, error=str(error))
-        self._tell(led)
+        if self.leads and not self._has_led:
+            self._gain()
+        elif self._has_led and not self.leads:
+            self._lose("it was not renewed in time")
 
     async def release(self) -> None:
         """Give the lease up, so that the next one need not wait for it to expire."""
+        LEADER.set(0)
         if not self.leads:
             return
-        self._relied_until = 0.0
-        LEADER.set(0)
+        self._relied_until, self._has_led = 0.0, False
         try:
             lease = await self.cluster.get(self._path)
             if lease["spec"].get("holderIdentity") == self.identity:
@@ -104,6 +113,8 @@ class Leadership:
             await self.cluster.create(self._collection, self._new())
         else:
             if not self._may_take(lease):
+                if self._has_led:
+                    self._lose(f"{lease['spec']['holderIdentity']} holds it")
                 return
             await self.cluster.replace(self._path, self._renewed(lease))
         self._relied_until = began + self.terms.reliance_seconds
@@ -134,13 +145,19 @@ class Leadership:
         empty: Json = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
         return self._renewed(empty)
 
-    def _tell(self, led: bool) -> None:
-        if self.leads and not led:
-            self.gained.set()
-            log.info("leadership_gained", lease=self.name, identity=self.identity)
-        elif led and not self.leads:
-            log.warning("leadership_lost", lease=self.name, identity=self.identity)
-        LEADER.set(int(self.leads))
+    def _gain(self) -> None:
+        self._has_led = True
+        LEADER.set(1)
+        self.gained.set()
+        log.info("leadership_gained", lease=self.name, identity=self.identity)
+        self.on_gained()
+
+    def _lose(self, why: str) -> None:
+        self._relied_until = 0.0
+        LEADER.set(0)
+        if not self.lost.is_set():
+            self.lost.set()
+            log.error("leadership_lost", lease=self.name, identity=self.identity, why=why)
 
     @property
     def _collection(self) -> str:

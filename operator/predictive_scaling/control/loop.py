@@ -1,9 +1,10 @@
 """The tick: every policy is visited, all of them each time, so that whatever was missed heals by itself."""
 
 import asyncio
+from collections import Counter as Counts
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -14,12 +15,14 @@ from predictive_scaling.control.feed import Feed
 from predictive_scaling.control.leadership import Leadership
 from predictive_scaling.control.mirror import Mirror
 from predictive_scaling.control.recovery import Recovery
-from predictive_scaling.control.state import States
+from predictive_scaling.control.state import PolicyState, States
+from predictive_scaling.control.visit import Tick, Visited, Visitor
+from predictive_scaling.control.visit_failures import VisitFailures, VisitTimedOutError
+from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError, RequestTimedOutError
 from predictive_scaling.control.target_claims import Claim, TargetClaims
-from predictive_scaling.control.visit import Tick, Visitor
-from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 from predictive_scaling.handlers.index_comparison import IndexComparison
 from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
+from predictive_scaling.resources.metadata import PolicyKey
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +31,41 @@ TICK_SECONDS = Histogram(
     "Real time of a pass over all policies.",
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-VISITS_FAILED = Counter("predictive_scaling_visits_failed_total", "Visits that ended in an error.")
+TICKS_FAILED = Counter("predictive_scaling_ticks_failed_total", "Passes over all policies that ended in an error.")
 POLICIES = Gauge("predictive_scaling_policies", "Policies in the index.")
+OBJECTS_IGNORED = Gauge(
+    "predictive_scaling_objects_ignored",
+    "Objects that are left out, as they can never work as written; their status says why.",
+    ["kind", "reason"],
+)
 
-_SHORTEST_PAUSE_SECONDS = 0.05
-"""Between two ticks, however many wakes there are."""
+VISIT_LIMIT_SECONDS = 20.0
+"""Real time for one visit; several requests that each take as long as they may fit into it."""
+MAX_TIMEOUTS_IN_A_ROW = 3
+"""Visits that end in a time-out one after another before the API server counts as unreachable."""
+
+
+@dataclass(slots=True)
+class Reachability:
+    """Whether the API server was reachable in this tick so far."""
+
+    timeouts: int = 0
+    lost: bool = False
+
+    def note(self, error: Exception | None) -> None:
+        """Take up how a visit ended; None: well."""
+        if isinstance(error, RequestTimedOutError):
+            self.timeouts += 1
+            self.lost = self.lost or self.timeouts >= MAX_TIMEOUTS_IN_A_ROW
+        elif isinstance(error, ClusterUnavailableError) and not isinstance(error, RequestFailedError):
+            self.lost = True
+        else:
+            self.timeouts = 0
 
 
 @dataclass(slots=True)
 class Loop:
-    """Runs for ever. Only a leader acts; a standby keeps its index warm and its heart beating."""
+    """Visits all policies at each turn. Only a leader acts; a standby keeps its index warm."""
 
     inventory: Inventory
     index: IndexComparison
@@ -45,43 +73,43 @@ class Loop:
     recovery: Recovery
     states: States
     visitor: Visitor
+    failures: VisitFailures
     feed: Feed
     mirror: Mirror
     clock: Clock
-    every: timedelta
     in_flight: int
-    beat_at: float = field(default_factory=monotonic)
-    """The monotonic second of the last turn, for liveness."""
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    visit_limit_seconds: float = VISIT_LIMIT_SECONDS
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a tick should come soon."""
+    _begin_with: PolicyKey | None = None
+    """The first policy that the last tick did not reach; None where it reached all."""
+    _ticked_at: datetime | None = None
+    _incomplete_since: float | None = None
 
     def wake(self) -> None:
         """Ask for a tick soon; many calls are one."""
-        self._woken.set()
-
-    async def run(self) -> None:
-        """Tick after tick."""
-        while True:
-            self._woken.clear()
-            try:
-                await self.turn()
-            except PredictiveScalingError as error:
-                log.warning("tick_failed", error=str(error))
-            except Exception:  # the next tick sees the same world and may do better
-                log.exception("tick_failed")
-            self.beat_at = monotonic()
-            await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)
-            try:
-                async with asyncio.timeout(self.clock.real_seconds(self.every)):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+        self.woken.set()
 
     async def turn(self) -> None:
         """One tick, where this process leads."""
         if not self.leadership.leads:
             return
+        try:
+            await self._turn()
+        except Exception:
+            TICKS_FAILED.inc()
+            raise
+
+    @property
+    def index_missing_seconds(self) -> float:
+        """For how long the index has been incomplete since a tick first needed it; 0 while it is complete."""
+        return 0.0 if self._incomplete_since is None else monotonic() - self._incomplete_since
+
+    async def _turn(self) -> None:
         if not self.inventory.is_complete:
+            self._incomplete_since = self._incomplete_since or monotonic()
             await self.index.wait_until_complete()
+        self._incomplete_since = None
         if self.leadership.gained.is_set():
             await self.index.compare()
             await self.recovery.run()
@@ -96,7 +124,9 @@ class Loop:
         records = self.inventory.policies()
         POLICIES.set(len(records))
         self._forget({record.uid for record in records})
+        self._count_ignored(records)
         now = self.clock.now()
+        self._follow_clock(now)
         events = [record.event for record in self.inventory.events() if record.event is not None]
         claims = TargetClaims.of(Claim(record, self.states.of(record, now)) for record in records)
         tick = Tick(
@@ -108,41 +138,95 @@ class Loop:
             database_problem=self.recovery.records.log.unavailable or self.feed.database_problem,
             recovering=self.recovery.held(),
         )
-        await self._visit_all(records, tick)
+        await self._visit_all(self._in_turn(records), tick)
         self.visitor.capacities.keep_only(self.states.capacity_keys())
 
     async def _visit_all(self, records: Sequence[PolicyRecord], tick: Tick) -> None:
         known = {(need.key, need.series) for need in self.states.needs()}
         slots = asyncio.Semaphore(self.in_flight)
-        broken = asyncio.Event()
+        cluster = Reachability()
+        missed: list[PolicyKey] = []
 
         async def visit(record: PolicyRecord) -> None:
             async with slots:
-                if not broken.is_set() and self.leadership.leads:
-                    await self._visit(record, tick, broken)
+                if cluster.lost or not self.leadership.leads:
+                    missed.append(record.key)
+                else:
+                    await self._visit(record, tick, cluster)
 
         async with asyncio.TaskGroup() as visits:
             for record in records:
                 visits.create_task(visit(record))
+        self._begin_with = missed[0] if missed else None
+        if cluster.lost:
+            TICKS_FAILED.inc()
         if any((need.key, need.series) not in known for need in self.states.needs()):
             self.feed.hurry()
 
-    async def _visit(self, record: PolicyRecord, tick: Tick, broken: asyncio.Event) -> None:
-        state = self.states.of(record, tick.now)
+    async def _visit(self, record: PolicyRecord, tick: Tick, cluster: Reachability) -> None:
+        """Visit one policy, within a limit of time. Never raises: a failure is its own, shown in its status."""
         try:
-            visited = await self.visitor.visit(record, state, tick)
-        except ClusterUnavailableError as error:
-            # The others would wait for the same time-out; the next tick asks again.
-            if not broken.is_set():
-                log.warning("cluster_away", policy=str(record.key), error=str(error))
-            broken.set()
-        except Exception:  # one policy's failure is its own
-            VISITS_FAILED.inc()
+            state = self.states.of(record, tick.now)
+            if self.failures.waits(record, state, tick.now):
+                return
+            error = await self._try(record, state, tick)
+            if not cluster.lost:
+                cluster.note(error)
+            if error is None:
+                self.failures.succeeded(state)
+            elif cluster.lost:
+                # The others would wait for the same time-out; the next tick asks again, beginning elsewhere.
+                log.warning("cluster_unreachable", policy=str(record.key), error=str(error))
+            else:
+                self._mirror(record, await self.failures.show(record, state, tick, error))
+        except Exception:  # what is left is a fault in reporting a failure; the other policies go on
             log.exception("visit_failed", policy=str(record.key))
-        else:
-            if visited is not None:
-                self.mirror.take(record, visited)
+
+    async def _try(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Exception | None:
+        """Why the visit failed; None where it succeeded."""
+        limit = asyncio.timeout(self.visit_limit_seconds)
+        try:
+            async with limit:
+                visited = await self.visitor.visit(record, state, tick)
+            self._mirror(record, visited)
+        except TimeoutError as error:
+            if not limit.expired():
+                return error
+            seconds = self.visit_limit_seconds
+            return VisitTimedOutError(f"the visit was given up after {seconds:g} s; it is tried again later")
+        except Exception as error:  # one policy's failure is its own
+            return error
+        return None
+
+    def _mirror(self, record: PolicyRecord, visited: Visited | None) -> None:
+        if visited is not None:
+            self.mirror.take(record, visited)
+
+    def _in_turn(self, records: list[PolicyRecord]) -> list[PolicyRecord]:
+        """All of them, beginning with the first one that the last tick did not reach."""
+        first = next((at for at, record in enumerate(records) if record.key == self._begin_with), 0)
+        return records[first:] + records[:first]
+
+    def _follow_clock(self, now: datetime) -> None:
+        """After the clock was stepped back, durations go on from what they were."""
+        if self._ticked_at is not None and now < self._ticked_at:
+            step = now - self._ticked_at
+            log.warning("clock_stepped_back", by_seconds=-step.total_seconds())
+            self.states.shift(step)
+            self.visitor.verification.shift(step)
+        self._ticked_at = now
+
+    def _count_ignored(self, records: Sequence[PolicyRecord]) -> None:
+        ignored = Counts(("ScalingPolicy", record.problem.reason) for record in records if record.problem)
+        ignored.update(("BusinessEvent", record.problem.reason) for record in self.inventory.events() if record.problem)
+        OBJECTS_IGNORED.clear()
+        for (kind, reason), count in ignored.items():
+            OBJECTS_IGNORED.labels(kind, reason).set(count)
 
     def _forget(self, uids: set[str]) -> None:
-        for gone in self.states.keep_only(uids):
-            self.mirror.forget(gone)
+        gone = self.states.keep_only(uids)
+        for key in gone:
+            self.mirror.forget(key)
+            self.recovery.records.forget(key)
+        if gone:
+            self.visitor.lead_times.keep_only(self.states.target_uids())

@@ -1,30 +1,26 @@
 """What others read of a policy: the HTTP API's table, external metrics, Prometheus. No tick waits for it."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
-import structlog
 from prometheus_client import Gauge
 
 from predictive_scaling.clock import Clock
-from predictive_scaling.control.state import PolicyState
+from predictive_scaling.control.recording import record_accepted
 from predictive_scaling.control.visit import Visited
-from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.vocabulary import ConditionType
 from predictive_scaling.storage.policies import PolicyRow
-
-log = structlog.get_logger(__name__)
 
 FLOOR = Gauge("predictive_scaling_floor_replicas", "The floor that is held or recommended.", ["namespace", "policy"])
 WANTED = Gauge(
     "predictive_scaling_wanted_replicas", "The floor that was wanted before any limit.", ["namespace", "policy"]
 )
 READY = Gauge("predictive_scaling_ready_replicas", "Ready replicas of the target.", ["namespace", "policy"])
-_PAUSE_SECONDS = 0.5
 
 
 class PolicyTable(Protocol):
@@ -64,43 +60,30 @@ class Mirror:
     """Whether `policies` is the whole truth, and this process the one to act on it."""
     namespaces: tuple[str, ...] = ()
     _changed: dict[PolicyKey, PolicyRow] = field(default_factory=dict[PolicyKey, PolicyRow])
-    _keys: dict[str, PolicyKey] = field(default_factory=dict[str, PolicyKey])
     _shown: dict[PolicyKey, object] = field(default_factory=dict[PolicyKey, object])
     _forgetting: bool = True
     """At the start as well: policies may have gone while nobody looked."""
 
     def take(self, record: PolicyRecord, visited: Visited) -> None:
-        """Take up what a visit came to."""
-        key, decision = record.key, visited.decision
-        self._keys[record.uid] = key
-        self.showcase.show(key, visited, self.max_age)
-        FLOOR.labels(*key).set(decision.floor)
-        WANTED.labels(*key).set(decision.uncapped)
-        READY.labels(*key).set(visited.situation.observed.ready_replicas)
+        """Take up what a visit came to, also where it came to no decision."""
+        key, situation, decision = record.key, visited.situation, visited.decision
+        if situation is not None:
+            self.showcase.show(key, visited, self.max_age)
+        _set(FLOOR, key, visited.status.get("floor"))
+        _set(WANTED, key, decision.uncapped if decision is not None else None)
+        _set(READY, key, situation.observed.ready_replicas if situation is not None else None)
         if self._shown.get(key) != visited.status:
             self._shown[key] = visited.status
-            self._changed[key] = _row(visited, self.clock)
+            self._changed[key] = _row(record, visited.status, self.clock)
 
-    def forget(self, state: PolicyState) -> None:
+    def forget(self, key: PolicyKey) -> None:
         """A policy is gone."""
-        key = self._keys.pop(state.uid, None)
-        if key is None or key in self._keys.values():
-            return
         self.showcase.hide(key)
         self._shown.pop(key, None)
         self._changed.pop(key, None)
         for gauge in (FLOOR, WANTED, READY):
-            gauge.remove(*key)
+            _set(gauge, key, None)
         self._forgetting = True
-
-    async def run(self) -> None:
-        """Write down what changed, for ever."""
-        while True:
-            try:
-                await self.write()
-            except DatabaseUnavailableError as error:
-                log.debug("mirror_waits", error=str(error))
-            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def write(self) -> None:
         """Write down what changed since the last time. Raises DatabaseUnavailableError; nothing is lost then."""
@@ -109,36 +92,50 @@ class Mirror:
             self._forgetting = False
         if self._changed:
             rows = dict(self._changed)
-            await self.table.record(list(rows.values()))
+            await record_accepted(self.table.record, list(rows.values()), "policies", _name)
             for key, row in rows.items():
                 if self._changed.get(key) is row:
                     del self._changed[key]
 
 
-def _row(visited: Visited, clock: Clock) -> PolicyRow:
-    status, policy = visited.status, visited.situation.policy
-    spec, conditions = policy.spec, list(status.get("conditions", ()))
+def _set(gauge: Gauge, key: PolicyKey, value: float | None) -> None:
+    """The value of a policy; no value at all while it is not known."""
+    if value is not None:
+        gauge.labels(*key).set(value)
+    else:
+        with suppress(KeyError):
+            gauge.remove(*key)
+
+
+def _name(row: PolicyRow) -> str:
+    return f"{row.namespace}/{row.policy}"
+
+
+def _row(record: PolicyRecord, status: Mapping[str, Any], clock: Clock) -> PolicyRow:
+    """The status as the API reads it, with what the spec says where it can be read."""
+    policy, conditions = record.policy, list(status.get("conditions", ()))
+    spec = policy.spec if policy is not None else None
     last = status.get("lastDecision")
     return PolicyRow(
-        namespace=policy.metadata.namespace,
-        policy=policy.metadata.name,
-        service_name=policy.service,
-        metric_name=spec.demand.metric,
-        aggregation=spec.demand.aggregation.value,
-        mode=spec.mode.value,
-        target=str(spec.target),
-        min_replicas=spec.replicas.min,
-        max_replicas=spec.replicas.max,
+        namespace=record.key.namespace,
+        policy=record.key.name,
+        service_name=policy.service if policy is not None else None,
+        metric_name=spec.demand.metric if spec is not None else None,
+        aggregation=spec.demand.aggregation.value if spec is not None else None,
+        mode=spec.mode.value if spec is not None else None,
+        target=str(spec.target) if spec is not None else None,
+        min_replicas=spec.replicas.min if spec is not None else None,
+        max_replicas=spec.replicas.max if spec is not None else None,
         floor=status.get("floor"),
         current_replicas=status.get("currentReplicas"),
         ready_replicas=status.get("readyReplicas"),
         source=status.get("source"),
-        limited=visited.decision.limited,
+        limited=any(one["type"] == ConditionType.SCALING_LIMITED and one["status"] == "True" for one in conditions),
         conditions=conditions,
         last_decision_at=datetime.fromisoformat(last["at"]) if last else None,
         advice=status.get("advice"),
         forecast=status.get("forecast"),
         updated_at=clock.now(),
-        timezone=spec.forecast.timezone,
-        holidays=spec.forecast.holidays,
+        timezone=spec.forecast.timezone if spec is not None else None,
+        holidays=spec.forecast.holidays if spec is not None else None,
     )

@@ -40,6 +40,8 @@ class ShownMetrics:
     def show(self, policy: PolicyKey, visited: Visited, max_age: timedelta) -> None:
         """Replace what is shown of a policy. A zero that is not trusted is nothing, not little."""
         situation, decision = visited.situation, visited.decision
+        if situation is None or decision is None:
+            return  # what was shown before becomes stale by itself
         seen, outlook = situation.demand, situation.outlook
         trusted = seen is not None and (seen.value > 0 or situation.policy.spec.demand.zero_is_valid)
         demand = Reading(seen.value, seen.at, seen.at + max_age) if seen is not None and trusted else None

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -56,6 +56,16 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
+class VisitRetry:
+    """After a visit that failed the next one waits, longer each time, unless a person changes the policy."""
+
+    until: datetime
+    failures: int
+    generation: int
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class OwnMetadata:
     """A policy's metadata as our newest request answered them; they count until the watch shows newer ones."""
 
@@ -95,6 +105,8 @@ class PolicyState:
     backoff: Backoff | None = None
     trouble: Problem | None = None
     """Why the newest visit could not do what it decided."""
+    retry: VisitRetry | None = None
+    """When to visit it again after visits that failed; None where the newest one succeeded."""
     written: Mapping[str, Any] | None = None
     """The status that the cluster has of us, as far as we know."""
     written_at: datetime = _LONG_AGO
@@ -114,12 +126,14 @@ class States:
     """All policies'."""
 
     _states: dict[str, PolicyState] = field(default_factory=dict[str, PolicyState])
+    _keys: dict[str, PolicyKey] = field(default_factory=dict[str, PolicyKey])
 
     def of(self, record: PolicyRecord, now: datetime) -> PolicyState:
         """The state of a policy; at the first visit it is what the status remembers."""
         state = self._states.get(record.uid)
         if state is None:
             state = self._states[record.uid] = remembered(record, now)
+            self._keys[record.uid] = record.key
         return state
 
     def needs(self) -> list[Need]:
@@ -141,9 +155,36 @@ class States:
         situations = (state.situation for state in self._states.values())
         return {(one.observed.uid, series_key(one.policy)) for one in situations if one is not None}
 
-    def keep_only(self, uids: set[str]) -> list[PolicyState]:
-        """Forget policies that are gone; says which."""
-        return [self._states.pop(uid) for uid in self._states.keys() - uids]
+    def shift(self, by: timedelta) -> None:
+        """Move all remembered times: the clock was stepped, and durations go on from what they were."""
+        for state in self._states.values():
+            state.memory = shifted(state.memory, by)
+            state.backoff = state.backoff and replace(state.backoff, until=state.backoff.until + by)
+            state.retry = state.retry and replace(state.retry, until=state.retry.until + by)
+            if state.written_at != _LONG_AGO:
+                state.written_at += by
+
+    def target_uids(self) -> set[str]:
+        """The targets that the policies were last decided for."""
+        return {state.situation.observed.uid for state in self._states.values() if state.situation is not None}
+
+    def keep_only(self, uids: set[str]) -> list[PolicyKey]:
+        """Forget policies that are gone, by uid; the names that no policy has any more."""
+        gone = {uid: self._keys.pop(uid) for uid in self._states.keys() - uids}
+        for uid in gone:
+            del self._states[uid]
+        return sorted(set(gone.values()) - set(self._keys.values()))
+
+
+def shifted(memory: Memory, by: timedelta) -> Memory:
+    """The memory of a policy, all of its times moved."""
+    return replace(
+        memory,
+        since=memory.since + by,
+        recommendations=tuple((at + by, wanted) for at, wanted in memory.recommendations),
+        changes=tuple(replace(change, at=change.at + by) for change in memory.changes),
+        blind_since=None if memory.blind_since is None else memory.blind_since + by,
+    )
 
 
 def remembered(record: PolicyRecord, now: datetime) -> PolicyState:

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-from predictive_scaling.clock import Clock
+from predictive_scaling.clock import Clock, has_elapsed
 from predictive_scaling.control.ownership import path_of
 from predictive_scaling.control.state import PolicyState
 from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
@@ -39,7 +39,7 @@ class StatusWriter:
         now = self.clock.now()
         if status == state.written:
             return False
-        if now < state.written_at + REFRESH and _essence(status) == _essence(state.written or {}):
+        if not has_elapsed(REFRESH, state.written_at, now) and _essence(status) == _essence(state.written or {}):
             return False
         replaced = [
             {"op": "test", "path": "/metadata/uid", "value": record.uid},

@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from forecasting.drift import Drift, drift
-from predictive_scaling.clock import Clock
+from predictive_scaling.clock import Clock, has_elapsed
 from predictive_scaling.control.children import run_child
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.events import Events, Happened
@@ -114,6 +114,8 @@ class ModelDesk:
     async def _most_wanted(self) -> tuple[SeriesKey, Trigger] | None:
         """The most urgent cause first, then the series whose last training is longest ago; None where none is due."""
         now, terms, models = self.clock.now(), Terms.of(self.interval), self.shelf.models()
+        # A time in the future is from before the clock was stepped back: nothing waits for as long as the step.
+        self._tried = {key: at for key, at in self._tried.items() if at <= now}
         policies, turned_back = self._policies(), self.shelf.turned_back()
         past = await self.past.between(now - self.span, now) if policies else ()
         due: list[tuple[int, datetime, SeriesKey, Trigger]] = []
@@ -162,7 +164,7 @@ class ModelDesk:
         now, known = self.clock.now(), self._drifts.get(key)
         if model is None or now - model.trained_until < terms.settling:
             return None
-        if known is not None and known[0] == model.version and now - known[1] < terms.spacing:
+        if known is not None and known[0] == model.version and not has_elapsed(terms.spacing, known[1], now):
             return known[2]
         valid = any(state.need is not None and state.need.policy.spec.demand.zero_is_valid for state in states)
         series = self.window.series(key, zero_is_valid=valid)

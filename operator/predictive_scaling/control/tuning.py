@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter
 
 from forecasting.frontier import Point
-from predictive_scaling.clock import Clock, monotonic
+from predictive_scaling.clock import Clock, has_elapsed, monotonic
 from predictive_scaling.control.children import run_child
 from predictive_scaling.control.choices import Choice, Choices, target_of
 from predictive_scaling.control.demand_window import HISTORY, DemandWindow, whole_minute
@@ -152,15 +152,14 @@ class TuningDesk:
         return [(key, situation) for _, _, key, situation in sorted(due, key=lambda one: one[:3])[:_TOGETHER]]
 
     def _is_due(self, key: PolicyKey, situation: Situation, known: Choice | None, now: datetime) -> bool:
-        if (
-            self.window.observed(series_key(situation.policy)) < 2 * LEAST
-            or now - self._tried.get(key, _NEVER) < _RETRY
+        if self.window.observed(series_key(situation.policy)) < 2 * LEAST or not has_elapsed(
+            _RETRY, self._tried.get(key, _NEVER), now
         ):
             return False
         if known is None or known.is_stale or (known.prices is None) != (prices_of(situation.policy.spec) is None):
             return True
         moved = abs(known.hpa_target - target_of(situation.policy, situation.observed)) > 1e-9
-        return moved or now - known.tuned_at >= self.interval
+        return moved or has_elapsed(self.interval, known.tuned_at, now)
 
     async def _task(self, key: PolicyKey, situation: Situation, past: Sequence[BusinessEventRow]) -> Task:
         policy, observed, lead_time = situation.policy, situation.observed, situation.lead_time

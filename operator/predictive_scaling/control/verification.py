@@ -1,7 +1,7 @@
 """Whether replicas followed a write, beside the tick (semantics 19). Lead times are learned here."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -156,6 +156,13 @@ class Verification:
         for name in names:
             self._open.pop(name, None)
             self._ended.pop(name, None)
+
+    def shift(self, by: timedelta) -> None:
+        """Move all remembered times: the clock was stepped, and durations go on from what they were."""
+        self._open = {
+            name: replace(one, applied_at=one.applied_at + by, deadline_at=one.deadline_at + by)
+            for name, one in self._open.items()
+        }
 
     @property
     def open_names(self) -> frozenset[str]:

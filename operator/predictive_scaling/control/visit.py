@@ -72,10 +72,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """What a visit came to."""
+    """What a visit came to. situation, decision: None where it came to no decision."""
 
-    situation: Situation
-    decision: Decision
+    situation: Situation | None
+    decision: Decision | None
     status: Mapping[str, Any]
 
 
@@ -98,7 +98,7 @@ class Visitor:
     metrics_max_age: timedelta
 
     async def visit(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Visited | None:
-        """Do what the policy asks for now; None where it came to no decision.
+        """Do what the policy asks for now; None where it is being deleted.
 
         Raises ClusterUnavailableError: nothing is lost, the next tick does it.
         """
@@ -112,22 +112,30 @@ class Visitor:
         if record.deleted:
             return None
         if record.policy is None:
-            await self._show_problem(record, state, tick, stalled=record.problem)
-            return None
+            return await self._show_problem(record, state, tick, stalled=record.problem)
         if record.uid in tick.recovering:
             problem = Problem("RecoveryPending", tick.recovering[record.uid])
-            await self._show_problem(record, state, tick, failure=problem)
-            return None
+            return await self._show_problem(record, state, tick, failure=problem)
         try:
             target = self.find(record.key.namespace, record.policy.spec.target)
             observed = await target.observe()
         except TargetUnsupportedError as error:
-            await self._show_problem(record, state, tick, stalled=Problem(error.reason, str(error)))
-            return None
+            return await self._show_problem(record, state, tick, stalled=Problem(error.reason, str(error)))
         except TargetNotFoundError as error:
-            await self._show_problem(record, state, tick, failure=Problem(error.reason, str(error)))
-            return None
+            return await self._show_problem(record, state, tick, failure=Problem(error.reason, str(error)))
         return await self._decide(record, record.policy, state, target, observed, tick)
+
+    async def show_failure(self, record: PolicyRecord, state: PolicyState, tick: Tick, failure: Problem) -> Visited:
+        """Show why a visit failed, beside what the visits before it found. Raises as Cluster does."""
+        visit = found.Visit(generation=record.generation, failure=failure)
+        state.conditions = merge(state.conditions, found.policy_conditions(visit), tick.now)
+        judged = status_without_decision(record.generation, state.conditions, takeover=state.takeover)
+        before = {name: value for name, value in (state.written or {}).items() if name != "takeover"}
+        status = before | judged
+        if state.takeover is not None:
+            status["target"] = state.target
+        await self.statuses.show(record, state, status)
+        return Visited(None, None, status)
 
     async def _decide(
         self,
@@ -283,7 +291,7 @@ class Visitor:
         *,
         stalled: Problem | None = None,
         failure: Problem | None = None,
-    ) -> None:
+    ) -> Visited:
         state.need = None
         visit = found.Visit(generation=record.generation, stalled=stalled, failure=failure)
         conditions = merge(state.conditions, found.policy_conditions(visit), tick.now)
@@ -292,6 +300,7 @@ class Visitor:
         if record.policy is not None:
             status["target"] = str(record.policy.spec.target) if state.takeover is None else state.target
         await self.statuses.show(record, state, status)
+        return Visited(None, None, status)
 
 
 def _without_database(problem: str | None) -> Problem | None:

@@ -21,7 +21,7 @@ HANDLERS = (business_events, login, policies, startup, targets)
 """Imported for what they register."""
 
 _PAUSE_SECONDS = 2.0
-_END_SECONDS = 10.0
+_END_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -34,9 +34,9 @@ class Watch:
     _thread: threading.Thread | None = None
 
     @property
-    def runs(self) -> bool:
-        """Whether the thread is there."""
-        return self._thread is not None and self._thread.is_alive()
+    def ended(self) -> bool:
+        """Whether it was started and its thread is there no more."""
+        return self._thread is not None and not self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to watch; the indices fill beside."""
@@ -44,7 +44,7 @@ class Watch:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop watching; waits for ten seconds at most, as nothing of what the thread does is lost."""
+        """Stop watching; waits for five seconds at most, as nothing of what the thread does is lost."""
         self._stop.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, _END_SECONDS)

@@ -55,6 +55,19 @@ select id, created_at, kind, arguments, status, answer, answered_at from command
 """
 
 
+HEAR = "select pg_advisory_lock_shared(%(key)s)"
+
+IS_HEARD = """
+select exists (select from pg_locks
+    where locktype = 'advisory' and objsubid = 1 and granted
+        and database = (select oid from pg_database where datname = current_database())
+        and ((classid::bigint << 32) | objid::bigint) = %(key)s)
+"""
+
+_HEARING = {"key": 0x7072_6564_7363_616C}
+"""Names the lock that whoever listens to commands holds for as long as its connection lives."""
+
+
 class Commands:
     """The table `commands`."""
 
@@ -108,6 +121,12 @@ class Commands:
             return None
         return None
 
+    async def is_heard(self) -> bool:
+        """Whether an operator listens, and so would take a command now."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(IS_HEARD, _HEARING)).fetchone()
+            return bool(row and row[0])
+
     async def listen(self) -> AsyncGenerator[None]:
         """Yields once at the start, then whenever something was asked, and at least every 30 real seconds.
 
@@ -143,6 +162,7 @@ async def _command(connection: Connection, query: Any, values: dict[str, Any]) -
 async def _listen(connection: Connection, channel: str) -> None:
     await connection.execute("set idle_in_transaction_session_timeout = 0")
     if channel == "predictive_scaling_commands":
+        await connection.execute(HEAR, _HEARING)
         await connection.execute("listen predictive_scaling_commands")
     else:
         await connection.execute("listen predictive_scaling_answers")

@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from predictive_scaling.connection_urls import ENCODE, check_url
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.settings import DATABASE_SCHEMES, read_settings
+from predictive_scaling.storage.plain_text import ADAPTERS
 from predictive_scaling.storage.pool_metrics import POOLS
 
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -163,6 +164,7 @@ def connection_arguments(
     }
     arguments: dict[str, Any] = {**defaults, **given}
     arguments["options"] = f"{limits} {given.get('options') or ''}".strip()
+    arguments["context"] = ADAPTERS
     arguments["prepare_threshold"] = None  # prepared statements break behind PgBouncer's transaction mode
     return arguments
 

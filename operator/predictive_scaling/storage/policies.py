@@ -17,14 +17,15 @@ class PolicyRow:
 
     namespace: str
     policy: str
-    service_name: str
-    metric_name: str
-    aggregation: str
+    service_name: str | None
+    """None, as what follows up to max_replicas, where the policy cannot be read."""
+    metric_name: str | None
+    aggregation: str | None
     """Sum, Mean or Max."""
-    mode: str
-    target: str
-    min_replicas: int
-    max_replicas: int
+    mode: str | None
+    target: str | None
+    min_replicas: int | None
+    max_replicas: int | None
     floor: int | None
     current_replicas: int | None
     ready_replicas: int | None

@@ -10,12 +10,20 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
-from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError, SettingsError
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    PredictiveScalingError,
+    RequestFailedError,
+    RequestTimedOutError,
+    SettingsError,
+)
 
 FIELD_MANAGER: Final = "predictive-scaling"
 REQUEST_TIMEOUT_SECONDS: Final = 4.0
@@ -29,6 +37,10 @@ _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _EDIT = "application/json-patch+json"
 _TRANSIENT = frozenset({0, 401, 408, 429, 500, 502, 503, 504})
+_OF_THE_SERVER = frozenset({0, 401})
+"""Failures that every request would meet: no status at all, or credentials that the server does not accept."""
+_OF_A_GATEWAY = frozenset({502, 503, 504})
+"""From whatever stands before the API server, unless the body is a Status, which only the API server writes."""
 
 
 class ObjectNotFoundError(PredictiveScalingError):
@@ -53,7 +65,8 @@ class Cluster:
     """One API server. Safe for concurrent use; every request ends within `timeout_seconds`.
 
     All methods raise ObjectNotFoundError, ObjectConflictError, ObjectRefusedError or ClusterUnavailableError, with
-    the API server's message.
+    the API server's message. Of the latter, RequestFailedError (a 500 of a webhook, a 429) and RequestTimedOutError
+    concern one request; any other one means that the API server itself cannot be reached.
     """
 
     def __init__(self, client: kubernetes_client.ApiClient, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> None:
@@ -131,13 +144,19 @@ class Cluster:
                 )
                 answer = await self._client.call_api(*request, _request_timeout=self._timeout_seconds)
                 content = await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except aiohttp.ConnectionTimeoutError as error:
+            raise ClusterUnavailableError(f"The Kubernetes API server did not answer {what}: {error}") from error
+        except TimeoutError as error:
+            raise RequestTimedOutError(
+                f"The Kubernetes API server did not answer {what} within {self._timeout_seconds:g} s"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
             cause = str(error) or type(error).__name__
             raise ClusterUnavailableError(f"The Kubernetes API server did not answer {what}: {cause}") from error
-        return _read(answer.status, content or b"", what)
+        return _read(answer.status, content or b"", what, answer.headers.get("Retry-After"))
 
 
-def _read(status: int, content: bytes, what: str) -> Json:
+def _read(status: int, content: bytes, what: str, retry_after: str | None = None) -> Json:
     try:
         answer: Json = json.loads(content) if content else {}
     except ValueError:
@@ -150,8 +169,16 @@ def _read(status: int, content: bytes, what: str) -> Json:
     if status == 409:
         raise ObjectConflictError(message)
     if status in _TRANSIENT:
-        raise ClusterUnavailableError(f"The Kubernetes API server could not do {message}; it is asked again")
+        message = f"The Kubernetes API server could not do {message}; it is asked again"
+        if status in _OF_THE_SERVER or (status in _OF_A_GATEWAY and answer.get("kind") != "Status"):
+            raise ClusterUnavailableError(message)
+        raise RequestFailedError(message, _seconds(retry_after))
     raise ObjectRefusedError(message)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A Retry-After in seconds, as the API server writes it; None for none, or for a date."""
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
 
 
 @asynccontextmanager
@@ -164,11 +191,22 @@ async def connected(
     """
     configuration = await _configuration(kubeconfig)
     configuration.connection_pool_maxsize = connections
+    configuration.proxy = configuration.proxy or _proxy_of(configuration.host)
+    # By itself the session would read the environment and ~/.netrc at each request.
+    configuration.client_session_kwargs = {"trust_env": False}
     client = kubernetes_client.ApiClient(configuration)
     try:
         yield Cluster(client, timeout_seconds)
     finally:
         await client.close()
+
+
+def _proxy_of(host: str) -> str | None:
+    """The proxy that HTTPS_PROXY or HTTP_PROXY names for the API server, unless NO_PROXY excepts it."""
+    address = urlsplit(host)
+    if address.hostname is None or proxy_bypass(address.hostname):
+        return None
+    return getproxies().get(address.scheme)
 
 
 async def _configuration(kubeconfig: Path | None) -> kubernetes_client.Configuration:

@@ -58,7 +58,7 @@ class StoredHistory:
     async def keys(self, since: datetime) -> Sequence[SeriesKey]:
         rows = await self._policies.all()
         if rows:
-            return sorted({SeriesKey(row.service_name, row.metric_name, row.aggregation) for row in rows})
+            return sorted({key for row in rows if (key := _key(row)) is not None})
         return sorted(SeriesKey(*key) for key in await self._demand.recorded(since))
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
@@ -94,6 +94,13 @@ class StoredHistory:
     async def _scaling_by(self, key: SeriesKey) -> list[PolicyRow]:
         rows = await self._policies.all(key.service)
         return [row for row in rows if (row.metric_name, row.aggregation) == (key.metric, key.aggregation)]
+
+
+def _key(row: PolicyRow) -> SeriesKey | None:
+    """The demand that a policy scales by; None for a policy that cannot be read."""
+    if row.service_name is None or row.metric_name is None or row.aggregation is None:
+        return None
+    return SeriesKey(row.service_name, row.metric_name, row.aggregation)
 
 
 def means(minutes: FloatArray, width: int) -> FloatArray:
