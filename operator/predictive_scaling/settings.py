@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     """Where that Lease is; by default the operator's own namespace."""
 
     lease_duration: Annotated[Duration, Field(ge=timedelta(seconds=3))] = timedelta(seconds=15)
-    """How long a lost leader keeps the next one waiting, in real time. It acts for two thirds of it unrenewed."""
+    """Lease duration, in real time: a leader that cannot renew it ends after two thirds; then another may lead."""
 
     external_metrics: bool = False
     """Serve demand and forecasts as external.metrics.k8s.io. Off, as a cluster has one owner of that API."""

@@ -33,6 +33,7 @@ FAILURES = Counter(
 
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(minutes=30)
+_MAX_DOUBLINGS = 10
 
 
 class Outcome(Enum):
@@ -174,7 +175,7 @@ class Execution:
         before = state.backoff
         known = before is not None and before.raises == raises and before.generation == change.intent.record.generation
         failures = before.failures if before is not None and known else 0
-        until = now + min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE)
+        until = now + min(_FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), _LONGEST_PAUSE)
         problem = Problem(error.reason, f"{error}; tried again at {format_time(until)}")
         state.backoff = Backoff(until, failures + 1, change.intent.record.generation, raises, problem)
         if not known:
