@@ -19,7 +19,7 @@ from predictive_scaling.control.execution import FAILURES, Execution
 from predictive_scaling.control.feed import Feed
 from predictive_scaling.control.forecasts import Outlooks
 from predictive_scaling.control.lead_time import LeadTimes
-from predictive_scaling.control.leadership import Leadership
+from predictive_scaling.control.leadership import Leadership, LeaseTerms
 from predictive_scaling.control.loop import Loop
 from predictive_scaling.control.mirror import Mirror
 from predictive_scaling.control.ownership import path_of
@@ -51,6 +51,9 @@ from predictive_scaling.training.reload import Wanted
 from predictive_scaling.training.series_keys import SeriesKey
 from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy
 from tests.support.cluster import InMemoryCluster
+
+_LONG_LEASE = LeaseTerms(duration_seconds=3600.0)
+"""However slow the machine is: a leader in these tests loses its lease only where a test says so."""
 
 
 def a_record(
@@ -246,7 +249,7 @@ class World:
             Minutes(demand, NOON + timedelta(days=1)),
             Predicted(),
         )
-        self.leadership = Leadership(self.cluster, "default", "predictive-scaling")
+        self.leadership = Leadership(self.cluster, "default", "predictive-scaling", _LONG_LEASE)
         self.records: dict[PolicyKey, list[PolicyRecord]] = {}
         self.event_records: dict[tuple[str, str], list[EventRecord]] = {}
         self.inventory.bind(self.records, self.event_records, {}, {})
@@ -323,7 +326,9 @@ class World:
 
     def restart(self) -> None:
         """The process dies and another one begins; clusters, tables and targets stay."""
-        self.leadership = Leadership(self.cluster, "default", "predictive-scaling", identity=self.leadership.identity)
+        self.leadership = Leadership(
+            self.cluster, "default", "predictive-scaling", _LONG_LEASE, identity=self.leadership.identity
+        )
         self._wire()
 
     async def turn(self, passes: int = 1, step: timedelta = timedelta(seconds=15)) -> None:

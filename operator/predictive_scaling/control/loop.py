@@ -227,6 +227,5 @@ class Loop:
         gone = self.states.keep_only(uids)
         for key in gone:
             self.mirror.forget(key)
-            self.recovery.records.forget(key)
         if gone:
             self.visitor.lead_times.keep_only(self.states.target_uids())
