@@ -16,10 +16,10 @@ from predictive_scaling.control.leadership import Leadership
 from predictive_scaling.control.mirror import Mirror
 from predictive_scaling.control.recovery import Recovery
 from predictive_scaling.control.state import PolicyState, States
+from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.control.visit import Tick, Visited, Visitor
 from predictive_scaling.control.visit_failures import VisitFailures, VisitTimedOutError
 from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError, RequestTimedOutError
-from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.handlers.index_comparison import IndexComparison
 from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
 from predictive_scaling.resources.metadata import PolicyKey
