@@ -1,6 +1,7 @@
 """The API server gone, the database restarted, the metrics stopped: floors hold, and all is caught up with after."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -8,14 +9,16 @@ from predictive_scaling.clock import monotonic
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 from tests.support.demand import record_demand
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
-from tests.support.manifests import a_scaling_policy
+from tests.support.manifests import Manifest, a_business_event, a_scaling_policy
 from tests.support.observing import (
     condition_of,
+    decisions_of,
     minimum_of,
+    phases_of,
     status_of,
     steady_demand,
     the_condition_becomes,
@@ -33,6 +36,32 @@ async def operator(own_operator: OperatorProcess) -> OperatorProcess:
     """Running; no demand is recorded yet."""
     await own_operator.start()
     return own_operator
+
+
+def an_event_for_twenty(operator: OperatorProcess) -> Manifest:
+    """An event that began and asks for twenty replicas."""
+    start = operator.clock.now() - timedelta(minutes=1)
+    times = {"start": start.isoformat(), "end": (start + timedelta(hours=5)).isoformat()}
+    return a_business_event("flash-sale", **times, expect={"minReplicas": 20})
+
+
+async def every_decision_has_one_row(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    """Rows and ScalingDecisions are the same, in the same order, each step once, and each ends."""
+    ends = {"Succeeded", "Superseded"}
+    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= ends, seconds=60)
+    decisions = [one["metadata"]["name"] for one in await decisions_of(kubectl)]
+
+    async def rows() -> list[ScalingDecisionRow]:
+        async with Database(operator.database_url, purpose="tests", max_size=1) as database:
+            return (await ScalingDecisions(database).page(100)).decisions[::-1]
+
+    found = await eventually(
+        rows, lambda rows: all(row.status in ("succeeded", "superseded") for row in rows), seconds=30
+    )
+    assert {row.id for row in found} == set(decisions)
+    steps = [(row.from_replicas, row.to_replicas) for row in found if row.status == "succeeded"]
+    assert sorted(steps) == sorted(set(steps))
+    assert all(before[1] == after[0] for before, after in pairwise(steps))
 
 
 async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_back(
@@ -60,7 +89,7 @@ async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_ba
     assert operator.log.count("telemetry_listening") == 1
 
 
-async def test_floors_hold_while_postgresql_restarts_and_no_row_is_doubled(
+async def test_floors_rise_and_do_not_fall_while_postgresql_is_away_and_every_decision_gets_its_row(
     operator: OperatorProcess, postgres: PostgreSQL, kubectl: Kubectl
 ) -> None:
     await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=8))
@@ -68,18 +97,23 @@ async def test_floors_hold_while_postgresql_restarts_and_no_row_is_doubled(
     await the_minimum_becomes(kubectl, 9)
 
     postgres.kill()
-    await the_condition_becomes(kubectl, "Ready", "False", "DatabaseUnavailable", seconds=60)
-    await kubectl.apply(a_scaling_policy(maximum=5))
-    await operator.ticks(4)
-    assert await minimum_of(kubectl) == 9
-    await postgres.start()
+    try:
+        await the_condition_becomes(kubectl, "Ready", "True", "DatabaseUnavailable", seconds=60)
+        await kubectl.apply(an_event_for_twenty(operator))
+        await the_minimum_becomes(kubectl, 20, seconds=60)
+        assert await operator.counted("predictive_scaling_decision_writes_queued") > 0
+        await kubectl.apply(a_scaling_policy(maximum=5))
+        await operator.ticks(4)
+        assert await minimum_of(kubectl) == 20
+    finally:
+        await postgres.start()
 
-    await the_condition_becomes(kubectl, "Ready", "True", seconds=60)
+    await the_condition_becomes(kubectl, "Ready", "True", "TargetObserved", seconds=60)
     await the_minimum_becomes(kubectl, 5, seconds=60)
-    async with Database(operator.database_url, purpose="tests", max_size=1) as database:
-        rows = (await ScalingDecisions(database).page(100)).decisions
-    steps = [(row.from_replicas, row.to_replicas) for row in rows]
-    assert sorted(steps) == sorted(set(steps))
+    await every_decision_has_one_row(operator, kubectl)
+    assert {"DatabaseUnavailable", "DatabaseAvailable"} <= {
+        event["reason"] for event in await kubectl.items("events.events.k8s.io")
+    }
 
 
 async def test_no_floor_is_lowered_for_want_of_data(operator: OperatorProcess, kubectl: Kubectl) -> None:

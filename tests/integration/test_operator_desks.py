@@ -12,6 +12,7 @@ from predictive_scaling.control.commands import CLEAR_STUCK, RELOAD_MODELS, Comm
 from predictive_scaling.control.demand_window import MINUTE
 from predictive_scaling.control.mirror import Mirror
 from predictive_scaling.control.training import ModelDesk
+from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.business_events import BusinessEvents
@@ -21,6 +22,8 @@ from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.targets.port import Applied
 from predictive_scaling.training.reload import ModelShelf
 from tests.support.builders import NOON, an_event
 from tests.support.control import NoShowcase, World
@@ -62,6 +65,39 @@ async def test_stuck_decisions_are_cleared_on_request_in_both_records(database: 
     assert answer == {"cleared": 1}
     assert [row.status for row in (await table.page()).decisions] == ["cancelled"]
     assert world.phases == ["Cancelled"]
+
+
+class Unwritable(InMemoryTarget):
+    """Its API server refuses connections for writes until `mended`."""
+
+    mended: bool = False
+
+    async def apply(self, floor: int, *, take: bool = False) -> Applied:
+        if not self.mended:
+            raise ClusterUnavailableError("the API server did not answer")
+        return await InMemoryTarget.apply(self, floor, take=take)
+
+
+async def test_a_cleared_intent_is_not_carried_out_when_its_target_can_be_written_again(
+    database: Database, tmp_path: Path
+) -> None:
+    world, table, commands = World(), ScalingDecisions(database), Commands(database)
+    world.use(table)
+    world.targets["checkout"] = world.target = target = Unwritable(2, 40, 2, 2)
+    await world.turn(1)
+    (intent,) = (await table.page()).decisions
+    assert (intent.status, target.minimum) == ("executing", 2)
+    world.clock.advance(timedelta(hours=1))
+    number = await commands.ask(CLEAR_STUCK, {}, world.clock.now())
+    assert await answered(a_desk(world, database, tmp_path), commands, number) == {"cleared": 1}
+
+    target.mended = True
+    await world.turn(1)
+    rows = {row.id: row for row in (await table.page()).decisions}
+    assert (rows[intent.id].status, world.phases[0]) == ("cancelled", "Cancelled")
+    (other,) = [row for row in rows.values() if row.id != intent.id]
+    assert (other.from_replicas, other.to_replicas, other.status) == (2, 4, "verifying")
+    assert target.minimum == 4
 
 
 async def test_models_are_reloaded_on_request(database: Database, tmp_path: Path) -> None:

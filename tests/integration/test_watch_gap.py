@@ -1,0 +1,126 @@
+"""Watches that are interrupted while objects go and come: afterwards the index is the cluster again.
+
+On the real API server, which is restarted meanwhile: its watch cache then begins after what the watches saw last, and
+they are answered 410 Gone, as after a long interruption.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from predictive_scaling.handlers.index_comparison import DRIFT, IndexComparison
+from predictive_scaling.handlers.inventory import Inventory
+from predictive_scaling.handlers.process import Process
+from predictive_scaling.handlers.watch import Watch
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.targets.client import Cluster, connected
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl
+from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
+from tests.support.proxy import Proxy, proxied
+
+pytestmark = pytest.mark.integration
+
+TIMES = {"start": "2026-11-27T08:00:00Z", "end": "2026-11-27T20:00:00Z", "expect": {"minReplicas": 20}}
+
+
+@dataclass
+class Watched:
+    """Watches behind a proxy, and a client that goes round it."""
+
+    proxy: Proxy
+    inventory: Inventory
+    comparison: IndexComparison
+    cluster: Cluster
+    namespace: str
+
+    async def index(self) -> dict[str, str]:
+        """The uid of every object that is read from the index."""
+        known = {f"ScalingPolicy {record.key.name}": record.uid for record in self.inventory.policies()}
+        known |= {f"BusinessEvent {record.name}": record.uid for record in self.inventory.events()}
+        autoscaler = self.inventory.autoscaler_index.get((self.namespace, "checkout"))
+        workload = self.inventory.workload_index.get((self.namespace, "Deployment", "checkout"))
+        known |= {"HorizontalPodAutoscaler checkout": autoscaler.uid} if autoscaler else {}
+        return known | ({"Deployment checkout": workload.uid} if workload else {})
+
+
+@pytest.fixture
+async def watched(
+    cluster: Kubernetes, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Watched]:
+    """The watches of one namespace."""
+    port = int(cluster.server.rpartition(":")[2])
+    async with proxied(port) as proxy, connected(cluster.kubeconfig) as direct:
+        configuration = yaml.safe_load(cluster.kubeconfig.read_text())
+        configuration["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{proxy.port}"
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(yaml.safe_dump(configuration))
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        inventory = Inventory(direct)
+        watch = Watch(Process(inventory, lambda: None), (namespace,))
+        watch.start()
+        try:
+            yield Watched(proxy, inventory, IndexComparison(direct, inventory, (namespace,)), direct, namespace)
+        finally:
+            await watch.stop()
+
+
+async def uids(kubectl: Kubectl) -> dict[str, str]:
+    """The uid of every object of the namespace, from the API server."""
+    found = [
+        *await kubectl.items("scalingpolicies"),
+        *await kubectl.items("businessevents"),
+        *await kubectl.items("horizontalpodautoscalers"),
+        *await kubectl.items("deployments"),
+    ]
+    return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in found}
+
+
+async def test_the_index_is_the_cluster_again_after_objects_went_and_came_unseen(
+    watched: Watched, kubectl: Kubectl, cluster: Kubernetes
+) -> None:
+    manifests = [
+        a_deployment("checkout"),
+        an_autoscaler("checkout", minimum=2, maximum=40),
+        a_scaling_policy("checkout"),
+        a_scaling_policy("deleted"),
+        a_business_event("deleted", **TIMES),
+        a_business_event("kept", **TIMES),
+    ]
+    await kubectl.apply(*manifests)
+    before = await uids(kubectl)
+    await eventually(watched.index, lambda index: index == before, seconds=60)
+
+    watched.proxy.cut()
+    await kubectl("delete", "sp,be", "deleted", "--wait=true")
+    await kubectl("delete", "sp,hpa,deployment", "checkout", "--wait=true", "--cascade=background")
+    await kubectl.apply(
+        a_deployment("checkout"), an_autoscaler("checkout", minimum=7, maximum=40), a_scaling_policy("checkout")
+    )
+    await kubectl.apply(a_scaling_policy("added"))
+    await cluster.api_server.stop()
+    await cluster.api_server.start()
+    after = await uids(kubectl)
+    assert "ScalingPolicy deleted" not in after
+    watched.proxy.mend()
+    await eventually(watched.index, lambda index: "ScalingPolicy added" in index, seconds=90)
+
+    counted = DRIFT._value.get()  # pyright: ignore[reportPrivateUsage] (prometheus_client has no reader)
+    await watched.comparison.compare()
+    assert await watched.index() == after
+    assert DRIFT._value.get() > counted  # pyright: ignore[reportPrivateUsage]
+    assert watched.inventory.policy(PolicyKey(watched.namespace, "deleted")) is None
+    autoscaler = await watched.inventory.autoscaler(watched.namespace, "checkout")
+    assert autoscaler is not None
+    assert autoscaler.minimum == 7
+
+    counted = DRIFT._value.get()  # pyright: ignore[reportPrivateUsage]
+    await kubectl("delete", "sp", "checkout", "added", "--wait=true")
+    await watched.comparison.compare()
+    await eventually(watched.index, lambda index: not any("ScalingPolicy" in name for name in index), seconds=30)
+    assert DRIFT._value.get() == counted  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,67 @@
+"""A TCP proxy on loopback that a test can cut: what is behind it becomes unreachable, and reachable again."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Proxy:
+    """From `port` to the port behind."""
+
+    behind: int
+    port: int = 0
+    is_cut: bool = False
+    _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
+
+    def cut(self) -> None:
+        """Close all connections, and refuse new ones until `mend`."""
+        self.is_cut = True
+        for writer in self._open:
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self.is_cut = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, both ways."""
+        if self.is_cut:
+            writer.transport.abort()
+            return
+        to_server = None
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self.behind)
+            self._open |= {writer, to_server}
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_copy(reader, to_server))
+                both.create_task(_copy(from_server, writer))
+        except OSError:
+            pass
+        finally:
+            for one in (writer, to_server):
+                if one is not None:
+                    self._open.discard(one)
+                    one.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@asynccontextmanager
+async def proxied(behind: int) -> AsyncGenerator[Proxy]:
+    """A proxy for a port of loopback."""
+    proxy = Proxy(behind)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        proxy.cut()
+        server.close()
