@@ -9,6 +9,7 @@ import pytest
 
 from predictive_scaling.control.commands import CLEAR_STUCK, CommandDesk
 from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.commands import Command
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from predictive_scaling.targets.client import Json
@@ -83,6 +84,8 @@ def shown(world: World, name: str) -> Json:
 async def test_an_intent_that_was_cleared_is_dropped_and_the_same_step_is_decided_under_another_name() -> None:
     world, target, row = await with_a_stuck_intent()
     assert await clear(world) == {"cleared": 1}
+    state = world.states.by_key()[PolicyKey("shop", "checkout")]
+    assert (state.open_decision, state.previous) == (None, row.id)
     target.mended = True
     await world.turn(1)
     assert world.decisions.rows[row.id].status == "cancelled"

@@ -194,7 +194,7 @@ class Visitor:
     async def _carried_out(self, change: Change, tick: Tick) -> Decision:
         """The decision as it came true: a floor that was not written is shown as it stands, with the reason."""
         state, decision = change.state, change.intent.decision
-        why = tick.database_problem or "it is not written yet"
+        why = _waiting(tick.database_problem) or "it is not written yet"
         try:
             if not decision.changes:
                 if change.intent.outlook is not None:
@@ -209,7 +209,8 @@ class Visitor:
                     return decision
                 why = _UNWRITTEN.get(outcome) or state.conflict or why
         except DatabaseUnavailableError as error:
-            why = tick.database_problem = str(error)
+            tick.database_problem = str(error)
+            why = _waiting(tick.database_problem) or why
         except (ObjectRefusedError, ObjectConflictError, TargetNotFoundError) as error:
             state.trouble = Problem(error.reason, str(error))
         if state.backoff is not None and waits(change, tick.now):
@@ -301,6 +302,10 @@ class Visitor:
             status["target"] = str(record.policy.spec.target) if state.takeover is None else state.target
         await self.statuses.show(record, state, status)
         return Visited(None, None, status)
+
+
+def _waiting(database_problem: str | None) -> str | None:
+    return database_problem and f"a lower floor waits for the database: {database_problem}"
 
 
 def _without_database(problem: str | None) -> Problem | None:

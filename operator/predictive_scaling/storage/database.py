@@ -51,6 +51,15 @@ class Database:
         self._max_size = max_size
         self._checkout_seconds = checkout_timeout.total_seconds()
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self._held: str | None = None
+
+    def hold(self, why: str) -> None:
+        """Hand out no connection until `release`: each visit raises DatabaseUnavailableError with the reason."""
+        self._held = why
+
+    def release(self) -> None:
+        """Hand out connections again."""
+        self._held = None
 
     @property
     def where(self) -> str:
@@ -100,6 +109,8 @@ class Database:
         Raises DatabaseUnavailableError where the server is away, full, read-only or too slow: ask again later. Errors
         of data and of SQL (psycopg.DataError, IntegrityError, ProgrammingError) pass through.
         """
+        if self._held is not None:
+            raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: {self._held}")
         await self.open()
         pool = self._pool
         if pool is None:
