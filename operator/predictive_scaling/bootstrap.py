@@ -71,6 +71,8 @@ class Databases:
 
     tick: Database
     beside: Database
+    schema: Database
+    """Only to check the schema: it is never held."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Databases":
@@ -80,12 +82,23 @@ class Databases:
         return cls(
             Database(url, purpose="tick", checkout_timeout=quick, statement_timeout=timedelta(seconds=5)),
             Database(url, purpose="operator", checkout_timeout=timedelta(seconds=5)),
+            Database(url, purpose="schema", max_size=1, checkout_timeout=timedelta(seconds=5)),
         )
+
+    def hold(self, why: str) -> None:
+        """Let nothing read or write yet: to all parts the database is unavailable."""
+        for database in (self.tick, self.beside):
+            database.hold(why)
+
+    def release(self) -> None:
+        """Let all parts read and write."""
+        for database in (self.tick, self.beside):
+            database.release()
 
     async def close(self) -> None:
         """Give all connections back."""
-        await self.tick.close()
-        await self.beside.close()
+        for database in (self.tick, self.beside, self.schema):
+            await database.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,35 @@ async def test_floors_rise_and_do_not_fall_while_postgresql_is_away_and_every_de
     }
 
 
+async def test_an_operator_that_starts_while_postgresql_is_away_raises_by_events_and_writes_its_rows_later(
+    own_operator: OperatorProcess, postgres: PostgreSQL, kubectl: Kubectl
+) -> None:
+    postgres.kill()
+    try:
+        await own_operator.start()
+        await kubectl.apply(a_scaling_policy(), an_event_for_twenty(own_operator))
+        await the_minimum_becomes(kubectl, 20, seconds=60)
+        await own_operator.kill()
+        await own_operator.start()
+        await own_operator.ticks(2)
+        assert await minimum_of(kubectl) == 20
+    finally:
+        await postgres.start()
+    await the_condition_becomes(kubectl, "Ready", "True", "TargetObserved", seconds=60)
+    await every_decision_has_one_row(own_operator, kubectl)
+    assert await minimum_of(kubectl) == 20
+
+
+async def test_an_operator_ends_where_the_schema_is_not_the_one_it_needs(
+    own_operator: OperatorProcess, database_url: str
+) -> None:
+    async with Database(database_url, purpose="tests", max_size=1) as database, database.connection() as connection:
+        await connection.execute("delete from schema_migrations where version > 1")
+    with pytest.raises(AssertionError, match="run `predictive-scaling migrate`"):
+        await own_operator.start()
+    assert await own_operator.ended() == 78
+
+
 async def test_no_floor_is_lowered_for_want_of_data(operator: OperatorProcess, kubectl: Kubectl) -> None:
     await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=12))
     stops_at = operator.clock.now() + timedelta(minutes=12)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.control.conflicts import holders
+from predictive_scaling.control.state import States
+from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.handlers import index_comparison as module
 from predictive_scaling.handlers.index_comparison import DRIFT, IndexComparison
@@ -22,6 +23,7 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.targets.client import Json, ObjectRefusedError
 from predictive_scaling.targets.horizontal_pod_autoscaler import parse
 from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
+from tests.support.builders import NOON
 from tests.support.cluster import InMemoryCluster
 
 OURS = "/apis/predictive-scaling.io/v1alpha1"
@@ -110,7 +112,9 @@ async def test_a_policy_that_the_api_server_lacks_is_read_no_more_and_holds_no_t
     assert await watched.drift() == 1
     assert [record.key.name for record in watched.inventory.policies()] == ["checkout"]
     assert watched.inventory.policy(PolicyKey("shop", "old")) is None
-    assert holders(watched.inventory.policies()) == {("shop", "hpa/checkout"): KEY}
+    states, records = States(), watched.inventory.policies()
+    claims = TargetClaims.of(Claim(record, states.of(record, NOON)) for record in records)
+    assert claims.held() == {("shop", "hpa/checkout"): KEY}
     assert await watched.drift() == 0
 
 

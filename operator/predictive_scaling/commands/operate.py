@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 _SLACK_SHARE = 4 / 15
 _RESTART_SECONDS = 2.0
+_FIRST_ANSWER_SECONDS = 5.0
 
 
 @app.command()
@@ -57,6 +58,7 @@ async def _operate(settings: Settings, clock: Clock) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     databases, startup = Databases.of(settings), Startup()
+    databases.hold("its schema has not been checked yet")
     # No request may outlive the slack between our last reliance on a lease and its end.
     timeout_seconds = settings.lease_duration.total_seconds() * _SLACK_SHARE
     async with AsyncExitStack() as parts:
@@ -65,25 +67,42 @@ async def _operate(settings: Settings, clock: Clock) -> None:
         cluster = await parts.enter_async_context(connected(connections=connections, timeout_seconds=timeout_seconds))
         operator = assemble(settings, clock, cluster, databases)
         await parts.enter_async_context(_telemetry(settings, clock, operator, databases, startup))
-        if not await _schema_is_ready(databases, stop, startup):
-            return
-        startup.problem = None
-        await run_until(stop, operator)
+        await _run(stop, databases, operator, startup)
     log.info("operator_stopped")
 
 
-async def _schema_is_ready(databases: Databases, stop: asyncio.Event, startup: Startup) -> bool:
-    """Wait for the database; False when stopped meanwhile. Raises SchemaError for a schema that is not ours."""
-    while not stop.is_set():
+async def _run(stop: asyncio.Event, databases: Databases, operator: Operator, startup: Startup) -> None:
+    """Run until `stop`, without the database while that is unavailable.
+
+    Raises SchemaError for a schema that is not ours, whenever that is found out, and as `run_until` does.
+    """
+    check = asyncio.create_task(_release_when_checked(databases))
+    check.add_done_callback(lambda task: None if task.cancelled() or task.exception() is None else stop.set())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        # Usually the database answers at once, and nothing has to begin without it.
+        await asyncio.wait([check, stopped], timeout=_FIRST_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            startup.problem = None
+            await run_until(stop, operator)
+    finally:
+        check.cancel()
+        stopped.cancel()
+        with suppress(asyncio.CancelledError):
+            await check
+
+
+async def _release_when_checked(databases: Databases) -> None:
+    while True:
         try:
-            await check_schema(databases.beside)
-            return True
+            await check_schema(databases.schema)
         except DatabaseUnavailableError as error:
-            startup.problem = f"the database schema could not be checked: {error}"
             log.warning("database_waited_for", error=str(error))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _RESTART_SECONDS)
-    return False
+            await asyncio.sleep(_RESTART_SECONDS)
+        else:
+            databases.release()
+            await databases.schema.close()
+            return
 
 
 def _telemetry(
