@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from forecasting.models.explanation import Reasons
 from predictive_scaling.decision.conditions import Verification, Visit, policy_conditions
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.model import Memory, Rung, Situation
@@ -198,6 +199,16 @@ def test_the_sentence_says_why_and_what_cut_it_and_what_the_forecast_leans_on() 
         "need 9 replicas of 700; 9 wanted, cut by StepUp. "
         "The forecast leans on demand of the last 30 minutes (+21 %)."
     )
+
+
+def test_contributions_are_computed_for_a_floor_that_changes_only() -> None:
+    def unexpected() -> tuple[str, ...]:
+        raise AssertionError("contributions were computed")
+
+    forecast = replace(a_steady_forecast(400.0), contributions=Reasons(unexpected))
+    assert not decide(a_situation(floor=4, forecast=forecast)).changes
+    with pytest.raises(AssertionError, match="were computed"):
+        decide(a_situation(floor=2, forecast=forecast))
 
 
 def test_the_sentence_names_the_maximum() -> None:

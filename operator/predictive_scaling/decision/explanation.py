@@ -11,9 +11,10 @@ def explain(case: Case, wishes: tuple[Wish, ...], floor: int, limits: tuple[Limi
     parts = [f"{_what(stands, floor)}: {_why(case)}{_cut(case, limits)}."]
     if stands != case.before:
         parts.append(f"The minimum of {stands} is the default of a manifest that no longer states it.")
-    contributions = case.sight.forecast.contributions if case.sight.forecast else ()
-    if contributions and case.strongest.source is Source.FORECAST:
-        parts.append(f"The forecast leans on {', '.join(contributions)}.")
+    # Contributions are computed when they are read; only a floor that changes is worth it.
+    if floor != stands and case.strongest.source is Source.FORECAST and case.sight.forecast:
+        contributions = tuple(case.sight.forecast.contributions)
+        parts += [f"The forecast leans on {', '.join(contributions)}."] if contributions else []
     parts.extend(f"Not counted: {wish.why}." for wish in wishes if not wish.applies)
     return " ".join(parts)
 

@@ -43,5 +43,23 @@ def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:
     # Nothing of ours makes kopf write to objects; should anything ever, it stays within our own names.
     settings.persistence.finalizer = f"{_OURS}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=_OURS)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=_OURS)
+    settings.persistence.diffbase_storage = NoDiffBase()
     return settings
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps no last-handled state: no handler of ours looks at differences.
+
+    kopf's own storages copy each object of each watch event deeply, to compare it with what was handled last.
+    """
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        del body, extra_fields
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        del body
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        del body, patch, essence
