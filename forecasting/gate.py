@@ -4,6 +4,7 @@ At each horizon the model stands against the naive ones; where one of those does
 model stands against its forerunner as well (succession).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -108,7 +109,10 @@ def unopposed(baselines: Sequence[WalkForward], why: str) -> Verdict:
 def succeed(challenger: WalkForward, previous: WalkForward) -> Succession:
     """Compare a challenger with the model in use, on the same origins, of which neither has seen anything."""
     new, old = scores(challenger).whole, scores(previous).whole
-    compared = f"cost {new.cost:.3f} against {old.cost:.3f}, WAPE {new.wape:.3f} against {old.wape:.3f}"
+    compared = (
+        f"cost {_decimal(new.cost)} against {_decimal(old.cost)}, "
+        f"WAPE {_decimal(new.wape)} against {_decimal(old.wape)}"
+    )
     if new.judged < ENOUGH:
         return unopposed_successor(new.judged)
     worse = new.cost > old.cost * SUCCESSION_TOLERANCE
@@ -132,13 +136,13 @@ def _objections(own: Score, best: Score, *, at_all: bool) -> list[str]:
         return [f"was judged on {own.judged} forecasts only, of at least {ENOUGH}"]
     low, high = COVERAGE
     if not low <= own.coverage <= high:
-        found.append(f"covers {own.coverage:.1%} with its 0.9 quantile, outside {low:.0%} to {high:.0%}")
+        found.append(f"covers {_percent(own.coverage)} with its 0.9 quantile, outside {low:.0%} to {high:.0%}")
     if at_all:
         return found
     if not own.cost <= best.cost * TOLERANCE:
-        found.insert(0, f"costs more ({own.cost:.3f} against {best.cost:.3f})")
+        found.insert(0, f"costs more ({_decimal(own.cost)} against {_decimal(best.cost)})")
     if not own.wape <= best.wape * TOLERANCE:
-        found.append(f"errs more (WAPE {own.wape:.3f} against {best.wape:.3f})")
+        found.append(f"errs more (WAPE {_decimal(own.wape)} against {_decimal(best.wape)})")
     return found or [f"does no better than a naive model at any horizon ({_compared(own, best)})"]
 
 
@@ -148,16 +152,26 @@ def _is_worse(own: Score, best: Score) -> bool:
 
 def _compared(own: Score, best: Score) -> str:
     return (
-        f"it costs {own.cost:.3f} against {best.cost:.3f} of {best.model}, WAPE {own.wape:.3f} against {best.wape:.3f}"
+        f"it costs {_decimal(own.cost)} against {_decimal(best.cost)} of {best.model}, "
+        f"WAPE {_decimal(own.wape)} against {_decimal(best.wape)}"
     )
 
 
 def _covered(own: Score) -> str:
     return (
-        f"{own.coverage:.1%} stayed below its 0.9 quantile; as a floor that is short for {own.short:.1%} of the time "
-        f"at {own.hours:.2f} of the replicas needed"
+        f"{_percent(own.coverage)} stayed below its 0.9 quantile; as a floor that is short for {_percent(own.short)} "
+        f"of the time at {_decimal(own.hours, places=2)} of the replicas needed"
     )
 
 
 def _price(one: Score) -> float:
     return one.cost if one.cost == one.cost else float("inf")
+
+
+def _decimal(value: float, places: int = 3) -> str:
+    """A number in a sentence; a dash where there was no demand to divide by."""
+    return f"{value:.{places}f}" if math.isfinite(value) else "–"
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio:.1%}" if math.isfinite(ratio) else "–"

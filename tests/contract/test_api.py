@@ -131,9 +131,9 @@ async def test_the_status_shows_each_policy_and_a_summary(services: Services, cl
 
 async def test_an_empty_installation_answers_with_nothing_and_no_errors(client: httpx.AsyncClient) -> None:
     assert await answer(client, "/api/v1/scaling/decisions") == {"decisions": [], "next_cursor": None}
-    assert await answer(client, "/api/v1/predictions/current") == {"predictions": []}
-    assert await answer(client, "/api/v1/events") == {"events": []}
-    assert await answer(client, "/api/v1/policies") == {"policies": []}
+    assert await answer(client, "/api/v1/predictions/current") == {"predictions": [], "next_cursor": None}
+    assert await answer(client, "/api/v1/events") == {"events": [], "next_cursor": None}
+    assert await answer(client, "/api/v1/policies") == {"policies": [], "next_cursor": None}
     status = await answer(client, "/api/v1/scaling/status")
     assert status["policies"] == []
     assert status["summary"]["success_rate_24h"] is None

@@ -255,3 +255,24 @@ async def test_a_service_is_read_from_the_database(
     ran = await asyncio.to_thread(run, "--service", "nobody", "--metric", "requests")
     assert ran.code == 65
     assert "nobody/requests/Sum has no demand in the 60 days before 2026-11-24T12:00Z" in ran.err
+
+
+@pytest.mark.parametrize("shape", ["constant", "repeated each day", "silent behind the split"])
+def test_what_is_not_defined_is_a_dash_with_the_reason_and_null_for_programs(
+    run: Run, tmp_path: Path, shape: str
+) -> None:
+    demand = {
+        "constant": lambda _: 100.0,
+        "repeated each day": lambda at: 100.0 + at % 288,
+        "silent behind the split": lambda at: 100.0 if at < 1000 else 0.0,
+    }[shape]
+    path, page = tmp_path / "trace.csv", tmp_path / "page.html"
+    path.write_text("timestamp,value\n" + "".join(f"{1764000000 + 300 * at},{demand(at)}\n" for at in range(1440)))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY.replace("targetUtilization: 60", "targetUtilization: 60, zeroIsValid: true"))
+    ran = run("--trace", path, "--policy", policy, "--report", page, *QUICK)
+    assert ran.code == 0, ran.err
+    for shown in (ran.out, page.read_text(encoding="utf-8")):
+        assert not re.search(r"\b(nan|inf)\b", re.sub(r"<style>.*?</style>", "", shown, flags=re.DOTALL), re.IGNORECASE)
+        assert "– is not defined: " in " ".join(shown.split())
+    assert run("--trace", path, "--policy", policy, "--output", "json", *QUICK).document["accuracy"]

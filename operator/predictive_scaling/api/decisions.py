@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from predictive_scaling.api.answers import answer, encoded
 from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, ask
 from predictive_scaling.api.fields import Answer, Name, Question, Time
 from predictive_scaling.api.services import Use
@@ -13,7 +14,7 @@ from predictive_scaling.storage.scaling_decisions import DecisionStatus
 
 router = APIRouter(prefix="/scaling/decisions", tags=["decisions"])
 
-_LONGEST_CURSOR = 512
+_MAX_CURSOR = 512
 
 
 class DecisionFilter(Question):
@@ -23,7 +24,7 @@ class DecisionFilter(Question):
     status: Annotated[DecisionStatus | None, Field(description="Only those that stand here.")] = None
     service: Annotated[Name | None, Field(description="Only those of this service.")] = None
     cursor: Annotated[
-        str | None, Field(min_length=1, max_length=_LONGEST_CURSOR, description="`next_cursor` of the page before.")
+        str | None, Field(min_length=1, max_length=_MAX_CURSOR, description="`next_cursor` of the page before.")
     ] = None
 
 
@@ -62,16 +63,17 @@ class Cleared(Answer):
     cleared: int = Field(description="How many stuck decisions were cancelled.")
 
 
-@router.get("")
-async def list_decisions(question: Annotated[DecisionFilter, Query()], services: Use) -> Decisions:
+@router.get("", response_model=Decisions)
+async def list_decisions(question: Annotated[DecisionFilter, Query()], request: Request, services: Use) -> Response:
     """Decisions, newest first, a page at a time."""
     page = await services.decisions.page(
         question.limit, status=question.status, service=question.service, cursor=question.cursor
     )
-    return Decisions(decisions=[Decision.model_validate(row) for row in page.decisions], next_cursor=page.next_cursor)
+    decisions = [{name: getattr(row, name) for name in Decision.model_fields} for row in page.decisions]
+    return answer(request, encoded({"decisions": decisions, "next_cursor": page.next_cursor}))
 
 
 @router.delete("/stuck", response_model=Cleared, responses={202: {"model": Accepted}})
 async def clear_stuck_decisions(services: Use) -> Response:
     """Ask the operator to cancel unfinished decisions whose deadline has passed. 202 while it has not answered."""
-    return await ask(services, CLEAR_STUCK, lambda answer: JSONResponse(Cleared(**answer).model_dump()))
+    return await ask(services, CLEAR_STUCK, lambda told: JSONResponse(Cleared(**told).model_dump()))

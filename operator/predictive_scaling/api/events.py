@@ -1,13 +1,15 @@
 """Business events: what is coming, and what was."""
 
-from datetime import timedelta
-from typing import Annotated, Self
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
-from predictive_scaling.api.fields import Answer, Number, Question, Time, TimeGiven
+from predictive_scaling.api.answers import answer, encoded
+from predictive_scaling.api.fields import Answer, NextCursor, Number, PageQuestion, Time, TimeGiven
 from predictive_scaling.api.services import Use
+from predictive_scaling.storage.business_events import BusinessEventRow
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -16,7 +18,7 @@ _AFTER = timedelta(days=30)
 _LONGEST_SPAN = timedelta(days=800)
 
 
-class EventFilter(Question):
+class EventFilter(PageQuestion):
     """Which occurrences; without times: from a day ago to 30 days ahead."""
 
     start: Annotated[TimeGiven | None, Field(alias="from", description="Those that end after this, RFC 3339.")] = None
@@ -48,13 +50,22 @@ class Events(Answer):
     """By start."""
 
     events: list[Event]
+    next_cursor: NextCursor
 
 
-@router.get("")
-async def list_events(question: Annotated[EventFilter, Query()], services: Use) -> Events:
-    """Occurrences that touch a span of time."""
-    now = services.clock.now()
+@router.get("", response_model=Events)
+async def list_events(question: Annotated[EventFilter, Query()], request: Request, services: Use) -> Response:
+    """Occurrences that touch a span of time, a page at a time."""
+    start, end = _span(question, services.clock.now())
+    page = await services.events.page(start, end, question.limit, question.cursor)
+    return answer(request, encoded({"events": [_event(row) for row in page.events], "next_cursor": page.next_cursor}))
+
+
+def _span(question: EventFilter, now: datetime) -> tuple[datetime, datetime]:
     start = question.start or min(now - _BEFORE, question.end or now)
-    end = question.end or max(now, start) + _AFTER
-    rows = await services.events.between(start, end)
-    return Events(events=[Event.model_validate(row) for row in rows])
+    return start, question.end or max(now, start) + _AFTER
+
+
+def _event(row: BusinessEventRow) -> dict[str, Any]:
+    """A row as Event describes it."""
+    return {name: getattr(row, name) for name in Event.model_fields}

@@ -24,6 +24,21 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MAX_CURSOR = 1024
+
+
+class PageQuestion(Question):
+    """Of a list that is read in pages."""
+
+    limit: Annotated[int, Field(ge=1, le=500, description="How many at most.")] = 100
+    cursor: Annotated[
+        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+    ] = None
+
+
+NextCursor = Annotated[str | None, Field(description="Asks for what follows; null at the end.")]
+
+
 def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import Field
 
 from forecasting.frontier import Point, efficient
-from predictive_scaling.api.fields import Answer, Name, Question, Time
+from predictive_scaling.api.fields import Answer, Name, Number, Question, Time
 from predictive_scaling.api.problems import responses
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.tunings import TuningRow
@@ -18,17 +18,17 @@ router = APIRouter(prefix="/policies", tags=["policies"])
 class Cost(Answer):
     """What a setting would have come to over the days."""
 
-    under_provisioned_share: float = Field(description="Of the time, with too few ready replicas. A ratio.")
-    under_provisioned_minutes: float
-    lost_demand_share: float = Field(description="Of the demand, beyond what was ready. A ratio.")
-    replica_hours: float
+    under_provisioned_share: Number = Field(description="Of the time, with too few ready replicas. A ratio.")
+    under_provisioned_minutes: Number
+    lost_demand_share: Number = Field(description="Of the demand, beyond what was ready. A ratio.")
+    replica_hours: Number
 
 
 class Setting(Cost):
     """A quantile of the floor with a target of the HPA."""
 
-    quantile: float
-    hpa_target: float = Field(description="A ratio.")
+    quantile: Number
+    hpa_target: Number = Field(description="A ratio.")
     in_use: bool = Field(description="The policy's quantile and its HPA's present target.")
     recommended: bool = Field(description="The policy's quantile and the target that is advised.")
     efficient: bool = Field(description="No other setting is short for less at fewer replica-hours.")
@@ -37,8 +37,8 @@ class Setting(Cost):
 class Prices(Answer):
     """Of the policy's `forecast.objective`, in one currency."""
 
-    under_provisioned_minute: float
-    replica_hour: float
+    under_provisioned_minute: Number
+    replica_hour: Number
 
 
 class Frontier(Answer):
@@ -50,12 +50,12 @@ class Frontier(Answer):
     since: Time
     until: Time
     prices: Prices | None = Field(description="Null where the policy states a quantile.")
-    quantile: float = Field(description="The quantile that the floor covers.")
-    hpa_target: float = Field(description="What the HPA aims at now. A ratio.")
-    advised_hpa_target: float
-    replica_hours_saved: float = Field(description="By the advised target, over the days.")
+    quantile: Number = Field(description="The quantile that the floor covers.")
+    hpa_target: Number = Field(description="What the HPA aims at now. A ratio.")
+    advised_hpa_target: Number
+    replica_hours_saved: Number = Field(description="By the advised target, over the days.")
     message: str = Field(description="The advice in a sentence.")
-    recorded_share: float = Field(
+    recorded_share: Number = Field(
         description="Of the forecasts, those that were made live; a naive model stands in for the others. A ratio."
     )
     hpa_only: Cost = Field(description="The HPA at its present target, without the policy.")

@@ -1,7 +1,7 @@
 """Around all routes: limits on size and time, one shape for what nobody expected, and a count of everything."""
 
 import asyncio
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -17,6 +17,8 @@ API_V1 = "/api/v1"
 """Where all but health, metrics and docs is."""
 
 LARGEST_BODY = 1 << 20
+# HTTP allows any token as a method: as a label it would make as many series as a client likes.
+_METHODS = frozenset(HTTPMethod)
 
 
 class _TooLargeError(HTTPException):
@@ -107,5 +109,6 @@ def _route(scope: Scope) -> str:
 def _count(scope: Scope, visit: _Visit) -> None:
     # A path that no route has would be a label value of the caller's choice.
     route = _route(scope)
-    REQUESTS.labels(scope["method"] if route != "unknown" else "any", route, str(visit.status)).inc()
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    REQUESTS.labels(method if route != "unknown" else "any", route, str(visit.status)).inc()
     DURATION.labels(route).observe(monotonic() - visit.began)

@@ -4,7 +4,7 @@ from prometheus_client import Counter, Histogram
 
 REQUESTS = Counter(
     "predictive_scaling_api_requests_total",
-    "Requests to the HTTP API, by method, route (unknown: no such path) and status.",
+    "Requests to the HTTP API, by method (other: none of HTTP's), route (unknown: no such path) and status.",
     ["method", "route", "status"],
 )
 DURATION = Histogram(

@@ -1,30 +1,40 @@
 """Forecasts: those that hold now, and those of a span."""
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
 from datetime import datetime, timedelta
-from itertools import groupby
-from typing import Annotated, Self
+from itertools import groupby, islice
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
+from predictive_scaling.api.answers import answer, encoded
 from predictive_scaling.api.cache import SERVES
-from predictive_scaling.api.fields import Answer, Name, Number, Question, Time, TimeGiven
+from predictive_scaling.api.fields import (
+    MAX_CURSOR,
+    Answer,
+    Name,
+    NextCursor,
+    Number,
+    PageQuestion,
+    Question,
+    Time,
+    TimeGiven,
+)
 from predictive_scaling.api.services import Services, Use
 from predictive_scaling.clock import monotonic
-from predictive_scaling.storage.predictions import Prediction
+from predictive_scaling.storage.predictions import CurrentForecast
 from predictive_scaling.telemetry.metrics import PREDICTION_LATENCY, SERVE
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 _LATENCY = PREDICTION_LATENCY.labels(SERVE)
 _OLDEST = timedelta(days=1)
-_LONGEST_BIN = timedelta(hours=1)
 _LONGEST_SPAN = timedelta(days=7)
 _AROUND = timedelta(hours=1)
 
 
-class CurrentFilter(Question):
+class CurrentFilter(PageQuestion):
     """Which forecasts."""
 
     service: Annotated[Name | None, Field(description="Only those of this service.")] = None
@@ -36,6 +46,10 @@ class SpanFilter(Question):
     service: Annotated[Name, Field(description="Whose.")]
     start: Annotated[TimeGiven | None, Field(alias="from", description="First target time, RFC 3339.")] = None
     end: Annotated[TimeGiven | None, Field(alias="to", description="End of the target times, exclusive.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Of how many policies at most.")] = 20
+    cursor: Annotated[
+        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+    ] = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -55,6 +69,9 @@ class Point(Answer):
     p95: Number
 
 
+_POINT = tuple(Point.model_fields)
+
+
 class Forecast(Answer):
     """The newest forecast of one policy."""
 
@@ -70,9 +87,10 @@ class Forecast(Answer):
 
 
 class CurrentPredictions(Answer):
-    """Forecasts that hold now; an expired one is not among them."""
+    """Forecasts that hold now, by namespace and policy; an expired one is not among them."""
 
     predictions: list[Forecast]
+    next_cursor: NextCursor
 
 
 class MadePoint(Point):
@@ -94,64 +112,71 @@ class PolicyPredictions(Answer):
 
 
 class PredictionsOfSpan(Answer):
-    """By policy."""
+    """By namespace and policy."""
 
     predictions: list[PolicyPredictions]
+    next_cursor: NextCursor
 
 
 @router.get("/current", response_model=CurrentPredictions)
-async def show_current_predictions(question: Annotated[CurrentFilter, Query()], services: Use) -> Response:
-    """Each policy's newest forecast, as long as it is valid."""
+async def show_current_predictions(
+    question: Annotated[CurrentFilter, Query()], request: Request, services: Use
+) -> Response:
+    """Each policy's newest forecast, as long as it is valid, a page at a time."""
     began = monotonic()
     key = f"predictions/current?service={question.service or ''}"
+    if question.model_fields_set - {"service"}:
+        key += f"&limit={question.limit}&cursor={question.cursor or ''}"
     body = await services.cache.get(key)
     if body is None:
-        body = (await _current(services, question.service)).model_dump_json().encode()
+        body = encoded(await _current(services, question))
         await services.cache.put(key, body, services.clock.real_seconds(SERVES))
     _LATENCY.observe(monotonic() - began)
-    return Response(body, media_type="application/json")
+    return answer(request, body)
 
 
-@router.get("")
-async def list_predictions(question: Annotated[SpanFilter, Query()], services: Use) -> PredictionsOfSpan:
+@router.get("", response_model=PredictionsOfSpan)
+async def list_predictions(question: Annotated[SpanFilter, Query()], request: Request, services: Use) -> Response:
     """For each policy of the service and each target time, the last forecast of it, whether it is over or to come."""
     start, end = _span(question, services.clock.now())
-    rows = await services.predictions.between(question.service, start, end)
-    return PredictionsOfSpan(
-        predictions=[
-            PolicyPredictions(
-                service_name=question.service,
-                namespace=namespace,
-                policy=policy,
-                points=[MadePoint.model_validate(row) for row in points],
-            )
-            for (namespace, policy), points in _by_policy(rows)
-        ]
-    )
+    page = await services.predictions.policies_between(question.service, start, end, question.limit, question.cursor)
+    rows = await services.predictions.between(question.service, start, end, page.policies) if page.policies else []
+    predictions = [
+        {
+            "service_name": question.service,
+            "namespace": namespace,
+            "policy": policy,
+            "points": [{name: getattr(row, name) for name in MadePoint.model_fields} for row in points],
+        }
+        for (namespace, policy), points in groupby(rows, key=lambda row: (row.namespace, row.policy))
+    ]
+    return answer(request, encoded({"predictions": predictions, "next_cursor": page.next_cursor}))
 
 
-async def _current(services: Services, service: str | None) -> CurrentPredictions:
+async def _current(services: Services, question: CurrentFilter) -> dict[str, Any]:
     now = services.clock.now()
-    rows = await services.predictions.newest(now - _LONGEST_BIN, now - _OLDEST, service)
-    valid = [row for row in rows if row.valid_until is not None and row.valid_until > now]
-    return CurrentPredictions(predictions=[_forecast(list(points), now) for _, points in _by_policy(valid)])
-
-
-def _forecast(rows: Sequence[Prediction], now: datetime) -> Forecast:
-    first = rows[0]
-    # The bin that runs now began before now; those before it are over.
-    running = max((index for index, row in enumerate(rows) if row.target_time <= now), default=0)
-    return Forecast(
-        service_name=first.service_name,
-        namespace=first.namespace,
-        policy=first.policy,
-        created_at=first.created_at,
-        valid_until=first.valid_until or first.target_time,
-        model_name=first.model_name,
-        model_version=first.model_version,
-        source=first.source,
-        points=[Point.model_validate(row) for row in rows[running:]],
+    page = await services.predictions.current(
+        now, now - _OLDEST, question.limit, service=question.service, cursor=question.cursor
     )
+    return {"predictions": [_forecast(each, now) for each in page.forecasts], "next_cursor": page.next_cursor}
+
+
+def _forecast(row: CurrentForecast, now: datetime) -> dict[str, Any]:
+    """A row as Forecast describes it."""
+    # The bin that runs now began before now; those before it are over.
+    running = max(bisect_right(row.target_times, now) - 1, 0)
+    columns = zip(row.target_times, row.p10, row.p50, row.p80, row.p90, row.p95, strict=True)
+    return {
+        "service_name": row.service_name,
+        "namespace": row.namespace,
+        "policy": row.policy,
+        "created_at": row.created_at,
+        "valid_until": row.valid_until,
+        "model_name": row.model_name,
+        "model_version": row.model_version,
+        "source": row.source,
+        "points": [dict(zip(_POINT, point, strict=True)) for point in islice(columns, running, None)],
+    }
 
 
 def _span(question: SpanFilter, now: datetime) -> tuple[datetime, datetime]:
@@ -159,7 +184,3 @@ def _span(question: SpanFilter, now: datetime) -> tuple[datetime, datetime]:
         return now - _AROUND, now + _AROUND
     start = question.start or (question.end or now) - 2 * _AROUND
     return start, question.end or start + 2 * _AROUND
-
-
-def _by_policy(rows: Sequence[Prediction]) -> Iterable[tuple[tuple[str, str], Iterable[Prediction]]]:
-    return groupby(rows, key=lambda row: (row.namespace, row.policy))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from predictive_scaling.api.answers import VersionedAnswers
 from predictive_scaling.api.cache import AnswerCache
 from predictive_scaling.clock import Clock
 from predictive_scaling.storage.business_events import BusinessEvents
@@ -97,6 +98,9 @@ class Services:
     stored_models: Callable[[], StoredModels]
     """Reads files; called in a thread."""
     cache: AnswerCache = field(default_factory=AnswerCache)
+    """Shared by all processes, for some seconds."""
+    answers: VersionedAnswers = field(default_factory=VersionedAnswers)
+    """Of this process, until the data change."""
     checks: Sequence[Check] = ()
     ready: Sequence[Check] = ()
     command_limit_seconds: float = 10.0

@@ -1,13 +1,16 @@
 """Where every policy stands, and all of them together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from predictive_scaling.api.fields import Answer, Number, Question, Time
+from predictive_scaling.api.answers import answer, encoded
+from predictive_scaling.api.fields import Answer, NextCursor, Number, PageQuestion, Time
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.policies import PolicyRow
 
@@ -66,76 +69,80 @@ class Summary(Answer):
 
 
 class ScalingStatus(Answer):
-    """Everything at a glance."""
+    """A page of the policies, and all of them in numbers."""
 
-    policies: list[PolicyStatus]
-    summary: Summary
+    policies: list[PolicyStatus] = Field(description="By namespace and name.")
+    summary: Summary = Field(description="Over all policies, whatever the page.")
+    next_cursor: NextCursor
 
 
-@router.get("/status")
-async def show_status(_: Annotated[Question, Query()], services: Use) -> ScalingStatus:
-    """Every policy, by namespace and name, and a summary."""
+@router.get("/status", response_model=ScalingStatus)
+async def show_status(question: Annotated[PageQuestion, Query()], request: Request, services: Use) -> Response:
+    """Policies by namespace and name, a page at a time, and a summary of all."""
     now = services.clock.now()
-    rows = await services.policies.all()
-    stuck = await services.decisions.stuck(now)
-    rate = await services.decisions.success_rate(now - timedelta(hours=24))
-    return ScalingStatus(policies=[policy_status(row) for row in rows], summary=_summary(rows, len(stuck), rate))
+
+    async def fragment() -> bytes:
+        page = await services.policies.page(question.limit, cursor=question.cursor, with_forecast=False)
+        counts = await services.policies.counts()
+        shown = {"policies": [policy_status(row) for row in page.policies], "next_cursor": page.next_cursor}
+        return encoded([shown, asdict(counts)])
+
+    key = f"scaling/status?limit={question.limit}&cursor={question.cursor or ''}"
+    kept = await services.answers.get(key, await services.policies.version(), fragment)
+    shown, counts = msgspec.json.decode(kept, type=tuple[dict[str, msgspec.Raw], dict[str, int]])
+    summary = counts | {
+        "stuck_decisions": await services.decisions.count_stuck(now),
+        "success_rate_24h": await services.decisions.success_rate(now - timedelta(hours=24)),
+    }
+    return answer(request, encoded({**shown, "summary": summary}))
 
 
-def policy_status(row: PolicyRow) -> PolicyStatus:
-    """A row as it goes out."""
-    return PolicyStatus(
-        namespace=row.namespace,
-        policy=row.policy,
-        service_name=row.service_name,
-        mode=row.mode,
-        target=row.target,
-        min_replicas=row.min_replicas,
-        max_replicas=row.max_replicas,
-        floor=row.floor,
-        current_replicas=row.current_replicas,
-        ready_replicas=row.ready_replicas,
-        source=row.source,
-        limited=row.limited,
-        conditions=[condition(each) for each in row.conditions],
-        last_decision_at=row.last_decision_at,
-        advice=None if row.advice is None else _advice(row.advice),
-    )
+def policy_status(row: PolicyRow) -> dict[str, Any]:
+    """A row as PolicyStatus describes it."""
+    return {
+        "namespace": row.namespace,
+        "policy": row.policy,
+        "service_name": row.service_name,
+        "mode": row.mode,
+        "target": row.target,
+        "min_replicas": row.min_replicas,
+        "max_replicas": row.max_replicas,
+        "floor": row.floor,
+        "current_replicas": row.current_replicas,
+        "ready_replicas": row.ready_replicas,
+        "source": row.source,
+        "limited": row.limited,
+        "conditions": [condition(each) for each in row.conditions],
+        "last_decision_at": row.last_decision_at,
+        "advice": None if row.advice is None else _advice(row.advice),
+    }
 
 
-def condition(stored: Mapping[str, Any]) -> Condition:
-    """A condition of the status, in this API's names."""
-    return Condition(
-        type=stored.get("type", ""),
-        status=stored.get("status", "Unknown"),
-        reason=stored.get("reason", ""),
-        message=stored.get("message", ""),
-        observed_generation=stored.get("observedGeneration"),
-        last_transition_time=stored.get("lastTransitionTime"),
-    )
+def condition(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A condition of the status as Condition describes it."""
+    return {
+        "type": stored.get("type", ""),
+        "status": stored.get("status", "Unknown"),
+        "reason": stored.get("reason", ""),
+        "message": stored.get("message", ""),
+        "observed_generation": stored.get("observedGeneration"),
+        "last_transition_time": stored.get("lastTransitionTime"),
+    }
 
 
-def _advice(stored: Mapping[str, Any]) -> Advice:
+def _advice(stored: Mapping[str, Any]) -> dict[str, Any]:
     percent = _decimal(stored.get("targetUtilization"))
-    return Advice(
-        quantile=_decimal(stored.get("quantile")),
-        target_utilization=None if percent is None else percent / 100,
-        replica_hours_saved=_decimal(stored.get("replicaHoursSaved")),
-        message=stored.get("message"),
-    )
+    return {
+        "quantile": _decimal(stored.get("quantile")),
+        "target_utilization": None if percent is None else percent / 100,
+        "replica_hours_saved": _decimal(stored.get("replicaHoursSaved")),
+        "message": stored.get("message"),
+    }
 
 
 def _decimal(value: object) -> float | None:
-    """Manifests write decimals as text."""
-    return float(cast("str | float", value)) if isinstance(value, str | int | float) else None
-
-
-def _summary(rows: Sequence[PolicyRow], stuck: int, rate: float | None) -> Summary:
-    return Summary(
-        policies=len(rows),
-        auto=sum(row.mode == "Auto" for row in rows),
-        limited=sum(row.limited for row in rows),
-        fallback=sum(row.source == "Fallback" for row in rows),
-        stuck_decisions=stuck,
-        success_rate_24h=rate,
-    )
+    """Manifests write decimals as text; what is no number is not known."""
+    try:
+        return float(value) if isinstance(value, str | int | float) else None
+    except (ValueError, OverflowError):
+        return None

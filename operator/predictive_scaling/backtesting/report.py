@@ -1,5 +1,6 @@
 """A backtest as one self-contained page, readable without JavaScript."""
 
+import math
 from collections.abc import Iterator
 from html import escape
 from importlib import resources
@@ -10,7 +11,14 @@ from predictive_scaling.backtesting.charts import frontier, overview, worst_day
 from predictive_scaling.backtesting.hours import BadHour, worst_hours
 from predictive_scaling.backtesting.outcomes import Outcome
 from predictive_scaling.backtesting.run import Backtest
-from predictive_scaling.backtesting.summary import heading, near_events_said, ways
+from predictive_scaling.backtesting.summary import (
+    heading,
+    near_events_said,
+    number,
+    percent,
+    undefined_values,
+    ways,
+)
 from predictive_scaling.backtesting.workload import LATE
 from predictive_scaling.charts.style import page_style
 from predictive_scaling.errors import SettingsError
@@ -82,8 +90,8 @@ def _tiles(backtest: Backtest) -> Iterator[str]:
     one = backtest.accuracy[bins]
     yield _tile(
         f"Error {bins * backtest.series.step.total_seconds() / 60:g} minutes ahead",
-        f'<span class="big">{_number(one.wape)}</span>',
-        f"of demand (WAPE); p90 covered {100 * one.coverage[0.9]:.0f} %",
+        f'<span class="big">{number(one.wape)}</span>',
+        f"of demand (WAPE); p90 covered {percent(one.coverage[0.9])}",
     )
 
 
@@ -107,12 +115,12 @@ def _accuracy(backtest: Backtest) -> Iterator[str]:
     errors += [error for by_horizon in naive.values() for error in by_horizon.values()]
     worst = max((error for error in errors if error == error), default=1.0) or 1.0
     for bins, one in backtest.accuracy.items():
-        cells = "".join(f'<td class="number">{_percent(share)}</td>' for share in one.coverage.values())
+        cells = "".join(f'<td class="number">{percent(share)}</td>' for share in one.coverage.values())
         yield (
             f'<tr><td>{bins * step:g} min</td><td class="time">{_bar(one.wape, worst, "bar")}</td>'
             f'<td class="time">{_bar(naive["last_value"][bins], worst, "bar naive")}</td>'
             f'<td class="time">{_bar(naive["seasonal_naive"][bins], worst, "bar naive")}</td>'
-            f'<td class="number">{_number(one.mase)}</td>{cells}</tr>'
+            f'<td class="number">{number(one.mase)}</td>{cells}</tr>'
         )
 
 
@@ -144,14 +152,16 @@ def _method(backtest: Backtest) -> Iterator[str]:
             f"{prices.under_provisioned_minute:g} for a minute short and {prices.replica_hour:g} for a replica-hour."
         ).replace("The quantile were", "The quantile was")
     yield "Short: ready replicas could not carry the demand. Replica-hours count all that existed, ready or not."
+    if undefined := undefined_values(backtest):
+        yield f"{undefined}."
     if setting.events:
         yield f"{len(setting.events)} known events took part. Near them: {near_events_said(backtest)}."
     yield from (f"{repair[:1].upper()}{repair[1:]}." for repair in backtest.trace.repairs)
 
 
 def _bar(error: float, worst: float, style: str) -> str:
-    if error != error:
-        return "–"
+    if not math.isfinite(error):
+        return number(error)
     return f'<span class="{style}" style="width:{_BAR * error / worst:.0f}px"></span>{error:.3f}'
 
 
@@ -168,11 +178,3 @@ def _pair(alone: str, ahead: str) -> str:
 
 def _of(one: Outcome, alone: Outcome) -> float:
     return one.replica_hours / alone.replica_hours if alone.replica_hours else 1.0
-
-
-def _number(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}"
-
-
-def _percent(share: float) -> str:
-    return "–" if share != share else f"{100 * share:.1f} %"

@@ -1,5 +1,6 @@
 """A backtest for people at a terminal."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,8 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
     yield _scaling(backtest)
     yield Text("")
     yield _accuracy(backtest)
+    if undefined := undefined_values(backtest):
+        yield Text(undefined)
     if backtest.near_events:
         yield Text(f"near known events: {near_events_said(backtest)}")
     last = backtest.foresight.stretches[-1]
@@ -88,11 +91,9 @@ def _accuracy(backtest: Backtest) -> Table:
     for bins, one in backtest.accuracy.items():
         table.add_row(
             f"{bins * step:g} min",
-            f"{one.wape:.3f}",
-            f"{backtest.baselines['last_value'][bins]:.3f}",
-            f"{backtest.baselines['seasonal_naive'][bins]:.3f}",
-            f"{one.mase:.3f}",
-            *(f"{100 * share:.1f} %" for share in one.coverage.values()),
+            *map(number, (one.wape, backtest.baselines["last_value"][bins])),
+            *map(number, (backtest.baselines["seasonal_naive"][bins], one.mase)),
+            *map(percent, one.coverage.values()),
         )
     return table
 
@@ -105,9 +106,30 @@ def near_events_said(backtest: Backtest) -> str:
     bins, one = judged[-1]
     minutes = bins * backtest.series.step.total_seconds() / 60
     return (
-        f"{minutes:g} minutes ahead WAPE {one.wape:.3f}, {100 * one.coverage[0.9]:.0f} % below p90, of {one.judged:,} "
+        f"{minutes:g} minutes ahead WAPE {number(one.wape)}, {percent(one.coverage[0.9])} below p90, of {one.judged:,} "
         "forecasts"
     )
+
+
+def undefined_values(backtest: Backtest) -> str | None:
+    """Why the accuracy has dashes; None where it has none."""
+    scores = [value for one in backtest.accuracy.values() for value in (one.wape, one.mase, *one.coverage.values())]
+    if all(map(math.isfinite, scores)):
+        return None
+    return (
+        "– is not defined: WAPE and coverage need demand behind the split, MASE needs demand before it that changes "
+        "from one day to the next"
+    )
+
+
+def number(value: float) -> str:
+    """To the thousandth; a dash for what is not defined."""
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def percent(ratio: float) -> str:
+    """A ratio in percent; a dash for what is not defined."""
+    return f"{100 * ratio:.1f} %" if math.isfinite(ratio) else "–"
 
 
 def _percent(share: float) -> str:

@@ -63,7 +63,7 @@ async def ask_api(api_url: str, ingest_url: str, limit_seconds: float) -> Mornin
     async with aiohttp.ClientSession(timeout=limit) as session:
         health, status, accuracy, lag = await asyncio.gather(
             _json(session, f"{api_url}/health"),
-            _json(session, f"{api_url}/api/v1/scaling/status"),
+            _status(session, f"{api_url}/api/v1/scaling/status?limit=500"),
             _json(session, f"{api_url}/api/v1/metrics/accuracy?window=24h"),
             _lag(session, f"{ingest_url}/metrics"),
         )
@@ -85,6 +85,18 @@ def render(report: MorningReport, console: Console) -> None:
         console.print(_table(report.policies))
     for line in report.attention or ["Nothing needs attention."]:
         console.print(escape(line))
+
+
+async def _status(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:
+    """All pages as one. None where a page is missing: a part of the policies would read as all of them."""
+    first = page = await _json(session, url)
+    policies: list[Any] = []
+    while page is not None:
+        policies += page.get("policies", [])
+        if (cursor := page.get("next_cursor")) is None:
+            return {**first, "policies": policies} if first else None
+        page = await _json(session, f"{url}&cursor={cursor}")
+    return None
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
+from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Database
 
 
@@ -48,6 +49,26 @@ where start_time < %(until)s and end_time > %(since)s
 order by start_time, namespace, name
 """
 
+PAGE = """
+select namespace, name, type, start_time, end_time, multiplier, min_replicas, priority, policies, updated_at,
+    learned_multiplier
+from business_events
+where start_time < %(until)s and end_time > %(since)s
+    and (%(start_time)s::timestamptz is null
+        or (start_time, namespace, name) > (%(start_time)s, %(namespace)s, %(name)s))
+order by start_time, namespace, name
+limit %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some occurrences, by start. next_cursor: asks for those behind them; None at the end."""
+
+    events: list[BusinessEventRow]
+    next_cursor: str | None
+
+
 FORGET = "delete from business_events where namespace = %(namespace)s and name = %(name)s and end_time > %(now)s"
 
 
@@ -71,6 +92,27 @@ class BusinessEvents:
         ):
             await cursor.execute(BETWEEN, {"since": since, "until": until})
             return await cursor.fetchall()
+
+    async def page(self, since: datetime, until: datetime, limit: int, cursor: str | None = None) -> EventPage:
+        """A page of the occurrences that touch [since, until). Raises InvalidCursorError."""
+        start_time, namespace, name = decode_cursor(cursor, datetime, str, str) if cursor else (None, None, None)
+        values = {
+            "since": since,
+            "until": until,
+            "start_time": start_time,
+            "namespace": namespace,
+            "name": name,
+            "limit": limit + 1,
+        }
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(BusinessEventRow)) as rows,
+        ):
+            await rows.execute(PAGE, values)
+            found = await rows.fetchall()
+        shown, last = found[:limit], found[:limit][-1:]
+        more = len(found) > limit
+        return EventPage(shown, encode_cursor(last[0].start_time, last[0].namespace, last[0].name) if more else None)
 
     async def forget(self, namespace: str, name: str, now: datetime) -> None:
         """A deleted event will not happen; what is over stays, as it is learned from."""

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
+from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Database
 
 
@@ -78,6 +79,45 @@ order by namespace, policy
 """
 
 
+PAGE = """
+select namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas, max_replicas, floor,
+    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice,
+    case when %(with_forecast)s then forecast end as forecast, updated_at, timezone, holidays
+from policies
+where (%(service)s::text is null or service_name = %(service)s)
+    and (%(namespace)s::text is null or (namespace, policy) > (%(namespace)s, %(policy)s))
+order by namespace, policy
+limit %(limit)s
+"""
+
+COUNTS = """
+select count(*), count(*) filter (where mode = 'Auto'), count(*) filter (where limited),
+    count(*) filter (where source = 'Fallback')
+from policies
+"""
+
+# Each write has a transaction id of its own, so any change of the table changes the sum or the count.
+VERSION = "select count(*) || '-' || coalesce(sum(xmin::text::bigint), 0) from policies"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPage:
+    """Some policies, by namespace and name. next_cursor: asks for those behind them; None at the end."""
+
+    policies: list[PolicyRow]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCounts:
+    """All policies, and how many of them are in Auto, cut by their maximum, on their fallback."""
+
+    policies: int
+    auto: int
+    limited: int
+    fallback: int
+
+
 class Policies:
     """The table `policies`."""
 
@@ -116,3 +156,34 @@ class Policies:
         ):
             await cursor.execute(ALL, {"service": service})
             return await cursor.fetchall()
+
+    async def page(
+        self, limit: int, *, service: str | None = None, cursor: str | None = None, with_forecast: bool = True
+    ) -> PolicyPage:
+        """A page of the policies, or of those of one service. Raises InvalidCursorError."""
+        namespace, policy = decode_cursor(cursor, str, str) if cursor else (None, None)
+        values = {"service": service, "namespace": namespace, "policy": policy, "limit": limit + 1}
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(PolicyRow)) as rows,
+        ):
+            await rows.execute(PAGE, {**values, "with_forecast": with_forecast})
+            found = await rows.fetchall()
+        shown = found[:limit]
+        more = len(found) > limit
+        return PolicyPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
+
+    async def counts(self) -> PolicyCounts:
+        """Of all policies."""
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=args_row(PolicyCounts)) as rows,
+        ):
+            await rows.execute(COUNTS)
+            return await rows.fetchone() or PolicyCounts(0, 0, 0, 0)
+
+    async def version(self) -> str:
+        """Another text after each change of the table."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(VERSION)).fetchone()
+            return str(row[0]) if row else ""

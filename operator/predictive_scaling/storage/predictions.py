@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg.rows import class_row
 
+from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Connection, Database
 
 KEPT_EVERY = timedelta(minutes=5)
@@ -109,6 +110,8 @@ select distinct on (namespace, policy, target_time) * from (
     union all
     select {_CURRENT_POINT} from {_CURRENT} where service_name = %(service)s) as made
 where target_time >= %(since)s and target_time < %(until)s
+    and (%(namespaces)s::text[] is null
+        or (namespace, policy) in (select * from unnest(%(namespaces)s::text[], %(policies)s::text[])))
 order by namespace, policy, target_time, created_at desc, valid_until nulls last
 """
 
@@ -142,6 +145,69 @@ cross join lateral (
 """
 
 
+CURRENT_PAGE = """
+select namespace, policy, service_name, created_at, valid_until, source::text as source, model_name, model_version,
+    target_times, p10, p50, p80, p90, p95
+from current_predictions
+where created_at >= %(made_since)s and valid_until > %(now)s
+    and (%(service)s::text is null or service_name = %(service)s)
+    and (%(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s))
+order by namespace, policy
+limit %(limit)s
+"""
+
+POLICIES_BETWEEN = f"""
+select namespace, policy from (
+    select namespace, policy from predictions
+    where service_name = %(service)s and created_at >= %(since)s - {_REACH} and created_at < %(until)s
+        and target_time >= %(since)s and target_time < %(until)s
+    union
+    select namespace, policy from current_predictions
+    where service_name = %(service)s and exists (
+        select from unnest(target_times) as point (target_time)
+        where target_time >= %(since)s and target_time < %(until)s)) as made
+where %(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s)
+order by namespace, policy
+limit %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentForecast:
+    """The newest forecast of a policy. Quantiles: one value for each target time."""
+
+    namespace: str
+    policy: str
+    service_name: str
+    created_at: datetime
+    valid_until: datetime
+    source: str
+    model_name: str
+    model_version: str
+    target_times: list[datetime]
+    p10: list[float]
+    p50: list[float]
+    p80: list[float]
+    p90: list[float]
+    p95: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentPage:
+    """Some forecasts, by namespace and policy. next_cursor: asks for those behind them; None at the end."""
+
+    forecasts: list[CurrentForecast]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyKeys:
+    """Namespace and name of some policies. next_cursor: asks for those behind them; None at the end."""
+
+    policies: list[tuple[str, str]]
+    next_cursor: str | None
+
+
 class Predictions:
     """The tables `predictions` and `current_predictions`."""
 
@@ -168,9 +234,47 @@ class Predictions:
         """Each policy's last forecast made from `made_since` on: its points from `since` on, by policy and time."""
         return await self._rows(NEWEST, {"since": since, "made_since": made_since, "service": service})
 
-    async def between(self, service: str, since: datetime, until: datetime) -> list[Prediction]:
-        """For each policy of a service and target time in [since, until), the last forecast of it that was kept."""
-        return await self._rows(BETWEEN, {"service": service, "since": since, "until": until})
+    async def between(
+        self, service: str, since: datetime, until: datetime, policies: Sequence[tuple[str, str]] | None = None
+    ) -> list[Prediction]:
+        """For each policy of a service and target time in [since, until), the last forecast of it that was kept.
+
+        policies: namespace and name of those that are wanted; None for all.
+        """
+        namespaces = None if policies is None else [namespace for namespace, _ in policies]
+        names = None if policies is None else [policy for _, policy in policies]
+        values = {"service": service, "since": since, "until": until, "namespaces": namespaces, "policies": names}
+        return await self._rows(BETWEEN, values)
+
+    async def policies_between(
+        self, service: str, since: datetime, until: datetime, limit: int, cursor: str | None = None
+    ) -> PolicyKeys:
+        """A page of the policies that `between` has forecasts of. Raises InvalidCursorError."""
+        values = {"service": service, "since": since, "until": until, **_after(cursor), "limit": limit + 1}
+        async with self._database.connection() as connection:
+            rows: list[tuple[str, str]] = await (await connection.execute(POLICIES_BETWEEN, values)).fetchall()
+        return PolicyKeys(rows[:limit], encode_cursor(*rows[limit - 1]) if len(rows) > limit else None)
+
+    async def current(
+        self, now: datetime, made_since: datetime, limit: int, *, service: str | None = None, cursor: str | None = None
+    ) -> CurrentPage:
+        """A page of the forecasts that hold now, each whole. Raises InvalidCursorError."""
+        values = {
+            "now": now,
+            "made_since": made_since,
+            "service": service,
+            **_after(cursor),
+            "limit": limit + 1,
+        }
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(CurrentForecast), binary=True) as rows,
+        ):
+            await rows.execute(CURRENT_PAGE, values)
+            found = await rows.fetchall()
+        shown = found[:limit]
+        more = len(found) > limit
+        return CurrentPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
 
     async def ahead(
         self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str]
@@ -230,6 +334,11 @@ class Predictions:
         ):
             await cursor.execute(query, values)
             return await cursor.fetchall()
+
+
+def _after(cursor: str | None) -> dict[str, object]:
+    namespace, policy = decode_cursor(cursor, str, str) if cursor else (None, None)
+    return {"after_namespace": namespace, "after_policy": policy}
 
 
 def _forecasts(predictions: Iterable[Prediction]) -> list[list[Prediction]]:

@@ -170,6 +170,10 @@ where status = any(%(unfinished)s) and deadline_at < %(now)s
 order by deadline_at, id
 """
 
+COUNT_STUCK = """
+select count(*) from scaling_decisions where status = any(%(unfinished)s) and deadline_at < %(now)s
+"""
+
 CLEAR_STUCK = """
 update scaling_decisions
 set status = 'cancelled', finished_at = %(now)s,
@@ -286,6 +290,14 @@ class ScalingDecisions:
     async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
         """Unfinished decisions whose deadline has passed, the oldest deadline first."""
         return await self._rows(STUCK, {"unfinished": _names(UNFINISHED), "now": now})
+
+    async def count_stuck(self, now: datetime) -> int:
+        """How many those are."""
+        async with self._database.connection() as connection:
+            row = await (
+                await connection.execute(COUNT_STUCK, {"unfinished": _names(UNFINISHED), "now": now})
+            ).fetchone()
+            return row[0] if row else 0
 
     async def clear_stuck(self, now: datetime) -> int:
         """Cancel those; says how many."""

@@ -1,10 +1,10 @@
 """What a training came to, for people and for programs."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +38,9 @@ def as_json(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
         }
         for one in done
     ]
-    return json.dumps({"trained": trained, "failed": [{**named(f.key), "problem": f.problem} for f in failed]}) + "\n"
+    document = {"trained": trained, "failed": [{**named(f.key), "problem": f.problem} for f in failed]}
+    # Python's own encoder would write NaN, which is no JSON; this one writes null.
+    return msgspec.json.encode(document).decode() + "\n"
 
 
 def named(key: SeriesKey) -> dict[str, str]:
