@@ -261,13 +261,15 @@ async def test_a_service_is_read_from_the_database(
 def test_what_is_not_defined_is_a_dash_with_the_reason_and_null_for_programs(
     run: Run, tmp_path: Path, shape: str
 ) -> None:
-    demand = {
-        "constant": lambda _: 100.0,
-        "repeated each day": lambda at: 100.0 + at % 288,
-        "silent behind the split": lambda at: 100.0 if at < 1000 else 0.0,
-    }[shape]
+    demand: dict[str, list[float]] = {
+        "constant": [100.0] * 1440,
+        "repeated each day": [100.0 + at % 288 for at in range(1440)],
+        "silent behind the split": [100.0] * 1000 + [0.0] * 440,
+    }
     path, page = tmp_path / "trace.csv", tmp_path / "page.html"
-    path.write_text("timestamp,value\n" + "".join(f"{1764000000 + 300 * at},{demand(at)}\n" for at in range(1440)))
+    path.write_text(
+        "timestamp,value\n" + "".join(f"{1764000000 + 300 * at},{value}\n" for at, value in enumerate(demand[shape]))
+    )
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY.replace("targetUtilization: 60", "targetUtilization: 60, zeroIsValid: true"))
     ran = run("--trace", path, "--policy", policy, "--report", page, *QUICK)
