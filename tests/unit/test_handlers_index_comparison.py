@@ -144,6 +144,16 @@ async def test_an_object_that_was_made_again_is_read_as_it_is_now() -> None:
     assert await watched.drift() == 0
 
 
+async def test_an_object_of_another_uid_is_another_one_although_its_version_is_lower() -> None:
+    """As after the cluster's store was restored from a backup."""
+    watched = Watched()
+    watched.shows(a_policy_body(uid="before", version=50))
+    watched.has("scalingpolicies", a_policy_body(uid="after", version=9))
+    assert await watched.drift() == 1
+    (policy,) = watched.inventory.policies()
+    assert (policy.uid, policy.resource_version) == ("after", 9)
+
+
 async def test_an_object_that_the_watch_lacks_or_has_in_an_older_version_is_read() -> None:
     watched = Watched()
     watched.shows(a_policy_body(version=3, target="before"))

@@ -4,6 +4,7 @@ The row comes first, as it is what a restart reads. While the database is unavai
 of a raise: the row waits in memory, and should it get lost it is written from the ScalingDecision later.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ from predictive_scaling.targets.client import (
 __all__ = ["DecisionRecords", "Intent"]
 
 log = structlog.get_logger(__name__)
+
+_READS_AT_ONCE = 16
 
 _SUCCEEDED = {
     DecisionPhase.SUCCEEDED: ConditionStatus.TRUE,
@@ -146,10 +149,13 @@ class DecisionRecords:
         """
         keys = {name: key for key, names in self._names.items() for name in names}
         missing = keys.keys() - await self.log.table.known(list(keys))
-        for name in sorted(missing):
-            row = await self._row_of(f"{_collection(keys[name].namespace)}/{name}")
-            if row is not None:
-                await self._write_back(row)
+        paths = [f"{_collection(keys[name].namespace)}/{name}" for name in missing]
+        rows: list[ScalingDecisionRow] = []
+        for start in range(0, len(paths), _READS_AT_ONCE):
+            read = await asyncio.gather(*map(self._row_of, paths[start : start + _READS_AT_ONCE]))
+            rows += [row for row in read if row is not None]
+        for row in sorted(rows, key=lambda row: (row.created_at, row.id)):
+            await self._write_back(row)
 
     async def _write_back(self, row: ScalingDecisionRow) -> None:
         try:
