@@ -1,0 +1,80 @@
+"""Whenever the database goes and comes, the rows are in the end what they would be had it always been there."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predictive_scaling.control.decision_log import DecisionLog, Transition
+from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+from tests.support.builders import NOON
+from tests.support.control import InMemoryDecisions
+
+Step = tuple[str, Any]
+
+IDS = ["a", "b", "c"]
+STATUSES = [status for status in DecisionStatus if status is not DecisionStatus.RECOMMENDED]
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("intend"), st.sampled_from(IDS)),
+        st.tuples(st.just("transition"), st.tuples(st.sampled_from(IDS), st.sampled_from(STATUSES))),
+        st.tuples(st.just("away"), st.booleans()),
+        st.tuples(st.just("flush"), st.none()),
+    ),
+    max_size=40,
+)
+
+
+def a_row(name: str, number: int) -> ScalingDecisionRow:
+    return ScalingDecisionRow(
+        id=name,
+        created_at=NOON + timedelta(minutes=number),
+        service_name="checkout",
+        namespace="shop",
+        policy="checkout",
+        policy_uid="uid",
+        generation=1,
+        target="hpa/checkout",
+        decision_type="scale_up",
+        status="pending",
+        from_replicas=1,
+        to_replicas=2,
+        uncapped_replicas=2,
+        source="Forecast",
+        reason="ForecastRose",
+        message="",
+        mode="Auto",
+    )
+
+
+async def written(steps: list[Step], *, outages: bool) -> InMemoryDecisions:
+    """The table after these steps, and a last flush with the database there."""
+    table = InMemoryDecisions()
+    log = DecisionLog(table)
+    for number, (what, of) in enumerate(steps):
+        now = NOON + timedelta(minutes=number)
+        match what:
+            case "intend":
+                await log.intend(a_row(of, number), may_wait=True)
+            case "transition":
+                await log.transition(Transition(of[0], of[1], now))
+            case "away":
+                table.is_away = outages and of
+            case _:
+                await log.flush()
+    table.is_away = False
+    await log.flush()
+    assert log.queued == 0
+    assert log.unavailable is None
+    return table
+
+
+@given(steps=steps)
+def test_an_outage_changes_no_row_and_no_order(steps: list[Step]) -> None:
+    with_outages = asyncio.run(written(steps, outages=True))
+    without = asyncio.run(written(steps, outages=False))
+    assert with_outages.rows == without.rows
+    assert with_outages.inserts == without.inserts
