@@ -28,6 +28,7 @@ from predictive_scaling.control.periodic import PeriodicTask
 from predictive_scaling.control.records import DecisionRecords
 from predictive_scaling.control.recovery import Recovery
 from predictive_scaling.control.restore import Restoration
+from predictive_scaling.control.shared_readings import SharedReadings
 from predictive_scaling.control.sources import RollupDemand, ShownMetrics
 from predictive_scaling.control.state import States
 from predictive_scaling.control.status import StatusWriter
@@ -48,6 +49,7 @@ from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
+from predictive_scaling.storage.external_readings import ExternalReadings
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
@@ -132,7 +134,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     decisions, shelf, board = (
         ScalingDecisions(databases.tick),
         ModelShelf(settings.models_dir, in_memory=settings.models_in_memory),
-        MetricBoard(),
+        MetricBoard(is_complete=False),
     )
     records = DecisionRecords(cluster, DecisionLog(decisions), clock, settings.decisions_kept, settings.namespaces)
     verification = Verification(records, lead_times, events, clock, FAILURES)
@@ -237,7 +239,11 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     )
     aggregated = _aggregated(settings, clock, cluster, board)
     if aggregated is not None:
-        tasks += (PeriodicTask("external_metrics", aggregated.refresh, _TRUST_SECONDS, on_standby=True),)
+        readings = SharedReadings(ExternalReadings(databases.beside, settings.namespaces), board, inventory, leads)
+        tasks += (
+            PeriodicTask("external_metrics", aggregated.refresh, _TRUST_SECONDS, on_standby=True),
+            PeriodicTask("external_readings", readings.turn, tick, on_standby=True, max_pause_seconds=tick),
+        )
 
     def wake_all() -> None:
         for task in tasks:

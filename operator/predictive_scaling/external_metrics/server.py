@@ -174,6 +174,8 @@ class ExternalMetricsServer:
         metric = Metric(name)
         selector = parse_selector(request.query.get("labelSelector", ""))
         chosen = [value for value in self._source.values(namespace, metric) if selector.matches(labels_of(value))]
+        if not self._source.is_complete:
+            return _failed(503, "ServiceUnavailable", "this replica does not know all ScalingPolicies yet; ask again")
         if not chosen:
             return _failed(404, "NotFound", f"no ScalingPolicy in namespace {namespace} is selected")
         return self._answer(namespace, metric, chosen)

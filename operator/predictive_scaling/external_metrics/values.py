@@ -45,6 +45,11 @@ class MetricValue:
 class MetricSource(Protocol):
     """Where the server gets its numbers."""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every policy of the cluster is among them."""
+        ...
+
     def values(self, namespace: str, metric: Metric) -> Sequence[MetricValue]:
         """One for each policy of the namespace, those without a reading too: missing must not look like less."""
         ...
@@ -53,7 +58,9 @@ class MetricSource(Protocol):
 class MetricBoard:
     """The MetricSource of the control loop. Written by the tick and read by the server, in one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_complete: bool = True) -> None:
+        self.is_complete = is_complete
+        """False until all policies are known: a policy that is missing may be there all the same."""
         self._namespaces: dict[str, dict[str, dict[Metric, MetricValue]]] = {}
 
     def publish(
@@ -74,3 +81,11 @@ class MetricBoard:
 
     def values(self, namespace: str, metric: Metric) -> Sequence[MetricValue]:
         return [metrics[metric] for _, metrics in sorted(self._namespaces.get(namespace, {}).items())]
+
+    def shown(self) -> dict[tuple[str, str], dict[Metric, MetricValue]]:
+        """Everything, by namespace and name of the policy."""
+        return {
+            (namespace, policy): metrics
+            for namespace, policies in self._namespaces.items()
+            for policy, metrics in policies.items()
+        }

@@ -1,0 +1,202 @@
+"""Two replicas of the operator behind one Service: whichever the HPA controller asks, the answer is the same."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from predictive_scaling.clock import ManualClock, WallClock
+from predictive_scaling.control.shared_readings import SharedReadings
+from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.external_metrics.server import ExternalMetricsServer
+from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
+from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.stack.certificates import new_authority
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.external_readings import ExternalReadings
+from tests.support.api_services import NOWHERE
+from tests.support.control import a_policy_named, a_record
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
+HOST = "metrics.scaling.svc"
+METRICS = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop"
+
+
+@dataclass
+class Known:
+    """What a replica's watch shows."""
+
+    names: list[str] = field(default_factory=list[str])
+    is_complete: bool = False
+
+    def policies(self) -> list[PolicyRecord]:
+        return [a_record(a_policy_named(name)) for name in self.names]
+
+
+@dataclass
+class Replica:
+    """An operator as far as external metrics go."""
+
+    server: ExternalMetricsServer
+    board: MetricBoard
+    readings: SharedReadings
+    known: Known
+    tls: ssl.SSLContext
+    leads: bool = False
+
+    async def ask(self, path: str) -> tuple[int, dict[str, Any]]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(
+                f"https://127.0.0.1:{self.server.port}{METRICS}{path}", ssl=self.tls, server_hostname=HOST
+            ) as got,
+        ):
+            return got.status, await got.json()
+
+    def decide(self, policy: str, demand: float, forecast: float | None) -> None:
+        """What a tick of the leader shows."""
+        until = NOW + timedelta(minutes=5)
+        self.board.publish(
+            "shop",
+            policy,
+            policy,
+            demand=Reading(demand, NOW, until),
+            forecast=None if forecast is None else Reading(forecast, NOW, until),
+        )
+
+
+@dataclass
+class Replicas:
+    """Two of them, one after the other in `turn`."""
+
+    clock: ManualClock
+    leader: Replica
+    standby: Replica
+
+    async def turn(self) -> None:
+        await self.leader.readings.turn()
+        await self.standby.readings.turn()
+
+    async def both(self, path: str) -> tuple[int, dict[str, Any]]:
+        """The answer, which has to be one."""
+        first, second = await self.leader.ask(path), await self.standby.ask(path)
+        assert first == second
+        return first
+
+
+@pytest.fixture
+async def replicas(database: Database, tmp_path: Path) -> AsyncIterator[Replicas]:
+    wall, clock = WallClock().now(), ManualClock(NOW)
+    authority, front_proxy = new_authority(tmp_path, "ca", wall), new_authority(tmp_path, "front-proxy-ca", wall)
+    issued = authority.issue(HOST, "serving", [HOST])
+    aggregator = front_proxy.issue("front-proxy-client", "aggregator")
+    tls = ssl.create_default_context(cafile=str(authority.file))
+    # The stack's short-lived authority has no key identifiers, which newer Pythons ask for.
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    tls.load_cert_chain(aggregator.certificate, aggregator.key)
+    files = ServingFiles(issued.certificate, issued.key)
+    trust = AggregatorTrust(front_proxy.file.read_text(), ("front-proxy-client",))
+    async with AsyncExitStack() as stack:
+        made: list[Replica] = []
+        for _ in range(2):
+            board, known = MetricBoard(is_complete=False), Known()
+            server = ExternalMetricsServer(board, clock, files, trust, host="127.0.0.1", port=0)
+            await stack.enter_async_context(server)
+            readings = SharedReadings(ExternalReadings(database), board, known, lambda: False)
+            replica = Replica(server, board, readings, known, tls)
+            readings.leads = lambda replica=replica: replica.leads
+            made.append(replica)
+        leader, standby = made
+        for replica in made:
+            replica.known.names = ["cart", "checkout"]
+            replica.known.is_complete = True
+        leader.leads = True
+        yield Replicas(clock, leader, standby)
+
+
+async def test_every_replica_gives_the_answer_of_the_leader(replicas: Replicas) -> None:
+    replicas.leader.decide("checkout", 1234.5, 1500.25)
+    replicas.leader.decide("cart", 7, None)
+    await replicas.turn()
+    status, body = await replicas.both("/predictive-scaling-demand")
+    assert (status, [item["value"] for item in body["items"]]) == (200, ["7", "1234500m"])
+    status, body = await replicas.both("/predictive-scaling-forecast?labelSelector=policy%3Dcheckout")
+    assert (status, body["items"][0]["value"], body["items"][0]["timestamp"]) == (
+        200,
+        "1500250m",
+        "2026-11-27T08:00:00Z",
+    )
+    assert (await replicas.both("/predictive-scaling-forecast"))[0] == 503  # cart has none: missing is not zero
+    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dsearch"))[0] == 404
+    replicas.leader.decide("checkout", 1300, 1500.25)
+    await replicas.turn()
+    status, body = await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+    assert (status, body["items"][0]["value"]) == (200, "1300")
+
+
+async def test_a_policy_without_a_decision_is_not_known_yet_and_a_deleted_one_is_not_found(replicas: Replicas) -> None:
+    replicas.leader.decide("checkout", 1, 1)
+    await replicas.turn()
+    status, body = await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcart")
+    assert (status, body["message"].endswith("shop/cart is not known yet")) == (503, True)
+    for replica in (replicas.leader, replicas.standby):
+        replica.known.names = ["cart"]
+    await replicas.turn()
+    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 404
+
+
+async def test_readings_go_stale_on_every_replica_when_nobody_leads(replicas: Replicas) -> None:
+    replicas.leader.decide("checkout", 1, 1)
+    await replicas.turn()
+    replicas.leader.leads = False
+    replicas.clock.advance(timedelta(minutes=4))
+    await replicas.turn()
+    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 200
+    replicas.clock.advance(timedelta(minutes=1))
+    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 503
+
+
+async def test_the_next_leader_shows_what_the_last_one_did_until_it_has_decided(replicas: Replicas) -> None:
+    replicas.leader.decide("checkout", 800, 900)
+    await replicas.turn()
+    replicas.leader.leads, replicas.standby.leads = False, True
+    await replicas.standby.readings.turn()
+    replicas.standby.decide("checkout", 810, 910)
+    await replicas.standby.readings.turn()
+    await replicas.leader.readings.turn()
+    status, body = await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+    assert (status, body["items"][0]["value"]) == (200, "810")
+
+
+async def test_a_restarted_leader_takes_up_what_is_still_true(replicas: Replicas) -> None:
+    replicas.leader.decide("checkout", 800, 900)
+    await replicas.leader.readings.turn()
+    replicas.standby.leads = True  # this process has never stood by: its board is empty
+    await replicas.standby.readings.turn()
+    status, body = await replicas.standby.ask("/predictive-scaling-forecast?labelSelector=policy%3Dcheckout")
+    assert (status, body["items"][0]["value"]) == (200, "900")
+
+
+async def test_a_replica_that_knows_nothing_yet_says_so_and_not_that_there_is_no_policy(replicas: Replicas) -> None:
+    status, body = await replicas.standby.ask("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+    assert (status, body["reason"]) == (503, "ServiceUnavailable")
+
+
+async def test_the_leader_answers_without_the_database_too(replicas: Replicas) -> None:
+    replicas.leader.decide("checkout", 800, 900)
+    database = Database(NOWHERE, checkout_timeout=timedelta(milliseconds=200))
+    replicas.leader.readings.table = ExternalReadings(database)
+    with pytest.raises(DatabaseUnavailableError):
+        await replicas.leader.readings.turn()
+    await database.close()
+    status, body = await replicas.leader.ask("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+    assert (status, body["items"][0]["value"]) == (200, "800")
