@@ -16,6 +16,7 @@ from predictive_scaling.control.choices import Choices
 from predictive_scaling.control.commands import CommandDesk
 from predictive_scaling.control.decision_log import DecisionLog
 from predictive_scaling.control.demand_window import DemandWindow
+from predictive_scaling.control.event_calendar import EventCalendar
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import FAILURES, Execution
 from predictive_scaling.control.feed import Feed
@@ -174,6 +175,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
 
     feed = Feed(window, outlooks, states, Predictions(databases.beside), clock, wake)
     index = IndexComparison(cluster, inventory, settings.namespaces)
+    calendar = EventCalendar()
     loop = Loop(
         inventory=inventory,
         index=index,
@@ -186,6 +188,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         mirror=mirror,
         clock=clock,
         in_flight=settings.writes_in_flight,
+        calendar=calendar,
     )
 
     def leads() -> bool:
@@ -203,7 +206,16 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         trains=settings.train_from_operator,
         span=settings.training_span,
     )
-    desk = EventDesk(cluster, inventory, BusinessEvents(databases.beside), clock, leads, shelf.effects)
+    desk = EventDesk(
+        cluster,
+        inventory,
+        BusinessEvents(databases.beside),
+        clock,
+        leads,
+        effects=shelf.effects,
+        calendar=calendar,
+        namespaces=settings.namespaces,
+    )
     accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
     tuning = TuningDesk(
         Predictions(databases.beside),

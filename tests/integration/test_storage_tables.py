@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents
+from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents, EventName
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.dead_letters import DeadLetter, DeadLetters, keep
@@ -165,13 +165,13 @@ async def test_policies_mirror_what_was_written_last(database: Database) -> None
 async def test_occurrences_keep_what_was_learned_and_a_deleted_event_keeps_its_past(database: Database) -> None:
     events = BusinessEvents(database)
     past = BusinessEventRow(
-        "shop", "sale", "flash-sale", NOW - 3 * MINUTE, NOW - MINUTE, 2.5, None, 0, ["checkout"], NOW, 2.7
+        "shop", "sale", "flash-sale", NOW - 3 * MINUTE, NOW - MINUTE, 2.5, None, 0, ["checkout"], NOW, 2.7, NOW
     )
     coming = replace(past, start_time=NOW + MINUTE, end_time=NOW + 3 * MINUTE, learned_multiplier=None)
-    await events.record([past, coming])
-    await events.record([replace(past, learned_multiplier=None, priority=5)])
+    await events.record([past, replace(coming, confirmed_at=None)])
+    await events.record([replace(past, learned_multiplier=None, confirmed_at=None, priority=5)])
     assert await events.between(NOW - 2 * MINUTE, NOW) == [replace(past, priority=5)]
-    await events.forget("shop", "sale", NOW)
+    await events.cancel(EventName("shop", "sale"), NOW)
     assert await events.between(NOW - 9 * MINUTE, NOW + 9 * MINUTE) == [replace(past, priority=5)]
 
 

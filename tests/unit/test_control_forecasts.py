@@ -9,9 +9,10 @@ from forecasting.context import Context, KnownEvent
 from forecasting.events.amplitude import Measured
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect
-from predictive_scaling.control.concerns import coming, concerns_of, known_to, told
+from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, concerns_of, known_of, known_to, upcoming_of
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.forecasts import EffectsOf, Need, Outlooks, nothing_learned
+from predictive_scaling.decision.expansion import expand
 from predictive_scaling.decision.model import Rung
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -40,8 +41,11 @@ class Scene:
         self.events: tuple[BusinessEvent, ...] = ()
 
     def need(self, now: datetime) -> Need:
-        concerns = concerns_of(self.policy, coming(self.events, now), now, LEAD, MINUTE)
-        return Need(self.policy, LEAD, concerns, known_to(self.policy, told(self.events, now)))
+        expansions = [expand(event, now - LOOK_BACK, now + LOOK_AHEAD) for event in self.events]
+        upcoming = [found for event in expansions if (found := upcoming_of(event, now))]
+        known = [found for event in expansions if (found := known_of(event, now))]
+        concerns = concerns_of(self.policy, upcoming, now, LEAD, MINUTE)
+        return Need(self.policy, LEAD, concerns, known_to(self.policy, known))
 
     async def refresh(self, now: datetime) -> int:
         need = self.need(now)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.decision.event_status import standing_of
+from predictive_scaling.decision.event_status import Standing, standing_of
+from predictive_scaling.decision.expansion import expand
 from predictive_scaling.decision.occurrences import Occurrence, influence_start, next_start, occurrences
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.vocabulary import EventPhase
@@ -23,6 +24,10 @@ def recurring(rrule: str, start: str = "18:00", duration: str = "2h", **more: An
 def starts(event: BusinessEvent, since: datetime, days: float, limit: int = 1000) -> list[str]:
     found = occurrences(event, since, since + days * DAY, limit)
     return [f"{it.start:%m-%d %H:%M}" for it in found]
+
+
+def standing(event: BusinessEvent, now: datetime) -> Standing:
+    return standing_of(expand(event, now - DAY, now + DAY), now)
 
 
 def test_an_event_with_a_start_and_an_end_takes_place_once() -> None:
@@ -144,16 +149,16 @@ def test_influence_begins_a_ramp_and_a_lead_time_before_the_start() -> None:
 )
 def test_the_phases_of_an_event(minutes: int, phase: EventPhase) -> None:
     event = an_event(start=NOON, end=NOON + HOUR, rampUp="15m", rampDown="30m")
-    standing = standing_of(event, NOON + timedelta(minutes=minutes))
-    assert standing.phase is phase
-    assert standing.next_start == (NOON if minutes < 0 else None)
+    found = standing(event, NOON + timedelta(minutes=minutes))
+    assert found.phase is phase
+    assert found.next_start == (NOON if minutes < 0 else None)
 
 
 def test_a_recurring_event_is_scheduled_again_after_each_occurrence() -> None:
     fridays = recurring("FREQ=WEEKLY;BYDAY=FR")
-    standing = standing_of(fridays, NOON)
-    assert (standing.phase, standing.next_start) == (EventPhase.SCHEDULED, datetime(2026, 6, 19, 16, tzinfo=UTC))
-    during = standing_of(fridays, datetime(2026, 6, 19, 17, tzinfo=UTC))
+    before = standing(fridays, NOON)
+    assert (before.phase, before.next_start) == (EventPhase.SCHEDULED, datetime(2026, 6, 19, 16, tzinfo=UTC))
+    during = standing(fridays, datetime(2026, 6, 19, 17, tzinfo=UTC))
     assert (during.phase, during.next_start) == (EventPhase.ACTIVE, datetime(2026, 6, 26, 16, tzinfo=UTC))
 
 
@@ -165,4 +170,4 @@ def test_the_next_start_passes_over_excluded_dates() -> None:
 def test_a_rule_that_never_comes_true_has_no_occurrences() -> None:
     event = recurring("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30")
     assert starts(event, NOON, 10000) == []
-    assert standing_of(event, NOON).phase is EventPhase.FINISHED
+    assert standing(event, NOON).phase is EventPhase.FINISHED

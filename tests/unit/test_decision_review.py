@@ -129,3 +129,78 @@ def test_a_decisions_name_is_a_label_value_and_a_dns_name(policy: str) -> None:
     assert len(name) <= 63
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name)
     assert ".-" not in name
+
+
+@pytest.mark.parametrize(
+    ("rrule", "told"),
+    [
+        ("FREQ=DAILY;INTERVAL=0", "INTERVAL must be between 1 and 999"),
+        ("FREQ=MONTHLY;INTERVAL=0", "INTERVAL must be between 1 and 999"),
+        ("FREQ=DAILY;INTERVAL=-1", "INTERVAL must be between 1 and 999"),
+        ("FREQ=DAILY;INTERVAL=99999999999", "INTERVAL must be between 1 and 999"),
+        ("FREQ=MONTHLY;BYDAY=60MO", "BYDAY must list weekdays"),
+        ("FREQ=WEEKLY;BYDAY=2MO", "BYDAY may count weekdays"),
+        ("FREQ=HOURLY;BYHOUR=99", "BYHOUR must list hours between 0 and 23"),
+        ("FREQ=MONTHLY;BYMONTHDAY=0", "BYMONTHDAY must list days between 1 and 31"),
+        ("FREQ=MONTHLY;BYDAY=MO;BYSETPOS=0", "BYSETPOS must list positions between 1 and 366"),
+        ("FREQ=DAILY;COUNT=0", "COUNT must be between 1 and 10000"),
+        ("FREQ=DAILY;UNTIL=99991231T235959Z", "UNTIL must be a time in UTC between 1970 and 2199"),
+        ("FREQ=DAILY;UNTIL=20271231", "UNTIL must be a time in UTC"),
+        ("FREQ=DAILY;UNTIL=20260230T120000Z", "is no date of the calendar"),
+        ("FREQ=DAILY;FREQ=WEEKLY", "FREQ must be there once only"),
+        ("FREQ=DAILY;BYEASTER=0", "must be a recurrence rule"),
+        ("FREQ=MONTHLY;BYDAY=5FR;BYMONTHDAY=1", "never comes true"),
+        ("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "never comes true"),
+        ("FREQ=YEARLY;BYDAY=MO;BYWEEKNO=20;BYMONTH=1", "never comes true"),
+        ("FREQ=HOURLY;INTERVAL=12;BYHOUR=17", "never comes true"),
+        ("FREQ=DAILY;UNTIL=19990101T000000Z", "never comes true"),
+    ],
+)
+def test_a_rule_that_cannot_work_is_refused_with_the_part_to_blame(rrule: str, told: str) -> None:
+    problem = review_event(weekly(rrule=rrule))
+    assert isinstance(problem, Problem), rrule
+    assert problem.reason == "InvalidRecurrence"
+    assert told in problem.message
+    assert "shop/sale" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("rrule", "changes"),
+    [
+        ("FREQ=HOURLY;INTERVAL=12;BYHOUR=18", {"start": "18:00"}),
+        ("FREQ=HOURLY;INTERVAL=24;BYHOUR=18", {"start": "18:00"}),
+        ("FREQ=DAILY;INTERVAL=2;BYDAY=MO", {"from": "2026-01-02"}),
+        ("FREQ=YEARLY;BYMONTH=2", {"from": "2026-01-28"}),
+        ("FREQ=MONTHLY;BYDAY=MO,-1FR", {}),
+        ("FREQ=YEARLY;BYDAY=-53TH", {"from": "2026-01-02"}),
+        ("FREQ=MONTHLY;BYDAY=FR;BYMONTHDAY=13", {}),
+    ],
+)
+def test_a_rule_that_comes_true_from_its_own_start_is_accepted(rrule: str, changes: dict[str, str]) -> None:
+    assert isinstance(review_event(weekly(rrule=rrule, **changes)), BusinessEvent)
+
+
+def test_a_rule_is_judged_by_the_day_that_it_counts_from() -> None:
+    assert isinstance(review_event(weekly(rrule="FREQ=YEARLY;BYMONTH=2", **{"from": "2026-01-28"})), BusinessEvent)
+    problem = review_event(weekly(rrule="FREQ=YEARLY;BYMONTH=2", **{"from": "2026-01-30"}))
+    assert isinstance(problem, Problem)
+    assert "counted from 2026-01-30 18:00" in problem.message
+
+
+@pytest.mark.parametrize("first", ["9999-12-31", "0001-01-01", "1969-12-31", "2200-01-01"])
+def test_a_day_outside_of_the_calendar_is_refused(first: str) -> None:
+    problem = review_event(weekly(**{"from": first}))
+    assert isinstance(problem, Problem)
+    assert "must be between the years 1970 and 2199" in problem.message
+
+
+@pytest.mark.parametrize(
+    "zone", ["Factory", "localtime", "posixrules", "posix/Europe/Paris", "right/UTC", "leapseconds", "Europe"]
+)
+def test_a_file_of_the_time_zone_database_that_is_no_zone_is_refused(zone: str) -> None:
+    problem = review_event(weekly(timezone=zone))
+    assert isinstance(problem, Problem)
+    assert problem.reason == "InvalidTimezone"
+    policy = review_policy({**POLICY, "spec": {**POLICY["spec"], "forecast": {"timezone": zone}}})
+    assert isinstance(policy, Problem)
+    assert policy.reason == "InvalidTimezone"

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from predictive_scaling.resources.event_time import CALENDAR_END, CALENDAR_START, FIRST_YEAR, LAST_YEAR
 from predictive_scaling.resources.quantities import format_duration, parse_duration
 
 LONGEST_NAME = 253
@@ -52,6 +53,8 @@ def _rfc3339(value: Any) -> Any:
         read = None
     if read is None or read.tzinfo is None:
         raise ValueError("write an RFC 3339 time with its offset, such as 2026-11-27T08:00:00Z")
+    if not CALENDAR_START <= read < CALENDAR_END:
+        raise ValueError(f"the time must be between the years {FIRST_YEAR} and {LAST_YEAR}")
     return read
 
 
@@ -89,7 +92,7 @@ Time = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_text, return_t
 """RFC 3339, UTC, with Z."""
 
 TimeGiven = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
-"""A time as a parameter; one without a zone is refused."""
+"""A time as a parameter; one without a zone is refused, and one at whose distance from now arithmetic overflows."""
 
 Number = Annotated[float | None, BeforeValidator(_finite)]
 """Not a number reads as null."""

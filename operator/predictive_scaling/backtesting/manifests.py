@@ -1,6 +1,6 @@
 """A policy and its events from files: YAML as people write it, and nothing that YAML could do besides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import yaml
 
+from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.errors import InvalidManifestError
-from predictive_scaling.resources.business_event import BusinessEvent, parse_event
+from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.metadata import API_VERSION
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 from predictive_scaling.resources.vocabulary import ModelChoice
@@ -45,10 +46,18 @@ def read_events(path: Path) -> tuple[BusinessEvent, ...]:
     events: list[BusinessEvent] = []
     for document in documents(path):
         _is(path, document, "BusinessEvent")
-        events.append(_told(path, document, parse_event))
+        events.append(_told(path, document, possible_event))
     if not events:
         raise InvalidManifestError(f"{path} holds no BusinessEvent")
     return tuple(events)
+
+
+def possible_event(body: Mapping[str, Any]) -> BusinessEvent:
+    """A BusinessEvent that can take place. Raises InvalidManifestError where the operator would call it Stalled."""
+    verdict = review_event(body)
+    if isinstance(verdict, Problem):
+        raise InvalidManifestError(verdict.message)
+    return verdict
 
 
 def default_policy(name: str) -> ScalingPolicy:

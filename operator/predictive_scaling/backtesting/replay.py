@@ -13,8 +13,9 @@ from predictive_scaling.backtesting.foresight import Foresight
 from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.wishes import origins_at
 from predictive_scaling.backtesting.workload import STEP, Workload
-from predictive_scaling.control.concerns import Concern, coming, concerns_of
+from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, Concern, concerns_of, upcoming_of
 from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.expansion import Expansion, expand
 from predictive_scaling.decision.known_events import known_event
 from predictive_scaling.decision.model import (
     Decision,
@@ -27,6 +28,7 @@ from predictive_scaling.decision.model import (
     Situation,
     Source,
 )
+from predictive_scaling.resources.event_time import within_calendar
 
 MAX_AGE = timedelta(minutes=5)
 """Of metrics that may lower a floor: the default of the live setting."""
@@ -109,6 +111,12 @@ class _Outlooks:
     _outlook: Outlook | None = None
     _concerns: tuple[Concern, ...] = ()
     _bases: dict[tuple[str, datetime, int], Forecast] = field(default_factory=dict[tuple[str, datetime, int], Forecast])
+    _expansions: tuple[Expansion, ...] = ()
+
+    def __post_init__(self) -> None:
+        series = self.foresight.series
+        since, until = within_calendar(series.start) - LOOK_BACK, within_calendar(series.end) + LOOK_AHEAD
+        self._expansions = tuple(expand(event, since, until) for event in self.setting.events)
 
     def situation(
         self, now: datetime, origin: int, demand: Demand, memory: Memory, seen: Replicas, floor: int
@@ -158,7 +166,7 @@ class _Outlooks:
         """Those that matter until the next forecast."""
         if not self.setting.events:
             return ()
-        near = coming(self.setting.events, now)
+        near = [found for expansion in self._expansions if (found := upcoming_of(expansion, now)) is not None]
         return concerns_of(self.setting.policy, near, now, self.setting.lead_time, 2 * refresh)
 
     def _base(self, concern: Concern, now: datetime) -> EventBase:

@@ -26,6 +26,7 @@ from predictive_scaling.decision.known_events import known_events
 from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.event_time import within_calendar
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.tuning.advice import Advice, advise, hotter
 
@@ -102,7 +103,11 @@ class Backtest:
 
 
 def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], options: Options, say: Say) -> Backtest:
-    """Replay a trace. Raises InvalidTraceError where it is too short or has nothing in it."""
+    """Replay a trace.
+
+    Raises InvalidTraceError where it is too short or has nothing in it, InvalidManifestError where an event has more
+    occurrences than can be walked through.
+    """
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
     series = replace(series, context=replace(context_of(policy), events=_known(events, series)))
@@ -147,7 +152,8 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
 
 def _known(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
     """What models are told: events without a type teach nothing, nor does what has one change a forecast untaught."""
-    return known_events([event for event in events if event.spec.type], series.start, series.end + _AHEAD)
+    typed = [event for event in events if event.spec.type]
+    return known_events(typed, series.start, within_calendar(series.end) + _AHEAD)
 
 
 def _occurring(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:

@@ -1,48 +1,37 @@
 """Where BusinessEvents stand: their status, and a row for each occurrence. Runs beside the tick."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from statistics import geometric_mean
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from forecasting.events import LearnedEffect
 from predictive_scaling.clock import Clock
+from predictive_scaling.control.event_calendar import EVENTS_FAILED, EventCalendar
+from predictive_scaling.control.event_history import EventRecorder, EventTable
 from predictive_scaling.control.forecasts import EffectsOf, nothing_learned, series_key
 from predictive_scaling.decision.event_status import standing_of
+from predictive_scaling.decision.expansion import Expansion
 from predictive_scaling.decision.known_events import known_event
-from predictive_scaling.decision.occurrences import next_start, occurrences
+from predictive_scaling.decision.review import Problem, unexpected_problem
 from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.handlers.inventory import EventRecord, Inventory
-from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.conditions import Condition, merge, read_conditions
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.statuses import BusinessEventStatus, Learned
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
-from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 
 log = structlog.get_logger(__name__)
 
-_PAST, _AHEAD = timedelta(days=400), timedelta(days=31)
-_MOST_ROWS = 400
 _DECIMALS = 2
 _KNOWN = (ConditionType.READY.value, ConditionType.STALLED.value)
-
-
-class EventTable(Protocol):
-    """The part of storage.BusinessEvents that is written here."""
-
-    async def record(self, occurrences: Sequence[BusinessEventRow]) -> None:
-        """Keep occurrences as they are now."""
-        ...
-
-    async def forget(self, namespace: str, name: str, now: datetime) -> None:
-        """A deleted event will not happen."""
-        ...
 
 
 @dataclass(slots=True)
@@ -56,44 +45,56 @@ class EventDesk:
     leads: Callable[[], bool]
     effects: EffectsOf = nothing_learned
     """What was learned of the events of a series."""
+    calendar: EventCalendar = field(default_factory=EventCalendar)
+    namespaces: tuple[str, ...] = ()
+    """What is watched; none means all."""
     _written: dict[str, Any] = field(default_factory=dict[str, Any])
-    _recorded: dict[tuple[str, str, datetime], BusinessEventRow] = field(
-        default_factory=dict[tuple[str, str, datetime], BusinessEventRow]
-    )
-    _known: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    _rows: dict[str, tuple[object, list[BusinessEventRow]]] = field(
-        default_factory=dict[str, tuple[object, list[BusinessEventRow]]]
-    )
+    _recorder: EventRecorder | None = None
 
     async def turn(self) -> None:
         """One pass over all events. Raises ClusterUnavailableError."""
+        if not self.leads() or not self.inventory.is_complete:
+            return
         now, records = self.clock.now(), self.inventory.events()
-        matched = {record.uid: self._matched(record) for record in records}
+        await self.calendar.around(records, now)
+        matched = self._matched(records)
+        for gone in self._written.keys() - matched.keys():
+            del self._written[gone]
         for record in records:
-            if self.leads():
-                await self._show(record, matched[record.uid], now)
+            if not self.leads():
+                return
+            await self._show(record, matched[record.uid], now)
+        self._recorder = self._recorder or EventRecorder(self.table)
         try:
-            await self._record(records, matched, now)
+            await self._recorder.record(records, matched, self.namespaces, now)
         except DatabaseUnavailableError as error:
             log.debug("events_not_recorded_yet", error=str(error))
 
-    def _matched(self, record: EventRecord) -> tuple[PolicyKey, ...]:
-        event = record.event
-        if event is None:
-            return ()
-        policies = (known.policy for known in self.inventory.policies())
-        return tuple(
-            sorted(
-                policy.key
-                for policy in policies
-                if policy is not None and event.selects(policy.metadata.namespace, policy.metadata.labels)
+    def _matched(self, records: Sequence[EventRecord]) -> dict[str, tuple[PolicyKey, ...]]:
+        """The policies that each event is for, by its uid."""
+        policies = defaultdict[str, list[ScalingPolicy]](list)
+        for known in self.inventory.policies():
+            if known.policy is not None:
+                policies[known.key.namespace].append(known.policy)
+        return {
+            record.uid: tuple(
+                sorted(
+                    policy.key
+                    for policy in policies[record.namespace]
+                    if record.event is not None and record.event.selects(record.namespace, policy.metadata.labels)
+                )
             )
-        )
+            for record in records
+        }
 
     async def _show(self, record: EventRecord, matched: Sequence[PolicyKey], now: datetime) -> None:
         before = self._written.get(record.uid, record.status)
-        learned = self._learned(record.event, matched, now) if record.event is not None else None
-        status = _status(record, before, len(matched), learned, now)
+        try:
+            status = self._status(record, matched, before, now)
+        except Exception as error:  # one event's failure is its own, and its status says so
+            EVENTS_FAILED.inc()
+            log.exception("event_status_failed", event_name=f"{record.namespace}/{record.name}")
+            status = _status(record, unexpected_problem(error), None, {}, len(matched), None, now)
         if status == before:
             return
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{record.namespace}/businessevents/{record.name}/status"
@@ -105,9 +106,16 @@ class EventDesk:
             return
         self._written[record.uid] = status
 
-    def _learned(self, event: BusinessEvent, matched: Sequence[PolicyKey], now: datetime) -> Learned | None:
+    def _status(self, record: EventRecord, matched: Sequence[PolicyKey], before: Any, now: datetime) -> dict[str, Any]:
+        expansion = self.calendar.expansion(record.uid) if record.event is not None else None
+        learned = self._learned(expansion, matched, now) if expansion is not None else None
+        problem = record.problem or self.calendar.problem_of(record.uid)
+        return _status(record, problem, expansion, before, len(matched), learned, now)
+
+    def _learned(self, expansion: Expansion, matched: Sequence[PolicyKey], now: datetime) -> Learned | None:
         """Of its next occurrence, or its last one: the mean of what it is expected to do to each of its policies."""
-        start = next_start(event, now) or event.spec.start
+        event = expansion.event
+        start = expansion.next_start(now) or event.spec.start
         if not event.spec.type or start is None:
             return None
         known = known_event(event, start, start)
@@ -121,37 +129,6 @@ class EventDesk:
         ]
         return _together(found) if found else None
 
-    async def _record(
-        self, records: Sequence[EventRecord], matched: dict[str, tuple[PolicyKey, ...]], now: datetime
-    ) -> None:
-        keys = {(record.namespace, record.name) for record in records}
-        for namespace, name in self._known - keys:
-            await self.table.forget(namespace, name, now)
-        self._known = keys
-        for gone in self._rows.keys() - matched.keys():
-            del self._rows[gone]
-            self._written.pop(gone, None)
-        rows = [row for record in records for row in self._rows_of(record, matched[record.uid], now)]
-        by_key = {(row.namespace, row.name, row.start_time): row for row in rows}
-        changed = [row for key, row in by_key.items() if self._is_new(key, row)]
-        if changed:
-            await self.table.record(changed)
-        self._recorded = by_key
-
-    def _rows_of(self, record: EventRecord, matched: tuple[PolicyKey, ...], now: datetime) -> list[BusinessEventRow]:
-        """Worked out anew only when something changed, and once a day: a rule of years has many occurrences."""
-        if record.event is None:
-            return []
-        from_ = (record.generation, matched, _day(now))
-        known = self._rows.get(record.uid)
-        if known is None or known[0] != from_:
-            known = self._rows[record.uid] = (from_, _rows(record.event, matched, now))
-        return known[1]
-
-    def _is_new(self, key: tuple[str, str, datetime], row: BusinessEventRow) -> bool:
-        known = self._recorded.get(key)
-        return known is None or replace(known, updated_at=row.updated_at) != row
-
 
 def _together(found: Sequence[LearnedEffect]) -> Learned:
     """Rounded, so that a status changes when something was learned."""
@@ -163,9 +140,16 @@ def _together(found: Sequence[LearnedEffect]) -> Learned:
     )
 
 
-def _status(record: EventRecord, before: Any, matched: int, learned: Learned | None, now: datetime) -> dict[str, Any]:
-    problem, event = record.problem, record.event
-    standing = standing_of(event, now) if event is not None else None
+def _status(
+    record: EventRecord,
+    problem: Problem | None,
+    expansion: Expansion | None,
+    before: Any,
+    matched: int,
+    learned: Learned | None,
+    now: datetime,
+) -> dict[str, Any]:
+    standing = standing_of(expansion, now) if expansion is not None and problem is None else None
     ready = (
         (ConditionStatus.FALSE, problem.reason, problem.message)
         if problem
@@ -188,27 +172,3 @@ def _status(record: EventRecord, before: Any, matched: int, learned: Learned | N
         learned=learned,
         conditions=merge(read_conditions(before), found, now, _KNOWN),
     ).to_manifest()
-
-
-def _rows(event: BusinessEvent, matched: Sequence[PolicyKey], now: datetime) -> list[BusinessEventRow]:
-    spec = event.spec
-    return [
-        BusinessEventRow(
-            namespace=event.metadata.namespace,
-            name=event.metadata.name,
-            type=spec.type,
-            start_time=one.start,
-            end_time=one.end,
-            multiplier=spec.expect.multiplier,
-            min_replicas=spec.expect.min_replicas,
-            priority=spec.priority,
-            policies=tuple(key.name for key in matched),
-            updated_at=now,
-        )
-        for one in occurrences(event, _day(now) - _PAST, _day(now) + _AHEAD, _MOST_ROWS)
-    ]
-
-
-def _day(now: datetime) -> datetime:
-    # Whole days, so that occurrences are worked out anew once a day only where nothing else changes.
-    return now.replace(hour=0, minute=0, second=0, microsecond=0)

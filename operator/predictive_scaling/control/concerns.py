@@ -6,14 +6,17 @@ from datetime import datetime, timedelta
 
 from forecasting.context import KnownEvent
 from forecasting.models.lightgbm_quantiles import MEMORY
-from predictive_scaling.decision.known_events import known_events
-from predictive_scaling.decision.occurrences import Occurrence, influence_start, occurrences
+from predictive_scaling.decision.expansion import Expansion
+from predictive_scaling.decision.known_events import known_event
+from predictive_scaling.decision.occurrences import Occurrence, influence_start
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
 _MEMORY, _REACH = MEMORY + timedelta(days=1), timedelta(days=2)
 _LONGEST_LEAD_TIME = timedelta(hours=25)
 """The manifest allows 24 hours; measured ones are shorter."""
+LOOK_BACK, LOOK_AHEAD = _MEMORY, max(_REACH, _LONGEST_LEAD_TIME)
+"""How far before and after now occurrences have to be expanded for `upcoming_of` and `known_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +50,18 @@ class Coming:
     occurrences: tuple[Occurrence, ...]
 
 
-def coming(events: Iterable[BusinessEvent], now: datetime) -> tuple[Coming, ...]:
-    """Those that are on, or begin early enough to concern a policy of the longest lead time."""
-    found = (Coming(event, occurrences(event, now, now + _LONGEST_LEAD_TIME)) for event in events)
-    return tuple(one for one in found if one.occurrences)
+def upcoming_of(event: Expansion, now: datetime) -> Coming | None:
+    """Its occurrences that are on, or begin early enough to concern a policy of the longest lead time."""
+    found = event.meeting(now, now + _LONGEST_LEAD_TIME)
+    return Coming(event.event, found) if found else None
 
 
-def told(events: Iterable[BusinessEvent], now: datetime) -> tuple[Told, ...]:
+def known_of(event: Expansion, now: datetime) -> Told | None:
     """What forecasts made now have to know: as far back as models look, as far ahead as they forecast."""
-    typed = [event for event in events if event.spec.type]
-    found = (Told(event, known_events([event], now - _MEMORY, now + _REACH)) for event in typed)
-    return tuple(one for one in found if one.known)
+    if not event.event.spec.type:
+        return None
+    found = event.meeting(now - _MEMORY, now + _REACH)
+    return Told(event.event, tuple(known_event(event.event, it.start, it.end) for it in found)) if found else None
 
 
 def known_to(policy: ScalingPolicy, events: Iterable[Told]) -> tuple[KnownEvent, ...]:

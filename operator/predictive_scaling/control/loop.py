@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from predictive_scaling.clock import Clock, monotonic
-from predictive_scaling.control.concerns import coming, told
+from predictive_scaling.control.event_calendar import EventCalendar
 from predictive_scaling.control.feed import Feed
 from predictive_scaling.control.leadership import Leadership
 from predictive_scaling.control.mirror import Mirror
@@ -78,6 +78,7 @@ class Loop:
     mirror: Mirror
     clock: Clock
     in_flight: int
+    calendar: EventCalendar = field(default_factory=EventCalendar)
     visit_limit_seconds: float = VISIT_LIMIT_SECONDS
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a tick should come soon."""
@@ -127,14 +128,14 @@ class Loop:
         self._count_ignored(records)
         now = self.clock.now()
         self._follow_clock(now)
-        events = [record.event for record in self.inventory.events() if record.event is not None]
+        around = await self.calendar.around(self.inventory.events(), now)
         claims = TargetClaims.of(Claim(record, self.states.of(record, now)) for record in records)
         tick = Tick(
             now=now,
             held=claims.held(),
             claims=claims,
-            events=coming(events, now),
-            told=told(events, now),
+            events=around.upcoming,
+            told=around.known,
             database_problem=self.recovery.records.log.unavailable or self.feed.database_problem,
             recovering=self.recovery.held(),
         )

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from predictive_scaling.decision.occurrences import Occurrence, next_start, occurrences
+from predictive_scaling.decision.expansion import Expansion
+from predictive_scaling.decision.occurrences import Occurrence
 from predictive_scaling.decision.spans import INSTANT
-from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.event_time import within_calendar
 from predictive_scaling.resources.vocabulary import EventPhase
 
 
@@ -17,10 +18,11 @@ class Standing:
     next_start: datetime | None
 
 
-def standing_of(event: BusinessEvent, now: datetime) -> Standing:
+def standing_of(event: Expansion, now: datetime) -> Standing:
     """The phase of the occurrence that is on, else Scheduled while another comes, else Finished."""
-    upcoming = next_start(event, now)
-    on = [_phase(occurrence, now) for occurrence in occurrences(event, now, now + INSTANT)]
+    now = within_calendar(now)
+    upcoming = event.next_start(now)
+    on = [_phase(occurrence, now) for occurrence in event.meeting(now, now + INSTANT)]
     for phase in (EventPhase.ACTIVE, EventPhase.RAMPING_UP, EventPhase.RAMPING_DOWN):
         if phase in on:
             return Standing(phase, upcoming)

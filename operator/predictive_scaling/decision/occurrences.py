@@ -3,21 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from itertools import islice, takewhile
-from typing import cast
 from zoneinfo import ZoneInfo
 
-from dateutil.rrule import rrule, rrulestr
-
-from predictive_scaling.decision.recurrence_limits import parts_of, problem_of
+from predictive_scaling.decision.recurrence_walk import Steps, walk
 from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.event_time import CALENDAR_END, within_calendar
 from predictive_scaling.resources.recurrence import Recurrence
+from predictive_scaling.resources.recurrence_rule import Frequency, parse_rule
 
-MOST_OCCURRENCES = 1000
 _UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
 """Stands in for the day of creation of a manifest that was never in a cluster."""
-_STRIDES = {"HOURLY": timedelta(hours=1), "DAILY": timedelta(days=1), "WEEKLY": timedelta(weeks=1)}
+_DAY = timedelta(days=1)
+"""More than any two zones differ by."""
+_WIDENED = (timedelta(days=2), timedelta(days=20), timedelta(days=120))
+"""How far back is looked for the latest occurrences, before all of the span is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +29,38 @@ class Occurrence:
 
 
 def occurrences(
-    event: BusinessEvent, since: datetime, until: datetime, limit: int = MOST_OCCURRENCES
+    event: BusinessEvent, since: datetime, until: datetime, limit: int | None = None, steps: Steps | None = None
 ) -> tuple[Occurrence, ...]:
-    """Those whose influence, ramps included, meets [since, until), oldest first; at most `limit`.
+    """Those whose influence, ramps included, meets [since, until), oldest first; at most the first `limit`.
 
     A start at a time of day that a change to summer time skips moves forward by the hour that is skipped; one that
     comes twice is the first (all of them where the rule is HOURLY). `duration` is time that passes, not clock hands.
+    The result is cut where `steps` are used up, which the caller can see from them.
     """
     spec = event.spec
-    over = since - spec.ramp_down
-    found = takewhile(lambda it: it.start - spec.ramp_up < until, _from(event, over))
+    over = within_calendar(since) - spec.ramp_down
+    last = within_calendar(until)
+    upcoming = _from(event, over, steps or Steps(), last + spec.ramp_up)
+    found = takewhile(lambda it: it.start - spec.ramp_up < last, upcoming)
     return tuple(islice(found, limit))
 
 
-def next_start(event: BusinessEvent, now: datetime) -> datetime | None:
-    """The first start after now; None where there is none."""
-    return next((it.start for it in islice(_from(event, now), MOST_OCCURRENCES) if it.start > now), None)
+def latest_occurrences(event: BusinessEvent, since: datetime, until: datetime, limit: int) -> tuple[Occurrence, ...]:
+    """The last `limit` of those that are over by `until` and end after `since`, oldest first."""
+    until = within_calendar(until)
+    since = min(max(since, within_calendar(since)), until)
+    for span in (*(min(width, until - since) for width in _WIDENED), until - since):
+        begin = until - span
+        found = [it for it in occurrences(event, begin, until) if begin < it.end <= until]
+        if len(found) >= limit or begin == since:
+            return tuple(found[-limit:])
+    return ()
+
+
+def next_start(event: BusinessEvent, now: datetime, steps: Steps | None = None) -> datetime | None:
+    """The first start after now; None where there is none within the steps."""
+    upcoming = _from(event, within_calendar(now), steps or Steps())
+    return next((it.start for it in upcoming if it.start > now), None)
 
 
 def influence_start(event: BusinessEvent, occurrence: Occurrence, lead_time: timedelta) -> datetime:
@@ -52,41 +68,49 @@ def influence_start(event: BusinessEvent, occurrence: Occurrence, lead_time: tim
     return occurrence.start - event.spec.ramp_up - lead_time
 
 
-def _from(event: BusinessEvent, over: datetime) -> Iterator[Occurrence]:
-    """Occurrences that end after `over`, oldest first."""
+def _from(
+    event: BusinessEvent, over: datetime, steps: Steps, last_start: datetime = CALENDAR_END
+) -> Iterator[Occurrence]:
+    """Occurrences that end after `over`, oldest first; with all that start by `last_start`, and a few more."""
     spec, excluded = event.spec, frozenset(event.spec.exclude_dates)
     if spec.recurrence is not None:
-        created = event.metadata.creation_timestamp or _UNDATED
-        yield from _recurring(spec.recurrence, _anchor(spec.recurrence, created), over, excluded)
+        yield from _recurring(spec.recurrence, first_start(event), over, excluded, steps, last_start)
     elif spec.start and spec.end and spec.end > over and spec.start.date() not in excluded:
         yield Occurrence(spec.start.astimezone(UTC), spec.end.astimezone(UTC))
 
 
-def _anchor(recurrence: Recurrence, created: datetime) -> datetime:
-    """DTSTART: `from`, or the day of creation, at the local time of day of `start`."""
+def first_start(event: BusinessEvent) -> datetime:
+    """DTSTART of its rule: `from`, or the day of creation, at the local time of day of `start`."""
+    recurrence = event.spec.recurrence
+    if recurrence is None:
+        raise ValueError("the event has no recurrence")
     zone = ZoneInfo(recurrence.timezone)
-    day = recurrence.from_ or created.astimezone(zone).date()
+    created = event.metadata.creation_timestamp or _UNDATED
+    day = (
+        recurrence.from_
+        or within_calendar(created if created.tzinfo else created.replace(tzinfo=UTC)).astimezone(zone).date()
+    )
     return datetime.combine(day, recurrence.start, zone)
 
 
 def _recurring(
-    recurrence: Recurrence, anchor: datetime, over: datetime, excluded: frozenset[date]
+    recurrence: Recurrence,
+    first: datetime,
+    over: datetime,
+    excluded: frozenset[date],
+    steps: Steps,
+    last_start: datetime,
 ) -> Iterator[Occurrence]:
-    if problem_of(recurrence):
-        return
+    rule = parse_rule(recurrence.rrule)
     # Some grace, as the second of two equal local times is found by way of the first.
-    first = over - recurrence.duration - timedelta(hours=2)
-    last = datetime.min.replace(tzinfo=UTC)
-    hourly = parts_of(recurrence.rrule).get("FREQ") == "HOURLY"
-    rule = _rule(
-        recurrence.rrule, anchor, first.astimezone(anchor.tzinfo).replace(hour=0, minute=0, second=0, microsecond=0)
-    )
-    for local in rule.xafter(first, inc=True):
+    since = (over - recurrence.duration - timedelta(hours=2)).astimezone(first.tzinfo)
+    last = over - recurrence.duration
+    for local in walk(rule, first, since, steps, (last_start + _DAY).date()):
         if local.date() in excluded:
             continue
-        for start in _instants(local, twice=hourly):
+        for start in _instants(local, twice=rule.frequency is Frequency.HOURLY):
             # Two local times can be one instant where an hour is skipped.
-            if start > last and start + recurrence.duration > over:
+            if start > last:
                 last = start
                 yield Occurrence(start, start + recurrence.duration)
 
@@ -94,17 +118,3 @@ def _recurring(
 def _instants(local: datetime, *, twice: bool) -> tuple[datetime, ...]:
     first, second = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     return (first, second) if twice and second > first else (first,)
-
-
-@lru_cache(maxsize=4096)
-def _rule(text: str, anchor: datetime, near: datetime) -> rrule:
-    """The rule, counted from shortly before `near`: dateutil walks through every period since DTSTART."""
-    parts = parts_of(text)
-    stride = _STRIDES.get(parts["FREQ"])
-    if stride is not None and "COUNT" not in parts:
-        stride *= int(parts.get("INTERVAL", "1"))
-        # Wall clock arithmetic, as the rule's own.
-        passed = (near.replace(tzinfo=None) - anchor.replace(tzinfo=None)) // stride - 1
-        anchor += stride * max(0, passed)
-    rule = rrulestr(text, dtstart=anchor, cache=True)
-    return cast(rrule, rule)  # a set of rules comes of more than one line only

@@ -32,8 +32,17 @@ def review_event(body: Mapping[str, Any]) -> BusinessEvent | Problem:
         event = parse_event(body)
     except InvalidManifestError as error:
         return Problem(_reason(str(error)), str(error))
-    problem = problem_of(event.spec.recurrence) if event.spec.recurrence else None
-    return Problem("InvalidRecurrence", problem) if problem else event
+    problem = problem_of(event)
+    return Problem("InvalidRecurrence", f"BusinessEvent {event.key}: {problem}") if problem else event
+
+
+def unexpected_problem(error: Exception) -> Problem:
+    """What is said of an object on which the operator itself fails."""
+    return Problem(
+        "InternalError",
+        f"the operator failed on this object ({type(error).__name__}: {error!s:.200}); please report it with what the "
+        "log has of it, and change or delete the object meanwhile",
+    )
 
 
 def _reason(message: str) -> str:

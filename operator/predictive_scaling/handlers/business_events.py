@@ -7,7 +7,7 @@ import kopf
 
 from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.handlers.inventory import EventRecord
-from predictive_scaling.handlers.metadata import created_at, reduced
+from predictive_scaling.handlers.metadata import created_at, verdict_on
 from predictive_scaling.handlers.process import REGISTRY, Process
 from predictive_scaling.resources.metadata import GROUP, VERSION
 
@@ -29,14 +29,14 @@ async def business_event_changed(body: kopf.Body, type: str | None, memo: Proces
 
 
 def reviewed(body: Mapping[str, Any]) -> EventRecord:
-    """The record of an event, with what is wrong with it where it cannot be read."""
+    """The record of an event, with what is wrong with it where it cannot be read. Never raises."""
     metadata = body["metadata"]
-    verdict = review_event(reduced(body))
+    verdict = verdict_on("BusinessEvent", body, review_event)
     return EventRecord(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
+        generation=metadata.get("generation") or 0,
         resource_version=int(metadata["resourceVersion"]),
         created_at=created_at(metadata),
         status=dict(body.get("status") or {}),

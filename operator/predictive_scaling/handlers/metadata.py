@@ -1,14 +1,40 @@
-"""The parts of metadata that every record keeps."""
+"""What every record keeps of an object: when it was created, and what the review of its manifest gave."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+
+import structlog
+
+from predictive_scaling.decision.review import Problem, unexpected_problem
+
+Manifest = TypeVar("Manifest")
+
+log = structlog.get_logger(__name__)
 
 
 def created_at(metadata: Mapping[str, Any]) -> datetime:
     """When an object was created, by the API server's clock: good for comparing objects, not for product time."""
     text = metadata.get("creationTimestamp")
-    return datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
+    try:
+        created = datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
+    except ValueError:
+        created = datetime.fromtimestamp(0, UTC)
+    return created if created.tzinfo else created.replace(tzinfo=UTC)
+
+
+def verdict_on(
+    kind: str, body: Mapping[str, Any], review: Callable[[Mapping[str, Any]], Manifest | Problem]
+) -> Manifest | Problem:
+    """What `review` says of a manifest. Where it raises, that is the problem: an object that a watch drops, because its
+    handler raised, would be missing in the index for as long as it exists.
+    """
+    try:
+        return review(reduced(body))
+    except Exception as error:  # whatever a manifest can hold, its record is kept
+        metadata = body["metadata"]
+        log.exception("review_failed", kind=kind, object=f"{metadata['namespace']}/{metadata['name']}")
+        return unexpected_problem(error)
 
 
 def reduced(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import kopf
 
 from predictive_scaling.decision.review import Problem, review_policy
 from predictive_scaling.handlers.inventory import PolicyRecord
-from predictive_scaling.handlers.metadata import created_at, reduced
+from predictive_scaling.handlers.metadata import created_at, verdict_on
 from predictive_scaling.handlers.process import REGISTRY, Process
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
 
@@ -29,13 +29,13 @@ async def policy_changed(body: kopf.Body, type: str | None, memo: Process, **_: 
 
 
 def reviewed(body: Mapping[str, Any]) -> PolicyRecord:
-    """The record of a policy, with what is wrong with it where it cannot be read."""
+    """The record of a policy, with what is wrong with it where it cannot be read. Never raises."""
     metadata = body["metadata"]
-    verdict = review_policy(reduced(body))
+    verdict = verdict_on("ScalingPolicy", body, review_policy)
     return PolicyRecord(
         key=PolicyKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
-        generation=metadata.get("generation", 0),
+        generation=metadata.get("generation") or 0,
         resource_version=int(metadata["resourceVersion"]),
         created_at=created_at(metadata),
         deleted="deletionTimestamp" in metadata,

@@ -5,22 +5,20 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, Field, WithJsonSchema
+from pydantic import Field
 
+from predictive_scaling.resources.event_time import Date, Moment
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
-from predictive_scaling.resources.recurrence import Date, Recurrence
+from predictive_scaling.resources.recurrence import Recurrence
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.scaling_policy import MOST_REPLICAS
 
 MOST_EXCLUDED_DATES = 366
 _LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
-
-Moment = Annotated[AwareDatetime, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40})]
-"""An RFC 3339 time with its offset."""
 
 LabelValue = Annotated[
     str,

@@ -11,15 +11,16 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Annotates a str that has to match a pattern; `allowed` says in words what does.
+    """Annotates a str that has to match a pattern, and not `forbidden`; `allowed` says in words what does.
 
-    The pattern is one that Go, Python and CEL read alike.
+    The patterns are such as Go, Python and CEL read alike.
     """
 
     pattern: str
     allowed: str
     longest: int
     shortest: int = 1
+    forbidden: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
@@ -28,11 +29,16 @@ class Matching:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         described = handler(schema)
-        rule = {"rule": f"self.matches(r'{self.pattern}')", "message": self.allowed}
-        return described | {"pattern": self.pattern, "x-kubernetes-validations": [rule]}
+        rule = f"self.matches(r'{self.pattern}')"
+        if self.forbidden:
+            rule += f" && !self.matches(r'{self.forbidden}')"
+        return described | {
+            "pattern": self.pattern,
+            "x-kubernetes-validations": [{"rule": rule, "message": self.allowed}],
+        }
 
     def _check(self, text: str) -> str:
         # fullmatch, as Python's $ also matches before a final line break.
-        if not re.fullmatch(self.pattern, text):
+        if not re.fullmatch(self.pattern, text) or (self.forbidden and re.search(self.forbidden, text)):
             raise ValueError(self.allowed)
         return text

@@ -91,7 +91,9 @@ def _sentence(problem: ErrorDetails, kind: type[BaseModel]) -> str:
             return f"{path}.{problem['msg']}" if ": " in problem["msg"] else f"{path}: {problem['msg']}"
         case _:
             text = problem["msg"].removeprefix("Value error, ")
-            return f"{path} is {problem['input']!r:.100}; {text[:1].lower()}{text[1:]}"
+            # A word in capitals is a name, such as INTERVAL.
+            said = text if text[:2].isupper() else f"{text[:1].lower()}{text[1:]}"
+            return f"{path} is {problem['input']!r:.100}; {said}"
 
 
 def _suggestion(loc: tuple[int | str, ...], kind: type[BaseModel]) -> str:

@@ -1,7 +1,9 @@
 """Where demand comes from: its time zone and its public holidays."""
 
 import difflib
+import re
 import zoneinfo
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -11,15 +13,21 @@ from predictive_scaling.resources.matching import Matching
 
 _ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 _COUNTRY = "^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
+_NO_PLACE = "^(Factory|localtime|posixrules|leapseconds|(posix|right)/.*)$"
+"""Files beside the zones that no place has: the clock of the machine, examples, and zones that count leap seconds."""
+
+
+@lru_cache(maxsize=1)
+def known_zones() -> frozenset[str]:
+    """Names of all time zones of the IANA database. Reads the files of the database once."""
+    return frozenset(name for name in zoneinfo.available_timezones() if not re.match(_NO_PLACE, name))
 
 
 def _known_zone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        close = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+    if name not in known_zones():
+        close = difflib.get_close_matches(name, known_zones(), n=1)
         hint = f"did you mean {close[0]}?" if close else "write one such as Europe/Paris"
-        raise ValueError(f"is no time zone of the IANA database; {hint}") from None
+        raise ValueError(f"is no time zone of the IANA database; {hint}")
     return name
 
 
@@ -30,7 +38,7 @@ def _known_country(code: str) -> str:
 
 Timezone = Annotated[
     str,
-    Matching(_ZONE, "must be a time zone such as Europe/Paris", longest=64),
+    Matching(_ZONE, "must be a time zone such as Europe/Paris", longest=64, forbidden=_NO_PLACE),
     AfterValidator(_known_zone),
 ]
 """A zone of the IANA database. The API server judges the form, the operator whether it exists."""

@@ -1,31 +1,33 @@
 """When a recurring BusinessEvent comes back: an iCalendar rule in a time zone."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import time, timedelta
 from typing import Annotated, Any, ClassVar
 
-from dateutil.rrule import rrulestr
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from predictive_scaling.resources.event_time import Date
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.part import Part
 from predictive_scaling.resources.place import Timezone
 from predictive_scaling.resources.quantities import DurationBetween
+from predictive_scaling.resources.recurrence_rule import (
+    COUNTED_WEEKDAY,
+    COUNTED_WEEKDAY_ALLOWED,
+    PARTS,
+    PartSyntax,
+    parse_rule,
+)
 from predictive_scaling.resources.rules import Rule
 
-# Without BYSECOND and BYMINUTE, which would make an hourly rule faster than hourly: the minute comes from `start`.
-_PART = r"(FREQ|UNTIL|COUNT|INTERVAL|BYDAY|BYMONTHDAY|BYYEARDAY|BYWEEKNO|BYMONTH|BYSETPOS|BYHOUR|WKST)=[A-Z0-9+,-]+"
-_SLOW = "(^|;)FREQ=(HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY)(;|$)"
-_COUNTED = "(^|;)COUNT=([1-9][0-9]{0,3}|10000)(;|$)"
+_PART = f"({'|'.join(part.name for part in PARTS)})=[A-Z0-9+,-]+"
+_FREQUENT = "(^|;)FREQ=(HOURLY|DAILY|WEEKLY)(;|$)"
+_TWICE = "|".join(f"(^|;){part.name}=.*;{part.name}=" for part in PARTS)
 _HOURS_AND_MINUTES = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _TIME_ALLOWED = "must be a time of day such as 18:00"
-_DATE = {"type": "string", "format": "date", "maxLength": 10}
-
-Date = Annotated[date, WithJsonSchema(_DATE)]
-"""A calendar date such as 2026-12-25."""
 
 RuleText = Annotated[
-    str, Matching(rf"^{_PART}(;{_PART})*$", "must be a recurrence rule such as FREQ=WEEKLY;BYDAY=FR", longest=256)
+    str, Matching(f"^{_PART}(;{_PART})*$", "must be a recurrence rule such as FREQ=WEEKLY;BYDAY=FR", longest=256)
 ]
 
 
@@ -56,13 +58,29 @@ TimeOfDay = Annotated[
 """A local time such as 18:00."""
 
 
-def _readable_rule(rule: str) -> str:
-    try:
-        # UNTIL has a zone where DTSTART has one (RFC 5545), so the rule is tried as it will be used.
-        rrulestr(rule, dtstart=datetime(2000, 1, 1, tzinfo=UTC))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"is no recurrence rule ({error}); write one such as FREQ=WEEKLY;BYDAY=FR") from None
-    return rule
+def _readable_rule(text: str) -> str:
+    parse_rule(text)
+    return text
+
+
+def _has(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None
+
+
+def _allows(part: PartSyntax) -> Rule:
+    """The part's value is allowed, or the part is not there; FREQ has to be."""
+    here = f"(^|;){part.name}="
+    cel, holds = f"self.rrule.matches('{part.pattern}')", f"{part.pattern}"
+    if part.name == "FREQ":
+        here = "^"
+    else:
+        cel = f"!self.rrule.matches('{here}') || {cel}"
+    return Rule(
+        cel=cel,
+        holds=lambda recurrence: not _has(here, recurrence.rrule) or _has(holds, recurrence.rrule),
+        message=f"{part.name} {part.allowed}",
+        field="rrule",
+    )
 
 
 class Recurrence(Part):
@@ -70,7 +88,8 @@ class Recurrence(Part):
 
     rrule: Annotated[RuleText, AfterValidator(_readable_rule)]
     """iCalendar recurrence rule such as FREQ=WEEKLY;BYDAY=FR. FREQ is HOURLY or slower; BYMINUTE and BYSECOND are not
-    allowed, COUNT is at most 10000, UNTIL is written in UTC."""
+    allowed, INTERVAL is at most 999, COUNT is at most 10000, UNTIL is written in UTC. A rule that never comes true is
+    refused by the operator: Stalled=True says so."""
 
     timezone: Timezone
     """IANA time zone such as Europe/Paris, in which start and from are read, across changes to summer time."""
@@ -85,20 +104,19 @@ class Recurrence(Part):
     """How long each occurrence lasts, such as 2h."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        *(_allows(part) for part in PARTS),
         Rule(
-            cel=f"self.rrule.matches('{_SLOW}')",
-            holds=lambda recurrence: _matches(_SLOW, recurrence.rrule),
-            message="FREQ must be HOURLY, DAILY, WEEKLY, MONTHLY or YEARLY",
+            cel=f"!self.rrule.matches('{_TWICE}')",
+            holds=lambda recurrence: not _has(_TWICE, recurrence.rrule),
+            message="each part must be there once only",
             field="rrule",
         ),
         Rule(
-            cel=f"!self.rrule.contains('COUNT=') || self.rrule.matches('{_COUNTED}')",
-            holds=lambda recurrence: "COUNT=" not in recurrence.rrule or _matches(_COUNTED, recurrence.rrule),
-            message="COUNT must be between 1 and 10000",
+            cel=f"!self.rrule.matches('{_FREQUENT}') || !self.rrule.matches('{COUNTED_WEEKDAY.pattern}')",
+            holds=lambda recurrence: (
+                not _has(_FREQUENT, recurrence.rrule) or not _has(COUNTED_WEEKDAY.pattern, recurrence.rrule)
+            ),
+            message=COUNTED_WEEKDAY_ALLOWED,
             field="rrule",
         ),
     )
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return re.search(pattern, text) is not None

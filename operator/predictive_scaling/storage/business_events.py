@@ -1,13 +1,22 @@
 """Occurrences of business events: what is learned from, and what the API lists."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Database
+
+
+class EventName(NamedTuple):
+    """Which BusinessEvent."""
+
+    namespace: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +36,56 @@ class BusinessEventRow:
     updated_at: datetime
     learned_multiplier: float | None = None
     """Measured once the occurrence is over: demand during it, over what was to be expected without it."""
+    confirmed_at: datetime | None = None
+    """When it was over and still in its BusinessEvent: it took place. None while it is only planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a BusinessEvent takes place."""
+
+    fingerprint: str
+    """Differs where the times differ."""
+
+    since: datetime | None
+    """When an edit gave the event this schedule; None for the first one that was seen of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventHistory:
+    """What the table is to hold of one BusinessEvent."""
+
+    schedule: Schedule
+    covered_since: datetime
+    """Occurrences that ended earlier are not looked at: they stay as they are."""
+
+    starts: Collection[datetime]
+    """Of all occurrences from then on; what else is planned is not going to happen."""
+
+    excluded: Collection[datetime] = ()
+    """Starts that its excludeDates take out, also where they are past."""
+
+    corrects_within: timedelta | None = None
+    """Where an edit says that the event took place at another time than was recorded: how far apart both may be."""
 
 
 RECORD = """
 insert into business_events (namespace, name, type, start_time, end_time, multiplier, min_replicas, priority, policies,
-    updated_at, learned_multiplier)
+    updated_at, learned_multiplier, confirmed_at)
 values (%(namespace)s, %(name)s, %(type)s, %(start_time)s, %(end_time)s, %(multiplier)s, %(min_replicas)s, %(priority)s,
-    %(policies)s, %(updated_at)s, %(learned_multiplier)s)
+    %(policies)s, %(updated_at)s, %(learned_multiplier)s, %(confirmed_at)s)
 on conflict (namespace, name, start_time) do update
 set type = excluded.type, end_time = excluded.end_time, multiplier = excluded.multiplier,
     min_replicas = excluded.min_replicas, priority = excluded.priority, policies = excluded.policies,
     updated_at = excluded.updated_at,
-    learned_multiplier = coalesce(excluded.learned_multiplier, business_events.learned_multiplier)
+    learned_multiplier = coalesce(excluded.learned_multiplier, business_events.learned_multiplier),
+    confirmed_at = case when excluded.end_time = business_events.end_time
+        then coalesce(business_events.confirmed_at, excluded.confirmed_at) else excluded.confirmed_at end
 """
 
 BETWEEN = """
 select namespace, name, type, start_time, end_time, multiplier, min_replicas, priority, policies, updated_at,
-    learned_multiplier
+    learned_multiplier, confirmed_at
 from business_events
 where start_time < %(until)s and end_time > %(since)s
 order by start_time, namespace, name
@@ -60,6 +102,46 @@ order by start_time, namespace, name
 limit %(limit)s
 """
 
+SCHEDULES = "select namespace, name, schedule, since from business_event_schedules"
+
+SET_SCHEDULE = """
+insert into business_event_schedules (namespace, name, schedule, since)
+values (%(namespace)s, %(name)s, %(schedule)s, %(since)s)
+on conflict (namespace, name) do update set schedule = excluded.schedule, since = excluded.since
+"""
+
+DROP_SCHEDULE = "delete from business_event_schedules where namespace = %(namespace)s and name = %(name)s"
+
+DROP_MOVED = """
+delete from business_events
+where namespace = %(namespace)s and name = %(name)s and end_time > %(covered_since)s
+    and (confirmed_at is null or start_time = any(%(excluded)s)) and start_time <> all(%(starts)s)
+"""
+
+DROP_CORRECTED = """
+delete from business_events
+where namespace = %(namespace)s and name = %(name)s and start_time <> all(%(starts)s) and start_time = (
+    select max(start_time) from business_events
+    where namespace = %(namespace)s and name = %(name)s and confirmed_at is not null
+        and start_time between %(earliest)s and %(latest)s
+)
+"""
+
+CONFIRM = """
+update business_events set confirmed_at = %(seen_until)s
+where namespace = %(namespace)s and name = %(name)s and confirmed_at is null and end_time <= %(seen_until)s
+"""
+
+DROP_PLANNED = """
+delete from business_events where namespace = %(namespace)s and name = %(name)s and confirmed_at is null
+"""
+
+NAMES = """
+select namespace, name from business_event_schedules
+union
+select namespace, name from business_events where confirmed_at is null
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
@@ -69,20 +151,16 @@ class EventPage:
     next_cursor: str | None
 
 
-FORGET = "delete from business_events where namespace = %(namespace)s and name = %(name)s and end_time > %(now)s"
-
-
 class BusinessEvents:
-    """The table `business_events`."""
+    """The tables `business_events` and `business_event_schedules`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def record(self, occurrences: Sequence[BusinessEventRow]) -> None:
-        """Keep occurrences as they are now; what was learned stays unless it is given."""
-        values = [asdict(row) | {"policies": list(row.policies)} for row in occurrences]
-        async with self._database.connection() as connection, connection.cursor() as cursor:
-            await cursor.executemany(RECORD, values)
+        """Keep occurrences as they are now; what was learned, and that one took place, stays unless it is given."""
+        async with self._database.connection() as connection:
+            await _record(connection, occurrences)
 
     async def between(self, since: datetime, until: datetime) -> list[BusinessEventRow]:
         """Occurrences that touch [since, until), by start."""
@@ -114,7 +192,58 @@ class BusinessEvents:
         more = len(found) > limit
         return EventPage(shown, encode_cursor(last[0].start_time, last[0].namespace, last[0].name) if more else None)
 
-    async def forget(self, namespace: str, name: str, now: datetime) -> None:
-        """A deleted event will not happen; what is over stays, as it is learned from."""
+    async def schedules(self) -> dict[EventName, Schedule]:
+        """Of all BusinessEvents that were seen and not deleted since."""
         async with self._database.connection() as connection:
-            await connection.execute(FORGET, {"namespace": namespace, "name": name, "now": now})
+            rows = await (await connection.execute(SCHEDULES)).fetchall()
+        return {EventName(namespace, name): Schedule(schedule, since) for namespace, name, schedule, since in rows}
+
+    async def names(self) -> set[EventName]:
+        """BusinessEvents that have a schedule, or occurrences that are only planned."""
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(NAMES)).fetchall()
+        return {EventName(*row) for row in rows}
+
+    async def replace(self, name: EventName, history: EventHistory, changed: Sequence[BusinessEventRow]) -> None:
+        """Bring the rows of one event in line with its schedule, in one transaction.
+
+        What was planned and is no longer scheduled goes; what took place stays. `changed` are the rows to write.
+        """
+        event = name._asdict()
+        schedule = {"schedule": history.schedule.fingerprint, "since": history.schedule.since}
+        moved = {
+            "covered_since": history.covered_since,
+            "starts": list(history.starts),
+            "excluded": list(history.excluded),
+        }
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(SET_SCHEDULE, event | schedule)
+            dropped = await connection.execute(DROP_MOVED, event | moved)
+            if history.corrects_within is not None and history.starts and not dropped.rowcount:
+                near = {
+                    "starts": list(history.starts),
+                    "earliest": min(history.starts) - history.corrects_within,
+                    "latest": max(history.starts) + history.corrects_within,
+                }
+                await connection.execute(DROP_CORRECTED, event | near)
+            await _record(connection, changed)
+
+    async def cancel(self, name: EventName, seen_until: datetime | None) -> None:
+        """A deleted event will not happen; what took place stays, as it is learned from.
+
+        seen_until: when the event was there last; None where nobody looked, as after a restart: then only what was
+        confirmed before stays.
+        """
+        event = name._asdict()
+        async with self._database.connection() as connection, connection.transaction():
+            if seen_until is not None:
+                await connection.execute(CONFIRM, event | {"seen_until": seen_until})
+            await connection.execute(DROP_PLANNED, event)
+            await connection.execute(DROP_SCHEDULE, event)
+
+
+async def _record(connection: AsyncConnection, occurrences: Sequence[BusinessEventRow]) -> None:
+    values = [asdict(row) | {"policies": list(row.policies)} for row in occurrences]
+    if values:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(RECORD, values)

@@ -1,0 +1,203 @@
+"""The table business_events holds what took place and what is planned, whatever became of the BusinessEvents."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from predictive_scaling.control.business_events import EventDesk
+from predictive_scaling.control.event_history import MAX_AHEAD, MAX_PAST
+from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.storage.business_events import BusinessEvents
+from predictive_scaling.storage.database import Database
+from tests.support.builders import NOON, an_event
+from tests.support.control import World
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+WEDNESDAY = NOON
+"""17 June 2026."""
+
+
+class Shop:
+    """The operator beside a table; `restart` forgets all that it has in memory."""
+
+    def __init__(self, database: Database) -> None:
+        self.world, self.table = World(), BusinessEvents(database)
+        self.restart()
+
+    def restart(self) -> None:
+        self.desk = EventDesk(self.world.cluster, self.world.inventory, self.table, self.world.clock, lambda: True)
+
+    async def apply(self, name: str = "sale", generation: int = 1, **spec: Any) -> None:
+        """What `kubectl apply` of an event leads to, and a pass of the operator."""
+        self.put(name, generation, **spec)
+        await self.desk.turn()
+
+    def put(self, name: str = "sale", generation: int = 1, **spec: Any) -> None:
+        event = named(an_event(**spec), name)
+        path = f"/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents/{name}"
+        self.world.cluster.objects.setdefault(path, {"metadata": {"name": name, "uid": f"{name}-uid"}})
+        record = EventRecord("shop", name, f"{name}-uid", generation, generation, NOON, {}, event)
+        self.world.event_records["shop", name] = [record]
+
+    async def delete(self, name: str = "sale") -> None:
+        del self.world.event_records["shop", name]
+        await self.desk.turn()
+
+    async def wait(self, passed: timedelta) -> None:
+        self.world.clock.advance(passed)
+        await self.desk.turn()
+
+    async def starts(self, since: timedelta = -600 * DAY, until: timedelta = 600 * DAY) -> list[str]:
+        rows = await self.table.between(NOON + since, NOON + until)
+        return [f"{row.start_time:%m-%d %H:%M}" for row in rows]
+
+
+def named(event: BusinessEvent, name: str) -> BusinessEvent:
+    return event.model_copy(update={"metadata": event.metadata.model_copy(update={"name": name})})
+
+
+def at(start: datetime, duration: timedelta = HOUR, **more: Any) -> dict[str, Any]:
+    return {"type": "flash-sale", "start": start, "end": start + duration, **more}
+
+
+def each(rrule: str, since: str = "2026-01-02", **more: Any) -> dict[str, Any]:
+    rule = {"rrule": rrule, "timezone": "UTC", "from": since, "start": "18:00", "duration": "1h"}
+    return {"type": "flash-sale", "recurrence": rule, **more}
+
+
+@pytest.fixture
+def shop(database: Database) -> Shop:
+    return Shop(database)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_event_that_is_moved_beforehand_takes_place_once(shop: Shop, restarts: bool) -> None:
+    await shop.apply(**at(NOON + HOUR))
+    if restarts:
+        shop.restart()
+    await shop.apply(generation=2, **at(NOON + DAY))
+    assert await shop.starts() == ["06-18 12:00"]
+    await shop.wait(3 * DAY)
+    assert await shop.starts() == ["06-18 12:00"]
+
+
+async def test_an_event_that_was_moved_while_nobody_looked_did_not_take_place_at_its_old_time(shop: Shop) -> None:
+    await shop.apply(**at(NOON + HOUR))
+    shop.restart()
+    shop.world.clock.advance(3 * DAY)
+    await shop.apply(generation=2, **at(NOON + DAY))
+    assert await shop.starts() == ["06-18 12:00"]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_event_that_is_deleted_beforehand_never_was(shop: Shop, restarts: bool) -> None:
+    await shop.apply(**at(NOON + HOUR))
+    if restarts:
+        # It is deleted while the operator is down, which comes back after the time of the sale.
+        shop.restart()
+        shop.world.clock.advance(DAY)
+    await shop.delete()
+    assert await shop.starts() == []
+    await shop.wait(DAY)
+    assert await shop.starts() == []
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_event_that_is_deleted_afterwards_did_take_place(shop: Shop, restarts: bool) -> None:
+    await shop.apply(**at(NOON + HOUR))
+    await shop.wait(3 * HOUR)
+    if restarts:
+        shop.restart()
+    await shop.delete()
+    assert await shop.starts() == ["06-17 13:00"]
+
+
+async def test_an_object_that_is_used_again_for_the_next_sale_keeps_the_last_one(shop: Shop) -> None:
+    await shop.apply(**at(NOON + HOUR))
+    await shop.wait(3 * HOUR)
+    await shop.apply(generation=2, **at(NOON + 90 * DAY))
+    assert await shop.starts() == ["06-17 13:00"], "the next one is further ahead than is recorded"
+    await shop.wait(100 * DAY)
+    assert await shop.starts() == ["06-17 13:00", "09-15 12:00"]
+
+
+async def test_a_correction_of_the_past_replaces_what_was_recorded(shop: Shop) -> None:
+    await shop.apply("other", **at(NOON - 5 * HOUR))
+    await shop.apply(**at(NOON - 3 * HOUR))
+    await shop.apply(generation=2, **at(NOON - 2 * HOUR))
+    assert await shop.starts() == ["06-17 07:00", "06-17 10:00"]
+
+
+async def test_an_edit_of_a_rule_changes_what_comes_and_not_what_was(shop: Shop) -> None:
+    await shop.apply(**each("FREQ=WEEKLY;BYDAY=FR", since="2026-06-01"))
+    await shop.wait(15 * DAY)  # Thursday, 2 July
+    before = await shop.starts()
+    assert before == ["06-05 18:00", "06-12 18:00", "06-19 18:00", "06-26 18:00", *before[4:]]
+    for _ in range(2):
+        await shop.apply(generation=2, **each("FREQ=WEEKLY;BYDAY=SA", since="2026-06-01"))
+        found = await shop.starts()
+        assert found[:6] == ["06-05 18:00", "06-12 18:00", "06-19 18:00", "06-26 18:00", "07-04 18:00", "07-11 18:00"]
+        shop.restart()
+
+
+async def test_a_new_rule_that_counts_from_the_past_tells_what_was(shop: Shop) -> None:
+    await shop.apply(**each("FREQ=MONTHLY;BYMONTHDAY=1", since="2026-03-01"))
+    assert (await shop.starts())[:4] == ["03-01 18:00", "04-01 18:00", "05-01 18:00", "06-01 18:00"]
+
+
+async def test_a_date_that_is_excluded_afterwards_did_not_take_place(shop: Shop) -> None:
+    await shop.apply(**each("FREQ=DAILY", since="2026-06-14"))
+    await shop.apply(generation=2, **each("FREQ=DAILY", since="2026-06-14", excludeDates=["2026-06-15", "2026-06-18"]))
+    assert (await shop.starts())[:4] == ["06-14 18:00", "06-16 18:00", "06-17 18:00", "06-19 18:00"]
+
+
+async def test_of_an_hourly_event_the_latest_and_the_next_occurrences_are_kept(shop: Shop) -> None:
+    rule = each("FREQ=HOURLY", since="2025-01-01")
+    rule["recurrence"] |= {"duration": "5m"}
+    await shop.apply(**rule)
+    found = await shop.table.between(NOON - 600 * DAY, NOON + 600 * DAY)
+    assert len(found) == MAX_PAST + MAX_AHEAD
+    assert sum(row.confirmed_at is not None for row in found) == MAX_PAST + 12, "and those of today until noon"
+    await shop.wait(3 * DAY)
+    later = await shop.table.between(NOON - 600 * DAY, NOON + 600 * DAY)
+    assert len(later) == MAX_PAST + MAX_AHEAD + 72, "what took place stays"
+    assert all((row.confirmed_at is not None) == (row.end_time <= NOON + 3 * DAY) for row in later)
+
+
+async def test_rows_from_before_this_release_are_cleared_of_events_that_are_gone(shop: Shop) -> None:
+    await shop.apply(**at(NOON + HOUR))
+    (planned,) = await shop.table.between(NOON, NOON + DAY)
+    await shop.table.record([replace(planned, name="gone")])
+    shop.restart()
+    await shop.desk.turn()
+    assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["sale"]
+
+
+async def test_events_of_namespaces_that_are_not_watched_are_left_alone(shop: Shop) -> None:
+    await shop.apply(**at(NOON + HOUR))
+    shop.restart()
+    shop.desk.namespaces = ("another",)
+    await shop.delete()
+    assert await shop.starts() == ["06-17 13:00"]
+
+
+async def test_an_event_that_cannot_be_recorded_stops_no_other(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.put("aaa", **at(NOON + HOUR))
+    shop.put("bad", **at(NOON + HOUR))
+    shop.put("zzz", **at(NOON + HOUR))
+    replace_rows = shop.table.replace
+
+    async def failing(name: Any, *rest: Any) -> None:
+        if name.name == "bad":
+            raise ZeroDivisionError
+        await replace_rows(name, *rest)
+
+    monkeypatch.setattr(shop.table, "replace", failing)
+    with capture_logs() as logs:
+        await shop.desk.turn()
+    assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["aaa", "zzz"]
+    assert [one["event_name"] for one in logs if one["event"] == "event_not_recorded"] == ["shop/bad"]

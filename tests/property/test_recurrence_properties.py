@@ -1,0 +1,199 @@
+"""Whatever rule and whatever moment: review refuses with a reason, or the expansion ends within its steps."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from typing import Any, cast
+
+from dateutil.rrule import rrule, rrulestr
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, Concern, known_of, upcoming_of
+from predictive_scaling.decision.event_status import standing_of
+from predictive_scaling.decision.expansion import expand
+from predictive_scaling.decision.influence import influence_of, ruling
+from predictive_scaling.decision.model import EventBase
+from predictive_scaling.decision.occurrences import influence_start, latest_occurrences, occurrences
+from predictive_scaling.decision.recurrence_walk import MAX_STEPS, Steps, walk
+from predictive_scaling.decision.review import Problem, review_event
+from predictive_scaling.decision.spans import Span
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.event_time import CALENDAR_END, CALENDAR_START, within_calendar
+from predictive_scaling.resources.recurrence_rule import parse_rule
+
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+EDGES = (
+    datetime.min.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=UTC),
+    CALENDAR_START,
+    CALENDAR_END,
+    datetime(1969, 12, 31, 23, 59, tzinfo=UTC),
+    datetime(2199, 12, 31, 23, 59, tzinfo=UTC),
+    datetime(2026, 3, 29, 1, tzinfo=UTC),
+    datetime(2026, 10, 25, 1, tzinfo=UTC),
+    datetime(2026, 6, 17, 12, tzinfo=UTC),
+)
+ZONES = (
+    "UTC",
+    "Europe/Paris",
+    "America/Los_Angeles",
+    "Asia/Kathmandu",
+    "Pacific/Kiritimati",
+    "Pacific/Niue",
+    "Etc/GMT+12",
+)
+ODD_ZONES = ("Factory", "localtime", "posixrules", "right/Europe/Paris", "Mars/Olympus", "Europe", "utc ", "")
+
+
+def numbers(low: int, high: int, *odd: int) -> st.SearchStrategy[str]:
+    """A list of numbers such as BYHOUR has, mostly right ones."""
+    one = st.integers(low, high) | st.sampled_from(odd or (low,))
+    return st.lists(one, min_size=1, max_size=5).map(lambda found: ",".join(map(str, found)))
+
+
+def weekdays(*counts: str) -> st.SearchStrategy[str]:
+    one = st.tuples(st.sampled_from(counts), st.sampled_from(WEEKDAYS)).map("".join)
+    return st.lists(one, min_size=1, max_size=4).map(",".join)
+
+
+PARTS: dict[str, st.SearchStrategy[str]] = {
+    "INTERVAL": st.sampled_from(["1", "2", "3", "7", "12", "24", "100", "999", "0", "-1", "1000", "99999999999"]),
+    "COUNT": st.sampled_from(["1", "3", "500", "10000", "0", "-1", "10001", "9" * 30]),
+    "UNTIL": st.sampled_from(
+        ["20261231T235959Z", "21991231T000000Z", "19700101T000000Z", "20260230T000000Z", "20261231", "99991231T235959Z"]
+    ),
+    "BYDAY": weekdays("", "", "", "1", "-1", "5", "-53", "20", "60", "0"),
+    "BYMONTHDAY": numbers(1, 31, 0, -1, -31, 32),
+    "BYYEARDAY": numbers(1, 366, 0, -1, -366, 367),
+    "BYWEEKNO": numbers(1, 53, 0, -1, -53, 54),
+    "BYMONTH": numbers(1, 12, 0, 13, -1),
+    "BYHOUR": numbers(0, 23, 24, 99, -1),
+    "BYSETPOS": numbers(1, 5, 0, -1, -2, 366, 400),
+    "WKST": st.sampled_from([*WEEKDAYS, "XX"]),
+}
+FREQUENCIES = st.sampled_from(["HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY", "MINUTELY"])
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> str:
+    names = draw(st.lists(st.sampled_from(sorted(PARTS)), max_size=4, unique=True))
+    parts = [f"FREQ={draw(FREQUENCIES)}", *(f"{name}={draw(PARTS[name])}" for name in names)]
+    return ";".join(draw(st.permutations(parts)))
+
+
+def durations(*texts: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(texts)
+
+
+dates = st.sampled_from(
+    ["1970-01-01", "2199-12-31", "2026-02-28", "2024-02-29", "1969-12-31", "9999-12-31", "0001-01-01"]
+)
+moments = st.sampled_from(EDGES) | st.datetimes(timezones=st.just(UTC))
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "policies": {"all": True},
+        "type": "flash-sale",
+        "rampUp": draw(durations("0s", "15m", "24h", "25h")),
+        "rampDown": draw(durations("0s", "15m", "24h")),
+        "excludeDates": draw(st.lists(dates, max_size=2, unique=True)),
+    }
+    if draw(st.booleans()):
+        spec["recurrence"] = {
+            "rrule": draw(rules()),
+            "timezone": draw(st.sampled_from(ZONES) | st.sampled_from(ODD_ZONES)),
+            "start": f"{draw(st.integers(0, 23)):02}:{draw(st.integers(0, 59)):02}",
+            "duration": draw(durations("1m", "2h", "168h")),
+        }
+        if draw(st.booleans()):
+            spec["recurrence"]["from"] = draw(dates)
+    else:
+        spec["start"], spec["end"] = draw(moments).isoformat(), draw(moments).isoformat()
+    created = draw(st.sampled_from(["2026-01-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]))
+    return {"metadata": {"name": "sale", "namespace": "shop", "creationTimestamp": created}, "spec": spec}
+
+
+def the_same_for(event: BusinessEvent, now: datetime) -> None:
+    """All that is worked out of an event for a moment: it raises nothing and takes a bounded number of steps."""
+    for since, until in ((now, now), (now, CALENDAR_END), (datetime.min.replace(tzinfo=UTC), now)):
+        steps = Steps()
+        found = occurrences(event, since, until, limit=50, steps=steps)
+        assert steps.taken <= MAX_STEPS
+        assert len(found) <= 50
+        assert list(found) == sorted(found, key=lambda it: it.start)
+    near = within_calendar(now)
+    around = expand(event, near - LOOK_BACK, near + LOOK_AHEAD)
+    upcoming_of(around, near)
+    known_of(around, near)
+    standing_of(around, now)
+    latest = latest_occurrences(event, near - timedelta(days=30), near, 10)
+    assert all(it.end <= near for it in latest)
+    for occurrence in around.occurrences[:3]:
+        longest = timedelta(hours=25)
+        concern = Concern(event, occurrence, influence_start(event, occurrence, longest))
+        assert concern.begins_at <= occurrence.start < occurrence.end <= concern.over_at
+        influence = influence_of(EventBase(event, occurrence.start, occurrence.end, None))
+        whole = Span(near - longest, near + longest)
+        for span in ruling(influence, (influence,), whole):
+            assert 0 <= influence.lowest_share(span) <= influence.highest_share(span) <= 1
+
+
+@settings(max_examples=1000)
+@given(manifests(), moments)
+def test_review_refuses_with_a_reason_or_the_expansion_ends_within_its_steps(
+    body: dict[str, Any], now: datetime
+) -> None:
+    verdict = review_event(body)
+    if isinstance(verdict, Problem):
+        assert verdict.reason in ("InvalidRecurrence", "InvalidTimezone", "Invalid"), verdict
+        assert "shop/sale" in verdict.message
+    else:
+        the_same_for(verdict, now)
+
+
+@settings(max_examples=1000)
+@given(rules(), st.sampled_from(ZONES), st.integers(0, 23), st.dates(date(1970, 1, 1), date(2199, 12, 31)), moments)
+def test_a_rule_is_read_or_refused_and_walked_within_its_steps(
+    rule: str, zone: str, hour: int, day: date, now: datetime
+) -> None:
+    recurrence = {"rrule": rule, "timezone": zone, "start": f"{hour:02}:30", "duration": "2h", "from": day.isoformat()}
+    spec = {"policies": {"all": True}, "type": "flash-sale", "recurrence": recurrence}
+    verdict = review_event({"metadata": {"name": "sale", "namespace": "shop"}, "spec": spec})
+    if isinstance(verdict, Problem):
+        assert verdict.reason == "InvalidRecurrence"
+        assert "recurrence.rrule" in verdict.message
+    else:
+        the_same_for(verdict, now)
+
+
+# dateutil takes the week of DTSTART for shorter than it is, and numbers weeks that begin on another day than Monday by
+# rules of its own; it looks for days that a month has not until the year 9999.
+AS_IN_DATEUTIL = {
+    "INTERVAL": st.sampled_from(["1", "2", "3", "7", "12"]),
+    "COUNT": st.sampled_from(["1", "3", "500"]),
+    "UNTIL": st.just("20281231T235959Z"),
+    "BYDAY": weekdays(""),
+    "BYMONTHDAY": numbers(1, 31, -1, -5),
+    "BYMONTH": numbers(1, 12),
+    "BYHOUR": numbers(0, 23),
+}
+
+
+@settings(max_examples=300)
+@given(st.data(), st.dates(date(2024, 1, 1), date(2026, 12, 31)), st.integers(0, 23))
+def test_starts_are_those_of_dateutil_where_that_ends(data: st.DataObject, day: date, hour: int) -> None:
+    first = datetime(day.year, day.month, day.day, hour, 30, tzinfo=UTC)
+    names = data.draw(st.lists(st.sampled_from(sorted(AS_IN_DATEUTIL)), max_size=3, unique=True))
+    assume(not {"COUNT", "UNTIL"} <= set(names))  # dateutil warns of both
+    frequency = data.draw(st.sampled_from(["HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
+    text = ";".join([f"FREQ={frequency}", *(f"{name}={data.draw(AS_IN_DATEUTIL[name])}" for name in names)])
+    steps = Steps()
+    last_day = date(2032, 12, 31)
+    found = [it for it in walk(parse_rule(text), first, first, steps, last_day) if it.date() <= last_day][:60]
+    assert not steps.are_used_up
+    # Where there are none here, dateutil would look for one for seconds.
+    assume(found)
+    theirs = cast(rrule, rrulestr(text, dtstart=first))
+    assert found == list(islice(theirs, len(found)))

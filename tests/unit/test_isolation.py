@@ -1,0 +1,182 @@
+"""Whatever stands in one namespace, the policies of the others are acted on: by manifests as the watch shows them."""
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from predictive_scaling.control.business_events import EventDesk
+from predictive_scaling.handlers import business_events, policies
+from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from tests.support.builders import NOON, an_event
+from tests.support.control import World
+
+RULES = (
+    "FREQ=DAILY;INTERVAL=0",
+    "FREQ=MONTHLY;INTERVAL=0",
+    "FREQ=DAILY;INTERVAL=-1",
+    "FREQ=DAILY;INTERVAL=99999999999",
+    "FREQ=MONTHLY;BYDAY=60MO",
+    "FREQ=HOURLY;BYHOUR=99",
+    "FREQ=DAILY;UNTIL=99991231T235959Z",
+    "FREQ=MONTHLY;BYDAY=5FR;BYMONTHDAY=1",
+    "FREQ=MONTHLY;BYMONTHDAY=0",
+    "FREQ=DAILY;BYSETPOS=0",
+    "FREQ=SECONDLY",
+    "",
+)
+TIMES = (
+    {"start": "0001-01-01T00:00:00+14:00", "end": "9999-12-31T23:59:59-12:00"},
+    {"start": "9999-12-31T00:00:00Z", "end": "9999-12-31T23:59:59Z", "rampDown": "24h"},
+    {"start": "2199-12-31T00:00:00Z", "end": "2199-12-31T23:59:59Z", "rampDown": "24h"},
+    {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:00:01Z", "rampUp": "24h"},
+    {"start": 5, "end": None},
+    {},
+)
+METADATA = ({"creationTimestamp": "9999-12-31T23:59:59Z"}, {"creationTimestamp": "yesterday"}, {"generation": None})
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Generator[list[EventDict]]:
+    with capture_logs() as found:
+        yield found
+
+
+def an_event_body(number: int, spec: Any, **metadata: Any) -> dict[str, Any]:
+    known = {"name": f"bad-{number}", "namespace": "bad", "uid": f"bad-{number}", "resourceVersion": "1"}
+    body: dict[str, Any] = {"kind": "BusinessEvent", "metadata": known | metadata, "spec": spec}
+    return body
+
+
+def bad_events() -> list[EventRecord]:
+    """One for each input, as the handler keeps it."""
+    policies_ = {"policies": {"all": True}, "type": "sale"}
+    recurrence = {"timezone": "UTC", "start": "18:00", "duration": "168h"}
+    specs: list[Any] = [policies_ | {"recurrence": recurrence | {"rrule": rule}} for rule in RULES]
+    specs += [
+        policies_ | {"recurrence": recurrence | {"rrule": "FREQ=DAILY", "from": day}} for day in ("9999-12-31", 7)
+    ]
+    specs += [policies_ | {"recurrence": recurrence | {"rrule": "FREQ=DAILY", "timezone": "Factory"}}]
+    specs += [policies_ | times for times in TIMES]
+    specs += [None, [], "no spec", {"policies": {"all": True}, "\ud800": "\ud800"}]
+    bodies = [an_event_body(number, spec) for number, spec in enumerate(specs)]
+    bodies += [an_event_body(100 + at, specs[0], **metadata) for at, metadata in enumerate(METADATA)]
+    return [business_events.reviewed(body) for body in bodies]
+
+
+def bad_policies() -> list[policies.PolicyRecord]:
+    good: dict[str, Any] = {
+        "target": {"horizontalPodAutoscaler": {"name": "nowhere"}},
+        "demand": {"metric": "requests_per_second"},
+        "replicas": {"max": 10},
+    }
+    specs: list[Any] = [
+        None,
+        {},
+        good | {"forecast": {"timezone": "localtime"}},
+        good | {"replicas": {"min": 5, "max": 2}},
+        good | {"target": {"workload": {"apiVersion": "v9", "kind": "Nothing", "name": "x"}}},
+        good,
+    ]
+    odd = {f"predictive-scaling.io/{name}": "1\u0000" for name in ("pin", "resume", "freeze-until", "direction")}
+    records: list[policies.PolicyRecord] = []
+    for number, spec in enumerate(specs):
+        name = f"bad-{number}"
+        metadata = {"name": name, "namespace": "bad", "uid": name, "resourceVersion": "1", "annotations": odd}
+        body: Any = {"metadata": metadata, "spec": spec}
+        records.append(policies.reviewed(body))
+    return records
+
+
+def test_an_event_that_cannot_be_read_is_a_record_with_its_problem() -> None:
+    records = bad_events()
+    fine = [record.name for record in records if record.problem is None]
+    assert fine == ["bad-17", "bad-18"], "those at the edges of the calendar are right"
+    assert all((record.event is None) == (record.problem is not None) for record in records)
+    assert all(record.problem.message for record in records if record.problem)
+
+
+def test_a_policy_that_cannot_be_read_is_a_record_with_its_problem() -> None:
+    records = bad_policies()
+    assert [record.problem is None for record in records] == [False, False, False, False, True, True]
+
+
+def test_a_review_that_fails_is_a_problem_of_its_object(monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]) -> None:
+    def failing(body: Any) -> BusinessEvent:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(business_events, "review_event", failing)
+    record = business_events.reviewed(an_event_body(1, {}))
+    assert record.problem is not None
+    assert record.problem.reason == "InternalError"
+    assert "RecursionError" in record.problem.message
+    assert [one["object"] for one in logs if one["event"] == "review_failed"] == ["bad/bad-1"]
+
+
+def a_world() -> World:
+    """shop/checkout, and a bad object of every kind in another namespace."""
+    world = World()
+    for event in bad_events():
+        world.event_records[event.namespace, event.name] = [event]
+    # As if the review had let one pass that fails wherever it is looked at.
+    broken = an_event().model_copy(update={"spec": None})
+    world.event_records["bad", "broken"] = [EventRecord("bad", "broken", "broken", 1, 1, NOON, {}, broken)]
+    for policy in bad_policies():
+        world.records[policy.key] = [policy]
+    target = InMemoryTarget(minimum=2, maximum=1, replicas=0, ready_replicas=7)
+    world.targets["nowhere"] = target
+    return world
+
+
+async def test_bad_objects_of_one_namespace_delay_no_policy_of_another() -> None:
+    world = a_world()
+    sale = an_event(start=NOON + timedelta(minutes=2), end=NOON + timedelta(hours=1), expect={"minReplicas": 20})
+    world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "sale", 1, 1, NOON, {}, sale)]
+    await world.turn(2)
+    assert world.target.minimum > 2
+    assert world.status["floor"] > 2
+    await world.turn(20)
+    assert world.target.minimum == 20
+
+
+async def test_bad_events_are_stalled_with_their_reasons_and_the_others_are_shown() -> None:
+    world = a_world()
+    sale = an_event(start=NOON + timedelta(minutes=2), end=NOON + timedelta(hours=1))
+    world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "sale", 1, 1, NOON, {}, sale)]
+    root = "/apis/predictive-scaling.io/v1alpha1/namespaces"
+    for namespace, name in world.event_records:
+        path = f"{root}/{namespace}/businessevents/{name}"
+        world.cluster.objects[path] = {"metadata": {"name": name, "resourceVersion": "1"}}
+    desk = EventDesk(world.cluster, world.inventory, NoTable(), world.clock, lambda: True)
+    await desk.turn()
+
+    def stalled(namespace: str, name: str) -> tuple[str, str]:
+        status = world.cluster.objects[f"{root}/{namespace}/businessevents/{name}"]["status"]
+        found = next(one for one in status["conditions"] if one["type"] == "Stalled")
+        return found["status"], found["reason"]
+
+    for (namespace, name), (record,) in world.event_records.items():
+        problem = record.problem.reason if record.problem else None
+        expected = "InternalError" if name == "broken" else problem
+        assert stalled(namespace, name) == (("True", expected) if expected else ("False", "Accepted")), name
+
+
+class NoTable:
+    """Nothing is recorded."""
+
+    async def schedules(self) -> dict[Any, Any]:
+        return {}
+
+    async def names(self) -> set[Any]:
+        return set()
+
+    async def replace(self, name: Any, history: Any, changed: Any) -> None:
+        del name, history, changed
+
+    async def cancel(self, name: Any, seen_until: Any) -> None:
+        del name, seen_until
