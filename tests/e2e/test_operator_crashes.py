@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import LeadershipLostError
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 from tests.support.eventually import eventually
@@ -124,18 +125,48 @@ async def test_a_restart_remembers_what_to_restore(operator: OperatorProcess, ku
     assert await minimum_of(kubectl) == 2
 
 
+def a_standby_of(operator: OperatorProcess) -> OperatorProcess:
+    """Another process for the same lease, database and namespace; not started yet."""
+    folder = operator.folder / "standby"
+    folder.mkdir()
+    url, clock, settings = operator.database_url, operator.clock, operator.settings
+    return OperatorProcess(operator.kubeconfig, url, clock, folder, settings, lease=operator.lease)
+
+
+async def test_a_leader_that_lost_its_lease_ends_and_leads_again_with_a_clean_memory(
+    operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    standby = a_standby_of(operator)
+    await operator.start()
+    await standby.start()
+    try:
+        # The first one looks at the target before anyone took it over, and remembers that.
+        await kubectl.apply(a_scaling_policy(mode="Recommend"))
+        await eventually(lambda: status_of(kubectl), lambda status: status.get("floor") == 9, seconds=40)
+        operator.freeze()
+        await eventually(standby.leads, seconds=40)
+        await kubectl.apply(a_scaling_policy())
+        await the_minimum_becomes(kubectl, 9)
+        operator.thaw()
+        assert await operator.ended() == LeadershipLostError.exit_code
+        assert "was lost" in operator.log
+
+        await operator.start()  # as Kubernetes does
+        assert await standby.terminate() == 0
+        await eventually(operator.leads, seconds=40)
+        await operator.ticks(4)
+        assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
+        await kubectl("delete", "sp", "checkout", "--timeout=40s")
+        assert await minimum_of(kubectl) == 2
+    finally:
+        if standby.runs:
+            await standby.kill()
+
+
 async def test_a_standby_takes_over_from_a_killed_leader_and_nothing_is_doubled(
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
-    standby = OperatorProcess(
-        operator.kubeconfig,
-        operator.database_url,
-        operator.clock,
-        operator.folder / "standby",
-        operator.settings,
-        lease=operator.lease,
-    )
-    standby.folder.mkdir()
+    standby = a_standby_of(operator)
     await operator.start()
     await kubectl.apply(a_scaling_policy())
     await the_minimum_becomes(kubectl, 9)

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import LeadershipLostError
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.storage.database import Database
@@ -76,6 +77,8 @@ async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_ba
 
     await cluster.api_server.stop()
     gone_at = monotonic()
+    assert await operator.ended() == LeadershipLostError.exit_code
+    await operator.start()  # as Kubernetes does
 
     async def it_was_gone_long_enough() -> bool:
         assert operator.runs
@@ -86,7 +89,8 @@ async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_ba
 
     assert await minimum_of(kubectl) >= 9
     await the_minimum_becomes(kubectl, 15, seconds=60)
-    assert operator.log.count("telemetry_listening") == 1
+    assert operator.log.count("leadership_lost") == 1
+    assert operator.log.count("telemetry_listening") == 2, "it stood by until the API server was back"
 
 
 async def test_floors_rise_and_do_not_fall_while_postgresql_is_away_and_every_decision_gets_its_row(

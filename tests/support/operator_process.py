@@ -57,6 +57,16 @@ class OperatorProcess:
         """SIGTERM; its exit code."""
         return await self._end(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing until `thaw`, as on a node that hangs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     async def kill(self) -> int:
         """SIGKILL."""
         return await self._end(signal.SIGKILL)
@@ -80,6 +90,10 @@ class OperatorProcess:
         found = re.search(rf"^{name} (\S+)$", await self.metrics(), re.MULTILINE)
         assert found is not None, f"the operator tells no {name}"
         return float(found[1])
+
+    async def leads(self) -> bool:
+        """Whether it leads."""
+        return await self.counted("predictive_scaling_leader") == 1
 
     async def ticks(self, count: int) -> None:
         """Wait until it went over all policies this many more times."""

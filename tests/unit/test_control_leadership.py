@@ -1,6 +1,7 @@
 """Who leads: one at a time, by each process's own monotonic clock."""
 
 import pytest
+from prometheus_client import REGISTRY
 
 from predictive_scaling.control import leadership as module
 from predictive_scaling.control.leadership import Leadership, LeaseTerms
@@ -113,3 +114,73 @@ async def test_two_that_try_at_once_do_not_both_lead(cluster: InMemoryCluster, s
     cluster.get = get_then_lose_the_race
     await rival.campaign()
     assert (holder.leads, rival.leads) == (True, False)
+
+
+async def test_whoever_lost_the_lease_never_leads_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+    await first.campaign()
+    seconds.now += 10.0
+    await first.campaign()
+    assert first.lost.is_set(), "what it remembers may be from before another one acted"
+    seconds.now += 60.0
+    await first.campaign()
+    assert not first.leads
+    await second.campaign()
+    seconds.now += 15.1
+    await second.campaign()
+    assert second.leads
+    assert REGISTRY.get_sample_value("predictive_scaling_leader") == 1
+
+
+async def test_a_process_that_was_frozen_beyond_its_lease_notices_before_it_renews(
+    cluster: InMemoryCluster, seconds: Seconds
+) -> None:
+    leader = candidate(cluster, "leader")
+    await leader.campaign()
+    seconds.now += 3600.0  # SIGSTOP, or a machine that slept; nobody else took the lease meanwhile
+    await leader.campaign()
+    assert (leader.leads, leader.lost.is_set()) == (False, True)
+    assert REGISTRY.get_sample_value("predictive_scaling_leader") == 0
+
+
+async def test_a_lease_that_another_one_holds_is_lost_at_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader = candidate(cluster, "leader")
+    await leader.campaign()
+    cluster.objects[LEASE]["spec"]["holderIdentity"] = "another"
+    seconds.now += 2.0
+    assert leader.leads
+    await leader.campaign()
+    assert (leader.leads, leader.lost.is_set()) == (False, True)
+
+
+async def test_a_standby_that_never_led_loses_nothing_and_goes_on(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader, standby = candidate(cluster, "leader"), candidate(cluster, "standby")
+    await leader.campaign()
+    for _ in range(5):
+        seconds.now += 2.0
+        await leader.campaign()
+        await standby.campaign()
+    cluster.reachable = False
+    await standby.campaign()
+    assert not standby.lost.is_set()
+    cluster.reachable = True
+    await leader.release()
+    await standby.campaign()
+    assert standby.leads
+
+
+async def test_a_leader_that_gave_its_lease_up_did_not_lose_it(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader = candidate(cluster, "leader")
+    await leader.campaign()
+    await leader.release()
+    assert not leader.lost.is_set()
+    assert REGISTRY.get_sample_value("predictive_scaling_leader") == 0
+
+
+async def test_whoever_waits_for_leadership_is_told(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    told: list[str] = []
+    leader = candidate(cluster, "leader")
+    leader.on_gained = lambda: told.append("gained")
+    await leader.campaign()
+    await leader.campaign()
+    assert told == ["gained"]

@@ -157,10 +157,7 @@ class Cluster:
 
 
 def _read(status: int, content: bytes, what: str, retry_after: str | None = None) -> Json:
-    try:
-        answer: Json = json.loads(content) if content else {}
-    except ValueError:
-        answer = {"message": content[:200].decode(errors="replace")}
+    answer: Json = _object(content)
     if status < 400:
         return answer
     message = f"{what}: {answer.get('message') or status}"
@@ -174,6 +171,17 @@ def _read(status: int, content: bytes, what: str, retry_after: str | None = None
             raise ClusterUnavailableError(message)
         raise RequestFailedError(message, _seconds(retry_after))
     raise ObjectRefusedError(message)
+
+
+def _object(content: bytes) -> Json:
+    """The JSON object of an answer; what is none, as a gateway may send it, as a message."""
+    if not content:
+        return {}
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"message": content[:200].decode(errors="replace")}
 
 
 def _seconds(retry_after: str | None) -> float | None:

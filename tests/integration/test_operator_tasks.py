@@ -1,0 +1,225 @@
+"""The operator's background tasks on a real database: each fails in turn, and all others go on."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from predictive_scaling.bootstrap import Databases, Operator, assemble
+from predictive_scaling.clock import WallClock, monotonic
+from predictive_scaling.commands import supervision
+from predictive_scaling.commands.supervision import run_until
+from predictive_scaling.control.leadership import LeaseTerms
+from predictive_scaling.errors import LeadershipLostError, TaskEndedError
+from predictive_scaling.settings import Settings, read_settings
+from tests.support.cluster import InMemoryCluster
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.integration
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scaling"
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+def settings_for(url: str, folder: Path) -> Settings:
+    """Everything that can run beside the tick does: external metrics, too."""
+    return read_settings(
+        {},
+        DATABASE_URL=url,
+        models_dir=folder / "models",
+        train_from_operator=False,
+        external_metrics=True,
+        external_metrics_certificate=folder / "tls.crt",
+        external_metrics_key=folder / "tls.key",
+        lease_namespace="default",
+        host="127.0.0.1",
+        external_metrics_port=1,
+    )
+
+
+class NoWatch:
+    """A watch that there is no API server for."""
+
+    ended = False
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def start(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+async def names_of_all_tasks() -> list[str]:
+    """A task that is added to the operator is tested without being named here."""
+    settings = settings_for(NOWHERE, Path("nowhere"))
+    return [task.name for task in assemble(settings, WallClock(), InMemoryCluster(), Databases.of(settings)).tasks]
+
+
+TASKS = asyncio.run(names_of_all_tasks())
+
+
+@asynccontextmanager
+async def an_operator(url: str, folder: Path) -> AsyncGenerator[tuple[Operator, InMemoryCluster, NoWatch]]:
+    """Wired as in production, on a cluster in memory; every task turns twenty times a second."""
+    settings, cluster, watch = settings_for(url, folder), InMemoryCluster(), NoWatch()
+    databases = Databases.of(settings)
+    operator = assemble(settings, WallClock(), cluster, databases)
+    operator.leadership.terms = LeaseTerms(duration_seconds=3600.0)
+    operator.inventory.is_complete = True
+    for task in operator.tasks:
+        task.every_seconds, task.max_pause_seconds = 0.05, 0.2
+    object.__setattr__(operator, "watch", watch)
+    try:
+        yield operator, cluster, watch
+    finally:
+        await databases.close()
+
+
+@pytest.fixture(autouse=True)
+def no_end_by_force(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What would end the process when the shutdown takes too long; here, only the exit code that it was given."""
+    codes: list[int] = []
+    monkeypatch.setattr(supervision, "end_process_after", lambda _, exit_code: codes.append(exit_code))
+    return codes
+
+
+@asynccontextmanager
+async def running(operator: Operator) -> AsyncGenerator[asyncio.Event]:
+    stop = asyncio.Event()
+    run = asyncio.create_task(run_until(stop, operator))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await run
+
+
+async def fails() -> None:
+    raise RuntimeError("a fault that nobody thought of")
+
+
+async def leading(operator: Operator) -> bool:
+    return operator.leadership.leads
+
+
+# Without an aggregation layer in the cluster this one can only fail; and it does so alone.
+ALWAYS_FAILING = {"external_metrics"}
+# One run of it lasts until the database goes away.
+ENDLESS = {"commands"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+async def test_all_others_go_on_and_the_lease_is_released_when_one_fails(
+    name: str, migrated_database_url: str, tmp_path: Path, no_end_by_force: list[int]
+) -> None:
+    async with an_operator(migrated_database_url, tmp_path) as (operator, cluster, watch):
+        if name == "lease":
+            await operator.leadership.campaign()
+        operator.task(name).run = fails
+        others = [task for task in operator.tasks if task.name not in {name, *ALWAYS_FAILING, *ENDLESS}]
+        async with running(operator):
+            await eventually(lambda: leading(operator))
+            since = monotonic()
+
+            async def all_others_succeeded() -> list[str]:
+                return [one.name for one in others if (one.succeeded_at or 0.0) <= since]
+
+            await eventually(all_others_succeeded, lambda waiting: not waiting, seconds=30)
+            await eventually(lambda: _failures(operator, name), lambda count: count >= 2, seconds=30)
+        assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "", "released for the next one"
+        assert watch.stopped
+        assert not operator.leadership.leads
+        assert no_end_by_force == [0]
+
+
+async def _failures(operator: Operator, name: str) -> int:
+    return operator.task(name).failures
+
+
+async def test_a_task_that_ends_ends_the_process_in_order(
+    migrated_database_url: str, tmp_path: Path, no_end_by_force: list[int]
+) -> None:
+    async with an_operator(migrated_database_url, tmp_path) as (operator, cluster, watch):
+
+        class Ended(BaseException):
+            pass
+
+        async def ends_unexpectedly() -> None:
+            await eventually(lambda: leading(operator))
+            raise Ended
+
+        operator.task("mirror").run = ends_unexpectedly
+        with pytest.raises(TaskEndedError, match="mirror ended although it should not"):
+            await run_until(asyncio.Event(), operator)
+        assert cluster.objects[LEASE]["spec"]["holderIdentity"] == ""
+        assert watch.stopped
+        assert no_end_by_force == [TaskEndedError.exit_code]
+
+
+async def test_losing_the_lease_ends_the_process_and_leaves_the_lease_to_the_other(
+    migrated_database_url: str, tmp_path: Path, no_end_by_force: list[int]
+) -> None:
+    async with an_operator(migrated_database_url, tmp_path) as (operator, cluster, _):
+        run = asyncio.create_task(run_until(asyncio.Event(), operator))
+        await eventually(lambda: leading(operator))
+        cluster.objects[LEASE]["spec"]["holderIdentity"] = "another"
+        with pytest.raises(LeadershipLostError, match="The lease predictive-scaling was lost"):
+            await asyncio.wait_for(run, 20)
+        assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "another"
+        assert no_end_by_force == [LeadershipLostError.exit_code]
+
+
+async def test_a_step_of_the_shutdown_that_hangs_keeps_no_other_from_its_turn(
+    migrated_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_STEP_SECONDS", 0.1)
+    monkeypatch.setattr(supervision, "_TASKS_SECONDS", 0.1)
+    async with an_operator(migrated_database_url, tmp_path) as (operator, _, watch):
+        released = asyncio.Event()
+
+        async def refuses_to_end() -> None:
+            while not released.is_set():
+                try:
+                    await released.wait()
+                except asyncio.CancelledError:
+                    continue
+
+        async def hangs() -> None:
+            await asyncio.Event().wait()
+
+        operator.task("tuning").run = refuses_to_end
+        monkeypatch.setattr(type(operator.leadership), "release", lambda _: hangs())
+        async with running(operator):
+            await eventually(lambda: leading(operator))
+        assert watch.stopped
+        released.set()
+
+
+@pytest.mark.parametrize("unreadable", ["a file", "a broken pointer"])
+async def test_a_models_folder_that_cannot_be_read_stops_nothing(
+    migrated_database_url: str, tmp_path: Path, unreadable: str
+) -> None:
+    models = tmp_path / "models"
+    if unreadable == "a file":
+        models.write_text("no folder")
+    else:
+        models.symlink_to(tmp_path / "models")
+    async with an_operator(migrated_database_url, tmp_path) as (operator, _, _), running(operator):
+        await eventually(lambda: leading(operator))
+        tick = operator.task("tick")
+        since = monotonic()
+        await eventually(lambda: _succeeded_after(tick.succeeded_at, since), seconds=30)
+
+
+async def _succeeded_after(at: float | None, since: float) -> bool:
+    return at is not None and at > since
+
+
+def test_the_shutdown_is_over_before_kubernetes_kills() -> None:
+    assert timedelta(seconds=supervision.SHUTDOWN_SECONDS) < timedelta(seconds=30)

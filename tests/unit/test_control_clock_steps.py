@@ -1,0 +1,127 @@
+"""A wall clock that is stepped back: nothing waits for as long as the step."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from predictive_scaling.clock import has_elapsed
+from predictive_scaling.control.demand_window import DemandWindow
+from predictive_scaling.control.forecasts import series_key
+from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.errors import RequestFailedError
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.targets.port import Applied
+from tests.support.builders import NOON, a_policy
+from tests.support.control import Minutes, World
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+STEPS = [timedelta(minutes=7), timedelta(hours=3), timedelta(days=40)]
+
+
+@given(
+    period=st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=400)),
+    age=st.timedeltas(min_value=timedelta(days=-4000), max_value=timedelta(days=4000)),
+)
+@settings(max_examples=200)
+def test_a_period_has_elapsed_after_it_and_whenever_its_beginning_lies_ahead(period: timedelta, age: timedelta) -> None:
+    assert has_elapsed(period, NOON - age, NOON) is (age >= period or age < timedelta(0))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+async def test_floors_follow_demand_after_the_clock_was_stepped_back(step: timedelta) -> None:
+    world = World()
+    await world.turn(6, step=MINUTE)
+    assert world.target.minimum == 9
+    batches = len(world.prophet.batches)
+    world.clock.at -= step
+    world.source.since -= 2 * step
+    world.prophet.demand = 1480.0
+    with capture_logs() as logs:
+        await world.turn(6, step=MINUTE)
+    assert len(world.prophet.batches) >= batches + 5, "a forecast each minute, as before"
+    assert world.target.minimum == 15
+    assert "clock_stepped_back" in {one["event"] for one in logs}
+    assert world.condition("ForecastReady")["status"] == "True"
+
+
+async def test_the_stabilization_window_goes_on_from_what_had_passed_of_it() -> None:
+    window = {"maxStep": "100%", "period": "1m", "stabilizationWindow": "10m"}
+    world = World(a_policy(scaleDown=window))
+    await world.turn(6, step=MINUTE)
+    world.target.settle()
+    world.prophet.demand = world.source.demand = 300.0
+    await world.turn(4, step=MINUTE)
+    assert world.target.minimum == 9
+    world.clock.at -= 5 * HOUR
+    world.source.since -= 10 * HOUR
+    await world.turn(5, step=MINUTE)
+    assert world.target.minimum == 9, "the window has not passed yet"
+    await world.turn(7, step=MINUTE)
+    assert world.target.minimum == 3, "and it is over when it would have been"
+
+
+async def test_a_policy_that_waits_after_a_failure_waits_no_longer_for_the_step() -> None:
+    class Failing(InMemoryTarget):
+        asked: int = 0
+
+        async def apply(self, floor: int, *, take: bool = False) -> Applied:
+            self.asked += 1
+            raise RequestFailedError("webhook")
+
+    world = World()
+    world.targets["checkout"] = world.target = target = Failing(minimum=2, maximum=40, replicas=2, ready_replicas=2)
+    await world.turn(1)
+    asked = target.asked
+    world.clock.at -= 5 * HOUR
+    world.source.since -= 10 * HOUR
+    await world.turn(3, step=MINUTE)
+    assert target.asked > asked
+
+
+async def test_a_raise_is_verified_on_time_whatever_the_clock_does() -> None:
+    world = World()
+    await world.turn(1, step=timedelta())
+    assert world.phases[-1] == "Verifying"
+    world.clock.at -= 5 * HOUR
+    world.source.since -= 10 * HOUR
+    world.source.demand = world.prophet.demand = 880.0
+    await world.turn(14, step=MINUTE)
+    assert "Failed" in world.phases, "its replicas never came, and its deadline is over"
+
+
+async def test_minutes_that_have_not_come_yet_are_dropped_and_history_is_read_again() -> None:
+    source = Minutes(100.0, NOON + HOUR)
+    window, key = DemandWindow(source), series_key(a_policy())
+    await window.advance([key], NOON)
+    source.demand, source.until = 200.0, NOON - 3 * HOUR
+    await window.advance([key], NOON - 2 * HOUR)
+    newest = window.newest(key)
+    assert newest is not None
+    assert (newest.value, newest.at) == (200.0, NOON - 3 * HOUR)
+    assert set(window.minutes(key, NOON - 5 * HOUR, NOON - 3 * HOUR)) == {200.0}
+
+
+async def test_a_small_step_reads_no_history_again() -> None:
+    class Counting(Minutes):
+        asked: int = 0
+
+        async def minutes(self, keys, since, until):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            self.asked += (until - since) // MINUTE
+            return await super().minutes(keys, since, until)
+
+    source = Counting(100.0, NOON + HOUR)
+    window, key = DemandWindow(source), series_key(a_policy())
+    await window.advance([key], NOON)
+    await window.advance([key], NOON + MINUTE)
+    asked = source.asked
+    await window.advance([key], NOON - MINUTE)
+    assert source.asked - asked <= 150
+
+
+def test_no_lead_time_is_learned_from_a_clock_that_went_back() -> None:
+    lead_times = LeadTimes(3 * MINUTE)
+    lead_times.learn("it", timedelta(seconds=-5))
+    assert lead_times.of("it", None) == 3 * MINUTE

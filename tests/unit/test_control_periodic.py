@@ -1,0 +1,146 @@
+"""Background tasks: one that fails is counted and tried again, and takes no other down."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from predictive_scaling.control.periodic import MAX_PAUSE_SECONDS, PeriodicTask, run_periodically
+from predictive_scaling.errors import ClusterUnavailableError, DatabaseUnavailableError
+from tests.support.eventually import eventually
+
+
+class Work:
+    """Counts its runs; raises what it is told to."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.runs = 0
+        self.error = error
+
+    async def __call__(self) -> None:
+        self.runs += 1
+        if self.error is not None:
+            raise self.error
+
+
+def a_task(work: Callable[[], Awaitable[object]], name: str = "work", every_seconds: float = 0.01) -> PeriodicTask:
+    return PeriodicTask(name, work, every_seconds, max_pause_seconds=0.05)
+
+
+@asynccontextmanager
+async def running(*tasks: PeriodicTask, leads: bool = True) -> AsyncGenerator[list[asyncio.Task[None]]]:
+    started = [asyncio.create_task(run_periodically(task, lambda: leads)) for task in tasks]
+    try:
+        yield started
+    finally:
+        for one in started:
+            one.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+
+
+async def becomes(holds: Callable[[], bool]) -> None:
+    async def look() -> bool:
+        return holds()
+
+    await eventually(look, every_seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a bug"),
+        ExceptionGroup("two bugs", [ValueError("1"), KeyError("2")]),
+        DatabaseUnavailableError("PostgreSQL is away"),
+        asyncio.CancelledError(),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_failing_task_is_run_again_and_the_others_go_on(error: BaseException) -> None:
+    failing, well = Work(error), Work()
+    broken = a_task(failing, f"failing_{type(error).__name__}")
+    with capture_logs() as logs:
+        async with running(broken, a_task(well)) as started:
+            await becomes(lambda: failing.runs >= 3 and well.runs >= 3)
+            assert not any(task.done() for task in started)
+            failing.error = None
+            await becomes(lambda: broken.failures == 0 and broken.succeeded_at is not None)
+    assert {one["task"] for one in logs if one["event"] == "task_failed"} == {broken.name}
+    counted = REGISTRY.get_sample_value("predictive_scaling_task_failures_total", {"task": broken.name})
+    assert counted is not None
+    assert counted >= 3
+
+
+async def test_an_unexpected_failure_is_logged_with_its_traceback() -> None:
+    task = a_task(Work(RuntimeError("a bug")))
+    with capture_logs() as logs:
+        await task.attempt()
+    (failed,) = [one for one in logs if one["event"] == "task_failed"]
+    assert failed["exc_info"].args == ("a bug",)
+    assert failed["exc_info"].__traceback__ is not None
+
+
+async def test_a_cancelled_task_ends() -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async with running(a_task(forever)) as (task,):
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_the_pause_doubles_with_each_failure_up_to_a_limit_and_success_ends_that() -> None:
+    work = Work(RuntimeError("a bug"))
+    task = PeriodicTask("doubling", work, 0.5)
+    pauses: list[float] = []
+    for _ in range(30):
+        await task.attempt()
+        pauses.append(task.pause_seconds)
+    assert pauses[:5] == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert pauses[-1] == MAX_PAUSE_SECONDS
+    work.error = None
+    await task.attempt()
+    assert task.pause_seconds == 0.5
+
+
+async def test_a_task_whose_period_is_longer_than_any_pause_keeps_its_period() -> None:
+    task = PeriodicTask("rare", Work(RuntimeError("a bug")), 900.0)
+    for _ in range(5):
+        await task.attempt()
+    assert task.pause_seconds == 900.0
+
+
+async def test_waking_ends_the_pause_after_a_success() -> None:
+    work = Work()
+    task = PeriodicTask("woken", work, 3600.0)
+    async with running(task):
+        await becomes(lambda: work.runs == 1)
+        task.woken.set()
+        await becomes(lambda: work.runs == 2)
+
+
+async def test_a_standby_does_no_leaders_work_and_its_heart_beats() -> None:
+    leaders, everyones = Work(), Work()
+    task, shared = a_task(leaders), PeriodicTask("shared", everyones, 0.01, on_standby=True)
+    async with running(task, shared, leads=False):
+        await becomes(lambda: everyones.runs >= 2 and task.succeeded_at is not None)
+    assert leaders.runs == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (DatabaseUnavailableError("away"), True),
+        (ClusterUnavailableError("away"), True),
+        (RuntimeError("a bug"), False),
+    ],
+)
+async def test_an_outage_of_a_dependency_is_told_from_a_fault(error: Exception, waits: bool) -> None:
+    task = a_task(Work(error))
+    await task.attempt()
+    assert task.waits_for_dependency is waits

@@ -1,0 +1,185 @@
+"""What an answer of the API server means: gone, refused, this request only, or the whole server."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    PredictiveScalingError,
+    RequestFailedError,
+    RequestTimedOutError,
+)
+from predictive_scaling.stack.ports import free_ports
+from predictive_scaling.targets.client import (
+    Cluster,
+    ObjectConflictError,
+    ObjectNotFoundError,
+    ObjectRefusedError,
+    connected,
+)
+
+WEBHOOK = 'Internal error occurred: failed calling webhook "deny.shop": connection refused'
+
+
+def a_status(code: int, message: str) -> str:
+    """As the API server answers what it cannot do."""
+    return json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code})
+
+
+class Server:
+    """An API server that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.status, self.body, self.headers = 200, "{}", dict[str, str]()
+        self.hangs = False
+        self.requests: list[web.Request] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.requests.append(request)
+        if self.hangs:
+            await asyncio.Event().wait()
+        return web.Response(status=self.status, text=self.body, headers=self.headers)
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def cluster(server: Server, tmp_path: Path) -> AsyncGenerator[Cluster]:
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    (port,) = free_ports(1)
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        async with connected(a_kubeconfig(tmp_path, port), timeout_seconds=0.5) as cluster:
+            yield cluster
+    finally:
+        await runner.cleanup()
+
+
+def a_kubeconfig(folder: Path, port: int) -> Path:
+    content: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "it", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "me"}}],
+        "current-context": "it",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (500, a_status(500, WEBHOOK), RequestFailedError),
+        (500, "", RequestFailedError),
+        (504, a_status(504, "Timeout: request did not complete within the requested timeout"), RequestFailedError),
+        (503, a_status(503, "the server is currently unable to handle the request"), RequestFailedError),
+        (429, a_status(429, "too many requests"), RequestFailedError),
+        (429, "", RequestFailedError),
+        (503, "<html>no healthy upstream</html>", ClusterUnavailableError),
+        (502, "", ClusterUnavailableError),
+        (504, '"a string"', ClusterUnavailableError),
+        (401, a_status(401, "Unauthorized"), ClusterUnavailableError),
+        (404, a_status(404, "not found"), ObjectNotFoundError),
+        (409, a_status(409, "the object has been modified"), ObjectConflictError),
+        (403, a_status(403, "forbidden"), ObjectRefusedError),
+        (422, a_status(422, "invalid"), ObjectRefusedError),
+    ],
+)
+async def test_an_answer_is_of_its_kind(
+    server: Server, cluster: Cluster, status: int, body: str, expected: type[PredictiveScalingError]
+) -> None:
+    server.status, server.body = status, body
+    with pytest.raises(PredictiveScalingError) as raised:
+        await cluster.merge("/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/checkout", {})
+    assert type(raised.value) is expected
+    assert "namespaces/shop/horizontalpodautoscalers/checkout" in str(raised.value)
+
+
+async def test_the_servers_message_is_told(server: Server, cluster: Cluster) -> None:
+    server.status, server.body = 500, a_status(500, WEBHOOK)
+    with pytest.raises(RequestFailedError, match="failed calling webhook"):
+        await cluster.get("/api/v1/namespaces/shop")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("7", 7.0), (None, None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-3", None)]
+)
+async def test_what_the_server_asks_to_wait_is_kept(
+    server: Server, cluster: Cluster, given: str | None, seconds: float | None
+) -> None:
+    server.status = 429
+    if given is not None:
+        server.headers["Retry-After"] = given
+    with pytest.raises(RequestFailedError) as raised:
+        await cluster.get("/api/v1/namespaces/shop")
+    assert raised.value.retry_after_seconds == seconds
+
+
+async def test_a_request_that_hangs_is_not_the_whole_server(server: Server, cluster: Cluster) -> None:
+    server.hangs = True
+    with pytest.raises(RequestTimedOutError, match=r"did not answer GET /api/v1/namespaces/shop within 0\.5 s"):
+        await cluster.get("/api/v1/namespaces/shop")
+
+
+async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    async with connected(a_kubeconfig(tmp_path, port)) as cluster:
+        with pytest.raises(ClusterUnavailableError) as raised:
+            await cluster.get("/api/v1/namespaces/shop")
+    assert type(raised.value) is ClusterUnavailableError
+
+
+async def test_netrc_is_not_read(
+    server: Server, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its password would go to the API server, and the file would be read at each request."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login app password hunter2\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    await cluster.get("/api/v1/namespaces/shop")
+    assert "Authorization" not in server.requests[-1].headers
+
+
+@pytest.mark.parametrize(("no_proxy", "is_used"), [("", True), ("127.0.0.1", False)])
+async def test_a_proxy_of_the_environment_is_used_unless_the_server_is_excepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str, is_used: bool
+) -> None:
+    proxy, (port,) = Server(), free_ports(1)
+    proxy.body = '{"by": "proxy"}'
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", proxy.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    monkeypatch.setenv("no_proxy", no_proxy)
+    (nobody,) = free_ports(1)
+    try:
+        async with connected(a_kubeconfig(tmp_path, nobody)) as cluster:
+            if is_used:
+                assert await cluster.get("/api/v1/namespaces/shop") == {"by": "proxy"}
+            else:
+                with pytest.raises(ClusterUnavailableError):
+                    await cluster.get("/api/v1/namespaces/shop")
+    finally:
+        await runner.cleanup()
+    assert bool(proxy.requests) is is_used
