@@ -1,6 +1,8 @@
-"""`make bench`: python -m tests.bench [--traces FOLDER] [--quick] [--write-docs]."""
+"""`make bench`: python -m tests.bench [--traces FOLDER] [--quick] [--only-scaling] [--write-docs]."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +12,19 @@ from forecasting.series import Series
 from predictive_scaling.clock import monotonic
 from tests.bench.accuracy import Accuracy, accuracies
 from tests.bench.events import near_events
+from tests.bench.markdown import with_sections
 from tests.bench.prophet_peer import is_installed
-from tests.bench.results import Results
+from tests.bench.results import Results, scaling_verdicts
 from tests.bench.scaling import Scaled, scaled
+from tests.bench.scaling_tables import scaling_sections
 from tests.bench.shared import shared_accuracies
 from tests.bench.speed import batches, deciding, training
 from tests.bench.tables import as_json, as_markdown
-from tests.bench.traces import read_traces
+from tests.bench.traces import Measured, development, read_traces
 
 ROOT = Path(__file__).parents[2]
 JSON = ROOT / "build" / "bench.json"
+SCALING_JSON = ROOT / "build" / "bench-scaling.json"
 DOCS = ROOT / "docs" / "benchmarks.md"
 MEASURED = "## Measured"
 _REFITS = 4
@@ -32,6 +37,9 @@ def bench(
         Path | None, typer.Option(exists=True, file_okay=False, help="CSV files (.gz too) to measure as well.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One short trace, one refit, small batches: a trial.")] = False,
+    only_scaling: Annotated[
+        bool, typer.Option("--only-scaling", help="Only what the forecasts do to scaling; the rest stays as it was.")
+    ] = False,
     write_docs: Annotated[bool, typer.Option("--write-docs", help="Write the tables into docs/benchmarks.md.")] = False,
 ) -> None:
     """Measure accuracy, scaling, speed and memory beside peers; tables to stdout, all of it to build/bench.json."""
@@ -41,11 +49,15 @@ def bench(
     left_out = dict(read.left_out)
     if not is_installed():
         left_out["Prophet"] = "is not installed; `make bench` installs requirements-bench.lock"
+    if only_scaling:
+        _write_scaling(_scaling(read, refits), write_docs=write_docs)
+        return
     # Speed first: nothing of the long part is in memory or on the cores yet.
     trained, model = training(_say)
     counts = _BATCHES[:2] if quick else _BATCHES
     ran, decided = batches(model, counts, _say), deciding(_DECISIONS, _say)
-    accuracy, scaling = _series(read.series, refits, quick=quick)
+    accuracy = _accuracy(read.series, refits, quick=quick)
+    scaling = _scaling(read, refits)
     events = near_events(read.series, refits, _say)
     results = Results(
         mode=_mode(read.series, refits, quick=quick),
@@ -61,14 +73,16 @@ def bench(
     _write(results, write_docs=write_docs)
 
 
-def _series(
-    series: dict[str, Series], refits: int, *, quick: bool
-) -> tuple[dict[str, dict[str, Accuracy]], dict[str, Scaled]]:
+def _accuracy(series: dict[str, Series], refits: int, *, quick: bool) -> dict[str, dict[str, Accuracy]]:
     accuracy = {name: accuracies(one, refits, quick=quick, say=_say) for name, one in series.items()}
     for name, shared in shared_accuracies(series, refits, _say).items():
         accuracy[name] |= shared
-    found = {name: scaled(one, refits, _say) for name, one in series.items()}
-    return accuracy, {name: one for name, one in found.items() if one is not None}
+    return accuracy
+
+
+def _scaling(read: Measured, refits: int) -> dict[str, Scaled]:
+    found = {name: scaled(one, refits, _say) for name, one in read.traces.items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _mode(series: dict[str, Series], refits: int, *, quick: bool) -> str:
@@ -88,6 +102,19 @@ def _write(results: Results, *, write_docs: bool) -> None:
         DOCS.write_text(f"{said}{MEASURED}\n\n{tables}")
     typer.echo(tables, nl=False)
     _say(f"all of it is in {JSON.relative_to(ROOT)}")
+
+
+def _write_scaling(scaling: dict[str, Scaled], *, write_docs: bool) -> None:
+    sections = scaling_sections(scaling)
+    SCALING_JSON.parent.mkdir(exist_ok=True)
+    SCALING_JSON.write_text(json.dumps({name: asdict(one) for name, one in scaling.items()}, indent=1) + "\n")
+    if write_docs:
+        DOCS.write_text(with_sections(DOCS.read_text(), sections))
+    for heading, body in sections.items():
+        typer.echo(f"### {heading}\n\n{body}\n")
+    for one in scaling_verdicts(scaling, development(scaling)):
+        typer.echo(f"{one.what}: {one.measured}, bar {one.bar}: {one.text}")
+    _say(f"all of it is in {SCALING_JSON.relative_to(ROOT)}")
 
 
 def _say(what: str) -> None:

@@ -1,18 +1,20 @@
 """Everything that one run found, and how it compares with the bars."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tests.bench.accuracy import NAIVE, OURS, Accuracy
 from tests.bench.events import NearEvents
+from tests.bench.gains import gains
 from tests.bench.scaling import Scaled
 from tests.bench.speed import BatchRun, Deciding, Training
-from tests.bench.traces import DEVELOPMENT, STREAM
+from tests.bench.traces import DEVELOPMENT, STREAM, development
 from tests.bench.verdicts import (
     BATCH_SECONDS,
     COVERED,
+    FEWER_AT_SAME_HOURS,
     FEWER_BAD_MINUTES,
     FEWER_BAD_MINUTES_GOALS,
     HORIZON_MINUTES,
@@ -57,7 +59,7 @@ class Results:
     @property
     def development(self) -> list[str]:
         """Names of the series that bars of means are about."""
-        return [name for name in self.accuracy if name in DEVELOPMENT or name == STREAM]
+        return development(self.accuracy)
 
     def mean_wape(self, method: str, names: Iterable[str]) -> list[float]:
         """By HORIZON_MINUTES; NaN where a series has none."""
@@ -101,7 +103,7 @@ def verdicts(results: Results) -> list[Verdict]:
         *_coverage(results),
         *_against_naive(results),
         *_near_events(results),
-        *_scaling(results),
+        *scaling_verdicts(results.scaling, results.development),
         *_speed(results),
     ]
 
@@ -148,17 +150,21 @@ def _near_events(results: Results) -> Iterator[Verdict]:
         yield at_least(what, share, NEAR_EVENTS_COVERAGE, goal=NEAR_EVENTS_COVERAGE_GOAL)
 
 
-def _scaling(results: Results) -> Iterator[Verdict]:
-    """Means over all development series; a bar of means says nothing about one of them."""
-    known = [results.scaling[name] for name in results.development if name in results.scaling]
-    if not known or wape_bars(set(results.development), STREAM, DEVELOPMENT) is None:
+def scaling_verdicts(scaling: Mapping[str, Scaled], development: Sequence[str]) -> Iterator[Verdict]:
+    """Over all development series; a bar of means says nothing about one of them."""
+    known = [scaling[name] for name in development if name in scaling]
+    if not known or wape_bars(set(development), STREAM, DEVELOPMENT) is None:
         return
     alone = float(np.mean([one.short["hpa_only"] for one in known]))
     for way, bar in FEWER_BAD_MINUTES.items():
         short = float(np.mean([one.short[way] for one in known]))
         fewer = alone / short if short else float("inf") if alone else float("nan")
-        what = f"{way}: times fewer under-provisioned minutes, {len(known)} series"
+        what = f"{way}: times fewer under-provisioned minutes than the HPA alone, {len(known)} series"
         yield at_least(what, fewer, bar, 1, FEWER_BAD_MINUTES_GOALS.get(way))
+        found = gains(known, way)
+        for how, gain in (("sum", found.in_sum), ("median", found.median)):
+            what = f"{way}: times fewer than the HPA at the same replica-hours, {how}"
+            yield at_least(what, gain, FEWER_AT_SAME_HOURS, 2)
         hours = float(np.mean([one.hours[way] for one in known]))
         what = f"{way}: replica-hours relative to the HPA alone"
         yield at_most(what, hours, REPLICA_HOURS[way], 2, REPLICA_HOURS_GOALS.get(way))

@@ -1,8 +1,8 @@
 """What the forecasts do to scaling: the product's own backtest, tuned on the past only."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from forecasting.series import Series
 from predictive_scaling.backtesting.manifests import default_policy
 from predictive_scaling.backtesting.recorded import Trace
 from predictive_scaling.backtesting.result import document
@@ -10,47 +10,84 @@ from predictive_scaling.backtesting.run import Options, run
 from predictive_scaling.errors import InvalidTraceError
 from tests.bench.traces import Say
 
-WAYS = ("hpa_only", "predictive", "tuned", "tuned_with_target", "clairvoyant")
+POLICY_WAYS = ("predictive", "tuned", "tuned_with_target")
+WAYS = ("hpa_only", "hpa_tuned", *POLICY_WAYS, "clairvoyant")
 PRESENT_TARGET = 0.7
 """Of the HPA beside the policy that is replayed: what `backtest` takes without a policy file."""
 
 
 @dataclass(frozen=True, slots=True)
+class SameHours:
+    """The HPA alone at the replica-hours of a policy. target: chosen with hindsight, a fraction. hours: relative."""
+
+    target: float
+    short: float
+    minutes: float
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scaled:
-    """Of one series, by WAYS. hours: relative to the HPA alone, whose own are alone_hours. frontier: as `backtest
-    --output json` has it.
+    """One series. short, minutes, hours: by WAYS; same_hours: by POLICY_WAYS.
+
+    hours: replica-hours relative to the HPA alone, whose own are alone_hours. frontier: as `backtest --output json`
+    has it.
     """
 
     short: dict[str, float]
+    minutes: dict[str, float]
     hours: dict[str, float]
+    same_hours: dict[str, SameHours]
     alone_hours: float
     chosen: dict[str, str]
     frontier: list[dict[str, float]]
     model: str
 
+    def gain(self, way: str) -> float:
+        """Times fewer minutes short than the HPA alone at the same replica-hours.
 
-def scaled(series: Series, refits: int, say: Say) -> Scaled | None:
+        1 where neither is short, infinite where only the policy never is.
+        """
+        own, other = self.minutes[way], self.same_hours[way].minutes
+        if own > 0:
+            return other / own
+        return float("inf") if other > 0 else 1.0
+
+
+def scaled(trace: Trace, refits: int, say: Say) -> Scaled | None:
     """None where a series is too short to be replayed."""
-    say(f"{series.name}: replaying the scaling")
+    say(f"{trace.name}: replaying the scaling")
     try:
-        found = document(run(Trace(series), default_policy(series.name), (), Options(refits=refits), _silent))
+        found = document(run(trace, default_policy(trace.name), (), Options(refits=refits), _silent))
     except InvalidTraceError as error:
-        say(f"{series.name}: no scaling, {error}")
+        say(f"{trace.name}: no scaling, {error}")
         return None
     ways = found["simulation"]
     alone = ways["hpa_only"]["replica_hours"]
     return Scaled(
         short={way: ways[way]["under_provisioned_share"] for way in WAYS},
+        minutes={way: ways[way]["under_provisioned_minutes"] for way in WAYS},
         hours={way: ways[way]["replica_hours"] / alone for way in WAYS},
+        same_hours={way: _same_hours(ways[way]["hpa_at_same_hours"], alone) for way in POLICY_WAYS},
         alone_hours=alone,
-        chosen={
-            way: f"p{100 * ways[way]['quantile']:g} at {ways[way]['hpa_target']:.0%}"
-            for way in WAYS
-            if "quantile" in ways[way]
-        },
+        chosen={way: _setting(ways[way]) for way in WAYS if "hpa_target" in ways[way]},
         frontier=found["frontier"],
         model=found["model"]["chosen"],
     )
+
+
+def _same_hours(found: dict[str, Any], alone: float) -> SameHours:
+    return SameHours(
+        target=found["hpa_target"],
+        short=found["under_provisioned_share"],
+        minutes=found["under_provisioned_minutes"],
+        hours=found["replica_hours"] / alone,
+    )
+
+
+def _setting(way: dict[str, Any]) -> str:
+    target = f"{100 * way['hpa_target']:.3g}%"
+    return f"p{100 * way['quantile']:g} at {target}" if "quantile" in way else f"target {target}"
 
 
 def _silent(what: str, done: float) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from tests.bench.accuracy import OURS
+from tests.bench.markdown import table
 from tests.bench.results import Results, verdicts
-from tests.bench.scaling import PRESENT_TARGET, WAYS
+from tests.bench.scaling import PRESENT_TARGET
+from tests.bench.scaling_tables import scaling_sections
 from tests.bench.verdicts import COVERED, HORIZON_MINUTES
 
 _MINUTES = [f"{minutes} min" for minutes in HORIZON_MINUTES]
@@ -33,19 +35,18 @@ def as_markdown(results: Results) -> str:
         f"Mode: {results.mode}; {len(results.accuracy)} series; {results.seconds:.0f} s in all.",
         *(f"Left out: `{name}` – {why}." for name, why in results.left_out.items()),
         "### Against the bars",
-        _table(
+        table(
             ["what", "measured", "bar", "verdict", "goal"],
             ([one.what, one.measured, one.bar, one.text, one.towards] for one in verdicts(results)),
         ),
         "### Accuracy: WAPE",
-        _table(["series", "method", *_MINUTES, "fits", "seconds"], _accuracy(results)),
+        table(["series", "method", *_MINUTES, "fits", "seconds"], _accuracy(results)),
         "### Calibration: share of actuals at or below the quantile, calibrated (and as the model has it)",
-        _table(["series", *(f"{quantile:g}" for quantile in COVERED)], _coverage(results)),
+        table(["series", *(f"{quantile:g}" for quantile in COVERED)], _coverage(results)),
         *_near_events(results),
-        "### Scaling",
-        _table(["series", "acting", "way", "chosen", "under-provisioned", "replica-hours"], _scaling(results)),
+        *(part for heading, body in scaling_sections(results.scaling).items() for part in (f"### {heading}", body)),
         "### Speed and memory",
-        _table(["what", "seconds", "each", "of a Holt-Winters fit", "peak", "added by the batch"], _speed(results)),
+        table(["what", "seconds", "each", "of a Holt-Winters fit", "peak", "added by the batch"], _speed(results)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -63,7 +64,7 @@ def _near_events(results: Results) -> Iterator[str]:
             )
         )
         yield "### Near known events: World Cup matches, half an hour before kick-off to 40 minutes after the end"
-        yield _table(["events", "what", *_MINUTES], rows)
+        yield table(["events", "what", *_MINUTES], rows)
 
 
 def _accuracy(results: Results) -> Iterator[list[str]]:
@@ -84,12 +85,6 @@ def _coverage(results: Results) -> Iterator[list[str]]:
         yield [name, *([f"{live:.1%} ({raw:.1%})" for live, raw in pairs] or ["–"] * len(COVERED))]
 
 
-def _scaling(results: Results) -> Iterator[list[str]]:
-    for name, one in results.scaling.items():
-        for way in WAYS:
-            yield [name, one.model, way, one.chosen.get(way, ""), f"{one.short[way]:.2%}", f"{one.hours[way]:.3f}"]
-
-
 def _speed(results: Results) -> Iterator[list[str]]:
     unit = results.training.holt_winters_seconds
 
@@ -103,11 +98,6 @@ def _speed(results: Results) -> Iterator[list[str]]:
         yield row(f"forecast {run.count:,} series", run.seconds, run.count, memory)
     for one in results.deciding:
         yield row(f"decide for {one.count:,} policies", one.seconds, one.count)
-
-
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _number(value: float) -> str:

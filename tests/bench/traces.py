@@ -1,7 +1,7 @@
 """The series that are measured on: the development series, and those of a folder."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,12 +34,20 @@ class Measured:
     """Series by name, and what cannot be measured with the reason."""
 
     series: dict[str, Series]
+    traces: dict[str, Trace]
+    """As they were recorded, over the same span."""
     left_out: dict[str, str]
+
+
+def development(names: Iterable[str]) -> list[str]:
+    """Those of the names that means and their bars are about."""
+    return [name for name in names if name in DEVELOPMENT or name == STREAM]
 
 
 def read_traces(folder: Path | None, *, quick: bool, say: Say) -> Measured:
     """The development series, then what `folder` adds; one name counts once."""
     found: dict[str, Series] = {}
+    traces: dict[str, Trace] = {}
     left_out: dict[str, str] = {}
     for path in _files(folder, quick=quick):
         name = _name(path)
@@ -47,12 +55,12 @@ def read_traces(folder: Path | None, *, quick: bool, say: Say) -> Measured:
             continue
         say(f"reading {path.name}")
         try:
-            found[name] = _series(read_csv(path))
+            found[name], traces[name] = _read(read_csv(path))
         except InvalidTraceError as error:
             left_out[path.name] = str(error).replace(f"{path.parent}/", "")
     if STREAM not in found and not quick:
         left_out[STREAM] = "is not in this repository; `--traces FOLDER` adds it"
-    return Measured(found, left_out)
+    return Measured(found, traces, left_out)
 
 
 def _files(folder: Path | None, *, quick: bool) -> Iterator[Path]:
@@ -66,13 +74,17 @@ def _name(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".csv")
 
 
-def _series(trace: Trace) -> Series:
-    """Means of five minutes, or as it is where it was recorded more seldom."""
-    series, _ = checked(trace, STEP, zero_is_valid=True)
-    if trace.name != WORLD_CUP:
-        return series
-    since, until = ((moment - series.start) // series.step for moment in _WORLD_CUP_SPAN)
-    cut = series.values[max(0, since) : max(0, until)]
-    if len(cut) < LEAST_BINS:
-        raise InvalidTraceError(f"{trace.name} holds nothing of {_WORLD_CUP_SPAN[0]:%F} to {_WORLD_CUP_SPAN[1]:%F}")
-    return Series(series.name, series.start + max(0, since) * series.step, series.step, cut)
+def _read(trace: Trace) -> tuple[Series, Trace]:
+    """Means of five minutes, or as it is where it was recorded more seldom; and the trace of the same span."""
+    if trace.name == WORLD_CUP:
+        trace = replace(trace, series=_cut(trace.series, *_WORLD_CUP_SPAN))
+    return checked(trace, STEP, zero_is_valid=True)
+
+
+def _cut(series: Series, since: datetime, until: datetime) -> Series:
+    """The bins that begin in [since, until)."""
+    first, last = (max(0, (moment - series.start) // series.step) for moment in (since, until))
+    values = series.values[first:last]
+    if len(values) < LEAST_BINS:
+        raise InvalidTraceError(f"{series.name} holds nothing of {since:%F} to {until:%F}")
+    return replace(series, start=series.start + first * series.step, values=values)

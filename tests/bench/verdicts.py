@@ -19,6 +19,8 @@ OVER_NAIVE = 1.02
 """No series may be worse than its best naive forecast by more than this factor."""
 FEWER_BAD_MINUTES = {"tuned": 3.0, "tuned_with_target": 3.7}
 FEWER_BAD_MINUTES_GOALS = {"tuned_with_target": 5.0}
+FEWER_AT_SAME_HOURS = 1.0
+"""Below it a cooler target of the HPA is worth more than the policy."""
 REPLICA_HOURS = {"tuned": 1.10, "tuned_with_target": 1.12}
 REPLICA_HOURS_GOALS = {"tuned_with_target": 1.10}
 NEAR_EVENTS_WAPE, NEAR_EVENTS_WAPE_GOAL = 0.38, 0.25

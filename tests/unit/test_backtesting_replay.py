@@ -7,7 +7,7 @@ import pytest
 from forecasting.series import Series
 from predictive_scaling.backtesting.foresight import Foresight
 from predictive_scaling.backtesting.manifests import default_policy
-from predictive_scaling.backtesting.outcomes import EventWishes, Field, outcome
+from predictive_scaling.backtesting.outcomes import EventWishes, Field, at_same_hours, outcome
 from predictive_scaling.backtesting.replay import Replayed, replay
 from predictive_scaling.backtesting.workload import LATE_STEPS, learned_capacity, workload
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
@@ -91,11 +91,14 @@ def test_one_who_knows_the_future_is_never_short() -> None:
     assert (found.under_provisioned_share, found.lost_demand_share) == (0.0, 0.0)
 
 
-def test_an_hpa_of_equal_cost_costs_the_same() -> None:
+@pytest.mark.parametrize("share", [0.8, 1.0, 1.2, 1.6])
+def test_the_hpa_at_the_same_hours_spends_them_by_a_cooler_or_hotter_target(share: float) -> None:
     field = a_field(a_demand())
-    target, found = field.of_equal_cost(1.2 * field.alone(np.array([0.7]))[0].replica_hours)
-    assert target < 0.7
-    assert found.replica_hours == pytest.approx(1.2 * field.alone(np.array([0.7]))[0].replica_hours, rel=0.02)
+    hours = share * field.alone(np.array([0.7]))[0].replica_hours
+    found = at_same_hours(field.hpa_by_target(), hours)
+    assert found.outcome.replica_hours == pytest.approx(hours, rel=0.02)
+    assert (found.target < 0.7) == (share > 1.0) or share == 1.0
+    assert found.outcome == field.alone(np.array([found.target]))[0]
 
 
 def test_no_decision_changes_when_the_future_does() -> None:

@@ -4,6 +4,10 @@ import math
 
 import pytest
 
+from tests.bench.gains import gains
+from tests.bench.results import scaling_verdicts
+from tests.bench.scaling import POLICY_WAYS, WAYS, SameHours, Scaled
+from tests.bench.scaling_tables import GAINS, scaling_sections
 from tests.bench.traces import DEVELOPMENT, STREAM
 from tests.bench.verdicts import (
     WAPE_WITH_STREAM,
@@ -54,3 +58,49 @@ def test_what_lies_behind_a_bar_is_said_with_how_far_it_is() -> None:
     assert at_most("WAPE", 0.244, 0.248, goal=0.235).towards == "≤ 0.235: 0.009 to go"
     assert at_least("fewer", 5.2, 3.7, 1, goal=5.0).towards == "≥ 5.0: reached"
     assert at_most("WAPE", 0.244, 0.248).towards == ""
+
+
+def a_scaled(policy: float, alone: float, same_hours: float) -> Scaled:
+    """Minutes short."""
+    return Scaled(
+        short=dict.fromkeys(WAYS, 0.0) | {"hpa_only": 0.2, "tuned": 0.1, "tuned_with_target": 0.1},
+        minutes=dict.fromkeys(WAYS, policy) | {"hpa_only": alone},
+        hours=dict.fromkeys(WAYS, 1.1),
+        same_hours={way: SameHours(0.6, 0.1, same_hours, 1.1) for way in POLICY_WAYS},
+        alone_hours=100.0,
+        chosen=dict.fromkeys(WAYS, "p90 at 70%"),
+        frontier=[],
+        model="LightGBM",
+    )
+
+
+def test_gains_are_over_the_hpa_at_the_same_hours_in_sum_and_in_the_median() -> None:
+    # One series with much to gain must not hide two on which a cooler target does as well.
+    found = gains([a_scaled(100, 1000, 500), a_scaled(10, 40, 10), a_scaled(20, 60, 16)], "tuned")
+    assert (found.minutes, found.hpa_alone_minutes, found.same_hours_minutes) == (130, 1100, 526)
+    assert found.in_sum == pytest.approx(526 / 130)
+    assert found.median == 1.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "same_hours", "gain"), [(10, 30, 3.0), (30, 15, 0.5), (0, 0, 1.0), (0, 5, math.inf), (5, 0, 0.0)]
+)
+def test_where_neither_is_short_nothing_is_gained(policy: float, same_hours: float, gain: float) -> None:
+    assert a_scaled(policy, 50, same_hours).gain("tuned") == gain
+
+
+def test_every_line_of_gains_has_the_minutes_of_the_hpa_at_the_same_hours() -> None:
+    scaling = {name: a_scaled(100, 1000, 512) for name in [*sorted(DEVELOPMENT), "another"]}
+    text = scaling_sections(scaling)[GAINS]
+    rows = [line.split(" | ") for line in text.splitlines() if not line.startswith("| median")][2:]
+    assert len(rows) == 3 * 3 + 7 * 3
+    assert {row[6] for row in rows} == {"512", "3,072", "3,584"}
+    assert text.count("median of 6 development series") == text.count("median of all 7 series") == 3
+
+
+def test_a_policy_that_a_cooler_target_beats_misses_its_bar() -> None:
+    better, worse = a_scaled(100, 1000, 250), a_scaled(100, 1000, 50)
+    for one, text in ((better, "met"), (worse, "missed by 0.50")):
+        found = list(scaling_verdicts(dict.fromkeys(DEVELOPMENT, one), sorted(DEVELOPMENT)))
+        at_same_hours = [line.text for line in found if "at the same replica-hours" in line.what]
+        assert at_same_hours == [text] * 4

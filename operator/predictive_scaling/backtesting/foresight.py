@@ -14,7 +14,7 @@ from forecasting.context import KnownEvent
 from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted, Forecaster, TooShortError
-from forecasting.gate import judge, unopposed
+from forecasting.gate import Acting, acting_at, judge, unopposed
 from forecasting.levels import levels_at
 from forecasting.models.holt_winters import HoltWinters
 from forecasting.models.last_value import LastValue
@@ -61,6 +61,8 @@ class Stretch:
     fitted: Fitted
     effects: Effects | None = None
     """What LightGBM learned of events by then, whether it acts or not."""
+    by_horizon: tuple[Acting, ...] = ()
+    """Where the gate found another model better at some horizons; empty where `model` acts at all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,21 +183,34 @@ class _Choice:
 
     def stretch(self, at: int) -> Stretch:
         since, until = self.plan.cuts[at], self.plan.cuts[at + 1]
-        name, why = self._acting(at, since)
+        name, why, by_horizon = self._acting(at, since)
         fitted = self.champions[at] if name == "LightGBM" else self.rivals[name][at]
         champion = self.champions[at]
         layer = champion.events if isinstance(champion, FittedLightGBM) else None
-        return Stretch(since, until, name, why, fitted or LastValue(), layer.effects if layer else None)
+        effects = layer.effects if layer else None
+        return Stretch(since, until, name, why, fitted or LastValue(), effects, by_horizon)
 
     def values(self, stretch: Stretch) -> FloatArray:
-        walk = self.champion if stretch.model == "LightGBM" and self.champion else self.walks[stretch.model]
+        """Calibrated quantiles of a stretch, at each bin ahead by the model that acts there, as live."""
+        found = self._values_of(stretch.model, stretch)
+        steps = range(1, self.plan.reach + 1)
+        acting = np.array([acting_at(stretch.by_horizon, step, stretch.model) for step in steps])
+        for other in {*acting.tolist()} - {stretch.model}:
+            there = (acting == other)[:, None]
+            found = np.where(there, self._values_of(other, stretch), found)
+        return found
+
+    def _values_of(self, model: str, stretch: Stretch) -> FloatArray:
+        walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]
         return spread(_between(walk, stretch.since, stretch.until).quantiles, self.plan)
 
-    def _acting(self, at: int, since: int) -> tuple[str, str]:
+    def _acting(self, at: int, since: int) -> tuple[str, str, tuple[Acting, ...]]:
+        """The model of a stretch, why, and what acts at which horizon where that differs."""
         asked = self.choice.value
         if self.choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
-            there = self.rivals[asked][at] is not None
-            return (asked, "asked for") if there else ("LastValue", f"{asked} has too little history to learn from")
+            if self.rivals[asked][at] is None:
+                return "LastValue", f"{asked} has too little history to learn from", ()
+            return asked, "asked for", ()
         week = max(1, round(WEEK / self.series.step))
         # Only forecasts whose targets have all passed can be judged.
         near = int(np.searchsorted(self.plan.ahead, max(1, round(_HOUR / self.series.step)), side="right"))
@@ -204,13 +219,13 @@ class _Choice:
         others = [self._judged(self.walks[name], since - week, known, near) for name in usable]
         if self.champion is None or self.champions[at] is None:
             verdict = unopposed(others, "there is too little history for LightGBM to learn from")
-            return verdict.acting, verdict.evidence
+            return verdict.acting, verdict.evidence, ()
         if not self.gated:
-            return "LightGBM", "asked for"
+            return "LightGBM", "asked for", ()
         if at == 0:
-            return "LightGBM", "nothing to judge it on yet"
+            return "LightGBM", "nothing to judge it on yet", ()
         verdict = judge(self._judged(self.champion, since - week, known, near), others)
-        return verdict.acting, verdict.evidence
+        return verdict.acting, verdict.evidence, verdict.by_horizon
 
     def _judged(self, walk: WalkForward, since: int, until: int, near: int) -> WalkForward:
         part = _between(walk, since, max(until, since + 1))

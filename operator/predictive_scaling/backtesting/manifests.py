@@ -61,9 +61,9 @@ def possible_event(body: Mapping[str, Any]) -> BusinessEvent:
 
 
 def default_policy(name: str) -> ScalingPolicy:
-    """What is replayed where nobody names a policy: p90 on top of an HPA at 70 %, sinking as fast as that does.
+    """The policy to replay where no manifest is given: the defaults of the custom resource, switched on.
 
-    Zeros are taken as they were recorded.
+    They are p90 above an HPA at 70 %. Only zeros differ: a recorded zero counts as zero demand, not as missing data.
     """
     return parse_policy(
         {
@@ -75,8 +75,6 @@ def default_policy(name: str) -> ScalingPolicy:
                 "target": {"horizontalPodAutoscaler": {"name": "default"}},
                 "demand": {"service": name[:253] or "trace", "metric": "demand", "zeroIsValid": True},
                 "replicas": {"min": 1, "max": 100_000},
-                # As fast as the HPA itself sinks: a floor that lingers costs more than it saves.
-                "scaleDown": {"maxStep": "100%", "period": "15s", "stabilizationWindow": "5m"},
             },
         }
     )

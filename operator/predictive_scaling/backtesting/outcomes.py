@@ -1,5 +1,6 @@
 """How well replicas met a demand, and every way of setting them that is compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ _HOUR_STEPS = 240
 _MOST_COLUMNS = 40
 """Simulated at once: more take more memory and hardly less time."""
 _SEARCHED = np.round(np.arange(0.2, 1.5001, 0.005), 3)
-"""Targets among which the one of equal cost is looked for; above 1 an HPA runs its replicas over."""
+"""Targets of the HPA alone that are compared with a policy; above 1 an HPA overloads its replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,22 @@ def outcomes(work: Workload, grid: Grid, per_replica: float) -> list[Outcome]:
 
 
 @dataclass(frozen=True, slots=True)
+class HpaAlone:
+    """The HPA without a policy. target: its utilization target, a fraction."""
+
+    target: float
+    outcome: Outcome
+
+
+def at_same_hours(alternatives: Sequence[HpaAlone], replica_hours: float) -> HpaAlone:
+    """The HPA whose target spends nearest to so many replica-hours over this demand: chosen with hindsight.
+
+    It is what the HPA alone does with the replica-hours that a policy spends.
+    """
+    return min(alternatives, key=lambda it: abs(it.outcome.replica_hours - replica_hours))
+
+
+@dataclass(frozen=True, slots=True)
 class EventWishes:
     """What events asked for at each step, from a replay by the live code: shapes (steps,)."""
 
@@ -85,11 +102,9 @@ class Field:
         grid = simulate_grid(self.work.metric, self.setting.per_replica, self.setting.rules, targets)
         return outcomes(self.work, grid, self.setting.per_replica)
 
-    def of_equal_cost(self, replica_hours: float) -> tuple[float, Outcome]:
-        """The HPA alone whose target costs nearest to so many replica-hours, and that target."""
-        found = self.alone(_SEARCHED)
-        best = int(np.argmin([abs(it.replica_hours - replica_hours) for it in found]))
-        return float(_SEARCHED[best]), found[best]
+    def hpa_by_target(self) -> tuple[HpaAlone, ...]:
+        """The HPA without a policy at each target from 20 to 150 %, ascending."""
+        return tuple(map(HpaAlone, _SEARCHED.tolist(), self.alone(_SEARCHED)))
 
     def frontier(self, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
         """Every pair, by the arithmetic of the policy's rules."""

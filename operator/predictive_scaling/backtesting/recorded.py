@@ -9,6 +9,7 @@ from forecasting.regularize import Seconds, rebinned, regularize
 from forecasting.series import FloatArray, Series
 from predictive_scaling.errors import InvalidTraceError
 
+MINUTE = timedelta(minutes=1)
 LEAST_BINS = 100
 """Fewer bins than this tell nothing."""
 
@@ -76,6 +77,20 @@ def checked(trace: Trace, resolution: timedelta, *, zero_is_valid: bool) -> tupl
         notes.append(f"{zeros:,} exact zeros are taken for missing data (demand.zeroIsValid is false)")
         series = replace(series, values=np.where(series.values == 0, np.nan, series.values))
     return series, replace(trace, repairs=tuple(notes))
+
+
+def demand_by_minute(trace: Trace, series: Series, *, zero_is_valid: bool) -> Series:
+    """The demand that replicas have to carry: the trace by the minute, as live, where it was recorded so finely.
+
+    series: what `checked` made of the trace; it is returned where that is as fine as the trace allows.
+    """
+    width = max(MINUTE, trace.series.step)
+    if width >= series.step or width % trace.series.step or series.step % width:
+        return series
+    minutes = trace.binned(width)
+    if zero_is_valid:
+        return minutes
+    return replace(minutes, values=np.where(minutes.values == 0, np.nan, minutes.values))
 
 
 def _values(count: int) -> str:

@@ -9,13 +9,15 @@ from string import Template
 
 from predictive_scaling.backtesting.charts import frontier, overview, worst_day
 from predictive_scaling.backtesting.hours import BadHour, worst_hours
-from predictive_scaling.backtesting.outcomes import Outcome
 from predictive_scaling.backtesting.run import Backtest
 from predictive_scaling.backtesting.summary import (
+    constants,
+    gain,
     heading,
     near_events_said,
     number,
     percent,
+    relative_hours,
     undefined_values,
     ways,
 )
@@ -59,32 +61,33 @@ def page(backtest: Backtest) -> str:
 
 def _verdict(backtest: Backtest) -> tuple[str, str]:
     alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
-    equal = backtest.contest.hpa_equal_cost
+    same = backtest.contest.same_hours.predictive.outcome
     if alone.minutes < 1 and ahead.minutes < 1:
         return "none", "The HPA alone was never short here: safety is not what a policy buys, a hotter HPA may be"
-    if ahead.minutes <= equal.minutes and ahead.minutes <= alone.minutes:
-        times = f"{alone.minutes / ahead.minutes:.1f} times fewer" if ahead.minutes else "no"
-        return "good", f"{times} minutes short than with the HPA alone, and no more than an HPA of equal cost"
-    return "bad", "An HPA with a lower target does as well for this money"
+    if ahead.minutes <= same.minutes and ahead.minutes <= alone.minutes:
+        return "good", f"{gain(backtest)[:1].upper()}{gain(backtest)[1:]}"
+    return "bad", f"An HPA with a lower target does as well for these replica-hours: {gain(backtest)}"
 
 
 def _tiles(backtest: Backtest) -> Iterator[str]:
     alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
-    both = backtest.contest.tuned_with_target
+    both, same = backtest.contest.tuned_with_target, backtest.contest.same_hours
     yield _tile(
         "Minutes short of capacity",
         _pair(f"{alone.minutes:,.0f}", f"{ahead.minutes:,.0f}"),
-        f"of {backtest.work.hours * 60:,.0f}; HPA alone → the policy as written",
+        f"of {backtest.work.hours * 60:,.0f}; HPA alone → the policy as written; "
+        f"HPA at the same hours: {same.predictive.outcome.minutes:,.0f}",
     )
     yield _tile(
         "Replica-hours",
         _pair(f"{alone.replica_hours:,.0f}", f"{ahead.replica_hours:,.0f}"),
-        f"{100 * (_of(ahead, alone) - 1):+.1f} %; HPA alone → the policy as written",
+        f"{100 * (relative_hours(backtest, ahead) - 1):+.1f} %; HPA alone → the policy as written",
     )
     yield _tile(
         "Tuned by prices",
         _pair(f"{alone.minutes:,.0f}", f"{both.outcome.minutes:,.0f}"),
-        f"minutes short at {100 * (_of(both.outcome, alone) - 1):+.1f} % replica-hours",
+        f"minutes short at {100 * (relative_hours(backtest, both.outcome) - 1):+.1f} % replica-hours; "
+        f"HPA at the same hours: {same.tuned_with_target.outcome.minutes:,.0f}",
     )
     bins = min(backtest.accuracy, key=lambda it: abs(it * backtest.series.step.total_seconds() - 900))
     one = backtest.accuracy[bins]
@@ -96,7 +99,6 @@ def _tiles(backtest: Backtest) -> Iterator[str]:
 
 
 def _ways(backtest: Backtest) -> Iterator[str]:
-    alone = backtest.contest.hpa_only
     for name, setting, one in ways(backtest):
         style = ' class="chosen"' if one is backtest.contest.predictive else ""
         yield (
@@ -104,7 +106,8 @@ def _ways(backtest: Backtest) -> Iterator[str]:
             f'<td class="number">{100 * one.under_provisioned_share:.2f} %</td>'
             f'<td class="number">{one.minutes:,.0f}</td>'
             f'<td class="number">{100 * one.lost_demand_share:.3f} %</td>'
-            f'<td class="number">{one.replica_hours:,.0f}</td><td class="number">{_of(one, alone):.3f}</td></tr>'
+            f'<td class="number">{one.replica_hours:,.0f}</td>'
+            f'<td class="number">{relative_hours(backtest, one):.3f}</td></tr>'
         )
 
 
@@ -151,6 +154,11 @@ def _method(backtest: Backtest) -> Iterator[str]:
             f"{what} were chosen from before {foresight.moment(foresight.plan.split):%-d %B %Y} only, at "
             f"{prices.under_provisioned_minute:g} for a minute short and {prices.replica_hour:g} for a replica-hour."
         ).replace("The quantile were", "The quantile was")
+    yield (
+        "HPA alone at the same hours: the target at which the HPA alone spends as many replica-hours as the policy "
+        "above it, chosen with hindsight; what a policy is worth is the difference to that."
+    )
+    yield f"The numbers rest on {constants(backtest)}."
     yield "Short: ready replicas could not carry the demand. Replica-hours count all that existed, ready or not."
     if undefined := undefined_values(backtest):
         yield f"{undefined}."
@@ -174,7 +182,3 @@ def _tile(name: str, figures: str, note: str) -> str:
 
 def _pair(alone: str, ahead: str) -> str:
     return f'<span class="was alone">{alone}</span><span>→</span><span class="big ahead">{ahead}</span>'
-
-
-def _of(one: Outcome, alone: Outcome) -> float:
-    return one.replica_hours / alone.replica_hours if alone.replica_hours else 1.0

@@ -8,7 +8,7 @@ import msgspec
 from forecasting.frontier import Point
 from forecasting.seasons import seasons
 from predictive_scaling.backtesting.accuracy import Accuracy
-from predictive_scaling.backtesting.outcomes import Outcome
+from predictive_scaling.backtesting.outcomes import HpaAlone, Outcome
 from predictive_scaling.backtesting.run import Backtest, Tuned
 
 _DIGITS = 6
@@ -23,6 +23,7 @@ def document(backtest: Backtest) -> dict[str, Any]:
     """As plain values. Shares and errors are ratios; horizons are minutes, as text."""
     series, step, setting = backtest.series, backtest.series.step, backtest.setting
     contest, foresight, last = backtest.contest, backtest.foresight, backtest.foresight.stretches[-1]
+    same_hours = contest.same_hours
     prices = dict(zip(("tuned", "tuned_with_target"), backtest.prices, strict=True))
     found = {
         "series": {
@@ -43,12 +44,14 @@ def document(backtest: Backtest) -> dict[str, Any]:
         },
         "simulation": {
             "hpa_only": _outcome(contest.hpa_only) | {"hpa_target": setting.hpa_target},
-            "hpa_equal_cost": _outcome(contest.hpa_equal_cost) | {"hpa_target": contest.equal_cost_target},
+            "hpa_equal_cost": _hpa_alone(same_hours.predictive),
+            "hpa_tuned": _hpa_alone(contest.hpa_tuned),
             "seasonal_naive": _outcome(contest.seasonal_naive),
             "predictive": _outcome(contest.predictive)
-            | {"quantile": setting.policy.spec.forecast.effective_quantile, "hpa_target": setting.hpa_target},
-            "tuned": _tuned(contest.tuned),
-            "tuned_with_target": _tuned(contest.tuned_with_target),
+            | {"quantile": setting.policy.spec.forecast.effective_quantile, "hpa_target": setting.hpa_target}
+            | _hpa_at_same_hours(same_hours.predictive),
+            "tuned": _tuned(contest.tuned) | _hpa_at_same_hours(same_hours.tuned),
+            "tuned_with_target": _tuned(contest.tuned_with_target) | _hpa_at_same_hours(same_hours.tuned_with_target),
             "clairvoyant": _outcome(contest.clairvoyant),
         },
         "events": {
@@ -119,6 +122,14 @@ def _outcome(one: Outcome) -> dict[str, Any]:
 
 def _tuned(one: Tuned) -> dict[str, Any]:
     return _outcome(one.outcome) | {"quantile": one.quantile, "hpa_target": one.hpa_target}
+
+
+def _hpa_alone(one: HpaAlone) -> dict[str, Any]:
+    return _outcome(one.outcome) | {"hpa_target": one.target}
+
+
+def _hpa_at_same_hours(one: HpaAlone) -> dict[str, Any]:
+    return {"hpa_at_same_hours": _hpa_alone(one)}
 
 
 def _point(point: Point) -> dict[str, Any]:

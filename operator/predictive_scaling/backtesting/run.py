@@ -15,8 +15,15 @@ from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wa
 from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.near_events import NearEvents, near_events
-from predictive_scaling.backtesting.outcomes import EventWishes, Field, Outcome, outcome
-from predictive_scaling.backtesting.recorded import Trace, checked
+from predictive_scaling.backtesting.outcomes import (
+    EventWishes,
+    Field,
+    HpaAlone,
+    Outcome,
+    at_same_hours,
+    outcome,
+)
+from predictive_scaling.backtesting.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.setting import Setting
 from predictive_scaling.backtesting.tuned import Chosen, at, choose, grid_of
@@ -63,12 +70,26 @@ class Tuned:
 
 
 @dataclass(frozen=True, slots=True)
+class SameHours:
+    """The HPA alone at the replica-hours of each way of scaling, its target chosen with hindsight."""
+
+    predictive: HpaAlone
+    tuned: HpaAlone
+    tuned_with_target: HpaAlone
+
+
+@dataclass(frozen=True, slots=True)
 class Contest:
-    """All ways of setting replicas over the same demand."""
+    """All ways of setting replicas over the same demand.
+
+    same_hours: what the HPA alone does with the replica-hours of each; without it a gain says nothing, as an HPA with a
+    cooler target is short for fewer minutes too. hpa_tuned: the HPA alone at the target that `tuned_with_target`'s
+    prices choose from the same past.
+    """
 
     hpa_only: Outcome
-    equal_cost_target: float
-    hpa_equal_cost: Outcome
+    hpa_tuned: HpaAlone
+    same_hours: SameHours
     seasonal_naive: Outcome
     predictive: Outcome
     tuned: Tuned
@@ -86,6 +107,8 @@ class Backtest:
     setting: Setting
     foresight: Foresight
     work: Workload
+    demand_step: timedelta
+    """Between the values of the demand that the replicas had to carry."""
     replayed: Replayed
     alone: Grid
     """The HPA alone, in one column."""
@@ -114,13 +137,14 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     setting = _setting(policy, tuple(events), series, options)
     foresight = _foresight(series, setting, options, say)
     split = foresight.moment(foresight.plan.split)
-    tuning = Field(setting, workload(series, foresight.moment(foresight.first + 1), split), foresight)
+    demand = demand_by_minute(trace, series, zero_is_valid=policy.spec.demand.zero_is_valid)
+    tuning = Field(setting, workload(demand, foresight.moment(foresight.first + 1), split), foresight)
     say("drawing the frontier of the past", 0.0)
     chosen = choose(_tuning_with_events(tuning, foresight, say))
     if policy.spec.forecast.objective is not None:
         # As live: a policy with prices covers the quantile that they chose.
         setting = at(setting, chosen.quantile)
-    field = Field(setting, workload(series, split, series.end), foresight)
+    field = Field(setting, workload(demand, split, series.end), foresight)
     replayed = replay(setting, field.work, foresight, lambda done: say("replaying the policy", done))
     field = _with_events(field, replayed)
     contest = _contest(field, chosen, foresight, replayed, say)
@@ -135,6 +159,7 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
         setting=setting,
         foresight=foresight,
         work=field.work,
+        demand_step=demand.step,
         replayed=replayed,
         alone=field.replayed_alone(),
         accuracy={bins: accuracy(foresight, bins) for bins in horizons},
@@ -165,8 +190,19 @@ def _setting(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], series: S
     if lead_time is None:
         lead_time = DEFAULT_LEAD_TIME if policy.spec.forecast.lead_time is None else policy.spec.forecast.lead_time
     target = policy.spec.demand.target_utilization / 100
-    per_replica = policy.spec.demand.per_replica or learned_capacity(series, target)
+    per_replica = policy.spec.demand.per_replica or learned_capacity(_before_split(series, options.split), target)
     return Setting(adjusted(policy, lead_time), events, per_replica, target, lead_time)
+
+
+def _before_split(series: Series, split: float) -> Series:
+    """What is known when the replay begins. Raises InvalidTraceError where no demand was seen by then."""
+    past = series.values[: round(len(series.values) * split)]
+    if not (past > 0).any():
+        raise InvalidTraceError(
+            f"{series.name} has no demand before the split at {split:g}, from which the capacity of a replica could be "
+            "learned; choose a later --split, or state demand.perReplica in the --policy"
+        )
+    return replace(series, values=past)
 
 
 def _foresight(series: Series, setting: Setting, options: Options, say: Say) -> Foresight:
@@ -210,11 +246,13 @@ def _contest(field: Field, chosen: Chosen, foresight: Foresight, replayed: Repla
     predictive = outcome(field.work, replayed.existing, replayed.ready, setting.per_replica)
     tuned = _tuned(field, foresight, chosen.quantile, lambda done: say("replaying the tuned policy", done))
     both = _tuned(field, foresight, chosen.both, lambda done: say("replaying the tuned policy and target", done))
-    equal_target, equal = field.of_equal_cost(predictive.replica_hours)
+    alternatives = field.hpa_by_target()
     return Contest(
         hpa_only=field.alone(np.array([target]))[0],
-        equal_cost_target=equal_target,
-        hpa_equal_cost=equal,
+        hpa_tuned=next(it for it in alternatives if it.target == chosen.hpa_alone_target),
+        same_hours=SameHours(
+            *(at_same_hours(alternatives, one.replica_hours) for one in (predictive, tuned.outcome, both.outcome))
+        ),
         seasonal_naive=field.by(foresight.of_rival("SeasonalNaive"), quantile),
         predictive=predictive,
         tuned=tuned,

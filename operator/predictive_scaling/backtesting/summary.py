@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from predictive_scaling.backtesting.outcomes import Outcome
+from predictive_scaling.backtesting.outcomes import HpaAlone, Outcome
 from predictive_scaling.backtesting.run import Backtest
 
 
@@ -24,17 +24,37 @@ def ways(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
     tuned, both = contest.tuned, contest.tuned_with_target
     return [
         ("HPA alone", f"target {_percent(target)}", contest.hpa_only),
-        ("HPA alone, equal cost", f"target {_percent(contest.equal_cost_target)}", contest.hpa_equal_cost),
+        ("HPA alone, tuned by the same prices", _target(contest.hpa_tuned.target), contest.hpa_tuned.outcome),
         ("yesterday as a floor", f"{_quantile(quantile)}, target {_percent(target)}", contest.seasonal_naive),
         ("the policy as written", f"{_quantile(quantile)}, target {_percent(target)}", contest.predictive),
+        _at_same_hours(contest.same_hours.predictive),
         ("the policy, tuned", f"{_quantile(tuned.quantile)}, target {_percent(target)}", tuned.outcome),
+        _at_same_hours(contest.same_hours.tuned),
         (
             "the policy and the HPA, tuned",
             f"{_quantile(both.quantile)}, target {_percent(both.hpa_target)}",
             both.outcome,
         ),
+        _at_same_hours(contest.same_hours.tuned_with_target),
         ("one who knows the future", f"target {_percent(target)}", contest.clairvoyant),
     ]
+
+
+def gain(backtest: Backtest) -> str:
+    """What the policy as written is worth, with its cost, in one sentence."""
+    contest = backtest.contest
+    alone, ahead, same = contest.hpa_only, contest.predictive, contest.same_hours.predictive
+    return (
+        f"{ahead.minutes:,.0f} minutes short with the policy at {relative_hours(backtest, ahead):.2f} of the HPA's "
+        f"replica-hours; {alone.minutes:,.0f} with the HPA alone, {same.outcome.minutes:,.0f} with the HPA at the same "
+        f"hours ({_target(same.target)})"
+    )
+
+
+def relative_hours(backtest: Backtest, one: Outcome) -> float:
+    """Replica-hours over those of the HPA alone, a ratio; 1 where that spent none."""
+    alone = backtest.contest.hpa_only.replica_hours
+    return one.replica_hours / alone if alone else 1.0
 
 
 def heading(backtest: Backtest) -> str:
@@ -48,12 +68,29 @@ def heading(backtest: Backtest) -> str:
     )
 
 
+def constants(backtest: Backtest) -> str:
+    """What the numbers rest on besides the demand: whoever changes one of these gets others."""
+    setting = backtest.setting
+    fleet = (
+        f"{setting.per_replica:,.4g} a replica, as the policy says"
+        if backtest.policy.spec.demand.per_replica
+        else f"{setting.per_replica:,.4g} a replica (so that the 99.9th percentile of the past needs 20 of them)"
+    )
+    width = backtest.demand_step.total_seconds() / 60
+    return (
+        f"a lead time of {setting.lead_time.total_seconds() / 60:g} min, {fleet}, "
+        f"and demand as a line between values {width:g} min apart"
+    )
+
+
 def _parts(backtest: Backtest) -> Iterator[Any]:
     yield Text(heading(backtest))
     for repair in backtest.trace.repairs:
         yield Text(f"note: {repair}", style="yellow")
     yield Text("")
     yield _scaling(backtest)
+    yield Text(f"gain: {gain(backtest)}")
+    yield Text(f"it rests on {constants(backtest)}")
     yield Text("")
     yield _accuracy(backtest)
     if undefined := undefined_values(backtest):
@@ -69,7 +106,6 @@ def _scaling(backtest: Backtest) -> Table:
     table = Table("WAY OF SCALING", "SETTING", box=None, pad_edge=False)
     for name in ("SHORT", "MINUTES", "DEMAND LOST", "REPLICA-HOURS", "OF HPA ALONE"):
         table.add_column(name, justify="right")
-    alone = backtest.contest.hpa_only.replica_hours
     for name, what, one in ways(backtest):
         table.add_row(
             name,
@@ -78,7 +114,7 @@ def _scaling(backtest: Backtest) -> Table:
             f"{one.minutes:,.0f}",
             f"{100 * one.lost_demand_share:.3f} %",
             f"{one.replica_hours:,.0f}",
-            f"{one.replica_hours / alone:.3f}" if alone else "–",
+            f"{relative_hours(backtest, one):.3f}",
         )
     return table
 
@@ -130,6 +166,15 @@ def number(value: float) -> str:
 def percent(ratio: float) -> str:
     """A ratio in percent; a dash for what is not defined."""
     return f"{100 * ratio:.1f} %" if math.isfinite(ratio) else "–"
+
+
+def _at_same_hours(one: HpaAlone) -> tuple[str, str, Outcome]:
+    """The row below a policy's: what its replica-hours are worth without it."""
+    return "  HPA alone at the same hours", _target(one.target), one.outcome
+
+
+def _target(target: float) -> str:
+    return f"target {_percent(target)}"
 
 
 def _percent(share: float) -> str:

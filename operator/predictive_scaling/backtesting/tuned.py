@@ -11,11 +11,15 @@ from predictive_scaling.resources.scaling_policy import Objective
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """quantile: the cheapest point at the HPA's target. both: the cheapest of all. prices: of the one and the other."""
+    """quantile: the cheapest point at the HPA's target. both: the cheapest of all. prices: of the one and the other.
+
+    hpa_alone_target: the target of an HPA without a policy that is cheapest by the prices of `both`.
+    """
 
     quantile: Point
     both: Point
     prices: tuple[Prices, Prices]
+    hpa_alone_target: float
 
 
 def choose(past: Field) -> Chosen:
@@ -25,7 +29,10 @@ def choose(past: Field) -> Chosen:
     prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))
     points = past.frontier(*grid_of(setting))
     at_present = choices.at_target(points, setting.hpa_target)
-    return Chosen(choices.cheapest(at_present, prices[0]), choices.cheapest(points, prices[1]), prices)
+    hpa_alone = choices.cheapest((it.outcome.at(0.0, it.target) for it in past.hpa_by_target()), prices[1])
+    return Chosen(
+        choices.cheapest(at_present, prices[0]), choices.cheapest(points, prices[1]), prices, hpa_alone.hpa_target
+    )
 
 
 def grid_of(setting: Setting) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -64,9 +64,12 @@ def workload(truth: Series, begins_at: datetime, ends_at: datetime) -> Workload:
     return Workload(begins_at, demand[LATE_STEPS:], demand[:-LATE_STEPS], observed[LATE_STEPS:], age)
 
 
-def learned_capacity(series: Series, target: float) -> float:
-    """What a replica carries where nobody says it. target: the reactive one, a fraction."""
-    full = float(np.nanquantile(series.values, _QUANTILE_OF_FULL)) or float(np.nanmax(series.values))
+def learned_capacity(past: Series, target: float) -> float:
+    """Demand that one replica serves at 100 %, where the policy does not state it. target: the HPA's, a fraction.
+
+    past: what was known when the replay begins; at least one bin above zero.
+    """
+    full = float(np.nanquantile(past.values, _QUANTILE_OF_FULL)) or float(np.nanmax(past.values))
     return full / (_REPLICAS_OF_FULL * target)
 
 

@@ -1,0 +1,39 @@
+"""What policies gain over the HPA alone at the same replica-hours, over several series."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.bench.scaling import Scaled
+
+
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """Over several series.
+
+    minutes, hpa_alone_minutes, same_hours_minutes: sums of minutes short, of the policy, of the HPA alone, and of the
+    HPA alone at the policy's replica-hours. hours: the mean of replica-hours relative to the HPA alone. in_sum, median:
+    times fewer minutes than the HPA at the same hours, of the sums and over the series.
+    """
+
+    minutes: float
+    hpa_alone_minutes: float
+    same_hours_minutes: float
+    hours: float
+    in_sum: float
+    median: float
+
+
+def gains(series: Sequence[Scaled], way: str) -> Gains:
+    """Of one way of scaling. At least one series."""
+    minutes = sum(one.minutes[way] for one in series)
+    same = sum(one.same_hours[way].minutes for one in series)
+    return Gains(
+        minutes=minutes,
+        hpa_alone_minutes=sum(one.minutes["hpa_only"] for one in series),
+        same_hours_minutes=same,
+        hours=float(np.mean([one.hours[way] for one in series])),
+        in_sum=same / minutes if minutes else float("inf") if same else 1.0,
+        median=float(np.median([one.gain(way) for one in series])),
+    )
