@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from predictive_scaling.errors import StackError
 from predictive_scaling.stack.progress import Say
 
 Build = Callable[[Path], Awaitable[None]]
@@ -18,19 +19,26 @@ _POLL_SECONDS = 0.2
 
 
 def cache_folder() -> Path:
-    """`predictive-scaling` in the user's cache folder, made when missing."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "predictive-scaling"
-    folder.mkdir(parents=True, exist_ok=True)
+    """`predictive-scaling` in the user's cache folder, made when missing. Raises StackError when it cannot be."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG base directory specification: what is not absolute is ignored.
+    base = named if named.is_absolute() else Path.home() / ".cache"
+    folder = base / "predictive-scaling"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(
+            f"{folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a folder that can be written"
+        ) from None
     return folder
 
 
-async def cached(name: str, key: str, build: Build, say: Say) -> Path:
-    """The folder of `name` in the version `key`, built when missing.
+async def cached(name: str, key: str, build: Build, say: Say, base: Path | None = None) -> Path:
+    """The folder of `name` in the version `key`, built when missing. base: the user's cache folder unless given.
 
     Two that want the same build it once, the second waits; a build that was broken off leaves nothing behind.
     """
-    folder = cache_folder() / name / key
+    folder = (base or cache_folder()) / name / key
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

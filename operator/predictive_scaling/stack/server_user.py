@@ -1,0 +1,69 @@
+"""The user that runs what refuses to run as root, and what that user can reach."""
+
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictive_scaling.errors import StackError
+
+_NAME = "nobody"
+_BASES = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"), Path("/run"))  # noqa: S108 (each is checked before use)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """A user without privileges."""
+
+    uid: int
+    gid: int
+
+    @property
+    def setpriv_options(self) -> Sequence[str]:
+        """Options of setpriv that run a command as this user; it keeps no capability of root."""
+        return ("--reuid", str(self.uid), "--regid", str(self.gid), "--clear-groups", "--no-new-privs")
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether the user may enter a folder, by the permissions of it and of all folders above it."""
+        path = folder.resolve()
+        try:
+            return all(self._may_search(each) for each in (path, *path.parents))
+        except OSError:
+            return False
+
+    def _may_search(self, folder: Path) -> bool:
+        found = folder.stat()
+        if found.st_uid == self.uid:
+            return bool(found.st_mode & stat.S_IXUSR)
+        return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == self.gid else stat.S_IXOTH))
+
+
+def server_user() -> ServerUser | None:
+    """`nobody` where we are root, who may not run PostgreSQL; None where we may run everything ourselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        found = pwd.getpwnam(_NAME)
+    except KeyError:
+        raise StackError(
+            f"PostgreSQL refuses to run as root, and this machine has no user {_NAME} to run it; "
+            "run this as another user than root"
+        ) from None
+    return ServerUser(found.pw_uid, found.pw_gid)
+
+
+def temporary_base(user: ServerUser | None, others: Iterable[Path] = _BASES) -> Path:
+    """Where temporary folders go: TMPDIR, or the first of `others` where `user` cannot enter that.
+
+    Raises StackError when the user can enter none of them.
+    """
+    base = Path(tempfile.gettempdir())
+    if user is None or user.can_enter(base):
+        return base
+    found = next((other for other in others if other.is_dir() and user.can_enter(other)), None)
+    if found is None:
+        raise StackError(f"the user {_NAME}, who runs PostgreSQL, can enter no temporary folder; set TMPDIR to one")
+    return found
