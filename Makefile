@@ -9,9 +9,13 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 DAYS ?= 60
 UV_VERSION := 0.13.9
-CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/predictive-scaling
+# As stack/cache.py: an XDG_CACHE_HOME that is not absolute is ignored.
+CACHE := $(if $(filter /%,$(firstword $(XDG_CACHE_HOME))),$(XDG_CACHE_HOME),$(HOME)/.cache)/predictive-scaling
 UV_FOLDER := $(CACHE)/uv/$(UV_VERSION)
 UV := $(or $(shell command -v uv),$(UV_FOLDER)/bin/uv)
+# Blanks separate the names of targets.
+blank := $(subst ,, )
+UV_TARGET = $(subst $(blank),\ ,$(UV))
 READY := .venv/.ready
 RUN := .venv/bin/predictive-scaling
 # A uv of our own stands behind one that is on the PATH; the stack installs toolchains with it.
@@ -49,8 +53,8 @@ format: setup ## Format and mend what can be mended
 	.venv/bin/ruff format
 
 bench: setup ## Measure accuracy, speed and memory beside peers; TRACES=folder adds traces
-	@$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements-bench.lock
-	.venv/bin/python -m tests.bench $(if $(TRACES),--traces $(TRACES))
+	@"$(UV)" pip install --quiet --python .venv/bin/python --require-hashes -r requirements-bench.lock
+	.venv/bin/python -m tests.bench $(if $(TRACES),--traces "$(TRACES)")
 
 generate-data: setup ## Fill the database with samples of DAYS days
 	$(RUN) generate-data --days $(DAYS)
@@ -76,10 +80,10 @@ image: ## Build the container image
 	  exit 1; }; \
 	$$engine build -t predictive-scaling:$$(git describe --always --dirty) .
 
-lock: $(UV) ## Compute the lock files anew from pyproject.toml
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --group dev -o requirements.lock
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -c requirements.lock -o requirements-image.lock
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --extra bench --group dev -c requirements.lock -o requirements-bench.lock
+lock: $(UV_TARGET) ## Compute the lock files anew from pyproject.toml
+	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --group dev -o requirements.lock
+	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -c requirements.lock -o requirements-image.lock
+	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --extra bench --group dev -c requirements.lock -o requirements-bench.lock
 
 clean: ## Remove what was built in this checkout (the cache outside it stays)
 	@if [ -x $(RUN) ]; then $(RUN) stack down; fi
@@ -90,17 +94,17 @@ prepare: setup
 
 setup: $(READY)
 
-$(READY): requirements.lock pyproject.toml $(UV)
+$(READY): requirements.lock pyproject.toml $(UV_TARGET)
 	@.ci/python "$(PYTHON)"
 	$(call say,installing the Python packages of requirements.lock into .venv: half a minute the first time)
-	@$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv
-	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
-	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
+	@"$(UV)" venv --quiet --allow-existing --python "$$(command -v "$(PYTHON)")" .venv
+	@"$(UV)" pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+	@"$(UV)" pip install --quiet --python .venv/bin/python --no-deps --editable .
 	@.ci/openmp
 	@touch $@
 
-$(UV_FOLDER)/bin/uv:
+$(subst $(blank),\ ,$(UV_FOLDER))/bin/uv:
 	@.ci/python "$(PYTHON)" venv
 	$(call say,installing uv $(UV_VERSION) into $(UV_FOLDER): a few seconds)
-	@$(PYTHON) -m venv --clear $(UV_FOLDER)
-	@$(UV_FOLDER)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@"$(PYTHON)" -m venv --clear "$(UV_FOLDER)"
+	@"$(UV_FOLDER)/bin/python" -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

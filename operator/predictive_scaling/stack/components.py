@@ -163,7 +163,7 @@ class Components:
         return self._child(
             Binary.KWOK,
             f"--kubeconfig={self.files.kubeconfig}",
-            f"--config={self.files.kwok_configuration}",
+            f"--config={self.files.kwok_configuration.name}",  # relative: kwok splits it at commas
             "--manage-all-nodes=true",
             f"--server-address={LOOPBACK}:{port}",
             url=f"http://{LOOPBACK}:{port}/healthz",
@@ -175,6 +175,7 @@ class Components:
             command=[self.programs[binary], *arguments],
             log=self.files.folder / f"{binary.value}.log",
             ready=answers(url, headers),
+            folder=self.files.folder,
         )
 
 

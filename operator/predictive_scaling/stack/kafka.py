@@ -21,6 +21,7 @@ TOPICS = {"metrics.raw": 4, "metrics.dead-letter": 1}
 
 _VERSION = "4.1.0"
 _SOURCES = Path(__file__).parent / "kafka_server"
+_CONFIGURATION, _LOGGING, _LIBRARIES = "server.properties", "log4j2.yaml", "libraries"
 _CLUSTER_ID = "cHJlZGljdGl2ZS1zY2FsZQ"
 _JVM = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _ANSWER_SECONDS = 10
@@ -90,14 +91,17 @@ class Kafka(SingleProcess):
             self._start_mock(error)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        configuration = self.folder / "server.properties"
-        configuration.write_text(self._configuration())
-        program = [java, *_JVM, f"-Dlog4j2.configurationFile={_SOURCES / 'log4j2.yaml'}", "-cp", f"{libraries}/*"]
-        format_folder = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", configuration)
-        await run(*program, *format_folder, told="formatting Kafka's folder")
+        # Relative to the folder: no path of this machine can hold a character that separates paths or lists.
+        (self.folder / _LIBRARIES).symlink_to(libraries)
+        shutil.copy(_SOURCES / _LOGGING, self.folder)
+        (self.folder / _CONFIGURATION).write_text(self._configuration())
+        program = [java, *_JVM, f"-Dlog4j2.configurationFile={_LOGGING}", "-cp", f"{_LIBRARIES}/*"]
+        format_folder = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", _CONFIGURATION)
+        await run(*program, *format_folder, folder=self.folder, told="formatting Kafka's folder")
         self._child = Child(
             name="Kafka",
-            command=[*program, "kafka.Kafka", configuration],
+            command=[*program, "kafka.Kafka", _CONFIGURATION],
+            folder=self.folder,
             log=self.folder / "kafka.log",
             ready=self._answers,
         )
@@ -120,7 +124,7 @@ class Kafka(SingleProcess):
             "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{LOOPBACK}:{self._controller_port}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
             "controller.listener.names": "CONTROLLER",
-            "log.dirs": self.folder / "data",
+            "log.dirs": "data",
             "auto.create.topics.enable": "false",
             "offsets.topic.num.partitions": 4,
             "offsets.topic.replication.factor": 1,

@@ -80,21 +80,24 @@ class Kubernetes:
         for part in reversed(self._parts):
             part.kill()
 
-    async def kubectl(self, *arguments: str | Path) -> str:
-        """Run kubectl as the administrator and return what it printed. Raises StackError with what it said."""
+    async def kubectl(self, *arguments: str | Path, folder: Path | None = None) -> str:
+        """Run kubectl as the administrator and return what it printed. Raises StackError with what it said.
+
+        folder: the working folder. Files are named relative to it, as kubectl splits the paths of `-f` at commas.
+        """
         told = f"kubectl {' '.join(map(str, arguments))}"
-        return await run(self.kubectl_program, "--kubeconfig", self.kubeconfig, *arguments, told=told)
+        return await run(self.kubectl_program, "--kubeconfig", self.kubeconfig, *arguments, folder=folder, told=told)
 
     async def apply(self, manifests: list[Manifest], name: str) -> None:
         """Apply manifests server-side; `<name>.json` in the cluster's folder keeps them for people who look."""
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=1))
-        await self.kubectl("apply", "--server-side", "--force-conflicts", "-f", file)
+        await self.kubectl("apply", "--server-side", "--force-conflicts", "-f", file.name, folder=self.folder)
 
     async def install_custom_resources(self, folder: Path) -> None:
         """Apply the CRDs of a folder and wait until the API server serves them."""
-        await self.kubectl("apply", "--server-side", "-f", folder)
-        await self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
+        await self.kubectl("apply", "--server-side", "-f", ".", folder=folder)
+        await self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ".", folder=folder)
 
     async def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
         """A kubeconfig with a real token of a ServiceAccount, so that RBAC counts as in any cluster; good for a day."""

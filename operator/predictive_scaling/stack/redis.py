@@ -44,10 +44,8 @@ class Redis(SingleProcess):
             "",
             "--appendonly",
             "no",
-            "--dir",
-            self.folder,
         )
-        return Child("Redis", [programs[0], *options], self.folder / "redis.log", self._answers)
+        return Child("Redis", [programs[0], *options], self.folder / "redis.log", self._answers, folder=self.folder)
 
     async def _answers(self) -> None:
         async with redis.asyncio.from_url(self.url) as client:
