@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack import toolchain
-from predictive_scaling.stack.binaries import Binary, binaries
+from predictive_scaling.stack import binaries as binaries_module
+from predictive_scaling.stack import found_programs, preparation, toolchain
+from predictive_scaling.stack.binaries import binaries
+from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.kafka import Kafka
-from predictive_scaling.stack.progress import silently
+from predictive_scaling.stack.progress import Say, silently
+from predictive_scaling.stack.stack import Part
 
 pytestmark = pytest.mark.integration
 
@@ -54,10 +57,92 @@ async def test_a_build_that_fails_leaves_nothing_and_is_tried_again() -> None:
 async def test_ready_programs_are_taken_from_kubebuilder_assets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "etcd"
-    program.touch(mode=0o755)
+    program = _program(tmp_path / "etcd", "echo etcd Version: 3.6.5")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     assert await binaries([Binary.ETCD], silently) == {Binary.ETCD: program}
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", tmp_path.name)
+    assert await binaries([Binary.ETCD], silently) == {Binary.ETCD: program}
+
+
+@pytest.mark.parametrize(
+    ("binary", "printed", "usable"),
+    [
+        (Binary.API_SERVER, "Kubernetes v1.36.0", True),
+        (Binary.API_SERVER, "Kubernetes v1.35.4", False),
+        (Binary.API_SERVER, "Kubernetes v1.37.0", False),
+        (Binary.API_SERVER, "Kubernetes v0.0.0-master+$Format:%H$", False),
+        (Binary.API_SERVER, "", False),
+        (Binary.CONTROLLER_MANAGER, "Kubernetes v1.36.9-rc.1", True),
+        (Binary.SCHEDULER, "Kubernetes v1.28.0", False),
+        (Binary.KUBECTL, "Client Version: v1.35.1\nKustomize Version: v5.8.1", True),
+        (Binary.KUBECTL, "Client Version: v1.34.1\nKustomize Version: v5.8.1", False),
+        (Binary.ETCD, "etcd Version: 3.5.21\nGo Version: go1.24.6", True),
+        (Binary.ETCD, "etcd Version: 3.4.30\nGo Version: go1.24.6", False),
+        (Binary.KWOK, "kwok version v0.7.0 go1.26.8 (linux/amd64)", True),
+    ],
+)
+@pytest.mark.parametrize("where", ["KUBEBUILDER_ASSETS", "PATH"])
+async def test_programs_that_are_there_are_used_in_the_versions_that_fit(
+    where: str, binary: Binary, printed: str, usable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = _program(tmp_path / binary.value, f"cat <<'END'\n{printed}\nEND")
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", "")
+    monkeypatch.setenv(where, str(tmp_path), prepend=":" if where == "PATH" else None)
+    notices: list[str] = []
+    needed = [step.title for step in await preparation.missing([Part.KUBERNETES], notices.append)]
+    assert (f"building {binary.value}" not in needed) == usable
+    told = [notice for notice in notices if str(program) in notice]
+    assert bool(told) == (not usable)
+    assert all("is needed" in notice for notice in told)
+
+
+async def test_a_program_that_fails_or_hangs_when_asked_for_its_version_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found_programs, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+    for script in ("exec sleep 60", "echo v3.6.5; exit 3", "kill -SEGV $$"):
+        _program(tmp_path / "etcd", script)
+        assert await found_programs.in_assets(Binary.ETCD, silently) is None
+    (tmp_path / "etcd").write_bytes(b"\x7fELF of another machine")
+    assert await found_programs.in_assets(Binary.ETCD, silently) is None
+
+
+async def test_the_build_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds, broken = tmp_path / "builds", tmp_path / "broken"
+    builds.touch()
+    broken.touch()
+    # A Go that writes down what it builds, and fails for kubectl while the file `broken` is there.
+    _program(
+        tmp_path / "go",
+        f"""case $1 in
+version) echo go version go1.27.0 linux/amd64;;
+env) echo {tmp_path}/go-build; echo {tmp_path}/go-modules;;
+build) for last; do :; done
+  while [ "$1" != -o ]; do shift; done
+  basename "$2" >> {builds}
+  if [ -e {broken} ] && [ "$(basename "$2")" = kubectl ]; then touch "$2"; echo disk full; exit 1; fi
+  printf '#!/bin/sh\n' > "$2"; chmod +x "$2";;
+esac""",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(binaries_module, "on_path", _nothing)
+    with pytest.raises(StackError) as failed:
+        await preparation.prepare([Part.KUBERNETES])
+    assert "disk full" in str(failed.value)
+    assert "step 4 of 6 failed; what steps 1 to 3 got is kept" in str(failed.value)
+    assert "the next run goes on with it: building kubectl" in str(failed.value)
+    assert not list((cache_folder() / "kubectl").glob("*/kubectl"))
+    broken.unlink()
+    await preparation.prepare([Part.KUBERNETES])
+    first = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"]
+    assert builds.read_text().split() == [*first, "kubectl", "kwok", "kube-scheduler"]
+    assert await preparation.missing([Part.KUBERNETES], silently) == []
+
+
+async def _nothing(binary: Binary, say: Say) -> None:
+    return None
 
 
 async def test_kubebuilder_assets_that_is_no_folder_is_an_error(

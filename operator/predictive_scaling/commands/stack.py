@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from predictive_scaling.clock import WallClock
-from predictive_scaling.stack import kafka
-from predictive_scaling.stack.binaries import Binary, binaries
 from predictive_scaling.stack.components import ClusterOptions
+from predictive_scaling.stack.preparation import prepare as get_what_is_missing
 from predictive_scaling.stack.progress import to_stderr
 from predictive_scaling.stack.signals import run
 from predictive_scaling.stack.stack import Part, Stack
@@ -57,10 +56,11 @@ def down(folder: Folder = FOLDER) -> None:
 @app.command()
 def prepare(only: Only = None) -> None:
     """Find, fetch and build what the stack's parts need, without starting them."""
-    run(_prepare(only or list(Part)))
+    run(get_what_is_missing(only or list(Part)))
 
 
 async def _stand(parts: list[Part], cluster: ClusterOptions, standing: Standing) -> None:
+    await get_what_is_missing(parts)
     async with Stack(parts, cluster=cluster) as stack:
         await _furnish(stack, parts)
         typer.echo(standing.publish(stack), nl=False)
@@ -74,10 +74,3 @@ async def _furnish(stack: Stack, parts: list[Part]) -> None:
     if Part.POSTGRESQL in parts:
         async with Database(stack.database_url, purpose="stack", checkout_timeout=timedelta(seconds=30)) as database:
             await migrate(database, WallClock())
-
-
-async def _prepare(parts: list[Part]) -> None:
-    if Part.KUBERNETES in parts:
-        await binaries(Binary, to_stderr)
-    if Part.KAFKA in parts:
-        await kafka.prepare(to_stderr)

@@ -1,22 +1,20 @@
 """The control plane's programs: found, else built from pinned Go modules into the cache."""
 
-import enum
 import hashlib
-import os
 import platform
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from predictive_scaling.errors import StackError
 from predictive_scaling.stack import toolchain
-from predictive_scaling.stack.cache import cached
+from predictive_scaling.stack.binary import KUBERNETES_VERSION, Binary
+from predictive_scaling.stack.cache import cache_folder, cached
+from predictive_scaling.stack.found_programs import in_assets, on_path
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Say
-
-KUBERNETES_VERSION = "1.36.3"
 
 _MODULES = Path(__file__).parent / "control_plane"
 _MAJOR, _MINOR, _ = KUBERNETES_VERSION.split(".")
@@ -27,68 +25,63 @@ _VERSION_FLAGS = " ".join(
 )
 
 
-class Binary(enum.Enum):
-    """A program, by the name of its file."""
-
-    ETCD = "etcd"
-    API_SERVER = "kube-apiserver"
-    CONTROLLER_MANAGER = "kube-controller-manager"
-    KUBECTL = "kubectl"
-    KWOK = "kwok"
-    SCHEDULER = "kube-scheduler"
-
-
 @dataclass(frozen=True, slots=True)
 class _Source:
     package: str
     module: Path
     flags: str
-    usual: str
-    """How long a build takes on two cores without Go's own cache."""
+    seconds: int
+    """How long a build takes on two cores without Go's own cache, after those above it."""
 
 
 _SOURCES: Mapping[Binary, _Source] = {
-    Binary.ETCD: _Source("go.etcd.io/etcd/server/v3", _MODULES, "", "half a minute"),
-    Binary.API_SERVER: _Source("k8s.io/kubernetes/cmd/kube-apiserver", _MODULES, _VERSION_FLAGS, "3 minutes"),
-    Binary.CONTROLLER_MANAGER: _Source(
-        "k8s.io/kubernetes/cmd/kube-controller-manager", _MODULES, _VERSION_FLAGS, "a minute"
-    ),
-    Binary.KUBECTL: _Source("k8s.io/kubernetes/cmd/kubectl", _MODULES, _VERSION_FLAGS, "half a minute"),
-    Binary.KWOK: _Source("sigs.k8s.io/kwok/cmd/kwok", _MODULES / "kwok", "", "a minute"),
-    Binary.SCHEDULER: _Source("k8s.io/kubernetes/cmd/kube-scheduler", _MODULES, _VERSION_FLAGS, "half a minute"),
+    Binary.ETCD: _Source("go.etcd.io/etcd/server/v3", _MODULES, "", 45),
+    Binary.API_SERVER: _Source("k8s.io/kubernetes/cmd/kube-apiserver", _MODULES, _VERSION_FLAGS, 185),
+    Binary.CONTROLLER_MANAGER: _Source("k8s.io/kubernetes/cmd/kube-controller-manager", _MODULES, _VERSION_FLAGS, 75),
+    Binary.KUBECTL: _Source("k8s.io/kubernetes/cmd/kubectl", _MODULES, _VERSION_FLAGS, 25),
+    Binary.KWOK: _Source("sigs.k8s.io/kwok/cmd/kwok", _MODULES / "kwok", "", 90),
+    Binary.SCHEDULER: _Source("k8s.io/kubernetes/cmd/kube-scheduler", _MODULES, _VERSION_FLAGS, 10),
 }
 
 
 async def binaries(wanted: Iterable[Binary], say: Say) -> dict[Binary, Path]:
-    """Where each program is: in KUBEBUILDER_ASSETS, in the cache, or built now, one after the other.
+    """Where each program is: in KUBEBUILDER_ASSETS, in the cache, on the PATH, or built now, one after the other.
 
-    Raises StackError with the compiler's last words.
+    What was built before a failure stays. Raises StackError with the compiler's last words.
     """
-    return {binary: _asset(binary) or await _built(binary, say) for binary in wanted}
+    return {binary: await find(binary, say) or await build(binary, say) for binary in wanted}
 
 
-def _asset(binary: Binary) -> Path | None:
-    folder = os.environ.get("KUBEBUILDER_ASSETS")
-    if not folder:
-        return None
-    if not Path(folder).is_dir():
-        raise StackError(f"KUBEBUILDER_ASSETS names {folder}, which is no folder; correct it or leave it out")
-    program = Path(folder) / binary.value
-    return program if os.access(program, os.X_OK) else None
+async def find(binary: Binary, say: Say) -> Path | None:
+    """Where a program is that need not be built; None where there is none."""
+    asset = await in_assets(binary, say)
+    if asset is not None:
+        return asset
+    built = cache_folder() / binary.value / _key(binary) / binary.value
+    return built if built.is_file() else await on_path(binary, say)
 
 
-async def _built(binary: Binary, say: Say) -> Path:
+def usual_build(binary: Binary) -> timedelta:
+    """How long a build takes on two cores without Go's own cache, in the order of Binary."""
+    return timedelta(seconds=_SOURCES[binary].seconds)
+
+
+async def build(binary: Binary, say: Say) -> Path:
+    """Build a program into the cache. Raises StackError with the compiler's last words."""
+    folder = await cached(binary.value, _key(binary), partial(_build, binary, _SOURCES[binary], say), say)
+    return folder / binary.value
+
+
+def _key(binary: Binary) -> str:
     source = _SOURCES[binary]
     content = [(source.module / name).read_bytes() for name in ("go.mod", "go.sum")]
     parts = [*content, source.flags.encode(), platform.machine().encode()]
-    key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    folder = await cached(binary.value, key, partial(_build, binary, source, say), say)
-    return folder / binary.value
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 async def _build(binary: Binary, source: _Source, say: Say, folder: Path) -> None:
     program = await toolchain.go(say)
-    say(f"building {binary.value}: {source.usual} on two cores, seconds when Go has built it before")
+    say(f"building {binary.value}: about {source.seconds} s on two cores, fewer when Go has built it before")
     module = folder / "module"
     module.mkdir()
     for name in ("go.mod", "go.sum"):
@@ -97,7 +90,12 @@ async def _build(binary: Binary, source: _Source, say: Say, folder: Path) -> Non
         *(program, "build", "-buildvcs=false", "-ldflags", f"-s -w {source.flags}"),
         *("-o", folder / binary.value, source.package),
         folder=module,
-        environment={"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+        environment={
+            "GOTOOLCHAIN": "local",
+            "GOFLAGS": "-mod=readonly",
+            "GOWORK": "off",
+            **await toolchain.go_folders(program),
+        },
         told=f"building {binary.value} {KUBERNETES_VERSION if source.flags else ''}".rstrip(),
     )
     shutil.rmtree(module)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from predictive_scaling.stack.binaries import Binary
+from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.certificates import CertificateFiles
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child, answers

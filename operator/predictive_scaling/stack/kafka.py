@@ -10,7 +10,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack import toolchain
-from predictive_scaling.stack.cache import cached
+from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.ports import LOOPBACK, free_ports
 from predictive_scaling.stack.processes import Child, run
 from predictive_scaling.stack.progress import Say
@@ -139,6 +139,11 @@ class Kafka(SingleProcess):
         return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
+def is_fetched() -> bool:
+    """Whether Kafka's libraries are in the cache."""
+    return (cache_folder() / "kafka" / _VERSION).is_dir()
+
+
 async def prepare(say: Say) -> None:
     """Fetch what a real broker needs, or say that there will be the mock cluster, and why."""
     try:
@@ -160,6 +165,8 @@ async def installed(say: Say) -> tuple[Path, Path]:
         shutil.copy(_SOURCES / "pom.xml", folder)
         copy = ("-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libraries")
         home = {"JAVA_HOME": str(java.resolve().parent.parent)}
-        await run(maven, *copy, folder=folder, environment=home, told=f"fetching Kafka {_VERSION}")
+        await run(
+            maven, *toolchain.maven_options(), *copy, folder=folder, environment=home, told=f"fetching Kafka {_VERSION}"
+        )
 
     return java, await cached("kafka", _VERSION, fetch, say) / "libraries"

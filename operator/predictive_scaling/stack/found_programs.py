@@ -1,0 +1,68 @@
+"""Programs that this machine has already, in a version that can be used."""
+
+import asyncio
+import os
+import re
+import shutil
+from pathlib import Path
+
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.binary import ACCEPTED, Binary, Version
+from predictive_scaling.stack.processes import run
+from predictive_scaling.stack.progress import Say
+
+_TIMEOUT_SECONDS = 10.0
+_VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d+")
+
+
+async def in_assets(binary: Binary, say: Say) -> Path | None:
+    """The program in the folder that KUBEBUILDER_ASSETS names, as envtest's tools use it.
+
+    None where the variable is not set, the folder has no such program, or an unusable version, which is said. Raises
+    StackError when the variable names no folder.
+    """
+    program = _asset(binary.value)
+    return None if program is None else await _if_usable(binary, program, say)
+
+
+async def on_path(binary: Binary, say: Say) -> Path | None:
+    """The program on the PATH; None where there is none, or an unusable version, which is said."""
+    program = _on_path(binary.value)
+    return None if program is None else await _if_usable(binary, program, say)
+
+
+def _asset(name: str) -> Path | None:
+    named = os.environ.get("KUBEBUILDER_ASSETS")
+    if not named:
+        return None
+    folder = Path(named).resolve()
+    if not folder.is_dir():
+        raise StackError(f"KUBEBUILDER_ASSETS names {named}, which is no folder; correct it or leave it out")
+    program = folder / name
+    return program if program.is_file() and os.access(program, os.X_OK) else None
+
+
+def _on_path(name: str) -> Path | None:
+    found = shutil.which(name)
+    # Not resolved: a program may go by the name that it is called by.
+    return None if found is None else Path(found).absolute()
+
+
+async def _if_usable(binary: Binary, program: Path, say: Say) -> Path | None:
+    accepted = ACCEPTED[binary]
+    version = await _version(program, accepted.arguments)
+    if version is not None and accepted.accepts(version):
+        return program
+    told = "does not tell its version" if version is None else f"is version {version[0]}.{version[1]}"
+    say(f"not used: {program} {told}; {accepted} is needed")
+    return None
+
+
+async def _version(program: Path, arguments: tuple[str, ...]) -> Version | None:
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            printed = await run(program, *arguments, told=f"asking {program} for its version")
+    except (StackError, OSError, TimeoutError):
+        return None
+    found = _VERSION.search(printed)
+    return None if found is None else (int(found[1]), int(found[2]))

@@ -1,0 +1,69 @@
+"""Get what the stack's parts need before they start, and show how far that is."""
+
+import sys
+from collections.abc import Collection
+from functools import partial
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.stack import kafka
+from predictive_scaling.stack.binaries import build, find, usual_build
+from predictive_scaling.stack.binary import Binary
+from predictive_scaling.stack.progress import Say, to_stderr
+from predictive_scaling.stack.stack import Part
+from predictive_scaling.stack.steps import Status, Step, carry_out, in_words
+
+_LINE_SECONDS, _BAR_SECONDS = 15.0, 0.5
+_KAFKA_SECONDS = 30.0
+
+
+async def prepare(parts: Collection[Part]) -> None:
+    """Get what is missing: with a bar on a terminal, else a line at the beginning of each step and every 15 s.
+
+    Raises StackError of the first step that fails; what was got until then stays.
+    """
+    steps = await missing(parts, to_stderr)
+    if not steps:
+        return
+    began = monotonic()
+    if sys.stderr.isatty():
+        await _with_a_bar(steps)
+    else:
+        await carry_out(steps, lambda status: to_stderr(status.text), to_stderr, _LINE_SECONDS)
+    to_stderr(f"everything is there, after {in_words(monotonic() - began)}")
+
+
+async def missing(parts: Collection[Part], say: Say) -> list[Step]:
+    """A step for each thing that is not on this machine yet, in the order in which they are got."""
+    steps: list[Step] = []
+    if Part.KUBERNETES in parts:
+        steps += [
+            Step(f"building {binary.value}", usual_build(binary).total_seconds(), partial(build, binary))
+            for binary in Binary
+            if await find(binary, say) is None
+        ]
+    if Part.KAFKA in parts and not kafka.is_fetched():
+        steps.append(Step("fetching Kafka", _KAFKA_SECONDS, kafka.prepare))
+    return steps
+
+
+async def _with_a_bar(steps: list[Step]) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=1.0)
+
+        def show(status: Status) -> None:
+            progress.update(task, description=status.text, completed=status.share)
+
+        def say(message: str) -> None:
+            progress.console.print(f"[stack] {message}", markup=False, highlight=False)
+
+        await carry_out(steps, show, say, _BAR_SECONDS)
+        progress.update(task, completed=1.0)

@@ -1,0 +1,116 @@
+"""Steps that take minutes, one after the other, and how far they are."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.progress import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to get. usual_seconds: how long it takes on two cores from nothing."""
+
+    title: str
+    usual_seconds: float
+    work: Callable[[Say], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the steps are. number: of the current step, from 1 on. All times in seconds."""
+
+    number: int
+    count: int
+    title: str
+    elapsed: float
+    usual: float
+    elapsed_in_all: float
+    usual_in_all: float
+    usual_before: float
+    """Of the steps that are done."""
+
+    @property
+    def share(self) -> float:
+        """How much of all steps is done, by their usual times: below 1 until the last one ends."""
+        if not self.usual_in_all:
+            return 0.0
+        return (self.usual_before + min(self.elapsed, 0.99 * self.usual)) / self.usual_in_all
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return (
+            f"step {self.number} of {self.count}, {self.title}: {in_words(self.elapsed)} of about "
+            f"{in_words(self.usual)}; in all {in_words(self.elapsed_in_all)} of about {in_words(self.usual_in_all)}"
+        )
+
+
+async def carry_out(steps: Sequence[Step], show: Callable[[Status], None], say: Say, interval_seconds: float) -> None:
+    """Do each step, showing where it is when it begins and after each interval.
+
+    Raises StackError of the first that fails, with what the next run goes on with.
+    """
+    began, in_all = monotonic(), sum(step.usual_seconds for step in steps)
+    before = 0.0
+    for number, step in enumerate(steps, start=1):
+        where = _Where(number, len(steps), step, began, in_all, before, monotonic())
+        show(where.status())
+        showing = asyncio.create_task(_show_again(interval_seconds, show, where))
+        try:
+            await step.work(say)
+        except StackError as error:
+            raise StackError(f"{error}\n{_what_stays(number, len(steps), step.title)}") from error
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+        before += step.usual_seconds
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people.
+
+    >>> in_words(45), in_words(200), in_words(600)
+    ('45 s', '3 min 20 s', '10 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    number: int
+    count: int
+    step: Step
+    began: float
+    in_all: float
+    before: float
+    step_began: float
+
+    def status(self) -> Status:
+        now = monotonic()
+        return Status(
+            number=self.number,
+            count=self.count,
+            title=self.step.title,
+            elapsed=now - self.step_began,
+            usual=self.step.usual_seconds,
+            elapsed_in_all=now - self.began,
+            usual_in_all=self.in_all,
+            usual_before=self.before,
+        )
+
+
+async def _show_again(interval_seconds: float, show: Callable[[Status], None], where: _Where) -> None:
+    while True:
+        await asyncio.sleep(interval_seconds)
+        show(where.status())
+
+
+def _what_stays(number: int, count: int, title: str) -> str:
+    kept = "" if number == 1 else f"what steps 1 to {number - 1} got is kept; "
+    return f"step {number} of {count} failed; {kept}the next run goes on with it: {title}"

@@ -1,0 +1,75 @@
+"""What people see who wait for set-up."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.progress import Say, silently
+from predictive_scaling.stack.steps import Status, Step, carry_out
+
+
+async def nothing(say: Say) -> None:
+    pass
+
+
+async def test_each_step_is_shown_when_it_begins_with_its_number_and_usual_time() -> None:
+    shown: list[Status] = []
+    steps = [Step("building etcd", 45, nothing), Step("building kubectl", 75, nothing)]
+    await carry_out(steps, shown.append, silently, interval_seconds=3600)
+    assert [(one.number, one.title) for one in shown] == [(1, "building etcd"), (2, "building kubectl")]
+    assert shown[0].text == "step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 2 min"
+    assert [one.share for one in shown] == [pytest.approx(0, abs=0.01), pytest.approx(45 / 120, abs=0.01)]
+
+
+async def test_a_long_step_is_shown_again_after_each_interval_with_the_time_that_passed() -> None:
+    shown: list[Status] = []
+    enough = asyncio.Event()
+
+    def show(status: Status) -> None:
+        shown.append(status)
+        if len(shown) == 4:
+            enough.set()
+
+    async def long(say: Say) -> None:
+        await enough.wait()
+
+    await carry_out([Step("building kube-apiserver", 0.001, long)], show, silently, interval_seconds=0.01)
+    assert [one.number for one in shown] == [1] * 4
+    elapsed = [one.elapsed for one in shown]
+    assert elapsed == sorted(elapsed)
+    assert elapsed[-1] > elapsed[0]
+    # Longer than usual is not done.
+    assert shown[-1].share < 1
+
+
+async def test_after_a_failure_it_is_said_what_stays_and_what_comes_next() -> None:
+    async def fail(say: Say) -> None:
+        raise StackError("the disk is full")
+
+    async def never(say: Say) -> None:
+        pytest.fail("a step ran after one that failed")
+
+    steps = [Step("one", 1, nothing), Step("two", 1, fail), Step("three", 1, never)]
+    with pytest.raises(StackError) as failed:
+        await carry_out(steps, lambda status: None, silently, 3600)
+    assert str(failed.value) == (
+        "the disk is full\nstep 2 of 3 failed; what steps 1 to 1 got is kept; the next run goes on with it: two"
+    )
+
+
+async def test_nothing_is_shown_any_more_once_a_step_was_broken_off() -> None:
+    shown: list[Status] = []
+    begun = asyncio.Event()
+
+    async def hang(say: Say) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(carry_out([Step("one", 1, hang)], shown.append, silently, 0.001))
+    await begun.wait()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert [one for one in asyncio.all_tasks() if one is not asyncio.current_task()] == []
