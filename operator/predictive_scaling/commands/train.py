@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Annotated, Any
 
 import structlog
@@ -37,10 +37,11 @@ from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer
 from predictive_scaling.training.chosen import EVERY_SERIES, Choice
 from predictive_scaling.training.dask_cluster import connected
+from predictive_scaling.training.exit_codes import Exit
 from predictive_scaling.training.history import StoredHistory
 from predictive_scaling.training.ledger import turned_back
 from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reporting import Failed, as_json, as_table, named
+from predictive_scaling.training.reporting import Failed, as_json, as_table, exit_code, named
 from predictive_scaling.training.rollback import roll_back
 from predictive_scaling.training.series_keys import SeriesKey
 from predictive_scaling.training.shared_key import SHARED
@@ -57,14 +58,6 @@ class Output(StrEnum):
 
     TABLE = "table"
     JSON = "json"
-
-
-class Exit(IntEnum):
-    """What the exit code means."""
-
-    GOOD = 0
-    SOME_FAILED = 1
-    NOTHING_TO_TRAIN = 66
 
 
 class Aggregation(StrEnum):
@@ -116,8 +109,9 @@ def train(
     their own in memory. Each is judged on its last days; a running operator takes up what was published. --dask spreads
     the series over the cluster whose scheduler is at ADDRESS, such as tcp://scheduler:8786. --rollback makes the
     operator use the version before the current one (`shared` is the name of the shared model); for a training interval
-    neither it nor --every trains the service anew. Exit codes: 0 all trained, 1 some failed, 66 there is nothing to
-    train or to go back to, 75 the database or the Dask cluster is away, 78 a setting or the schema does not fit.
+    neither it nor --every trains the service anew. Exit codes: 0 all trained, 1 some failed, 3 all trained, but a new
+    version did worse than the one in use, which stays, 66 there is nothing to train or to go back to, 75 the database
+    or the Dask cluster is away, 78 a setting or the schema does not fit.
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
@@ -195,7 +189,7 @@ async def _train_all(
     if not keys:
         log.warning("nothing_to_train", remedy="apply a ScalingPolicy, or send samples, then train again")
         return Exit.NOTHING_TO_TRAIN
-    return Exit.SOME_FAILED if failed else Exit.GOOD
+    return exit_code(done, failed)
 
 
 async def _all_or_the_first_problem(work: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -16,6 +16,7 @@ from predictive_scaling.control.state import PolicyState, States
 from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.handlers.inventory import Inventory
 from predictive_scaling.training.event_types import PastEvents, event_types
+from predictive_scaling.training.exit_codes import Exit
 from predictive_scaling.training.manifest import Manifest
 from predictive_scaling.training.reload import ReloadReport
 from predictive_scaling.training.series_keys import SeriesKey
@@ -44,7 +45,7 @@ class Shelf(Protocol):
 
 
 Train = Callable[[SeriesKey, bool], Awaitable[bool]]
-"""Trains a series, whose zeros are demand or not, and says whether a version was published."""
+"""Trains a series, whose zeros are demand or not, and says whether a version was published or refused."""
 
 
 async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
@@ -54,9 +55,9 @@ async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
     zero = ["--zero-is-valid"] if zero_is_valid else []
     command = ["predictive_scaling", "train", *chosen, "--output", "json", *zero]
     ended = await run_child(command, patience_seconds=_PATIENCE_SECONDS)
-    if ended.exit_code:
+    if ended.exit_code not in (Exit.GOOD, Exit.REFUSED):
         log.info("training_failed", series=str(key), exit_code=ended.exit_code, message=ended.complaint)
-    return ended.exit_code == 0
+    return ended.exit_code in (Exit.GOOD, Exit.REFUSED)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from predictive_scaling.training.exit_codes import Exit
 from predictive_scaling.training.manifest import GateRecord
 from predictive_scaling.training.series_keys import SeriesKey
 from predictive_scaling.training.trainer import Trained
@@ -23,12 +24,21 @@ class Failed:
     problem: str
 
 
+def exit_code(done: Sequence[Trained], failed: Sequence[Failed]) -> Exit:
+    """What a training came to."""
+    if failed:
+        return Exit.SOME_FAILED
+    return Exit.GOOD if all(one.published for one in done) else Exit.REFUSED
+
+
 def as_json(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
     """One line of JSON."""
     trained = [
         {
             **named(one.key),
             "version": one.version,
+            "published": one.published,
+            "in_use": one.in_use,
             "passed": one.gate.passed,
             "acting": one.gate.acting,
             "evidence": one.gate.evidence,
@@ -50,14 +60,24 @@ def named(key: SeriesKey) -> dict[str, str]:
 
 def as_table(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
     """A row each."""
-    table = Table("SERIES", "ACTS", "WAPE", "NAIVE", "COVERAGE", "BINS", "SECONDS", "WHY", box=None, pad_edge=False)
+    table = Table(
+        "SERIES", "VERSION", "ACTS", "WAPE", "NAIVE", "COVERAGE", "BINS", "SECONDS", "WHY", box=None, pad_edge=False
+    )
     for one in done:
         wape, naive, coverage = _numbers(one.gate)
         table.add_row(
-            str(one.key), one.gate.acting, wape, naive, coverage, str(one.bins), f"{one.seconds:.1f}", one.gate.evidence
+            str(one.key),
+            one.version if one.published else f"refused, {one.in_use} stays",
+            one.gate.acting if one.published else "-",
+            wape,
+            naive,
+            coverage,
+            str(one.bins),
+            f"{one.seconds:.1f}",
+            one.gate.evidence,
         )
     for one in failed:
-        table.add_row(str(one.key), "-", "-", "-", "-", "-", "-", one.problem)
+        table.add_row(str(one.key), "-", "-", "-", "-", "-", "-", "-", one.problem)
     console = Console(width=None if sys.stdout.isatty() else _WIDE)
     with console.capture() as capture:
         console.print(table)

@@ -18,7 +18,7 @@ from predictive_scaling.errors import NothingToLearnError
 from predictive_scaling.training.forerunner import forerunner
 from predictive_scaling.training.history import DemandHistory
 from predictive_scaling.training.learners import InThread, Learner
-from predictive_scaling.training.manifest import GateRecord
+from predictive_scaling.training.manifest import GateRecord, Manifest
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.series_keys import SeriesKey
@@ -35,13 +35,22 @@ _SEED = 17
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A training that ended with a published version. bins: observed. seconds: of real time, reading left out."""
+    """A training that ended with a version. bins: observed. seconds: of real time, reading left out.
+
+    in_use: the version in use afterwards; another than `version` where that did worse than the one before.
+    """
 
     key: SeriesKey
     version: str
     gate: GateRecord
     bins: int
     seconds: float
+    in_use: str | None
+
+    @property
+    def published(self) -> bool:
+        """Whether the version came into use; a refused one is only recorded in the history."""
+        return self.in_use == self.version
 
 
 class Trainer:
@@ -80,7 +89,7 @@ class Trainer:
         learned = await self._learner.learn(series, self._model, before)
         event_types = await self._history.event_types(key, now - self._span, now)
         manifest = await asyncio.to_thread(publish, self._registry, key, learned, now, event_types)
-        return _told(Trained(key, manifest.version, manifest.gate, bins, monotonic() - began))
+        return self._trained(key, manifest, bins, began)
 
     async def train_shared(self, keys: Sequence[SeriesKey]) -> Trained:
         """Publish a new version of the model that all share, learned from these series, or from some if they are many.
@@ -98,7 +107,21 @@ class Trainer:
             raise NothingToLearnError(f"{SHARED}: {error}; wait until samples have come") from None
         publishing = publish, self._registry, SHARED, found.learned, now, (), found.judged
         manifest = await asyncio.to_thread(*publishing)
-        return _told(Trained(SHARED, manifest.version, manifest.gate, manifest.bins, monotonic() - began))
+        return self._trained(SHARED, manifest, manifest.bins, began)
+
+    def _trained(self, key: SeriesKey, manifest: Manifest, bins: int, began: float) -> Trained:
+        in_use = self._registry.current(key.slug)
+        trained = Trained(key, manifest.version, manifest.gate, bins, monotonic() - began, in_use)
+        event = "model_trained" if trained.published else "model_refused"
+        log.info(
+            event,
+            series=str(key),
+            version=trained.version,
+            in_use=in_use,
+            acting=trained.gate.acting,
+            bins=trained.bins,
+        )
+        return trained
 
     async def _read(self, key: SeriesKey, now: datetime) -> Series:
         return await self._history.demand(key, now - self._span, now, self._resolution)
@@ -108,9 +131,3 @@ def _shared(own: LightGBMQuantiles) -> SharedLightGBM:
     """Settings of its own, but for how much of the machine it may use and how many features."""
     usual = SharedLightGBM()
     return replace(usual, model=replace(usual.model, threads=own.threads, feature_count=own.feature_count))
-
-
-def _told(trained: Trained) -> Trained:
-    gate = trained.gate
-    log.info("model_trained", series=str(trained.key), version=trained.version, acting=gate.acting, bins=trained.bins)
-    return trained
