@@ -4,7 +4,10 @@ from enum import StrEnum
 
 
 class ModelChoice(StrEnum):
-    """`spec.forecast.model`. Auto: LightGBM while it passes the gate, the best naive one otherwise."""
+    """`spec.forecast.model`. Auto: LightGBM where it passes the gate, the best naive one otherwise.
+
+    Each of the others acts wherever it can forecast, whatever the gate says.
+    """
 
     AUTO = "Auto"
     LIGHTGBM = "LightGBM"

@@ -40,6 +40,8 @@ class Forecast:
     contributions: Sequence[str] = ()
     """Up to three reasons in words, strongest first, such as `demand of the last 30 minutes (+21 %)`."""
     peaks: FloatArray | None = None
+    note: str = ""
+    """Why another model made it than the one that was asked for, or one that the gate would not have let; or empty."""
 
     def at(self, quantile: float) -> FloatArray:
         """Any quantile between 0.5 and 0.999, for each bin: shape (bins,).

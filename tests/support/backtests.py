@@ -32,7 +32,7 @@ def a_demand(days: float = 3, seed: int = 1, noise: float = 0.15) -> Series:
 def a_foresight(series: Series, split: float = 0.8) -> Foresight:
     """By yesterday's demand: nothing is learned."""
     plan = plan_of(series, split, 1, [1, 2, 3, 4, 12], 12)
-    return foresee(series, plan, ModelChoice.SEASONAL_NAIVE, gated=False, say=silent)
+    return foresee(series, plan, ModelChoice.SEASONAL_NAIVE, say=silent)
 
 
 def a_field(

@@ -21,7 +21,7 @@ MEDIAN = QUANTILES.index(0.5)
 @pytest.fixture(scope="module")
 def foresight() -> Foresight:
     plan = plan_of(SERIES, 0.7, 1, [1, 2, 4], 4)
-    return foresee(SERIES, plan, ModelChoice.LIGHTGBM, gated=False, say=lambda what, done: None)
+    return foresee(SERIES, plan, ModelChoice.LIGHTGBM, say=lambda what, done: None)
 
 
 def an_event_behind_the_split(foresight: Foresight) -> tuple[KnownEvent, int]:

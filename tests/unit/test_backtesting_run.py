@@ -156,9 +156,9 @@ def test_the_model_that_the_gate_found_better_at_a_horizon_acts_there(monkeypatc
     monkeypatch.setattr(foresight, "judge", passes)
     series = a_demand(days=2, noise=0.5)
     plan = foresight.plan_of(series, 0.7, 1, range(1, 13), 12)
-    spliced = foresight.foresee(series, plan, ModelChoice.AUTO, gated=True, say=silent)
+    spliced = foresight.foresee(series, plan, ModelChoice.AUTO, say=silent)
     table = ()
-    plain = foresight.foresee(series, plan, ModelChoice.AUTO, gated=True, say=silent)
+    plain = foresight.foresee(series, plan, ModelChoice.AUTO, say=silent)
     judged = slice(plan.split - plain.first, None)
     medians = 1
     last = plain.of_rival("LastValue").values[judged]

@@ -90,6 +90,14 @@ def test_each_rung_of_the_ladder_is_a_reason(rung: Rung, expected: str) -> None:
     assert told(situation, "ForecastReady") == (expected, rung.value)
 
 
+def test_a_model_that_acts_against_the_gate_is_told() -> None:
+    note = "spec.forecast.model is LightGBM, against the verdict on the last days: LastValue acts"
+    forecast = replace(a_steady_forecast(400.0), note=note)
+    ready = conditions(a_situation(outlook=an_outlook(forecast, Rung.FRESH)))["ForecastReady"]
+    assert (ready.status, ready.reason) == ("True", "Fresh")
+    assert ready.message.endswith(f"; {note}")
+
+
 def test_without_a_forecast_the_fallback_is_waited_for_and_then_active() -> None:
     blind = a_situation(forecast=None)
     assert told(blind, "ForecastReady") == ("False", "NoForecast")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from forecasting.choice import ModelChoice
+from forecasting.gate import Acting
 from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
@@ -158,6 +159,60 @@ async def test_a_model_that_failed_the_gate_does_not_act(
     (reloaded,) = (await shelf.refresh()).reloaded
     assert not reloaded.passed
     assert shelf.forecast({"a": wanted()})["a"].model == "LastValue"
+
+
+def refused(learned: Learned, by_horizon: tuple[Acting, ...] = ()) -> Learned:
+    """As the gate would have it where a naive model did better: at all horizons, or at those of a table."""
+    verdict = replace(learned.verdict, by_horizon=by_horizon, evidence="LastValue acts, as it must")
+    return replace(learned, verdict=verdict if by_horizon else replace(verdict, passed=False, acting="LastValue"))
+
+
+async def test_a_policy_that_asks_for_lightgbm_gets_it_against_the_gate_and_is_told(
+    registry: Registry, shelf: ModelShelf, learned: Learned
+) -> None:
+    version = publish(registry, KEY, refused(learned), NOW).version
+    await shelf.refresh()
+    found = shelf.forecast({choice: wanted(choice=choice) for choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM)})
+    auto, asked = found[ModelChoice.AUTO], found[ModelChoice.LIGHTGBM]
+    assert (auto.model, auto.note) == ("LastValue", "")
+    assert (asked.model, asked.version) == ("LightGBM", version)
+    assert asked.note == (
+        "spec.forecast.model is LightGBM, against the verdict on the last days: LastValue acts, as it must"
+    )
+    assert not np.allclose(auto.values, asked.values)
+
+
+async def test_a_policy_that_asks_for_lightgbm_gets_it_at_every_horizon(
+    registry: Registry, shelf: ModelShelf, learned: Learned
+) -> None:
+    table = (Acting(4, "LastValue"), Acting(8, "LightGBM"))
+    publish(registry, KEY, refused(learned, table), NOW)
+    await shelf.refresh()
+    found = shelf.forecast({choice: wanted(choice=choice) for choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM)})
+    auto, asked = found[ModelChoice.AUTO], found[ModelChoice.LIGHTGBM]
+    assert not np.allclose(auto.values[:4], asked.values[:4])
+    assert np.allclose(auto.values[4:], asked.values[4:])
+    assert (auto.note, "LastValue acts" in asked.note) == ("", True)
+
+
+async def test_a_model_that_cannot_forecast_yet_is_stood_in_for_and_that_is_told(
+    registry: Registry, shelf: ModelShelf, learned: Learned
+) -> None:
+    untrained = shelf.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"]
+    assert untrained.model in NAIVE
+    assert untrained.note == "spec.forecast.model is LightGBM, which cannot forecast this series yet"
+    publish(registry, KEY, replace(learned, lightgbm=None), NOW)
+    await shelf.refresh()
+    assert "cannot forecast" in shelf.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"].note
+
+
+async def test_the_naive_models_act_against_the_gate_too(shelf: ModelShelf, published: Manifest) -> None:
+    await shelf.refresh()
+    for choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
+        made = shelf.forecast({"a": wanted(choice=choice)})["a"]
+        assert made.model == choice.value
+        assert made.note.startswith(f"spec.forecast.model is {choice.value}, against the verdict")
+        assert published.gate.evidence in made.note
 
 
 def test_without_data_there_is_no_forecast(shelf: ModelShelf) -> None:

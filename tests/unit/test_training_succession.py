@@ -1,6 +1,7 @@
 """A newly trained model against the one in use."""
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,19 @@ from forecasting.learning import Forerunner, Learned, learn
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.series import Series
+from predictive_scaling.clock import ManualClock
+from predictive_scaling.control import training
+from predictive_scaling.control.children import Ended
+from predictive_scaling.training.exit_codes import Exit
 from predictive_scaling.training.forerunner import forerunner
 from predictive_scaling.training.ledger import Outcome, entries
 from predictive_scaling.training.publish import publish
 from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.reload import ModelShelf
+from predictive_scaling.training.reporting import Failed, as_json, as_table, exit_code
 from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.trainer import Trainer
 from tests.support.demand_series import a_series
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
@@ -168,3 +176,53 @@ async def test_going_back_by_hand_from_a_version_that_did_not_pass_is_no_refusal
     registry.point(KEY.slug, before.version)
     report = await shelf.refresh()
     assert ([one.version for one in report.reloaded], report.rejected) == ([before.version], ())
+
+
+@dataclass(frozen=True)
+class AlwaysPoor:
+    """A learner whose model does worse than the one in use."""
+
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
+        return replace(second(POOR), verdict=replace(second(POOR).verdict, passed=True))
+
+
+class Recorded:
+    """A history of one series."""
+
+    async def keys(self, since: datetime) -> list[SeriesKey]:
+        return [KEY]
+
+    async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
+        return HISTORY
+
+    async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
+        return frozenset()
+
+
+async def test_a_training_says_that_its_version_was_refused_and_which_one_stays(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    clock = ManualClock(NOW + timedelta(days=1))
+    trainer = Trainer(Recorded(), registry, clock, GOOD, timedelta(days=30), learner=AlwaysPoor())
+    good = publish(registry, KEY, first(), NOW).version
+    refused = await trainer.train(KEY)
+    assert (refused.published, refused.in_use) == (False, good)
+    assert exit_code([refused], []) is Exit.REFUSED
+    assert exit_code([refused], [Failed(KEY, "no data")]) is Exit.SOME_FAILED
+    (told,) = json.loads(as_json([refused], []))["trained"]
+    assert (told["published"], told["in_use"]) == (False, good)
+    assert told["version"] != good
+    assert f"refused, {good} stays" in as_table([refused], [])
+    taken = replace(refused, in_use=refused.version)
+    assert exit_code([taken], []) is Exit.GOOD
+    assert "refused" not in as_table([taken], [])
+
+
+@pytest.mark.parametrize(("code", "taken_up"), [(0, True), (3, True), (1, False), (66, False), (75, False)])
+async def test_the_operator_takes_up_what_was_published_or_refused(
+    code: int, taken_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ended(command: list[str], patience_seconds: float) -> Ended:
+        return Ended(code, b"", "told")
+
+    monkeypatch.setattr(training, "run_child", ended)
+    assert await training.train_in_child(KEY, zero_is_valid=False) == taken_up

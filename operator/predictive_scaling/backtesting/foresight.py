@@ -136,8 +136,8 @@ def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], rea
     return Plan((*map(int, tuning), *map(int, judged)), first, np.unique([*ahead]), reach)
 
 
-def foresee(series: Series, plan: Plan, choice: ModelChoice, *, gated: bool, say: Say) -> Foresight:
-    """Walk forward over a series. gated: whether a model has to beat the naive ones before it acts, as live."""
+def foresee(series: Series, plan: Plan, choice: ModelChoice, *, say: Say) -> Foresight:
+    """Walk forward over a series. As live, only `Auto` asks the gate whether LightGBM may act."""
     panel = Panel.of([series])
     naive: list[Fitted] = [LastValue(), SeasonalNaive()]
     fits = [before(series, since) for since in plan.cuts[:-1]]
@@ -157,7 +157,7 @@ def foresee(series: Series, plan: Plan, choice: ModelChoice, *, gated: bool, say
         say("forecasting", 0.0)
         champion = _walk("LightGBM", panel, plan, champions)
         predict_seconds = monotonic() - began
-    picked = _Choice(plan, series, choice, gated, rivals, walks, champions, champion)
+    picked = _Choice(plan, series, choice, rivals, walks, champions, champion)
     stretches = tuple(picked.stretch(at) for at in range(len(fits)))
     values = np.concatenate([picked.values(stretch) for stretch in stretches])
     youths = _youths(series, np.arange(plan.cuts[0], plan.cuts[-1]))
@@ -175,7 +175,6 @@ class _Choice:
     plan: Plan
     series: Series
     choice: ModelChoice
-    gated: bool
     rivals: dict[str, list[Fitted | None]]
     walks: dict[str, WalkForward]
     champions: list[Fitted | None]
@@ -220,7 +219,7 @@ class _Choice:
         if self.champion is None or self.champions[at] is None:
             verdict = unopposed(others, "there is too little history for LightGBM to learn from")
             return verdict.acting, verdict.evidence, ()
-        if not self.gated:
+        if self.choice is ModelChoice.LIGHTGBM:
             return "LightGBM", "asked for", ()
         if at == 0:
             return "LightGBM", "nothing to judge it on yet", ()

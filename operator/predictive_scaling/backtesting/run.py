@@ -49,7 +49,7 @@ class Options:
     """How to look at the trace.
 
     split: the share that is history only. lead_time: None for the policy's own, or three minutes where that is Auto.
-    model: None for the policy's own, behind the gate; else without a gate.
+    model: None for the policy's own. As live, the gate judges Auto only.
     """
 
     split: float = 0.7
@@ -219,7 +219,7 @@ def _foresight(series: Series, setting: Setting, options: Options, say: Say) -> 
             f"from or nothing to judge {max(ahead)} bins ahead"
         )
     choice = options.model or ModelChoice(setting.policy.spec.forecast.model.value)
-    return foresee(series, plan, choice, gated=options.model is None, say=say)
+    return foresee(series, plan, choice, say=say)
 
 
 def _bins(horizons: Sequence[timedelta], series: Series) -> list[int]:

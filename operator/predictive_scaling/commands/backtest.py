@@ -79,7 +79,7 @@ def backtest(
     lead_time: Annotated[
         str | None, typer.Option(metavar="DURATION", help="From a raise to ready; default: the policy's, or 3m.")
     ] = None,
-    model: Annotated[ModelChoice | None, typer.Option(help="In place of the policy's, and without a gate.")] = None,
+    model: Annotated[ModelChoice | None, typer.Option(help="In place of the policy's.")] = None,
     report: Annotated[Path | None, typer.Option(dir_okay=False, help="Write an HTML page here.")] = None,
     output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TABLE,
 ) -> None:

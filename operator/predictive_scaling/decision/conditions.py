@@ -109,6 +109,8 @@ def _forecast_ready(situation: Situation) -> _Found:
     made = (
         f"{model} from {format_time(sight.forecast.origin)}, valid until {format_time(situation.outlook.valid_until)}"
     )
+    if sight.forecast.note:
+        made += f"; {sight.forecast.note}"
     status = _TRUE if sight.rung is Rung.FRESH else _FALSE
     return ConditionType.FORECAST_READY, status, str(sight.rung), made
 

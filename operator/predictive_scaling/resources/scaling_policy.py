@@ -53,7 +53,8 @@ class Objective(Part):
     """What being short costs against what a replica costs; the quantile follows from the two."""
 
     under_provisioned_minute: Price
-    """Cost of a minute in which one replica is missing, as a string such as "1.0", in any currency."""
+    """Cost of a minute in which the ready replicas cannot carry the demand, however many are missing, as a string such
+    as "1.0", in any currency."""
 
     replica_hour: Price
     """Cost of one replica for an hour, in the same currency, as a string such as "0.5"."""
@@ -63,7 +64,10 @@ class ForecastOptions(Part):
     """How the floor is forecast."""
 
     model: ModelChoice = ModelChoice.AUTO
-    """Which model forecasts. Auto: the best of the last days, and never one that loses to the seasonal naive."""
+    """Which model forecasts. Auto: LightGBM at the horizons where it did better than the naive models on days that it
+    had not seen, the best of those elsewhere. LightGBM: the trained model, even where a naive one did better, which
+    ForecastReady then says; while there is none that can forecast, the best naive one. HoltWinters and SeasonalNaive:
+    always that one."""
 
     quantile: Annotated[float | None, DecimalBetween("0.5", "0.999", optional=True)] = None
     """Share of times in which the floor shall suffice for the highest demand until replicas asked for now are ready, as
@@ -110,7 +114,11 @@ class ForecastOptions(Part):
 
     @property
     def effective_quantile(self) -> float:
-        """The quantile as given, or the one at which one more replica costs as much as it saves, or 0.9."""
+        """The quantile as given, or one that follows from the prices alone, or 0.9.
+
+        The prices' one serves until a tuner has looked back on the policy's own demand. It takes each missing replica
+        for a shortage of its own, since without a past nothing is known of how many are missing at once.
+        """
         if self.objective is None:
             return DEFAULT_QUANTILE if self.quantile is None else self.quantile
         short, replica = self.objective.under_provisioned_minute, self.objective.replica_hour / 60

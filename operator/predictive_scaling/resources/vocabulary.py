@@ -78,7 +78,7 @@ class DecisionType(StrEnum):
 
 
 class DecisionPhase(StrEnum):
-    """How far a decision has come."""
+    """How far a decision has come. RolledBack is reserved: nothing is rolled back yet."""
 
     PENDING = "Pending"
     EXECUTING = "Executing"
@@ -109,8 +109,6 @@ class Reason(StrEnum):
     FALLBACK_ENDED = "FallbackEnded"
     PINNED = "Pinned"
     FIELD_GIVEN_UP = "FieldGivenUp"
-    RESTORED = "Restored"
-    ROLLED_BACK = "RolledBack"
 
 
 class Limit(StrEnum):

@@ -73,12 +73,24 @@ class Batch(Generic[Name]):
             learned = [one for name in names if (one := self._learned(name, wanted[name], step)) is not None]
             found.update(self._by_lightgbm(learned, steps))
             found.update(self._by_naive({name: wanted[name] for name in names if name not in found}, steps))
-        return found
+        return {name: self._with_note(wanted[name], forecast) for name, forecast in found.items()}
+
+    def _with_note(self, one: Wanted, made: Forecast) -> Forecast:
+        """Say so where a policy's choice of a model goes against the gate, or could not be followed."""
+        if one.choice is ModelChoice.AUTO:
+            return made
+        asked = f"spec.forecast.model is {one.choice.value}"
+        if not made.model.startswith(one.choice.value):
+            return replace(made, note=f"{asked}, which cannot forecast this series yet")
+        gate = self._tiers.verdict(one.key, made.model)
+        if gate is None or (gate.acting == made.model and not gate.by_horizon):
+            return made
+        return replace(made, note=f"{asked}, against the verdict on the last days: {gate.evidence}")
 
     def _learned(self, name: Name, one: Wanted, step: timedelta) -> _Learned[Name] | None:
         if one.choice not in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
             return None
-        served = self._tiers.serving(one.key, one.series)
+        served = self._tiers.serving(one.key, one.series, gated=one.choice is ModelChoice.AUTO)
         return None if served is None else _Learned(name, one, served)
 
     def _by_lightgbm(self, learned: Sequence[_Learned[Name]], steps: int) -> dict[Name, Forecast]:

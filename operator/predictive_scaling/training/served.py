@@ -43,11 +43,10 @@ class Known:
     holt_winters: FittedHoltWinters
     effects: Effects | None = None
 
-    def acts(self, series: Series) -> bool:
-        """Whether its LightGBM may act: it has one, it passed the gate, and it learned at this step and place."""
+    def can_forecast(self, series: Series) -> bool:
+        """Whether it has a LightGBM that learned at the series' step and place."""
         manifest = self.manifest
-        fits = _same(manifest, series.step) and manifest.place == series.context.place
-        return bool(manifest.files) and manifest.gate.passed and fits
+        return bool(manifest.files) and _same(manifest, series.step) and manifest.place == series.context.place
 
 
 def served(loaded: Loaded) -> Served | None:
@@ -75,20 +74,21 @@ class SharedTier:
         with self._lock:
             return dict(self._errors)
 
-    def serves(self, key: SeriesKey, step: timedelta) -> Served | None:
+    def serves(self, key: SeriesKey, step: timedelta, *, gated: bool = True) -> Served | None:
         """The shared model with what it knows of this series; None where it may not act for it.
 
-        A series that it was judged on goes by its own verdict, any other by that over all of them.
+        gated: as in Tiers.serving.
         """
-        model, gate = self.loaded.lightgbm, self._gate(key)
-        if model is None or not gate.passed or not _same(self.loaded.manifest, step):
+        model, gate = self.loaded.lightgbm, self.gate(key)
+        if model is None or not (gate.passed or not gated) or not _same(self.loaded.manifest, step):
             return None
         with self._lock:
             if key not in self._errors:
                 self._errors[key] = self._begun(key)
-            return Served(model, self._errors[key], gate.by_horizon)
+            return Served(model, self._errors[key], gate.by_horizon if gated else ())
 
-    def _gate(self, key: SeriesKey) -> GateRecord:
+    def gate(self, key: SeriesKey) -> GateRecord:
+        """A series that it was judged on has a verdict of its own, any other that over all of them."""
         member = self.loaded.members.get(key)
         return self.loaded.manifest.gate if member is None else member.gate
 

@@ -1,11 +1,11 @@
 """Who answers for a series: its own model, else the one that all share, else a naive one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forecasting.series import Series
 from predictive_scaling.training.loading import Loaded
-from predictive_scaling.training.manifest import Manifest
+from predictive_scaling.training.manifest import GateRecord, Manifest
 from predictive_scaling.training.residents import Residents
 from predictive_scaling.training.series_keys import SeriesKey
 from predictive_scaling.training.served import Known, Served, SharedTier
@@ -20,12 +20,22 @@ class Tiers:
     shared: SharedTier | None
     load: Callable[[Manifest], Loaded | None]
 
-    def serving(self, key: SeriesKey, series: Series) -> Served | None:
-        """The LightGBM that may act for a series: its own while it is in memory, the shared one; None for none."""
+    def serving(self, key: SeriesKey, series: Series, *, gated: bool = True) -> Served | None:
+        """The LightGBM that may act for a series: its own while it is in memory, the shared one; None for none.
+
+        gated: only where the gate let it, at the horizons where it did; else wherever it can forecast.
+        """
         known = self.known.get(key)
-        if known is not None and known.acts(series):
+        if known is not None and known.can_forecast(series) and (known.manifest.gate.passed or not gated):
             manifest = known.manifest
             own = self.residents.get(key, manifest.version, lambda: self.load(manifest))
             if own is not None:
-                return own
-        return self.shared.serves(key, series.step) if self.shared is not None else None
+                return own if gated else replace(own, by_horizon=())
+        return self.shared.serves(key, series.step, gated=gated) if self.shared is not None else None
+
+    def verdict(self, key: SeriesKey, model: str) -> GateRecord | None:
+        """What the gate said of the models of a series, or of the shared one for it where that is `model`."""
+        if self.shared is not None and model == self.shared.loaded.manifest.model:
+            return self.shared.gate(key)
+        known = self.known.get(key)
+        return known.manifest.gate if known is not None else None
