@@ -94,6 +94,12 @@ def test_the_document_has_every_part_that_programs_rely_on(run: Run, trace: Path
         assert {"under_provisioned_share", "lost_demand_share", "replica_hours"} <= ways[way].keys()
     assert {"quantile", "hpa_target"} <= ways["tuned_with_target"].keys()
     assert ways["clairvoyant"]["under_provisioned_share"] == 0
+    for way in ("predictive", "tuned", "tuned_with_target"):
+        same = ways[way]["hpa_at_same_hours"]
+        assert same["replica_hours"] == pytest.approx(ways[way]["replica_hours"], rel=0.05)
+        assert {"under_provisioned_minutes", "hpa_target"} <= same.keys()
+    assert 0.2 <= ways["hpa_tuned"]["hpa_target"] <= 1.5
+    assert ways["hpa_equal_cost"] == ways["predictive"]["hpa_at_same_hours"]
     assert ways["hpa_equal_cost"]["replica_hours"] == pytest.approx(ways["predictive"]["replica_hours"], rel=0.05)
     point = {"quantile", "hpa_target", "under_provisioned_share", "lost_demand_share", "replica_hours"}
     assert all(one.keys() == point for one in found["frontier"])
@@ -135,7 +141,7 @@ def test_people_get_a_table_and_a_page_that_needs_no_other_file(run: Run, trace:
     report = tmp_path / "out" / "report.html"
     ran = run("--trace", trace, "--report", report, *QUICK)
     assert ran.code == 0
-    for told in ("HPA alone", "the policy as written", "one who knows the future", "REPLICA-HOURS", "advice: "):
+    for told in ("HPA alone", "HPA alone at the same hours", "gain: ", "the policy as written", "one who knows the future", "REPLICA-HOURS", "advice: "):
         assert told in ran.out
     page = report.read_text(encoding="utf-8")
     assert page.count("<svg") >= 2
