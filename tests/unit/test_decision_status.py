@@ -94,7 +94,7 @@ def test_a_model_that_acts_against_the_gate_is_told() -> None:
     note = "spec.forecast.model is LightGBM, against the verdict on the last days: LastValue acts"
     forecast = replace(a_steady_forecast(400.0), note=note)
     ready = conditions(a_situation(outlook=an_outlook(forecast, Rung.FRESH)))["ForecastReady"]
-    assert (ready.status, ready.reason) == ("True", "Fresh")
+    assert (ready.status, ready.reason) == ("True", "FreshForecast")
     assert ready.message.endswith(f"; {note}")
 
 
