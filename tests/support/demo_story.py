@@ -9,6 +9,7 @@ import numpy as np
 from forecasting.simulation import AutoscalerRules, Replicas, Simulation, no_floor, simulate
 from predictive_scaling.stack.demo.measure import Band, Observation, Twin, compare, forecast_quality
 from predictive_scaling.stack.demo.result import Result
+from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
 from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, Scenario, make_scenario
 from predictive_scaling.stack.demo.story import DecisionLine, Story
 from predictive_scaling.stack.demo.traces import MINUTE
@@ -76,10 +77,12 @@ def a_story(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> Story:
         for at in (scenario.begins_at + minute * MINUTE for minute in range(0, scenario.minutes, 5))
     )
     quality = forecast_quality([(band, scenario.demand_at(at)) for at, band in forecasts])
+    comparison = compare(observations, scenario.ends_at, scenario.per_replica)
     result = Result(
         trace="worldcup98-requests-per-minute",
         minutes=scenario.minutes,
-        comparison=compare(observations, scenario.ends_at, scenario.per_replica),
+        comparison=comparison,
+        same_hours=hpa_at_same_hours(scenario.replayed(), scenario.per_replica, comparison.hours_ratio),
         decisions=len(decisions),
         failed_decisions=0,
         forecast=quality,

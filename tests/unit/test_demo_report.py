@@ -10,8 +10,9 @@ from rich.console import Console
 
 from predictive_scaling.charts.time_chart import Chart
 from predictive_scaling.stack.demo.report import page, write_report
+from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
 from predictive_scaling.stack.demo.story import Story
-from predictive_scaling.stack.demo.summary import summary
+from predictive_scaling.stack.demo.summary import same_hours, summary
 from predictive_scaling.stack.demo.table import LiveTable, Moment
 from tests.support.demo_story import a_story
 
@@ -54,6 +55,7 @@ def test_the_report_says_the_numbers_that_the_result_has(story: Story) -> None:
     alone, ahead = story.result.comparison.hpa_only, story.result.comparison.predictive
     assert f"short: {alone.under_provisioned_minutes:.1f} minutes" in text
     assert f"short: {ahead.under_provisioned_minutes:.1f} minutes" in text
+    assert same_hours(story) in text
     assert "As promised" in text
     assert all(match.name in text for match in story.scenario.matches)
 
@@ -125,3 +127,15 @@ def test_the_summary_compares_both(story: Story) -> None:
     assert "25.0" in text
     assert "2.0" in text
     assert "As promised" in text
+
+
+def test_the_hpa_at_the_same_hours_spends_them_and_is_the_twin_where_they_are_its_own(story: Story) -> None:
+    demand, per_replica = story.scenario.replayed(), story.scenario.per_replica
+    own = hpa_at_same_hours(demand, per_replica, 1.0)
+    assert own.target == pytest.approx(0.8, abs=0.01)
+    alone = story.result.comparison.hpa_only
+    assert own.under_provisioned_minutes == pytest.approx(alone.under_provisioned_minutes, abs=1)
+    cooler = hpa_at_same_hours(demand, per_replica, 1.1)
+    assert cooler.target < 0.8
+    assert cooler.hours_ratio == pytest.approx(1.1, abs=0.02)
+    assert cooler.under_provisioned_minutes < own.under_provisioned_minutes

@@ -6,13 +6,16 @@ import pytest
 
 from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
 from predictive_scaling.stack.demo.result import Result
+from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 
 
 def a_result(
     *, alone: float = 26, ahead: float = 2, hours: float = 1.08, decisions: int = 40, failed: int = 0
 ) -> Result:
     comparison = Comparison(Performance(alone, 50.0, 200_000.0), Performance(ahead, 50.0 * hours, 10_000.0))
-    return Result("worldcup98-requests-per-minute", 510, comparison, decisions, failed, ForecastQuality(0.12345, 0.91))
+    same_hours = SimulatedHpa(0.735, 17.25, 1.0812)
+    quality = ForecastQuality(0.12345, 0.91)
+    return Result("worldcup98-requests-per-minute", 510, comparison, same_hours, decisions, failed, quality)
 
 
 def test_a_good_day_has_no_shortcomings() -> None:
@@ -46,6 +49,7 @@ def test_the_file_has_the_names_that_programs_read(tmp_path: Path) -> None:
         "minutes": 510,
         "hpa_only": {"under_provisioned_minutes": 26, "replica_hours": 50.0},
         "predictive": {"under_provisioned_minutes": 2, "replica_hours": 54.0},
+        "simulated_hpa_at_same_hours": {"target": 0.735, "under_provisioned_minutes": 17.25, "hours_ratio": 1.081},
         "decisions": 40,
         "failed_decisions": 0,
         "forecast": {"wape_15m": 0.123, "coverage_p90": 0.91},

@@ -16,6 +16,7 @@ from predictive_scaling.stack.demo.measure import JUDGED_AHEAD, Band, Observatio
 from predictive_scaling.stack.demo.observe import Observer
 from predictive_scaling.stack.demo.processes import cpu_seconds
 from predictive_scaling.stack.demo.result import Result
+from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
 from predictive_scaling.stack.demo.scenario import Scenario
 from predictive_scaling.stack.demo.story import BIN, DecisionLine, Story
 from predictive_scaling.stack.demo.table import LiveTable, Moment
@@ -112,10 +113,12 @@ def _result(
     def actual(begin: datetime) -> float:
         return float(np.mean([scenario.demand_at(begin + minute * MINUTE) for minute in range(BIN // MINUTE)]))
 
+    comparison = compare(observations, scenario.ends_at, scenario.per_replica)
     return Result(
         trace=scenario.demand.name,
         minutes=scenario.minutes,
-        comparison=compare(observations, scenario.ends_at, scenario.per_replica),
+        comparison=comparison,
+        same_hours=hpa_at_same_hours(scenario.replayed(), scenario.per_replica, comparison.hours_ratio),
         decisions=len(decisions),
         failed_decisions=sum(not decision.ended_well for decision in decisions),
         forecast=forecast_quality([(band, actual(at)) for at, band in forecasts]),

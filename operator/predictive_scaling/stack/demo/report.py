@@ -14,6 +14,7 @@ from predictive_scaling.stack.demo.commands import look_around
 from predictive_scaling.stack.demo.measure import Band, Observation
 from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, Scenario
 from predictive_scaling.stack.demo.story import BIN, DecisionLine, Story
+from predictive_scaling.stack.demo.summary import same_hours
 from predictive_scaling.stack.demo.traces import MINUTE
 
 
@@ -75,7 +76,7 @@ def _tiles(story: Story) -> str:
             _tile(
                 "Minutes short of capacity",
                 _pair(f"{alone.under_provisioned_minutes:.0f}", f"{ahead.under_provisioned_minutes:.1f}"),
-                f"of {story.result.minutes} minutes; HPA alone → with a policy",
+                f"of {story.result.minutes} minutes; HPA alone → with a policy; {same_hours(story)}",
             ),
             _tile(
                 "Requests over capacity",

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
+from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 
 LEAST_SHORT_MINUTES = 10.0
 """An HPA alone that hardly ever falls short proves nothing."""
@@ -21,6 +22,7 @@ class Result:
     trace: str
     minutes: int
     comparison: Comparison
+    same_hours: SimulatedHpa
     decisions: int
     failed_decisions: int
     forecast: ForecastQuality
@@ -48,6 +50,7 @@ class Result:
             "minutes": self.minutes,
             "hpa_only": _performance(self.comparison.hpa_only),
             "predictive": _performance(self.comparison.predictive),
+            "simulated_hpa_at_same_hours": {name: _rounded(value) for name, value in asdict(self.same_hours).items()},
             "decisions": self.decisions,
             "failed_decisions": self.failed_decisions,
             "forecast": {name: _rounded(value) for name, value in asdict(self.forecast).items()},

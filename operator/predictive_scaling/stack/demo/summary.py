@@ -18,7 +18,16 @@ def summary(story: Story) -> Group:
     table.add_row("requests over capacity", f"{alone.unserved:,.0f}", f"{ahead.unserved:,.0f}")
     table.add_row("replica-hours", f"{alone.replica_hours:.1f}", f"{ahead.replica_hours:.1f}")
     table.add_row("", "1.000", f"{result.comparison.hours_ratio:.3f}")
-    return Group(table, Text(_forecast(story)), _verdict(story))
+    return Group(table, Text(same_hours(story)), Text(_forecast(story)), _verdict(story))
+
+
+def same_hours(story: Story) -> str:
+    """What the replica-hours of the twin with a policy are worth without it."""
+    found = story.result.same_hours
+    return (
+        f"HPA alone at the same hours (target {100 * found.target:g} %, {found.hours_ratio:.3f} of them), simulated: "
+        f"{found.under_provisioned_minutes:.1f} minutes short"
+    )
 
 
 def _forecast(story: Story) -> str:
