@@ -19,12 +19,9 @@ PAUSE_SECONDS = 2.0
 
 
 async def keep_house(retention: Retention, clock: Clock) -> None:
-    """Every hour of product time, for ever. A database that is away is tried again an hour later."""
+    """Apply retention every hour of product time. A table that fails is tried again an hour later."""
     while True:
-        try:
-            await retention.apply(clock.now())
-        except DatabaseUnavailableError as error:
-            log.warning("retention_waits", error=str(error))
+        await retention.apply(clock.now())
         await clock.sleep(EVERY)
 
 

@@ -1,48 +1,223 @@
-"""What is forgotten, and when."""
+"""What is deleted, and when: each table on its own, in short transactions, so that every run gets on."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any, LiteralString
 
+import psycopg
 import structlog
+from prometheus_client import Counter, Gauge
 
-from predictive_scaling.storage.database import Database
+from predictive_scaling.clock import monotonic
+from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.storage.database import Connection, Database
 
 log = structlog.get_logger(__name__)
 
-# The time is ours, not the server's: a replay of 1998 must not lose its data to the year it runs in.
-DROP = "select drop_chunks(%(relation)s::regclass, %(before)s::timestamptz)"
-
-DELETE = (
-    "delete from predictions where created_at < %(raw)s",
-    "delete from dead_letters where received_at < %(raw)s",
-    "delete from ingest_history where minute < %(raw)s",
-    "delete from commands where created_at < %(raw)s",
-    "delete from model_performance where created_at < %(rollups)s",
-    "delete from scaling_decisions where created_at < %(rollups)s",
-    "delete from business_events where end_time < %(rollups)s",
-    "delete from series where last_day < %(rollups)s::date",
+FAILURES = Counter(
+    "predictive_scaling_retention_failures_total", "Runs of retention that did not finish a table.", ["table"]
 )
+ROWS = Counter("predictive_scaling_retention_rows_total", "Rows that retention deleted.", ["table"])
+SECONDS = Gauge("predictive_scaling_retention_seconds", "Time that the last run of retention took.", ["table"])
+
+BATCH_SIZE, MIN_BATCH_SIZE = 10_000, 100
+"""Rows that one statement deletes at most, and that it is brought down to where statements take too long."""
+
+# The time is ours, not the server's: a replay of 1998 must not lose its data to the year it runs in.
+OLDEST_CHUNK_END = "select oldest_chunk_end(%(relation)s::regclass)"
+DROP = "select drop_chunks(%(relation)s::regclass, %(before)s::timestamptz)"
+SET_LOCK_TIMEOUT = "select set_config('lock_timeout', %(milliseconds)s, true)"
+
+POLICIES_WITH_OLD_PREDICTIONS = """
+with recursive each as (
+    (select namespace, policy from predictions order by namespace, policy limit 1)
+    union all
+    select following.namespace, following.policy from each cross join lateral (
+        select namespace, policy from predictions
+        where (namespace, policy) > (each.namespace, each.policy) order by namespace, policy limit 1) as following)
+select namespace, policy from each
+where exists (
+    select from predictions
+    where namespace = each.namespace and policy = each.policy and created_at < %(before)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """How the rows of a table are deleted. parts: a query of what is deleted apart, such as each policy's rows."""
+
+    table: str
+    keeps: str
+    """raw or rollups."""
+    delete: LiteralString
+    parts: LiteralString | None = None
+
+
+# Rows that somebody else holds are left for the next run.
+RULES = (
+    RowRule(
+        "predictions",
+        "raw",
+        """delete from predictions where ctid = any(array(select ctid from predictions
+        where namespace = %(namespace)s and policy = %(policy)s and created_at < %(before)s
+        limit %(batch)s for update skip locked))""",
+        POLICIES_WITH_OLD_PREDICTIONS,
+    ),
+    RowRule(
+        "current_predictions",
+        "raw",
+        """delete from current_predictions where ctid = any(array(select ctid from current_predictions
+        where created_at < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "dead_letters",
+        "raw",
+        """delete from dead_letters where ctid = any(array(select ctid from dead_letters
+        where received_at < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "ingest_history",
+        "raw",
+        """delete from ingest_history where ctid = any(array(select ctid from ingest_history
+        where minute < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "commands",
+        "raw",
+        """delete from commands where ctid = any(array(select ctid from commands
+        where created_at < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "model_performance",
+        "rollups",
+        """delete from model_performance where ctid = any(array(select ctid from model_performance
+        where created_at < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "scaling_decisions",
+        "rollups",
+        """delete from scaling_decisions where ctid = any(array(select ctid from scaling_decisions
+        where created_at < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "business_events",
+        "rollups",
+        """delete from business_events where ctid = any(array(select ctid from business_events
+        where end_time < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "series",
+        "rollups",
+        """delete from series where ctid = any(array(select ctid from series
+        where last_day < (%(before)s::timestamptz at time zone 'UTC')::date limit %(batch)s
+        for update skip locked))""",
+    ),
+)
+
+
+@dataclass(slots=True)
+class Removed:
+    """What a run deleted. failed: tables that it did not finish; the next run goes on with them."""
+
+    chunks: list[str] = field(default_factory=list[str])
+    rows: dict[str, int] = field(default_factory=dict[str, int])
+    failed: list[str] = field(default_factory=list[str])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """raw: how long samples, predictions and dead letters are kept. rollups: how long rollups and what happened are."""
+    """raw: how long samples, predictions and dead letters are kept. rollups: how long rollups and what happened are.
+
+    lock_timeout: how long a chunk waits for whoever reads or writes its table; everybody else waits behind it.
+    lock_pauses: before each further attempt, in real time.
+    """
 
     database: Database
     raw: timedelta
     rollups: timedelta
+    batch_size: int = BATCH_SIZE
+    lock_timeout: timedelta = timedelta(seconds=2)
+    lock_pauses: tuple[float, ...] = (1.0, 5.0, 15.0)
 
-    async def apply(self, now: datetime) -> list[str]:
-        """Forget what is older; the names of the dropped chunks. Each statement stands alone: the next run goes on."""
+    async def apply(self, now: datetime) -> Removed:
+        """Delete what is older. A table that fails is counted and stops no other; what was deleted stays deleted."""
         before = {"raw": now - self.raw, "rollups": now - self.rollups}
-        dropped: list[str] = []
+        removed = Removed()
         for relation, moment in (("metrics_raw", before["raw"]), ("metrics_1m", before["rollups"])):
+            await self._run(relation, self._drop_chunks(relation, moment, removed), removed)
+        for rule in RULES:
+            await self._run(rule.table, self._delete(rule, before[rule.keeps], removed), removed)
+        log.info("retention_applied", chunks=removed.chunks, rows=removed.rows, failed=removed.failed)
+        return removed
+
+    async def _run(self, table: str, work: Any, removed: Removed) -> None:
+        began = monotonic()
+        try:
+            await work
+        except Exception as error:  # whatever a table fails with, the next ones are not to grow for it
+            FAILURES.labels(table).inc()
+            removed.failed.append(table)
+            log.warning("retention_failed", table=table, error=str(error) or type(error).__name__)
+        removed.seconds[table] = monotonic() - began
+        SECONDS.labels(table).set(removed.seconds[table])
+
+    async def _drop_chunks(self, relation: str, before: datetime, removed: Removed) -> None:
+        """One chunk a transaction: readers and writers of the table wait for one at most."""
+        last: datetime | None = None
+        while True:
             async with self.database.connection() as connection:
-                rows = await (await connection.execute(DROP, {"relation": relation, "before": moment})).fetchall()
-                dropped += [str(chunk) for (chunk,) in rows]
-        for statement in DELETE:
+                row = await (await connection.execute(OLDEST_CHUNK_END, {"relation": relation})).fetchone()
+            end: datetime | None = row[0] if row else None
+            if end is None or end > before or end == last:
+                return
+            removed.chunks += await self._drop_chunk(relation, end)
+            last = end
+
+    async def _drop_chunk(self, relation: str, end: datetime) -> list[str]:
+        for pause in (*self.lock_pauses, None):
+            try:
+                async with self.database.connection() as connection:
+                    await self._limit_locks(connection)
+                    rows = await (await connection.execute(DROP, {"relation": relation, "before": end})).fetchall()
+                    return [str(chunk) for (chunk,) in rows]
+            except DatabaseUnavailableError as error:
+                if pause is None or not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                    raise
+                log.info("retention_waits_for_lock", table=relation, chunk_end=end.isoformat(), seconds=pause)
+                await asyncio.sleep(pause)
+        return []
+
+    async def _delete(self, rule: RowRule, before: datetime, removed: Removed) -> None:
+        parts: list[Mapping[str, str]] = [{}]
+        if rule.parts is not None:
             async with self.database.connection() as connection:
-                await connection.execute(statement, before)
-        if dropped:
-            log.info("chunks_dropped", chunks=dropped)
-        return dropped
+                rows = await (await connection.execute(rule.parts, {"before": before})).fetchall()
+            parts = [{"namespace": namespace, "policy": policy} for namespace, policy in rows]
+        batch = self.batch_size
+        for part in parts:
+            while True:
+                try:
+                    count = await self._delete_batch(rule, {**part, "before": before, "batch": batch})
+                except DatabaseUnavailableError as error:
+                    if batch <= MIN_BATCH_SIZE or not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+                        raise
+                    batch = max(MIN_BATCH_SIZE, batch // 4)
+                    log.info("retention_batch_made_smaller", table=rule.table, rows=batch)
+                    continue
+                removed.rows[rule.table] = removed.rows.get(rule.table, 0) + count
+                if count < batch:
+                    break
+
+    async def _delete_batch(self, rule: RowRule, values: Mapping[str, object]) -> int:
+        async with self.database.connection() as connection:
+            await self._limit_locks(connection)
+            count = (await connection.execute(rule.delete, values)).rowcount
+        ROWS.labels(rule.table).inc(count)
+        return count
+
+    async def _limit_locks(self, connection: Connection) -> None:
+        milliseconds = str(round(self.lock_timeout.total_seconds() * 1000))
+        await connection.execute(SET_LOCK_TIMEOUT, {"milliseconds": milliseconds})

@@ -1,0 +1,246 @@
+"""Retention on a real PostgreSQL: every run completes, and no table stops another.
+
+RETENTION_ROWS sets how many rows are generated (3 million by default); with 30000000 it takes several minutes.
+"""
+
+import asyncio
+import os
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString
+
+import pytest
+from prometheus_client import REGISTRY
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.retention import RULES, Removed, Retention
+from predictive_scaling.storage.samples import Sample, Samples
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+RAW, ROLLUPS = 30 * DAY, 400 * DAY
+CHUNKS = 31
+"""Days of samples that are wholly older than RAW, of the 62 that are generated."""
+ROWS = int(os.environ.get("RETENTION_ROWS", "3000000"))
+
+# Twice as far back as each table is kept, so that half of the rows are to go. points: of a forecast.
+GENERATE: dict[str, tuple[float, LiteralString]] = {
+    "predictions": (
+        0.6,
+        """insert into predictions
+        select made, made + point * interval '5 minutes', 1, 2, 3, 4, 5, 2, 3, 4, 5, 'FreshForecast', 'service',
+            'shop', 'policy-' || policy, 'LightGBM', '20261124T120000Z'
+        from generate_series(0, %(rows)s / 100 / 8 - 1) as step, generate_series(1, 100) as policy,
+            generate_series(0, 7) as point,
+            lateral (select %(now)s - 60 * interval '1 day' * step / (%(rows)s / 100 / 8)) as at (made)""",
+    ),
+    "metrics_raw": (
+        0.15,
+        """insert into metrics_raw
+        select %(now)s - 60 * interval '1 day' * step / %(rows)s, 'service', 'requests', step %% 10, 1, '{}'
+        from generate_series(0, %(rows)s - 1) as step""",
+    ),
+    "model_performance": (
+        0.05,
+        """insert into model_performance (created_at, model_name, model_version, service_name, namespace, policy,
+            period, samples, since, until)
+        select at, 'LightGBM', '1', 'service', 'shop', 'policy', '15 minutes', 3, at, at + interval '15 minutes'
+        from generate_series(0, %(rows)s - 1) as step,
+            lateral (select %(now)s - 800 * interval '1 day' * step / %(rows)s) as at (at)""",
+    ),
+    "scaling_decisions": (
+        0.05,
+        """insert into scaling_decisions
+        select step::text, %(now)s - 800 * interval '1 day' * step / %(rows)s, 'service', 'shop', 'policy', 'uid', 1,
+            'HorizontalPodAutoscaler/x', 'scale_up', 'succeeded', 1, 2, 2, 'Forecast', 'ForecastRose', 'It rose.',
+            'Auto', 1, null, null, null, null, '{}', null, null
+        from generate_series(0, %(rows)s - 1) as step""",
+    ),
+    "dead_letters": (
+        0.05,
+        """insert into dead_letters
+        select 'metrics.raw', 0, step, 'id', 'undecodable', 'It is no JSON.', 'x', 1,
+            %(now)s - 60 * interval '1 day' * step / %(rows)s
+        from generate_series(0, %(rows)s - 1) as step""",
+    ),
+    "ingest_history": (
+        0.05,
+        """insert into ingest_history
+        select 'metrics.raw', step %% 50, %(now)s - 60 * interval '1 day' * step / %(rows)s, step
+        from generate_series(0, %(rows)s - 1) as step""",
+    ),
+    "series": (
+        0.05,
+        """insert into series
+        select 'service', 'requests', step, '{}', (%(now)s - 800 * interval '1 day' * step / %(rows)s)::date
+        from generate_series(0, %(rows)s - 1) as step""",
+    ),
+}
+
+
+async def execute(database: Database, statement: LiteralString, **values: object) -> None:
+    async with database.connection() as connection:
+        await connection.execute("set local statement_timeout = 0")
+        await connection.execute(statement, values or None)
+
+
+async def count(database: Database, table: str) -> int:
+    async with database.connection() as connection:
+        await connection.execute("set local statement_timeout = 0")
+        row = await (await connection.execute(f"select count(*) from {table}".encode())).fetchone()
+    return row[0] if row else 0
+
+
+async def generate(database: Database, rows: int) -> dict[str, int]:
+    """Rows of each table: how many there are."""
+    for table in ("predictions", "model_performance", "scaling_decisions", "dead_letters", "ingest_history", "series"):
+        async with database.connection() as connection:
+            # Nothing here has to outlive a crash of the server.
+            await connection.execute(f"alter table {table} set unlogged".encode())
+    await Samples(database).prepare([NOW - day * DAY for day in range(62)])
+    for share, statement in GENERATE.values():
+        await execute(database, statement, rows=round(rows * share), now=NOW)
+    return {table: await count(database, table) for table in GENERATE}
+
+
+async def old(database: Database) -> int:
+    """Rows that retention should have deleted; of metrics_raw only whole chunks go."""
+    columns = {
+        "predictions": ("created_at", RAW),
+        "model_performance": ("created_at", ROLLUPS),
+        "scaling_decisions": ("created_at", ROLLUPS),
+        "dead_letters": ("received_at", RAW),
+        "ingest_history": ("minute", RAW),
+        "series": ("last_day", ROLLUPS),
+        "metrics_raw": ("time", RAW + DAY),
+    }
+    found = 0
+    for table, (column, kept) in columns.items():
+        found += await count(database, f"{table} where {column} < '{(NOW - kept).isoformat()}'")
+    return found
+
+
+@pytest.mark.timeout(3600)
+async def test_every_run_completes_on_millions_of_rows_while_others_write(migrated_database_url: str) -> None:
+    async with Database(migrated_database_url, max_size=4) as database:
+        before = await generate(database, ROWS)
+        longest = 0.0
+
+        async def write() -> None:
+            nonlocal longest
+            number = 0
+            while True:
+                began, number = monotonic(), number + 1
+                await Samples(database).record([Sample(NOW - number * DAY / 86_400, "other", "cpu", 1, 1.0, {})])
+                longest = max(longest, monotonic() - began)
+                await asyncio.sleep(0)
+
+        writer = asyncio.create_task(write())
+        try:
+            began = monotonic()
+            removed = await Retention(database, RAW, ROLLUPS).apply(NOW)
+            took = monotonic() - began
+        finally:
+            writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await writer
+        assert removed.failed == []
+        assert len(removed.chunks) == CHUNKS
+        assert await old(database) == 0
+        for table, rows in before.items():
+            if table not in ("metrics_raw", "series"):
+                assert 0.45 * rows < removed.rows[table] < 0.55 * rows, table
+        _print(sum(before.values()), removed, took, longest)
+        # Lowered to a day: all but the newest goes, in one run as well.
+        began = monotonic()
+        lowered = await Retention(database, DAY, DAY).apply(NOW)
+        assert lowered.failed == []
+        assert await count(database, "predictions") < before["predictions"] / 50
+        print(f"lowered to a day: {sum(lowered.rows.values()):,} rows in {monotonic() - began:.0f} s")
+        again = await Retention(database, DAY, DAY).apply(NOW)
+        assert (again.chunks, sum(again.rows.values()), again.failed) == ([], 0, [])
+
+
+def _print(rows: int, removed: Removed, took: float, longest: float) -> None:
+    each = ", ".join(
+        f"{table} {removed.rows.get(table, 0):,} in {seconds:.1f} s" for table, seconds in removed.seconds.items()
+    )
+    print(f"\n{rows:,} rows: {sum(removed.rows.values()):,} deleted and {len(removed.chunks)} chunks in {took:.0f} s")
+    print(f"{each}; the slowest write beside it took {longest:.1f} s")
+
+
+def failures(table: str) -> float:
+    return REGISTRY.get_sample_value("predictive_scaling_retention_failures_total", {"table": table}) or 0.0
+
+
+async def test_a_table_that_somebody_locks_stops_no_other_and_is_finished_by_the_next_run(
+    migrated_database_url: str,
+) -> None:
+    async with Database(migrated_database_url, max_size=4) as database:
+        await generate(database, 20_000)
+        retention = Retention(database, RAW, ROLLUPS, lock_timeout=timedelta(milliseconds=50), lock_pauses=(0.01, 0.01))
+        known = {table: failures(table) for table in ("metrics_raw", "dead_letters", "series")}
+        async with database.connection() as holder:
+            await holder.execute("select count(*) from metrics_raw")
+            await holder.execute("lock table dead_letters in share mode")
+            removed = await retention.apply(NOW)
+            assert removed.failed == ["metrics_raw", "dead_letters"]
+        assert {table: failures(table) - before for table, before in known.items()} == {
+            "metrics_raw": 1.0,
+            "dead_letters": 1.0,
+            "series": 0.0,
+        }
+        assert removed.rows["series"] > 0
+        assert removed.rows["predictions"] > 0
+        removed = await retention.apply(NOW)
+        assert (removed.failed, len(removed.chunks)) == ([], CHUNKS)
+        assert await old(database) == 0
+
+
+@pytest.mark.parametrize("table", [rule.table for rule in RULES])
+async def test_a_table_that_refuses_to_delete_stops_no_other(migrated_database_url: str, table: str) -> None:
+    async with Database(migrated_database_url, max_size=4) as database:
+        await generate(database, 20_000)
+        await execute(
+            database,
+            """
+            insert into current_predictions values ('shop', 'old', 'old', '2020-01-01', '2020-01-01', 'FreshForecast',
+                '', '', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}');
+            insert into commands (created_at, kind, arguments) values ('2020-01-01', 'reload_models', '{}');
+            insert into business_events values ('shop', 'sale', null, '2020-01-01', '2020-01-02', 2, null, 0, '{}',
+                '2020-01-01');
+            create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+            """,
+        )
+        trigger = f"create trigger refuse before delete on {table} for each row execute function refuse()"
+        async with database.connection() as connection:
+            await connection.execute(trigger.encode())
+        removed = await Retention(database, RAW, ROLLUPS).apply(NOW)
+        assert removed.failed == [table]
+        assert {rule.table for rule in RULES if removed.rows.get(rule.table)} == {rule.table for rule in RULES} - {
+            table
+        }
+
+
+async def test_batches_become_smaller_where_statements_take_too_long(migrated_database_url: str) -> None:
+    limit = timedelta(milliseconds=400)
+    async with (
+        Database(migrated_database_url, max_size=2) as patient,
+        Database(migrated_database_url, max_size=2, statement_timeout=limit) as database,
+    ):
+        await generate(patient, 20_000)
+        await execute(
+            database,
+            """
+            create function wait() returns trigger language plpgsql as $$
+            begin perform pg_sleep(0.001); return old; end $$;
+            create trigger wait before delete on dead_letters for each row execute function wait();
+            """,
+        )
+        removed = await Retention(database, RAW, ROLLUPS).apply(NOW)
+        assert "dead_letters" not in removed.failed
+        assert removed.rows["dead_letters"] == pytest.approx(500, abs=2)
+        assert await count(database, f"dead_letters where received_at < '{(NOW - RAW).isoformat()}'") == 0
