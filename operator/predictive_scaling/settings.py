@@ -75,7 +75,16 @@ class Settings(BaseSettings):
     """Samples from further in the future are dead letters."""
 
     max_series_per_service: Annotated[int, Field(ge=1)] = 10_000
-    """New series of a service beyond this many are dead letters: label values that never repeat fill any database."""
+    """New series of a service are dead letters while this many are active: label values may never repeat."""
+
+    max_metrics_per_service: Annotated[int, Field(ge=1)] = 1_000
+    """New metrics of a service are dead letters while this many are active."""
+
+    max_services: Annotated[int, Field(ge=1)] = 10_000
+    """New services are dead letters while this many are active."""
+
+    series_active_for: Annotated[Duration, Field(ge=timedelta(hours=1), le=timedelta(days=30))] = timedelta(days=1)
+    """How long a series, metric or service counts as active after its last sample, rounded up to whole days."""
 
     ingest_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Messages in one transaction at most."""

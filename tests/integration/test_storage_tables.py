@@ -94,7 +94,7 @@ async def test_series_are_registered_with_the_last_day_they_were_seen(database: 
     await samples.record(
         [a_sample(NOW, 1.0), a_sample(NOW - timedelta(days=2), 1.0), a_sample(NOW, 1.0, service="cart")]
     )
-    assert await samples.series(["checkout"]) == {
+    assert await samples.series(["checkout"], NOW.date()) == {
         SeriesKey("checkout", "requests", series_of({"pod": "a"})): NOW.date(),
     }
 

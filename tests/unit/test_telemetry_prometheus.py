@@ -29,6 +29,8 @@ def test_the_alerts_have_the_runbooks_names() -> None:
         "ScalingFailures",
         "KafkaConsumerLag",
         "DatabaseConnectionsHigh",
+        "RetentionFails",
+        "IngestSeriesLimit",
     }
 
 
@@ -49,6 +51,8 @@ def test_each_alert_says_how_bad_what_and_where_to_look() -> None:
         ("ScalingFailures", "scaling_failures_total"),
         ("KafkaConsumerLag", "kafka_consumer_lag"),
         ("DatabaseConnectionsHigh", "predictive_scaling_database_connections"),
+        ("RetentionFails", "predictive_scaling_retention_failures_total"),
+        ("IngestSeriesLimit", "predictive_scaling_ingest_series_limit_refused_total"),
     ],
 )
 def test_an_alert_looks_at_the_contracts_metric(alert: str, metric: str) -> None:

@@ -12,13 +12,13 @@ import typer
 from predictive_scaling.clock import Clock, parse_clock
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.ingest.administration import KafkaAdministration
-from predictive_scaling.ingest.batch import SeriesRegister
 from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
 from predictive_scaling.ingest.health import loop_check
 from predictive_scaling.ingest.housekeeping import keep_house, wait_for_schema
 from predictive_scaling.ingest.rewind import Rewound
 from predictive_scaling.ingest.rewind import rewind as go_back
+from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource, consumer_options
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.database import Database
@@ -71,7 +71,7 @@ async def _ingest(settings: Settings, clock: Clock) -> None:
             KafkaAdministration(settings.kafka_bootstrap_servers, settings.kafka_options),
             DeadLetterTopic(settings.kafka_bootstrap_servers, settings.kafka_options, settings.kafka_dead_letter_topic),
             Tables(IngestBatches(database), IngestOffsets(database), Samples(database)),
-            SeriesRegister(settings.max_series_per_service),
+            SeriesRegister(_series_limits(settings)),
             _limits(settings),
             clock,
         )
@@ -79,7 +79,11 @@ async def _ingest(settings: Settings, clock: Clock) -> None:
         checks = [database_check(database), kafka]
         loop = loop_check(worker)
         async with TelemetryServer(
-            settings.host, settings.ingest_port, checks=[*checks, loop], ready=checks, live=[loop]
+            settings.host,
+            settings.ingest_port,
+            checks=[*checks, loop, worker.limit_reports.check()],
+            ready=checks,
+            live=[loop],
         ):
             await _work(settings, clock, database, worker, stop)
 
@@ -96,6 +100,15 @@ async def _work(settings: Settings, clock: Clock, database: Database, worker: In
 def _limits(settings: Settings) -> Limits:
     return Limits(
         settings.ingest_batch_size, settings.ingest_batch_wait, settings.sample_max_age, settings.sample_max_ahead
+    )
+
+
+def _series_limits(settings: Settings) -> SeriesLimits:
+    return SeriesLimits(
+        settings.max_services,
+        settings.max_metrics_per_service,
+        settings.max_series_per_service,
+        settings.series_active_for,
     )
 
 

@@ -1,13 +1,14 @@
 """Messages in, rows and dead letters out. Pure: no Kafka, no database, no clock."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
 from predictive_scaling.ingest.formats import DEFAULT, choose
 from predictive_scaling.ingest.measurement import Window, accept
 from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.series_register import Admission, Limit, SeriesLimits, SeriesRegister
 from predictive_scaling.storage.dead_letters import DeadLetter
 from predictive_scaling.storage.samples import Sample, SeriesKey
 
@@ -51,53 +52,20 @@ class Read:
         )
 
 
-@dataclass(slots=True)
-class SeriesRegister:
-    """The series of each service and the last day each was seen, as far as it is written; limit: for each service."""
-
-    limit: int
-    _services: dict[str, dict[SeriesKey, date]] = field(default_factory=dict[str, dict[SeriesKey, date]])
-
-    def missing(self, services: Iterable[str]) -> set[str]:
-        """Services whose series have to be loaded first."""
-        return {service for service in services if service not in self._services}
-
-    def load(self, services: Iterable[str], known: Mapping[SeriesKey, date]) -> None:
-        """Take in what the database holds of these services, also where it holds nothing."""
-        for service in services:
-            self._services[service] = {}
-        self.learn(known)
-
-    def learn(self, days: Mapping[SeriesKey, date]) -> None:
-        """Note what was written."""
-        for key, day in days.items():
-            self._services.setdefault(key.service_name, {})[key] = day
-
-    def forget(self) -> None:
-        """Someone else may write from here on."""
-        self._services.clear()
-
-    def last_day(self, key: SeriesKey) -> date | None:
-        """The last day a series was seen, None for a new one."""
-        return self._services.get(key.service_name, {}).get(key)
-
-    def size(self, service: str) -> int:
-        """How many series a service has."""
-        return len(self._services.get(service, {}))
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one transaction writes.
 
     touched: a sample of each series that is new or was last written on an earlier day, its newest.
     spans: for each partition the first offset and the one after the last.
+    refused: the limits that kept samples out, each with the service of the sample.
     """
 
     samples: list[Sample]
     touched: list[Sample]
     dead_letters: list[DeadLetter]
     spans: dict[int, tuple[int, int]]
+    refused: list[tuple[Limit, str]]
 
 
 def read(messages: Sequence[Message], window: Window, received_at: datetime) -> Read:
@@ -114,24 +82,29 @@ def read(messages: Sequence[Message], window: Window, received_at: datetime) -> 
 
 
 def admit(understood: Read, register: SeriesRegister) -> Batch:
-    """Keep what stays within the series limit; the register must know the services and is not changed."""
+    """Keep what stays within the limits; the register must know the services and is not changed."""
+    admission = Admission(register)
     kept: list[Sample] = []
     dead_letters = list(understood.dead_letters)
     newest: dict[SeriesKey, Sample] = {}
-    new: dict[str, int] = {}
+    refused: list[tuple[Limit, str]] = []
     for message, samples in understood.samples:
         for sample in samples:
             key = SeriesKey(sample.service_name, sample.metric_name, sample.series)
-            if key not in newest and register.last_day(key) is None:
-                if register.size(key.service_name) + new.get(key.service_name, 0) >= register.limit:
-                    dead_letters.append(dead_letter(message, _over(key, register.limit), understood.received_at))
+            known = newest.get(key)
+            # Later than a sample that was admitted, and within its day, nothing is new.
+            if known is None or sample.time.date() != known.time.date():
+                limit = admission.refused_by(key, sample.time.date())
+                if limit is not None:
+                    refused.append((limit, key.service_name))
+                    letter = dead_letter(message, _over(key, limit, register.limits), understood.received_at)
+                    dead_letters.append(letter)
                     continue
-                new[key.service_name] = new.get(key.service_name, 0) + 1
             kept.append(sample)
-            if key not in newest or sample.time > newest[key].time:
+            if known is None or sample.time > known.time:
                 newest[key] = sample
     touched = [sample for key, sample in newest.items() if sample.time.date() > (register.last_day(key) or date.min)]
-    return Batch(kept, touched, dead_letters, _spans(understood.messages))
+    return Batch(kept, touched, dead_letters, _spans(understood.messages), refused)
 
 
 def days_of(batch: Batch) -> dict[SeriesKey, date]:
@@ -153,9 +126,22 @@ def dead_letter(message: Message, refused: Refused, received_at: datetime) -> De
     )
 
 
-def _over(key: SeriesKey, limit: int) -> Refused:
-    detail = f"service {key.service_name} has {limit} series of metrics and labels, the limit; this one would be new"
-    return Refused(Reason.SERIES_LIMIT, detail)
+_REASONS = {
+    Limit.SERVICES: Reason.SERVICE_LIMIT,
+    Limit.METRICS: Reason.METRIC_LIMIT,
+    Limit.SERIES: Reason.SERIES_LIMIT,
+}
+
+
+def _over(key: SeriesKey, limit: Limit, limits: SeriesLimits) -> Refused:
+    who = "ingest" if limit is Limit.SERVICES else f"service {key.service_name}"
+    new = {
+        Limit.SERVICES: f"service {key.service_name}",
+        Limit.METRICS: f"metric {key.metric_name}",
+        Limit.SERIES: f"this series of {key.metric_name}",
+    }[limit]
+    active = f"{limits.of(limit)} {limit.value} that were active within {limits.days + 1} days"
+    return Refused(_REASONS[limit], f"{who} has {active}, the limit; {new} would be one more")
 
 
 def _spans(messages: Sequence[Message]) -> dict[int, tuple[int, int]]:

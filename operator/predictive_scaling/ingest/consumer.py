@@ -19,15 +19,16 @@ from predictive_scaling.ingest.batch import (
     Batch,
     Message,
     Read,
-    SeriesRegister,
     admit,
     days_of,
     dead_letter,
     read,
 )
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
+from predictive_scaling.ingest.limit_reports import LimitReports
 from predictive_scaling.ingest.measurement import Window
 from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.series_register import REMEMBERED, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource
 from predictive_scaling.ingest.start import Start, where_to_start
 from predictive_scaling.storage.dead_letters import DeadLetter
@@ -86,6 +87,7 @@ class Ingest:
         self._register = register
         self._limits = limits
         self._clock = clock
+        self.limit_reports = LimitReports()
         self._positions: dict[int, int] = {}
         self._topic_id = ""
         self._sent: set[tuple[int, int]] = set()
@@ -179,10 +181,15 @@ class Ingest:
         await self._source.commit(self._positions)
 
     async def _understood(self, messages: list[Message], window: Window) -> Read:
-        understood = read(messages, window, self._clock.now())
-        missing = self._register.missing(understood.services)
+        now, register, samples = self._clock.now(), self._register, self._tables.samples
+        understood = read(messages, window, now)
+        register.advance(now.date())
+        since = (now - register.limits.window - REMEMBERED).date()
+        if register.needs_services:
+            register.load_services(await samples.services(since))
+        missing = register.missing(understood.services)
         if missing:
-            self._register.load(missing, await self._tables.samples.series(missing))
+            register.load(missing, await samples.series(missing, since))
         return understood
 
     async def _write(self, understood: Read) -> None:
@@ -217,6 +224,9 @@ class Ingest:
         metrics.SAMPLES.labels("duplicate").inc(len(batch.samples) - new)
         for letter in batch.dead_letters:
             metrics.DEAD_LETTERS.labels(letter.reason).inc()
+        self.limit_reports.report(batch.refused, self._register)
+        if batch.touched:
+            self.limit_reports.show_usage(self._register, now.date())
 
     async def _notice_restarts(self, messages: list[Message]) -> None:
         """A partition that counts from the beginning again while we read: its topic was made again."""

@@ -20,3 +20,16 @@ WRITE_FAILURES = Counter("predictive_scaling_ingest_write_failures_total", "Batc
 RESETS = Counter(
     "predictive_scaling_ingest_topic_resets_total", "Partitions begun anew because their topic was made again."
 )
+LIMIT_REFUSED = Counter(
+    "predictive_scaling_ingest_series_limit_refused_total",
+    "Samples that stayed out because a limit was reached: services, metrics or series.",
+    ["limit"],
+)
+LIMIT_USAGE = Gauge(
+    "predictive_scaling_ingest_series_limit_usage_ratio",
+    "How much of a limit is used up; of metrics and series by the service with most.",
+    ["limit"],
+)
+for _limit in ("services", "metrics", "series"):
+    # An increase from 0 can be seen, the first appearance of a counter cannot.
+    LIMIT_REFUSED.labels(_limit)

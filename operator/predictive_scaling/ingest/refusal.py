@@ -19,6 +19,8 @@ class Reason(StrEnum):
     INVALID_TIMESTAMP = "invalid_timestamp"
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     INVALID_NAME = "invalid_name"
+    SERVICE_LIMIT = "service_limit"
+    METRIC_LIMIT = "metric_limit"
     SERIES_LIMIT = "series_limit"
     REFUSED_BY_DATABASE = "refused_by_database"
 

@@ -91,8 +91,11 @@ set last_day = greatest(series.last_day, excluded.last_day)
 """
 
 SERIES_OF_SERVICES = """
-select service_name, metric_name, series, last_day from series where service_name = any(%(services)s)
+select service_name, metric_name, series, last_day from series
+where service_name = any(%(services)s) and last_day >= %(since)s
 """
+
+ACTIVE_SERVICES = "select service_name, max(last_day) from series where last_day >= %(since)s group by service_name"
 
 
 class Samples:
@@ -101,10 +104,17 @@ class Samples:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def series(self, services: Collection[str]) -> dict[SeriesKey, date]:
-        """The known series of these services, with the last day that each had a sample of."""
+    async def services(self, since: date) -> dict[str, date]:
+        """The services that had a sample of `since` or later, with the last day of each."""
         async with self._database.connection() as connection:
-            rows = await (await connection.execute(SERIES_OF_SERVICES, {"services": list(services)})).fetchall()
+            rows = await (await connection.execute(ACTIVE_SERVICES, {"since": since})).fetchall()
+            return dict(rows)
+
+    async def series(self, services: Collection[str], since: date) -> dict[SeriesKey, date]:
+        """The series of these services that had a sample of `since` or later, with the last day of each."""
+        values = {"services": list(services), "since": since}
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(SERIES_OF_SERVICES, values)).fetchall()
             return {SeriesKey(service, metric, series): last_day for service, metric, series, last_day in rows}
 
     async def record(self, samples: Sequence[Sample]) -> int:

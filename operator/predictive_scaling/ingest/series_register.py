@@ -1,0 +1,194 @@
+"""Which services, metrics and series were active lately, and how many of each may be. Pure: no clock, no database.
+
+Only what was active around the day of a sample counts: the pods of earlier rollouts are in the database for as long as
+rollups are kept, and need no place here.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+
+from predictive_scaling.storage.samples import SeriesKey
+
+_DAY = timedelta(days=1)
+REMEMBERED = 7 * _DAY
+"""How long what is no longer active is remembered, so that samples that come late are no news."""
+
+
+class Limit(StrEnum):
+    """What is limited."""
+
+    SERVICES = "services"
+    METRICS = "metrics"
+    SERIES = "series"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLimits:
+    """How many may be active at a time. metrics and series: of each service. window: how long one stays active."""
+
+    services: int
+    metrics: int
+    series: int
+    window: timedelta = _DAY
+
+    @property
+    def days(self) -> int:
+        """The window in whole days: the register knows the day of a sample, not its hour."""
+        return max(1, math.ceil(self.window / _DAY))
+
+    def of(self, limit: Limit) -> int:
+        return {Limit.SERVICES: self.services, Limit.METRICS: self.metrics, Limit.SERIES: self.series}[limit]
+
+
+@dataclass(slots=True)
+class _Activity:
+    """The last day of each member, and how many members have which last day."""
+
+    last: dict[Hashable, date] = field(default_factory=dict[Hashable, date])
+    counts: Counter[date] = field(default_factory=Counter[date])
+
+    def note(self, member: Hashable, day: date) -> None:
+        known = self.last.get(member)
+        if known is None or day > known:
+            if known is not None:
+                self._uncount(known)
+            self.last[member] = day
+            self.counts[day] += 1
+
+    def around(self, day: date, days: int) -> int:
+        return sum(self.counts[day + offset * _DAY] for offset in range(-days, days + 1)) if self.counts else 0
+
+    def forget_before(self, day: date) -> None:
+        for member in [member for member, last in self.last.items() if last < day]:
+            self._uncount(self.last.pop(member))
+
+    def _uncount(self, day: date) -> None:
+        self.counts[day] -= 1
+        if not self.counts[day]:
+            del self.counts[day]
+
+
+Scope = tuple[Limit, str]
+"""What is counted together: a limit, and the service that it is of (empty for services themselves)."""
+
+
+@dataclass(slots=True)
+class SeriesRegister:
+    """The series of each service and the last day each was active, as far as it is written."""
+
+    limits: SeriesLimits
+    _scopes: dict[Scope, _Activity] = field(default_factory=dict[Scope, _Activity])
+    _loaded: set[str] = field(default_factory=set[str])
+    _knows_services: bool = False
+    _today: date = date.min
+
+    @property
+    def needs_services(self) -> bool:
+        """Whether the active services have to be loaded first."""
+        return not self._knows_services
+
+    def missing(self, services: Iterable[str]) -> set[str]:
+        """Services whose series have to be loaded first."""
+        return {service for service in services if service not in self._loaded}
+
+    def load_services(self, services: Mapping[str, date]) -> None:
+        """Take in the services that the database holds, with the last day of each."""
+        self._knows_services = True
+        activity = self._activity((Limit.SERVICES, ""))
+        for service, day in services.items():
+            activity.note(service, day)
+
+    def load(self, services: Iterable[str], known: Mapping[SeriesKey, date]) -> None:
+        """Take in what the database holds of these services, also where it holds nothing."""
+        self._loaded.update(services)
+        self.learn(known)
+
+    def learn(self, days: Mapping[SeriesKey, date]) -> None:
+        """Note what was written."""
+        for key, day in days.items():
+            for scope, member in _members(key):
+                self._activity(scope).note(member, day)
+
+    def advance(self, today: date) -> None:
+        """Forget what has not been active for REMEMBERED and the window."""
+        if today <= self._today:
+            return
+        self._today = today
+        oldest = today - REMEMBERED - self.limits.days * _DAY
+        for scope, activity in list(self._scopes.items()):
+            activity.forget_before(oldest)
+            if not activity.last:
+                del self._scopes[scope]
+        self._loaded &= {service for _, service in self._scopes}
+
+    def forget(self) -> None:
+        """Someone else may write from here on."""
+        self._scopes.clear()
+        self._loaded.clear()
+        self._knows_services = False
+
+    def last_day(self, key: SeriesKey) -> date | None:
+        """The last day a series was active, None for one that is not known."""
+        return self.last_active((Limit.SERIES, key.service_name), key)
+
+    def active(self, limit: Limit, day: date, service: str = "") -> int:
+        """How many services, or of a service how many metrics or series, were active around a day."""
+        activity = self._scopes.get((limit, service))
+        return activity.around(day, self.limits.days) if activity else 0
+
+    def usage(self, day: date) -> dict[Limit, float]:
+        """How much of each limit is used up on a day, a ratio: of metrics and series by the service with most."""
+        found = dict.fromkeys(Limit, 0.0)
+        for (limit, _), activity in self._scopes.items():
+            found[limit] = max(found[limit], activity.around(day, self.limits.days) / self.limits.of(limit))
+        return found
+
+    def last_active(self, scope: Scope, member: Hashable) -> date | None:
+        """The last day of a member of a scope, None for one that is not known."""
+        activity = self._scopes.get(scope)
+        return activity.last.get(member) if activity else None
+
+    def _activity(self, scope: Scope) -> _Activity:
+        return self._scopes.setdefault(scope, _Activity())
+
+
+@dataclass(slots=True)
+class Admission:
+    """What a batch adds to a register that stays as it is until the batch is written."""
+
+    register: SeriesRegister
+    _new: dict[Scope, _Activity] = field(default_factory=dict[Scope, _Activity])
+
+    def refused_by(self, key: SeriesKey, day: date) -> Limit | None:
+        """The limit that keeps a sample of this day out; None where it is admitted.
+
+        What was active within the window before the day is never refused, however much is new.
+        """
+        members = [(scope, member) for scope, member in _members(key) if not self._is_active(scope, member, day)]
+        for (limit, service), _ in members:
+            new = self._new.get((limit, service))
+            active = self.register.active(limit, day, service)
+            if active + (new.around(day, self.register.limits.days) if new else 0) >= self.register.limits.of(limit):
+                return limit
+        for scope, member in members:
+            self._new.setdefault(scope, _Activity()).note(member, day)
+        return None
+
+    def _is_active(self, scope: Scope, member: Hashable, day: date) -> bool:
+        new = self._new.get(scope)
+        days = (self.register.last_active(scope, member), new.last.get(member) if new else None)
+        return any(last is not None and last >= day - self.register.limits.days * _DAY for last in days)
+
+
+def _members(key: SeriesKey) -> tuple[tuple[Scope, Hashable], ...]:
+    """A series, its metric and its service, each with what it is counted in; the widest first."""
+    service, metric, _ = key
+    return (
+        ((Limit.SERVICES, ""), service),
+        ((Limit.METRICS, service), metric),
+        ((Limit.SERIES, service), key),
+    )
