@@ -89,7 +89,7 @@ class Cluster:
         items: list[Json] = []
         while True:
             listed = await self._send("GET", path, query=query, accept=accept)
-            items += listed.get("items", [])
+            items += listed.get("items") or ()  # null in an empty list of metadata
             following = listed.get("metadata", {}).get("continue")
             if not following:
                 return items
