@@ -379,7 +379,7 @@ async def test_a_refused_restore_is_shown_and_tried_again_while_the_policy_stays
     assert (ready["status"], ready["reason"]) == ("False", "Refused")
     assert (target.minimum, world.status["takeover"]["originalMinimum"]) == (9, 2)
     target.refuses_below = 0
-    await world.turn(2)
+    await world.turn(20)
     assert target.minimum == 2
     assert world.condition("Ready")["status"] == "True"
 
@@ -426,6 +426,21 @@ async def test_a_pin_is_carried_out_whatever_forecasts_do(monkeypatch: pytest.Mo
     ready = world.condition("ForecastReady")
     assert (ready["status"], ready["reason"]) == ("False", "ForecastFailed")
     assert "OverflowError" in ready["message"]
+    assert world.condition("Ready")["status"] == "True"
+
+
+@pytest.mark.parametrize("wild", [1e30, 9.3e18, float("inf"), float("nan"), -5.0])
+async def test_a_pin_is_carried_out_whatever_the_forecast_says(wild: float) -> None:
+    world = World()
+    await world.turn(20)
+    world.prophet.demand = wild
+    await world.turn(4)
+    (record,) = world.records[PolicyKey("shop", "checkout")]
+    assert record.policy is not None
+    metadata = record.policy.metadata.model_copy(update={"annotations": {"predictive-scaling.io/pin": "12"}})
+    world.put(record.policy.model_copy(update={"metadata": metadata}))
+    await world.turn(1)
+    assert world.target.minimum == 12
     assert world.condition("Ready")["status"] == "True"
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import structlog
+
 from predictive_scaling.decision.identity import decision_id, decision_name
 from predictive_scaling.decision.model import Decision, Observed, Outlook
 from predictive_scaling.handlers.inventory import PolicyRecord
@@ -19,6 +21,8 @@ from predictive_scaling.resources.scaling_decision import (
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Mode, Reason
 from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+
+log = structlog.get_logger(__name__)
 
 STATUS_OF: Final[Mapping[DecisionPhase, DecisionStatus]] = {
     DecisionPhase.PENDING: DecisionStatus.PENDING,
@@ -190,14 +194,18 @@ def _forecast(intent: Intent) -> DecisionForecast | None:
     decision, outlook = intent.decision, intent.outlook
     if outlook is None or decision.forecast_value is None or decision.forecast_at is None or decision.quantile is None:
         return None
-    return DecisionForecast(
-        at=decision.forecast_at,
-        quantile=decision.quantile,
-        value=decision.forecast_value,
-        model=outlook.forecast.model,
-        version=outlook.forecast.version,
-        contributions=tuple(map(_contribution, outlook.forecast.contributions)),
-    )
+    try:
+        return DecisionForecast(
+            at=decision.forecast_at,
+            quantile=decision.quantile,
+            value=decision.forecast_value,
+            model=outlook.forecast.model,
+            version=outlook.forecast.version,
+            contributions=tuple(map(_contribution, outlook.forecast.contributions)),
+        )
+    except Exception:  # a decision is recorded and carried out without what cannot be told of its forecast
+        log.exception("decision_forecast_left_out", decision=intent.name)
+        return None
 
 
 def _contribution(words: str) -> Contribution:

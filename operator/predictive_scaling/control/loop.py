@@ -129,7 +129,7 @@ class Loop:
         now = self.clock.now()
         self._follow_clock(now)
         around = await self.calendar.around(self.inventory.events(), now)
-        claims = TargetClaims.of(Claim(record, self.states.of(record, now)) for record in records)
+        claims = TargetClaims.of(self._claims(records, now))
         tick = Tick(
             now=now,
             held=claims.held(),
@@ -141,6 +141,16 @@ class Loop:
         )
         await self._visit_all(self._in_turn(records), tick)
         self.visitor.capacities.keep_only(self.states.capacity_keys())
+
+    def _claims(self, records: Sequence[PolicyRecord], now: datetime) -> list[Claim]:
+        """All policies with their states; a status that cannot be read keeps its own policy back only."""
+        claims: list[Claim] = []
+        for record in records:
+            try:
+                claims.append(Claim(record, self.states.of(record, now)))
+            except Exception:
+                log.exception("status_unreadable", policy=str(record.key))
+        return claims
 
     async def _visit_all(self, records: Sequence[PolicyRecord], tick: Tick) -> None:
         known = {(need.key, need.series) for need in self.states.needs()}

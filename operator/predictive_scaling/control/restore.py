@@ -11,6 +11,7 @@ from predictive_scaling.control.state import Consent, PolicyState
 from predictive_scaling.control.target_claims import NO_CLAIMS, Claim, TargetClaims
 from predictive_scaling.errors import (
     ClusterUnavailableError,
+    RequestFailedError,
     TargetConflictError,
     TargetNotFoundError,
     TargetRefusedError,
@@ -81,7 +82,7 @@ class Restoration:
         """Have the other policy keep what is to be restored: the minimum from before the first of them."""
         known = heir.state.takeover
         if known is not None and known.target_uid != takeover.target_uid:
-            raise ClusterUnavailableError(f"{heir.record.key} has to give back {heir.state.target} before {target}")
+            raise RequestFailedError(f"{heir.record.key} has to give back {heir.state.target} before {target}")
         if known is not None and known.since <= takeover.since:
             return
         consent = Consent.of(heir.record)
@@ -106,6 +107,9 @@ class Restoration:
         except TargetConflictError as error:
             self.events.about(record, Happened.CONFLICT_DETECTED, f"Not restored: {error}")
             return
+        except (TargetRefusedError, ObjectRefusedError) as error:
+            original = takeover.original_minimum
+            raise TargetRefusedError(f"{spec} has not got its minimum of {original} back: {error}") from error
         log.info("target_restored", policy=str(record.key), target=str(spec), minimum=takeover.original_minimum)
         self.events.about(record, Happened.RESTORED, f"{spec} has its minimum of {takeover.original_minimum} back")
 

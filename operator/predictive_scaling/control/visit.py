@@ -31,7 +31,6 @@ from predictive_scaling.decision.status import policy_status, status_without_dec
 from predictive_scaling.errors import (
     DatabaseUnavailableError,
     TargetNotFoundError,
-    TargetRefusedError,
     TargetUnsupportedError,
 )
 from predictive_scaling.handlers.inventory import PolicyRecord
@@ -40,13 +39,12 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Mode
-from predictive_scaling.targets.client import ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.targets.client import ObjectConflictError, ObjectRefusedError
 from predictive_scaling.targets.port import Target
 from predictive_scaling.targets.registry import TargetFinder
 
 log = structlog.get_logger(__name__)
 
-_REFUSED = (TargetRefusedError, ObjectRefusedError, ObjectConflictError, ObjectNotFoundError)
 _UNWRITTEN = {
     Outcome.SUPERSEDED: "the policy was edited between decision and write",
     Outcome.CANCELLED: "the decision was ended before it was written",
@@ -102,13 +100,8 @@ class Visitor:
 
         Raises ClusterUnavailableError: nothing is lost, the next tick does it.
         """
-        try:
-            if self.restoration.is_wanted(record, state, tick.claims):
-                await self.restoration.restore(record, state, tick.claims)
-        except _REFUSED as error:
-            failure = Problem("Refused", f"{state.target} has not got its minimum back: {error}")
-            await self._show_problem(record, state, tick, failure=failure)
-            return None
+        if self.restoration.is_wanted(record, state, tick.claims):
+            await self.restoration.restore(record, state, tick.claims)
         if record.deleted:
             return None
         if record.policy is None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from predictive_scaling.decision.model import Observed
 from predictive_scaling.errors import (
-    ClusterUnavailableError,
+    RequestFailedError,
     TargetConflictError,
     TargetNotFoundError,
     TargetRefusedError,
@@ -145,7 +145,7 @@ class HorizontalPodAutoscaler:
                     raise _explained(error, minimum, live) from error
                 # Something else of the HPA changed since it was looked at, such as its status.
                 record = live
-        raise ClusterUnavailableError(f"{record.path} changed during each of {_ATTEMPTS} writes; it is written later")
+        raise RequestFailedError(f"{record.path} changed during each of {_ATTEMPTS} writes; it is written later")
 
     async def _live(self, record: HorizontalPodAutoscalerRecord) -> HorizontalPodAutoscalerRecord:
         """The HPA as it is now. Raises TargetNotFoundError where it is gone or another one of the same name."""
