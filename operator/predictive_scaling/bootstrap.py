@@ -17,6 +17,8 @@ from predictive_scaling.control.commands import CommandDesk
 from predictive_scaling.control.decision_log import DecisionLog
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.event_calendar import EventCalendar
+from predictive_scaling.control.event_effects import EVERY as EVENT_EFFECTS_EVERY
+from predictive_scaling.control.event_effects import EventEffects
 from predictive_scaling.control.events import Events
 from predictive_scaling.control.execution import FAILURES, Execution
 from predictive_scaling.control.feed import Feed
@@ -217,6 +219,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         namespaces=settings.namespaces,
     )
     accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
+    event_effects = EventEffects(inventory, BusinessEvents(databases.beside), shelf.effects, clock)
     tuning = TuningDesk(
         Predictions(databases.beside),
         BusinessEvents(databases.beside),
@@ -243,6 +246,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         PeriodicTask("commands", commands.run, _COMMANDS_SECONDS, max_pause_seconds=_COMMANDS_MAX_SECONDS),
         PeriodicTask("business_events", desk.turn, tick),
         PeriodicTask("accuracy", accuracy.turn, accuracy_every),
+        PeriodicTask("event_effects", event_effects.turn, clock.real_seconds(EVENT_EFFECTS_EVERY)),
         PeriodicTask("models", models.take_up, tick, on_standby=True),
         PeriodicTask("trainings", models.turn, refresh),
         PeriodicTask("tuning", tuning.turn, tick),

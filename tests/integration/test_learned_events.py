@@ -11,6 +11,7 @@ from forecasting.context import KnownEvent
 from forecasting.learning import learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.control.business_events import EventDesk
+from predictive_scaling.control.event_effects import EventEffects
 from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents
 from predictive_scaling.storage.database import Database
@@ -22,7 +23,7 @@ from predictive_scaling.training.registry import Registry
 from predictive_scaling.training.reload import ModelShelf
 from predictive_scaling.training.series_keys import SeriesKey
 from tests.support.api_services import a_policy as a_policy_row
-from tests.support.builders import NOON, an_event
+from tests.support.builders import NOON, a_policy, an_event
 from tests.support.control import World
 from tests.support.demand import METRIC, record_demand
 
@@ -64,6 +65,25 @@ async def test_training_knows_the_events_that_acted_on_a_policy_of_the_series(da
     await BusinessEvents(database).record([a_sale(NOON - DAY, policy="another")])
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
     assert series.context.events == tuple(KnownEvent("flash-sale", start, start + LONG) for start in SALES)
+
+
+async def test_what_each_sale_did_is_recorded_with_its_occurrence(database: Database, tmp_path: Path) -> None:
+    series = await history(database).demand(KEY, SINCE, NOON, BIN)
+    publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
+    shelf = ModelShelf(tmp_path, patience_seconds=60)
+    assert (await shelf.refresh()).rejected == ()
+    table, world = BusinessEvents(database), World(a_policy(demand={"metric": METRIC, "perReplica": "100"}))
+    await table.record([a_sale(NOON - DAY, policy="another"), a_sale(NOON + DAY)])
+    await EventEffects(world.inventory, table, shelf.effects, world.clock).turn()
+    rows = await table.between(SINCE, NOON + 2 * DAY)
+    learned = {row.start_time: row.learned_multiplier for row in rows if row.start_time in SALES}
+    assert len(learned) == len(SALES)
+    assert list(learned.values()) == [pytest.approx(2.0, rel=0.3)] * len(SALES)
+    assert [row.learned_multiplier for row in rows if row.start_time not in SALES] == [None, None]
+    # An event that is written again keeps what it did.
+    await table.record([a_sale(start) for start in SALES])
+    again = await table.between(SINCE, NOON)
+    assert {row.start_time: row.learned_multiplier for row in again if row.start_time in SALES} == learned
 
 
 async def test_what_earlier_sales_did_shows_in_the_status_of_the_next(database: Database, tmp_path: Path) -> None:

@@ -62,3 +62,7 @@ async def test_a_database_without_forecasts_migrates_at_once(
         await migrate_to(4, database, monkeypatch)
         await migrate(database, WallClock())
         assert await Predictions(database).newest(NOW, NOW) == []
+
+
+def test_migrations_are_numbered_one_by_one() -> None:
+    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))

@@ -43,7 +43,9 @@ class Event(Answer):
     min_replicas: int | None
     priority: int
     policies: list[str] = Field(description="Names of the policies that it matches.")
-    learned_multiplier: Number = Field(description="Measured once it was over.")
+    learned_multiplier: Number = Field(
+        description="Demand during it over what was expected without it; null until a training measured it."
+    )
 
 
 class Events(Answer):

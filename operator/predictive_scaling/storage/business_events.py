@@ -69,6 +69,16 @@ class EventHistory:
     """Where an edit says that the event took place at another time than was recorded: how far apart both may be."""
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedOccurrence:
+    """What an occurrence that is over did to demand: a factor."""
+
+    namespace: str
+    name: str
+    start_time: datetime
+    multiplier: float
+
+
 RECORD = """
 insert into business_events (namespace, name, type, start_time, end_time, multiplier, min_replicas, priority, policies,
     updated_at, learned_multiplier, confirmed_at)
@@ -81,6 +91,14 @@ set type = excluded.type, end_time = excluded.end_time, multiplier = excluded.mu
     learned_multiplier = coalesce(excluded.learned_multiplier, business_events.learned_multiplier),
     confirmed_at = case when excluded.end_time = business_events.end_time
         then coalesce(business_events.confirmed_at, excluded.confirmed_at) else excluded.confirmed_at end
+"""
+
+RECORD_LEARNED = """
+update business_events as known set learned_multiplier = learned.multiplier
+from unnest(%(namespaces)s::text[], %(names)s::text[], %(starts)s::timestamptz[], %(multipliers)s::float8[])
+    as learned (namespace, name, start_time, multiplier)
+where known.namespace = learned.namespace and known.name = learned.name and known.start_time = learned.start_time
+    and known.learned_multiplier is distinct from learned.multiplier
 """
 
 BETWEEN = """
@@ -161,6 +179,17 @@ class BusinessEvents:
         """Keep occurrences as they are now; what was learned, and that one took place, stays unless it is given."""
         async with self._database.connection() as connection:
             await _record(connection, occurrences)
+
+    async def record_learned(self, learned: Sequence[LearnedOccurrence]) -> None:
+        """Record what occurrences did, where that changed; one that is not in the table is left out."""
+        values = {
+            "namespaces": [each.namespace for each in learned],
+            "names": [each.name for each in learned],
+            "starts": [each.start_time for each in learned],
+            "multipliers": [each.multiplier for each in learned],
+        }
+        async with self._database.connection() as connection:
+            await connection.execute(RECORD_LEARNED, values)
 
     async def between(self, since: datetime, until: datetime) -> list[BusinessEventRow]:
         """Occurrences that touch [since, until), by start."""
