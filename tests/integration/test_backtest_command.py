@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from predictive_scaling.__main__ import main
+from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.samples import Sample, Samples, series_of
 from tests.support.backtests import a_demand
@@ -135,6 +136,41 @@ def test_known_events_take_part(run: Run, trace: Path, tmp_path: Path) -> None:
     assert found["policy"]["events"] == 1
     hours = [one["simulation"]["predictive"]["replica_hours"] for one in (plain, found)]
     assert hours[1] > hours[0]
+
+
+RECURRING = """\
+apiVersion: predictive-scaling.io/v1alpha1
+kind: BusinessEvent
+metadata: {{name: sale, namespace: backtest}}
+spec:
+  type: sale
+  policies: {{all: true}}
+  expect: {{multiplier: "2"}}
+  recurrence: {{rrule: "{rule}", timezone: {zone}, from: "{day}", start: "18:00", duration: 1h}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "day", "zone", "told"),
+    [
+        ("FREQ=DAILY;INTERVAL=0", "2026-01-02", "UTC", "INTERVAL must be between 1 and 999"),
+        ("FREQ=MONTHLY;INTERVAL=0", "2026-01-02", "UTC", "INTERVAL must be between 1 and 999"),
+        ("FREQ=MONTHLY;BYDAY=5FR;BYMONTHDAY=1", "2026-01-02", "UTC", "never comes true"),
+        ("FREQ=DAILY", "9999-12-31", "UTC", "must be between the years 1970 and 2199"),
+        ("FREQ=DAILY", "2026-01-02", "Factory", "must be a time zone"),
+        ("FREQ=DAILY;BYMONTH=11;COUNT=10000", "1970-01-01", "UTC", "set a later recurrence.from"),
+    ],
+)
+def test_an_event_that_cannot_be_expanded_is_refused_with_what_to_do(
+    run: Run, trace: Path, tmp_path: Path, rule: str, day: str, zone: str, told: str
+) -> None:
+    events = tmp_path / "events.yaml"
+    events.write_text(RECURRING.format(rule=rule, day=day, zone=zone), encoding="utf-8")
+    ran = run("--trace", trace, "--events", events, *QUICK)
+    assert ran.code == InvalidManifestError.exit_code
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
 
 
 def test_people_get_a_table_and_a_page_that_needs_no_other_file(run: Run, trace: Path, tmp_path: Path) -> None:

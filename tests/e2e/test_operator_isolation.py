@@ -1,0 +1,139 @@
+"""Whatever the API server lets into one namespace, a policy of another is acted on."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from predictive_scaling.clock import ReplayClock, monotonic
+from predictive_scaling.stack.kubernetes import Kubernetes
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl
+from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
+from tests.support.observing import condition_of, steady_demand, the_condition_becomes, the_minimum_becomes
+from tests.support.operator_process import NOON, OperatorProcess
+
+pytestmark = pytest.mark.e2e
+
+HOURLY = {"timezone": "UTC", "start": "00:00", "duration": "5m"}
+
+
+def recurring(name: str, rrule: str, **more: Any) -> dict[str, Any]:
+    return a_business_event(name, type=name, recurrence=HOURLY | {"rrule": rrule} | more)
+
+
+STALLED = {
+    "never": recurring("never", "FREQ=MONTHLY;BYDAY=5FR;BYMONTHDAY=1"),
+    "no-such-day": recurring("no-such-day", "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", **{"from": "1970-01-01"}),
+    "no-such-until": recurring("no-such-until", "FREQ=DAILY;UNTIL=20260230T120000Z"),
+    "over": recurring("over", "FREQ=DAILY;UNTIL=19700101T000000Z", **{"from": "1990-01-01"}),
+    "unreached": recurring("unreached", "FREQ=HOURLY;INTERVAL=12;BYHOUR=17"),
+    "counted": recurring("counted", "FREQ=DAILY;BYMONTH=6;COUNT=10000", **{"from": "1970-01-01"}),
+    "nowhere": recurring("nowhere", "FREQ=DAILY", timezone="Mars/Olympus"),
+}
+"""Wrong for the operator, and not for the API server."""
+EDGES = [
+    a_business_event("last", start="2199-12-31T00:00:00Z", end="2199-12-31T23:59:59Z", rampDown="24h", type="last"),
+    a_business_event("first", start="1970-01-01T00:00:00Z", end="1970-01-01T00:00:01Z", rampUp="24h", type="first"),
+    a_business_event("whole", start="1970-01-01T00:00:00Z", end="2199-12-31T23:59:59Z", type="whole"),
+    recurring("hourly", "FREQ=HOURLY", **{"from": "1970-01-01", "duration": "168h"}),
+    recurring("rare", "FREQ=YEARLY;INTERVAL=999"),
+    recurring("last-day", "FREQ=DAILY", **{"from": "2199-12-31"}),
+    recurring("listed", "FREQ=HOURLY;BYHOUR=" + ",".join(str(hour % 24) for hour in range(80))),
+]
+ODD_ANNOTATIONS = {
+    f"predictive-scaling.io/{name}": value
+    for name in ("pin", "resume", "freeze-until", "direction", "paused", "unknown")
+    for value in ("\ufffd\u202e 9999-12-31T23:59:59Z " + "x" * 4000,)
+}
+
+
+def odd_policies() -> list[dict[str, Any]]:
+    odd = [
+        a_scaling_policy("no-target"),
+        a_scaling_policy("no-kind", target={"workload": {"apiVersion": "example.com/v1", "kind": "Gone", "name": "x"}}),
+        a_scaling_policy("no-zone", forecast={"timezone": "Mars/Olympus"}),
+        a_scaling_policy("no-holidays", forecast={"holidays": "XX"}),
+        a_scaling_policy("first-of-two", target={"horizontalPodAutoscaler": {"name": "odd"}}),
+        a_scaling_policy("second-of-two", target={"horizontalPodAutoscaler": {"name": "odd"}}),
+    ]
+    for policy in odd:
+        policy["metadata"] |= {"annotations": ODD_ANNOTATIONS, "labels": {"tier": "", "a.b/c": "x" * 63}}
+    return odd
+
+
+def odd_autoscaler() -> dict[str, Any]:
+    autoscaler = an_autoscaler("odd", minimum=1, maximum=2)
+    target = {"type": "AverageValue", "averageValue": "9223372036854775807"}
+    external = {"metric": {"name": "x", "selector": {"matchLabels": {"y": "z"}}}, "target": target}
+    described = {"apiVersion": "v1", "kind": "Service", "name": "x"}
+    autoscaler["spec"]["metrics"] = [
+        {"type": "External", "external": external},
+        {"type": "Object", "object": {"describedObject": described, "metric": {"name": "x"}, "target": target}},
+        {"type": "Pods", "pods": {"metric": {"name": "x"}, "target": target}},
+        {
+            "type": "ContainerResource",
+            "containerResource": {
+                "name": "cpu",
+                "container": "nobody",
+                "target": {"type": "Utilization", "averageUtilization": 1},
+            },
+        },
+    ]
+    return autoscaler
+
+
+@pytest.fixture
+async def bad(cluster: Kubernetes, namespace: str) -> Kubectl:
+    """kubectl in another namespace, which holds as many bad objects as the API server lets in."""
+    name = f"{namespace}-bad"
+    await cluster.kubectl("create", "namespace", name)
+    kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, name)
+    await kubectl.apply(a_deployment("odd"), odd_autoscaler(), *odd_policies(), *STALLED.values(), *EDGES)
+    return kubectl
+
+
+@pytest.fixture
+async def operator(
+    cluster: Kubernetes, namespace: str, migrated_database_url: str, tmp_path: Path
+) -> AsyncGenerator[OperatorProcess]:
+    """Not started yet, for both namespaces."""
+    clock = ReplayClock(NOON, monotonic(), 60)
+    settings = {"NAMESPACES": f'["{namespace}", "{namespace}-bad"]'}
+    operator = OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)
+    yield operator
+    if operator.runs:
+        await operator.kill()
+
+
+async def test_bad_objects_of_one_namespace_stop_no_policy_of_another(
+    operator: OperatorProcess, bad: Kubectl, namespace: str, kubectl: Kubectl
+) -> None:
+    demand = {"service": namespace, "metric": "requests_per_second", "perReplica": "100"}
+    await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout"), a_scaling_policy(demand=demand))
+    await steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
+    await operator.start()
+    await the_minimum_becomes(kubectl, 9)
+    await the_condition_becomes(kubectl, "Ready", "True")
+
+    async def reasons() -> dict[str, tuple[str, str]]:
+        """Of all events: whether they are stalled, and the reason."""
+        found: dict[str, tuple[str, str]] = {}
+        for event in await bad.items("businessevents"):
+            conditions = {one["type"]: one for one in event.get("status", {}).get("conditions", [])}
+            stalled = conditions.get("Stalled", {})
+            found[event["metadata"]["name"]] = stalled.get("status", ""), stalled.get("reason", "")
+        return found
+
+    expected = dict.fromkeys(STALLED, ("True", "InvalidRecurrence")) | {"nowhere": ("True", "InvalidTimezone")}
+    expected |= {event["metadata"]["name"]: ("False", "Accepted") for event in EDGES}
+    await eventually(reasons, lambda found: found == expected, seconds=60)
+    assert (await condition_of(bad, "Stalled", "no-zone"))["reason"] == "InvalidTimezone"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        alive = await client.get(f"http://127.0.0.1:{operator.port}/health/live")
+    assert alive.status_code == 200
+    await kubectl("delete", "sp", "checkout", "--timeout=60s")
+    assert (await kubectl.get("hpa", "checkout"))["spec"]["minReplicas"] == 2
