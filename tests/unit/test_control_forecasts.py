@@ -1,14 +1,18 @@
 """The outlook of a policy: down the freshness ladder, and the bases that events multiply."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.testing import capture_logs
 
 from forecasting.context import Context, KnownEvent
 from forecasting.events.amplitude import Measured
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect
+from forecasting.forecast import Forecast
 from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, concerns_of, known_of, known_to, upcoming_of
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.forecasts import EffectsOf, Need, Outlooks, nothing_learned
@@ -16,6 +20,7 @@ from predictive_scaling.decision.expansion import expand
 from predictive_scaling.decision.model import Rung
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.training.reload import Wanted
 from tests.support.builders import NOON, a_policy, an_event
 from tests.support.control import Minutes, Prophet
 
@@ -171,3 +176,39 @@ async def test_what_is_gone_is_forgotten() -> None:
     await scene.refresh(NOON)
     scene.outlooks.forget(set(), NOON)
     assert scene.outlooks.due([scene.need(NOON)], NOON) != []
+
+
+class Choosy(Prophet):
+    """Cannot forecast one service, nor any batch that it is in."""
+
+    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+        if any(one.key.service == "odd" for one in wanted.values()):
+            raise FloatingPointError("overflow encountered in exp")
+        return super().forecast(wanted)
+
+
+async def test_a_series_that_cannot_be_forecast_costs_no_other_its_forecast() -> None:
+    scene = Scene()
+    scene.outlooks = Outlooks(Choosy(900.0), scene.window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
+    services = ["a", "b", "odd", "c", "d"]
+    needs = [Need(named(a_policy(demand={"service": service}), service), LEAD) for service in services]
+    await scene.window.advance([need.series for need in needs], NOON)
+    with capture_logs() as logs:
+        made = await scene.outlooks.refresh(needs, NOON)
+    assert sorted(one.need.key.name for one in made) == ["a", "b", "c", "d"]
+    assert [one["series"] for one in logs if one["event"] == "forecast_failed"] == [str(needs[2].series)]
+
+
+async def test_a_policy_whose_events_cannot_be_used_costs_no_other_its_forecast() -> None:
+    scene = Scene()
+    broken = Need(named(a_policy(), "broken"), LEAD, known=None)  # pyright: ignore[reportArgumentType]
+    needs = [broken, Need(named(a_policy(), "sound"), LEAD)]
+    await scene.window.advance([need.series for need in needs], NOON)
+    with capture_logs() as logs:
+        made = await scene.outlooks.refresh(needs, NOON)
+    assert [one.need.key.name for one in made] == ["sound"]
+    assert [one["policy"] for one in logs if one["event"] == "forecast_not_requested"] == ["shop/broken"]
+
+
+def named(policy: ScalingPolicy, name: str) -> ScalingPolicy:
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"name": name})})

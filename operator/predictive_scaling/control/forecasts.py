@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import structlog
 
 from forecasting.choice import ModelChoice
 from forecasting.context import KnownEvent
@@ -22,6 +23,8 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.training.reload import Wanted
 from predictive_scaling.training.series_keys import SeriesKey
+
+log = structlog.get_logger(__name__)
 
 _STEPS = 36
 _BINS = (BIN, 3 * BIN, 12 * BIN)
@@ -113,13 +116,13 @@ class Outlooks:
         """Forecast for these, in one batch in a thread; says what is new, without the bases of events."""
         wanted: dict[Hashable, Wanted] = {}
         for need in needs:
-            wanted |= self._wanted_base(need, now)
-            fresh = self._wanted(need, now) if self._is_due(need, now) else None
-            if fresh is not None:
-                wanted |= {need.key: fresh} | self._wanted_previews(need, now)
+            try:
+                wanted |= self._requested(need, now)
+            except Exception:  # one policy's failure is its own
+                log.exception("forecast_not_requested", policy=str(need.key))
         if not wanted:
             return []
-        forecasts = await asyncio.to_thread(self._forecaster.forecast, wanted)
+        forecasts = await asyncio.to_thread(self._forecast, wanted)
         by_key = {need.key: need for need in needs}
         made: list[Made] = []
         for name, forecast in forecasts.items():
@@ -130,6 +133,25 @@ class Outlooks:
             elif isinstance(name, tuple):
                 self._bases[name] = forecast
         return made
+
+    def _requested(self, need: Need, now: datetime) -> dict[Hashable, Wanted]:
+        requested = self._wanted_base(need, now)
+        fresh = self._wanted(need, now) if self._is_due(need, now) else None
+        if fresh is None:
+            return requested
+        return requested | {need.key: fresh} | self._wanted_previews(need, now)
+
+    def _forecast(self, wanted: Mapping[Hashable, Wanted]) -> dict[Hashable, Forecast]:
+        """Forecasts of one batch; where that fails, of its halves, so that only what cannot be forecast is missing."""
+        try:
+            return self._forecaster.forecast(wanted)
+        except Exception:
+            if len(wanted) == 1:
+                log.exception("forecast_failed", series=str(next(iter(wanted.values())).key))
+                return {}
+        names = list(wanted)
+        halves = names[: len(names) // 2], names[len(names) // 2 :]
+        return {name: made for half in halves for name, made in self._forecast({n: wanted[n] for n in half}).items()}
 
     def outlook(self, need: Need, now: datetime) -> Outlook | None:
         """The best there is: fresh, the last one while it is valid, the same time last week."""
