@@ -5,6 +5,7 @@ import math
 import pytest
 
 from tests.bench.gains import gains
+from tests.bench.markdown import with_sections
 from tests.bench.results import scaling_verdicts
 from tests.bench.scaling import POLICY_WAYS, WAYS, SameHours, Scaled
 from tests.bench.scaling_tables import GAINS, scaling_sections
@@ -104,3 +105,11 @@ def test_a_policy_that_a_cooler_target_beats_misses_its_bar() -> None:
         found = list(scaling_verdicts(dict.fromkeys(DEVELOPMENT, one), sorted(DEVELOPMENT)))
         at_same_hours = [line.text for line in found if "at the same replica-hours" in line.what]
         assert at_same_hours == [text] * 4
+
+
+def test_a_section_is_replaced_and_the_others_stay() -> None:
+    text = "said\n\n### One\n\nold\nold\n\n### Two: a\n\nkept\n"
+    assert with_sections(text, {"One": "new"}) == "said\n\n### One\n\nnew\n\n### Two: a\n\nkept\n"
+    assert with_sections(text, {"Two: a": "new"}) == "said\n\n### One\n\nold\nold\n\n### Two: a\n\nnew\n"
+    with pytest.raises(KeyError):
+        with_sections(text, {"Two": "new"})

@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import io
+from collections.abc import Collection
 
 import pytest
 
 from predictive_scaling.errors import StackError
+from predictive_scaling.stack import preparation
 from predictive_scaling.stack.progress import Say, silently
+from predictive_scaling.stack.stack import Part
 from predictive_scaling.stack.steps import Status, Step, carry_out
 
 
@@ -73,3 +77,58 @@ async def test_nothing_is_shown_any_more_once_a_step_was_broken_off() -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert [one for one in asyncio.all_tasks() if one is not asyncio.current_task()] == []
+
+
+class Screen(io.StringIO):
+    """Standard error."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+async def prepared_on(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What set-up with two missing things shows there."""
+
+    async def tell(say: Say) -> None:
+        say("waiting for another build of [etcd]")
+
+    async def two(parts: Collection[Part], say: Say) -> list[Step]:
+        return [Step("building etcd", 45, tell), Step("fetching Kafka", 30, nothing)]
+
+    monkeypatch.setattr(preparation, "missing", two)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    await preparation.prepare([Part.KAFKA])
+    return screen.getvalue()
+
+
+async def test_a_log_gets_a_line_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await prepared_on(Screen(terminal=False), monkeypatch)).splitlines() == [
+        "[stack] step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 1 min 15 s",
+        "[stack] waiting for another build of [etcd]",
+        "[stack] step 2 of 2, fetching Kafka: 0 s of about 30 s; in all 0 s of about 1 min 15 s",
+        "[stack] everything is there, after 0 s",
+    ]
+
+
+async def test_a_terminal_gets_a_bar_with_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = await prepared_on(Screen(terminal=True), monkeypatch)
+    assert "\x1b[" in shown
+    for told in ("step 2 of 2, fetching Kafka", "100 %", "waiting for another build of [etcd]", "everything is there"):
+        assert told in shown
+
+
+async def test_nothing_is_shown_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(parts: Collection[Part], say: Say) -> list[Step]:
+        return []
+
+    screen = Screen(terminal=True)
+    monkeypatch.setattr(preparation, "missing", none)
+    monkeypatch.setattr("sys.stderr", screen)
+    await preparation.prepare(list(Part))
+    assert screen.getvalue() == ""
