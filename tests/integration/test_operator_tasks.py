@@ -12,7 +12,7 @@ from predictive_scaling.bootstrap import Databases, Operator, assemble
 from predictive_scaling.clock import WallClock, monotonic
 from predictive_scaling.commands import supervision
 from predictive_scaling.commands.supervision import run_until
-from predictive_scaling.control.leadership import LeaseTerms
+from predictive_scaling.control.leadership import Leadership, LeaseTerms
 from predictive_scaling.errors import LeadershipLostError, TaskEndedError
 from predictive_scaling.settings import Settings, read_settings
 from tests.support.cluster import InMemoryCluster
@@ -85,7 +85,12 @@ async def an_operator(url: str, folder: Path) -> AsyncGenerator[tuple[Operator, 
 def no_end_by_force(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What would end the process when the shutdown takes too long; here, only the exit code that it was given."""
     codes: list[int] = []
-    monkeypatch.setattr(supervision, "end_process_after", lambda _, exit_code: codes.append(exit_code))
+
+    def noted(seconds: float, exit_code: int) -> None:
+        del seconds
+        codes.append(exit_code)
+
+    monkeypatch.setattr(supervision, "end_process_after", noted)
     return codes
 
 
@@ -190,11 +195,12 @@ async def test_a_step_of_the_shutdown_that_hangs_keeps_no_other_from_its_turn(
                 except asyncio.CancelledError:
                     continue
 
-        async def hangs() -> None:
+        async def hangs(leadership: Leadership) -> None:
+            del leadership
             await asyncio.Event().wait()
 
         operator.task("tuning").run = refuses_to_end
-        monkeypatch.setattr(type(operator.leadership), "release", lambda _: hangs())
+        monkeypatch.setattr(type(operator.leadership), "release", hangs)
         async with running(operator):
             await eventually(lambda: leading(operator))
         assert watch.stopped

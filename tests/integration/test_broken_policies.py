@@ -1,0 +1,226 @@
+"""A policy that came to no decision: its status, the mirror's row, the API and `check` say the same of it."""
+
+import re
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from predictive_scaling.api.services import Services, StoredModels
+from predictive_scaling.clock import WallClock
+from predictive_scaling.commands import morning
+from predictive_scaling.commands.check import Exit, verdict
+from predictive_scaling.control.mirror import Mirror
+from predictive_scaling.control.ownership import path_of
+from predictive_scaling.decision.review import Problem, review_policy
+from predictive_scaling.errors import RequestFailedError, TargetUnsupportedError
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.storage.commands import Commands
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.plain_text import plain
+from predictive_scaling.storage.policies import Policies
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from tests.support.api_services import api_services, client_of
+from tests.support.builders import a_policy
+from tests.support.control import NoShowcase, World
+
+pytestmark = pytest.mark.integration
+
+MINUTE = timedelta(minutes=1)
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Generator[list[EventDict]]:
+    with capture_logs() as found:
+        yield found
+
+
+class Failing(InMemoryTarget):
+    """Looking at it raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(minimum=2, maximum=40, replicas=2, ready_replicas=2)
+        self.error = error
+
+    async def observe(self) -> Any:
+        raise self.error
+
+
+def named(name: str, number: int, **spec: Any) -> ScalingPolicy:
+    policy = a_policy(target={"horizontalPodAutoscaler": {"name": name}}, **spec)
+    uid = f"8b0c2f3e-0000-4000-8000-{number:012d}"
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"name": name, "uid": uid})})
+
+
+# name: the target, the reason of Ready=False, and whether it can never work as written
+KINDS: dict[str, tuple[InMemoryTarget, str, bool]] = {
+    "gone": (InMemoryTarget(exists=False), "TargetNotFound", False),
+    "unsupported": (Failing(TargetUnsupportedError("targets of this kind are not scaled")), "TargetUnsupported", True),
+    "faulty": (Failing(OverflowError("date value out of range")), "InternalError", False),
+    "webhook": (Failing(RequestFailedError("failed calling webhook")), "RequestFailed", False),
+    "unreadable": (InMemoryTarget(), "InvalidTimezone", True),
+}
+
+
+async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migrated_database_url: str) -> None:
+    world = World(a_policy(), *(named(name, 100 + number) for number, name in enumerate(KINDS)))
+    world.targets |= {name: target for name, (target, _, _) in KINDS.items()}
+    unreadable = PolicyKey("shop", "unreadable")
+    (record,) = world.records[unreadable]
+    problem = Problem("InvalidTimezone", "spec.forecast.timezone: Mars is no time zone")
+    world.records[unreadable] = [replace(record, policy=None, problem=problem)]
+
+    async with api_services(migrated_database_url, clock=world.clock) as services, client_of(services) as client:
+        table = Policies(services.database)
+        mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
+        world.loop.mirror = mirror
+        await world.turn(4)
+        await mirror.write()
+        rows = {row.policy: row for row in await table.all()}
+        status = (await client.get("/api/v1/scaling/status")).json()
+        policies = (await client.get("/api/v1/policies")).json()
+
+    shown = {one["policy"]: one for one in status["policies"]}
+    listed = {one["policy"]: one for one in policies["policies"]}
+    report = morning._report({"status": "healthy", "checks": {}}, status, {}, None)  # pyright: ignore[reportPrivateUsage]
+    assert set(rows) == set(shown) == set(listed) == {"checkout", *KINDS}
+    assert status["summary"]["policies"] == len(KINDS) + 1
+    for name, (_, reason, stalled) in KINDS.items():
+        in_cluster = world.cluster.objects[path_of(PolicyKey("shop", name))]["status"]
+        assert rows[name].conditions == in_cluster["conditions"]
+        for answer in (shown[name], listed[name]):
+            conditions = {one["type"]: one for one in answer["conditions"]}
+            assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", reason)
+            assert conditions["Stalled"]["status"] == str(stalled)
+            assert answer["current_replicas"] is None
+        (called,) = [one for one in report.policies if one.policy == name]
+        assert any(call.startswith("Ready=False") for call in called.calls), name
+        assert any(call.startswith("Stalled=True") for call in called.calls) is stalled
+    assert (shown["unreadable"]["mode"], shown["unreadable"]["target"]) == (None, None)
+    assert (shown["gone"]["mode"], shown["gone"]["target"]) == ("Auto", "hpa/gone")
+    assert verdict(report) is Exit.ATTENTION
+    assert [one.calls for one in report.policies if one.policy == "checkout"] == [[]]
+    morning.render(report, morning.Console(width=200, quiet=True))
+
+
+async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_written(
+    database: Database, logs: list[EventDict]
+) -> None:
+    names = [f"policy-{number}" for number in range(5)]
+    world = World(*(named(name, 200 + number) for number, name in enumerate(names)))
+    world.targets |= {name: InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2) for name in names}
+    table = Policies(database)
+    mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
+    world.loop.mirror = mirror
+    await world.turn(2)
+    changed = mirror._changed  # pyright: ignore[reportPrivateUsage]
+    key = PolicyKey("shop", "policy-2")
+    changed[key] = replace(changed[key], ready_replicas=2**40, advice={"hours": float("nan")})
+    await mirror.write()
+    assert [row.policy for row in await table.all()] == [name for name in names if name != "policy-2"]
+    (refused,) = [one for one in logs if one["event"] == "row_refused"]
+    assert refused["row"] == "shop/policy-2"
+    await world.turn(1)
+    await mirror.write()
+    assert len([one for one in logs if one["event"] == "row_refused"]) == 1, "not tried again until it changes"
+
+
+texts = st.text(st.characters(), max_size=30)
+"""Any characters, also NUL, other controls and lone surrogates."""
+annotation_names = st.sampled_from(["paused", "pin", "direction", "until", "resume"])
+annotations = st.dictionaries(annotation_names.map(lambda name: f"predictive-scaling.io/{name}"), texts, max_size=5)
+services = st.text(st.characters(), min_size=1, max_size=40)
+
+
+@given(
+    annotations=annotations | st.dictionaries(texts, texts, max_size=3),
+    labels=st.dictionaries(texts, texts, max_size=3),
+    service=services,
+    message=texts,
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+async def test_whatever_stands_in_the_metadata_reaches_status_mirror_and_api(
+    database: Database, annotations: dict[str, str], labels: dict[str, str], service: str, message: str
+) -> None:
+    reviewed = review_policy(a_manifest(annotations, labels, service))
+    policy = a_policy(annotations=annotations, labels=labels)
+    if isinstance(reviewed, ScalingPolicy):
+        policy = reviewed
+    world = World(policy, named("broken", 300))
+    world.targets["broken"] = Failing(ValueError(message))
+    table = Policies(database)
+    mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
+    world.loop.mirror = mirror
+    await world.turn(1)
+    await mirror.write()
+    async with api_of(database) as client:
+        answer = await client.get("/api/v1/scaling/status")
+        assert answer.status_code == 200
+    rows = {row.policy: row for row in await table.all()}
+    assert set(rows) == {"checkout", "broken"}, "nothing was refused"
+    assert rows["checkout"].service_name == plain(policy.service)
+    assert not CONTROL.search(answer.json()["policies"][0]["conditions"][0]["message"])
+
+
+@asynccontextmanager
+async def api_of(database: Database) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of the API over the same database."""
+    models = StoredModels([], [])
+    commands = Commands(database)
+    made = Services(clock=WallClock(), database=database, commands=commands, stored_models=lambda: models)
+    async with client_of(made) as client:
+        yield client
+
+
+def a_manifest(annotations: dict[str, str], labels: dict[str, str], service: str) -> dict[str, Any]:
+    policy = a_policy()
+    metadata = policy.metadata
+    return {
+        "metadata": {
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "uid": metadata.uid,
+            "generation": 1,
+            "annotations": annotations,
+            "labels": labels,
+        },
+        "spec": {
+            "mode": "Auto",
+            "target": {"horizontalPodAutoscaler": {"name": "checkout"}},
+            "demand": {"metric": "requests_per_second", "perReplica": "100", "service": service},
+            "replicas": {"min": 1, "max": 40},
+        },
+    }
+
+
+@given(text=st.text(st.characters()))
+def test_plain_text_is_what_postgresql_keeps(text: str) -> None:
+    kept = plain(text)
+    kept.encode()
+    assert not CONTROL.search(kept)
+    assert plain(kept) == kept
+    if text.isprintable():
+        assert kept == text
+
+
+@given(value=st.recursive(st.none() | st.booleans() | texts, lambda it: st.lists(it) | st.dictionaries(texts, it)))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_every_text_and_document_can_be_written(database: Database, value: Any) -> None:
+    async with database.connection() as connection:
+        query = "select %(text)s::text, %(document)s::jsonb, %(list)s::text[]"
+        values = {"text": str(value), "document": Jsonb(value), "list": [str(value)]}
+        (row,) = await (await connection.execute(query, values)).fetchall()
+    assert row[0] == plain(str(value)) == row[2][0]
