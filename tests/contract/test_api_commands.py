@@ -50,11 +50,38 @@ async def test_without_an_operator_a_command_is_accepted_with_a_place_to_look(
     assert response.status_code == 202
     place = response.headers["location"]
     assert response.json()["location"] == place
+    assert "no operator leads" in response.json()["message"]
     asked = await answer(client, place)
     assert (asked["kind"], asked["status"], asked["answer"]) == ("clear_stuck_decisions", "asked", None)
     assert set(asked) == {"id", "kind", "status", "created_at", "answered_at", "answer"}
     await services.commands.answer(asked["id"], {"cleared": 0}, NOW)
     assert (await answer(client, place))["answer"] == {"cleared": 0}
+
+
+async def test_without_an_operator_nobody_waits_for_the_whole_limit(services: Services) -> None:
+    async with client_of(replace(services, command_limit_seconds=3600.0)) as client, asyncio.timeout(30):
+        response = await client.post("/api/v1/models/reload")
+    assert (response.status_code, "no operator leads" in response.json()["message"]) == (202, True)
+
+
+async def test_an_operator_that_listens_is_waited_for(services: Services) -> None:
+    listens, ends = asyncio.Event(), asyncio.Event()
+
+    async def listen_and_say_nothing() -> None:
+        async for _ in services.commands.listen():
+            listens.set()
+            await ends.wait()
+            return
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(listen_and_say_nothing())
+        await listens.wait()
+        assert await services.commands.is_heard()
+        async with client_of(services) as client:
+            response = await client.post("/api/v1/models/reload")
+        ends.set()
+    assert (response.status_code, response.json()["message"]) == (202, "the operator has not answered yet")
+    assert not await services.commands.is_heard(), "its connection is closed"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from predictive_scaling.control.commands import CLEAR_STUCK, RELOAD_MODELS, Comm
 from predictive_scaling.control.demand_window import MINUTE
 from predictive_scaling.control.mirror import Mirror
 from predictive_scaling.control.training import ModelDesk
-from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError
 from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.business_events import BusinessEvents
@@ -22,6 +22,7 @@ from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.targets.client import Json
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from predictive_scaling.training.reload import ModelShelf
@@ -197,3 +198,23 @@ async def answered(desk: CommandDesk, commands: Commands, number: int) -> object
 
 def it_leads() -> bool:
     return True
+
+
+async def test_an_event_whose_status_cannot_be_written_holds_up_no_other(database: Database) -> None:
+    world, table = World(), BusinessEvents(database)
+    root = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents"
+    for number, name in enumerate(("bad", "good")):
+        world.cluster.objects[f"{root}/{name}"] = {"metadata": {"name": name, "resourceVersion": "1"}}
+        event = an_event(name, start=NOON + timedelta(minutes=30), end=NOON + timedelta(hours=1))
+        world.event_records["shop", name] = [EventRecord("shop", name, f"event-{number}", 1, 1, NOON, {}, event)]
+    edit = world.cluster.edit
+
+    async def fails_for_one(path: str, operations: list[Json]) -> Json:
+        if "/bad/" in path:
+            raise RequestFailedError("failed calling webhook")
+        return await edit(path, operations)
+
+    world.cluster.edit = fails_for_one
+    await EventDesk(world.cluster, world.inventory, table, world.clock, it_leads).turn()
+    assert world.cluster.objects[f"{root}/good"]["status"]["phase"] == "Scheduled"
+    assert {row.name for row in await table.between(NOON, NOON + timedelta(hours=2))} == {"bad", "good"}

@@ -12,9 +12,12 @@ from predictive_scaling.bootstrap import Databases, Operator, assemble
 from predictive_scaling.clock import WallClock, monotonic
 from predictive_scaling.commands import supervision
 from predictive_scaling.commands.supervision import run_until
+from predictive_scaling.control.commands import CLEAR_STUCK, RELOAD_MODELS
 from predictive_scaling.control.leadership import Leadership, LeaseTerms
 from predictive_scaling.errors import LeadershipLostError, TaskEndedError
 from predictive_scaling.settings import Settings, read_settings
+from predictive_scaling.storage.commands import Commands
+from predictive_scaling.storage.database import Database
 from tests.support.cluster import InMemoryCluster
 from tests.support.eventually import eventually
 
@@ -221,6 +224,36 @@ async def test_a_models_folder_that_cannot_be_read_stops_nothing(
         tick = operator.task("tick")
         since = monotonic()
         await eventually(lambda: _succeeded_after(tick.succeeded_at, since), seconds=30)
+
+
+async def test_a_command_that_nobody_took_is_taken_by_whoever_leads_next(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        Database(migrated_database_url, purpose="tests") as database,
+        an_operator(migrated_database_url, tmp_path) as (operator, _, _),
+    ):
+        commands = Commands(database)
+        number = await commands.ask(RELOAD_MODELS, {}, WallClock().now())
+        async with running(operator):
+            assert await commands.wait(number, 20) == {"reloaded": [], "rejected": []}
+
+
+async def test_a_reload_from_a_folder_that_cannot_be_read_is_answered_with_an_error(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "models").write_text("no folder")
+    async with (
+        Database(migrated_database_url, purpose="tests") as database,
+        an_operator(migrated_database_url, tmp_path) as (operator, _, _),
+        running(operator),
+    ):
+        commands = Commands(database)
+        answer = await commands.wait(await commands.ask(RELOAD_MODELS, {}, WallClock().now()), 20)
+        assert answer is not None
+        assert "models" in answer["error"]
+        following = await commands.wait(await commands.ask(CLEAR_STUCK, {}, WallClock().now()), 20)
+        assert following == {"cleared": 0}, "the next command is answered"
 
 
 async def _succeeded_after(at: float | None, since: float) -> bool:

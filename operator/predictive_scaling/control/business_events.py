@@ -19,16 +19,25 @@ from predictive_scaling.decision.expansion import Expansion
 from predictive_scaling.decision.known_events import known_event
 from predictive_scaling.decision.review import Problem, unexpected_problem
 from predictive_scaling.decision.surroundings import context_of
-from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.errors import DatabaseUnavailableError, RequestFailedError, RequestTimedOutError
 from predictive_scaling.handlers.inventory import EventRecord, Inventory
 from predictive_scaling.resources.conditions import Condition, merge, read_conditions
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.statuses import BusinessEventStatus, Learned
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
-from predictive_scaling.targets.client import Cluster, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.targets.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
 
 log = structlog.get_logger(__name__)
+
+_OF_ONE_OBJECT = (
+    ObjectNotFoundError,
+    ObjectRefusedError,
+    ObjectConflictError,
+    RequestFailedError,
+    RequestTimedOutError,
+)
+"""Writing one object's status failed; writing another one's may succeed."""
 
 _DECIMALS = 2
 _KNOWN = (ConditionType.READY.value, ConditionType.STALLED.value)
@@ -101,7 +110,7 @@ class EventDesk:
         same = {"op": "test", "path": "/metadata/uid", "value": record.uid}
         try:
             await self.cluster.edit(path, [same, {"op": "add", "path": "/status", "value": status}])
-        except (ObjectNotFoundError, ObjectRefusedError) as error:
+        except _OF_ONE_OBJECT as error:
             log.info("event_status_not_written", event_name=f"{record.namespace}/{record.name}", error=str(error))
             return
         self._written[record.uid] = status

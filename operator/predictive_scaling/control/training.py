@@ -15,6 +15,7 @@ from predictive_scaling.control.events import Events, Happened
 from predictive_scaling.control.state import PolicyState, States
 from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.handlers.inventory import Inventory
+from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.training.event_types import PastEvents, event_types
 from predictive_scaling.training.exit_codes import Exit
 from predictive_scaling.training.manifest import Manifest
@@ -121,23 +122,40 @@ class ModelDesk:
         past = await self.past.between(now - self.span, now) if policies else ()
         due: list[tuple[int, datetime, SeriesKey, Trigger]] = []
         for key, states in policies.items():
-            standing = Standing(
-                now=now,
-                observed=self.window.observed(key),
-                model=models.get(key),
-                tried_at=self._tried.get(key),
-                turned_back_at=turned_back.get(key),
-                mape=_least([state.accuracy.mape for state in states if state.accuracy is not None]),
-                drift=self._drift(key, states, models.get(key), terms),
-                event_types=event_types(past, [state.need.key for state in states if state.need is not None]),
-                places=frozenset(context_of(state.need.policy).place for state in states if state.need is not None),
-            )
-            if (why := trigger(standing, terms)) is not None:
+            try:
+                why = self._wanted(key, states, models.get(key), turned_back.get(key), past, terms)
+            except Exception:  # a series that cannot be judged holds up no other
+                log.exception("training_not_judged", series=str(key))
+                continue
+            if why is not None:
                 due.append((why.urgency, self._tried.get(key, _NEVER), key, why))
         if (why := self._shared_wanted(policies, terms)) is not None:
             # The first one of all: it serves every series at once.
             due.append((why.urgency - 1, self._tried.get(SHARED, _NEVER), SHARED, why))
         return min(due, key=lambda one: one[:3])[2:] if due else None
+
+    def _wanted(
+        self,
+        key: SeriesKey,
+        states: Sequence[PolicyState],
+        model: Manifest | None,
+        turned_back_at: datetime | None,
+        past: Sequence[BusinessEventRow],
+        terms: Terms,
+    ) -> Trigger | None:
+        """Why a series should be trained now; None where it should not."""
+        standing = Standing(
+            now=self.clock.now(),
+            observed=self.window.observed(key),
+            model=model,
+            tried_at=self._tried.get(key),
+            turned_back_at=turned_back_at,
+            mape=_least([state.accuracy.mape for state in states if state.accuracy is not None]),
+            drift=self._drift(key, states, model, terms),
+            event_types=event_types(past, [state.need.key for state in states if state.need is not None]),
+            places=frozenset(context_of(state.need.policy).place for state in states if state.need is not None),
+        )
+        return trigger(standing, terms)
 
     def _shared_wanted(self, series: Collection[SeriesKey], terms: Terms) -> Trigger | None:
         """Why the model that all share should be trained: there is none, or it is of age. One series shares nothing."""

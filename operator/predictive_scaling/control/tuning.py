@@ -18,6 +18,7 @@ from predictive_scaling.control.forecasts import series_key
 from predictive_scaling.control.state import States
 from predictive_scaling.decision.amounts import quantile_name
 from predictive_scaling.decision.model import Situation
+from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.handlers.inventory import Inventory
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.business_events import BusinessEventRow
@@ -134,8 +135,17 @@ class TuningDesk:
     async def _look_back(self, due: Sequence[tuple[PolicyKey, Situation]]) -> None:
         now = self.clock.now()
         past = await self.past.between(now - HISTORY, now)
-        tasks = {key: await self._task(key, situation, past) for key, situation in due}
-        await self._take(tasks, await self.study(list(tasks.values())))
+        tasks: dict[PolicyKey, Task] = {}
+        for key, situation in due:
+            try:
+                tasks[key] = await self._task(key, situation, past)
+            except DatabaseUnavailableError:
+                raise
+            except Exception:  # a policy that cannot be looked back on holds up no other
+                self._tried[key] = now
+                log.exception("tuning_failed", policy=str(key))
+        if tasks:
+            await self._take(tasks, await self.study(list(tasks.values())))
 
     def _due(self, now: datetime) -> list[tuple[PolicyKey, Situation]]:
         """The most urgent ones."""

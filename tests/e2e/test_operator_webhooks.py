@@ -1,0 +1,97 @@
+"""What fails in one namespace holds up no other one."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from predictive_scaling.clock import ReplayClock, monotonic
+from predictive_scaling.stack.kubernetes import Kubernetes
+from tests.support.kubectl import Kubectl
+from tests.support.manifests import Manifest, a_deployment, a_scaling_policy, an_autoscaler
+from tests.support.observing import (
+    condition_of,
+    minimum_of,
+    status_of,
+    steady_demand,
+    the_condition_becomes,
+    the_minimum_becomes,
+)
+from tests.support.operator_process import NOON, OperatorProcess, running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
+
+
+@pytest.fixture
+async def elsewhere(cluster: Kubernetes, kubectl: Kubectl, namespace: str) -> Kubectl:
+    """kubectl in another namespace, which has a target of the same name."""
+    other = f"{namespace}-other"
+    await cluster.kubectl("create", "namespace", other)
+    found = Kubectl(kubectl.program, kubectl.kubeconfig, other)
+    await found.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
+    return found
+
+
+@pytest.fixture
+async def failing_webhook(kubectl: Kubectl, namespace: str) -> AsyncGenerator[str]:
+    """Every update of an HPA in the namespace asks a webhook that nobody answers; its name."""
+    await kubectl.apply(a_webhook(namespace))
+    yield namespace
+    await kubectl("delete", "validatingwebhookconfiguration", namespace, "--ignore-not-found")
+
+
+@pytest.fixture
+async def operator(
+    cluster: Kubernetes, namespace: str, migrated_database_url: str, tmp_path: Path
+) -> AsyncGenerator[OperatorProcess]:
+    """Running, for both namespaces; the service `checkout` has a demand of 880: nine replicas of 100."""
+    clock = ReplayClock(NOON, monotonic(), 60)
+    settings = {"NAMESPACES": f'["{namespace}", "{namespace}-other"]'}
+    await steady_demand(migrated_database_url, clock, "checkout", 880.0, timedelta(hours=8))
+    async with running(OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)) as one:
+        yield one
+
+
+def a_webhook(namespace: str) -> Manifest:
+    rule = {
+        "apiGroups": ["autoscaling"],
+        "apiVersions": ["*"],
+        "operations": ["UPDATE"],
+        "resources": ["horizontalpodautoscalers"],
+    }
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": namespace},
+        "webhooks": [
+            {
+                "name": "guard.example.com",
+                "clientConfig": {"url": "https://127.0.0.1:1/guard"},
+                "rules": [rule],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "timeoutSeconds": 1,
+            }
+        ],
+    }
+
+
+async def test_a_failing_webhook_of_one_namespace_holds_up_no_other(
+    elsewhere: Kubectl, failing_webhook: str, operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await kubectl.apply(a_scaling_policy())
+    await the_condition_becomes(kubectl, "Ready", "False", "RequestFailed", seconds=60)
+    assert 'failed calling webhook "guard.example.com"' in (await condition_of(kubectl, "Ready"))["message"]
+    await elsewhere.apply(a_scaling_policy())
+    await the_minimum_becomes(elsewhere, 9)
+    assert await minimum_of(kubectl) == 2
+    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
+    assert await operator.counted("predictive_scaling_ticks_failed_total") == 0
+    assert 'predictive_scaling_visits_failed_total{reason="RequestFailed"}' in await operator.metrics()
+
+    await kubectl("delete", "validatingwebhookconfiguration", failing_webhook)
+    await the_minimum_becomes(kubectl, 9, seconds=60)
+    await the_condition_becomes(kubectl, "Ready", "True", seconds=60)
