@@ -1,11 +1,13 @@
 """A decision that a person cleared is not carried out afterwards, in whichever moment it was cleared."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from predictive_scaling.control.commands import CLEAR_STUCK, CommandDesk
 from predictive_scaling.errors import ClusterUnavailableError
@@ -18,6 +20,13 @@ from predictive_scaling.targets.port import Applied
 from tests.support.control import World
 
 HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Generator[list[EventDict]]:
+    """What was logged."""
+    with capture_logs() as found:
+        yield found
 
 
 class AskedOnce:

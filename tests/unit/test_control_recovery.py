@@ -1,10 +1,13 @@
 """Decisions that a former operator left unfinished: each is taken up on its own, and none holds up another policy."""
 
+from collections.abc import Generator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from predictive_scaling.control import recovery as module
 from predictive_scaling.decision.identity import decision_id, decision_name
@@ -18,6 +21,13 @@ from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 
 HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Generator[list[EventDict]]:
+    """What was logged."""
+    with capture_logs() as found:
+        yield found
 
 
 class Seconds:

@@ -129,7 +129,7 @@ class DecisionRecords:
                 self._names.setdefault(key, deque()).append(metadata["name"])
 
     async def flush(self) -> None:
-        """Write what waits for the database, and the rows that were lost on the way. Never raises for one of them."""
+        """Write what waits for the database, and show the ends that ScalingDecisions do not show yet. Never raises."""
         await self.log.flush()
         for row in list(self.log.not_shown.values()):
             try:
@@ -138,9 +138,6 @@ class DecisionRecords:
                 log.info("decision_end_not_shown", decision=row.id, error=str(error))
                 continue
             self.log.not_shown.pop(row.id, None)
-        if self.log.lost and self.log.unavailable is None:
-            await self.write_back()
-            self.log.lost = False
 
     async def write_back(self) -> None:
         """Insert the rows that are missing of the ScalingDecisions in the cluster.

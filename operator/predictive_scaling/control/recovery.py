@@ -128,13 +128,13 @@ class Recovery:
         """
         self.records.keep_only({record.key for record in self.inventory.policies()})
         await self.records.flush()
-        if not self._without_database or self.records.log.unavailable is not None:
+        if self.records.log.unavailable is not None or not (self._without_database or self.records.log.lost):
             return
         await self.records.write_back()
         for row in await self.history.unfinished():
             if not self._is_known(row):
                 self._pending[row.id] = _Pending(row, is_late=True)
-        self._without_database = False
+        self._without_database = self.records.log.lost = False
 
     async def _recorded(self) -> tuple[list[ScalingDecisionRow], list[ScalingDecisionRow]]:
         """The newest decision of each policy, and all unfinished ones."""
