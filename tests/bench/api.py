@@ -1,0 +1,191 @@
+"""The HTTP API under load over kept-alive connections, beside a bare FastAPI endpoint: `python -m tests.bench.api`.
+
+Everything is on loopback: PostgreSQL of the local stack, the API and the bare endpoint as processes of their own, the
+clients here. The bare endpoint answers a constant through the same server, so that the ratio says what our part costs.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from predictive_scaling.api.serving import serve
+from predictive_scaling.clock import WallClock, monotonic
+from predictive_scaling.stack.stack import Part, Stack
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.migrate import migrate
+from predictive_scaling.storage.policies import Policies
+from predictive_scaling.storage.predictions import Predictions
+from predictive_scaling.telemetry.logs import configure_logs
+from tests.support.api_process import api_running, events
+from tests.support.api_services import a_forecast, a_policy
+from tests.support.eventually import eventually
+
+POLICIES = 1000
+DECISIONS = 300_000
+CONNECTIONS = 4
+SECONDS = 5.0
+PATHS = {
+    "forecast of a service": "/api/v1/predictions/current?service=service-0500",
+    "5 newest decisions": "/api/v1/scaling/decisions?limit=5",
+    "status, a page of 100 policies": "/api/v1/scaling/status?limit=100",
+    "current forecasts, a page of 100": "/api/v1/predictions/current?limit=100",
+    "liveness": "/health/live",
+}
+JSON = Path(__file__).parents[2] / "build" / "bench-api.json"
+
+_DECISIONS = """
+insert into scaling_decisions (id, created_at, service_name, namespace, policy, policy_uid, generation, target,
+    decision_type, status, from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts,
+    started_at, finished_at, deadline_at, forecast, limits, event, outcome)
+select 'decision-' || n, %(now)s - n * interval '1 second', 'service-' || n %% %(policies)s, 'shop',
+    'policy-' || n %% %(policies)s, 'uid', 1, 'HorizontalPodAutoscaler/web', 'scale_up', 'succeeded', 4, 9, 12,
+    'Forecast', 'ForecastRose', 'The forecast for 08:03 needs 9 replicas.', 'Auto', 1, %(now)s - n * interval '1 second',
+    %(now)s - n * interval '1 second', %(now)s, '{"quantile": "0.9"}', '{}', null, '9 replicas were ready after 52 s.'
+from generate_series(1, %(decisions)s) as n
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What CONNECTIONS clients got in SECONDS, each asking again as soon as it was answered."""
+
+    path: str
+    requests_per_second: float
+    median_ms: float
+    p99_ms: float
+    bytes: int
+    of_bare: float
+    """Requests per second over those of the bare endpoint, measured right before."""
+
+
+async def measure(folder: Path, paths: dict[str, str]) -> dict[str, Load]:
+    """Every path, each right after the bare endpoint."""
+    async with Stack([Part.POSTGRESQL]) as stack:
+        url = await stack.postgresql.create_database("bench_api")
+        await _fill(url)
+        found: dict[str, Load] = {}
+        async with api_running(url, folder, PREDICTIVE_SCALING_LOG_LEVEL="info") as api, _bare(folder) as bare:
+            for name, path in paths.items():
+                _say(f"api: {name}")
+                beside = await _load(bare, "/bare", 1.0)
+                found[name] = await _load(api.port, path, beside.requests_per_second)
+            found["bare endpoint"] = await _load(bare, "/bare", beside.requests_per_second)
+        await stack.postgresql.drop_database("bench_api")
+    return found
+
+
+def as_markdown(loads: dict[str, Load]) -> str:
+    """One row a path."""
+    rows = [
+        f"| {name} | {load.requests_per_second:,.0f} | {load.of_bare:.2f} | {load.median_ms:.1f} | {load.p99_ms:.1f} "
+        f"| {load.bytes / 1000:,.1f} |"
+        for name, load in loads.items()
+    ]
+    head = "| request | a second | of a bare endpoint | median ms | p99 ms | kB |"
+    return "\n".join([head, "|---|---:|---:|---:|---:|---:|", *rows]) + "\n"
+
+
+async def _fill(url: str) -> None:
+    _say(f"api: {POLICIES:,} policies with forecasts, {DECISIONS:,} decisions")
+    now = WallClock().now()
+    async with Database(url, purpose="bench", statement_timeout=timedelta(minutes=5)) as database:
+        await migrate(database, WallClock())
+        names = [(f"policy-{number:04}", f"service-{number:04}") for number in range(POLICIES)]
+        await Policies(database).record([a_policy(name, service_name=service) for name, service in names])
+        points = [point for name, service in names for point in a_forecast(name, made=now, service_name=service)]
+        await Predictions(database).record(points)
+        async with database.connection() as connection:
+            await connection.execute(_DECISIONS, {"now": now, "policies": POLICIES, "decisions": DECISIONS})
+        async with database.connection() as connection:
+            await connection.set_autocommit(True)
+            await connection.execute("vacuum analyze")
+            await connection.set_autocommit(False)
+
+
+@asynccontextmanager
+async def _bare(folder: Path) -> AsyncGenerator[int]:
+    """The port of a FastAPI application that answers a constant, in a process of its own."""
+    log = folder / "bare.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.bench.api", "--bare"), stdout=output, stderr=output
+        )
+
+    async def port() -> int:
+        return next((event["port"] for event in events(log) if event["event"] == "api_listening"), 0)
+
+    try:
+        yield await eventually(port, seconds=60)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _load(port: int, path: str, bare: float) -> Load:
+    request = f"GET {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode()
+    await _ask(port, request, 0.5)
+    answers = await asyncio.gather(*(_ask(port, request, SECONDS) for _ in range(CONNECTIONS)))
+    latencies = sorted(latency for latencies, _ in answers for latency in latencies)
+    return Load(
+        path=path,
+        requests_per_second=len(latencies) / SECONDS,
+        median_ms=1000 * statistics.median(latencies),
+        p99_ms=1000 * latencies[int(0.99 * (len(latencies) - 1))],
+        bytes=answers[0][1],
+        of_bare=len(latencies) / SECONDS / bare if bare > 1.0 else 1.0,
+    )
+
+
+async def _ask(port: int, request: bytes, seconds: float) -> tuple[Sequence[float], int]:
+    """Latencies of one client on one kept-alive connection, and the size of the last body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+    latencies: list[float] = []
+    size, end = 0, monotonic() + seconds
+    while (began := monotonic()) < end:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode())
+        size = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        await reader.readexactly(size)
+        latencies.append(monotonic() - began)
+    writer.close()
+    await writer.wait_closed()
+    return latencies, size
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def _serve_bare() -> None:
+    configure_logs(WallClock())
+    application = FastAPI()
+
+    @application.get("/bare")
+    async def bare() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction] (a route)
+        return {"status": "healthy"}
+
+    asyncio.run(serve(application, "127.0.0.1", 0))
+
+
+def main() -> None:
+    """Print the table, and write build/bench-api.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        loads = asyncio.run(measure(Path(folder), PATHS))
+    JSON.parent.mkdir(exist_ok=True)
+    JSON.write_text(json.dumps({name: asdict(load) for name, load in loads.items()}))
+    print(as_markdown(loads), end="")
+
+
+if __name__ == "__main__":
+    _serve_bare() if "--bare" in sys.argv else main()
