@@ -52,9 +52,11 @@ format: setup ## Format and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: setup ## Measure accuracy, speed and memory beside peers; TRACES=folder adds traces
+bench: setup ## Measure accuracy, speed and memory beside peers, and the API under load; TRACES=folder adds traces
 	@"$(UV)" pip install --quiet --python .venv/bin/python --require-hashes -r requirements-bench.lock
 	.venv/bin/python -m tests.bench $(if $(TRACES),--traces "$(TRACES)")
+	$(RUN) stack prepare
+	.venv/bin/python -m tests.bench.api
 
 generate-data: setup ## Fill the database with samples of DAYS days
 	$(RUN) generate-data --days $(DAYS)

@@ -6,6 +6,7 @@ clients here. The bare endpoint answers a constant through the same server, so t
 
 import asyncio
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -32,7 +33,8 @@ from tests.support.eventually import eventually
 POLICIES = 1000
 DECISIONS = 300_000
 CONNECTIONS = 4
-SECONDS = 5.0
+SLICES = 12
+SLICE_SECONDS = 0.5
 PATHS = {
     "forecast of a service": "/api/v1/predictions/current?service=service-0500",
     "5 newest decisions": "/api/v1/scaling/decisions?limit=5",
@@ -48,37 +50,42 @@ insert into scaling_decisions (id, created_at, service_name, namespace, policy, 
     started_at, finished_at, deadline_at, forecast, limits, event, outcome)
 select 'decision-' || n, %(now)s - n * interval '1 second', 'service-' || n %% %(policies)s, 'shop',
     'policy-' || n %% %(policies)s, 'uid', 1, 'HorizontalPodAutoscaler/web', 'scale_up', 'succeeded', 4, 9, 12,
-    'Forecast', 'ForecastRose', 'The forecast for 08:03 needs 9 replicas.', 'Auto', 1, %(now)s - n * interval '1 second',
-    %(now)s - n * interval '1 second', %(now)s, '{"quantile": "0.9"}', '{}', null, '9 replicas were ready after 52 s.'
+    'Forecast', 'ForecastRose', 'The forecast for 08:03 needs 9 replicas.', 'Auto', 1,
+    %(now)s - n * interval '1 second', %(now)s - n * interval '1 second', %(now)s, '{"quantile": "0.9"}', '{}', null,
+    '9 replicas were ready after 52 s.'
 from generate_series(1, %(decisions)s) as n
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What CONNECTIONS clients got in SECONDS, each asking again as soon as it was answered."""
+    """What CONNECTIONS clients got in all slices, each asking again as soon as it was answered."""
 
     path: str
     requests_per_second: float
     median_ms: float
     p99_ms: float
+    cpu_ms: float
+    """Processor time of the serving process for each request, without PostgreSQL's; other load hardly changes it."""
     bytes: int
     of_bare: float
-    """Requests per second over those of the bare endpoint, measured right before."""
+    """Requests over those that the bare endpoint answered in slices between: what else runs slows both."""
 
 
 async def measure(folder: Path, paths: dict[str, str]) -> dict[str, Load]:
-    """Every path, each right after the bare endpoint."""
+    """Every path, in turns with the bare endpoint."""
     async with Stack([Part.POSTGRESQL]) as stack:
         url = await stack.postgresql.create_database("bench_api")
         await _fill(url)
         found: dict[str, Load] = {}
-        async with api_running(url, folder, PREDICTIVE_SCALING_LOG_LEVEL="info") as api, _bare(folder) as bare:
+        async with (
+            api_running(url, folder, PREDICTIVE_SCALING_LOG_LEVEL="info") as api,
+            _bare(folder) as (bare, bare_pid),
+        ):
             for name, path in paths.items():
                 _say(f"api: {name}")
-                beside = await _load(bare, "/bare", 1.0)
-                found[name] = await _load(api.port, path, beside.requests_per_second)
-            found["bare endpoint"] = await _load(bare, "/bare", beside.requests_per_second)
+                found[name] = await _load(api.port, api.process.pid, path, bare)
+            found["bare endpoint"] = await _load(bare, bare_pid, "/bare", bare)
         await stack.postgresql.drop_database("bench_api")
     return found
 
@@ -87,11 +94,11 @@ def as_markdown(loads: dict[str, Load]) -> str:
     """One row a path."""
     rows = [
         f"| {name} | {load.requests_per_second:,.0f} | {load.of_bare:.2f} | {load.median_ms:.1f} | {load.p99_ms:.1f} "
-        f"| {load.bytes / 1000:,.1f} |"
+        f"| {load.cpu_ms:.2f} | {load.bytes / 1000:,.1f} |"
         for name, load in loads.items()
     ]
-    head = "| request | a second | of a bare endpoint | median ms | p99 ms | kB |"
-    return "\n".join([head, "|---|---:|---:|---:|---:|---:|", *rows]) + "\n"
+    head = "| request | a second | of a bare endpoint | median ms | p99 ms | CPU ms | kB |"
+    return "\n".join([head, "|---|---:|---:|---:|---:|---:|---:|", *rows]) + "\n"
 
 
 async def _fill(url: str) -> None:
@@ -112,8 +119,8 @@ async def _fill(url: str) -> None:
 
 
 @asynccontextmanager
-async def _bare(folder: Path) -> AsyncGenerator[int]:
-    """The port of a FastAPI application that answers a constant, in a process of its own."""
+async def _bare(folder: Path) -> AsyncGenerator[tuple[int, int]]:
+    """Port and process id of a FastAPI application that answers a constant, in a process of its own."""
     log = folder / "bare.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -124,24 +131,36 @@ async def _bare(folder: Path) -> AsyncGenerator[int]:
         return next((event["port"] for event in events(log) if event["event"] == "api_listening"), 0)
 
     try:
-        yield await eventually(port, seconds=60)
+        yield await eventually(port, seconds=60), process.pid
     finally:
         process.terminate()
         await process.wait()
 
 
-async def _load(port: int, path: str, bare: float) -> Load:
-    request = f"GET {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode()
-    await _ask(port, request, 0.5)
-    answers = await asyncio.gather(*(_ask(port, request, SECONDS) for _ in range(CONNECTIONS)))
-    latencies = sorted(latency for latencies, _ in answers for latency in latencies)
+async def _load(port: int, pid: int, path: str, bare: int) -> Load:
+    request, constant = (f"GET {each} HTTP/1.1\r\nHost: api\r\n\r\n".encode() for each in (path, "/bare"))
+    await _ask(port, request, SLICE_SECONDS)
+    latencies: list[float] = []
+    beside, size, cpu_seconds = 0, 0, 0.0
+    for _ in range(SLICES):
+        for clients_port, asked in ((bare, constant), (port, request)):
+            before = _cpu_seconds(pid)
+            answers = await asyncio.gather(*(_ask(clients_port, asked, SLICE_SECONDS) for _ in range(CONNECTIONS)))
+            if asked is request:
+                cpu_seconds += _cpu_seconds(pid) - before
+                latencies += [latency for each, _ in answers for latency in each]
+                size = answers[0][1]
+            else:
+                beside += sum(len(each) for each, _ in answers)
+    latencies.sort()
     return Load(
         path=path,
-        requests_per_second=len(latencies) / SECONDS,
+        requests_per_second=len(latencies) / (SLICES * SLICE_SECONDS),
         median_ms=1000 * statistics.median(latencies),
         p99_ms=1000 * latencies[int(0.99 * (len(latencies) - 1))],
-        bytes=answers[0][1],
-        of_bare=len(latencies) / SECONDS / bare if bare > 1.0 else 1.0,
+        cpu_ms=1000 * cpu_seconds / len(latencies),
+        bytes=size,
+        of_bare=len(latencies) / beside,
     )
 
 
@@ -161,6 +180,12 @@ async def _ask(port: int, request: bytes, seconds: float) -> tuple[Sequence[floa
     writer.close()
     await writer.wait_closed()
     return latencies, size
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _say(what: str) -> None:

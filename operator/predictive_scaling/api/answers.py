@@ -9,11 +9,16 @@ from typing import Any
 import msgspec
 from fastapi import Request, Response
 
+from predictive_scaling.clock import monotonic
+
 _MIN_COMPRESSED = 1024
 _FASTEST = 1
 _GZIP_WINDOW = 31
 _MAX_ENTRIES = 256
 _MAX_BYTES = 32 << 20
+_COSTLY_SECONDS = 0.05
+KEPT_SECONDS = 5.0
+"""For how long a number is shown again that took long to count."""
 
 
 def encoded(document: Any) -> bytes:
@@ -66,6 +71,24 @@ class VersionedAnswers:
     def _drop(self, question: str) -> None:
         _, body = self._answers.pop(question, ("", b""))
         self._bytes -= len(body)
+
+
+class CostlyValue:
+    """A number that may take long to count. One that did is kept for a while, so that requests do not queue for it."""
+
+    def __init__(self) -> None:
+        self._value: float | None = None
+        self._kept_until = 0.0
+
+    async def get(self, count: Callable[[], Awaitable[float | None]]) -> float | None:
+        """What `count` gives; the last one, where that took longer than _COSTLY_SECONDS less than KEPT_SECONDS ago."""
+        began = monotonic()
+        if began < self._kept_until:
+            return self._value
+        self._value = await count()
+        if monotonic() - began > _COSTLY_SECONDS:
+            self._kept_until = monotonic() + KEPT_SECONDS
+        return self._value
 
 
 def _has(tags: str, tag: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from predictive_scaling.api.answers import VersionedAnswers
+from predictive_scaling.api.answers import CostlyValue, VersionedAnswers
 from predictive_scaling.api.cache import AnswerCache
 from predictive_scaling.clock import Clock
 from predictive_scaling.storage.business_events import BusinessEvents
@@ -101,6 +101,8 @@ class Services:
     """Shared by all processes, for some seconds."""
     answers: VersionedAnswers = field(default_factory=VersionedAnswers)
     """Of this process, until the data change."""
+    success_rate: CostlyValue = field(default_factory=CostlyValue)
+    """Of the last 24 hours: with many decisions all of a day's have to be counted."""
     checks: Sequence[Check] = ()
     ready: Sequence[Check] = ()
     command_limit_seconds: float = 10.0

@@ -90,9 +90,13 @@ async def show_status(question: Annotated[PageQuestion, Query()], request: Reque
     key = f"scaling/status?limit={question.limit}&cursor={question.cursor or ''}"
     kept = await services.answers.get(key, await services.policies.version(), fragment)
     shown, counts = msgspec.json.decode(kept, type=tuple[dict[str, msgspec.Raw], dict[str, int]])
+
+    async def success_rate() -> float | None:
+        return await services.decisions.success_rate(now - timedelta(hours=24))
+
     summary = counts | {
         "stuck_decisions": await services.decisions.count_stuck(now),
-        "success_rate_24h": await services.decisions.success_rate(now - timedelta(hours=24)),
+        "success_rate_24h": await services.success_rate.get(success_rate),
     }
     return answer(request, encoded({**shown, "summary": summary}))
 

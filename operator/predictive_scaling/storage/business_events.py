@@ -212,7 +212,7 @@ class BusinessEvents:
             "limit": limit + 1,
         }
         async with (
-            self._database.connection() as connection,
+            self._database.reading() as connection,
             connection.cursor(row_factory=class_row(BusinessEventRow)) as rows,
         ):
             await rows.execute(PAGE, values)

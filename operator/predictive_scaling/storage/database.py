@@ -1,15 +1,18 @@
 """The way to PostgreSQL: a pool that heals, and `engine` for a prompt inside the image."""
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from predictive_scaling.clock import monotonic
 from predictive_scaling.connection_urls import ENCODE, check_url
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.settings import DATABASE_SCHEMES, read_settings
@@ -20,6 +23,10 @@ Connection = psycopg.AsyncConnection[TupleRow]
 
 # Refused data is told apart from a server that is away: only the latter may be asked again.
 _UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+
+
+_TRUSTED_SECONDS = 0.5
+"""For so long after a check a connection is handed out without another: under load each costs a round trip."""
 
 
 class Connections(Protocol):
@@ -52,6 +59,7 @@ class Database:
         self._checkout_seconds = checkout_timeout.total_seconds()
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._held: str | None = None
+        self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     def hold(self, why: str) -> None:
         """Hand out no connection until `release`: each visit raises DatabaseUnavailableError with the reason."""
@@ -76,7 +84,7 @@ class Database:
                 min_size=1,
                 max_size=self._max_size,
                 open=False,
-                check=AsyncConnectionPool.check_connection,
+                check=self._check,
                 timeout=self._checkout_seconds,
                 reconnect_timeout=5.0,
                 max_waiting=self._max_size * 25,
@@ -124,6 +132,26 @@ class Database:
                     raise
         except _UNAVAILABLE as error:
             raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: {_first_line(error)}") from error
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Connection]:
+        """A connection on which each statement stands for itself: one round trip, where a transaction takes three."""
+        async with self.connection() as connection:
+            await connection.set_autocommit(True)
+            try:
+                yield connection
+            finally:
+                if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+                    await connection.set_autocommit(False)
+                else:
+                    await connection.close()  # ended in the middle of a statement; the pool makes another
+
+    async def _check(self, connection: Connection) -> None:
+        """Ask whether the server is there, unless it answered on this connection a moment ago."""
+        now = monotonic()
+        if now - self._answered.get(connection, -math.inf) > _TRUSTED_SECONDS:
+            await AsyncConnectionPool.check_connection(connection)
+            self._answered[connection] = now
 
     connect = connection
 

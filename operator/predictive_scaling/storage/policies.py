@@ -164,7 +164,7 @@ class Policies:
         namespace, policy = decode_cursor(cursor, str, str) if cursor else (None, None)
         values = {"service": service, "namespace": namespace, "policy": policy, "limit": limit + 1}
         async with (
-            self._database.connection() as connection,
+            self._database.reading() as connection,
             connection.cursor(row_factory=class_row(PolicyRow)) as rows,
         ):
             await rows.execute(PAGE, {**values, "with_forecast": with_forecast})
@@ -176,7 +176,7 @@ class Policies:
     async def counts(self) -> PolicyCounts:
         """Of all policies."""
         async with (
-            self._database.connection() as connection,
+            self._database.reading() as connection,
             connection.cursor(row_factory=args_row(PolicyCounts)) as rows,
         ):
             await rows.execute(COUNTS)
@@ -184,6 +184,6 @@ class Policies:
 
     async def version(self) -> str:
         """Another text after each change of the table."""
-        async with self._database.connection() as connection:
+        async with self._database.reading() as connection:
             row = await (await connection.execute(VERSION)).fetchone()
             return str(row[0]) if row else ""

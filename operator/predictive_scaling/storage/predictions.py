@@ -251,7 +251,7 @@ class Predictions:
     ) -> PolicyKeys:
         """A page of the policies that `between` has forecasts of. Raises InvalidCursorError."""
         values = {"service": service, "since": since, "until": until, **_after(cursor), "limit": limit + 1}
-        async with self._database.connection() as connection:
+        async with self._database.reading() as connection:
             rows: list[tuple[str, str]] = await (await connection.execute(POLICIES_BETWEEN, values)).fetchall()
         return PolicyKeys(rows[:limit], encode_cursor(*rows[limit - 1]) if len(rows) > limit else None)
 
@@ -267,7 +267,7 @@ class Predictions:
             "limit": limit + 1,
         }
         async with (
-            self._database.connection() as connection,
+            self._database.reading() as connection,
             connection.cursor(row_factory=class_row(CurrentForecast), binary=True) as rows,
         ):
             await rows.execute(CURRENT_PAGE, values)
@@ -329,7 +329,7 @@ class Predictions:
 
     async def _rows(self, query: Any, values: dict[str, Any]) -> list[Prediction]:
         async with (
-            self._database.connection() as connection,
+            self._database.reading() as connection,
             connection.cursor(row_factory=class_row(Prediction)) as cursor,
         ):
             await cursor.execute(query, values)

@@ -293,7 +293,7 @@ class ScalingDecisions:
 
     async def count_stuck(self, now: datetime) -> int:
         """How many those are."""
-        async with self._database.connection() as connection:
+        async with self._database.reading() as connection:
             row = await (
                 await connection.execute(COUNT_STUCK, {"unfinished": _names(UNFINISHED), "now": now})
             ).fetchone()
@@ -307,13 +307,13 @@ class ScalingDecisions:
 
     async def success_rate(self, since: datetime) -> float | None:
         """The share of executed decisions finished from `since` on that succeeded, 0 to 1; None when there was none."""
-        async with self._database.connection() as connection:
+        async with self._database.reading() as connection:
             row = await (await connection.execute(SUCCESS_RATE, {"since": since})).fetchone()
             return row[0] if row else None
 
     async def _rows(self, query: Any, values: Mapping[str, Any]) -> list[ScalingDecisionRow]:
         async with (
-            self._database.connection() as connection,
+            self._database.reading() as connection,
             connection.cursor(row_factory=class_row(ScalingDecisionRow)) as cursor,
         ):
             await cursor.execute(query, values)
