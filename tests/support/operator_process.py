@@ -125,7 +125,7 @@ class OperatorProcess:
             "MODELS_DIR": str(self.folder / "models"),
             "LEASE_NAMESPACE": "default",
             "LEASE_NAME": self.lease,
-            "LEASE_DURATION": "6s",
+            "LEASE_DURATION": "15s",
             "TRAIN_FROM_OPERATOR": "false",
             # A minute is a second here, and the controllers' work takes as long as ever.
             "VERIFICATION_PATIENCE": "40",
