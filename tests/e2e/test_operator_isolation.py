@@ -32,6 +32,7 @@ STALLED = {
     "over": recurring("over", "FREQ=DAILY;UNTIL=19700101T000000Z", **{"from": "1990-01-01"}),
     "unreached": recurring("unreached", "FREQ=HOURLY;INTERVAL=12;BYHOUR=17"),
     "counted": recurring("counted", "FREQ=DAILY;BYMONTH=6;COUNT=10000", **{"from": "1970-01-01"}),
+    "overlapping": recurring("overlapping", "FREQ=HOURLY", duration="25h"),
     "nowhere": recurring("nowhere", "FREQ=DAILY", timezone="Mars/Olympus"),
 }
 """Wrong for the operator, and not for the API server."""
@@ -39,7 +40,7 @@ EDGES = [
     a_business_event("last", start="2199-12-31T00:00:00Z", end="2199-12-31T23:59:59Z", rampDown="24h", type="last"),
     a_business_event("first", start="1970-01-01T00:00:00Z", end="1970-01-01T00:00:01Z", rampUp="24h", type="first"),
     a_business_event("whole", start="1970-01-01T00:00:00Z", end="2199-12-31T23:59:59Z", type="whole"),
-    recurring("hourly", "FREQ=HOURLY", **{"from": "1970-01-01", "duration": "168h"}),
+    recurring("hourly", "FREQ=HOURLY", **{"from": "1970-01-01", "duration": "24h"}),
     recurring("rare", "FREQ=YEARLY;INTERVAL=999"),
     recurring("last-day", "FREQ=DAILY", **{"from": "2199-12-31"}),
     recurring("listed", "FREQ=HOURLY;BYHOUR=" + ",".join(str(hour % 24) for hour in range(80))),

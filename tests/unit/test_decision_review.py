@@ -204,3 +204,13 @@ def test_a_file_of_the_time_zone_database_that_is_no_zone_is_refused(zone: str) 
     policy = review_policy({**POLICY, "spec": {**POLICY["spec"], "forecast": {"timezone": zone}}})
     assert isinstance(policy, Problem)
     assert policy.reason == "InvalidTimezone"
+
+
+def test_an_event_may_be_on_24_times_at_once() -> None:
+    assert isinstance(review_event(weekly(rrule="FREQ=HOURLY", duration="24h")), BusinessEvent)
+    assert isinstance(review_event(weekly(rrule="FREQ=HOURLY;INTERVAL=7", duration="168h")), BusinessEvent)
+    assert isinstance(review_event(weekly(rrule="FREQ=DAILY", duration="168h")), BusinessEvent)
+    problem = review_event(weekly(rrule="FREQ=HOURLY;INTERVAL=2", duration="49h"))
+    assert isinstance(problem, Problem)
+    assert problem.reason == "InvalidRecurrence"
+    assert "make recurrence.duration shorter, or use FREQ=DAILY" in problem.message

@@ -51,11 +51,17 @@ def ask_events(situation: Situation, sight: Sight, window: Span) -> Asked:
     """
     if not situation.events:
         return NOTHING
-    influences = tuple(influence_of(concern) for concern in situation.events)
+    every = (influence_of(concern) for concern in situation.events)
+    influences = tuple(influence for influence in every if influence.whole.meets(window))
+    priorities = {influence.priority for influence in influences}
+    stronger = {
+        priority: tuple(influence for influence in influences if influence.priority > priority)
+        for priority in priorities
+    }
     wishes: list[Wish] = []
     suppressed: list[Span] = []
     for influence in influences:
-        spans = ruling(influence, influences, window)
+        spans = ruling(influence, stronger[influence.priority], window)
         if not spans:
             continue
         wish = _wish(influence, spans, situation, sight)

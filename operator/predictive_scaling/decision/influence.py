@@ -55,12 +55,12 @@ def influence_of(concern: EventBase) -> Influence:
     return Influence(concern, Span(core.start - spec.ramp_up, core.end + spec.ramp_down), core)
 
 
-def ruling(influence: Influence, all_of_them: tuple[Influence, ...], window: Span) -> tuple[Span, ...]:
+def ruling(influence: Influence, others: tuple[Influence, ...], window: Span) -> tuple[Span, ...]:
     """Where in the window the occurrence counts: within its influence, and no higher priority there."""
     own = influence.whole.within(window)
     if own is None:
         return ()
-    return without((own,), (other.whole for other in all_of_them if other.priority > influence.priority))
+    return without((own,), (other.whole for other in others if other.priority > influence.priority))
 
 
 def _share(passed: timedelta, ramp: timedelta) -> float:

@@ -1,6 +1,6 @@
 """Rules that never come true as they are written: found by walking through them as their event does (semantics 27)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -8,7 +8,10 @@ from predictive_scaling.decision.occurrences import first_start
 from predictive_scaling.decision.recurrence_walk import MAX_STEPS, Steps, walk
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import LAST_YEAR
-from predictive_scaling.resources.recurrence_rule import parse_rule
+from predictive_scaling.resources.recurrence_rule import Frequency, parse_rule
+
+_MAX_OVERLAPPING = 24
+"""Occurrences of an event at a time: each one is forecast and weighed for each of its policies."""
 
 
 def problem_of(event: BusinessEvent) -> str | None:
@@ -16,6 +19,13 @@ def problem_of(event: BusinessEvent) -> str | None:
     if event.spec.recurrence is None:
         return None
     rule, first = event.spec.recurrence.rrule, first_start(event)
+    read = parse_rule(rule)
+    longest = _MAX_OVERLAPPING * read.interval * timedelta(hours=1)
+    if read.frequency is Frequency.HOURLY and event.spec.recurrence.duration > longest:
+        return (
+            f"recurrence.rrule {rule} would have more than {_MAX_OVERLAPPING} occurrences at a time; make "
+            "recurrence.duration shorter, or use FREQ=DAILY"
+        )
     if _comes_true(rule, first.replace(tzinfo=None), event.spec.recurrence.timezone):
         return None
     return (
