@@ -64,6 +64,15 @@ def test_where_a_forecast_was_recorded_it_counts() -> None:
     assert seen.recorded_share == pytest.approx(2 / len(seen.values))
 
 
+@pytest.mark.parametrize(("reach", "is_used"), [(4, True), (6, True), (7, False), (12, False)])
+def test_a_forecast_that_was_kept_for_a_shorter_lead_time_is_left_out(reach: int, is_used: bool) -> None:
+    series = in_bins(some_minutes())
+    seen = recent(series, recorded([series.start + 3 * DAY], [10.0, 20.0, 30.0, 40.0]), reach)
+    assert seen is not None
+    assert seen.recorded == is_used
+    assert (seen.values[2 * DAY // BIN, 0, 1] == 10) == is_used
+
+
 def test_recorded_peaks_count_where_a_floor_was_computed_from_them() -> None:
     series = in_bins(some_minutes())
     origin = series.start + 3 * DAY

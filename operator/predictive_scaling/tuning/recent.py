@@ -108,7 +108,9 @@ def _on_grid(
             targets = (recorded["target"][start : start + count] - made[0]) / 1e6 + made_at[0]
             middles = (row + np.arange(reach) + 0.5) * width
             which = np.clip(np.searchsorted(targets, middles, side="right") - 1, 0, count - 1)
+            # The last bin stands for two more at most: a forecast kept for a shorter lead time is too short.
+            bin_ = targets[1] - targets[0] if count > 1 else width
             values[row] = recorded["quantiles"][start + which]
-            there[row] = np.isfinite(values[row]).all()
+            there[row] = np.isfinite(values[row]).all() and middles[-1] < targets[-1] + bin_ + 2 * width
             peaks[row] = recorded["peaks"][start + which] if there[row] else np.nan
     return values, peaks, there
