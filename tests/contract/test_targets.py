@@ -9,7 +9,11 @@ import pytest
 from predictive_scaling.errors import TargetConflictError, TargetNotFoundError, TargetRefusedError
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.targets.client import FIELD_MANAGER, Cluster, connected
-from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler, LiveRecords
+from predictive_scaling.targets.horizontal_pod_autoscaler import (
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerRecord,
+    LiveRecords,
+)
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Target
 from tests.support.kubectl import Kubectl
@@ -23,6 +27,7 @@ class Subject(Protocol):
     def target(self) -> Target: ...
 
     async def foreign_write(self, minimum: int) -> None: ...
+    async def give_up(self) -> None: ...
     async def delete(self) -> None: ...
 
 
@@ -32,6 +37,9 @@ class InMemory:
 
     async def foreign_write(self, minimum: int) -> None:
         self.target.foreign_write(minimum)
+
+    async def give_up(self) -> None:
+        self.target.give_up()
 
     async def delete(self) -> None:
         self.target.exists = False
@@ -46,6 +54,9 @@ class OnAnAutoscaler:
 
     async def foreign_write(self, minimum: int) -> None:
         await self._kubectl.apply(an_autoscaler("checkout", minimum=minimum, maximum=40))
+
+    async def give_up(self) -> None:
+        await self._kubectl.apply(an_autoscaler("checkout", minimum=None, maximum=40))
 
     async def delete(self) -> None:
         await self._kubectl("delete", "hpa", "checkout")
@@ -88,6 +99,24 @@ class TargetContract:
         with pytest.raises(TargetConflictError):
             await subject.target.apply(6)
 
+    async def test_a_first_write_takes_the_floor_only_from_the_write_that_was_observed(self, subject: Subject) -> None:
+        before = await subject.target.observe()
+        await subject.foreign_write(3)
+        with pytest.raises(TargetConflictError, match="meanwhile"):
+            await subject.target.apply(5, take=True)
+        after = await subject.target.observe()
+        assert after.minimum == 3
+        assert after.foreign_write != before.foreign_write
+
+    async def test_a_floor_that_was_given_up_has_no_holder(self, subject: Subject) -> None:
+        await subject.target.apply(5, take=True)
+        await subject.give_up()
+        seen = await subject.target.observe()
+        assert (seen.minimum, seen.floor_managers, seen.floor_given_up) == (1, (), True)
+        await subject.target.apply(6)
+        after = await subject.target.observe()
+        assert (after.minimum, after.floor_managers, after.floor_given_up) == (6, (FIELD_MANAGER,), False)
+
     async def test_restoring_puts_the_old_floor_back_and_gives_the_field_up(self, subject: Subject) -> None:
         await subject.target.apply(5, take=True)
         await subject.target.restore(2)
@@ -123,6 +152,45 @@ class TestOnAnAutoscaler(TargetContract):
         await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
         async with connected(cluster.kubeconfig) as connection:
             yield OnAnAutoscaler(connection, kubectl)
+
+
+@pytest.mark.e2e
+async def test_a_status_that_changes_meanwhile_does_not_keep_a_first_write_from_the_floor(
+    cluster: Kubernetes, kubectl: Kubectl
+) -> None:
+    await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
+    async with connected(cluster.kubeconfig) as connection:
+        records = Remembering(connection)
+        target = HorizontalPodAutoscaler(connection, records, kubectl.namespace, "checkout")
+        await target.observe()
+        await kubectl("annotate", "hpa", "checkout", "looked-at=later")
+        await target.apply(5, take=True)
+    assert (await kubectl.get("hpa", "checkout"))["spec"]["minReplicas"] == 5
+
+
+@pytest.mark.e2e
+async def test_a_target_created_again_since_it_was_observed_is_not_written(
+    cluster: Kubernetes, kubectl: Kubectl
+) -> None:
+    await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
+    async with connected(cluster.kubeconfig) as connection:
+        target = HorizontalPodAutoscaler(connection, Remembering(connection), kubectl.namespace, "checkout")
+        await target.observe()
+        await kubectl("delete", "hpa", "checkout")
+        await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
+        with pytest.raises(TargetNotFoundError, match="created again"):
+            await target.apply(5, take=True)
+    assert (await kubectl.get("hpa", "checkout"))["spec"]["minReplicas"] == 3
+
+
+class Remembering(LiveRecords):
+    """Answers with what it read first, as a watch does that lags."""
+
+    first: HorizontalPodAutoscalerRecord | None = None
+
+    async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
+        self.first = self.first or await super().autoscaler(namespace, name)
+        return self.first
 
 
 @pytest.mark.e2e

@@ -36,9 +36,12 @@ class InMemoryTarget:
     """Writes of the floor by others, the one that created it among them."""
     given_up: bool = False
     """Whether the floor is the default that was filled in when its manifest gave it up."""
+    observed_writes: int | None = None
+    """foreign_writes when it was last observed; None before that."""
 
     async def observe(self) -> Observed:
         self._check()
+        self.observed_writes = self.foreign_writes
         return Observed(
             uid=self.uid,
             minimum=self.minimum,
@@ -61,6 +64,8 @@ class InMemoryTarget:
         if FIELD_MANAGER in self.managers:
             changed = floor != self.minimum
             self.managers = (FIELD_MANAGER,) if changed else self.managers
+        elif take and self.observed_writes not in (None, self.foreign_writes):
+            raise TargetConflictError(f"the floor was written meanwhile, by {self._foreign_write}")
         elif take:
             changed, self.managers = True, (FIELD_MANAGER,)
         elif self.managers and floor != self.minimum:
@@ -107,6 +112,7 @@ class InMemoryTarget:
         """Someone deletes the target and creates it anew."""
         fresh = replace(InMemoryTarget(), uid=f"{self.uid}+", maximum=self.maximum)
         self.uid, self.minimum, self.managers, self.given_up = fresh.uid, fresh.minimum, fresh.managers, False
+        self.observed_writes = None
 
     @property
     def _foreign_write(self) -> str | None:
