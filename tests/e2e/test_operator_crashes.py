@@ -17,6 +17,7 @@ from tests.support.observing import (
     phases_of,
     status_of,
     steady_demand,
+    the_condition_becomes,
     the_minimum_becomes,
 )
 from tests.support.operator_process import OperatorProcess
@@ -78,6 +79,21 @@ async def test_killed_between_write_and_record_it_finishes_the_record_after_a_re
     await all_end_well(operator, kubectl)
     finished = {row.id: row for row in await rows_of(operator)}[written.id]
     assert finished.status == "succeeded"
+
+
+async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected(
+    operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
+    await kubectl.apply(a_scaling_policy())
+    assert await operator.ended() == -9
+    await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
+    await operator.start()
+    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter", seconds=60)
+    assert "kubectl-client-side-apply set the minimum to 3" in conflict["message"]
+    await operator.ticks(4)
+    assert await minimum_of(kubectl) == 3
+    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
 
 
 async def test_what_people_did_while_it_was_away_is_caught_up_with(operator: OperatorProcess, kubectl: Kubectl) -> None:

@@ -170,20 +170,3 @@ async def test_a_policy_retargeted_and_deleted_restores_its_new_target(
     assert await minimum_of(kubectl) == 3
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
     assert await minimum_of(kubectl, "orders") == 4
-
-
-async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected(
-    own_operator: OperatorProcess, kubectl: Kubectl
-) -> None:
-    await steady_demand(own_operator.database_url, own_operator.clock, "checkout", 880.0, timedelta(hours=8))
-    await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
-    await own_operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
-    await kubectl.apply(a_scaling_policy())
-    assert await own_operator.ended() == -9
-    await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
-    await own_operator.start()
-    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
-    assert "kubectl-client-side-apply set the minimum to 3" in conflict["message"]
-    await own_operator.ticks(4)
-    assert await minimum_of(kubectl) == 3
-    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
