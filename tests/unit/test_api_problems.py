@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.guard import Guard
+from predictive_scaling.api.metrics import REQUESTS
 from predictive_scaling.api.services import Services
 from tests.support.api_services import NOWHERE, api_services, client_of
 
@@ -263,3 +264,11 @@ async def test_metrics_count_requests_by_route_and_never_by_path(client: httpx.A
     assert "INVENTED" not in text
     assert "prediction_latency_seconds_bucket" in text
     assert "process_cpu_seconds_total" in text
+
+
+async def test_a_method_that_http_does_not_know_makes_no_metric_series_of_its_own(client: httpx.AsyncClient) -> None:
+    for number in range(20):
+        await client.request(f"INVENTED{number}", "/api/v1/scaling/status")
+    methods = {sample.labels.get("method") for metric in REQUESTS.collect() for sample in metric.samples}
+    assert "other" in methods
+    assert not any(str(method).startswith("INVENTED") for method in methods)
