@@ -106,6 +106,14 @@ async def test_what_is_gone_is_forgotten(expanded: list[str]) -> None:
     assert calendar.problem_of("broken-uid") is None
 
 
+async def test_what_forecasts_know_is_made_once_until_it_changes() -> None:
+    calendar, records = EventCalendar(), [hourly()]
+    (first,), (second,) = [(await calendar.around(records, NOON + tick * TICK)).known for tick in (1, 2)]
+    assert first is second
+    (later,) = (await calendar.around(records, NOON + HOUR + TICK)).known
+    assert later.known[:-1] == first.known[1:]
+
+
 async def test_other_tasks_have_their_turn_between_two_expansions() -> None:
     calendar, records = EventCalendar(), [hourly(f"hourly-{number}") for number in range(20)]
     turns = 0

@@ -39,6 +39,7 @@ class Told:
     """An event with a type, as forecasts know it: its occurrences of late and those that are near."""
 
     event: BusinessEvent
+    occurrences: tuple[Occurrence, ...]
     known: tuple[KnownEvent, ...]
 
 
@@ -56,12 +57,19 @@ def upcoming_of(event: Expansion, now: datetime) -> Coming | None:
     return Coming(event.event, found) if found else None
 
 
-def known_of(event: Expansion, now: datetime) -> Told | None:
-    """What forecasts made now have to know: as far back as models look, as far ahead as they forecast."""
+def known_of(event: Expansion, now: datetime, before: Told | None = None) -> Told | None:
+    """What forecasts made now have to know: as far back as models look, as far ahead as they forecast.
+
+    before: the last result for this event, which is given back while it is the same.
+    """
     if not event.event.spec.type:
         return None
     found = event.meeting(now - _MEMORY, now + _REACH)
-    return Told(event.event, tuple(known_event(event.event, it.start, it.end) for it in found)) if found else None
+    if not found:
+        return None
+    if before is not None and before.event is event.event and before.occurrences == found:
+        return before
+    return Told(event.event, found, tuple(known_event(event.event, it.start, it.end) for it in found))
 
 
 def known_to(policy: ScalingPolicy, events: Iterable[Told]) -> tuple[KnownEvent, ...]:

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 EVENTS_FAILED = Counter(
     "predictive_scaling_events_failed_total", "BusinessEvents whose occurrences or status could not be worked out."
 )
+_BATCH_SIZE = 50
+"""Events that are looked at before other tasks have their turn."""
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,6 +39,7 @@ class EventCalendar:
     """Expansions by uid, kept for a day. An event that fails is left out, and `problem_of` says why."""
 
     _expanded: dict[str, tuple[datetime, Expansion]] = field(default_factory=dict[str, tuple[datetime, Expansion]])
+    _known: dict[str, Told] = field(default_factory=dict[str, Told])
     _problems: dict[str, Problem] = field(default_factory=dict[str, Problem])
 
     async def around(self, records: Sequence[EventRecord], now: datetime) -> AroundNow:
@@ -44,12 +47,15 @@ class EventCalendar:
         self._forget({record.uid for record in records})
         upcoming: list[Coming] = []
         known: list[Told] = []
-        for record in records:
+        for position, record in enumerate(records, start=1):
+            if position % _BATCH_SIZE == 0:
+                await asyncio.sleep(0)
             if record.event is None:
                 continue
             try:
                 expansion = await self._expansion(record.uid, record.event, now)
-                near, typed = upcoming_of(expansion, now), known_of(expansion, now)
+                near = upcoming_of(expansion, now)
+                typed = known_of(expansion, now, self._known.pop(record.uid, None))
             except Exception as error:  # one event's failure is its own
                 self._expanded.pop(record.uid, None)
                 self._leave_out(record, unexpected_problem(error), error)
@@ -58,8 +64,11 @@ class EventCalendar:
                 self._leave_out(record, Problem("InvalidRecurrence", expansion.problem))
                 continue
             self._problems.pop(record.uid, None)
-            upcoming += [near] if near else []
-            known += [typed] if typed else []
+            if near is not None:
+                upcoming.append(near)
+            if typed is not None:
+                self._known[record.uid] = typed
+                known.append(typed)
         return AroundNow(tuple(upcoming), tuple(known))
 
     def expansion(self, uid: str) -> Expansion | None:
@@ -92,7 +101,7 @@ class EventCalendar:
         self._problems[record.uid] = problem
 
     def _forget(self, uids: set[str]) -> None:
-        for kept in (self._expanded, self._problems):
+        for kept in (self._expanded, self._known, self._problems):
             for gone in kept.keys() - uids:
                 del kept[gone]
 
