@@ -1,6 +1,7 @@
 """The way to PostgreSQL: a pool that heals, and `engine` for a prompt inside the image."""
 
 import math
+import select
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -147,9 +148,15 @@ class Database:
                     await connection.close()  # ended in the middle of a statement; the pool makes another
 
     async def _check(self, connection: Connection) -> None:
-        """Ask whether the server is there, unless it answered on this connection a moment ago."""
+        """Ask whether the server is there, unless it answered on this connection a moment ago and is silent since.
+
+        A server that goes away closes its connections, which makes them readable.
+        """
         now = monotonic()
-        if now - self._answered.get(connection, -math.inf) > _TRUSTED_SECONDS:
+        was_checked = now - self._answered.get(connection, -math.inf) <= _TRUSTED_SECONDS
+        poll = select.poll()  # unlike select, for any number of open files
+        poll.register(connection.fileno(), select.POLLIN)
+        if not was_checked or poll.poll(0):
             await AsyncConnectionPool.check_connection(connection)
             self._answered[connection] = now
 
