@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from forecasting.outliers import without_outliers
 from forecasting.series import FloatArray, Series
 
 BEYOND = 1.5
@@ -48,6 +49,7 @@ def drift(series: Series, learned_until: datetime) -> Drift | None:
 
     None where less than SHORTEST of it or fewer than FEWEST_DAYS earlier days were observed: nothing can be said.
     """
+    series = without_outliers(series)
     bins_a_day = round(_DAY / series.step)
     width = min(bins_a_day, max(0, (series.end - learned_until) // series.step))
     days = (len(series.values) - width) // bins_a_day

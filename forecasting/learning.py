@@ -30,6 +30,7 @@ from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.outliers import without_outliers
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 from forecasting.serving import naive_batch
@@ -129,7 +130,7 @@ def learn(series: Series, settings: LightGBMQuantiles | None = None, forerunner:
 
     A series that is too short for LightGBM is answered by the naive model that did best on it.
     """
-    settings = settings or LightGBMQuantiles()
+    series, settings = without_outliers(series, first_too=True), settings or LightGBMQuantiles()
     horizons = bins_ahead(CALIBRATED_AHEAD, series.step)
     split = split_of(series)
     span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()), series.context.place)

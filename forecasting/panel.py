@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.context import Context
+from forecasting.outliers import usable, without_outliers
 from forecasting.series import FloatArray, Series
 
 IntArray = npt.NDArray[np.int64]
@@ -34,7 +35,8 @@ class Panel:
     def of(cls, series: Sequence[Series], keep: int | None = None) -> "Panel":
         """Line `series` up by their ends; `keep`: the newest bins only.
 
-        Negative and infinite values are read as missing. Raises ValueError when steps differ or there is no series.
+        Negative and infinite values are read as missing, and so are outliers that nobody set aside before.
+        Raises ValueError when steps differ or there is no series.
         """
         if not series:
             raise ValueError("a panel needs at least one series")
@@ -45,9 +47,9 @@ class Panel:
         width = width if keep is None else min(width, keep)
         values = np.full((len(series), width), np.nan)
         for row, one in zip(values, series, strict=True):
-            tail = one.values[-width:]
+            tail = without_outliers(one).values[-width:]
             row[width - len(tail) :] = tail
-        values[~np.isfinite(values) | (values < 0)] = np.nan
+        values = usable(values)
         ends = np.array([round(one.end.timestamp()) for one in series], dtype=np.int64)
         return cls(values, ends, round(step.total_seconds()), tuple(one.context for one in series))
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from forecasting.context import NOTHING_KNOWN, Context
 from forecasting.counters import rates
-from forecasting.series import FloatArray, Series
+from forecasting.outliers import outliers_in_words, without_outliers
+from forecasting.series import MOST_DEMAND, FloatArray, Series
 
 Seconds = npt.NDArray[np.float64]
 
@@ -52,6 +53,7 @@ def regularize(
 
     times: aware, of any zones, in any order; or an array of seconds since the epoch. Of equal times the last one given
     counts; samples of one bin are averaged; NaN values are no samples. A counter becomes its rate in units a second.
+    What is out of all proportion to what came before is set aside (see forecasting.outliers).
     Raises ValueError that says what is wrong: nothing in it, naive times, negative or infinite values, too wide a
     spread of times, a step outside SHORTEST to LONGEST.
 
@@ -98,7 +100,7 @@ def rebinned(series: Series, step: timedelta) -> Series:
     counts = seen.sum(axis=1)
     sums = np.where(seen, cells, 0.0).sum(axis=1)
     values = np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
-    return Series(series.name, series.start - offset * own, step, values, series.context)
+    return Series(series.name, series.start - offset * own, step, values, series.context, series.outliers)
 
 
 def usual_step(name: str, seconds: Seconds) -> float:
@@ -169,7 +171,7 @@ def _clean(name: str, seconds: Seconds, values: FloatArray) -> tuple[Seconds, Fl
     if not fresh.all():
         repairs.append(f"{int((~fresh).sum()):,} rows repeat a time; the last one counts")
         seconds, values = seconds[fresh], values[fresh]
-    return seconds, values, repairs
+    return seconds, np.minimum(values, MOST_DEMAND), repairs
 
 
 def _of_counter(
@@ -186,6 +188,9 @@ def _of_counter(
 
 
 def _told(series: Series, repairs: tuple[str, ...]) -> Regular:
+    series = without_outliers(series, first_too=True)
+    if series.outliers:
+        repairs = (*repairs, outliers_in_words(series.outliers))
     gaps, bins = int(np.isnan(series.values).sum()), len(series.values)
     if gaps:
         repairs = (*repairs, f"{gaps:,} of {bins:,} intervals have no value; they are gaps, never zero")

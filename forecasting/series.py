@@ -10,6 +10,20 @@ from forecasting.context import NOTHING_KNOWN, Context
 
 FloatArray = npt.NDArray[np.float64]
 
+MOST_DEMAND = 1e24
+"""The highest demand there is: sums and squares of many such stay finite, and single precision holds every forecast.
+
+A sample may be any finite number; one beyond this counts as this, wherever demand is read. Records hold all of it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """A value that was set aside. at: the beginning of its bin. value: as it was observed."""
+
+    at: datetime
+    value: float
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -17,7 +31,8 @@ class Series:
 
     start: aware, UTC; the beginning of the first bin. step: width of a bin.
     values: shape (n,), in the unit of the series; NaN where nothing was observed; never negative or infinite.
-    context: what is known beside them.
+    context: what is known of it besides its values.
+    outliers: what was set aside, and is NaN in `values`; None where nobody looked (see forecasting.outliers).
     """
 
     name: str
@@ -25,6 +40,7 @@ class Series:
     step: timedelta
     values: FloatArray
     context: Context = NOTHING_KNOWN
+    outliers: tuple[Outlier, ...] | None = None
 
     @property
     def end(self) -> datetime:

@@ -11,7 +11,7 @@ from forecasting.forecaster import Fitted, TooShortError
 from forecasting.levels import levels_at
 from forecasting.panel import DAY, BoolArray, IntArray, Origins, Panel, pick
 from forecasting.seasons import seasons
-from forecasting.series import FloatArray, Series
+from forecasting.series import MOST_DEMAND, FloatArray, Series
 
 _SEASONS = 7
 _LEAST_SEASONS = 2
@@ -78,7 +78,7 @@ class FittedHoltWinters(Fitted):
         found = pick(states.level, rows, newest) + faded * pick(states.trend, rows, newest)
         found = found + np.nan_to_num(pick(states.season, rows, same_phase))
         offset = _offset(panel)[origins.rows, np.maximum(origins.cols - 1, 0)][:, None]
-        points = np.maximum(np.exp(np.nan_to_num(np.minimum(found, 700.0))) - offset, 0.0)
+        points = np.clip(np.exp(np.nan_to_num(np.minimum(found, 700.0))) - offset, 0.0, MOST_DEMAND)
         # The first day makes the states; until it is over they would know what is yet to come.
         young = origins.cols < _begins(logs)[origins.rows] + season
         points = np.where(young[:, None], levels_at(panel, origins).level[:, None], points)

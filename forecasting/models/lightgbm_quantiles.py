@@ -24,6 +24,7 @@ from forecasting.models.peak_boosters import (
     fit_peaks,
     knots_of,
 )
+from forecasting.outliers import without_outliers
 from forecasting.panel import DAY, WEEK, BoolArray, IntArray, Origins, Panel
 from forecasting.peaks import PeakShifts
 from forecasting.series import FloatArray, Series
@@ -82,6 +83,7 @@ class LightGBMQuantiles:
     name: str = "LightGBM"
 
     def fit(self, series: Series) -> "FittedLightGBM":
+        series = without_outliers(series)
         panel = Panel.of([series])
         observed = np.isfinite(panel.values[0]).sum() * series.step
         if observed < _MINIMUM:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from forecasting.outliers import outliers_in_words
 from predictive_scaling.backtesting.recorded import Trace
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import InvalidTraceError
@@ -25,11 +26,13 @@ async def read_stored(url: str, key: SeriesKey, clock: Clock, span: timedelta, *
         history = StoredHistory(Demand(database), Policies(database), zero_is_valid=zero_is_valid)
         now = clock.now()
         series = await history.demand(key, now - span, now, MINUTE)
-    gaps = int((~np.isfinite(series.values)).sum())
+    gaps = int((~np.isfinite(series.values)).sum()) - len(series.outliers or ())
     if gaps == len(series.values):
         raise InvalidTraceError(
             f"{key} has no demand in the {span.days} days before {now:%Y-%m-%dT%H:%MZ}; check --service, --metric and "
             "--aggregation"
         )
-    notes = (f"{gaps:,} of {len(series.values):,} minutes have no sample; they are gaps, never zero",) if gaps else ()
-    return Trace(series, notes)
+    notes = [f"{gaps:,} of {len(series.values):,} minutes have no sample; they are gaps, never zero"] if gaps else []
+    if series.outliers:
+        notes.append(outliers_in_words(series.outliers))
+    return Trace(series, tuple(notes))

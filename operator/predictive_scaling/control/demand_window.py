@@ -1,7 +1,7 @@
 """The demand of the last days in memory, minute by minute, for every series that a policy scales by."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from forecasting.series import Series
+from forecasting.outliers import BoolArray, outliers, usable
+from forecasting.series import Outlier, Series
 from predictive_scaling.decision.model import Demand
 from predictive_scaling.training.series_keys import SeriesKey
 
@@ -24,6 +25,8 @@ _REREAD_SOMETIMES = timedelta(hours=2)
 _SOMETIMES = timedelta(minutes=10)
 _ANEW = timedelta(hours=6)
 """After this time a series is loaded as if it were new: history may have been filled in."""
+_FIRST_MINUTES = 120
+"""The first minutes of a series are judged by those that follow: until there are so many, all are judged again."""
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -44,11 +47,12 @@ class DemandSource(Protocol):
 
 @dataclass(slots=True)
 class _Past:
-    """One series: values[i] is the minute that begins at start + i minutes."""
+    """One series: values[i] is the minute that begins at start + i minutes, outliers[i] whether it is set aside."""
 
     start: datetime
     values: Minutes
     loaded_at: datetime
+    outliers: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
 
     def put(self, start: datetime, values: npt.NDArray[np.float64]) -> None:
         """Overwrite from `start` on; what was read later counts."""
@@ -58,22 +62,30 @@ class _Past:
             grown = np.full(needed, np.nan, dtype=np.float32)
             grown[: len(self.values)] = self.values
             self.values = grown
-        self.values[offset:needed] = values
+        self.values[offset:needed] = usable(values)
+        since = min(offset, len(self.outliers)) if offset > _FIRST_MINUTES else 0
+        judged = outliers(self.values, MINUTE, since, first_too=not since)
+        self.outliers = np.concatenate([self.outliers[:since], judged[since:]])
 
     def end_at(self, end: datetime) -> None:
         """Drop what is from `end` on, and have the series loaded again at the next pass."""
-        self.values, self.loaded_at = self.values[: max(0, (end - self.start) // MINUTE)], _NEVER
+        bins = max(0, (end - self.start) // MINUTE)
+        self.values, self.outliers, self.loaded_at = self.values[:bins], self.outliers[:bins], _NEVER
 
     def cut(self, oldest: datetime) -> None:
         """Drop what is older than `oldest`."""
         surplus = (oldest - self.start) // MINUTE
         if surplus > len(self.values) // 8:
-            self.values = self.values[surplus:].copy()
+            self.values, self.outliers = self.values[surplus:].copy(), self.outliers[surplus:].copy()
             self.start += surplus * MINUTE
 
 
 class DemandWindow:
-    """Loads a series once, then reads only its newest minutes. Late rows are seen at the next re-read."""
+    """Loads a series once, then reads only its newest minutes. Late rows are seen at the next re-read.
+
+    Minutes that are out of all proportion to those before them are set aside (forecasting.outliers): whoever reads
+    demand here finds gaps in their place.
+    """
 
     def __init__(self, source: DemandSource, history: timedelta = HISTORY) -> None:
         self._source = source
@@ -113,19 +125,32 @@ class DemandWindow:
         past = self._past.get(key)
         if past is None:
             return None
-        values = past.values if until is None else past.values[: max(0, (whole_minute(until) - past.start) // MINUTE)]
-        return binned(str(key), past.start, values, step, zero_is_valid=zero_is_valid)
+        bins = len(past.values) if until is None else max(0, (whole_minute(until) - past.start) // MINUTE)
+        return binned(
+            str(key), past.start, past.values[:bins], step, zero_is_valid=zero_is_valid, set_aside=past.outliers[:bins]
+        )
 
     def newest(self, key: SeriesKey, *, zero_is_valid: bool = False) -> Demand | None:
         """The newest minute that was observed; None where there is none."""
         past = self._past.get(key)
         if past is None:
             return None
-        seen = np.flatnonzero(_observed(past.values, zero_is_valid))
+        seen = np.flatnonzero(_observed(past.values, zero_is_valid) & ~past.outliers)
         if not len(seen):
             return None
         last = int(seen[-1])
         return Demand(float(past.values[last]), past.start + (last + 1) * MINUTE)
+
+    def outlier(self, key: SeriesKey, since: datetime, *, zero_is_valid: bool = False) -> Outlier | None:
+        """The newest minute that was set aside since then; None where there is none."""
+        past = self._past.get(key)
+        if past is None:
+            return None
+        first = max(0, (since - past.start) // MINUTE)
+        found = np.flatnonzero(past.outliers[first:] & _observed(past.values[first:], zero_is_valid)) + first
+        if not len(found):
+            return None
+        return Outlier(past.start + int(found[-1]) * MINUTE, float(past.values[found[-1]]))
 
     def minutes(self, key: SeriesKey, since: datetime, until: datetime) -> npt.NDArray[np.float64]:
         """The demand of every minute of [since, until); NaN where nothing is known."""
@@ -135,7 +160,7 @@ class DemandWindow:
         offset = (since - past.start) // MINUTE
         begin, end = max(0, offset), min(len(past.values), offset + len(wanted))
         if end > begin:
-            wanted[begin - offset : end - offset] = past.values[begin:end]
+            wanted[begin - offset : end - offset] = np.where(past.outliers[begin:end], np.nan, past.values[begin:end])
         return wanted
 
     def observed(self, key: SeriesKey) -> timedelta:
@@ -171,10 +196,24 @@ class DemandWindow:
 
 
 def binned(
-    name: str, start: datetime, minutes: Minutes, step: timedelta = BIN, *, zero_is_valid: bool = False
+    name: str,
+    start: datetime,
+    minutes: Minutes,
+    step: timedelta = BIN,
+    *,
+    zero_is_valid: bool = False,
+    set_aside: BoolArray | None = None,
 ) -> Series | None:
-    """Bins that end with the last observed minute; NaN where a bin has none; None where no bin is full."""
+    """Bins that end with the last observed minute; NaN where a bin has none; None where no bin is full.
+
+    set_aside: whether each minute is an outlier; None where nobody looked for them.
+    """
     observed = _observed(minutes, zero_is_valid)
+    known = None
+    if set_aside is not None:
+        wrong = np.flatnonzero(set_aside & observed)
+        known = tuple(Outlier(start + int(at) * MINUTE, float(minutes[at])) for at in wrong)
+        observed &= ~set_aside
     seen = np.flatnonzero(observed)
     width = step // MINUTE
     if not len(seen):
@@ -188,7 +227,7 @@ def binned(
     sums = np.nansum(clean, axis=1)
     values = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
     first = int(np.flatnonzero(np.isfinite(values))[0])
-    return Series(name, start + (begin + first * width) * MINUTE, step, values[first:])
+    return Series(name, start + (begin + first * width) * MINUTE, step, values[first:], outliers=known)
 
 
 def whole_minute(moment: datetime) -> datetime:

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from forecasting.series import Outlier
 from predictive_scaling.control import conflicts, transitions
 from predictive_scaling.control.attempts import Attempts, described
 from predictive_scaling.control.capacity import Capacities
@@ -49,6 +50,7 @@ _UNWRITTEN = {
     Outcome.SUPERSEDED: "the policy was edited between decision and write",
     Outcome.CANCELLED: "the decision was ended before it was written",
 }
+_OUTLIERS_SHOWN = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -254,6 +256,7 @@ class Visitor:
             conflict=conflict,
             tuned=attempts.of(lambda: self.choices.tuned(policy), None),
             lost_floor=conflicts.lost_floor(observed, state) if policy.spec.mode is Mode.AUTO else None,
+            outlier=attempts.of(lambda: self._outlier(policy, tick.now), None),
             forecast_failure=attempts.failure,
         )
 
@@ -261,6 +264,10 @@ class Visitor:
         key = series_key(policy)
         newest = self.window.newest(key, zero_is_valid=policy.spec.demand.zero_is_valid)
         return newest or self.window.newest(key, zero_is_valid=True)
+
+    def _outlier(self, policy: ScalingPolicy, now: datetime) -> Outlier | None:
+        zero_is_valid = policy.spec.demand.zero_is_valid
+        return self.window.outlier(series_key(policy), now - _OUTLIERS_SHOWN, zero_is_valid=zero_is_valid)
 
     def _seed(self, state: PolicyState, observed: Observed) -> None:
         known = (state.written or {}).get("leadTime")

@@ -82,6 +82,17 @@ def _stalled(visit: Visit) -> _Found:
 
 
 def _metrics_fresh(situation: Situation) -> _Found:
+    type_, status, reason, message = _newest_metric(situation)
+    outlier = situation.outlier
+    if outlier is not None:
+        message += (
+            f"; the value {amount(outlier.value)} of {format_time(outlier.at)} is set aside as an outlier: hardly any "
+            "earlier one came near it"
+        )
+    return type_, status, reason, message
+
+
+def _newest_metric(situation: Situation) -> _Found:
     demand, metric = situation.demand, situation.policy.spec.demand.metric
     if demand is None:
         reason, message = "NoMetrics", f"no {metric} of {situation.policy.service} has been seen"

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
+from forecasting.series import Outlier
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Direction, Limit, Reason, Source
@@ -166,6 +167,8 @@ class Situation:
     """The floor that we held when the target's minimum fell to the API's default; None where nothing was lost."""
     forecast_failure: str | None = None
     """Why forecasts could not be used at this visit although there may be some; None where nothing failed."""
+    outlier: Outlier | None = None
+    """The newest minute of demand that was set aside in the last hour, as nothing before came near it."""
 
 
 @dataclass(frozen=True, slots=True)

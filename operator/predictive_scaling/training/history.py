@@ -8,6 +8,7 @@ from typing import Protocol, get_args
 import numpy as np
 
 from forecasting.context import NOTHING_KNOWN, Context, KnownEvent
+from forecasting.outliers import without_outliers
 from forecasting.series import FloatArray, Series
 from predictive_scaling.decision.surroundings import known_place
 from predictive_scaling.errors import SettingsError
@@ -67,10 +68,11 @@ class StoredHistory:
         bins = (whole - start) // step
         minutes = (await self._demand.minutes([wanted], whole - bins * step, whole))[wanted]
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
-        values = means(clean, step // MINUTE)
         begin = whole - bins * step
+        by_minute = without_outliers(Series(str(key), begin, MINUTE, clean), first_too=True)
+        values = means(by_minute.values, step // MINUTE)
         context = replace(await self._place(key), events=await self._known(key, begin, whole))
-        return trimmed(Series(str(key), begin, step, values, context))
+        return trimmed(Series(str(key), begin, step, values, context, by_minute.outliers))
 
     async def _known(self, key: SeriesKey, start: datetime, end: datetime) -> tuple[KnownEvent, ...]:
         if self._events is None:
@@ -116,10 +118,10 @@ def trimmed(series: Series) -> Series:
     """From the first bin with demand to the last; an empty series stays empty."""
     seen = np.flatnonzero(np.isfinite(series.values))
     if not len(seen):
-        return Series(series.name, series.start, series.step, series.values[:0])
+        return replace(series, values=series.values[:0], context=NOTHING_KNOWN)
     first, last = int(seen[0]), int(seen[-1]) + 1
     begin = series.start + first * series.step
-    return Series(series.name, begin, series.step, series.values[first:last], series.context)
+    return replace(series, start=begin, values=series.values[first:last])
 
 
 def _aggregation(name: str) -> Aggregation:

@@ -12,6 +12,7 @@ import structlog
 from forecasting.forecaster import TooShortError
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.shared import SharedLightGBM
+from forecasting.outliers import outliers_in_words, without_outliers
 from forecasting.series import Series
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.errors import NothingToLearnError
@@ -124,7 +125,10 @@ class Trainer:
         return trained
 
     async def _read(self, key: SeriesKey, now: datetime) -> Series:
-        return await self._history.demand(key, now - self._span, now, self._resolution)
+        series = without_outliers(await self._history.demand(key, now - self._span, now, self._resolution))
+        if series.outliers:
+            log.warning("outliers_set_aside", series=str(key), found=outliers_in_words(series.outliers))
+        return series
 
 
 def _shared(own: LightGBMQuantiles) -> SharedLightGBM:
