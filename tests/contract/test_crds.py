@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,27 @@ import pytest
 import yaml
 
 from predictive_scaling.resources import crd
-from predictive_scaling.resources.conditions import Condition
+from predictive_scaling.resources.conditions import Condition, merge
 from predictive_scaling.resources.metadata import API_VERSION
-from predictive_scaling.resources.scaling_decision import ScalingDecisionStatus
-from predictive_scaling.resources.statuses import BusinessEventStatus, ScalingPolicyStatus
+from predictive_scaling.resources.scaling_decision import (
+    Contribution,
+    DecisionForecast,
+    ScalingDecisionSpec,
+    ScalingDecisionStatus,
+    effect_of,
+)
+from predictive_scaling.resources.statuses import (
+    MOST_POINTS,
+    AccuracyStatus,
+    Advice,
+    BusinessEventStatus,
+    ForecastPoint,
+    ForecastStatus,
+    LastDecision,
+    ScalingPolicyStatus,
+    Takeover,
+)
+from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionType, Mode, Reason, Source
 from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.kubectl import Kubectl, KubectlError
 from tests.support.refusals import Refusal, refusals
@@ -324,3 +342,54 @@ def test_the_files_are_what_the_models_say() -> None:
 
 def test_the_files_are_small_enough_for_client_side_apply() -> None:
     assert {name for name, text in crd.files().items() if len(text.encode()) > 200_000} == set()
+
+
+@pytest.mark.parametrize("number", [5e-324, 2.0**63 - 1, 1e30, float("inf")])
+async def test_the_most_extreme_records_are_accepted(kubectl: Kubectl, number: float) -> None:
+    now = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    text = "\x00é\ud800" * 100_000
+    status = ScalingPolicyStatus(
+        observed_generation=2**63 - 1,
+        target=text,
+        current_replicas=2**40,
+        uncapped_floor=2**40,
+        lead_time=timedelta(days=99_999),
+        per_replica=number,
+        forecast=ForecastStatus(
+            model=text,
+            generated_at=now,
+            valid_until=now,
+            summary=text,
+            points=(ForecastPoint(time=now, p50=number, p90=number),) * MOST_POINTS,
+        ),
+        accuracy=AccuracyStatus(wape=number, mape=number, coverage=number),
+        last_decision=LastDecision(name=text, at=now, summary=text),
+        advice=Advice(quantile=number, replica_hours_saved=number, message=text),
+        takeover=Takeover(target_uid=text, original_minimum=2**40, since=now, resume=text),
+        conditions=merge([], [Condition(type="Ready", status=ConditionStatus.FALSE, reason=text, message=text)], now),
+    )
+    spec = ScalingDecisionSpec(
+        policy="checkout",
+        service="ä" * 253,
+        target=text,
+        type=DecisionType.SCALE_UP,
+        from_=2**40,
+        to=2**40,
+        uncapped=2**40,
+        mode=Mode.AUTO,
+        source=Source.FORECAST,
+        reason=Reason.FORECAST_ROSE,
+        message=text,
+        forecast=DecisionForecast(
+            at=now,
+            quantile=number,
+            value=number,
+            model=text,
+            version=text,
+            contributions=(Contribution(feature=text, effect=effect_of(number)),),
+        ),
+    )
+    await kubectl.apply(a_policy())
+
+    await write_status(kubectl, "sp", "checkout", status.to_manifest())
+    await kubectl.apply(a_manifest("ScalingDecision", "checkout-1", **spec.to_manifest()))

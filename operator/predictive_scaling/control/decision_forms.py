@@ -1,5 +1,6 @@
 """One decision in its three forms: the intent, its row in the database, its ScalingDecision in the cluster."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from predictive_scaling.resources.scaling_decision import (
     Contribution,
     DecisionForecast,
     ScalingDecisionSpec,
+    effect_of,
     parse_decision,
 )
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -97,7 +99,7 @@ def row_of_intent(intent: Intent, phase: DecisionPhase, now: datetime) -> Scalin
         uncapped_replicas=decision.uncapped,
         source=decision.source.value,
         reason=spec.reason.value,
-        message=decision.message,
+        message=spec.message,
         mode=spec.mode.value,
         forecast=spec.forecast.to_manifest() if spec.forecast else None,
         limits=tuple(limit.value for limit in decision.limits),
@@ -143,7 +145,7 @@ def _spec(intent: Intent, now: datetime) -> ScalingDecisionSpec:
         mode=Mode(spec.mode),
         source=decision.source,
         reason=decision.reason or Reason.BOUNDS_CHANGED,
-        message=decision.message[:1024],
+        message=decision.message,
         forecast=_forecast(intent),
         limits=decision.limits,
         event=decision.event,
@@ -194,6 +196,8 @@ def _forecast(intent: Intent) -> DecisionForecast | None:
     decision, outlook = intent.decision, intent.outlook
     if outlook is None or decision.forecast_value is None or decision.forecast_at is None or decision.quantile is None:
         return None
+    if not math.isfinite(decision.forecast_value):
+        return None
     try:
         return DecisionForecast(
             at=decision.forecast_at,
@@ -212,5 +216,5 @@ def _contribution(words: str) -> Contribution:
     """A reason as forecasts tell it: `demand of the last 30 minutes (+21 %)`, or without a share."""
     told = _SHARE.fullmatch(words)
     if told is None:
-        return Contribution(feature=words[:253])
-    return Contribution(feature=told["feature"][:253], effect=f"{float(told['percent']) / 100:.10g}")
+        return Contribution(feature=words)
+    return Contribution(feature=told["feature"], effect=effect_of(float(told["percent"]) / 100))

@@ -12,6 +12,7 @@ from predictive_scaling.clock import WallClock
 from predictive_scaling.errors import PredictiveScalingError
 from predictive_scaling.handlers.inventory import EventRecord, PolicyRecord
 from predictive_scaling.resources.metadata import API_VERSION
+from predictive_scaling.resources.part import writable
 from predictive_scaling.targets.client import Cluster
 
 log = structlog.get_logger(__name__)
@@ -112,5 +113,5 @@ class Events:
             "reason": what.value,
             "type": "Warning" if what in _WARNINGS else "Normal",
             "regarding": regarding,
-            "note": note[:_LONGEST_NOTE],
+            "note": writable(note[:_LONGEST_NOTE]),
         }

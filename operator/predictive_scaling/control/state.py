@@ -1,6 +1,5 @@
 """What the loop remembers of each policy between two ticks."""
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,12 +12,11 @@ from predictive_scaling.control.forecasts import Need, series_key
 from predictive_scaling.decision.model import Decision, Memory, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.handlers.inventory import PolicyRecord
-from predictive_scaling.resources.annotations import RESUME
+from predictive_scaling.resources.annotations import resume_of
 from predictive_scaling.resources.conditions import Condition, read_conditions
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
 
-_MAX_RESUME = 253
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -35,9 +33,7 @@ class Consent:
 
         A long annotation is told by its digest: a status holds 253 characters of it.
         """
-        resume = record.annotations.get(RESUME)
-        if resume is not None and len(resume) > _MAX_RESUME:
-            resume = f"sha256:{hashlib.sha256(resume.encode(errors='replace')).hexdigest()}"
+        resume = resume_of(record.annotations)
         return cls(record.generation if generation is None else generation, resume)
 
 

@@ -1,15 +1,20 @@
 """Numbers and times as sentences for people hold them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
+
+from predictive_scaling.resources.conditions import in_utc
+
+_READABLE = 1e15
+"""Nobody counts the digits of more."""
 
 
 def amount(value: float) -> str:
     """Three significant digits at least, and none behind the point where there are three before it.
 
-    >>> amount(6230.4), amount(700), amount(0.25)
-    ('6,230', '700', '0.25')
+    >>> amount(6230.4), amount(700), amount(0.25), amount(9.2e18)
+    ('6,230', '700', '0.25', '9.2e+18')
     """
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if 100 <= value < _READABLE else f"{value:.3g}"
 
 
 def replicas(count: int) -> str:
@@ -27,7 +32,7 @@ def clock_time(moment: datetime) -> str:
     >>> clock_time(datetime(2026, 11, 27, 14, 31, tzinfo=UTC))
     '14:31'
     """
-    return f"{moment.astimezone(UTC):%H:%M}"
+    return f"{in_utc(moment):%H:%M}"
 
 
 def quantile_name(quantile: float) -> str:

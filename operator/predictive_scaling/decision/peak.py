@@ -83,7 +83,8 @@ def reaches(forecast: Forecast, span: Span) -> bool:
 def replicas_for(demand: float, per_replica: float, utilization: float) -> int:
     """Replicas that carry `demand` at `utilization` (a fraction) of each; rounded up, once.
 
-    A billionth more than whole is whole: binary fractions must not cost a replica.
+    A billionth more than whole is whole: binary fractions must not cost a replica. At most as many as a target can
+    count, however high the demand or small the share of a replica. demand: not NaN.
 
     >>> replicas_for(630, per_replica=700, utilization=0.9), replicas_for(701, per_replica=700, utilization=1.0)
     (1, 2)

@@ -1,5 +1,6 @@
 """The status of a policy, as api.md has it (semantics 22): bounded, and the same for the same facts."""
 
+import math
 from typing import Any
 
 from predictive_scaling.decision.amounts import amount, quantile_name
@@ -18,8 +19,6 @@ from predictive_scaling.resources.statuses import (
 )
 
 MEDIAN, HIGH = 0.5, 0.9
-MOST_DEMAND = 999_999_999_999.0
-"""What a status can hold; NaN and what lies beyond is left out."""
 
 
 def policy_status(
@@ -78,7 +77,10 @@ def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None
 
 
 def _points(outlook: Outlook, situation: Situation) -> tuple[ForecastPoint, ...]:
-    """Bins that are not over yet; every second or third of them where they are more than a status holds."""
+    """Bins that are not over yet; every second or third of them where they are more than a status holds.
+
+    A bin without numbers is left out.
+    """
     forecast = outlook.forecast
     first = max(0, (situation.now - forecast.origin) // forecast.step)
     stride = max(1, -(-(len(forecast.values) - first) // MOST_POINTS))
@@ -87,5 +89,5 @@ def _points(outlook: Outlook, situation: Situation) -> tuple[ForecastPoint, ...]
     return tuple(
         ForecastPoint(time=forecast.origin + forecast.step * (first + stride * index), p50=row[median], p90=row[high])
         for index, row in enumerate(rows)
-        if 0.0 <= row[median] <= MOST_DEMAND and 0.0 <= row[high] <= MOST_DEMAND
+        if math.isfinite(row[median]) and math.isfinite(row[high])
     )

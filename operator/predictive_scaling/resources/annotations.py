@@ -1,10 +1,14 @@
 """What people tell a policy by annotations: pause, pin, one direction only, resume."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from predictive_scaling.resources.conditions import in_utc
 from predictive_scaling.resources.metadata import GROUP
+from predictive_scaling.resources.part import writable
+from predictive_scaling.resources.scaling_decision import LONGEST_TEXT
 from predictive_scaling.resources.scaling_policy import MOST_REPLICAS
 from predictive_scaling.resources.vocabulary import Direction
 
@@ -52,13 +56,24 @@ def read_annotations(annotations: Mapping[str, str]) -> Override:
         pin=_count(annotations.get(PIN), errors),
         direction=_direction(annotations.get(DIRECTION), errors),
         until=_moment(annotations.get(UNTIL), errors),
-        resume=annotations.get(RESUME),
+        resume=resume_of(annotations),
         errors=tuple(errors),
     )
 
 
+def resume_of(annotations: Mapping[str, str]) -> str | None:
+    """The value of the annotation `resume`, or a hash of one that a status cannot hold; None where there is none.
+
+    Values are only ever compared with earlier ones.
+    """
+    value = annotations.get(RESUME)
+    if value is None or (len(value) <= LONGEST_TEXT and writable(value) == value):
+        return value
+    return f"sha256:{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()}"
+
+
 def _complain(errors: list[str], annotation: str, given: str, allowed: str) -> None:
-    errors.append(f'annotation {annotation} is "{given[:100]}"; write {allowed}')
+    errors.append(f'annotation {annotation} is "{writable(given[:100])}"; write {allowed}')
 
 
 def _flag(text: str | None, errors: list[str]) -> bool:
@@ -97,4 +112,4 @@ def _moment(text: str | None, errors: list[str]) -> datetime | None:
     if moment is None or moment.tzinfo is None:
         _complain(errors, UNTIL, text, "an RFC 3339 time with its offset, such as 2026-11-27T08:00:00+01:00")
         return None
-    return moment
+    return in_utc(moment)

@@ -1,5 +1,6 @@
 """Conditions, as the Kubernetes API conventions have them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,10 +15,27 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from predictive_scaling.resources.part import Part
+from predictive_scaling.resources.part import Part, fitted_to
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
 
 LONGEST_MESSAGE = 1024
+UNKNOWN_REASON = "Unknown"
+"""Stands in where what the cluster gave as a reason holds no letter."""
+_LONGEST_REASON = 63
+_MOST_CONDITIONS = 20
+_FIRST_SECOND, _LAST_SECOND = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The moment in UTC; what an offset carries beyond the calendar becomes its first or last second.
+
+    >>> in_utc(datetime.fromisoformat("9999-12-31T23:00:00-05:00")).isoformat()
+    '9999-12-31T23:59:59+00:00'
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return _LAST_SECOND if moment.year > 1 else _FIRST_SECOND
 
 
 def format_time(moment: datetime) -> str:
@@ -26,17 +44,17 @@ def format_time(moment: datetime) -> str:
     >>> format_time(datetime(2026, 11, 27, 8, tzinfo=UTC))
     '2026-11-27T08:00:00Z'
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return in_utc(moment).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
-def _cut(text: Any, info: ValidationInfo) -> Any:
-    # What we tell ourselves may quote an error of any length; what a manifest says has to fit.
-    if info.mode == "python" and isinstance(text, str) and len(text) > LONGEST_MESSAGE:
-        return text[: LONGEST_MESSAGE - 1] + "…"
-    return text
+def _as_reason(word: Any, info: ValidationInfo) -> Any:
+    if info.mode != "python" or not isinstance(word, str):
+        return word
+    letters = re.sub(r"[^A-Za-z0-9]", "", word)[:_LONGEST_REASON]
+    return letters if re.match("[A-Za-z]", letters) else UNKNOWN_REASON
 
 
-Message = Annotated[str, BeforeValidator(_cut), Field(max_length=LONGEST_MESSAGE)]
+Message = Annotated[str, Field(max_length=LONGEST_MESSAGE), fitted_to(LONGEST_MESSAGE)]
 """A sentence in a status; cut where our own code tells more than fits."""
 
 Timestamp = Annotated[
@@ -58,7 +76,11 @@ class Condition(Part):
     status: ConditionStatus
     """True, False or Unknown."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+    reason: Annotated[
+        str,
+        Field(min_length=1, max_length=_LONGEST_REASON, pattern=r"^[A-Za-z][A-Za-z0-9]*$"),
+        BeforeValidator(_as_reason),
+    ]
     """Why, in one word."""
 
     message: Message = ""
@@ -73,7 +95,10 @@ class Condition(Part):
 
 Conditions = Annotated[
     tuple[Condition, ...],
-    Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+    Field(
+        max_length=_MOST_CONDITIONS,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    ),
 ]
 """A status' list of conditions, one of each type."""
 
@@ -96,7 +121,8 @@ def merge(
     """
     before = {condition.type: condition for condition in conditions}
     found = {condition.type: condition for condition in new}
-    types = dict.fromkeys([*map(str, known), *before, *found])
+    # Somebody else's conditions stay, as far as a status has places.
+    types = [*dict.fromkeys([*map(str, known), *found, *before])][:_MOST_CONDITIONS]
     return tuple(
         _moved(before.get(type_), found.get(type_) or before.get(type_) or _unjudged(type_), now) for type_ in types
     )

@@ -1,16 +1,28 @@
 """What all parts of our manifests have in common: how they are read, checked and described."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, to_json
 
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.rules import Rule
+
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Part(BaseModel):
@@ -55,6 +67,32 @@ class Part(BaseModel):
         if cls.rules:
             described["x-kubernetes-validations"] = [rule.to_validation() for rule in cls.rules]
         return described
+
+
+def writable(text: str) -> str:
+    r"""The text with a replacement character for each control character and each half of a surrogate pair.
+
+    JSON, PostgreSQL and terminals each refuse or misread some of them; line breaks and tabs stay.
+
+    >>> writable("pin\x00 12")
+    'pin� 12'
+    """
+    return _UNWRITABLE.sub("\ufffd", text)
+
+
+def fitted_to(longest: int) -> BeforeValidator:
+    """Cuts text that our own code records to `longest` characters and makes it writable; manifests are not touched.
+
+    A record that quotes a person or an error must not fail for what it quotes; what a manifest says has to fit.
+    """
+
+    def fit(text: Any, info: ValidationInfo) -> Any:
+        if info.mode != "python" or not isinstance(text, str):
+            return text
+        readable = writable(text)
+        return readable if len(readable) <= longest else readable[: longest - 1] + "…"
+
+    return BeforeValidator(fit)
 
 
 Manifest = TypeVar("Manifest", bound=BaseModel)

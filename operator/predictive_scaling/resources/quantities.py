@@ -20,7 +20,7 @@ _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)
 _HMS = r"[0-9]{1,5}h([0-9]{1,5}m)?([0-9]{1,5}s)?|[0-9]{1,5}m([0-9]{1,5}s)?|[0-9]{1,5}s"
 HMS_PATTERN = f"^({_HMS})$"
 """What a duration in a custom resource looks like, for rules that compare two of them."""
-_DECIMAL = r"[0-9]{1,12}(\.[0-9]{1,6})?"
+_FEWEST_DIGITS, _PLACES = 12, 6
 
 
 # Thousands of policies are read again and again, and write the same few durations.
@@ -97,6 +97,8 @@ class DurationBetween:
     low: str
     high: str
     auto: bool = False
+    clamps: bool = False
+    """Bring what our own code records to the nearest bound, so that no record fails for its width."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
@@ -117,6 +119,8 @@ class DurationBetween:
             return None
         if isinstance(value, str) and re.fullmatch(_HMS, value):
             value = parse_duration(value)
+        elif self.clamps and isinstance(value, timedelta):
+            value = min(max(value, parse_duration(self.low)), parse_duration(self.high))
         if not isinstance(value, timedelta) or not parse_duration(self.low) <= value <= parse_duration(self.high):
             raise ValueError(self._allowed())
         return value
@@ -138,6 +142,10 @@ class DecimalBetween:
     optional: bool = False
     """It may be left out, and is None then."""
 
+    clamps: bool = False
+    """Bring what our own code records to the nearest bound, so that no record fails for its width; NaN is left out
+    where the field is optional."""
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
         write = core_schema.plain_serializer_function_ser_schema(self._write)
@@ -147,7 +155,17 @@ class DecimalBetween:
         del schema, handler
         low, high = float(self.low), float(self.high)
         bounds = f"double(self) >= {low:f} && double(self) <= {high:f}"
-        return _text_schema(_DECIMAL, bounds, self._allowed(), auto=self.auto)
+        length = max(20, self._digits + 1 + _PLACES)
+        return _text_schema(self._pattern, bounds, self._allowed(), auto=self.auto, length=length)
+
+    @property
+    def _digits(self) -> int:
+        """As many before the point as the highest value has."""
+        return max(_FEWEST_DIGITS, len(self.high.partition(".")[0]))
+
+    @property
+    def _pattern(self) -> str:
+        return rf"[0-9]{{1,{self._digits}}}(\.[0-9]{{1,{_PLACES}}})?"
 
     def _allowed(self) -> str:
         what = f'a positive decimal up to "{self.high}"' if self.positive else f'between "{self.low}" and "{self.high}"'
@@ -156,9 +174,14 @@ class DecimalBetween:
     def _read(self, value: Any, info: ValidationInfo) -> float | None:
         if (self.auto and value in (None, AUTO)) or (self.optional and value is None):
             return None
-        in_text = isinstance(value, str) and re.fullmatch(_DECIMAL, value)
+        in_text = isinstance(value, str) and re.fullmatch(self._pattern, value)
         # A manifest writes a string, as the schema says; our own code may pass a number.
         in_code = info.mode == "python" and isinstance(value, (int, float)) and not isinstance(value, bool)
+        if self.clamps and in_code:
+            number = float(value)
+            if self.optional and math.isnan(number):
+                return None
+            value = min(max(number, float(self.low)), float(self.high))
         if not (in_text or in_code) or not float(self.low) <= float(value) <= float(self.high):
             raise ValueError(self._allowed())
         return float(value)
@@ -169,12 +192,12 @@ class DecimalBetween:
         return format_decimal(value)
 
 
-def _text_schema(pattern: str, bounds: str, allowed: str, *, auto: bool) -> JsonSchemaValue:
+def _text_schema(pattern: str, bounds: str, allowed: str, *, auto: bool, length: int = 20) -> JsonSchemaValue:
     anchored = f"^({pattern})$"
     rule = f"self.matches(r'{anchored}') && {bounds}"
     return {
         "type": "string",
-        "maxLength": 20,
+        "maxLength": length,
         "pattern": f"^({AUTO}|{pattern})$" if auto else anchored,
         "x-kubernetes-validations": [{"rule": f"self == '{AUTO}' || ({rule})" if auto else rule, "message": allowed}],
     }

@@ -1,19 +1,46 @@
 """ScalingDecision: the record of one change of a floor, made or recommended."""
 
+import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
+from forecasting.series import MOST_DEMAND
 from predictive_scaling.resources.conditions import Conditions, Message, Timestamp
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
-from predictive_scaling.resources.part import Part, read
-from predictive_scaling.resources.quantities import DecimalBetween
-from predictive_scaling.resources.scaling_policy import MOST_REPLICAS, SeriesName
+from predictive_scaling.resources.part import Part, fitted_to, read
+from predictive_scaling.resources.quantities import DecimalBetween, format_decimal
+from predictive_scaling.resources.scaling_policy import SeriesName
 from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Limit, Mode, Reason, Source
 
-Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
-Word = Annotated[str, Field(min_length=1, max_length=253)]
+LONGEST_TEXT = 253
+LONGEST_TARGET = 320
+MOST_TARGET_REPLICAS = 2**31 - 1
+"""What the scale subresource counts up to: a target may have more replicas than a policy may ask for."""
+MOST_DEMAND_TEXT = f"{Decimal(str(MOST_DEMAND)):f}"
+_LARGEST_EFFECT = 999_999.0
+
+
+def _counted(replicas: Any, info: ValidationInfo) -> Any:
+    return min(max(replicas, 0), MOST_TARGET_REPLICAS) if info.mode == "python" and type(replicas) is int else replicas
+
+
+def effect_of(ratio: float) -> str | None:
+    """A contribution's effect as its record holds it; None for what is no number.
+
+    >>> effect_of(0.21), effect_of(-0.05), effect_of(1e300)
+    ('0.21', '-0.05', '999999')
+    """
+    return None if math.isnan(ratio) else format_decimal(min(max(ratio, -_LARGEST_EFFECT), _LARGEST_EFFECT))
+
+
+Replicas = Annotated[int, Field(ge=0, le=MOST_TARGET_REPLICAS), BeforeValidator(_counted)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), fitted_to(LONGEST_TEXT)]
+Word = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), fitted_to(LONGEST_TEXT)]
+Demand = Annotated[float, DecimalBetween("0", MOST_DEMAND_TEXT, clamps=True)]
+"""A demand in the metric's unit; what ingest accepts beyond it counts as the highest one."""
 
 
 class Contribution(Part):
@@ -33,16 +60,16 @@ class DecisionForecast(Part):
     at: Timestamp
     """The moment that the value is forecast for."""
 
-    quantile: Annotated[float, DecimalBetween("0", "1")]
+    quantile: Annotated[float, DecimalBetween("0", "1", clamps=True)]
     """The quantile that was used."""
 
-    value: Annotated[float, DecimalBetween("0", "999999999999")]
+    value: Demand
     """The forecast demand, in the metric's unit."""
 
     model: Word
     """The model that made it."""
 
-    version: Annotated[str, Field(max_length=253)] = ""
+    version: Text = ""
     """The model's version."""
 
     contributions: Annotated[tuple[Contribution, ...], Field(max_length=10)] = ()
@@ -64,7 +91,7 @@ class ScalingDecisionSpec(Part):
     service: SeriesName
     """service_name of the demand."""
 
-    target: Annotated[str, Field(min_length=1, max_length=320)]
+    target: Annotated[str, Field(min_length=1, max_length=LONGEST_TARGET), fitted_to(LONGEST_TARGET)]
     """What is scaled, such as hpa/checkout."""
 
     type: DecisionType
@@ -76,7 +103,7 @@ class ScalingDecisionSpec(Part):
     to: Replicas
     """Floor after, in replicas."""
 
-    uncapped: Annotated[int, Field(ge=0)]
+    uncapped: Replicas
     """Replicas that were wanted before any limit."""
 
     mode: Mode

@@ -37,7 +37,7 @@ class Demand(Part):
     aggregation: Aggregation = Aggregation.SUM
     """How the series of the service become one demand: Sum, Mean or Max of their values in each minute."""
 
-    per_replica: Annotated[float | None, DecimalBetween("0.000001", "1000000000", auto=True, positive=True)] = None
+    per_replica: Annotated[float | None, DecimalBetween("0.000001", "999999999999", auto=True, positive=True)] = None
     """What one ready replica serves when it is full, in the metric's unit, as a string such as "50". Auto: learned
     from the demand and the ready replicas so far."""
 

@@ -6,17 +6,25 @@ from typing import Annotated
 from pydantic import Field
 
 from predictive_scaling.resources.conditions import Conditions, Message, Timestamp
-from predictive_scaling.resources.part import Part
+from predictive_scaling.resources.part import Part, fitted_to
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
-from predictive_scaling.resources.scaling_decision import Replicas
+from predictive_scaling.resources.scaling_decision import (
+    LONGEST_TARGET,
+    LONGEST_TEXT,
+    MOST_DEMAND_TEXT,
+    Demand,
+    Replicas,
+    Text,
+)
 from predictive_scaling.resources.vocabulary import EventPhase, Mode, Source
 
 MOST_POINTS = 24
+LONGEST_SUMMARY = 63
 
-Text = Annotated[str, Field(max_length=253)]
-Demand = Annotated[float, DecimalBetween("0", "999999999999")]
-Ratio = Annotated[float | None, DecimalBetween("0", "999999", optional=True)]
-Length = Annotated[timedelta, DurationBetween("0s", "9999h")]
+Summary = Annotated[str, Field(max_length=LONGEST_SUMMARY), fitted_to(LONGEST_SUMMARY)]
+Ratio = Annotated[float | None, DecimalBetween("0", "999999", optional=True, clamps=True)]
+Factor = Annotated[float, DecimalBetween("0", "1000000", clamps=True)]
+Length = Annotated[timedelta, DurationBetween("0s", "9999h", clamps=True)]
 
 
 class ForecastPoint(Part):
@@ -47,7 +55,7 @@ class ForecastStatus(Part):
     valid_until: Timestamp
     """It is not used from this moment on."""
 
-    summary: Annotated[str, Field(max_length=63)] = ""
+    summary: Summary = ""
     """The highest demand of the chosen quantile from now until a raise of the floor would take effect, with its
     quantile, such as "812 (p90)". The column FORECAST."""
 
@@ -83,20 +91,20 @@ class LastDecision(Part):
     at: Timestamp
     """When it was decided."""
 
-    summary: Annotated[str, Field(max_length=63)]
+    summary: Summary
     """What it changed, such as "4->9 Succeeded". The column LAST DECISION."""
 
 
 class Advice(Part):
     """What would cost less."""
 
-    quantile: Annotated[float | None, DecimalBetween("0", "1", optional=True)] = None
+    quantile: Annotated[float | None, DecimalBetween("0", "1", optional=True, clamps=True)] = None
     """A quantile that would have sufficed."""
 
     target_utilization: Annotated[int | None, Field(ge=1, le=100)] = None
     """A target utilization that the policy allows the target's autoscaler."""
 
-    replica_hours_saved: Annotated[float | None, DecimalBetween("0", "999999999", optional=True)] = None
+    replica_hours_saved: Annotated[float | None, DecimalBetween("0", "999999999", optional=True, clamps=True)] = None
     """Replica-hours that would have been saved over the last days."""
 
     message: Message = ""
@@ -127,8 +135,9 @@ class Takeover(Part):
     generation: Annotated[int | None, Field(ge=0)] = None
     """metadata.generation of the policy that was acted on last."""
 
-    resume: Annotated[str | None, Field(max_length=253)] = None
-    """The value of the annotation predictive-scaling.io/resume that was acted on last."""
+    resume: Annotated[str | None, Field(max_length=LONGEST_TEXT), fitted_to(LONGEST_TEXT)] = None
+    """The value of the annotation predictive-scaling.io/resume that was acted on last; a hash of one that is longer
+    than 253 characters."""
 
 
 class ScalingPolicyStatus(Part):
@@ -140,7 +149,7 @@ class ScalingPolicyStatus(Part):
     mode: Mode | None = None
     """The mode that was acted by."""
 
-    target: Annotated[str | None, Field(max_length=320)] = None
+    target: Annotated[str | None, Field(max_length=LONGEST_TARGET), fitted_to(LONGEST_TARGET)] = None
     """What is scaled, such as hpa/checkout."""
 
     current_replicas: Replicas | None = None
@@ -152,7 +161,7 @@ class ScalingPolicyStatus(Part):
     floor: Replicas | None = None
     """The floor: written to the target in mode Auto, only computed in mode Recommend."""
 
-    uncapped_floor: Annotated[int | None, Field(ge=0)] = None
+    uncapped_floor: Replicas | None = None
     """The floor that was wanted before any limit."""
 
     source: Source | None = None
@@ -167,7 +176,7 @@ class ScalingPolicyStatus(Part):
     lead_time: Length | None = None
     """From raising the floor to ready replicas: as configured, or as measured."""
 
-    per_replica: Annotated[float | None, DecimalBetween("0", "1000000000", optional=True)] = None
+    per_replica: Annotated[float | None, DecimalBetween("0", MOST_DEMAND_TEXT, optional=True, clamps=True)] = None
     """What one ready replica serves: as configured, or as learned."""
 
     last_decision: LastDecision | None = None
@@ -187,13 +196,13 @@ class ScalingPolicyStatus(Part):
 class Learned(Part):
     """What earlier events of the type did to demand."""
 
-    multiplier: Annotated[float, DecimalBetween("0", "1000000")]
+    multiplier: Factor
     """What demand was multiplied by."""
 
-    low: Annotated[float, DecimalBetween("0", "1000000")]
+    low: Factor
     """Lower end of the multipliers seen."""
 
-    high: Annotated[float, DecimalBetween("0", "1000000")]
+    high: Factor
     """Upper end of the multipliers seen."""
 
     samples: Annotated[int, Field(ge=0)]

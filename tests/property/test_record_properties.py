@@ -1,0 +1,247 @@
+"""Whatever comes in, what is recorded of it is accepted: no status and no decision is ever refused for its width."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from forecasting.series import Outlier
+from predictive_scaling.control.decision_forms import Intent, manifest_of_intent, row_of_intent
+from predictive_scaling.decision.conditions import Verification, Visit, policy_conditions
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.model import Demand, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.decision.review import Problem
+from predictive_scaling.decision.status import policy_status
+from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, RESUME, UNTIL, read_annotations, resume_of
+from predictive_scaling.resources.conditions import Condition, format_time, merge
+from predictive_scaling.resources.part import writable
+from predictive_scaling.resources.scaling_decision import ScalingDecisionSpec
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.statuses import (
+    AccuracyStatus,
+    Advice,
+    BusinessEventStatus,
+    LastDecision,
+    Learned,
+    ScalingPolicyStatus,
+    Takeover,
+)
+from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase
+from tests.support.builders import NOON, a_forecast, a_policy
+from tests.support.control import a_record
+from tests.support.schemas import violations
+
+EDGES = [0.0, 5e-324, 1e-300, 1e12, 1e30, 1.7e308, 2.0**63 - 1, float("nan"), float("inf"), -1.0]
+LARGEST_ANNOTATION = 256 * 1024
+numbers = st.one_of(st.floats(), st.sampled_from(EDGES))
+counts = st.one_of(st.integers(0, 60), st.sampled_from([0, 100_000, 100_001, 2**31 - 1]))
+texts = st.one_of(
+    st.text(st.characters(), max_size=80),
+    st.text(st.characters(categories=["Cc", "Cs", "Co", "Nd"]), max_size=80),
+    st.text(st.characters(), min_size=1, max_size=4).map(lambda some: (some * LARGEST_ANNOTATION)[:LARGEST_ANNOTATION]),
+)
+words = st.one_of(texts, st.sampled_from(["", "0", "12", "100000", "100001", "-1", "1e9", "true", "UpOnly"]))
+edges_of_time = st.sampled_from(
+    ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.999999Z"]
+)
+moments = st.one_of(edges_of_time, st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat), words)
+names = st.sampled_from(["x", "a" * 63])
+long_names = st.sampled_from(["x", "a" * 253, "ä" * 253])
+durations = st.sampled_from([timedelta(0), timedelta(minutes=3), timedelta(days=9999), -timedelta(seconds=1)])
+
+
+@st.composite
+def annotations(draw: st.DrawFn) -> dict[str, str]:
+    said = {PAUSED: draw(words), PIN: draw(words), DIRECTION: draw(words), UNTIL: draw(moments), RESUME: draw(words)}
+    return {name: said[name] for name in draw(st.sets(st.sampled_from(sorted(said))))}
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> ScalingPolicy:
+    policy = a_policy(
+        max=draw(st.sampled_from([1, 40, 100_000])),
+        mode=draw(st.sampled_from(["Auto", "Recommend", "Off"])),
+        annotations=draw(annotations()),
+        target={"horizontalPodAutoscaler": {"name": "a" * draw(st.sampled_from([1, 253]))}},
+        demand={"service": draw(long_names), "metric": draw(long_names), "zeroIsValid": draw(st.booleans())},
+        forecast={"utilization": draw(st.sampled_from([1, 100])), "quantile": draw(st.sampled_from(["0.5", "0.999"]))},
+    )
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"name": draw(names)})})
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    """Demand, forecasts, replicas and people at their most extreme."""
+    medians = draw(st.lists(numbers, min_size=1, max_size=40))
+    spread = {0.1: 0.0, 0.5: 1.0, 0.8: 1.0, 0.9: draw(st.sampled_from([1.0, 1e10])), 0.95: 1e10}
+    forecast = a_forecast(*medians, spread=spread)
+    outlook = Outlook(forecast, NOON + timedelta(hours=1), draw(st.sampled_from(Rung)))
+    return Situation(
+        now=NOON,
+        policy=draw(policies()),
+        observed=Observed(
+            uid="3f6d9a1c-0000-4000-8000-000000000002",
+            minimum=draw(counts),
+            maximum=draw(st.one_of(st.none(), counts)),
+            current_replicas=draw(counts),
+            ready_replicas=draw(counts),
+            target_utilization=draw(st.one_of(st.none(), numbers)),
+            utilization=draw(st.one_of(st.none(), numbers)),
+            scaled_to_zero=draw(st.booleans()),
+            owner=draw(st.one_of(st.none(), texts)),
+            floor_managers=(draw(texts),),
+        ),
+        memory=Memory(since=NOON - timedelta(days=1), floor=draw(st.one_of(st.none(), counts)), trusted=forecast),
+        outlook=draw(st.sampled_from([outlook, None])),
+        demand=draw(st.one_of(st.none(), numbers.map(lambda value: Demand(value, NOON)))),
+        events=(),
+        lead_time=draw(durations),
+        refresh=timedelta(minutes=5),
+        metrics_max_age=timedelta(minutes=5),
+        per_replica=draw(st.one_of(st.none(), numbers)),
+        conflict=draw(st.one_of(st.none(), texts)),
+        outlier=draw(st.one_of(st.none(), numbers.map(lambda value: Outlier(NOON, value)))),
+    )
+
+
+@st.composite
+def visits(draw: st.DrawFn) -> Visit:
+    """What the cluster says goes into reasons and messages as it is."""
+    problems = st.one_of(st.none(), st.builds(Problem, words, texts))
+    return Visit(
+        generation=draw(st.sampled_from([0, 1, 2**63 - 1])),
+        stalled=draw(problems),
+        failure=draw(problems),
+        verification=draw(st.sampled_from(Verification)),
+        verification_reason=draw(st.one_of(st.none(), words)),
+        verification_message=draw(texts),
+        conflict_reason=draw(words),
+    )
+
+
+def accepted(kind: str, body: dict[str, Any], part: str, model: type[BaseModel]) -> None:
+    """The CRD's schema allows it, JSON can hold it, and it reads back as strictly as the API server's rules do."""
+    text = json.dumps(body[part], ensure_ascii=False, allow_nan=False).encode()
+    assert violations(kind, body) == []
+    model.model_validate_json(text, strict=True)
+
+
+def status_of(situation: Situation, visit: Visit, before: tuple[Condition, ...] = (), **more: Any) -> dict[str, Any]:
+    decision = decide(situation)
+    conditions = merge(before, policy_conditions(visit, situation, decision), NOON)
+    return policy_status(situation, decision, conditions, **more)
+
+
+@settings(max_examples=300)
+@given(situations(), visits())
+def test_the_status_of_any_situation_is_accepted(situation: Situation, visit: Visit) -> None:
+    status = status_of(situation, visit)
+    spec = {"target": {}, "demand": {"metric": "m"}, "replicas": {"max": 1}}
+    accepted("ScalingPolicy", {"spec": spec, "status": status}, "status", ScalingPolicyStatus)
+
+
+@settings(max_examples=200)
+@given(situations(), st.lists(texts, max_size=3))
+def test_the_decision_of_any_situation_is_accepted(situation: Situation, contributions: list[str]) -> None:
+    decision, policy = decide(situation), situation.policy
+    outlook = situation.outlook
+    if outlook is not None:
+        huge = ("demand of the last hour (+" + "9" * 400 + " %)", *(f"{one}x" for one in contributions))
+        forecast = outlook.forecast
+        told = type(forecast)(
+            forecast.name,
+            forecast.origin,
+            forecast.step,
+            forecast.quantiles,
+            forecast.values,
+            "m" * 300,
+            "v" * 300,
+            huge,
+        )
+        outlook = Outlook(told, outlook.valid_until, outlook.rung)
+    intent = Intent(a_record(policy), policy, situation.observed, decision, outlook, "")
+    manifest = manifest_of_intent(intent, NOON)
+    accepted("ScalingDecision", manifest, "spec", ScalingDecisionSpec)
+    row = row_of_intent(intent, DecisionPhase.PENDING, NOON)
+    assert writable(row.message) == row.message
+    assert max(row.from_replicas, row.to_replicas, row.uncapped_replicas) < 2**31
+
+
+@given(numbers, numbers, numbers, durations, texts, counts)
+def test_what_stands_beside_a_decision_in_a_status_is_accepted(
+    number: float, other: float, third: float, duration: timedelta, text: str, count: int
+) -> None:
+    situation = Situation(
+        NOON, a_policy(), Observed("", 1, None, 1, 1, None, None, False, None, ()), Memory(NOON), None, None, (),
+        duration, duration, duration, None,
+    )  # fmt: skip
+    status = status_of(
+        situation,
+        Visit(1),
+        tuple(Condition(type=f"Other{index}", status=ConditionStatus.TRUE, reason="Why") for index in range(20)),
+        last_decision=LastDecision(name=text, at=NOON, summary=text),
+        accuracy=AccuracyStatus(wape=number, mape=other, coverage=third, window=duration),
+        takeover=Takeover(target_uid=text, original_minimum=count, since=NOON, resume=text),
+        advice=Advice(quantile=number, replica_hours_saved=other, message=text),
+    )
+    spec = {"target": {}, "demand": {"metric": "m"}, "replicas": {"max": 1}}
+    accepted("ScalingPolicy", {"spec": spec, "status": status}, "status", ScalingPolicyStatus)
+
+
+@given(*[numbers.filter(lambda number: number == number)] * 3, st.datetimes(timezones=st.just(UTC)))
+def test_what_was_learned_of_events_is_accepted(multiplier: float, low: float, high: float, start: datetime) -> None:
+    learned = Learned(multiplier=multiplier, low=low, high=high, samples=3)
+    status = BusinessEventStatus(next_start=start, learned=learned).to_manifest()
+    spec = {"policies": {"all": True}}
+    accepted("BusinessEvent", {"spec": spec, "status": status}, "status", BusinessEventStatus)
+
+
+@given(annotations())
+def test_annotations_never_raise_and_say_in_words_what_is_wrong(said: dict[str, str]) -> None:
+    override = read_annotations(said)
+    assert all(len(error) < 400 and writable(error) == error for error in override.errors)
+    if override.until is not None:
+        override.at(NOON)
+        assert len(format_time(override.until)) == len("2026-11-27T08:00:00Z")
+
+
+@given(situations())
+def test_a_pin_is_obeyed_whatever_is_forecast(situation: Situation) -> None:
+    policy = situation.policy
+    pinned = policy.metadata.model_copy(update={"annotations": {PIN: "7"}})
+    spec = policy.spec.model_copy(update={"mode": "Auto", "suspend": False})
+    observed = Observed("uid", 3, 50, 3, 3, None, None, False, None, ())
+    changed = policy.model_copy(update={"metadata": pinned, "spec": spec})
+    decision = decide(
+        Situation(
+            now=situation.now,
+            policy=changed,
+            observed=observed,
+            memory=situation.memory,
+            outlook=situation.outlook,
+            demand=situation.demand,
+            events=(),
+            lead_time=timedelta(minutes=3),
+            refresh=situation.refresh,
+            metrics_max_age=situation.metrics_max_age,
+            per_replica=situation.per_replica,
+        )
+    )
+    assert decision.floor == min(7, spec.replicas.max)
+
+
+@pytest.mark.parametrize("until", ["9999-12-31T23:59:59-12:00", "9999-12-31T00:00:00+00:00"])
+def test_a_pause_until_the_end_of_the_calendar_lasts(until: str) -> None:
+    policy = a_policy(annotations={PAUSED: "true", UNTIL: until})
+    assert read_annotations(policy.metadata.annotations).at(NOON).paused
+
+
+@given(words, words)
+def test_a_new_value_of_resume_is_told_from_the_old_one_at_any_length(one: str, other: str) -> None:
+    kept = [resume_of({RESUME: value}) for value in (one, other)]
+    assert (kept[0] == kept[1]) == (one == other)
+    assert all(value is not None and len(value) <= 253 for value in kept)

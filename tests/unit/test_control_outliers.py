@@ -1,0 +1,116 @@
+"""A policy with absurd demand: it is acted on, its status is written, and a person's word counts."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from forecasting.forecast import Forecast
+from predictive_scaling.control.demand_window import MINUTE
+from predictive_scaling.resources.annotations import PIN
+from predictive_scaling.training.reload import ModelShelf, Wanted
+from predictive_scaling.training.series_keys import SeriesKey
+from tests.support.builders import NOON, a_policy
+from tests.support.control import Minutes, Prophet, World
+from tests.support.schemas import violations
+
+LARGEST = 2.0**63 - 1
+DEMAND = 400.0
+
+
+class Naive(Prophet):
+    """Forecasts as the operator does of series without a model."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(DEMAND)
+        self._shelf = ModelShelf(folder)
+
+    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+        return self._shelf.forecast(wanted)
+
+
+class Wild(Minutes):
+    """Steady demand with some minutes that are not."""
+
+    def __init__(self, wild: Mapping[datetime, float], demand: float = DEMAND) -> None:
+        super().__init__(demand, NOON + timedelta(days=1))
+        self.wild = wild
+
+    async def minutes(
+        self, keys: Sequence[SeriesKey], since: datetime, until: datetime
+    ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
+        found = await super().minutes(keys, since, until)
+        for values in found.values():
+            for at, value in self.wild.items():
+                if since <= at < until:
+                    values[(at - since) // MINUTE] = value
+        return found
+
+
+def a_world(folder: Path, source: Minutes, **policy: Any) -> World:
+    world = World(a_policy(**policy))
+    world.source = source
+    world.outlooks_by(Naive(folder / "models"))
+    return world
+
+
+def accepted(world: World) -> bool:
+    spec = {"target": {}, "demand": {"metric": "m"}, "replicas": {"max": 1}}
+    decisions = [one for path, one in world.cluster.objects.items() if "/scalingdecisions/" in path]
+    found = violations("ScalingPolicy", {"spec": spec, "status": world.status})
+    return not [*found, *(said for one in decisions for said in violations("ScalingDecision", {"spec": one["spec"]}))]
+
+
+@pytest.mark.parametrize("value", [LARGEST, 1e6, 1.7e308, 1e30])
+async def test_one_absurd_sample_changes_no_floor_and_is_named(tmp_path: Path, value: float) -> None:
+    at = NOON + 2 * MINUTE
+    world = a_world(tmp_path, Wild({at: value}))
+    floors: list[int] = []
+    told: set[str] = set()
+    for _ in range(16):
+        await world.turn(2, timedelta(seconds=30))
+        floors.append(world.status["floor"])
+        told.add(world.condition("MetricsFresh")["message"])
+        assert world.condition("MetricsFresh")["status"] == "True"
+        assert world.condition("Ready")["status"] == "True"
+    assert set(floors[2:]) == {4}
+    assert accepted(world)
+    assert any("is set aside as an outlier" in one and "2026-06-17T12:02:00Z" in one for one in told)
+
+
+async def test_a_flood_that_stays_raises_the_floor_within_a_few_minutes(tmp_path: Path) -> None:
+    world = a_world(tmp_path, Wild({NOON + index * MINUTE: 40 * DEMAND for index in range(2, 60)}), max=1000)
+    world.target.maximum = 1000
+    await world.turn(2 * 2, timedelta(seconds=30))
+    assert world.status["floor"] == 4
+    await world.turn(2 * 14, timedelta(seconds=30))
+    assert world.status["floor"] > 100
+
+
+async def test_demand_in_bytes_is_scaled_by(tmp_path: Path) -> None:
+    world = a_world(tmp_path, Minutes(5e12, NOON + timedelta(days=1)), demand={"perReplica": "250000000000"})
+    await world.turn(40, timedelta(seconds=30))
+    assert world.status["floor"] == 20
+    assert world.status["perReplica"] == "250000000000"
+    assert float(world.status["forecast"]["points"][0]["p50"]) == pytest.approx(5e12, rel=1e-6)
+    assert accepted(world)
+
+
+@pytest.mark.parametrize("demand", [LARGEST, 1e30, 1.7e308, 5e-324])
+async def test_a_pin_is_obeyed_whatever_the_demand(tmp_path: Path, demand: float) -> None:
+    world = a_world(tmp_path, Minutes(demand, NOON + timedelta(days=1)), annotations={PIN: "7"})
+    await world.turn(4)
+    assert world.target.minimum == 7
+    assert world.condition("Paused")["reason"] == "Pinned"
+    assert accepted(world)
+
+
+async def test_a_resume_annotation_of_any_length_leaves_a_status_that_is_accepted() -> None:
+    world = World(a_policy(annotations={"predictive-scaling.io/resume": "é" * 100_000}))
+    await world.turn(4)
+    assert world.status["takeover"]["resume"].startswith("sha256:")
+    assert accepted(world)
