@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,14 +71,10 @@ def test_a_terminated_stack_in_the_foreground_puts_itself_away(folder: Path, tmp
     command = [sys.executable, "-m", "predictive_scaling", "stack", "up", "--folder", str(folder), "--only", "redis"]
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    for opened in (temporary, *temporary.parents[:3]):
-        # Otherwise the stack of root goes elsewhere, where the user that runs PostgreSQL may enter.
-        opened.chmod(opened.stat().st_mode | stat.S_IXOTH)
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("export REDIS_URL=")
-        assert len(list(temporary.iterdir())) == 1
         process.terminate()
         assert process.wait(timeout=20) == 0
     assert list(temporary.iterdir()) == []

@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,15 @@ class Clone:
             ["bash", "-c", ". build/stack/env; env"], cwd=self.folder, capture_output=True, text=True, check=True
         )
         return dict(line.split("=", 1) for line in printed.stdout.splitlines() if "=" in line)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter. pytest's own are closed again by each pytest that starts."""
+    folder = Path(tempfile.mkdtemp(prefix="places-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -131,8 +141,8 @@ async def test_everything_runs_from_a_long_path_with_blanks_that_only_its_owner_
     assert list(temporary.iterdir()) == []
 
 
-async def test_a_user_without_root_needs_no_home_that_can_be_written(tmp_path: Path, clones: list[Clone]) -> None:
-    place, cache, home = tmp_path / "place", tmp_path / "cache", tmp_path / "home"
+async def test_a_user_without_root_needs_no_home_that_can_be_written(open_folder: Path, clones: list[Clone]) -> None:
+    place, cache, home = open_folder / "place", open_folder / "cache", open_folder / "home"
     for folder in (place, cache / "predictive-scaling", home):
         folder.mkdir(parents=True)
     for name in ("kafka", "java"):
@@ -149,8 +159,6 @@ async def test_a_user_without_root_needs_no_home_that_can_be_written(tmp_path: P
         identity = ("--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups")
         run_as = ("setpriv", *identity, *_READS_EVERYTHING, "--")
     home.chmod(0o555)
-    for opened in (tmp_path, *tmp_path.parents[:2]):
-        opened.chmod(opened.stat().st_mode | stat.S_IXOTH)
     clone = Clone(clone.folder, environment, run_as)
     clones.append(clone)
     parts = [text for part in ("postgresql", "redis", "aws", "kafka") for text in ("--only", part)]
@@ -172,12 +180,10 @@ def test_a_temporary_folder_that_the_servers_user_cannot_enter_is_not_used(
 
 
 @pytest.mark.parametrize(("mode", "enters"), [(0o700, False), (0o750, False), (0o711, True), (0o755, True)])
-def test_who_may_enter_a_folder_goes_by_every_folder_above_it(mode: int, enters: bool, tmp_path: Path) -> None:
+def test_who_may_enter_a_folder_goes_by_every_folder_above_it(mode: int, enters: bool, open_folder: Path) -> None:
     stranger, owner = ServerUser(65_533, 65_533), ServerUser(os.geteuid(), os.getegid())
-    (tmp_path / "above" / "below").mkdir(parents=True, mode=0o755)
-    (tmp_path / "above").chmod(mode)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-    assert stranger.can_enter(tmp_path / "above" / "below") == enters
-    assert owner.can_enter(tmp_path / "above" / "below")
-    assert not stranger.can_enter(tmp_path / "missing")
+    (open_folder / "above" / "below").mkdir(parents=True, mode=0o755)
+    (open_folder / "above").chmod(mode)
+    assert stranger.can_enter(open_folder / "above" / "below") == enters
+    assert owner.can_enter(open_folder / "above" / "below")
+    assert not stranger.can_enter(open_folder / "missing")
