@@ -144,6 +144,16 @@ async def test_an_object_that_was_made_again_is_read_as_it_is_now() -> None:
     assert await watched.drift() == 0
 
 
+async def test_an_object_from_before_a_re_creation_does_not_come_back_when_the_newer_one_goes() -> None:
+    watched = Watched()
+    watched.shows(a_policy_body(uid="before", version=3))
+    watched.shows(a_policy_body(uid="after", version=9))
+    assert [record.uid for record in watched.inventory.policies()] == ["after"]
+    watched.policies[KEY] = [record for record in watched.policies[KEY] if record.uid == "before"]
+    assert watched.inventory.policies() == []
+    assert watched.inventory.policy(KEY) is None
+
+
 async def test_an_object_of_another_uid_is_another_one_although_its_version_is_lower() -> None:
     """As after the cluster's store was restored from a backup."""
     watched = Watched()

@@ -55,14 +55,14 @@ class CorrectedIndex(Generic[Key, Record]):
         if newer is None and key not in self._index:
             return None
         records = undisturbed(lambda: list(self._index.get(key, ())))
-        return self._newest(records if newer is None else [*records, newer])
+        return self._newest(key, records if newer is None else [*records, newer])
 
     def all(self) -> list[Record]:
         """The newest record of every key, in no order."""
         stores = undisturbed(lambda: {key: list(store) for key, store in self._index.items()})
         for key, newer in self._newer.items():
             stores.setdefault(key, []).append(newer)
-        newest = (self._newest(records) for records in stores.values())
+        newest = [self._newest(key, records) for key, records in stores.items()]
         return [record for record in newest if record is not None]
 
     def version(self, key: Key) -> Version | None:
@@ -78,6 +78,7 @@ class CorrectedIndex(Generic[Key, Record]):
     def put(self, key: Key, record: Record) -> None:
         """Read this record under a key until the watch shows the same one or a newer one."""
         self._newer[key] = record
+        self._gone.pop(record.uid, None)
 
     def drop(self, key: Key, uid: str) -> None:
         """Read the object of this uid no more: the API server does not have it."""
@@ -89,7 +90,7 @@ class CorrectedIndex(Generic[Key, Record]):
     def purge(self) -> None:
         """Forget the corrections that the watch has caught up with."""
         for key, newer in list(self._newer.items()):
-            shown = self._newest(undisturbed(lambda key=key: list(self._index.get(key, ()))))
+            shown = self._newest(key, undisturbed(lambda key=key: list(self._index.get(key, ()))))
             if shown is not None and shown.resource_version >= newer.resource_version:
                 del self._newer[key]
         for uid, key in list(self._gone.items()):
@@ -101,12 +102,16 @@ class CorrectedIndex(Generic[Key, Record]):
         """How many there are."""
         return len(self._newer) + len(self._gone)
 
-    def _newest(self, records: list[Record]) -> Record | None:
+    def _newest(self, key: Key, records: list[Record]) -> Record | None:
         if len(records) == 1 and not self._gone:
             return records[0]
-        # After a quick re-creation both generations of an object can be there: the newest counts.
-        present = (record for record in records if record.uid not in self._gone)
-        return max(present, key=lambda record: record.resource_version, default=None)
+        present = [record for record in records if record.uid not in self._gone]
+        newest = max(present, key=lambda record: record.resource_version, default=None)
+        for record in present:
+            # An object was made again: should the newer one go too, the older one must not come back.
+            if newest is not None and record.uid != newest.uid:
+                self._gone[record.uid] = key
+        return newest
 
 
 def undisturbed(read: Callable[[], Read]) -> Read:
