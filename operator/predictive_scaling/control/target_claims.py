@@ -32,18 +32,18 @@ class TargetClaims:
 
     holders: dict[TargetName, Claim]
     """For each target the policy that it belongs to."""
-    takers: dict[str, tuple[Claim, ...]]
-    """For each namespace the policies that recorded a take-over."""
+    takers: dict[tuple[str, str], list[Claim]]
+    """For each target, by namespace and uid, the policies that recorded its take-over."""
 
     @classmethod
     def of(cls, claims: Iterable[Claim]) -> "TargetClaims":
         """Of all policies, with their states."""
         holders: dict[TargetName, Claim] = {}
-        takers: dict[str, tuple[Claim, ...]] = {}
+        takers: dict[tuple[str, str], list[Claim]] = {}
         for claim in claims:
-            namespace = claim.record.key.namespace
-            if claim.state.takeover is not None:
-                takers[namespace] = (*takers.get(namespace, ()), claim)
+            takeover = claim.state.takeover
+            if takeover is not None:
+                takers.setdefault((claim.record.key.namespace, takeover.target_uid), []).append(claim)
             target = _named(claim.record)
             if target is not None and (target not in holders or _rank(claim) < _rank(holders[target])):
                 holders[target] = claim
@@ -62,13 +62,15 @@ class TargetClaims:
 
     def first_takeover(self, record: PolicyRecord, target_uid: str) -> Takeover | None:
         """The oldest take-over of a target that any other policy recorded; None where nobody did."""
-        others = [
-            claim.state.takeover
-            for claim in self.takers.get(record.key.namespace, ())
-            if claim.record.uid != record.uid and claim.state.takeover is not None
+        takeovers = [
+            takeover
+            for claim in self.takers.get((record.key.namespace, target_uid), ())
+            # Restoring during the tick may have ended a take-over, or handed it on.
+            if claim.record.uid != record.uid
+            and (takeover := claim.state.takeover) is not None
+            and takeover.target_uid == target_uid
         ]
-        of_target = [takeover for takeover in others if takeover.target_uid == target_uid]
-        return min(of_target, key=lambda takeover: takeover.since, default=None)
+        return min(takeovers, key=lambda takeover: takeover.since, default=None)
 
 
 NO_CLAIMS = TargetClaims({}, {})
