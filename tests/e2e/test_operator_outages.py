@@ -61,7 +61,8 @@ async def every_decision_has_one_row(operator: OperatorProcess, kubectl: Kubectl
         rows, lambda rows: all(row.status in ("succeeded", "superseded") for row in rows), seconds=30
     )
     assert {row.id for row in found} == set(decisions)
-    steps = [(row.from_replicas, row.to_replicas) for row in found if row.status == "succeeded"]
+    # Pods may come late, so that a raise ends Superseded by the next lowering: it was carried out all the same.
+    steps = [(row.from_replicas, row.to_replicas) for row in found if row.attempts]
     assert sorted(steps) == sorted(set(steps))
     assert all(before[1] == after[0] for before, after in pairwise(steps))
 
