@@ -65,12 +65,12 @@ def policies(draw: st.DrawFn) -> ScalingPolicy:
     policy = a_policy(
         max=draw(st.sampled_from([1, 40, 100_000])),
         mode=draw(st.sampled_from(["Auto", "Recommend", "Off"])),
-        annotations=draw(annotations()),
         target={"horizontalPodAutoscaler": {"name": "a" * draw(st.sampled_from([1, 253]))}},
         demand={"service": draw(long_names), "metric": draw(long_names), "zeroIsValid": draw(st.booleans())},
         forecast={"utilization": draw(st.sampled_from([1, 100])), "quantile": draw(st.sampled_from(["0.5", "0.999"]))},
     )
-    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"name": draw(names)})})
+    changed = {"name": draw(names), "annotations": draw(annotations())}
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update=changed)})
 
 
 @st.composite

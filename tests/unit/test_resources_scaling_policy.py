@@ -184,3 +184,9 @@ def test_the_examples_can_be_read_and_say_what_they_show(path: Path) -> None:
 
     assert text.startswith("# ")
     assert all(parse[body["kind"]](body).metadata.namespace == "shop" for body in ours)
+
+
+def test_text_that_is_no_unicode_is_refused_by_name() -> None:
+    body = {"metadata": {"name": "checkout", "annotations": {"note": "\ud800"}}, "spec": {}}
+    with pytest.raises(InvalidManifestError, match="ScalingPolicy checkout: cannot be written as JSON"):
+        parse_policy(body)

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, to_json
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, PydanticSerializationError, to_json
 
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.rules import Rule
@@ -104,7 +104,11 @@ def read(kind: type[Manifest], body: Mapping[str, Any]) -> Manifest:
     Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
     """
     try:
-        return kind.model_validate_json(to_json(dict(body)), strict=True)
+        text = to_json(dict(body))
+    except PydanticSerializationError as error:
+        raise InvalidManifestError(f"{kind.__name__} {_name(body)}: cannot be written as JSON: {error}") from None
+    try:
+        return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = "; ".join(_sentence(problem, kind) for problem in error.errors())
         raise InvalidManifestError(f"{kind.__name__} {_name(body)}: {problems}") from None
