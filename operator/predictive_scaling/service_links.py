@@ -7,11 +7,8 @@ setting. Only the value tells the two apart.
 import ipaddress
 import re
 
-_SHAPE = re.compile(
-    r"(?:_SERVICE_(?P<host>HOST)"
-    r"|_SERVICE_(?P<number>PORT)(?:_[A-Z0-9_]+)?"
-    r"|_(?P<address>PORT)(?:_[0-9]{1,5}_(?:TCP|UDP|SCTP)(?:_(?P<part>PROTO|PORT|ADDR))?)?)$"
-)
+_NUMBER = re.compile(r"_SERVICE_PORT(?:_[A-Z0-9_]+)?$")
+_ADDRESS_OR_PART = re.compile(r"_PORT(?:_[0-9]{1,5}_(?:TCP|UDP|SCTP)(?:_(?P<part>PROTO|PORT|ADDR))?)?$")
 _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://(?P<host>.+):(?P<port>[0-9]{1,5})")
 _MAX_NAME = 512
 _MAX_PORT = 65535
@@ -25,17 +22,27 @@ def is_service_link(name: str, value: str) -> bool:
     >>> is_service_link("PREDICTIVE_SCALING_API_PORT", "8000")
     False
     """
-    shape = _SHAPE.search(name) if len(name) <= _MAX_NAME else None
-    if shape is None:
+    if len(name) > _MAX_NAME:
         return False
-    if shape["host"] or shape["part"] == "ADDR":
-        return _is_ip(value)
-    if shape["number"] or shape["part"] == "PORT":
-        return _is_port(value)
-    if shape["part"] == "PROTO":
-        return value in ("tcp", "udp", "sctp")
-    address = _ADDRESS.fullmatch(value)
-    return address is not None and _is_ip(address["host"].strip("[]")) and _is_port(address["port"])
+    # A Service may itself be called …-service: one name then has several readings, each with values of its own.
+    if (name.endswith("_SERVICE_HOST") and _is_ip(value)) or (_NUMBER.search(name) and _is_port(value)):
+        return True
+    found = _ADDRESS_OR_PART.search(name)
+    return found is not None and _is_of_port(found["part"], value)
+
+
+def _is_of_port(part: str | None, value: str) -> bool:
+    """Whether a value is the address of a port, or one part of it."""
+    match part:
+        case "ADDR":
+            return _is_ip(value)
+        case "PORT":
+            return _is_port(value)
+        case "PROTO":
+            return value in ("tcp", "udp", "sctp")
+        case _:
+            address = _ADDRESS.fullmatch(value)
+            return address is not None and _is_ip(address["host"].strip("[]")) and _is_port(address["port"])
 
 
 def _is_ip(text: str) -> bool:

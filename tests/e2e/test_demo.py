@@ -46,28 +46,33 @@ async def test_the_api_server_takes_the_twins_and_the_demo_sees_what_they_do(clu
     await cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-async def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+async def test_ctrl_c_leaves_no_process_and_no_folder(open_folder: Path) -> None:
     demo = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "predictive_scaling", "demo", "--output", tmp_path / "out"),
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        *(sys.executable, "-m", "predictive_scaling", "demo", "--output", open_folder / "out"),
+        env={**os.environ, "TMPDIR": str(open_folder)},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
     assert demo.stderr is not None
-    said = ""
-    async with asyncio.timeout(120):
-        while "the cluster knows" not in said:
-            line = await demo.stderr.readline()
-            assert line, said
-            said += line.decode()
-    (folder,) = stack_folders(tmp_path)
-    assert len(processes_with(str(folder))) > 3
-    demo.send_signal(signal.SIGINT)
-    async with asyncio.timeout(60):
-        _, rest = await demo.communicate()
-    assert demo.returncode == 130, rest.decode()
-    assert processes_with(str(folder)) == []
-    assert stack_folders(tmp_path) == []
+    try:
+        said = ""
+        async with asyncio.timeout(120):
+            while "the cluster knows" not in said:
+                line = await demo.stderr.readline()
+                assert line, said
+                said += line.decode()
+        (folder,) = stack_folders(open_folder)
+        assert len(processes_with(str(folder))) > 3
+        demo.send_signal(signal.SIGINT)
+        async with asyncio.timeout(60):
+            _, rest = await demo.communicate()
+        assert demo.returncode == 130, rest.decode()
+        assert processes_with(str(folder)) == []
+        assert stack_folders(open_folder) == []
+    finally:
+        if demo.returncode is None:
+            demo.kill()
+            await demo.wait()
 
 
 def stack_folders(temporary: Path) -> list[Path]:

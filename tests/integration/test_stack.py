@@ -146,27 +146,29 @@ async def test_the_parts_end_when_their_owner_is_killed(owner: "subprocess.Popen
     await eventually(gone, seconds=10)
 
 
-async def test_ctrl_c_stops_the_parts_and_removes_their_folders(owner: "subprocess.Popen[str]", tmp_path: Path) -> None:
+async def test_ctrl_c_stops_the_parts_and_removes_their_folders(
+    owner: "subprocess.Popen[str]", open_folder: Path
+) -> None:
     assert owner.stdout is not None
     pids = [int(pid) for pid in owner.stdout.readline().split()]
-    assert _names(tmp_path)
+    assert _names(open_folder)
     owner.send_signal(signal.SIGINT)
     owner.wait(timeout=20)
     assert not any(map(_is_alive, pids))
-    assert not _names(tmp_path)
+    assert not _names(open_folder)
 
 
 async def test_the_folder_of_a_killed_owner_goes_with_the_next_stack(
-    owner: "subprocess.Popen[str]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: "subprocess.Popen[str]", open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert owner.stdout is not None
     owner.stdout.readline()
     owner.kill()
     owner.wait()
-    assert _names(tmp_path)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert _names(open_folder)
+    monkeypatch.setattr("tempfile.tempdir", str(open_folder))
     async with Stack([Part.REDIS], say=silently) as stack:
-        assert _names(tmp_path) == [stack.folder.name]
+        assert _names(open_folder) == [stack.folder.name]
 
 
 async def test_a_part_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
@@ -211,9 +213,9 @@ def test_free_ports_differ() -> None:
 
 
 @pytest.fixture
-def owner(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
-    """A process that owns a stack, with its folders in tmp_path; it prints its parts' pids when they are ready."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+def owner(open_folder: Path) -> "Iterator[subprocess.Popen[str]]":
+    """A process that owns a stack, with its folders in open_folder; it prints its parts' pids when they are ready."""
+    environment = {**os.environ, "TMPDIR": str(open_folder)}
     with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment) as process:
         yield process
         process.kill()

@@ -6,7 +6,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,15 +55,6 @@ class Clone:
             ["bash", "-c", ". build/stack/env; env"], cwd=self.folder, capture_output=True, text=True, check=True
         )
         return dict(line.split("=", 1) for line in printed.stdout.splitlines() if "=" in line)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter. pytest's own are closed again by each pytest that starts."""
-    folder = Path(tempfile.mkdtemp(prefix="places-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def test_no_service_of_the_namespace_changes_a_setting_or_keeps_a_command_from_s
         assert read_settings() == expected
 
 
+@example("predictive-scaling-max-series-per-service", "10.0.0.1", [(80, "TCP", None)], 8001, "external_metrics_port")
 @given(service_names, addresses, ports, st.integers(0, 65535), st.sampled_from(PORT_SETTINGS))
 def test_a_port_that_a_person_sets_counts_beside_the_links_of_services(
     service: str, address: str, ports: list[tuple[int, str, str | None]], port: int, field: str

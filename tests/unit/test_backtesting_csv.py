@@ -130,14 +130,14 @@ def test_minutes_become_means_of_whole_bins_and_zeros_are_missing_where_the_poli
 
 
 def test_a_trace_coarser_than_the_resolution_keeps_its_own(tmp_path: Path) -> None:
-    trace = read_csv(a_file(tmp_path, rows(*(f"{1764000000 + 1800 * i},{i}" for i in range(200)))))
+    trace = read_csv(a_file(tmp_path, rows(*(f"{1764000000 + 1800 * i},{100 + i}" for i in range(200)))))
     series, noted = checked(trace, timedelta(minutes=5), zero_is_valid=True)
     assert series.step == timedelta(minutes=30)
     assert noted.repairs == ("one value each 30 min: that is the resolution, not 5 min",)
 
 
 def test_shuffled_rows_give_the_same_trace(tmp_path: Path) -> None:
-    lines = [f"{1764000000 + 60 * i},{i * i % 97}" for i in range(500)]
+    lines = [f"{1764000000 + 60 * i},{100 + i * i % 97}" for i in range(500)]
     shuffled = [lines[at] for at in np.random.default_rng(3).permutation(len(lines))]
     first, second = (read_csv(a_file(tmp_path, rows(*each))) for each in (lines, shuffled))
     assert first.series.values.tolist() == second.series.values.tolist()

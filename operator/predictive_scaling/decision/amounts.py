@@ -29,7 +29,7 @@ def replicas(count: int) -> str:
 def clock_time(moment: datetime) -> str:
     """Hours and minutes, in UTC.
 
-    >>> clock_time(datetime(2026, 11, 27, 14, 31, tzinfo=UTC))
+    >>> clock_time(datetime.fromisoformat("2026-11-27T15:31+01:00"))
     '14:31'
     """
     return f"{in_utc(moment):%H:%M}"
