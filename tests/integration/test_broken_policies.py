@@ -136,11 +136,12 @@ async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_wr
     assert len([one for one in logs if one["event"] == "row_refused"]) == 1, "not tried again until it changes"
 
 
-texts = st.text(st.characters(), max_size=30)
-"""Any characters, also NUL, other controls and lone surrogates."""
+characters = st.characters(exclude_categories=["Cs"])
+texts = st.text(characters, max_size=30)
+"""Any characters that JSON from the API server can hold, also NUL and other controls."""
 annotation_names = st.sampled_from(["paused", "pin", "direction", "until", "resume"])
 annotations = st.dictionaries(annotation_names.map(lambda name: f"predictive-scaling.io/{name}"), texts, max_size=5)
-services = st.text(st.characters(), min_size=1, max_size=40)
+services = st.text(characters, min_size=1, max_size=40)
 
 
 @given(

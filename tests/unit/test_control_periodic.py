@@ -1,6 +1,7 @@
 """Background tasks: one that fails is counted and tried again, and takes no other down."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -92,6 +93,19 @@ async def test_a_cancelled_task_ends() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_a_cancelled_task_ends_although_its_run_swallows_the_cancellation() -> None:
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with running(a_task(stubborn)) as (task,):
+        await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5)
+        assert task in done
+        assert task.cancelled()
 
 
 async def test_the_pause_doubles_with_each_failure_up_to_a_limit_and_success_ends_that() -> None:

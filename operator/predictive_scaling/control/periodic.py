@@ -99,7 +99,15 @@ async def run_periodically(task: PeriodicTask, leads: Callable[[], bool]) -> Non
             await task.attempt()
         else:
             task.beat()
+        _end_if_cancelled()
         await _pause(task)
+
+
+def _end_if_cancelled() -> None:
+    """Raises CancelledError where the current task was cancelled and what it awaited kept that to itself."""
+    current = asyncio.current_task()
+    if current is not None and current.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _pause(task: PeriodicTask) -> None:
