@@ -21,6 +21,7 @@ HANDLERS = (business_events, login, policies, startup, targets)
 """Imported for what they register."""
 
 _PAUSE_SECONDS = 2.0
+_CLOSE_SECONDS = 0.5
 _END_SECONDS = 5.0
 
 
@@ -58,6 +59,13 @@ class Watch:
             self._stop.wait(_PAUSE_SECONDS)
 
     async def _watch(self) -> None:
+        try:
+            await self._operate()
+        finally:
+            # kopf closes its connections without waiting for them, and TLS ones need some turns of the loop for it.
+            await asyncio.sleep(_CLOSE_SECONDS)
+
+    async def _operate(self) -> None:
         await kopf.operator(
             registry=REGISTRY,
             settings=kopf_settings(self.namespaces),
