@@ -8,7 +8,7 @@ where they come from:
 >>> from forecasting.context import Context
 >>> from forecasting.models.last_value import LastValue
 >>> from forecasting.models.seasonal_naive import SeasonalNaive
->>> from forecasting.regularize import regularize
+>>> from forecasting.cleaning.regularize import regularize
 >>> from forecasting.seasons import seasons
 >>> from forecasting.serving import naive_batch
 >>> noon = datetime(2026, 11, 16, 12, tzinfo=UTC)
@@ -22,5 +22,5 @@ where they come from:
 ('SeasonalNaive', [22.0, 22.0, 22.0, 22.0, 22.0, 22.0, 23.0])
 
 Models that learn stand in `forecasting.models` behind one interface (`forecasting.forecaster`), are judged walking
-forward (`forecasting.backtest`), calibrated (`forecasting.calibration`) and gated (`forecasting.gate`).
+forward (`forecasting.walk_forward`), calibrated (`forecasting.calibration`) and gated (`forecasting.quality.gate`).
 """

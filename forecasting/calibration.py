@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecasting.backtest import WalkForward
 from forecasting.forecast import QUANTILES
 from forecasting.levels import Levels
 from forecasting.panel import IntArray
 from forecasting.series import FloatArray
+from forecasting.walk_forward import WalkForward
 
 WINDOW = 864
 """Errors that count, by horizon: three days at 5 minutes."""

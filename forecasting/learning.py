@@ -19,22 +19,22 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from forecasting import peaks
-from forecasting.backtest import WalkForward, before, replay
 from forecasting.calibration import WINDOW, calibrated, calibration_of, newest_errors
+from forecasting.cleaning.outliers import without_outliers
+from forecasting.cold_start import widened, youth
 from forecasting.context import NOTHING_KNOWN, Place
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted, TooShortError
-from forecasting.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed, unopposed_successor
 from forecasting.levels import levels_at
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.outliers import without_outliers
 from forecasting.panel import DAY, IntArray, Origins, Panel
+from forecasting.quality.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed, unopposed_successor
 from forecasting.series import FloatArray, Series
 from forecasting.serving import naive_batch
-from forecasting.youth import widened, youth
+from forecasting.walk_forward import WalkForward, before, replay
 
 _MINUTE = timedelta(minutes=1)
 JUDGED_AHEAD = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)

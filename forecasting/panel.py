@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from forecasting.cleaning.outliers import usable, without_outliers
 from forecasting.context import Context
-from forecasting.outliers import usable, without_outliers
 from forecasting.series import FloatArray, Series
 
 IntArray = npt.NDArray[np.int64]

@@ -10,9 +10,9 @@ from datetime import timedelta
 
 import numpy as np
 
+from forecasting.calendars.wall_time import WallTime
 from forecasting.panel import IntArray, Panel
 from forecasting.series import FloatArray, Series
-from forecasting.wall_time import WallTime
 
 _MINUTES = (10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440, 10_080)
 """Periods that people and timers have, in minutes."""

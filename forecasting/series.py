@@ -32,7 +32,7 @@ class Series:
     start: aware, UTC; the beginning of the first bin. step: width of a bin.
     values: shape (n,), in the unit of the series; NaN where nothing was observed; never negative or infinite.
     context: what is known of it besides its values.
-    outliers: what was set aside, and is NaN in `values`; None where nobody looked (see forecasting.outliers).
+    outliers: what was set aside, and is NaN in `values`; None where nobody looked (see forecasting.cleaning.outliers).
     """
 
     name: str

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.calibration import WINDOW, Calibration, from_sorted, moved
+from forecasting.cold_start import widened, youth
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted
 from forecasting.levels import Levels, levels_at
 from forecasting.panel import IntArray, Origins, Panel, pick
 from forecasting.peaks import WINDOWS, not_below
 from forecasting.series import FloatArray, Series
-from forecasting.youth import widened, youth
 
 _STRIDE = 3
 _TOGETHER = 200

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from forecasting.calendars.wall_time import DAY_SECONDS, WallTime
 from forecasting.features.column import AHEAD, CALENDAR, CLOCK, Feature
 from forecasting.panel import IntArray
 from forecasting.series import FloatArray
-from forecasting.wall_time import DAY_SECONDS, WallTime
 
 COLUMNS = (
     Feature("horizon", AHEAD),

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from forecasting.calendars.comparable_days import bins_back
+from forecasting.calendars.wall_time import WallTime
 from forecasting.features.column import LAST_WEEK, YESTERDAY, Feature
 from forecasting.levels import Levels
-from forecasting.like_days import bins_back
 from forecasting.panel import IntArray, Origins, mean_before
 from forecasting.series import FloatArray
-from forecasting.wall_time import WallTime
 
 _DAYS_BACK = (1, 2, 3, 7)
 _WEEK_DAYS = 7

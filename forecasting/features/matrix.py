@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.calendars.wall_time import WallTime
 from forecasting.features import clock, earlier, public_holidays, recent
 from forecasting.levels import Levels, levels_from
 from forecasting.panel import IntArray, Origins, Panel, running
-from forecasting.wall_time import WallTime
 
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from forecasting.calendars.wall_time import WallTime
 from forecasting.features.column import HOLIDAY, Feature
 from forecasting.series import FloatArray
-from forecasting.wall_time import WallTime
 
 COLUMNS = (Feature("days_since_holiday", HOLIDAY), Feature("days_until_holiday", HOLIDAY))
 

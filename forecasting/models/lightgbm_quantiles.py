@@ -8,6 +8,8 @@ from datetime import timedelta
 import lightgbm as lgb
 import numpy as np
 
+from forecasting.cleaning.outliers import without_outliers
+from forecasting.cleaning.regularize import amount_of
 from forecasting.events import EventLayer, learn_effects
 from forecasting.events.judging import with_bands
 from forecasting.features import FEATURES, Built, build
@@ -24,11 +26,9 @@ from forecasting.models.peak_boosters import (
     fit_peaks,
     knots_of,
 )
-from forecasting.outliers import without_outliers
 from forecasting.panel import DAY, WEEK, BoolArray, IntArray, Origins, Panel
 from forecasting.peaks import PeakShifts
 from forecasting.series import FloatArray, Series
-from forecasting.spans import amount_of
 
 HORIZON = timedelta(hours=3)
 _FINE = timedelta(hours=1)

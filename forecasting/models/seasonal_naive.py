@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.calendars.comparable_days import Back, bins_back
+from forecasting.calendars.wall_time import WallTime
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted
 from forecasting.levels import levels_at
-from forecasting.like_days import Back, bins_back
 from forecasting.models.likeliest_season import DAILY, SEASONS, likeliest
 from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel, pick
 from forecasting.series import FloatArray, Series
-from forecasting.wall_time import WallTime
 
 _ELSE = (DAILY, SEASONS.index(WEEK))
 

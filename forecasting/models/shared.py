@@ -9,12 +9,12 @@ from datetime import datetime
 
 import numpy as np
 
-from forecasting.backtest import HORIZONS, WalkForward, before, walk_with
 from forecasting.forecaster import TooShortError
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles, Rows, draw_rows
 from forecasting.models.peak_boosters import PeakRows, draw_peak_rows
 from forecasting.panel import DAY, IntArray, Panel
 from forecasting.series import Series
+from forecasting.walk_forward import HORIZONS, WalkForward, before, walk_with
 
 NAME = "LightGBM-shared"
 

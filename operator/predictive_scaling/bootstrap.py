@@ -7,46 +7,48 @@ from datetime import timedelta
 from pathlib import Path
 
 from predictive_scaling.clock import Clock
-from predictive_scaling.control.accuracy import EVERY as ACCURACY_EVERY
-from predictive_scaling.control.accuracy import Accuracy
-from predictive_scaling.control.aggregated_metrics import AggregatedMetrics
-from predictive_scaling.control.business_events import EventDesk
+from predictive_scaling.cluster.client import Cluster
+from predictive_scaling.cluster.index_comparison import IndexComparison
+from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.kubernetes_events import Events
+from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
+from predictive_scaling.control.actuation.decision_log import DecisionLog
+from predictive_scaling.control.actuation.decision_records import DecisionRecords
+from predictive_scaling.control.actuation.execution import FAILURES, Execution
+from predictive_scaling.control.actuation.recovery import Recovery
+from predictive_scaling.control.actuation.restoration import Restoration
+from predictive_scaling.control.actuation.verification import Verification
 from predictive_scaling.control.capacity import Capacities
-from predictive_scaling.control.choices import Choices
-from predictive_scaling.control.commands import CommandDesk
-from predictive_scaling.control.decision_log import DecisionLog
+from predictive_scaling.control.current_forecasts import Outlooks
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.event_calendar import EventCalendar
-from predictive_scaling.control.event_effects import EVERY as EVENT_EFFECTS_EVERY
-from predictive_scaling.control.event_effects import EventEffects
-from predictive_scaling.control.events import Events
-from predictive_scaling.control.execution import FAILURES, Execution
-from predictive_scaling.control.feed import Feed
-from predictive_scaling.control.forecasts import Outlooks
+from predictive_scaling.control.jobs.accuracy import EVERY as ACCURACY_EVERY
+from predictive_scaling.control.jobs.accuracy import Accuracy
+from predictive_scaling.control.jobs.aggregated_metrics import AggregatedMetrics
+from predictive_scaling.control.jobs.business_events import EventDesk
+from predictive_scaling.control.jobs.commands import CommandDesk
+from predictive_scaling.control.jobs.event_effects import EVERY as EVENT_EFFECTS_EVERY
+from predictive_scaling.control.jobs.event_effects import EventEffects
+from predictive_scaling.control.jobs.forecast_refresher import Feed
+from predictive_scaling.control.jobs.shared_readings import SharedReadings
+from predictive_scaling.control.jobs.training import ModelDesk
+from predictive_scaling.control.jobs.tuning import TuningDesk
 from predictive_scaling.control.lead_time import LeadTimes
-from predictive_scaling.control.leadership import Leadership, LeaseTerms
 from predictive_scaling.control.loop import Loop
-from predictive_scaling.control.mirror import Mirror
-from predictive_scaling.control.periodic import PeriodicTask
-from predictive_scaling.control.records import DecisionRecords
-from predictive_scaling.control.recovery import Recovery
-from predictive_scaling.control.restore import Restoration
-from predictive_scaling.control.shared_readings import SharedReadings
+from predictive_scaling.control.periodic_task import PeriodicTask
+from predictive_scaling.control.policy_publisher import Mirror
+from predictive_scaling.control.policy_state import States
+from predictive_scaling.control.reconcile_failures import VisitFailures
+from predictive_scaling.control.reconciler import Visitor
 from predictive_scaling.control.sources import RollupDemand, ShownMetrics
-from predictive_scaling.control.state import States
-from predictive_scaling.control.status import StatusWriter
-from predictive_scaling.control.training import ModelDesk
-from predictive_scaling.control.tuning import TuningDesk
-from predictive_scaling.control.verification import Verification
-from predictive_scaling.control.visit import Visitor
-from predictive_scaling.control.visit_failures import VisitFailures
+from predictive_scaling.control.status_writer import StatusWriter
+from predictive_scaling.control.tuning_cache import Choices
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
 from predictive_scaling.external_metrics.values import MetricBoard
-from predictive_scaling.handlers.index_comparison import IndexComparison
-from predictive_scaling.handlers.inventory import Inventory
-from predictive_scaling.handlers.process import Process
+from predictive_scaling.handlers.context import Process
 from predictive_scaling.handlers.watch import Watch
+from predictive_scaling.serving.model_store import ModelShelf
 from predictive_scaling.settings import Settings
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
@@ -58,9 +60,7 @@ from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.storage.tunings import Tunings
-from predictive_scaling.targets.client import Cluster
 from predictive_scaling.targets.registry import Targets
-from predictive_scaling.training.reload import ModelShelf
 
 _MIRROR_SECONDS = 0.5
 _EVENTS_SECONDS = 10.0

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting.backtest import WalkForward, walk_forward
 from forecasting.calibration import calibrated
 from forecasting.forecaster import Forecaster, TooShortError
 from forecasting.models.holt_winters import HoltWinters
@@ -14,6 +13,7 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import IntArray
 from forecasting.series import Series
+from forecasting.walk_forward import WalkForward, walk_forward
 from predictive_scaling.clock import monotonic
 from tests.bench.prophet_peer import Prophet, is_installed
 from tests.bench.traces import Say

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.backtest import walk_forward
 from forecasting.calibration import calibrated
 from forecasting.context import Context, KnownEvent
-from forecasting.evaluation import coverage, wape
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.panel import IntArray
+from forecasting.quality.evaluation import coverage, wape
 from forecasting.series import Series
+from forecasting.walk_forward import walk_forward
 from tests.bench.traces import HERE, WORLD_CUP, Say
 from tests.bench.verdicts import HORIZON_MINUTES
 

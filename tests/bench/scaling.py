@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from predictive_scaling.backtesting.manifests import default_policy
-from predictive_scaling.backtesting.recorded import Trace
-from predictive_scaling.backtesting.result import document
+from predictive_scaling.backtesting.reporting.document import document
 from predictive_scaling.backtesting.run import Options, run
+from predictive_scaling.backtesting.traces.recorded import Trace
 from predictive_scaling.errors import InvalidTraceError
 from tests.bench.traces import Say
 

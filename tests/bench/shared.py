@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from forecasting.backtest import WalkForward
 from forecasting.calibration import calibrated
 from forecasting.models.shared import NAME, SharedLightGBM, walk_forward_shared
 from forecasting.series import Series
+from forecasting.walk_forward import WalkForward
 from predictive_scaling.clock import monotonic
 from tests.bench.accuracy import SPLIT, Accuracy, coverages
 from tests.bench.traces import STEP, Say

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forecasting.series import Series
-from predictive_scaling.backtesting.csv_trace import read_csv
-from predictive_scaling.backtesting.recorded import LEAST_BINS, Trace, checked
+from predictive_scaling.backtesting.traces.csv_trace import read_csv
+from predictive_scaling.backtesting.traces.recorded import LEAST_BINS, Trace, checked
 from predictive_scaling.errors import InvalidTraceError
 
 HERE = Path(__file__).parents[2] / "examples" / "traces"

@@ -6,14 +6,11 @@ from typing import Protocol
 
 import pytest
 
+from predictive_scaling.cluster.client import FIELD_MANAGER, Cluster, connected
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord
 from predictive_scaling.errors import TargetConflictError, TargetNotFoundError, TargetRefusedError
 from predictive_scaling.stack.kubernetes import Kubernetes
-from predictive_scaling.targets.client import FIELD_MANAGER, Cluster, connected
-from predictive_scaling.targets.horizontal_pod_autoscaler import (
-    HorizontalPodAutoscaler,
-    HorizontalPodAutoscalerRecord,
-    LiveRecords,
-)
+from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler, LiveRecords
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Target
 from tests.support.kubectl import Kubectl

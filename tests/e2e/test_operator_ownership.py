@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.targets.field_ownership import DEFAULT_MINIMUM
+from predictive_scaling.cluster.field_ownership import DEFAULT_MINIMUM
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_deployment, a_scaling_policy, an_autoscaler

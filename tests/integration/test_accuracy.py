@@ -11,14 +11,14 @@ import pytest
 
 from forecasting.series import FloatArray
 from predictive_scaling.clock import ManualClock
-from predictive_scaling.control.accuracy import Accuracy
+from predictive_scaling.control.current_forecasts import Need
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow
-from predictive_scaling.control.forecasts import Need
-from predictive_scaling.control.state import PolicyState, States
+from predictive_scaling.control.jobs.accuracy import Accuracy
+from predictive_scaling.control.policy_state import PolicyState, States
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.predictions import Prediction, Predictions
-from predictive_scaling.training.series_keys import SeriesKey
 from tests.support.api_services import answer, api_services, client_of
 from tests.support.builders import a_policy
 from tests.support.control import a_state

@@ -17,10 +17,10 @@ from structlog.typing import EventDict
 
 from predictive_scaling.api.services import Services, StoredModels
 from predictive_scaling.clock import WallClock
-from predictive_scaling.commands import morning
+from predictive_scaling.commands import health_report as morning
 from predictive_scaling.commands.check import Exit, verdict
-from predictive_scaling.control.mirror import Mirror
-from predictive_scaling.control.ownership import path_of
+from predictive_scaling.control.actuation.ownership import path_of
+from predictive_scaling.control.policy_publisher import Mirror
 from predictive_scaling.decision.review import Problem, review_policy
 from predictive_scaling.errors import RequestFailedError, TargetUnsupportedError
 from predictive_scaling.resources.metadata import PolicyKey

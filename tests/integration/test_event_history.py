@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from predictive_scaling.control.business_events import EventDesk
-from predictive_scaling.control.event_history import MAX_AHEAD, MAX_PAST
-from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.control.jobs.business_events import EventDesk
+from predictive_scaling.control.jobs.event_history import MAX_AHEAD, MAX_PAST
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.database import Database

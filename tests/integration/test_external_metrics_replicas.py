@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 
 from predictive_scaling.clock import ManualClock, WallClock
-from predictive_scaling.control.shared_readings import SharedReadings
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.control.jobs.shared_readings import SharedReadings
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
 from predictive_scaling.external_metrics.values import MetricBoard, Reading
-from predictive_scaling.handlers.inventory import PolicyRecord
 from predictive_scaling.stack.certificates import new_authority
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.external_readings import ExternalReadings

@@ -10,18 +10,18 @@ import pytest
 from forecasting.context import KnownEvent
 from forecasting.learning import learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
-from predictive_scaling.control.business_events import EventDesk
-from predictive_scaling.control.event_effects import EventEffects
-from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.control.jobs.business_events import EventDesk
+from predictive_scaling.control.jobs.event_effects import EventEffects
+from predictive_scaling.models.publishing import publish
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.serving.model_store import ModelShelf
 from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.policies import Policies
-from predictive_scaling.training.history import StoredHistory
-from predictive_scaling.training.publish import publish
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reload import ModelShelf
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.demand_history import StoredHistory
 from tests.support.api_services import a_policy as a_policy_row
 from tests.support.builders import NOON, a_policy, an_event
 from tests.support.control import World

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from predictive_scaling.control.accuracy import Accuracy
-from predictive_scaling.control.business_events import EventDesk
-from predictive_scaling.control.commands import CLEAR_STUCK, RELOAD_MODELS, CommandDesk
+from predictive_scaling.cluster.client import Json
+from predictive_scaling.cluster.informer_cache import EventRecord
 from predictive_scaling.control.demand_window import MINUTE
-from predictive_scaling.control.mirror import Mirror
-from predictive_scaling.control.training import ModelDesk
+from predictive_scaling.control.jobs.accuracy import Accuracy
+from predictive_scaling.control.jobs.business_events import EventDesk
+from predictive_scaling.control.jobs.commands import CLEAR_STUCK, RELOAD_MODELS, CommandDesk
+from predictive_scaling.control.jobs.training import ModelDesk
+from predictive_scaling.control.policy_publisher import Mirror
 from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError
-from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.serving.model_store import ModelShelf
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -22,10 +24,8 @@ from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
-from predictive_scaling.targets.client import Json
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
-from predictive_scaling.training.reload import ModelShelf
 from tests.support.builders import NOON, an_event
 from tests.support.control import NoShowcase, World
 

@@ -10,10 +10,10 @@ import pytest
 
 from predictive_scaling.bootstrap import Databases, Operator, assemble
 from predictive_scaling.clock import WallClock, monotonic
+from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
 from predictive_scaling.commands import supervision
 from predictive_scaling.commands.supervision import run_until
-from predictive_scaling.control.commands import CLEAR_STUCK, RELOAD_MODELS
-from predictive_scaling.control.leadership import Leadership, LeaseTerms
+from predictive_scaling.control.jobs.commands import CLEAR_STUCK, RELOAD_MODELS
 from predictive_scaling.errors import LeadershipLostError, TaskEndedError
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.commands import Commands

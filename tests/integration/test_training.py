@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting.choice import ModelChoice
+from forecasting.model_choice import ModelChoice
 from forecasting.series import Series
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reload import ModelShelf, Wanted
-from predictive_scaling.training.series_keys import SeriesKey
-from predictive_scaling.training.shared_key import SHARED
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.serving.model_store import ModelShelf, Wanted
 from tests.support.demand import METRIC, record_demand
 
 pytestmark = pytest.mark.integration

@@ -18,13 +18,12 @@ from forecasting.series import Series
 from predictive_scaling.__main__ import app
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.errors import DaskUnavailableError, SettingsError
+from predictive_scaling.models.loading import check
+from predictive_scaling.models.manifest import Manifest
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.stack.ports import free_port
-from predictive_scaling.training.dask_cluster import connected
-from predictive_scaling.training.learners import Learner
-from predictive_scaling.training.loading import check
-from predictive_scaling.training.manifest import Manifest
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.training.backends import Learner, connected
 from predictive_scaling.training.trainer import Trainer
 from tests.support.demand_series import a_series
 

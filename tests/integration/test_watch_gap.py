@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from predictive_scaling.handlers.index_comparison import DRIFT, IndexComparison
-from predictive_scaling.handlers.inventory import Inventory
-from predictive_scaling.handlers.process import Process
+from predictive_scaling.cluster.client import Cluster, connected
+from predictive_scaling.cluster.index_comparison import DRIFT, IndexComparison
+from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.handlers.context import Process
 from predictive_scaling.handlers.watch import Watch
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.stack.kubernetes import Kubernetes
-from predictive_scaling.targets.client import Cluster, connected
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictive_scaling.targets.cpu_utilization import cpu_utilization
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import cpu_utilization
 
 Pair = tuple[dict[str, Any], dict[str, Any] | None]
 """A metric of the spec, and its entry in the status; None where the controller left it out."""

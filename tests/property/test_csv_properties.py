@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from predictive_scaling.backtesting.csv_trace import read_csv
-from predictive_scaling.backtesting.recorded import Trace
+from predictive_scaling.backtesting.traces.csv_trace import read_csv
+from predictive_scaling.backtesting.traces.recorded import Trace
 from predictive_scaling.errors import InvalidTraceError
 
 HEADERS = [

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictive_scaling.control.decision_log import DecisionLog, Transition
+from predictive_scaling.control.actuation.decision_log import DecisionLog, Transition
 from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
 from tests.support.builders import NOON
 from tests.support.control import InMemoryDecisions

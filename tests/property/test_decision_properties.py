@@ -7,17 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.forecast import Forecast
-from predictive_scaling.decision.bounds import effective_maximum, effective_minimum
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import (
-    Decision,
-    Demand,
-    EventBase,
-    FloorChange,
-    Memory,
-    Outlook,
-    Situation,
-)
+from predictive_scaling.decision.inputs import Decision, Demand, EventBase, FloorChange, Memory, Outlook, Situation
+from predictive_scaling.decision.limits import effective_maximum, effective_minimum
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, observed
 from tests.support.situations import bad_numbers, demands, events, outlooks, policies, replicas, situations, steps

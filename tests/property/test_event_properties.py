@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from forecasting.backtest import before
 from forecasting.context import Context, KnownEvent
 from forecasting.events import learn_effects
 from forecasting.forecast import QUANTILES
@@ -17,6 +16,7 @@ from forecasting.forecaster import Fitted
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.panel import Origins, Panel
 from forecasting.series import FloatArray, Series
+from forecasting.walk_forward import before
 from tests.support.demand_series import a_series
 from tests.support.event_series import TWO_HOURS, with_events
 

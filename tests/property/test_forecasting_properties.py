@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from forecasting.cleaning.counters import rates
+from forecasting.cleaning.regularize import Kind, regularize
 from forecasting.context import Context
-from forecasting.counters import rates
 from forecasting.features import FEATURES, build
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted
@@ -19,7 +20,6 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import Origins, Panel
-from forecasting.regularize import Kind, regularize
 from forecasting.series import FloatArray, Series
 from forecasting.serving import naive_batch
 from tests.support.demand_series import a_series

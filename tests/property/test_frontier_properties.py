@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.frontier import Point, Prices, cheapest, efficient, retuned
-from forecasting.simulation import AutoscalerRules, Replicas, simulate
-from forecasting.simulation_grid import simulate_grid
+from forecasting.scaling.frontier import Point, Prices, cheapest, efficient, retuned
+from forecasting.scaling.simulation import AutoscalerRules, Replicas, simulate
+from forecasting.scaling.simulation_grid import simulate_grid
 
 amounts = st.floats(0.1, 1e4)
 

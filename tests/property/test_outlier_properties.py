@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecasting.cleaning.outliers import EVER_TIMES, outliers, without_outliers
 from forecasting.context import Context
 from forecasting.forecaster import Fitted
 from forecasting.learning import Learned, learn
@@ -17,7 +18,6 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.models.shared import SharedLightGBM
-from forecasting.outliers import EVER_TIMES, outliers, without_outliers
 from forecasting.panel import Panel
 from forecasting.series import MOST_DEMAND, FloatArray, Series
 from forecasting.serving import naive_batch

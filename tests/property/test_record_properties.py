@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from forecasting.series import Outlier
-from predictive_scaling.control.decision_forms import Intent, manifest_of_intent, row_of_intent
+from predictive_scaling.control.actuation.decision_forms import Intent, manifest_of_intent, row_of_intent
 from predictive_scaling.decision.conditions import Verification, Visit, policy_conditions
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Demand, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import Demand, Memory, Observed, Outlook, Rung, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status
 from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, RESUME, UNTIL, read_annotations, resume_of

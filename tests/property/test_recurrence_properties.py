@@ -8,13 +8,18 @@ from dateutil.rrule import rrule, rrulestr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, Concern, known_of, upcoming_of
-from predictive_scaling.decision.event_status import standing_of
-from predictive_scaling.decision.expansion import expand
-from predictive_scaling.decision.influence import influence_of, ruling
-from predictive_scaling.decision.model import EventBase
-from predictive_scaling.decision.occurrences import influence_start, latest_occurrences, occurrences
-from predictive_scaling.decision.recurrence_walk import Steps, walk
+from predictive_scaling.decision.events.active_occurrences import (
+    LOOK_AHEAD,
+    LOOK_BACK,
+    Concern,
+    known_of,
+    standing_of,
+    upcoming_of,
+)
+from predictive_scaling.decision.events.occurrences import expand, influence_start, latest_occurrences, occurrences
+from predictive_scaling.decision.events.recurrence import Steps, walk
+from predictive_scaling.decision.events.windows import influence_of, ruling
+from predictive_scaling.decision.inputs import EventBase
 from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.decision.spans import Span
 from predictive_scaling.resources.business_event import BusinessEvent

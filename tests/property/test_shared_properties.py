@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.backtest import WalkForward
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.shared import SharedLightGBM, walk_forward_shared
 from forecasting.series import FloatArray, Series
+from forecasting.walk_forward import WalkForward
 from tests.support.demand_series import a_series
 
 _KIND = SharedLightGBM(LightGBMQuantiles(rounds=4, rows=600))

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting import stretches
-from forecasting.floors import FloorRules, Stride, floors_of
-from forecasting.simulation import AutoscalerRules
-from forecasting.simulation_grid import Counts, simulate_grid
+from forecasting.scaling import chunks as stretches
+from forecasting.scaling.floors import FloorRules, Stride, floors_of
+from forecasting.scaling.simulation import AutoscalerRules
+from forecasting.scaling.simulation_grid import Counts, simulate_grid
 
 replicas = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=90)
 strides = st.builds(Stride, st.integers(1, 30), st.booleans(), st.integers(1, 6))

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from predictive_scaling.control.ownership import FINALIZER
+from predictive_scaling.control.actuation.ownership import FINALIZER
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.control import World, a_policy_named

@@ -4,8 +4,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.frontier import Point, Prices, cheapest
-from forecasting.tuner import CALM, Held, settled
+from forecasting.scaling.frontier import Point, Prices, cheapest
+from forecasting.scaling.tuner import CALM, Held, settled
 
 NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
 EVERY = timedelta(hours=6)

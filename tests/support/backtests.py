@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from forecasting.choice import ModelChoice
+from forecasting.model_choice import ModelChoice
 from forecasting.series import Series
-from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
 from predictive_scaling.backtesting.manifests import adjusted, default_policy
-from predictive_scaling.backtesting.outcomes import Field
-from predictive_scaling.backtesting.setting import Setting
-from predictive_scaling.backtesting.workload import learned_capacity, workload
+from predictive_scaling.backtesting.rolling_forecasts import Foresight, foresee, plan_of
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.simulation.outcomes import Field
+from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.workload import learned_capacity, workload
 from tests.support.demand_series import a_shape
 
 BEGIN = datetime(2026, 11, 2, tzinfo=UTC)

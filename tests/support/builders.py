@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.forecast import QUANTILES, Forecast
-from predictive_scaling.decision.model import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 

@@ -3,8 +3,8 @@
 import copy
 from typing import Any
 
+from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError
 from predictive_scaling.errors import ClusterUnavailableError
-from predictive_scaling.targets.client import Cluster, ObjectConflictError, ObjectNotFoundError
 
 Json = dict[str, Any]
 

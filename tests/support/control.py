@@ -10,34 +10,36 @@ import numpy.typing as npt
 
 from forecasting.forecast import Forecast
 from predictive_scaling.clock import ManualClock
+from predictive_scaling.cluster.index_comparison import IndexComparison
+from predictive_scaling.cluster.informer_cache import EventRecord, Inventory, PolicyRecord
+from predictive_scaling.cluster.kubernetes_events import Events
+from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
+from predictive_scaling.control.actuation.decision_log import DecisionLog
+from predictive_scaling.control.actuation.decision_records import DecisionRecords
+from predictive_scaling.control.actuation.execution import FAILURES, Execution
+from predictive_scaling.control.actuation.ownership import path_of
+from predictive_scaling.control.actuation.recovery import Recovery
+from predictive_scaling.control.actuation.restoration import Restoration
+from predictive_scaling.control.actuation.verification import Expected, Verification
 from predictive_scaling.control.capacity import Capacities
-from predictive_scaling.control.choices import Choices
-from predictive_scaling.control.decision_log import DecisionLog
+from predictive_scaling.control.current_forecasts import Outlooks
 from predictive_scaling.control.demand_window import MINUTE, DemandWindow
-from predictive_scaling.control.events import Events
-from predictive_scaling.control.execution import FAILURES, Execution
-from predictive_scaling.control.feed import Feed
-from predictive_scaling.control.forecasts import Outlooks
+from predictive_scaling.control.jobs.forecast_refresher import Feed
 from predictive_scaling.control.lead_time import LeadTimes
-from predictive_scaling.control.leadership import Leadership, LeaseTerms
 from predictive_scaling.control.loop import Loop
-from predictive_scaling.control.mirror import Mirror
-from predictive_scaling.control.ownership import path_of
-from predictive_scaling.control.records import DecisionRecords
-from predictive_scaling.control.recovery import Recovery
-from predictive_scaling.control.restore import Restoration
-from predictive_scaling.control.state import Consent, PolicyState, States
-from predictive_scaling.control.status import StatusWriter
-from predictive_scaling.control.verification import Expected, Verification
-from predictive_scaling.control.visit import Visited, Visitor
-from predictive_scaling.control.visit_failures import VisitFailures
-from predictive_scaling.decision.model import Memory
+from predictive_scaling.control.policy_publisher import Mirror
+from predictive_scaling.control.policy_state import Consent, PolicyState, States
+from predictive_scaling.control.reconcile_failures import VisitFailures
+from predictive_scaling.control.reconciler import Visited, Visitor
+from predictive_scaling.control.status_writer import StatusWriter
+from predictive_scaling.control.tuning_cache import Choices
+from predictive_scaling.decision.inputs import Memory
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.handlers.index_comparison import IndexComparison
-from predictive_scaling.handlers.inventory import EventRecord, Inventory, PolicyRecord
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.target import Target as TargetSpec
+from predictive_scaling.serving.model_store import Wanted
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.storage.scaling_decisions import (
@@ -47,8 +49,6 @@ from predictive_scaling.storage.scaling_decisions import (
     ScalingDecisionRow,
 )
 from predictive_scaling.targets.in_memory import InMemoryTarget
-from predictive_scaling.training.reload import Wanted
-from predictive_scaling.training.series_keys import SeriesKey
 from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy
 from tests.support.cluster import InMemoryCluster
 

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from forecasting.choice import ModelChoice
 from forecasting.forecast import Forecast
-from forecasting.simulation import Autoscaler, AutoscalerRules, Replicas
+from forecasting.model_choice import ModelChoice
+from forecasting.scaling.simulation import Autoscaler, AutoscalerRules, Replicas
 from predictive_scaling.control.demand_window import BIN, HISTORY, binned
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+from predictive_scaling.serving.model_store import ModelShelf, Wanted
 from predictive_scaling.stack.demo.manifests import HORIZON, LEAD_TIME, RAMP, coming_event, policy
 from predictive_scaling.stack.demo.measure import Observation, Twin
 from predictive_scaling.stack.demo.scenario import Scenario
 from predictive_scaling.stack.demo.traces import MINUTE, Match
-from predictive_scaling.training.reload import ModelShelf, Wanted
-from predictive_scaling.training.series_keys import SeriesKey
 
 STEP = timedelta(seconds=15)
 LATE = timedelta(seconds=30)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forecasting.simulation import AutoscalerRules, Replicas, Simulation, no_floor, simulate
+from forecasting.scaling.simulation import AutoscalerRules, Replicas, Simulation, no_floor, simulate
 from predictive_scaling.stack.demo.measure import Band, Observation, Twin, compare, forecast_quality
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours

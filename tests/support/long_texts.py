@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from predictive_scaling.connection_urls import check_url
 from predictive_scaling.external_metrics.selector import MAX_CHARACTERS, parse_selector
 from predictive_scaling.ingest.formats.native import MAX_BYTES, decode
-from predictive_scaling.ingest.refusal import Refused
+from predictive_scaling.ingest.rejected_message import Refused
 from predictive_scaling.resources.quantities import DecimalBetween, Duration, DurationBetween
 from predictive_scaling.resources.recurrence import RuleText, TimeOfDay
 from predictive_scaling.resources.step import Step

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from predictive_scaling.decision.model import Demand, EventBase, FloorChange, Memory, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import Demand, EventBase, FloorChange, Memory, Outlook, Rung, Situation
 from predictive_scaling.resources.annotations import DIRECTION, PIN
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from tests.support.builders import NOON, a_forecast, a_policy, an_event, an_occurrence, observed

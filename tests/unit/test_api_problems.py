@@ -10,8 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from predictive_scaling.api.application import create_app
-from predictive_scaling.api.guard import Guard
-from predictive_scaling.api.metrics import REQUESTS
+from predictive_scaling.api.request_limits import REQUESTS, Guard
 from predictive_scaling.api.services import Services
 from tests.support.api_services import NOWHERE, api_services, client_of
 

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from predictive_scaling.backtesting.csv_trace import read_csv
-from predictive_scaling.backtesting.recorded import Trace, checked
+from predictive_scaling.backtesting.traces.csv_trace import read_csv
+from predictive_scaling.backtesting.traces.recorded import Trace, checked
 from predictive_scaling.errors import InvalidTraceError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

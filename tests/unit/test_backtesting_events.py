@@ -5,12 +5,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from forecasting.choice import ModelChoice
 from forecasting.context import KnownEvent
 from forecasting.forecast import QUANTILES
-from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
+from forecasting.model_choice import ModelChoice
 from predictive_scaling.backtesting.near_events import AFTER, BEFORE, near, near_events
-from predictive_scaling.decision.known_events import known_events
+from predictive_scaling.backtesting.rolling_forecasts import Foresight, foresee, plan_of
+from predictive_scaling.decision.forecast_context import known_events
 from tests.support.builders import NOON, an_event
 from tests.support.event_series import TWO_HOURS, with_events
 

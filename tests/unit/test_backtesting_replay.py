@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from forecasting.series import Series
-from predictive_scaling.backtesting.foresight import Foresight
 from predictive_scaling.backtesting.manifests import default_policy
-from predictive_scaling.backtesting.outcomes import EventWishes, Field, at_same_hours, outcome
 from predictive_scaling.backtesting.replay import Replayed, replay
-from predictive_scaling.backtesting.workload import LATE_STEPS, learned_capacity, workload
+from predictive_scaling.backtesting.rolling_forecasts import Foresight
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+from predictive_scaling.simulation.outcomes import EventWishes, Field, at_same_hours, outcome
+from predictive_scaling.simulation.workload import LATE_STEPS, learned_capacity, workload
 from tests.support.backtests import BEGIN, BIN, a_demand, a_field, a_foresight, with_gap
 
 QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)

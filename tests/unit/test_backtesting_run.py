@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from forecasting.backtest import WalkForward
-from forecasting.choice import ModelChoice
-from forecasting.gate import Acting, Verdict
+from forecasting.model_choice import ModelChoice
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.quality.gate import Acting, Verdict
 from forecasting.series import Series
-from predictive_scaling.backtesting import foresight
+from forecasting.walk_forward import WalkForward
+from predictive_scaling.backtesting import rolling_forecasts as foresight
 from predictive_scaling.backtesting.manifests import default_policy
-from predictive_scaling.backtesting.recorded import Trace, checked, demand_by_minute
-from predictive_scaling.backtesting.report import page
+from predictive_scaling.backtesting.reporting.page import page
+from predictive_scaling.backtesting.reporting.summary import gain, summary, ways
 from predictive_scaling.backtesting.run import Backtest, Options, run
-from predictive_scaling.backtesting.summary import gain, summary, ways
+from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.scaling_policy import parse_policy
 from tests.support.backtests import a_demand, silent

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictive_scaling.control.accuracy import Accuracy, score
 from predictive_scaling.control.capacity import Capacities
+from predictive_scaling.control.jobs.accuracy import Accuracy, score
 from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.storage.model_performance import (
     ErrorSums,
     ModelPerformance,
@@ -21,7 +22,6 @@ from predictive_scaling.storage.model_performance import (
     total,
 )
 from predictive_scaling.storage.predictions import Prediction
-from predictive_scaling.training.series_keys import SeriesKey
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 

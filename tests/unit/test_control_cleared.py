@@ -9,12 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.control.commands import CLEAR_STUCK, CommandDesk
+from predictive_scaling.cluster.client import Json
+from predictive_scaling.control.jobs.commands import CLEAR_STUCK, CommandDesk
 from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.commands import Command
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
-from predictive_scaling.targets.client import Json
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.control import World

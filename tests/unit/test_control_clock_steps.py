@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from predictive_scaling.clock import has_elapsed
+from predictive_scaling.control.current_forecasts import series_key
 from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.forecasts import series_key
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.errors import RequestFailedError
 from predictive_scaling.targets.in_memory import InMemoryTarget

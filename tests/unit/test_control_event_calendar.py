@@ -9,10 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from predictive_scaling.cluster.informer_cache import EventRecord
 from predictive_scaling.control import event_calendar as module
 from predictive_scaling.control.event_calendar import EventCalendar
-from predictive_scaling.decision.expansion import Expansion, expand
-from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.decision.events.occurrences import Expansion, expand
 from predictive_scaling.resources.business_event import BusinessEvent
 from tests.support.builders import NOON, an_event
 

@@ -13,14 +13,21 @@ from forecasting.events.amplitude import Measured
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect
 from forecasting.forecast import Forecast
-from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, concerns_of, known_of, known_to, upcoming_of
+from predictive_scaling.control.current_forecasts import EffectsOf, Need, Outlooks, nothing_learned
 from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.forecasts import EffectsOf, Need, Outlooks, nothing_learned
-from predictive_scaling.decision.expansion import expand
-from predictive_scaling.decision.model import Rung
+from predictive_scaling.decision.events.active_occurrences import (
+    LOOK_AHEAD,
+    LOOK_BACK,
+    concerns_of,
+    known_of,
+    known_to,
+    upcoming_of,
+)
+from predictive_scaling.decision.events.occurrences import expand
+from predictive_scaling.decision.inputs import Rung
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.training.reload import Wanted
+from predictive_scaling.serving.model_store import Wanted
 from tests.support.builders import NOON, a_policy, an_event
 from tests.support.control import Minutes, Prophet
 

@@ -3,8 +3,8 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from predictive_scaling.control import leadership as module
-from predictive_scaling.control.leadership import Leadership, LeaseTerms
+from predictive_scaling.cluster import leadership as module
+from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
 from tests.support.cluster import InMemoryCluster
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scaling"

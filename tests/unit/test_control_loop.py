@@ -9,13 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.control import restore
-from predictive_scaling.control.ownership import FINALIZER, path_of
+from predictive_scaling.cluster.client import Json, ObjectRefusedError
+from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.control.actuation import restoration as restore
+from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
-from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.targets.client import Json, ObjectRefusedError
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import a_policy, an_event

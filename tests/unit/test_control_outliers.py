@@ -11,9 +11,9 @@ import pytest
 
 from forecasting.forecast import Forecast
 from predictive_scaling.control.demand_window import MINUTE
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.annotations import PIN
-from predictive_scaling.training.reload import ModelShelf, Wanted
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.serving.model_store import ModelShelf, Wanted
 from tests.support.builders import NOON, a_policy
 from tests.support.control import Minutes, Prophet, World
 from tests.support.schemas import violations

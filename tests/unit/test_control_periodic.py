@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from predictive_scaling.control.periodic import MAX_PAUSE_SECONDS, PeriodicTask, run_periodically
+from predictive_scaling.control.periodic_task import MAX_PAUSE_SECONDS, PeriodicTask, run_periodically
 from predictive_scaling.errors import ClusterUnavailableError, DatabaseUnavailableError
 from tests.support.eventually import eventually
 

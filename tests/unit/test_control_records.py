@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from forecasting.forecast import Forecast
-from predictive_scaling.training.reload import Wanted
+from predictive_scaling.serving.model_store import Wanted
 from tests.support.control import Prophet, World
 
 

@@ -9,13 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.control import recovery as module
-from predictive_scaling.decision.identity import decision_id, decision_name
-from predictive_scaling.decision.model import Observed
+from predictive_scaling.cluster.client import Json, ObjectRefusedError
+from predictive_scaling.control.actuation import recovery as module
+from predictive_scaling.decision.decision_state import decision_id, decision_name
+from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus, ScalingDecisionRow
-from predictive_scaling.targets.client import Json, ObjectRefusedError
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from predictive_scaling import faults
-from predictive_scaling.control import restore
-from predictive_scaling.control.ownership import FINALIZER, path_of
+from predictive_scaling import failpoint as faults
+from predictive_scaling.cluster.client import Json, ObjectRefusedError
+from predictive_scaling.control.actuation import restoration as restore
+from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.errors import TargetRefusedError
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.targets.client import Json, ObjectRefusedError
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.control import World, a_policy_named

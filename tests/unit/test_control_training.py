@@ -14,16 +14,16 @@ from structlog.typing import EventDict
 
 from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
-from predictive_scaling.control.commands import RELOAD_MODELS, CommandDesk
-from predictive_scaling.control.training import ModelDesk
+from predictive_scaling.control.jobs.commands import RELOAD_MODELS, CommandDesk
+from predictive_scaling.control.jobs.training import ModelDesk
+from predictive_scaling.models.publishing import publish
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.rollback import roll_back
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.statuses import AccuracyStatus
+from predictive_scaling.serving.model_store import ModelShelf
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.commands import Command
-from predictive_scaling.training.publish import publish
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reload import ModelShelf
-from predictive_scaling.training.rollback import roll_back
-from predictive_scaling.training.series_keys import SeriesKey
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 from tests.support.demand_series import a_series

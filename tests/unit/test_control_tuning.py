@@ -10,11 +10,11 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from forecasting.frontier import Point
-from forecasting.tuner import settled
-from predictive_scaling.control import tuning
-from predictive_scaling.control.children import Ended
-from predictive_scaling.control.tuning import TuningDesk, study_in_child
+from forecasting.scaling.frontier import Point
+from forecasting.scaling.tuner import settled
+from predictive_scaling.control.jobs import tuning
+from predictive_scaling.control.jobs.subprocesses import Ended
+from predictive_scaling.control.jobs.tuning import TuningDesk, study_in_child
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from predictive_scaling.control.actuation.verification import Failure, judge
 from predictive_scaling.control.lead_time import LeadTimes
-from predictive_scaling.control.verification import Failure, judge
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.targets.port import Progress
 from tests.support.builders import NOON

@@ -10,8 +10,9 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.control.ownership import path_of
-from predictive_scaling.control.visit_failures import MAX_PAUSE
+from predictive_scaling.cluster.client import Json, ObjectConflictError
+from predictive_scaling.control.actuation.ownership import path_of
+from predictive_scaling.control.reconcile_failures import MAX_PAUSE
 from predictive_scaling.errors import (
     ClusterUnavailableError,
     RequestFailedError,
@@ -19,7 +20,6 @@ from predictive_scaling.errors import (
 )
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.targets.client import Json, ObjectConflictError
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import a_policy

@@ -9,15 +9,15 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from forecasting.forecast import Forecast
-from predictive_scaling.control.decision_log import QUEUED, DecisionLog, Transition
+from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.control.actuation.decision_log import QUEUED, DecisionLog, Transition
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.serving.model_store import Wanted
 from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
-from predictive_scaling.training.reload import Wanted
 from tests.support.builders import NOON, a_forecast, a_policy, an_event
 from tests.support.control import InMemoryDecisions, Prophet, World
 

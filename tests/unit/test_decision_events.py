@@ -8,7 +8,7 @@ import pytest
 from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Decision, EventBase, Limit, Memory, Reason, Source, Tuned
+from predictive_scaling.decision.inputs import Decision, EventBase, Limit, Memory, Reason, Source, Tuned
 from tests.support.builders import (
     LONG_AGO,
     NOON,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Limit, Memory, Reason, Rung, Source
+from predictive_scaling.decision.inputs import Limit, Memory, Reason, Rung, Source
 from tests.support.builders import (
     LONG_AGO,
     NOON,

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.decision.event_status import Standing, standing_of
-from predictive_scaling.decision.expansion import expand
-from predictive_scaling.decision.occurrences import Occurrence, influence_start, next_start, occurrences
+from predictive_scaling.decision.events.active_occurrences import Standing, standing_of
+from predictive_scaling.decision.events.occurrences import Occurrence, expand, influence_start, next_start, occurrences
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.vocabulary import EventPhase
 from tests.support.builders import NOON, an_event

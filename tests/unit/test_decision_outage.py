@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Decision, Limit, Memory
+from predictive_scaling.decision.inputs import Decision, Limit, Memory
 from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy, a_situation, an_outlook
 
 POLICY = a_policy(scaleDown={"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Decision, Limit, Memory, Reason, Source
+from predictive_scaling.decision.inputs import Decision, Limit, Memory, Reason, Source
 from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, UNTIL
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, observed
 

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from forecasting.context import Context
-from predictive_scaling.decision.identity import decision_id, decision_name
+from predictive_scaling.decision.decision_state import decision_id, decision_name
+from predictive_scaling.decision.forecast_context import context_of
 from predictive_scaling.decision.review import Problem, review_event, review_policy
-from predictive_scaling.decision.surroundings import context_of
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 

@@ -9,7 +9,7 @@ import pytest
 from forecasting.models.explanation import Reasons
 from predictive_scaling.decision.conditions import Verification, Visit, policy_conditions
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Memory, Rung, Situation
+from predictive_scaling.decision.inputs import Memory, Rung, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_without_decision
 from predictive_scaling.resources.annotations import DIRECTION, PIN

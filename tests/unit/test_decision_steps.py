@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import FloorChange, Limit, Memory, Situation
+from predictive_scaling.decision.inputs import FloorChange, Limit, Memory, Situation
 from predictive_scaling.resources.annotations import PIN
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, an_event, an_occurrence, observed
 

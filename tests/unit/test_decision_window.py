@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.model import Limit, Memory, Source
+from predictive_scaling.decision.inputs import Limit, Memory, Source
 from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy, a_situation, an_outlook, observed
 
 FAST = {"maxStep": "1000%", "period": "1m"}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from predictive_scaling.charts.time_chart import Chart
+from predictive_scaling.figures.time_series import Chart
 from predictive_scaling.stack.demo.report import page, write_report
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
 from predictive_scaling.stack.demo.story import Story

@@ -13,12 +13,12 @@ from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 import predictive_scaling
+from predictive_scaling.cluster.kubernetes_events import Happened
 from predictive_scaling.commands import settings
-from predictive_scaling.control.events import Happened
-from predictive_scaling.control.verification import Failure
+from predictive_scaling.control.actuation.verification import Failure
 from predictive_scaling.decision import conditions
-from predictive_scaling.decision.model import PauseReason, Rung
-from predictive_scaling.ingest.refusal import Reason as DeadLetterReason
+from predictive_scaling.decision.inputs import PauseReason, Rung
+from predictive_scaling.ingest.rejected_message import Reason as DeadLetterReason
 from predictive_scaling.resources import annotations, vocabulary
 from predictive_scaling.resources.conditions import UNJUDGED
 from tests.support.documents import DOCS, anchors, words
@@ -37,7 +37,7 @@ SHOWN: list[type[StrEnum]] = [
     Failure,
     DeadLetterReason,
 ]
-JUDGES = ["decision/conditions.py", "decision/review.py", "control/visit.py", "control/business_events.py"]
+JUDGES = ["decision/conditions.py", "decision/review.py", "control/reconciler.py", "control/jobs/business_events.py"]
 
 
 def read(name: str) -> str:

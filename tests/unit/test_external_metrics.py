@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictive_scaling.errors import SettingsError
-from predictive_scaling.external_metrics.quantity import format_quantity
+from predictive_scaling.external_metrics.documents import format_quantity
 from predictive_scaling.external_metrics.registration import (
     API_SERVICE,
     ServiceReference,

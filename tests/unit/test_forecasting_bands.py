@@ -6,18 +6,18 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from forecasting.backtest import WalkForward, before, replay, walk_forward
 from forecasting.calibration import WINDOW, calibrated, calibration_of, empirical, errors, newest_errors
+from forecasting.cold_start import widened, youth
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import Fitted
-from forecasting.gate import judge, unopposed
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.scores import scores
+from forecasting.quality.gate import judge, unopposed
+from forecasting.quality.scores import scores
 from forecasting.series import FloatArray, Series
 from forecasting.serving import naive_batch
-from forecasting.youth import widened, youth
+from forecasting.walk_forward import WalkForward, before, replay, walk_forward
 from tests.support.demand_series import MONDAY, a_series, of_values
 
 HORIZONS = np.array([1, 4, 12])

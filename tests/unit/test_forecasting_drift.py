@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from forecasting.drift import Drift, drift
+from forecasting.quality.drift import Drift, drift
 from forecasting.series import FloatArray, Series
 from tests.support.demand_series import a_series, of_values
 

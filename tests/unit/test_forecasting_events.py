@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from forecasting.backtest import before
 from forecasting.context import Context, KnownEvent
 from forecasting.events import EventLayer, learn_effects
 from forecasting.events.amplitude import Measured, expected, learned_effect
@@ -19,6 +18,7 @@ from forecasting.forecast import QUANTILES
 from forecasting.models.lightgbm_quantiles import EVENTS, LightGBMQuantiles
 from forecasting.panel import Origins, Panel
 from forecasting.series import Series
+from forecasting.walk_forward import before
 from tests.support.demand_series import a_series
 from tests.support.event_series import TWO_HOURS, with_events
 

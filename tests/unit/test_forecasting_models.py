@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
-from forecasting.backtest import before, replay, walk_forward
 from forecasting.context import Context
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, Forecaster, TooShortError
@@ -16,6 +15,7 @@ from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuanti
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import Panel
 from forecasting.series import Series
+from forecasting.walk_forward import before, replay, walk_forward
 from tests.support.demand_series import a_series, of_values
 
 QUICK = LightGBMQuantiles(rounds=8, rows=2000)

@@ -6,9 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from forecasting.backtest import WalkForward, before, replay
 from forecasting.calibration import calibrated
-from forecasting.evaluation import coverage
 from forecasting.forecast import PEAK_QUANTILES
 from forecasting.forecaster import Fitted
 from forecasting.levels import levels_at
@@ -16,8 +14,10 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.panel import Origins, Panel
 from forecasting.peaks import PeakShifts, came, errors, highest_so_far, peaks_of
+from forecasting.quality.evaluation import coverage
 from forecasting.series import Series
 from forecasting.serving import naive_batch
+from forecasting.walk_forward import WalkForward, before, replay
 from tests.support.demand_series import a_series
 
 WINDOWS = np.arange(1, 5)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.simulation import AutoscalerRules, Replicas, no_floor, simulate
+from forecasting.scaling.simulation import AutoscalerRules, Replicas, no_floor, simulate
 
 RULES = AutoscalerRules(target=0.8, stabilization_steps=4, start_steps=3)
 

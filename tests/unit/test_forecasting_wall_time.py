@@ -6,15 +6,15 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from forecasting.calendars.comparable_days import bins_back
+from forecasting.calendars.public_holidays import distances, is_holiday
+from forecasting.calendars.wall_time import WallTime
+from forecasting.calendars.zones import offsets
 from forecasting.context import Context
 from forecasting.features import FEATURES, build
-from forecasting.like_days import bins_back
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import Origins, Panel
-from forecasting.public_holidays import distances, is_holiday
 from forecasting.series import FloatArray, Series
-from forecasting.wall_time import WallTime
-from forecasting.zones import offsets
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PARIS = ZoneInfo("Europe/Paris")

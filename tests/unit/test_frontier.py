@@ -1,4 +1,4 @@
-from forecasting.frontier import Point, Prices, as_safe, at_target, cheapest, efficient, retuned
+from forecasting.scaling.frontier import Point, Prices, as_safe, at_target, cheapest, efficient, retuned
 
 PRICES = Prices(under_provisioned_minute=1.0, replica_hour=1.0)
 

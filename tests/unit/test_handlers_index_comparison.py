@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.control.state import States
+from predictive_scaling.cluster import index_comparison as module
+from predictive_scaling.cluster.client import Json, ObjectRefusedError
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import parse
+from predictive_scaling.cluster.index_comparison import DRIFT, IndexComparison
+from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
+from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
+from predictive_scaling.control.policy_state import States
 from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.errors import ClusterUnavailableError
-from predictive_scaling.handlers import index_comparison as module
-from predictive_scaling.handlers.index_comparison import DRIFT, IndexComparison
-from predictive_scaling.handlers.inventory import Inventory
-from predictive_scaling.handlers.policies import reviewed
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.targets.client import Json, ObjectRefusedError
-from predictive_scaling.targets.horizontal_pod_autoscaler import parse
-from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
 from tests.support.builders import NOON
 from tests.support.cluster import InMemoryCluster
 
@@ -94,7 +94,7 @@ class Watched:
 
     def shows(self, body: Json) -> None:
         """The watch shows this policy."""
-        record = reviewed(body)
+        record = policy_record(body)
         self.policies.setdefault(record.key, []).append(record)
 
     async def drift(self) -> float:
@@ -120,7 +120,7 @@ async def test_a_policy_that_the_api_server_lacks_is_read_no_more_and_holds_no_t
 
 async def test_an_event_that_the_api_server_lacks_is_read_no_more() -> None:
     watched = Watched()
-    watched.events["shop", "sale"] = [module.business_events.reviewed(an_event_body())]
+    watched.events["shop", "sale"] = [event_record(an_event_body())]
     assert await watched.drift() == 1
     assert watched.inventory.events() == []
 
@@ -218,7 +218,7 @@ async def test_corrections_are_forgotten_once_the_watch_has_caught_up() -> None:
     watched.has("scalingpolicies", a_policy_body(uid="after", version=9))
     await watched.comparison.compare()
     assert watched.inventory.policy_index.corrections == 2
-    watched.policies[KEY] = [reviewed(a_policy_body(uid="after", version=10))]
+    watched.policies[KEY] = [policy_record(a_policy_body(uid="after", version=10))]
     await watched.comparison.compare()
     assert watched.inventory.policy_index.corrections == 0
     assert watched.inventory.policies()[0].resource_version == 10

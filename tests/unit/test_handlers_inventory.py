@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.handlers import inventory as module
-from predictive_scaling.handlers.inventory import Inventory
+from predictive_scaling.cluster import informer_cache as module
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
+from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse, path_of
-from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
 from tests.support.cluster import InMemoryCluster
 from tests.support.control import a_record
 

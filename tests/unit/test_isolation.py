@@ -8,9 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.control.business_events import EventDesk
-from predictive_scaling.handlers import business_events, policies
-from predictive_scaling.handlers.inventory import EventRecord
+from predictive_scaling.cluster import reviewed_objects
+from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord
+from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
+from predictive_scaling.control.jobs.business_events import EventDesk
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import NOON, an_event
@@ -66,10 +67,10 @@ def bad_events() -> list[EventRecord]:
     specs += [None, [], "no spec", {"policies": {"all": True}, "\ud800": "\ud800"}]
     bodies = [an_event_body(number, spec) for number, spec in enumerate(specs)]
     bodies += [an_event_body(100 + at, specs[0], **metadata) for at, metadata in enumerate(METADATA)]
-    return [business_events.reviewed(body) for body in bodies]
+    return [event_record(body) for body in bodies]
 
 
-def bad_policies() -> list[policies.PolicyRecord]:
+def bad_policies() -> list[PolicyRecord]:
     good: dict[str, Any] = {
         "target": {"horizontalPodAutoscaler": {"name": "nowhere"}},
         "demand": {"metric": "requests_per_second"},
@@ -84,12 +85,12 @@ def bad_policies() -> list[policies.PolicyRecord]:
         good,
     ]
     odd = {f"predictive-scaling.io/{name}": "1\u0000" for name in ("pin", "resume", "freeze-until", "direction")}
-    records: list[policies.PolicyRecord] = []
+    records: list[PolicyRecord] = []
     for number, spec in enumerate(specs):
         name = f"bad-{number}"
         metadata = {"name": name, "namespace": "bad", "uid": name, "resourceVersion": "1", "annotations": odd}
         body: Any = {"metadata": metadata, "spec": spec}
-        records.append(policies.reviewed(body))
+        records.append(policy_record(body))
     return records
 
 
@@ -110,8 +111,8 @@ def test_a_review_that_fails_is_a_problem_of_its_object(monkeypatch: pytest.Monk
     def failing(body: Any) -> BusinessEvent:
         raise RecursionError("maximum recursion depth exceeded")
 
-    monkeypatch.setattr(business_events, "review_event", failing)
-    record = business_events.reviewed(an_event_body(1, {}))
+    monkeypatch.setattr(reviewed_objects, "review_event", failing)
+    record = event_record(an_event_body(1, {}))
     assert record.problem is not None
     assert record.problem.reason == "InternalError"
     assert "RecursionError" in record.problem.message

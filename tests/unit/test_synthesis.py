@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from predictive_scaling.__main__ import app
 from predictive_scaling.resources.business_event import parse_event
 from predictive_scaling.resources.scaling_policy import parse_policy
-from predictive_scaling.synthesis.characters import CHARACTERS
-from predictive_scaling.synthesis.happenings import Happening, Kind, factors, within
+from predictive_scaling.synthesis.incidents import Happening, Kind, factors, within
 from predictive_scaling.synthesis.manifests import events, policy
 from predictive_scaling.synthesis.services import Plan, Service, services
 from predictive_scaling.synthesis.timeline import FloatArray, Timeline
+from predictive_scaling.synthesis.workload_profiles import CHARACTERS
 
 FIVE = timedelta(minutes=5)
 PLAN = Plan(datetime(2026, 11, 16, tzinfo=UTC), days=56, step=FIVE)

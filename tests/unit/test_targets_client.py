@@ -10,6 +10,13 @@ import pytest
 import yaml
 from aiohttp import web
 
+from predictive_scaling.cluster.client import (
+    Cluster,
+    ObjectConflictError,
+    ObjectNotFoundError,
+    ObjectRefusedError,
+    connected,
+)
 from predictive_scaling.errors import (
     ClusterUnavailableError,
     PredictiveScalingError,
@@ -17,13 +24,6 @@ from predictive_scaling.errors import (
     RequestTimedOutError,
 )
 from predictive_scaling.stack.ports import free_ports
-from predictive_scaling.targets.client import (
-    Cluster,
-    ObjectConflictError,
-    ObjectNotFoundError,
-    ObjectRefusedError,
-    connected,
-)
 
 WEBHOOK = 'Internal error occurred: failed calling webhook "deny.shop": connection refused'
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.targets.cpu_utilization import cpu_utilization
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import cpu_utilization
 
 CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
 CPU_NOW = {

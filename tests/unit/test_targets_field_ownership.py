@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.targets.field_ownership import FieldOwnership, field_ownership
+from predictive_scaling.cluster.field_ownership import FieldOwnership, field_ownership
 
 NOON = "2026-06-17T12:00:00Z"
 LATER = "2026-06-17T12:05:00Z"

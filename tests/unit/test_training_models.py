@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting.choice import ModelChoice
-from forecasting.gate import Acting
 from forecasting.learning import Learned, learn
+from forecasting.model_choice import ModelChoice
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.quality.gate import Acting
 from forecasting.series import Series
 from predictive_scaling.errors import ModelRejectedError
-from predictive_scaling.training.loading import check, probe
-from predictive_scaling.training.manifest import Manifest, read_manifest
-from predictive_scaling.training.publish import publish
-from predictive_scaling.training.registry import CURRENT, Registry
-from predictive_scaling.training.reload import ModelShelf, ReloadReport, Wanted
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.models.loading import check, probe
+from predictive_scaling.models.manifest import Manifest, read_manifest
+from predictive_scaling.models.publishing import publish
+from predictive_scaling.models.registry import CURRENT, Registry
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.serving.model_store import ModelShelf, ReloadReport, Wanted
 from tests.support.demand_series import a_series, of_values
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")

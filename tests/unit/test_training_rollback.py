@@ -12,12 +12,12 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.__main__ import app
 from predictive_scaling.commands.api import stored_models
 from predictive_scaling.errors import NoEarlierModelError
-from predictive_scaling.training.ledger import KEPT, LEDGER, Entry, Outcome, entries, record, turned_back
-from predictive_scaling.training.publish import publish
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reload import ModelShelf
-from predictive_scaling.training.rollback import roll_back
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.models.promotion_history import KEPT, LEDGER, Entry, Outcome, entries, record, turned_back
+from predictive_scaling.models.publishing import publish
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.rollback import roll_back
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.serving.model_store import ModelShelf
 from tests.support.demand_series import a_series, of_values
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")

@@ -12,23 +12,23 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from forecasting.choice import ModelChoice
 from forecasting.context import Context
 from forecasting.forecaster import TooShortError
 from forecasting.learning import Learned, learn
+from forecasting.model_choice import ModelChoice
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.shared import NAME, SharedLightGBM
 from forecasting.series import Series
-from predictive_scaling.training.loading import Loaded, check, load
-from predictive_scaling.training.manifest import ActingRecord
-from predictive_scaling.training.publish import publish
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reload import ModelShelf, Wanted
-from predictive_scaling.training.residents import IDLE_SECONDS, Residents
-from predictive_scaling.training.rollback import roll_back
-from predictive_scaling.training.series_keys import SeriesKey
-from predictive_scaling.training.shared_key import SHARED
-from predictive_scaling.training.shared_learning import LearnedShared, learn_shared
+from predictive_scaling.models.loading import Loaded, check, load
+from predictive_scaling.models.manifest import ActingRecord
+from predictive_scaling.models.publishing import publish
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.rollback import roll_back
+from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.models.shared_members import LearnedShared
+from predictive_scaling.serving.model_cache import IDLE_SECONDS, Residents
+from predictive_scaling.serving.model_store import ModelShelf, Wanted
+from predictive_scaling.training.shared_learning import learn_shared
 from tests.support.demand_series import a_series, of_values
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)

@@ -9,25 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting.backtest import before, replay
 from forecasting.calibration import calibrated
-from forecasting.gate import Succession, judge, succeed
 from forecasting.learning import Forerunner, Learned, learn
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.quality.gate import Succession, judge, succeed
 from forecasting.series import Series
+from forecasting.walk_forward import before, replay
 from predictive_scaling.clock import ManualClock
-from predictive_scaling.control import training
-from predictive_scaling.control.children import Ended
-from predictive_scaling.training.exit_codes import Exit
-from predictive_scaling.training.forerunner import forerunner
-from predictive_scaling.training.ledger import Outcome, entries
-from predictive_scaling.training.publish import publish
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reload import ModelShelf
-from predictive_scaling.training.reporting import Failed, as_json, as_table, exit_code
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.control.jobs import training
+from predictive_scaling.control.jobs.subprocesses import Ended
+from predictive_scaling.models.promotion_history import Outcome, entries
+from predictive_scaling.models.publishing import publish
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.serving.model_store import ModelShelf
+from predictive_scaling.training.incumbent import forerunner
+from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code
 from predictive_scaling.training.trainer import Trainer
 from tests.support.demand_series import a_series
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from forecasting.context import Place
-from forecasting.drift import Drift
+from forecasting.quality.drift import Drift
+from predictive_scaling.models.manifest import GateRecord, Manifest, Scores
 from predictive_scaling.storage.business_events import BusinessEventRow
-from predictive_scaling.training.event_types import event_types
-from predictive_scaling.training.manifest import GateRecord, Manifest, Scores
+from predictive_scaling.training.demand_history import event_types
 from predictive_scaling.training.triggers import Cause, Standing, Terms, Trigger, trigger
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)

@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from forecasting.frontier import QUANTILES, TARGETS, Point, Prices, at_target, cheapest
-from forecasting.tuner import Held
-from predictive_scaling.backtesting.outcomes import Field
-from predictive_scaling.backtesting.setting import Setting
-from predictive_scaling.backtesting.workload import workload
+from forecasting.scaling.frontier import QUANTILES, TARGETS, Point, Prices, at_target, cheapest
+from forecasting.scaling.tuner import Held
+from predictive_scaling.simulation.advice import advise, hotter
+from predictive_scaling.simulation.outcomes import Field
+from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.workload import workload
 from predictive_scaling.tuning import worker
-from predictive_scaling.tuning.advice import advise, hotter
 from predictive_scaling.tuning.recent import RECORDED, recent
 from predictive_scaling.tuning.study import tune
 from predictive_scaling.tuning.task import FOUND, Failed, Span, Tuning

@@ -18,8 +18,8 @@ from predictive_scaling.api import (
     predictions,
     status,
 )
-from predictive_scaling.api.guard import API_V1, Guard
 from predictive_scaling.api.problems import describe_problems, responses, show_problems
+from predictive_scaling.api.request_limits import API_V1, Guard
 from predictive_scaling.api.services import Services
 
 _DESCRIPTION = """\

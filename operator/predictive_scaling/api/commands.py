@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from predictive_scaling.api.fields import Answer, Time
-from predictive_scaling.api.guard import API_V1
 from predictive_scaling.api.problems import problem, responses
+from predictive_scaling.api.request_limits import API_V1
 from predictive_scaling.api.services import Services, Use
 
 router = APIRouter(prefix="/commands", tags=["commands"])

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import Field
 
-from forecasting.frontier import Point, efficient
+from forecasting.scaling.frontier import Point, efficient
 from predictive_scaling.api.fields import Answer, Name, Number, Question, Time
 from predictive_scaling.api.problems import responses
 from predictive_scaling.api.services import Use

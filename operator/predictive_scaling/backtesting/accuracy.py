@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.evaluation import coverage, mape, mase, pinball, wape
 from forecasting.forecast import QUANTILES
 from forecasting.panel import DAY
+from forecasting.quality.evaluation import coverage, mape, mase, pinball, wape
 from forecasting.series import FloatArray
-from predictive_scaling.backtesting.foresight import Foresight
+from predictive_scaling.backtesting.rolling_forecasts import Foresight
 
 JUDGED = (0.5, 0.8, 0.9, 0.95)
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 import numpy as np
 
 from forecasting.context import KnownEvent
-from forecasting.evaluation import coverage, wape
 from forecasting.forecast import QUANTILES
+from forecasting.quality.evaluation import coverage, wape
 from forecasting.series import FloatArray, Series
 from predictive_scaling.backtesting.accuracy import JUDGED
-from predictive_scaling.backtesting.foresight import Foresight
+from predictive_scaling.backtesting.rolling_forecasts import Foresight
 
 BEFORE, AFTER = timedelta(minutes=30), timedelta(minutes=40)
 """From so long before the start to so long after the end is near."""

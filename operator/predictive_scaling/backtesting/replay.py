@@ -7,17 +7,20 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from forecasting.forecast import Forecast
-from forecasting.simulation import Autoscaler, Replicas
-from forecasting.simulation_grid import Counts
-from predictive_scaling.backtesting.foresight import Foresight
-from predictive_scaling.backtesting.setting import Setting
-from predictive_scaling.backtesting.wishes import origins_at
-from predictive_scaling.backtesting.workload import STEP, Workload
-from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, Concern, concerns_of, upcoming_of
+from forecasting.scaling.simulation import Autoscaler, Replicas
+from forecasting.scaling.simulation_grid import Counts
+from predictive_scaling.backtesting.rolling_forecasts import Foresight
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.expansion import Expansion, expand
-from predictive_scaling.decision.known_events import known_event
-from predictive_scaling.decision.model import (
+from predictive_scaling.decision.events.active_occurrences import (
+    LOOK_AHEAD,
+    LOOK_BACK,
+    Concern,
+    concerns_of,
+    upcoming_of,
+)
+from predictive_scaling.decision.events.occurrences import Expansion, expand
+from predictive_scaling.decision.forecast_context import known_event
+from predictive_scaling.decision.inputs import (
     Decision,
     Demand,
     EventBase,
@@ -29,6 +32,9 @@ from predictive_scaling.decision.model import (
     Source,
 )
 from predictive_scaling.resources.event_time import within_calendar
+from predictive_scaling.simulation.recommendations import origins_at
+from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.workload import STEP, Workload
 
 MAX_AGE = timedelta(minutes=5)
 """Of metrics that may lower a floor: the default of the live setting."""

@@ -6,36 +6,28 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting.choice import ModelChoice
 from forecasting.context import KnownEvent
-from forecasting.frontier import Point, Prices
+from forecasting.model_choice import ModelChoice
+from forecasting.scaling.frontier import Point, Prices
+from forecasting.scaling.simulation_grid import Grid
 from forecasting.series import Series
-from forecasting.simulation_grid import Grid
 from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wape
-from predictive_scaling.backtesting.foresight import Foresight, foresee, plan_of
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.near_events import NearEvents, near_events
-from predictive_scaling.backtesting.outcomes import (
-    EventWishes,
-    Field,
-    HpaAlone,
-    Outcome,
-    at_same_hours,
-    outcome,
-)
-from predictive_scaling.backtesting.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
-from predictive_scaling.backtesting.setting import Setting
+from predictive_scaling.backtesting.rolling_forecasts import Foresight, foresee, plan_of
+from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.tuned import Chosen, at, choose, grid_of
-from predictive_scaling.backtesting.workload import LATE, Workload, learned_capacity, workload
 from predictive_scaling.clock import monotonic
-from predictive_scaling.decision.known_events import known_events
-from predictive_scaling.decision.surroundings import context_of
+from predictive_scaling.decision.forecast_context import context_of, known_events
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import within_calendar
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.tuning.advice import Advice, advise, hotter
+from predictive_scaling.simulation.advice import Advice, advise, hotter
+from predictive_scaling.simulation.outcomes import EventWishes, Field, HpaAlone, Outcome, at_same_hours, outcome
+from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.workload import LATE, Workload, learned_capacity, workload
 
 _AHEAD = timedelta(days=1)
 """Events that begin so long after the end of a trace still are known to its last forecasts."""

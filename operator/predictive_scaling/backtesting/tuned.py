@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from forecasting import frontier as choices
-from forecasting.frontier import Point, Prices
-from predictive_scaling.backtesting.outcomes import Field
-from predictive_scaling.backtesting.setting import Setting
+from forecasting.scaling import frontier as choices
+from forecasting.scaling.frontier import Point, Prices
 from predictive_scaling.resources.scaling_policy import Objective
+from predictive_scaling.simulation.outcomes import Field
+from predictive_scaling.simulation.scenario import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Chosen:
 
 
 def choose(past: Field) -> Chosen:
-    """By the policy's prices, or where it states none by those of `forecasting.frontier`, from the past alone."""
+    """By the policy's prices, or where it states none by the default ones, from the past only."""
     setting = past.setting
     objective = setting.policy.spec.forecast.objective
     prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))

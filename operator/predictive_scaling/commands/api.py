@@ -25,6 +25,9 @@ from predictive_scaling.api.services import (
 from predictive_scaling.api.serving import serve
 from predictive_scaling.clock import parse_clock
 from predictive_scaling.errors import DatabaseUnavailableError, ModelRejectedError
+from predictive_scaling.models.manifest import Manifest, read_manifest
+from predictive_scaling.models.promotion_history import Entry, entries
+from predictive_scaling.models.registry import Registry
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -32,9 +35,6 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import Check, database_check, models_check, redis_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
 from predictive_scaling.telemetry.logs import configure_logs, log_file
-from predictive_scaling.training.ledger import Entry, entries
-from predictive_scaling.training.manifest import Manifest, read_manifest
-from predictive_scaling.training.registry import Registry
 
 log = structlog.get_logger(__name__)
 app = typer.Typer()

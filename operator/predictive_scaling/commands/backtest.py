@@ -13,18 +13,19 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forecasting.choice import ModelChoice
-from predictive_scaling.backtesting.csv_trace import read_csv
+from forecasting.model_choice import ModelChoice
 from predictive_scaling.backtesting.events import events_for
 from predictive_scaling.backtesting.manifests import default_policy, read_policy
-from predictive_scaling.backtesting.prometheus import PrometheusQuery, read_prometheus
-from predictive_scaling.backtesting.recorded import Trace
-from predictive_scaling.backtesting.report import write_report
-from predictive_scaling.backtesting.result import as_json
+from predictive_scaling.backtesting.reporting.document import as_json
+from predictive_scaling.backtesting.reporting.page import write_report
+from predictive_scaling.backtesting.reporting.summary import summary
 from predictive_scaling.backtesting.run import Backtest, Options, run
-from predictive_scaling.backtesting.stored import read_stored
-from predictive_scaling.backtesting.summary import summary
+from predictive_scaling.backtesting.traces.csv_trace import read_csv
+from predictive_scaling.backtesting.traces.prometheus import PrometheusQuery, read_prometheus
+from predictive_scaling.backtesting.traces.recorded import Trace
+from predictive_scaling.backtesting.traces.stored import read_stored
 from predictive_scaling.clock import parse_clock
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.place import Timezone
 from predictive_scaling.resources.quantities import parse_duration
@@ -32,7 +33,6 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.settings import read_settings
 from predictive_scaling.telemetry.logs import configure_logs
-from predictive_scaling.training.series_keys import SeriesKey
 
 app = typer.Typer()
 

@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from predictive_scaling.commands.morning import MorningReport, ask_api, render
+from predictive_scaling.commands.health_report import MorningReport, ask_api, render
 from predictive_scaling.settings import read_settings
 
 

@@ -24,11 +24,11 @@ from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.samples import Samples
 from predictive_scaling.storage.schema import check_schema
-from predictive_scaling.synthesis.characters import CHARACTERS
 from predictive_scaling.synthesis.destinations import Destination, Files, Rollups, Topic
 from predictive_scaling.synthesis.manifests import as_yaml, events, policy, rfc3339
 from predictive_scaling.synthesis.services import INSTANCES, Plan, Service, services
 from predictive_scaling.synthesis.timeline import DAY
+from predictive_scaling.synthesis.workload_profiles import CHARACTERS
 from predictive_scaling.telemetry.logs import configure_logs
 
 app = typer.Typer()

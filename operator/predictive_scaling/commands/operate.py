@@ -9,8 +9,8 @@ import typer
 
 from predictive_scaling.bootstrap import Databases, Operator, assemble
 from predictive_scaling.clock import Clock, parse_clock
+from predictive_scaling.cluster.client import connected
 from predictive_scaling.commands.supervision import run_until
-from predictive_scaling.control.aggregated_metrics import check_settings
 from predictive_scaling.control.health import (
     MIN_STALLED_SECONDS,
     Startup,
@@ -24,10 +24,10 @@ from predictive_scaling.control.health import (
     tasks_check,
     watch_check,
 )
+from predictive_scaling.control.jobs.aggregated_metrics import check_settings
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.schema import check_schema
-from predictive_scaling.targets.client import connected
 from predictive_scaling.telemetry.checks import database_check, models_check
 from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer

@@ -10,11 +10,11 @@ import typer
 
 from predictive_scaling.clock import WallClock
 from predictive_scaling.stack.components import ClusterOptions
+from predictive_scaling.stack.detached_stack import Standing
 from predictive_scaling.stack.preparation import prepare as get_what_is_missing
 from predictive_scaling.stack.progress import to_stderr
 from predictive_scaling.stack.signals import run
 from predictive_scaling.stack.stack import Part, Stack
-from predictive_scaling.stack.standing import Standing
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.migrate import migrate
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 import structlog
 
 from predictive_scaling.bootstrap import Operator
-from predictive_scaling.control.periodic import run_periodically
+from predictive_scaling.control.periodic_task import run_periodically
 from predictive_scaling.errors import LeadershipLostError, PredictiveScalingError, TaskEndedError
 
 log = structlog.get_logger(__name__)

@@ -25,6 +25,10 @@ from predictive_scaling.errors import (
     NothingToLearnError,
     SettingsError,
 )
+from predictive_scaling.models.promotion_history import turned_back
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.rollback import roll_back
+from predictive_scaling.models.series_key import SHARED, SeriesKey
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.business_events import BusinessEvents
@@ -35,16 +39,10 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import database_check
 from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer
-from predictive_scaling.training.chosen import EVERY_SERIES, Choice
-from predictive_scaling.training.dask_cluster import connected
-from predictive_scaling.training.exit_codes import Exit
-from predictive_scaling.training.history import StoredHistory
-from predictive_scaling.training.ledger import turned_back
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.reporting import Failed, as_json, as_table, exit_code, named
-from predictive_scaling.training.rollback import roll_back
-from predictive_scaling.training.series_keys import SeriesKey
-from predictive_scaling.training.shared_key import SHARED
+from predictive_scaling.training.backends import connected
+from predictive_scaling.training.demand_history import StoredHistory
+from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code, named
+from predictive_scaling.training.series_filter import EVERY_SERIES, Choice
 from predictive_scaling.training.trainer import Trained, Trainer
 
 app = typer.Typer()

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from predictive_scaling.control.state import Consent, PolicyState
-from predictive_scaling.decision.model import Observed
-from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.cluster.client import FIELD_MANAGER
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.control.policy_state import Consent, PolicyState
+from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import Takeover
-from predictive_scaling.targets.client import FIELD_MANAGER
 from predictive_scaling.targets.horizontal_pod_autoscaler import refusal_of_owner
 
 

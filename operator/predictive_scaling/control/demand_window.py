@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from forecasting.outliers import BoolArray, outliers, usable
+from forecasting.cleaning.outliers import BoolArray, outliers, usable
 from forecasting.series import Outlier, Series
-from predictive_scaling.decision.model import Demand
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.decision.inputs import Demand
+from predictive_scaling.models.series_key import SeriesKey
 
 MINUTE = timedelta(minutes=1)
 BIN = timedelta(minutes=5)
@@ -83,7 +83,7 @@ class _Past:
 class DemandWindow:
     """Loads a series once, then reads only its newest minutes. Late rows are seen at the next re-read.
 
-    Minutes that are out of all proportion to those before them are set aside (forecasting.outliers): whoever reads
+    Minutes that are out of all proportion to those before them are set aside (cleaning.outliers): whoever reads
     demand here finds gaps in their place.
     """
 

@@ -9,10 +9,17 @@ from zlib import crc32
 import structlog
 from prometheus_client import Counter
 
-from predictive_scaling.control.concerns import LOOK_AHEAD, LOOK_BACK, Coming, Told, known_of, upcoming_of
-from predictive_scaling.decision.expansion import Expansion, expand
+from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.decision.events.active_occurrences import (
+    LOOK_AHEAD,
+    LOOK_BACK,
+    Coming,
+    Told,
+    known_of,
+    upcoming_of,
+)
+from predictive_scaling.decision.events.occurrences import Expansion, expand
 from predictive_scaling.decision.review import Problem, unexpected_problem
-from predictive_scaling.handlers.inventory import EventRecord
 from predictive_scaling.resources.business_event import BusinessEvent
 
 log = structlog.get_logger(__name__)

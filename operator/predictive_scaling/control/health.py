@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from predictive_scaling.clock import monotonic
-from predictive_scaling.control.periodic import PeriodicTask
-from predictive_scaling.handlers.inventory import Inventory
+from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.control.periodic_task import PeriodicTask
 from predictive_scaling.telemetry.checks import Check, Degraded
 
 MIN_STALLED_SECONDS = 60.0

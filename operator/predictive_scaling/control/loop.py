@@ -10,18 +10,18 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from predictive_scaling.clock import Clock, monotonic
+from predictive_scaling.cluster.index_comparison import IndexComparison
+from predictive_scaling.cluster.informer_cache import Inventory, PolicyRecord
+from predictive_scaling.cluster.leadership import Leadership
+from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.event_calendar import EventCalendar
-from predictive_scaling.control.feed import Feed
-from predictive_scaling.control.leadership import Leadership
-from predictive_scaling.control.mirror import Mirror
-from predictive_scaling.control.recovery import Recovery
-from predictive_scaling.control.state import PolicyState, States
+from predictive_scaling.control.jobs.forecast_refresher import Feed
+from predictive_scaling.control.policy_publisher import Mirror
+from predictive_scaling.control.policy_state import PolicyState, States
+from predictive_scaling.control.reconcile_failures import VisitFailures, VisitTimedOutError
+from predictive_scaling.control.reconciler import Tick, Visited, Visitor
 from predictive_scaling.control.target_claims import Claim, TargetClaims
-from predictive_scaling.control.visit import Tick, Visited, Visitor
-from predictive_scaling.control.visit_failures import VisitFailures, VisitTimedOutError
 from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError, RequestTimedOutError
-from predictive_scaling.handlers.index_comparison import IndexComparison
-from predictive_scaling.handlers.inventory import Inventory, PolicyRecord
 from predictive_scaling.resources.metadata import PolicyKey
 
 log = structlog.get_logger(__name__)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from predictive_scaling.control.visit import Visited
+from predictive_scaling.control.reconciler import Visited
 from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
-from predictive_scaling.training.series_keys import SeriesKey
 
 _AGGREGATIONS: dict[str, Aggregation] = {"Sum": "Sum", "Mean": "Mean", "Max": "Max"}
 

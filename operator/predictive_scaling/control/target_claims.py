@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from predictive_scaling.control.state import PolicyState
-from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import Takeover
 from predictive_scaling.resources.vocabulary import Mode

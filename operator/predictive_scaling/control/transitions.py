@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from predictive_scaling.control.events import Events, Happened
-from predictive_scaling.control.state import PolicyState
-from predictive_scaling.decision.model import Decision
-from predictive_scaling.handlers.inventory import PolicyRecord
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.decision.inputs import Decision
 from predictive_scaling.resources.conditions import Condition
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from predictive_scaling.decision.amounts import amount, clock_time, replicas
-from predictive_scaling.decision.bounds import effective_maximum
-from predictive_scaling.decision.freshness import look, positive, trusted_demand
-from predictive_scaling.decision.model import Decision, PauseReason, Rung, Situation
+from predictive_scaling.decision.context import look, positive, trusted_demand
+from predictive_scaling.decision.formatting import amount, clock_time, replicas
+from predictive_scaling.decision.inputs import Decision, PauseReason, Rung, Situation
+from predictive_scaling.decision.limits import effective_maximum
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.spans import window_ahead
 from predictive_scaling.resources.conditions import Condition, format_time

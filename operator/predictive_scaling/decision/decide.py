@@ -2,26 +2,32 @@
 
 from collections.abc import Callable
 
-from predictive_scaling.decision.bounds import at_least_minimum, at_most_maximum, effective_maximum
-from predictive_scaling.decision.carries_load import keep_what_demand_needs
-from predictive_scaling.decision.case import Case, floor_before
-from predictive_scaling.decision.dead_band import ignore_small_changes
-from predictive_scaling.decision.event_floor import ask_events
-from predictive_scaling.decision.explanation import explain
-from predictive_scaling.decision.fallback import ask_fallback, is_in_fallback, may_lower
-from predictive_scaling.decision.forecast_floor import ask_forecast
-from predictive_scaling.decision.freshness import look
-from predictive_scaling.decision.missing_data import hold_without_data
-from predictive_scaling.decision.model import Decision, Limit, Situation, Source, Wish
-from predictive_scaling.decision.outage import hold_through_outage, is_outage
-from predictive_scaling.decision.pause import pause_of
-from predictive_scaling.decision.quantile import quantile_of
-from predictive_scaling.decision.reasons import reason_for
-from predictive_scaling.decision.remembering import next_memory
+from predictive_scaling.decision.context import Case, floor_before, look
+from predictive_scaling.decision.decision_state import next_memory
+from predictive_scaling.decision.events.event_floor import ask_events
+from predictive_scaling.decision.explanation import explain, reason_for
+from predictive_scaling.decision.forecast_floor import ask_forecast, quantile_of
+from predictive_scaling.decision.inputs import Decision, Limit, Situation, Source, Wish
+from predictive_scaling.decision.limits import (
+    at_least_minimum,
+    at_most_maximum,
+    effective_maximum,
+    hold_highest_of_window,
+    ignore_small_changes,
+    step_down,
+    step_up,
+)
+from predictive_scaling.decision.overrides import go_one_way, go_to_pin, pause_of, stand_still
+from predictive_scaling.decision.safety import (
+    ask_fallback,
+    hold_through_outage,
+    hold_without_data,
+    is_in_fallback,
+    is_outage,
+    keep_what_demand_needs,
+    may_lower,
+)
 from predictive_scaling.decision.spans import window_ahead, without
-from predictive_scaling.decision.stabilization import hold_highest_of_window
-from predictive_scaling.decision.steering import go_one_way, go_to_pin, stand_still
-from predictive_scaling.decision.steps import step_down, step_up
 
 Rule = Callable[[int, Case], int]
 

@@ -1,10 +1,9 @@
 """What the forecast asks for (semantics 2): enough for the highest demand of the window ahead."""
 
-from predictive_scaling.decision.amounts import amount, clock_time, quantile_name, replicas
-from predictive_scaling.decision.freshness import Sight
-from predictive_scaling.decision.model import Situation, Source, Wish
-from predictive_scaling.decision.peak import highest, replicas_for
-from predictive_scaling.decision.quantile import quantile_of
+from predictive_scaling.decision.context import Sight
+from predictive_scaling.decision.formatting import amount, clock_time, quantile_name, replicas
+from predictive_scaling.decision.inputs import Situation, Source, Wish
+from predictive_scaling.decision.peak_demand import highest, replicas_for
 from predictive_scaling.decision.spans import Span
 
 
@@ -30,3 +29,17 @@ def ask_forecast(situation: Situation, sight: Sight, spans: tuple[Span, ...]) ->
         f"({told}) need {replicas(needed)} of {amount(per_replica)}{filled}"
     )
     return Wish(needed, Source.FORECAST, why, demand=top.value, at=top.at)
+
+
+def quantile_of(situation: Situation) -> tuple[float, str]:
+    """The quantile, and why it is that one: empty where the policy states it.
+
+    A policy with an objective starts with what its prices say of one replica (ForecastOptions.effective_quantile), and
+    goes on with what they chose over its last days.
+    """
+    options = situation.policy.spec.forecast
+    if options.objective is None:
+        return options.effective_quantile, ""
+    if situation.tuned is None:
+        return options.effective_quantile, "to begin with, as no days have been looked back on yet"
+    return situation.tuned.quantile, situation.tuned.why

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from predictive_scaling.decision.amounts import amount, quantile_name
-from predictive_scaling.decision.freshness import positive
-from predictive_scaling.decision.model import Decision, Outlook, Situation
+from predictive_scaling.decision.context import positive
+from predictive_scaling.decision.formatting import amount, quantile_name
+from predictive_scaling.decision.inputs import Decision, Outlook, Situation
 from predictive_scaling.resources.conditions import Condition
 from predictive_scaling.resources.statuses import (
     MOST_POINTS,

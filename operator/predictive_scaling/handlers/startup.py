@@ -1,10 +1,11 @@
 """kopf as we run it: every setting that matters is set on purpose."""
 
+import os
 from typing import Any
 
 import kopf
 
-from predictive_scaling.handlers.process import REGISTRY, Process
+from predictive_scaling.handlers.context import REGISTRY, Process
 
 _OURS = "predictive-scaling.io"
 
@@ -63,3 +64,11 @@ class NoDiffBase(kopf.DiffBaseStorage):
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
         del body, patch, essence
+
+
+@kopf.on.login(registry=REGISTRY)
+async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The same choice as cluster/client.py makes; kopf asks again when credentials expire."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        return kopf.login_with_service_account(**kwargs)
+    return kopf.login_with_kubeconfig(**kwargs)

@@ -4,10 +4,10 @@ from typing import Any
 
 import kopf
 
-from predictive_scaling.handlers.inventory import WorkloadKey
-from predictive_scaling.handlers.process import REGISTRY
-from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscalerRecord, parse
-from predictive_scaling.targets.workload_record import WorkloadRecord
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse
+from predictive_scaling.cluster.informer_cache import WorkloadKey
+from predictive_scaling.cluster.workload_record import WorkloadRecord
+from predictive_scaling.handlers.context import REGISTRY
 
 
 @kopf.index("autoscaling", "v2", "horizontalpodautoscalers", registry=REGISTRY)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import kopf
 import structlog
 
-from predictive_scaling.handlers import business_events, login, policies, startup, targets
-from predictive_scaling.handlers.process import REGISTRY, Process
+from predictive_scaling.handlers import business_events, policies, startup, targets
+from predictive_scaling.handlers.context import REGISTRY, Process
 from predictive_scaling.handlers.startup import kopf_settings
 
 log = structlog.get_logger(__name__)
 
-HANDLERS = (business_events, login, policies, startup, targets)
+HANDLERS = (business_events, policies, startup, targets)
 """Imported for what they register."""
 
 _PAUSE_SECONDS = 2.0

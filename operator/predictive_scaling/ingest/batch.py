@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from predictive_scaling.ingest.formats import DEFAULT, choose
 from predictive_scaling.ingest.measurement import Window, accept
-from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, Refused
 from predictive_scaling.ingest.series_register import Admission, Limit, SeriesLimits, SeriesRegister
 from predictive_scaling.storage.dead_letters import DeadLetter
 from predictive_scaling.storage.samples import Sample, SeriesKey

@@ -27,7 +27,7 @@ from predictive_scaling.ingest.batch import (
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
 from predictive_scaling.ingest.limit_reports import LimitReports
 from predictive_scaling.ingest.measurement import Window
-from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, Refused
 from predictive_scaling.ingest.series_register import REMEMBERED, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource
 from predictive_scaling.ingest.start import Start, where_to_start

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, Refused
 from predictive_scaling.storage.samples import Sample, series_of
 
 MAX_LABELS = 64

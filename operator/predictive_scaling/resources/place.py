@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from forecasting.public_holidays import check_country
+from forecasting.calendars.public_holidays import check_country
 from predictive_scaling.resources.matching import Matching
 
 _ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import psycopg
 
-from predictive_scaling import faults
+from predictive_scaling import failpoint as faults
 from predictive_scaling.errors import DataRefusedError
 from predictive_scaling.storage import dead_letters, ingest_offsets, samples
 from predictive_scaling.storage.database import Database

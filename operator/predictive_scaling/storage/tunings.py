@@ -16,7 +16,7 @@ class TuningRow:
     """One policy's.
 
     tuned_at: when it was looked back, on [since, until). under_provisioned_minute, replica_hour: the policy's prices;
-    None where it states a quantile. moved_at, rising, turns: how the quantile came to be (forecasting.tuner.Held).
+    None where it states a quantile. moved_at, rising, turns: how the quantile came to be (see tuner.Held).
     hpa_target, advised_target: fractions. saved: share of replica-hours. hours_saved: replica-hours. recorded_share:
     of the forecasts, those that were made live. alone, points: quantile, target, under-provisioned share, lost share,
     minutes and replica-hours, of the HPA without a floor and of each setting.

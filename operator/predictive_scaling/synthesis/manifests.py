@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from predictive_scaling.resources.metadata import API_VERSION
-from predictive_scaling.synthesis.happenings import Happening
+from predictive_scaling.synthesis.incidents import Happening
 from predictive_scaling.synthesis.services import Service
 
 _PEAK_REPLICAS = 20

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from predictive_scaling.synthesis.chance import Chance
-from predictive_scaling.synthesis.characters import CHARACTERS, Character
-from predictive_scaling.synthesis.happenings import ANNOUNCED, Happening
+from predictive_scaling.synthesis.incidents import ANNOUNCED, Happening
 from predictive_scaling.synthesis.timeline import FloatArray, Timeline
+from predictive_scaling.synthesis.workload_profiles import CHARACTERS, Character
 
 INSTANCES = 3
 _DECIMALS = 3

@@ -1,17 +1,9 @@
 """An HPA's minReplicas, by server-side apply of exactly that field; never its maximum, never its workload."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from predictive_scaling.decision.model import Observed
-from predictive_scaling.errors import (
-    RequestFailedError,
-    TargetConflictError,
-    TargetNotFoundError,
-    TargetRefusedError,
-)
-from predictive_scaling.targets.client import (
+from predictive_scaling.cluster.client import (
     FIELD_MANAGER,
     Cluster,
     Json,
@@ -19,44 +11,23 @@ from predictive_scaling.targets.client import (
     ObjectNotFoundError,
     ObjectRefusedError,
 )
-from predictive_scaling.targets.cpu_utilization import cpu_utilization
-from predictive_scaling.targets.field_ownership import DEFAULT_MINIMUM, field_ownership
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import (
+    HorizontalPodAutoscalerRecord,
+    parse,
+    path_of,
+)
+from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
+from predictive_scaling.decision.inputs import Observed
+from predictive_scaling.errors import (
+    RequestFailedError,
+    TargetConflictError,
+    TargetNotFoundError,
+    TargetRefusedError,
+)
 from predictive_scaling.targets.port import Applied, Progress
-from predictive_scaling.targets.workload_record import WorkloadRecord, WorkloadReference
 
-_API = "/apis/autoscaling/v2"
 _ATTEMPTS = 3
-_WITHOUT_REPLICAS = frozenset({"Object", "External"})
 _EXTERNAL_SCALERS = {"ScaledObject": "target.scaledObject"}
-
-
-@dataclass(frozen=True, slots=True)
-class HorizontalPodAutoscalerRecord:
-    """What we need of an HPA, without its managed fields' bulk."""
-
-    namespace: str
-    name: str
-    uid: str
-    resource_version: int
-    minimum: int
-    maximum: int
-    current_replicas: int
-    desired_replicas: int
-    target_utilization: float | None
-    utilization: float | None
-    scaled_to_zero: bool
-    can_scale_to_zero: bool
-    """Whether it has a metric that is there without replicas: Object or External."""
-    owner: str | None
-    floor_managers: tuple[str, ...]
-    foreign_write: str | None
-    floor_given_up: bool
-    workload: WorkloadReference
-
-    @property
-    def path(self) -> str:
-        """Where the API server has it."""
-        return path_of(self.namespace, self.name)
 
 
 class Records(Protocol):
@@ -218,66 +189,12 @@ class LiveRecords:
         """Nothing is kept: the next record is read again."""
 
 
-def path_of(namespace: str, name: str) -> str:
-    """The URL path of an HPA."""
-    return f"{_API}/namespaces/{namespace}/horizontalpodautoscalers/{name}"
-
-
-def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
-    """A record of an HPA as the API server shows it in autoscaling/v2; what its status lacks or garbles is left out."""
-    metadata, spec = body["metadata"], body["spec"]
-    status, reference = _mapping(body.get("status")), spec["scaleTargetRef"]
-    cpu = cpu_utilization(spec.get("metrics"), status.get("currentMetrics"))
-    ownership = field_ownership(body)
-    return HorizontalPodAutoscalerRecord(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=int(metadata["resourceVersion"]),
-        minimum=spec.get("minReplicas", DEFAULT_MINIMUM),
-        maximum=spec["maxReplicas"],
-        current_replicas=_count(status.get("currentReplicas")),
-        desired_replicas=_count(status.get("desiredReplicas")),
-        target_utilization=cpu.target,
-        utilization=cpu.value,
-        scaled_to_zero=_is_disabled(status),
-        can_scale_to_zero=any(metric.get("type") in _WITHOUT_REPLICAS for metric in _mappings(spec.get("metrics"))),
-        owner=_controller(metadata),
-        floor_managers=ownership.managers,
-        foreign_write=ownership.foreign_write,
-        floor_given_up=ownership.is_given_up,
-        workload=WorkloadReference(reference.get("apiVersion") or "apps/v1", reference["kind"], reference["name"]),
-    )
-
-
 def refusal_of_owner(owner: str) -> str | None:
     """Why an HPA with this controller cannot be our target; None where it can."""
     kind, _, name = owner.partition("/")
     if kind not in _EXTERNAL_SCALERS:
         return None
     return f"it belongs to {kind} {name}, which sets its minimum itself; use {_EXTERNAL_SCALERS[kind]} {name}"
-
-
-def _is_disabled(status: Mapping[str, Any]) -> bool:
-    conditions = _mappings(status.get("conditions"))
-    return any(c.get("type") == "ScalingActive" and c.get("reason") == "ScalingDisabled" for c in conditions)
-
-
-def _controller(metadata: Mapping[str, Any]) -> str | None:
-    owners = _mappings(metadata.get("ownerReferences"))
-    return next((f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")), None)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _without_us(body: Mapping[str, Any]) -> list[Json]:

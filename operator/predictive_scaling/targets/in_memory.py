@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-from predictive_scaling.decision.model import Observed
+from predictive_scaling.cluster.client import FIELD_MANAGER
+from predictive_scaling.cluster.field_ownership import DEFAULT_MINIMUM
+from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.errors import (
     ClusterUnavailableError,
     TargetConflictError,
     TargetNotFoundError,
     TargetRefusedError,
 )
-from predictive_scaling.targets.client import FIELD_MANAGER
-from predictive_scaling.targets.field_ownership import DEFAULT_MINIMUM
 from predictive_scaling.targets.port import Applied, Progress
 
 _SOMEONE = "kubectl-client-side-apply"

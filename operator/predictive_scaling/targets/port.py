@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from predictive_scaling.decision.model import Observed
+from predictive_scaling.decision.inputs import Observed
 
 
 @dataclass(frozen=True, slots=True)

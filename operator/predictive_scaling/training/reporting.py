@@ -1,17 +1,27 @@
-"""What a training came to, for people and for programs."""
+"""Exit codes of `train`, apart from the command because the operator that starts it reads them."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from predictive_scaling.training.exit_codes import Exit
-from predictive_scaling.training.manifest import GateRecord
-from predictive_scaling.training.series_keys import SeriesKey
+from predictive_scaling.models.manifest import GateRecord
+from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.training.trainer import Trained
+
+
+class Exit(IntEnum):
+    """REFUSED: all was trained, but a version did worse than the one in use, which stays."""
+
+    GOOD = 0
+    SOME_FAILED = 1
+    REFUSED = 3
+    NOTHING_TO_TRAIN = 66
+
 
 _WIDE = 240
 

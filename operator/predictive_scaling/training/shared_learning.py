@@ -1,16 +1,14 @@
 """Learn one model from many series, judge it on the last days of each, and keep what a forecast needs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
-from forecasting.backtest import WalkForward, replay
 from forecasting.calibration import WINDOW, calibrated, errors
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, TooShortError
-from forecasting.gate import ENOUGH, Verdict, judge_scores
 from forecasting.learning import (
     CALIBRATED_AHEAD,
     JUDGED_AHEAD,
@@ -25,31 +23,17 @@ from forecasting.models.lightgbm_quantiles import FittedLightGBM
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.models.shared import SharedLightGBM, until
 from forecasting.panel import IntArray
-from forecasting.scores import Scores, pooled, scores
+from forecasting.quality.gate import ENOUGH, judge_scores
+from forecasting.quality.scores import Scores, pooled, scores
 from forecasting.series import FloatArray, Series
-from predictive_scaling.training.series_keys import SeriesKey
+from forecasting.walk_forward import WalkForward, replay
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.models.shared_members import Judged, LearnedShared
 
 SEEDS = 96
 """Errors by which a series begins to be calibrated; its own outvote them within a day."""
 _MOST_STRIDE = 6
 _JUDGED_ORIGINS = 336
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One series that the shared model was judged on. residuals: shape (SEEDS, horizons, quantiles)."""
-
-    key: SeriesKey
-    verdict: Verdict
-    residuals: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedShared:
-    """What came of it. learned.residuals: errors as all series together make them."""
-
-    learned: Learned
-    judged: tuple[Judged, ...]
 
 
 def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -> LearnedShared:

@@ -9,21 +9,20 @@ from datetime import datetime, timedelta
 import numpy as np
 import structlog
 
+from forecasting.cleaning.outliers import outliers_in_words, without_outliers
 from forecasting.forecaster import TooShortError
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.shared import SharedLightGBM
-from forecasting.outliers import outliers_in_words, without_outliers
 from forecasting.series import Series
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.errors import NothingToLearnError
-from predictive_scaling.training.forerunner import forerunner
-from predictive_scaling.training.history import DemandHistory
-from predictive_scaling.training.learners import InThread, Learner
-from predictive_scaling.training.manifest import GateRecord, Manifest
-from predictive_scaling.training.publish import publish
-from predictive_scaling.training.registry import Registry
-from predictive_scaling.training.series_keys import SeriesKey
-from predictive_scaling.training.shared_key import SHARED
+from predictive_scaling.models.manifest import GateRecord, Manifest
+from predictive_scaling.models.publishing import publish
+from predictive_scaling.models.registry import Registry
+from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.training.backends import InThread, Learner
+from predictive_scaling.training.demand_history import DemandHistory
+from predictive_scaling.training.incumbent import forerunner
 from predictive_scaling.training.shared_learning import learn_shared
 
 log = structlog.get_logger(__name__)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from forecasting.context import Place
-from forecasting.drift import BEYOND, Drift
-from predictive_scaling.training.manifest import Manifest
+from forecasting.quality.drift import BEYOND, Drift
+from predictive_scaling.models.manifest import Manifest
 
 
 class Cause(StrEnum):

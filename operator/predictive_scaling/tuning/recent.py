@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.backtest import replay
 from forecasting.calibration import WINDOW, calibrated
 from forecasting.forecast import PEAK_QUANTILES
-from forecasting.gate import unopposed
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, WEEK
 from forecasting.peaks import not_below, peaks_of
+from forecasting.quality.gate import unopposed
 from forecasting.series import FloatArray, Series
+from forecasting.walk_forward import replay
 
 RECORDED = np.dtype([("created", ">i8"), ("target", ">i8"), ("quantiles", ">f4", (5,)), ("peaks", ">f4", (4,))])
 """One point of a recorded forecast. created, target: microseconds since 2000, as PostgreSQL sends them.

@@ -9,17 +9,17 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting.frontier import QUANTILES, TARGETS, at_target
+from forecasting.cleaning.regularize import amount_of
 from forecasting.panel import DAY
+from forecasting.scaling.frontier import QUANTILES, TARGETS, at_target
+from forecasting.scaling.tuner import settled
 from forecasting.series import FloatArray, Series
-from forecasting.spans import amount_of
-from forecasting.tuner import settled
-from predictive_scaling.backtesting.outcomes import Field
-from predictive_scaling.backtesting.setting import Setting
-from predictive_scaling.backtesting.workload import Workload, workload
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
-from predictive_scaling.tuning.advice import advise, hotter
+from predictive_scaling.simulation.advice import advise, hotter
+from predictive_scaling.simulation.outcomes import Field
+from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.workload import Workload, workload
 from predictive_scaling.tuning.recent import RECORDED, Recent, first_origin, recent
 from predictive_scaling.tuning.task import Span, Task, Tuning, prices_of, reach_for, step_for
 

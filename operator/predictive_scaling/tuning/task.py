@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from forecasting.frontier import Point, Prices
-from forecasting.tuner import Held
-from predictive_scaling.backtesting.workload import LATE
+from forecasting.scaling.frontier import Point, Prices
+from forecasting.scaling.tuner import Held
 from predictive_scaling.resources.scaling_policy import ScalingPolicySpec
+from predictive_scaling.simulation.workload import LATE
 
 
 class Span(msgspec.Struct, frozen=True):

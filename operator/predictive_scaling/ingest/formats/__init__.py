@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from predictive_scaling.ingest.formats import native
 from predictive_scaling.ingest.measurement import Measurement
-from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, Refused
 
 Format = Callable[[bytes], Sequence[Measurement]]
 """The measurements of one message; raises Refused. Whether they may be kept is judged afterwards, for all formats."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from predictive_scaling.ingest.measurement import Measurement
-from predictive_scaling.ingest.refusal import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, Refused
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64

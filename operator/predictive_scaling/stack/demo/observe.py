@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
 
+from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.manifests import HPA_ONLY, NAMESPACE, POLICY, PREDICTIVE
 from predictive_scaling.stack.demo.measure import Band, Observation, Twin
 from predictive_scaling.stack.demo.scenario import SERVICE
 from predictive_scaling.stack.demo.story import DecisionLine
-from predictive_scaling.targets.client import Cluster
 
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 _AUTOSCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"

@@ -8,9 +8,9 @@ from string import Template
 
 import msgspec
 
-from predictive_scaling.charts.style import page_style
-from predictive_scaling.stack.demo.charts import charts
+from predictive_scaling.figures.style import page_style
 from predictive_scaling.stack.demo.commands import look_around
+from predictive_scaling.stack.demo.figures import charts
 from predictive_scaling.stack.demo.measure import Band, Observation
 from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, Scenario
 from predictive_scaling.stack.demo.story import BIN, DecisionLine, Story

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forecasting.scaling.simulation import AutoscalerRules
+from forecasting.scaling.simulation_grid import simulate_grid
 from forecasting.series import FloatArray
-from forecasting.simulation import AutoscalerRules
-from forecasting.simulation_grid import simulate_grid
 from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START
 from predictive_scaling.stack.demo.traces import MINUTE
 

@@ -1,0 +1,1 @@
+"""Time zones, public holidays and comparable days."""

@@ -1,0 +1,1 @@
+"""Irregular samples, counters and outliers become a regular series."""

@@ -1,0 +1,1 @@
+"""Scores, drift and the quality gate."""

@@ -1,0 +1,1 @@
+"""Replicas from forecasts: floors, the simulated HPA, the frontier and the tuner."""

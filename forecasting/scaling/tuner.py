@@ -1,0 +1,50 @@
+"""A quantile that follows its frontier, seldom and for good reason.
+
+What a past of a few days says of a setting is noisy: one burst enters the past and leaves it again. So a move has to
+gain more than chance, and after each turn back twice as much as before, until nothing has moved for a long while.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from forecasting.scaling.frontier import LEAST_GAIN, Point, Prices, retuned
+
+CALM = timedelta(days=14)
+"""Turns are forgotten when nothing has moved for so long: twice the past that is tuned on."""
+_MOST_GAIN = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The quantile in use. moved_at: since when. rising: which way the last move went; None where it was the first.
+
+    turns: how often it has lately moved the other way than before.
+    """
+
+    quantile: float
+    moved_at: datetime
+    rising: bool | None = None
+    turns: int = 0
+
+
+def settled(held: Held | None, points: Sequence[Point], prices: Prices, now: datetime) -> Held:
+    """What to hold from now on, seeing this frontier. points: those at the present target of the HPA.
+
+    Without anything held it is the cheapest; so it is where the frontier has no such quantile as the held one. Raises
+    ValueError where there is no point.
+    """
+    if held is None:
+        return Held(retuned(None, points, prices).quantile, now)
+    if now - held.moved_at >= CALM:
+        held = Held(held.quantile, held.moved_at)
+    current = next(((it.quantile, it.hpa_target) for it in points if it.quantile == held.quantile), None)
+    least = LEAST_GAIN * 2.0**held.turns
+    found = retuned(current, points, prices, min(least, _MOST_GAIN))
+    rising = found.quantile > held.quantile
+    turns_back = held.rising is not None and rising is not held.rising
+    if turns_back and current is not None:
+        found = retuned(current, points, prices, min(2 * least, _MOST_GAIN))
+    if found.quantile == held.quantile:
+        return held
+    return Held(found.quantile, now, rising, held.turns + turns_back)

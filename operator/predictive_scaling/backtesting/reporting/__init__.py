@@ -1,0 +1,1 @@
+"""Results of a backtest as JSON, text and an HTML page."""

@@ -1,0 +1,184 @@
+"""A backtest as one self-contained page, readable without JavaScript."""
+
+import math
+from collections.abc import Iterator
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from predictive_scaling.backtesting.reporting.figures import frontier, overview, worst_day
+from predictive_scaling.backtesting.reporting.summary import (
+    constants,
+    gain,
+    heading,
+    near_events_said,
+    number,
+    percent,
+    relative_hours,
+    undefined_values,
+    ways,
+)
+from predictive_scaling.backtesting.reporting.worst_hours import BadHour, worst_hours
+from predictive_scaling.backtesting.run import Backtest
+from predictive_scaling.errors import SettingsError
+from predictive_scaling.figures.style import page_style
+from predictive_scaling.simulation.workload import LATE
+
+_BAR = 90
+
+
+def write_report(backtest: Backtest, path: Path) -> None:
+    """Write the page. Raises SettingsError where the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(backtest), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"--report: {path} cannot be written: {error.strerror}") from None
+
+
+def page(backtest: Backtest) -> str:
+    """The whole page."""
+    template = Template(resources.files(__package__ or "").joinpath("report.html").read_text(encoding="utf-8"))
+    style, verdict = _verdict(backtest)
+    hours = worst_hours(backtest)
+    return template.substitute(
+        title=escape(f"Backtest: {backtest.series.name}"),
+        style=page_style(),
+        heading=escape(f"Ahead of {backtest.series.name}"),
+        lead=escape(heading(backtest)) + ".",
+        verdict_style=style,
+        verdict=escape(verdict),
+        tiles="".join(_tiles(backtest)),
+        advice=escape(backtest.advice.message),
+        ways="".join(_ways(backtest)),
+        charts=overview(backtest) + (worst_day(backtest, hours[0].worst_at) if hours else "") + frontier(backtest),
+        accuracy="".join(_accuracy(backtest)),
+        hours="".join(map(_hour, hours)) or '<tr><td colspan="5">There were enough replicas all the time.</td></tr>',
+        method="".join(f"<li>{escape(sentence)}</li>" for sentence in _method(backtest)),
+    )
+
+
+def _verdict(backtest: Backtest) -> tuple[str, str]:
+    alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
+    same = backtest.contest.same_hours.predictive.outcome
+    if alone.minutes < 1 and ahead.minutes < 1:
+        return "none", "The HPA alone was never short here: safety is not what a policy buys, a hotter HPA may be"
+    if ahead.minutes <= same.minutes and ahead.minutes <= alone.minutes:
+        return "good", f"{gain(backtest)[:1].upper()}{gain(backtest)[1:]}"
+    return "bad", f"An HPA with a lower target does as well for these replica-hours: {gain(backtest)}"
+
+
+def _tiles(backtest: Backtest) -> Iterator[str]:
+    alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
+    both, same = backtest.contest.tuned_with_target, backtest.contest.same_hours
+    yield _tile(
+        "Minutes short of capacity",
+        _pair(f"{alone.minutes:,.0f}", f"{ahead.minutes:,.0f}"),
+        f"of {backtest.work.hours * 60:,.0f}; HPA alone → the policy as written; "
+        f"HPA at the same hours: {same.predictive.outcome.minutes:,.0f}",
+    )
+    yield _tile(
+        "Replica-hours",
+        _pair(f"{alone.replica_hours:,.0f}", f"{ahead.replica_hours:,.0f}"),
+        f"{100 * (relative_hours(backtest, ahead) - 1):+.1f} %; HPA alone → the policy as written",
+    )
+    yield _tile(
+        "Tuned by prices",
+        _pair(f"{alone.minutes:,.0f}", f"{both.outcome.minutes:,.0f}"),
+        f"minutes short at {100 * (relative_hours(backtest, both.outcome) - 1):+.1f} % replica-hours; "
+        f"HPA at the same hours: {same.tuned_with_target.outcome.minutes:,.0f}",
+    )
+    bins = min(backtest.accuracy, key=lambda it: abs(it * backtest.series.step.total_seconds() - 900))
+    one = backtest.accuracy[bins]
+    yield _tile(
+        f"Error {bins * backtest.series.step.total_seconds() / 60:g} minutes ahead",
+        f'<span class="big">{number(one.wape)}</span>',
+        f"of demand (WAPE); p90 covered {percent(one.coverage[0.9])}",
+    )
+
+
+def _ways(backtest: Backtest) -> Iterator[str]:
+    for name, setting, one in ways(backtest):
+        style = ' class="chosen"' if one is backtest.contest.predictive else ""
+        yield (
+            f"<tr{style}><td>{escape(name)}</td><td>{escape(setting)}</td>"
+            f'<td class="number">{100 * one.under_provisioned_share:.2f} %</td>'
+            f'<td class="number">{one.minutes:,.0f}</td>'
+            f'<td class="number">{100 * one.lost_demand_share:.3f} %</td>'
+            f'<td class="number">{one.replica_hours:,.0f}</td>'
+            f'<td class="number">{relative_hours(backtest, one):.3f}</td></tr>'
+        )
+
+
+def _accuracy(backtest: Backtest) -> Iterator[str]:
+    step = backtest.series.step.total_seconds() / 60
+    naive = backtest.baselines
+    errors = [one.wape for one in backtest.accuracy.values()]
+    errors += [error for by_horizon in naive.values() for error in by_horizon.values()]
+    worst = max((error for error in errors if error == error), default=1.0) or 1.0
+    for bins, one in backtest.accuracy.items():
+        cells = "".join(f'<td class="number">{percent(share)}</td>' for share in one.coverage.values())
+        yield (
+            f'<tr><td>{bins * step:g} min</td><td class="time">{_bar(one.wape, worst, "bar")}</td>'
+            f'<td class="time">{_bar(naive["last_value"][bins], worst, "bar naive")}</td>'
+            f'<td class="time">{_bar(naive["seasonal_naive"][bins], worst, "bar naive")}</td>'
+            f'<td class="number">{number(one.mase)}</td>{cells}</tr>'
+        )
+
+
+def _hour(hour: BadHour) -> str:
+    return (
+        f'<tr><td class="time">{hour.begins_at:%a %-d %b %H:%M}</td>'
+        f'<td class="number">{hour.short_minutes:.1f} min</td>'
+        f'<td class="number">{hour.alone_minutes:.1f} min</td>'
+        f"<td>{hour.worst_at:%H:%M}: {hour.needed:.1f} replicas needed, {hour.ready} ready; "
+        f"{hour.expected:.1f} were expected in time</td><td>{escape(hour.message)}</td></tr>"
+    )
+
+
+def _method(backtest: Backtest) -> Iterator[str]:
+    setting, foresight = backtest.setting, backtest.foresight
+    yield (
+        "Every 15 seconds the decision code that runs live sets a floor, and a simulated HPA follows its documented "
+        "rules: tolerance 10 %, scaling down after 5 minutes, up by at most 100 % or 4 pods in 15 seconds; metrics "
+        f"are {LATE.total_seconds():g} s old, new pods are ready after {setting.lead_time.total_seconds() / 60:g} min."
+    )
+    yield (
+        f"Forecasts saw nothing from after the moment they were made; models learned anew "
+        f"{sum(it.since >= foresight.plan.split for it in foresight.stretches)} times. "
+        f"{foresight.stretches[-1].why}."
+    )
+    for what, prices in zip(("The quantile", "Quantile and HPA target"), backtest.prices, strict=True):
+        yield (
+            f"{what} were chosen from before {foresight.moment(foresight.plan.split):%-d %B %Y} only, at "
+            f"{prices.under_provisioned_minute:g} for a minute short and {prices.replica_hour:g} for a replica-hour."
+        ).replace("The quantile were", "The quantile was")
+    yield (
+        "HPA alone at the same hours: the target at which the HPA alone spends as many replica-hours as the policy "
+        "above it, chosen with hindsight; what a policy is worth is the difference to that."
+    )
+    yield f"The numbers rest on {constants(backtest)}."
+    yield "Short: ready replicas could not carry the demand. Replica-hours count all that existed, ready or not."
+    if undefined := undefined_values(backtest):
+        yield f"{undefined}."
+    if setting.events:
+        yield f"{len(setting.events)} known events took part. Near them: {near_events_said(backtest)}."
+    yield from (f"{repair[:1].upper()}{repair[1:]}." for repair in backtest.trace.repairs)
+
+
+def _bar(error: float, worst: float, style: str) -> str:
+    if not math.isfinite(error):
+        return number(error)
+    return f'<span class="{style}" style="width:{_BAR * error / worst:.0f}px"></span>{error:.3f}'
+
+
+def _tile(name: str, figures: str, note: str) -> str:
+    return (
+        f'<div class="card tile"><div class="name">{escape(name)}</div><div class="pair">{figures}</div>'
+        f'<div class="note">{escape(note)}</div></div>'
+    )
+
+
+def _pair(alone: str, ahead: str) -> str:
+    return f'<span class="was alone">{alone}</span><span>→</span><span class="big ahead">{ahead}</span>'

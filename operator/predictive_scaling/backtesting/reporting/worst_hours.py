@@ -1,0 +1,73 @@
+"""The hours in which a policy did worst, and what it knew then."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from forecasting.forecast import QUANTILES
+from predictive_scaling.backtesting.run import Backtest
+from predictive_scaling.simulation.workload import STEP
+
+_HOUR_STEPS = timedelta(hours=1) // STEP
+_MINUTE_STEPS = timedelta(minutes=1) // STEP
+
+
+@dataclass(frozen=True, slots=True)
+class BadHour:
+    """An hour with too few replicas.
+
+    short_minutes, alone_minutes: with the policy and with the HPA alone. needed: replicas at the worst moment, ready:
+    those that there were, at `worst_at`. expected: what the floor's quantile had said for then a lead time before, in
+    replicas. message: of the last decision before.
+    """
+
+    begins_at: datetime
+    short_minutes: float
+    alone_minutes: float
+    worst_at: datetime
+    needed: float
+    ready: int
+    expected: float
+    message: str
+
+
+def worst_hours(backtest: Backtest, most: int = 6) -> list[BadHour]:
+    """Those with the most demand lost, worst first."""
+    work, per_replica = backtest.work, backtest.setting.per_replica
+    missing = np.maximum(work.demand - backtest.replayed.ready * per_replica, 0.0) * work.observed
+    hours = -(-len(work) // _HOUR_STEPS)
+    lost = np.zeros(hours * _HOUR_STEPS)
+    lost[: len(missing)] = missing
+    by_hour = lost.reshape(hours, _HOUR_STEPS).sum(axis=1)
+    worst = [int(at) for at in np.argsort(-by_hour, kind="stable")[:most] if by_hour[at] > 0]
+    return [_told(backtest, missing, at * _HOUR_STEPS) for at in worst]
+
+
+def _told(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float64]], first: int) -> BadHour:
+    work, per_replica = backtest.work, backtest.setting.per_replica
+    hour = slice(first, first + _HOUR_STEPS)
+    alone = work.demand[hour] - backtest.alone.ready[hour, 0] * per_replica
+    worst = first + int(np.argmax(missing[hour]))
+    last = next((it for it in reversed(backtest.replayed.changes) if it.step <= worst), None)
+    return BadHour(
+        begins_at=work.at(first),
+        short_minutes=float((missing[hour] > 0).sum() / _MINUTE_STEPS),
+        alone_minutes=float(((alone > 0) & work.observed[hour]).sum() / _MINUTE_STEPS),
+        worst_at=work.at(worst),
+        needed=float(work.demand[worst] / per_replica),
+        ready=int(backtest.replayed.ready[worst]),
+        expected=_expected(backtest, worst) / per_replica,
+        message=last.message if last else "Nothing was decided before.",
+    )
+
+
+def _expected(backtest: Backtest, step: int) -> float:
+    """What was forecast for a step when a raise would have been in time."""
+    foresight, width = backtest.foresight, backtest.series.step
+    moment = backtest.work.at(step)
+    origin = (moment - backtest.setting.lead_time - width - foresight.series.start) // width
+    ahead = (moment - foresight.moment(origin)) // width
+    row = foresight.values[max(0, origin - foresight.first), min(ahead, foresight.values.shape[1] - 1)]
+    quantile = backtest.setting.policy.spec.forecast.effective_quantile
+    return float(np.interp(quantile, QUANTILES, row))

@@ -1,0 +1,300 @@
+"""Every forecast that would have been made, by the model that the gate would have let act."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+
+from forecasting.calibration import WINDOW, calibrated
+from forecasting.cold_start import ENOUGH, MOST, PER_DAY
+from forecasting.context import KnownEvent
+from forecasting.events import Effects, LearnedEffect
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
+from forecasting.forecaster import Fitted, Forecaster, TooShortError
+from forecasting.levels import levels_at
+from forecasting.model_choice import ModelChoice
+from forecasting.models.holt_winters import HoltWinters
+from forecasting.models.last_value import LastValue
+from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
+from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
+from forecasting.peaks import WINDOWS, calibrated_peaks, peaks_of
+from forecasting.quality.gate import Acting, acting_at, judge, unopposed
+from forecasting.series import FloatArray, Series
+from forecasting.walk_forward import WalkForward, before, near_of
+from predictive_scaling.clock import monotonic
+
+Say = Callable[[str, float], None]
+"""Told what is being done, and how much of it is done: 0 to 1."""
+
+_FIRST_LEARNED = 0.5
+"""Of what lies before the split, the part that the tuner's first model learns from; the rest is what it tunes on."""
+_TUNING_REFITS = 2
+_MOST_BINS = 36
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When is learned, and what is forecast.
+
+    cuts: bins before each (re)fit, and the number of bins at the end. split: the one from which is judged. ahead: bins
+    ahead that models are asked for, ascending. reach: bins of a forecast, those between `ahead` by interpolation.
+    """
+
+    cuts: tuple[int, ...]
+    split: int
+    ahead: IntArray
+    reach: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Origins [since, until) and the model that acts on them."""
+
+    since: int
+    until: int
+    model: str
+    why: str
+    fitted: Fitted
+    effects: Effects | None = None
+    """What LightGBM learned of events by then, whether it acts or not."""
+    by_horizon: tuple[Acting, ...] = ()
+    """Where the gate found another model better at some horizons; empty where `model` acts at all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """Forecasts at each origin from `first` on, calibrated.
+
+    values: shape (origins, reach, len(QUANTILES)). peaks: shape (origins, windows, len(PEAK_QUANTILES)). rivals:
+    calibrated walks of the naive models, by name. train_seconds, predict_seconds: of the models that have something to
+    learn.
+    """
+
+    series: Series
+    plan: Plan
+    first: int
+    values: FloatArray
+    peaks: FloatArray
+    stretches: tuple[Stretch, ...]
+    rivals: dict[str, WalkForward]
+    train_seconds: float
+    predict_seconds: float
+
+    def moment(self, origin: int) -> datetime:
+        """The end of the `origin`-th bin."""
+        return self.series.start + origin * self.series.step
+
+    def at(self, origin: int) -> Forecast:
+        """The forecast from one origin."""
+        row = origin - self.first
+        return self._forecast(origin, self.values[row], self.stretch(origin), self.peaks[row])
+
+    def learned(self, origin: int, event: KnownEvent) -> LearnedEffect | None:
+        """What was known at an origin of an event's effect."""
+        effects = self.stretch(origin).effects
+        return effects.learned(event, self.series.context.zone) if effects else None
+
+    def long(self, origin: int, span: timedelta, without: KnownEvent) -> Forecast:
+        """A forecast over `span` (three hours at the most at 5 minutes) that does not know of an event; not calibrated.
+
+        Had it seen the event, what multiplies it would count twice.
+        """
+        bins = min(_MOST_BINS, max(1, -(-span // self.series.step)))
+        stretch = self.stretch(origin)
+        context = self.series.context
+        others = tuple(event for event in context.events if event != without)
+        panel = Panel.of([replace(self.series, context=replace(context, events=others))])
+        values = stretch.fitted.quantiles(panel, Origins.of_one(np.array([origin])), np.arange(1, bins + 1))
+        return self._forecast(origin, values[0], stretch)
+
+    def stretch(self, origin: int) -> Stretch:
+        """The stretch of an origin."""
+        return next(it for it in reversed(self.stretches) if origin >= it.since or it is self.stretches[0])
+
+    def of_rival(self, name: str) -> "Foresight":
+        """The same with a naive model in place of the one that acts."""
+        walk = self.rivals[name].since(self.first)
+        values = spread(walk.quantiles, self.plan)
+        return replace(self, values=values, peaks=peaks_of(self.series, self.first, values, self.peaks.shape[1]))
+
+    def _forecast(self, origin: int, values: FloatArray, stretch: Stretch, peaks: FloatArray | None = None) -> Forecast:
+        moment, series = self.moment(origin), self.series
+        return Forecast(series.name, moment, series.step, QUANTILES, values, stretch.model, "", peaks=peaks)
+
+
+def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], reach: int) -> Plan:
+    """Refits are spread evenly over what lies behind the split; two more before it give the tuner its past."""
+    bins = len(series.values)
+    first = round(bins * split)
+    begin = max(1, round(first * _FIRST_LEARNED))
+    tuning = np.linspace(begin, first, _TUNING_REFITS + 1).round().astype(int)[:-1]
+    judged = np.linspace(first, bins, refits + 1).round().astype(int)
+    return Plan((*map(int, tuning), *map(int, judged)), first, np.unique([*ahead]), reach)
+
+
+def foresee(series: Series, plan: Plan, choice: ModelChoice, *, say: Say) -> Foresight:
+    """Walk forward over a series. As live, only `Auto` asks the gate whether LightGBM may act."""
+    panel = Panel.of([series])
+    naive: list[Fitted] = [LastValue(), SeasonalNaive()]
+    fits = [before(series, since) for since in plan.cuts[:-1]]
+    rivals: dict[str, list[Fitted | None]] = {model.name: [model] * len(fits) for model in naive}
+    if choice in (ModelChoice.AUTO, ModelChoice.HOLT_WINTERS):
+        rivals["HoltWinters"] = [_fitted(HoltWinters(), part) for part in fits]
+    walks = {name: _walk(name, panel, plan, models) for name, models in rivals.items()}
+    champions: list[Fitted | None] = [None] * len(fits)
+    train_seconds = predict_seconds = 0.0
+    champion = None
+    if choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
+        began = monotonic()
+        for at, part in enumerate(fits):
+            say("learning", at / len(fits))
+            champions[at] = _fitted(LightGBMQuantiles(), part)
+        train_seconds, began = monotonic() - began, monotonic()
+        say("forecasting", 0.0)
+        champion = _walk("LightGBM", panel, plan, champions)
+        predict_seconds = monotonic() - began
+    picked = _Choice(plan, series, choice, rivals, walks, champions, champion)
+    stretches = tuple(picked.stretch(at) for at in range(len(fits)))
+    values = np.concatenate([picked.values(stretch) for stretch in stretches])
+    youths = _youths(series, np.arange(plan.cuts[0], plan.cuts[-1]))
+    peaks = _peaks(series, plan, stretches, values) * youths[..., -len(PEAK_QUANTILES) :]
+    say("forecasting", 1.0)
+    return Foresight(
+        series, plan, plan.cuts[0], values * youths, peaks, stretches, walks, train_seconds, predict_seconds
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which model acts on each stretch: what `training` decides live, on the last week before it."""
+
+    plan: Plan
+    series: Series
+    choice: ModelChoice
+    rivals: dict[str, list[Fitted | None]]
+    walks: dict[str, WalkForward]
+    champions: list[Fitted | None]
+    champion: WalkForward | None
+
+    def stretch(self, at: int) -> Stretch:
+        since, until = self.plan.cuts[at], self.plan.cuts[at + 1]
+        name, why, by_horizon = self._acting(at, since)
+        fitted = self.champions[at] if name == "LightGBM" else self.rivals[name][at]
+        champion = self.champions[at]
+        layer = champion.events if isinstance(champion, FittedLightGBM) else None
+        effects = layer.effects if layer else None
+        return Stretch(since, until, name, why, fitted or LastValue(), effects, by_horizon)
+
+    def values(self, stretch: Stretch) -> FloatArray:
+        """Calibrated quantiles of a stretch, at each bin ahead by the model that acts there, as live."""
+        found = self._values_of(stretch.model, stretch)
+        steps = range(1, self.plan.reach + 1)
+        acting = np.array([acting_at(stretch.by_horizon, step, stretch.model) for step in steps])
+        for other in {*acting.tolist()} - {stretch.model}:
+            there = (acting == other)[:, None]
+            found = np.where(there, self._values_of(other, stretch), found)
+        return found
+
+    def _values_of(self, model: str, stretch: Stretch) -> FloatArray:
+        walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]
+        return spread(_between(walk, stretch.since, stretch.until).quantiles, self.plan)
+
+    def _acting(self, at: int, since: int) -> tuple[str, str, tuple[Acting, ...]]:
+        """The model of a stretch, why, and what acts at which horizon where that differs."""
+        asked = self.choice.value
+        if self.choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
+            if self.rivals[asked][at] is None:
+                return "LastValue", f"{asked} has too little history to learn from", ()
+            return asked, "asked for", ()
+        week = max(1, round(WEEK / self.series.step))
+        # Only forecasts whose targets have all passed can be judged.
+        near = int(np.searchsorted(self.plan.ahead, max(1, round(_HOUR / self.series.step)), side="right"))
+        known = since - int(self.plan.ahead[max(0, near - 1)])
+        usable = [name for name, models in self.rivals.items() if models[at] is not None]
+        others = [self._judged(self.walks[name], since - week, known, near) for name in usable]
+        if self.champion is None or self.champions[at] is None:
+            verdict = unopposed(others, "there is too little history for LightGBM to learn from")
+            return verdict.acting, verdict.evidence, ()
+        if self.choice is ModelChoice.LIGHTGBM:
+            return "LightGBM", "asked for", ()
+        if at == 0:
+            return "LightGBM", "nothing to judge it on yet", ()
+        verdict = judge(self._judged(self.champion, since - week, known, near), others)
+        return verdict.acting, verdict.evidence, verdict.by_horizon
+
+    def _judged(self, walk: WalkForward, since: int, until: int, near: int) -> WalkForward:
+        part = _between(walk, since, max(until, since + 1))
+        return part.within(int(self.plan.ahead[max(0, near - 1)]))
+
+
+def _fitted(forecaster: Forecaster, series: Series) -> Fitted | None:
+    try:
+        return forecaster.fit(series)
+    except TooShortError:
+        return None
+
+
+def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[Fitted | None]) -> WalkForward:
+    """Calibrated forecasts from a calibration window before the first cut on (by the first model there)."""
+    learns = name == "LightGBM"
+    begin = plan.cuts[0] if learns else max(1, plan.cuts[0] - WINDOW)
+    edges = [begin, *plan.cuts[1:]]
+    parts: list[FloatArray] = []
+    stretches = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(edges)]
+    for model, origins in zip(models, stretches, strict=True):
+        nothing = np.full((len(origins), len(plan.ahead), len(QUANTILES)), np.nan)
+        parts.append(nothing if model is None else model.quantiles(panel, origins, plan.ahead))
+    origins = np.arange(begin, plan.cuts[-1])
+    targets = origins[:, None] + plan.ahead - 1
+    inside = targets < panel.bins
+    actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
+    levels, near = levels_at(panel, Origins.of_one(origins)), near_of(models, panel, stretches, plan.ahead)
+    return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels, near))
+
+
+def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
+    """Its origins [since, until)."""
+    late = walk.since(since)
+    cut = slice(0, int(np.searchsorted(late.origins, until)))
+    return replace(
+        late,
+        origins=late.origins[cut],
+        quantiles=late.quantiles[cut],
+        actual=late.actual[cut],
+        levels=late.levels[cut],
+        near=None if late.near is None else late.near[cut],
+    )
+
+
+def spread(quantiles: FloatArray, plan: Plan) -> FloatArray:
+    """From the horizons that were asked for to each bin: shape (origins, reach, quantiles)."""
+    bins = np.arange(1, plan.reach + 1)
+    right = np.clip(np.searchsorted(plan.ahead, bins), 1, max(1, len(plan.ahead) - 1))
+    if len(plan.ahead) == 1:
+        return np.repeat(quantiles, plan.reach, axis=1)
+    left = right - 1
+    share = (bins - plan.ahead[left]) / (plan.ahead[right] - plan.ahead[left])
+    share = np.clip(share, 0.0, 1.0)[None, :, None]
+    return quantiles[:, left] * (1 - share) + quantiles[:, right] * share
+
+
+def _peaks(series: Series, plan: Plan, stretches: Sequence[Stretch], values: FloatArray) -> FloatArray:
+    """Of windows of which every bin was asked for: what lies between by interpolation knows no highest bin."""
+    gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
+    count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
+    panel = Panel.of([series])
+    spans = [(one, Origins.of_one(np.arange(one.since, one.until))) for one in stretches]
+    raw = np.concatenate([one.fitted.peaks(panel, origins, count) for one, origins in spans])
+    return calibrated_peaks(series, plan.cuts[0], raw, values)
+
+
+def _youths(series: Series, origins: IntArray) -> FloatArray:
+    """What little history multiplies each origin's upper quantiles by: shape (origins, 1, quantiles)."""
+    days = np.cumsum(np.isfinite(series.values))[np.maximum(origins - 1, 0)] * (series.step / DAY)
+    factor = np.where(days >= ENOUGH / DAY, 1.0, np.minimum(MOST, 1 + PER_DAY / np.maximum(days, 1e-9)))
+    upper = np.array(QUANTILES) > 0.5
+    return np.where(upper, factor[:, None, None], 1.0)

@@ -1,0 +1,1 @@
+"""Sources of recorded demand: CSV, Prometheus and the database."""

@@ -1,0 +1,38 @@
+"""A trace from the product's own database."""
+
+from datetime import timedelta
+
+import numpy as np
+
+from forecasting.cleaning.outliers import outliers_in_words
+from predictive_scaling.backtesting.traces.recorded import Trace
+from predictive_scaling.clock import Clock
+from predictive_scaling.errors import InvalidTraceError
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.demand import Demand
+from predictive_scaling.storage.policies import Policies
+from predictive_scaling.storage.schema import check_schema
+from predictive_scaling.training.demand_history import MINUTE, StoredHistory
+
+
+async def read_stored(url: str, key: SeriesKey, clock: Clock, span: timedelta, *, zero_is_valid: bool) -> Trace:
+    """The demand of a service over the last `span`, minute by minute.
+
+    Raises InvalidTraceError where there is none, DatabaseUnavailableError, SchemaError.
+    """
+    async with Database(url, purpose="backtest", max_size=1) as database:
+        await check_schema(database)
+        history = StoredHistory(Demand(database), Policies(database), zero_is_valid=zero_is_valid)
+        now = clock.now()
+        series = await history.demand(key, now - span, now, MINUTE)
+    gaps = int((~np.isfinite(series.values)).sum()) - len(series.outliers or ())
+    if gaps == len(series.values):
+        raise InvalidTraceError(
+            f"{key} has no demand in the {span.days} days before {now:%Y-%m-%dT%H:%MZ}; check --service, --metric and "
+            "--aggregation"
+        )
+    notes = [f"{gaps:,} of {len(series.values):,} minutes have no sample; they are gaps, never zero"] if gaps else []
+    if series.outliers:
+        notes.append(outliers_in_words(series.outliers))
+    return Trace(series, tuple(notes))

@@ -1,0 +1,84 @@
+"""Who owns spec.minReplicas of an HPA, as its managed fields say (server-side apply)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from predictive_scaling.cluster.client import FIELD_MANAGER
+
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+DEFAULT_MINIMUM: Final = 1
+"""What the API server fills in where nobody states spec.minReplicas."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOwnership:
+    """Owners of spec.minReplicas."""
+
+    managers: tuple[str, ...] = ()
+    """Field managers that state a value, newest write first; ours among them where we hold the field."""
+    foreign_write: str | None = None
+    """The newest write by anybody else: manager, time and value. It changes with each of them; None for none."""
+    is_given_up: bool = False
+    """The value is the default that the API server filled in when the last owner took the field out of its manifest."""
+
+
+def field_ownership(body: Mapping[str, Any]) -> FieldOwnership:
+    """Owners of spec.minReplicas of an HPA as the API server shows it. Never raises.
+
+    A client-side apply of a manifest without the field deletes the old value; the API server fills in 1 and counts the
+    applier as its owner, although it states nothing. Such an owner is told by the annotation that the same client
+    writes with each apply: where that no longer names the field, the 1 is no wish.
+    """
+    metadata = _mapping(body.get("metadata"))
+    minimum = _mapping(body.get("spec")).get("minReplicas", DEFAULT_MINIMUM)
+    owners = [entry for entry in _entries(metadata.get("managedFields")) if _owns_minimum(entry)]
+    foreign = [entry for entry in owners if _manager(entry) != FIELD_MANAGER]
+    stated = [entry for entry in owners if not _states_nothing(entry, metadata, minimum)]
+    newest = max(foreign, key=_time, default=None)
+    return FieldOwnership(
+        managers=tuple(_manager(entry) for entry in sorted(stated, key=_time, reverse=True)),
+        foreign_write=f"{_manager(newest)} at {newest.get('time')} with {minimum}"[:200] if newest else None,
+        is_given_up=minimum == DEFAULT_MINIMUM and not stated,
+    )
+
+
+def _owns_minimum(entry: Mapping[str, Any]) -> bool:
+    return "f:minReplicas" in _mapping(_mapping(entry.get("fieldsV1")).get("f:spec"))
+
+
+def _states_nothing(entry: Mapping[str, Any], metadata: Mapping[str, Any], minimum: Any) -> bool:
+    """Whether an owner got the field by default: it applies client-side, and its last manifest has no minReplicas."""
+    if minimum != DEFAULT_MINIMUM or _manager(entry) == FIELD_MANAGER:
+        return False
+    written = _mapping(_mapping(_mapping(entry.get("fieldsV1")).get("f:metadata")).get("f:annotations"))
+    if f"f:{_LAST_APPLIED}" not in written:
+        return False
+    try:
+        manifest = json.loads(_mapping(metadata.get("annotations")).get(_LAST_APPLIED, ""))
+    except (TypeError, ValueError):
+        return False
+    spec = manifest.get("spec") if isinstance(manifest, dict) else None
+    return isinstance(spec, dict) and spec.get("minReplicas") is None
+
+
+def _entries(managed_fields: Any) -> list[Mapping[str, Any]]:
+    listed = managed_fields if isinstance(managed_fields, list | tuple) else ()
+    return [entry for entry in listed if isinstance(entry, Mapping)]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _manager(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("manager") or "unknown")
+
+
+def _time(entry: Mapping[str, Any]) -> float:
+    try:
+        return datetime.fromisoformat(str(entry.get("time"))).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,180 @@
+"""CPU utilization of an HPA: its target and its newest value, paired by metric whatever the order of the lists."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from predictive_scaling.cluster.field_ownership import DEFAULT_MINIMUM, field_ownership
+from predictive_scaling.cluster.workload_record import WorkloadReference
+
+_CPU = "cpu"
+
+
+class CpuUtilization(NamedTuple):
+    """Target and newest value as fractions of what the pods request; None for what the HPA does not state."""
+
+    target: float | None = None
+    value: float | None = None
+
+
+class _Metric(NamedTuple):
+    """What makes a metric of the spec and an entry of the status the same one."""
+
+    type: str
+    container: str = ""
+
+
+_POD = _Metric("Resource")
+
+
+def cpu_utilization(specified: Any, current: Any) -> CpuUtilization:
+    """The CPU metric that decides: of the pod where the spec has one, else of the container closest to its target.
+
+    Only CPU with a utilization target counts: memory, Pods, Object and External metrics and average values say nothing
+    about the share of a replica that is used. Of several containers the one with the highest value relative to its
+    target decides, as it does for the HPA; without values the first by name. Never raises: an entry that cannot be
+    read is left out.
+    """
+    targets: dict[_Metric, float] = {}
+    for metric, utilization in _utilizations(specified, "target"):
+        # The API server accepts the same metric twice; the lower target is the one that the HPA acts on.
+        if utilization > 0 and utilization <= targets.get(metric, math.inf):
+            targets[metric] = utilization
+    values = dict(_utilizations(current, "current"))
+    pairs = {metric: CpuUtilization(target, values.get(metric)) for metric, target in targets.items()}
+    if _POD in pairs:
+        return pairs[_POD]
+    return max((pairs[metric] for metric in sorted(pairs)), key=_relative, default=CpuUtilization())
+
+
+def _relative(pair: CpuUtilization) -> float:
+    return -1.0 if pair.value is None or pair.target is None else pair.value / pair.target
+
+
+def _utilizations(metrics: Any, key: str) -> Iterable[tuple[_Metric, float]]:
+    """CPU metrics of a list of the spec (key `target`) or the status (key `current`), with their utilization."""
+    for entry in metrics if isinstance(metrics, list | tuple) else ():
+        metric, source = _identity(entry)
+        if metric is None:
+            continue
+        measured = source.get(key)
+        if not isinstance(measured, Mapping) or measured.get("type", "Utilization") != "Utilization":
+            continue
+        utilization = _fraction(measured.get("averageUtilization"))
+        if utilization is not None:
+            yield metric, utilization
+
+
+def _identity(entry: Any) -> tuple[_Metric | None, Mapping[str, Any]]:
+    if not isinstance(entry, Mapping):
+        return None, {}
+    match entry.get("type"):
+        case "Resource":
+            source = entry.get("resource")
+        case "ContainerResource":
+            source = entry.get("containerResource")
+        case _:
+            return None, {}
+    if not isinstance(source, Mapping) or source.get("name") != _CPU:
+        return None, {}
+    if entry["type"] == "Resource":
+        return _POD, source
+    container = source.get("container")
+    return (_Metric("ContainerResource", container), source) if isinstance(container, str) else (None, {})
+
+
+def _fraction(percent: Any) -> float | None:
+    """A percentage as a fraction; None for anything but a number that a utilization can be."""
+    if isinstance(percent, bool) or not isinstance(percent, int | float):
+        return None
+    return percent / 100 if 0 <= percent < math.inf else None
+
+
+_API = "/apis/autoscaling/v2"
+
+
+_WITHOUT_REPLICAS = frozenset({"Object", "External"})
+
+
+@dataclass(frozen=True, slots=True)
+class HorizontalPodAutoscalerRecord:
+    """What we need of an HPA, without its managed fields' bulk."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: int
+    minimum: int
+    maximum: int
+    current_replicas: int
+    desired_replicas: int
+    target_utilization: float | None
+    utilization: float | None
+    scaled_to_zero: bool
+    can_scale_to_zero: bool
+    """Whether it has a metric that is there without replicas: Object or External."""
+    owner: str | None
+    floor_managers: tuple[str, ...]
+    foreign_write: str | None
+    floor_given_up: bool
+    workload: WorkloadReference
+
+    @property
+    def path(self) -> str:
+        """Where the API server has it."""
+        return path_of(self.namespace, self.name)
+
+
+def path_of(namespace: str, name: str) -> str:
+    """The URL path of an HPA."""
+    return f"{_API}/namespaces/{namespace}/horizontalpodautoscalers/{name}"
+
+
+def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
+    """A record of an HPA as the API server shows it in autoscaling/v2; what its status lacks or garbles is left out."""
+    metadata, spec = body["metadata"], body["spec"]
+    status, reference = _mapping(body.get("status")), spec["scaleTargetRef"]
+    cpu = cpu_utilization(spec.get("metrics"), status.get("currentMetrics"))
+    ownership = field_ownership(body)
+    return HorizontalPodAutoscalerRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=int(metadata["resourceVersion"]),
+        minimum=spec.get("minReplicas", DEFAULT_MINIMUM),
+        maximum=spec["maxReplicas"],
+        current_replicas=_count(status.get("currentReplicas")),
+        desired_replicas=_count(status.get("desiredReplicas")),
+        target_utilization=cpu.target,
+        utilization=cpu.value,
+        scaled_to_zero=_is_disabled(status),
+        can_scale_to_zero=any(metric.get("type") in _WITHOUT_REPLICAS for metric in _mappings(spec.get("metrics"))),
+        owner=_controller(metadata),
+        floor_managers=ownership.managers,
+        foreign_write=ownership.foreign_write,
+        floor_given_up=ownership.is_given_up,
+        workload=WorkloadReference(reference.get("apiVersion") or "apps/v1", reference["kind"], reference["name"]),
+    )
+
+
+def _is_disabled(status: Mapping[str, Any]) -> bool:
+    conditions = _mappings(status.get("conditions"))
+    return any(c.get("type") == "ScalingActive" and c.get("reason") == "ScalingDisabled" for c in conditions)
+
+
+def _controller(metadata: Mapping[str, Any]) -> str | None:
+    owners = _mappings(metadata.get("ownerReferences"))
+    return next((f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")), None)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

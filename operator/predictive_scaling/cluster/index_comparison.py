@@ -1,0 +1,249 @@
+"""The watches' indices against the API server, both ways: what they lack, and what they have too much."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Counter
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.cluster import horizontal_pod_autoscaler_record
+from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError
+from predictive_scaling.cluster.corrected_index import CorrectedIndex, Version
+from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
+from predictive_scaling.cluster.workload_record import WorkloadRecord
+from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
+from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
+
+log = structlog.get_logger(__name__)
+
+DRIFT = Counter(
+    "predictive_scaling_index_drift_total",
+    "Objects of which the watches showed another state than the API server had; each was corrected.",
+)
+EVERY_SECONDS: Final = 60.0
+_ON_ITS_WAY_SECONDS = 5.0
+"""An event of a watch may take this long; what differs for longer is a drift."""
+_LOOK_AGAIN_SECONDS = 0.2
+_MAX_WAIT_SECONDS = 30.0
+_MAX_READ_AT_START = 200
+"""More than these are not read one by one: the watches are still at their first list."""
+_READS_IN_FLIGHT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedKind:
+    """One of the kinds that are watched."""
+
+    kind: str
+    api: str
+    """The path of its API group and version."""
+    plural: str
+    key: Callable[[str, str], Any]
+    """What the index has an object under: from namespace and name."""
+    index: Callable[[Inventory], CorrectedIndex[Any, Any]]
+    parse: Callable[[Mapping[str, Any]], Any]
+
+    def collection(self, namespace: str | None) -> str:
+        """The path of all objects of a namespace, or of all namespaces."""
+        return f"{self.api}/namespaces/{namespace}/{self.plural}" if namespace else f"{self.api}/{self.plural}"
+
+
+_OURS, _APPS = f"/apis/{GROUP}/{VERSION}", "/apis/apps/v1"
+POLICIES = WatchedKind(
+    "ScalingPolicy", _OURS, "scalingpolicies", PolicyKey, lambda known: known.policy_index, policy_record
+)
+EVENTS = WatchedKind(
+    "BusinessEvent",
+    _OURS,
+    "businessevents",
+    lambda namespace, name: (namespace, name),
+    lambda known: known.event_index,
+    event_record,
+)
+AUTOSCALERS = WatchedKind(
+    "HorizontalPodAutoscaler",
+    "/apis/autoscaling/v2",
+    "horizontalpodautoscalers",
+    lambda namespace, name: (namespace, name),
+    lambda known: known.autoscaler_index,
+    horizontal_pod_autoscaler_record.parse,
+)
+DEPLOYMENTS, STATEFUL_SETS = (
+    WatchedKind(
+        kind,
+        _APPS,
+        plural,
+        lambda namespace, name, kind=kind: (namespace, kind, name),
+        lambda known: known.workload_index,
+        WorkloadRecord.parse,
+    )
+    for kind, plural in (("Deployment", "deployments"), ("StatefulSet", "statefulsets"))
+)
+ALL_KINDS = (POLICIES, EVENTS, AUTOSCALERS, DEPLOYMENTS, STATEFUL_SETS)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An object of which list and index say different things."""
+
+    kind: WatchedKind
+    namespace: str
+    name: str
+    listed: Version | None
+    """None where the API server does not list it."""
+
+    @property
+    def key(self) -> Any:
+        """What the index has it under."""
+        return self.kind.key(self.namespace, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.kind.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(slots=True)
+class IndexComparison:
+    """Lists metadata only, and reads an object in full only where it differs."""
+
+    cluster: Cluster
+    inventory: Inventory
+    namespaces: tuple[str, ...] = ()
+    """What is watched; none means all."""
+    _compared_at: float = float("-inf")
+    _unreadable: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def turn(self) -> None:
+        """Compare once a minute, and soon after a watch listed its objects again. Raises ClusterUnavailableError."""
+        if self.inventory.take_relisted() or monotonic() - self._compared_at >= EVERY_SECONDS:
+            await self.compare()
+
+    async def wait_until_complete(self) -> None:
+        """Until the indices hold every policy and event that the API server has.
+
+        Who decides on half of the policies would take the wrong one for the owner of a target. What no watch shows is
+        read. Raises ClusterUnavailableError while the watches are still far from complete.
+        """
+        differences = await self._differences((POLICIES, EVENTS), strict=True)
+        left = await self._settled(differences, _MAX_WAIT_SECONDS)
+        if len(left) > _MAX_READ_AT_START:
+            raise ClusterUnavailableError(
+                f"The watches have not shown {len(left)} objects yet, such as {left[0]}; nothing is decided before"
+            )
+        await self._correct(left)
+        self.inventory.is_complete = True
+
+    async def compare(self) -> None:
+        """Correct each object of which the index shows another state than the API server has, and count it."""
+        self._compared_at = monotonic()
+        differences = await self._differences(ALL_KINDS)
+        left = await self._settled(differences, _ON_ITS_WAY_SECONDS)
+        await self._correct(left)
+        self.inventory.purge()
+
+    async def _differences(self, kinds: Iterable[WatchedKind], *, strict: bool = False) -> list[Difference]:
+        differences: list[Difference] = []
+        for kind in kinds:
+            try:
+                differences += await self._differences_of(kind)
+            except ClusterUnavailableError:
+                raise
+            except PredictiveScalingError as error:
+                if strict:
+                    raise ClusterUnavailableError(f"{kind.kind} cannot be listed: {error}") from error
+                log.warning("index_not_compared", kind=kind.kind, error=str(error))
+        return differences
+
+    async def _differences_of(self, kind: WatchedKind) -> list[Difference]:
+        index, listed = kind.index(self.inventory), dict[Any, Difference]()
+        before = {key for key in index.known_keys() if self._is_of(kind, key)}
+        for namespace in self.namespaces or (None,):
+            for item in await self.cluster.metadata(kind.collection(namespace)):
+                metadata = item["metadata"]
+                version = Version(metadata.get("uid", ""), int(metadata.get("resourceVersion", 0)))
+                found = Difference(kind, metadata["namespace"], metadata["name"], version)
+                listed[found.key] = found
+        # Only what was in the index before the list was read can be missing in it.
+        extra = [Difference(kind, *_names(key), None) for key in before - listed.keys()]
+        return [one for one in (*listed.values(), *extra) if self._differs(one)]
+
+    def _is_of(self, kind: WatchedKind, key: Any) -> bool:
+        return len(key) < 3 or key[1] == kind.kind
+
+    def _differs(self, difference: Difference) -> bool:
+        shown, listed = difference.kind.index(self.inventory).version(difference.key), difference.listed
+        if listed is None or shown is None:
+            unreadable = listed is not None and self._unreadable.get(listed.uid) == listed.resource_version
+            return shown != listed and not unreadable
+        return shown.uid != listed.uid or shown.resource_version < listed.resource_version
+
+    async def _settled(self, differences: Sequence[Difference], seconds: float) -> list[Difference]:
+        """Those that still differ after this long, or once the watches show none of them for some seconds."""
+        began = progress_at = monotonic()
+        left = [one for one in differences if self._differs(one)]
+        while left and monotonic() - began < seconds and monotonic() - progress_at < _ON_ITS_WAY_SECONDS:
+            before = len(left)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            left = [one for one in left if self._differs(one)]
+            if len(left) < before:
+                progress_at = monotonic()
+        return left
+
+    async def _correct(self, differences: Sequence[Difference]) -> None:
+        slots = asyncio.Semaphore(_READS_IN_FLIGHT)
+
+        async def correct(difference: Difference) -> None:
+            async with slots:
+                await self._correct_one(difference)
+
+        if differences:
+            results = await asyncio.gather(*map(correct, differences), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+
+    async def _correct_one(self, difference: Difference) -> None:
+        index, key = difference.kind.index(self.inventory), difference.key
+        shown = index.version(key)
+        try:
+            body = await self.cluster.get(f"{difference.kind.collection(difference.namespace)}/{difference.name}")
+        except ObjectNotFoundError:
+            if shown is not None:
+                index.drop(key, shown.uid)
+                self._count(difference, "deleted")
+            return
+        except ClusterUnavailableError:
+            raise
+        except PredictiveScalingError as error:
+            log.warning("object_not_read", object=str(difference), error=str(error))
+            return
+        self._take(difference, body, shown)
+
+    def _take(self, difference: Difference, body: Mapping[str, Any], shown: Version | None) -> None:
+        metadata = body["metadata"]
+        try:
+            record = difference.kind.parse(body)
+        except Exception:  # no object may stop the comparison; it stays out, as it did in the watch
+            self._unreadable[metadata["uid"]] = int(metadata["resourceVersion"])
+            log.exception("object_unreadable", object=str(difference))
+            return
+        if shown is not None and shown.uid != record.uid:
+            difference.kind.index(self.inventory).drop(difference.key, shown.uid)
+            what = "recreated"
+        elif shown is not None and shown.resource_version >= record.resource_version:
+            return
+        else:
+            what = "missing" if shown is None else "outdated"
+        difference.kind.index(self.inventory).put(difference.key, record)
+        self._count(difference, what)
+
+    def _count(self, difference: Difference, what: str) -> None:
+        DRIFT.inc()
+        log.warning("index_drift", object=str(difference), what=what)
+
+
+def _names(key: Any) -> tuple[str, str]:
+    return key[0], key[-1]

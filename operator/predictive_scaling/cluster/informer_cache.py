@@ -1,0 +1,188 @@
+"""What the watches know of the cluster: one slim record an object, and what our own writes answered meanwhile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.cluster.corrected_index import CorrectedIndex, undisturbed
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
+from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
+from predictive_scaling.decision.review import Problem
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """A ScalingPolicy as the watch last showed it; one that cannot be read stays, with what is wrong with it."""
+
+    key: PolicyKey
+    uid: str
+    generation: int
+    resource_version: int
+    created_at: datetime
+    deleted: bool
+    finalizers: tuple[str, ...]
+    annotations: Mapping[str, str]
+    status: Mapping[str, Any]
+    policy: ScalingPolicy | None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A BusinessEvent as the watch last showed it."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: int
+    created_at: datetime
+    status: Mapping[str, Any]
+    event: BusinessEvent | None
+    problem: Problem | None = None
+
+
+WorkloadKey = tuple[str, str, str]
+"""Namespace, kind and name."""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """The newest that is known of every object we work with; reading it asks nobody.
+
+    Only what is missing here is asked for by a request: a watch that lags must not make a target look gone.
+    """
+
+    cluster: Cluster
+    is_complete: bool = False
+    """Whether the indices were seen to hold all that there is."""
+    policy_index: CorrectedIndex[PolicyKey, PolicyRecord] = field(
+        default_factory=CorrectedIndex[PolicyKey, PolicyRecord]
+    )
+    event_index: CorrectedIndex[tuple[str, str], EventRecord] = field(
+        default_factory=CorrectedIndex[tuple[str, str], EventRecord]
+    )
+    autoscaler_index: CorrectedIndex[tuple[str, str], HorizontalPodAutoscalerRecord] = field(
+        default_factory=CorrectedIndex[tuple[str, str], HorizontalPodAutoscalerRecord]
+    )
+    workload_index: CorrectedIndex[WorkloadKey, WorkloadRecord] = field(
+        default_factory=CorrectedIndex[WorkloadKey, WorkloadRecord]
+    )
+    _written: dict[tuple[str, str], HorizontalPodAutoscalerRecord] = field(
+        default_factory=dict[tuple[str, str], HorizontalPodAutoscalerRecord]
+    )
+    _unseen: dict[PolicyKey, tuple[int, float]] = field(default_factory=dict[PolicyKey, tuple[int, float]])
+    _fingerprints: dict[str, int] = field(default_factory=dict[str, int])
+    _relisted: bool = False
+
+    def bind(
+        self,
+        policies: Mapping[PolicyKey, Any],
+        events: Mapping[tuple[str, str], Any],
+        autoscalers: Mapping[tuple[str, str], Any],
+        workloads: Mapping[WorkloadKey, Any],
+    ) -> None:
+        """Read from these indices; called once they exist."""
+        self.is_complete = False
+        self.policy_index.bind(policies)
+        self.event_index.bind(events)
+        self.autoscaler_index.bind(autoscalers)
+        self.workload_index.bind(workloads)
+
+    def take_relisted(self) -> bool:
+        """Whether a watch listed its objects again since this was asked last: events may be lost before that."""
+        relisted, self._relisted = self._relisted, False
+        return relisted
+
+    def policies(self) -> list[PolicyRecord]:
+        """All policies, in no order."""
+        return self.policy_index.all()
+
+    def policy(self, key: PolicyKey) -> PolicyRecord | None:
+        """One policy, or None where the watch knows of none."""
+        return self.policy_index.get(key)
+
+    def events(self) -> list[EventRecord]:
+        """All BusinessEvents, in no order."""
+        return self.event_index.all()
+
+    async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
+        """The newest record of an HPA: the watch's, or what our last write answered while the watch has not seen it."""
+        key = (namespace, name)
+        watched = self.autoscaler_index.get(key)
+        written = self._written.get(key)
+        if written and watched and watched.uid == written.uid and written.resource_version > watched.resource_version:
+            return written
+        self._written.pop(key, None)
+        if watched is not None:
+            return watched
+        try:
+            return parse(await self.cluster.get(path_of(namespace, name)))
+        except ObjectNotFoundError:
+            return None
+
+    async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
+        """The newest record of a workload; kinds that are not watched are asked for."""
+        watched = self.workload_index.get((namespace, reference.kind, reference.name))
+        if watched is not None:
+            return watched
+        try:
+            return WorkloadRecord.parse(await self.cluster.get(reference.path(namespace)))
+        except (ObjectNotFoundError, ObjectRefusedError):
+            return None
+
+    def keep(self, record: HorizontalPodAutoscalerRecord) -> None:
+        """Take over what a write of ours answered."""
+        self._written[record.namespace, record.name] = record
+
+    def is_news(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
+        """Whether people changed an object since it was seen last; our own status writes are no news.
+
+        listed: it comes from a list that a watch began with, not from an event.
+        """
+        self._relisted |= listed
+        metadata = body["metadata"]
+        uid = metadata["uid"]
+        if gone:
+            self._fingerprints.pop(uid, None)
+            return True
+        said = (metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
+        fingerprint = hash(repr((*said, metadata.get("deletionTimestamp"))))
+        before = self._fingerprints.get(uid)
+        self._fingerprints[uid] = fingerprint
+        return before != fingerprint
+
+    def wrote_policy(self, key: PolicyKey, resource_version: int) -> None:
+        """Remember a write of ours to a policy until the watch shows it: one that it never shows tells a deaf watch."""
+        self._unseen.setdefault(key, (resource_version, monotonic()))
+
+    def deaf_for(self) -> float:
+        """For how many seconds the watch has owed us the oldest of our own writes; 0 when it owes none."""
+        self._forget_seen()
+        oldest = min((at for _, at in self._unseen.values()), default=None)
+        return 0.0 if oldest is None else monotonic() - oldest
+
+    def purge(self) -> None:
+        """Forget what was remembered of objects that are gone, and corrections that the watches caught up with."""
+        for index in (self.policy_index, self.event_index, self.autoscaler_index, self.workload_index):
+            index.purge()
+        self._forget_seen()
+        uids = {record.uid for record in (*self.policies(), *self.events())}
+        for uid in undisturbed(lambda: set(self._fingerprints)) - uids:
+            self._fingerprints.pop(uid, None)
+        for key, written in list(self._written.items()):
+            watched = self.autoscaler_index.version(key)
+            if watched is None or watched.uid != written.uid or watched.resource_version >= written.resource_version:
+                del self._written[key]
+
+    def _forget_seen(self) -> None:
+        for key, (version, _) in list(self._unseen.items()):
+            record = self.policy(key)
+            if record is None or record.resource_version >= version:
+                del self._unseen[key]

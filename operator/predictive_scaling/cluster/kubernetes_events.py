@@ -1,0 +1,117 @@
+"""Kubernetes Events: notices of what changed, sent beside the tick, lost rather than waited for."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import structlog
+
+from predictive_scaling.clock import WallClock
+from predictive_scaling.cluster.client import Cluster
+from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord
+from predictive_scaling.errors import PredictiveScalingError
+from predictive_scaling.resources.metadata import API_VERSION
+from predictive_scaling.resources.part import writable
+
+log = structlog.get_logger(__name__)
+
+CONTROLLER: Final = "predictive-scaling.io/operator"
+_LONGEST_NOTE = 1000
+_WAITING = 1000
+
+
+class Happened(StrEnum):
+    """Reasons of our Events. Each is a transition, never a state."""
+
+    FLOOR_RAISED = "FloorRaised"
+    FLOOR_LOWERED = "FloorLowered"
+    FORECAST_STALE = "ForecastStale"
+    FALLBACK_ACTIVATED = "FallbackActivated"
+    FALLBACK_DEACTIVATED = "FallbackDeactivated"
+    EVENT_WINDOW_STARTED = "EventWindowStarted"
+    EVENT_WINDOW_ENDED = "EventWindowEnded"
+    CAPPED_AT_MAX = "CappedAtMax"
+    VERIFICATION_SUCCEEDED = "VerificationSucceeded"
+    VERIFICATION_FAILED = "VerificationFailed"
+    CONFLICT_DETECTED = "ConflictDetected"
+    PAUSED = "Paused"
+    RESUMED = "Resumed"
+    RESTORED = "Restored"
+    NOT_RESTORED = "NotRestored"
+    WRITE_REFUSED = "WriteRefused"
+    MODEL_PROMOTED = "ModelPromoted"
+    MODEL_REJECTED = "ModelRejected"
+    QUANTILE_TUNED = "QuantileTuned"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+    DATABASE_AVAILABLE = "DatabaseAvailable"
+    VISIT_FAILED = "VisitFailed"
+
+
+_WARNINGS = frozenset(
+    {
+        Happened.FORECAST_STALE,
+        Happened.FALLBACK_ACTIVATED,
+        Happened.CAPPED_AT_MAX,
+        Happened.VERIFICATION_FAILED,
+        Happened.CONFLICT_DETECTED,
+        Happened.NOT_RESTORED,
+        Happened.WRITE_REFUSED,
+        Happened.MODEL_REJECTED,
+        Happened.DATABASE_UNAVAILABLE,
+        Happened.VISIT_FAILED,
+    }
+)
+
+
+@dataclass(slots=True)
+class Events:
+    """A queue and its sender."""
+
+    cluster: Cluster
+    instance: str
+    queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is something to send."""
+    _queue: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(maxsize=_WAITING))
+
+    def about(self, record: PolicyRecord | EventRecord, what: Happened, note: str) -> None:
+        """Tell of a policy or a BusinessEvent."""
+        if isinstance(record, PolicyRecord):
+            kind, namespace, name, uid = "ScalingPolicy", record.key.namespace, record.key.name, record.uid
+        else:
+            kind, namespace, name, uid = "BusinessEvent", record.namespace, record.name, record.uid
+        regarding = {"apiVersion": API_VERSION, "kind": kind, "namespace": namespace, "name": name, "uid": uid}
+        try:
+            self._queue.put_nowait(self._event(regarding, what, note))
+        except asyncio.QueueFull:
+            log.warning("event_dropped", policy=f"{namespace}/{name}", reason=what)
+        self.queued.set()
+
+    async def send(self) -> None:
+        """Send all that is queued; what cannot be sent is dropped."""
+        while not self._queue.empty():
+            event = self._queue.get_nowait()
+            path = f"/apis/events.k8s.io/v1/namespaces/{event['metadata']['namespace']}/events"
+            try:
+                await self.cluster.create(path, event)
+            except PredictiveScalingError as error:
+                log.warning("event_dropped", reason=event["reason"], error=str(error))
+
+    def _event(self, regarding: dict[str, str], what: Happened, note: str) -> dict[str, Any]:
+        # An Event's time is real time: kubectl shows its age by the machine's clock.
+        moment = WallClock().now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        name = f"{regarding['name'][:40]}.{uuid.uuid4().hex[:16]}"
+        return {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": regarding["namespace"]},
+            "eventTime": moment,
+            "reportingController": CONTROLLER,
+            "reportingInstance": self.instance[:128],
+            "action": "Scale",
+            "reason": what.value,
+            "type": "Warning" if what in _WARNINGS else "Normal",
+            "regarding": regarding,
+            "note": writable(note[:_LONGEST_NOTE]),
+        }

@@ -1,0 +1,174 @@
+"""Who of several operators acts: a Lease, judged by this process's own monotonic clock.
+
+Kubernetes does not promise that a Lease makes two leaders impossible. So whoever leads looks at a deadline that counts
+from before its last renewal was sent, just before each batch of writes, and no request outlives the slack between
+that deadline and the moment when another may take over. Leases are always in real time.
+
+Whoever led and lost the lease never leads again: what it remembers of floors, takeovers and decisions is from before
+another one acted. `lost` is set, and the process ends (as client-go's leader election has it); a new one begins clean.
+"""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from prometheus_client import Gauge
+
+from predictive_scaling.clock import WallClock, monotonic
+from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError
+from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
+
+log = structlog.get_logger(__name__)
+
+LEADER = Gauge("predictive_scaling_leader", "1 while this process leads and acts, 0 while it stands by.")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """How long a lease is held, for how long it may be relied on after a renewal was sent, and the pause between."""
+
+    duration_seconds: float = 15.0
+
+    @property
+    def reliance_seconds(self) -> float:
+        """Two thirds of the duration; the rest is slack for requests that are under way."""
+        return self.duration_seconds * 2 / 3
+
+    @property
+    def retry_seconds(self) -> float:
+        """Time between two renewals."""
+        return self.duration_seconds * 2 / 15
+
+
+@dataclass(slots=True)
+class Leadership:
+    """One candidate."""
+
+    cluster: Cluster
+    namespace: str
+    name: str
+    terms: LeaseTerms = field(default_factory=LeaseTerms)
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}")
+    gained: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when leadership is gained; whoever recovers what a former leader left clears it."""
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when leadership was held and is lost: this process may not lead again."""
+    on_gained: Callable[[], None] = lambda: None
+    """Called when leadership is gained."""
+    _has_led: bool = False
+    _relied_until: float = 0.0
+    _seen: tuple[str, str] = ("", "")
+    _seen_at: float = 0.0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process may write now."""
+        return monotonic() < self._relied_until
+
+    async def campaign(self) -> None:
+        """Take the lease if it is free, renew it if it is ours; once it was lost, only say so again."""
+        if self._has_led and not self.leads:
+            self._lose("it was not renewed in time")
+        if self.lost.is_set():
+            return
+        try:
+            await self._try()
+        except (ClusterUnavailableError, ObjectConflictError) as error:
+            log.debug("lease_not_renewed", lease=self.name, error=str(error))
+        except PredictiveScalingError as error:
+            log.warning("lease_not_renewed", lease=self.name, error=str(error))
+        if self.leads and not self._has_led:
+            self._gain()
+        elif self._has_led and not self.leads:
+            self._lose("it was not renewed in time")
+
+    async def release(self) -> None:
+        """Give the lease up, so that the next one need not wait for it to expire."""
+        LEADER.set(0)
+        if not self.leads:
+            return
+        self._relied_until, self._has_led = 0.0, False
+        try:
+            lease = await self.cluster.get(self._path)
+            if lease["spec"].get("holderIdentity") == self.identity:
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                await self.cluster.replace(self._path, lease)
+                log.info("lease_released", lease=self.name)
+        except PredictiveScalingError as error:
+            log.warning("lease_not_released", lease=self.name, error=str(error))
+
+    async def _try(self) -> None:
+        began = monotonic()
+        try:
+            lease = await self.cluster.get(self._path)
+        except ObjectNotFoundError:
+            await self.cluster.create(self._collection, self._new())
+        else:
+            if not self._may_take(lease):
+                if self._has_led:
+                    self._lose(f"{lease['spec']['holderIdentity']} holds it")
+                return
+            await self.cluster.replace(self._path, self._renewed(lease))
+        self._relied_until = began + self.terms.reliance_seconds
+
+    def _may_take(self, lease: Json) -> bool:
+        spec = lease.get("spec") or {}
+        holder = spec.get("holderIdentity") or ""
+        if holder in ("", self.identity):
+            return True
+        seen = (holder, str(lease["metadata"]["resourceVersion"]))
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, monotonic()
+        return monotonic() - self._seen_at > float(spec.get("leaseDurationSeconds") or self.terms.duration_seconds)
+
+    def _renewed(self, lease: Json) -> Json:
+        spec = lease.get("spec") or {}
+        if spec.get("holderIdentity") != self.identity:
+            spec |= {"acquireTime": _now(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
+        spec |= {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": max(1, round(self.terms.duration_seconds)),
+            "renewTime": _now(),
+        }
+        return lease | {"spec": spec}
+
+    def _new(self) -> Json:
+        metadata = {"name": self.name, "namespace": self.namespace}
+        empty: Json = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
+        return self._renewed(empty)
+
+    def _gain(self) -> None:
+        self._has_led = True
+        LEADER.set(1)
+        self.gained.set()
+        log.info("leadership_gained", lease=self.name, identity=self.identity)
+        self.on_gained()
+
+    def _lose(self, why: str) -> None:
+        self._relied_until = 0.0
+        LEADER.set(0)
+        if not self.lost.is_set():
+            self.lost.set()
+            log.error("leadership_lost", lease=self.name, identity=self.identity, why=why)
+
+    @property
+    def _collection(self) -> str:
+        return f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases"
+
+    @property
+    def _path(self) -> str:
+        return f"{self._collection}/{self.name}"
+
+
+def _now() -> str:
+    # A Lease's times are for people and for other clients; ours never reads them.
+    now: datetime = WallClock().now()
+    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

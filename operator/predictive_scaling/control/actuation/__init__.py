@@ -1,0 +1,1 @@
+"""Carries out decisions: records the intent, writes the target, verifies and recovers."""

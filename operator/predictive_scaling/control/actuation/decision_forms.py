@@ -1,0 +1,220 @@
+"""One decision in its three forms: the intent, its row in the database, its ScalingDecision in the cluster."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.decision.decision_state import decision_id, decision_name
+from predictive_scaling.decision.inputs import Decision, Observed, Outlook
+from predictive_scaling.resources.metadata import API_VERSION
+from predictive_scaling.resources.scaling_decision import (
+    Contribution,
+    DecisionForecast,
+    ScalingDecisionSpec,
+    effect_of,
+    parse_decision,
+)
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Mode, Reason
+from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+
+log = structlog.get_logger(__name__)
+
+STATUS_OF: Final[Mapping[DecisionPhase, DecisionStatus]] = {
+    DecisionPhase.PENDING: DecisionStatus.PENDING,
+    DecisionPhase.EXECUTING: DecisionStatus.EXECUTING,
+    DecisionPhase.VERIFYING: DecisionStatus.VERIFYING,
+    DecisionPhase.SUCCEEDED: DecisionStatus.SUCCEEDED,
+    DecisionPhase.FAILED: DecisionStatus.FAILED,
+    DecisionPhase.ROLLED_BACK: DecisionStatus.ROLLED_BACK,
+    DecisionPhase.RECOMMENDED: DecisionStatus.RECOMMENDED,
+    DecisionPhase.SUPERSEDED: DecisionStatus.SUPERSEDED,
+    DecisionPhase.CANCELLED: DecisionStatus.CANCELLED,
+}
+PHASE_OF: Final[Mapping[DecisionStatus, DecisionPhase]] = {status: phase for phase, status in STATUS_OF.items()}
+
+INTENT_TIMEOUT = timedelta(minutes=30)
+"""An intent that is neither carried out nor superseded by then is stuck, and can be cleared."""
+
+_ROW_TYPE: Final[Mapping[DecisionType, str]] = {
+    DecisionType.SCALE_UP: "scale_up",
+    DecisionType.SCALE_DOWN: "scale_down",
+}
+_EPOCH = "1970-01-01T00:00:00+00:00"
+_SHARE = re.compile(r"(?P<feature>.+) \((?P<percent>[+-]\d+) ?%\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A change that is about to be made, or recommended."""
+
+    record: PolicyRecord
+    policy: ScalingPolicy
+    observed: Observed
+    decision: Decision
+    outlook: Outlook | None
+    previous: str
+    """Id of the target's decision before this one."""
+
+    @property
+    def name(self) -> str:
+        """The same for the same intent, also after a crash (semantics 28)."""
+        record, decision = self.record, self.decision
+        identity = decision_id(record.uid, record.generation, self.previous or None, decision.before, decision.floor)
+        return decision_name(record.key.name, identity)
+
+    @property
+    def type(self) -> DecisionType:
+        """Up or down."""
+        return DecisionType.SCALE_UP if self.raises else DecisionType.SCALE_DOWN
+
+    @property
+    def raises(self) -> bool:
+        """Whether the floor goes up: a raise does not wait for the database."""
+        return self.decision.floor > self.decision.before
+
+
+def row_of_intent(intent: Intent, phase: DecisionPhase, now: datetime) -> ScalingDecisionRow:
+    """The row of an intent that is recorded now in this phase."""
+    record, decision, spec = intent.record, intent.decision, _spec(intent, now)
+    row = ScalingDecisionRow(
+        id=intent.name,
+        created_at=now,
+        service_name=intent.policy.service,
+        namespace=record.key.namespace,
+        policy=record.key.name,
+        policy_uid=record.uid,
+        generation=record.generation,
+        target=spec.target,
+        decision_type=_ROW_TYPE[intent.type],
+        status=str(STATUS_OF[phase]),
+        from_replicas=decision.before,
+        to_replicas=decision.floor,
+        uncapped_replicas=decision.uncapped,
+        source=decision.source.value,
+        reason=spec.reason.value,
+        message=spec.message,
+        mode=spec.mode.value,
+        forecast=spec.forecast.to_manifest() if spec.forecast else None,
+        limits=tuple(limit.value for limit in decision.limits),
+        event=decision.event,
+    )
+    return (
+        replace(row, started_at=now, finished_at=now)
+        if phase.is_final
+        else replace(row, deadline_at=now + INTENT_TIMEOUT)
+    )
+
+
+def manifest_of_intent(intent: Intent, now: datetime) -> dict[str, Any]:
+    """The ScalingDecision of an intent that is recorded now."""
+    record = intent.record
+    owner = {"apiVersion": API_VERSION, "kind": "ScalingPolicy", "name": record.key.name, "uid": record.uid}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ScalingDecision",
+        # No label or annotation of the policy is copied: tools that track by label would think it theirs.
+        "metadata": {
+            "name": intent.name,
+            "namespace": record.key.namespace,
+            "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": False}],
+        },
+        "spec": _spec(intent, now).to_manifest(),
+    }
+
+
+def _spec(intent: Intent, now: datetime) -> ScalingDecisionSpec:
+    policy, decision = intent.policy, intent.decision
+    spec = policy.spec
+    return ScalingDecisionSpec(
+        policy=policy.metadata.name,
+        policy_generation=intent.record.generation,
+        decided_at=now,
+        service=policy.service,
+        target=str(spec.target),
+        type=intent.type,
+        from_=decision.before,
+        to=decision.floor,
+        uncapped=decision.uncapped,
+        mode=Mode(spec.mode),
+        source=decision.source,
+        reason=decision.reason or Reason.BOUNDS_CHANGED,
+        message=decision.message,
+        forecast=_forecast(intent),
+        limits=decision.limits,
+        event=decision.event,
+    )
+
+
+def row_of_object(body: Mapping[str, Any]) -> ScalingDecisionRow:
+    """The row that a ScalingDecision in the cluster stands for.
+
+    Raises InvalidManifestError where the object cannot be read. An object without a phase is an intent that may or may
+    not have been carried out; its row is pending.
+    """
+    decision = parse_decision(body)
+    spec, status, metadata = decision.spec, decision.status, decision.metadata
+    phase = status.phase or DecisionPhase.PENDING
+    created_at = spec.decided_at or metadata.creation_timestamp or datetime.fromisoformat(_EPOCH)
+    owners = (body.get("metadata") or {}).get("ownerReferences") or ()
+    return ScalingDecisionRow(
+        id=metadata.name,
+        created_at=created_at,
+        service_name=spec.service,
+        namespace=metadata.namespace,
+        policy=spec.policy,
+        policy_uid=next((owner["uid"] for owner in owners if owner.get("kind") == "ScalingPolicy"), ""),
+        generation=spec.policy_generation,
+        target=spec.target,
+        decision_type=_ROW_TYPE[spec.type],
+        status=str(STATUS_OF[phase]),
+        from_replicas=spec.from_,
+        to_replicas=spec.to,
+        uncapped_replicas=spec.uncapped,
+        source=spec.source.value,
+        reason=spec.reason.value,
+        message=spec.message,
+        mode=spec.mode.value,
+        attempts=status.attempts,
+        started_at=status.started_at,
+        finished_at=status.finished_at,
+        deadline_at=None if phase.is_final else created_at + INTENT_TIMEOUT,
+        forecast=spec.forecast.to_manifest() if spec.forecast else None,
+        limits=tuple(limit.value for limit in spec.limits),
+        event=spec.event,
+        outcome=status.message or None,
+    )
+
+
+def _forecast(intent: Intent) -> DecisionForecast | None:
+    decision, outlook = intent.decision, intent.outlook
+    if outlook is None or decision.forecast_value is None or decision.forecast_at is None or decision.quantile is None:
+        return None
+    if not math.isfinite(decision.forecast_value):
+        return None
+    try:
+        return DecisionForecast(
+            at=decision.forecast_at,
+            quantile=decision.quantile,
+            value=decision.forecast_value,
+            model=outlook.forecast.model,
+            version=outlook.forecast.version,
+            contributions=tuple(map(_contribution, outlook.forecast.contributions)),
+        )
+    except Exception:  # a decision is recorded and carried out without what cannot be told of its forecast
+        log.exception("decision_forecast_left_out", decision=intent.name)
+        return None
+
+
+def _contribution(words: str) -> Contribution:
+    """A reason as forecasts tell it: `demand of the last 30 minutes (+21 %)`, or without a share."""
+    told = _SHARE.fullmatch(words)
+    if told is None:
+        return Contribution(feature=words)
+    return Contribution(feature=told["feature"], effect=effect_of(float(told["percent"]) / 100))

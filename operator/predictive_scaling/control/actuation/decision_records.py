@@ -1,0 +1,261 @@
+"""Each decision's record: a row in the database, kept for good, and a ScalingDecision, of which the newest are kept.
+
+The row comes first, as it is what a restart reads. While the database is unavailable the ScalingDecision is the record
+of a raise: the row waits in memory, and should it get lost it is written from the ScalingDecision later.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.cluster.client import (
+    Cluster,
+    Json,
+    ObjectConflictError,
+    ObjectNotFoundError,
+    ObjectRefusedError,
+)
+from predictive_scaling.control.actuation.decision_forms import (
+    PHASE_OF,
+    STATUS_OF,
+    Intent,
+    manifest_of_intent,
+    row_of_intent,
+    row_of_object,
+)
+from predictive_scaling.control.actuation.decision_log import DecisionLog, Transition
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    DatabaseUnavailableError,
+    InvalidManifestError,
+    PredictiveScalingError,
+)
+from predictive_scaling.resources.conditions import Condition
+from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
+from predictive_scaling.resources.scaling_decision import ScalingDecisionStatus
+from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase
+from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+
+__all__ = ["DecisionRecords", "Intent"]
+
+log = structlog.get_logger(__name__)
+
+_READS_AT_ONCE = 16
+
+_SUCCEEDED = {
+    DecisionPhase.SUCCEEDED: ConditionStatus.TRUE,
+    DecisionPhase.RECOMMENDED: ConditionStatus.TRUE,
+    DecisionPhase.FAILED: ConditionStatus.FALSE,
+    DecisionPhase.ROLLED_BACK: ConditionStatus.FALSE,
+    DecisionPhase.SUPERSEDED: ConditionStatus.FALSE,
+    DecisionPhase.CANCELLED: ConditionStatus.FALSE,
+}
+
+
+@dataclass(slots=True)
+class DecisionRecords:
+    """Writes both records of each decision."""
+
+    cluster: Cluster
+    log: DecisionLog
+    clock: Clock
+    kept: int
+    namespaces: tuple[str, ...] = ()
+    """What is watched; none means all."""
+    _names: dict[PolicyKey, deque[str]] = field(default_factory=dict[PolicyKey, deque[str]])
+
+    async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> None:
+        """Record what is about to be done; the same intent again changes nothing.
+
+        Raises ClusterUnavailableError, and for a lower floor DatabaseUnavailableError: then nothing may be done.
+        """
+        now, namespace = self.clock.now(), intent.record.key.namespace
+        await self.log.intend(row_of_intent(intent, phase, now), may_wait=intent.raises)
+        try:
+            await self.cluster.create(_collection(namespace), manifest_of_intent(intent, now))
+        except ObjectConflictError:
+            return
+        names = self._names.setdefault(intent.record.key, deque())
+        names.append(intent.name)
+        if phase.is_final:
+            await self._show(namespace, intent.name, phase, intent.decision.message)
+        await self._delete_old(intent.record.key, names)
+
+    async def move(
+        self,
+        key: PolicyKey,
+        name: str,
+        phase: DecisionPhase,
+        message: str | None = None,
+        deadline_at: datetime | None = None,
+        *,
+        may_wait: bool = True,
+    ) -> bool:
+        """Change a decision's phase in both records.
+
+        False where it ended otherwise before, such as cleared by a person: the ScalingDecision then shows that end, and
+        nothing may be done for the decision any more. Raises ClusterUnavailableError: try again; and unless may_wait,
+        DatabaseUnavailableError.
+        """
+        transition = Transition(name, STATUS_OF[phase], self.clock.now(), message, deadline_at)
+        ended = await self.log.transition(transition, may_wait=may_wait)
+        if ended is not None:
+            await self._show_row(ended)
+            return False
+        if phase is not DecisionPhase.EXECUTING:
+            await self._show(key.namespace, name, phase, message)
+        return True
+
+    def show_later(self, row: ScalingDecisionRow) -> None:
+        """Let the ScalingDecision follow a row that ended, as soon as it can be written."""
+        self.log.not_shown[row.id] = row
+
+    async def load(self) -> None:
+        """Read which ScalingDecisions there are, so that old ones are deleted and lost rows are found.
+
+        Raises ClusterUnavailableError. A list that the API server refuses is left out: nothing of it is deleted.
+        """
+        self._names.clear()
+        listed = [item["metadata"] for path in self._collections() for item in await self._listed(path)]
+        for metadata in sorted(listed, key=lambda metadata: metadata["creationTimestamp"]):
+            policy = next((owner["name"] for owner in metadata.get("ownerReferences") or ()), None)
+            if policy is not None:
+                key = PolicyKey(metadata["namespace"], policy)
+                self._names.setdefault(key, deque()).append(metadata["name"])
+
+    async def flush(self) -> None:
+        """Write what waits for the database, and show the ends that ScalingDecisions do not show yet. Never raises."""
+        await self.log.flush()
+        for row in list(self.log.not_shown.values()):
+            try:
+                await self._show_row(row)
+            except PredictiveScalingError as error:
+                log.info("decision_end_not_shown", decision=row.id, error=str(error))
+                continue
+            self.log.not_shown.pop(row.id, None)
+
+    async def write_back(self) -> None:
+        """Insert the rows that are missing of the ScalingDecisions in the cluster.
+
+        Raises DatabaseUnavailableError, ClusterUnavailableError.
+        """
+        keys = {name: key for key, names in self._names.items() for name in names}
+        missing = keys.keys() - await self.log.table.known(list(keys))
+        paths = [f"{_collection(keys[name].namespace)}/{name}" for name in missing]
+        rows: list[ScalingDecisionRow] = []
+        for start in range(0, len(paths), _READS_AT_ONCE):
+            read = await asyncio.gather(*map(self._row_of, paths[start : start + _READS_AT_ONCE]))
+            rows += [row for row in read if row is not None]
+        for row in sorted(rows, key=lambda row: (row.created_at, row.id)):
+            await self._write_back(row)
+
+    async def _write_back(self, row: ScalingDecisionRow) -> None:
+        try:
+            await self.log.table.intend(row)
+        except DatabaseUnavailableError:
+            raise
+        except Exception:  # a row that the database refuses must not hold up the others
+            log.exception("decision_row_not_written_back", decision=row.id)
+        else:
+            log.info("decision_row_written_back", decision=row.id, status=row.status)
+
+    async def rows(self) -> list[ScalingDecisionRow]:
+        """All ScalingDecisions of the cluster as rows, oldest first; for a start without the database.
+
+        Raises ClusterUnavailableError.
+        """
+        found = [item for path in self._collections() for item in await self._listed(path, whole=True)]
+        rows = [row for row in map(_readable, found) if row is not None]
+        return sorted(rows, key=lambda row: (row.created_at, row.id))
+
+    async def shown(self, row: ScalingDecisionRow) -> ScalingDecisionRow | None:
+        """The ScalingDecision of a row as a row; None where there is none. Raises ClusterUnavailableError."""
+        return await self._row_of(f"{_collection(row.namespace)}/{row.id}")
+
+    def keep_only(self, policies: Collection[PolicyKey]) -> None:
+        """Forget the ScalingDecisions of policies that are gone; the cluster deletes them with their owner."""
+        for gone in self._names.keys() - set(policies):
+            del self._names[gone]
+
+    def _collections(self) -> list[str]:
+        everywhere = f"/apis/{GROUP}/{VERSION}/scalingdecisions"
+        return [_collection(namespace) for namespace in self.namespaces] or [everywhere]
+
+    async def _listed(self, path: str, *, whole: bool = False) -> Sequence[Json]:
+        try:
+            return await (self.cluster.items(path) if whole else self.cluster.metadata(path))
+        except ClusterUnavailableError:
+            raise
+        except PredictiveScalingError as error:
+            log.warning("decisions_not_listed", path=path, error=str(error))
+            return ()
+
+    async def _row_of(self, path: str) -> ScalingDecisionRow | None:
+        try:
+            return _readable(await self.cluster.get(path))
+        except ClusterUnavailableError:
+            raise
+        except PredictiveScalingError as error:
+            log.info("decision_not_read", path=path, error=str(error))
+            return None
+
+    async def _show_row(self, row: ScalingDecisionRow) -> None:
+        phase = PHASE_OF[DecisionStatus(row.status)]
+        log.info("decision_ended_elsewhere", decision=row.id, phase=phase.value, outcome=row.outcome)
+        await self._show(row.namespace, row.id, phase, row.outcome)
+
+    async def _show(self, namespace: str, name: str, phase: DecisionPhase, message: str | None) -> None:
+        now = self.clock.now()
+        succeeded = Condition(
+            type="Succeeded",
+            status=_SUCCEEDED.get(phase, ConditionStatus.UNKNOWN),
+            reason=phase.value,
+            message=message or "",
+            last_transition_time=now,
+        )
+        status = ScalingDecisionStatus(
+            phase=phase,
+            started_at=now if phase is DecisionPhase.VERIFYING else None,
+            finished_at=now if phase.is_final else None,
+            message=message or "",
+            attempts=1 if phase is DecisionPhase.VERIFYING else 0,
+            conditions=(succeeded,),
+        ).to_manifest()
+        if phase is not DecisionPhase.VERIFYING:
+            status.pop("attempts")
+        try:
+            await self.cluster.merge(f"{_collection(namespace)}/{name}/status", {"status": status})
+        except ObjectNotFoundError:
+            log.debug("decision_object_gone", decision=name)
+        except ObjectRefusedError as error:
+            # The row has the phase; what was done is not undone because its notice is refused.
+            log.warning("decision_status_refused", decision=f"{namespace}/{name}", phase=phase.value, error=str(error))
+
+    async def _delete_old(self, key: PolicyKey, names: deque[str]) -> None:
+        # While rows wait, an object may be the only record of its decision.
+        while len(names) > self.kept and self.log.unavailable is None and not self.log.lost:
+            try:
+                await self.cluster.delete(f"{_collection(key.namespace)}/{names[0]}")
+            except ObjectNotFoundError:
+                pass
+            except PredictiveScalingError as error:
+                log.info("old_decision_not_deleted", decision=names[0], error=str(error))
+                return
+            names.popleft()
+
+
+def _readable(body: Json) -> ScalingDecisionRow | None:
+    try:
+        return row_of_object(body)
+    except InvalidManifestError as error:
+        log.warning("decision_unreadable", decision=body.get("metadata", {}).get("name"), error=str(error))
+        return None
+
+
+def _collection(namespace: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/scalingdecisions"

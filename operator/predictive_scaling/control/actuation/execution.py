@@ -1,0 +1,234 @@
+"""From a decision to its effect: intent, take-over, a last look at the policy, the write (semantics 28)."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+import structlog
+from prometheus_client import Counter
+
+from predictive_scaling import failpoint as faults
+from predictive_scaling.clock import Clock
+from predictive_scaling.cluster.client import Cluster
+from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.cluster.leadership import Leadership
+from predictive_scaling.control.actuation import ownership
+from predictive_scaling.control.actuation.decision_records import DecisionRecords, Intent
+from predictive_scaling.control.actuation.verification import Expected, Verification
+from predictive_scaling.control.policy_state import Backoff, Consent, PolicyState
+from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
+from predictive_scaling.decision.review import Problem
+from predictive_scaling.errors import ClusterUnavailableError, TargetConflictError, TargetRefusedError
+from predictive_scaling.resources.conditions import format_time
+from predictive_scaling.resources.statuses import LastDecision, Takeover
+from predictive_scaling.resources.vocabulary import DecisionPhase, Mode
+from predictive_scaling.targets.port import Target
+
+log = structlog.get_logger(__name__)
+
+DECISIONS = Counter("predictive_scaling_decisions_total", "Decisions by how they ended.", ["mode", "phase"])
+FAILURES = Counter(
+    "scaling_failures_total", "Decisions that ended Failed (also predictive_scaling_decisions_total{phase='Failed'})."
+)
+
+_FIRST_PAUSE = timedelta(minutes=1)
+_LONGEST_PAUSE = timedelta(minutes=30)
+_MAX_DOUBLINGS = 10
+
+
+class Outcome(Enum):
+    """What became of a change in this tick."""
+
+    APPLIED = "applied"
+    RECOMMENDED = "recommended"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    """A person cleared it between intent and write."""
+    REFUSED = "refused"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decision that changes the floor, and what it is carried out on."""
+
+    intent: Intent
+    state: PolicyState
+    target: Target
+    lead_time: timedelta
+    claims: TargetClaims = NO_CLAIMS
+
+
+@dataclass(slots=True)
+class Execution:
+    """Carries changes out."""
+
+    cluster: Cluster
+    records: DecisionRecords
+    leadership: Leadership
+    verification: Verification
+    events: Events
+    clock: Clock
+    patience: float
+
+    async def carry_out(self, change: Change) -> Outcome:
+        """Make or recommend a change.
+
+        Raises ClusterUnavailableError, and where the floor is lowered DatabaseUnavailableError: the next tick does it
+        under the same name.
+        """
+        intent, state = change.intent, change.state
+        await self.supersede(change.state, intent, keep=intent.name)
+        if intent.policy.spec.mode is not Mode.AUTO:
+            await self.records.intend(intent, DecisionPhase.RECOMMENDED)
+            self._done(change, DecisionPhase.RECOMMENDED)
+            return Outcome.RECOMMENDED
+        # Named before it is recorded: an intent that one of its records lacks is superseded as any other.
+        state.open_decision = intent.name
+        await self.records.intend(intent)
+        takeover = await self._taken_over(change)
+        faults.point("operator.after_intent")
+        if not await ownership.is_current(self.cluster, intent.record, state):
+            await self._end(change, DecisionPhase.SUPERSEDED, "The policy was edited between decision and write.")
+            return Outcome.SUPERSEDED
+        if not ownership.is_held(intent.record, state):
+            # Somebody took our finalizer off: without it a deletion would leave the floor behind.
+            await ownership.record_takeover(
+                self.cluster, intent.record, state, str(intent.policy.spec.target), takeover
+            )
+        return await self._apply(change, takeover)
+
+    async def supersede(self, state: PolicyState, intent: Intent, keep: str | None = None) -> None:
+        """End an intent that was recorded and never carried out, now that another one, or none, is right."""
+        name = state.open_decision
+        if name is None or name == keep:
+            return
+        message = "Never carried out: a later look at the policy decided differently."
+        await self.records.move(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
+        # The same step may be right again later: under another name, as this one is over.
+        state.open_decision, state.previous = None, name
+
+    async def _apply(self, change: Change, takeover: Takeover) -> Outcome:
+        intent, floor = change.intent, change.intent.decision.floor
+        is_open = await self.records.move(
+            intent.record.key, intent.name, DecisionPhase.EXECUTING, may_wait=intent.raises
+        )
+        if not is_open:
+            self._cancelled(change)
+            return Outcome.CANCELLED
+        if not self.leadership.leads:
+            raise ClusterUnavailableError(f"{intent.record.key}: leadership was lost before the write; not written")
+        try:
+            take = takeover.taken_from is not None and takeover.taken_from == intent.observed.foreign_write
+            await change.target.apply(floor, take=take)
+        except TargetConflictError as error:
+            change.state.conflict = str(error)
+            await self._end(change, DecisionPhase.CANCELLED, f"Not written: {error}")
+            return Outcome.CONFLICT
+        except TargetRefusedError as error:
+            await self._end(change, DecisionPhase.FAILED, f"Refused: {error}")
+            self._back_off(change, error)
+            return Outcome.REFUSED
+        faults.point("operator.after_apply")
+        await self._applied(change, takeover)
+        return Outcome.APPLIED
+
+    async def _applied(self, change: Change, takeover: Takeover) -> None:
+        intent, state = change.intent, change.state
+        state.takeover = takeover.model_copy(update={"taken_from": None})
+        state.consent = Consent(intent.record.generation, takeover.resume)
+        state.conflict, state.backoff, state.open_decision, state.gives_back = None, None, None, False
+        now = self.clock.now()
+        deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
+        self.verification.expect(Expected.of(intent, state, change.target, now, deadline))
+        self._done(change, DecisionPhase.VERIFYING)
+        # Should this fail, verification moves the records on when it ends; the effect stands.
+        if not await self.records.move(intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline):
+            self.verification.drop([intent.name])
+
+    async def _taken_over(self, change: Change) -> Takeover:
+        """The take-over of the target, written down before the first write: that one may have been made from here on.
+
+        A policy that acted on the target before this one recorded what has to be restored.
+        """
+        intent, state = change.intent, change.state
+        observed, takeover, record = intent.observed, state.takeover, intent.record
+        target = str(intent.policy.spec.target)
+        if takeover is None or takeover.target_uid != observed.uid:
+            first = change.claims.first_takeover(record, observed.uid)
+            takeover = Takeover(
+                target_uid=observed.uid,
+                original_minimum=first.original_minimum if first else observed.minimum,
+                since=first.since if first else self.clock.now(),
+            )
+        if not takeover.written:
+            takeover = takeover.model_copy(update={"written": True, "taken_from": observed.foreign_write})
+        consent = Consent.of(record)
+        takeover = takeover.model_copy(update={"resume": consent.resume, "generation": consent.generation})
+        if not (ownership.is_held(record, state) and ownership.is_recorded(state, target, takeover)):
+            await ownership.record_takeover(self.cluster, record, state, target, takeover)
+        return takeover
+
+    def _back_off(self, change: Change, error: TargetRefusedError) -> None:
+        state, now = change.state, self.clock.now()
+        raises = change.intent.decision.floor > change.intent.decision.before
+        before = state.backoff
+        known = before is not None and before.raises == raises and before.generation == change.intent.record.generation
+        failures = before.failures if before is not None and known else 0
+        until = now + min(_FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), _LONGEST_PAUSE)
+        problem = Problem(error.reason, f"{error}; tried again at {format_time(until)}")
+        state.backoff = Backoff(until, failures + 1, change.intent.record.generation, raises, problem)
+        if not known:
+            self.events.about(change.intent.record, Happened.WRITE_REFUSED, str(error))
+
+    async def _end(self, change: Change, phase: DecisionPhase, message: str) -> None:
+        intent = change.intent
+        await self.records.move(intent.record.key, intent.name, phase, message)
+        change.state.open_decision = None
+        self._done(change, phase)
+
+    def _cancelled(self, change: Change) -> None:
+        """Drop an intent that was ended elsewhere. Should the same step be right still, it gets another name."""
+        change.state.open_decision = None
+        self._done(change, DecisionPhase.CANCELLED)
+
+    def _done(self, change: Change, phase: DecisionPhase) -> None:
+        intent, decision = change.intent, change.intent.decision
+        if phase is not DecisionPhase.SUPERSEDED:
+            # Until the watch shows the edit the same name is found again, and is over already.
+            change.state.previous = intent.name
+        change.state.last = LastDecision(
+            name=intent.name, at=self.clock.now(), summary=f"{decision.before}->{decision.floor} {phase.value}"
+        )
+        log.info(
+            "floor_decided",
+            policy=str(intent.record.key),
+            decision=intent.name,
+            phase=phase.value,
+            before=decision.before,
+            after=decision.floor,
+            why=decision.message,
+        )
+        if phase.is_final:
+            DECISIONS.labels(intent.policy.spec.mode.value, phase.value).inc()
+            FAILURES.inc(phase is DecisionPhase.FAILED)
+        if phase is DecisionPhase.VERIFYING:
+            raised = decision.floor > decision.before
+            self.events.about(
+                intent.record, Happened.FLOOR_RAISED if raised else Happened.FLOOR_LOWERED, decision.message
+            )
+
+
+def waits(change: Change, now: datetime) -> bool:
+    """Whether a write like this one was refused a short while ago."""
+    backoff, intent = change.state.backoff, change.intent
+    if backoff is None or now >= backoff.until or backoff.generation != intent.record.generation:
+        return False
+    return backoff.raises == (intent.decision.floor > intent.decision.before)
+
+
+def kept_floor(change: Change) -> None:
+    """After an unsuccessful write the old floor is remembered; what was seen is not forgotten."""
+    memory = change.state.memory
+    decided = change.intent.decision.memory
+    change.state.memory = replace(decided, floor=memory.floor, changes=memory.changes, held_by=memory.held_by)

@@ -1,0 +1,80 @@
+"""What we leave on a policy before we touch its target: a finalizer, and the minimum that was there before us."""
+
+from typing import Final
+
+from predictive_scaling.cluster.client import Cluster, Json, ObjectNotFoundError
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.control.policy_state import OwnMetadata, PolicyState
+from predictive_scaling.resources.metadata import API_VERSION, GROUP, VERSION, PolicyKey
+from predictive_scaling.resources.statuses import Takeover
+
+FINALIZER: Final = f"{GROUP}/restore"
+
+
+def path_of(key: PolicyKey) -> str:
+    """Where the API server has a policy."""
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{key.namespace}/scalingpolicies/{key.name}"
+
+
+def is_held(record: PolicyRecord, state: PolicyState) -> bool:
+    """Whether our finalizer is on the policy, by whichever is newer: the watch, or our own last write."""
+    own = state.own_metadata
+    newest = own.finalizers if own is not None and own.resource_version > record.resource_version else record.finalizers
+    return FINALIZER in newest
+
+
+async def record_takeover(
+    cluster: Cluster, record: PolicyRecord, state: PolicyState, target: str, takeover: Takeover
+) -> None:
+    """Hold the policy until its target is restored, and write down what to restore. Raises as Cluster does."""
+    if not is_held(record, state):
+        await _set_finalizers(cluster, record, state, [FINALIZER])
+    recorded: Json = {"takeover": takeover.to_manifest(), "target": target}
+    # A merge patch keeps what it does not name: a field that is not set any more has to be taken out by name.
+    cleared = {"takenFrom": None, "resume": None, "generation": None} | recorded["takeover"]
+    await cluster.merge(f"{path_of(record.key)}/status", {"status": recorded | {"takeover": cleared}})
+    state.takeover, state.target = takeover, target
+    state.written = {**(state.written or {}), **recorded}
+
+
+def is_recorded(state: PolicyState, target: str, takeover: Takeover) -> bool:
+    """Whether the policy's status says so already."""
+    written = state.written or {}
+    return written.get("takeover") == takeover.to_manifest() and state.target == target
+
+
+async def release(cluster: Cluster, record: PolicyRecord, state: PolicyState) -> None:
+    """Let the policy go, and forget what was to be restored. Raises as Cluster does."""
+    try:
+        if not record.deleted:
+            await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": None}})
+        await _set_finalizers(cluster, record, state, [])
+    except ObjectNotFoundError:
+        return
+
+
+async def is_current(cluster: Cluster, record: PolicyRecord, state: PolicyState) -> bool:
+    """Whether the policy is still the one that was decided about: not edited, deleted or re-created since."""
+    try:
+        metadata = (await cluster.get(path_of(record.key)))["metadata"]
+    except ObjectNotFoundError:
+        return False
+    if metadata["uid"] != record.uid:
+        return False
+    state.own_metadata = _own(metadata)
+    return metadata.get("generation") == record.generation and "deletionTimestamp" not in metadata
+
+
+async def _set_finalizers(cluster: Cluster, record: PolicyRecord, state: PolicyState, finalizers: list[str]) -> None:
+    answer = await cluster.apply(path_of(record.key), _metadata(record, finalizers), force=True)
+    state.own_metadata = _own(answer["metadata"])
+
+
+def _own(metadata: Json) -> OwnMetadata:
+    return OwnMetadata(int(metadata["resourceVersion"]), tuple(metadata.get("finalizers") or ()))
+
+
+def _metadata(record: PolicyRecord, finalizers: list[str]) -> Json:
+    metadata = {"name": record.key.name, "namespace": record.key.namespace, "uid": record.uid}
+    given_up: Json = {"finalizers": finalizers} if finalizers else {}
+    return {"apiVersion": API_VERSION, "kind": "ScalingPolicy", "metadata": metadata | given_up}

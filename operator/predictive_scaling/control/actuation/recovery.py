@@ -1,0 +1,309 @@
+"""What a former leader left unfinished is finished or ended, never doubled (semantics 28).
+
+Each unfinished decision is taken up on its own: one whose target cannot be observed holds its own policy and no other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from predictive_scaling.clock import Clock, monotonic
+from predictive_scaling.cluster.client import FIELD_MANAGER
+from predictive_scaling.cluster.informer_cache import Inventory, PolicyRecord
+from predictive_scaling.control.actuation.decision_forms import PHASE_OF
+from predictive_scaling.control.actuation.decision_records import DecisionRecords
+from predictive_scaling.control.actuation.verification import Expected, Verification
+from predictive_scaling.control.policy_state import PolicyState, States
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    DatabaseUnavailableError,
+    PredictiveScalingError,
+    TargetNotFoundError,
+    TargetUnsupportedError,
+)
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus, ScalingDecisionRow
+from predictive_scaling.targets.port import Target
+from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 300.0
+_MAX_FAILURES_IN_A_ROW = 3
+"""Requests that find no API server, one after the other; the next tick goes on with the rest."""
+
+
+class DecisionHistory(Protocol):
+    """The part of storage.ScalingDecisions that is read here."""
+
+    async def unfinished(self) -> Sequence[ScalingDecisionRow]:
+        """What a crash may have left, oldest first."""
+        ...
+
+    async def last_of_each(self, policies: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], ScalingDecisionRow]:
+        """The newest decision of each of these policies."""
+        ...
+
+    async def by_id(self, ids: Sequence[str]) -> Mapping[str, ScalingDecisionRow]:
+        """The decisions of these ids."""
+        ...
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An unfinished decision that was not taken up yet."""
+
+    row: ScalingDecisionRow
+    is_late: bool = False
+    """Found after its policy was decided about again: it tells nothing about the policy's newest decision."""
+    failures: int = 0
+    retry_at: float = 0.0
+    problem: str = "not looked at yet"
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Runs whenever leadership is gained, from the database or, while that is unavailable, from ScalingDecisions."""
+
+    inventory: Inventory
+    history: DecisionHistory
+    records: DecisionRecords
+    states: States
+    verification: Verification
+    find: TargetFinder
+    clock: Clock
+    _pending: dict[str, _Pending] = field(default_factory=dict[str, _Pending])
+    _without_database: bool = False
+
+    def held(self) -> dict[str, str]:
+        """Policies, by uid, for which nothing is decided yet: why not."""
+        return {
+            pending.row.policy_uid: f"decision {name} of a former operator is taken up first: {pending.problem}"
+            for name, pending in self._pending.items()
+            if not pending.is_late
+        }
+
+    async def run(self) -> None:
+        """Continue where the records end. Raises ClusterUnavailableError: run again then."""
+        await self.records.load()
+        last, unfinished = await self._recorded()
+        for row in last:
+            try:
+                self._continue_after(row)
+            except Exception:  # one policy's failure is its own; its visit shows it
+                log.exception("last_decision_not_read", decision=row.id)
+        self._pending = {row.id: _Pending(row) for row in unfinished if row.id not in self.verification.names}
+        await self.take_up()
+        if unfinished:
+            log.info("unfinished_decisions_taken_up", decisions=len(unfinished), pending=len(self._pending))
+
+    async def take_up(self) -> None:
+        """Take up the decisions that are pending and due; each that fails is tried again later, longer each time."""
+        due = [pending for pending in self._pending.values() if pending.retry_at <= monotonic()]
+        await self._read_again([pending for pending in due if pending.failures])
+        in_a_row = 0
+        for pending in due:
+            if pending.row.id not in self._pending:
+                continue
+            if in_a_row >= _MAX_FAILURES_IN_A_ROW:
+                return
+            try:
+                await self._try(pending)
+            except PredictiveScalingError as error:
+                in_a_row = in_a_row + 1 if isinstance(error, ClusterUnavailableError) else 0
+                self._later(pending, error)
+            else:
+                in_a_row = 0
+                del self._pending[pending.row.id]
+
+    async def catch_up(self) -> None:
+        """Write what waits for the database, and read what could not be read while it was unavailable.
+
+        Raises DatabaseUnavailableError, ClusterUnavailableError: nothing is lost, the next turn does it.
+        """
+        self.records.keep_only({record.key for record in self.inventory.policies()})
+        await self.records.flush()
+        if self.records.log.unavailable is not None or not (self._without_database or self.records.log.lost):
+            return
+        await self.records.write_back()
+        for row in await self.history.unfinished():
+            if not self._is_known(row):
+                self._pending[row.id] = _Pending(row, is_late=True)
+        self._without_database = self.records.log.lost = False
+
+    async def _recorded(self) -> tuple[list[ScalingDecisionRow], list[ScalingDecisionRow]]:
+        """The newest decision of each policy, and all unfinished ones."""
+        keys = [record.key for record in self.inventory.policies()]
+        try:
+            await self.records.write_back()
+            last = await self.history.last_of_each(keys)
+            unfinished = await self.history.unfinished()
+        except DatabaseUnavailableError as error:
+            self.records.log.note_unavailable(str(error))
+            self._without_database = True
+            rows = await self.records.rows()
+            log.warning("recovering_without_database", decisions=len(rows), error=str(error))
+            newest = {(row.namespace, row.policy, row.policy_uid): row for row in rows}
+            return list(newest.values()), [row for row in rows if row.status in UNFINISHED]
+        self._without_database = False
+        return list(last.values()), list(unfinished)
+
+    def _continue_after(self, row: ScalingDecisionRow) -> None:
+        state = self._state(row)
+        # An intent without effect is recomputed under the same name; so it is not yet the previous one.
+        if state is not None and row.status not in (DecisionStatus.PENDING, DecisionStatus.EXECUTING):
+            state.previous = row.id
+
+    async def _read_again(self, pending: Sequence[_Pending]) -> None:
+        """A person may have cleared what could not be taken up."""
+        if not pending:
+            return
+        try:
+            rows = await self.history.by_id([one.row.id for one in pending])
+        except DatabaseUnavailableError:
+            return
+        for row in rows.values():
+            if row.status not in UNFINISHED:
+                self._follow(row)
+                del self._pending[row.id]
+
+    async def _try(self, pending: _Pending) -> None:
+        try:
+            await self._take_up(pending)
+        except PredictiveScalingError:
+            raise
+        except Exception as error:  # its policy must not wait for what no retry mends, and no other for either
+            log.exception("decision_not_taken_up", decision=pending.row.id)
+            why = f"Could not be taken up after a restart: {type(error).__name__}: {error}"
+            try:
+                await self._end(pending.row, DecisionPhase.FAILED, why)
+            except PredictiveScalingError:
+                raise
+            except Exception:  # it stays unfinished and can be cleared
+                log.exception("unfinished_decision_not_ended", decision=pending.row.id)
+
+    def _later(self, pending: _Pending, error: PredictiveScalingError) -> None:
+        pause = min(_FIRST_PAUSE_SECONDS * 2**pending.failures, _LONGEST_PAUSE_SECONDS)
+        pending.failures += 1
+        pending.retry_at = monotonic() + pause
+        pending.problem = str(error)
+        log.warning("decision_taken_up_later", decision=pending.row.id, seconds=pause, error=str(error))
+
+    async def _take_up(self, pending: _Pending) -> None:
+        row, record = pending.row, self._record(pending.row)
+        state = self._state(row)
+        if record is None or state is None:
+            await self._end(row, DecisionPhase.CANCELLED, "The policy is gone.")
+            return
+        if pending.is_late and await self._ended_in_cluster(row):
+            return
+        try:
+            target = self._target(row, record)
+        except TargetUnsupportedError as error:
+            await self._end(row, DecisionPhase.CANCELLED, f"Its target cannot be observed any more: {error}")
+            return
+        if row.status != DecisionStatus.VERIFYING and not await _had_effect(target, row):
+            if pending.is_late:
+                await self._end(row, DecisionPhase.SUPERSEDED, "Never carried out: later decisions were made.")
+            else:
+                state.open_decision = row.id
+            return
+        await self._verify(record, state, target, pending)
+
+    async def _ended_in_cluster(self, row: ScalingDecisionRow) -> bool:
+        """Whether the ScalingDecision ended while the database was unavailable; the row then follows it."""
+        shown = await self.records.shown(row)
+        if shown is None or shown.status in UNFINISHED:
+            return False
+        phase = PHASE_OF[DecisionStatus(shown.status)]
+        if phase is DecisionPhase.SUCCEEDED and row.status == DecisionStatus.PENDING:
+            await self.records.move(self._key(row), row.id, DecisionPhase.EXECUTING)
+        await self.records.move(self._key(row), row.id, phase, shown.outcome)
+        return True
+
+    async def _verify(self, record: PolicyRecord, state: PolicyState, target: Target, pending: _Pending) -> None:
+        row, now = pending.row, self.clock.now()
+        if row.status == DecisionStatus.PENDING and not await self._moved(row, DecisionPhase.EXECUTING):
+            return
+        if not pending.is_late:
+            state.previous = row.id
+            if state.takeover is not None:
+                state.takeover = state.takeover.model_copy(update={"written": True})
+        deadline = row.deadline_at or now + timedelta(minutes=10)
+        try:
+            uid = (await target.observe()).uid
+        except PredictiveScalingError:
+            uid = ""
+        if row.status != DecisionStatus.VERIFYING and not await self._moved(row, DecisionPhase.VERIFYING):
+            return
+        self.verification.expect(
+            Expected(
+                name=row.id,
+                record=record,
+                state=state,
+                target=target,
+                before=row.from_replicas,
+                to=row.to_replicas,
+                # How long the replicas took was not seen: nothing is learned from this one.
+                ready_before=row.to_replicas,
+                target_uid=uid,
+                applied_at=row.started_at or now,
+                deadline_at=deadline,
+            )
+        )
+
+    async def _moved(self, row: ScalingDecisionRow, phase: DecisionPhase) -> bool:
+        deadline = row.deadline_at or self.clock.now() + timedelta(minutes=10)
+        if await self.records.move(self._key(row), row.id, phase, deadline_at=deadline):
+            return True
+        self._follow(row)
+        return False
+
+    async def _end(self, row: ScalingDecisionRow, phase: DecisionPhase, message: str) -> None:
+        await self.records.move(self._key(row), row.id, phase, message)
+        self._follow(row)
+        log.warning("unfinished_decision_ended", decision=row.id, phase=phase.value, message=message)
+
+    def _follow(self, row: ScalingDecisionRow) -> None:
+        """The next decision of the policy gets another name than this one, which is over."""
+        pending, state = self._pending.get(row.id), self._state(row)
+        if state is not None and pending is not None and not pending.is_late:
+            state.previous = row.id
+
+    def _target(self, row: ScalingDecisionRow, record: PolicyRecord) -> Target:
+        """The target that the decision was made for; the policy may name another one since."""
+        spec = autoscaler_named(row.target)
+        if spec is None and record.policy is not None and str(record.policy.spec.target) == row.target:
+            spec = record.policy.spec.target
+        if spec is None:
+            raise TargetUnsupportedError(f"the policy does not name {row.target} any more")
+        return self.find(record.key.namespace, spec)
+
+    def _is_known(self, row: ScalingDecisionRow) -> bool:
+        state = self._state(row)
+        is_open = state is not None and state.open_decision == row.id
+        return is_open or row.id in self._pending or row.id in self.verification.names
+
+    def _key(self, row: ScalingDecisionRow) -> PolicyKey:
+        return PolicyKey(row.namespace, row.policy)
+
+    def _record(self, row: ScalingDecisionRow) -> PolicyRecord | None:
+        record = self.inventory.policy(self._key(row))
+        return record if record is not None and record.uid == row.policy_uid else None
+
+    def _state(self, row: ScalingDecisionRow) -> PolicyState | None:
+        record = self._record(row)
+        return self.states.of(record, self.clock.now()) if record is not None else None
+
+
+async def _had_effect(target: Target, row: ScalingDecisionRow) -> bool:
+    try:
+        observed = await target.observe()
+    except TargetNotFoundError:
+        return False
+    return observed.minimum == row.to_replicas and FIELD_MANAGER in observed.floor_managers

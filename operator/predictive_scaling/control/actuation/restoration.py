@@ -1,0 +1,127 @@
+"""Putting back what was there before us: the policy is deleted, leaves Auto, or names another target (semantics 16)."""
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from predictive_scaling.clock import monotonic
+from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.control.actuation import ownership
+from predictive_scaling.control.policy_state import Consent, PolicyState
+from predictive_scaling.control.target_claims import NO_CLAIMS, Claim, TargetClaims
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    RequestFailedError,
+    TargetConflictError,
+    TargetNotFoundError,
+    TargetRefusedError,
+    TargetUnsupportedError,
+)
+from predictive_scaling.resources.statuses import Takeover
+from predictive_scaling.resources.vocabulary import Mode
+from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_SECONDS = 60.0
+"""A deletion waits this long, in real time, for a target that cannot be restored; then it goes on without."""
+
+_REFUSED = (ObjectRefusedError, ObjectConflictError, ObjectNotFoundError)
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """Ends take-overs."""
+
+    cluster: Cluster
+    find: TargetFinder
+    events: Events
+
+    def is_wanted(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> bool:
+        """Whether something of ours has to go.
+
+        The policy is going, left Auto, names another target, or another policy acts on the one that it took over.
+        """
+        held = state.takeover is not None or ownership.is_held(record, state)
+        if held and (record.deleted or claims.heir(record, state) is not None):
+            return True
+        if not held or record.policy is None:
+            return False
+        spec = record.policy.spec
+        moved = state.takeover is not None and state.target is not None and state.target != str(spec.target)
+        return spec.mode is not Mode.AUTO or moved
+
+    async def restore(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> None:
+        """Put the target's minimum back, or hand the take-over to the policy that acts on it; then let the policy go.
+
+        Raises ClusterUnavailableError while that cannot be done, TargetRefusedError or ObjectRefusedError while the
+        API server refuses it; a deletion stops waiting after PATIENCE_SECONDS.
+        """
+        state.gives_back = True
+        try:
+            await self._end_takeover(record, state, claims)
+        except (ClusterUnavailableError, TargetRefusedError, *_REFUSED) as error:
+            if not self._waited_enough(record, state):
+                raise
+            self._gave_up(record, state, error)
+        await ownership.release(self.cluster, record, state)
+        state.takeover, state.target, state.conflict, state.verified = None, None, None, None
+        state.backoff = None
+        state.memory = replace(state.memory, floor=None, changes=(), held_by=None)
+
+    async def _end_takeover(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims) -> None:
+        heir = claims.heir(record, state)
+        if heir is None:
+            await self._restore_target(record, state)
+        elif state.takeover is not None and state.target is not None:
+            await self._hand_over(record, state.takeover, state.target, heir)
+
+    async def _hand_over(self, record: PolicyRecord, takeover: Takeover, target: str, heir: Claim) -> None:
+        """Have the other policy keep what is to be restored: the minimum from before the first of them."""
+        known = heir.state.takeover
+        if known is not None and known.target_uid != takeover.target_uid:
+            raise RequestFailedError(f"{heir.record.key} has to give back {heir.state.target} before {target}")
+        if known is not None and known.since <= takeover.since:
+            return
+        consent = Consent.of(heir.record)
+        handed = takeover.model_copy(update={"generation": consent.generation, "resume": consent.resume})
+        # What was written to the target before is not the other policy's consent to take it from somebody.
+        heir.state.consent = consent
+        await ownership.record_takeover(self.cluster, heir.record, heir.state, target, handed)
+        log.info("takeover_handed_over", policy=str(record.key), to=str(heir.record.key), target=target)
+
+    async def _restore_target(self, record: PolicyRecord, state: PolicyState) -> None:
+        takeover = state.takeover
+        spec = autoscaler_named(state.target or "") or (record.policy.spec.target if record.policy else None)
+        if takeover is None or spec is None:
+            return
+        try:
+            target = self.find(record.key.namespace, spec)
+            if (await target.observe()).uid != takeover.target_uid:
+                return
+            await target.restore(takeover.original_minimum)
+        except (TargetNotFoundError, TargetUnsupportedError):
+            return
+        except TargetConflictError as error:
+            self.events.about(record, Happened.CONFLICT_DETECTED, f"Not restored: {error}")
+            return
+        except (TargetRefusedError, ObjectRefusedError) as error:
+            original = takeover.original_minimum
+            raise TargetRefusedError(f"{spec} has not got its minimum of {original} back: {error}") from error
+        log.info("target_restored", policy=str(record.key), target=str(spec), minimum=takeover.original_minimum)
+        self.events.about(record, Happened.RESTORED, f"{spec} has its minimum of {takeover.original_minimum} back")
+
+    def _gave_up(self, record: PolicyRecord, state: PolicyState, error: Exception) -> None:
+        log.warning("target_not_restored", policy=str(record.key), target=state.target, error=str(error))
+        if state.takeover is not None:
+            original = state.takeover.original_minimum
+            note = f"{state.target} keeps its minimum; set it to {original}, as it was before the policy. {error}"
+            self.events.about(record, Happened.NOT_RESTORED, note)
+
+    def _waited_enough(self, record: PolicyRecord, state: PolicyState) -> bool:
+        if not record.deleted:
+            return False
+        state.deleting_since = state.deleting_since or monotonic()
+        return monotonic() - state.deleting_since > PATIENCE_SECONDS

@@ -1,0 +1,1 @@
+"""Background work of the leader, one module for each task."""

@@ -1,0 +1,49 @@
+"""External metrics beside the tick: started when the cluster says whom to trust, and following that from then on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from predictive_scaling.cluster.client import Cluster
+from predictive_scaling.errors import SettingsError
+from predictive_scaling.external_metrics.server import ExternalMetricsServer
+from predictive_scaling.external_metrics.trust import AUTHENTICATION_CONFIG_MAP, AggregatorTrust, read_trust
+from predictive_scaling.settings import Settings
+
+
+@dataclass(slots=True)
+class AggregatedMetrics:
+    """The server of external metrics. make: a server that trusts the aggregation layer as the cluster describes it."""
+
+    cluster: Cluster
+    make: Callable[[AggregatorTrust], ExternalMetricsServer]
+    _server: ExternalMetricsServer | None = None
+
+    async def refresh(self) -> None:
+        """Start where it does not run yet; otherwise follow the cluster's authority, which may have been rotated.
+
+        Raises ClusterUnavailableError and SettingsError: nothing else depends on it, and the next turn tries again.
+        """
+        namespace, name = AUTHENTICATION_CONFIG_MAP
+        config_map = await self.cluster.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        trust = read_trust(config_map.get("data") or {})
+        if self._server is not None:
+            await self._server.trust(trust)
+            return
+        server = self.make(trust)
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Close what is open; safe to call when nothing is."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises SettingsError where external metrics are wanted and the files to serve them with are not named."""
+    if settings.external_metrics and None in (settings.external_metrics_certificate, settings.external_metrics_key):
+        raise SettingsError(
+            "PREDICTIVE_SCALING_EXTERNAL_METRICS needs PREDICTIVE_SCALING_EXTERNAL_METRICS_CERTIFICATE and …_KEY: "
+            "the API server speaks TLS only"
+        )

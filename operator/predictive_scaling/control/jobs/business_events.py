@@ -1,0 +1,208 @@
+"""Where BusinessEvents stand: their status, and a row for each occurrence. Runs beside the tick."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import geometric_mean
+from typing import Any, TypeVar
+
+import structlog
+
+from forecasting.events import LearnedEffect
+from predictive_scaling.clock import Clock
+from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.cluster.informer_cache import EventRecord, Inventory
+from predictive_scaling.control.current_forecasts import EffectsOf, nothing_learned, series_key
+from predictive_scaling.control.event_calendar import EVENTS_FAILED, EventCalendar
+from predictive_scaling.control.jobs.event_history import EventRecorder, EventTable
+from predictive_scaling.decision.events.active_occurrences import standing_of
+from predictive_scaling.decision.events.occurrences import Expansion
+from predictive_scaling.decision.forecast_context import context_of, known_event
+from predictive_scaling.decision.review import Problem, unexpected_problem
+from predictive_scaling.errors import DatabaseUnavailableError, RequestFailedError, RequestTimedOutError
+from predictive_scaling.resources.conditions import Condition, merge, read_conditions
+from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.statuses import BusinessEventStatus, Learned
+from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
+
+log = structlog.get_logger(__name__)
+
+_OF_ONE_OBJECT = (
+    ObjectNotFoundError,
+    ObjectRefusedError,
+    ObjectConflictError,
+    RequestFailedError,
+    RequestTimedOutError,
+)
+"""Writing one object's status failed; writing another one's may succeed."""
+
+_DECIMALS = 2
+_KNOWN = (ConditionType.READY.value, ConditionType.STALLED.value)
+
+
+@dataclass(slots=True)
+class EventDesk:
+    """Shows and records all events."""
+
+    cluster: Cluster
+    inventory: Inventory
+    table: EventTable
+    clock: Clock
+    leads: Callable[[], bool]
+    effects: EffectsOf = nothing_learned
+    """What was learned of the events of a series."""
+    calendar: EventCalendar = field(default_factory=EventCalendar)
+    namespaces: tuple[str, ...] = ()
+    """What is watched; none means all."""
+    _written: dict[str, Any] = field(default_factory=dict[str, Any])
+    _recorder: EventRecorder | None = None
+
+    async def turn(self) -> None:
+        """One pass over all events. Raises ClusterUnavailableError."""
+        if not self.leads() or not self.inventory.is_complete:
+            return
+        now, records = self.clock.now(), self.inventory.events()
+        await self.calendar.around(records, now)
+        matched = self._matched(records)
+        for gone in self._written.keys() - matched.keys():
+            del self._written[gone]
+        for record in records:
+            if not self.leads():
+                return
+            await self._show(record, matched[record.uid], now)
+        self._recorder = self._recorder or EventRecorder(self.table)
+        try:
+            await self._recorder.record(records, matched, self.namespaces, now)
+        except DatabaseUnavailableError as error:
+            log.debug("events_not_recorded_yet", error=str(error))
+
+    def _matched(self, records: Sequence[EventRecord]) -> dict[str, tuple[PolicyKey, ...]]:
+        """The policies that each event is for, by its uid."""
+        policies = defaultdict[str, list[ScalingPolicy]](list)
+        for known in self.inventory.policies():
+            if known.policy is not None:
+                policies[known.key.namespace].append(known.policy)
+        return {
+            record.uid: tuple(
+                sorted(
+                    policy.key
+                    for policy in policies[record.namespace]
+                    if record.event is not None and record.event.selects(record.namespace, policy.metadata.labels)
+                )
+            )
+            for record in records
+        }
+
+    async def _show(self, record: EventRecord, matched: Sequence[PolicyKey], now: datetime) -> None:
+        before = self._written.get(record.uid, record.status)
+        try:
+            status = self._status(record, matched, before, now)
+        except Exception as error:  # one event's failure is its own, and its status says so
+            EVENTS_FAILED.inc()
+            log.exception("event_status_failed", event_name=f"{record.namespace}/{record.name}")
+            status = _status(record, unexpected_problem(error), None, {}, len(matched), None, now)
+        if status == before:
+            return
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{record.namespace}/businessevents/{record.name}/status"
+        same = {"op": "test", "path": "/metadata/uid", "value": record.uid}
+        try:
+            await self.cluster.edit(path, [same, {"op": "add", "path": "/status", "value": status}])
+        except _OF_ONE_OBJECT as error:
+            log.info("event_status_not_written", event_name=f"{record.namespace}/{record.name}", error=str(error))
+            return
+        self._written[record.uid] = status
+
+    def _status(self, record: EventRecord, matched: Sequence[PolicyKey], before: Any, now: datetime) -> dict[str, Any]:
+        expansion = self.calendar.expansion(record.uid) if record.event is not None else None
+        learned = self._learned(expansion, matched, now) if expansion is not None else None
+        problem = record.problem or self.calendar.problem_of(record.uid)
+        return _status(record, problem, expansion, before, len(matched), learned, now)
+
+    def _learned(self, expansion: Expansion, matched: Sequence[PolicyKey], now: datetime) -> Learned | None:
+        """Of its next occurrence, or its last one: the mean of what it is expected to do to each of its policies."""
+        event = expansion.event
+        start = expansion.next_start(now) or event.spec.start
+        if not event.spec.type or start is None:
+            return None
+        known = known_event(event, start, start)
+        ours = set(matched)
+        policies = [one.policy for one in self.inventory.policies() if one.policy and one.policy.key in ours]
+        by_series = {series_key(policy): context_of(policy).zone for policy in policies}
+        found = [
+            learned
+            for key, zone in by_series.items()
+            if (effects := self.effects(key)) is not None and (learned := effects.learned(known, zone)) is not None
+        ]
+        return _together(found) if found else None
+
+
+def _together(found: Sequence[LearnedEffect]) -> Learned:
+    """Rounded, so that a status changes when something was learned."""
+    return Learned(
+        multiplier=round(geometric_mean(one.multiplier for one in found), _DECIMALS),
+        low=round(min(one.low for one in found), _DECIMALS),
+        high=round(max(one.high for one in found), _DECIMALS),
+        samples=max(one.samples for one in found),
+    )
+
+
+def _status(
+    record: EventRecord,
+    problem: Problem | None,
+    expansion: Expansion | None,
+    before: Any,
+    matched: int,
+    learned: Learned | None,
+    now: datetime,
+) -> dict[str, Any]:
+    standing = standing_of(expansion, now) if expansion is not None and problem is None else None
+    ready = (
+        (ConditionStatus.FALSE, problem.reason, problem.message)
+        if problem
+        else (ConditionStatus.TRUE, "Accepted", f"it is for {matched} policies")
+    )
+    stalled = (
+        (ConditionStatus.TRUE, problem.reason, problem.message)
+        if problem
+        else (ConditionStatus.FALSE, "Accepted", "nothing is written that can never work")
+    )
+    found = [
+        Condition(type=type_, status=status, reason=reason, message=message, observed_generation=record.generation)
+        for type_, (status, reason, message) in zip(_KNOWN, (ready, stalled), strict=True)
+    ]
+    return BusinessEventStatus(
+        observed_generation=record.generation,
+        phase=standing.phase if standing else None,
+        next_start=standing.next_start if standing else None,
+        matched_policies=matched,
+        learned=learned,
+        conditions=merge(read_conditions(before), found, now, _KNOWN),
+    ).to_manifest()
+
+
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Reads one part after another, each for itself."""
+
+    policy: str
+    failure: str | None = None
+    """The first failure, in words; None while nothing failed."""
+
+    def of(self, read: Callable[[], Value], otherwise: Value) -> Value:
+        """What `read` gives, or `otherwise` where it raises."""
+        try:
+            return read()
+        except Exception as error:
+            log.exception("forecast_failed", policy=self.policy)
+            self.failure = self.failure or f"forecasts or events could not be read: {described(error)}"
+            return otherwise
+
+
+def described(error: Exception) -> str:
+    """An unexpected error in a sentence: its kind says more than its words."""
+    return f"{type(error).__name__}: {error}"

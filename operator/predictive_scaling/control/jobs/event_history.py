@@ -1,0 +1,202 @@
+"""Keep the table of occurrences true: what was moved or deleted before it took place is not learned from."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.control.event_calendar import EVENTS_FAILED
+from predictive_scaling.decision.events.occurrences import Occurrence, latest_occurrences, occurrences
+from predictive_scaling.errors import PredictiveScalingError
+from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.storage.business_events import BusinessEventRow, EventHistory, EventName, Schedule
+
+log = structlog.get_logger(__name__)
+
+LOOK_BACK, LOOK_AHEAD = timedelta(days=400), timedelta(days=31)
+MAX_PAST, MAX_AHEAD = 400, 400
+"""Occurrences of one event: the latest of the past ones, and the next ones."""
+_CORRECTION = timedelta(days=31)
+"""An edit of an event that is over moves the occurrence recorded so near; further apart they are two."""
+_NOT_SCHEDULED = Schedule("", None)
+
+
+class EventTable(Protocol):
+    """The part of storage.BusinessEvents that is written here."""
+
+    async def schedules(self) -> Mapping[EventName, Schedule]:
+        """Of all events that were seen and not deleted since."""
+        ...
+
+    async def names(self) -> set[EventName]:
+        """Events that have a schedule, or occurrences that are only planned."""
+        ...
+
+    async def replace(self, name: EventName, history: EventHistory, changed: Sequence[BusinessEventRow]) -> None:
+        """Bring the rows of one event in line with its schedule."""
+        ...
+
+    async def cancel(self, name: EventName, seen_until: datetime | None) -> None:
+        """A deleted event will not happen."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An event as it was recorded last."""
+
+    schedule: Schedule
+    seen_at: datetime | None = None
+    source: object = None
+    """What the rows were worked out from."""
+    recorded: Mapping[datetime, BusinessEventRow] = field(default_factory=dict[datetime, BusinessEventRow])
+    """By start."""
+    next_end: datetime | None = None
+    """Of the rows that are only planned."""
+
+
+@dataclass(slots=True)
+class EventRecorder:
+    """Writes what changed since the last pass; after a restart, what changed while nobody looked."""
+
+    table: EventTable
+    _known: dict[EventName, _Known] | None = None
+
+    async def record(
+        self,
+        records: Sequence[EventRecord],
+        matched: Mapping[str, tuple[PolicyKey, ...]],
+        namespaces: Sequence[str],
+        now: datetime,
+    ) -> None:
+        """Record all events; one that fails stops no other.
+
+        namespaces: those that are watched, none for all; events of others are not missed here. Raises
+        DatabaseUnavailableError.
+        """
+        if self._known is None:
+            self._known = await self._recorded_before()
+        known = self._known
+        present = {EventName(record.namespace, record.name) for record in records}
+        for name in [name for name in known if name not in present]:
+            if not namespaces or name.namespace in namespaces:
+                await self.table.cancel(name, known[name].seen_at)
+                del known[name]
+        for record in records:
+            name = EventName(record.namespace, record.name)
+            before = known.get(name)
+            if record.event is None and before is None:
+                continue
+            try:
+                known[name] = await self._bring_in_line(
+                    name, record.event, before or _Known(_NOT_SCHEDULED), matched[record.uid], now
+                )
+            except PredictiveScalingError:
+                raise
+            except Exception:  # one event's failure is its own
+                EVENTS_FAILED.inc()
+                log.exception("event_not_recorded", event_name=f"{name.namespace}/{name.name}")
+
+    async def _recorded_before(self) -> dict[EventName, _Known]:
+        known = {name: _Known(schedule) for name, schedule in (await self.table.schedules()).items()}
+        return {name: _Known(_NOT_SCHEDULED) for name in await self.table.names()} | known
+
+    async def _bring_in_line(
+        self,
+        name: EventName,
+        event: BusinessEvent | None,
+        before: _Known,
+        matched: tuple[PolicyKey, ...],
+        now: datetime,
+    ) -> _Known:
+        schedule = _schedule(event, before.schedule, now)
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        source = (event and (event.spec, event.metadata.creation_timestamp), matched, schedule, day)
+        is_same = before.source == source
+        if is_same and (before.next_end is None or now < before.next_end):
+            return replace(before, seen_at=now)
+        if is_same:
+            rows = {start: _confirmed(row, now) for start, row in before.recorded.items()}
+        elif event is None:
+            rows = {}
+        else:
+            rows = {it.start: _row(event, it, matched, now) for it in _scheduled(event, schedule, day)}
+        history = _history(event, schedule, list(rows.values()), day, is_edited=schedule != before.schedule)
+        changed = [row for start, row in rows.items() if _differs(row, before.recorded.get(start))]
+        await self.table.replace(name, history, changed)
+        next_end = min((row.end_time for row in rows.values() if row.confirmed_at is None), default=None)
+        return _Known(schedule, now, source, rows, next_end)
+
+
+def _schedule(event: BusinessEvent | None, before: Schedule, now: datetime) -> Schedule:
+    """An event that cannot be read keeps its schedule, and has no occurrences meanwhile."""
+    if event is None:
+        return before
+    times = event.spec.model_dump_json(include={"start", "end", "recurrence"})
+    fingerprint = hashlib.sha256(times.encode()).hexdigest()[:32]
+    if before.fingerprint == fingerprint:
+        return before
+    return Schedule(fingerprint, None if before == _NOT_SCHEDULED else now)
+
+
+def _scheduled(event: BusinessEvent, schedule: Schedule, day: datetime) -> list[Occurrence]:
+    """The occurrences about a day, oldest first. What an edit says of the past of a recurring event never was."""
+    past = latest_occurrences(event, day - LOOK_BACK, day, MAX_PAST)
+    ahead = [it for it in occurrences(event, day, day + LOOK_AHEAD, MAX_AHEAD) if it.end > day]
+    since = schedule.since if event.spec.recurrence is not None else None
+    return [it for it in (*past, *ahead) if since is None or it.end > since]
+
+
+def _history(
+    event: BusinessEvent | None, schedule: Schedule, rows: list[BusinessEventRow], day: datetime, *, is_edited: bool
+) -> EventHistory:
+    past = [row for row in rows if row.end_time <= day]
+    is_over = event is not None and event.spec.recurrence is None and all(row.confirmed_at for row in rows)
+    return EventHistory(
+        schedule=schedule,
+        covered_since=past[0].end_time if len(past) >= MAX_PAST else day - LOOK_BACK,
+        starts=[row.start_time for row in rows],
+        excluded=_excluded(event, schedule, day) if event is not None and event.spec.exclude_dates else (),
+        corrects_within=_CORRECTION if is_edited and schedule.since is not None and is_over else None,
+    )
+
+
+def _excluded(event: BusinessEvent, schedule: Schedule, day: datetime) -> list[datetime]:
+    everything = event.model_copy(update={"spec": event.spec.model_copy(update={"exclude_dates": ()})})
+    left = {it.start for it in _scheduled(event, schedule, day)}
+    return [it.start for it in _scheduled(everything, replace(schedule, since=None), day) if it.start not in left]
+
+
+def _row(
+    event: BusinessEvent, occurrence: Occurrence, matched: tuple[PolicyKey, ...], now: datetime
+) -> BusinessEventRow:
+    spec = event.spec
+    row = BusinessEventRow(
+        namespace=event.metadata.namespace,
+        name=event.metadata.name,
+        type=spec.type,
+        start_time=occurrence.start,
+        end_time=occurrence.end,
+        multiplier=spec.expect.multiplier,
+        min_replicas=spec.expect.min_replicas,
+        priority=spec.priority,
+        policies=tuple(key.name for key in matched),
+        updated_at=now,
+    )
+    return _confirmed(row, now)
+
+
+def _confirmed(row: BusinessEventRow, now: datetime) -> BusinessEventRow:
+    is_over = row.confirmed_at is None and row.end_time <= now
+    return replace(row, confirmed_at=now, updated_at=now) if is_over else row
+
+
+def _differs(row: BusinessEventRow, recorded: BusinessEventRow | None) -> bool:
+    if recorded is None or (recorded.confirmed_at is None) != (row.confirmed_at is None):
+        return True
+    return replace(recorded, updated_at=row.updated_at, confirmed_at=row.confirmed_at) != row

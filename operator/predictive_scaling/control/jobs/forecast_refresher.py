@@ -1,0 +1,151 @@
+"""What the tick lives on, brought in beside it: demand from the database, forecasts from the models."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
+from predictive_scaling.clock import Clock, monotonic
+from predictive_scaling.control.current_forecasts import Need, Outlooks
+from predictive_scaling.control.demand_window import DemandWindow
+from predictive_scaling.control.policy_state import States
+from predictive_scaling.control.recording import record_accepted
+from predictive_scaling.decision.inputs import Rung
+from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.storage.predictions import Prediction
+from predictive_scaling.telemetry.metrics import MAKE, PREDICTION_LATENCY
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 20_000
+"""Predictions that wait for a database that is away, at most; the newest stay."""
+
+
+class PredictionTable(Protocol):
+    """The part of storage.Predictions that is written here."""
+
+    async def record(self, predictions: Sequence[Prediction]) -> None:
+        """Keep forecasts; one that is there already stays as it is."""
+        ...
+
+
+@dataclass(slots=True)
+class Feed:
+    """Reads demand and makes forecasts; while the database is unavailable, what it has only becomes older."""
+
+    window: DemandWindow
+    outlooks: Outlooks
+    states: States
+    table: PredictionTable
+    clock: Clock
+    news: Callable[[], None]
+    """Called when there are new forecasts."""
+    database_problem: str | None = None
+    """Why the database could not be read last; None while it can."""
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the next pass should come at once."""
+    _unrecorded: list[Prediction] = field(default_factory=list[Prediction])
+    _noted: dict[PolicyKey, tuple[datetime, Rung]] = field(default_factory=dict[PolicyKey, tuple[datetime, Rung]])
+    """Origin and source of each policy's forecast as last recorded."""
+
+    def hurry(self) -> None:
+        """There are needs that were not there before: do not wait for the next pass."""
+        self.hurried.set()
+
+    async def turn(self) -> None:
+        """One pass."""
+        now, needs = self.clock.now(), self.states.needs()
+        await self._read({need.series for need in needs}, now)
+        due = self.outlooks.due(needs, now)
+        if due:
+            began = monotonic()
+            made = await self.outlooks.refresh(due, now)
+            PREDICTION_LATENCY.labels(MAKE).observe(monotonic() - began)
+            if made:
+                self.news()
+        self.outlooks.forget({need.key for need in needs}, now)
+        self._note(needs, now)
+        await self._record()
+
+    def _note(self, needs: Sequence[Need], now: datetime) -> None:
+        """Queue each policy's forecast in use for recording, where it or its place in the fallback chain changed."""
+        for need in needs:
+            try:
+                self._unrecorded += self._changed(need, now)
+            except Exception:  # one policy's forecast must not keep the others from being recorded
+                log.exception("forecast_not_recorded", policy=str(need.key))
+        for gone in self._noted.keys() - {need.key for need in needs}:
+            del self._noted[gone]
+
+    def _changed(self, need: Need, now: datetime) -> list[Prediction]:
+        outlook, noted = self.outlooks.outlook(need, now), self._noted.get(need.key)
+        if outlook is None:
+            return []
+        origin, source = outlook.forecast.origin, outlook.rung
+        if noted == (origin, source):
+            return []
+        # The fallback to last week begins at the current minute each time: one for each bin is enough.
+        if (
+            noted is not None
+            and noted[1] is source is Rung.LAST_WEEK
+            and abs(origin - noted[0]) < outlook.forecast.step
+        ):
+            return []
+        self._noted[need.key] = (origin, source)
+        return _rows(need, outlook.forecast, source, outlook.valid_until)
+
+    async def _read(self, keys: set[SeriesKey], now: datetime) -> None:
+        try:
+            await self.window.advance(sorted(keys), now)
+        except DatabaseUnavailableError as error:
+            if self.database_problem is None:
+                log.warning("database_away", error=str(error))
+            self.database_problem = str(error)
+            return
+        if self.database_problem is not None:
+            log.info("database_back")
+        self.database_problem = None
+
+    async def _record(self) -> None:
+        if not self._unrecorded or self.database_problem is not None:
+            self._unrecorded = self._unrecorded[-_BACKLOG:]
+            return
+        rows, self._unrecorded = self._unrecorded, []
+        try:
+            await record_accepted(self.table.record, rows, "predictions", lambda row: f"{row.namespace}/{row.policy}")
+        except DatabaseUnavailableError as error:
+            log.info("predictions_wait", rows=len(rows), error=str(error))
+            self._unrecorded = (rows + self._unrecorded)[-_BACKLOG:]
+
+
+def _rows(need: Need, forecast: Forecast, source: Rung, valid_until: datetime) -> list[Prediction]:
+    policy = need.policy
+    quantiles = {f"p{quantile * 100:g}": forecast.quantiles.index(quantile) for quantile in QUANTILES}
+    peaks = {f"peak_p{quantile * 100:g}": column for column, quantile in enumerate(PEAK_QUANTILES)}
+    windows = len(forecast.peaks) if forecast.peaks is not None else 0
+    return [
+        Prediction(
+            created_at=forecast.origin,
+            service_name=policy.service,
+            target_time=forecast.origin + index * forecast.step,
+            model_name=forecast.model,
+            model_version=forecast.version,
+            namespace=policy.metadata.namespace,
+            policy=policy.metadata.name,
+            source=source.value,
+            valid_until=valid_until,
+            **{name: float(row[column]) for name, column in quantiles.items()},
+            **(
+                {name: float(forecast.peaks[index][column]) for name, column in peaks.items()}
+                if forecast.peaks is not None and index < windows
+                else {}
+            ),
+        )
+        for index, row in enumerate(forecast.values)
+    ]

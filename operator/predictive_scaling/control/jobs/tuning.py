@@ -1,0 +1,270 @@
+"""Looks back on each policy's last days, in turns beside the tick and in child processes: what safety costs it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter
+
+from forecasting.scaling.frontier import Point
+from predictive_scaling.clock import Clock, has_elapsed, monotonic
+from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.control.current_forecasts import series_key
+from predictive_scaling.control.demand_window import HISTORY, DemandWindow, whole_minute
+from predictive_scaling.control.jobs.subprocesses import run_child
+from predictive_scaling.control.policy_state import States
+from predictive_scaling.control.tuning_cache import Choice, Choices, target_of
+from predictive_scaling.decision.formatting import quantile_name
+from predictive_scaling.decision.inputs import Situation
+from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.storage.business_events import BusinessEventRow
+from predictive_scaling.storage.tunings import TuningRow
+from predictive_scaling.training.demand_history import PastEvents
+from predictive_scaling.tuning.recent import LEAST, SPAN
+from predictive_scaling.tuning.task import ENCODE, FOUND, Failed, Span, Task, Tuning, prices_of, reach_for, step_for
+
+log = structlog.get_logger(__name__)
+
+TUNINGS = Counter("predictive_scaling_tunings_total", "Policies whose last days were looked back on.")
+
+_TOGETHER = 8
+"""Policies in one child: its start costs as much as a fifth of a look back."""
+_PATIENCE_SECONDS = 300.0
+_WORKER = ("predictive_scaling.tuning.worker",)
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_REST = 4.0
+"""After a turn comes a rest of so many times its length, so that turns take a fifth of a core at the most."""
+_RETRY = timedelta(hours=1)
+_NEVER = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+
+Study = Callable[[Sequence[Task]], Awaitable[Sequence[Tuning | Failed]]]
+"""Looks back for some policies at once; answers in their order."""
+
+
+class ForecastHistory(Protocol):
+    """The part of storage.Predictions that is read here."""
+
+    async def at_intervals(
+        self, namespace: str, policy: str, *, since: datetime, until: datetime, every: timedelta, reach: timedelta
+    ) -> bytes:
+        """A policy's last forecast made in each interval of (since, until], packed."""
+        ...
+
+
+class TuningTable(Protocol):
+    """The part of storage.Tunings that is used here."""
+
+    async def all(self) -> Sequence[TuningRow]:
+        """Every policy's."""
+        ...
+
+    async def record(self, rows: Sequence[TuningRow]) -> None:
+        """Keep the newest of each policy."""
+        ...
+
+    async def forget(self, policies: Sequence[tuple[str, str]]) -> None:
+        """These are gone."""
+        ...
+
+
+async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
+    """In a process of its own, which ends with its answer. Where it does not, each task gets one to itself.
+
+    So what crashes or hangs a process costs the policies beside it nothing but time.
+    """
+    try:
+        ended = await run_child(
+            _WORKER, given=ENCODE(list(tasks)), patience_seconds=_PATIENCE_SECONDS, environment=_ONE_THREAD
+        )
+    except TimeoutError:
+        why = f"the child process was not done after {_PATIENCE_SECONDS:.0f} s"
+    else:
+        if not ended.exit_code:
+            return FOUND.decode(ended.output)
+        why = f"the child process ended with {ended.exit_code}: {ended.complaint}"
+    if len(tasks) == 1:
+        return [Failed(why)]
+    return [found for task in tasks for found in await study_in_child([task])]
+
+
+@dataclass(slots=True)
+class TuningDesk:
+    """Goes round all policies that decide, one look back each `interval`: a quantile moves at most as often.
+
+    Those with an objective and without a frontier come first, then those whose look back is oldest.
+    """
+
+    predictions: ForecastHistory
+    past: PastEvents
+    table: TuningTable
+    choices: Choices
+    window: DemandWindow
+    states: States
+    inventory: Inventory
+    events: Events
+    clock: Clock
+    interval: timedelta
+    study: Study = field(default=study_in_child)
+    rest: float = _REST
+    _tried: dict[PolicyKey, datetime] = field(default_factory=dict[PolicyKey, datetime])
+    _rested_at: float = 0.0
+    _is_loaded: bool = False
+
+    def __post_init__(self) -> None:
+        self.choices.moved.append(self._tell)
+
+    async def turn(self) -> None:
+        """Look back for the policies that need it most. Raises DatabaseUnavailableError."""
+        if not self._is_loaded:
+            self.choices.remember(await self.table.all())
+            self._is_loaded = True
+        await self._forget()
+        due = self._due(self.clock.now()) if monotonic() >= self._rested_at else []
+        if not due:
+            return
+        began = monotonic()
+        try:
+            await self._look_back(due)
+        finally:
+            self._rested_at = monotonic() + self.rest * (monotonic() - began)
+
+    async def _look_back(self, due: Sequence[tuple[PolicyKey, Situation]]) -> None:
+        now = self.clock.now()
+        past = await self.past.between(now - HISTORY, now)
+        tasks: dict[PolicyKey, Task] = {}
+        for key, situation in due:
+            try:
+                tasks[key] = await self._task(key, situation, past)
+            except DatabaseUnavailableError:
+                raise
+            except Exception:  # a policy that cannot be looked back on holds up no other
+                self._tried[key] = now
+                log.exception("tuning_failed", policy=str(key))
+        if tasks:
+            await self._take(tasks, await self.study(list(tasks.values())))
+
+    def _due(self, now: datetime) -> list[tuple[PolicyKey, Situation]]:
+        """The most urgent ones."""
+        due: list[tuple[bool, datetime, PolicyKey, Situation]] = []
+        for key, state in self.states.by_key().items():
+            situation = state.situation
+            if situation is None or situation.per_replica is None or not situation.per_replica > 0:
+                continue
+            known = self.choices.get(key)
+            if self._is_due(key, situation, known, now):
+                waits = known is not None and not known.is_stale
+                unpriced = prices_of(situation.policy.spec) is None
+                due.append((waits or unpriced, known.tuned_at if known else _NEVER, key, situation))
+        return [(key, situation) for _, _, key, situation in sorted(due, key=lambda one: one[:3])[:_TOGETHER]]
+
+    def _is_due(self, key: PolicyKey, situation: Situation, known: Choice | None, now: datetime) -> bool:
+        if self.window.observed(series_key(situation.policy)) < 2 * LEAST or not has_elapsed(
+            _RETRY, self._tried.get(key, _NEVER), now
+        ):
+            return False
+        if known is None or known.is_stale or (known.prices is None) != (prices_of(situation.policy.spec) is None):
+            return True
+        moved = abs(known.hpa_target - target_of(situation.policy, situation.observed)) > 1e-9
+        return moved or has_elapsed(self.interval, known.tuned_at, now)
+
+    async def _task(self, key: PolicyKey, situation: Situation, past: Sequence[BusinessEventRow]) -> Task:
+        policy, observed, lead_time = situation.policy, situation.observed, situation.lead_time
+        series, now, step = series_key(policy), self.clock.now(), step_for(lead_time)
+        newest = self.window.newest(series, zero_is_valid=policy.spec.demand.zero_is_valid)
+        until = newest.at if newest is not None else whole_minute(now)
+        begins_at, known = whole_minute(now) - HISTORY, self.choices.get(key)
+        return Task(
+            policy={
+                "metadata": {"name": key.name, "namespace": key.namespace},
+                "spec": policy.spec.to_manifest(),
+            },
+            per_replica=situation.per_replica or 1.0,
+            hpa_target=target_of(policy, observed),
+            maximum=observed.maximum,
+            lead_time_seconds=lead_time.total_seconds(),
+            begins_at=begins_at,
+            minutes=self.window.minutes(series, begins_at, until).astype("float32").tobytes(),
+            recorded=await self.predictions.at_intervals(
+                *key, since=until - SPAN, until=until, every=step, reach=step * reach_for(lead_time)
+            ),
+            unjudged=tuple(
+                Span(row.start_time - lead_time, row.end_time)
+                for row in past
+                if row.namespace == key.namespace and key.name in row.policies
+            ),
+            now=now,
+            held=known.held if known is not None else None,
+            advised=known.advised if known is not None else None,
+        )
+
+    async def _take(self, tasks: Mapping[PolicyKey, Task], found: Sequence[Tuning | Failed]) -> None:
+        now, rows = self.clock.now(), list[TuningRow]()
+        for key, one in zip(tasks, found, strict=True):
+            self._tried[key] = now
+            if isinstance(one, Failed):
+                log.info("tuning_failed", policy=str(key), message=one.reason)
+            else:
+                rows.append(_row(key, one, now))
+        await self.table.record(rows)
+        for row in rows:
+            key = PolicyKey(row.namespace, row.policy)
+            del self._tried[key]
+            self.choices.put(key, Choice.of(row))
+        TUNINGS.inc(len(rows))
+
+    async def _forget(self) -> None:
+        if self.inventory.is_complete:
+            kept = {record.key for record in self.inventory.policies()}
+            gone = self.choices.forget(kept)
+            if gone:
+                await self.table.forget(gone)
+            for key in self._tried.keys() - kept:
+                del self._tried[key]
+
+    def _tell(self, key: PolicyKey, before: float | None, choice: Choice) -> None:
+        record = self.inventory.policy(key)
+        if record is not None:
+            instead = f" in place of {quantile_name(before)}" if before is not None else ""
+            self.events.about(
+                record, Happened.QUANTILE_TUNED, f"{quantile_name(choice.quantile)}{instead}: {choice.why}"
+            )
+
+
+def _row(key: PolicyKey, found: Tuning, now: datetime) -> TuningRow:
+    prices, held = found.prices, found.held
+    return TuningRow(
+        namespace=key.namespace,
+        policy=key.name,
+        tuned_at=now,
+        since=found.since,
+        until=found.until,
+        under_provisioned_minute=prices.under_provisioned_minute if prices else None,
+        replica_hour=prices.replica_hour if prices else None,
+        quantile=found.quantile,
+        moved_at=held.moved_at if held else None,
+        rising=held.rising if held else None,
+        turns=held.turns if held else 0,
+        hpa_target=found.hpa_target,
+        advised_target=found.advised,
+        saved=found.saved,
+        hours_saved=found.hours_saved,
+        message=found.message,
+        recorded_share=found.recorded_share,
+        alone=_numbers(found.alone),
+        points=[_numbers(point) for point in found.points],
+    )
+
+
+def _numbers(point: Point) -> tuple[float, ...]:
+    return (
+        point.quantile,
+        point.hpa_target,
+        point.under_provisioned_share,
+        point.lost_demand_share,
+        point.minutes,
+        point.replica_hours,
+    )

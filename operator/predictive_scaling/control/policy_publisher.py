@@ -1,0 +1,141 @@
+"""What others read of a policy: the HTTP API's table, external metrics, Prometheus. No tick waits for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from prometheus_client import Gauge
+
+from predictive_scaling.clock import Clock
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.control.reconciler import Visited
+from predictive_scaling.control.recording import record_accepted
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.vocabulary import ConditionType
+from predictive_scaling.storage.policies import PolicyRow
+
+FLOOR = Gauge("predictive_scaling_floor_replicas", "The floor that is held or recommended.", ["namespace", "policy"])
+WANTED = Gauge(
+    "predictive_scaling_wanted_replicas", "The floor that was wanted before any limit.", ["namespace", "policy"]
+)
+READY = Gauge("predictive_scaling_ready_replicas", "Ready replicas of the target.", ["namespace", "policy"])
+
+
+class PolicyTable(Protocol):
+    """The part of storage.Policies that is written here."""
+
+    async def record(self, rows: Sequence[PolicyRow]) -> None:
+        """Write what changed."""
+        ...
+
+    async def forget_others(self, kept: Sequence[tuple[str, str]], namespaces: Sequence[str] | None = None) -> int:
+        """Remove all policies but these."""
+        ...
+
+
+class Showcase(Protocol):
+    """Where external metrics are shown; see bootstrap.py."""
+
+    def show(self, policy: PolicyKey, visited: Visited, max_age: timedelta) -> None:
+        """Replace what is shown of a policy."""
+        ...
+
+    def hide(self, policy: PolicyKey) -> None:
+        """Show a policy no more."""
+        ...
+
+
+@dataclass(slots=True)
+class Mirror:
+    """Keeps the newest of each policy and writes it down beside the tick."""
+
+    table: PolicyTable
+    showcase: Showcase
+    clock: Clock
+    max_age: timedelta
+    policies: Callable[[], Sequence[PolicyKey]]
+    knows_all: Callable[[], bool]
+    """Whether `policies` is the whole truth, and this process the one to act on it."""
+    namespaces: tuple[str, ...] = ()
+    _changed: dict[PolicyKey, PolicyRow] = field(default_factory=dict[PolicyKey, PolicyRow])
+    _shown: dict[PolicyKey, object] = field(default_factory=dict[PolicyKey, object])
+    _forgetting: bool = True
+    """At the start as well: policies may have gone while nobody looked."""
+
+    def take(self, record: PolicyRecord, visited: Visited) -> None:
+        """Take up what a visit came to, also where it came to no decision."""
+        key, situation, decision = record.key, visited.situation, visited.decision
+        if situation is not None:
+            self.showcase.show(key, visited, self.max_age)
+        _set(FLOOR, key, visited.status.get("floor"))
+        _set(WANTED, key, decision.uncapped if decision is not None else None)
+        _set(READY, key, situation.observed.ready_replicas if situation is not None else None)
+        if self._shown.get(key) != visited.status:
+            self._shown[key] = visited.status
+            self._changed[key] = _row(record, visited.status, self.clock)
+
+    def forget(self, key: PolicyKey) -> None:
+        """A policy is gone."""
+        self.showcase.hide(key)
+        self._shown.pop(key, None)
+        self._changed.pop(key, None)
+        for gauge in (FLOOR, WANTED, READY):
+            _set(gauge, key, None)
+        self._forgetting = True
+
+    async def write(self) -> None:
+        """Write down what changed since the last time. Raises DatabaseUnavailableError; nothing is lost then."""
+        if self._forgetting and self.knows_all():
+            await self.table.forget_others(list(self.policies()), self.namespaces or None)
+            self._forgetting = False
+        if self._changed:
+            rows = dict(self._changed)
+            await record_accepted(self.table.record, list(rows.values()), "policies", _name)
+            for key, row in rows.items():
+                if self._changed.get(key) is row:
+                    del self._changed[key]
+
+
+def _set(gauge: Gauge, key: PolicyKey, value: float | None) -> None:
+    """The value of a policy; no value at all while it is not known."""
+    if value is not None:
+        gauge.labels(*key).set(value)
+    else:
+        with suppress(KeyError):
+            gauge.remove(*key)
+
+
+def _name(row: PolicyRow) -> str:
+    return f"{row.namespace}/{row.policy}"
+
+
+def _row(record: PolicyRecord, status: Mapping[str, Any], clock: Clock) -> PolicyRow:
+    """The status as the API reads it, with what the spec says where it can be read."""
+    policy, conditions = record.policy, list(status.get("conditions", ()))
+    spec = policy.spec if policy is not None else None
+    last = status.get("lastDecision")
+    return PolicyRow(
+        namespace=record.key.namespace,
+        policy=record.key.name,
+        service_name=policy.service if policy is not None else None,
+        metric_name=spec.demand.metric if spec is not None else None,
+        aggregation=spec.demand.aggregation.value if spec is not None else None,
+        mode=spec.mode.value if spec is not None else None,
+        target=str(spec.target) if spec is not None else None,
+        min_replicas=spec.replicas.min if spec is not None else None,
+        max_replicas=spec.replicas.max if spec is not None else None,
+        floor=status.get("floor"),
+        current_replicas=status.get("currentReplicas"),
+        ready_replicas=status.get("readyReplicas"),
+        source=status.get("source"),
+        limited=any(one["type"] == ConditionType.SCALING_LIMITED and one["status"] == "True" for one in conditions),
+        conditions=conditions,
+        last_decision_at=datetime.fromisoformat(last["at"]) if last else None,
+        advice=status.get("advice"),
+        forecast=status.get("forecast"),
+        updated_at=clock.now(),
+        timezone=spec.forecast.timezone if spec is not None else None,
+        holidays=spec.forecast.holidays if spec is not None else None,
+    )

@@ -1,0 +1,219 @@
+"""What the loop remembers of each policy between two ticks."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.control.capacity import CapacityKey
+from predictive_scaling.control.current_forecasts import Need, series_key
+from predictive_scaling.decision.inputs import Decision, Memory, Situation
+from predictive_scaling.decision.review import Problem
+from predictive_scaling.resources.annotations import resume_of
+from predictive_scaling.resources.conditions import Condition, read_conditions
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
+
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a person last said about a policy: its spec, and the resume annotation. A newer one ends a conflict."""
+
+    generation: int
+    resume: str | None
+
+    @classmethod
+    def of(cls, record: PolicyRecord, generation: int | None = None) -> "Consent":
+        """What the policy says now; generation: another one that it is about.
+
+        A long annotation is told by its digest: a status holds 253 characters of it.
+        """
+        resume = resume_of(record.annotations)
+        return cls(record.generation if generation is None else generation, resume)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """After a refused write the next one like it waits, longer each time."""
+
+    until: datetime
+    failures: int
+    generation: int
+    """metadata.generation of the policy whose write was refused: an edited policy does not wait."""
+    raises: bool
+    """Whether a raise was refused: a refused decrease does not hold back a raise."""
+    problem: Problem
+    """Why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitRetry:
+    """After a visit that failed the next one waits, longer each time, unless a person changes the policy."""
+
+    until: datetime
+    failures: int
+    generation: int
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMetadata:
+    """A policy's metadata as our newest request answered them; they count until the watch shows newer ones."""
+
+    resource_version: int
+    finalizers: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class PolicyState:
+    """One policy's."""
+
+    uid: str
+    memory: Memory
+    consent: Consent
+    """What the policy said when we last wrote, or when its target was taken from us."""
+    takeover: Takeover | None = None
+    target: str | None = None
+    """The target of the takeover, as the status writes it."""
+    own_metadata: OwnMetadata | None = None
+    previous: str = ""
+    """Id of the target's last decision that was carried out or recommended."""
+    open_decision: str | None = None
+    """Id of a decision whose intent is recorded and whose effect is not."""
+    last: LastDecision | None = None
+    need: Need | None = None
+    """What the newest visit needs forecast; None where it needs nothing."""
+    situation: Situation | None = None
+    """What the newest visit decided from."""
+    decision: Decision | None = None
+    """What the newest visit decided."""
+    conditions: tuple[Condition, ...] = ()
+    accuracy: AccuracyStatus | None = None
+    verified: tuple[bool, str | None, str] | None = None
+    """Whether the newest verification succeeded, why not in a word, and its message."""
+    conflict: str | None = None
+    """Who refused or took our field, until a person consents anew."""
+    backoff: Backoff | None = None
+    trouble: Problem | None = None
+    """Why the newest visit could not do what it decided."""
+    retry: VisitRetry | None = None
+    """When to visit it again after visits that failed; None where the newest one succeeded."""
+    written: Mapping[str, Any] | None = None
+    """The status that the cluster has of us, as far as we know."""
+    written_at: datetime = _LONG_AGO
+    deleting_since: float | None = None
+    """The monotonic second at which we first saw it being deleted."""
+    gives_back: bool = False
+    """Its target's minimum is being given back: a write that is still awaited did not fail."""
+
+    @property
+    def floor(self) -> int | None:
+        """The floor that we hold."""
+        return self.memory.floor
+
+
+@dataclass(slots=True)
+class States:
+    """All policies'."""
+
+    _states: dict[str, PolicyState] = field(default_factory=dict[str, PolicyState])
+    _keys: dict[str, PolicyKey] = field(default_factory=dict[str, PolicyKey])
+
+    def of(self, record: PolicyRecord, now: datetime) -> PolicyState:
+        """The state of a policy; at the first visit it is what the status remembers."""
+        state = self._states.get(record.uid)
+        if state is None:
+            state = self._states[record.uid] = remembered(record, now)
+            self._keys[record.uid] = record.key
+        return state
+
+    def needs(self) -> list[Need]:
+        """What all policies need forecast."""
+        return [state.need for state in self._states.values() if state.need is not None]
+
+    def by_key(self) -> dict[PolicyKey, PolicyState]:
+        """The states of the policies that need forecasts, by namespace and name."""
+        return {state.need.key: state for state in self._states.values() if state.need is not None}
+
+    def drop_intents(self, names: Collection[str]) -> None:
+        """Drop recorded intents that were ended elsewhere: they are not carried out, and their names not used again."""
+        for state in self._states.values():
+            if state.open_decision is not None and state.open_decision in names:
+                state.previous, state.open_decision = state.open_decision, None
+
+    def capacity_keys(self) -> set[CapacityKey]:
+        """Targets and series that the newest visits decided from."""
+        situations = (state.situation for state in self._states.values())
+        return {(one.observed.uid, series_key(one.policy)) for one in situations if one is not None}
+
+    def shift(self, by: timedelta) -> None:
+        """Move all remembered times: the clock was stepped, and durations go on from what they were."""
+        for state in self._states.values():
+            state.memory = shifted(state.memory, by)
+            state.backoff = state.backoff and replace(state.backoff, until=state.backoff.until + by)
+            state.retry = state.retry and replace(state.retry, until=state.retry.until + by)
+            if state.written_at != _LONG_AGO:
+                state.written_at += by
+
+    def target_uids(self) -> set[str]:
+        """The targets that the policies were last decided for."""
+        return {state.situation.observed.uid for state in self._states.values() if state.situation is not None}
+
+    def keep_only(self, uids: set[str]) -> list[PolicyKey]:
+        """Forget policies that are gone, by uid; the names that no policy has any more."""
+        gone = {uid: self._keys.pop(uid) for uid in self._states.keys() - uids}
+        for uid in gone:
+            del self._states[uid]
+        return sorted(set(gone.values()) - set(self._keys.values()))
+
+
+def shifted(memory: Memory, by: timedelta) -> Memory:
+    """The memory of a policy, all of its times moved."""
+    return replace(
+        memory,
+        since=memory.since + by,
+        recommendations=tuple((at + by, wanted) for at, wanted in memory.recommendations),
+        changes=tuple(replace(change, at=change.at + by) for change in memory.changes),
+        blind_since=None if memory.blind_since is None else memory.blind_since + by,
+    )
+
+
+def remembered(record: PolicyRecord, now: datetime) -> PolicyState:
+    """What the status of a policy remembers from before a restart. Nothing sinks before a full window was seen."""
+    status = record.status
+    takeover = _part(Takeover, status.get("takeover"))
+    last = _part(LastDecision, status.get("lastDecision"))
+    conditions = read_conditions(status)
+    observed = status.get("observedGeneration")
+    return PolicyState(
+        uid=record.uid,
+        memory=Memory(since=now, floor=status.get("floor")),
+        consent=_consent(record, takeover, observed if isinstance(observed, int) else record.generation),
+        takeover=takeover,
+        target=status.get("target") if takeover else None,
+        previous=last.name if last else "",
+        last=last,
+        conditions=conditions,
+        accuracy=_part(AccuracyStatus, status.get("accuracy")),
+        written=status or None,
+    )
+
+
+def _consent(record: PolicyRecord, takeover: Takeover | None, generation: int) -> Consent:
+    if takeover is None:
+        return Consent.of(record, generation)
+    return Consent(takeover.generation or generation, takeover.resume)
+
+
+def _part(kind: Any, value: Any) -> Any:
+    if not value:
+        return None
+    try:
+        return kind.model_validate(value)
+    except ValidationError:
+        return None

@@ -1,0 +1,96 @@
+"""A visit that failed: what its policy shows meanwhile, and when it is visited again. No other policy waits for it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from prometheus_client import Counter
+
+from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.control.policy_state import PolicyState, VisitRetry
+from predictive_scaling.control.reconciler import Tick, Visited, Visitor
+from predictive_scaling.decision.review import Problem
+from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError, RequestFailedError
+from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
+
+log = structlog.get_logger(__name__)
+
+VISITS_FAILED = Counter("predictive_scaling_visits_failed_total", "Visits that ended in an error.", ["reason"])
+
+FIRST_PAUSE = timedelta(seconds=15)
+MAX_PAUSE = timedelta(minutes=5)
+_MAX_DOUBLINGS = 10
+
+
+class VisitTimedOutError(PredictiveScalingError):
+    """A visit took longer than any visit may."""
+
+    reason = "VisitTimedOut"
+
+
+@dataclass(frozen=True, slots=True)
+class VisitFailures:
+    """Shows failed visits and spaces their repetitions."""
+
+    visitor: Visitor
+    events: Events
+
+    def waits(self, record: PolicyRecord, state: PolicyState, now: datetime) -> bool:
+        """Whether the policy's visits failed and the next one is not due; a change by a person is visited at once."""
+        retry = state.retry
+        if retry is None or record.deleted or now >= retry.until:
+            return False
+        return (retry.generation, retry.annotations) == (record.generation, record.annotations)
+
+    def succeeded(self, state: PolicyState) -> None:
+        """The newest visit went well."""
+        state.retry = None
+
+    async def show(self, record: PolicyRecord, state: PolicyState, tick: Tick, error: Exception) -> Visited | None:
+        """Count, log and back off, and write Ready=False with the reason; None where not even that is possible."""
+        problem = _problem(error)
+        VISITS_FAILED.labels(problem.reason).inc()
+        if isinstance(error, PredictiveScalingError):
+            log.warning("visit_failed", policy=str(record.key), reason=problem.reason, error=str(error))
+        else:
+            log.error("visit_failed", policy=str(record.key), reason=problem.reason, exc_info=error)
+        asked = error.retry_after_seconds if isinstance(error, RequestFailedError) else None
+        state.retry = _longer(record, state.retry, tick.now, asked)
+        if record.deleted:
+            return None
+        if _shown_reason(state) != problem.reason:
+            self.events.about(record, Happened.VISIT_FAILED, f"{problem.reason}: {problem.message}")
+        try:
+            return await self.visitor.show_failure(record, state, tick, problem)
+        except ClusterUnavailableError as unavailable:
+            log.warning("failure_not_shown", policy=str(record.key), error=str(unavailable))
+        except Exception:  # what broke the visit may break this as well; the log has both
+            log.exception("failure_not_shown", policy=str(record.key))
+        return None
+
+
+def _longer(
+    record: PolicyRecord, retry: VisitRetry | None, now: datetime, asked_seconds: float | None = None
+) -> VisitRetry:
+    """The next pause: twice the last one, at most MAX_PAUSE, and at least what the server asked for."""
+    failures = retry.failures if retry is not None else 0
+    pause = min(FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), MAX_PAUSE)
+    if asked_seconds is not None:
+        pause = max(pause, min(timedelta(seconds=asked_seconds), MAX_PAUSE))
+    return VisitRetry(now + pause, failures + 1, record.generation, record.annotations)
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, PredictiveScalingError):
+        return Problem(error.reason, str(error))
+    message = f"the visit ended in {type(error).__name__}: {error}; this is a fault of the operator, see its log"
+    return Problem(PredictiveScalingError.reason, message)
+
+
+def _shown_reason(state: PolicyState) -> str | None:
+    """The reason of Ready=False, as it is shown up to now; None where it is not False."""
+    for condition in state.conditions:
+        if condition.type == ConditionType.READY and condition.status is ConditionStatus.FALSE:
+            return condition.reason
+    return None

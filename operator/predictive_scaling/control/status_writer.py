@@ -1,0 +1,65 @@
+"""The status of policies: written whole, only when it changed, and only by the leader."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+from predictive_scaling.clock import Clock, has_elapsed
+from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.cluster.informer_cache import Inventory, PolicyRecord
+from predictive_scaling.control.actuation.ownership import path_of
+from predictive_scaling.control.policy_state import PolicyState
+
+log = structlog.get_logger(__name__)
+
+REFRESH = timedelta(minutes=5)
+_PASSING = frozenset({"forecast", "conditions", "accuracy"})
+
+WRITES = Counter("predictive_scaling_status_writes_total", "Writes of a ScalingPolicy's status.")
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWriter:
+    """Shows what a visit found.
+
+    A newer forecast of the same floor is shown every few minutes only: each write wakes all who watch the policies,
+    and the forecast itself is in the database and in the HTTP API at once.
+    """
+
+    cluster: Cluster
+    inventory: Inventory
+    clock: Clock
+
+    async def show(self, record: PolicyRecord, state: PolicyState, status: Mapping[str, Any]) -> bool:
+        """Write the status where it differs from what is there; says whether it did. Raises ClusterUnavailableError."""
+        now = self.clock.now()
+        if status == state.written:
+            return False
+        if not has_elapsed(REFRESH, state.written_at, now) and _essence(status) == _essence(state.written or {}):
+            return False
+        replaced = [
+            {"op": "test", "path": "/metadata/uid", "value": record.uid},
+            {"op": "add", "path": "/status", "value": dict(status)},
+        ]
+        try:
+            answer = await self.cluster.edit(f"{path_of(record.key)}/status", replaced)
+        except ObjectNotFoundError:
+            return False
+        except ObjectRefusedError as error:
+            log.warning("status_refused", policy=str(record.key), error=str(error))
+            return False
+        state.written, state.written_at = dict(status), now
+        self.inventory.wrote_policy(record.key, int(answer["metadata"]["resourceVersion"]))
+        WRITES.inc()
+        return True
+
+
+def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What people wait for: all but the forecast's numbers and the words of conditions that stay as they are."""
+    essence = {name: value for name, value in status.items() if name not in _PASSING}
+    essence["conditions"] = [(one["type"], one["status"], one["reason"]) for one in status.get("conditions", ())]
+    return essence

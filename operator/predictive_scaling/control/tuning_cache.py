@@ -1,0 +1,151 @@
+"""The newest answer of each policy's look back, in memory: what a visit reads."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from forecasting.scaling.frontier import Point, Prices, at_target
+from forecasting.scaling.tuner import Held, settled
+from predictive_scaling.clock import Clock
+from predictive_scaling.decision.formatting import quantile_name
+from predictive_scaling.decision.inputs import Observed, Tuned
+from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.statuses import Advice
+from predictive_scaling.storage.tunings import TuningRow
+from predictive_scaling.tuning.task import prices_of
+
+log = structlog.get_logger(__name__)
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the last look back said of a policy.
+
+    span: the days that were looked back on. prices: None where the policy stated a quantile. points: over quantiles, at
+    the target of then; for new prices. advised: a target.
+    """
+
+    tuned_at: datetime
+    span: timedelta
+    hpa_target: float
+    prices: Prices | None
+    held: Held | None
+    points: tuple[Point, ...]
+    quantile: float
+    advised: float
+    hours_saved: float
+    message: str
+    is_stale: bool = False
+    """The policy's prices changed since."""
+
+    @classmethod
+    def of(cls, row: TuningRow) -> "Choice":
+        """As the table has it."""
+        priced = row.under_provisioned_minute is not None and row.replica_hour is not None
+        points = [Point(*map(float, point)) for point in row.points]
+        return cls(
+            tuned_at=row.tuned_at,
+            span=row.until - row.since,
+            hpa_target=row.hpa_target,
+            prices=Prices(row.under_provisioned_minute or 0.0, row.replica_hour or 0.0) if priced else None,
+            held=Held(row.quantile, row.moved_at, row.rising, row.turns) if row.moved_at is not None else None,
+            points=tuple(at_target(points, row.hpa_target)),
+            quantile=row.quantile,
+            advised=row.advised_target,
+            hours_saved=row.hours_saved,
+            message=row.message,
+        )
+
+    @property
+    def why(self) -> str:
+        """What goes on after the quantile's name."""
+        if self.prices is None:
+            return ""
+        days = max(1, round(self.span / _DAY))
+        told = f"{days} days" if days > 1 else "day"
+        minute, hour = self.prices.under_provisioned_minute, self.prices.replica_hour
+        return f"chosen for underProvisionedMinute {minute:g} and replicaHour {hour:g} over the last {told}"
+
+    @property
+    def advice(self) -> Advice:
+        """For the status."""
+        chosen = f"{quantile_name(self.quantile)}, {self.why}; " if self.why else ""
+        return Advice(
+            quantile=self.quantile,
+            target_utilization=round(100 * self.advised),
+            replica_hours_saved=round(max(0.0, self.hours_saved), 1),
+            message=f"{chosen}{self.message}",
+        )
+
+    def priced(self, prices: Prices, now: datetime) -> "Choice":
+        """The same look back at other prices: what was held for the old ones is no reason to stay."""
+        held = settled(None, self.points, prices, now)
+        return replace(self, prices=prices, held=held, quantile=held.quantile, is_stale=True)
+
+
+Moved = Callable[[PolicyKey, float | None, Choice], None]
+"""Told of a policy whose quantile moved, from which one (None: the first), and to what."""
+
+
+@dataclass(slots=True)
+class Choices:
+    """All policies'."""
+
+    clock: Clock
+    moved: list[Moved] = field(default_factory=list[Moved])
+    _known: dict[PolicyKey, Choice] = field(default_factory=dict[PolicyKey, Choice])
+
+    def tuned(self, policy: ScalingPolicy) -> Tuned | None:
+        """The quantile of a policy with an objective, at its present prices; None where nothing was looked back on."""
+        prices, known = prices_of(policy.spec), self._known.get(policy.key)
+        if prices is None or known is None or not known.points:
+            return None
+        if known.prices != prices:
+            known = known.priced(prices, self.clock.now())
+            self.put(policy.key, known)
+        return Tuned(known.quantile, known.why)
+
+    def advice(self, policy: ScalingPolicy, observed: Observed) -> Advice | None:
+        """What the status advises; None while what is known is of other prices, or of another target."""
+        known = self._known.get(policy.key)
+        if known is None or known.is_stale or known.prices != prices_of(policy.spec):
+            return None
+        if abs(known.hpa_target - target_of(policy, observed)) > 1e-9:
+            return None
+        return known.advice
+
+    def get(self, key: PolicyKey) -> Choice | None:
+        """What is known of a policy."""
+        return self._known.get(key)
+
+    def put(self, key: PolicyKey, choice: Choice) -> None:
+        """Take up a newer one, and tell of a quantile that moved."""
+        before = self._known.get(key)
+        was = before.quantile if before is not None and before.prices is not None else None
+        self._known[key] = choice
+        if choice.prices is not None and choice.quantile != was:
+            log.info("quantile_tuned", policy=str(key), before=was, after=choice.quantile, why=choice.why)
+            for tell in self.moved:
+                tell(key, was, choice)
+
+    def remember(self, rows: Collection[TuningRow]) -> None:
+        """Take up what the table has; nothing moved."""
+        for row in rows:
+            self._known.setdefault(PolicyKey(row.namespace, row.policy), Choice.of(row))
+
+    def forget(self, kept: Collection[PolicyKey]) -> list[PolicyKey]:
+        """Forget policies that are gone; says which."""
+        gone = [key for key in self._known if key not in kept]
+        for key in gone:
+            del self._known[key]
+        return gone
+
+
+def target_of(policy: ScalingPolicy, observed: Observed) -> float:
+    """What the autoscaler beside a policy aims at, a fraction of a replica."""
+    return observed.target_utilization or policy.spec.demand.target_utilization / 100

@@ -1,0 +1,1 @@
+"""SVG figures for the pages of the demo and the backtest."""

@@ -1,0 +1,1 @@
+"""Model artifacts on disk: manifest, registry, loading, probing, publishing and rollback."""

@@ -1,0 +1,52 @@
+"""The child that loads models which may crash it: `python -m predictive_scaling.models.probe SECONDS FOLDER…`.
+
+One line of JSON for each folder, in order: {"problem": ""} where the model is good.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+
+_MOST_TREES = 5000
+_MOST_LOG = 25.0
+_ROWS = 64
+
+
+def problem_of(folder: Path) -> str:
+    """What is wrong with the boosters of a folder; empty where nothing is."""
+    for path in sorted(folder.glob("q*.txt")):
+        booster = lgb.Booster(model_str=path.read_text(encoding="utf-8"))
+        if booster.num_trees() > _MOST_TREES:
+            return f"{path} has {booster.num_trees()} trees, expected at most {_MOST_TREES}"
+        predicted = np.asarray(booster.predict(_matrix(booster.num_feature()), num_threads=1))
+        if not np.isfinite(predicted).all() or np.abs(predicted).max() > _MOST_LOG:
+            return f"{path} predicts values that are not finite or beyond e to the {_MOST_LOG:.0f}"
+    return ""
+
+
+def _matrix(features: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Rows as they come: usual ones, extreme ones, one of zeros and one of nothing."""
+    rows = np.random.default_rng(0).normal(size=(_ROWS, features)) * np.geomspace(0.1, 1000, _ROWS)[:, None]
+    rows[0], rows[1] = 0.0, np.nan
+    return rows
+
+
+def main(arguments: list[str]) -> None:
+    """Seconds of work allowed, then folders: try each, and say so at once, as the next one may crash."""
+    limit_seconds = int(arguments[0])
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_seconds, limit_seconds + 1))
+    for folder in arguments[1:]:
+        try:
+            problem = problem_of(Path(folder))
+        except (lgb.basic.LightGBMError, OSError, ValueError) as error:
+            problem = f"{folder}: {error}"
+        sys.stdout.write(json.dumps({"problem": problem}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,91 @@
+"""What the shared model is worth for each series that it was judged on, and the errors that it made there."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from forecasting.forecast import QUANTILES
+from forecasting.learning import (
+    Learned,
+)
+from forecasting.quality.gate import Verdict
+from forecasting.series import FloatArray
+from predictive_scaling.errors import ModelRejectedError
+from predictive_scaling.models.manifest import GateRecord, Part
+from predictive_scaling.models.series_key import SeriesKey
+
+RECORDS = "members.json"
+ERRORS = "members.npy"
+FILES = (RECORDS, ERRORS)
+
+Errors = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A series. residuals: log errors on days that the judged model had not seen, shape (n, horizons, quantiles)."""
+
+    key: SeriesKey
+    gate: GateRecord
+    residuals: Errors
+
+
+class _Record(Part):
+    service: str
+    metric: str
+    aggregation: str
+    gate: GateRecord
+
+
+_RECORDS = TypeAdapter(tuple[_Record, ...])
+
+
+def as_files(members: Sequence[Member]) -> dict[str, bytes]:
+    """By file name."""
+    records = [
+        {**{name: getattr(one.key, name) for name in ("service", "metric", "aggregation")}, "gate": one.gate}
+        for one in members
+    ]
+    text = _RECORDS.dump_json(_RECORDS.validate_python(records), indent=1)
+    buffer = io.BytesIO()
+    np.save(buffer, np.stack([one.residuals for one in members]) if members else np.zeros(0, np.float16))
+    return {RECORDS: text, ERRORS: buffer.getvalue()}
+
+
+def from_files(contents: Mapping[str, bytes], horizons: int) -> dict[SeriesKey, Member]:
+    """What as_files wrote. Raises ModelRejectedError when it is anything else."""
+    try:
+        records = _RECORDS.validate_json(contents[RECORDS])
+        errors = np.load(io.BytesIO(contents[ERRORS]), allow_pickle=False)
+    except (ValidationError, json.JSONDecodeError, ValueError) as error:
+        raise ModelRejectedError(f"{RECORDS} or {ERRORS}: {error}; train the model again") from None
+    if len(errors) != len(records) or (len(records) and errors.shape[2:] != (horizons, len(QUANTILES))):
+        expected = f"({len(records)}, …, {horizons}, {len(QUANTILES)})"
+        raise ModelRejectedError(f"{ERRORS} has shape {errors.shape}, expected {expected}; train the model again")
+    keys = [SeriesKey(one.service, one.metric, one.aggregation) for one in records]
+    return {
+        key: Member(key, one.gate, rows.astype(np.float16))
+        for key, one, rows in zip(keys, records, errors, strict=True)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One series that the shared model was judged on. residuals: shape (SEEDS, horizons, quantiles)."""
+
+    key: SeriesKey
+    verdict: Verdict
+    residuals: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedShared:
+    """What came of it. learned.residuals: errors as all series together make them."""
+
+    learned: Learned
+    judged: tuple[Judged, ...]

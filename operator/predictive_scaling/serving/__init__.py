@@ -1,0 +1,1 @@
+"""Models in memory: hot reload, cache, tiers and batched forecasts."""

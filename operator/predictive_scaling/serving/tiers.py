@@ -1,0 +1,41 @@
+"""Who answers for a series: its own model, else the one that all share, else a naive one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from forecasting.series import Series
+from predictive_scaling.models.loading import Loaded
+from predictive_scaling.models.manifest import GateRecord, Manifest
+from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.serving.model_cache import Residents
+from predictive_scaling.serving.served_models import Known, Served, SharedTier
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The models as they were when a batch began. load: reads a version that was admitted again."""
+
+    known: Mapping[SeriesKey, Known]
+    residents: Residents
+    shared: SharedTier | None
+    load: Callable[[Manifest], Loaded | None]
+
+    def serving(self, key: SeriesKey, series: Series, *, gated: bool = True) -> Served | None:
+        """The LightGBM that may act for a series: its own while it is in memory, the shared one; None for none.
+
+        gated: only where the gate let it, at the horizons where it did; else wherever it can forecast.
+        """
+        known = self.known.get(key)
+        if known is not None and known.can_forecast(series) and (known.manifest.gate.passed or not gated):
+            manifest = known.manifest
+            own = self.residents.get(key, manifest.version, lambda: self.load(manifest))
+            if own is not None:
+                return own if gated else replace(own, by_horizon=())
+        return self.shared.serves(key, series.step, gated=gated) if self.shared is not None else None
+
+    def verdict(self, key: SeriesKey, model: str) -> GateRecord | None:
+        """What the gate said of the models of a series, or of the shared one for it where that is `model`."""
+        if self.shared is not None and model == self.shared.loaded.manifest.model:
+            return self.shared.gate(key)
+        known = self.known.get(key)
+        return known.manifest.gate if known is not None else None
