@@ -19,7 +19,7 @@ UNMOVED = 0.5
 """The median is a point forecast first: moving it buys coverage that nobody uses, for a larger error."""
 ENOUGH = 48
 """With fewer errors a quantile stays where the model put it."""
-MOST_TIMES = 4.0
+MAX_TIMES = 4.0
 _LARGEST = 20.0
 _SMALL = 2.5
 
@@ -44,15 +44,15 @@ class Calibration:
 def moved(values: FloatArray, shifts: FloatArray, levels: Levels) -> FloatArray:
     """Forecasts moved by `shifts` in logarithms, in order again. shifts: broadcasts to the forecasts' shape.
 
-    A shift of more than MOST_TIMES is one from next to nothing to something, as zeros have it: it is meant for what is
+    A shift of more than MAX_TIMES is one from next to nothing to something, as zeros have it: it is meant for what is
     small, and of a forecast only as much as a quarter of the last week's mean is multiplied by more.
     """
     plain = levels.value_of(levels.log_of(values) + shifts)
     offset = levels.offset.reshape((-1,) + (1,) * (values.ndim - 1))
     small = np.minimum(values, _SMALL * offset)
     growth = np.exp(np.minimum(shifts, _LARGEST))
-    bounded = (small + offset) * growth - offset + (values - small) * MOST_TIMES
-    return np.sort(np.where(growth > MOST_TIMES, bounded, plain), axis=-1)
+    bounded = (small + offset) * growth - offset + (values - small) * MAX_TIMES
+    return np.sort(np.where(growth > MAX_TIMES, bounded, plain), axis=-1)
 
 
 def errors(walk: WalkForward) -> FloatArray:

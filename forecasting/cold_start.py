@@ -9,15 +9,15 @@ from forecasting.series import FloatArray, Series
 
 PER_DAY = 0.2
 ENOUGH = timedelta(days=7)
-MOST = 2.0
+MAX_FACTOR = 2.0
 
 
-def youth(series: Series) -> float:
+def cold_start_factor(series: Series) -> float:
     """The factor 1 + 0.2 / days of observed demand, at most 2; 1 from seven days on. Nothing observed: 2."""
     days = np.isfinite(series.values).sum() * (series.step / timedelta(days=1))
     if days * timedelta(days=1) >= ENOUGH:
         return 1.0
-    return float(min(MOST, 1 + PER_DAY / days)) if days > 0 else MOST
+    return float(min(MAX_FACTOR, 1 + PER_DAY / days)) if days > 0 else MAX_FACTOR
 
 
 def widened(values: FloatArray, factor: float, quantiles: tuple[float, ...] = QUANTILES) -> FloatArray:

@@ -19,7 +19,7 @@ class KnownEvent:
     magnitude: float | None = None
 
 
-class Place(NamedTuple):
+class CalendarContext(NamedTuple):
     """A zone and a country by name, as a model's manifest keeps them."""
 
     zone: str = "UTC"
@@ -41,9 +41,9 @@ class Context:
     events: tuple[KnownEvent, ...] = ()
 
     @property
-    def place(self) -> Place:
+    def calendar(self) -> CalendarContext:
         """Where demand comes from. A model fits the clocks and holidays of one place: columns mean them."""
-        return Place(str(self.zone), self.country)
+        return CalendarContext(str(self.zone), self.country)
 
 
 NOTHING_KNOWN = Context()

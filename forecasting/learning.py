@@ -21,8 +21,8 @@ import numpy as np
 from forecasting import peaks
 from forecasting.calibration import WINDOW, calibrated, calibration_of, newest_errors
 from forecasting.cleaning.outliers import without_outliers
-from forecasting.cold_start import widened, youth
-from forecasting.context import NOTHING_KNOWN, Place
+from forecasting.cold_start import cold_start_factor, widened
+from forecasting.context import NOTHING_KNOWN, CalendarContext
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted, TooShortError
 from forecasting.levels import levels_at
@@ -53,11 +53,11 @@ class Span:
     until: datetime
     step: timedelta
     bins: int
-    place: Place = NOTHING_KNOWN.place
+    place: CalendarContext = NOTHING_KNOWN.calendar
 
 
 @dataclass(frozen=True, slots=True)
-class Forerunner:
+class Incumbent:
     """The model in use, which learned from what was before `learned_until`."""
 
     model: FittedLightGBM
@@ -105,7 +105,7 @@ class Learned:
     def _by_lightgbm(self, model: FittedLightGBM, series: Series, steps: int) -> Forecast:
         panel, bins = Panel.of([series]), np.arange(1, steps + 1)
         last = panel.last()
-        levels, factor = levels_at(panel, last), youth(series)
+        levels, factor = levels_at(panel, last), cold_start_factor(series)
         raw, near = model.quantiles(panel, last, bins), model.near_events(panel, last, bins)
         values = calibration_of(self.residuals, self.horizons).apply(raw, bins, levels)
         if near is not None:
@@ -125,7 +125,7 @@ class Learned:
         )
 
 
-def learn(series: Series, settings: LightGBMQuantiles | None = None, forerunner: Forerunner | None = None) -> Learned:
+def learn(series: Series, settings: LightGBMQuantiles | None = None, incumbent: Incumbent | None = None) -> Learned:
     """Learn from the early part, judge on the last quarter (a day to a week), then learn from everything.
 
     A series that is too short for LightGBM is answered by the naive model that did best on it.
@@ -133,7 +133,7 @@ def learn(series: Series, settings: LightGBMQuantiles | None = None, forerunner:
     series, settings = without_outliers(series, first_too=True), settings or LightGBMQuantiles()
     horizons = bins_ahead(CALIBRATED_AHEAD, series.step)
     split = split_of(series)
-    span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()), series.context.place)
+    span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()), series.context.calendar)
     rivals = [_naive(series, model, split, horizons) for model in (LastValue(), SeasonalNaive())]
     smoothing = _holt_winters(before(series, split))
     if smoothing is not None:
@@ -148,15 +148,15 @@ def learn(series: Series, settings: LightGBMQuantiles | None = None, forerunner:
     champion = replay(series, twin, split, horizons)
     contestants = [_judged(calibrated(champion), split, series), *(_judged(rival, split, series) for rival in rivals)]
     verdict = judge(contestants[0], contestants[1:])
-    succession = _succession(series, settings, forerunner, (split, twin)) if forerunner else None
+    succession = _succession(series, settings, incumbent, (split, twin)) if incumbent else None
     final = final.with_peak_shifts(peak_errors_of(twin, series, split))
     return Learned(span, verdict, final, smoothing, horizons, newest_errors(champion), succession)
 
 
-def peak_errors_of(twin: FittedLightGBM, series: Series, first: int, stride: int = _PEAK_STRIDE) -> FloatArray:
+def peak_errors_of(holdout_model: FittedLightGBM, series: Series, first: int, stride: int = _PEAK_STRIDE) -> FloatArray:
     """What a model missed of peaks since `first`, which it had not seen: shape (origins, WINDOWS, PEAK_QUANTILES)."""
     panel, origins = Panel.of([series]), np.arange(first, len(series.values), stride)
-    return peaks.errors(panel, origins, twin.peaks(panel, Origins.of_one(origins), peaks.WINDOWS))
+    return peaks.errors(panel, origins, holdout_model.peaks(panel, Origins.of_one(origins), peaks.WINDOWS))
 
 
 def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
@@ -172,7 +172,7 @@ def split_of(series: Series) -> int:
 
 
 def _succession(
-    series: Series, settings: LightGBMQuantiles, forerunner: Forerunner, known: tuple[int, FittedLightGBM]
+    series: Series, settings: LightGBMQuantiles, forerunner: Incumbent, known: tuple[int, FittedLightGBM]
 ) -> Succession:
     """Compare with the model in use on what came after its training: neither it nor the challenger's twin saw that.
 

@@ -17,8 +17,8 @@ from forecasting.series import FloatArray, Series
 _MINUTES = (10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440, 10_080)
 """Periods that people and timers have, in minutes."""
 _DAY, _WEEK = 86_400, 604_800
-_FEWEST_BINS = 3
-_FEWEST_CYCLES = 2
+_MIN_BINS = 3
+_MIN_CYCLES = 2
 _LEAST, _LEAST_OF_ONE = 0.05, 1.5
 _UNUSUAL, _UNUSUAL_OF_ONE = 0.1, 3.0
 """What a season must foretell at the least: so much, and so much over the number of cycles; more is asked of a period
@@ -26,7 +26,7 @@ that nobody would have guessed, as it was chosen among many."""
 _AS_GOOD = 0.9
 _MORE = 0.03
 _PEAKS = 6
-_FARTHEST = 4.0
+_MAX_DISTANCE = 4.0
 _OFFSET_SHARE = 0.1
 
 
@@ -101,7 +101,7 @@ class _Seen:
         """Periods in seconds, ascending: the usual ones, and the highest peaks of the periodogram below a day."""
         usual = [60 * minutes for minutes in _MINUTES]
         found = sorted({*usual, *(peak for peak in self._peaks() if not _is_beside(peak, usual))})
-        return [one for one in found if one >= _FEWEST_BINS * self.step and self.cycles(one) >= _FEWEST_CYCLES]
+        return [one for one in found if one >= _MIN_BINS * self.step and self.cycles(one) >= _MIN_CYCLES]
 
     def strength(self, period: int, window: int, without: Sequence[int] = ()) -> float:
         """What the phase in `period` foretells of what is quicker than `window`, out of sample: 1 is all of it.
@@ -140,7 +140,7 @@ class _Seen:
         end = np.minimum(begin + width, len(at))
         mean = (sums[end] - sums[begin]) / np.maximum(counts[end] - counts[begin], 1)
         quick = self.logs - mean
-        far = _FARTHEST * float(np.nanstd(quick))
+        far = _MAX_DISTANCE * float(np.nanstd(quick))
         return np.clip(quick, -far, far)
 
     def _peaks(self) -> list[int]:

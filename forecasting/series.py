@@ -10,7 +10,7 @@ from forecasting.context import NOTHING_KNOWN, Context
 
 FloatArray = npt.NDArray[np.float64]
 
-MOST_DEMAND = 1e24
+MAX_DEMAND = 1e24
 """The highest demand there is: sums and squares of many such stay finite, and single precision holds every forecast.
 
 A sample may be any finite number; one beyond this counts as this, wherever demand is read. Records hold all of it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.calibration import WINDOW, Calibration, from_sorted, moved
-from forecasting.cold_start import widened, youth
+from forecasting.cold_start import cold_start_factor, widened
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted
 from forecasting.levels import Levels, levels_at
@@ -15,7 +15,7 @@ from forecasting.peaks import WINDOWS, not_below
 from forecasting.series import FloatArray, Series
 
 _STRIDE = 3
-_TOGETHER = 200
+_BATCH_SIZE = 200
 _FEW = 8
 _AHEAD_SHARE = (0.0, 0.1, 0.25, 0.5, 1.0)
 
@@ -40,10 +40,10 @@ def naive_batch(series: Sequence[Series], models: Sequence[Fitted], steps: int) 
     Whatever a series is like (empty, gappy, five bins long, all zero), it gets an answer.
     """
     found: list[Forecast] = []
-    for at in range(0, len(series), _TOGETHER):
-        part = series[at : at + _TOGETHER]
+    for at in range(0, len(series), _BATCH_SIZE):
+        part = series[at : at + _BATCH_SIZE]
         panel = Panel.of(part)
-        answers = [answer(panel, model.part(slice(at, at + _TOGETHER)), steps) for model in models]
+        answers = [answer(panel, model.part(slice(at, at + _BATCH_SIZE)), steps) for model in models]
         best = np.argmin(np.stack([one.cost for one in answers]), axis=0)
         # For all rows at once: what a model says of one series costs it hardly less.
         told = [one.model.contributions(panel, panel.last(), np.arange(1, steps + 1)) for one in answers]
@@ -56,7 +56,7 @@ def naive_batch(series: Sequence[Series], models: Sequence[Fitted], steps: int) 
 
 def finished(series: Series, found: Answer, row: int, reasons: tuple[str, ...]) -> Forecast:
     """The forecast of one series, widened by its youth and explained."""
-    model, factor = found.model, youth(series)
+    model, factor = found.model, cold_start_factor(series)
     values, highest = widened(found.values[row], factor), widened(found.peaks[row], factor, PEAK_QUANTILES)
     return Forecast(
         series.name, series.end, series.step, QUANTILES, values, model.name, model.version, reasons, highest

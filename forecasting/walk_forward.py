@@ -91,11 +91,11 @@ def walk_with(series: Series, models: Sequence[Fitted], cuts: IntArray, horizons
     panel = Panel.of([series])
     stretches = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(cuts.tolist())]
     parts = [model.quantiles(panel, origins, horizons) for model, origins in zip(models, stretches, strict=True)]
-    near = near_of(models, panel, stretches, horizons)
+    near = near_events_of(models, panel, stretches, horizons)
     return _walk(models[0].name, panel, np.arange(cuts[0], cuts[-1]), horizons, np.concatenate(parts), near)
 
 
-def near_of(
+def near_events_of(
     models: Sequence[Fitted | None], panel: Panel, stretches: Sequence[Origins], horizons: IntArray
 ) -> BoolArray | None:
     """`near_events` of each model over its stretch, one after the other; None where none knows of events."""

@@ -39,10 +39,10 @@ def _days_back(wall: WallTime) -> tuple[Back, ...]:
     if not any(flags.any() for flags in near):
         return tuple(range(1, WEEK_DAYS + 1))
     kinds = [np.where(flags, _SUNDAY, _kind(wall.days - back)) for back, flags in enumerate(near)]
-    return tuple(_alike(wall, wall.holiday, kinds, days) for days in range(1, WEEK_DAYS + 1))
+    return tuple(_comparable(wall, wall.holiday, kinds, days) for days in range(1, WEEK_DAYS + 1))
 
 
-def _alike(wall: WallTime, holiday: Flags, kinds: list[IntArray], days: int) -> IntArray:
+def _comparable(wall: WallTime, holiday: Flags, kinds: list[IntArray], days: int) -> IntArray:
     """For one of the seven, which day is looked at in its place."""
     chosen = np.full(wall.seconds.shape, days, dtype=np.int64)
     usual = _kind(wall.days - days)

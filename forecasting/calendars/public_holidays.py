@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from forecasting.panel import IntArray
 
-FARTHEST = 7
+MAX_DISTANCE = 7
 """Beyond a week a holiday is far, however far it is."""
 
 
@@ -27,12 +27,12 @@ def is_holiday(country: str, days: IntArray) -> npt.NDArray[np.bool_]:
 
 
 def distances(country: str, days: IntArray) -> tuple[IntArray, IntArray]:
-    """Days since the last holiday and until the next one, at most FARTHEST; both 0 on a holiday."""
-    known = _between(country, int(days.min()) - FARTHEST, int(days.max()) + FARTHEST) if days.size else days
+    """Days since the last holiday and until the next one, at most MAX_DISTANCE; both 0 on a holiday."""
+    known = _between(country, int(days.min()) - MAX_DISTANCE, int(days.max()) + MAX_DISTANCE) if days.size else days
     bounded = np.concatenate([[np.iinfo(np.int32).min], known, [np.iinfo(np.int32).max]])
     at = np.searchsorted(bounded, days, side="right")
-    since = np.minimum(days - bounded[at - 1], FARTHEST)
-    until = np.minimum(np.where(since == 0, 0, bounded[at] - days), FARTHEST)
+    since = np.minimum(days - bounded[at - 1], MAX_DISTANCE)
+    until = np.minimum(np.where(since == 0, 0, bounded[at] - days), MAX_DISTANCE)
     return since, until
 
 

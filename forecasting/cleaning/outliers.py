@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.series import MOST_DEMAND, FloatArray, Outlier, Series
+from forecasting.series import MAX_DEMAND, FloatArray, Outlier, Series
 
 RECENT_TIMES = 10.0
 """A sample within so many times of what the last hours saw, up or down, is an ordinary spike or dip."""
@@ -71,7 +71,7 @@ def outliers(values: Samples, step: timedelta, since: int = 0, *, first_too: boo
 def without_outliers(series: Series, *, first_too: bool = False) -> Series:
     """The series with gaps in place of its outliers, which it names; as it is where somebody looked for them already.
 
-    first_too: see outliers. Negative and infinite values become gaps too, and values beyond MOST_DEMAND become that.
+    first_too: see outliers. Negative and infinite values become gaps too, and values beyond MAX_DEMAND become that.
     """
     if series.outliers is not None:
         return series
@@ -85,8 +85,8 @@ def without_outliers(series: Series, *, first_too: bool = False) -> Series:
 
 
 def usable(values: FloatArray) -> FloatArray:
-    """Demand as it may be calculated with: NaN where it is negative or infinite, at most MOST_DEMAND."""
-    return np.where(np.isfinite(values) & (values >= 0), np.minimum(values, MOST_DEMAND), np.nan)
+    """Demand as it may be calculated with: NaN where it is negative or infinite, at most MAX_DEMAND."""
+    return np.where(np.isfinite(values) & (values >= 0), np.minimum(values, MAX_DEMAND), np.nan)
 
 
 def outliers_in_words(found: tuple[Outlier, ...]) -> str:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from forecasting.cleaning.counters import rates
 from forecasting.cleaning.outliers import outliers_in_words, without_outliers
 from forecasting.context import NOTHING_KNOWN, Context
-from forecasting.series import MOST_DEMAND, FloatArray, Series
+from forecasting.series import MAX_DEMAND, FloatArray, Series
 
 Seconds = npt.NDArray[np.float64]
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(hours=1)
 """Between which a step lies."""
-MOST_BINS = 20_000_000
+MAX_BINS = 20_000_000
 _COMMON = 0.1
 _CLEAR = 0.5
 _NEAR = 0.1
@@ -171,7 +171,7 @@ def _clean(name: str, seconds: Seconds, values: FloatArray) -> tuple[Seconds, Fl
     if not fresh.all():
         repairs.append(f"{int((~fresh).sum()):,} rows repeat a time; the last one counts")
         seconds, values = seconds[fresh], values[fresh]
-    return seconds, np.minimum(values, MOST_DEMAND), repairs
+    return seconds, np.minimum(values, MAX_DEMAND), repairs
 
 
 def _of_counter(
@@ -198,9 +198,9 @@ def _told(series: Series, repairs: tuple[str, ...]) -> Regular:
 
 
 def _count(name: str, bins: float, width: float) -> None:
-    if bins > MOST_BINS:
+    if bins > MAX_BINS:
         raise ValueError(
-            f"{name} spans {int(bins):,} intervals of {width:g} s, more than {MOST_BINS:,}; is a time of it wrong, or "
+            f"{name} spans {int(bins):,} intervals of {width:g} s, more than {MAX_BINS:,}; is a time of it wrong, or "
             "in another unit than the others?"
         )
 

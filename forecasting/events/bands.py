@@ -10,7 +10,7 @@ from forecasting.series import FloatArray
 
 _HALF_LIFE = 8.0
 """In events: as demand grows or fades, so do the misses."""
-_LEAST_VARIANCE = 1e-3
+_MIN_VARIANCE = 1e-3
 _SLIGHT = 1e-4
 _HOUR = 60.0
 _MEDIAN = QUANTILES.index(0.5)
@@ -43,7 +43,7 @@ class Bands:
         weight = 0.5 ** ((len(counts) - 1 - rank) / _HALF_LIFE) / counts[rank]
         parts = np.stack([minutes / _HOUR, change**2], axis=1) * np.sqrt(weight)[:, None]
         squares = np.minimum(errors**2, 1.0) * np.sqrt(weight)
-        variances = np.maximum(np.linalg.lstsq(parts, squares, rcond=None)[0], _LEAST_VARIANCE)
+        variances = np.maximum(np.linalg.lstsq(parts, squares, rcond=None)[0], _MIN_VARIANCE)
         found = cls(float(variances[0]), float(variances[1]), (), len(errors))
         scores = _weighted(errors / found.spread(minutes, change), weight)
         return cls(found.hour, found.change, tuple(scores.tolist()), len(errors))

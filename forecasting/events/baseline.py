@@ -11,7 +11,7 @@ _CLOCK_KNOTS = 48
 _STIFF, _SMOOTH = 20.0, 5.0
 _PULL, _WEEKEND_PULL = 0.1, 1.0
 _PASSES = 4
-_MOST_ROWS = 20_000
+_MAX_ROWS = 20_000
 OFFSET_SHARE = 0.1
 _SLIGHT_SHARE = 0.1
 
@@ -31,7 +31,7 @@ def excess(series: Series, quiet: npt.NDArray[np.bool_]) -> FloatArray:
     logs = np.log(np.maximum(series.values, 0.0) + offset_of(series))
     columns, penalty = _design(series)
     usable = np.flatnonzero(np.isfinite(logs) & quiet)
-    usable = usable[:: max(1, -(-len(usable) // _MOST_ROWS))]
+    usable = usable[:: max(1, -(-len(usable) // _MAX_ROWS))]
     inputs, target = columns[usable], logs[usable]
     nearness = np.ones(len(usable))
     line: FloatArray = np.zeros(columns.shape[1])

@@ -10,7 +10,7 @@ from forecasting.series import FloatArray
 
 _HOUR = 3600.0
 _KNOT_SECONDS = 900.0
-_MOST_DURING = 11
+_MAX_DURING = 11
 _CORE_FROM = 0.1
 
 
@@ -48,7 +48,7 @@ class Course:
         """Ascending, from -before to typical + after."""
         apart = max(_KNOT_SECONDS, self.step)
         ahead = np.linspace(-self.before, 0, max(1, round(self.before / apart)) + 1)
-        during = np.linspace(0, self.typical, int(np.clip(self.typical // self.step, 1, _MOST_DURING)) + 1)
+        during = np.linspace(0, self.typical, int(np.clip(self.typical // self.step, 1, _MAX_DURING)) + 1)
         after = np.linspace(self.typical, self.typical + self.after, max(1, round(self.after / apart)) + 1)
         return np.concatenate([ahead[:-1], during, after[1:]])
 

@@ -12,7 +12,7 @@ from forecasting.features import Matrix, build
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.series import FloatArray
 
-_MOST_ROWS = 30_000
+_MAX_ROWS = 30_000
 _MINUTE = timedelta(minutes=1)
 _AHEAD = tuple(minutes * _MINUTE for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180))
 
@@ -29,7 +29,7 @@ def with_bands(effects: Effects, panel: Panel, medians: Medians) -> EventLayer:
     horizons = np.unique([panel.bins_in(ahead) for ahead in _AHEAD])
     parts = [_near(events, int(horizon)) for horizon in horizons]
     cols, ahead = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-    stride = max(1, -(-len(cols) // _MOST_ROWS))
+    stride = max(1, -(-len(cols) // _MAX_ROWS))
     cols, ahead = cols[::stride], ahead[::stride]
     if not len(cols):
         return EventLayer(effects)

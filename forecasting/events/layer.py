@@ -21,7 +21,7 @@ from forecasting.panel import IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
 Kind = TypeVar("Kind", bound=np.generic)
-_MOST_CHARACTERS = 2_000_000
+_MAX_CHARACTERS = 2_000_000
 _ORIGIN_BINS = 3
 
 
@@ -53,8 +53,8 @@ class EventLayer:
     @classmethod
     def from_text(cls, text: str) -> "EventLayer":
         """What `text` wrote. Raises ValueError when it is anything else."""
-        if len(text) > _MOST_CHARACTERS:
-            raise ValueError(f"learned effects of events take {len(text)} characters; at most {_MOST_CHARACTERS} do")
+        if len(text) > _MAX_CHARACTERS:
+            raise ValueError(f"learned effects of events take {len(text)} characters; at most {_MAX_CHARACTERS} do")
         try:
             parts = json.loads(text)
             types = tuple(_type_effect(one) for one in _listed(parts["types"]))

@@ -13,13 +13,13 @@ from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect, is_weekend, ordered
 from forecasting.series import FloatArray, Series
 
-_LEAST_QUIET = 0.2
+_MIN_QUIET = 0.2
 """Of the bins: where events are nearly always on, there is nothing to compare them with."""
-_MOST_MEASURED = 80
+_MAX_MEASURED = 80
 _PASSES = 2
 _BEND, _BLANK = 2.0, 1.0
-_LEAST_BINS = 3
-_MOST_LOG = 3.0
+_MIN_BINS = 3
+_MAX_LOG = 3.0
 
 
 @dataclass(slots=True)
@@ -45,9 +45,9 @@ def learn_effects(series: Series) -> Effects | None:
     middles = (series.start.timestamp() + (np.arange(len(series.values)) + 0.5) * step).astype(np.float64)
     studies = {type_: _study(events, step, len(middles)) for type_, events in grouped.items()}
     quiet = ~_touched(series, studies, middles)
-    if quiet.sum() < _LEAST_QUIET * len(quiet) or not np.isfinite(series.values[quiet]).any():
+    if quiet.sum() < _MIN_QUIET * len(quiet) or not np.isfinite(series.values[quiet]).any():
         return None
-    above = np.clip(excess(series, quiet), -_MOST_LOG, _MOST_LOG)
+    above = np.clip(excess(series, quiet), -_MAX_LOG, _MAX_LOG)
     for _ in range(_PASSES):
         for study in studies.values():
             others = sum((other.effect for other in studies.values() if other is not study), np.zeros(len(middles)))
@@ -63,7 +63,7 @@ def _grouped(series: Series) -> dict[str, list[KnownEvent]]:
     for event in ordered(series.context.events):
         if event.type and series.start <= event.start < event.end <= series.end:
             grouped[event.type].append(event)
-    return {type_: events[-_MOST_MEASURED:] for type_, events in grouped.items()}
+    return {type_: events[-_MAX_MEASURED:] for type_, events in grouped.items()}
 
 
 def _study(events: list[KnownEvent], step: float, bins: int) -> _Study:
@@ -87,7 +87,7 @@ def _improve(study: _Study, above: FloatArray, middles: FloatArray) -> None:
     owner, clock = _owners(study, middles)
     known = np.isfinite(above) & (owner >= 0)
     core = known & study.course.is_core(clock)
-    least = min(_LEAST_BINS, max(1, int(0.5 * study.course.typical / study.course.step)))
+    least = min(_MIN_BINS, max(1, int(0.5 * study.course.typical / study.course.step)))
     amplitudes = np.full(len(study.events), np.nan)
     for at in range(len(study.events)):
         bins = core & (owner == at)

@@ -11,10 +11,10 @@ from forecasting.forecaster import Fitted, TooShortError
 from forecasting.levels import levels_at
 from forecasting.panel import DAY, BoolArray, IntArray, Origins, Panel, pick
 from forecasting.seasons import seasons
-from forecasting.series import MOST_DEMAND, FloatArray, Series
+from forecasting.series import MAX_DEMAND, FloatArray, Series
 
 _SEASONS = 7
-_LEAST_SEASONS = 2
+_MIN_SEASONS = 2
 _OFFSET_SHARE = 0.1
 
 
@@ -46,8 +46,8 @@ class HoltWinters:
         panel = Panel.of([series])
         season = panel.bins_in(DAY)
         logs = _logs(panel)[:, -_SEASONS * season :]
-        if np.isfinite(logs).sum() < _LEAST_SEASONS * season:
-            raise TooShortError(f"{series.name} has less than {_LEAST_SEASONS} days of demand; Holt-Winters needs them")
+        if np.isfinite(logs).sum() < _MIN_SEASONS * season:
+            raise TooShortError(f"{series.name} has less than {_MIN_SEASONS} days of demand; Holt-Winters needs them")
         seasonal = any(one.period % DAY == timedelta() for one in seasons(series))
         return FittedHoltWinters((_smoothing(logs, _initial(logs, season, seasonal=np.array([seasonal])), seasonal),))
 
@@ -78,7 +78,7 @@ class FittedHoltWinters(Fitted):
         found = pick(states.level, rows, newest) + faded * pick(states.trend, rows, newest)
         found = found + np.nan_to_num(pick(states.season, rows, same_phase))
         offset = _offset(panel)[origins.rows, np.maximum(origins.cols - 1, 0)][:, None]
-        points = np.clip(np.exp(np.nan_to_num(np.minimum(found, 700.0))) - offset, 0.0, MOST_DEMAND)
+        points = np.clip(np.exp(np.nan_to_num(np.minimum(found, 700.0))) - offset, 0.0, MAX_DEMAND)
         # The first day makes the states; until it is over they would know what is yet to come.
         young = origins.cols < _begins(logs)[origins.rows] + season
         points = np.where(young[:, None], levels_at(panel, origins).level[:, None], points)

@@ -35,7 +35,7 @@ _FINE = timedelta(hours=1)
 _MINIMUM = timedelta(days=2)
 _NOISE = 8.0
 """Logarithms beyond which a change is noise. A timer's burst out of nothing is none: a thousandfold is 7."""
-_LEAVES_OF_ROWS, _LEAST_IN_LEAF = 225, (20, 200)
+_LEAVES_OF_ROWS, _MIN_IN_LEAF = 225, (20, 200)
 """A leaf holds at least that share of all rows, within bounds: what is left of demand is mostly noise."""
 _FAR_APART = 1.0
 _LINEAR_SHARE = 0.25
@@ -143,7 +143,7 @@ class LightGBMQuantiles:
             "alpha": quantile,
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
-            "min_data_in_leaf": int(np.clip(rows // _LEAVES_OF_ROWS, *_LEAST_IN_LEAF)),
+            "min_data_in_leaf": int(np.clip(rows // _LEAVES_OF_ROWS, *_MIN_IN_LEAF)),
             "feature_fraction": 0.5,
             "max_bin": 127,
             "num_threads": 1,

@@ -16,8 +16,8 @@ _EDGES = (1.5, 2.5, 3.5, 5.5, 8.5, 12.5, 20.5)
 """Bins ahead between which a line of its own is drawn."""
 _RIDGE = 10.0
 _PASSES = 6
-_FARTHEST = 6.0
-_MOST_LOG = 3.0
+_MAX_DISTANCE = 6.0
+_MAX_LOG = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class LinearMedian:
         """Logs relative to the level for rows of features: shape (rows,)."""
         groups = np.digitize(matrix[:, _HORIZON], self.edges)
         inputs = _standard(matrix, self.centre[groups], self.spread[groups])
-        return np.clip(np.einsum("rc,rc->r", inputs, self.weights[groups]), -_MOST_LOG, _MOST_LOG)
+        return np.clip(np.einsum("rc,rc->r", inputs, self.weights[groups]), -_MAX_LOG, _MAX_LOG)
 
     def text(self) -> str:
         """As JSON."""
@@ -77,9 +77,9 @@ def fit_linear(matrix: Matrix, target: FloatArray, weight: FloatArray, step_seco
 
 
 def _standard(matrix: Matrix, centre: FloatArray, spread: FloatArray) -> FloatArray:
-    """Inputs around 0 and at most _FARTHEST from it, and a column of ones."""
+    """Inputs around 0 and at most _MAX_DISTANCE from it, and a column of ones."""
     found = np.ones((len(matrix), len(_COLUMNS) + 1))
-    found[:, :-1] = np.clip((_inputs(matrix) - centre) / spread, -_FARTHEST, _FARTHEST)
+    found[:, :-1] = np.clip((_inputs(matrix) - centre) / spread, -_MAX_DISTANCE, _MAX_DISTANCE)
     return found
 
 

@@ -19,7 +19,7 @@ BEYOND = 1.5
 """How many times the greatest distance of an earlier day is a change."""
 SHORTEST = timedelta(hours=6)
 """Less than this since the training tells nothing."""
-FEWEST_DAYS = 5
+MIN_DAYS = 5
 _DAY = timedelta(days=1)
 _OFFSET_SHARE = 0.1
 _OBSERVED = 0.5
@@ -47,19 +47,19 @@ class Drift:
 def drift(series: Series, learned_until: datetime) -> Drift | None:
     """Compare what came after `learned_until`, the last day of it at most, with the same hours of the days before.
 
-    None where less than SHORTEST of it or fewer than FEWEST_DAYS earlier days were observed: nothing can be said.
+    None where less than SHORTEST of it or fewer than MIN_DAYS earlier days were observed: nothing can be said.
     """
     series = without_outliers(series)
     bins_a_day = round(_DAY / series.step)
     width = min(bins_a_day, max(0, (series.end - learned_until) // series.step))
     days = (len(series.values) - width) // bins_a_day
-    if width * series.step < SHORTEST or days < FEWEST_DAYS:
+    if width * series.step < SHORTEST or days < MIN_DAYS:
         return None
     ends = len(series.values) - bins_a_day * np.arange(days + 1)
     windows = np.stack([series.values[end - width : end] for end in ends])
     observed = np.isfinite(windows).mean(axis=1) >= _OBSERVED
     newest, earlier = windows[:1], windows[1:][observed[1:]]
-    if not observed[0] or len(earlier) < FEWEST_DAYS:
+    if not observed[0] or len(earlier) < MIN_DAYS:
         return None
     offset = _OFFSET_SHARE * float(np.nanmean(earlier))
     if offset <= 0:

@@ -54,7 +54,7 @@ class Succession:
     evidence: str
 
 
-class UpTo(Protocol):
+class ActsUpTo(Protocol):
     """Acting, or a record of it."""
 
     @property
@@ -68,7 +68,7 @@ class UpTo(Protocol):
         ...
 
 
-def acting_at(table: Sequence[UpTo], step: int, otherwise: str) -> str:
+def acting_at(table: Sequence[ActsUpTo], step: int, otherwise: str) -> str:
     """Who acts so many bins ahead; beyond the table as at its end, without a table `otherwise`."""
     found = next((one for one in table if step <= one.horizon), table[-1] if table else None)
     return found.model if found else otherwise

@@ -11,7 +11,7 @@ from forecasting.walk_forward import WalkForward
 
 JUDGED = 0.9
 """The quantile that stands for a floor: in its pinball loss a replica short costs nine times one too many."""
-_LARGEST_LOAD = 99.9
+_MAX_LOAD = 99.9
 _REPLICAS = 20
 """So many replicas carry the load that is exceeded in one bin of a thousand."""
 
@@ -103,7 +103,7 @@ def as_floor(actual: FloatArray, wanted: FloatArray) -> tuple[float, float]:
     Shapes are equal. NaN where nothing above zero was observed.
     """
     seen = np.isfinite(actual) & np.isfinite(wanted)
-    largest = float(np.percentile(actual[seen], _LARGEST_LOAD)) if seen.any() else 0.0
+    largest = float(np.percentile(actual[seen], _MAX_LOAD)) if seen.any() else 0.0
     if largest <= 0:
         return float("nan"), float("nan")
     needed = np.maximum(1, np.ceil(actual[seen] * _REPLICAS / largest))

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int32]
-Lanes = npt.NDArray[np.intp]
+ChunkColumns = npt.NDArray[np.intp]
 """A lane is one stretch of one column; those of a stretch stand side by side."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-LENGTH = 480
+CHUNK_STEPS = 480
 """Steps of a stretch: two hours at 15 seconds."""
 _LOOK_EVERY = 16
 
@@ -38,29 +38,29 @@ class Recurrence(Protocol):
         """
         ...
 
-    def step(self, past: Sequence[Counts], at: int, lanes: Lanes | None) -> tuple[Counts, ...]:
+    def step(self, past: Sequence[Counts], at: int, lanes: ChunkColumns | None) -> tuple[Counts, ...]:
         """The next row of each. past: as in `guess`, for `lanes` (None: all). at: the step within the stretch."""
         ...
 
 
-def taken(row: npt.NDArray[Scalar], lanes: Lanes | None) -> npt.NDArray[Scalar]:
+def taken(row: npt.NDArray[Scalar], lanes: ChunkColumns | None) -> npt.NDArray[Scalar]:
     """The part of a row that these lanes have; all of it for None."""
     return row if lanes is None else row[lanes]
 
 
-def cut(steps: int, memory: int) -> tuple[int, int]:
+def split_into_chunks(steps: int, memory: int) -> tuple[int, int]:
     """Into how many stretches of what length a time is cut best: shape (stretches, length)."""
-    length = min(LENGTH, steps) if memory < LENGTH else steps
+    length = min(CHUNK_STEPS, steps) if memory < CHUNK_STEPS else steps
     return -(-steps // length), length
 
 
-def laid_out(values: npt.NDArray[Scalar], stretches: int, length: int) -> npt.NDArray[Scalar]:
+def to_chunks(values: npt.NDArray[Scalar], stretches: int, length: int) -> npt.NDArray[Scalar]:
     """From shape (steps, columns) to (length, lanes); the last stretch goes on with the last row."""
     padded = np.pad(values, ((0, stretches * length - len(values)), (0, 0)), mode="edge")
     return np.ascontiguousarray(padded.reshape(stretches, length, -1).transpose(1, 0, 2)).reshape(length, -1)
 
 
-def in_order(values: Counts, stretches: int, steps: int) -> Counts:
+def from_chunks(values: Counts, stretches: int, steps: int) -> Counts:
     """From shape (length, lanes) back to (steps, columns)."""
     length = len(values)
     return values.reshape(length, stretches, -1).transpose(1, 0, 2).reshape(stretches * length, -1)[:steps]
@@ -74,7 +74,7 @@ def run(recurrence: Recurrence, columns: int, stretches: int, length: int) -> Co
     again = lanes[columns:]
     while len(again):
         begins = [end[:, again - columns] for end in ends]
-        other, left = _again(recurrence, begins, again, found)
+        other, left = _rerun(recurrence, begins, again, found)
         for end, new in zip(ends, other, strict=True):
             end[:, left] = new
         again = left[left < len(lanes) - columns] + columns
@@ -93,7 +93,9 @@ def _first(recurrence: Recurrence, found: Counts) -> list[Counts]:
     return [room[len(found) :] for room in rooms]
 
 
-def _again(recurrence: Recurrence, begins: list[Counts], lanes: Lanes, found: Counts) -> tuple[list[Counts], Lanes]:
+def _rerun(
+    recurrence: Recurrence, begins: list[Counts], lanes: ChunkColumns, found: Counts
+) -> tuple[list[Counts], ChunkColumns]:
     """Compute lanes anew until they do what they did before; what those remember that never did, and which they are."""
     same, past = np.zeros(len(lanes), np.int32), begins
     for at in range(len(found)):

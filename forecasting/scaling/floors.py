@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.scaling.chunks import Counts, Lanes, cut, in_order, laid_out, run, taken
+from forecasting.scaling.chunks import ChunkColumns, Counts, from_chunks, run, split_into_chunks, taken, to_chunks
 
 Mask = npt.NDArray[np.bool_]
 
@@ -55,18 +55,18 @@ def floors_of(wishes: Counts, needed: Counts, sees: Mask, rules: FloorRules, beg
     strongest = np.maximum(wishes, rules.minimum).astype(np.int32)
     least = np.maximum(_highest_within(strongest, rules.window_steps), needed[:, None]).astype(np.int32)
     memory = max(rules.up.period_steps, rules.down.period_steps)
-    stretches, length = cut(steps, memory)
+    stretches, length = split_into_chunks(steps, memory)
     blind = np.repeat(_blind(sees, rules.window_steps)[:, None], columns, axis=1)
     floors = _Floors(
-        wish=laid_out(np.minimum(strongest, rules.maximum).astype(np.int32), stretches, length),
-        least=laid_out(least, stretches, length),
-        blind=laid_out(blind, stretches, length),
+        wish=to_chunks(np.minimum(strongest, rules.maximum).astype(np.int32), stretches, length),
+        least=to_chunks(least, stretches, length),
+        blind=to_chunks(blind, stretches, length),
         rules=rules,
         begin=begin,
         columns=columns,
         memory=memory,
     )
-    return in_order(run(floors, columns, stretches, length), stretches, steps)
+    return from_chunks(run(floors, columns, stretches, length), stretches, steps)
 
 
 def _blind(sees: Mask, window_steps: int) -> Mask:
@@ -100,7 +100,7 @@ class _Floors:
         before[self.columns :] = ends
         return [np.tile(before, (self.memory, 1)), np.zeros((1, lanes), np.int32), np.zeros((1, lanes), np.int32)]
 
-    def step(self, past: Sequence[Counts], at: int, lanes: Lanes | None) -> tuple[Counts, Counts, Counts]:
+    def step(self, past: Sequence[Counts], at: int, lanes: ChunkColumns | None) -> tuple[Counts, Counts, Counts]:
         floors, (moved_up,), (moved_down,) = past
         rules, before = self.rules, floors[-1]
         wish, least = taken(self.wish[at], lanes), taken(self.least[at], lanes)

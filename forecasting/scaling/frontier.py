@@ -11,7 +11,7 @@ QUANTILES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925, 0.95, 0.975, 0.9
 """What a floor may cover."""
 TARGETS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 """What an HPA may aim at, as fractions of a replica."""
-LEAST_GAIN = 0.03
+MIN_GAIN = 0.03
 """A tuner moves only for a cost that is lower by this share: less is chance."""
 _SAME_COST = 1.003
 """Costs that differ by less are equal: a past holds few shortages, so what they cost is known roughly.
@@ -71,7 +71,7 @@ def cheapest(points: Iterable[Point], prices: Prices) -> Point:
 
 
 def retuned(
-    current: tuple[float, float] | None, points: Sequence[Point], prices: Prices, least_gain: float = LEAST_GAIN
+    current: tuple[float, float] | None, points: Sequence[Point], prices: Prices, least_gain: float = MIN_GAIN
 ) -> Point:
     """The setting to go on with: the current (quantile, target) unless another costs less by the share `least_gain`.
 

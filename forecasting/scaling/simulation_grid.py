@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.scaling.chunks import Counts, Lanes, cut, in_order, laid_out, run, taken
+from forecasting.scaling.chunks import ChunkColumns, Counts, from_chunks, run, split_into_chunks, taken, to_chunks
 from forecasting.scaling.simulation import AutoscalerRules
 from forecasting.series import FloatArray
 
@@ -31,17 +31,17 @@ def simulate_grid(
     lowest = max(rules.minimum, 1)
     raised = np.full((steps, 1), lowest, np.int32) if floors is None else np.maximum(floors, lowest)
     begin = np.maximum(wanted[0], 1)
-    stretches, length = cut(steps, rules.stabilization_steps + 1)
+    stretches, length = split_into_chunks(steps, rules.stabilization_steps + 1)
     scaler = _Autoscalers(
-        metric=laid_out(metric[:, None], stretches, length),
-        wanted=laid_out(wanted, stretches, length),
-        raised=laid_out(np.broadcast_to(raised, wanted.shape).astype(np.int32), stretches, length),
+        metric=to_chunks(metric[:, None], stretches, length),
+        wanted=to_chunks(wanted, stretches, length),
+        raised=to_chunks(np.broadcast_to(raised, wanted.shape).astype(np.int32), stretches, length),
         capacity=np.tile(targets * per_replica, stretches),
         stretch=np.repeat(np.arange(stretches), columns),
         rules=rules,
         begin=begin,
     )
-    existing = in_order(run(scaler, columns, stretches, length), stretches, steps)
+    existing = from_chunks(run(scaler, columns, stretches, length), stretches, steps)
     return Grid(existing, ready_of(existing, rules.start_steps, begin))
 
 
@@ -56,7 +56,7 @@ class _Autoscalers:
     wanted: Counts
     raised: Counts
     capacity: FloatArray
-    stretch: Lanes
+    stretch: ChunkColumns
     rules: AutoscalerRules
     begin: Counts
 
@@ -74,7 +74,7 @@ class _Autoscalers:
             desired[-len(late) :, columns:] = late
         return [np.concatenate((self.begin, np.maximum(ends, 1)))[None], desired]
 
-    def step(self, past: Sequence[Counts], at: int, lanes: Lanes | None) -> tuple[Counts, ...]:
+    def step(self, past: Sequence[Counts], at: int, lanes: ChunkColumns | None) -> tuple[Counts, ...]:
         (current,), before = past
         rules, capacity = self.rules, taken(self.capacity, lanes)
         off = np.abs(self.metric[at].take(taken(self.stretch, lanes)) / (capacity * current) - 1)

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from forecasting.scaling.frontier import LEAST_GAIN, Point, Prices, retuned
+from forecasting.scaling.frontier import MIN_GAIN, Point, Prices, retuned
 
-CALM = timedelta(days=14)
+MIN_INTERVAL = timedelta(days=14)
 """Turns are forgotten when nothing has moved for so long: twice the past that is tuned on."""
-_MOST_GAIN = 0.9
+_MAX_GAIN = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class TunerState:
     """The quantile in use. moved_at: since when. rising: which way the last move went; None where it was the first.
 
     turns: how often it has lately moved the other way than before.
@@ -25,26 +25,26 @@ class Held:
     quantile: float
     moved_at: datetime
     rising: bool | None = None
-    turns: int = 0
+    reversals: int = 0
 
 
-def settled(held: Held | None, points: Sequence[Point], prices: Prices, now: datetime) -> Held:
+def update(held: TunerState | None, points: Sequence[Point], prices: Prices, now: datetime) -> TunerState:
     """What to hold from now on, seeing this frontier. points: those at the present target of the HPA.
 
     Without anything held it is the cheapest; so it is where the frontier has no such quantile as the held one. Raises
     ValueError where there is no point.
     """
     if held is None:
-        return Held(retuned(None, points, prices).quantile, now)
-    if now - held.moved_at >= CALM:
-        held = Held(held.quantile, held.moved_at)
+        return TunerState(retuned(None, points, prices).quantile, now)
+    if now - held.moved_at >= MIN_INTERVAL:
+        held = TunerState(held.quantile, held.moved_at)
     current = next(((it.quantile, it.hpa_target) for it in points if it.quantile == held.quantile), None)
-    least = LEAST_GAIN * 2.0**held.turns
-    found = retuned(current, points, prices, min(least, _MOST_GAIN))
+    least = MIN_GAIN * 2.0**held.reversals
+    found = retuned(current, points, prices, min(least, _MAX_GAIN))
     rising = found.quantile > held.quantile
     turns_back = held.rising is not None and rising is not held.rising
     if turns_back and current is not None:
-        found = retuned(current, points, prices, min(2 * least, _MOST_GAIN))
+        found = retuned(current, points, prices, min(2 * least, _MAX_GAIN))
     if found.quantile == held.quantile:
         return held
-    return Held(found.quantile, now, rising, held.turns + turns_back)
+    return TunerState(found.quantile, now, rising, held.reversals + turns_back)

@@ -9,8 +9,8 @@ from pathlib import Path
 from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.cluster.index_comparison import IndexComparison
-from predictive_scaling.cluster.informer_cache import Inventory
-from predictive_scaling.cluster.kubernetes_events import Events
+from predictive_scaling.cluster.informer_cache import InformerCache
+from predictive_scaling.cluster.kubernetes_events import KubernetesEvents
 from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
 from predictive_scaling.control.actuation.decision_log import DecisionLog
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
@@ -19,36 +19,36 @@ from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.actuation.restoration import Restoration
 from predictive_scaling.control.actuation.verification import Verification
 from predictive_scaling.control.capacity import Capacities
-from predictive_scaling.control.current_forecasts import Outlooks
+from predictive_scaling.control.current_forecasts import ForecastProvider
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.event_calendar import EventCalendar
 from predictive_scaling.control.jobs.accuracy import EVERY as ACCURACY_EVERY
 from predictive_scaling.control.jobs.accuracy import Accuracy
 from predictive_scaling.control.jobs.aggregated_metrics import AggregatedMetrics
-from predictive_scaling.control.jobs.business_events import EventDesk
-from predictive_scaling.control.jobs.commands import CommandDesk
+from predictive_scaling.control.jobs.business_events import BusinessEventController
+from predictive_scaling.control.jobs.commands import CommandHandler
 from predictive_scaling.control.jobs.event_effects import EVERY as EVENT_EFFECTS_EVERY
 from predictive_scaling.control.jobs.event_effects import EventEffects
-from predictive_scaling.control.jobs.forecast_refresher import Feed
+from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
 from predictive_scaling.control.jobs.shared_readings import SharedReadings
-from predictive_scaling.control.jobs.training import ModelDesk
-from predictive_scaling.control.jobs.tuning import TuningDesk
+from predictive_scaling.control.jobs.training import TrainingScheduler
+from predictive_scaling.control.jobs.tuning import TuningScheduler
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.loop import Loop
 from predictive_scaling.control.periodic_task import PeriodicTask
-from predictive_scaling.control.policy_publisher import Mirror
-from predictive_scaling.control.policy_state import States
-from predictive_scaling.control.reconcile_failures import VisitFailures
-from predictive_scaling.control.reconciler import Visitor
-from predictive_scaling.control.sources import RollupDemand, ShownMetrics
+from predictive_scaling.control.policy_publisher import PolicyPublisher
+from predictive_scaling.control.policy_state import PolicyStates
+from predictive_scaling.control.reconcile_failures import ReconcileFailures
+from predictive_scaling.control.reconciler import Reconciler
+from predictive_scaling.control.sources import ExternalMetricSink, RollupDemand
 from predictive_scaling.control.status_writer import StatusWriter
-from predictive_scaling.control.tuning_cache import Choices
+from predictive_scaling.control.tuning_cache import TuningCache
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
-from predictive_scaling.external_metrics.values import MetricBoard
-from predictive_scaling.handlers.context import Process
+from predictive_scaling.external_metrics.values import ExternalMetricStore
+from predictive_scaling.handlers.context import HandlerContext
 from predictive_scaling.handlers.watch import Watch
-from predictive_scaling.serving.model_store import ModelShelf
+from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.settings import Settings
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
@@ -75,7 +75,7 @@ class Databases:
     """One pool for what a tick waits for, one for what runs beside it: neither starves the other."""
 
     tick: Database
-    beside: Database
+    background: Database
     schema: Database
     """Only to check the schema: it is never held."""
 
@@ -92,17 +92,17 @@ class Databases:
 
     def hold(self, why: str) -> None:
         """Let nothing read or write yet: to all parts the database is unavailable."""
-        for database in (self.tick, self.beside):
+        for database in (self.tick, self.background):
             database.hold(why)
 
     def release(self) -> None:
         """Let all parts read and write."""
-        for database in (self.tick, self.beside):
+        for database in (self.tick, self.background):
             database.release()
 
     async def close(self) -> None:
         """Give all connections back."""
-        for database in (self.tick, self.beside, self.schema):
+        for database in (self.tick, self.background, self.schema):
             await database.close()
 
 
@@ -112,11 +112,11 @@ class Operator:
 
     watch: Watch
     leadership: Leadership
-    models: ModelDesk
+    training: TrainingScheduler
     tasks: tuple[PeriodicTask, ...]
     """All background work, each part of it on its own."""
-    board: MetricBoard
-    inventory: Inventory
+    external_metrics: ExternalMetricStore
+    cache: InformerCache
     loop: Loop
     aggregated: AggregatedMetrics | None
     """External metrics; None where they are not served."""
@@ -129,42 +129,46 @@ class Operator:
 def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
     """Make the operator's parts, for the running event loop; nothing runs yet."""
     here = asyncio.get_running_loop()
-    inventory = Inventory(cluster)
+    inventory = InformerCache(cluster)
     find = Targets(cluster, inventory)
     terms = LeaseTerms(settings.lease_duration.total_seconds())
     leadership = Leadership(cluster, lease_namespace(settings), settings.lease_name, terms)
-    events, states, lead_times = Events(cluster, leadership.identity), States(), LeadTimes(settings.default_lead_time)
+    events, states, lead_times = (
+        KubernetesEvents(cluster, leadership.identity),
+        PolicyStates(),
+        LeadTimes(settings.default_lead_time),
+    )
     decisions, shelf, board = (
         ScalingDecisions(databases.tick),
-        ModelShelf(settings.models_dir, in_memory=settings.models_in_memory),
-        MetricBoard(is_complete=False),
+        ModelStore(settings.models_dir, in_memory=settings.models_in_memory),
+        ExternalMetricStore(is_complete=False),
     )
     records = DecisionRecords(cluster, DecisionLog(decisions), clock, settings.decisions_kept, settings.namespaces)
     verification = Verification(records, lead_times, events, clock, FAILURES)
-    window = DemandWindow(RollupDemand(Demand(databases.beside)))
+    window = DemandWindow(RollupDemand(Demand(databases.background)))
     limits = {"refresh": settings.forecast_refresh, "metrics_max_age": settings.metrics_max_age}
-    outlooks = Outlooks(shelf, window, **limits, effects=shelf.effects)
+    outlooks = ForecastProvider(shelf, window, **limits, effects=shelf.effects)
     execution = Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience)
-    choices = Choices(clock)
-    visitor = Visitor(
+    choices = TuningCache(clock)
+    visitor = Reconciler(
         find=find,
         window=window,
-        outlooks=outlooks,
+        forecasts=outlooks,
         lead_times=lead_times,
         capacities=Capacities(),
-        choices=choices,
+        tunings=choices,
         execution=execution,
         verification=verification,
         restoration=Restoration(cluster, find, events),
-        statuses=StatusWriter(cluster, inventory, clock),
+        status_writer=StatusWriter(cluster, inventory, clock),
         events=events,
         refresh=settings.forecast_refresh,
         metrics_max_age=settings.metrics_max_age,
     )
     recovery = Recovery(inventory, decisions, records, states, verification, find, clock)
-    mirror = Mirror(
-        Policies(databases.beside),
-        ShownMetrics(board),
+    mirror = PolicyPublisher(
+        Policies(databases.background),
+        ExternalMetricSink(board),
         clock,
         settings.metrics_max_age,
         lambda: [record.key for record in inventory.policies()],
@@ -175,19 +179,19 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     def wake() -> None:
         here.call_soon_threadsafe(loop.wake)
 
-    feed = Feed(window, outlooks, states, Predictions(databases.beside), clock, wake)
+    feed = ForecastRefresher(window, outlooks, states, Predictions(databases.background), clock, wake)
     index = IndexComparison(cluster, inventory, settings.namespaces)
     calendar = EventCalendar()
     loop = Loop(
-        inventory=inventory,
+        cache=inventory,
         index=index,
         leadership=leadership,
         recovery=recovery,
         states=states,
-        visitor=visitor,
-        failures=VisitFailures(visitor, events),
-        feed=feed,
-        mirror=mirror,
+        reconciler=visitor,
+        failures=ReconcileFailures(visitor, events),
+        refresher=feed,
+        publisher=mirror,
         clock=clock,
         in_flight=settings.writes_in_flight,
         calendar=calendar,
@@ -196,40 +200,42 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     def leads() -> bool:
         return leadership.leads
 
-    models = ModelDesk(
+    models = TrainingScheduler(
         shelf,
         window,
         states,
         inventory,
         events,
-        BusinessEvents(databases.beside),
+        BusinessEvents(databases.background),
         clock,
         interval=settings.training_interval,
         trains=settings.train_from_operator,
         span=settings.training_span,
     )
-    desk = EventDesk(
+    desk = BusinessEventController(
         cluster,
         inventory,
-        BusinessEvents(databases.beside),
+        BusinessEvents(databases.background),
         clock,
         leads,
         effects=shelf.effects,
         calendar=calendar,
         namespaces=settings.namespaces,
     )
-    accuracy = Accuracy(Predictions(databases.beside), ModelPerformances(databases.beside), window, states, clock)
-    event_effects = EventEffects(inventory, BusinessEvents(databases.beside), shelf.effects, clock)
-    tuning = TuningDesk(
-        Predictions(databases.beside),
-        BusinessEvents(databases.beside),
-        Tunings(databases.beside),
+    accuracy = Accuracy(
+        Predictions(databases.background), ModelPerformances(databases.background), window, states, clock
+    )
+    event_effects = EventEffects(inventory, BusinessEvents(databases.background), shelf.effects, clock)
+    tuning = TuningScheduler(
+        Predictions(databases.background),
+        BusinessEvents(databases.background),
+        Tunings(databases.background),
         *(choices, window, states, inventory, events, clock),
         interval=settings.tuning_interval,
     )
-    commands = CommandDesk(
-        Commands(databases.beside),
-        ScalingDecisions(databases.beside),
+    commands = CommandHandler(
+        Commands(databases.background),
+        ScalingDecisions(databases.background),
         *(records, verification, states, models, clock, leads),
     )
     tick, refresh = clock.real_seconds(settings.tick), clock.real_seconds(settings.forecast_refresh)
@@ -238,27 +244,27 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         PeriodicTask(
             "lease", leadership.campaign, terms.retry_seconds, on_standby=True, max_pause_seconds=terms.retry_seconds
         ),
-        PeriodicTask("tick", loop.turn, tick, on_standby=True, max_pause_seconds=tick, woken=loop.woken),
-        PeriodicTask("feed", feed.turn, tick, on_standby=True, max_pause_seconds=tick, woken=feed.hurried),
+        PeriodicTask("tick", loop.run, tick, on_standby=True, max_pause_seconds=tick, woken=loop.woken),
+        PeriodicTask("feed", feed.run, tick, on_standby=True, max_pause_seconds=tick, woken=feed.triggered),
         PeriodicTask("kubernetes_events", events.send, _EVENTS_SECONDS, on_standby=True, woken=events.queued),
         PeriodicTask("mirror", mirror.write, _MIRROR_SECONDS, on_standby=True),
-        PeriodicTask("verification", verification.look, tick / 2, max_pause_seconds=tick),
+        PeriodicTask("verification", verification.run, tick / 2, max_pause_seconds=tick),
         PeriodicTask("commands", commands.run, _COMMANDS_SECONDS, max_pause_seconds=_COMMANDS_MAX_SECONDS),
-        PeriodicTask("business_events", desk.turn, tick),
-        PeriodicTask("accuracy", accuracy.turn, accuracy_every),
-        PeriodicTask("event_effects", event_effects.turn, clock.real_seconds(EVENT_EFFECTS_EVERY)),
-        PeriodicTask("models", models.take_up, tick, on_standby=True),
-        PeriodicTask("trainings", models.turn, refresh),
-        PeriodicTask("tuning", tuning.turn, tick),
+        PeriodicTask("business_events", desk.run, tick),
+        PeriodicTask("accuracy", accuracy.run, accuracy_every),
+        PeriodicTask("event_effects", event_effects.run, clock.real_seconds(EVENT_EFFECTS_EVERY)),
+        PeriodicTask("models", models.reload, tick, on_standby=True),
+        PeriodicTask("trainings", models.run, refresh),
+        PeriodicTask("tuning", tuning.run, tick),
         PeriodicTask("decision_rows", recovery.catch_up, tick),
-        PeriodicTask("index", index.turn, tick),
+        PeriodicTask("index", index.run, tick),
     )
     aggregated = _aggregated(settings, clock, cluster, board)
     if aggregated is not None:
-        readings = SharedReadings(ExternalReadings(databases.beside, settings.namespaces), board, inventory, leads)
+        readings = SharedReadings(ExternalReadings(databases.background, settings.namespaces), board, inventory, leads)
         tasks += (
             PeriodicTask("external_metrics", aggregated.refresh, _TRUST_SECONDS, on_standby=True),
-            PeriodicTask("external_readings", readings.turn, tick, on_standby=True, max_pause_seconds=tick),
+            PeriodicTask("external_readings", readings.run, tick, on_standby=True, max_pause_seconds=tick),
         )
 
     def wake_all() -> None:
@@ -267,18 +273,20 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
 
     leadership.on_gained = wake_all
     return Operator(
-        watch=Watch(Process(inventory, wake), settings.namespaces),
+        watch=Watch(HandlerContext(inventory, wake), settings.namespaces),
         leadership=leadership,
-        models=models,
+        training=models,
         tasks=tasks,
-        board=board,
-        inventory=inventory,
+        external_metrics=board,
+        cache=inventory,
         loop=loop,
         aggregated=aggregated,
     )
 
 
-def _aggregated(settings: Settings, clock: Clock, cluster: Cluster, board: MetricBoard) -> AggregatedMetrics | None:
+def _aggregated(
+    settings: Settings, clock: Clock, cluster: Cluster, board: ExternalMetricStore
+) -> AggregatedMetrics | None:
     certificate, key = settings.external_metrics_certificate, settings.external_metrics_key
     if not settings.external_metrics or certificate is None or key is None:
         return None

@@ -10,7 +10,7 @@ VARIABLE = "PREDICTIVE_SCALING_FAULT"
 _chosen = os.environ.get(VARIABLE, "")
 
 
-def point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Die here by SIGKILL when a test chose this point, such as `ingest.before_commit`."""
     if _chosen and name == _chosen:
         os.kill(os.getpid(), signal.SIGKILL)

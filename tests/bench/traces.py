@@ -7,7 +7,7 @@ from pathlib import Path
 
 from forecasting.series import Series
 from predictive_scaling.backtesting.traces.csv_trace import read_csv
-from predictive_scaling.backtesting.traces.recorded import LEAST_BINS, Trace, checked
+from predictive_scaling.backtesting.traces.recorded import MIN_BINS, Trace, checked
 from predictive_scaling.errors import InvalidTraceError
 
 HERE = Path(__file__).parents[2] / "examples" / "traces"
@@ -85,6 +85,6 @@ def _cut(series: Series, since: datetime, until: datetime) -> Series:
     """The bins that begin in [since, until)."""
     first, last = (max(0, (moment - series.start) // series.step) for moment in (since, until))
     values = series.values[first:last]
-    if len(values) < LEAST_BINS:
+    if len(values) < MIN_BINS:
         raise InvalidTraceError(f"{series.name} holds nothing of {since:%F} to {until:%F}")
     return replace(series, start=series.start + first * series.step, values=values)

@@ -20,7 +20,7 @@ from predictive_scaling.resources.scaling_decision import (
     effect_of,
 )
 from predictive_scaling.resources.statuses import (
-    MOST_POINTS,
+    MAX_POINTS,
     AccuracyStatus,
     Advice,
     BusinessEventStatus,
@@ -360,7 +360,7 @@ async def test_the_most_extreme_records_are_accepted(kubectl: Kubectl, number: f
             generated_at=now,
             valid_until=now,
             summary=text,
-            points=(ForecastPoint(time=now, p50=number, p90=number),) * MOST_POINTS,
+            points=(ForecastPoint(time=now, p50=number, p90=number),) * MAX_POINTS,
         ),
         accuracy=AccuracyStatus(wape=number, mape=number, coverage=number),
         last_decision=LastDecision(name=text, at=now, summary=text),

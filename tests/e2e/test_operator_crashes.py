@@ -191,7 +191,7 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_nothing_is_doubled(
         await operator.kill()
         await kubectl.apply(a_scaling_policy(maximum=5))
         await the_minimum_becomes(kubectl, 5)
-        assert (await status_of(kubectl))["floor"] == 5
+        await eventually(lambda: status_of(kubectl), lambda status: status["floor"] == 5, seconds=20)
         await all_end_well(operator, kubectl)
     finally:
         await standby.kill()

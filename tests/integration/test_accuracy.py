@@ -11,10 +11,10 @@ import pytest
 
 from forecasting.series import FloatArray
 from predictive_scaling.clock import ManualClock
-from predictive_scaling.control.current_forecasts import Need
+from predictive_scaling.control.current_forecasts import ForecastRequirement
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow
 from predictive_scaling.control.jobs.accuracy import Accuracy
-from predictive_scaling.control.policy_state import PolicyState, States
+from predictive_scaling.control.policy_state import PolicyState, PolicyStates
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.model_performance import ModelPerformances
@@ -81,8 +81,8 @@ class Demands:
         return np.where(inside, service.demand[np.where(inside, minutes, 0) // 5], np.nan)
 
 
-def states_of(services: Sequence[Service]) -> States:
-    states = States()
+def states_of(services: Sequence[Service]) -> PolicyStates:
+    states = PolicyStates()
     for service in services:
         policy = a_policy(
             demand={"service": service.name, "metric": "requests", "perReplica": "1"},
@@ -90,7 +90,7 @@ def states_of(services: Sequence[Service]) -> States:
         )
         metadata = policy.metadata.model_copy(update={"name": service.name, "uid": service.name})
         policy = policy.model_copy(update={"metadata": metadata})
-        state: PolicyState = a_state(need=Need(policy, timedelta(minutes=8)))
+        state: PolicyState = a_state(requirement=ForecastRequirement(policy, timedelta(minutes=8)))
         states._states[service.name] = state  # pyright: ignore[reportPrivateUsage]
     return states
 
@@ -148,13 +148,13 @@ async def test_accuracy_is_that_of_all_samples_of_the_window_asked(
         clock.at = START + bin_ * BIN
         await predictions.record([row for service in services for row in a_forecast(service, bin_)])
         if bin_ % 3 == 1:
-            await window.advance([need.series for need in states.needs()], clock.now())
-            await leaders[bin_ % 2].turn()
+            await window.advance([need.series for need in states.requirements()], clock.now())
+            await leaders[bin_ % 2].run()
         if bin_ % 90 == 89:
             leaders[0] = another_leader()  # a restart
     clock.at = START + BINS * BIN + BIN
-    await window.advance([need.series for need in states.needs()], clock.now())
-    await leaders[0].turn()
+    await window.advance([need.series for need in states.requirements()], clock.now())
+    await leaders[0].run()
     clock.at = START + BINS * BIN
     async with api_services(migrated_database_url, clock=clock) as api, client_of(api) as client:
         for hours in (1, 3, 6, 7, 9, 24, 30):
@@ -178,7 +178,7 @@ async def test_accuracy_is_that_of_all_samples_of_the_window_asked(
     await check_rows(database)
 
 
-async def check_statuses(services: Sequence[Service], states: States) -> None:
+async def check_statuses(services: Sequence[Service], states: PolicyStates) -> None:
     """status.accuracy is of the last day, and its coverage that of the policy's own quantile."""
     shown = {key.name: state.accuracy for key, state in states.by_key().items()}
     for service in services:

@@ -20,7 +20,7 @@ from predictive_scaling.clock import WallClock
 from predictive_scaling.commands import health_report as morning
 from predictive_scaling.commands.check import Exit, verdict
 from predictive_scaling.control.actuation.ownership import path_of
-from predictive_scaling.control.policy_publisher import Mirror
+from predictive_scaling.control.policy_publisher import PolicyPublisher
 from predictive_scaling.decision.review import Problem, review_policy
 from predictive_scaling.errors import RequestFailedError, TargetUnsupportedError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -32,7 +32,7 @@ from predictive_scaling.storage.policies import Policies
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.api_services import api_services, client_of
 from tests.support.builders import a_policy
-from tests.support.control import NoShowcase, World
+from tests.support.control import NoMetricSink, World
 
 pytestmark = pytest.mark.integration
 
@@ -83,8 +83,10 @@ async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migra
 
     async with api_services(migrated_database_url, clock=world.clock) as services, client_of(services) as client:
         table = Policies(services.database)
-        mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
-        world.loop.mirror = mirror
+        mirror = PolicyPublisher(
+            table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True
+        )
+        world.loop.publisher = mirror
         await world.turn(4)
         await mirror.write()
         rows = {row.policy: row for row in await table.all()}
@@ -121,8 +123,8 @@ async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_wr
     world = World(*(named(name, 200 + number) for number, name in enumerate(names)))
     world.targets |= {name: InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2) for name in names}
     table = Policies(database)
-    mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
-    world.loop.mirror = mirror
+    mirror = PolicyPublisher(table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
+    world.loop.publisher = mirror
     await world.turn(2)
     changed = mirror._changed  # pyright: ignore[reportPrivateUsage]
     key = PolicyKey("shop", "policy-2")
@@ -163,8 +165,8 @@ async def test_whatever_stands_in_the_metadata_reaches_status_mirror_and_api(
     world = World(policy, named("broken", 300))
     world.targets["broken"] = Failing(ValueError(message))
     table = Policies(database)
-    mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
-    world.loop.mirror = mirror
+    mirror = PolicyPublisher(table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
+    world.loop.publisher = mirror
     await world.turn(1)
     await mirror.write()
     async with api_of(database) as client:

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from predictive_scaling.cluster.informer_cache import EventRecord
-from predictive_scaling.control.jobs.business_events import EventDesk
+from predictive_scaling.control.jobs.business_events import BusinessEventController
 from predictive_scaling.control.jobs.event_history import MAX_AHEAD, MAX_PAST
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.storage.business_events import BusinessEvents
@@ -29,12 +29,14 @@ class Shop:
         self.restart()
 
     def restart(self) -> None:
-        self.desk = EventDesk(self.world.cluster, self.world.inventory, self.table, self.world.clock, lambda: True)
+        self.desk = BusinessEventController(
+            self.world.cluster, self.world.inventory, self.table, self.world.clock, lambda: True
+        )
 
     async def apply(self, name: str = "sale", generation: int = 1, **spec: Any) -> None:
         """What `kubectl apply` of an event leads to, and a pass of the operator."""
         self.put(name, generation, **spec)
-        await self.desk.turn()
+        await self.desk.run()
 
     def put(self, name: str = "sale", generation: int = 1, **spec: Any) -> None:
         event = named(an_event(**spec), name)
@@ -45,11 +47,11 @@ class Shop:
 
     async def delete(self, name: str = "sale") -> None:
         del self.world.event_records["shop", name]
-        await self.desk.turn()
+        await self.desk.run()
 
     async def wait(self, passed: timedelta) -> None:
         self.world.clock.advance(passed)
-        await self.desk.turn()
+        await self.desk.run()
 
     async def starts(self, since: timedelta = -600 * DAY, until: timedelta = 600 * DAY) -> list[str]:
         rows = await self.table.between(NOON + since, NOON + until)
@@ -173,7 +175,7 @@ async def test_rows_from_before_this_release_are_cleared_of_events_that_are_gone
     (planned,) = await shop.table.between(NOON, NOON + DAY)
     await shop.table.record([replace(planned, name="gone")])
     shop.restart()
-    await shop.desk.turn()
+    await shop.desk.run()
     assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["sale"]
 
 
@@ -198,6 +200,6 @@ async def test_an_event_that_cannot_be_recorded_stops_no_other(shop: Shop, monke
 
     monkeypatch.setattr(shop.table, "replace", failing)
     with capture_logs() as logs:
-        await shop.desk.turn()
+        await shop.desk.run()
     assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["aaa", "zzz"]
     assert [one["event_name"] for one in logs if one["event"] == "event_not_recorded"] == ["shop/bad"]

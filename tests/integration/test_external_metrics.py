@@ -20,7 +20,7 @@ from predictive_scaling.external_metrics.trust import (
     ServingFiles,
     read_trust,
 )
-from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.stack.certificates import new_authority
 from predictive_scaling.stack.kubelets import NODE
 from predictive_scaling.stack.kubernetes import Kubernetes
@@ -40,7 +40,7 @@ class Serving:
     """Our server, registered with the cluster."""
 
     server: ExternalMetricsServer
-    board: MetricBoard
+    board: ExternalMetricStore
     clock: ManualClock
     files: ServingFiles
     trust: AggregatorTrust
@@ -59,7 +59,7 @@ async def serving(cluster: Kubernetes, tmp_path_factory: pytest.TempPathFactory)
     files = ServingFiles(folder / "tls.crt", folder / "tls.key")
     shutil.copy(issued.certificate, files.certificate)
     shutil.copy(issued.key, files.key)
-    board, clock = MetricBoard(), ManualClock(NOW)
+    board, clock = ExternalMetricStore(), ManualClock(NOW)
     trust = read_trust(config_map["data"])
     server = ExternalMetricsServer(
         board, clock, files, trust, host=LOOPBACK, port=0, look_every=timedelta(milliseconds=200)

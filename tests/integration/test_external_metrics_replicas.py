@@ -17,7 +17,7 @@ from predictive_scaling.control.jobs.shared_readings import SharedReadings
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
-from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.stack.certificates import new_authority
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.external_readings import ExternalReadings
@@ -47,7 +47,7 @@ class Replica:
     """An operator as far as external metrics go."""
 
     server: ExternalMetricsServer
-    board: MetricBoard
+    board: ExternalMetricStore
     readings: SharedReadings
     known: Known
     tls: ssl.SSLContext
@@ -83,8 +83,8 @@ class Replicas:
     standby: Replica
 
     async def turn(self) -> None:
-        await self.leader.readings.turn()
-        await self.standby.readings.turn()
+        await self.leader.readings.run()
+        await self.standby.readings.run()
 
     async def both(self, path: str) -> tuple[int, dict[str, Any]]:
         """The answer, which has to be one."""
@@ -108,7 +108,7 @@ async def replicas(database: Database, tmp_path: Path) -> AsyncIterator[Replicas
     async with AsyncExitStack() as stack:
         made: list[Replica] = []
         for _ in range(2):
-            board, known = MetricBoard(is_complete=False), Known()
+            board, known = ExternalMetricStore(is_complete=False), Known()
             server = ExternalMetricsServer(board, clock, files, trust, host="127.0.0.1", port=0)
             await stack.enter_async_context(server)
             readings = SharedReadings(ExternalReadings(database), board, known, lambda: False)
@@ -169,19 +169,19 @@ async def test_the_next_leader_shows_what_the_last_one_did_until_it_has_decided(
     replicas.leader.decide("checkout", 800, 900)
     await replicas.turn()
     replicas.leader.leads, replicas.standby.leads = False, True
-    await replicas.standby.readings.turn()
+    await replicas.standby.readings.run()
     replicas.standby.decide("checkout", 810, 910)
-    await replicas.standby.readings.turn()
-    await replicas.leader.readings.turn()
+    await replicas.standby.readings.run()
+    await replicas.leader.readings.run()
     status, body = await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"]) == (200, "810")
 
 
 async def test_a_restarted_leader_takes_up_what_is_still_true(replicas: Replicas) -> None:
     replicas.leader.decide("checkout", 800, 900)
-    await replicas.leader.readings.turn()
+    await replicas.leader.readings.run()
     replicas.standby.leads = True  # this process has never stood by: its board is empty
-    await replicas.standby.readings.turn()
+    await replicas.standby.readings.run()
     status, body = await replicas.standby.ask("/predictive-scaling-forecast?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"]) == (200, "900")
 
@@ -196,7 +196,7 @@ async def test_the_leader_answers_without_the_database_too(replicas: Replicas) -
     database = Database(NOWHERE, checkout_timeout=timedelta(milliseconds=200))
     replicas.leader.readings.table = ExternalReadings(database)
     with pytest.raises(DatabaseUnavailableError):
-        await replicas.leader.readings.turn()
+        await replicas.leader.readings.run()
     await database.close()
     status, body = await replicas.leader.ask("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"]) == (200, "800")

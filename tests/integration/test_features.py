@@ -101,7 +101,7 @@ async def test_a_redis_that_is_away_or_silent_costs_a_moment_once_and_changes_no
             cache = FeatureCache(f"redis://127.0.0.1:{port}/0")
             store = FeatureStore(database, cache, CLOCK)
             assert await store.get_latest("api") == expected
-            assert cache.is_left_alone
+            assert cache.circuit_open
             assert await store.get_latest("api") == expected
             await cache.close()
 

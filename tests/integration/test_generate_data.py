@@ -55,7 +55,7 @@ async def generate(place: Place, folder: Path, to: str, *more: str) -> tuple[int
 
 async def stored(place: Place, service: Service) -> FloatArray:
     """A service's demand as the operator reads it."""
-    timeline, key = service.timeline, DemandKey(service.name, service.character.metric)
+    timeline, key = service.timeline, DemandKey(service.name, service.profile.metric)
     async with Database(place.database_url, purpose="tests", max_size=1) as database:
         return (await Demand(database).minutes([key], timeline.start, timeline.end))[key]
 

@@ -11,12 +11,12 @@ from forecasting.context import KnownEvent
 from forecasting.learning import learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.cluster.informer_cache import EventRecord
-from predictive_scaling.control.jobs.business_events import EventDesk
+from predictive_scaling.control.jobs.business_events import BusinessEventController
 from predictive_scaling.control.jobs.event_effects import EventEffects
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.model_store import ModelShelf
+from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
@@ -70,11 +70,11 @@ async def test_training_knows_the_events_that_acted_on_a_policy_of_the_series(da
 async def test_what_each_sale_did_is_recorded_with_its_occurrence(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
     publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
-    shelf = ModelShelf(tmp_path, patience_seconds=60)
+    shelf = ModelStore(tmp_path, timeout_seconds=60)
     assert (await shelf.refresh()).rejected == ()
     table, world = BusinessEvents(database), World(a_policy(demand={"metric": METRIC, "perReplica": "100"}))
     await table.record([a_sale(NOON - DAY, policy="another"), a_sale(NOON + DAY)])
-    await EventEffects(world.inventory, table, shelf.effects, world.clock).turn()
+    await EventEffects(world.inventory, table, shelf.effects, world.clock).run()
     rows = await table.between(SINCE, NOON + 2 * DAY)
     learned = {row.start_time: row.learned_multiplier for row in rows if row.start_time in SALES}
     assert len(learned) == len(SALES)
@@ -89,7 +89,7 @@ async def test_what_each_sale_did_is_recorded_with_its_occurrence(database: Data
 async def test_what_earlier_sales_did_shows_in_the_status_of_the_next(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
     publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
-    shelf = ModelShelf(tmp_path, patience_seconds=60)
+    shelf = ModelStore(tmp_path, timeout_seconds=60)
     assert (await shelf.refresh()).rejected == ()
 
     world = World()
@@ -97,12 +97,14 @@ async def test_what_earlier_sales_did_shows_in_the_status_of_the_next(database: 
     path = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents/sale"
     world.cluster.objects[path] = {"metadata": {"name": "sale", "resourceVersion": "1"}}
     world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "event-uid", 1, 1, NOON, {}, event)]
-    desk = EventDesk(world.cluster, world.inventory, BusinessEvents(database), world.clock, lambda: True, shelf.effects)
-    await desk.turn()
+    desk = BusinessEventController(
+        world.cluster, world.inventory, BusinessEvents(database), world.clock, lambda: True, shelf.effects
+    )
+    await desk.run()
     learned = world.cluster.objects[path]["status"]["learned"]
     assert learned["samples"] == len(SALES)
     assert float(learned["multiplier"]) == pytest.approx(2.0, rel=0.15)
     assert float(learned["low"]) < float(learned["multiplier"]) < float(learned["high"])
     written = len(world.cluster.writes)
-    await desk.turn()
+    await desk.run()
     assert len(world.cluster.writes) == written, "what did not change is not written again"

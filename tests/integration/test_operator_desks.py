@@ -10,13 +10,13 @@ from predictive_scaling.cluster.client import Json
 from predictive_scaling.cluster.informer_cache import EventRecord
 from predictive_scaling.control.demand_window import MINUTE
 from predictive_scaling.control.jobs.accuracy import Accuracy
-from predictive_scaling.control.jobs.business_events import EventDesk
-from predictive_scaling.control.jobs.commands import CLEAR_STUCK, RELOAD_MODELS, CommandDesk
-from predictive_scaling.control.jobs.training import ModelDesk
-from predictive_scaling.control.policy_publisher import Mirror
+from predictive_scaling.control.jobs.business_events import BusinessEventController
+from predictive_scaling.control.jobs.commands import CLEAR_STUCK, RELOAD_MODELS, CommandHandler
+from predictive_scaling.control.jobs.training import TrainingScheduler
+from predictive_scaling.control.policy_publisher import PolicyPublisher
 from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.serving.model_store import ModelShelf
+from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -27,7 +27,7 @@ from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import NOON, an_event
-from tests.support.control import NoShowcase, World
+from tests.support.control import NoMetricSink, World
 
 pytestmark = pytest.mark.integration
 
@@ -39,11 +39,11 @@ async def test_forecasts_are_scored_once_their_time_has_come(database: Database)
     predictions, performances = Predictions(database), ModelPerformances(database)
     for _ in range(30):
         world.clock.advance(MINUTE)
-        await world.feed.turn()
+        await world.feed.run()
         await predictions.record(world.predicted.rows)
         world.predicted.rows.clear()
     accuracy = Accuracy(predictions, performances, world.window, world.states, world.clock)
-    await accuracy.turn()
+    await accuracy.run()
     (row,) = await performances.by_service(NOON, world.clock.now())
     assert row.sums.wape == pytest.approx(0.1)
     assert row.sums.mape == pytest.approx(0.1)
@@ -116,32 +116,32 @@ async def test_events_are_shown_and_recorded_and_forgotten_when_deleted(database
     world.cluster.objects[path] = {"metadata": {"name": "flash-sale", "resourceVersion": "1"}}
     record = EventRecord("shop", "flash-sale", "event-uid", 1, 1, NOON, {}, event)
     world.event_records["shop", "flash-sale"] = [record]
-    desk = EventDesk(world.cluster, world.inventory, table, world.clock, it_leads)
-    await desk.turn()
+    desk = BusinessEventController(world.cluster, world.inventory, table, world.clock, it_leads)
+    await desk.run()
     status = world.cluster.objects[path]["status"]
     assert (status["phase"], status["matchedPolicies"]) == ("Scheduled", 1)
     (row,) = await table.between(NOON, NOON + timedelta(hours=2))
     assert (row.name, row.multiplier, list(row.policies)) == ("flash-sale", 2.0, ["checkout"])
 
     written = len(world.cluster.writes)
-    await desk.turn()
+    await desk.run()
     assert len(world.cluster.writes) == written
     world.clock.advance(timedelta(minutes=40))
-    await desk.turn()
+    await desk.run()
     assert world.cluster.objects[path]["status"]["phase"] == "Active"
 
     world.clock.at = NOON
     del world.event_records["shop", "flash-sale"]
-    await desk.turn()
+    await desk.run()
     assert await table.between(NOON, NOON + timedelta(hours=2)) == []
 
 
 async def test_the_mirror_holds_what_the_status_says_and_loses_what_is_gone(database: Database) -> None:
     world, table = World(), Policies(database)
     keys = [PolicyKey("shop", "checkout")]
-    world.loop.mirror = Mirror(table, NoShowcase(), world.clock, 5 * MINUTE, lambda: keys, it_leads)
+    world.loop.publisher = PolicyPublisher(table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: keys, it_leads)
     await world.turn(20)
-    await world.loop.mirror.write()
+    await world.loop.publisher.write()
     (row,) = await table.all()
     assert (row.namespace, row.policy, row.target, row.mode) == ("shop", "checkout", "hpa/checkout", "Auto")
     assert row.floor == 9
@@ -150,8 +150,8 @@ async def test_the_mirror_holds_what_the_status_says_and_loses_what_is_gone(data
 
     world.records.clear()
     keys[:] = [PolicyKey("shop", "orders")]
-    await world.loop.turn()
-    await world.loop.mirror.write()
+    await world.loop.run()
+    await world.loop.publisher.write()
     assert await table.all() == []
 
 
@@ -168,25 +168,25 @@ async def test_a_restart_takes_up_what_the_table_says_is_unfinished(database: Da
     assert sorted(world.phases)[-1] == "Verifying"
 
 
-def a_desk(world: World, database: Database, folder: Path) -> CommandDesk:
+def a_desk(world: World, database: Database, folder: Path) -> CommandHandler:
     table, commands, past = ScalingDecisions(database), Commands(database), BusinessEvents(database)
-    models = ModelDesk(
-        shelf=ModelShelf(folder),
+    models = TrainingScheduler(
+        store=ModelStore(folder),
         window=world.window,
         states=world.states,
-        inventory=world.inventory,
+        cache=world.inventory,
         events=world.events,
         clock=world.clock,
         past=past,
         interval=timedelta(days=1),
         trains=False,
     )
-    return CommandDesk(
+    return CommandHandler(
         commands, table, world.decision_records, world.verification, world.states, models, world.clock, it_leads
     )
 
 
-async def answered(desk: CommandDesk, commands: Commands, number: int) -> object:
+async def answered(desk: CommandHandler, commands: Commands, number: int) -> object:
     """The answer to a command while the desk is attended."""
     attended = asyncio.create_task(desk.run())
     try:
@@ -215,6 +215,6 @@ async def test_an_event_whose_status_cannot_be_written_holds_up_no_other(databas
         return await edit(path, operations)
 
     world.cluster.edit = fails_for_one
-    await EventDesk(world.cluster, world.inventory, table, world.clock, it_leads).turn()
+    await BusinessEventController(world.cluster, world.inventory, table, world.clock, it_leads).run()
     assert world.cluster.objects[f"{root}/good"]["status"]["phase"] == "Scheduled"
     assert {row.name for row in await table.between(NOON, NOON + timedelta(hours=2))} == {"bad", "good"}

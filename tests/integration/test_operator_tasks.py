@@ -74,7 +74,7 @@ async def an_operator(url: str, folder: Path) -> AsyncGenerator[tuple[Operator, 
     databases = Databases.of(settings)
     operator = assemble(settings, WallClock(), cluster, databases)
     operator.leadership.terms = LeaseTerms(duration_seconds=3600.0)
-    operator.inventory.is_complete = True
+    operator.cache.is_complete = True
     for task in operator.tasks:
         task.every_seconds, task.max_pause_seconds = 0.05, 0.2
     object.__setattr__(operator, "watch", watch)

@@ -16,7 +16,7 @@ from forecasting.model_choice import ModelChoice
 from forecasting.series import Series
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SHARED, SeriesKey
-from predictive_scaling.serving.model_store import ModelShelf, Wanted
+from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from tests.support.demand import METRIC, record_demand
 
 pytestmark = pytest.mark.integration
@@ -69,7 +69,7 @@ async def test_train_learns_from_the_database_and_a_shelf_takes_it_up(
     assert (trained["service"], trained["metric"], trained["aggregation"]) == ("checkout", METRIC, "Sum")
     assert trained["bins"] == 4 * 288
     assert trained["acting"] in trained["evidence"]
-    shelf = ModelShelf(tmp_path / "models", patience_seconds=60)
+    shelf = ModelStore(tmp_path / "models", timeout_seconds=60)
     (reloaded,) = (await shelf.refresh()).reloaded
     assert (reloaded.key, reloaded.version) == (KEY, trained["version"])
 
@@ -87,10 +87,12 @@ async def test_several_series_share_a_model_that_serves_a_new_one(migrated_datab
     (trained,) = json.loads(ended.output)["trained"]
     assert (trained["service"], trained["bins"]) == ("shared", 2 * 4 * 288)
     assert Registry(models).keys() == [SHARED]
-    shelf = ModelShelf(models, patience_seconds=60)
+    shelf = ModelStore(models, timeout_seconds=60)
     await shelf.refresh()
     series = Series("new", NOW - timedelta(hours=2), timedelta(minutes=5), np.full(24, 7.0))
-    (made,) = shelf.forecast({"a": Wanted(SeriesKey("new", METRIC, "Sum"), series, ModelChoice.AUTO, 12)}).values()
+    (made,) = shelf.forecast(
+        {"a": ForecastRequest(SeriesKey("new", METRIC, "Sum"), series, ModelChoice.AUTO, 12)}
+    ).values()
     assert made.model == ("LightGBM-shared" if trained["passed"] else "LastValue")
     wrong = await train(migrated_database_url, models, "--shared-only", "--service", "cart")
     assert (wrong.code, "--shared-only learns from every series" in wrong.errors) == (78, True)

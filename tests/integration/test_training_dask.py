@@ -23,7 +23,7 @@ from predictive_scaling.models.manifest import Manifest
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.stack.ports import free_port
-from predictive_scaling.training.backends import Learner, connected
+from predictive_scaling.training.backends import TrainingBackend, connected
 from predictive_scaling.training.trainer import Trainer
 from tests.support.demand_series import a_series
 
@@ -67,7 +67,7 @@ async def cluster() -> AsyncGenerator[Any]:
         yield cluster
 
 
-async def trained(folder: Path, learner: Learner | None) -> dict[SeriesKey, Manifest]:
+async def trained(folder: Path, learner: TrainingBackend | None) -> dict[SeriesKey, Manifest]:
     registry, clock = Registry(folder), ManualClock(NOW)
     trainer = Trainer(History(), registry, clock, QUICK, timedelta(days=60), learner=learner)
     found: dict[SeriesKey, Manifest] = {}

@@ -13,8 +13,8 @@ import yaml
 
 from predictive_scaling.cluster.client import Cluster, connected
 from predictive_scaling.cluster.index_comparison import DRIFT, IndexComparison
-from predictive_scaling.cluster.informer_cache import Inventory
-from predictive_scaling.handlers.context import Process
+from predictive_scaling.cluster.informer_cache import InformerCache
+from predictive_scaling.handlers.context import HandlerContext
 from predictive_scaling.handlers.watch import Watch
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.stack.kubernetes import Kubernetes
@@ -33,7 +33,7 @@ class Watched:
     """Watches behind a proxy, and a client that goes round it."""
 
     proxy: Proxy
-    inventory: Inventory
+    inventory: InformerCache
     comparison: IndexComparison
     cluster: Cluster
     namespace: str
@@ -61,8 +61,8 @@ async def watched(
         kubeconfig.touch(mode=0o600)
         kubeconfig.write_text(yaml.safe_dump(configuration))
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-        inventory = Inventory(direct)
-        watch = Watch(Process(inventory, lambda: None), (namespace,))
+        inventory = InformerCache(direct)
+        watch = Watch(HandlerContext(inventory, lambda: None), (namespace,))
         watch.start()
         try:
             yield Watched(proxy, inventory, IndexComparison(direct, inventory, (namespace,)), direct, namespace)

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from forecasting.forecast import Forecast
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Decision, Demand, EventBase, FloorChange, Memory, Outlook, Situation
+from predictive_scaling.decision.inputs import (
+    CurrentForecast,
+    Decision,
+    DecisionState,
+    Demand,
+    EventBaseline,
+    FloorChange,
+    Situation,
+)
 from predictive_scaling.decision.limits import effective_maximum, effective_minimum
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, observed
@@ -18,7 +26,7 @@ from tests.support.situations import bad_numbers, demands, events, outlooks, pol
 def applied(situation: Situation, decision: Decision) -> Situation:
     """The same instant after the decision was carried out."""
     target = replace(situation.observed, minimum=decision.floor)
-    return replace(situation, observed=target, memory=decision.memory)
+    return replace(situation, observed=target, state=decision.state)
 
 
 @given(situations(suppressing=True, steered=True))
@@ -30,7 +38,7 @@ def test_the_floor_never_leaves_its_bounds(situation: Situation) -> None:
 
 
 @given(situations(), events())
-def test_one_more_event_never_lowers_the_floor(situation: Situation, more: EventBase) -> None:
+def test_one_more_event_never_lowers_the_floor(situation: Situation, more: EventBaseline) -> None:
     assert decide(replace(situation, events=(*situation.events, more))).floor >= decide(situation).floor
 
 
@@ -47,8 +55,12 @@ def test_nothing_sinks_without_data(situation: Situation, demand: Demand | None)
 
 @given(situations())
 def test_nothing_sinks_on_a_forecast_that_expired(situation: Situation) -> None:
-    expired = Outlook(situation.outlook.forecast, NOON, situation.outlook.rung) if situation.outlook else None
-    decision = decide(replace(situation, outlook=expired))
+    expired = (
+        CurrentForecast(situation.current_forecast.forecast, NOON, situation.current_forecast.source)
+        if situation.current_forecast
+        else None
+    )
+    decision = decide(replace(situation, current_forecast=expired))
     assert decision.floor >= min(decision.before, effective_maximum(situation))
 
 
@@ -83,11 +95,18 @@ def test_the_unit_of_demand_does_not_matter(situation: Situation, factor: float)
     """Powers of two: scaling by them is exact, so that rounding stays what it was."""
     scaled = replace(
         situation,
-        outlook=situation.outlook and replace(situation.outlook, forecast=times(situation.outlook.forecast, factor)),
+        current_forecast=situation.current_forecast
+        and replace(situation.current_forecast, forecast=times(situation.current_forecast.forecast, factor)),
         demand=situation.demand and replace(situation.demand, value=situation.demand.value * factor),
         per_replica=situation.per_replica and situation.per_replica * factor,
-        events=tuple(replace(it, base=it.base and times(it.base, factor)) for it in situation.events),
-        memory=replace(situation.memory, trusted=situation.memory.trusted and times(situation.memory.trusted, factor)),
+        events=tuple(
+            replace(it, baseline_forecast=it.baseline_forecast and times(it.baseline_forecast, factor))
+            for it in situation.events
+        ),
+        state=replace(
+            situation.state,
+            reference_forecast=situation.state.reference_forecast and times(situation.state.reference_forecast, factor),
+        ),
     )
     assert decide(scaled).floor == decide(situation).floor
 
@@ -97,20 +116,24 @@ def times(forecast: Forecast, factor: float) -> Forecast:
 
 
 @given(outlooks(), st.integers(500, 999), st.integers(500, 999))
-def test_a_higher_quantile_never_asks_for_less(outlook: Outlook, one: int, other: int) -> None:
+def test_a_higher_quantile_never_asks_for_less(current_forecast: CurrentForecast, one: int, other: int) -> None:
     low, high = sorted((one, other))
     wishes = [
-        decide(a_situation(a_policy(forecast={"quantile": f"0.{permille}"}), outlook=outlook)).uncapped
+        decide(
+            a_situation(a_policy(forecast={"quantile": f"0.{permille}"}), current_forecast=current_forecast)
+        ).uncapped
         for permille in (low, high)
     ]
     assert wishes[0] <= wishes[1]
 
 
 @given(situations(), outlooks(), st.floats(1, 10))
-def test_more_demand_to_come_never_asks_for_less(situation: Situation, outlook: Outlook, factor: float) -> None:
-    more = replace(outlook, forecast=times(outlook.forecast, factor))
-    usual = decide(replace(situation, outlook=outlook)).uncapped
-    assert decide(replace(situation, outlook=more)).uncapped >= usual
+def test_more_demand_to_come_never_asks_for_less(
+    situation: Situation, current_forecast: CurrentForecast, factor: float
+) -> None:
+    more = replace(current_forecast, forecast=times(current_forecast.forecast, factor))
+    usual = decide(replace(situation, current_forecast=current_forecast)).uncapped
+    assert decide(replace(situation, current_forecast=more)).uncapped >= usual
 
 
 @given(policies(), st.lists(st.tuples(demands, st.integers(1, 90)), max_size=12))
@@ -139,28 +162,28 @@ def test_the_decreases_of_every_period_stay_within_the_step(
 def run(policy: ScalingPolicy, ticks: list[tuple[float, int]]) -> list[FloorChange]:
     """The changes that come of a demand, one tick after another, all data fresh; it begins within bounds."""
     floor, now = policy.spec.replicas.min, NOON
-    memory, changes = Memory(since=LONG_AGO, floor=floor), list[FloorChange]()
+    state, changes = DecisionState(since=LONG_AGO, floor=floor), list[FloorChange]()
     for demand, passed in ticks:
         now += timedelta(seconds=passed)
-        decision = decide(a_situation(policy, floor=floor, now=now, forecast=demand, demand=demand, memory=memory))
+        decision = decide(a_situation(policy, floor=floor, now=now, forecast=demand, demand=demand, state=state))
         if decision.changes:
             changes.append(FloorChange(now, decision.before, decision.floor))
-        floor, memory = decision.floor, decision.memory
+        floor, state = decision.floor, decision.state
     return changes
 
 
 @given(policies(), st.lists(st.tuples(demands, st.integers(1, 90)), max_size=12))
 def test_nothing_sinks_below_what_the_window_wanted(policy: ScalingPolicy, ticks: list[tuple[float, int]]) -> None:
     floor, now = policy.spec.replicas.min, NOON
-    memory, wanted = Memory(since=LONG_AGO, floor=floor), list[tuple[float, int]]()
+    state, wanted = DecisionState(since=LONG_AGO, floor=floor), list[tuple[float, int]]()
     window, elapsed = policy.spec.scale_down.stabilization_window.total_seconds(), 0.0
     for demand, passed in ticks:
         now, elapsed = now + timedelta(seconds=passed), elapsed + passed
-        decision = decide(a_situation(policy, floor=floor, now=now, forecast=demand, demand=demand, memory=memory))
+        decision = decide(a_situation(policy, floor=floor, now=now, forecast=demand, demand=demand, state=state))
         wanted.append((elapsed, decision.uncapped))
         highest = max(it for at, it in wanted if elapsed - at < window or at == elapsed)
         assert decision.floor >= min(decision.before, highest, policy.spec.replicas.max)
-        floor, memory = decision.floor, decision.memory
+        floor, state = decision.floor, decision.state
 
 
 @given(replicas, steps, demands)
@@ -180,5 +203,5 @@ def test_frozen_changes_nothing(situation: Situation, conflict: bool) -> None:
     )
     decision = decide(frozen)
     assert not decision.changes
-    assert decision.memory.floor == situation.memory.floor
+    assert decision.state.floor == situation.state.floor
     assert decision.uncapped == decision.before or decision.limits

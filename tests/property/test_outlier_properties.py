@@ -19,7 +19,7 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.models.shared import SharedLightGBM
 from forecasting.panel import Panel
-from forecasting.series import MOST_DEMAND, FloatArray, Series
+from forecasting.series import MAX_DEMAND, FloatArray, Series
 from forecasting.serving import naive_batch
 from predictive_scaling.control.demand_window import binned
 from tests.support.demand_series import MONDAY, a_shape
@@ -216,7 +216,7 @@ def test_judging_the_newest_samples_alone_comes_to_the_same(values: list[float],
 @given(st.lists(st.floats(width=64), max_size=60))
 def test_any_numbers_at_all_become_demand_that_can_be_calculated_with(values: list[float]) -> None:
     found = without_outliers(Series("shop", MONDAY, MINUTE, np.array(values))).values
-    assert ((found >= 0) & (found <= MOST_DEMAND) | np.isnan(found)).all()
+    assert ((found >= 0) & (found <= MAX_DEMAND) | np.isnan(found)).all()
 
 
 @given(st.lists(st.floats(width=64), min_size=1, max_size=400), st.sampled_from(NAMES))

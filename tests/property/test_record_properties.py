@@ -11,9 +11,16 @@ from pydantic import BaseModel
 
 from forecasting.series import Outlier
 from predictive_scaling.control.actuation.decision_forms import Intent, manifest_of_intent, row_of_intent
-from predictive_scaling.decision.conditions import Verification, Visit, policy_conditions
+from predictive_scaling.decision.conditions import ReconcileResult, Verification, policy_conditions
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Demand, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import (
+    CurrentForecast,
+    DecisionState,
+    Demand,
+    ForecastSource,
+    Observed,
+    Situation,
+)
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status
 from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, RESUME, UNTIL, read_annotations, resume_of
@@ -36,13 +43,15 @@ from tests.support.control import a_record
 from tests.support.schemas import violations
 
 EDGES = [0.0, 5e-324, 1e-300, 1e12, 1e30, 1.7e308, 2.0**63 - 1, float("nan"), float("inf"), -1.0]
-LARGEST_ANNOTATION = 256 * 1024
+MAX_ANNOTATION_BYTES = 256 * 1024
 numbers = st.one_of(st.floats(), st.sampled_from(EDGES))
 counts = st.one_of(st.integers(0, 60), st.sampled_from([0, 100_000, 100_001, 2**31 - 1]))
 texts = st.one_of(
     st.text(st.characters(), max_size=80),
     st.text(st.characters(categories=["Cc", "Cs", "Co", "Nd"]), max_size=80),
-    st.text(st.characters(), min_size=1, max_size=4).map(lambda some: (some * LARGEST_ANNOTATION)[:LARGEST_ANNOTATION]),
+    st.text(st.characters(), min_size=1, max_size=4).map(
+        lambda some: (some * MAX_ANNOTATION_BYTES)[:MAX_ANNOTATION_BYTES]
+    ),
 )
 words = st.one_of(texts, st.sampled_from(["", "0", "12", "100000", "100001", "-1", "1e9", "true", "UpOnly"]))
 edges_of_time = st.sampled_from(
@@ -79,7 +88,7 @@ def situations(draw: st.DrawFn) -> Situation:
     medians = draw(st.lists(numbers, min_size=1, max_size=40))
     spread = {0.1: 0.0, 0.5: 1.0, 0.8: 1.0, 0.9: draw(st.sampled_from([1.0, 1e10])), 0.95: 1e10}
     forecast = a_forecast(*medians, spread=spread)
-    outlook = Outlook(forecast, NOON + timedelta(hours=1), draw(st.sampled_from(Rung)))
+    outlook = CurrentForecast(forecast, NOON + timedelta(hours=1), draw(st.sampled_from(ForecastSource)))
     return Situation(
         now=NOON,
         policy=draw(policies()),
@@ -95,8 +104,10 @@ def situations(draw: st.DrawFn) -> Situation:
             owner=draw(st.one_of(st.none(), texts)),
             floor_managers=(draw(texts),),
         ),
-        memory=Memory(since=NOON - timedelta(days=1), floor=draw(st.one_of(st.none(), counts)), trusted=forecast),
-        outlook=draw(st.sampled_from([outlook, None])),
+        state=DecisionState(
+            since=NOON - timedelta(days=1), floor=draw(st.one_of(st.none(), counts)), reference_forecast=forecast
+        ),
+        current_forecast=draw(st.sampled_from([outlook, None])),
         demand=draw(st.one_of(st.none(), numbers.map(lambda value: Demand(value, NOON)))),
         events=(),
         lead_time=draw(durations),
@@ -109,10 +120,10 @@ def situations(draw: st.DrawFn) -> Situation:
 
 
 @st.composite
-def visits(draw: st.DrawFn) -> Visit:
+def visits(draw: st.DrawFn) -> ReconcileResult:
     """What the cluster says goes into reasons and messages as it is."""
     problems = st.one_of(st.none(), st.builds(Problem, words, texts))
-    return Visit(
+    return ReconcileResult(
         generation=draw(st.sampled_from([0, 1, 2**63 - 1])),
         stalled=draw(problems),
         failure=draw(problems),
@@ -130,7 +141,9 @@ def accepted(kind: str, body: dict[str, Any], part: str, model: type[BaseModel])
     model.model_validate_json(text, strict=True)
 
 
-def status_of(situation: Situation, visit: Visit, before: tuple[Condition, ...] = (), **more: Any) -> dict[str, Any]:
+def status_of(
+    situation: Situation, visit: ReconcileResult, before: tuple[Condition, ...] = (), **more: Any
+) -> dict[str, Any]:
     decision = decide(situation)
     conditions = merge(before, policy_conditions(visit, situation, decision), NOON)
     return policy_status(situation, decision, conditions, **more)
@@ -138,7 +151,7 @@ def status_of(situation: Situation, visit: Visit, before: tuple[Condition, ...] 
 
 @settings(max_examples=300)
 @given(situations(), visits())
-def test_the_status_of_any_situation_is_accepted(situation: Situation, visit: Visit) -> None:
+def test_the_status_of_any_situation_is_accepted(situation: Situation, visit: ReconcileResult) -> None:
     status = status_of(situation, visit)
     spec = {"target": {}, "demand": {"metric": "m"}, "replicas": {"max": 1}}
     accepted("ScalingPolicy", {"spec": spec, "status": status}, "status", ScalingPolicyStatus)
@@ -148,7 +161,7 @@ def test_the_status_of_any_situation_is_accepted(situation: Situation, visit: Vi
 @given(situations(), st.lists(texts, max_size=3))
 def test_the_decision_of_any_situation_is_accepted(situation: Situation, contributions: list[str]) -> None:
     decision, policy = decide(situation), situation.policy
-    outlook = situation.outlook
+    outlook = situation.current_forecast
     if outlook is not None:
         huge = ("demand of the last hour (+" + "9" * 400 + " %)", *(f"{one}x" for one in contributions))
         forecast = outlook.forecast
@@ -162,7 +175,7 @@ def test_the_decision_of_any_situation_is_accepted(situation: Situation, contrib
             "v" * 300,
             huge,
         )
-        outlook = Outlook(told, outlook.valid_until, outlook.rung)
+        outlook = CurrentForecast(told, outlook.valid_until, outlook.source)
     intent = Intent(a_record(policy), policy, situation.observed, decision, outlook, "")
     manifest = manifest_of_intent(intent, NOON)
     accepted("ScalingDecision", manifest, "spec", ScalingDecisionSpec)
@@ -176,12 +189,12 @@ def test_what_stands_beside_a_decision_in_a_status_is_accepted(
     number: float, other: float, third: float, duration: timedelta, text: str, count: int
 ) -> None:
     situation = Situation(
-        NOON, a_policy(), Observed("", 1, None, 1, 1, None, None, False, None, ()), Memory(NOON), None, None, (),
+        NOON, a_policy(), Observed("", 1, None, 1, 1, None, None, False, None, ()), DecisionState(NOON), None, None, (),
         duration, duration, duration, None,
     )  # fmt: skip
     status = status_of(
         situation,
-        Visit(1),
+        ReconcileResult(1),
         tuple(Condition(type=f"Other{index}", status=ConditionStatus.TRUE, reason="Why") for index in range(20)),
         last_decision=LastDecision(name=text, at=NOON, summary=text),
         accuracy=AccuracyStatus(wape=number, mape=other, coverage=third, window=duration),
@@ -221,8 +234,8 @@ def test_a_pin_is_obeyed_whatever_is_forecast(situation: Situation) -> None:
             now=situation.now,
             policy=changed,
             observed=observed,
-            memory=situation.memory,
-            outlook=situation.outlook,
+            state=situation.state,
+            current_forecast=situation.current_forecast,
             demand=situation.demand,
             events=(),
             lead_time=timedelta(minutes=3),

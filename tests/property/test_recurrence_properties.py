@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from predictive_scaling.decision.events.active_occurrences import (
     LOOK_AHEAD,
     LOOK_BACK,
-    Concern,
-    known_of,
-    standing_of,
-    upcoming_of,
+    ActiveOccurrence,
+    event_progress,
+    known_occurrences,
+    upcoming_occurrences,
 )
 from predictive_scaling.decision.events.occurrences import expand, influence_start, latest_occurrences, occurrences
 from predictive_scaling.decision.events.recurrence import Steps, walk
-from predictive_scaling.decision.events.windows import influence_of, ruling
-from predictive_scaling.decision.inputs import EventBase
+from predictive_scaling.decision.events.windows import effective_spans, event_window
+from predictive_scaling.decision.inputs import EventBaseline
 from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.decision.spans import Span
 from predictive_scaling.resources.business_event import BusinessEvent
@@ -130,18 +130,18 @@ def the_same_for(event: BusinessEvent, now: datetime) -> None:
         assert list(found) == sorted(found, key=lambda it: it.start)
     near = within_calendar(now)
     around = expand(event, near - LOOK_BACK, near + LOOK_AHEAD)
-    upcoming_of(around, near)
-    known_of(around, near)
-    standing_of(around, now)
+    upcoming_occurrences(around, near)
+    known_occurrences(around, near)
+    event_progress(around, now)
     latest = latest_occurrences(event, near - timedelta(days=30), near, 10)
     assert all(it.end <= near for it in latest)
     for occurrence in around.occurrences[:3]:
         longest = timedelta(hours=25)
-        concern = Concern(event, occurrence, influence_start(event, occurrence, longest))
-        assert concern.begins_at <= occurrence.start < occurrence.end <= concern.over_at
-        influence = influence_of(EventBase(event, occurrence.start, occurrence.end, None))
+        concern = ActiveOccurrence(event, occurrence, influence_start(event, occurrence, longest))
+        assert concern.begins_at <= occurrence.start < occurrence.end <= concern.ends_at
+        influence = event_window(EventBaseline(event, occurrence.start, occurrence.end, None))
         whole = Span(near - longest, near + longest)
-        for span in ruling(influence, (influence,), whole):
+        for span in effective_spans(influence, (influence,), whole):
             assert 0 <= influence.lowest_share(span) <= influence.highest_share(span) <= 1
 
 

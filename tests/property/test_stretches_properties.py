@@ -42,7 +42,7 @@ def test_floors_in_stretches_are_those_of_one_after_the_other(
     sees = np.array([step not in unseen for step in range(len(asked))])
 
     def floors(most: int) -> Counts:
-        with patch.object(stretches, "LENGTH", most):
+        with patch.object(stretches, "CHUNK_STEPS", most):
             return floors_of(asked, asked.min(axis=1), sees, rules, begin=3)
 
     np.testing.assert_array_equal(floors(length), floors(10_000))
@@ -63,12 +63,12 @@ def test_autoscalers_in_stretches_are_those_of_one_after_the_other(
     rules = AutoscalerRules(stabilization_steps=window, start_steps=3, tolerance=tolerance, maximum=50, up_pods=2)
 
     def existing(most: int) -> Counts:
-        with patch.object(stretches, "LENGTH", most):
+        with patch.object(stretches, "CHUNK_STEPS", most):
             return simulate_grid(metric, 100, rules, np.array([0.6, 0.9]), raised).existing
 
     np.testing.assert_array_equal(existing(length), existing(10_000))
 
 
 def test_what_remembers_longer_than_a_stretch_is_not_cut() -> None:
-    assert stretches.cut(5000, memory=480) == (1, 5000)
-    assert stretches.cut(5000, memory=21) == (11, 480)
+    assert stretches.split_into_chunks(5000, memory=480) == (1, 5000)
+    assert stretches.split_into_chunks(5000, memory=21) == (11, 480)

@@ -116,8 +116,8 @@ class TakeOvers(RuleBasedStateMachine):
         world = self.world
         for _ in range(count):
             await world.leadership.campaign()
-            await world.loop.turn()
-            await world.feed.turn()
+            await world.loop.run()
+            await world.feed.run()
             if sync:
                 world.sync()
             world.clock.advance(timedelta(seconds=15))

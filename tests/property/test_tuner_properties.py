@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.scaling.frontier import Point, Prices, cheapest
-from forecasting.scaling.tuner import CALM, Held, settled
+from forecasting.scaling.tuner import MIN_INTERVAL, TunerState, update
 
 NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
 EVERY = timedelta(hours=6)
@@ -31,11 +31,11 @@ def looks(draw: st.DrawFn, amplitude: float, turns: int) -> tuple[list[float], l
     return truth, [a_frontier(truth, draw(noise)) for _ in range(turns)]
 
 
-def history(seen: list[list[Point]], every: timedelta = EVERY) -> list[Held]:
+def history(seen: list[list[Point]], every: timedelta = EVERY) -> list[TunerState]:
     """What was held after each look."""
-    held: list[Held] = []
+    held: list[TunerState] = []
     for turn, points in enumerate(seen):
-        held.append(settled(held[-1] if held else None, points, PRICES, NOW + turn * every))
+        held.append(update(held[-1] if held else None, points, PRICES, NOW + turn * every))
     return held
 
 
@@ -45,12 +45,12 @@ def test_noise_around_a_frontier_that_lasts_turns_a_tuner_round_a_few_times_at_t
 ) -> None:
     """Ten per cent up and down are gains of 22 % by chance: from the third turn on they are not enough."""
     held = history(seen[1])
-    assert NOW + 50 * EVERY - NOW < CALM
+    assert NOW + 50 * EVERY - NOW < MIN_INTERVAL
     moves = [(before.quantile, after.quantile) for before, after in pairwise(held) if before.quantile != after.quantile]
     rises = [before < after for before, after in moves]
     assert sum(one is not other for one, other in pairwise(rises)) <= 4
     # Once it takes more than chance to move, no setting is come back to.
-    late = [one.quantile for one in held if one.turns >= 3]
+    late = [one.quantile for one in held if one.reversals >= 3]
     visits = [quantile for quantile, before in zip(late, [None, *late], strict=False) if quantile != before]
     assert len(visits) == len(set(visits))
 
@@ -63,26 +63,32 @@ def test_less_noise_than_the_margin_moves_nothing(seen: tuple[list[float], list[
 @given(st.integers(0, 6), st.sampled_from(QUANTILES[:2]))
 def test_a_setting_that_became_far_too_dear_is_left_at_the_next_look(turns: int, quantile: float) -> None:
     points = a_frontier([*(1000.0 if it == quantile else 10.0 for it in QUANTILES)], [0.0] * 5)
-    found = settled(Held(quantile, NOW, rising=True, turns=turns), points, PRICES, NOW + EVERY)
+    found = update(TunerState(quantile, NOW, rising=True, reversals=turns), points, PRICES, NOW + EVERY)
     assert found.quantile == cheapest(points, PRICES).quantile != quantile
     assert found.moved_at == NOW + EVERY
 
 
 def test_a_turn_back_takes_twice_the_gain_and_a_calm_makes_it_forget() -> None:
     cheaper_by_5 = [Point(0.9, 0.7, 0, 0, 95.0, 0.0), Point(0.95, 0.7, 0, 0, 100.0, 0.0)]
-    risen = Held(0.95, NOW, rising=True)
-    assert settled(risen, cheaper_by_5, PRICES, NOW + EVERY) == risen
-    assert settled(Held(0.95, NOW, rising=False), cheaper_by_5, PRICES, NOW + EVERY).quantile == 0.9
-    assert settled(risen, cheaper_by_5, PRICES, NOW + CALM) == Held(0.9, NOW + CALM, rising=False, turns=0)
+    risen = TunerState(0.95, NOW, rising=True)
+    assert update(risen, cheaper_by_5, PRICES, NOW + EVERY) == risen
+    assert update(TunerState(0.95, NOW, rising=False), cheaper_by_5, PRICES, NOW + EVERY).quantile == 0.9
+    assert update(risen, cheaper_by_5, PRICES, NOW + MIN_INTERVAL) == TunerState(
+        0.9, NOW + MIN_INTERVAL, rising=False, reversals=0
+    )
 
 
 def test_a_turn_is_counted() -> None:
     half = [Point(0.9, 0.7, 0, 0, 50.0, 0.0), Point(0.95, 0.7, 0, 0, 100.0, 0.0)]
     later = NOW + EVERY
-    assert settled(Held(0.95, NOW, rising=True, turns=1), half, PRICES, later) == Held(0.9, later, False, 2)
-    assert settled(Held(0.95, NOW, rising=False, turns=1), half, PRICES, later) == Held(0.9, later, False, 1)
+    assert update(TunerState(0.95, NOW, rising=True, reversals=1), half, PRICES, later) == TunerState(
+        0.9, later, False, 2
+    )
+    assert update(TunerState(0.95, NOW, rising=False, reversals=1), half, PRICES, later) == TunerState(
+        0.9, later, False, 1
+    )
 
 
 def test_a_quantile_that_the_frontier_does_not_have_is_left_for_the_cheapest() -> None:
     points = [Point(0.9, 0.7, 0, 0, 100.0, 0.0), Point(0.95, 0.7, 0, 0, 99.9, 0.0)]
-    assert settled(Held(0.42, NOW), points, PRICES, NOW + EVERY).quantile == 0.95
+    assert update(TunerState(0.42, NOW), points, PRICES, NOW + EVERY).quantile == 0.95

@@ -7,11 +7,11 @@ import numpy as np
 from forecasting.model_choice import ModelChoice
 from forecasting.series import Series
 from predictive_scaling.backtesting.manifests import adjusted, default_policy
-from predictive_scaling.backtesting.rolling_forecasts import Foresight, foresee, plan_of
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.simulation.outcomes import Field
-from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.outcomes import ScalingSimulation
+from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import learned_capacity, workload
 from tests.support.demand_series import a_shape
 
@@ -29,24 +29,24 @@ def a_demand(days: float = 3, seed: int = 1, noise: float = 0.15) -> Series:
     return Series("shop", BEGIN, BIN, a_shape(bins, BIN, seed, noise))
 
 
-def a_foresight(series: Series, split: float = 0.8) -> Foresight:
+def a_foresight(series: Series, split: float = 0.8) -> RollingForecasts:
     """By yesterday's demand: nothing is learned."""
     plan = plan_of(series, split, 1, [1, 2, 3, 4, 12], 12)
-    return foresee(series, plan, ModelChoice.SEASONAL_NAIVE, say=silent)
+    return walk_forward(series, plan, ModelChoice.SEASONAL_NAIVE, say=silent)
 
 
 def a_field(
     series: Series,
     policy: ScalingPolicy | None = None,
     events: tuple[BusinessEvent, ...] = (),
-    foresight: Foresight | None = None,
-) -> Field:
+    foresight: RollingForecasts | None = None,
+) -> ScalingSimulation:
     """What lies behind the split."""
     foresight = foresight or a_foresight(series)
     policy = adjusted(policy or default_policy("shop"), LEAD_TIME)
-    setting = Setting(policy, events, learned_capacity(series, 0.7), 0.7, LEAD_TIME)
+    setting = Scenario(policy, events, learned_capacity(series, 0.7), 0.7, LEAD_TIME)
     work = workload(series, foresight.moment(foresight.plan.split), series.end)
-    return Field(setting, work, foresight)
+    return ScalingSimulation(setting, work, foresight)
 
 
 def with_gap(series: Series, since: int, until: int) -> Series:

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from forecasting.forecast import QUANTILES, Forecast
-from predictive_scaling.decision.inputs import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import (
+    CurrentForecast,
+    DecisionState,
+    Demand,
+    EventBaseline,
+    ForecastSource,
+    Observed,
+    Situation,
+)
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 
@@ -57,11 +65,11 @@ def an_event(
     return parse_event({"metadata": metadata, "spec": {"policies": {"all": True}, **times, **spec}})
 
 
-def an_occurrence(event: BusinessEvent, base: Forecast | None = None) -> EventBase:
+def an_occurrence(event: BusinessEvent, base: Forecast | None = None) -> EventBaseline:
     """The only occurrence of an event that has a start and an end."""
     assert event.spec.start
     assert event.spec.end
-    return EventBase(event, event.spec.start, event.spec.end, base)
+    return EventBaseline(event, event.spec.start, event.spec.end, base)
 
 
 def a_forecast(
@@ -101,9 +109,11 @@ def observed(
     )
 
 
-def an_outlook(forecast: Forecast, rung: Rung = Rung.FRESH, valid_for: timedelta = timedelta(hours=1)) -> Outlook:
+def an_outlook(
+    forecast: Forecast, rung: ForecastSource = ForecastSource.FRESH, valid_for: timedelta = timedelta(hours=1)
+) -> CurrentForecast:
     """A forecast that is valid from its origin on."""
-    return Outlook(forecast, forecast.origin + valid_for, rung)
+    return CurrentForecast(forecast, forecast.origin + valid_for, rung)
 
 
 def a_situation(
@@ -113,25 +123,25 @@ def a_situation(
     forecast: Forecast | float | None = 400.0,
     demand: float | None = 350.0,
     demand_age: timedelta = timedelta(),
-    events: Sequence[EventBase] = (),
+    events: Sequence[EventBaseline] = (),
     now: datetime = NOON,
-    memory: Memory | None = None,
+    state: DecisionState | None = None,
     **changes: Any,
 ) -> Situation:
     """All is well: the floor has been 4 for long, 100 requests a replica, and both demand and forecast are fresh.
 
     forecast: a number is the same demand in every bin. Further arguments are fields of Situation.
     """
-    outlook = None
+    current_forecast = None
     if forecast is not None:
         made = forecast if isinstance(forecast, Forecast) else a_steady_forecast(forecast, origin=now)
-        outlook = an_outlook(made)
+        current_forecast = an_outlook(made)
     fields: dict[str, Any] = {
         "now": now,
         "policy": policy or a_policy(),
         "observed": observed(floor),
-        "memory": memory or Memory(since=LONG_AGO, floor=floor),
-        "outlook": outlook,
+        "state": state or DecisionState(since=LONG_AGO, floor=floor),
+        "current_forecast": current_forecast,
         "demand": None if demand is None else Demand(demand, now - demand_age),
         "events": tuple(events),
         "lead_time": timedelta(minutes=3),

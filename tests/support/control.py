@@ -11,8 +11,8 @@ import numpy.typing as npt
 from forecasting.forecast import Forecast
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.cluster.index_comparison import IndexComparison
-from predictive_scaling.cluster.informer_cache import EventRecord, Inventory, PolicyRecord
-from predictive_scaling.cluster.kubernetes_events import Events
+from predictive_scaling.cluster.informer_cache import EventRecord, InformerCache, PolicyRecord
+from predictive_scaling.cluster.kubernetes_events import KubernetesEvents
 from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
 from predictive_scaling.control.actuation.decision_log import DecisionLog
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
@@ -20,26 +20,26 @@ from predictive_scaling.control.actuation.execution import FAILURES, Execution
 from predictive_scaling.control.actuation.ownership import path_of
 from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.actuation.restoration import Restoration
-from predictive_scaling.control.actuation.verification import Expected, Verification
+from predictive_scaling.control.actuation.verification import ExpectedReplicas, Verification
 from predictive_scaling.control.capacity import Capacities
-from predictive_scaling.control.current_forecasts import Outlooks
+from predictive_scaling.control.current_forecasts import ForecastProvider
 from predictive_scaling.control.demand_window import MINUTE, DemandWindow
-from predictive_scaling.control.jobs.forecast_refresher import Feed
+from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.loop import Loop
-from predictive_scaling.control.policy_publisher import Mirror
-from predictive_scaling.control.policy_state import Consent, PolicyState, States
-from predictive_scaling.control.reconcile_failures import VisitFailures
-from predictive_scaling.control.reconciler import Visited, Visitor
+from predictive_scaling.control.policy_publisher import PolicyPublisher
+from predictive_scaling.control.policy_state import Acknowledgement, PolicyState, PolicyStates
+from predictive_scaling.control.reconcile_failures import ReconcileFailures
+from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler
 from predictive_scaling.control.status_writer import StatusWriter
-from predictive_scaling.control.tuning_cache import Choices
-from predictive_scaling.decision.inputs import Memory
+from predictive_scaling.control.tuning_cache import TuningCache
+from predictive_scaling.decision.inputs import DecisionState
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.target import Target as TargetSpec
-from predictive_scaling.serving.model_store import Wanted
+from predictive_scaling.serving.model_store import ForecastRequest
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.storage.scaling_decisions import (
@@ -87,18 +87,21 @@ def a_policy_named(name: str, *, generation: int = 1, target: str = "checkout", 
 def a_state(floor: int | None = None, **fields: Any) -> PolicyState:
     """The state of shop/checkout after a long time in which nothing happened."""
     return PolicyState(
-        uid=a_policy().metadata.uid, memory=Memory(since=LONG_AGO, floor=floor), consent=Consent(1, None), **fields
+        uid=a_policy().metadata.uid,
+        decision_state=DecisionState(since=LONG_AGO, floor=floor),
+        acknowledged=Acknowledgement(1, None),
+        **fields,
     )
 
 
 def an_expected(
     before: int, to: int, *, newest: str = "checkout-1", deadline: timedelta = timedelta(minutes=24)
-) -> Expected:
+) -> ExpectedReplicas:
     """A write from noon, whose effect is awaited; `newest` names the target's newest decision."""
-    return Expected(
+    return ExpectedReplicas(
         name="checkout-1",
         record=a_record(),
-        state=a_state(previous=newest),
+        state=a_state(previous_decision=newest),
         target=InMemoryTarget(),
         before=before,
         to=to,
@@ -213,9 +216,9 @@ class Prophet:
 
     def __init__(self, demand: float) -> None:
         self.demand = demand
-        self.batches: list[list[Wanted]] = []
+        self.batches: list[list[ForecastRequest]] = []
 
-    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         self.batches.append(list(wanted.values()))
         return {
             name: a_forecast(*[self.demand] * one.steps, origin=one.series.end, step=one.series.step)
@@ -239,7 +242,7 @@ class World:
     def __init__(self, *policies: ScalingPolicy, demand: float = 880.0) -> None:
         self.clock = ManualClock(NOON)
         self.cluster = InMemoryCluster()
-        self.inventory = Inventory(self.cluster)
+        self.inventory = InformerCache(self.cluster)
         self.target = InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
         self.targets: dict[str, InMemoryTarget] = {"checkout": self.target}
         self.decisions = InMemoryDecisions()
@@ -335,12 +338,12 @@ class World:
         """Lead, bring in what is new, tick, verify; then time moves on."""
         for _ in range(passes):
             await self.leadership.campaign()
-            await self.loop.turn()
-            await self.feed.turn()
+            await self.loop.run()
+            await self.feed.run()
             self.sync()
             await self.recovery.catch_up()
-            await self.loop.turn()
-            await self.verification.look()
+            await self.loop.run()
+            await self.verification.run()
             self.sync()
             self.clock.advance(step)
 
@@ -365,43 +368,43 @@ class World:
 
     def _wire(self) -> None:
         clock, cluster = self.clock, self.cluster
-        self.events = Events(cluster, "test")
-        self.states, lead_times = States(), LeadTimes(timedelta(minutes=3))
+        self.events = KubernetesEvents(cluster, "test")
+        self.states, lead_times = PolicyStates(), LeadTimes(timedelta(minutes=3))
         records = self.decision_records = DecisionRecords(cluster, DecisionLog(self._table), clock, kept=20)
         self.verification = Verification(records, lead_times, self.events, clock, FAILURES)
         window = self.window = DemandWindow(self.source)
-        outlooks = Outlooks(self.prophet, window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
+        outlooks = ForecastProvider(self.prophet, window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
         execution = Execution(cluster, records, self.leadership, self.verification, self.events, clock, patience=3.0)
-        self.choices = Choices(clock)
-        visitor = Visitor(
+        self.choices = TuningCache(clock)
+        visitor = Reconciler(
             find=self._find,
             window=window,
-            outlooks=outlooks,
+            forecasts=outlooks,
             lead_times=lead_times,
             capacities=Capacities(),
-            choices=self.choices,
+            tunings=self.choices,
             execution=execution,
             verification=self.verification,
             restoration=Restoration(cluster, self._find, self.events),
-            statuses=StatusWriter(cluster, self.inventory, clock),
+            status_writer=StatusWriter(cluster, self.inventory, clock),
             events=self.events,
             refresh=MINUTE,
             metrics_max_age=5 * MINUTE,
         )
-        self.feed = Feed(window, outlooks, self.states, self.predicted, clock, lambda: None)
+        self.feed = ForecastRefresher(window, outlooks, self.states, self.predicted, clock, lambda: None)
         self.recovery = Recovery(
             self.inventory, self._table, records, self.states, self.verification, self._find, clock
         )
         self.loop = Loop(
-            inventory=self.inventory,
+            cache=self.inventory,
             index=ShowsAll(cluster, self.inventory),
             leadership=self.leadership,
             recovery=self.recovery,
             states=self.states,
-            visitor=visitor,
-            failures=VisitFailures(visitor, self.events),
-            feed=self.feed,
-            mirror=Mirror(NoPolicies(), NoShowcase(), clock, 5 * MINUTE, list, lambda: True),
+            reconciler=visitor,
+            failures=ReconcileFailures(visitor, self.events),
+            refresher=self.feed,
+            publisher=PolicyPublisher(NoPolicies(), NoMetricSink(), clock, 5 * MINUTE, list, lambda: True),
             clock=clock,
             in_flight=8,
         )
@@ -425,11 +428,11 @@ class NoPolicies:
         return 0
 
 
-class NoShowcase:
+class NoMetricSink:
     """External metrics that nobody asks for."""
 
-    def show(self, policy: PolicyKey, visited: Visited, max_age: timedelta) -> None:
+    def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
         del policy, visited, max_age
 
-    def hide(self, policy: PolicyKey) -> None:
+    def remove(self, policy: PolicyKey) -> None:
         del policy

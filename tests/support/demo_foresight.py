@@ -12,11 +12,19 @@ from forecasting.model_choice import ModelChoice
 from forecasting.scaling.simulation import Autoscaler, AutoscalerRules, Replicas
 from predictive_scaling.control.demand_window import BIN, HISTORY, binned
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Demand, EventBase, Memory, Observed, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import (
+    CurrentForecast,
+    DecisionState,
+    Demand,
+    EventBaseline,
+    ForecastSource,
+    Observed,
+    Situation,
+)
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
-from predictive_scaling.serving.model_store import ModelShelf, Wanted
+from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.stack.demo.manifests import HORIZON, LEAD_TIME, RAMP, coming_event, policy
 from predictive_scaling.stack.demo.measure import Observation, Twin
 from predictive_scaling.stack.demo.scenario import Scenario
@@ -43,19 +51,19 @@ class Foresight:
     def __post_init__(self) -> None:
         self._policy = parse_policy(_stored(policy(self.scenario)))
         self._events = [(parse_event(_stored(coming_event(match))), match) for match in self.scenario.matches]
-        self._shelf = ModelShelf(self.models)
+        self._shelf = ModelStore(self.models)
 
     def observations(self) -> Iterator[Observation]:
         """What the demo would see, every 15 seconds of the window."""
         begin, per_replica = self.scenario.begins_at, self.scenario.per_replica
         alone, ahead = (Autoscaler(AutoscalerRules(), per_replica, [-1, -1]) for _ in range(2))
-        memory, seen, floor = Memory(since=begin), Replicas(2, 2), 1
+        memory, seen, floor = DecisionState(since=begin), Replicas(2, 2), 1
         for step in range(self.scenario.minutes * 4):
             now = begin + step * STEP
             known = (now - LATE).replace(second=0)
             metric = self.scenario.demand_at(known - MINUTE)
             decision = decide(self._situation(now, known, metric, memory, seen, floor))
-            memory, floor = decision.memory, decision.floor
+            memory, floor = decision.state, decision.floor
             other, seen = alone.advance(metric, 1), ahead.advance(metric, floor)
             yield Observation(
                 now,
@@ -65,7 +73,7 @@ class Foresight:
             )
 
     def _situation(
-        self, now: datetime, known: datetime, metric: float, memory: Memory, seen: Replicas, floor: int
+        self, now: datetime, known: datetime, metric: float, memory: DecisionState, seen: Replicas, floor: int
     ) -> Situation:
         outlook = self._forecast(known - (known - self.scenario.begins_at) % REFRESH)
         observed = Observed("hpa", floor, 60, seen.existing, seen.ready, 0.8, None, False, None, ())
@@ -73,8 +81,8 @@ class Foresight:
             now=now,
             policy=self._policy,
             observed=observed,
-            memory=memory,
-            outlook=Outlook(outlook, outlook.origin + HORIZON, Rung.FRESH),
+            state=memory,
+            current_forecast=CurrentForecast(outlook, outlook.origin + HORIZON, ForecastSource.FRESH),
             demand=Demand(metric, known),
             events=tuple(self._base(event, match, now, outlook) for event, match in self._events),
             lead_time=LEAD_TIME,
@@ -83,9 +91,9 @@ class Foresight:
             per_replica=self.scenario.per_replica,
         )
 
-    def _base(self, event: BusinessEvent, match: Match, now: datetime, newest: Forecast) -> EventBase:
+    def _base(self, event: BusinessEvent, match: Match, now: datetime, newest: Forecast) -> EventBaseline:
         influence = match.start - RAMP - LEAD_TIME
-        return EventBase(event, match.start, match.end, newest if now < influence else self._forecast(influence))
+        return EventBaseline(event, match.start, match.end, newest if now < influence else self._forecast(influence))
 
     def _forecast(self, until: datetime) -> Forecast:
         if until not in self._made:
@@ -93,7 +101,7 @@ class Foresight:
             minutes = np.array([value for _, value in self.scenario.samples(start, until)], dtype=np.float32)
             series = binned("worldcup", until - len(minutes) * MINUTE, minutes, step=BIN, zero_is_valid=False)
             assert series is not None
-            wanted = Wanted(_KEY, series, ModelChoice.AUTO, HORIZON // BIN)
+            wanted = ForecastRequest(_KEY, series, ModelChoice.AUTO, HORIZON // BIN)
             self._made[until] = self._shelf.forecast({"site": wanted})["site"]
         return self._made[until]
 

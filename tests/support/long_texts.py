@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from predictive_scaling.connection_urls import check_url
 from predictive_scaling.external_metrics.selector import MAX_CHARACTERS, parse_selector
 from predictive_scaling.ingest.formats.native import MAX_BYTES, decode
-from predictive_scaling.ingest.rejected_message import Refused
+from predictive_scaling.ingest.rejected_message import RejectedMessage
 from predictive_scaling.resources.quantities import DecimalBetween, Duration, DurationBetween
 from predictive_scaling.resources.recurrence import RuleText, TimeOfDay
 from predictive_scaling.resources.step import Step
@@ -112,7 +112,7 @@ def log_lines() -> None:
 
 def samples() -> None:
     for text in long_texts(MAX_BYTES, "{" * 80, "[" * 80 + '"'):
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(RejectedMessage):
             decode(text.encode()[:MAX_BYTES])
 
 

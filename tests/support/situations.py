@@ -4,7 +4,15 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from predictive_scaling.decision.inputs import Demand, EventBase, FloorChange, Memory, Outlook, Rung, Situation
+from predictive_scaling.decision.inputs import (
+    CurrentForecast,
+    DecisionState,
+    Demand,
+    EventBaseline,
+    FloorChange,
+    ForecastSource,
+    Situation,
+)
 from predictive_scaling.resources.annotations import DIRECTION, PIN
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from tests.support.builders import NOON, a_forecast, a_policy, an_event, an_occurrence, observed
@@ -52,17 +60,19 @@ def quantiles() -> st.SearchStrategy[str]:
 
 
 @st.composite
-def outlooks(draw: st.DrawFn) -> Outlook:
+def outlooks(draw: st.DrawFn) -> CurrentForecast:
     """Forecasts from around now, some of them expired, some with values that are no numbers."""
     medians = draw(st.lists(st.one_of(demands, bad_numbers), min_size=1, max_size=4))
     spread = draw(st.sampled_from(SPREADS))
     origin = NOON - timedelta(seconds=draw(seconds))
     forecast = a_forecast(*medians, origin=origin, spread=spread)
-    return Outlook(forecast, NOON + timedelta(seconds=draw(st.integers(-600, 3600))), draw(st.sampled_from(Rung)))
+    return CurrentForecast(
+        forecast, NOON + timedelta(seconds=draw(st.integers(-600, 3600))), draw(st.sampled_from(ForecastSource))
+    )
 
 
 @st.composite
-def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> EventBase:
+def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> EventBaseline:
     """Occurrences around now; suppressing: some of them suppress the forecast."""
     start = NOON + timedelta(seconds=draw(st.integers(-3600, 3600)))
     multipliers = st.sampled_from(["0.1", "0.75", "1", "2.5", "20"]).map(lambda it: {"multiplier": it})
@@ -83,20 +93,20 @@ def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> 
 
 
 @st.composite
-def memories(draw: st.DrawFn) -> Memory:
+def memories(draw: st.DrawFn) -> DecisionState:
     """What a policy may remember: also nothing, and changes of the last minutes."""
     wishes = sorted(draw(st.lists(replicas, max_size=4, unique=True)), reverse=True)
     ages = draw(st.sampled_from([(900, 660, 600, 5), (599, 61, 60, 59), (30, 15, 10, 5)]))
     moves = draw(st.lists(st.tuples(replicas, replicas), max_size=2))
-    return Memory(
+    return DecisionState(
         since=NOON - timedelta(seconds=draw(st.sampled_from([0, 30, 86400]))),
         floor=draw(st.one_of(st.none(), replicas)),
         recommendations=tuple((NOON - timedelta(seconds=age), it) for age, it in zip(ages, wishes, strict=False)),
         changes=tuple(
             FloorChange(NOON - timedelta(seconds=age), *move) for age, move in zip(ages, moves, strict=False)
         ),
-        blind_since=draw(st.sampled_from([None, NOON - timedelta(minutes=5), NOON - timedelta(hours=2)])),
-        trusted=draw(st.one_of(st.none(), outlooks().map(lambda outlook: outlook.forecast))),
+        no_forecast_since=draw(st.sampled_from([None, NOON - timedelta(minutes=5), NOON - timedelta(hours=2)])),
+        reference_forecast=draw(st.one_of(st.none(), outlooks().map(lambda outlook: outlook.forecast))),
     )
 
 
@@ -108,8 +118,8 @@ def situations(draw: st.DrawFn, *, suppressing: bool = False, steered: bool = Fa
         now=NOON,
         policy=draw(policies(steered=steered)),
         observed=observed(draw(replicas), draw(st.one_of(st.none(), st.integers(1, 60))), draw(replicas)),
-        memory=draw(memories()),
-        outlook=draw(st.one_of(st.none(), outlooks())),
+        state=draw(memories()),
+        current_forecast=draw(st.one_of(st.none(), outlooks())),
         demand=draw(st.one_of(st.none(), demand)),
         events=tuple(draw(st.lists(events(suppressing=suppressing), max_size=2))),
         lead_time=timedelta(seconds=draw(st.integers(0, 1200))),

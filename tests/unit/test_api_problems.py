@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from predictive_scaling.api.application import create_app
-from predictive_scaling.api.request_limits import REQUESTS, Guard
+from predictive_scaling.api.request_limits import REQUESTS, RequestLimits
 from predictive_scaling.api.services import Services
 from tests.support.api_services import NOWHERE, api_services, client_of
 
@@ -205,7 +205,7 @@ async def test_a_body_that_never_ends_is_given_up(services: Services) -> None:
 
 async def test_what_nobody_expected_is_a_problem_without_its_text() -> None:
     application = FastAPI()
-    application.add_middleware(Guard, limit_seconds=0.1)
+    application.add_middleware(RequestLimits, limit_seconds=0.1)
 
     @application.get("/broken")
     async def broken() -> None:  # pyright: ignore[reportUnusedFunction] (a route)

@@ -9,7 +9,7 @@ from forecasting.context import KnownEvent
 from forecasting.forecast import QUANTILES
 from forecasting.model_choice import ModelChoice
 from predictive_scaling.backtesting.near_events import AFTER, BEFORE, near, near_events
-from predictive_scaling.backtesting.rolling_forecasts import Foresight, foresee, plan_of
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
 from predictive_scaling.decision.forecast_context import known_events
 from tests.support.builders import NOON, an_event
 from tests.support.event_series import TWO_HOURS, with_events
@@ -19,19 +19,19 @@ MEDIAN = QUANTILES.index(0.5)
 
 
 @pytest.fixture(scope="module")
-def foresight() -> Foresight:
+def foresight() -> RollingForecasts:
     plan = plan_of(SERIES, 0.7, 1, [1, 2, 4], 4)
-    return foresee(SERIES, plan, ModelChoice.LIGHTGBM, say=lambda what, done: None)
+    return walk_forward(SERIES, plan, ModelChoice.LIGHTGBM, say=lambda what, done: None)
 
 
-def an_event_behind_the_split(foresight: Foresight) -> tuple[KnownEvent, int]:
+def an_event_behind_the_split(foresight: RollingForecasts) -> tuple[KnownEvent, int]:
     """With the origin from which its start is the next bin."""
     split = foresight.moment(foresight.plan.split)
     event = next(one for one in sorted(SERIES.context.events, key=lambda one: one.start) if one.start > split)
     return event, (event.start - SERIES.start) // SERIES.step
 
 
-def test_what_an_event_multiplies_was_forecast_without_it(foresight: Foresight) -> None:
+def test_what_an_event_multiplies_was_forecast_without_it(foresight: RollingForecasts) -> None:
     event, origin = an_event_behind_the_split(foresight)
     base = foresight.long(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
     usual = SERIES.values[origin + 1 : origin + 4] / 2
@@ -39,17 +39,17 @@ def test_what_an_event_multiplies_was_forecast_without_it(foresight: Foresight) 
     assert (foresight.values[origin - foresight.first, 1:4, MEDIAN] > 1.5 * base).all()
 
 
-def test_the_effect_at_an_origin_is_learned_from_the_events_before_its_refit(foresight: Foresight) -> None:
+def test_the_effect_at_an_origin_is_learned_from_the_events_before_its_refit(foresight: RollingForecasts) -> None:
     event, origin = an_event_behind_the_split(foresight)
     learned = foresight.learned(origin, event)
     assert learned is not None
-    trained_until = foresight.moment(foresight.stretch(origin).since)
+    trained_until = foresight.moment(foresight.chunk(origin).since)
     assert learned.samples == sum(one.end <= trained_until for one in SERIES.context.events)
     assert learned.multiplier == pytest.approx(2.0, rel=0.2)
     assert foresight.learned(origin, KnownEvent("another", event.start, event.end)) is None
 
 
-def test_forecasts_near_events_are_judged_apart(foresight: Foresight) -> None:
+def test_forecasts_near_events_are_judged_apart(foresight: RollingForecasts) -> None:
     events = SERIES.context.events
     found = near_events(foresight, events, 4)
     targets = np.arange(foresight.plan.split + 3, len(SERIES.values))

@@ -7,10 +7,10 @@ import pytest
 from forecasting.series import Series
 from predictive_scaling.backtesting.manifests import default_policy
 from predictive_scaling.backtesting.replay import Replayed, replay
-from predictive_scaling.backtesting.rolling_forecasts import Foresight
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
-from predictive_scaling.simulation.outcomes import EventWishes, Field, at_same_hours, outcome
+from predictive_scaling.simulation.outcomes import EventFloors, ScalingSimulation, at_same_hours, outcome
 from predictive_scaling.simulation.workload import LATE_STEPS, learned_capacity, workload
 from tests.support.backtests import BEGIN, BIN, a_demand, a_field, a_foresight, with_gap
 
@@ -21,13 +21,13 @@ def nothing(done: float) -> None:
     pass
 
 
-def foresight_of(field: Field) -> Foresight:
-    assert isinstance(field.foresight, Foresight)
-    return field.foresight
+def foresight_of(field: ScalingSimulation) -> RollingForecasts:
+    assert isinstance(field.forecasts, RollingForecasts)
+    return field.forecasts
 
 
-def replayed(field: Field) -> Replayed:
-    return replay(field.setting, field.work, foresight_of(field), nothing)
+def replayed(field: ScalingSimulation) -> Replayed:
+    return replay(field.scenario, field.work, foresight_of(field), nothing)
 
 
 def a_policy(**spec: object) -> ScalingPolicy:
@@ -66,7 +66,7 @@ def an_event(hours: float, length: float, **spec: object) -> BusinessEvent:
 def test_the_arithmetic_of_floors_is_that_of_the_live_decision(spec: dict[str, object]) -> None:
     field = a_field(a_demand(), a_policy(**spec))
     done = replayed(field)
-    floors = field.floors(field.foresight, (0.9,))[:, 0]
+    floors = field.floors(field.forecasts, (0.9,))[:, 0]
     assert (floors == done.floors).mean() > 0.999
     assert len(set(done.floors.tolist())) > 2
 
@@ -74,7 +74,7 @@ def test_the_arithmetic_of_floors_is_that_of_the_live_decision(spec: dict[str, o
 def test_a_point_of_the_frontier_is_what_the_live_decision_does_there() -> None:
     field = a_field(a_demand())
     done = replayed(field)
-    full = outcome(field.work, done.existing, done.ready, field.setting.per_replica)
+    full = outcome(field.work, done.existing, done.ready, field.scenario.per_replica)
     quick = next(it for it in field.frontier(QUANTILES, (0.7, 0.8)) if (it.quantile, it.hpa_target) == (0.9, 0.7))
     assert quick.replica_hours == pytest.approx(full.replica_hours, rel=0.002)
     assert quick.minutes == pytest.approx(full.minutes, abs=2)
@@ -87,18 +87,18 @@ def test_a_higher_quantile_is_short_for_no_longer_and_costs_no_less() -> None:
 
 
 def test_one_who_knows_the_future_is_never_short() -> None:
-    found = a_field(a_demand(noise=0.5)).clairvoyant()
+    found = a_field(a_demand(noise=0.5)).oracle()
     assert (found.under_provisioned_share, found.lost_demand_share) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("share", [0.8, 1.0, 1.2, 1.6])
 def test_the_hpa_at_the_same_hours_spends_them_by_a_cooler_or_hotter_target(share: float) -> None:
     field = a_field(a_demand())
-    hours = share * field.alone(np.array([0.7]))[0].replica_hours
+    hours = share * field.hpa_only(np.array([0.7]))[0].replica_hours
     found = at_same_hours(field.hpa_by_target(), hours)
     assert found.outcome.replica_hours == pytest.approx(hours, rel=0.02)
     assert (found.target < 0.7) == (share > 1.0) or share == 1.0
-    assert found.outcome == field.alone(np.array([found.target]))[0]
+    assert found.outcome == field.hpa_only(np.array([found.target]))[0]
 
 
 def test_no_decision_changes_when_the_future_does() -> None:
@@ -108,7 +108,7 @@ def test_no_decision_changes_when_the_future_does() -> None:
     values[cut:] *= 3
     other = Series(series.name, series.start, series.step, values)
     field, changed = a_field(series), a_field(other)
-    changed = replace(changed, setting=field.setting)
+    changed = replace(changed, scenario=field.scenario)
     first, second = (replayed(each) for each in (field, changed))
     # Demand is a line between the middles of bins, so it differs from half a bin before the cut on.
     same = (cut - foresight_of(field).plan.split) * 20 - 10 + LATE_STEPS
@@ -125,19 +125,19 @@ def test_an_event_raises_the_floor_before_it_starts_from_a_forecast_that_knows_n
     series = replace(series, values=values)
     plain = a_field(series)
     known = a_field(series, events=(an_event(hours, 2, expect={"multiplier": "3"}),))
-    known = replace(known, setting=replace(known.setting, per_replica=plain.setting.per_replica))
+    known = replace(known, scenario=replace(known.scenario, per_replica=plain.scenario.per_replica))
     without, with_it = (replayed(each) for each in (plain, known))
     at = round((BEGIN + timedelta(hours=hours) - known.work.begins_at) / timedelta(seconds=15))
     assert with_it.floors[at] >= 2 * without.floors[at]
     missing = [
-        outcome(each.work, done.existing, done.ready, each.setting.per_replica).minutes
+        outcome(each.work, done.existing, done.ready, each.scenario.per_replica).minutes
         for each, done in ((plain, without), (known, with_it))
     ]
     assert missing[1] < missing[0]
     told = [change.message for change in with_it.changes if change.source == "Event"]
     assert any("multiplies demand by 3" in message for message in told)
-    wishes = replace(known, events=EventWishes(with_it.event_wishes, with_it.suppressed))
-    assert (wishes.floors(known.foresight, (0.9,))[:, 0] == with_it.floors).mean() > 0.97
+    wishes = replace(known, events=EventFloors(with_it.event_wishes, with_it.suppressed))
+    assert (wishes.floors(known.forecasts, (0.9,))[:, 0] == with_it.floors).mean() > 0.97
 
 
 def test_nobody_is_judged_in_a_gap_and_no_floor_sinks_for_want_of_data() -> None:

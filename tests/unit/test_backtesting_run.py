@@ -76,9 +76,9 @@ def test_the_default_policy_is_what_the_api_server_makes_of_a_policy_that_states
 
 def test_what_is_learned_and_chosen_comes_from_before_the_split() -> None:
     first, other = an_ordinary_backtest(), ran(with_future(an_ordinary_demand(), 3.0))
-    assert first.setting.per_replica == other.setting.per_replica
-    assert first.contest.hpa_tuned.target == other.contest.hpa_tuned.target
-    assert first.contest.hpa_only.replica_hours < other.contest.hpa_only.replica_hours
+    assert first.scenario.per_replica == other.scenario.per_replica
+    assert first.comparison.hpa_tuned.target == other.comparison.hpa_tuned.target
+    assert first.comparison.hpa_only.replica_hours < other.comparison.hpa_only.replica_hours
 
 
 def test_no_demand_before_the_split_is_refused_with_the_remedy() -> None:
@@ -129,7 +129,7 @@ def test_the_gain_is_told_with_its_cost_and_with_what_it_rests_on() -> None:
     console.print(summary(found))
     told = " ".join(console.export_text().split())
     assert "with the HPA at the same hours" in gain(found)
-    contest = found.contest
+    contest = found.comparison
     for number in (contest.predictive, contest.hpa_only, contest.same_hours.predictive.outcome):
         assert f"{number.minutes:,.0f}" in gain(found)
     assert f"{contest.predictive.replica_hours / contest.hpa_only.replica_hours:.2f} of the HPA's" in gain(found)
@@ -156,12 +156,12 @@ def test_the_model_that_the_gate_found_better_at_a_horizon_acts_there(monkeypatc
     monkeypatch.setattr(foresight, "judge", passes)
     series = a_demand(days=2, noise=0.5)
     plan = foresight.plan_of(series, 0.7, 1, range(1, 13), 12)
-    spliced = foresight.foresee(series, plan, ModelChoice.AUTO, say=silent)
+    spliced = foresight.walk_forward(series, plan, ModelChoice.AUTO, say=silent)
     table = ()
-    plain = foresight.foresee(series, plan, ModelChoice.AUTO, say=silent)
+    plain = foresight.walk_forward(series, plan, ModelChoice.AUTO, say=silent)
     judged = slice(plan.split - plain.first, None)
     medians = 1
-    last = plain.of_rival("LastValue").values[judged]
+    last = plain.of_baseline("LastValue").values[judged]
     assert np.array_equal(spliced.values[judged, :2, medians], last[:, :2, medians])
     assert not np.allclose(plain.values[judged, :2, medians], last[:, :2, medians])
     assert np.array_equal(spliced.values[judged, 2:], plain.values[judged, 2:])

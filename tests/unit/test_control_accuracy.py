@@ -146,14 +146,14 @@ async def test_a_policy_whose_forecasts_cannot_be_read_stops_no_other(failure: E
     world = await a_world_of("a", "b", "c", "d")
     forecasts, table = Forecasts(dict.fromkeys("abcd", 90.0)), Performances()
     forecasts.failing["b"] = failure
-    await scoring(world, forecasts, table).turn()
+    await scoring(world, forecasts, table).run()
     assert {row.policy for row in table.rows} == {"a", "c", "d"}
     assert {name for name, found in accuracies(world).items() if found is not None} == {"a", "c", "d"}
 
 
 async def test_an_absurd_ratio_is_shown_as_the_largest_and_stops_no_other() -> None:
     world = await a_world_of("a", "b")
-    await scoring(world, Forecasts({"a": 1e30, "b": 90.0}), Performances()).turn()
+    await scoring(world, Forecasts({"a": 1e30, "b": 90.0}), Performances()).run()
     found = accuracies(world)
     assert (found["a"].wape, found["b"].wape) == (999_999, pytest.approx(0.1))
 
@@ -163,7 +163,7 @@ async def test_a_database_that_is_away_is_not_asked_for_every_policy() -> None:
     forecasts = Forecasts({})
     forecasts.failing = dict.fromkeys("abcdefgh", DatabaseUnavailableError("PostgreSQL is away"))
     with pytest.raises(DatabaseUnavailableError):
-        await scoring(world, forecasts, Performances()).turn()
+        await scoring(world, forecasts, Performances()).run()
     assert len(forecasts.asked) == 3
 
 
@@ -172,7 +172,7 @@ async def test_each_interval_is_scored_once_by_whoever_leads() -> None:
     forecasts, table = Forecasts({"a": 90.0}), Performances()
     leaders = [scoring(world, forecasts, table), scoring(world, forecasts, table)]
     for turn in range(9):
-        await leaders[turn % 2].turn()
+        await leaders[turn % 2].run()
         world.clock.advance(7 * MINUTE)
         await world.turn(1)
         if turn == 4:
@@ -188,18 +188,18 @@ async def test_demand_that_comes_late_is_scored_when_it_is_there() -> None:
     world = await a_world_of("a")
     forecasts, table = Forecasts({"a": 90.0}), Performances()
     accuracy = scoring(world, forecasts, table)
-    await accuracy.turn()
+    await accuracy.run()
     seen = world.source.until
     world.source.until = world.clock.now()
     world.clock.advance(timedelta(hours=1))
     await world.turn(1)
-    await accuracy.turn()
+    await accuracy.run()
     before = len(table.rows)
     world.source.until = seen
     world.restart()
     await world.turn(2)
     accuracy = replace(accuracy, window=world.window, states=world.states)
-    await accuracy.turn()
+    await accuracy.run()
     assert len(table.rows) >= before + 2
 
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json
-from predictive_scaling.control.jobs.commands import CLEAR_STUCK, CommandDesk
+from predictive_scaling.control.jobs.commands import CLEAR_STUCK, CommandHandler
 from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.commands import Command
@@ -54,7 +54,7 @@ class AskedOnce:
 async def clear(world: World) -> dict[str, Any]:
     """What `DELETE /api/v1/scaling/decisions/stuck` is answered with."""
     table, models = AskedOnce(), cast(Any, None)
-    await CommandDesk(
+    await CommandHandler(
         table,
         world.decisions,
         *(world.decision_records, world.verification, world.states, models, world.clock, lambda: True),
@@ -94,7 +94,7 @@ async def test_an_intent_that_was_cleared_is_dropped_and_the_same_step_is_decide
     world, target, row = await with_a_stuck_intent()
     assert await clear(world) == {"cleared": 1}
     state = world.states.by_key()[PolicyKey("shop", "checkout")]
-    assert (state.open_decision, state.previous) == (None, row.id)
+    assert (state.open_decision, state.previous_decision) == (None, row.id)
     target.mended = True
     await world.turn(1)
     assert world.decisions.rows[row.id].status == "cancelled"

@@ -10,7 +10,7 @@ import numpy as np
 
 from forecasting.forecast import PEAK_QUANTILES, Forecast
 from predictive_scaling.control.demand_window import MINUTE
-from predictive_scaling.serving.model_store import Wanted
+from predictive_scaling.serving.model_store import ForecastRequest
 from predictive_scaling.storage.predictions import Prediction
 from tests.support.builders import NOON, a_policy
 from tests.support.control import Prophet, World
@@ -19,7 +19,7 @@ from tests.support.control import Prophet, World
 class PeakProphet(Prophet):
     """Knows the peaks of the first three windows."""
 
-    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         peaks = np.arange(12.0).reshape(3, len(PEAK_QUANTILES)) + 5000
         return {name: replace(forecast, peaks=peaks) for name, forecast in super().forecast(wanted).items()}
 

@@ -13,21 +13,26 @@ from forecasting.events.amplitude import Measured
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect
 from forecasting.forecast import Forecast
-from predictive_scaling.control.current_forecasts import EffectsOf, Need, Outlooks, nothing_learned
+from predictive_scaling.control.current_forecasts import (
+    EffectsOf,
+    ForecastProvider,
+    ForecastRequirement,
+    nothing_learned,
+)
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.decision.events.active_occurrences import (
     LOOK_AHEAD,
     LOOK_BACK,
-    concerns_of,
-    known_of,
-    known_to,
-    upcoming_of,
+    active_occurrences,
+    known_events_for,
+    known_occurrences,
+    upcoming_occurrences,
 )
 from predictive_scaling.decision.events.occurrences import expand
-from predictive_scaling.decision.inputs import Rung
+from predictive_scaling.decision.inputs import ForecastSource
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.serving.model_store import Wanted
+from predictive_scaling.serving.model_store import ForecastRequest
 from tests.support.builders import NOON, a_policy, an_event
 from tests.support.control import Minutes, Prophet
 
@@ -49,24 +54,24 @@ class Scene:
         self.window = DemandWindow(self.source)
         self.prophet = Prophet(900.0)
         limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
-        self.outlooks = Outlooks(self.prophet, self.window, **limits, effects=effects)
+        self.outlooks = ForecastProvider(self.prophet, self.window, **limits, effects=effects)
         self.events: tuple[BusinessEvent, ...] = ()
 
-    def need(self, now: datetime) -> Need:
+    def need(self, now: datetime) -> ForecastRequirement:
         expansions = [expand(event, now - LOOK_BACK, now + LOOK_AHEAD) for event in self.events]
-        upcoming = [found for event in expansions if (found := upcoming_of(event, now))]
-        known = [found for event in expansions if (found := known_of(event, now))]
-        concerns = concerns_of(self.policy, upcoming, now, LEAD, MINUTE)
-        return Need(self.policy, LEAD, concerns, known_to(self.policy, known))
+        upcoming = [found for event in expansions if (found := upcoming_occurrences(event, now))]
+        known = [found for event in expansions if (found := known_occurrences(event, now))]
+        concerns = active_occurrences(self.policy, upcoming, now, LEAD, MINUTE)
+        return ForecastRequirement(self.policy, LEAD, concerns, known_events_for(self.policy, known))
 
     async def refresh(self, now: datetime) -> int:
         need = self.need(now)
         await self.window.advance([need.series], now)
         return len(await self.outlooks.refresh(self.outlooks.due([need], now), now))
 
-    def rung(self, now: datetime) -> Rung | None:
-        outlook = self.outlooks.outlook(self.need(now), now)
-        return outlook.rung if outlook else None
+    def rung(self, now: datetime) -> ForecastSource | None:
+        outlook = self.outlooks.current(self.need(now), now)
+        return outlook.source if outlook else None
 
 
 async def test_a_forecast_is_made_once_in_each_interval() -> None:
@@ -77,7 +82,7 @@ async def test_a_forecast_is_made_once_in_each_interval() -> None:
 async def test_a_forecast_reaches_beyond_the_lead_time_and_the_horizon() -> None:
     scene = Scene()
     await scene.refresh(NOON)
-    outlook = scene.outlooks.outlook(scene.need(NOON), NOON)
+    outlook = scene.outlooks.current(scene.need(NOON), NOON)
     assert outlook is not None
     end = outlook.forecast.origin + outlook.forecast.step * len(outlook.forecast.values)
     assert end >= NOON + timedelta(hours=1)
@@ -97,19 +102,19 @@ async def test_forecasts_are_made_by_the_clocks_and_holidays_of_the_policy() -> 
 async def test_without_new_demand_the_last_forecast_serves_until_it_expires_then_last_week() -> None:
     scene = Scene(demand_until=NOON)
     await scene.refresh(NOON)
-    assert scene.rung(NOON + MINUTE) is Rung.FRESH
+    assert scene.rung(NOON + MINUTE) is ForecastSource.FRESH
     for minutes in range(1, 90):
         await scene.refresh(NOON + minutes * MINUTE)
-    assert scene.rung(NOON + 20 * MINUTE) is Rung.LAST
-    assert scene.rung(NOON + 80 * MINUTE) is Rung.LAST_WEEK
+    assert scene.rung(NOON + 20 * MINUTE) is ForecastSource.LAST
+    assert scene.rung(NOON + 80 * MINUTE) is ForecastSource.LAST_WEEK
 
 
 async def test_last_weeks_gaps_are_filled_with_its_highest_demand() -> None:
     scene = Scene(demand_until=NOON - timedelta(days=7) + 30 * MINUTE)
     await scene.refresh(NOON)
-    outlook = scene.outlooks.outlook(scene.need(NOON), NOON)
+    outlook = scene.outlooks.current(scene.need(NOON), NOON)
     assert outlook is not None
-    assert outlook.rung is Rung.LAST_WEEK
+    assert outlook.source is ForecastSource.LAST_WEEK
     assert outlook.forecast.values.min() == 880.0
 
 
@@ -126,7 +131,7 @@ async def test_a_changed_series_is_forecast_at_once() -> None:
     scene.policy = a_policy(demand={"service": "another"})
     assert scene.rung(NOON) is None
     assert await scene.refresh(NOON + timedelta(seconds=15)) == 1
-    assert scene.rung(NOON + timedelta(seconds=15)) is Rung.FRESH
+    assert scene.rung(NOON + timedelta(seconds=15)) is ForecastSource.FRESH
 
 
 async def test_the_base_of_an_event_has_seen_nothing_from_after_its_influence_began() -> None:
@@ -136,10 +141,10 @@ async def test_the_base_of_an_event_has_seen_nothing_from_after_its_influence_be
     for minutes in range(60):
         await scene.refresh(NOON + minutes * MINUTE)
     now = NOON + 59 * MINUTE
-    (base,) = scene.outlooks.bases(scene.need(now), now)
-    assert base.base is not None
-    assert base.base.origin == start - timedelta(minutes=15) - LEAD
-    end = base.base.origin + base.base.step * len(base.base.values)
+    (base,) = scene.outlooks.baselines(scene.need(now), now)
+    assert base.baseline_forecast is not None
+    assert base.baseline_forecast.origin == start - timedelta(minutes=15) - LEAD
+    end = base.baseline_forecast.origin + base.baseline_forecast.step * len(base.baseline_forecast.values)
     assert end >= start + timedelta(hours=1)
 
 
@@ -153,7 +158,7 @@ async def test_forecasts_know_the_events_and_what_they_are_multiplied_with_does_
     assert sorted(len(one.series.context.events) for one in scene.prophet.batches[-1]) == [0, 1]
     await scene.refresh(start)
     assert {one.series.context.events for batch in scene.prophet.batches for one in batch} == {(), (known,)}
-    (base,) = scene.outlooks.bases(scene.need(start), start)
+    (base,) = scene.outlooks.baselines(scene.need(start), start)
     assert base.learned is not None
     assert base.learned.samples == 1
 
@@ -162,9 +167,9 @@ async def test_a_long_event_gets_a_base_of_wider_bins() -> None:
     scene = Scene()
     scene.events = (an_event(start=NOON, end=NOON + timedelta(hours=12), expect={"multiplier": "2"}),)
     await scene.refresh(NOON)
-    (base,) = scene.outlooks.bases(scene.need(NOON), NOON)
-    assert base.base is not None
-    assert base.base.step == timedelta(hours=1)
+    (base,) = scene.outlooks.baselines(scene.need(NOON), NOON)
+    assert base.baseline_forecast is not None
+    assert base.baseline_forecast.step == timedelta(hours=1)
 
 
 @pytest.mark.parametrize(("minutes", "known"), [(10, 0), (22, 1), (150, 0)])
@@ -175,7 +180,7 @@ async def test_an_event_concerns_a_policy_from_a_lead_time_before_its_ramp_until
     start = NOON + timedelta(minutes=45)
     scene.events = (an_event(start=start, end=start + timedelta(hours=1), rampUp="15m"),)
     now = NOON + minutes * MINUTE
-    assert len(scene.outlooks.bases(scene.need(now), now)) == known
+    assert len(scene.outlooks.baselines(scene.need(now), now)) == known
 
 
 async def test_what_is_gone_is_forgotten() -> None:
@@ -188,7 +193,7 @@ async def test_what_is_gone_is_forgotten() -> None:
 class Choosy(Prophet):
     """Cannot forecast one service, nor any batch that it is in."""
 
-    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         if any(one.key.service == "odd" for one in wanted.values()):
             raise FloatingPointError("overflow encountered in exp")
         return super().forecast(wanted)
@@ -196,9 +201,9 @@ class Choosy(Prophet):
 
 async def test_a_series_that_cannot_be_forecast_costs_no_other_its_forecast() -> None:
     scene = Scene()
-    scene.outlooks = Outlooks(Choosy(900.0), scene.window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
+    scene.outlooks = ForecastProvider(Choosy(900.0), scene.window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
     services = ["a", "b", "odd", "c", "d"]
-    needs = [Need(named(a_policy(demand={"service": service}), service), LEAD) for service in services]
+    needs = [ForecastRequirement(named(a_policy(demand={"service": service}), service), LEAD) for service in services]
     await scene.window.advance([need.series for need in needs], NOON)
     with capture_logs() as logs:
         made = await scene.outlooks.refresh(needs, NOON)
@@ -208,8 +213,8 @@ async def test_a_series_that_cannot_be_forecast_costs_no_other_its_forecast() ->
 
 async def test_a_policy_whose_events_cannot_be_used_costs_no_other_its_forecast() -> None:
     scene = Scene()
-    broken = Need(named(a_policy(), "broken"), LEAD, known=None)  # pyright: ignore[reportArgumentType]
-    needs = [broken, Need(named(a_policy(), "sound"), LEAD)]
+    broken = ForecastRequirement(named(a_policy(), "broken"), LEAD, known=None)  # pyright: ignore[reportArgumentType]
+    needs = [broken, ForecastRequirement(named(a_policy(), "sound"), LEAD)]
     await scene.window.advance([need.series for need in needs], NOON)
     with capture_logs() as logs:
         made = await scene.outlooks.refresh(needs, NOON)

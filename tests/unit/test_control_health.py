@@ -2,7 +2,7 @@
 
 import pytest
 
-from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.control import health as module
 from predictive_scaling.control import periodic_task as periodic
 from predictive_scaling.control.health import (
@@ -134,7 +134,7 @@ async def test_failing_tasks_are_named_and_only_degrade(seconds: Seconds) -> Non
 
 
 async def test_nothing_is_ready_before_the_start_and_on_half_an_index() -> None:
-    startup, inventory, leads = Startup(), Inventory(InMemoryCluster()), True
+    startup, inventory, leads = Startup(), InformerCache(InMemoryCluster()), True
     found = await asked(startup_check(startup))
     assert found.status is Health.UNHEALTHY
     assert "the database schema has not been checked yet" in (found.message or "")
@@ -155,5 +155,5 @@ async def test_nothing_is_ready_before_the_start_and_on_half_an_index() -> None:
 async def test_a_watch_that_ended_or_shows_nothing_ends_liveness(
     ended: bool, missing_seconds: float, status: Health
 ) -> None:
-    check = watch_check(Inventory(InMemoryCluster()), lambda: ended, lambda: missing_seconds)
+    check = watch_check(InformerCache(InMemoryCluster()), lambda: ended, lambda: missing_seconds)
     assert (await asked(check)).status is status

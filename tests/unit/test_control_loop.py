@@ -101,7 +101,7 @@ async def test_without_the_api_server_nothing_is_done_and_nothing_is_forgotten()
     with pytest.raises(ClusterUnavailableError):
         await world.cluster.get("/")
     world.clock.advance(MINUTE)
-    await world.loop.turn()
+    await world.loop.run()
     world.cluster.reachable = True
     await world.turn(20)
     assert world.target.minimum == 9
@@ -225,7 +225,7 @@ async def test_deleting_restores_what_was_there_and_lets_the_policy_go() -> None
     await world.turn(20)
     (record,) = world.records[KEY]
     world.records[KEY] = [replace(record, deleted=True)]
-    await world.loop.turn()
+    await world.loop.run()
     assert world.target.minimum == 2
     assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
 
@@ -236,7 +236,7 @@ async def test_deleting_lets_the_policy_go_when_its_target_is_gone() -> None:
     world.target.exists = False
     (record,) = world.records[KEY]
     world.records[KEY] = [replace(record, deleted=True)]
-    await world.loop.turn()
+    await world.loop.run()
     assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
 
 
@@ -248,10 +248,10 @@ async def test_a_deletion_waits_for_a_target_that_is_away_but_not_for_ever(monke
     world.records[KEY] = [replace(record, deleted=True)]
     seconds = 1000.0
     monkeypatch.setattr(restore, "monotonic", lambda: seconds)
-    await world.loop.turn()
+    await world.loop.run()
     assert world.cluster.objects[path_of(KEY)]["metadata"]["finalizers"] == [FINALIZER]
-    seconds += restore.PATIENCE_SECONDS + 1
-    await world.loop.turn()
+    seconds += restore.TIMEOUT_SECONDS + 1
+    await world.loop.run()
     assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
 
 

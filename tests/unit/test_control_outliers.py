@@ -13,7 +13,7 @@ from forecasting.forecast import Forecast
 from predictive_scaling.control.demand_window import MINUTE
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.annotations import PIN
-from predictive_scaling.serving.model_store import ModelShelf, Wanted
+from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from tests.support.builders import NOON, a_policy
 from tests.support.control import Minutes, Prophet, World
 from tests.support.schemas import violations
@@ -27,9 +27,9 @@ class Naive(Prophet):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(DEMAND)
-        self._shelf = ModelShelf(folder)
+        self._shelf = ModelStore(folder)
 
-    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         return self._shelf.forecast(wanted)
 
 

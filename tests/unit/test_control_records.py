@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from forecasting.forecast import Forecast
-from predictive_scaling.serving.model_store import Wanted
+from predictive_scaling.serving.model_store import ForecastRequest
 from tests.support.control import Prophet, World
 
 
@@ -14,7 +14,7 @@ class Reasoning(Prophet):
 
     reasons = ("demand of the last 30 minutes (+21 %)", "minute of the day (-5%)", "the same time yesterday")
 
-    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         found = super().forecast(wanted)
         return {name: replace(one, contributions=self.reasons) for name, one in found.items()}
 

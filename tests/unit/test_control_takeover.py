@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from predictive_scaling import failpoint as faults
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
+from predictive_scaling.control.actuation import execution
 from predictive_scaling.control.actuation import restoration as restore
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.errors import TargetRefusedError
@@ -135,7 +135,7 @@ async def test_a_policy_retargeted_and_deleted_at_once_restores_its_new_target()
     old, new = world.target, InMemoryTarget(3, 40, 3, 3, uid="orders")
     world.targets["orders"] = new
     world.put(a_policy_named_checkout(generation=2, target="orders"))
-    await world.loop.turn()
+    await world.loop.run()
     assert (old.minimum, new.minimum) == (2, 6)
     assert world.policy()["metadata"]["finalizers"] == [FINALIZER]
     world.delete("checkout")
@@ -170,7 +170,7 @@ async def killed_at(world: World, point: str, monkeypatch: pytest.MonkeyPatch) -
         if name == point:
             raise Killed
 
-    monkeypatch.setattr(faults, "point", reached)
+    monkeypatch.setattr(execution, "failpoint", reached)
     with pytest.raises(BaseExceptionGroup):
         await world.turn(2)
     monkeypatch.undo()
@@ -402,7 +402,7 @@ async def test_a_deletion_does_not_wait_forever_for_a_target_that_refuses(
     world.delete("checkout")
     await world.turn(1)
     assert names_of(world) == ["checkout"]
-    seconds += restore.PATIENCE_SECONDS + 1
+    seconds += restore.TIMEOUT_SECONDS + 1
     await world.turn(1)
     assert (names_of(world), target.minimum) == ([], 9)
 
@@ -416,12 +416,12 @@ async def test_a_pin_is_carried_out_whatever_forecasts_do(monkeypatch: pytest.Mo
     def failing(*_: Any, **__: Any) -> Any:
         raise OverflowError("cannot convert float infinity to integer")
 
-    monkeypatch.setattr(world.loop.visitor.outlooks, "outlook", failing)
-    monkeypatch.setattr(world.loop.visitor.outlooks, "bases", failing)
-    monkeypatch.setattr(world.loop.visitor.window, "newest", failing)
+    monkeypatch.setattr(world.loop.reconciler.forecasts, "current", failing)
+    monkeypatch.setattr(world.loop.reconciler.forecasts, "bases", failing)
+    monkeypatch.setattr(world.loop.reconciler.window, "newest", failing)
     metadata = record.policy.metadata.model_copy(update={"annotations": {"predictive-scaling.io/pin": "12"}})
     world.put(record.policy.model_copy(update={"metadata": metadata}))
-    await world.loop.turn()
+    await world.loop.run()
     assert world.target.minimum == 12
     ready = world.condition("ForecastReady")
     assert (ready["status"], ready["reason"]) == ("False", "ForecastFailed")
@@ -447,7 +447,7 @@ async def test_a_pin_is_carried_out_whatever_the_forecast_says(wild: float) -> N
 async def test_a_forecast_that_breaks_the_decision_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     await world.turn(20)
-    monkeypatch.setattr("predictive_scaling.decision.decide.ask_forecast", raising_with_a_forecast)
+    monkeypatch.setattr("predictive_scaling.decision.decide.recommend_from_forecast", raising_with_a_forecast)
     await world.turn(2)
     assert world.target.minimum == 9
     assert world.condition("ForecastReady")["reason"] == "ForecastFailed"

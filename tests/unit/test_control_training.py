@@ -14,14 +14,14 @@ from structlog.typing import EventDict
 
 from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
-from predictive_scaling.control.jobs.commands import RELOAD_MODELS, CommandDesk
-from predictive_scaling.control.jobs.training import ModelDesk
+from predictive_scaling.control.jobs.commands import RELOAD_MODELS, CommandHandler
+from predictive_scaling.control.jobs.training import TrainingScheduler
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.statuses import AccuracyStatus
-from predictive_scaling.serving.model_store import ModelShelf
+from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.commands import Command
 from tests.support.builders import NOON, a_policy
@@ -58,12 +58,12 @@ class Scene:
     def __init__(self, folder: Path, **policy: Any) -> None:
         self.world = World(a_policy(**policy))
         self.registry = Registry(folder)
-        self.shelf = ModelShelf(folder, patience_seconds=60)
+        self.shelf = ModelStore(folder, timeout_seconds=60)
         self.past = Past()
         self.trained: list[tuple[SeriesKey, bool]] = []
         self.publishes = False
         world = self.world
-        self.desk = ModelDesk(
+        self.desk = TrainingScheduler(
             *(self.shelf, world.window, world.states, world.inventory, world.events, self.past, world.clock),
             interval=DAY,
             trains=True,
@@ -72,7 +72,7 @@ class Scene:
 
     @property
     def key(self) -> SeriesKey:
-        return self.world.states.needs()[0].series
+        return self.world.states.requirements()[0].series
 
     async def train(self, key: SeriesKey, zero_is_valid: bool) -> bool:
         self.trained.append((key, zero_is_valid))
@@ -102,54 +102,54 @@ async def test_a_series_without_a_model_is_trained_and_taken_up_and_then_left_al
     scene: Scene, logs: list[EventDict]
 ) -> None:
     scene.publishes = True
-    await scene.desk.turn()
+    await scene.desk.run()
     assert scene.trained == [(scene.key, False)]
     assert scene.shelf.models()[scene.key].service == "checkout"
     (started,) = said(logs, "training_started")
     assert started["cause"] == "no_model"
     assert "there is no model" in started["evidence"]
-    await scene.desk.turn()
+    await scene.desk.run()
     scene.world.clock.advance(2 * HOUR)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert len(scene.trained) == 1
 
 
 async def test_a_training_that_failed_waits_an_hour(scene: Scene) -> None:
-    await scene.desk.turn()
+    await scene.desk.run()
     scene.world.clock.advance(HOUR / 2)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert len(scene.trained) == 1
     scene.world.clock.advance(HOUR)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert len(scene.trained) == 2
 
 
 async def settled(scene: Scene) -> None:
     """A model that is thirteen hours old."""
     scene.publish(scene.world.clock.now() - 13 * HOUR)
-    await scene.desk.take_up()
+    await scene.desk.reload()
 
 
 async def test_accuracy_that_fell_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
     await settled(scene)
     (state,) = scene.world.states.by_key().values()
     state.accuracy = AccuracyStatus(mape=0.10)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert scene.trained == []
     state.accuracy = AccuracyStatus(mape=0.45)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert [one["cause"] for one in said(logs, "training_started")] == ["accuracy"]
     scene.world.clock.advance(2 * HOUR)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert len(scene.trained) == 1, "the same evidence does not call again and again"
 
 
 async def test_a_new_type_of_event_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
     await settled(scene)
-    await scene.desk.turn()
+    await scene.desk.run()
     now = scene.world.clock.now()
     scene.past.rows = [BusinessEventRow("shop", "x", "sale", now - 2 * HOUR, now, None, None, 0, ["checkout"], now)]
-    await scene.desk.turn()
+    await scene.desk.run()
     (started,) = said(logs, "training_started")
     assert (started["cause"], "sale" in started["evidence"]) == ("event_types", True)
 
@@ -166,7 +166,7 @@ async def test_another_pattern_is_the_evidence(tmp_path: Path, logs: list[EventD
     cast(Any, scene.world.source).minutes = minutes
     await scene.world.turn(2)
     await settled(scene)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert [one["cause"] for one in said(logs, "training_started")] == ["pattern"]
 
 
@@ -174,28 +174,28 @@ async def test_what_a_person_went_back_to_is_not_trained_over(scene: Scene, logs
     now = scene.world.clock.now()
     scene.publish(now - 60 * HOUR)
     scene.publish(now - 30 * HOUR)
-    await scene.desk.take_up()
+    await scene.desk.reload()
     roll_back(scene.registry, scene.key, now)
-    await scene.desk.take_up()
+    await scene.desk.reload()
     (told,) = said(logs, "model_rolled_back")
     assert told["verdict"].startswith("rolled back from")
-    await scene.desk.turn()
+    await scene.desk.run()
     assert scene.trained == []
     scene.world.clock.advance(DAY)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert len(scene.trained) == 1
 
 
 async def test_zeros_that_are_demand_are_trained_as_demand(tmp_path: Path) -> None:
     scene = Scene(tmp_path, demand={"zeroIsValid": True})
     await scene.world.turn(2)
-    await scene.desk.turn()
+    await scene.desk.run()
     assert [valid for _, valid in scene.trained] == [True]
 
 
 async def test_where_others_train_nothing_is_started(scene: Scene) -> None:
     scene.desk.trains = False
-    await scene.desk.turn()
+    await scene.desk.run()
     assert scene.trained == []
 
 
@@ -220,7 +220,7 @@ async def reload(scene: Scene) -> dict[str, Any]:
     """What `POST /api/v1/models/reload` is answered with."""
     table, world = OneCommand(), scene.world
     decisions = cast(Any, world.decisions)
-    await CommandDesk(
+    await CommandHandler(
         table,
         decisions,
         *(world.decision_records, world.verification, world.states, scene.desk, world.clock, lambda: True),

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from forecasting.scaling.frontier import Point
-from forecasting.scaling.tuner import settled
+from forecasting.scaling.tuner import update
 from predictive_scaling.control.jobs import tuning
-from predictive_scaling.control.jobs.subprocesses import Ended
-from predictive_scaling.control.jobs.tuning import TuningDesk, study_in_child
+from predictive_scaling.control.jobs.subprocesses import CompletedChild
+from predictive_scaling.control.jobs.tuning import TuningScheduler, study_in_child
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
@@ -82,9 +82,9 @@ class Scene:
         self.failure: str | None = None
         self.desk = self.a_desk()
 
-    def a_desk(self) -> TuningDesk:
+    def a_desk(self) -> TuningScheduler:
         world, tables = self.world, self.tables
-        return TuningDesk(
+        return TuningScheduler(
             *(tables, tables, tables, world.choices, world.window, world.states),
             *(world.inventory, world.events, world.clock),
             interval=6 * HOUR,
@@ -100,7 +100,7 @@ class Scene:
         target = task.hpa_target
         points = tuple(Point(quantile, target, 0.01, 0.001, cost, 0.0) for quantile, cost in self.costs.items())
         prices = prices_of(parse_policy(task.policy).spec)
-        held = settled(task.held, points, prices, task.now) if prices else None
+        held = update(task.held, points, prices, task.now) if prices else None
         return Tuning(
             since=task.now - 7 * DAY,
             until=task.now,
@@ -108,7 +108,7 @@ class Scene:
             hpa_target=target,
             prices=prices,
             points=points,
-            alone=Point(0.0, target, 0.02, 0.002, 300.0, 0.0),
+            hpa_only=Point(0.0, target, 0.02, 0.002, 300.0, 0.0),
             held=held,
             quantile=held.quantile if held else 0.9,
             advised=target + 0.12,
@@ -122,7 +122,7 @@ class Scene:
         self.world.clock.advance(later)
         self.world.source.until = self.world.clock.now() + DAY
         await self.world.turn(2)
-        await self.desk.turn()
+        await self.desk.run()
         await self.world.turn(2)
 
     async def told(self) -> list[str]:
@@ -206,7 +206,7 @@ async def test_a_changed_objective_chooses_anew_at_once_and_is_looked_back_on_so
         KEY, replace(choice, points=(Point(0.8, 0.7, 0, 0, 30, 10), Point(0.9, 0.7, 0, 0, 20, 200)))
     )
     scene.world.put(priced("1", "5"))
-    await scene.world.loop.turn()
+    await scene.world.loop.run()
     decision = scene.world.states.by_key()[KEY].decision
     assert decision is not None
     assert decision.quantile == 0.8
@@ -233,7 +233,7 @@ async def test_prices_that_a_policy_gets_later_are_tuned_on_at_once() -> None:
     scene.costs = {0.8: 10.0, 0.9: 100.0}
     await scene.turn()
     scene.world.put(priced())
-    await scene.world.loop.turn()
+    await scene.world.loop.run()
     decision = scene.world.states.by_key()[KEY].decision
     assert decision is not None
     assert decision.quantile == 0.8
@@ -256,7 +256,7 @@ async def test_the_status_advises_on_the_target_of_the_hpa(scene: Scene) -> None
 async def test_advice_for_another_target_is_not_shown_and_a_new_target_is_looked_back_on(scene: Scene) -> None:
     await scene.turn()
     scene.world.put(priced(demand={"targetUtilization": 80}))
-    await scene.world.loop.turn()
+    await scene.world.loop.run()
     assert "advice" not in scene.world.status
     await scene.turn()
     assert scene.seen[-1].hpa_target == 0.8
@@ -305,7 +305,7 @@ async def test_those_with_prices_come_first_and_then_the_oldest() -> None:
     await scene.turn()
     first = [task.policy["metadata"]["name"] for task in scene.seen]
     assert (len(first), first[0]) == (8, names[9])
-    await scene.desk.turn()
+    await scene.desk.run()
     assert sorted(task.policy["metadata"]["name"] for task in scene.seen) == names
 
 
@@ -336,7 +336,7 @@ async def test_a_turn_that_the_database_ended_is_rested_from_as_well(scene: Scen
     with pytest.raises(DatabaseUnavailableError):
         await scene.turn()
     scene.tables.between = between
-    await scene.desk.turn()
+    await scene.desk.run()
     assert scene.seen == []
 
 
@@ -366,8 +366,8 @@ async def test_a_service_younger_than_two_days_is_not_looked_back_on(scene: Scen
 async def test_a_policy_that_is_gone_is_forgotten(scene: Scene) -> None:
     await scene.turn()
     scene.world.records.clear()
-    await scene.world.loop.turn()
-    await scene.desk.turn()
+    await scene.world.loop.run()
+    await scene.desk.run()
     assert scene.tables.rows == {}
     assert scene.world.choices.get(KEY) is None
 
@@ -393,13 +393,13 @@ def named(policy: ScalingPolicy, name: str) -> ScalingPolicy:
 async def test_a_task_that_ends_its_process_costs_those_beside_it_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, deadly = a_task(), a_task(per_replica=13.0)
 
-    async def child(arguments: Sequence[str], *, given: bytes, **others: object) -> Ended:
-        tasks = TASKS.decode(given)
+    async def child(arguments: Sequence[str], *, stdin: bytes, **others: object) -> CompletedChild:
+        tasks = TASKS.decode(stdin)
         if deadly in tasks:
             if len(tasks) == 1:
                 raise TimeoutError
-            return Ended(-11, b"", "Segmentation fault")
-        return Ended(0, ENCODE([worker.answer(task) for task in tasks]), "")
+            return CompletedChild(-11, b"", "Segmentation fault")
+        return CompletedChild(0, ENCODE([worker.answer(task) for task in tasks]), "")
 
     monkeypatch.setattr(tuning, "run_child", child)
     first, failed, last = await study_in_child([whole, deadly, whole])

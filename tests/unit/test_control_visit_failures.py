@@ -193,7 +193,7 @@ async def test_a_visit_that_hangs_is_given_up_and_the_next_tick_goes_on() -> Non
     target = broken()
     target.hangs = True
     world = a_world(target)
-    world.loop.visit_limit_seconds = 0.2
+    world.loop.reconcile_limit_seconds = 0.2
     await world.turn(2)
     assert world.target.minimum > 2
     ready = ready_of(world, "broken-0")
@@ -220,12 +220,12 @@ async def test_one_lost_connection_ends_the_tick_and_the_next_one_begins_with_wh
         before = REGISTRY.get_sample_value("predictive_scaling_ticks_failed_total") or 0.0
         for expected in ("broken-0", "broken-1", "broken-2"):
             visited.clear()
-            await world.loop.turn()
+            await world.loop.run()
             assert visited == [expected]
         assert REGISTRY.get_sample_value("predictive_scaling_ticks_failed_total") == before + 3
         away = False
         visited.clear()
-        await world.loop.turn()
+        await world.loop.run()
     assert visited[0] == "broken-3"
     assert len(visited) == 5
     assert not any(ready_of(world, name)["status"] == "False" for name in world.targets), "nobody is to blame"
@@ -237,8 +237,8 @@ async def test_a_few_time_outs_end_no_tick_and_many_in_a_row_do() -> None:
     world.loop.in_flight = 1
     await world.leadership.campaign()
     for _ in range(3):
-        await world.feed.turn()
-        await world.loop.turn()
+        await world.feed.run()
+        await world.loop.run()
         world.clock.advance(timedelta(seconds=1))
     assert world.target.minimum > 2, "the next ticks began with whom the first one did not reach"
     assert all(target.asked <= 2 for target in slow)

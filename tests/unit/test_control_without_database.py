@@ -14,7 +14,7 @@ from predictive_scaling.control.actuation.decision_log import QUEUED, DecisionLo
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.serving.model_store import Wanted
+from predictive_scaling.serving.model_store import ForecastRequest
 from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
@@ -35,7 +35,7 @@ def logs() -> Generator[list[EventDict]]:
 class RisesLater(Prophet):
     """Forecasts the same demand for half an hour from noon on, and four times as much after."""
 
-    def forecast(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Forecast]:
+    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         found: dict[Any, Forecast] = {}
         for name, one in wanted.items():
             times = [one.series.end + index * one.series.step for index in range(one.steps)]

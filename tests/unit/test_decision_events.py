@@ -8,7 +8,7 @@ import pytest
 from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Decision, EventBase, Limit, Memory, Reason, Source, Tuned
+from predictive_scaling.decision.inputs import Decision, DecisionState, EventBaseline, Limit, Reason, Source, Tuned
 from tests.support.builders import (
     LONG_AGO,
     NOON,
@@ -31,7 +31,7 @@ def minutes(count: float) -> timedelta:
     return timedelta(minutes=count)
 
 
-def a_sale(base: Forecast | None = None, name: str = "flash-sale", **spec: object) -> EventBase:
+def a_sale(base: Forecast | None = None, name: str = "flash-sale", **spec: object) -> EventBaseline:
     """From 13:00 to 15:00."""
     return an_occurrence(an_event(name, SALE_AT, SALE_UNTIL, **spec), base)
 
@@ -40,12 +40,14 @@ def base(demand: float = 400.0, hours: float = 4) -> Forecast:
     return a_steady_forecast(demand, bins=int(hours * 12), origin=NOON)
 
 
-def at(moment: datetime, *events: EventBase, forecast: float | None = 400.0, demand: float | None = 350.0) -> Decision:
+def at(
+    moment: datetime, *events: EventBaseline, forecast: float | None = 400.0, demand: float | None = 350.0
+) -> Decision:
     """The floor was 4; the window is 8 minutes: a lead time of 3 and a refresh of 5."""
     return decide(a_situation(POLICY, now=moment, events=events, forecast=forecast, demand=demand))
 
 
-def floor_at(moment: datetime, *events: EventBase, forecast: float | None = 400.0) -> int:
+def floor_at(moment: datetime, *events: EventBaseline, forecast: float | None = 400.0) -> int:
     return at(moment, *events, forecast=forecast).floor
 
 
@@ -109,7 +111,7 @@ def test_a_forecast_that_has_seen_the_event_is_not_multiplied() -> None:
     seen = a_sale(a_steady_forecast(1200.0, bins=48, origin=SALE_AT + minutes(10)), expect={"multiplier": "3"})
     decision = at(SALE_AT + minutes(30), seen, forecast=1200.0)
     assert decision.floor == 12
-    assert "no forecast from before" in decision.wishes[0].why
+    assert "no forecast from before" in decision.recommendations[0].why
 
 
 def test_the_multiplier_does_not_compound_with_the_forecast() -> None:
@@ -145,7 +147,7 @@ def test_a_base_that_ends_before_the_event_goes_on_with_its_last_bin() -> None:
 def test_without_a_base_the_multiplier_stays_silent_and_says_so() -> None:
     decision = at(SALE_AT, a_sale(expect={"multiplier": "3"}))
     assert decision.floor == 4
-    assert not decision.wishes[0].applies
+    assert not decision.recommendations[0].applies
     assert "no forecast from before it" in decision.message
 
 
@@ -158,7 +160,7 @@ def test_without_a_replicas_capacity_the_multiplier_stays_silent_and_says_so() -
 
 def test_an_event_that_expects_nothing_asks_for_nothing_and_says_so() -> None:
     decision = at(SALE_AT, a_sale())
-    assert (decision.floor, decision.wishes[0].applies) == (4, False)
+    assert (decision.floor, decision.recommendations[0].applies) == (4, False)
     assert "nothing was learned" in decision.message
 
 
@@ -187,24 +189,24 @@ def test_a_suppressed_forecast_lets_the_floor_sink() -> None:
 
 def test_a_planned_outage_needs_no_metrics_to_sink_in() -> None:
     outage = a_sale(suppressForecast=True)
-    memory = Memory(since=LONG_AGO, floor=10, trusted=base(1000.0))
+    state = DecisionState(since=LONG_AGO, floor=10, reference_forecast=base(1000.0))
     for demand in (None, 0.0, 1.0):
         situation = a_situation(
-            POLICY, floor=10, now=SALE_AT, events=[outage], forecast=None, demand=demand, memory=memory
+            POLICY, floor=10, now=SALE_AT, events=[outage], forecast=None, demand=demand, state=state
         )
         assert decide(situation).floor == 1
 
 
 def test_a_planned_outage_without_metrics_sinks_once_the_window_has_passed() -> None:
     patient, outage = a_policy(scaleDown={"maxStep": "1000"}), a_sale(suppressForecast=True)
-    memory, floor, floors = Memory(since=LONG_AGO, floor=10), 10, list[int]()
+    state, floor, floors = DecisionState(since=LONG_AGO, floor=10), 10, list[int]()
     for minute in (-1, 0, 5, 8, 9):
         demand = 950.0 if minute < 0 else None
         now = SALE_AT + minutes(minute)
         decision = decide(
-            a_situation(patient, floor=floor, now=now, events=[outage], forecast=1000.0, demand=demand, memory=memory)
+            a_situation(patient, floor=floor, now=now, events=[outage], forecast=1000.0, demand=demand, state=state)
         )
-        memory, floor = decision.memory, decision.floor
+        state, floor = decision.state, decision.floor
         floors.append(floor)
     assert floors == [10, 10, 10, 10, 1]
 
@@ -242,7 +244,7 @@ def test_when_an_event_is_over_the_decrease_says_so_step_by_step() -> None:
     decision = during
     for minute in range(4):
         now = SALE_UNTIL + minutes(minute)
-        situation = a_situation(policy, floor=decision.floor, now=now, events=[sale], memory=decision.memory)
+        situation = a_situation(policy, floor=decision.floor, now=now, events=[sale], state=decision.state)
         decision = decide(situation)
         reasons.append(decision.reason)
     assert decision.floor == 4
@@ -252,7 +254,7 @@ def test_when_an_event_is_over_the_decrease_says_so_step_by_step() -> None:
 @pytest.mark.parametrize("moment", [SALE_AT - timedelta(hours=1), SALE_UNTIL + timedelta(hours=1)])
 def test_an_event_far_away_is_not_there(moment: datetime) -> None:
     decision = at(moment, a_sale(expect={"minReplicas": 20}))
-    assert (decision.floor, len(decision.wishes)) == (4, 2)
+    assert (decision.floor, len(decision.recommendations)) == (4, 2)
 
 
 def test_the_maximum_holds_for_events() -> None:

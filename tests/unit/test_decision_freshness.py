@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Limit, Memory, Reason, Rung, Source
+from predictive_scaling.decision.inputs import DecisionState, ForecastSource, Limit, Reason, Source
 from tests.support.builders import (
     LONG_AGO,
     NOON,
@@ -23,31 +23,31 @@ AT_ONCE = {"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"}
 HOUR = timedelta(hours=1)
 
 
-def blind_for(minutes: int, floor: int = 10) -> Memory:
-    return Memory(since=LONG_AGO, floor=floor, blind_since=NOON - timedelta(minutes=minutes))
+def blind_for(minutes: int, floor: int = 10) -> DecisionState:
+    return DecisionState(since=LONG_AGO, floor=floor, no_forecast_since=NOON - timedelta(minutes=minutes))
 
 
-@pytest.mark.parametrize("rung", list(Rung))
-def test_every_rung_of_the_ladder_may_act(rung: Rung) -> None:
-    outlook = an_outlook(a_steady_forecast(700.0), rung)
-    assert decide(a_situation(outlook=outlook, forecast=None)).floor == 7
+@pytest.mark.parametrize("rung", list(ForecastSource))
+def test_every_rung_of_the_ladder_may_act(rung: ForecastSource) -> None:
+    current_forecast = an_outlook(a_steady_forecast(700.0), rung)
+    assert decide(a_situation(current_forecast=current_forecast, forecast=None)).floor == 7
 
 
 def test_an_expired_forecast_is_not_used() -> None:
-    outlook = an_outlook(a_steady_forecast(700.0), valid_for=timedelta(0))
-    decision = decide(a_situation(outlook=outlook, forecast=None))
-    assert (decision.floor, decision.memory.blind_since) == (4, NOON)
+    current_forecast = an_outlook(a_steady_forecast(700.0), valid_for=timedelta(0))
+    decision = decide(a_situation(current_forecast=current_forecast, forecast=None))
+    assert (decision.floor, decision.state.no_forecast_since) == (4, NOON)
 
 
 def test_a_forecast_that_ends_before_now_is_not_used() -> None:
     past = an_outlook(a_steady_forecast(700.0, origin=NOON - 2 * HOUR), valid_for=3 * HOUR)
-    decision = decide(a_situation(outlook=past, forecast=None))
-    assert (decision.floor, decision.memory.blind_since) == (4, NOON)
+    decision = decide(a_situation(current_forecast=past, forecast=None))
+    assert (decision.floor, decision.state.no_forecast_since) == (4, NOON)
 
 
 def test_a_forecast_ends_blindness() -> None:
-    decision = decide(a_situation(memory=blind_for(50)))
-    assert decision.memory.blind_since is None
+    decision = decide(a_situation(state=blind_for(50)))
+    assert decision.state.no_forecast_since is None
     assert not decision.fallback
 
 
@@ -81,46 +81,46 @@ def test_a_forecast_still_raises_while_metrics_are_missing() -> None:
 def test_after_an_outage_a_full_window_passes_before_any_decrease() -> None:
     policy = a_policy(scaleDown={"maxStep": "1000", "stabilizationWindow": "10m"})
     blind = decide(a_situation(policy, floor=10, demand=None, forecast=100.0))
-    assert blind.memory.since == NOON
+    assert blind.state.since == NOON
     back = NOON + timedelta(minutes=9)
-    assert decide(a_situation(policy, floor=10, now=back, forecast=100.0, demand=90.0, memory=blind.memory)).floor == 10
+    assert decide(a_situation(policy, floor=10, now=back, forecast=100.0, demand=90.0, state=blind.state)).floor == 10
     later = NOON + timedelta(minutes=10)
-    assert decide(a_situation(policy, floor=10, now=later, forecast=100.0, demand=90.0, memory=blind.memory)).floor == 1
+    assert decide(a_situation(policy, floor=10, now=later, forecast=100.0, demand=90.0, state=blind.state)).floor == 1
 
 
 def test_the_fallback_begins_after_its_time_and_holds_the_floor_by_default() -> None:
-    waiting = decide(a_situation(floor=10, forecast=None, demand=None, memory=blind_for(29)))
+    waiting = decide(a_situation(floor=10, forecast=None, demand=None, state=blind_for(29)))
     assert (waiting.floor, waiting.fallback) == (10, False)
-    acting = decide(a_situation(floor=10, forecast=None, demand=None, memory=blind_for(30)))
+    acting = decide(a_situation(floor=10, forecast=None, demand=None, state=blind_for(30)))
     assert (acting.floor, acting.fallback, acting.source) == (10, True, Source.FALLBACK)
 
 
 def test_holding_goes_on_for_as_long_as_it_takes() -> None:
-    decision = decide(a_situation(floor=10, forecast=None, demand=None, memory=blind_for(60 * 24 * 30)))
+    decision = decide(a_situation(floor=10, forecast=None, demand=None, state=blind_for(60 * 24 * 30)))
     assert decision.floor == 10
 
 
 @pytest.mark.parametrize(("replicas", "floor"), [(15, 15), (3, 3)])
 def test_a_static_fallback_goes_where_the_policy_says(replicas: int, floor: int) -> None:
     policy = a_policy(scaleDown=AT_ONCE, fallback={"behavior": "Static", "replicas": replicas})
-    decision = decide(a_situation(policy, floor=10, forecast=None, demand=None, memory=blind_for(30)))
+    decision = decide(a_situation(policy, floor=10, forecast=None, demand=None, state=blind_for(30)))
     assert (decision.floor, decision.reason) == (floor, Reason.FALLBACK_ACTIVATED)
 
 
 def test_a_static_fallback_sinks_by_steps() -> None:
     policy = a_policy(fallback={"behavior": "Static", "replicas": 3})
-    decision = decide(a_situation(policy, floor=10, forecast=None, demand=None, memory=blind_for(30)))
+    decision = decide(a_situation(policy, floor=10, forecast=None, demand=None, state=blind_for(30)))
     assert (decision.floor, decision.limits) == (8, (Limit.STEP_DOWN,))
 
 
 def test_a_static_fallback_sinks_once_a_window_has_passed() -> None:
     policy = a_policy(fallback={"behavior": "Static", "replicas": 3})
-    memory, floors = replace(blind_for(30), since=NOON), list[int]()
+    state, floors = replace(blind_for(30), since=NOON), list[int]()
     for minute in (0, 9, 10):
         now = NOON + timedelta(minutes=minute)
-        decision = decide(a_situation(policy, floor=10, now=now, forecast=None, demand=None, memory=memory))
+        decision = decide(a_situation(policy, floor=10, now=now, forecast=None, demand=None, state=state))
         floors.append(decision.floor)
-        memory = decision.memory
+        state = decision.state
     assert floors == [10, 10, 8]
 
 
@@ -136,7 +136,7 @@ def test_a_static_fallback_sinks_once_a_window_has_passed() -> None:
 def test_a_fallback_to_the_current_replicas(behavior: str, current: int, floor: int) -> None:
     policy = a_policy(scaleDown=AT_ONCE, fallback={"behavior": behavior})
     situation = a_situation(
-        policy, forecast=None, demand=None, observed=observed(10, current=current), memory=blind_for(30)
+        policy, forecast=None, demand=None, observed=observed(10, current=current), state=blind_for(30)
     )
     assert decide(situation).floor == floor
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.decision.events.active_occurrences import Standing, standing_of
+from predictive_scaling.decision.events.active_occurrences import EventProgress, event_progress
 from predictive_scaling.decision.events.occurrences import Occurrence, expand, influence_start, next_start, occurrences
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.vocabulary import EventPhase
@@ -25,8 +25,8 @@ def starts(event: BusinessEvent, since: datetime, days: float, limit: int = 1000
     return [f"{it.start:%m-%d %H:%M}" for it in found]
 
 
-def standing(event: BusinessEvent, now: datetime) -> Standing:
-    return standing_of(expand(event, now - DAY, now + DAY), now)
+def standing(event: BusinessEvent, now: datetime) -> EventProgress:
+    return event_progress(expand(event, now - DAY, now + DAY), now)
 
 
 def test_an_event_with_a_start_and_an_end_takes_place_once() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Decision, Limit, Memory
+from predictive_scaling.decision.inputs import Decision, DecisionState, Limit
 from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy, a_situation, an_outlook
 
 POLICY = a_policy(scaleDown={"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"})
@@ -13,48 +13,50 @@ EXPECTED = a_forecast(*[1000] * 12, spread=SPREAD)
 """0.1 quantile: 800. It reaches one hour from noon."""
 
 
-def at(minute: int, demand: float, memory: Memory, forecast: float = 100.0) -> Decision:
+def at(minute: int, demand: float, state: DecisionState, forecast: float = 100.0) -> Decision:
     """Ten replicas; the newest forecast has seen the fall and expects it to go on."""
     now = NOON + timedelta(minutes=minute)
-    return decide(a_situation(POLICY, floor=10, now=now, demand=demand, forecast=forecast, memory=memory))
+    return decide(a_situation(POLICY, floor=10, now=now, demand=demand, forecast=forecast, state=state))
 
 
-def before_the_fall() -> Memory:
-    memory = Memory(since=LONG_AGO, floor=10)
-    usual = a_situation(POLICY, floor=10, demand=950.0, outlook=an_outlook(EXPECTED), forecast=None, memory=memory)
-    return decide(usual).memory
+def before_the_fall() -> DecisionState:
+    state = DecisionState(since=LONG_AGO, floor=10)
+    usual = a_situation(
+        POLICY, floor=10, demand=950.0, current_forecast=an_outlook(EXPECTED), forecast=None, state=state
+    )
+    return decide(usual).state
 
 
 def test_a_fall_far_below_the_low_quantile_does_not_lower_the_floor() -> None:
-    decision = at(5, demand=390.0, memory=before_the_fall())
+    decision = at(5, demand=390.0, state=before_the_fall())
     assert (decision.floor, decision.limits) == (10, (Limit.OUTAGE,))
 
 
 def test_a_quiet_hour_is_no_outage() -> None:
-    assert at(5, demand=410.0, memory=before_the_fall()).floor == 5
+    assert at(5, demand=410.0, state=before_the_fall()).floor == 5
 
 
 def test_forecasts_made_during_the_outage_are_no_yardstick() -> None:
-    memory = before_the_fall()
+    state = before_the_fall()
     for minute in range(5, 60, 5):
-        decision = at(minute, demand=20.0, memory=memory)
+        decision = at(minute, demand=20.0, state=state)
         assert decision.floor == 10, minute
-        memory = decision.memory
-    assert memory.trusted is EXPECTED
+        state = decision.state
+    assert state.reference_forecast is EXPECTED
 
 
 def test_what_stays_low_beyond_the_horizon_is_the_new_normal() -> None:
-    memory = at(55, demand=20.0, memory=before_the_fall()).memory
-    assert at(61, demand=20.0, memory=memory).floor == 1
+    state = at(55, demand=20.0, state=before_the_fall()).state
+    assert at(61, demand=20.0, state=state).floor == 1
 
 
 def test_after_the_outage_a_full_window_passes() -> None:
     patient = a_policy(scaleDown={"stabilizationWindow": "10m", "maxStep": "1000"})
-    memory = at(5, demand=20.0, memory=before_the_fall()).memory
-    back = a_situation(patient, floor=10, now=NOON + timedelta(minutes=14), demand=900.0, forecast=500.0, memory=memory)
+    state = at(5, demand=20.0, state=before_the_fall()).state
+    back = a_situation(patient, floor=10, now=NOON + timedelta(minutes=14), demand=900.0, forecast=500.0, state=state)
     assert decide(back).limits == (Limit.STABILIZATION_WINDOW,)
     assert decide(replace(back, now=NOON + timedelta(minutes=15))).floor == 9
 
 
 def test_an_outage_does_not_keep_the_forecast_from_raising() -> None:
-    assert at(5, demand=20.0, memory=before_the_fall(), forecast=1500.0).floor == 15
+    assert at(5, demand=20.0, state=before_the_fall(), forecast=1500.0).floor == 15

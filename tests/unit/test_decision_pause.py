@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Decision, Limit, Memory, Reason, Source
+from predictive_scaling.decision.inputs import Decision, DecisionState, Limit, Reason, Source
 from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, UNTIL
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, observed
 
@@ -103,10 +103,10 @@ def test_frozen_is_frozen_also_outside_the_bounds() -> None:
 
 
 def test_what_we_held_is_not_forgotten_while_frozen() -> None:
-    policy, memory = a_policy(suspend=True), Memory(since=LONG_AGO, floor=9)
-    assert decide(a_situation(policy, floor=4, memory=memory)).memory.floor == 9
+    policy, state = a_policy(suspend=True), DecisionState(since=LONG_AGO, floor=9)
+    assert decide(a_situation(policy, floor=4, state=state)).state.floor == 9
 
 
 def test_leaving_a_pause_acts_at_once() -> None:
     frozen = decide(a_situation(a_policy(suspend=True), forecast=700.0))
-    assert decide(a_situation(a_policy(), forecast=700.0, memory=frozen.memory)).floor == 7
+    assert decide(a_situation(a_policy(), forecast=700.0, state=frozen.state)).floor == 7

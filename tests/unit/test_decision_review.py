@@ -8,7 +8,7 @@ import pytest
 
 from forecasting.context import Context
 from predictive_scaling.decision.decision_state import decision_id, decision_name
-from predictive_scaling.decision.forecast_context import context_of
+from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.decision.review import Problem, review_event, review_policy
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
@@ -67,7 +67,7 @@ def test_a_policy_is_forecast_by_its_own_clocks_and_holidays() -> None:
     for forecast, context in ((there, Context(ZoneInfo("Europe/Berlin"), "DE-BY")), ({}, Context())):
         policy = review_policy({**POLICY, "spec": {**POLICY["spec"], "forecast": forecast}})
         assert isinstance(policy, ScalingPolicy)
-        assert context_of(policy) == context
+        assert forecast_context(policy) == context
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from forecasting.models.explanation import Reasons
-from predictive_scaling.decision.conditions import Verification, Visit, policy_conditions
+from predictive_scaling.decision.conditions import ReconcileResult, Verification, policy_conditions
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Memory, Rung, Situation
+from predictive_scaling.decision.inputs import DecisionState, ForecastSource, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_without_decision
 from predictive_scaling.resources.annotations import DIRECTION, PIN
@@ -26,15 +26,15 @@ from tests.support.builders import (
     observed,
 )
 
-VISIT = Visit(generation=7)
-BLIND = Memory(since=LONG_AGO, floor=4, blind_since=NOON - timedelta(hours=1))
+VISIT = ReconcileResult(generation=7)
+BLIND = DecisionState(since=LONG_AGO, floor=4, no_forecast_since=NOON - timedelta(hours=1))
 
 
-def conditions(situation: Situation, visit: Visit = VISIT) -> dict[str, Condition]:
+def conditions(situation: Situation, visit: ReconcileResult = VISIT) -> dict[str, Condition]:
     return {it.type: it for it in policy_conditions(visit, situation, decide(situation))}
 
 
-def told(situation: Situation, type_: str, visit: Visit = VISIT) -> tuple[str, str]:
+def told(situation: Situation, type_: str, visit: ReconcileResult = VISIT) -> tuple[str, str]:
     condition = conditions(situation, visit)[type_]
     return condition.status.value, condition.reason
 
@@ -51,7 +51,7 @@ def test_all_ten_conditions_are_judged_at_a_visit_with_the_generation_they_are_f
     [
         a_situation(a_policy(mode="Off")),
         a_situation(a_policy(suspend=True)),
-        a_situation(forecast=None, demand=None, memory=BLIND),
+        a_situation(forecast=None, demand=None, state=BLIND),
         a_situation(conflict="argocd-controller holds minReplicas"),
     ],
 )
@@ -60,10 +60,12 @@ def test_off_paused_in_fallback_or_in_conflict_is_ready(situation: Situation) ->
 
 
 def test_never_is_stalled_and_not_yet_is_only_unready() -> None:
-    never = {it.type: it for it in policy_conditions(Visit(1, stalled=Problem("InvalidTimezone", "no such zone")))}
+    never = {
+        it.type: it for it in policy_conditions(ReconcileResult(1, stalled=Problem("InvalidTimezone", "no such zone")))
+    }
     assert (never["Stalled"].status, never["Ready"].status) == ("True", "False")
     missing = Problem("TargetNotFound", 'horizontalpodautoscalers "checkout" not found')
-    not_yet = {it.type: it for it in policy_conditions(Visit(1, failure=missing))}
+    not_yet = {it.type: it for it in policy_conditions(ReconcileResult(1, failure=missing))}
     assert (not_yet["Stalled"].status, not_yet["Ready"].reason) == ("False", "TargetNotFound")
 
 
@@ -83,17 +85,17 @@ def test_metrics_fresh(changes: dict[str, Any], expected: tuple[str, str]) -> No
 
 @pytest.mark.parametrize(
     ("rung", "expected"),
-    [(Rung.FRESH, "True"), (Rung.LAST, "False"), (Rung.LAST_WEEK, "False")],
+    [(ForecastSource.FRESH, "True"), (ForecastSource.LAST, "False"), (ForecastSource.LAST_WEEK, "False")],
 )
-def test_each_rung_of_the_ladder_is_a_reason(rung: Rung, expected: str) -> None:
-    situation = a_situation(outlook=an_outlook(a_steady_forecast(400.0), rung))
+def test_each_rung_of_the_ladder_is_a_reason(rung: ForecastSource, expected: str) -> None:
+    situation = a_situation(current_forecast=an_outlook(a_steady_forecast(400.0), rung))
     assert told(situation, "ForecastReady") == (expected, rung.value)
 
 
 def test_a_model_that_acts_against_the_gate_is_told() -> None:
     note = "spec.forecast.model is LightGBM, against the verdict on the last days: LastValue acts"
     forecast = replace(a_steady_forecast(400.0), note=note)
-    ready = conditions(a_situation(outlook=an_outlook(forecast, Rung.FRESH)))["ForecastReady"]
+    ready = conditions(a_situation(current_forecast=an_outlook(forecast, ForecastSource.FRESH)))["ForecastReady"]
     assert (ready.status, ready.reason) == ("True", "FreshForecast")
     assert ready.message.endswith(f"; {note}")
 
@@ -102,7 +104,7 @@ def test_without_a_forecast_the_fallback_is_waited_for_and_then_active() -> None
     blind = a_situation(forecast=None)
     assert told(blind, "ForecastReady") == ("False", "NoForecast")
     assert told(blind, "Fallback") == ("False", "Waiting")
-    assert told(replace(blind, memory=BLIND), "Fallback") == ("True", "HoldFloor")
+    assert told(replace(blind, state=BLIND), "Fallback") == ("True", "HoldFloor")
     assert told(a_situation(), "Fallback") == ("False", "NotNeeded")
 
 
@@ -155,14 +157,17 @@ def test_a_conflict_says_who_and_what() -> None:
 @pytest.mark.parametrize(
     ("visit", "expected"),
     [
-        (Visit(1), ("Unknown", "NothingToVerify")),
-        (Visit(1, verification=Verification.PENDING), ("Unknown", "Verifying")),
-        (Visit(1, verification=Verification.SUCCEEDED), ("True", "ReplicasReady")),
-        (Visit(1, verification=Verification.FAILED), ("False", "VerificationFailed")),
-        (Visit(1, verification=Verification.FAILED, verification_reason="Unschedulable"), ("False", "Unschedulable")),
+        (ReconcileResult(1), ("Unknown", "NothingToVerify")),
+        (ReconcileResult(1, verification=Verification.PENDING), ("Unknown", "Verifying")),
+        (ReconcileResult(1, verification=Verification.SUCCEEDED), ("True", "ReplicasReady")),
+        (ReconcileResult(1, verification=Verification.FAILED), ("False", "VerificationFailed")),
+        (
+            ReconcileResult(1, verification=Verification.FAILED, verification_reason="Unschedulable"),
+            ("False", "Unschedulable"),
+        ),
     ],
 )
-def test_verified(visit: Visit, expected: tuple[str, str]) -> None:
+def test_verified(visit: ReconcileResult, expected: tuple[str, str]) -> None:
     assert told(a_situation(), "Verified", visit) == expected
 
 
@@ -186,14 +191,14 @@ def test_a_status_has_at_most_24_points(bins: int, points: int) -> None:
 
 
 def test_points_that_are_over_are_not_shown() -> None:
-    outlook = an_outlook(a_steady_forecast(400.0, origin=NOON - timedelta(minutes=12)))
-    situation = a_situation(outlook=outlook, forecast=None)
+    current_forecast = an_outlook(a_steady_forecast(400.0, origin=NOON - timedelta(minutes=12)))
+    situation = a_situation(current_forecast=current_forecast, forecast=None)
     points = policy_status(situation, decide(situation), ())["forecast"]["points"]
     assert points[0]["time"] == "2026-06-17T11:58:00Z"
 
 
 def test_a_visit_without_a_decision_leaves_its_conditions() -> None:
-    missing = Visit(3, failure=Problem("TargetNotFound", "hpa/checkout is not there"))
+    missing = ReconcileResult(3, failure=Problem("TargetNotFound", "hpa/checkout is not there"))
     status = status_without_decision(3, merge((), policy_conditions(missing), NOON))
     assert status["observedGeneration"] == 3
     assert {it["status"] for it in status["conditions"] if it["type"] not in ("Ready", "Stalled")} == {"Unknown"}

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import FloorChange, Limit, Memory, Situation
+from predictive_scaling.decision.inputs import DecisionState, FloorChange, Limit, Situation
 from predictive_scaling.resources.annotations import PIN
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, an_event, an_occurrence, observed
 
@@ -20,7 +20,7 @@ def after(situation: Situation, passed: timedelta, **changes: object) -> Situati
         situation.policy,
         floor=decision.floor,
         now=situation.now + passed,
-        memory=decision.memory,
+        state=decision.state,
         **{"forecast": 400.0, **changes},  # type: ignore[arg-type]
     )
     return replace(later, observed=observed(decision.floor))
@@ -71,22 +71,25 @@ def test_down_waits_until_the_highest_wish_of_the_window_is_old() -> None:
 
 def test_a_wish_within_the_window_holds_the_floor_half_way() -> None:
     policy = a_policy(scaleDown={"maxStep": "1000"})
-    memory = Memory(since=LONG_AGO, floor=20, recommendations=((NOON - timedelta(minutes=5), 12),))
-    decision = decide(a_situation(policy, floor=20, demand=300.0, memory=memory))
+    state = DecisionState(since=LONG_AGO, floor=20, recommendations=((NOON - timedelta(minutes=5), 12),))
+    decision = decide(a_situation(policy, floor=20, demand=300.0, state=state))
     assert (decision.floor, decision.limits) == (12, (Limit.STABILIZATION_WINDOW,))
 
 
 def test_an_older_and_higher_wish_does_not_raise_the_floor_again() -> None:
-    memory = Memory(since=LONG_AGO, floor=12, recommendations=((NOON - timedelta(minutes=5), 20),))
-    decision = decide(a_situation(floor=12, demand=300.0, memory=memory))
+    state = DecisionState(since=LONG_AGO, floor=12, recommendations=((NOON - timedelta(minutes=5), 20),))
+    decision = decide(a_situation(floor=12, demand=300.0, state=state))
     assert (decision.floor, decision.limits) == (12, (Limit.STABILIZATION_WINDOW,))
 
 
 def test_nothing_sinks_before_a_full_window_was_seen() -> None:
-    policy, started = a_policy(scaleDown={"maxStep": "1000"}), Memory(since=NOON - timedelta(minutes=9), floor=10)
-    assert decide(a_situation(policy, floor=10, memory=started, demand=300.0)).floor == 10
-    long_enough = Memory(since=NOON - timedelta(minutes=10), floor=10)
-    assert decide(a_situation(policy, floor=10, memory=long_enough, demand=300.0)).floor == 4
+    policy, started = (
+        a_policy(scaleDown={"maxStep": "1000"}),
+        DecisionState(since=NOON - timedelta(minutes=9), floor=10),
+    )
+    assert decide(a_situation(policy, floor=10, state=started, demand=300.0)).floor == 10
+    long_enough = DecisionState(since=NOON - timedelta(minutes=10), floor=10)
+    assert decide(a_situation(policy, floor=10, state=long_enough, demand=300.0)).floor == 4
 
 
 def test_down_goes_a_step_a_period_rounded_up() -> None:
@@ -161,19 +164,19 @@ def test_a_pin_passes_the_dead_band() -> None:
 
 
 def test_changes_and_wishes_that_are_too_old_are_forgotten() -> None:
-    old = Memory(
+    old = DecisionState(
         since=LONG_AGO,
         floor=4,
         recommendations=((NOON - timedelta(minutes=10), 9),),
         changes=(FloorChange(NOON - timedelta(minutes=1), 2, 4),),
     )
-    memory = decide(a_situation(memory=old)).memory
-    assert memory.recommendations == ((NOON, 4),)
-    assert memory.changes == ()
+    state = decide(a_situation(state=old)).state
+    assert state.recommendations == ((NOON, 4),)
+    assert state.changes == ()
 
 
 def test_a_steady_wish_is_remembered_once() -> None:
     situation = a_situation()
     for _ in range(20):
         situation = after(situation, timedelta(seconds=15))
-    assert len(situation.memory.recommendations) == 1
+    assert len(situation.state.recommendations) == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Limit, Memory, Source
+from predictive_scaling.decision.inputs import DecisionState, Limit, Source
 from tests.support.builders import LONG_AGO, NOON, a_forecast, a_policy, a_situation, an_outlook, observed
 
 FAST = {"maxStep": "1000%", "period": "1m"}
@@ -37,7 +37,10 @@ def test_the_floor_rises_before_demand_and_falls_after_it() -> None:
     floors = [
         decide(
             a_situation(
-                policy, now=NOON + timedelta(minutes=minute), outlook=an_outlook(peak_at_ten_past), forecast=None
+                policy,
+                now=NOON + timedelta(minutes=minute),
+                current_forecast=an_outlook(peak_at_ten_past),
+                forecast=None,
             )
         ).floor
         for minute in (0, 1, 2, 10, 14, 15)
@@ -101,7 +104,9 @@ def test_the_targets_maximum_wins_over_the_policys_minimum() -> None:
 
 
 def test_a_maximum_below_the_floor_is_followed_at_once_and_without_data() -> None:
-    situation = a_situation(a_policy(max=10), floor=30, forecast=None, demand=None, memory=Memory(since=NOON, floor=30))
+    situation = a_situation(
+        a_policy(max=10), floor=30, forecast=None, demand=None, state=DecisionState(since=NOON, floor=30)
+    )
     assert decide(situation).floor == 10
 
 
@@ -129,17 +134,19 @@ def test_a_demand_beyond_all_numbers_is_capped_and_not_an_error() -> None:
 
 
 def test_auto_goes_by_the_target_and_recommend_by_its_own_floor() -> None:
-    memory = Memory(since=LONG_AGO, floor=7)
-    auto = a_situation(forecast=700.0, observed=observed(4), memory=memory)
+    state = DecisionState(since=LONG_AGO, floor=7)
+    auto = a_situation(forecast=700.0, observed=observed(4), state=state)
     assert decide(auto).before == 4, "a lost write heals"
-    recommend = a_situation(a_policy(mode="Recommend"), forecast=700.0, observed=observed(4), memory=memory)
+    recommend = a_situation(a_policy(mode="Recommend"), forecast=700.0, observed=observed(4), state=state)
     assert decide(recommend).before == 7
 
 
 def test_recommend_starts_from_the_targets_real_minimum() -> None:
-    fresh = a_situation(a_policy(mode="Recommend"), forecast=700.0, observed=observed(5), memory=Memory(since=LONG_AGO))
+    fresh = a_situation(
+        a_policy(mode="Recommend"), forecast=700.0, observed=observed(5), state=DecisionState(since=LONG_AGO)
+    )
     decision = decide(fresh)
-    assert (decision.before, decision.floor, decision.memory.floor) == (5, 7, 7)
+    assert (decision.before, decision.floor, decision.state.floor) == (5, 7, 7)
 
 
 def test_a_floor_that_looks_ahead_covers_the_peak_of_the_window_and_not_the_highest_bin() -> None:
@@ -154,5 +161,5 @@ def test_a_peak_since_a_forecasts_origin_says_nothing_of_a_window_that_begins_mu
     by_bin = a_forecast(4000, 400, 400, 400, 400, origin=NOON - timedelta(minutes=10))
     peaks = np.maximum.accumulate(by_bin.values[:, 1:], axis=0)
     policy = a_policy(scaleUp=FAST)
-    late = a_situation(policy, outlook=an_outlook(replace(by_bin, peaks=peaks)), forecast=None)
+    late = a_situation(policy, current_forecast=an_outlook(replace(by_bin, peaks=peaks)), forecast=None)
     assert decide(late).uncapped == 4

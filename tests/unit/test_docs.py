@@ -13,11 +13,11 @@ from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 import predictive_scaling
-from predictive_scaling.cluster.kubernetes_events import Happened
+from predictive_scaling.cluster.kubernetes_events import EventReason
 from predictive_scaling.commands import settings
 from predictive_scaling.control.actuation.verification import Failure
 from predictive_scaling.decision import conditions
-from predictive_scaling.decision.inputs import PauseReason, Rung
+from predictive_scaling.decision.inputs import ForecastSource, PauseReason
 from predictive_scaling.ingest.rejected_message import Reason as DeadLetterReason
 from predictive_scaling.resources import annotations, vocabulary
 from predictive_scaling.resources.conditions import UNJUDGED
@@ -30,9 +30,9 @@ VOCABULARY: list[type[StrEnum]] = [
 ]
 SHOWN: list[type[StrEnum]] = [
     *VOCABULARY,
-    Happened,
+    EventReason,
     PauseReason,
-    Rung,
+    ForecastSource,
     conditions.Verification,
     Failure,
     DeadLetterReason,

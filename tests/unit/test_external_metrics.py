@@ -18,7 +18,7 @@ from predictive_scaling.external_metrics.registration import (
 )
 from predictive_scaling.external_metrics.selector import SelectorError, parse_selector
 from predictive_scaling.external_metrics.trust import AggregatorTrust, read_trust
-from predictive_scaling.external_metrics.values import Metric, MetricBoard, MetricValue, Reading
+from predictive_scaling.external_metrics.values import ExternalMetricStore, Metric, MetricValue, Reading
 
 NOW = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
 
@@ -108,7 +108,7 @@ def test_a_reading_serves_until_it_expires_and_not_then() -> None:
 
 
 def test_the_board_shows_each_policy_of_a_namespace_until_it_is_forgotten() -> None:
-    board, reading = MetricBoard(), Reading(820.0, NOW, NOW + timedelta(minutes=5))
+    board, reading = ExternalMetricStore(), Reading(820.0, NOW, NOW + timedelta(minutes=5))
     board.publish("shop", "checkout", "web", demand=reading, forecast=None)
     board.publish("shop", "cart", "cart", demand=None, forecast=None)
     board.publish("other", "checkout", "web", demand=None, forecast=None)

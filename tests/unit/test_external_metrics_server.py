@@ -17,7 +17,7 @@ from predictive_scaling.clock import ManualClock, WallClock
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
-from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.stack.certificates import Authority, CertificateFiles, new_authority
 
 NOW = datetime(1998, 7, 3, 13, 0, tzinfo=UTC)
@@ -28,7 +28,7 @@ DEMAND = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/predictive-scali
 @dataclass
 class Fixture:
     server: ExternalMetricsServer
-    board: MetricBoard
+    board: ExternalMetricStore
     clock: ManualClock
     authority: Authority
     front_proxy: Authority
@@ -72,7 +72,7 @@ async def metrics(tmp_path: Path) -> AsyncIterator[Fixture]:
     authority, front_proxy = new_authority(tmp_path, "ca", wall), new_authority(tmp_path, "front-proxy-ca", wall)
     issued = authority.issue(HOST, "serving", [HOST])
     files = ServingFiles(issued.certificate, issued.key)
-    board, clock = MetricBoard(), ManualClock(NOW)
+    board, clock = ExternalMetricStore(), ManualClock(NOW)
     trust = AggregatorTrust(front_proxy.file.read_text(), ("front-proxy-client",))
     server = ExternalMetricsServer(
         board, clock, files, trust, host="127.0.0.1", port=0, look_every=timedelta(milliseconds=20)

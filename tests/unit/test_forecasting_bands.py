@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forecasting.calibration import WINDOW, calibrated, calibration_of, empirical, errors, newest_errors
-from forecasting.cold_start import widened, youth
+from forecasting.cold_start import cold_start_factor, widened
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import Fitted
 from forecasting.models.holt_winters import FittedHoltWinters
@@ -144,9 +144,9 @@ def test_without_a_champion_the_best_naive_model_acts() -> None:
 
 
 def test_the_band_is_wide_in_youth_and_right_after_a_week() -> None:
-    ages = [youth(a_series(days=days)) for days in (0.01, 1, 2, 6.9, 7, 30)]
+    ages = [cold_start_factor(a_series(days=days)) for days in (0.01, 1, 2, 6.9, 7, 30)]
     assert ages == [2.0, pytest.approx(1.2), pytest.approx(1.1), pytest.approx(1.029, abs=0.001), 1.0, 1.0]
-    assert youth(of_values(np.nan, np.nan)) == 2.0
+    assert cold_start_factor(of_values(np.nan, np.nan)) == 2.0
 
 
 def test_youth_widens_upwards_only() -> None:

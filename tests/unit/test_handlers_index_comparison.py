@@ -16,10 +16,10 @@ from predictive_scaling.cluster import index_comparison as module
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import parse
 from predictive_scaling.cluster.index_comparison import DRIFT, IndexComparison
-from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
-from predictive_scaling.control.policy_state import States
+from predictive_scaling.control.policy_state import PolicyStates
 from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -84,7 +84,7 @@ class Watched:
         self.events: dict[Any, Any] = {}
         self.autoscalers: dict[Any, Any] = {}
         self.workloads: dict[Any, Any] = {}
-        self.inventory = Inventory(self.cluster)
+        self.inventory = InformerCache(self.cluster)
         self.inventory.bind(self.policies, self.events, self.autoscalers, self.workloads)
         self.comparison = IndexComparison(self.cluster, self.inventory)
 
@@ -112,7 +112,7 @@ async def test_a_policy_that_the_api_server_lacks_is_read_no_more_and_holds_no_t
     assert await watched.drift() == 1
     assert [record.key.name for record in watched.inventory.policies()] == ["checkout"]
     assert watched.inventory.policy(PolicyKey("shop", "old")) is None
-    states, records = States(), watched.inventory.policies()
+    states, records = PolicyStates(), watched.inventory.policies()
     claims = TargetClaims.of(Claim(record, states.of(record, NOON)) for record in records)
     assert claims.held() == {("shop", "hpa/checkout"): KEY}
     assert await watched.drift() == 0
@@ -140,7 +140,7 @@ async def test_an_object_that_was_made_again_is_read_as_it_is_now() -> None:
     assert autoscaler is not None
     assert workload is not None
     assert (policy.uid, autoscaler.uid, workload.uid) == ("after", "after", "after")
-    assert (autoscaler.minimum, workload.wanted) == (2, 2)
+    assert (autoscaler.minimum, workload.desired) == (2, 2)
     assert await watched.drift() == 0
 
 
@@ -230,16 +230,16 @@ async def test_a_watch_that_lists_again_is_compared_at_once_and_otherwise_once_a
     seconds = 1000.0
     monkeypatch.setattr(module, "monotonic", lambda: seconds)
     watched = Watched()
-    await watched.comparison.turn()
+    await watched.comparison.run()
     watched.shows(a_policy_body())
-    await watched.comparison.turn()
+    await watched.comparison.run()
     assert len(watched.inventory.policies()) == 1
-    watched.inventory.is_news({"metadata": {"uid": "u9"}}, gone=False, listed=True)
-    await watched.comparison.turn()
+    watched.inventory.is_user_change({"metadata": {"uid": "u9"}}, gone=False, listed=True)
+    await watched.comparison.run()
     assert watched.inventory.policies() == []
     watched.shows(a_policy_body("late", "u5"))
     seconds += 61
-    await watched.comparison.turn()
+    await watched.comparison.run()
     assert watched.inventory.policies() == []
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from predictive_scaling.cluster import informer_cache as module
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
-from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
 from predictive_scaling.resources.metadata import PolicyKey
 from tests.support.cluster import InMemoryCluster
@@ -34,7 +34,7 @@ class Watched:
         self.policies: dict[Any, Any] = {}
         self.autoscalers: dict[Any, Any] = {}
         self.workloads: dict[Any, Any] = {}
-        self.inventory = Inventory(self.cluster)
+        self.inventory = InformerCache(self.cluster)
         self.inventory.bind(self.policies, {}, self.autoscalers, self.workloads)
 
     def shows(self, record: HorizontalPodAutoscalerRecord) -> None:
@@ -53,7 +53,7 @@ async def test_a_record_comes_from_the_watch_without_a_request() -> None:
 async def test_our_own_write_counts_until_the_watch_has_caught_up() -> None:
     watched = Watched()
     watched.shows(parse(an_hpa(version=7, minimum=2)))
-    watched.inventory.keep(parse(an_hpa(version=9, minimum=5)))
+    watched.inventory.remember(parse(an_hpa(version=9, minimum=5)))
     seen = [await watched.inventory.autoscaler("shop", "checkout")]
     watched.shows(parse(an_hpa(version=10, minimum=3)))
     seen.append(await watched.inventory.autoscaler("shop", "checkout"))
@@ -62,7 +62,7 @@ async def test_our_own_write_counts_until_the_watch_has_caught_up() -> None:
 
 async def test_a_write_to_an_hpa_that_was_recreated_since_does_not_count() -> None:
     watched = Watched()
-    watched.inventory.keep(parse(an_hpa(version=9, minimum=5)))
+    watched.inventory.remember(parse(an_hpa(version=9, minimum=5)))
     watched.shows(parse(an_hpa(version=8, minimum=2, uid="another")))
     record = await watched.inventory.autoscaler("shop", "checkout")
     assert record is not None
@@ -84,29 +84,29 @@ async def test_a_watch_that_owes_us_a_write_is_deaf(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "monotonic", lambda: seconds)
     watched = Watched()
     watched.policies[KEY] = [a_record()]
-    watched.inventory.wrote_policy(KEY, 50)
+    watched.inventory.expect_policy_write(KEY, 50)
     seconds += 90
-    watched.inventory.wrote_policy(KEY, 60)
-    assert watched.inventory.deaf_for() == 90
+    watched.inventory.expect_policy_write(KEY, 60)
+    assert watched.inventory.watch_lag_seconds() == 90
     watched.policies[KEY] = [replace(a_record(), resource_version=55)]
-    assert watched.inventory.deaf_for() == 0
+    assert watched.inventory.watch_lag_seconds() == 0
 
 
 async def test_our_own_status_writes_are_no_news() -> None:
     inventory = Watched().inventory
     body = {"metadata": {"uid": "u", "generation": 1, "resourceVersion": "1"}, "status": {}}
-    assert inventory.is_news(body, gone=False)
-    assert not inventory.is_news(body | {"status": {"floor": 9}}, gone=False)
+    assert inventory.is_user_change(body, gone=False)
+    assert not inventory.is_user_change(body | {"status": {"floor": 9}}, gone=False)
     edited = {"metadata": {"uid": "u", "generation": 1, "annotations": {"predictive-scaling.io/paused": "true"}}}
-    assert inventory.is_news(edited, gone=False)
-    assert inventory.is_news(edited, gone=True)
+    assert inventory.is_user_change(edited, gone=False)
+    assert inventory.is_user_change(edited, gone=True)
 
 
 async def test_nothing_is_remembered_of_objects_that_are_gone() -> None:
     watched = Watched()
-    watched.inventory.is_news({"metadata": {"uid": "gone", "generation": 1}}, gone=False)
-    watched.inventory.wrote_policy(KEY, 50)
-    watched.inventory.keep(parse(an_hpa()))
+    watched.inventory.is_user_change({"metadata": {"uid": "gone", "generation": 1}}, gone=False)
+    watched.inventory.expect_policy_write(KEY, 50)
+    watched.inventory.remember(parse(an_hpa()))
     watched.inventory.purge()
     inventory: Any = watched.inventory
     assert (inventory._fingerprints, inventory._unseen, inventory._written) == ({}, {}, {})
@@ -144,5 +144,5 @@ def test_an_hpa_is_read_with_all_that_decides() -> None:
 def test_a_workload_that_cannot_make_replicas_says_why() -> None:
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: pods"}
     record = WorkloadRecord.parse({"spec": {"replicas": 9}, "status": {"replicas": 5, "conditions": [failure]}})
-    assert (record.wanted, record.existing, record.ready) == (9, 5, 0)
-    assert record.trouble == "FailedCreate: exceeded quota: pods"
+    assert (record.desired, record.existing, record.ready) == (9, 5, 0)
+    assert record.failure == "FailedCreate: exceeded quota: pods"

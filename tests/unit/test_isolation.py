@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 from predictive_scaling.cluster import reviewed_objects
 from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
-from predictive_scaling.control.jobs.business_events import EventDesk
+from predictive_scaling.control.jobs.business_events import BusinessEventController
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import NOON, an_event
@@ -153,8 +153,8 @@ async def test_bad_events_are_stalled_with_their_reasons_and_the_others_are_show
     for namespace, name in world.event_records:
         path = f"{root}/{namespace}/businessevents/{name}"
         world.cluster.objects[path] = {"metadata": {"name": name, "resourceVersion": "1"}}
-    desk = EventDesk(world.cluster, world.inventory, NoTable(), world.clock, lambda: True)
-    await desk.turn()
+    desk = BusinessEventController(world.cluster, world.inventory, NoTable(), world.clock, lambda: True)
+    await desk.run()
 
     def stalled(namespace: str, name: str) -> tuple[str, str]:
         status = world.cluster.objects[f"{root}/{namespace}/businessevents/{name}"]["status"]

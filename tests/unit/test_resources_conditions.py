@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from predictive_scaling.resources.conditions import LONGEST_MESSAGE, Condition, merge, read_conditions
+from predictive_scaling.resources.conditions import MAX_MESSAGE_LENGTH, Condition, merge, read_conditions
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
@@ -56,7 +56,7 @@ def test_merging_the_same_again_changes_nothing() -> None:
 def test_a_message_is_cut_to_what_a_status_holds() -> None:
     told = ready(ConditionStatus.TRUE, message="x" * 5000)
 
-    assert len(told.message) == LONGEST_MESSAGE
+    assert len(told.message) == MAX_MESSAGE_LENGTH
     assert told.message.endswith("x…")
 
 

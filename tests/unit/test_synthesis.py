@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from predictive_scaling.__main__ import app
 from predictive_scaling.resources.business_event import parse_event
 from predictive_scaling.resources.scaling_policy import parse_policy
-from predictive_scaling.synthesis.incidents import Happening, Kind, factors, within
+from predictive_scaling.synthesis.incidents import Incident, Kind, factors, within
 from predictive_scaling.synthesis.manifests import events, policy
 from predictive_scaling.synthesis.services import Plan, Service, services
 from predictive_scaling.synthesis.timeline import FloatArray, Timeline
-from predictive_scaling.synthesis.workload_profiles import CHARACTERS
+from predictive_scaling.synthesis.workload_profiles import WORKLOAD_PROFILES
 
 FIVE = timedelta(minutes=5)
 PLAN = Plan(datetime(2026, 11, 16, tzinfo=UTC), days=56, step=FIVE)
@@ -61,7 +61,7 @@ def test_what_was_announced_to_come_is_what_a_later_run_brings() -> None:
     later = made(replace(PLAN, until=PLAN.until + timedelta(days=14)))
     for name, service in made().items():
         to_come = {one for one in service.announced if one.start >= PLAN.until}
-        assert to_come <= set(later[name].happenings)
+        assert to_come <= set(later[name].incidents)
     assert any(one.start > PLAN.until for one in made()["web-shop"].announced)
 
 
@@ -119,7 +119,7 @@ def test_the_busier_the_api_the_noisier() -> None:
 
 def test_an_outage_takes_the_demand_and_then_everybody_tries_again() -> None:
     fine = made(replace(PLAN, step=timedelta(minutes=1), services=2))["public-api"]
-    outages = [one for one in fine.happenings if one.kind is Kind.OUTAGE]
+    outages = [one for one in fine.incidents if one.kind is Kind.OUTAGE]
     assert outages
     for one in outages:
         out = within(one, fine.timeline)
@@ -143,7 +143,7 @@ def test_the_feed_bursts_more_than_the_shop() -> None:
 
     assert greatest_jump("social-feed") > 3
     assert greatest_jump("web-shop") < 3
-    sizes = [one.factor for one in made()["social-feed"].happenings if one.kind is Kind.BURST]
+    sizes = [one.factor for one in made()["social-feed"].incidents if one.kind is Kind.BURST]
     assert max(sizes) > 2.5 * np.median(sizes)
 
 
@@ -156,7 +156,7 @@ def test_the_tool_is_mostly_at_rest_and_wholly_at_weekends() -> None:
 
 def test_a_release_shifts_the_level_for_good() -> None:
     service = made()["checkout"]
-    releases = [one for one in service.happenings if one.kind is Kind.RELEASE]
+    releases = [one for one in service.incidents if one.kind is Kind.RELEASE]
     assert len(releases) >= 7
     for one, after in pairwise(releases):
         same_time = slice(within(after, PLAN.timeline).start - A_DAY, within(after, PLAN.timeline).start)
@@ -180,7 +180,7 @@ def test_an_announced_event_really_raises_demand(name: str) -> None:
 def test_an_event_climbs_holds_and_fades() -> None:
     timeline = Timeline(datetime(2026, 11, 2, tzinfo=UTC), timedelta(minutes=1), 120)
     start = timeline.start + timedelta(minutes=30)
-    event = Happening(start, start + timedelta(minutes=30), Kind.FLASH_SALE, 3.0)
+    event = Incident(start, start + timedelta(minutes=30), Kind.FLASH_SALE, 3.0)
     found = factors([event], timeline, rise=timedelta(minutes=10), fall=timedelta(minutes=10))
     assert (found[:20] == 1).all()
     assert found[25] == pytest.approx(2)
@@ -212,7 +212,7 @@ def test_files_hold_the_demand_and_the_events(tmp_path: Path) -> None:
     report = json.loads(said)
     assert code == 0
     assert (report["start"], report["end"]) == ("2026-11-08T12:34:00Z", "2026-11-16T12:34:00Z")
-    assert [one["service"] for one in report["services"]] == [character.name for character in CHARACTERS]
+    assert [one["service"] for one in report["services"]] == [character.name for character in WORKLOAD_PROFILES]
     plan = Plan(datetime(2026, 11, 16, 12, 34, tzinfo=UTC), days=8)
     rows = list(csv.DictReader((tmp_path / "web-shop.csv").read_text().splitlines()))
     assert rows[0]["timestamp"] == "2026-11-08T12:34:00Z"

@@ -23,7 +23,7 @@ from predictive_scaling.models.manifest import Manifest, read_manifest
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import CURRENT, Registry
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.model_store import ModelShelf, ReloadReport, Wanted
+from predictive_scaling.serving.model_store import ForecastRequest, ModelStore, ReloadReport
 from tests.support.demand_series import a_series, of_values
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
@@ -50,16 +50,16 @@ def published(registry: Registry, learned: Learned) -> Manifest:
 
 
 @pytest.fixture
-def shelf(registry: Registry) -> ModelShelf:
-    return ModelShelf(registry.folder, patience_seconds=60)
+def shelf(registry: Registry) -> ModelStore:
+    return ModelStore(registry.folder, timeout_seconds=60)
 
 
 def folder_of(registry: Registry, manifest: Manifest) -> Path:
     return registry.path(KEY.slug, manifest.version)
 
 
-def wanted(series: Series = HISTORY, choice: ModelChoice = ModelChoice.AUTO, key: SeriesKey = KEY) -> Wanted:
-    return Wanted(key, series, choice, steps=8)
+def wanted(series: Series = HISTORY, choice: ModelChoice = ModelChoice.AUTO, key: SeriesKey = KEY) -> ForecastRequest:
+    return ForecastRequest(key, series, choice, steps=8)
 
 
 def test_a_folder_name_is_safe_and_tells_keys_apart() -> None:
@@ -123,7 +123,7 @@ def test_what_a_crash_left_half_written_is_no_version(registry: Registry, publis
 
 
 async def test_a_published_model_serves_without_a_restart(
-    registry: Registry, shelf: ModelShelf, learned: Learned
+    registry: Registry, shelf: ModelStore, learned: Learned
 ) -> None:
     assert await shelf.refresh() == ReloadReport()
     before = shelf.forecast({"a": wanted()})["a"]
@@ -139,7 +139,7 @@ async def test_a_published_model_serves_without_a_restart(
     assert await shelf.refresh() == ReloadReport(), "nothing has changed"
 
 
-async def test_a_policy_gets_the_model_that_it_asks_for(shelf: ModelShelf, published: Manifest) -> None:
+async def test_a_policy_gets_the_model_that_it_asks_for(shelf: ModelStore, published: Manifest) -> None:
     await shelf.refresh()
     found = shelf.forecast({choice: wanted(choice=choice) for choice in ModelChoice})
     assert {choice.value: forecast.model for choice, forecast in found.items()} == {
@@ -152,7 +152,7 @@ async def test_a_policy_gets_the_model_that_it_asks_for(shelf: ModelShelf, publi
 
 
 async def test_a_model_that_failed_the_gate_does_not_act(
-    registry: Registry, shelf: ModelShelf, learned: Learned
+    registry: Registry, shelf: ModelStore, learned: Learned
 ) -> None:
     verdict = replace(learned.verdict, passed=False, acting="LastValue", evidence="LastValue acts, as it must")
     publish(registry, KEY, replace(learned, verdict=verdict), NOW)
@@ -168,7 +168,7 @@ def refused(learned: Learned, by_horizon: tuple[Acting, ...] = ()) -> Learned:
 
 
 async def test_a_policy_that_asks_for_lightgbm_gets_it_against_the_gate_and_is_told(
-    registry: Registry, shelf: ModelShelf, learned: Learned
+    registry: Registry, shelf: ModelStore, learned: Learned
 ) -> None:
     version = publish(registry, KEY, refused(learned), NOW).version
     await shelf.refresh()
@@ -183,7 +183,7 @@ async def test_a_policy_that_asks_for_lightgbm_gets_it_against_the_gate_and_is_t
 
 
 async def test_a_policy_that_asks_for_lightgbm_gets_it_at_every_horizon(
-    registry: Registry, shelf: ModelShelf, learned: Learned
+    registry: Registry, shelf: ModelStore, learned: Learned
 ) -> None:
     table = (Acting(4, "LastValue"), Acting(8, "LightGBM"))
     publish(registry, KEY, refused(learned, table), NOW)
@@ -196,7 +196,7 @@ async def test_a_policy_that_asks_for_lightgbm_gets_it_at_every_horizon(
 
 
 async def test_a_model_that_cannot_forecast_yet_is_stood_in_for_and_that_is_told(
-    registry: Registry, shelf: ModelShelf, learned: Learned
+    registry: Registry, shelf: ModelStore, learned: Learned
 ) -> None:
     untrained = shelf.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"]
     assert untrained.model in NAIVE
@@ -206,7 +206,7 @@ async def test_a_model_that_cannot_forecast_yet_is_stood_in_for_and_that_is_told
     assert "cannot forecast" in shelf.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"].note
 
 
-async def test_the_naive_models_act_against_the_gate_too(shelf: ModelShelf, published: Manifest) -> None:
+async def test_the_naive_models_act_against_the_gate_too(shelf: ModelStore, published: Manifest) -> None:
     await shelf.refresh()
     for choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
         made = shelf.forecast({"a": wanted(choice=choice)})["a"]
@@ -215,12 +215,12 @@ async def test_the_naive_models_act_against_the_gate_too(shelf: ModelShelf, publ
         assert published.gate.evidence in made.note
 
 
-def test_without_data_there_is_no_forecast(shelf: ModelShelf) -> None:
+def test_without_data_there_is_no_forecast(shelf: ModelStore) -> None:
     assert shelf.forecast({"a": wanted(of_values(np.nan, np.nan)), "b": wanted(of_values())}) == {}
 
 
 @pytest.mark.parametrize("values", [[0.0] * 5, [4.0], [9.0] * 700, [np.nan, 2.0, np.nan]], ids=len)
-async def test_a_shelf_answers_for_any_series(shelf: ModelShelf, published: Manifest, values: list[float]) -> None:
+async def test_a_shelf_answers_for_any_series(shelf: ModelStore, published: Manifest, values: list[float]) -> None:
     await shelf.refresh()
     assert published.gate.passed
     for choice in ModelChoice:
@@ -228,7 +228,7 @@ async def test_a_shelf_answers_for_any_series(shelf: ModelShelf, published: Mani
         assert np.isfinite(forecast.values).all()
 
 
-async def test_a_series_of_another_step_is_forecast_naively(shelf: ModelShelf, published: Manifest) -> None:
+async def test_a_series_of_another_step_is_forecast_naively(shelf: ModelStore, published: Manifest) -> None:
     await shelf.refresh()
     other = a_series(step=timedelta(minutes=5))
     assert published.resolution_seconds == 900
@@ -236,9 +236,9 @@ async def test_a_series_of_another_step_is_forecast_naively(shelf: ModelShelf, p
 
 
 async def test_bands_follow_the_errors_that_are_seen_while_serving(
-    registry: Registry, shelf: ModelShelf, published: Manifest
+    registry: Registry, shelf: ModelStore, published: Manifest
 ) -> None:
-    newcomer = ModelShelf(registry.folder, patience_seconds=60)
+    newcomer = ModelStore(registry.folder, timeout_seconds=60)
     await shelf.refresh()
     await newcomer.refresh()
     assert published.gate.passed
@@ -321,7 +321,7 @@ def _pickle(folder: Path) -> None:
 )
 async def test_a_damaged_model_is_refused_and_the_last_good_one_stays(
     registry: Registry,
-    shelf: ModelShelf,
+    shelf: ModelStore,
     learned: Learned,
     damage: Damage,
     message: str,
@@ -341,7 +341,7 @@ async def test_a_damaged_model_is_refused_and_the_last_good_one_stays(
 
 
 async def test_at_a_start_an_older_good_version_serves_in_place_of_a_damaged_one(
-    registry: Registry, shelf: ModelShelf, learned: Learned
+    registry: Registry, shelf: ModelStore, learned: Learned
 ) -> None:
     good = publish(registry, KEY, replace(learned, lightgbm=None), NOW)
     _cut(folder_of(registry, publish(registry, KEY, learned, NOW + timedelta(hours=1))))
@@ -385,7 +385,7 @@ async def test_what_crashes_or_hangs_the_loader_does_so_in_a_child(
     bad = publish(registry, KEY, learned, NOW)
     _with_model(folder_of(registry, bad), "q0900.txt", change)
     assert check(folder_of(registry, bad)).manifest.version == bad.version, "the checksum is right"
-    shelf = ModelShelf(registry.folder, patience_seconds=12)
+    shelf = ModelStore(registry.folder, timeout_seconds=12)
     report = await shelf.refresh()
     assert report.reloaded == ()
     assert "failed its probe" in report.rejected[0].reason
@@ -402,7 +402,7 @@ async def test_a_bad_model_takes_no_other_with_it(registry: Registry, learned: L
     assert list(await asyncio.to_thread(probe, folders, 60)) == [middle]
 
 
-async def test_a_model_that_is_gone_no_longer_serves(registry: Registry, shelf: ModelShelf, learned: Learned) -> None:
+async def test_a_model_that_is_gone_no_longer_serves(registry: Registry, shelf: ModelStore, learned: Learned) -> None:
     publish(registry, KEY, learned, NOW)
     await shelf.refresh()
     shutil.rmtree(registry.folder / KEY.slug)

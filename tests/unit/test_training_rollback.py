@@ -12,12 +12,20 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.__main__ import app
 from predictive_scaling.commands.api import stored_models
 from predictive_scaling.errors import NoEarlierModelError
-from predictive_scaling.models.promotion_history import KEPT, LEDGER, Entry, Outcome, entries, record, turned_back
+from predictive_scaling.models.promotion_history import (
+    KEPT,
+    PROMOTION_HISTORY,
+    Entry,
+    Outcome,
+    entries,
+    record,
+    was_rolled_back,
+)
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.model_store import ModelShelf
+from predictive_scaling.serving.model_store import ModelStore
 from tests.support.demand_series import a_series, of_values
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
@@ -74,18 +82,18 @@ def test_going_back_uses_the_version_before_and_says_so(registry: Registry, vers
 async def test_a_running_operator_goes_back_without_a_restart(
     registry: Registry, versions: list[str], good: Learned
 ) -> None:
-    shelf = ModelShelf(registry.folder, patience_seconds=60)
+    shelf = ModelStore(registry.folder, timeout_seconds=60)
     await shelf.refresh()
     assert shelf.models()[KEY].version == versions[0]
-    assert shelf.turned_back() == {}
+    assert shelf.rolled_back() == {}
     roll_back(registry, KEY, NOW + 3 * DAY)
     (back,) = (await shelf.refresh()).reloaded
-    assert (back.version, back.turned_back_at) == (versions[1], NOW + 3 * DAY)
+    assert (back.version, back.rolled_back_at) == (versions[1], NOW + 3 * DAY)
     assert back.verdict.startswith("rolled back from")
-    assert shelf.turned_back() == {KEY: NOW + 3 * DAY}
+    assert shelf.rolled_back() == {KEY: NOW + 3 * DAY}
     publish(registry, KEY, good, NOW + 5 * DAY)
     await shelf.refresh()
-    assert shelf.turned_back() == {}, "a new training ends it"
+    assert shelf.rolled_back() == {}, "a new training ends it"
 
 
 def test_a_damaged_version_is_passed_over_on_the_way_back(registry: Registry, versions: list[str]) -> None:
@@ -119,7 +127,7 @@ def test_a_ledger_keeps_the_newest_and_survives_damage(tmp_path: Path) -> None:
     for number in range(KEPT + 5):
         record(tmp_path, an_entry(number))
     assert [one.version for one in entries(tmp_path)] == [str(number) for number in range(5, KEPT + 5)]
-    with (tmp_path / LEDGER).open("ab") as file:
+    with (tmp_path / PROMOTION_HISTORY).open("ab") as file:
         file.write(b'{"at": "not\n\xff\n')
     assert len(entries(tmp_path)) == KEPT
     record(tmp_path, an_entry(999))
@@ -131,9 +139,9 @@ def test_a_ledger_that_is_a_link_or_missing_says_nothing(tmp_path: Path) -> None
     record(tmp_path, an_entry(1))
     other = tmp_path / "other"
     other.mkdir()
-    (other / LEDGER).symlink_to(tmp_path / LEDGER)
+    (other / PROMOTION_HISTORY).symlink_to(tmp_path / PROMOTION_HISTORY)
     assert entries(other) == []
-    assert turned_back(tmp_path, "1") is None, "it was promoted, nobody went back to it"
+    assert was_rolled_back(tmp_path, "1") is None, "it was promoted, nobody went back to it"
 
 
 def test_the_command_goes_back(registry: Registry, versions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

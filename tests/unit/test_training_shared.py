@@ -26,8 +26,8 @@ from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
 from predictive_scaling.models.series_key import SHARED, SeriesKey
 from predictive_scaling.models.shared_members import LearnedShared
-from predictive_scaling.serving.model_cache import IDLE_SECONDS, Residents
-from predictive_scaling.serving.model_store import ModelShelf, Wanted
+from predictive_scaling.serving.model_cache import IDLE_SECONDS, ModelCache
+from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.training.shared_learning import learn_shared
 from tests.support.demand_series import a_series, of_values
 
@@ -60,12 +60,12 @@ def publish_shared(registry: Registry, at: datetime, found: LearnedShared | None
     return publish(registry, SHARED, found.learned, at, (), found.judged).version
 
 
-def a_shelf(registry: Registry, in_memory: int = 10) -> ModelShelf:
-    return ModelShelf(registry.folder, patience_seconds=60, in_memory=in_memory)
+def a_shelf(registry: Registry, in_memory: int = 10) -> ModelStore:
+    return ModelStore(registry.folder, timeout_seconds=60, in_memory=in_memory)
 
 
-def wanted(series: Series, key: SeriesKey = STRANGER, choice: ModelChoice = ModelChoice.AUTO) -> Wanted:
-    return Wanted(key, series, choice, steps=8)
+def wanted(series: Series, key: SeriesKey = STRANGER, choice: ModelChoice = ModelChoice.AUTO) -> ForecastRequest:
+    return ForecastRequest(key, series, choice, steps=8)
 
 
 def test_it_beats_the_naive_models_on_the_series_that_it_learned_from() -> None:
@@ -196,7 +196,7 @@ async def test_an_own_model_is_read_again_when_it_is_wanted(registry: Registry) 
 
 def test_who_is_no_longer_asked_for_makes_room() -> None:
     now, reads = [0.0], list[SeriesKey]()
-    residents = Residents(1, lambda: now[0])
+    residents = ModelCache(1, lambda: now[0])
 
     def ask(key: SeriesKey) -> bool:
         def load() -> Loaded:
@@ -260,7 +260,7 @@ async def test_it_is_rolled_back_like_any_other(registry: Registry) -> None:
     (told,) = (await shelf.refresh()).reloaded
     assert (told.key, told.version) == (SHARED, back.version)
     assert shelf.models()[SHARED].version == back.version != newer
-    assert SHARED in shelf.turned_back()
+    assert SHARED in shelf.rolled_back()
 
 
 async def test_what_is_damaged_of_it_is_refused(registry: Registry) -> None:

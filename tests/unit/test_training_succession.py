@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from forecasting.calibration import calibrated
-from forecasting.learning import Forerunner, Learned, learn
+from forecasting.learning import Incumbent, Learned, learn
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
@@ -19,13 +19,13 @@ from forecasting.series import Series
 from forecasting.walk_forward import before, replay
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.control.jobs import training
-from predictive_scaling.control.jobs.subprocesses import Ended
+from predictive_scaling.control.jobs.subprocesses import CompletedChild
 from predictive_scaling.models.promotion_history import Outcome, entries
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.model_store import ModelShelf
-from predictive_scaling.training.incumbent import forerunner
+from predictive_scaling.serving.model_store import ModelStore
+from predictive_scaling.training.incumbent import incumbent
 from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code
 from predictive_scaling.training.trainer import Trainer
 from tests.support.demand_series import a_series
@@ -47,7 +47,7 @@ def first() -> Learned:
 def second(kind: LightGBMQuantiles) -> Learned:
     model = first().lightgbm
     assert model is not None
-    return learn(HISTORY, kind, Forerunner(model, first().span.until))
+    return learn(HISTORY, kind, Incumbent(model, first().span.until))
 
 
 def test_a_model_as_good_as_the_one_before_replaces_it() -> None:
@@ -67,34 +67,34 @@ def test_a_model_that_does_worse_does_not() -> None:
 def test_they_are_compared_on_what_neither_has_seen() -> None:
     model = first().lightgbm
     assert model is not None
-    found = learn(HISTORY, GOOD, Forerunner(model, HISTORY.end - timedelta(hours=1))).succession
+    found = learn(HISTORY, GOOD, Incumbent(model, HISTORY.end - timedelta(hours=1))).succession
     assert found == Succession(True, "was not compared with the version before: 4 forecasts since that was trained")
 
 
 def test_with_no_model_in_use_there_is_nothing_to_compare(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     assert first().succession is None
-    assert forerunner(registry, KEY, 900) is None
+    assert incumbent(registry, KEY, 900) is None
     refused = replace(first(), verdict=replace(first().verdict, passed=False))
     publish(registry, KEY, refused, NOW)
-    assert forerunner(registry, KEY, 900) is None
+    assert incumbent(registry, KEY, 900) is None
 
 
 def test_the_model_in_use_is_the_one_to_compare_with(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     publish(registry, KEY, first(), NOW)
-    found = forerunner(registry, KEY, 900)
+    found = incumbent(registry, KEY, 900)
     assert found is not None
     assert found.learned_until == first().span.until
-    assert forerunner(registry, KEY, 300) is None, "it is of another step"
+    assert incumbent(registry, KEY, 300) is None, "it is of another step"
     version = registry.versions(KEY.slug)[0]
     (registry.path(KEY.slug, version) / "q0900.txt").write_text("tree")
-    assert forerunner(registry, KEY, 900) is None, "it is damaged"
+    assert incumbent(registry, KEY, 900) is None, "it is damaged"
 
 
 async def test_a_refused_model_leaves_the_one_in_use_and_says_why(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    shelf = ModelShelf(registry.folder, patience_seconds=60)
+    shelf = ModelStore(registry.folder, timeout_seconds=60)
     good = publish(registry, KEY, first(), NOW)
     await shelf.refresh()
     # That this model passed against the naive ones is not the point here.
@@ -164,7 +164,7 @@ def test_more_replicas_than_needed_are_never_short(factor: float) -> None:
 
 async def test_going_back_by_hand_from_a_version_that_did_not_pass_is_no_refusal(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    shelf = ModelShelf(registry.folder, patience_seconds=60)
+    shelf = ModelStore(registry.folder, timeout_seconds=60)
     failed = replace(second(POOR).verdict, passed=False)
     before, after = (
         publish(registry, KEY, replace(learned, verdict=failed, succession=None), NOW + timedelta(days=day))
@@ -181,7 +181,7 @@ async def test_going_back_by_hand_from_a_version_that_did_not_pass_is_no_refusal
 class AlwaysPoor:
     """A learner whose model does worse than the one in use."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
         return replace(second(POOR), verdict=replace(second(POOR).verdict, passed=True))
 
 
@@ -220,8 +220,8 @@ async def test_a_training_says_that_its_version_was_refused_and_which_one_stays(
 async def test_the_operator_takes_up_what_was_published_or_refused(
     code: int, taken_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def ended(command: list[str], patience_seconds: float) -> Ended:
-        return Ended(code, b"", "told")
+    async def ended(command: list[str], timeout_seconds: float) -> CompletedChild:
+        return CompletedChild(code, b"", "told")
 
     monkeypatch.setattr(training, "run_child", ended)
     assert await training.train_in_child(KEY, zero_is_valid=False) == taken_up

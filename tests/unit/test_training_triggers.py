@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from forecasting.context import Place
+from forecasting.context import CalendarContext
 from forecasting.quality.drift import Drift
 from predictive_scaling.models.manifest import GateRecord, Manifest, Scores
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.training.demand_history import event_types
-from predictive_scaling.training.triggers import Cause, Standing, Terms, Trigger, trigger
+from predictive_scaling.training.triggers import Cause, RetrainPolicy, SeriesState, Trigger, trigger
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-TERMS = Terms.of(DAY)
+TERMS = RetrainPolicy.of(DAY)
 LATE = NOW - 13 * HOUR
 """When a model was trained that has settled and is not due."""
 
@@ -45,11 +45,11 @@ def a_model(trained_until: datetime = LATE, event_types: tuple[str, ...] = ()) -
 
 
 MAPES = (("LightGBM", 0.12), ("LastValue", 0.3))
-FINE = Standing(now=NOW, observed=60 * DAY, model=a_model(), mape=0.13)
+FINE = SeriesState(now=NOW, observed=60 * DAY, model=a_model(), mape=0.13)
 CHANGED = Drift(distance=0.6, usual=0.2, since=NOW - DAY, days=7)
 
 
-def cause(standing: Standing, terms: Terms = TERMS) -> Cause | None:
+def cause(standing: SeriesState, terms: RetrainPolicy = TERMS) -> Cause | None:
     found = trigger(standing, terms)
     return found.cause if found else None
 
@@ -59,8 +59,8 @@ def test_a_good_model_is_left_alone() -> None:
 
 
 def test_without_a_model_it_waits_for_two_days_of_demand() -> None:
-    assert trigger(Standing(NOW, observed=47 * HOUR), TERMS) is None
-    found = trigger(Standing(NOW, observed=48 * HOUR), TERMS)
+    assert trigger(SeriesState(NOW, observed=47 * HOUR), TERMS) is None
+    found = trigger(SeriesState(NOW, observed=48 * HOUR), TERMS)
     assert found == Trigger(Cause.NO_MODEL, "there is no model, and 48 h of demand to learn from")
 
 
@@ -105,14 +105,14 @@ def test_a_type_of_event_that_the_training_did_not_see_calls_for_one() -> None:
 
 
 def test_another_time_zone_or_other_holidays_call_for_one_at_once() -> None:
-    here = replace(FINE, model=a_model(NOW - HOUR), places=frozenset({Place()}))
+    here = replace(FINE, model=a_model(NOW - HOUR), places=frozenset({CalendarContext()}))
     assert cause(here) is None
-    moved = replace(here, places=frozenset({Place("Europe/Paris", "FR")}))
+    moved = replace(here, places=frozenset({CalendarContext("Europe/Paris", "FR")}))
     said = "it learned by the clocks of UTC; policies now say Europe/Paris, holidays of FR"
     assert trigger(moved, TERMS) == Trigger(Cause.PLACE, said)
     assert cause(replace(moved, tried_at=NOW - HOUR / 2)) is None
     # Two policies that disagree: one of them is right, and training again would not change that.
-    assert cause(replace(moved, places=frozenset({Place("Europe/Paris", "FR"), Place()}))) is None
+    assert cause(replace(moved, places=frozenset({CalendarContext("Europe/Paris", "FR"), CalendarContext()}))) is None
 
 
 @pytest.mark.parametrize(
@@ -127,18 +127,18 @@ def test_evidence_counts_only_against_a_model_that_has_settled(evidence: dict[st
 
 @pytest.mark.parametrize(
     "standing",
-    [Standing(NOW, 60 * DAY), replace(FINE, mape=0.9), replace(FINE, model=a_model(NOW - 90 * DAY))],
+    [SeriesState(NOW, 60 * DAY), replace(FINE, mape=0.9), replace(FINE, model=a_model(NOW - 90 * DAY))],
     ids=["no model", "bad", "old"],
 )
-def test_between_two_attempts_there_is_an_hour_whatever_calls(standing: Standing) -> None:
+def test_between_two_attempts_there_is_an_hour_whatever_calls(standing: SeriesState) -> None:
     assert cause(standing) is not None
     assert cause(replace(standing, tried_at=NOW - HOUR / 2)) is None
 
 
 def test_what_a_person_went_back_to_stays_for_an_interval() -> None:
     bad = replace(FINE, model=a_model(NOW - 3 * DAY), mape=0.9, drift=CHANGED)
-    assert cause(replace(bad, turned_back_at=NOW - 23 * HOUR)) is None
-    assert cause(replace(bad, turned_back_at=NOW - 25 * HOUR)) is not None
+    assert cause(replace(bad, rolled_back_at=NOW - 23 * HOUR)) is None
+    assert cause(replace(bad, rolled_back_at=NOW - 25 * HOUR)) is not None
 
 
 def test_a_missing_model_is_more_urgent_than_a_bad_one_and_that_than_an_old_one() -> None:
@@ -147,7 +147,7 @@ def test_a_missing_model_is_more_urgent_than_a_bad_one_and_that_than_an_old_one(
 
 
 def test_a_short_interval_shortens_the_spacing() -> None:
-    terms = Terms.of(HOUR / 2)
+    terms = RetrainPolicy.of(HOUR / 2)
     assert (terms.spacing, terms.settling) == (HOUR / 2, HOUR / 4)
 
 

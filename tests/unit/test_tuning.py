@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from forecasting.scaling.frontier import QUANTILES, TARGETS, Point, Prices, at_target, cheapest
-from forecasting.scaling.tuner import Held
+from forecasting.scaling.tuner import TunerState
 from predictive_scaling.simulation.advice import advise, hotter
-from predictive_scaling.simulation.outcomes import Field
-from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.outcomes import ScalingSimulation
+from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import workload
 from predictive_scaling.tuning import worker
 from predictive_scaling.tuning.recent import RECORDED, recent
@@ -134,17 +134,17 @@ def test_the_frontier_is_the_backtests_to_the_replica(tuning: Tuning) -> None:
     seen = recent(series, NOTHING, 3)
     assert seen is not None
     truth = replace(series, step=MINUTE, values=minutes.astype(np.float32).astype(np.float64))
-    setting = Setting(policy, (), float(minutes.max() / 30), 0.7, 3 * MINUTE)
-    field = Field(setting, workload(truth, series.start + DAY + BIN, NOON), seen)
+    setting = Scenario(policy, (), float(minutes.max() / 30), 0.7, 3 * MINUTE)
+    field = ScalingSimulation(setting, workload(truth, series.start + DAY + BIN, NOON), seen)
     assert list(tuning.points[: len(QUANTILES) * len(TARGETS)]) == field.frontier(QUANTILES, TARGETS)
-    assert tuning.alone == field.alone(np.array([0.7]))[0].at(0.0, 0.7)
+    assert tuning.hpa_only == field.hpa_only(np.array([0.7]))[0].at(0.0, 0.7)
 
 
 def test_the_quantile_is_the_cheapest_at_the_present_target(tuning: Tuning) -> None:
     prices = Prices(1.0, 0.5)
     best = cheapest(at_target(tuning.points, 0.7), prices)
     assert tuning.prices == prices
-    assert tuning.held == Held(best.quantile, NOON)
+    assert tuning.held == TunerState(best.quantile, NOON)
     assert 0.5 < tuning.quantile < 0.99
 
 
@@ -163,7 +163,7 @@ def test_what_is_held_stays_where_another_gains_little(tuning: Tuning) -> None:
     prices = Prices(1.0, 0.5)
     cost = {point.quantile: point.cost(prices) for point in line}
     near = next(it for it, price in cost.items() if it != tuning.quantile and price < cost[tuning.quantile] * 1.03)
-    held = Held(near, NOON - DAY)
+    held = TunerState(near, NOON - DAY)
     assert tune(msgspec.structs.replace(a_task(), held=held)).held == held
 
 
@@ -177,8 +177,8 @@ def test_a_policy_with_a_quantile_keeps_it_and_gets_advice_for_it() -> None:
 def test_while_an_event_acted_nobody_is_judged(tuning: Tuning) -> None:
     all_of_it = Span(NOON - 8 * DAY, NOON)
     found = tune(a_task(unjudged=(all_of_it,)))
-    assert found.alone.minutes == 0 < tuning.alone.minutes
-    assert found.alone.replica_hours == tuning.alone.replica_hours
+    assert found.hpa_only.minutes == 0 < tuning.hpa_only.minutes
+    assert found.hpa_only.replica_hours == tuning.hpa_only.replica_hours
 
 
 def test_the_targets_own_maximum_counts() -> None:
@@ -191,7 +191,7 @@ def test_sparse_samples_are_judged_by_the_bin() -> None:
     sparse = np.where(np.arange(len(minutes)) % 5 == 4, minutes, np.nan)
     found = tune(a_task(minutes=sparse))
     assert found.until == NOON
-    assert found.alone.replica_hours > 0
+    assert found.hpa_only.replica_hours > 0
 
 
 def test_a_long_lead_time_is_looked_back_on_in_wider_bins() -> None:
@@ -227,9 +227,9 @@ def test_the_hottest_target_that_is_as_safe_as_the_hpa_alone_is_advised() -> Non
 
 def test_advice_stays_while_another_saves_no_more_than_chance() -> None:
     line = a_line((100, 5), (92, 20), (91, 45), (80, 90))
-    assert advise(line, ALONE, held=0.71).hpa_target == 0.71
+    assert advise(line, ALONE, state=0.71).hpa_target == 0.71
     assert advise(line, ALONE).hpa_target == 0.72
-    assert advise(line, ALONE, held=0.73).hpa_target == 0.72, "what is not as safe any more is not held"
+    assert advise(line, ALONE, state=0.73).hpa_target == 0.72, "what is not as safe any more is not held"
 
 
 def test_where_the_policy_is_short_for_longer_than_the_hpa_alone_it_says_what_buys_more() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from predictive_scaling.api.fields import Answer, Name, Number, Question, Window
+from predictive_scaling.api.fields import Name, Number, QueryModel, ResponseModel, Window
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.model_performance import total
 
@@ -19,14 +19,14 @@ Coverage = Annotated[
 ]
 
 
-class AccuracyFilter(Question):
+class AccuracyFilter(QueryModel):
     """Of what."""
 
     window: Annotated[Window, Field(description="How far back from now, such as 24h or 7d.")] = timedelta(hours=24)
     service: Annotated[Name | None, Field(description="Only this service.")] = None
 
 
-class ServiceAccuracy(Answer):
+class ServiceAccuracy(ResponseModel):
     """The scores of one service's forecasts, over all of its policies."""
 
     service_name: str
@@ -36,7 +36,7 @@ class ServiceAccuracy(Answer):
     coverage: Coverage
 
 
-class Accuracy(Answer):
+class Accuracy(ResponseModel):
     """Ratios of sums over exactly the window; null: nothing was scored in it."""
 
     window: Window
@@ -48,7 +48,7 @@ class Accuracy(Answer):
     services: list[ServiceAccuracy]
 
 
-class AccuracyAnswer(Answer):
+class AccuracyAnswer(ResponseModel):
     """Scores of forecasts made a lead time ahead."""
 
     accuracy: Accuracy

@@ -19,7 +19,7 @@ from predictive_scaling.api import (
     status,
 )
 from predictive_scaling.api.problems import describe_problems, responses, show_problems
-from predictive_scaling.api.request_limits import API_V1, Guard
+from predictive_scaling.api.request_limits import API_V1, RequestLimits
 from predictive_scaling.api.services import Services
 
 _DESCRIPTION = """\
@@ -45,7 +45,7 @@ def create_app(services: Services) -> FastAPI:
     for public in (health.router, pages.router):
         application.include_router(public)
     application.include_router(_api_v1())
-    application.add_middleware(Guard, limit_seconds=services.request_limit_seconds)
+    application.add_middleware(RequestLimits, limit_seconds=services.request_limit_seconds)
     return application
 
 

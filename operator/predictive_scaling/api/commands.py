@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from predictive_scaling.api.fields import Answer, Time
+from predictive_scaling.api.fields import ResponseModel, Time
 from predictive_scaling.api.problems import problem, responses
 from predictive_scaling.api.request_limits import API_V1
 from predictive_scaling.api.services import Services, Use
@@ -17,12 +17,12 @@ router = APIRouter(prefix="/commands", tags=["commands"])
 
 RELOAD_MODELS = "reload_models"
 CLEAR_STUCK = "clear_stuck_decisions"
-_LARGEST_ID = 2**63 - 1
+_MAX_ID = 2**63 - 1
 _UNHEARD_SECONDS = 2.0
 """How long a command is awaited while no operator leads: one may just begin to."""
 
 
-class AskedCommand(Answer):
+class AskedCommand(ResponseModel):
     """Something that the operator was asked to do."""
 
     id: int
@@ -33,7 +33,7 @@ class AskedCommand(Answer):
     answer: dict[str, Any] | None = Field(description="What the operator said; `error` where it failed.")
 
 
-class Accepted(Answer):
+class Accepted(ResponseModel):
     """The operator has not answered yet."""
 
     command: int = Field(description="Its id.")
@@ -42,7 +42,7 @@ class Accepted(Answer):
 
 
 @router.get("/{id}", responses=responses(404))
-async def show_command(id: Annotated[int, Path(ge=1, le=_LARGEST_ID)], services: Use) -> AskedCommand:  # noqa: A002 (the path's name)
+async def show_command(id: Annotated[int, Path(ge=1, le=_MAX_ID)], services: Use) -> AskedCommand:  # noqa: A002 (the path's name)
     """How far it has come."""
     command = await services.commands.by_id(id)
     if command is None:

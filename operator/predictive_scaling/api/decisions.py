@@ -8,7 +8,7 @@ from pydantic import Field
 
 from predictive_scaling.api.answers import answer, encoded
 from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, ask
-from predictive_scaling.api.fields import Answer, Name, Question, Time
+from predictive_scaling.api.fields import Name, QueryModel, ResponseModel, Time
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.scaling_decisions import DecisionStatus
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/scaling/decisions", tags=["decisions"])
 _MAX_CURSOR = 512
 
 
-class DecisionFilter(Question):
+class DecisionFilter(QueryModel):
     """Which decisions."""
 
     limit: Annotated[int, Field(ge=1, le=500, description="How many at most.")] = 50
@@ -28,7 +28,7 @@ class DecisionFilter(Question):
     ] = None
 
 
-class Decision(Answer):
+class Decision(ResponseModel):
     """One change of a floor that was decided, applied or not."""
 
     id: str = Field(description="Also the name of its ScalingDecision while that is kept in the cluster.")
@@ -50,14 +50,14 @@ class Decision(Answer):
     finished_at: Time | None
 
 
-class Decisions(Answer):
+class Decisions(ResponseModel):
     """Newest first."""
 
     decisions: list[Decision]
     next_cursor: str | None = Field(description="Asks for what follows; null at the end.")
 
 
-class Cleared(Answer):
+class Cleared(ResponseModel):
     """What was cleared."""
 
     cleared: int = Field(description="How many stuck decisions were cancelled.")

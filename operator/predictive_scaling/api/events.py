@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
 from predictive_scaling.api.answers import answer, encoded
-from predictive_scaling.api.fields import Answer, NextCursor, Number, PageQuestion, Time, TimeGiven
+from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time, TimeGiven
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.business_events import BusinessEventRow
 
@@ -15,10 +15,10 @@ router = APIRouter(prefix="/events", tags=["events"])
 
 _BEFORE = timedelta(days=1)
 _AFTER = timedelta(days=30)
-_LONGEST_SPAN = timedelta(days=800)
+_MAX_SPAN = timedelta(days=800)
 
 
-class EventFilter(PageQuestion):
+class EventFilter(PageQuery):
     """Which occurrences; without times: from a day ago to 30 days ahead."""
 
     start: Annotated[TimeGiven | None, Field(alias="from", description="Those that end after this, RFC 3339.")] = None
@@ -26,12 +26,12 @@ class EventFilter(PageQuestion):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.start and self.end and not timedelta(0) < self.end - self.start <= _LONGEST_SPAN:
-            raise ValueError(f"to must be after from, by {_LONGEST_SPAN.days} days at most")
+        if self.start and self.end and not timedelta(0) < self.end - self.start <= _MAX_SPAN:
+            raise ValueError(f"to must be after from, by {_MAX_SPAN.days} days at most")
         return self
 
 
-class Event(Answer):
+class Event(ResponseModel):
     """One occurrence of a BusinessEvent, half-open in time."""
 
     namespace: str
@@ -48,7 +48,7 @@ class Event(Answer):
     )
 
 
-class Events(Answer):
+class Events(ResponseModel):
     """By start."""
 
     events: list[Event]

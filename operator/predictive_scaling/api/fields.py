@@ -9,18 +9,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from predictive_scaling.resources.event_time import CALENDAR_END, CALENDAR_START, FIRST_YEAR, LAST_YEAR
 from predictive_scaling.resources.quantities import format_duration, parse_duration
 
-LONGEST_NAME = 253
+MAX_NAME_LENGTH = 253
 _CONTROL = {*range(0x20), 0x7F}
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """What goes out. Made from rows of storage by their field names."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
-class Question(BaseModel):
-    """Query parameters. An unknown one is refused: a misspelt filter would answer another question."""
+class QueryModel(BaseModel):
+    """QueryModel parameters. An unknown one is refused: a misspelt filter would answer another question."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +28,7 @@ class Question(BaseModel):
 MAX_CURSOR = 1024
 
 
-class PageQuestion(Question):
+class PageQuery(QueryModel):
     """Of a list that is read in pages."""
 
     limit: Annotated[int, Field(ge=1, le=500, description="How many at most.")] = 100
@@ -97,7 +97,7 @@ TimeGiven = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
 Number = Annotated[float | None, BeforeValidator(_finite)]
 """Not a number reads as null."""
 
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_name)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_name)]
 """Of a service."""
 
 Window = Annotated[

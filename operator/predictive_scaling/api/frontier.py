@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import Field
 
 from forecasting.scaling.frontier import Point, efficient
-from predictive_scaling.api.fields import Answer, Name, Number, Question, Time
+from predictive_scaling.api.fields import Name, Number, QueryModel, ResponseModel, Time
 from predictive_scaling.api.problems import responses
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.tunings import TuningRow
@@ -15,7 +15,7 @@ from predictive_scaling.storage.tunings import TuningRow
 router = APIRouter(prefix="/policies", tags=["policies"])
 
 
-class Cost(Answer):
+class Cost(ResponseModel):
     """What a setting would have come to over the days."""
 
     under_provisioned_share: Number = Field(description="Of the time, with too few ready replicas. A ratio.")
@@ -34,14 +34,14 @@ class Setting(Cost):
     efficient: bool = Field(description="No other setting is short for less at fewer replica-hours.")
 
 
-class Prices(Answer):
+class Prices(ResponseModel):
     """Of the policy's `forecast.objective`, in one currency."""
 
     under_provisioned_minute: Number
     replica_hour: Number
 
 
-class Frontier(Answer):
+class Frontier(ResponseModel):
     """From the newest look back on the policy's last days."""
 
     namespace: str
@@ -66,7 +66,7 @@ class Frontier(Answer):
 async def show_frontier(
     namespace: Annotated[Name, Path(description="Of the policy.")],
     name: Annotated[Name, Path(description="Of the policy.")],
-    _: Annotated[Question, Query()],
+    _: Annotated[QueryModel, Query()],
     services: Use,
 ) -> Frontier:
     """The frontier of one policy, with the setting in use and the recommended one marked."""

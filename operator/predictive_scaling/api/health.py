@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from predictive_scaling.api.accuracy_metrics import refresh_accuracy
-from predictive_scaling.api.fields import Answer
+from predictive_scaling.api.fields import ResponseModel
 from predictive_scaling.api.services import Use
 from predictive_scaling.telemetry.checks import Health, HealthReport, examine
 from predictive_scaling.telemetry.metrics import exposition
@@ -16,7 +16,7 @@ from predictive_scaling.telemetry.metrics import exposition
 router = APIRouter(tags=["health"])
 
 
-class PartHealth(Answer):
+class PartHealth(ResponseModel):
     """What one part answered."""
 
     status: Health
@@ -24,7 +24,7 @@ class PartHealth(Answer):
     message: str | None = Field(None, description="What is wrong; left out when nothing is.")
 
 
-class WholeHealth(Answer):
+class WholeHealth(ResponseModel):
     """The worst of the parts; only parts that are required make the whole unhealthy."""
 
     status: Health

@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from predictive_scaling.api.commands import RELOAD_MODELS, Accepted, ask
-from predictive_scaling.api.fields import Answer, Number, Question, Time
+from predictive_scaling.api.fields import Number, QueryModel, ResponseModel, Time
 from predictive_scaling.api.problems import responses
 from predictive_scaling.api.services import Use
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 
-class Score(Answer):
+class Score(ResponseModel):
     """What the quality gate saw of one kind of model, on data that it had not learned from."""
 
     model: str
@@ -29,14 +29,14 @@ class Score(Answer):
     hours: Number = Field(description="The replicas of that floor over those that were needed.")
 
 
-class Horizon(Answer):
+class Horizon(ResponseModel):
     """The model that acts up to so far ahead."""
 
     minutes: float
     model: str
 
 
-class Change(Answer):
+class Change(ResponseModel):
     """What became of a version, and why."""
 
     at: Time
@@ -48,7 +48,7 @@ class Change(Answer):
     evidence: str
 
 
-class Model(Answer):
+class Model(ResponseModel):
     """The current version of one series' models, as its manifest describes it."""
 
     service_name: str
@@ -64,14 +64,14 @@ class Model(Answer):
     history: list[Change] = Field(description="The newest changes, newest first.")
 
 
-class RejectedModel(Answer):
+class RejectedModel(ResponseModel):
     """A file that may not be used."""
 
     file: str
     reason: str
 
 
-class Models(Answer):
+class Models(ResponseModel):
     """By service and metric."""
 
     models: list[Model]
@@ -84,7 +84,7 @@ class ReloadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Reloaded(Answer):
+class Reloaded(ResponseModel):
     """What the operator did."""
 
     reloaded: list[str] = Field(description="Models that serve now.")
@@ -101,7 +101,7 @@ async def _json_only(request: Request) -> None:
 
 
 @router.get("")
-async def list_models(_: Annotated[Question, Query()], services: Use) -> Models:
+async def list_models(_: Annotated[QueryModel, Query()], services: Use) -> Models:
     """What the configured folder holds: the current version of each series, and what cannot be read."""
     return Models.model_validate(await asyncio.to_thread(services.stored_models))
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from predictive_scaling.api.answers import answer, encoded
-from predictive_scaling.api.fields import Answer, Name, NextCursor, PageQuestion, Time
+from predictive_scaling.api.fields import Name, NextCursor, PageQuery, ResponseModel, Time
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.status import PolicyStatus, policy_status
 from predictive_scaling.storage.policies import PolicyRow
@@ -14,7 +14,7 @@ from predictive_scaling.storage.policies import PolicyRow
 router = APIRouter(prefix="/policies", tags=["policies"])
 
 
-class PolicyFilter(PageQuestion):
+class PolicyFilter(PageQuery):
     """Which policies."""
 
     service: Annotated[Name | None, Field(description="Only those of this service.")] = None
@@ -28,7 +28,7 @@ class Policy(PolicyStatus):
     updated_at: Time
 
 
-class PolicyList(Answer):
+class PolicyList(ResponseModel):
     """By namespace and name."""
 
     policies: list[Policy]

@@ -12,12 +12,12 @@ from predictive_scaling.api.answers import answer, encoded
 from predictive_scaling.api.cache import SERVES
 from predictive_scaling.api.fields import (
     MAX_CURSOR,
-    Answer,
     Name,
     NextCursor,
     Number,
-    PageQuestion,
-    Question,
+    PageQuery,
+    QueryModel,
+    ResponseModel,
     Time,
     TimeGiven,
 )
@@ -30,17 +30,17 @@ router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 _LATENCY = PREDICTION_LATENCY.labels(SERVE)
 _OLDEST = timedelta(days=1)
-_LONGEST_SPAN = timedelta(days=7)
+_MAX_SPAN = timedelta(days=7)
 _AROUND = timedelta(hours=1)
 
 
-class CurrentFilter(PageQuestion):
+class CurrentFilter(PageQuery):
     """Which forecasts."""
 
     service: Annotated[Name | None, Field(description="Only those of this service.")] = None
 
 
-class SpanFilter(Question):
+class SpanFilter(QueryModel):
     """Which forecasts; without times: an hour before now to an hour after."""
 
     service: Annotated[Name, Field(description="Whose.")]
@@ -53,12 +53,12 @@ class SpanFilter(Question):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.start and self.end and not timedelta(0) < self.end - self.start <= _LONGEST_SPAN:
-            raise ValueError(f"to must be after from, by {_LONGEST_SPAN.days} days at most")
+        if self.start and self.end and not timedelta(0) < self.end - self.start <= _MAX_SPAN:
+            raise ValueError(f"to must be after from, by {_MAX_SPAN.days} days at most")
         return self
 
 
-class Point(Answer):
+class Point(ResponseModel):
     """The demand of the bin that begins at target_time, as quantiles, in the unit of the series."""
 
     target_time: Time
@@ -72,7 +72,7 @@ class Point(Answer):
 _POINT = tuple(Point.model_fields)
 
 
-class Forecast(Answer):
+class Forecast(ResponseModel):
     """The newest forecast of one policy."""
 
     service_name: str
@@ -86,7 +86,7 @@ class Forecast(Answer):
     points: list[Point] = Field(description="From the bin that runs now on, by time.")
 
 
-class CurrentPredictions(Answer):
+class CurrentPredictions(ResponseModel):
     """Forecasts that hold now, by namespace and policy; an expired one is not among them."""
 
     predictions: list[Forecast]
@@ -102,7 +102,7 @@ class MadePoint(Point):
     source: str
 
 
-class PolicyPredictions(Answer):
+class PolicyPredictions(ResponseModel):
     """What was last forecast for each target time."""
 
     service_name: str
@@ -111,7 +111,7 @@ class PolicyPredictions(Answer):
     points: list[MadePoint]
 
 
-class PredictionsOfSpan(Answer):
+class PredictionsOfSpan(ResponseModel):
     """By namespace and policy."""
 
     predictions: list[PolicyPredictions]

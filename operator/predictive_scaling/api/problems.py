@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
-_LONGEST_INPUT = 80
+_MAX_INPUT_LENGTH = 80
 _SCHEMAS = "#/components/schemas/{model}"
 
 
@@ -136,4 +136,4 @@ def _message(error: Mapping[str, Any]) -> str:
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _LONGEST_INPUT else f"{text[:_LONGEST_INPUT]}…"
+    return text if len(text) <= _MAX_INPUT_LENGTH else f"{text[:_MAX_INPUT_LENGTH]}…"

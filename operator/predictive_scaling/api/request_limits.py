@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 API_V1 = "/api/v1"
 """Where all but health, metrics and docs is."""
 
-LARGEST_BODY = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 # HTTP allows any token as a method: as a label it would make as many series as a client likes.
 _METHODS = frozenset(HTTPMethod)
 
@@ -25,10 +25,10 @@ class _TooLargeError(HTTPException):
     """The body passed the limit. An HTTPException, as FastAPI takes any other one for a body that cannot be parsed."""
 
     def __init__(self) -> None:
-        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {LARGEST_BODY} bytes")
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
 
 
-class Guard:
+class RequestLimits:
     """413 for a body above 1 MiB, 408 for one that does not arrive in time, 503 for an answer that does not."""
 
     def __init__(self, application: ASGIApp, limit_seconds: float) -> None:
@@ -39,13 +39,13 @@ class Guard:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        visit = _Visit(scope, receive, send)
+        visit = _Exchange(scope, receive, send)
         refusal = await self._pass(visit)
         if refusal is not None and visit.status is None:
             await self._refuse(visit, *refusal)
         _count(scope, visit)
 
-    async def _pass(self, visit: "_Visit") -> tuple[HTTPStatus, str] | None:
+    async def _pass(self, visit: "_Exchange") -> tuple[HTTPStatus, str] | None:
         try:
             visit.check_announced_size()
             async with asyncio.timeout(self._limit_seconds):
@@ -61,12 +61,12 @@ class Guard:
             return HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the log of this moment has the details"
         return None
 
-    async def _refuse(self, visit: "_Visit", status: HTTPStatus, detail: str) -> None:
+    async def _refuse(self, visit: "_Exchange", status: HTTPStatus, detail: str) -> None:
         response = problem(status, detail, instance=visit.scope["path"], headers={"Connection": "close"})
         await response(visit.scope, visit.receive, visit.send)
 
 
-class _Visit:
+class _Exchange:
     """One request on its way: how much of its body came, and which status went out."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +80,7 @@ class _Visit:
 
     def check_announced_size(self) -> None:
         length = dict(self.scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > LARGEST_BODY:
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise _TooLargeError
 
     async def receive(self) -> Message:
@@ -88,7 +88,7 @@ class _Visit:
         message = await self._receive()
         self._received += len(message.get("body", b""))
         self.body_is_open = bool(message.get("more_body"))
-        if self._received > LARGEST_BODY:
+        if self._received > MAX_BODY_BYTES:
             raise _TooLargeError
         return message
 
@@ -106,7 +106,7 @@ def _route(scope: Scope) -> str:
     return f"{API_V1}{path}" if scope["path"].startswith(f"{API_V1}/") else path
 
 
-def _count(scope: Scope, visit: _Visit) -> None:
+def _count(scope: Scope, visit: _Exchange) -> None:
     # A path that no route has would be a label value of the caller's choice.
     route = _route(scope)
     method = scope["method"] if scope["method"] in _METHODS else "other"

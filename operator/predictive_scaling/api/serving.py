@@ -18,7 +18,7 @@ HEAD_LIMIT_SECONDS = 10.0
 """The head of a request has to arrive within this."""
 
 _GRACE_SECONDS = 20
-_MOST_CONNECTIONS = 1000
+_MAX_CONNECTIONS = 1000
 _TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\r\n"
     b'{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the request did not arrive in time"}'
@@ -75,7 +75,7 @@ async def serve(application: FastAPI, host: str, port: int) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
     )

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from predictive_scaling.api.answers import answer, encoded
-from predictive_scaling.api.fields import Answer, NextCursor, Number, PageQuestion, Time
+from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.policies import PolicyRow
 
 router = APIRouter(prefix="/scaling", tags=["status"])
 
 
-class Condition(Answer):
+class Condition(ResponseModel):
     """A condition of the policy, as `kubectl describe` shows it."""
 
     type: str
@@ -28,7 +28,7 @@ class Condition(Answer):
     last_transition_time: str | None
 
 
-class Advice(Answer):
+class Advice(ResponseModel):
     """What the policy might be set to instead."""
 
     quantile: Number
@@ -37,7 +37,7 @@ class Advice(Answer):
     message: str | None
 
 
-class PolicyStatus(Answer):
+class PolicyStatus(ResponseModel):
     """One policy as the operator last saw it; null: not known yet."""
 
     namespace: str
@@ -57,7 +57,7 @@ class PolicyStatus(Answer):
     advice: Advice | None
 
 
-class Summary(Answer):
+class Summary(ResponseModel):
     """All policies together."""
 
     policies: int
@@ -68,7 +68,7 @@ class Summary(Answer):
     success_rate_24h: Number = Field(description="Of executed decisions; null when there was none.")
 
 
-class ScalingStatus(Answer):
+class ScalingStatus(ResponseModel):
     """A page of the policies, and all of them in numbers."""
 
     policies: list[PolicyStatus] = Field(description="By namespace and name.")
@@ -77,7 +77,7 @@ class ScalingStatus(Answer):
 
 
 @router.get("/status", response_model=ScalingStatus)
-async def show_status(question: Annotated[PageQuestion, Query()], request: Request, services: Use) -> Response:
+async def show_status(question: Annotated[PageQuery, Query()], request: Request, services: Use) -> Response:
     """Policies by namespace and name, a page at a time, and a summary of all."""
     now = services.clock.now()
 

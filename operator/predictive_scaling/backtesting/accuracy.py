@@ -8,7 +8,7 @@ from forecasting.forecast import QUANTILES
 from forecasting.panel import DAY
 from forecasting.quality.evaluation import coverage, mape, mase, pinball, wape
 from forecasting.series import FloatArray
-from predictive_scaling.backtesting.rolling_forecasts import Foresight
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts
 
 JUDGED = (0.5, 0.8, 0.9, 0.95)
 
@@ -24,7 +24,7 @@ class Accuracy:
     pinball: dict[float, float]
 
 
-def accuracy(foresight: Foresight, bins: int) -> Accuracy:
+def accuracy(foresight: RollingForecasts, bins: int) -> Accuracy:
     """Forecasts `bins` ahead, from every origin behind the split."""
     actual, forecasts = _pairs(foresight, bins)
     history = foresight.series.values[: foresight.plan.split]
@@ -39,12 +39,12 @@ def accuracy(foresight: Foresight, bins: int) -> Accuracy:
     )
 
 
-def naive_wape(foresight: Foresight, name: str, bins: int) -> float:
+def naive_wape(foresight: RollingForecasts, name: str, bins: int) -> float:
     """Of a naive model over the same origins."""
-    return accuracy(foresight.of_rival(name), bins).wape
+    return accuracy(foresight.of_baseline(name), bins).wape
 
 
-def _pairs(foresight: Foresight, bins: int) -> tuple[FloatArray, FloatArray]:
+def _pairs(foresight: RollingForecasts, bins: int) -> tuple[FloatArray, FloatArray]:
     values, split = foresight.series.values, foresight.plan.split
     origins = np.arange(split, len(values) - bins + 1)
     return values[origins + bins - 1], foresight.values[origins - foresight.first, bins - 1]

@@ -15,11 +15,11 @@ from predictive_scaling.resources.metadata import API_VERSION
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 from predictive_scaling.resources.vocabulary import ModelChoice
 
-MOST_ALIASES = 100
-MOST_NODES = 100_000
+MAX_ALIASES = 100
+MAX_NODES = 100_000
 """Scalars, lists and maps once all aliases are written out: a bomb is small as a file and huge as a document."""
-MOST_BYTES = 4_000_000
-_LONGEST_RUN = 200
+MAX_BYTES = 4_000_000
+_MAX_RUN = 200
 """Levels of nesting."""
 
 
@@ -91,8 +91,8 @@ def adjusted(policy: ScalingPolicy, lead_time: timedelta, model: ModelChoice | N
 def documents(path: Path) -> list[Document]:
     """All that are not empty. Raises InvalidManifestError for anything that is not plain YAML of maps."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InvalidManifestError(f"{path} has more than {MOST_BYTES // 1_000_000} MB; that is no manifest")
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidManifestError(f"{path} has more than {MAX_BYTES // 1_000_000} MB; that is no manifest")
         text = path.read_text(encoding="utf-8")
         _count_aliases(path, text)
         return [
@@ -114,8 +114,8 @@ def _count_aliases(path: Path, text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         count += isinstance(event, yaml.AliasEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if count > MOST_ALIASES or depth > _LONGEST_RUN:
-            what = f"more than {MOST_ALIASES} aliases" if count > MOST_ALIASES else f"{depth} levels of nesting"
+        if count > MAX_ALIASES or depth > _MAX_RUN:
+            what = f"more than {MAX_ALIASES} aliases" if count > MAX_ALIASES else f"{depth} levels of nesting"
             line = event.start_mark.line + 1 if event.start_mark else 1
             raise InvalidManifestError(f"{path}, line {line}: refused, {what}")
 
@@ -143,9 +143,9 @@ def _weigh(path: Path, node: yaml.Node, known: dict[int, int], above: set[int]) 
         above.add(id(node))
         known[id(node)] = 1 + sum(_weigh(path, child, known, above) for child in _children(node))
         above.discard(id(node))
-    if known[id(node)] > MOST_NODES:
+    if known[id(node)] > MAX_NODES:
         raise InvalidManifestError(
-            f"{path}, line {node.start_mark.line + 1}: refused, aliases make more than {MOST_NODES:,} values of it"
+            f"{path}, line {node.start_mark.line + 1}: refused, aliases make more than {MAX_NODES:,} values of it"
         )
     return known[id(node)]
 

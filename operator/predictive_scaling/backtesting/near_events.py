@@ -10,7 +10,7 @@ from forecasting.forecast import QUANTILES
 from forecasting.quality.evaluation import coverage, wape
 from forecasting.series import FloatArray, Series
 from predictive_scaling.backtesting.accuracy import JUDGED
-from predictive_scaling.backtesting.rolling_forecasts import Foresight
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts
 
 BEFORE, AFTER = timedelta(minutes=30), timedelta(minutes=40)
 """From so long before the start to so long after the end is near."""
@@ -25,7 +25,7 @@ class NearEvents:
     coverage: dict[float, float]
 
 
-def near_events(foresight: Foresight, events: tuple[KnownEvent, ...], bins: int) -> NearEvents:
+def near_events(foresight: RollingForecasts, events: tuple[KnownEvent, ...], bins: int) -> NearEvents:
     """Of forecasts `bins` ahead, from every origin behind the split, those whose target lies near an event."""
     series, split = foresight.series, foresight.plan.split
     targets = np.arange(split, len(series.values) - bins + 1) + bins - 1

@@ -9,31 +9,31 @@ import numpy as np
 from forecasting.forecast import Forecast
 from forecasting.scaling.simulation import Autoscaler, Replicas
 from forecasting.scaling.simulation_grid import Counts
-from predictive_scaling.backtesting.rolling_forecasts import Foresight
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.events.active_occurrences import (
     LOOK_AHEAD,
     LOOK_BACK,
-    Concern,
-    concerns_of,
-    upcoming_of,
+    ActiveOccurrence,
+    active_occurrences,
+    upcoming_occurrences,
 )
 from predictive_scaling.decision.events.occurrences import Expansion, expand
 from predictive_scaling.decision.forecast_context import known_event
 from predictive_scaling.decision.inputs import (
+    CurrentForecast,
     Decision,
+    DecisionState,
     Demand,
-    EventBase,
-    Memory,
+    EventBaseline,
+    ForecastSource,
     Observed,
-    Outlook,
-    Rung,
     Situation,
     Source,
 )
 from predictive_scaling.resources.event_time import within_calendar
 from predictive_scaling.simulation.recommendations import origins_at
-from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import STEP, Workload
 
 MAX_AGE = timedelta(minutes=5)
@@ -42,7 +42,7 @@ _TELL_EVERY = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Progress:
     """A change of the floor, and why."""
 
     step: int
@@ -64,27 +64,27 @@ class Replayed:
     floors: Counts
     event_wishes: Counts
     suppressed: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    changes: tuple[Told, ...]
+    changes: tuple[Progress, ...]
 
 
-def replay(setting: Setting, work: Workload, foresight: Foresight, say: Callable[[float], None]) -> Replayed:
+def replay(setting: Scenario, work: Workload, foresight: RollingForecasts, say: Callable[[float], None]) -> Replayed:
     """Decide every 15 seconds, as the operator does, and let the HPA follow."""
-    teller = _Outlooks(setting, foresight)
+    teller = _ReplayedForecasts(setting, foresight)
     origins = origins_at(foresight, work)
     begin = _begin(setting, work)
     hpa = Autoscaler(setting.rules, setting.per_replica, [-1] * begin)
     seen, floor = Replicas(begin, begin), setting.rules.minimum
-    memory = Memory(since=work.begins_at)
+    memory = DecisionState(since=work.begins_at)
     found, events = np.empty((3, len(work)), np.int32), np.zeros((2, len(work)), np.int32)
-    changes: list[Told] = []
+    changes: list[Progress] = []
     ages, metrics = work.age_steps.tolist(), work.metric.tolist()
     for step, origin in enumerate(origins.tolist()):
         now = work.at(step)
         demand = Demand(metrics[step], now - ages[step] * STEP)
         decision = decide(teller.situation(now, origin, demand, memory, seen, floor))
         if decision.floor != floor:
-            changes.append(Told(step, floor, decision.floor, decision.source.value, decision.message))
-        memory, floor = decision.memory, decision.floor
+            changes.append(Progress(step, floor, decision.floor, decision.source.value, decision.message))
+        memory, floor = decision.state, decision.floor
         seen = hpa.advance(metrics[step], floor)
         found[:, step] = seen.existing, seen.ready, floor
         if setting.events:
@@ -96,26 +96,26 @@ def replay(setting: Setting, work: Workload, foresight: Foresight, say: Callable
     return Replayed(existing, ready, floors, events[0], events[1] > 0, tuple(changes))
 
 
-def _begin(setting: Setting, work: Workload) -> int:
+def _begin(setting: Scenario, work: Workload) -> int:
     wanted = int(np.ceil(work.metric[0] / (setting.hpa_target * setting.per_replica)))
     return min(max(wanted, setting.rules.minimum, 1), setting.rules.maximum)
 
 
 def _of_events(decision: Decision) -> tuple[int, int]:
     """The strongest wish of an event, and whether the forecast had no say."""
-    wishes = [wish.replicas for wish in decision.wishes if wish.source is Source.EVENT and wish.applies]
-    return max(wishes, default=0), not any(wish.source is Source.FORECAST for wish in decision.wishes)
+    wishes = [wish.replicas for wish in decision.recommendations if wish.source is Source.EVENT and wish.applies]
+    return max(wishes, default=0), not any(wish.source is Source.FORECAST for wish in decision.recommendations)
 
 
 @dataclass(slots=True)
-class _Outlooks:
+class _ReplayedForecasts:
     """Situations of one policy, each from what was known by then."""
 
-    setting: Setting
-    foresight: Foresight
+    setting: Scenario
+    foresight: RollingForecasts
     _origin: int = -1
-    _outlook: Outlook | None = None
-    _concerns: tuple[Concern, ...] = ()
+    _outlook: CurrentForecast | None = None
+    _occurrences: tuple[ActiveOccurrence, ...] = ()
     _bases: dict[tuple[str, datetime, int], Forecast] = field(default_factory=dict[tuple[str, datetime, int], Forecast])
     _expansions: tuple[Expansion, ...] = ()
 
@@ -125,13 +125,13 @@ class _Outlooks:
         self._expansions = tuple(expand(event, since, until) for event in self.setting.events)
 
     def situation(
-        self, now: datetime, origin: int, demand: Demand, memory: Memory, seen: Replicas, floor: int
+        self, now: datetime, origin: int, demand: Demand, memory: DecisionState, seen: Replicas, floor: int
     ) -> Situation:
         setting, refresh = self.setting, self.foresight.series.step
         if origin != self._origin:
             self._origin = origin
             self._outlook = self._made(origin)
-            self._concerns = self._concerned(now, refresh)
+            self._occurrences = self._active(now, refresh)
         return Situation(
             now=now,
             policy=setting.policy,
@@ -147,17 +147,17 @@ class _Outlooks:
                 owner=None,
                 floor_managers=(),
             ),
-            memory=memory,
-            outlook=self._outlook,
+            state=memory,
+            current_forecast=self._outlook,
             demand=demand,
-            events=tuple(self._base(one, now) for one in self._concerns if now < one.over_at),
+            events=tuple(self._baseline(one, now) for one in self._occurrences if now < one.ends_at),
             lead_time=setting.lead_time,
             refresh=refresh,
             metrics_max_age=max(MAX_AGE, 2 * refresh),
             per_replica=setting.per_replica,
         )
 
-    def _made(self, origin: int) -> Outlook | None:
+    def _made(self, origin: int) -> CurrentForecast | None:
         """The newest forecast that was made: none is made on a bin that has no data."""
         values, oldest = self.foresight.series.values, max(self.foresight.first, origin - self.foresight.plan.reach)
         made = next((at for at in range(origin, oldest - 1, -1) if np.isfinite(values[at - 1])), None)
@@ -166,16 +166,18 @@ class _Outlooks:
         forecast = self.foresight.at(made)
         step = forecast.step
         ends = forecast.valid_until - self.setting.lead_time - step
-        return Outlook(forecast, max(ends, forecast.origin + step), Rung.FRESH if made == origin else Rung.LAST)
+        return CurrentForecast(
+            forecast, max(ends, forecast.origin + step), ForecastSource.FRESH if made == origin else ForecastSource.LAST
+        )
 
-    def _concerned(self, now: datetime, refresh: timedelta) -> tuple[Concern, ...]:
+    def _active(self, now: datetime, refresh: timedelta) -> tuple[ActiveOccurrence, ...]:
         """Those that matter until the next forecast."""
         if not self.setting.events:
             return ()
-        near = [found for expansion in self._expansions if (found := upcoming_of(expansion, now)) is not None]
-        return concerns_of(self.setting.policy, near, now, self.setting.lead_time, 2 * refresh)
+        near = [found for expansion in self._expansions if (found := upcoming_occurrences(expansion, now)) is not None]
+        return active_occurrences(self.setting.policy, near, now, self.setting.lead_time, 2 * refresh)
 
-    def _base(self, concern: Concern, now: datetime) -> EventBase:
+    def _baseline(self, concern: ActiveOccurrence, now: datetime) -> EventBaseline:
         occurrence = concern.occurrence
         if now < concern.begins_at:
             # It is made anew with each forecast until the event begins to act.
@@ -186,7 +188,7 @@ class _Outlooks:
         known = known_event(concern.event, occurrence.start, occurrence.end)
         name = (concern.event.metadata.name, occurrence.start, origin)
         if name not in self._bases:
-            span = concern.over_at - self.foresight.moment(origin)
+            span = concern.ends_at - self.foresight.moment(origin)
             self._bases[name] = self.foresight.long(origin, span, known)
         learned = self.foresight.learned(origin, known)
-        return EventBase(concern.event, occurrence.start, occurrence.end, self._bases[name], learned)
+        return EventBaseline(concern.event, occurrence.start, occurrence.end, self._bases[name], learned)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from forecasting.calibration import WINDOW, calibrated
-from forecasting.cold_start import ENOUGH, MOST, PER_DAY
+from forecasting.cold_start import ENOUGH, MAX_FACTOR, PER_DAY
 from forecasting.context import KnownEvent
 from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
@@ -23,16 +23,16 @@ from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
 from forecasting.peaks import WINDOWS, calibrated_peaks, peaks_of
 from forecasting.quality.gate import Acting, acting_at, judge, unopposed
 from forecasting.series import FloatArray, Series
-from forecasting.walk_forward import WalkForward, before, near_of
+from forecasting.walk_forward import WalkForward, before, near_events_of
 from predictive_scaling.clock import monotonic
 
-Say = Callable[[str, float], None]
+Report = Callable[[str, float], None]
 """Told what is being done, and how much of it is done: 0 to 1."""
 
 _FIRST_LEARNED = 0.5
 """Of what lies before the split, the part that the tuner's first model learns from; the rest is what it tunes on."""
 _TUNING_REFITS = 2
-_MOST_BINS = 36
+_MAX_BINS = 36
 _HOUR = timedelta(hours=1)
 
 
@@ -51,7 +51,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ForecastChunk:
     """Origins [since, until) and the model that acts on them."""
 
     since: int
@@ -66,7 +66,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Foresight:
+class RollingForecasts:
     """Forecasts at each origin from `first` on, calibrated.
 
     values: shape (origins, reach, len(QUANTILES)). peaks: shape (origins, windows, len(PEAK_QUANTILES)). rivals:
@@ -79,8 +79,8 @@ class Foresight:
     first: int
     values: FloatArray
     peaks: FloatArray
-    stretches: tuple[Stretch, ...]
-    rivals: dict[str, WalkForward]
+    chunks: tuple[ForecastChunk, ...]
+    baselines: dict[str, WalkForward]
     train_seconds: float
     predict_seconds: float
 
@@ -91,11 +91,11 @@ class Foresight:
     def at(self, origin: int) -> Forecast:
         """The forecast from one origin."""
         row = origin - self.first
-        return self._forecast(origin, self.values[row], self.stretch(origin), self.peaks[row])
+        return self._forecast(origin, self.values[row], self.chunk(origin), self.peaks[row])
 
     def learned(self, origin: int, event: KnownEvent) -> LearnedEffect | None:
         """What was known at an origin of an event's effect."""
-        effects = self.stretch(origin).effects
+        effects = self.chunk(origin).effects
         return effects.learned(event, self.series.context.zone) if effects else None
 
     def long(self, origin: int, span: timedelta, without: KnownEvent) -> Forecast:
@@ -103,25 +103,27 @@ class Foresight:
 
         Had it seen the event, what multiplies it would count twice.
         """
-        bins = min(_MOST_BINS, max(1, -(-span // self.series.step)))
-        stretch = self.stretch(origin)
+        bins = min(_MAX_BINS, max(1, -(-span // self.series.step)))
+        stretch = self.chunk(origin)
         context = self.series.context
         others = tuple(event for event in context.events if event != without)
         panel = Panel.of([replace(self.series, context=replace(context, events=others))])
         values = stretch.fitted.quantiles(panel, Origins.of_one(np.array([origin])), np.arange(1, bins + 1))
         return self._forecast(origin, values[0], stretch)
 
-    def stretch(self, origin: int) -> Stretch:
+    def chunk(self, origin: int) -> ForecastChunk:
         """The stretch of an origin."""
-        return next(it for it in reversed(self.stretches) if origin >= it.since or it is self.stretches[0])
+        return next(it for it in reversed(self.chunks) if origin >= it.since or it is self.chunks[0])
 
-    def of_rival(self, name: str) -> "Foresight":
+    def of_baseline(self, name: str) -> "RollingForecasts":
         """The same with a naive model in place of the one that acts."""
-        walk = self.rivals[name].since(self.first)
+        walk = self.baselines[name].since(self.first)
         values = spread(walk.quantiles, self.plan)
         return replace(self, values=values, peaks=peaks_of(self.series, self.first, values, self.peaks.shape[1]))
 
-    def _forecast(self, origin: int, values: FloatArray, stretch: Stretch, peaks: FloatArray | None = None) -> Forecast:
+    def _forecast(
+        self, origin: int, values: FloatArray, stretch: ForecastChunk, peaks: FloatArray | None = None
+    ) -> Forecast:
         moment, series = self.moment(origin), self.series
         return Forecast(series.name, moment, series.step, QUANTILES, values, stretch.model, "", peaks=peaks)
 
@@ -136,7 +138,7 @@ def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], rea
     return Plan((*map(int, tuning), *map(int, judged)), first, np.unique([*ahead]), reach)
 
 
-def foresee(series: Series, plan: Plan, choice: ModelChoice, *, say: Say) -> Foresight:
+def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, say: Report) -> RollingForecasts:
     """Walk forward over a series. As live, only `Auto` asks the gate whether LightGBM may act."""
     panel = Panel.of([series])
     naive: list[Fitted] = [LastValue(), SeasonalNaive()]
@@ -157,39 +159,39 @@ def foresee(series: Series, plan: Plan, choice: ModelChoice, *, say: Say) -> For
         say("forecasting", 0.0)
         champion = _walk("LightGBM", panel, plan, champions)
         predict_seconds = monotonic() - began
-    picked = _Choice(plan, series, choice, rivals, walks, champions, champion)
+    picked = _ModelSelection(plan, series, choice, rivals, walks, champions, champion)
     stretches = tuple(picked.stretch(at) for at in range(len(fits)))
     values = np.concatenate([picked.values(stretch) for stretch in stretches])
-    youths = _youths(series, np.arange(plan.cuts[0], plan.cuts[-1]))
+    youths = _cold_start_factors(series, np.arange(plan.cuts[0], plan.cuts[-1]))
     peaks = _peaks(series, plan, stretches, values) * youths[..., -len(PEAK_QUANTILES) :]
     say("forecasting", 1.0)
-    return Foresight(
+    return RollingForecasts(
         series, plan, plan.cuts[0], values * youths, peaks, stretches, walks, train_seconds, predict_seconds
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class _ModelSelection:
     """Which model acts on each stretch: what `training` decides live, on the last week before it."""
 
     plan: Plan
     series: Series
     choice: ModelChoice
-    rivals: dict[str, list[Fitted | None]]
+    baselines: dict[str, list[Fitted | None]]
     walks: dict[str, WalkForward]
     champions: list[Fitted | None]
     champion: WalkForward | None
 
-    def stretch(self, at: int) -> Stretch:
+    def stretch(self, at: int) -> ForecastChunk:
         since, until = self.plan.cuts[at], self.plan.cuts[at + 1]
         name, why, by_horizon = self._acting(at, since)
-        fitted = self.champions[at] if name == "LightGBM" else self.rivals[name][at]
+        fitted = self.champions[at] if name == "LightGBM" else self.baselines[name][at]
         champion = self.champions[at]
         layer = champion.events if isinstance(champion, FittedLightGBM) else None
         effects = layer.effects if layer else None
-        return Stretch(since, until, name, why, fitted or LastValue(), effects, by_horizon)
+        return ForecastChunk(since, until, name, why, fitted or LastValue(), effects, by_horizon)
 
-    def values(self, stretch: Stretch) -> FloatArray:
+    def values(self, stretch: ForecastChunk) -> FloatArray:
         """Calibrated quantiles of a stretch, at each bin ahead by the model that acts there, as live."""
         found = self._values_of(stretch.model, stretch)
         steps = range(1, self.plan.reach + 1)
@@ -199,7 +201,7 @@ class _Choice:
             found = np.where(there, self._values_of(other, stretch), found)
         return found
 
-    def _values_of(self, model: str, stretch: Stretch) -> FloatArray:
+    def _values_of(self, model: str, stretch: ForecastChunk) -> FloatArray:
         walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]
         return spread(_between(walk, stretch.since, stretch.until).quantiles, self.plan)
 
@@ -207,14 +209,14 @@ class _Choice:
         """The model of a stretch, why, and what acts at which horizon where that differs."""
         asked = self.choice.value
         if self.choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
-            if self.rivals[asked][at] is None:
+            if self.baselines[asked][at] is None:
                 return "LastValue", f"{asked} has too little history to learn from", ()
             return asked, "asked for", ()
         week = max(1, round(WEEK / self.series.step))
         # Only forecasts whose targets have all passed can be judged.
         near = int(np.searchsorted(self.plan.ahead, max(1, round(_HOUR / self.series.step)), side="right"))
         known = since - int(self.plan.ahead[max(0, near - 1)])
-        usable = [name for name, models in self.rivals.items() if models[at] is not None]
+        usable = [name for name, models in self.baselines.items() if models[at] is not None]
         others = [self._judged(self.walks[name], since - week, known, near) for name in usable]
         if self.champion is None or self.champions[at] is None:
             verdict = unopposed(others, "there is too little history for LightGBM to learn from")
@@ -252,7 +254,7 @@ def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[Fitted | None]) 
     targets = origins[:, None] + plan.ahead - 1
     inside = targets < panel.bins
     actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-    levels, near = levels_at(panel, Origins.of_one(origins)), near_of(models, panel, stretches, plan.ahead)
+    levels, near = levels_at(panel, Origins.of_one(origins)), near_events_of(models, panel, stretches, plan.ahead)
     return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels, near))
 
 
@@ -282,7 +284,7 @@ def spread(quantiles: FloatArray, plan: Plan) -> FloatArray:
     return quantiles[:, left] * (1 - share) + quantiles[:, right] * share
 
 
-def _peaks(series: Series, plan: Plan, stretches: Sequence[Stretch], values: FloatArray) -> FloatArray:
+def _peaks(series: Series, plan: Plan, stretches: Sequence[ForecastChunk], values: FloatArray) -> FloatArray:
     """Of windows of which every bin was asked for: what lies between by interpolation knows no highest bin."""
     gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
     count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
@@ -292,9 +294,9 @@ def _peaks(series: Series, plan: Plan, stretches: Sequence[Stretch], values: Flo
     return calibrated_peaks(series, plan.cuts[0], raw, values)
 
 
-def _youths(series: Series, origins: IntArray) -> FloatArray:
+def _cold_start_factors(series: Series, origins: IntArray) -> FloatArray:
     """What little history multiplies each origin's upper quantiles by: shape (origins, 1, quantiles)."""
     days = np.cumsum(np.isfinite(series.values))[np.maximum(origins - 1, 0)] * (series.step / DAY)
-    factor = np.where(days >= ENOUGH / DAY, 1.0, np.minimum(MOST, 1 + PER_DAY / np.maximum(days, 1e-9)))
+    factor = np.where(days >= ENOUGH / DAY, 1.0, np.minimum(MAX_FACTOR, 1 + PER_DAY / np.maximum(days, 1e-9)))
     upper = np.array(QUANTILES) > 0.5
     return np.where(upper, factor[:, None, None], 1.0)

@@ -15,18 +15,25 @@ from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wa
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.near_events import NearEvents, near_events
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
-from predictive_scaling.backtesting.rolling_forecasts import Foresight, foresee, plan_of
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
-from predictive_scaling.backtesting.tuned import Chosen, at, choose, grid_of
+from predictive_scaling.backtesting.tuned import TunedSettings, at, choose, grid_of
 from predictive_scaling.clock import monotonic
-from predictive_scaling.decision.forecast_context import context_of, known_events
+from predictive_scaling.decision.forecast_context import forecast_context, known_events
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import within_calendar
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.simulation.advice import Advice, advise, hotter
-from predictive_scaling.simulation.outcomes import EventWishes, Field, HpaAlone, Outcome, at_same_hours, outcome
-from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.outcomes import (
+    EventFloors,
+    HpaOnly,
+    Outcome,
+    ScalingSimulation,
+    at_same_hours,
+    outcome,
+)
+from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import LATE, Workload, learned_capacity, workload
 
 _AHEAD = timedelta(days=1)
@@ -65,13 +72,13 @@ class Tuned:
 class SameHours:
     """The HPA alone at the replica-hours of each way of scaling, its target chosen with hindsight."""
 
-    predictive: HpaAlone
-    tuned: HpaAlone
-    tuned_with_target: HpaAlone
+    predictive: HpaOnly
+    tuned: HpaOnly
+    tuned_with_target: HpaOnly
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class Comparison:
     """All ways of setting replicas over the same demand.
 
     same_hours: what the HPA alone does with the replica-hours of each; without it a gain says nothing, as an HPA with a
@@ -80,13 +87,13 @@ class Contest:
     """
 
     hpa_only: Outcome
-    hpa_tuned: HpaAlone
+    hpa_tuned: HpaOnly
     same_hours: SameHours
     seasonal_naive: Outcome
     predictive: Outcome
     tuned: Tuned
     tuned_with_target: Tuned
-    clairvoyant: Outcome
+    oracle: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +103,20 @@ class Backtest:
     trace: Trace
     series: Series
     policy: ScalingPolicy
-    setting: Setting
-    foresight: Foresight
+    scenario: Scenario
+    forecasts: RollingForecasts
     work: Workload
     demand_step: timedelta
     """Between the values of the demand that the replicas had to carry."""
     replayed: Replayed
-    alone: Grid
+    hpa_replayed: Grid
     """The HPA alone, in one column."""
     accuracy: dict[int, Accuracy]
     """By horizon in bins."""
     near_events: dict[int, NearEvents]
     """By horizon in bins; empty where no event was known."""
     baselines: dict[str, dict[int, float]]
-    contest: Contest
+    comparison: Comparison
     frontier: tuple[Point, ...]
     prices: tuple[Prices, Prices]
     """For the quantile alone, and for it with the target."""
@@ -125,21 +132,21 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     """
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
-    series = replace(series, context=replace(context_of(policy), events=_known(events, series)))
-    setting = _setting(policy, tuple(events), series, options)
-    foresight = _foresight(series, setting, options, say)
+    series = replace(series, context=replace(forecast_context(policy), events=_known(events, series)))
+    setting = _scenario(policy, tuple(events), series, options)
+    foresight = _forecasts(series, setting, options, say)
     split = foresight.moment(foresight.plan.split)
     demand = demand_by_minute(trace, series, zero_is_valid=policy.spec.demand.zero_is_valid)
-    tuning = Field(setting, workload(demand, foresight.moment(foresight.first + 1), split), foresight)
+    tuning = ScalingSimulation(setting, workload(demand, foresight.moment(foresight.first + 1), split), foresight)
     say("drawing the frontier of the past", 0.0)
     chosen = choose(_tuning_with_events(tuning, foresight, say))
     if policy.spec.forecast.objective is not None:
         # As live: a policy with prices covers the quantile that they chose.
         setting = at(setting, chosen.quantile)
-    field = Field(setting, workload(demand, split, series.end), foresight)
+    field = ScalingSimulation(setting, workload(demand, split, series.end), foresight)
     replayed = replay(setting, field.work, foresight, lambda done: say("replaying the policy", done))
     field = _with_events(field, replayed)
-    contest = _contest(field, chosen, foresight, replayed, say)
+    contest = _comparison(field, chosen, foresight, replayed, say)
     say("drawing the frontier", 0.0)
     points = field.frontier(*grid_of(setting))
     horizons = _bins(options.horizons, series)
@@ -148,18 +155,18 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
         trace=trace,
         series=series,
         policy=policy,
-        setting=setting,
-        foresight=foresight,
+        scenario=setting,
+        forecasts=foresight,
         work=field.work,
         demand_step=demand.step,
         replayed=replayed,
-        alone=field.replayed_alone(),
+        hpa_replayed=field.replayed_hpa_only(),
         accuracy={bins: accuracy(foresight, bins) for bins in horizons},
         near_events={bins: near_events(foresight, occurring, bins) for bins in horizons} if occurring else {},
         baselines={
             shown: {bins: naive_wape(foresight, name, bins) for bins in horizons} for shown, name in BASELINES.items()
         },
-        contest=contest,
+        comparison=contest,
         frontier=tuple(points),
         prices=chosen.prices,
         advice=_advice(field, contest.hpa_only),
@@ -177,13 +184,13 @@ def _occurring(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEv
     return known_events(events, series.start, series.end)
 
 
-def _setting(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], series: Series, options: Options) -> Setting:
+def _scenario(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], series: Series, options: Options) -> Scenario:
     lead_time = options.lead_time
     if lead_time is None:
         lead_time = DEFAULT_LEAD_TIME if policy.spec.forecast.lead_time is None else policy.spec.forecast.lead_time
     target = policy.spec.demand.target_utilization / 100
     per_replica = policy.spec.demand.per_replica or learned_capacity(_before_split(series, options.split), target)
-    return Setting(adjusted(policy, lead_time), events, per_replica, target, lead_time)
+    return Scenario(adjusted(policy, lead_time), events, per_replica, target, lead_time)
 
 
 def _before_split(series: Series, split: float) -> Series:
@@ -197,7 +204,7 @@ def _before_split(series: Series, split: float) -> Series:
     return replace(series, values=past)
 
 
-def _foresight(series: Series, setting: Setting, options: Options, say: Say) -> Foresight:
+def _forecasts(series: Series, setting: Scenario, options: Options, say: Say) -> RollingForecasts:
     step = series.step
     needed = -(-(LATE + setting.lead_time + 2 * step) // step)
     horizons = _bins(options.horizons, series)
@@ -211,56 +218,58 @@ def _foresight(series: Series, setting: Setting, options: Options, say: Say) -> 
             f"from or nothing to judge {max(ahead)} bins ahead"
         )
     choice = options.model or ModelChoice(setting.policy.spec.forecast.model.value)
-    return foresee(series, plan, choice, say=say)
+    return walk_forward(series, plan, choice, say=say)
 
 
 def _bins(horizons: Sequence[timedelta], series: Series) -> list[int]:
     return sorted({max(1, round(horizon / series.step)) for horizon in horizons})
 
 
-def _with_events(field: Field, replayed: Replayed) -> Field:
-    if not field.setting.events:
+def _with_events(field: ScalingSimulation, replayed: Replayed) -> ScalingSimulation:
+    if not field.scenario.events:
         return field
-    return replace(field, events=EventWishes(replayed.event_wishes, replayed.suppressed))
+    return replace(field, events=EventFloors(replayed.event_wishes, replayed.suppressed))
 
 
-def _tuning_with_events(tuning: Field, foresight: Foresight, say: Say) -> Field:
+def _tuning_with_events(tuning: ScalingSimulation, foresight: RollingForecasts, say: Say) -> ScalingSimulation:
     """What events asked for before the split is known from the live code only."""
-    if not tuning.setting.events:
+    if not tuning.scenario.events:
         return tuning
-    past = replay(tuning.setting, tuning.work, foresight, lambda done: say("replaying the past", done))
+    past = replay(tuning.scenario, tuning.work, foresight, lambda done: say("replaying the past", done))
     return _with_events(tuning, past)
 
 
-def _contest(field: Field, chosen: Chosen, foresight: Foresight, replayed: Replayed, say: Say) -> Contest:
-    setting = field.setting
+def _comparison(
+    field: ScalingSimulation, chosen: TunedSettings, foresight: RollingForecasts, replayed: Replayed, say: Say
+) -> Comparison:
+    setting = field.scenario
     quantile, target = setting.policy.spec.forecast.effective_quantile, setting.hpa_target
     predictive = outcome(field.work, replayed.existing, replayed.ready, setting.per_replica)
     tuned = _tuned(field, foresight, chosen.quantile, lambda done: say("replaying the tuned policy", done))
     both = _tuned(field, foresight, chosen.both, lambda done: say("replaying the tuned policy and target", done))
     alternatives = field.hpa_by_target()
-    return Contest(
-        hpa_only=field.alone(np.array([target]))[0],
+    return Comparison(
+        hpa_only=field.hpa_only(np.array([target]))[0],
         hpa_tuned=next(it for it in alternatives if it.target == chosen.hpa_alone_target),
         same_hours=SameHours(
             *(at_same_hours(alternatives, one.replica_hours) for one in (predictive, tuned.outcome, both.outcome))
         ),
-        seasonal_naive=field.by(foresight.of_rival("SeasonalNaive"), quantile),
+        seasonal_naive=field.by(foresight.of_baseline("SeasonalNaive"), quantile),
         predictive=predictive,
         tuned=tuned,
         tuned_with_target=both,
-        clairvoyant=field.clairvoyant(),
+        oracle=field.oracle(),
     )
 
 
-def _advice(field: Field, alone: Outcome) -> Advice:
-    quantile, target = field.setting.policy.spec.forecast.effective_quantile, field.setting.hpa_target
+def _advice(field: ScalingSimulation, alone: Outcome) -> Advice:
+    quantile, target = field.scenario.policy.spec.forecast.effective_quantile, field.scenario.hpa_target
     return advise(field.frontier((quantile,), hotter(target)), alone.at(0.0, target))
 
 
-def _tuned(field: Field, foresight: Foresight, chosen: Point, say: Callable[[float], None]) -> Tuned:
+def _tuned(field: ScalingSimulation, foresight: RollingForecasts, chosen: Point, say: Callable[[float], None]) -> Tuned:
     """What a setting does when the live code decides."""
-    setting = at(field.setting, chosen)
+    setting = at(field.scenario, chosen)
     done = replay(setting, field.work, foresight, say)
     found = outcome(field.work, done.existing, done.ready, setting.per_replica)
     return Tuned(chosen.quantile, chosen.hpa_target, found)

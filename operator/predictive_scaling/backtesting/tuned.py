@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from forecasting.scaling import frontier as choices
 from forecasting.scaling.frontier import Point, Prices
 from predictive_scaling.resources.scaling_policy import Objective
-from predictive_scaling.simulation.outcomes import Field
-from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.outcomes import ScalingSimulation
+from predictive_scaling.simulation.scenario import Scenario
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class TunedSettings:
     """quantile: the cheapest point at the HPA's target. both: the cheapest of all. prices: of the one and the other.
 
     hpa_alone_target: the target of an HPA without a policy that is cheapest by the prices of `both`.
@@ -22,26 +22,26 @@ class Chosen:
     hpa_alone_target: float
 
 
-def choose(past: Field) -> Chosen:
+def choose(past: ScalingSimulation) -> TunedSettings:
     """By the policy's prices, or where it states none by the default ones, from the past only."""
-    setting = past.setting
+    setting = past.scenario
     objective = setting.policy.spec.forecast.objective
     prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))
     points = past.frontier(*grid_of(setting))
     at_present = choices.at_target(points, setting.hpa_target)
     hpa_alone = choices.cheapest((it.outcome.at(0.0, it.target) for it in past.hpa_by_target()), prices[1])
-    return Chosen(
+    return TunedSettings(
         choices.cheapest(at_present, prices[0]), choices.cheapest(points, prices[1]), prices, hpa_alone.hpa_target
     )
 
 
-def grid_of(setting: Setting) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def grid_of(setting: Scenario) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The quantiles and HPA targets of a frontier, those of the policy among them."""
     quantiles = {*choices.QUANTILES, setting.policy.spec.forecast.effective_quantile}
     return tuple(sorted(quantiles)), tuple(sorted({*choices.TARGETS, setting.hpa_target}))
 
 
-def at(setting: Setting, point: Point) -> Setting:
+def at(setting: Scenario, point: Point) -> Scenario:
     """The setting with a point's quantile and HPA target."""
     policy = setting.policy
     forecast = policy.spec.forecast.model_copy(update={"quantile": point.quantile, "objective": None})

@@ -12,7 +12,7 @@ from predictive_scaling.clock import monotonic
 from predictive_scaling.cluster import horizontal_pod_autoscaler_record
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError
 from predictive_scaling.cluster.corrected_index import CorrectedIndex, Version
-from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
 from predictive_scaling.cluster.workload_record import WorkloadRecord
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
@@ -44,7 +44,7 @@ class WatchedKind:
     plural: str
     key: Callable[[str, str], Any]
     """What the index has an object under: from namespace and name."""
-    index: Callable[[Inventory], CorrectedIndex[Any, Any]]
+    index: Callable[[InformerCache], CorrectedIndex[Any, Any]]
     parse: Callable[[Mapping[str, Any]], Any]
 
     def collection(self, namespace: str | None) -> str:
@@ -110,15 +110,15 @@ class IndexComparison:
     """Lists metadata only, and reads an object in full only where it differs."""
 
     cluster: Cluster
-    inventory: Inventory
+    cache: InformerCache
     namespaces: tuple[str, ...] = ()
     """What is watched; none means all."""
     _compared_at: float = float("-inf")
     _unreadable: dict[str, int] = field(default_factory=dict[str, int])
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """Compare once a minute, and soon after a watch listed its objects again. Raises ClusterUnavailableError."""
-        if self.inventory.take_relisted() or monotonic() - self._compared_at >= EVERY_SECONDS:
+        if self.cache.take_relisted() or monotonic() - self._compared_at >= EVERY_SECONDS:
             await self.compare()
 
     async def wait_until_complete(self) -> None:
@@ -128,21 +128,21 @@ class IndexComparison:
         read. Raises ClusterUnavailableError while the watches are still far from complete.
         """
         differences = await self._differences((POLICIES, EVENTS), strict=True)
-        left = await self._settled(differences, _MAX_WAIT_SECONDS)
+        left = await self._lasting(differences, _MAX_WAIT_SECONDS)
         if len(left) > _MAX_READ_AT_START:
             raise ClusterUnavailableError(
                 f"The watches have not shown {len(left)} objects yet, such as {left[0]}; nothing is decided before"
             )
         await self._correct(left)
-        self.inventory.is_complete = True
+        self.cache.is_complete = True
 
     async def compare(self) -> None:
         """Correct each object of which the index shows another state than the API server has, and count it."""
         self._compared_at = monotonic()
         differences = await self._differences(ALL_KINDS)
-        left = await self._settled(differences, _ON_ITS_WAY_SECONDS)
+        left = await self._lasting(differences, _ON_ITS_WAY_SECONDS)
         await self._correct(left)
-        self.inventory.purge()
+        self.cache.purge()
 
     async def _differences(self, kinds: Iterable[WatchedKind], *, strict: bool = False) -> list[Difference]:
         differences: list[Difference] = []
@@ -158,7 +158,7 @@ class IndexComparison:
         return differences
 
     async def _differences_of(self, kind: WatchedKind) -> list[Difference]:
-        index, listed = kind.index(self.inventory), dict[Any, Difference]()
+        index, listed = kind.index(self.cache), dict[Any, Difference]()
         before = {key for key in index.known_keys() if self._is_of(kind, key)}
         for namespace in self.namespaces or (None,):
             for item in await self.cluster.metadata(kind.collection(namespace)):
@@ -174,13 +174,13 @@ class IndexComparison:
         return len(key) < 3 or key[1] == kind.kind
 
     def _differs(self, difference: Difference) -> bool:
-        shown, listed = difference.kind.index(self.inventory).version(difference.key), difference.listed
+        shown, listed = difference.kind.index(self.cache).version(difference.key), difference.listed
         if listed is None or shown is None:
             unreadable = listed is not None and self._unreadable.get(listed.uid) == listed.resource_version
             return shown != listed and not unreadable
         return shown.uid != listed.uid or shown.resource_version < listed.resource_version
 
-    async def _settled(self, differences: Sequence[Difference], seconds: float) -> list[Difference]:
+    async def _lasting(self, differences: Sequence[Difference], seconds: float) -> list[Difference]:
         """Those that still differ after this long, or once the watches show none of them for some seconds."""
         began = progress_at = monotonic()
         left = [one for one in differences if self._differs(one)]
@@ -206,7 +206,7 @@ class IndexComparison:
                     raise result
 
     async def _correct_one(self, difference: Difference) -> None:
-        index, key = difference.kind.index(self.inventory), difference.key
+        index, key = difference.kind.index(self.cache), difference.key
         shown = index.version(key)
         try:
             body = await self.cluster.get(f"{difference.kind.collection(difference.namespace)}/{difference.name}")
@@ -231,13 +231,13 @@ class IndexComparison:
             log.exception("object_unreadable", object=str(difference))
             return
         if shown is not None and shown.uid != record.uid:
-            difference.kind.index(self.inventory).drop(difference.key, shown.uid)
+            difference.kind.index(self.cache).drop(difference.key, shown.uid)
             what = "recreated"
         elif shown is not None and shown.resource_version >= record.resource_version:
             return
         else:
             what = "missing" if shown is None else "outdated"
-        difference.kind.index(self.inventory).put(difference.key, record)
+        difference.kind.index(self.cache).put(difference.key, record)
         self._count(difference, what)
 
     def _count(self, difference: Difference, what: str) -> None:

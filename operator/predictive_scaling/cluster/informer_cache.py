@@ -53,7 +53,7 @@ WorkloadKey = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class Inventory:
+class InformerCache:
     """The newest that is known of every object we work with; reading it asks nobody.
 
     Only what is missing here is asked for by a request: a watch that lags must not make a target look gone.
@@ -137,11 +137,11 @@ class Inventory:
         except (ObjectNotFoundError, ObjectRefusedError):
             return None
 
-    def keep(self, record: HorizontalPodAutoscalerRecord) -> None:
+    def remember(self, record: HorizontalPodAutoscalerRecord) -> None:
         """Take over what a write of ours answered."""
         self._written[record.namespace, record.name] = record
 
-    def is_news(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
+    def is_user_change(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
         """Whether people changed an object since it was seen last; our own status writes are no news.
 
         listed: it comes from a list that a watch began with, not from an event.
@@ -158,11 +158,11 @@ class Inventory:
         self._fingerprints[uid] = fingerprint
         return before != fingerprint
 
-    def wrote_policy(self, key: PolicyKey, resource_version: int) -> None:
+    def expect_policy_write(self, key: PolicyKey, resource_version: int) -> None:
         """Remember a write of ours to a policy until the watch shows it: one that it never shows tells a deaf watch."""
         self._unseen.setdefault(key, (resource_version, monotonic()))
 
-    def deaf_for(self) -> float:
+    def watch_lag_seconds(self) -> float:
         """For how many seconds the watch has owed us the oldest of our own writes; 0 when it owes none."""
         self._forget_seen()
         oldest = min((at for _, at in self._unseen.values()), default=None)

@@ -18,11 +18,11 @@ from predictive_scaling.resources.part import writable
 log = structlog.get_logger(__name__)
 
 CONTROLLER: Final = "predictive-scaling.io/operator"
-_LONGEST_NOTE = 1000
+_MAX_NOTE_LENGTH = 1000
 _WAITING = 1000
 
 
-class Happened(StrEnum):
+class EventReason(StrEnum):
     """Reasons of our Events. Each is a transition, never a state."""
 
     FLOOR_RAISED = "FloorRaised"
@@ -51,22 +51,22 @@ class Happened(StrEnum):
 
 _WARNINGS = frozenset(
     {
-        Happened.FORECAST_STALE,
-        Happened.FALLBACK_ACTIVATED,
-        Happened.CAPPED_AT_MAX,
-        Happened.VERIFICATION_FAILED,
-        Happened.CONFLICT_DETECTED,
-        Happened.NOT_RESTORED,
-        Happened.WRITE_REFUSED,
-        Happened.MODEL_REJECTED,
-        Happened.DATABASE_UNAVAILABLE,
-        Happened.VISIT_FAILED,
+        EventReason.FORECAST_STALE,
+        EventReason.FALLBACK_ACTIVATED,
+        EventReason.CAPPED_AT_MAX,
+        EventReason.VERIFICATION_FAILED,
+        EventReason.CONFLICT_DETECTED,
+        EventReason.NOT_RESTORED,
+        EventReason.WRITE_REFUSED,
+        EventReason.MODEL_REJECTED,
+        EventReason.DATABASE_UNAVAILABLE,
+        EventReason.VISIT_FAILED,
     }
 )
 
 
 @dataclass(slots=True)
-class Events:
+class KubernetesEvents:
     """A queue and its sender."""
 
     cluster: Cluster
@@ -75,7 +75,7 @@ class Events:
     """Set when there is something to send."""
     _queue: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(maxsize=_WAITING))
 
-    def about(self, record: PolicyRecord | EventRecord, what: Happened, note: str) -> None:
+    def emit(self, record: PolicyRecord | EventRecord, what: EventReason, note: str) -> None:
         """Tell of a policy or a BusinessEvent."""
         if isinstance(record, PolicyRecord):
             kind, namespace, name, uid = "ScalingPolicy", record.key.namespace, record.key.name, record.uid
@@ -98,7 +98,7 @@ class Events:
             except PredictiveScalingError as error:
                 log.warning("event_dropped", reason=event["reason"], error=str(error))
 
-    def _event(self, regarding: dict[str, str], what: Happened, note: str) -> dict[str, Any]:
+    def _event(self, regarding: dict[str, str], what: EventReason, note: str) -> dict[str, Any]:
         # An Event's time is real time: kubectl shows its age by the machine's clock.
         moment = WallClock().now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         name = f"{regarding['name'][:40]}.{uuid.uuid4().hex[:16]}"
@@ -113,5 +113,5 @@ class Events:
             "reason": what.value,
             "type": "Warning" if what in _WARNINGS else "Normal",
             "regarding": regarding,
-            "note": writable(note[:_LONGEST_NOTE]),
+            "note": writable(note[:_MAX_NOTE_LENGTH]),
         }

@@ -25,7 +25,7 @@ def created_at(metadata: Mapping[str, Any]) -> datetime:
     return created if created.tzinfo else created.replace(tzinfo=UTC)
 
 
-def verdict_on(
+def reviewed(
     kind: str, body: Mapping[str, Any], review: Callable[[Mapping[str, Any]], Manifest | Problem]
 ) -> Manifest | Problem:
     """What `review` says of a manifest. Where it raises, that is the problem: an object that a watch drops, because its
@@ -48,7 +48,7 @@ def reduced(body: Mapping[str, Any]) -> dict[str, Any]:
 def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
     """The record of a policy, with what is wrong with it where it cannot be read. Never raises."""
     metadata = body["metadata"]
-    verdict = verdict_on("ScalingPolicy", body, review_policy)
+    verdict = reviewed("ScalingPolicy", body, review_policy)
     return PolicyRecord(
         key=PolicyKey(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
@@ -67,7 +67,7 @@ def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
 def event_record(body: Mapping[str, Any]) -> EventRecord:
     """The record of an event, with what is wrong with it where it cannot be read. Never raises."""
     metadata = body["metadata"]
-    verdict = verdict_on("BusinessEvent", body, review_event)
+    verdict = reviewed("BusinessEvent", body, review_event)
     return EventRecord(
         namespace=metadata["namespace"],
         name=metadata["name"],

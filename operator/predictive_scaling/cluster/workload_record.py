@@ -6,7 +6,7 @@ from typing import Any
 
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "ReplicaSet": "replicasets"}
 # What a Deployment says while its pods cannot be made or do not come up.
-_TROUBLE = frozenset({"ReplicaFailure"})
+_FAILURE_CONDITIONS = frozenset({"ReplicaFailure"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class WorkloadReference:
 class WorkloadRecord:
     """Numbers of a workload."""
 
-    wanted: int
+    desired: int
     """spec.replicas."""
     existing: int
     ready: int
-    trouble: str | None
+    failure: str | None
     """Why replicas cannot be made, as the workload's own condition says it; None while they can."""
     uid: str = ""
     resource_version: int = 0
@@ -42,17 +42,17 @@ class WorkloadRecord:
         """A record of a workload as the API server shows it."""
         status, metadata = body.get("status") or {}, body.get("metadata") or {}
         return cls(
-            wanted=(body.get("spec") or {}).get("replicas", 1),
+            desired=(body.get("spec") or {}).get("replicas", 1),
             existing=status.get("replicas") or 0,
             ready=status.get("readyReplicas") or 0,
-            trouble=_trouble(status.get("conditions") or ()),
+            failure=_failure(status.get("conditions") or ()),
             uid=metadata.get("uid", ""),
             resource_version=int(metadata.get("resourceVersion", 0)),
         )
 
 
-def _trouble(conditions: Iterable[Mapping[str, Any]]) -> str | None:
+def _failure(conditions: Iterable[Mapping[str, Any]]) -> str | None:
     for condition in conditions:
-        if condition["type"] in _TROUBLE and condition["status"] == "True":
+        if condition["type"] in _FAILURE_CONDITIONS and condition["status"] == "True":
             return f"{condition.get('reason', 'ReplicaFailure')}: {condition.get('message', '')}".strip()
     return None

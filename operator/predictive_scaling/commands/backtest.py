@@ -38,7 +38,7 @@ app = typer.Typer()
 
 _WIDE = 160
 _SOURCES = ("--trace", "--prometheus", "--service")
-_LONGEST_HORIZON = timedelta(hours=3)
+_MAX_HORIZON = timedelta(hours=3)
 
 
 class Output(StrEnum):
@@ -95,7 +95,7 @@ def backtest(
     options = Options(
         split=split,
         refits=refits,
-        horizons=tuple(_duration(part, "--horizons", _LONGEST_HORIZON) for part in horizons.split(",")),
+        horizons=tuple(_duration(part, "--horizons", _MAX_HORIZON) for part in horizons.split(",")),
         resolution=_duration(resolution, "--resolution", timedelta(hours=1)),
         lead_time=None
         if lead_time is None

@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from predictive_scaling.commands.health_report import MorningReport, ask_api, render
+from predictive_scaling.commands.health_report import DailyReport, ask_api, render
 from predictive_scaling.settings import read_settings
 
 
@@ -59,7 +59,7 @@ def check(
     raise typer.Exit(verdict(report))
 
 
-def verdict(report: MorningReport) -> Exit:
+def verdict(report: DailyReport) -> Exit:
     """The exit code."""
     if not report.reachable:
         return Exit.UNREACHABLE

@@ -28,12 +28,12 @@ from predictive_scaling.synthesis.destinations import Destination, Files, Rollup
 from predictive_scaling.synthesis.manifests import as_yaml, events, policy, rfc3339
 from predictive_scaling.synthesis.services import INSTANCES, Plan, Service, services
 from predictive_scaling.synthesis.timeline import DAY
-from predictive_scaling.synthesis.workload_profiles import CHARACTERS
+from predictive_scaling.synthesis.workload_profiles import WORKLOAD_PROFILES
 from predictive_scaling.telemetry.logs import configure_logs
 
 app = typer.Typer()
 _WIDE = 160
-_LONGEST_STEP = timedelta(hours=1)
+_MAX_STEP = timedelta(hours=1)
 
 
 class To(StrEnum):
@@ -70,7 +70,7 @@ class Made:
 @app.command("generate-data")
 def generate_data(
     days: Annotated[int, typer.Option(min=1, max=3650, help="How many days.")] = 60,
-    services: Annotated[int, typer.Option(min=1, max=1000, help="How many services.")] = len(CHARACTERS),
+    services: Annotated[int, typer.Option(min=1, max=1000, help="How many services.")] = len(WORKLOAD_PROFILES),
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same numbers.")] = 1,
     to: Annotated[To, typer.Option(help="Kafka, for ingest to read; the database; or CSV files.")] = To.DATABASE,
     folder: Annotated[Path, typer.Option(file_okay=False, help="For policies, events and CSV files.")] = Path(
@@ -137,13 +137,13 @@ def _made(service: Service, rows: int, new: int, folder: Path) -> Made:
     demand = service.demand
     return Made(
         service=service.name,
-        metric=service.character.metric,
-        character=service.character.about,
+        metric=service.profile.metric,
+        character=service.profile.about,
         rows=rows,
         new=new,
         mean=round(float(np.nanmean(demand)), 3),
         peak=round(float(np.nanmax(demand)), 3),
-        happenings=len(service.happenings),
+        happenings=len(service.incidents),
         events=len(announced),
         policy=wanted,
     )
@@ -183,7 +183,7 @@ def _step(text: str) -> timedelta:
     except ValueError as error:
         raise SettingsError(f"--resolution: {error}") from None
     whole = step >= timedelta(seconds=1) and step.microseconds == 0
-    if not whole or step > _LONGEST_STEP or DAY % step:
+    if not whole or step > _MAX_STEP or DAY % step:
         raise SettingsError(f"--resolution {text}: choose 1s to 1h, such that a day is a whole number of them")
     return step
 

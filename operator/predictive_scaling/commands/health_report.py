@@ -14,7 +14,7 @@ from rich.table import Table
 WORST_MAPE = 0.20
 """As the alert PoorPredictionAccuracy has it."""
 
-MOST_LAG = 10_000
+MAX_LAG = 10_000
 """As the alert KafkaConsumerLag has it."""
 
 # Conditions of a policy that call for a person, with the status that does.
@@ -42,7 +42,7 @@ class Policy(msgspec.Struct, frozen=True):
     calls: list[str]
 
 
-class MorningReport(msgspec.Struct, frozen=True):
+class DailyReport(msgspec.Struct, frozen=True):
     """Everything at a glance. attention: what a person should look at, in sentences. None: not known."""
 
     reachable: bool
@@ -57,7 +57,7 @@ class MorningReport(msgspec.Struct, frozen=True):
     attention: list[str]
 
 
-async def ask_api(api_url: str, ingest_url: str, limit_seconds: float) -> MorningReport:
+async def ask_api(api_url: str, ingest_url: str, limit_seconds: float) -> DailyReport:
     """Ask the API, and `ingest` for its lag. Never raises for what does not answer: the report says so."""
     limit = aiohttp.ClientTimeout(total=limit_seconds)
     async with aiohttp.ClientSession(timeout=limit) as session:
@@ -72,7 +72,7 @@ async def ask_api(api_url: str, ingest_url: str, limit_seconds: float) -> Mornin
     return _report(health, status or {}, accuracy or {}, lag)
 
 
-def render(report: MorningReport, console: Console) -> None:
+def render(report: DailyReport, console: Console) -> None:
     """For people."""
     console.print(f"Health: {report.health}")
     for part in report.parts:
@@ -119,9 +119,9 @@ async def _lag(session: aiohttp.ClientSession, url: str) -> int | None:
     return round(sum(lags)) if lags else None
 
 
-def _unreachable(api_url: str, lag: int | None) -> MorningReport:
+def _unreachable(api_url: str, lag: int | None) -> DailyReport:
     attention = [f"The HTTP API at {api_url} does not answer; is `predictive-scaling api` running?"]
-    return MorningReport(
+    return DailyReport(
         reachable=False,
         health="unknown",
         parts=[],
@@ -135,12 +135,12 @@ def _unreachable(api_url: str, lag: int | None) -> MorningReport:
     )
 
 
-def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, Any], lag: int | None) -> MorningReport:
+def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, Any], lag: int | None) -> DailyReport:
     parts = [Part(name, part["status"], part.get("message")) for name, part in health.get("checks", {}).items()]
     policies = [_policy(each) for each in status.get("policies", [])]
     summary, scores = status.get("summary", {}), accuracy.get("accuracy", {})
     stuck, mape = summary.get("stuck_decisions"), scores.get("mape")
-    return MorningReport(
+    return DailyReport(
         reachable=True,
         health=health["status"],
         parts=parts,
@@ -188,8 +188,8 @@ def _of_numbers(stuck: int | None, mape: float | None, lag: int | None) -> list[
         lines.append(f"{stuck} decisions are stuck; DELETE /api/v1/scaling/decisions/stuck clears them.")
     if mape is not None and mape > WORST_MAPE:
         lines.append(f"Forecasts are off by {mape:.0%} on average; above {WORST_MAPE:.0%} is poor.")
-    if lag is not None and lag > MOST_LAG:
-        lines.append(f"{lag} messages wait in Kafka; above {MOST_LAG} is too many.")
+    if lag is not None and lag > MAX_LAG:
+        lines.append(f"{lag} messages wait in Kafka; above {MAX_LAG} is too many.")
     return lines
 
 

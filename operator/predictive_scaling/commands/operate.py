@@ -110,18 +110,18 @@ def _telemetry(
 ) -> TelemetryServer:
     tick, feed = operator.task("tick"), operator.task("feed")
     limit = stalled_seconds(clock.real_seconds(settings.tick))
-    watch = watch_check(operator.inventory, lambda: operator.watch.ended, lambda: operator.loop.index_missing_seconds)
+    watch = watch_check(operator.cache, lambda: operator.watch.ended, lambda: operator.loop.index_missing_seconds)
     decides = [
         startup_check(startup),
-        index_check(operator.inventory, lambda: operator.leadership.leads),
+        index_check(operator.cache, lambda: operator.leadership.leads),
         success_check(tick, limit),
     ]
     return TelemetryServer(
         settings.host,
         settings.operator_port,
         checks=[
-            database_check(databases.beside, required=False),
-            models_check(lambda: len(operator.models.shelf.models())),
+            database_check(databases.background, required=False),
+            models_check(lambda: len(operator.training.store.models())),
             leader_check(lambda: operator.leadership.leads),
             *decides,
             hang_check(feed, MIN_STALLED_SECONDS),

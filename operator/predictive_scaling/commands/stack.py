@@ -10,7 +10,7 @@ import typer
 
 from predictive_scaling.clock import WallClock
 from predictive_scaling.stack.components import ClusterOptions
-from predictive_scaling.stack.detached_stack import Standing
+from predictive_scaling.stack.detached_stack import DetachedStack
 from predictive_scaling.stack.preparation import prepare as get_what_is_missing
 from predictive_scaling.stack.progress import to_stderr
 from predictive_scaling.stack.signals import run
@@ -36,7 +36,7 @@ def up(
 ) -> None:
     """Start the local stack with our schema and custom resources, and print what to export to use it."""
     parts = only or list(Part)
-    standing = Standing(folder)
+    standing = DetachedStack(folder)
     if detach:
         lines = standing.launch(parts, *(["--scheduler"] if scheduler else []), say=to_stderr)
         typer.echo(lines, nl=False)
@@ -49,7 +49,7 @@ def up(
 @app.command()
 def down(folder: Folder = FOLDER) -> None:
     """End the stack that runs in a folder, and remove its data."""
-    ended = Standing(folder).end()
+    ended = DetachedStack(folder).end()
     to_stderr("stopped" if ended else f"no stack runs in {folder}")
 
 
@@ -59,7 +59,7 @@ def prepare(only: Only = None) -> None:
     run(get_what_is_missing(only or list(Part)))
 
 
-async def _stand(parts: list[Part], cluster: ClusterOptions, standing: Standing) -> None:
+async def _stand(parts: list[Part], cluster: ClusterOptions, standing: DetachedStack) -> None:
     await get_what_is_missing(parts)
     async with Stack(parts, cluster=cluster) as stack:
         await _furnish(stack, parts)

@@ -25,7 +25,7 @@ from predictive_scaling.errors import (
     NothingToLearnError,
     SettingsError,
 )
-from predictive_scaling.models.promotion_history import turned_back
+from predictive_scaling.models.promotion_history import was_rolled_back
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
 from predictive_scaling.models.series_key import SHARED, SeriesKey
@@ -42,12 +42,12 @@ from predictive_scaling.telemetry.server import TelemetryServer
 from predictive_scaling.training.backends import connected
 from predictive_scaling.training.demand_history import StoredHistory
 from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code, named
-from predictive_scaling.training.series_filter import EVERY_SERIES, Choice
+from predictive_scaling.training.series_filter import EVERY_SERIES, SeriesFilter
 from predictive_scaling.training.trainer import Trained, Trainer
 
 app = typer.Typer()
 log = structlog.get_logger(__name__)
-_MOST_THREADS = 2
+_MAX_THREADS = 2
 _RETRY = timedelta(minutes=1)
 
 
@@ -67,14 +67,14 @@ class Aggregation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TrainingRequest:
     """What was asked for.
 
     every: go on at this interval. dask: the address of a scheduler. shared_only: no series' own models.
     """
 
-    choice: Choice
-    every: timedelta | None
+    series_filter: SeriesFilter
+    interval: timedelta | None
     output: Output
     zero_is_valid: bool
     dask: str | None
@@ -82,7 +82,7 @@ class Order:
 
     def shares(self, series: Sequence[SeriesKey]) -> bool:
         """Whether the model that all share is trained too: with all of them, if they are several, or by order."""
-        return bool(series) and (self.shared_only or (self.choice == EVERY_SERIES and len(series) > 1))
+        return bool(series) and (self.shared_only or (self.series_filter == EVERY_SERIES and len(series) > 1))
 
 
 @app.command()
@@ -114,19 +114,19 @@ def train(
     settings = read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
-    choice = Choice(frozenset(service or ()), metric, aggregation.value if aggregation else None)
+    choice = SeriesFilter(frozenset(service or ()), metric, aggregation.value if aggregation else None)
     if rollback is not None:
         if service or every or dask or shared_only:
             raise SettingsError("--rollback trains nothing; leave --service, --every, --dask and --shared-only out")
-        back = Choice(frozenset((rollback,)), metric, choice.aggregation)
+        back = SeriesFilter(frozenset((rollback,)), metric, choice.aggregation)
         raise typer.Exit(_roll_back(Registry(settings.models_dir), back, clock, output))
     if shared_only and choice != EVERY_SERIES:
         raise SettingsError("--shared-only learns from every series; leave --service, --metric and --aggregation out")
-    order = Order(choice, _interval(every), output, zero_is_valid, dask, shared_only)
+    order = TrainingRequest(choice, _interval(every), output, zero_is_valid, dask, shared_only)
     raise typer.Exit(asyncio.run(_run(settings, clock, order)))
 
 
-async def _run(settings: Settings, clock: Clock, order: Order) -> Exit:
+async def _run(settings: Settings, clock: Clock, order: TrainingRequest) -> Exit:
     async with AsyncExitStack() as stack:
         url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(Database(url, purpose="train", max_size=1))
@@ -142,9 +142,9 @@ async def _run(settings: Settings, clock: Clock, order: Order) -> Exit:
 
         async def once() -> Exit:
             known = {*await history.keys(clock.now() - span), *registry.keys()} - {SHARED}
-            every = order.choice.narrow(sorted(known))
+            every = order.series_filter.select(sorted(known))
             keys = [*([] if order.shared_only else every), *([SHARED] if order.shares(every) else [])]
-            if order.every is not None:
+            if order.interval is not None:
                 keys = [key for key in keys if not _is_held(registry, key, clock.now(), settings.training_interval)]
 
             async def one(key: SeriesKey) -> Trained:
@@ -152,17 +152,20 @@ async def _run(settings: Settings, clock: Clock, order: Order) -> Exit:
 
             return await _train_all(one, keys, order, at_once)
 
-        if order.every is None:
+        if order.interval is None:
             return await once()
         checks = [database_check(database)]
         await stack.enter_async_context(
             TelemetryServer(settings.host, settings.trainer_port, checks=checks, ready=checks)
         )
-        return await _again_and_again(once, clock, order.every)
+        return await _again_and_again(once, clock, order.interval)
 
 
 async def _train_all(
-    train_one: Callable[[SeriesKey], Awaitable[Trained]], keys: Sequence[SeriesKey], order: Order, at_once: int
+    train_one: Callable[[SeriesKey], Awaitable[Trained]],
+    keys: Sequence[SeriesKey],
+    order: TrainingRequest,
+    at_once: int,
 ) -> Exit:
     """Each in turn here: two at once would need twice the memory, and all cores are used anyway. More on a cluster."""
     done: list[Trained] = []
@@ -202,15 +205,15 @@ async def _all_or_the_first_problem(work: Sequence[Coroutine[Any, Any, None]]) -
 def _is_held(registry: Registry, key: SeriesKey, now: datetime, interval: timedelta) -> bool:
     """Whether a person went back to the version in use lately: nothing of ours undoes that."""
     version = registry.current(key.slug)
-    back = turned_back(registry.folder / key.slug, version) if version else None
+    back = was_rolled_back(registry.folder / key.slug, version) if version else None
     if back is None or now - back.at >= interval:
         return False
     log.info("training_held", series=str(key), version=version, until=(back.at + interval).isoformat())
     return True
 
 
-def _roll_back(registry: Registry, choice: Choice, clock: Clock, output: Output) -> Exit:
-    keys = choice.narrow(registry.keys())
+def _roll_back(registry: Registry, choice: SeriesFilter, clock: Clock, output: Output) -> Exit:
+    keys = choice.select(registry.keys())
     if not keys:
         (service,) = choice.services
         raise NoEarlierModelError(f"{service} has no model in {registry.folder}; see GET /api/v1/models for what has")
@@ -268,5 +271,5 @@ def _interval(text: str | None) -> timedelta | None:
 
 def _model(settings: Settings, *, spread: bool) -> LightGBMQuantiles:
     """On a cluster each series has one thread: its workers take several at once."""
-    threads = 1 if spread else min(_MOST_THREADS, os.cpu_count() or 1)
+    threads = 1 if spread else min(_MAX_THREADS, os.cpu_count() or 1)
     return LightGBMQuantiles(feature_count=settings.feature_count, threads=threads)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.control.policy_state import Consent, PolicyState
+from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import Takeover
@@ -34,16 +34,16 @@ def foreign_writer(record: PolicyRecord, state: PolicyState, observed: Observed)
     That consent is a changed policy or a new value of the resume annotation; the next write then takes the field, and
     what stands there now is what will be restored.
     """
-    said = Consent.of(record)
+    said = Acknowledgement.of(record)
     holder = taken_back(observed, state.takeover)
     if holder is None and state.conflict is not None and set(observed.floor_managers) - {FIELD_MANAGER}:
         holder = state.conflict
-    if holder is not None and said == state.consent:
+    if holder is not None and said == state.acknowledged:
         return holder
     if holder is not None:
         # Forgotten here, recorded anew before the next write.
         state.takeover = None
-    state.consent, state.conflict = said, None
+    state.acknowledged, state.conflict = said, None
     return None
 
 
@@ -71,7 +71,7 @@ def lost_floor(observed: Observed, state: PolicyState) -> int | None:
 
     A manifest that loses its minReplicas by a client-side apply takes the value with it, whoever wrote that.
     """
-    takeover, floor = state.takeover, state.memory.floor
+    takeover, floor = state.takeover, state.decision_state.floor
     if takeover is None or not takeover.written or takeover.taken_from is not None:
         return None
     if takeover.target_uid != observed.uid or not observed.floor_given_up or FIELD_MANAGER in observed.floor_managers:

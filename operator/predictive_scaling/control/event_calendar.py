@@ -13,10 +13,10 @@ from predictive_scaling.cluster.informer_cache import EventRecord
 from predictive_scaling.decision.events.active_occurrences import (
     LOOK_AHEAD,
     LOOK_BACK,
-    Coming,
-    Told,
-    known_of,
-    upcoming_of,
+    KnownEvents,
+    UpcomingOccurrences,
+    known_occurrences,
+    upcoming_occurrences,
 )
 from predictive_scaling.decision.events.occurrences import Expansion, expand
 from predictive_scaling.decision.review import Problem, unexpected_problem
@@ -37,8 +37,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class AroundNow:
     """What the events mean for decisions and forecasts made now."""
 
-    upcoming: tuple[Coming, ...]
-    known: tuple[Told, ...]
+    upcoming: tuple[UpcomingOccurrences, ...]
+    known: tuple[KnownEvents, ...]
 
 
 @dataclass(slots=True)
@@ -46,14 +46,14 @@ class EventCalendar:
     """Expansions by uid, kept for a day. An event that fails is left out, and `problem_of` says why."""
 
     _expanded: dict[str, tuple[datetime, Expansion]] = field(default_factory=dict[str, tuple[datetime, Expansion]])
-    _known: dict[str, Told] = field(default_factory=dict[str, Told])
+    _known: dict[str, KnownEvents] = field(default_factory=dict[str, KnownEvents])
     _problems: dict[str, Problem] = field(default_factory=dict[str, Problem])
 
     async def around(self, records: Sequence[EventRecord], now: datetime) -> AroundNow:
         """Expand what is new or a day old, and forget what is gone. Gives way to other tasks between two expansions."""
         self._forget({record.uid for record in records})
-        upcoming: list[Coming] = []
-        known: list[Told] = []
+        upcoming: list[UpcomingOccurrences] = []
+        known: list[KnownEvents] = []
         for position, record in enumerate(records, start=1):
             if position % _BATCH_SIZE == 0:
                 await asyncio.sleep(0)
@@ -61,8 +61,8 @@ class EventCalendar:
                 continue
             try:
                 expansion = await self._expansion(record.uid, record.event, now)
-                near = upcoming_of(expansion, now)
-                typed = known_of(expansion, now, self._known.pop(record.uid, None))
+                near = upcoming_occurrences(expansion, now)
+                typed = known_occurrences(expansion, now, self._known.pop(record.uid, None))
             except Exception as error:  # one event's failure is its own
                 self._expanded.pop(record.uid, None)
                 self._leave_out(record, unexpected_problem(error), error)

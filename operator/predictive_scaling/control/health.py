@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from predictive_scaling.clock import monotonic
-from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.control.periodic_task import PeriodicTask
 from predictive_scaling.telemetry.checks import Check, Degraded
 
@@ -83,7 +83,7 @@ def startup_check(startup: Startup) -> Check:
     return Check("startup", probe)
 
 
-def index_check(inventory: Inventory, leads: Callable[[], bool]) -> Check:
+def index_check(inventory: InformerCache, leads: Callable[[], bool]) -> Check:
     """Is every object known? A leader decides nothing on half of the policies; a standby need not know them yet."""
 
     async def probe() -> None:
@@ -93,13 +93,15 @@ def index_check(inventory: Inventory, leads: Callable[[], bool]) -> Check:
     return Check("index", probe)
 
 
-def watch_check(inventory: Inventory, ended: Callable[[], bool], index_missing_seconds: Callable[[], float]) -> Check:
+def watch_check(
+    inventory: InformerCache, ended: Callable[[], bool], index_missing_seconds: Callable[[], float]
+) -> Check:
     """Do the watches show what is there? One that never does is deaf, and only a restart mends it."""
 
     async def probe() -> None:
         if ended():
             raise RuntimeError("the watch ended")
-        deaf = inventory.deaf_for()
+        deaf = inventory.watch_lag_seconds()
         if deaf > _DEAF_SECONDS:
             raise RuntimeError(f"the watch has not shown a write of ours for {deaf:.0f} s")
         missing = index_missing_seconds()

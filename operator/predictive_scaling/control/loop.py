@@ -11,15 +11,15 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.cluster.index_comparison import IndexComparison
-from predictive_scaling.cluster.informer_cache import Inventory, PolicyRecord
+from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
 from predictive_scaling.cluster.leadership import Leadership
 from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.event_calendar import EventCalendar
-from predictive_scaling.control.jobs.forecast_refresher import Feed
-from predictive_scaling.control.policy_publisher import Mirror
-from predictive_scaling.control.policy_state import PolicyState, States
-from predictive_scaling.control.reconcile_failures import VisitFailures, VisitTimedOutError
-from predictive_scaling.control.reconciler import Tick, Visited, Visitor
+from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
+from predictive_scaling.control.policy_publisher import PolicyPublisher
+from predictive_scaling.control.policy_state import PolicyState, PolicyStates
+from predictive_scaling.control.reconcile_failures import ReconcileFailures, ReconcileTimedOutError
+from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler, Tick
 from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError, RequestTimedOutError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -39,7 +39,7 @@ OBJECTS_IGNORED = Gauge(
     ["kind", "reason"],
 )
 
-VISIT_LIMIT_SECONDS = 20.0
+RECONCILE_LIMIT_SECONDS = 20.0
 """Real time for one visit; several requests that each take as long as they may fit into it."""
 MAX_TIMEOUTS_IN_A_ROW = 3
 """Visits that end in a time-out one after another before the API server counts as unreachable."""
@@ -67,19 +67,19 @@ class Reachability:
 class Loop:
     """Visits all policies at each turn. Only a leader acts; a standby keeps its index warm."""
 
-    inventory: Inventory
+    cache: InformerCache
     index: IndexComparison
     leadership: Leadership
     recovery: Recovery
-    states: States
-    visitor: Visitor
-    failures: VisitFailures
-    feed: Feed
-    mirror: Mirror
+    states: PolicyStates
+    reconciler: Reconciler
+    failures: ReconcileFailures
+    refresher: ForecastRefresher
+    publisher: PolicyPublisher
     clock: Clock
     in_flight: int
     calendar: EventCalendar = field(default_factory=EventCalendar)
-    visit_limit_seconds: float = VISIT_LIMIT_SECONDS
+    reconcile_limit_seconds: float = RECONCILE_LIMIT_SECONDS
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a tick should come soon."""
     _begin_with: PolicyKey | None = None
@@ -91,12 +91,12 @@ class Loop:
         """Ask for a tick soon; many calls are one."""
         self.woken.set()
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """One tick, where this process leads."""
         if not self.leadership.leads:
             return
         try:
-            await self._turn()
+            await self._run()
         except Exception:
             TICKS_FAILED.inc()
             raise
@@ -106,8 +106,8 @@ class Loop:
         """For how long the index has been incomplete since a tick first needed it; 0 while it is complete."""
         return 0.0 if self._incomplete_since is None else monotonic() - self._incomplete_since
 
-    async def _turn(self) -> None:
-        if not self.inventory.is_complete:
+    async def _run(self) -> None:
+        if not self.cache.is_complete:
             self._incomplete_since = self._incomplete_since or monotonic()
             await self.index.wait_until_complete()
         self._incomplete_since = None
@@ -115,32 +115,32 @@ class Loop:
             await self.index.compare()
             await self.recovery.run()
             self.leadership.gained.clear()
-        await self.recovery.take_up()
+        await self.recovery.resume()
         began = monotonic()
         await self.tick()
         TICK_SECONDS.observe(monotonic() - began)
 
     async def tick(self) -> None:
         """Visit every policy; one that fails stops no other."""
-        records = self.inventory.policies()
+        records = self.cache.policies()
         POLICIES.set(len(records))
         self._forget({record.uid for record in records})
         self._count_ignored(records)
         now = self.clock.now()
         self._follow_clock(now)
-        around = await self.calendar.around(self.inventory.events(), now)
+        around = await self.calendar.around(self.cache.events(), now)
         claims = TargetClaims.of(self._claims(records, now))
         tick = Tick(
             now=now,
             held=claims.held(),
             claims=claims,
             events=around.upcoming,
-            told=around.known,
-            database_problem=self.recovery.records.log.unavailable or self.feed.database_problem,
+            known_events=around.known,
+            database_problem=self.recovery.records.log.unavailable or self.refresher.database_problem,
             recovering=self.recovery.held(),
         )
-        await self._visit_all(self._in_turn(records), tick)
-        self.visitor.capacities.keep_only(self.states.capacity_keys())
+        await self._reconcile_all(self._in_order(records), tick)
+        self.reconciler.capacities.keep_only(self.states.capacity_keys())
 
     def _claims(self, records: Sequence[PolicyRecord], now: datetime) -> list[Claim]:
         """All policies with their states; a status that cannot be read keeps its own policy back only."""
@@ -152,8 +152,8 @@ class Loop:
                 log.exception("status_unreadable", policy=str(record.key))
         return claims
 
-    async def _visit_all(self, records: Sequence[PolicyRecord], tick: Tick) -> None:
-        known = {(need.key, need.series) for need in self.states.needs()}
+    async def _reconcile_all(self, records: Sequence[PolicyRecord], tick: Tick) -> None:
+        known = {(need.key, need.series) for need in self.states.requirements()}
         slots = asyncio.Semaphore(self.in_flight)
         cluster = Reachability()
         missed: list[PolicyKey] = []
@@ -163,7 +163,7 @@ class Loop:
                 if cluster.lost or not self.leadership.leads:
                     missed.append(record.key)
                 else:
-                    await self._visit(record, tick, cluster)
+                    await self._reconcile(record, tick, cluster)
 
         async with asyncio.TaskGroup() as visits:
             for record in records:
@@ -171,10 +171,10 @@ class Loop:
         self._begin_with = missed[0] if missed else None
         if cluster.lost:
             TICKS_FAILED.inc()
-        if any((need.key, need.series) not in known for need in self.states.needs()):
-            self.feed.hurry()
+        if any((need.key, need.series) not in known for need in self.states.requirements()):
+            self.refresher.trigger()
 
-    async def _visit(self, record: PolicyRecord, tick: Tick, cluster: Reachability) -> None:
+    async def _reconcile(self, record: PolicyRecord, tick: Tick, cluster: Reachability) -> None:
         """Visit one policy, within a limit of time. Never raises: a failure is its own, shown in its status."""
         try:
             state = self.states.of(record, tick.now)
@@ -189,31 +189,31 @@ class Loop:
                 # The others would wait for the same time-out; the next tick asks again, beginning elsewhere.
                 log.warning("cluster_unreachable", policy=str(record.key), error=str(error))
             else:
-                self._mirror(record, await self.failures.show(record, state, tick, error))
+                self._publish(record, await self.failures.show(record, state, tick, error))
         except Exception:  # what is left is a fault in reporting a failure; the other policies go on
             log.exception("visit_failed", policy=str(record.key))
 
     async def _try(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Exception | None:
         """Why the visit failed; None where it succeeded."""
-        limit = asyncio.timeout(self.visit_limit_seconds)
+        limit = asyncio.timeout(self.reconcile_limit_seconds)
         try:
             async with limit:
-                visited = await self.visitor.visit(record, state, tick)
-            self._mirror(record, visited)
+                visited = await self.reconciler.reconcile(record, state, tick)
+            self._publish(record, visited)
         except TimeoutError as error:
             if not limit.expired():
                 return error
-            seconds = self.visit_limit_seconds
-            return VisitTimedOutError(f"the visit was given up after {seconds:g} s; it is tried again later")
+            seconds = self.reconcile_limit_seconds
+            return ReconcileTimedOutError(f"the visit was given up after {seconds:g} s; it is tried again later")
         except Exception as error:  # one policy's failure is its own
             return error
         return None
 
-    def _mirror(self, record: PolicyRecord, visited: Visited | None) -> None:
+    def _publish(self, record: PolicyRecord, visited: ReconcileOutcome | None) -> None:
         if visited is not None:
-            self.mirror.take(record, visited)
+            self.publisher.stage(record, visited)
 
-    def _in_turn(self, records: list[PolicyRecord]) -> list[PolicyRecord]:
+    def _in_order(self, records: list[PolicyRecord]) -> list[PolicyRecord]:
         """All of them, beginning with the first one that the last tick did not reach."""
         first = next((at for at, record in enumerate(records) if record.key == self._begin_with), 0)
         return records[first:] + records[:first]
@@ -224,12 +224,12 @@ class Loop:
             step = now - self._ticked_at
             log.warning("clock_stepped_back", by_seconds=-step.total_seconds())
             self.states.shift(step)
-            self.visitor.verification.shift(step)
+            self.reconciler.verification.shift(step)
         self._ticked_at = now
 
     def _count_ignored(self, records: Sequence[PolicyRecord]) -> None:
         ignored = Counts(("ScalingPolicy", record.problem.reason) for record in records if record.problem)
-        ignored.update(("BusinessEvent", record.problem.reason) for record in self.inventory.events() if record.problem)
+        ignored.update(("BusinessEvent", record.problem.reason) for record in self.cache.events() if record.problem)
         OBJECTS_IGNORED.clear()
         for (kind, reason), count in ignored.items():
             OBJECTS_IGNORED.labels(kind, reason).set(count)
@@ -237,6 +237,6 @@ class Loop:
     def _forget(self, uids: set[str]) -> None:
         gone = self.states.keep_only(uids)
         for key in gone:
-            self.mirror.forget(key)
+            self.publisher.remove(key)
         if gone:
-            self.visitor.lead_times.keep_only(self.states.target_uids())
+            self.reconciler.lead_times.keep_only(self.states.target_uids())

@@ -64,10 +64,10 @@ class PeriodicTask:
         except Exception as error:  # the next run may do better, and no other task depends on this one
             self._failed(error)
         else:
-            self.beat()
+            self.heartbeat()
         self.finished_at = monotonic()
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """All is well."""
         self.succeeded_at = monotonic()
         self.failures, self.last_error, self.waits_for_dependency = 0, None, False
@@ -98,7 +98,7 @@ async def run_periodically(task: PeriodicTask, leads: Callable[[], bool]) -> Non
         if task.on_standby or leads():
             await task.attempt()
         else:
-            task.beat()
+            task.heartbeat()
         _end_if_cancelled()
         await _pause(task)
 

@@ -10,14 +10,14 @@ from prometheus_client import Gauge
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.control.reconciler import Visited
+from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.control.recording import record_accepted
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import ConditionType
 from predictive_scaling.storage.policies import PolicyRow
 
 FLOOR = Gauge("predictive_scaling_floor_replicas", "The floor that is held or recommended.", ["namespace", "policy"])
-WANTED = Gauge(
+DESIRED = Gauge(
     "predictive_scaling_wanted_replicas", "The floor that was wanted before any limit.", ["namespace", "policy"]
 )
 READY = Gauge("predictive_scaling_ready_replicas", "Ready replicas of the target.", ["namespace", "policy"])
@@ -35,24 +35,24 @@ class PolicyTable(Protocol):
         ...
 
 
-class Showcase(Protocol):
+class MetricSink(Protocol):
     """Where external metrics are shown; see bootstrap.py."""
 
-    def show(self, policy: PolicyKey, visited: Visited, max_age: timedelta) -> None:
+    def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
         """Replace what is shown of a policy."""
         ...
 
-    def hide(self, policy: PolicyKey) -> None:
+    def remove(self, policy: PolicyKey) -> None:
         """Show a policy no more."""
         ...
 
 
 @dataclass(slots=True)
-class Mirror:
+class PolicyPublisher:
     """Keeps the newest of each policy and writes it down beside the tick."""
 
     table: PolicyTable
-    showcase: Showcase
+    sink: MetricSink
     clock: Clock
     max_age: timedelta
     policies: Callable[[], Sequence[PolicyKey]]
@@ -64,24 +64,24 @@ class Mirror:
     _forgetting: bool = True
     """At the start as well: policies may have gone while nobody looked."""
 
-    def take(self, record: PolicyRecord, visited: Visited) -> None:
+    def stage(self, record: PolicyRecord, visited: ReconcileOutcome) -> None:
         """Take up what a visit came to, also where it came to no decision."""
         key, situation, decision = record.key, visited.situation, visited.decision
         if situation is not None:
-            self.showcase.show(key, visited, self.max_age)
+            self.sink.publish(key, visited, self.max_age)
         _set(FLOOR, key, visited.status.get("floor"))
-        _set(WANTED, key, decision.uncapped if decision is not None else None)
+        _set(DESIRED, key, decision.uncapped if decision is not None else None)
         _set(READY, key, situation.observed.ready_replicas if situation is not None else None)
         if self._shown.get(key) != visited.status:
             self._shown[key] = visited.status
             self._changed[key] = _row(record, visited.status, self.clock)
 
-    def forget(self, key: PolicyKey) -> None:
+    def remove(self, key: PolicyKey) -> None:
         """A policy is gone."""
-        self.showcase.hide(key)
+        self.sink.remove(key)
         self._shown.pop(key, None)
         self._changed.pop(key, None)
-        for gauge in (FLOOR, WANTED, READY):
+        for gauge in (FLOOR, DESIRED, READY):
             _set(gauge, key, None)
         self._forgetting = True
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.capacity import CapacityKey
-from predictive_scaling.control.current_forecasts import Need, series_key
-from predictive_scaling.decision.inputs import Decision, Memory, Situation
+from predictive_scaling.control.current_forecasts import ForecastRequirement, series_key
+from predictive_scaling.decision.inputs import Decision, DecisionState, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.annotations import resume_of
 from predictive_scaling.resources.conditions import Condition, read_conditions
@@ -21,14 +21,14 @@ _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
+class Acknowledgement:
     """What a person last said about a policy: its spec, and the resume annotation. A newer one ends a conflict."""
 
     generation: int
     resume: str | None
 
     @classmethod
-    def of(cls, record: PolicyRecord, generation: int | None = None) -> "Consent":
+    def of(cls, record: PolicyRecord, generation: int | None = None) -> "Acknowledgement":
         """What the policy says now; generation: another one that it is about.
 
         A long annotation is told by its digest: a status holds 253 characters of it.
@@ -52,7 +52,7 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
-class VisitRetry:
+class ReconcileRetry:
     """After a visit that failed the next one waits, longer each time, unless a person changes the policy."""
 
     until: datetime
@@ -74,19 +74,19 @@ class PolicyState:
     """One policy's."""
 
     uid: str
-    memory: Memory
-    consent: Consent
+    decision_state: DecisionState
+    acknowledged: Acknowledgement
     """What the policy said when we last wrote, or when its target was taken from us."""
     takeover: Takeover | None = None
     target: str | None = None
     """The target of the takeover, as the status writes it."""
     own_metadata: OwnMetadata | None = None
-    previous: str = ""
+    previous_decision: str = ""
     """Id of the target's last decision that was carried out or recommended."""
     open_decision: str | None = None
     """Id of a decision whose intent is recorded and whose effect is not."""
-    last: LastDecision | None = None
-    need: Need | None = None
+    last_decision: LastDecision | None = None
+    requirement: ForecastRequirement | None = None
     """What the newest visit needs forecast; None where it needs nothing."""
     situation: Situation | None = None
     """What the newest visit decided from."""
@@ -99,26 +99,26 @@ class PolicyState:
     conflict: str | None = None
     """Who refused or took our field, until a person consents anew."""
     backoff: Backoff | None = None
-    trouble: Problem | None = None
+    failure: Problem | None = None
     """Why the newest visit could not do what it decided."""
-    retry: VisitRetry | None = None
+    retry: ReconcileRetry | None = None
     """When to visit it again after visits that failed; None where the newest one succeeded."""
-    written: Mapping[str, Any] | None = None
+    written_status: Mapping[str, Any] | None = None
     """The status that the cluster has of us, as far as we know."""
-    written_at: datetime = _LONG_AGO
+    status_written_at: datetime = _LONG_AGO
     deleting_since: float | None = None
     """The monotonic second at which we first saw it being deleted."""
-    gives_back: bool = False
+    restoring: bool = False
     """Its target's minimum is being given back: a write that is still awaited did not fail."""
 
     @property
     def floor(self) -> int | None:
         """The floor that we hold."""
-        return self.memory.floor
+        return self.decision_state.floor
 
 
 @dataclass(slots=True)
-class States:
+class PolicyStates:
     """All policies'."""
 
     _states: dict[str, PolicyState] = field(default_factory=dict[str, PolicyState])
@@ -128,23 +128,23 @@ class States:
         """The state of a policy; at the first visit it is what the status remembers."""
         state = self._states.get(record.uid)
         if state is None:
-            state = self._states[record.uid] = remembered(record, now)
+            state = self._states[record.uid] = restored_state(record, now)
             self._keys[record.uid] = record.key
         return state
 
-    def needs(self) -> list[Need]:
+    def requirements(self) -> list[ForecastRequirement]:
         """What all policies need forecast."""
-        return [state.need for state in self._states.values() if state.need is not None]
+        return [state.requirement for state in self._states.values() if state.requirement is not None]
 
     def by_key(self) -> dict[PolicyKey, PolicyState]:
         """The states of the policies that need forecasts, by namespace and name."""
-        return {state.need.key: state for state in self._states.values() if state.need is not None}
+        return {state.requirement.key: state for state in self._states.values() if state.requirement is not None}
 
     def drop_intents(self, names: Collection[str]) -> None:
         """Drop recorded intents that were ended elsewhere: they are not carried out, and their names not used again."""
         for state in self._states.values():
             if state.open_decision is not None and state.open_decision in names:
-                state.previous, state.open_decision = state.open_decision, None
+                state.previous_decision, state.open_decision = state.open_decision, None
 
     def capacity_keys(self) -> set[CapacityKey]:
         """Targets and series that the newest visits decided from."""
@@ -154,11 +154,11 @@ class States:
     def shift(self, by: timedelta) -> None:
         """Move all remembered times: the clock was stepped, and durations go on from what they were."""
         for state in self._states.values():
-            state.memory = shifted(state.memory, by)
+            state.decision_state = shifted(state.decision_state, by)
             state.backoff = state.backoff and replace(state.backoff, until=state.backoff.until + by)
             state.retry = state.retry and replace(state.retry, until=state.retry.until + by)
-            if state.written_at != _LONG_AGO:
-                state.written_at += by
+            if state.status_written_at != _LONG_AGO:
+                state.status_written_at += by
 
     def target_uids(self) -> set[str]:
         """The targets that the policies were last decided for."""
@@ -172,45 +172,45 @@ class States:
         return sorted(set(gone.values()) - set(self._keys.values()))
 
 
-def shifted(memory: Memory, by: timedelta) -> Memory:
+def shifted(memory: DecisionState, by: timedelta) -> DecisionState:
     """The memory of a policy, all of its times moved."""
     return replace(
         memory,
         since=memory.since + by,
         recommendations=tuple((at + by, wanted) for at, wanted in memory.recommendations),
         changes=tuple(replace(change, at=change.at + by) for change in memory.changes),
-        blind_since=None if memory.blind_since is None else memory.blind_since + by,
+        no_forecast_since=None if memory.no_forecast_since is None else memory.no_forecast_since + by,
     )
 
 
-def remembered(record: PolicyRecord, now: datetime) -> PolicyState:
+def restored_state(record: PolicyRecord, now: datetime) -> PolicyState:
     """What the status of a policy remembers from before a restart. Nothing sinks before a full window was seen."""
     status = record.status
-    takeover = _part(Takeover, status.get("takeover"))
-    last = _part(LastDecision, status.get("lastDecision"))
+    takeover = _parsed(Takeover, status.get("takeover"))
+    last = _parsed(LastDecision, status.get("lastDecision"))
     conditions = read_conditions(status)
     observed = status.get("observedGeneration")
     return PolicyState(
         uid=record.uid,
-        memory=Memory(since=now, floor=status.get("floor")),
-        consent=_consent(record, takeover, observed if isinstance(observed, int) else record.generation),
+        decision_state=DecisionState(since=now, floor=status.get("floor")),
+        acknowledged=_acknowledgement(record, takeover, observed if isinstance(observed, int) else record.generation),
         takeover=takeover,
         target=status.get("target") if takeover else None,
-        previous=last.name if last else "",
-        last=last,
+        previous_decision=last.name if last else "",
+        last_decision=last,
         conditions=conditions,
-        accuracy=_part(AccuracyStatus, status.get("accuracy")),
-        written=status or None,
+        accuracy=_parsed(AccuracyStatus, status.get("accuracy")),
+        written_status=status or None,
     )
 
 
-def _consent(record: PolicyRecord, takeover: Takeover | None, generation: int) -> Consent:
+def _acknowledgement(record: PolicyRecord, takeover: Takeover | None, generation: int) -> Acknowledgement:
     if takeover is None:
-        return Consent.of(record, generation)
-    return Consent(takeover.generation or generation, takeover.resume)
+        return Acknowledgement.of(record, generation)
+    return Acknowledgement(takeover.generation or generation, takeover.resume)
 
 
-def _part(kind: Any, value: Any) -> Any:
+def _parsed(kind: Any, value: Any) -> Any:
     if not value:
         return None
     try:

@@ -7,9 +7,9 @@ import structlog
 from prometheus_client import Counter
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.cluster.kubernetes_events import Events, Happened
-from predictive_scaling.control.policy_state import PolicyState, VisitRetry
-from predictive_scaling.control.reconciler import Tick, Visited, Visitor
+from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
+from predictive_scaling.control.policy_state import PolicyState, ReconcileRetry
+from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler, Tick
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError, RequestFailedError
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
@@ -23,18 +23,18 @@ MAX_PAUSE = timedelta(minutes=5)
 _MAX_DOUBLINGS = 10
 
 
-class VisitTimedOutError(PredictiveScalingError):
+class ReconcileTimedOutError(PredictiveScalingError):
     """A visit took longer than any visit may."""
 
     reason = "VisitTimedOut"
 
 
 @dataclass(frozen=True, slots=True)
-class VisitFailures:
+class ReconcileFailures:
     """Shows failed visits and spaces their repetitions."""
 
-    visitor: Visitor
-    events: Events
+    reconciler: Reconciler
+    events: KubernetesEvents
 
     def waits(self, record: PolicyRecord, state: PolicyState, now: datetime) -> bool:
         """Whether the policy's visits failed and the next one is not due; a change by a person is visited at once."""
@@ -47,7 +47,9 @@ class VisitFailures:
         """The newest visit went well."""
         state.retry = None
 
-    async def show(self, record: PolicyRecord, state: PolicyState, tick: Tick, error: Exception) -> Visited | None:
+    async def show(
+        self, record: PolicyRecord, state: PolicyState, tick: Tick, error: Exception
+    ) -> ReconcileOutcome | None:
         """Count, log and back off, and write Ready=False with the reason; None where not even that is possible."""
         problem = _problem(error)
         VISITS_FAILED.labels(problem.reason).inc()
@@ -60,9 +62,9 @@ class VisitFailures:
         if record.deleted:
             return None
         if _shown_reason(state) != problem.reason:
-            self.events.about(record, Happened.VISIT_FAILED, f"{problem.reason}: {problem.message}")
+            self.events.emit(record, EventReason.VISIT_FAILED, f"{problem.reason}: {problem.message}")
         try:
-            return await self.visitor.show_failure(record, state, tick, problem)
+            return await self.reconciler.show_failure(record, state, tick, problem)
         except ClusterUnavailableError as unavailable:
             log.warning("failure_not_shown", policy=str(record.key), error=str(unavailable))
         except Exception:  # what broke the visit may break this as well; the log has both
@@ -71,14 +73,14 @@ class VisitFailures:
 
 
 def _longer(
-    record: PolicyRecord, retry: VisitRetry | None, now: datetime, asked_seconds: float | None = None
-) -> VisitRetry:
+    record: PolicyRecord, retry: ReconcileRetry | None, now: datetime, asked_seconds: float | None = None
+) -> ReconcileRetry:
     """The next pause: twice the last one, at most MAX_PAUSE, and at least what the server asked for."""
     failures = retry.failures if retry is not None else 0
     pause = min(FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), MAX_PAUSE)
     if asked_seconds is not None:
         pause = max(pause, min(timedelta(seconds=asked_seconds), MAX_PAUSE))
-    return VisitRetry(now + pause, failures + 1, record.generation, record.annotations)
+    return ReconcileRetry(now + pause, failures + 1, record.generation, record.annotations)
 
 
 def _problem(error: Exception) -> Problem:

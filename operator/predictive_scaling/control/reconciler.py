@@ -10,24 +10,29 @@ import structlog
 from forecasting.series import Outlier
 from predictive_scaling.cluster.client import ObjectConflictError, ObjectRefusedError
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.cluster.kubernetes_events import Events
+from predictive_scaling.cluster.kubernetes_events import KubernetesEvents
 from predictive_scaling.control import conflicts, transitions
 from predictive_scaling.control.actuation.decision_records import Intent
 from predictive_scaling.control.actuation.execution import Change, Execution, Outcome, kept_floor, waits
 from predictive_scaling.control.actuation.restoration import Restoration
 from predictive_scaling.control.actuation.verification import Verification
 from predictive_scaling.control.capacity import Capacities
-from predictive_scaling.control.current_forecasts import Need, Outlooks, series_key
+from predictive_scaling.control.current_forecasts import ForecastProvider, ForecastRequirement, series_key
 from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.jobs.business_events import Attempts, described
+from predictive_scaling.control.guarded_reads import GuardedReads, describe_error
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.status_writer import StatusWriter
 from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
-from predictive_scaling.control.tuning_cache import Choices
+from predictive_scaling.control.tuning_cache import TuningCache
 from predictive_scaling.decision import conditions as found
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.events.active_occurrences import Coming, Told, concerns_of, known_to
+from predictive_scaling.decision.events.active_occurrences import (
+    KnownEvents,
+    UpcomingOccurrences,
+    active_occurrences,
+    known_events_for,
+)
 from predictive_scaling.decision.inputs import Decision, Demand, Observed, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_without_decision
@@ -59,10 +64,10 @@ class Tick:
 
     now: datetime
     held: Mapping[tuple[str, str], PolicyKey]
-    events: Sequence[Coming]
+    events: Sequence[UpcomingOccurrences]
     database_problem: str | None
     """Why the database is unavailable, and so no floor is lowered; None while it answers."""
-    told: Sequence[Told] = ()
+    known_events: Sequence[KnownEvents] = ()
     """What forecasts know of events."""
     recovering: Mapping[str, str] = field(default_factory=dict[str, str])
     """Policies, by uid, whose unfinished decision is taken up first: why that was not possible yet."""
@@ -71,7 +76,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Visited:
+class ReconcileOutcome:
     """What a visit came to. situation, decision: None where it came to no decision."""
 
     situation: Situation | None
@@ -80,29 +85,29 @@ class Visited:
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class Reconciler:
     """Visits policies, one at a time or many at once."""
 
     find: TargetFinder
     window: DemandWindow
-    outlooks: Outlooks
+    forecasts: ForecastProvider
     lead_times: LeadTimes
     capacities: Capacities
-    choices: Choices
+    tunings: TuningCache
     execution: Execution
     verification: Verification
     restoration: Restoration
-    statuses: StatusWriter
-    events: Events
+    status_writer: StatusWriter
+    events: KubernetesEvents
     refresh: timedelta
     metrics_max_age: timedelta
 
-    async def visit(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Visited | None:
+    async def reconcile(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> ReconcileOutcome | None:
         """Do what the policy asks for now; None where it is being deleted.
 
         Raises ClusterUnavailableError: nothing is lost, the next tick does it.
         """
-        if self.restoration.is_wanted(record, state, tick.claims):
+        if self.restoration.is_due(record, state, tick.claims):
             await self.restoration.restore(record, state, tick.claims)
         if record.deleted:
             return None
@@ -120,17 +125,19 @@ class Visitor:
             return await self._show_problem(record, state, tick, failure=Problem(error.reason, str(error)))
         return await self._decide(record, record.policy, state, target, observed, tick)
 
-    async def show_failure(self, record: PolicyRecord, state: PolicyState, tick: Tick, failure: Problem) -> Visited:
+    async def show_failure(
+        self, record: PolicyRecord, state: PolicyState, tick: Tick, failure: Problem
+    ) -> ReconcileOutcome:
         """Show why a visit failed, beside what the visits before it found. Raises as Cluster does."""
-        visit = found.Visit(generation=record.generation, failure=failure)
+        visit = found.ReconcileResult(generation=record.generation, failure=failure)
         state.conditions = merge(state.conditions, found.policy_conditions(visit), tick.now)
         judged = status_without_decision(record.generation, state.conditions, takeover=state.takeover)
-        before = {name: value for name, value in (state.written or {}).items() if name != "takeover"}
+        before = {name: value for name, value in (state.written_status or {}).items() if name != "takeover"}
         status = before | judged
         if state.takeover is not None:
             status["target"] = state.target
-        await self.statuses.show(record, state, status)
-        return Visited(None, None, status)
+        await self.status_writer.write(record, state, status)
+        return ReconcileOutcome(None, None, status)
 
     async def _decide(
         self,
@@ -140,78 +147,78 @@ class Visitor:
         target: Target,
         observed: Observed,
         tick: Tick,
-    ) -> Visited:
+    ) -> ReconcileOutcome:
         conflict, conflict_reason = self._conflict(record, state, observed, tick)
         situation = self._situation(policy, state, observed, tick, conflict)
-        situation, decision = self._decided(record, situation)
+        situation, decision = self._decision_for(record, situation)
         change = Change(
-            Intent(record, policy, observed, decision, situation.outlook, state.previous),
+            Intent(record, policy, observed, decision, situation.current_forecast, state.previous_decision),
             state,
             target,
             situation.lead_time,
             tick.claims,
         )
-        state.trouble = None
-        decision = await self._carried_out(change, tick)
-        visit = found.Visit(
+        state.failure = None
+        decision = await self._execute(change, tick)
+        visit = found.ReconcileResult(
             generation=record.generation,
-            failure=state.trouble,
+            failure=state.failure,
             degraded=_without_database(tick.database_problem),
             conflict_reason=conflict_reason,
-            **self._verified(state),
+            **self._verification(state),
         )
         conditions = merge(state.conditions, found.policy_conditions(visit, situation, decision), tick.now)
-        transitions.tell(self.events, record, state, conditions, decision)
+        transitions.emit_transitions(self.events, record, state, conditions, decision)
         state.conditions, state.decision, state.situation = conditions, decision, situation
         status = policy_status(
             situation,
             decision,
             conditions,
-            last_decision=state.last,
+            last_decision=state.last_decision,
             accuracy=state.accuracy,
             takeover=state.takeover,
-            advice=self.choices.advice(policy, observed),
+            advice=self.tunings.advice(policy, observed),
         )
-        await self.statuses.show(record, state, status)
-        return Visited(situation, decision, status)
+        await self.status_writer.write(record, state, status)
+        return ReconcileOutcome(situation, decision, status)
 
-    def _decided(self, record: PolicyRecord, situation: Situation) -> tuple[Situation, Decision]:
+    def _decision_for(self, record: PolicyRecord, situation: Situation) -> tuple[Situation, Decision]:
         """The decision; where forecasts make it fail, as if there were none: a person's pin does not depend on them."""
         try:
             return situation, decide(situation)
         except Exception as error:
             log.exception("forecast_unusable", policy=str(record.key))
-            failure = situation.forecast_failure or f"the forecast cannot be decided from: {described(error)}"
-        memory = replace(situation.memory, trusted=None)
-        blind = replace(situation, outlook=None, events=(), tuned=None, memory=memory, forecast_failure=failure)
+            failure = situation.forecast_failure or f"the forecast cannot be decided from: {describe_error(error)}"
+        memory = replace(situation.state, reference_forecast=None)
+        blind = replace(situation, current_forecast=None, events=(), tuned=None, state=memory, forecast_failure=failure)
         return blind, decide(blind)
 
-    async def _carried_out(self, change: Change, tick: Tick) -> Decision:
+    async def _execute(self, change: Change, tick: Tick) -> Decision:
         """The decision as it came true: a floor that was not written is shown as it stands, with the reason."""
         state, decision = change.state, change.intent.decision
         why = _waiting(tick.database_problem) or "it is not written yet"
         try:
             if not decision.changes:
-                if change.intent.outlook is not None:
+                if change.intent.current_forecast is not None:
                     # Without an outlook, as right after a restart, an open intent may still be right.
                     await self.execution.supersede(state, change.intent)
-                state.memory, state.backoff = decision.memory, None
+                state.decision_state, state.backoff = decision.state, None
                 return decision
             if not waits(change, tick.now) and (tick.database_problem is None or change.intent.raises):
                 outcome = await self.execution.carry_out(change)
                 if outcome in (Outcome.APPLIED, Outcome.RECOMMENDED):
-                    state.memory = decision.memory
+                    state.decision_state = decision.state
                     return decision
                 why = _UNWRITTEN.get(outcome) or state.conflict or why
         except DatabaseUnavailableError as error:
             tick.database_problem = str(error)
             why = _waiting(tick.database_problem) or why
         except (ObjectRefusedError, ObjectConflictError, TargetNotFoundError) as error:
-            state.trouble = Problem(error.reason, str(error))
+            state.failure = Problem(error.reason, str(error))
         if state.backoff is not None and waits(change, tick.now):
-            state.trouble = state.backoff.problem
-        if state.trouble is not None:
-            why = state.trouble.message
+            state.failure = state.backoff.problem
+        if state.failure is not None:
+            why = state.failure.message
         kept_floor(change)
         return replace(decision, floor=decision.before, message=f"Hold {decision.before}: {why}")
 
@@ -230,12 +237,14 @@ class Visitor:
     def _situation(
         self, policy: ScalingPolicy, state: PolicyState, observed: Observed, tick: Tick, conflict: str | None
     ) -> Situation:
-        self._seed(state, observed)
+        self._seed_lead_time(state, observed)
         lead_time = self.lead_times.of(observed.uid, policy.spec.forecast.lead_time)
-        series, attempts = series_key(policy), Attempts(str(policy.key))
-        concerns = attempts.of(lambda: concerns_of(policy, tick.events, tick.now, lead_time, self.refresh), ())
-        need = Need(policy, lead_time, concerns, attempts.of(lambda: known_to(policy, tick.told), ()))
-        state.need = need if policy.spec.mode is not Mode.OFF else None
+        series, attempts = series_key(policy), GuardedReads(str(policy.key))
+        concerns = attempts.of(lambda: active_occurrences(policy, tick.events, tick.now, lead_time, self.refresh), ())
+        need = ForecastRequirement(
+            policy, lead_time, concerns, attempts.of(lambda: known_events_for(policy, tick.known_events), ())
+        )
+        state.requirement = need if policy.spec.mode is not Mode.OFF else None
         demand = attempts.of(lambda: self._newest_demand(policy), None)
         if conflict is None and demand is not None and tick.now - demand.at <= self.metrics_max_age:
             # Who does not hold the target does not know what its replicas were asked to carry.
@@ -245,16 +254,16 @@ class Visitor:
             now=tick.now,
             policy=policy,
             observed=observed,
-            memory=state.memory,
-            outlook=attempts.of(lambda: self.outlooks.outlook(need, tick.now), None),
+            state=state.decision_state,
+            current_forecast=attempts.of(lambda: self.forecasts.current(need, tick.now), None),
             demand=demand,
-            events=attempts.of(lambda: self.outlooks.bases(need, tick.now), ()),
+            events=attempts.of(lambda: self.forecasts.baselines(need, tick.now), ()),
             lead_time=lead_time,
             refresh=self.refresh,
             metrics_max_age=self.metrics_max_age,
             per_replica=self.capacities.of((observed.uid, series), policy.spec.demand.per_replica),
             conflict=conflict,
-            tuned=attempts.of(lambda: self.choices.tuned(policy), None),
+            tuned=attempts.of(lambda: self.tunings.tuned(policy), None),
             lost_floor=conflicts.lost_floor(observed, state) if policy.spec.mode is Mode.AUTO else None,
             outlier=attempts.of(lambda: self._outlier(policy, tick.now), None),
             forecast_failure=attempts.failure,
@@ -269,14 +278,18 @@ class Visitor:
         zero_is_valid = policy.spec.demand.zero_is_valid
         return self.window.outlier(series_key(policy), now - _OUTLIERS_SHOWN, zero_is_valid=zero_is_valid)
 
-    def _seed(self, state: PolicyState, observed: Observed) -> None:
-        known = (state.written or {}).get("leadTime")
+    def _seed_lead_time(self, state: PolicyState, observed: Observed) -> None:
+        known = (state.written_status or {}).get("leadTime")
         if state.decision is None and isinstance(known, str):
             self.lead_times.seed(observed.uid, parse_duration(known))
 
-    def _verified(self, state: PolicyState) -> dict[str, Any]:
-        if state.previous in self.verification.open_names:
-            message = "replicas are awaited" if state.last is None else f"{state.last.summary.split()[0]} is awaited"
+    def _verification(self, state: PolicyState) -> dict[str, Any]:
+        if state.previous_decision in self.verification.open_names:
+            message = (
+                "replicas are awaited"
+                if state.last_decision is None
+                else f"{state.last_decision.summary.split()[0]} is awaited"
+            )
             return {"verification": found.Verification.PENDING, "verification_message": message}
         if state.verified is None:
             return {}
@@ -292,16 +305,16 @@ class Visitor:
         *,
         stalled: Problem | None = None,
         failure: Problem | None = None,
-    ) -> Visited:
-        state.need = None
-        visit = found.Visit(generation=record.generation, stalled=stalled, failure=failure)
+    ) -> ReconcileOutcome:
+        state.requirement = None
+        visit = found.ReconcileResult(generation=record.generation, stalled=stalled, failure=failure)
         conditions = merge(state.conditions, found.policy_conditions(visit), tick.now)
         state.conditions = conditions
         status = status_without_decision(record.generation, conditions, takeover=state.takeover)
         if record.policy is not None:
             status["target"] = str(record.policy.spec.target) if state.takeover is None else state.target
-        await self.statuses.show(record, state, status)
-        return Visited(None, None, status)
+        await self.status_writer.write(record, state, status)
+        return ReconcileOutcome(None, None, status)
 
 
 def _waiting(database_problem: str | None) -> str | None:

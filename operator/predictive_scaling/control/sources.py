@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from predictive_scaling.control.reconciler import Visited
-from predictive_scaling.external_metrics.values import MetricBoard, Reading
+from predictive_scaling.control.reconciler import ReconcileOutcome
+from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
@@ -32,24 +32,24 @@ class RollupDemand:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownMetrics:
+class ExternalMetricSink:
     """The board that external metrics are served from."""
 
-    board: MetricBoard
+    store: ExternalMetricStore
 
-    def show(self, policy: PolicyKey, visited: Visited, max_age: timedelta) -> None:
+    def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
         """Replace what is shown of a policy. A zero that is not trusted is nothing, not little."""
         situation, decision = visited.situation, visited.decision
         if situation is None or decision is None:
             return  # what was shown before becomes stale by itself
-        seen, outlook = situation.demand, situation.outlook
+        seen, outlook = situation.demand, situation.current_forecast
         trusted = seen is not None and (seen.value > 0 or situation.policy.spec.demand.zero_is_valid)
         demand = Reading(seen.value, seen.at, seen.at + max_age) if seen is not None and trusted else None
         forecast = None
         if outlook is not None and decision.forecast_value is not None:
             forecast = Reading(decision.forecast_value, outlook.forecast.origin, outlook.valid_until)
-        self.board.publish(policy.namespace, policy.name, situation.policy.service, demand=demand, forecast=forecast)
+        self.store.publish(policy.namespace, policy.name, situation.policy.service, demand=demand, forecast=forecast)
 
-    def hide(self, policy: PolicyKey) -> None:
+    def remove(self, policy: PolicyKey) -> None:
         """Show a policy no more."""
-        self.board.forget(policy.namespace, policy.name)
+        self.store.forget(policy.namespace, policy.name)

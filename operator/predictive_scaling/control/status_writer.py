@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from predictive_scaling.clock import Clock, has_elapsed
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
-from predictive_scaling.cluster.informer_cache import Inventory, PolicyRecord
+from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
 from predictive_scaling.control.actuation.ownership import path_of
 from predictive_scaling.control.policy_state import PolicyState
 
@@ -31,15 +31,17 @@ class StatusWriter:
     """
 
     cluster: Cluster
-    inventory: Inventory
+    cache: InformerCache
     clock: Clock
 
-    async def show(self, record: PolicyRecord, state: PolicyState, status: Mapping[str, Any]) -> bool:
+    async def write(self, record: PolicyRecord, state: PolicyState, status: Mapping[str, Any]) -> bool:
         """Write the status where it differs from what is there; says whether it did. Raises ClusterUnavailableError."""
         now = self.clock.now()
-        if status == state.written:
+        if status == state.written_status:
             return False
-        if not has_elapsed(REFRESH, state.written_at, now) and _essence(status) == _essence(state.written or {}):
+        if not has_elapsed(REFRESH, state.status_written_at, now) and _significant(status) == _significant(
+            state.written_status or {}
+        ):
             return False
         replaced = [
             {"op": "test", "path": "/metadata/uid", "value": record.uid},
@@ -52,13 +54,13 @@ class StatusWriter:
         except ObjectRefusedError as error:
             log.warning("status_refused", policy=str(record.key), error=str(error))
             return False
-        state.written, state.written_at = dict(status), now
-        self.inventory.wrote_policy(record.key, int(answer["metadata"]["resourceVersion"]))
+        state.written_status, state.status_written_at = dict(status), now
+        self.cache.expect_policy_write(record.key, int(answer["metadata"]["resourceVersion"]))
         WRITES.inc()
         return True
 
 
-def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
+def _significant(status: Mapping[str, Any]) -> dict[str, Any]:
     """What people wait for: all but the forecast's numbers and the words of conditions that stay as they are."""
     essence = {name: value for name, value in status.items() if name not in _PASSING}
     essence["conditions"] = [(one["type"], one["status"], one["reason"]) for one in status.get("conditions", ())]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from forecasting.scaling.frontier import Point, Prices, at_target
-from forecasting.scaling.tuner import Held, settled
+from forecasting.scaling.tuner import TunerState, update
 from predictive_scaling.clock import Clock
 from predictive_scaling.decision.formatting import quantile_name
 from predictive_scaling.decision.inputs import Observed, Tuned
@@ -23,7 +23,7 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TunedQuantile:
     """What the last look back said of a policy.
 
     span: the days that were looked back on. prices: None where the policy stated a quantile. points: over quantiles, at
@@ -34,7 +34,7 @@ class Choice:
     span: timedelta
     hpa_target: float
     prices: Prices | None
-    held: Held | None
+    held: TunerState | None
     points: tuple[Point, ...]
     quantile: float
     advised: float
@@ -44,7 +44,7 @@ class Choice:
     """The policy's prices changed since."""
 
     @classmethod
-    def of(cls, row: TuningRow) -> "Choice":
+    def of(cls, row: TuningRow) -> "TunedQuantile":
         """As the table has it."""
         priced = row.under_provisioned_minute is not None and row.replica_hour is not None
         points = [Point(*map(float, point)) for point in row.points]
@@ -53,7 +53,7 @@ class Choice:
             span=row.until - row.since,
             hpa_target=row.hpa_target,
             prices=Prices(row.under_provisioned_minute or 0.0, row.replica_hour or 0.0) if priced else None,
-            held=Held(row.quantile, row.moved_at, row.rising, row.turns) if row.moved_at is not None else None,
+            held=TunerState(row.quantile, row.moved_at, row.rising, row.turns) if row.moved_at is not None else None,
             points=tuple(at_target(points, row.hpa_target)),
             quantile=row.quantile,
             advised=row.advised_target,
@@ -82,23 +82,23 @@ class Choice:
             message=f"{chosen}{self.message}",
         )
 
-    def priced(self, prices: Prices, now: datetime) -> "Choice":
+    def priced(self, prices: Prices, now: datetime) -> "TunedQuantile":
         """The same look back at other prices: what was held for the old ones is no reason to stay."""
-        held = settled(None, self.points, prices, now)
+        held = update(None, self.points, prices, now)
         return replace(self, prices=prices, held=held, quantile=held.quantile, is_stale=True)
 
 
-Moved = Callable[[PolicyKey, float | None, Choice], None]
+Moved = Callable[[PolicyKey, float | None, TunedQuantile], None]
 """Told of a policy whose quantile moved, from which one (None: the first), and to what."""
 
 
 @dataclass(slots=True)
-class Choices:
+class TuningCache:
     """All policies'."""
 
     clock: Clock
     moved: list[Moved] = field(default_factory=list[Moved])
-    _known: dict[PolicyKey, Choice] = field(default_factory=dict[PolicyKey, Choice])
+    _known: dict[PolicyKey, TunedQuantile] = field(default_factory=dict[PolicyKey, TunedQuantile])
 
     def tuned(self, policy: ScalingPolicy) -> Tuned | None:
         """The quantile of a policy with an objective, at its present prices; None where nothing was looked back on."""
@@ -119,11 +119,11 @@ class Choices:
             return None
         return known.advice
 
-    def get(self, key: PolicyKey) -> Choice | None:
+    def get(self, key: PolicyKey) -> TunedQuantile | None:
         """What is known of a policy."""
         return self._known.get(key)
 
-    def put(self, key: PolicyKey, choice: Choice) -> None:
+    def put(self, key: PolicyKey, choice: TunedQuantile) -> None:
         """Take up a newer one, and tell of a quantile that moved."""
         before = self._known.get(key)
         was = before.quantile if before is not None and before.prices is not None else None
@@ -133,10 +133,10 @@ class Choices:
             for tell in self.moved:
                 tell(key, was, choice)
 
-    def remember(self, rows: Collection[TuningRow]) -> None:
+    def load(self, rows: Collection[TuningRow]) -> None:
         """Take up what the table has; nothing moved."""
         for row in rows:
-            self._known.setdefault(PolicyKey(row.namespace, row.policy), Choice.of(row))
+            self._known.setdefault(PolicyKey(row.namespace, row.policy), TunedQuantile.of(row))
 
     def forget(self, kept: Collection[PolicyKey]) -> list[PolicyKey]:
         """Forget policies that are gone; says which."""

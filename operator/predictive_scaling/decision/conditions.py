@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from predictive_scaling.decision.context import look, positive, trusted_demand
+from predictive_scaling.decision.context import assess_inputs, positive, trusted_demand
 from predictive_scaling.decision.formatting import amount, clock_time, replicas
-from predictive_scaling.decision.inputs import Decision, PauseReason, Rung, Situation
+from predictive_scaling.decision.inputs import Decision, ForecastSource, PauseReason, Situation
 from predictive_scaling.decision.limits import effective_maximum
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.spans import window_ahead
@@ -24,7 +24,7 @@ class Verification(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ReconcileResult:
     """What happened at a visit besides the decision."""
 
     generation: int
@@ -43,7 +43,7 @@ class Visit:
 
 
 def policy_conditions(
-    visit: Visit, situation: Situation | None = None, decision: Decision | None = None
+    visit: ReconcileResult, situation: Situation | None = None, decision: Decision | None = None
 ) -> tuple[Condition, ...]:
     """What this visit found, for resources.conditions.merge; without a decision only what is known without one.
 
@@ -62,11 +62,11 @@ def policy_conditions(
     )
 
 
-_Found = tuple[ConditionType, ConditionStatus, str, str]
+_ConditionState = tuple[ConditionType, ConditionStatus, str, str]
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
-def _ready(visit: Visit) -> _Found:
+def _ready(visit: ReconcileResult) -> _ConditionState:
     problem = visit.stalled or visit.failure
     if problem:
         return ConditionType.READY, _FALSE, problem.reason, problem.message
@@ -75,13 +75,13 @@ def _ready(visit: Visit) -> _Found:
     return ConditionType.READY, _TRUE, "TargetObserved", "the policy is accepted and its target was observed"
 
 
-def _stalled(visit: Visit) -> _Found:
+def _stalled(visit: ReconcileResult) -> _ConditionState:
     if visit.stalled:
         return ConditionType.STALLED, _TRUE, visit.stalled.reason, visit.stalled.message
     return ConditionType.STALLED, _FALSE, "Accepted", "nothing is written that can never work"
 
 
-def _metrics_fresh(situation: Situation) -> _Found:
+def _metrics_fresh(situation: Situation) -> _ConditionState:
     type_, status, reason, message = _newest_metric(situation)
     outlier = situation.outlier
     if outlier is not None:
@@ -92,7 +92,7 @@ def _metrics_fresh(situation: Situation) -> _Found:
     return type_, status, reason, message
 
 
-def _newest_metric(situation: Situation) -> _Found:
+def _newest_metric(situation: Situation) -> _ConditionState:
     demand, metric = situation.demand, situation.policy.spec.demand.metric
     if demand is None:
         reason, message = "NoMetrics", f"no {metric} of {situation.policy.service} has been seen"
@@ -109,30 +109,29 @@ def _newest_metric(situation: Situation) -> _Found:
     return ConditionType.METRICS_FRESH, _FALSE, reason, message
 
 
-def _forecast_ready(situation: Situation) -> _Found:
+def _forecast_ready(situation: Situation) -> _ConditionState:
     if situation.forecast_failure is not None:
         return ConditionType.FORECAST_READY, _FALSE, "ForecastFailed", situation.forecast_failure
-    sight = look(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
-    if sight.blind_since is not None or sight.forecast is None or situation.outlook is None:
-        since = f" since {format_time(sight.blind_since)}" if sight.blind_since else ""
+    sight = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
+    if sight.no_forecast_since is not None or sight.forecast is None or situation.current_forecast is None:
+        since = f" since {format_time(sight.no_forecast_since)}" if sight.no_forecast_since else ""
         return ConditionType.FORECAST_READY, _FALSE, "NoForecast", f"there is no forecast to go by{since}"
     model = f"{sight.forecast.model} {sight.forecast.version}".strip()
-    made = (
-        f"{model} from {format_time(sight.forecast.origin)}, valid until {format_time(situation.outlook.valid_until)}"
-    )
+    until = format_time(situation.current_forecast.valid_until)
+    made = f"{model} from {format_time(sight.forecast.origin)}, valid until {until}"
     if sight.forecast.note:
         made += f"; {sight.forecast.note}"
-    status = _TRUE if sight.rung is Rung.FRESH else _FALSE
-    return ConditionType.FORECAST_READY, status, str(sight.rung), made
+    status = _TRUE if sight.source is ForecastSource.FRESH else _FALSE
+    return ConditionType.FORECAST_READY, status, str(sight.source), made
 
 
-def _conflict(visit: Visit, situation: Situation) -> _Found:
+def _conflict(visit: ReconcileResult, situation: Situation) -> _ConditionState:
     if situation.conflict is not None:
         return ConditionType.CONFLICT, _TRUE, visit.conflict_reason, situation.conflict
     return ConditionType.CONFLICT, _FALSE, "NoConflict", "nobody else writes the target's floor"
 
 
-def _active(situation: Situation, decision: Decision) -> _Found:
+def _active(situation: Situation, decision: Decision) -> _ConditionState:
     mode = situation.policy.spec.mode
     if mode is not Mode.AUTO:
         message = "nothing is decided" if mode is Mode.OFF else "the floor is only recommended"
@@ -146,7 +145,7 @@ def _active(situation: Situation, decision: Decision) -> _Found:
     return ConditionType.SCALING_ACTIVE, _TRUE, str(decision.source), decision.message
 
 
-def _limited(situation: Situation, decision: Decision) -> _Found:
+def _limited(situation: Situation, decision: Decision) -> _ConditionState:
     maximum = effective_maximum(situation)
     if not decision.limited:
         return ConditionType.SCALING_LIMITED, _FALSE, "WithinBounds", f"the floor may rise to {replicas(maximum)}"
@@ -156,8 +155,8 @@ def _limited(situation: Situation, decision: Decision) -> _Found:
     return ConditionType.SCALING_LIMITED, _TRUE, reason, message
 
 
-def _fallback(situation: Situation, decision: Decision) -> _Found:
-    fallback, since = situation.policy.spec.fallback, decision.memory.blind_since
+def _fallback(situation: Situation, decision: Decision) -> _ConditionState:
+    fallback, since = situation.policy.spec.fallback, decision.state.no_forecast_since
     if since is None:
         return ConditionType.FALLBACK, _FALSE, "NotNeeded", "there is a forecast to go by"
     if not decision.fallback:
@@ -167,7 +166,7 @@ def _fallback(situation: Situation, decision: Decision) -> _Found:
     return ConditionType.FALLBACK, _TRUE, str(fallback.behavior), message
 
 
-def _paused(decision: Decision) -> _Found:
+def _paused(decision: Decision) -> _ConditionState:
     pause = decision.pause
     if decision.paused:
         return ConditionType.PAUSED, _TRUE, decision.paused, pause.message
@@ -178,7 +177,7 @@ def _paused(decision: Decision) -> _Found:
     return ConditionType.PAUSED, _FALSE, PauseReason.NOT_PAUSED, "nobody paused the policy"
 
 
-def _verified(visit: Visit) -> _Found:
+def _verified(visit: ReconcileResult) -> _ConditionState:
     reason = visit.verification_reason or str(visit.verification)
     match visit.verification:
         case Verification.SUCCEEDED:

@@ -5,43 +5,43 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forecasting.forecast import Forecast
-from predictive_scaling.decision.inputs import Pause, Rung, Situation, Wish
+from predictive_scaling.decision.inputs import ForecastSource, Pause, Recommendation, Situation
 from predictive_scaling.decision.peak_demand import reaches
 from predictive_scaling.decision.spans import Span
 from predictive_scaling.resources.vocabulary import Mode
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class TrustedInputs:
     """What is left of a situation's data after what is stale, expired or no number was taken away."""
 
     demand: float | None
     """The newest demand; None while metrics are missing, stale, or an exact zero that the policy does not trust."""
     demand_at: datetime | None
     forecast: Forecast | None
-    rung: Rung | None
+    source: ForecastSource | None
     per_replica: float | None
-    blind_since: datetime | None
+    no_forecast_since: datetime | None
     """Since when there is no forecast; None while there is one."""
 
     @property
-    def suffices(self) -> bool:
+    def allow_decrease(self) -> bool:
         """Whether a floor may sink on it: today's demand, tomorrow's, and what a replica carries are all known."""
         return self.demand is not None and self.forecast is not None and self.per_replica is not None
 
 
-def look(situation: Situation, window: Span) -> Sight:
+def assess_inputs(situation: Situation, window: Span) -> TrustedInputs:
     """What can be relied on in this situation for the window ahead."""
     demand = trusted_demand(situation)
-    outlook = situation.outlook
+    outlook = situation.current_forecast
     usable = outlook is not None and situation.now < outlook.valid_until and reaches(outlook.forecast, window)
-    return Sight(
+    return TrustedInputs(
         demand=demand,
         demand_at=situation.demand.at if situation.demand and demand is not None else None,
         forecast=outlook.forecast if outlook and usable else None,
-        rung=outlook.rung if outlook and usable else None,
+        source=outlook.source if outlook and usable else None,
         per_replica=positive(situation.per_replica),
-        blind_since=None if usable else situation.memory.blind_since or situation.now,
+        no_forecast_since=None if usable else situation.state.no_forecast_since or situation.now,
     )
 
 
@@ -63,27 +63,27 @@ def positive(number: float | None) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class DecisionContext:
     """A situation, what can be relied on in it, and what was asked for."""
 
     situation: Situation
     before: int
     """The floor as it stands: the target's own in Auto, the one that we would hold in Recommend."""
-    sight: Sight
+    inputs: TrustedInputs
     pause: Pause
-    strongest: Wish
+    strongest: Recommendation
     outage: bool
     suppressed: bool
     """An event suppresses the forecast over all of the window: a person expects demand, and metrics, to vanish."""
-    blind_order: bool
+    fallback_may_lower: bool
     """In fallback, with a floor that the policy names for it: data are not needed to go there."""
 
 
-def floor_before(situation: Situation) -> int:
+def current_floor(situation: Situation) -> int:
     """The floor as it stands. In Auto it is what the target says, so that our missed or lost writes heal.
 
     Recommend starts from the target's real minimum and then goes by its own floor.
     """
-    from_memory = situation.memory.floor
+    from_memory = situation.state.floor
     writes = situation.policy.spec.mode is Mode.AUTO
     return situation.observed.minimum if writes or from_memory is None else from_memory

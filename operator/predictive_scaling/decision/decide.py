@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from predictive_scaling.decision.context import Case, floor_before, look
-from predictive_scaling.decision.decision_state import next_memory
-from predictive_scaling.decision.events.event_floor import ask_events
+from predictive_scaling.decision.context import DecisionContext, assess_inputs, current_floor
+from predictive_scaling.decision.decision_state import next_state
+from predictive_scaling.decision.events.event_floor import recommend_for_events
 from predictive_scaling.decision.explanation import explain, reason_for
-from predictive_scaling.decision.forecast_floor import ask_forecast, quantile_of
-from predictive_scaling.decision.inputs import Decision, Limit, Situation, Source, Wish
+from predictive_scaling.decision.forecast_floor import quantile_of, recommend_from_forecast
+from predictive_scaling.decision.inputs import Decision, Limit, Recommendation, Situation, Source
 from predictive_scaling.decision.limits import (
     at_least_minimum,
     at_most_maximum,
@@ -19,17 +19,17 @@ from predictive_scaling.decision.limits import (
 )
 from predictive_scaling.decision.overrides import go_one_way, go_to_pin, pause_of, stand_still
 from predictive_scaling.decision.safety import (
-    ask_fallback,
+    fallback_may_lower,
     hold_through_outage,
     hold_without_data,
     is_in_fallback,
     is_outage,
     keep_what_demand_needs,
-    may_lower,
+    recommend_fallback,
 )
 from predictive_scaling.decision.spans import window_ahead, without
 
-Rule = Callable[[int, Case], int]
+Rule = Callable[[int, DecisionContext], int]
 
 RULES: tuple[tuple[Limit, Rule], ...] = (
     # The maximum comes first as well, so that a wish beyond it is named also while steps still hold the floor below.
@@ -56,7 +56,7 @@ def decide(situation: Situation) -> Decision:
     The same situation gives the same decision; deciding again at once, with decision.memory and the floor applied,
     changes nothing. Frozen policies (Off, paused, scaled to zero, in conflict) get `floor == before` and are told why.
     """
-    case, wishes = _weigh(situation)
+    case, wishes = _assess(situation)
     floor, limits = case.strongest.replicas, dict[Limit, None]()
     for limit, rule in RULES:
         allowed = rule(floor, case)
@@ -66,49 +66,53 @@ def decide(situation: Situation) -> Decision:
     return _decision(case, wishes, floor, tuple(limits))
 
 
-def _weigh(situation: Situation) -> tuple[Case, tuple[Wish, ...]]:
+def _assess(situation: Situation) -> tuple[DecisionContext, tuple[Recommendation, ...]]:
     """Ask all sources, and see which asks for most."""
     pause, window = pause_of(situation), window_ahead(situation.now, situation.lead_time, situation.refresh)
-    before = floor_before(situation)
+    before = current_floor(situation)
     if situation.lost_floor is not None and not pause.freezes:
         # Steps and windows go on from the floor that was lost: writing it again is no raise.
         before = situation.lost_floor
-    sight = look(situation, window)
-    asked = ask_events(situation, sight, window)
+    sight = assess_inputs(situation, window)
+    asked = recommend_for_events(situation, sight, window)
     spans = without((window,), asked.suppressed)
-    forecast, fallback = ask_forecast(situation, sight, spans), ask_fallback(situation, sight, before)
-    minimum = Wish(situation.policy.spec.replicas.min, Source.MINIMUM, "nothing asks for more than the minimum")
-    wishes = (*asked.wishes, *(wish for wish in (forecast, fallback) if wish), minimum)
-    case = Case(
+    forecast, fallback = recommend_from_forecast(situation, sight, spans), recommend_fallback(situation, sight, before)
+    minimum = Recommendation(
+        situation.policy.spec.replicas.min, Source.MINIMUM, "nothing asks for more than the minimum"
+    )
+    wishes = (*asked.recommendations, *(wish for wish in (forecast, fallback) if wish), minimum)
+    case = DecisionContext(
         situation=situation,
         before=before,
-        sight=sight,
+        inputs=sight,
         pause=pause,
         # The first of equals: an event or a forecast explains more than the minimum does.
         strongest=max((wish for wish in wishes if wish.applies), key=lambda wish: wish.replicas),
         outage=is_outage(situation, sight),
         suppressed=not spans,
-        blind_order=may_lower(situation, sight),
+        fallback_may_lower=fallback_may_lower(situation, sight),
     )
     return case, wishes
 
 
-def _decision(case: Case, wishes: tuple[Wish, ...], floor: int, limits: tuple[Limit, ...]) -> Decision:
+def _decision(
+    case: DecisionContext, wishes: tuple[Recommendation, ...], floor: int, limits: tuple[Limit, ...]
+) -> Decision:
     situation, pause, strongest = case.situation, case.pause, case.strongest
     forecast = next((wish for wish in wishes if wish.source is Source.FORECAST), None)
     return Decision(
-        before=floor_before(situation),
+        before=current_floor(situation),
         floor=floor,
         uncapped=strongest.replicas,
         source=Source.PIN if pause.pin is not None and not pause.freezes else strongest.source,
         reason=reason_for(case, floor),
         message=explain(case, wishes, floor, limits),
         limits=limits,
-        wishes=wishes,
-        memory=next_memory(case, floor),
+        recommendations=wishes,
+        state=next_state(case, floor),
         paused=pause.reason.value if pause.reason and pause.pauses else None,
         event=strongest.event,
-        fallback=is_in_fallback(situation, case.sight),
+        fallback=is_in_fallback(situation, case.inputs),
         quantile=quantile_of(situation)[0] if forecast else None,
         forecast_value=forecast.demand if forecast else None,
         forecast_at=forecast.at if forecast else None,

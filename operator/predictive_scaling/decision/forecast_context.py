@@ -12,12 +12,12 @@ from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
 
-def context_of(policy: ScalingPolicy) -> Context:
+def forecast_context(policy: ScalingPolicy) -> Context:
     """The zone and the public holidays of a policy, as forecasts take them."""
-    return known_place(policy.spec.forecast.timezone, policy.spec.forecast.holidays)
+    return calendar_context(policy.spec.forecast.timezone, policy.spec.forecast.holidays)
 
 
-def known_place(timezone: str | None, holidays: str | None) -> Context:
+def calendar_context(timezone: str | None, holidays: str | None) -> Context:
     """The same from names, as the mirror of policies keeps them."""
     return Context(_zone(timezone), holidays or "")
 

@@ -1,13 +1,15 @@
 """What the forecast asks for (semantics 2): enough for the highest demand of the window ahead."""
 
-from predictive_scaling.decision.context import Sight
+from predictive_scaling.decision.context import TrustedInputs
 from predictive_scaling.decision.formatting import amount, clock_time, quantile_name, replicas
-from predictive_scaling.decision.inputs import Situation, Source, Wish
+from predictive_scaling.decision.inputs import Recommendation, Situation, Source
 from predictive_scaling.decision.peak_demand import highest, replicas_for
 from predictive_scaling.decision.spans import Span
 
 
-def ask_forecast(situation: Situation, sight: Sight, spans: tuple[Span, ...]) -> Wish | None:
+def recommend_from_forecast(
+    situation: Situation, sight: TrustedInputs, spans: tuple[Span, ...]
+) -> Recommendation | None:
     """Replicas for the chosen quantile of the highest demand within `spans`, each filled to forecast.utilization.
 
     None where there is no usable forecast, what a replica carries is unknown, or all of the window is suppressed.
@@ -28,7 +30,7 @@ def ask_forecast(situation: Situation, sight: Sight, spans: tuple[Span, ...]) ->
         f"{amount(top.value)} {situation.policy.spec.demand.metric} expected until {clock_time(spans[-1].end)} "
         f"({told}) need {replicas(needed)} of {amount(per_replica)}{filled}"
     )
-    return Wish(needed, Source.FORECAST, why, demand=top.value, at=top.at)
+    return Recommendation(needed, Source.FORECAST, why, demand=top.value, at=top.at)
 
 
 def quantile_of(situation: Situation) -> tuple[float, str]:

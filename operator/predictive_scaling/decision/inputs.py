@@ -12,22 +12,22 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Direction, Limit, Reason, Source
 
 __all__ = [
+    "CurrentForecast",
     "Decision",
+    "DecisionState",
     "Demand",
-    "EventBase",
+    "EventBaseline",
     "FloorChange",
+    "ForecastSource",
     "Limit",
-    "Memory",
     "Observed",
-    "Outlook",
     "Pause",
     "PauseReason",
     "Reason",
-    "Rung",
+    "Recommendation",
     "Situation",
     "Source",
     "Tuned",
-    "Wish",
 ]
 
 
@@ -68,7 +68,7 @@ class Demand:
     """The end of the minute it stands for."""
 
 
-class Rung(StrEnum):
+class ForecastSource(StrEnum):
     """Where a forecast comes from, best first (semantics 8)."""
 
     FRESH = "FreshForecast"
@@ -77,16 +77,16 @@ class Rung(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class CurrentForecast:
     """The best forecast there is, and how good that is."""
 
     forecast: Forecast
     valid_until: datetime
-    rung: Rung
+    source: ForecastSource
 
 
 @dataclass(frozen=True, slots=True)
-class EventBase:
+class EventBaseline:
     """An occurrence of an event that concerns the policy, with the forecast made before its influence began.
 
     base: None where there is none: a multiplier then cannot be applied, and the wish says so. A base that ends before
@@ -97,7 +97,7 @@ class EventBase:
     event: BusinessEvent
     start: datetime
     end: datetime
-    base: Forecast | None
+    baseline_forecast: Forecast | None
     learned: LearnedEffect | None = None
 
 
@@ -111,7 +111,7 @@ class FloorChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class DecisionState:
     """What is remembered of a policy between two ticks. decide() answers with the next one.
 
     Enough for a restart: `Memory(since=now, floor=…)`; nothing sinks then before a full window has been seen again.
@@ -125,11 +125,11 @@ class Memory:
     """Strongest wishes of the stabilization window, highest first; what a later and higher one hides is left out."""
     changes: tuple[FloorChange, ...] = ()
     """Changes of the last period, oldest first."""
-    blind_since: datetime | None = None
+    no_forecast_since: datetime | None = None
     """Since when no rung of the ladder has a forecast; None while there is one."""
-    trusted: Forecast | None = None
+    reference_forecast: Forecast | None = None
     """The newest forecast made while demand came in as expected: the yardstick for an outage (semantics 10)."""
-    held_by: Source | None = None
+    floor_source: Source | None = None
     """The source that last asked for all of the floor; says why it sinks when that source asks no more."""
 
 
@@ -149,10 +149,10 @@ class Situation:
     now: datetime
     policy: ScalingPolicy
     observed: Observed
-    memory: Memory
-    outlook: Outlook | None
+    state: DecisionState
+    current_forecast: CurrentForecast | None
     demand: Demand | None
-    events: tuple[EventBase, ...]
+    events: tuple[EventBaseline, ...]
     lead_time: timedelta
     refresh: timedelta
     """Time until the next forecast; a window is never shorter."""
@@ -172,7 +172,7 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Recommendation:
     """A floor that one source asks for, in replicas, and why in words."""
 
     replicas: int
@@ -241,9 +241,9 @@ class Decision:
     """One sentence or two: why, which source won, which limits cut it, what the forecast leans on."""
     limits: tuple[Limit, ...]
     """Every rule that cut or held the strongest wish, in the order in which they did."""
-    wishes: tuple[Wish, ...]
+    recommendations: tuple[Recommendation, ...]
     """All wishes, also of sources that had to stay silent."""
-    memory: Memory
+    state: DecisionState
     """What to remember; memory.floor is already `floor` (an unsuccessful write puts the old memory back).
 
     While the policy is frozen (paused, in conflict, Off) memory.floor stays what it was.

@@ -1,6 +1,6 @@
 """Who told us to keep still, and how much (semantics 7, 17, 24)."""
 
-from predictive_scaling.decision.context import Case
+from predictive_scaling.decision.context import DecisionContext
 from predictive_scaling.decision.formatting import replicas
 from predictive_scaling.decision.inputs import Pause, PauseReason, Situation
 from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, Override, read_annotations
@@ -28,10 +28,10 @@ def pause_of(situation: Situation) -> Pause:
         return Pause(True, PauseReason.SCALED_TO_ZERO, message, errors=errors)
     if situation.conflict is not None:
         return Pause(freezes=True, message=situation.conflict, errors=errors)
-    return _steered(override)
+    return _override(override)
 
 
-def _steered(override: Override) -> Pause:
+def _override(override: Override) -> Pause:
     if override.pin is not None:
         message = f"annotation {PIN} holds {replicas(override.pin)}{_until(override)}"
         return Pause(False, PauseReason.PINNED, message, pin=override.pin, errors=override.errors)
@@ -46,7 +46,7 @@ def _until(override: Override) -> str:
     return f", until {format_time(override.until)}" if override.until else ""
 
 
-def go_one_way(floor: int, case: Case) -> int:
+def go_one_way(floor: int, case: DecisionContext) -> int:
     """Only the direction that is open."""
     match case.pause.direction:
         case Direction.UP_ONLY:
@@ -57,11 +57,11 @@ def go_one_way(floor: int, case: Case) -> int:
             return floor
 
 
-def go_to_pin(floor: int, case: Case) -> int:
+def go_to_pin(floor: int, case: DecisionContext) -> int:
     """The pinned floor, at once: a person asked for it. Bounds still hold."""
     return floor if case.pause.pin is None else case.pause.pin
 
 
-def stand_still(floor: int, case: Case) -> int:
+def stand_still(floor: int, case: DecisionContext) -> int:
     """Frozen is frozen: nothing is written, not even for bounds."""
     return case.before if case.pause.freezes else floor

@@ -11,7 +11,7 @@ from forecasting.forecast import PEAK_QUANTILES, Forecast
 from predictive_scaling.decision.spans import Span
 
 _SLACK = 1e-9
-_MOST_REPLICAS = 2**31 - 1
+_MAX_REPLICAS = 2**31 - 1
 NEAR = 2
 """Bins of a forecast in which a window may begin and still be answered by the peak since the forecast's origin."""
 
@@ -62,7 +62,7 @@ def highest(forecast: Forecast, quantile: float, spans: Iterable[Span]) -> Peak 
     found: Peak | None = None
     for span in spans:
         by_bin = peak(forecast, quantile, (span,))
-        together = _together(forecast, quantile, span)
+        together = _joint_peak(forecast, quantile, span)
         value = by_bin if by_bin is None or together is None else Peak(together, by_bin.at)
         if value is not None and (found is None or value.value > found.value):
             found = value
@@ -90,7 +90,7 @@ def replicas_for(demand: float, per_replica: float, utilization: float) -> int:
     (1, 2)
     """
     exact = demand / per_replica / utilization
-    return math.ceil(exact * (1 - _SLACK)) if exact < _MOST_REPLICAS else _MOST_REPLICAS
+    return math.ceil(exact * (1 - _SLACK)) if exact < _MAX_REPLICAS else _MAX_REPLICAS
 
 
 def weights_of(quantiles: tuple[float, ...], wanted: float) -> tuple[float, ...]:
@@ -106,7 +106,7 @@ def weights_of(quantiles: tuple[float, ...], wanted: float) -> tuple[float, ...]
     return tuple(weights)
 
 
-def _together(forecast: Forecast, quantile: float, span: Span) -> float | None:
+def _joint_peak(forecast: Forecast, quantile: float, span: Span) -> float | None:
     if forecast.peaks is None or span.start >= forecast.origin + NEAR * forecast.step:
         return None
     bins = -((forecast.origin - span.end) // forecast.step)

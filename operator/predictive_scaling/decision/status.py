@@ -5,10 +5,10 @@ from typing import Any
 
 from predictive_scaling.decision.context import positive
 from predictive_scaling.decision.formatting import amount, quantile_name
-from predictive_scaling.decision.inputs import Decision, Outlook, Situation
+from predictive_scaling.decision.inputs import CurrentForecast, Decision, Situation
 from predictive_scaling.resources.conditions import Condition
 from predictive_scaling.resources.statuses import (
-    MOST_POINTS,
+    MAX_POINTS,
     AccuracyStatus,
     Advice,
     ForecastPoint,
@@ -61,7 +61,7 @@ def status_without_decision(
 
 
 def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None:
-    outlook = situation.outlook
+    outlook = situation.current_forecast
     if outlook is None:
         return None
     value, quantile = decision.forecast_value, decision.quantile
@@ -76,14 +76,14 @@ def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None
     )
 
 
-def _points(outlook: Outlook, situation: Situation) -> tuple[ForecastPoint, ...]:
+def _points(outlook: CurrentForecast, situation: Situation) -> tuple[ForecastPoint, ...]:
     """Bins that are not over yet; every second or third of them where they are more than a status holds.
 
     A bin without numbers is left out.
     """
     forecast = outlook.forecast
     first = max(0, (situation.now - forecast.origin) // forecast.step)
-    stride = max(1, -(-(len(forecast.values) - first) // MOST_POINTS))
+    stride = max(1, -(-(len(forecast.values) - first) // MAX_POINTS))
     median, high = forecast.quantiles.index(MEDIAN), forecast.quantiles.index(HIGH)
     rows = forecast.values[first::stride].tolist()
     return tuple(

@@ -55,7 +55,7 @@ class MetricSource(Protocol):
         ...
 
 
-class MetricBoard:
+class ExternalMetricStore:
     """The MetricSource of the control loop. Written by the tick and read by the server, in one event loop."""
 
     def __init__(self, *, is_complete: bool = True) -> None:

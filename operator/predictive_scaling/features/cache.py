@@ -30,7 +30,7 @@ class FeatureCache:
         self._closed_until = 0.0
 
     @property
-    def is_left_alone(self) -> bool:
+    def circuit_open(self) -> bool:
         """True for a while after a failed visit."""
         return monotonic() < self._closed_until
 
@@ -51,7 +51,7 @@ class FeatureCache:
         await self._redis.aclose()
 
     async def _visit(self, *command: str | bytes | int) -> Any:
-        if self.is_left_alone:
+        if self.circuit_open:
             return None
         try:
             async with asyncio.timeout(LIMIT_SECONDS):

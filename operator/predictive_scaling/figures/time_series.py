@@ -8,7 +8,7 @@ from html import escape
 
 Points = Sequence[tuple[datetime, float]]
 
-_MOST_TICKS = 25
+_MAX_TICKS = 25
 _TICKS = (
     (timedelta(hours=1), "%H:%M"),
     (timedelta(hours=3), "%a %H:%M"),
@@ -113,7 +113,7 @@ class Chart:
 
     def _axis(self) -> str:
         span = self.ends_at - self.begins_at
-        distance, form = next(tick for tick in _TICKS if span <= _MOST_TICKS * tick[0] or tick is _TICKS[-1])
+        distance, form = next(tick for tick in _TICKS if span <= _MAX_TICKS * tick[0] or tick is _TICKS[-1])
         at = self.begins_at.replace(minute=0, second=0, microsecond=0)
         if distance >= timedelta(days=1):
             at = at.replace(hour=0)

@@ -6,7 +6,7 @@ import kopf
 
 from predictive_scaling.cluster.informer_cache import EventRecord
 from predictive_scaling.cluster.reviewed_objects import event_record
-from predictive_scaling.handlers.context import REGISTRY, Process
+from predictive_scaling.handlers.context import REGISTRY, HandlerContext
 from predictive_scaling.resources.metadata import GROUP, VERSION
 
 BUSINESS_EVENTS = (GROUP, VERSION, "businessevents")
@@ -20,7 +20,7 @@ async def business_events(body: kopf.Body, **_: Any) -> dict[tuple[str, str], Ev
 
 
 @kopf.on.event(*BUSINESS_EVENTS, registry=REGISTRY)
-async def business_event_changed(body: kopf.Body, type: str | None, memo: Process, **_: Any) -> None:  # noqa: A002
+async def business_event_changed(body: kopf.Body, type: str | None, memo: HandlerContext, **_: Any) -> None:  # noqa: A002
     """Wake the tick when people changed something."""
-    if memo.inventory.is_news(body, gone=type == "DELETED", listed=type is None):
+    if memo.cache.is_user_change(body, gone=type == "DELETED", listed=type is None):
         memo.wake()

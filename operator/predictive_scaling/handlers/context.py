@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import kopf
 
-from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.informer_cache import InformerCache
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class HandlerContext:
     """kopf's memo, made in bootstrap.py."""
 
-    inventory: Inventory
+    cache: InformerCache
     wake: Callable[[], None]
     """Asks for a tick, from any thread; many calls before it begins are one."""
 

@@ -6,7 +6,7 @@ import kopf
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.cluster.reviewed_objects import policy_record
-from predictive_scaling.handlers.context import REGISTRY, Process
+from predictive_scaling.handlers.context import REGISTRY, HandlerContext
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
 
 SCALING_POLICIES = (GROUP, VERSION, "scalingpolicies")
@@ -20,7 +20,7 @@ async def policies(body: kopf.Body, **_: Any) -> dict[PolicyKey, PolicyRecord]:
 
 
 @kopf.on.event(*SCALING_POLICIES, registry=REGISTRY)
-async def policy_changed(body: kopf.Body, type: str | None, memo: Process, **_: Any) -> None:  # noqa: A002
+async def policy_changed(body: kopf.Body, type: str | None, memo: HandlerContext, **_: Any) -> None:  # noqa: A002
     """Wake the tick when people changed something; a burst of changes is one wake."""
-    if memo.inventory.is_news(body, gone=type == "DELETED", listed=type is None):
+    if memo.cache.is_user_change(body, gone=type == "DELETED", listed=type is None):
         memo.wake()

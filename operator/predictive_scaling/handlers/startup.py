@@ -5,14 +5,14 @@ from typing import Any
 
 import kopf
 
-from predictive_scaling.handlers.context import REGISTRY, Process
+from predictive_scaling.handlers.context import REGISTRY, HandlerContext
 
 _OURS = "predictive-scaling.io"
 
 
 @kopf.on.startup(registry=REGISTRY)
 async def started(
-    memo: Process,
+    memo: HandlerContext,
     policies: Any,
     business_events: Any,
     autoscalers: Any,
@@ -20,7 +20,7 @@ async def started(
     **_: Any,
 ) -> None:
     """The indices exist from here on; the tick reads them through the inventory."""
-    memo.inventory.bind(policies, business_events, autoscalers, workloads)
+    memo.cache.bind(policies, business_events, autoscalers, workloads)
 
 
 def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:

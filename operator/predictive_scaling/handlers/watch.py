@@ -12,7 +12,7 @@ import kopf
 import structlog
 
 from predictive_scaling.handlers import business_events, policies, startup, targets
-from predictive_scaling.handlers.context import REGISTRY, Process
+from predictive_scaling.handlers.context import REGISTRY, HandlerContext
 from predictive_scaling.handlers.startup import kopf_settings
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ _END_SECONDS = 5.0
 class Watch:
     """The watches of policies, events, HPAs and workloads, from `start` to `stop`."""
 
-    process: Process
+    context: HandlerContext
     namespaces: tuple[str, ...]
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -69,7 +69,7 @@ class Watch:
         await kopf.operator(
             registry=REGISTRY,
             settings=kopf_settings(self.namespaces),
-            memo=self.process,
+            memo=self.context,
             standalone=True,
             clusterwide=not self.namespaces,
             namespaces=self.namespaces,

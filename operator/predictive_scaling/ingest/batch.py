@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from predictive_scaling.ingest.formats import DEFAULT, choose
 from predictive_scaling.ingest.measurement import Window, accept
-from predictive_scaling.ingest.rejected_message import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 from predictive_scaling.ingest.series_register import Admission, Limit, SeriesLimits, SeriesRegister
 from predictive_scaling.storage.dead_letters import DeadLetter
 from predictive_scaling.storage.samples import Sample, SeriesKey
@@ -76,7 +76,7 @@ def read(messages: Sequence[Message], window: Window, received_at: datetime) -> 
         try:
             measurements = choose(message.format or DEFAULT)(message.value)
             samples.append((message, [accept(measurement, window) for measurement in measurements]))
-        except Refused as refused:
+        except RejectedMessage as refused:
             dead_letters.append(dead_letter(message, refused, received_at))
     return Read(messages, samples, dead_letters, received_at)
 
@@ -112,7 +112,7 @@ def days_of(batch: Batch) -> dict[SeriesKey, date]:
     return {SeriesKey(s.service_name, s.metric_name, s.series): s.time.date() for s in batch.touched}
 
 
-def dead_letter(message: Message, refused: Refused, received_at: datetime) -> DeadLetter:
+def dead_letter(message: Message, refused: RejectedMessage, received_at: datetime) -> DeadLetter:
     """The record of a message that stays out."""
     return DeadLetter(
         message.topic,
@@ -133,7 +133,7 @@ _REASONS = {
 }
 
 
-def _over(key: SeriesKey, limit: Limit, limits: SeriesLimits) -> Refused:
+def _over(key: SeriesKey, limit: Limit, limits: SeriesLimits) -> RejectedMessage:
     who = "ingest" if limit is Limit.SERVICES else f"service {key.service_name}"
     new = {
         Limit.SERVICES: f"service {key.service_name}",
@@ -141,7 +141,7 @@ def _over(key: SeriesKey, limit: Limit, limits: SeriesLimits) -> Refused:
         Limit.SERIES: f"this series of {key.metric_name}",
     }[limit]
     active = f"{limits.of(limit)} {limit.value} that were active within {limits.days + 1} days"
-    return Refused(_REASONS[limit], f"{who} has {active}, the limit; {new} would be one more")
+    return RejectedMessage(_REASONS[limit], f"{who} has {active}, the limit; {new} would be one more")
 
 
 def _spans(messages: Sequence[Message]) -> dict[int, tuple[int, int]]:

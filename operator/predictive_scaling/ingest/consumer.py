@@ -27,7 +27,7 @@ from predictive_scaling.ingest.batch import (
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
 from predictive_scaling.ingest.limit_reports import LimitReports
 from predictive_scaling.ingest.measurement import Window
-from predictive_scaling.ingest.rejected_message import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 from predictive_scaling.ingest.series_register import REMEMBERED, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource
 from predictive_scaling.ingest.start import Start, where_to_start
@@ -38,7 +38,7 @@ from predictive_scaling.storage.samples import Samples
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 10.0
 LAG_SECONDS = 5.0
 
 Work = Callable[[], Awaitable[None]]
@@ -143,7 +143,7 @@ class Ingest:
                 await self._source.pause()
                 paused = True
             await self._wait(pause, stop, generation)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
         if paused:
             await self._source.resume()
 
@@ -201,7 +201,7 @@ class Ingest:
         except DataRefusedError as error:
             if len(understood.messages) == 1:
                 message = understood.messages[0]
-                refused = Refused(Reason.REFUSED_BY_DATABASE, str(error))
+                refused = RejectedMessage(Reason.REFUSED_BY_DATABASE, str(error))
                 letters = [dead_letter(message, refused, understood.received_at)]
                 await self._write(Read(understood.messages, [], letters, understood.received_at))
                 return

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from predictive_scaling.ingest.rejected_message import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 from predictive_scaling.storage.samples import Sample, series_of
 
 MAX_LABELS = 64
@@ -43,12 +43,12 @@ def accept(measurement: Measurement, window: Window) -> Sample:
     _check_name("service_name", service)
     _check_name("metric_name", metric)
     if not math.isfinite(value):
-        raise Refused(Reason.NOT_FINITE, f"value is {value}; a finite number is needed")
+        raise RejectedMessage(Reason.NOT_FINITE, f"value is {value}; a finite number is needed")
     if value < 0:
-        raise Refused(Reason.NEGATIVE, f"value is {value}; demand is never negative")
+        raise RejectedMessage(Reason.NEGATIVE, f"value is {value}; demand is never negative")
     if not window.earliest <= time <= window.latest:
         earliest, latest = window.earliest.isoformat(), window.latest.isoformat()
-        raise Refused(
+        raise RejectedMessage(
             Reason.TIMESTAMP_OUT_OF_RANGE, f"timestamp is {time.isoformat()}; allowed: {earliest} to {latest}"
         )
     series = _series(tuple(sorted(labels.items()))) if labels else _NO_LABELS
@@ -61,7 +61,7 @@ _NO_LABELS = series_of({})
 def _check_name(field: str, name: str) -> None:
     if not _is_good_name(name):
         allowed = f"1 to {MAX_NAME} characters, none of them a control character"
-        raise Refused(Reason.INVALID_NAME, f"{field} is {name[:80]!r}; allowed: {allowed}")
+        raise RejectedMessage(Reason.INVALID_NAME, f"{field} is {name[:80]!r}; allowed: {allowed}")
 
 
 @lru_cache(maxsize=65_536)
@@ -72,10 +72,10 @@ def _is_good_name(name: str) -> bool:
 @lru_cache(maxsize=65_536)
 def _series(labels: tuple[tuple[str, str], ...]) -> int:
     if len(labels) > MAX_LABELS:
-        raise Refused(Reason.TOO_MANY_LABELS, f"{len(labels)} labels; allowed: {MAX_LABELS}")
+        raise RejectedMessage(Reason.TOO_MANY_LABELS, f"{len(labels)} labels; allowed: {MAX_LABELS}")
     for name, value in labels:
         _check_name("a label's name", name)
         if len(value) > MAX_LABEL_VALUE or _CONTROL.search(value):
             allowed = f"{MAX_LABEL_VALUE} characters, none of them a control character"
-            raise Refused(Reason.INVALID_NAME, f"label {name} is {value[:80]!r}; allowed: {allowed}")
+            raise RejectedMessage(Reason.INVALID_NAME, f"label {name} is {value[:80]!r}; allowed: {allowed}")
     return series_of(dict(labels))

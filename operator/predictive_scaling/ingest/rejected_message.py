@@ -25,7 +25,7 @@ class Reason(StrEnum):
     REFUSED_BY_DATABASE = "refused_by_database"
 
 
-class Refused(Exception):  # noqa: N818 (a verdict on a message, not a fault of ours)
+class RejectedMessage(Exception):  # noqa: N818 (a verdict on a message, not a fault of ours)
     """A message that stays out: the reason, and one sentence on what was found and what is allowed."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

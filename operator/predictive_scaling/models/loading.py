@@ -31,7 +31,7 @@ from predictive_scaling.models.publishing import RESIDUALS
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.models.shared_members import Member
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 _PER_MODEL_SECONDS = 2.0
 _BATCH = 50
 _WAITING = 6
@@ -73,13 +73,13 @@ def check(folder: Path) -> Checked:
     return Checked(folder, manifest, {file.name: _content(folder, file) for file in manifest.files})
 
 
-def probe(folders: Sequence[Path], patience_seconds: float = PATIENCE_SECONDS) -> dict[Path, str]:
+def probe(folders: Sequence[Path], timeout_seconds: float = TIMEOUT_SECONDS) -> dict[Path, str]:
     """Load and try each version in a child process. Gives the reason for each that failed, crashed or hung it."""
     failed: dict[Path, str] = {}
     rest = list(folders)
     while rest:
         batch = rest[:_BATCH]
-        fates, ending = _run_child(batch, patience_seconds + _PER_MODEL_SECONDS * len(batch))
+        fates, ending = _run_child(batch, timeout_seconds + _PER_MODEL_SECONDS * len(batch))
         failed.update({folder: said for folder, said in zip(batch, fates, strict=False) if said})
         if len(fates) < len(batch):
             # The one that the child was busy with took it down; those behind it get another child.

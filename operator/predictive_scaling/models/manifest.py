@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from forecasting.context import Place
+from forecasting.context import CalendarContext
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.series_key import SeriesKey
 
 SCHEMA = 1
 """Of our folders, not of LightGBM, whose loader takes any version for its own."""
 MANIFEST = "manifest.json"
-_MOST_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -105,9 +105,9 @@ class Manifest(Part):
     holidays: str = ""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> CalendarContext:
         """By whose clocks and holidays it learned; elsewhere its columns mean something else."""
-        return Place(self.timezone, self.holidays)
+        return CalendarContext(self.timezone, self.holidays)
 
     @property
     def key(self) -> SeriesKey:
@@ -119,8 +119,8 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a version's folder. Raises ModelRejectedError naming the file, what was expected and found."""
     path = folder / MANIFEST
     try:
-        if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
-            raise ModelRejectedError(f"{path} is a link or larger than {_MOST_BYTES} bytes; train the model again")
+        if path.is_symlink() or path.stat().st_size > _MAX_BYTES:
+            raise ModelRejectedError(f"{path} is a link or larger than {_MAX_BYTES} bytes; train the model again")
         text = path.read_bytes()
         schema = _Schema.model_validate_json(text).schema_version
         if schema != SCHEMA:

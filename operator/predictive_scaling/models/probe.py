@@ -11,8 +11,8 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 
-_MOST_TREES = 5000
-_MOST_LOG = 25.0
+_MAX_TREES = 5000
+_MAX_LOG = 25.0
 _ROWS = 64
 
 
@@ -20,11 +20,11 @@ def problem_of(folder: Path) -> str:
     """What is wrong with the boosters of a folder; empty where nothing is."""
     for path in sorted(folder.glob("q*.txt")):
         booster = lgb.Booster(model_str=path.read_text(encoding="utf-8"))
-        if booster.num_trees() > _MOST_TREES:
-            return f"{path} has {booster.num_trees()} trees, expected at most {_MOST_TREES}"
+        if booster.num_trees() > _MAX_TREES:
+            return f"{path} has {booster.num_trees()} trees, expected at most {_MAX_TREES}"
         predicted = np.asarray(booster.predict(_matrix(booster.num_feature()), num_threads=1))
-        if not np.isfinite(predicted).all() or np.abs(predicted).max() > _MOST_LOG:
-            return f"{path} predicts values that are not finite or beyond e to the {_MOST_LOG:.0f}"
+        if not np.isfinite(predicted).all() or np.abs(predicted).max() > _MAX_LOG:
+            return f"{path} predicts values that are not finite or beyond e to the {_MAX_LOG:.0f}"
     return ""
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-LEDGER = "history.jsonl"
+PROMOTION_HISTORY = "history.jsonl"
 KEPT = 100
-_MOST_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000
 
 
 class Outcome(StrEnum):
@@ -37,9 +37,9 @@ class Entry(BaseModel):
 
 def entries(folder: Path) -> list[Entry]:
     """What is recorded of a series, oldest first; a line that cannot be read is left out."""
-    path = folder / LEDGER
+    path = folder / PROMOTION_HISTORY
     try:
-        if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+        if path.is_symlink() or path.stat().st_size > _MAX_BYTES:
             return []
         lines = path.read_bytes().splitlines()
     except OSError:
@@ -56,12 +56,12 @@ def entries(folder: Path) -> list[Entry]:
 def record(folder: Path, entry: Entry) -> None:
     """Add an entry; the newest KEPT stay. A crash leaves the old entries or the new ones."""
     kept = [*entries(folder), entry][-KEPT:]
-    draft = folder / f".unfinished-{LEDGER}-{os.getpid()}"
+    draft = folder / f".unfinished-{PROMOTION_HISTORY}-{os.getpid()}"
     draft.write_bytes(b"".join(one.model_dump_json().encode() + b"\n" for one in kept))
-    draft.replace(folder / LEDGER)
+    draft.replace(folder / PROMOTION_HISTORY)
 
 
-def turned_back(folder: Path, version: str) -> Entry | None:
+def was_rolled_back(folder: Path, version: str) -> Entry | None:
     """How a person went back to this version; None where nobody did, or something came after it."""
     newest = next(reversed(entries(folder)), None)
     if newest is None or newest.outcome is not Outcome.ROLLED_BACK or newest.version != version:

@@ -8,8 +8,8 @@ from datetime import datetime
 from predictive_scaling.resources.conditions import in_utc
 from predictive_scaling.resources.metadata import GROUP
 from predictive_scaling.resources.part import writable
-from predictive_scaling.resources.scaling_decision import LONGEST_TEXT
-from predictive_scaling.resources.scaling_policy import MOST_REPLICAS
+from predictive_scaling.resources.scaling_decision import MAX_TEXT_LENGTH
+from predictive_scaling.resources.scaling_policy import MAX_REPLICAS
 from predictive_scaling.resources.vocabulary import Direction
 
 PAUSED = f"{GROUP}/paused"
@@ -67,7 +67,7 @@ def resume_of(annotations: Mapping[str, str]) -> str | None:
     Values are only ever compared with earlier ones.
     """
     value = annotations.get(RESUME)
-    if value is None or (len(value) <= LONGEST_TEXT and writable(value) == value):
+    if value is None or (len(value) <= MAX_TEXT_LENGTH and writable(value) == value):
         return value
     return f"sha256:{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()}"
 
@@ -86,7 +86,7 @@ def _count(text: str | None, errors: list[str]) -> int | None:
     if text is None:
         return None
     # isdecimal alone takes digits of all scripts, and int() reads them.
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_REPLICAS)) and int(text) <= MOST_REPLICAS:
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_REPLICAS)) and int(text) <= MAX_REPLICAS:
         return int(text)
     _complain(errors, PIN, text, 'a count of replicas such as "12"')
     return None

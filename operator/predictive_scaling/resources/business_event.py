@@ -14,9 +14,9 @@ from predictive_scaling.resources.part import Part, read
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
 from predictive_scaling.resources.recurrence import Recurrence
 from predictive_scaling.resources.rules import Rule
-from predictive_scaling.resources.scaling_policy import MOST_REPLICAS
+from predictive_scaling.resources.scaling_policy import MAX_REPLICAS
 
-MOST_EXCLUDED_DATES = 366
+MAX_EXCLUDED_DATES = 366
 _LABEL_KEY = r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 
@@ -68,7 +68,7 @@ class Expectation(Part):
     """What the demand is multiplied by, as a string between "0.1" and "100". The base is what was forecast for that
     time without knowing of the event."""
 
-    min_replicas: Annotated[int | None, Field(ge=0, le=MOST_REPLICAS)] = None
+    min_replicas: Annotated[int | None, Field(ge=0, le=MAX_REPLICAS)] = None
     """Floor in replicas during the event, reached at its start."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -98,7 +98,7 @@ class BusinessEventSpec(Part):
     """When the event comes back, in place of start and end."""
 
     exclude_dates: Annotated[
-        tuple[Date, ...], Field(max_length=MOST_EXCLUDED_DATES, json_schema_extra={"x-kubernetes-list-type": "set"})
+        tuple[Date, ...], Field(max_length=MAX_EXCLUDED_DATES, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = ()
     """Local dates on which the event does not take place, such as 2026-12-25; at most 366."""
 

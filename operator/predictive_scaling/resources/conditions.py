@@ -18,11 +18,11 @@ from pydantic import (
 from predictive_scaling.resources.part import Part, fitted_to
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
 
-LONGEST_MESSAGE = 1024
+MAX_MESSAGE_LENGTH = 1024
 UNKNOWN_REASON = "Unknown"
 """Stands in where what the cluster gave as a reason holds no letter."""
-_LONGEST_REASON = 63
-_MOST_CONDITIONS = 20
+_MAX_REASON_LENGTH = 63
+_MAX_CONDITIONS = 20
 _FIRST_SECOND, _LAST_SECOND = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
@@ -50,11 +50,11 @@ def format_time(moment: datetime) -> str:
 def _as_reason(word: Any, info: ValidationInfo) -> Any:
     if info.mode != "python" or not isinstance(word, str):
         return word
-    letters = re.sub(r"[^A-Za-z0-9]", "", word)[:_LONGEST_REASON]
+    letters = re.sub(r"[^A-Za-z0-9]", "", word)[:_MAX_REASON_LENGTH]
     return letters if re.match("[A-Za-z]", letters) else UNKNOWN_REASON
 
 
-Message = Annotated[str, Field(max_length=LONGEST_MESSAGE), fitted_to(LONGEST_MESSAGE)]
+Message = Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH), fitted_to(MAX_MESSAGE_LENGTH)]
 """A sentence in a status; cut where our own code tells more than fits."""
 
 Timestamp = Annotated[
@@ -78,7 +78,7 @@ class Condition(Part):
 
     reason: Annotated[
         str,
-        Field(min_length=1, max_length=_LONGEST_REASON, pattern=r"^[A-Za-z][A-Za-z0-9]*$"),
+        Field(min_length=1, max_length=_MAX_REASON_LENGTH, pattern=r"^[A-Za-z][A-Za-z0-9]*$"),
         BeforeValidator(_as_reason),
     ]
     """Why, in one word."""
@@ -96,7 +96,7 @@ class Condition(Part):
 Conditions = Annotated[
     tuple[Condition, ...],
     Field(
-        max_length=_MOST_CONDITIONS,
+        max_length=_MAX_CONDITIONS,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     ),
 ]
@@ -122,7 +122,7 @@ def merge(
     before = {condition.type: condition for condition in conditions}
     found = {condition.type: condition for condition in new}
     # Somebody else's conditions stay, as far as a status has places.
-    types = [*dict.fromkeys([*map(str, known), *found, *before])][:_MOST_CONDITIONS]
+    types = [*dict.fromkeys([*map(str, known), *found, *before])][:_MAX_CONDITIONS]
     return tuple(
         _moved(before.get(type_), found.get(type_) or before.get(type_) or _unjudged(type_), now) for type_ in types
     )

@@ -11,7 +11,7 @@ GROUP = "predictive-scaling.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
-LONGEST_NAME = 63
+MAX_NAME_LENGTH = 63
 """Names are label values too."""
 
 
@@ -30,7 +30,7 @@ class Metadata(Part):
 
     model_config = Part.model_config | {"extra": "ignore"}
 
-    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
     namespace: str = "default"
     uid: str = ""
     generation: int = 0

@@ -20,7 +20,7 @@ _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)
 _HMS = r"[0-9]{1,5}h([0-9]{1,5}m)?([0-9]{1,5}s)?|[0-9]{1,5}m([0-9]{1,5}s)?|[0-9]{1,5}s"
 HMS_PATTERN = f"^({_HMS})$"
 """What a duration in a custom resource looks like, for rules that compare two of them."""
-_FEWEST_DIGITS, _PLACES = 12, 6
+_MIN_DIGITS, _PLACES = 12, 6
 
 
 # Thousands of policies are read again and again, and write the same few durations.
@@ -161,7 +161,7 @@ class DecimalBetween:
     @property
     def _digits(self) -> int:
         """As many before the point as the highest value has."""
-        return max(_FEWEST_DIGITS, len(self.high.partition(".")[0]))
+        return max(_MIN_DIGITS, len(self.high.partition(".")[0]))
 
     @property
     def _pattern(self) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from forecasting.series import MOST_DEMAND
+from forecasting.series import MAX_DEMAND
 from predictive_scaling.resources.conditions import Conditions, Message, Timestamp
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, fitted_to, read
@@ -15,16 +15,16 @@ from predictive_scaling.resources.quantities import DecimalBetween, format_decim
 from predictive_scaling.resources.scaling_policy import SeriesName
 from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Limit, Mode, Reason, Source
 
-LONGEST_TEXT = 253
-LONGEST_TARGET = 320
-MOST_TARGET_REPLICAS = 2**31 - 1
+MAX_TEXT_LENGTH = 253
+MAX_TARGET_LENGTH = 320
+MAX_TARGET_REPLICAS = 2**31 - 1
 """What the scale subresource counts up to: a target may have more replicas than a policy may ask for."""
-MOST_DEMAND_TEXT = f"{Decimal(str(MOST_DEMAND)):f}"
-_LARGEST_EFFECT = 999_999.0
+MAX_DEMAND_LENGTH = f"{Decimal(str(MAX_DEMAND)):f}"
+_MAX_EFFECT = 999_999.0
 
 
 def _counted(replicas: Any, info: ValidationInfo) -> Any:
-    return min(max(replicas, 0), MOST_TARGET_REPLICAS) if info.mode == "python" and type(replicas) is int else replicas
+    return min(max(replicas, 0), MAX_TARGET_REPLICAS) if info.mode == "python" and type(replicas) is int else replicas
 
 
 def effect_of(ratio: float) -> str | None:
@@ -33,13 +33,13 @@ def effect_of(ratio: float) -> str | None:
     >>> effect_of(0.21), effect_of(-0.05), effect_of(1e300)
     ('0.21', '-0.05', '999999')
     """
-    return None if math.isnan(ratio) else format_decimal(min(max(ratio, -_LARGEST_EFFECT), _LARGEST_EFFECT))
+    return None if math.isnan(ratio) else format_decimal(min(max(ratio, -_MAX_EFFECT), _MAX_EFFECT))
 
 
-Replicas = Annotated[int, Field(ge=0, le=MOST_TARGET_REPLICAS), BeforeValidator(_counted)]
-Text = Annotated[str, Field(max_length=LONGEST_TEXT), fitted_to(LONGEST_TEXT)]
-Word = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), fitted_to(LONGEST_TEXT)]
-Demand = Annotated[float, DecimalBetween("0", MOST_DEMAND_TEXT, clamps=True)]
+Replicas = Annotated[int, Field(ge=0, le=MAX_TARGET_REPLICAS), BeforeValidator(_counted)]
+Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)]
+Word = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)]
+Demand = Annotated[float, DecimalBetween("0", MAX_DEMAND_LENGTH, clamps=True)]
 """A demand in the metric's unit; what ingest accepts beyond it counts as the highest one."""
 
 
@@ -91,7 +91,7 @@ class ScalingDecisionSpec(Part):
     service: SeriesName
     """service_name of the demand."""
 
-    target: Annotated[str, Field(min_length=1, max_length=LONGEST_TARGET), fitted_to(LONGEST_TARGET)]
+    target: Annotated[str, Field(min_length=1, max_length=MAX_TARGET_LENGTH), fitted_to(MAX_TARGET_LENGTH)]
     """What is scaled, such as hpa/checkout."""
 
     type: DecisionType

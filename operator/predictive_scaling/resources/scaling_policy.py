@@ -16,9 +16,9 @@ from predictive_scaling.resources.step import Step
 from predictive_scaling.resources.target import Target
 from predictive_scaling.resources.vocabulary import Aggregation, FallbackBehavior, Mode, ModelChoice
 
-MOST_REPLICAS = 100_000
+MAX_REPLICAS = 100_000
 DEFAULT_QUANTILE = 0.9
-_LOWEST_QUANTILE, _HIGHEST_QUANTILE = 0.5, 0.999
+_LOWEST_QUANTILE, _MAX_QUANTILE = 0.5, 0.999
 
 Percent = Annotated[int, Field(ge=1, le=100)]
 SeriesName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f]+$", "must not hold control characters", longest=253)]
@@ -122,16 +122,16 @@ class ForecastOptions(Part):
         if self.objective is None:
             return DEFAULT_QUANTILE if self.quantile is None else self.quantile
         short, replica = self.objective.under_provisioned_minute, self.objective.replica_hour / 60
-        return min(max(short / (short + replica), _LOWEST_QUANTILE), _HIGHEST_QUANTILE)
+        return min(max(short / (short + replica), _LOWEST_QUANTILE), _MAX_QUANTILE)
 
 
 class ReplicaBounds(Part):
     """Between which numbers the floor stays."""
 
-    min: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
+    min: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
     """The floor never sinks below this."""
 
-    max: Annotated[int, Field(ge=1, le=MOST_REPLICAS)]
+    max: Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
     """The floor never rises above this, nor above the target's own maximum."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -172,7 +172,7 @@ class ScaleDown(Part):
 class DeadBand(Part):
     """Changes too small to make. One that is smaller than both is not written."""
 
-    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] = 1
+    replicas: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
     """A count of replicas."""
 
     percent: Annotated[int, Field(ge=0, le=100)] = 5
@@ -189,7 +189,7 @@ class Fallback(Part):
     after: Annotated[timedelta, DurationBetween("1m", "168h")] = timedelta(minutes=30)
     """How long there has to be nothing to go by."""
 
-    replicas: Annotated[int | None, Field(ge=0, le=MOST_REPLICAS)] = None
+    replicas: Annotated[int | None, Field(ge=0, le=MAX_REPLICAS)] = None
     """The floor of the behavior Static; required there and refused elsewhere."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -9,19 +9,19 @@ from predictive_scaling.resources.conditions import Conditions, Message, Timesta
 from predictive_scaling.resources.part import Part, fitted_to
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
 from predictive_scaling.resources.scaling_decision import (
-    LONGEST_TARGET,
-    LONGEST_TEXT,
-    MOST_DEMAND_TEXT,
+    MAX_DEMAND_LENGTH,
+    MAX_TARGET_LENGTH,
+    MAX_TEXT_LENGTH,
     Demand,
     Replicas,
     Text,
 )
 from predictive_scaling.resources.vocabulary import EventPhase, Mode, Source
 
-MOST_POINTS = 24
-LONGEST_SUMMARY = 63
+MAX_POINTS = 24
+MAX_SUMMARY_LENGTH = 63
 
-Summary = Annotated[str, Field(max_length=LONGEST_SUMMARY), fitted_to(LONGEST_SUMMARY)]
+Summary = Annotated[str, Field(max_length=MAX_SUMMARY_LENGTH), fitted_to(MAX_SUMMARY_LENGTH)]
 Ratio = Annotated[float | None, DecimalBetween("0", "999999", optional=True, clamps=True)]
 Factor = Annotated[float, DecimalBetween("0", "1000000", clamps=True)]
 Length = Annotated[timedelta, DurationBetween("0s", "9999h", clamps=True)]
@@ -59,7 +59,7 @@ class ForecastStatus(Part):
     """The highest demand of the chosen quantile from now until a raise of the floor would take effect, with its
     quantile, such as "812 (p90)". The column FORECAST."""
 
-    points: Annotated[tuple[ForecastPoint, ...], Field(max_length=MOST_POINTS)] = ()
+    points: Annotated[tuple[ForecastPoint, ...], Field(max_length=MAX_POINTS)] = ()
     """At most 24 points of it; all of them are in the database and the HTTP API."""
 
 
@@ -135,7 +135,7 @@ class Takeover(Part):
     generation: Annotated[int | None, Field(ge=0)] = None
     """metadata.generation of the policy that was acted on last."""
 
-    resume: Annotated[str | None, Field(max_length=LONGEST_TEXT), fitted_to(LONGEST_TEXT)] = None
+    resume: Annotated[str | None, Field(max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)] = None
     """The value of the annotation predictive-scaling.io/resume that was acted on last; a hash of one that is longer
     than 253 characters."""
 
@@ -149,7 +149,7 @@ class ScalingPolicyStatus(Part):
     mode: Mode | None = None
     """The mode that was acted by."""
 
-    target: Annotated[str | None, Field(max_length=LONGEST_TARGET), fitted_to(LONGEST_TARGET)] = None
+    target: Annotated[str | None, Field(max_length=MAX_TARGET_LENGTH), fitted_to(MAX_TARGET_LENGTH)] = None
     """What is scaled, such as hpa/checkout."""
 
     current_replicas: Replicas | None = None
@@ -176,7 +176,7 @@ class ScalingPolicyStatus(Part):
     lead_time: Length | None = None
     """From raising the floor to ready replicas: as configured, or as measured."""
 
-    per_replica: Annotated[float | None, DecimalBetween("0", MOST_DEMAND_TEXT, optional=True, clamps=True)] = None
+    per_replica: Annotated[float | None, DecimalBetween("0", MAX_DEMAND_LENGTH, optional=True, clamps=True)] = None
     """What one ready replica serves: as configured, or as learned."""
 
     last_decision: LastDecision | None = None

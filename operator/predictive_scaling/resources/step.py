@@ -8,10 +8,10 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-_HIGHEST_PERCENT = 1000
-_HIGHEST_COUNT = 100_000
+_MAX_PERCENT = 1000
+_MAX_COUNT = 100_000
 _PATTERN = r"^([1-9][0-9]{0,2}%|1000%|[1-9][0-9]{0,5})$"
-_ALLOWED = f"must be a percentage between 1% and {_HIGHEST_PERCENT}%, or a count of replicas from 1 to {_HIGHEST_COUNT}"
+_ALLOWED = f"must be a percentage between 1% and {_MAX_PERCENT}%, or a count of replicas from 1 to {_MAX_COUNT}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Step:
         if not re.fullmatch(_PATTERN, text):
             raise ValueError(_ALLOWED)
         step = cls(int(text.removesuffix("%")), text.endswith("%"))
-        if not step.is_percent and step.amount > _HIGHEST_COUNT:
+        if not step.is_percent and step.amount > _MAX_COUNT:
             raise ValueError(_ALLOWED)
         return step
 
@@ -53,8 +53,8 @@ class Step:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         del schema, handler
-        count = f"self >= 1 && self <= {_HIGHEST_COUNT}"
-        text = f"self.matches(r'{_PATTERN}') && (self.endsWith('%') || int(self) <= {_HIGHEST_COUNT})"
+        count = f"self >= 1 && self <= {_MAX_COUNT}"
+        text = f"self.matches(r'{_PATTERN}') && (self.endsWith('%') || int(self) <= {_MAX_COUNT})"
         rule = f"type(self) == int ? {count} : {text}"
         return {
             "x-kubernetes-int-or-string": True,

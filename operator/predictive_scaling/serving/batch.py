@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from forecasting.cold_start import widened, youth
+from forecasting.cold_start import cold_start_factor, widened
 from forecasting.features import Built, build
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import Fitted
@@ -26,7 +26,7 @@ from forecasting.peaks import WINDOWS, not_below
 from forecasting.series import FloatArray, Series
 from forecasting.serving import answer, naive_batch
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.served_models import Served
+from predictive_scaling.serving.served_models import ServedModel
 from predictive_scaling.serving.tiers import Tiers
 
 Name = TypeVar("Name", bound=Hashable)
@@ -34,7 +34,7 @@ _MANY = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ForecastRequest:
     """A forecast that someone wants: of the series as it is now, from its end on.
 
     series: any step of whole seconds; give at least eight days where there are any (the models look back a week).
@@ -52,8 +52,8 @@ class _Learned(Generic[Name]):
     """A wish that a LightGBM answers."""
 
     name: Name
-    wanted: Wanted
-    served: Served
+    wanted: ForecastRequest
+    served: ServedModel
 
 
 class Batch(Generic[Name]):
@@ -62,7 +62,7 @@ class Batch(Generic[Name]):
     def __init__(self, tiers: Tiers) -> None:
         self._tiers = tiers
 
-    def forecast(self, wanted: Mapping[Name, Wanted]) -> dict[Name, Forecast]:
+    def forecast(self, wanted: Mapping[Name, ForecastRequest]) -> dict[Name, Forecast]:
         """See ModelShelf.forecast."""
         groups: defaultdict[tuple[timedelta, int], list[Name]] = defaultdict(list)
         for name, one in wanted.items():
@@ -75,7 +75,7 @@ class Batch(Generic[Name]):
             found.update(self._by_naive({name: wanted[name] for name in names if name not in found}, steps))
         return {name: self._with_note(wanted[name], forecast) for name, forecast in found.items()}
 
-    def _with_note(self, one: Wanted, made: Forecast) -> Forecast:
+    def _with_note(self, one: ForecastRequest, made: Forecast) -> Forecast:
         """Say so where a policy's choice of a model goes against the gate, or could not be followed."""
         if one.choice is ModelChoice.AUTO:
             return made
@@ -87,7 +87,7 @@ class Batch(Generic[Name]):
             return made
         return replace(made, note=f"{asked}, against the verdict on the last days: {gate.evidence}")
 
-    def _learned(self, name: Name, one: Wanted, step: timedelta) -> _Learned[Name] | None:
+    def _learned(self, name: Name, one: ForecastRequest, step: timedelta) -> _Learned[Name] | None:
         if one.choice not in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
             return None
         served = self._tiers.serving(one.key, one.series, gated=one.choice is ModelChoice.AUTO)
@@ -106,7 +106,7 @@ class Batch(Generic[Name]):
         for _, group in groupby(ordered, key=lambda one: id(one.served.model)):
             sharing = list(group)
             part = _part(built, begin, begin + len(sharing), steps)
-            found.update({one.name: made for one, made in zip(sharing, _made(sharing, part, steps), strict=True)})
+            found.update({one.name: made for one, made in zip(sharing, _results(sharing, part, steps), strict=True)})
             begin += len(sharing)
         return self._with_others(ordered, found, steps)
 
@@ -122,10 +122,12 @@ class Batch(Generic[Name]):
             (model,) = self._models_of(kind, [one.wanted.key for one in ones])
             panel = Panel.of([one.wanted.series for one in ones])
             for one, values in zip(ones, answer(panel, model, steps).values, strict=True):
-                found[one.name] = _spliced(found[one.name], one, kind, widened(values, youth(one.wanted.series)))
+                found[one.name] = _spliced(
+                    found[one.name], one, kind, widened(values, cold_start_factor(one.wanted.series))
+                )
         return found
 
-    def _by_naive(self, wanted: Mapping[Name, Wanted], steps: int) -> dict[Name, Forecast]:
+    def _by_naive(self, wanted: Mapping[Name, ForecastRequest], steps: int) -> dict[Name, Forecast]:
         """Those that learn next to nothing: one batch for each kind."""
         groups: defaultdict[str, list[Name]] = defaultdict(list)
         for name, one in wanted.items():
@@ -137,7 +139,7 @@ class Batch(Generic[Name]):
             found.update(zip(names, forecasts, strict=True))
         return found
 
-    def _kind(self, one: Wanted) -> str:
+    def _kind(self, one: ForecastRequest) -> str:
         known = self._tiers.known.get(one.key)
         asked = {ModelChoice.SEASONAL_NAIVE: "SeasonalNaive", ModelChoice.HOLT_WINTERS: "HoltWinters"}
         return asked.get(one.choice, known.manifest.gate.acting if known else "")
@@ -161,7 +163,7 @@ def _part(built: Built, begin: int, end: int, steps: int) -> Built:
     return Built(built.matrix[begin * steps : end * steps], built.levels[begin:end])
 
 
-def _made(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> list[Forecast]:
+def _results(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> list[Forecast]:
     """Calibrated forecasts of series that share a model, which is asked once for all of them."""
     model, horizons = sharing[0].served.model, np.arange(1, steps + 1)
     near: BoolArray | None = None
@@ -178,7 +180,7 @@ def _made(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> list[F
         series, part = one.wanted.series, _part(built, at, at + 1, steps)
         apart = near[at] if near is not None else None
         values = one.served.errors.calibrated(raw[at : at + 1], part.levels, series, apart)
-        factor = youth(series)
+        factor = cold_start_factor(series)
         together = model.peak.shifts.apply(highest[at : at + 1], values[None], part.levels)[0]
         found.append(
             Forecast(

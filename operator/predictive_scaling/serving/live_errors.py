@@ -22,7 +22,7 @@ _SOON = 288
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class IssuedForecast:
     """A raw forecast that waits for its actuals.
 
     origin: epoch seconds. whole, offset: level + offset and offset at the origin, for logarithms. logs: shape
@@ -77,7 +77,7 @@ class ErrorTracker:
             self._unseen = 0
         return self._calibration
 
-    def remember(self, made: Made, step: int) -> None:
+    def remember(self, made: IssuedForecast, step: int) -> None:
         """Keep a raw forecast until its actuals come, unless one of the same bin is kept already."""
         newest = self._origins[self._next - 1]
         if newest != _NOTHING and made.origin < newest + step:
@@ -143,7 +143,7 @@ class LiveErrors:
                 known &= ~apart[np.minimum(tracked, raw.shape[1]) - 1]
             logs[known] = levels.log_of(raw)[0, tracked[known] - 1]
             whole = float(levels.level[0] + levels.offset[0])
-            tracker.remember(Made(round(series.end.timestamp()), whole, float(levels.offset[0]), logs), step)
+            tracker.remember(IssuedForecast(round(series.end.timestamp()), whole, float(levels.offset[0]), logs), step)
             calibration = tracker.calibration()
         values = calibration.apply(raw, steps, levels)[0]
         return values if apart is None else np.where(apart[:, None], raw[0], values)

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from predictive_scaling.clock import monotonic
 from predictive_scaling.models.loading import Loaded
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.served_models import Served, served
+from predictive_scaling.serving.served_models import ServedModel, served
 
 IDLE_SECONDS = 600.0
 """A model that nobody asked for this long gives its place to one that is asked for."""
 
 
 @dataclass(slots=True)
-class _Resident:
+class _CachedModel:
     version: str
-    served: Served
+    served: ServedModel
     used_at: float
 
 
-class Residents:
+class ModelCache:
     """Models in memory by series. Safe to call from several threads.
 
     All are asked for at every refresh, so the last used are not the most wanted: whoever is in stays while it is used,
@@ -31,7 +31,7 @@ class Residents:
         self._room = room
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._models: dict[SeriesKey, _Resident] = {}
+        self._models: dict[SeriesKey, _CachedModel] = {}
 
     def __len__(self) -> int:
         return len(self._models)
@@ -48,14 +48,14 @@ class Residents:
             # Nobody asked for it yet: it is the first to leave.
             used_at = before.used_at if before else self._seconds() - IDLE_SECONDS
             with self._lock:
-                self._models[key] = _Resident(loaded.manifest.version, found, used_at)
+                self._models[key] = _CachedModel(loaded.manifest.version, found, used_at)
 
     def keep(self, keys: Collection[SeriesKey]) -> None:
         """Forget all others."""
         with self._lock:
             self._models = {key: one for key, one in self._models.items() if key in keys}
 
-    def get(self, key: SeriesKey, version: str, load: Callable[[], Loaded | None]) -> Served | None:
+    def get(self, key: SeriesKey, version: str, load: Callable[[], Loaded | None]) -> ServedModel | None:
         """The model, read again where there is a place for it; None where there is not, or where it cannot be read."""
         now = self._seconds()
         with self._lock:
@@ -69,7 +69,7 @@ class Residents:
         again = served(loaded) if loaded is not None else None
         if again is not None:
             with self._lock:
-                self._models[key] = _Resident(version, again, now)
+                self._models[key] = _CachedModel(version, again, now)
         return again
 
     def _make_room(self, now: float) -> bool:

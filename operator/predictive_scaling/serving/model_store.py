@@ -13,7 +13,7 @@ from forecasting.events import Effects
 from forecasting.forecast import Forecast
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.loading import (
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     Checked,
     Loaded,
     check,
@@ -23,20 +23,20 @@ from predictive_scaling.models.loading import (
     probe,
 )
 from predictive_scaling.models.manifest import Manifest
-from predictive_scaling.models.promotion_history import Outcome, entries, turned_back
+from predictive_scaling.models.promotion_history import Outcome, entries, was_rolled_back
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SHARED, SeriesKey
-from predictive_scaling.serving.batch import Batch, Name, Wanted
-from predictive_scaling.serving.model_cache import Residents
-from predictive_scaling.serving.served_models import Known, SharedTier
+from predictive_scaling.serving.batch import Batch, ForecastRequest, Name
+from predictive_scaling.serving.model_cache import ModelCache
+from predictive_scaling.serving.served_models import KnownModel, SharedTier
 from predictive_scaling.serving.tiers import Tiers
 
 log = structlog.get_logger(__name__)
 
 IN_MEMORY = 1000
-_TOGETHER = 50
+_BATCH_SIZE = 50
 
-__all__ = ["ModelShelf", "Rejected", "ReloadReport", "Reloaded", "Wanted"]
+__all__ = ["ForecastRequest", "ModelStore", "Rejected", "ReloadReport", "Reloaded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Reloaded:
     version: str
     passed: bool
     verdict: str
-    turned_back_at: datetime | None = None
+    rolled_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,18 @@ class ReloadReport:
     rejected: tuple[Rejected, ...] = ()
 
 
-class ModelShelf:
+class ModelStore:
     """The models in use, by series. Safe to call from several threads; a refresh never disturbs a forecast.
 
     in_memory: how many series' own LightGBM models are kept there; the shared one serves the others.
     """
 
-    def __init__(self, folder: Path, patience_seconds: float = PATIENCE_SECONDS, in_memory: int = IN_MEMORY) -> None:
+    def __init__(self, folder: Path, timeout_seconds: float = TIMEOUT_SECONDS, in_memory: int = IN_MEMORY) -> None:
         self._registry = Registry(folder)
-        self._patience_seconds = patience_seconds
+        self._patience_seconds = timeout_seconds
         self._seen: dict[str, tuple[int, int]] = {}
-        self._known: dict[SeriesKey, Known] = {}
-        self._residents = Residents(in_memory)
+        self._known: dict[SeriesKey, KnownModel] = {}
+        self._residents = ModelCache(in_memory)
         self._shared: SharedTier | None = None
         self._turned_back: dict[SeriesKey, datetime] = {}
         self._refreshing = threading.Lock()
@@ -98,7 +98,7 @@ class ModelShelf:
         found = {key: known.manifest for key, known in self._known.items()}
         return found if shared is None else {**found, SHARED: shared.loaded.manifest}
 
-    def turned_back(self) -> dict[SeriesKey, datetime]:
+    def rolled_back(self) -> dict[SeriesKey, datetime]:
         """The series whose model in use is one that a person went back to, and when: a copy."""
         return dict(self._turned_back)
 
@@ -107,7 +107,7 @@ class ModelShelf:
         known = self._known.get(key)
         return known.effects if known else None
 
-    def forecast(self, wanted: Mapping[Name, Wanted]) -> dict[Name, Forecast]:
+    def forecast(self, wanted: Mapping[Name, ForecastRequest]) -> dict[Name, Forecast]:
         """One forecast for each name, all in one batch. CPU-bound: call it in a thread.
 
         Never raises for a series, however short, flat or gappy: those get the best naive answer. A series in which
@@ -125,9 +125,9 @@ class ModelShelf:
             kept = {key: known for key, known in self._known.items() if key.slug not in gone}
             reloaded: list[Reloaded] = []
             rejected: list[Rejected] = []
-            for at in range(0, len(changed), _TOGETHER):
+            for at in range(0, len(changed), _BATCH_SIZE):
                 # A few at a time: the files of thousands of models do not fit into memory.
-                good, refused = self._admit(changed[at : at + _TOGETHER])
+                good, refused = self._admit(changed[at : at + _BATCH_SIZE])
                 rejected += refused
                 reloaded += [self._described(one.manifest) for one in good]
                 kept |= self._take_in(good)
@@ -140,14 +140,14 @@ class ModelShelf:
             self._remember_turns(reloaded)
             return ReloadReport(tuple(reloaded), (*rejected, *self._refused(changed)))
 
-    def _take_in(self, good: Sequence[Checked]) -> dict[SeriesKey, Known]:
-        found: dict[SeriesKey, Known] = {}
+    def _take_in(self, good: Sequence[Checked]) -> dict[SeriesKey, KnownModel]:
+        found: dict[SeriesKey, KnownModel] = {}
         for checked in good:
             manifest = checked.manifest
             if manifest.key == SHARED:
                 self._shared = SharedTier(load(checked), self._shared)
                 continue
-            found[manifest.key] = Known(manifest, holt_winters_of(manifest), effects_of(checked))
+            found[manifest.key] = KnownModel(manifest, holt_winters_of(manifest), effects_of(checked))
             self._residents.put(manifest.key, lambda checked=checked: load(checked))
         return found
 
@@ -155,8 +155,8 @@ class ModelShelf:
         others = {key: at for key, at in self._turned_back.items() if key in self.models()}
         for one in reloaded:
             others.pop(one.key, None)
-            if one.turned_back_at is not None:
-                others[one.key] = one.turned_back_at
+            if one.rolled_back_at is not None:
+                others[one.key] = one.rolled_back_at
         self._turned_back = others
 
     def _refused(self, slugs: Sequence[str]) -> list[Rejected]:
@@ -213,7 +213,7 @@ class ModelShelf:
         return versions[: versions.index(in_use[0])] if in_use and in_use[0] in versions else versions
 
     def _described(self, manifest: Manifest) -> Reloaded:
-        back = turned_back(self._registry.folder / manifest.key.slug, manifest.version)
+        back = was_rolled_back(self._registry.folder / manifest.key.slug, manifest.version)
         verdict = back.evidence if back else manifest.gate.evidence
         return Reloaded(manifest.key, manifest.version, manifest.gate.passed, verdict, back.at if back else None)
 

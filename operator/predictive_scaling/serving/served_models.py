@@ -19,7 +19,7 @@ from predictive_scaling.serving.live_errors import LiveErrors, nothing_known
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedModel:
     """A model that acts for a series. errors: those that it made on it. by_horizon: where another acts."""
 
     model: FittedLightGBM
@@ -32,7 +32,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownModel:
     """What is known of a series' own models, whether its LightGBM is in memory or not.
 
     effects: of known events; learned whether LightGBM acts or not.
@@ -45,16 +45,16 @@ class Known:
     def can_forecast(self, series: Series) -> bool:
         """Whether it has a LightGBM that learned at the series' step and place."""
         manifest = self.manifest
-        return bool(manifest.files) and _same(manifest, series.step) and manifest.place == series.context.place
+        return bool(manifest.files) and _same(manifest, series.step) and manifest.place == series.context.calendar
 
 
-def served(loaded: Loaded) -> Served | None:
+def served(loaded: Loaded) -> ServedModel | None:
     """A series' own model; None where there is no LightGBM."""
     if loaded.lightgbm is None:
         return None
     horizons = np.array(loaded.manifest.residual_horizons, dtype=np.int64)
     known = loaded.residuals if loaded.residuals is not None else nothing_known(horizons)
-    return Served(loaded.lightgbm, LiveErrors(horizons, known), loaded.manifest.gate.by_horizon)
+    return ServedModel(loaded.lightgbm, LiveErrors(horizons, known), loaded.manifest.gate.by_horizon)
 
 
 class SharedTier:
@@ -73,7 +73,7 @@ class SharedTier:
         with self._lock:
             return dict(self._errors)
 
-    def serves(self, key: SeriesKey, step: timedelta, *, gated: bool = True) -> Served | None:
+    def serves(self, key: SeriesKey, step: timedelta, *, gated: bool = True) -> ServedModel | None:
         """The shared model with what it knows of this series; None where it may not act for it.
 
         gated: as in Tiers.serving.
@@ -84,7 +84,7 @@ class SharedTier:
         with self._lock:
             if key not in self._errors:
                 self._errors[key] = self._begun(key)
-            return Served(model, self._errors[key], gate.by_horizon if gated else ())
+            return ServedModel(model, self._errors[key], gate.by_horizon if gated else ())
 
     def gate(self, key: SeriesKey) -> GateRecord:
         """A series that it was judged on has a verdict of its own, any other that over all of them."""

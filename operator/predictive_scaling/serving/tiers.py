@@ -7,20 +7,20 @@ from forecasting.series import Series
 from predictive_scaling.models.loading import Loaded
 from predictive_scaling.models.manifest import GateRecord, Manifest
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.model_cache import Residents
-from predictive_scaling.serving.served_models import Known, Served, SharedTier
+from predictive_scaling.serving.model_cache import ModelCache
+from predictive_scaling.serving.served_models import KnownModel, ServedModel, SharedTier
 
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
     """The models as they were when a batch began. load: reads a version that was admitted again."""
 
-    known: Mapping[SeriesKey, Known]
-    residents: Residents
+    known: Mapping[SeriesKey, KnownModel]
+    cache: ModelCache
     shared: SharedTier | None
     load: Callable[[Manifest], Loaded | None]
 
-    def serving(self, key: SeriesKey, series: Series, *, gated: bool = True) -> Served | None:
+    def serving(self, key: SeriesKey, series: Series, *, gated: bool = True) -> ServedModel | None:
         """The LightGBM that may act for a series: its own while it is in memory, the shared one; None for none.
 
         gated: only where the gate let it, at the horizons where it did; else wherever it can forecast.
@@ -28,7 +28,7 @@ class Tiers:
         known = self.known.get(key)
         if known is not None and known.can_forecast(series) and (known.manifest.gate.passed or not gated):
             manifest = known.manifest
-            own = self.residents.get(key, manifest.version, lambda: self.load(manifest))
+            own = self.cache.get(key, manifest.version, lambda: self.load(manifest))
             if own is not None:
                 return own if gated else replace(own, by_horizon=())
         return self.shared.serves(key, series.step, gated=gated) if self.shared is not None else None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.scaling.frontier import LEAST_GAIN, Point, as_safe
+from forecasting.scaling.frontier import MIN_GAIN, Point, as_safe
 
-_HOTTEST = 0.95
+_MAX_TARGET = 0.95
 _WORTH_SAYING = 0.005
 
 
@@ -27,26 +27,27 @@ class Advice:
 
 def hotter(target: float) -> tuple[float, ...]:
     """The present target and every one above it that may be advised, in steps of a percent."""
-    steps = np.round(np.arange(target, max(_HOTTEST, target) + 0.001, 0.01), 2)
+    steps = np.round(np.arange(target, max(_MAX_TARGET, target) + 0.001, 0.01), 2)
     return (target, *map(float, steps[steps > target]))
 
 
-def advise(points: Sequence[Point], alone: Point, held: float | None = None) -> Advice:
+def advise(points: Sequence[Point], hpa_only: Point, state: float | None = None) -> Advice:
     """The target that costs least while the policy is short for no longer than the HPA alone is today.
 
     points: of one quantile at each target of `hotter`, the present one first. held: what was advised before; it stays
     while it is as safe and another saves no more than chance.
     """
-    present, found = points[0], as_safe(points, alone.minutes)
-    before = next((it for it in points if held is not None and abs(it.hpa_target - held) < 1e-9), None)
-    if found is not None and before is not None and as_safe([before], alone.minutes) is not None:
-        found = before if before.replica_hours <= found.replica_hours * (1 + LEAST_GAIN) else found
+    present, found = points[0], as_safe(points, hpa_only.minutes)
+    before = next((it for it in points if state is not None and abs(it.hpa_target - state) < 1e-9), None)
+    if found is not None and before is not None and as_safe([before], hpa_only.minutes) is not None:
+        found = before if before.replica_hours <= found.replica_hours * (1 + MIN_GAIN) else found
     hours = present.replica_hours - found.replica_hours if found else 0.0
     saved = hours / present.replica_hours if present.replica_hours else 0.0
     if found is None:
         message = (
             f"with this policy replicas are too few for {_share(present.under_provisioned_share)} of the time, with "
-            f"the HPA alone for {_share(alone.under_provisioned_share)}; a higher quantile or a lower target buys more"
+            f"the HPA alone for {_share(hpa_only.under_provisioned_share)}; a higher quantile "
+            "or a lower target buys more"
         )
         return Advice(present.quantile, present.hpa_target, 0.0, 0.0, message)
     if found.hpa_target <= present.hpa_target or saved < _WORTH_SAYING:

@@ -5,7 +5,7 @@ from typing import Protocol
 from forecasting.series import FloatArray, Series
 
 
-class Foreseen(Protocol):
+class ForecastBatch(Protocol):
     """What was forecast at each origin from `first` on.
 
     An origin is a number of bins before it. values: shape (origins, bins ahead, len(QUANTILES)), calibrated. peaks:

@@ -11,14 +11,14 @@ from forecasting.scaling.simulation_grid import Counts, Grid, simulate_grid
 from forecasting.series import FloatArray
 from predictive_scaling.resources.scaling_policy import ScalingPolicySpec
 from predictive_scaling.resources.step import Step
-from predictive_scaling.simulation.forecast_batch import Foreseen
+from predictive_scaling.simulation.forecast_batch import ForecastBatch
 from predictive_scaling.simulation.recommendations import peaks, replicas
-from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import STEP, Workload
 
 _MINUTE_STEPS = 4
 _HOUR_STEPS = 240
-_MOST_COLUMNS = 40
+_MAX_COLUMNS = 40
 """Simulated at once: more take more memory and hardly less time."""
 _SEARCHED = np.round(np.arange(0.2, 1.5001, 0.005), 3)
 """Targets of the HPA alone that are compared with a policy; above 1 an HPA overloads its replicas."""
@@ -65,14 +65,14 @@ def outcomes(work: Workload, grid: Grid, per_replica: float) -> list[Outcome]:
 
 
 @dataclass(frozen=True, slots=True)
-class HpaAlone:
+class HpaOnly:
     """The HPA without a policy. target: its utilization target, a fraction."""
 
     target: float
     outcome: Outcome
 
 
-def at_same_hours(alternatives: Sequence[HpaAlone], replica_hours: float) -> HpaAlone:
+def at_same_hours(alternatives: Sequence[HpaOnly], replica_hours: float) -> HpaOnly:
     """The HPA whose target spends nearest to so many replica-hours over this demand: chosen with hindsight.
 
     It is what the HPA alone does with the replica-hours that a policy spends.
@@ -81,80 +81,80 @@ def at_same_hours(alternatives: Sequence[HpaAlone], replica_hours: float) -> Hpa
 
 
 @dataclass(frozen=True, slots=True)
-class EventWishes:
+class EventFloors:
     """What events asked for at each step, from a replay by the live code: shapes (steps,)."""
 
-    wishes: Counts
+    floors: Counts
     suppressed: Mask
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ScalingSimulation:
     """A demand, a policy and its forecasts: where ways of setting replicas compete."""
 
-    setting: Setting
+    scenario: Scenario
     work: Workload
-    foresight: Foreseen
-    events: EventWishes | None = None
+    forecasts: ForecastBatch
+    events: EventFloors | None = None
 
-    def alone(self, targets: FloatArray) -> list[Outcome]:
+    def hpa_only(self, targets: FloatArray) -> list[Outcome]:
         """The HPA without a floor, at each target."""
-        grid = simulate_grid(self.work.metric, self.setting.per_replica, self.setting.rules, targets)
-        return outcomes(self.work, grid, self.setting.per_replica)
+        grid = simulate_grid(self.work.metric, self.scenario.per_replica, self.scenario.rules, targets)
+        return outcomes(self.work, grid, self.scenario.per_replica)
 
-    def hpa_by_target(self) -> tuple[HpaAlone, ...]:
+    def hpa_by_target(self) -> tuple[HpaOnly, ...]:
         """The HPA without a policy at each target from 20 to 150 %, ascending."""
-        return tuple(map(HpaAlone, _SEARCHED.tolist(), self.alone(_SEARCHED)))
+        return tuple(map(HpaOnly, _SEARCHED.tolist(), self.hpa_only(_SEARCHED)))
 
     def frontier(self, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
         """Every pair, by the arithmetic of the policy's rules."""
-        return self.points(self.floors(self.foresight, quantiles), quantiles, targets)
+        return self.points(self.floors(self.forecasts, quantiles), quantiles, targets)
 
     def points(self, floors: Counts, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
         """Every pair. floors: of each quantile, shape (steps, quantiles)."""
-        together = max(1, _MOST_COLUMNS // len(targets))
+        together = max(1, _MAX_COLUMNS // len(targets))
         found: list[Point] = []
         for first in range(0, len(quantiles), together):
             some = quantiles[first : first + together]
             columns = np.repeat(floors[:, first : first + together], len(targets), axis=1)
             aims = np.tile(np.array(targets), len(some))
-            grid = simulate_grid(self.work.metric, self.setting.per_replica, self.setting.rules, aims, columns)
+            grid = simulate_grid(self.work.metric, self.scenario.per_replica, self.scenario.rules, aims, columns)
             pairs = [(quantile, target) for quantile in some for target in targets]
-            judged = outcomes(self.work, grid, self.setting.per_replica)
+            judged = outcomes(self.work, grid, self.scenario.per_replica)
             found += [one.at(*pair) for one, pair in zip(judged, pairs, strict=True)]
         return found
 
-    def floors(self, foresight: Foreseen, quantiles: tuple[float, ...]) -> Counts:
+    def floors(self, foresight: ForecastBatch, quantiles: tuple[float, ...]) -> Counts:
         """What the policy's floor would be at each quantile: shape (steps, quantiles)."""
-        setting, spec = self.setting, self.setting.policy.spec
+        setting, spec = self.scenario, self.scenario.policy.spec
         share = spec.forecast.utilization / 100
         ahead = setting.lead_time + foresight.series.step
         wishes = replicas(peaks(foresight, self.work, ahead, quantiles), setting.per_replica, share)
         if self.events is not None:
             wishes = np.where(self.events.suppressed[:, None], 0, wishes)
-            wishes = np.maximum(wishes, self.events.wishes[:, None]).astype(np.int32)
+            wishes = np.maximum(wishes, self.events.floors[:, None]).astype(np.int32)
         needed = replicas(self.work.metric, setting.per_replica, share)
         sees = (self.work.metric > 0) | spec.demand.zero_is_valid
         return floors_of(wishes, needed, sees, rules_of(spec), setting.rules.minimum)
 
-    def by(self, foresight: Foreseen, quantile: float) -> Outcome:
+    def by(self, foresight: ForecastBatch, quantile: float) -> Outcome:
         """The policy on the forecasts of another model."""
         return self._with(self.floors(foresight, (quantile,)))
 
-    def replayed_alone(self) -> Grid:
+    def replayed_hpa_only(self) -> Grid:
         """The HPA without a floor at its target, step by step: one column."""
-        target = np.array([self.setting.hpa_target])
-        return simulate_grid(self.work.metric, self.setting.per_replica, self.setting.rules, target)
+        target = np.array([self.scenario.hpa_target])
+        return simulate_grid(self.work.metric, self.scenario.per_replica, self.scenario.rules, target)
 
-    def clairvoyant(self) -> Outcome:
+    def oracle(self) -> Outcome:
         """A floor that is what the demand will need until replicas asked for now are ready, and no rule but bounds."""
-        needed = replicas(self.work.demand, self.setting.per_replica, 1.0)
-        for _ in range(self.setting.rules.start_steps):
+        needed = replicas(self.work.demand, self.scenario.per_replica, 1.0)
+        for _ in range(self.scenario.rules.start_steps):
             needed = np.maximum(needed, np.append(needed[1:], needed[-1]))
         return self._with(needed[:, None].astype(np.int32))
 
     def _with(self, floors: Counts) -> Outcome:
-        setting = self.setting
+        setting = self.scenario
         target = np.array([setting.hpa_target])
         grid = simulate_grid(self.work.metric, setting.per_replica, setting.rules, target, floors)
         return outcomes(self.work, grid, setting.per_replica)[0]

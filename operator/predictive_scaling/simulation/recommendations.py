@@ -10,20 +10,20 @@ from forecasting.scaling.simulation_grid import Counts
 from forecasting.series import FloatArray
 from predictive_scaling.decision.peak_demand import NEAR, weights_of
 from predictive_scaling.decision.spans import INSTANT
-from predictive_scaling.simulation.forecast_batch import Foreseen
+from predictive_scaling.simulation.forecast_batch import ForecastBatch
 from predictive_scaling.simulation.workload import LATE, STEP, Workload
 
 _SLACK = 1e-9
 
 
-def origins_at(foresight: Foreseen, work: Workload) -> IntArray:
+def origins_at(foresight: ForecastBatch, work: Workload) -> IntArray:
     """The newest origin that is known at each step, as bins before it: shape (steps,)."""
     step = foresight.series.step
     offset = (work.begins_at - LATE - foresight.series.start) / STEP
     return ((offset + np.arange(len(work))) // (step / STEP)).astype(np.int64)
 
 
-def peaks(foresight: Foreseen, work: Workload, ahead: timedelta, quantiles: tuple[float, ...]) -> FloatArray:
+def peaks(foresight: ForecastBatch, work: Workload, ahead: timedelta, quantiles: tuple[float, ...]) -> FloatArray:
     """Each quantile of the highest demand within [step, step + ahead], as the decision sees it: (steps, quantiles)."""
     origins = origins_at(foresight, work)
     width = foresight.series.step

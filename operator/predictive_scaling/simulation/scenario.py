@@ -10,7 +10,7 @@ from predictive_scaling.simulation.workload import STEP
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Scenario:
     """What a simulation is of.
 
     per_replica: demand that one serves at 100 %. hpa_target: what the HPA aims at, a fraction.

@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DetachedStack:
     """The files of a stack that stays, in `folder`."""
 
     folder: Path

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import psycopg
 
-from predictive_scaling import failpoint as faults
 from predictive_scaling.errors import DataRefusedError
+from predictive_scaling.failpoint import failpoint
 from predictive_scaling.storage import dead_letters, ingest_offsets, samples
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.dead_letters import DeadLetter
@@ -50,8 +50,8 @@ class IngestBatches:
                 await samples.touch_series(connection, touched)
                 await dead_letters.keep(connection, letters, position.topic_id)
                 await ingest_offsets.advance(connection, position.topic, position.topic_id, position.spans, now)
-                faults.point("ingest.before_commit")
+                failpoint("ingest.before_commit")
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise DataRefusedError(f"PostgreSQL refused rows of a batch: {str(error).splitlines()[0]}") from error
-        faults.point("ingest.after_commit")
+        failpoint("ingest.after_commit")
         return count

@@ -19,7 +19,7 @@ from predictive_scaling.synthesis.manifests import rfc3339
 from predictive_scaling.synthesis.services import INSTANCES, Service
 
 CHUNK_ROWS = 20_000
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 1.0
 
 Written = Callable[[int], None]
@@ -95,7 +95,7 @@ class Topic:
         properties: dict[str, Any] = {
             "compression.type": "lz4",
             "linger.ms": 50,
-            "message.timeout.ms": round(_PATIENCE_SECONDS * 1000),
+            "message.timeout.ms": round(_TIMEOUT_SECONDS * 1000),
             **options,
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,
@@ -116,7 +116,7 @@ class Topic:
 
     async def finish(self) -> None:
         """Raises KafkaUnavailableError with the broker's first complaint where a sample was not taken."""
-        missing = await asyncio.to_thread(self._producer.flush, _PATIENCE_SECONDS + 5)
+        missing = await asyncio.to_thread(self._producer.flush, _TIMEOUT_SECONDS + 5)
         self._lost += missing
         self._complain()
 
@@ -173,4 +173,4 @@ def _samples(service: Service, chunk: slice) -> Iterator[Sample]:
     for moment, values in zip(moments, service.values[:, chunk].T.tolist(), strict=True):
         for number, value in enumerate(values):
             if math.isfinite(value):
-                yield Sample(moment, service.name, service.character.metric, series[number], value, labels[number])
+                yield Sample(moment, service.name, service.profile.metric, series[number], value, labels[number])

@@ -25,7 +25,7 @@ ANNOUNCED = frozenset({Kind.FLASH_SALE, Kind.LIVE_SHOW})
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Happening:
+class Incident:
     """The truth about one, half-open in time. factor: what demand is multiplied by while it lasts."""
 
     start: datetime
@@ -38,7 +38,7 @@ class Happening:
         return self.start < timeline.end and self.end > timeline.start
 
 
-def factors(happenings: Iterable[Happening], timeline: Timeline, *, rise: timedelta, fall: timedelta) -> FloatArray:
+def factors(happenings: Iterable[Incident], timeline: Timeline, *, rise: timedelta, fall: timedelta) -> FloatArray:
     """What demand is multiplied by at each bin: shape (bins,).
 
     It climbs over `rise` before the start, holds, and comes back with the time constant `fall` after the end. Where
@@ -54,7 +54,7 @@ def factors(happenings: Iterable[Happening], timeline: Timeline, *, rise: timede
     return found
 
 
-def within(one: Happening, timeline: Timeline) -> slice:
+def within(one: Incident, timeline: Timeline) -> slice:
     """The bins that begin while it lasts."""
     begin, end = np.searchsorted(timeline.seconds, [one.start.timestamp(), one.end.timestamp()])
     return slice(int(begin), int(end))

@@ -8,19 +8,19 @@ import numpy as np
 import yaml
 
 from predictive_scaling.resources.metadata import API_VERSION
-from predictive_scaling.synthesis.incidents import Happening
+from predictive_scaling.synthesis.incidents import Incident
 from predictive_scaling.synthesis.services import Service
 
 _PEAK_REPLICAS = 20
 _UTILIZATION = 0.7
-_MOST_REPLICAS = 40
+_MAX_REPLICAS = 40
 _DIGITS = 3
 
 
 def policy(service: Service) -> dict[str, Any]:
     """A ScalingPolicy that only recommends. One replica is such that the 99.9th percentile needs 20 at 70 %."""
-    demand: dict[str, Any] = {"metric": service.character.metric, "perReplica": _per_replica(service)}
-    if service.character.zero_is_valid:
+    demand: dict[str, Any] = {"metric": service.profile.metric, "perReplica": _per_replica(service)}
+    if service.profile.zero_is_valid:
         demand["zeroIsValid"] = True
     return {
         "apiVersion": API_VERSION,
@@ -30,7 +30,7 @@ def policy(service: Service) -> dict[str, Any]:
             "mode": "Recommend",
             "target": {"horizontalPodAutoscaler": {"name": service.name}},
             "demand": demand,
-            "replicas": {"min": 2, "max": _MOST_REPLICAS},
+            "replicas": {"min": 2, "max": _MAX_REPLICAS},
         },
     }
 
@@ -45,7 +45,7 @@ def as_yaml(manifests: Sequence[dict[str, Any]]) -> str:
     return yaml.safe_dump_all(manifests, sort_keys=False, explicit_start=len(manifests) > 1)
 
 
-def _event(service: Service, one: Happening) -> dict[str, Any]:
+def _event(service: Service, one: Incident) -> dict[str, Any]:
     return {
         "apiVersion": API_VERSION,
         "kind": "BusinessEvent",

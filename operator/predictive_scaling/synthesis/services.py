@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from predictive_scaling.synthesis.chance import Chance
-from predictive_scaling.synthesis.incidents import ANNOUNCED, Happening
+from predictive_scaling.synthesis.incidents import ANNOUNCED, Incident
 from predictive_scaling.synthesis.timeline import FloatArray, Timeline
-from predictive_scaling.synthesis.workload_profiles import CHARACTERS, Character
+from predictive_scaling.synthesis.workload_profiles import WORKLOAD_PROFILES, WorkloadProfile
 
 INSTANCES = 3
 _DECIMALS = 3
@@ -24,7 +24,7 @@ class Plan:
 
     until: datetime
     days: int
-    services: int = len(CHARACTERS)
+    services: int = len(WORKLOAD_PROFILES)
     seed: int = 1
     step: timedelta = timedelta(minutes=1)
 
@@ -49,11 +49,11 @@ class Service:
     """
 
     name: str
-    character: Character
+    profile: WorkloadProfile
     timeline: Timeline
     values: FloatArray
-    happenings: tuple[Happening, ...] = ()
-    announced: tuple[Happening, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    announced: tuple[Incident, ...] = ()
 
     @property
     def demand(self) -> FloatArray:
@@ -70,20 +70,20 @@ def services(plan: Plan) -> Iterator[Service]:
     """One after the other, as they are large: the characters in turn, numbered from the second round on."""
     timeline = plan.timeline
     for number in range(plan.services):
-        character, rounds = CHARACTERS[number % len(CHARACTERS)], number // len(CHARACTERS)
+        character, rounds = WORKLOAD_PROFILES[number % len(WORKLOAD_PROFILES)], number // len(WORKLOAD_PROFILES)
         name = f"{character.name}-{rounds + 1}" if rounds else character.name
         chance = Chance(plan.seed, name)
         told = character.tell(timeline, chance)
         values = np.round(told.values * _shares(timeline, chance), _DECIMALS)
-        happenings = tuple(one for one in told.happenings if one.touches(timeline))
+        happenings = tuple(one for one in told.incidents if one.touches(timeline))
         announced = tuple(one for one in (*happenings, *_to_come(timeline, character, chance)) if one.kind in ANNOUNCED)
         yield Service(name, character, timeline, values, happenings, announced)
 
 
-def _to_come(timeline: Timeline, character: Character, chance: Chance) -> list[Happening]:
+def _to_come(timeline: Timeline, character: WorkloadProfile, chance: Chance) -> list[Incident]:
     """What begins within two weeks after the end: a later run with the same seed brings it."""
     coming = Timeline(timeline.end, timeline.step, timeline.bins_of(_AHEAD))
-    return [one for one in character.tell(coming, chance).happenings if timeline.end <= one.start < coming.end]
+    return [one for one in character.tell(coming, chance).incidents if timeline.end <= one.start < coming.end]
 
 
 def _shares(timeline: Timeline, chance: Chance) -> FloatArray:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from predictive_scaling.synthesis.chance import Chance
-from predictive_scaling.synthesis.incidents import Happening, Kind, factors, within
+from predictive_scaling.synthesis.incidents import Incident, Kind, factors, within
 from predictive_scaling.synthesis.shapes import SATURDAY, day, growth, weekend
 from predictive_scaling.synthesis.timeline import DAY, FloatArray, Timeline
 
@@ -16,50 +16,50 @@ _HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class GeneratedDemand:
     """values: demand, shape (bins,), NaN where nothing was measured. happenings: the truth behind it, by start."""
 
     values: FloatArray
-    happenings: tuple[Happening, ...] = ()
+    incidents: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Character:
+class WorkloadProfile:
     """One kind of service. tell: its demand along a timeline. zero_is_valid: zeros are demand, not missing samples."""
 
     name: str
     about: str
     metric: str
-    tell: Callable[[Timeline, Chance], Told]
+    tell: Callable[[Timeline, Chance], GeneratedDemand]
     zero_is_valid: bool = False
 
 
-def web_shop(timeline: Timeline, chance: Chance) -> Told:
+def web_shop(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """Evenings and weekends in Berlin, growing by the year, with a flash sale in most weeks."""
     zone = "Europe/Berlin"
     shape = day(timeline, zone, {0: 0.3, 4: 0.12, 8: 0.55, 12: 0.8, 16: 0.75, 20: 1.25, 22: 0.8})
     calm = chance.between("level", 280, 560) * shape * weekend(timeline, zone, 1.25) * growth(timeline, 0.6)
     sales = tuple(_in_weeks(timeline, zone, chance, _flash_sale))
     raised = calm * factors(sales, timeline, rise=10 * _MINUTE, fall=20 * _MINUTE)
-    return Told(raised * _uneven(timeline, chance, 0.05, 0.03), sales)
+    return GeneratedDemand(raised * _uneven(timeline, chance, 0.05, 0.03), sales)
 
 
-def public_api(timeline: Timeline, chance: Chance) -> Told:
+def public_api(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """Office hours in New York; the busier, the noisier; outages, after which everybody tries again."""
     zone = "America/New_York"
     shape = day(timeline, zone, {0: 0.15, 6: 0.2, 9: 0.9, 11: 1.0, 13: 0.85, 15: 1.0, 18: 0.5, 22: 0.2})
     shape = shape * weekend(timeline, zone, 0.35)
     outages = tuple(_in_weeks(timeline, zone, chance, _outage))
-    again = [Happening(one.end, one.end + 5 * _MINUTE, Kind.BURST, 1.4) for one in outages]
+    again = [Incident(one.end, one.end + 5 * _MINUTE, Kind.BURST, 1.4) for one in outages]
     calm = chance.between("level", 120, 240) * shape * factors(outages, timeline, rise=_MINUTE, fall=_MINUTE / 2)
     calm = calm * factors(again, timeline, rise=_MINUTE, fall=10 * _MINUTE)
     # The spread of what is summed grows faster than its mean: callers come in herds.
     spread = 0.03 + 0.17 * shape
     noise = 0.7 * chance.drifting("herds", timeline, 6 * _MINUTE) + 0.7 * chance.normal("noise", timeline)
-    return Told(calm * np.exp(spread * noise - spread**2 / 2), outages)
+    return GeneratedDemand(calm * np.exp(spread * noise - spread**2 / 2), outages)
 
 
-def batch_jobs(timeline: Timeline, chance: Chance) -> Told:
+def batch_jobs(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """Next to nothing, a wave of jobs at each full hour UTC, and a long one every night at two."""
     hours = timeline.hours("UTC")
     since_full_hour = (hours % 1) * 60
@@ -67,10 +67,10 @@ def batch_jobs(timeline: Timeline, chance: Chance) -> Told:
     level = chance.between("level", 25, 45)
     hourly = np.where(since_full_hour < 5, level, 0.0)
     nightly = np.where((hours >= 2) & (hours < 2 + 40 / 60), 4 * level, 0.0)
-    return Told((1.5 + (hourly + nightly) * sizes) * _uneven(timeline, chance, 0.04, 0.05))
+    return GeneratedDemand((1.5 + (hourly + nightly) * sizes) * _uneven(timeline, chance, 0.04, 0.05))
 
 
-def social_feed(timeline: Timeline, chance: Chance) -> Told:
+def social_feed(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """Bursts out of nowhere, a few of them huge, over a day in Madrid; on Sunday evenings the show."""
     zone = "Europe/Madrid"
     calm = chance.between("level", 60, 110) * day(timeline, zone, {0: 0.8, 4: 0.3, 9: 0.7, 14: 1.0, 22: 1.2})
@@ -78,19 +78,19 @@ def social_feed(timeline: Timeline, chance: Chance) -> Told:
     shows = tuple(_in_weeks(timeline, zone, chance, _live_show))
     raised = calm * factors(bursts, timeline, rise=2 * _MINUTE, fall=35 * _MINUTE)
     raised = raised * factors(shows, timeline, rise=15 * _MINUTE, fall=25 * _MINUTE)
-    return Told(raised * _uneven(timeline, chance, 0.08, 0.06), tuple(sorted((*bursts, *shows))))
+    return GeneratedDemand(raised * _uneven(timeline, chance, 0.08, 0.06), tuple(sorted((*bursts, *shows))))
 
 
-def internal_tool(timeline: Timeline, chance: Chance) -> Told:
+def internal_tool(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """Used now and then in London's office hours, and not at all otherwise: most minutes are exactly zero."""
     zone = "Europe/London"
     shape = day(timeline, zone, {0: 0, 7.5: 0, 9: 1, 12: 0.7, 14: 1, 17: 0.8, 18.5: 0})
     odds = 0.3 * shape * weekend(timeline, zone, 0)
     sizes = chance.between("level", 3, 8) * np.exp(0.7 * chance.normal("sizes", timeline))
-    return Told(np.where(chance.uniform("whether", timeline) < odds, sizes, 0.0))
+    return GeneratedDemand(np.where(chance.uniform("whether", timeline) < odds, sizes, 0.0))
 
 
-def checkout(timeline: Timeline, chance: Chance) -> Told:
+def checkout(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """A service whose releases change what a visit costs: its level steps, and three minutes go unmeasured."""
     shape = day(timeline, "UTC", {0: 0.5, 4: 0.35, 9: 0.8, 13: 0.9, 19: 1.15, 22: 0.75})
     releases = tuple(_in_weeks(timeline, "UTC", chance, _releases))
@@ -102,16 +102,16 @@ def checkout(timeline: Timeline, chance: Chance) -> Told:
     values = values * levels
     for one in releases:
         values[within(one, timeline)] = np.nan
-    return Told(values, releases)
+    return GeneratedDemand(values, releases)
 
 
-CHARACTERS = (
-    Character("web-shop", "day and week shape, growth, flash sales", "requests_per_second", web_shop),
-    Character("public-api", "noise grows with level, outages", "requests_per_second", public_api),
-    Character("batch-jobs", "spikes by the clock", "jobs_running", batch_jobs),
-    Character("social-feed", "bursts out of nowhere, a weekly show", "messages_per_second", social_feed),
-    Character("internal-tool", "mostly zero", "requests_per_minute", internal_tool, zero_is_valid=True),
-    Character("checkout", "level shifts at releases", "requests_per_second", checkout),
+WORKLOAD_PROFILES = (
+    WorkloadProfile("web-shop", "day and week shape, growth, flash sales", "requests_per_second", web_shop),
+    WorkloadProfile("public-api", "noise grows with level, outages", "requests_per_second", public_api),
+    WorkloadProfile("batch-jobs", "spikes by the clock", "jobs_running", batch_jobs),
+    WorkloadProfile("social-feed", "bursts out of nowhere, a weekly show", "messages_per_second", social_feed),
+    WorkloadProfile("internal-tool", "mostly zero", "requests_per_minute", internal_tool, zero_is_valid=True),
+    WorkloadProfile("checkout", "level shifts at releases", "requests_per_second", checkout),
 )
 
 
@@ -122,44 +122,44 @@ def _uneven(timeline: Timeline, chance: Chance, slow: float, quick: float) -> Fl
 
 
 def _in_weeks(
-    timeline: Timeline, zone: str, chance: Chance, draw: Callable[[datetime, np.random.Generator], list[Happening]]
-) -> Iterator[Happening]:
+    timeline: Timeline, zone: str, chance: Chance, draw: Callable[[datetime, np.random.Generator], list[Incident]]
+) -> Iterator[Incident]:
     """What each week brings, by start."""
     for monday in timeline.mondays(zone):
         yield from sorted(draw(monday, chance.on(draw.__name__, monday)))
 
 
-def _flash_sale(monday: datetime, dice: np.random.Generator) -> list[Happening]:
+def _flash_sale(monday: datetime, dice: np.random.Generator) -> list[Incident]:
     """On one day from Tuesday to Saturday, in three weeks of four."""
     start = monday + int(dice.integers(1, 6)) * DAY + int(dice.integers(10, 19)) * _HOUR
     length = int(dice.integers(4, 7)) * 30 * _MINUTE
-    sale = Happening(start, start + length, Kind.FLASH_SALE, round(float(dice.uniform(1.8, 3.2)), 2))
+    sale = Incident(start, start + length, Kind.FLASH_SALE, round(float(dice.uniform(1.8, 3.2)), 2))
     return [sale] if dice.random() < 0.75 else []
 
 
-def _live_show(monday: datetime, dice: np.random.Generator) -> list[Happening]:
+def _live_show(monday: datetime, dice: np.random.Generator) -> list[Incident]:
     start = monday + 6 * DAY + 21 * _HOUR
-    return [Happening(start, start + 90 * _MINUTE, Kind.LIVE_SHOW, round(float(dice.uniform(1.5, 2.5)), 2))]
+    return [Incident(start, start + 90 * _MINUTE, Kind.LIVE_SHOW, round(float(dice.uniform(1.5, 2.5)), 2))]
 
 
-def _outage(monday: datetime, dice: np.random.Generator) -> list[Happening]:
+def _outage(monday: datetime, dice: np.random.Generator) -> list[Incident]:
     start = monday + int(dice.integers(0, 5 * 24 * 60)) * _MINUTE
-    outage = Happening(start, start + int(dice.integers(15, 46)) * _MINUTE, Kind.OUTAGE, 0.03)
+    outage = Incident(start, start + int(dice.integers(15, 46)) * _MINUTE, Kind.OUTAGE, 0.03)
     return [outage] if dice.random() < 0.5 else []
 
 
-def _bursts(monday: datetime, dice: np.random.Generator) -> list[Happening]:
+def _bursts(monday: datetime, dice: np.random.Generator) -> list[Incident]:
     """Many small ones and few large ones, as attention is spread."""
     starts = [monday + int(dice.integers(0, 7 * 24 * 60)) * _MINUTE for _ in range(int(dice.poisson(7)))]
     sizes = [1.4 + float(min(dice.pareto(1.4), 10)) for _ in starts]
     return [
-        Happening(start, start + int(dice.integers(2, 15)) * _MINUTE, Kind.BURST, round(size, 2))
+        Incident(start, start + int(dice.integers(2, 15)) * _MINUTE, Kind.BURST, round(size, 2))
         for start, size in zip(starts, sizes, strict=True)
     ]
 
 
-def _releases(monday: datetime, dice: np.random.Generator) -> list[Happening]:
+def _releases(monday: datetime, dice: np.random.Generator) -> list[Incident]:
     """One a week on a working day; the level afterwards is well below the usual one or well above it."""
     start = monday + int(dice.integers(0, SATURDAY)) * DAY + int(dice.integers(9 * 60, 16 * 60)) * _MINUTE
     level = float(dice.choice([dice.uniform(0.55, 0.8), dice.uniform(1.25, 1.7)]))
-    return [Happening(start, start + 3 * _MINUTE, Kind.RELEASE, round(level, 2))]
+    return [Incident(start, start + 3 * _MINUTE, Kind.RELEASE, round(level, 2))]

@@ -41,7 +41,7 @@ class Records(Protocol):
         """The newest record of what an HPA scales; None when there is none or its kind is not watched."""
         ...
 
-    def keep(self, record: HorizontalPodAutoscalerRecord) -> None:
+    def remember(self, record: HorizontalPodAutoscalerRecord) -> None:
         """Take over what a write of ours answered, until the watch has caught up with it."""
         ...
 
@@ -63,11 +63,11 @@ class HorizontalPodAutoscaler:
             uid=record.uid,
             minimum=record.minimum,
             maximum=record.maximum,
-            current_replicas=workload.wanted if workload else record.current_replicas,
+            current_replicas=workload.desired if workload else record.current_replicas,
             ready_replicas=workload.ready if workload else record.current_replicas,
             target_utilization=record.target_utilization,
             utilization=record.utilization,
-            scaled_to_zero=record.scaled_to_zero or (workload is not None and workload.wanted == 0 < record.minimum),
+            scaled_to_zero=record.scaled_to_zero or (workload is not None and workload.desired == 0 < record.minimum),
             owner=record.owner,
             floor_managers=record.floor_managers,
             foreign_write=record.foreign_write,
@@ -81,7 +81,7 @@ class HorizontalPodAutoscaler:
             raise TargetConflictError(f"spec.minReplicas was written meanwhile, by {before.foreign_write}")
         answer = await self._write(before, floor, force=take or before.floor_given_up)
         after = parse(answer)
-        self._records.keep(after)
+        self._records.remember(after)
         return Applied(after.minimum, changed=after.resource_version != before.resource_version)
 
     async def restore(self, floor: int) -> None:
@@ -89,7 +89,7 @@ class HorizontalPodAutoscaler:
         if FIELD_MANAGER not in record.floor_managers:
             return
         body = await self._write(record, min(floor, record.maximum), force=False)
-        self._records.keep(parse(await self._give_up(record.path, body)))
+        self._records.remember(parse(await self._give_up(record.path, body)))
 
     async def _give_up(self, path: str, body: Json) -> Json:
         """Take our entry out of the managed fields; the value stays."""
@@ -138,7 +138,7 @@ class HorizontalPodAutoscaler:
             desired_replicas=record.desired_replicas,
             replicas=workload.existing if workload else record.current_replicas,
             ready_replicas=workload.ready if workload else record.current_replicas,
-            trouble=workload.trouble if workload else None,
+            failure=workload.failure if workload else None,
         )
 
     async def _record(self) -> HorizontalPodAutoscalerRecord:
@@ -185,7 +185,7 @@ class LiveRecords:
         except (ObjectNotFoundError, ObjectRefusedError):
             return None
 
-    def keep(self, record: HorizontalPodAutoscalerRecord) -> None:
+    def remember(self, record: HorizontalPodAutoscalerRecord) -> None:
         """Nothing is kept: the next record is read again."""
 
 

@@ -27,7 +27,7 @@ class InMemoryTarget:
     uid: str = "in-memory"
     managers: tuple[str, ...] = (_SOMEONE,)
     owner: str | None = None
-    trouble: str | None = None
+    failure: str | None = None
     exists: bool = True
     reachable: bool = True
     writes: int = 0
@@ -88,7 +88,7 @@ class InMemoryTarget:
     async def progress(self) -> Progress:
         self._check()
         return Progress(
-            self.minimum, max(self.minimum, self.replicas), self.replicas, self.ready_replicas, self.trouble
+            self.minimum, max(self.minimum, self.replicas), self.replicas, self.ready_replicas, self.failure
         )
 
     def foreign_write(self, minimum: int, manager: str = _SOMEONE) -> None:

@@ -26,7 +26,7 @@ class Progress:
     replicas: int
     """Replicas that exist."""
     ready_replicas: int
-    trouble: str | None = None
+    failure: str | None = None
     """Why replicas cannot be made, in the cluster's words, such as an exceeded quota; None where nothing is known."""
 
 

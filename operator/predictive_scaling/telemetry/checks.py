@@ -10,7 +10,7 @@ from typing import Protocol
 from predictive_scaling.clock import monotonic
 from predictive_scaling.telemetry.logs import masked
 
-_LONGEST_MESSAGE = 300
+_MAX_MESSAGE_LENGTH = 300
 
 
 class Health(StrEnum):
@@ -103,7 +103,7 @@ def _worst(statuses: Sequence[Health]) -> Health:
 
 
 def _message(error: Exception) -> str:
-    text = " ".join(masked(str(error)).split())[:_LONGEST_MESSAGE]
+    text = " ".join(masked(str(error)).split())[:_MAX_MESSAGE_LENGTH]
     return text or type(error).__name__
 
 

@@ -21,7 +21,7 @@ _PASSWORD_FIELD = re.compile(
     r"""(?P<name>password["']?\s*[:=]\s*)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&]+)""", re.IGNORECASE
 )
 _SECRET_FIELD = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
-_DEEPEST = 4
+_MAX_DEPTH = 4
 # They say at INFO what only their own authors want to know.
 _TALKATIVE = ("aiohttp.access", "botocore", "kopf.activities", "kopf.objects", "urllib3", "uvicorn.access")
 
@@ -132,10 +132,10 @@ def _without_secrets(key: str, value: Any, depth: int = 0) -> Any:
         return MASK
     if isinstance(value, str):
         return masked(value)
-    if isinstance(value, Mapping) and depth < _DEEPEST:
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
         fields = cast("Mapping[Any, Any]", value)
         return {name: _without_secrets(str(name), inner, depth + 1) for name, inner in fields.items()}
-    if isinstance(value, list | tuple) and depth < _DEEPEST:
+    if isinstance(value, list | tuple) and depth < _MAX_DEPTH:
         return [_without_secrets("", inner, depth + 1) for inner in cast("list[Any]", value)]
     return masked(str(value)) if isinstance(value, BaseException) else value
 

@@ -5,32 +5,32 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from forecasting.learning import Forerunner, Learned, learn
+from forecasting.learning import Incumbent, Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
 from predictive_scaling.errors import DaskUnavailableError, SettingsError
 
 
-class Learner(Protocol):
+class TrainingBackend(Protocol):
     """Runs `learning.learn` somewhere; what comes out is the same wherever that is."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
         """Learn, judge and give back."""
         ...
 
 
-class InThread:
+class LocalBackend:
     """A thread of this process."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
         return await asyncio.to_thread(learn, series, settings, forerunner)
 
 
 _CONNECT_SECONDS = 10.0
-_FEWEST_THREADS = 1
+_MIN_THREADS = 1
 
 
-class OnDask:
+class DaskBackend:
     """A Learner that hands each series to the cluster. Made by `connected`."""
 
     def __init__(self, client: Any, address: str, threads: int) -> None:
@@ -39,7 +39,7 @@ class OnDask:
         self.threads = threads
         """How many series the cluster learns at once."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Forerunner | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
         """Raises DaskUnavailableError where the cluster goes away or loses the task for good."""
         from distributed import CancelledError, KilledWorker
 
@@ -57,7 +57,7 @@ class OnDask:
 
 
 @asynccontextmanager
-async def connected(address: str, wait_seconds: float = _CONNECT_SECONDS) -> AsyncGenerator[OnDask]:
+async def connected(address: str, wait_seconds: float = _CONNECT_SECONDS) -> AsyncGenerator[DaskBackend]:
     """A connection to the cluster whose scheduler is at `address`, such as tcp://scheduler:8786.
 
     Raises SettingsError where Dask is not installed or the address is none, DaskUnavailableError where the scheduler
@@ -72,7 +72,7 @@ async def connected(address: str, wait_seconds: float = _CONNECT_SECONDS) -> Asy
     client = _client(Client, address, wait_seconds)
     try:
         await _connect(client, address, wait_seconds)
-        yield OnDask(client, address, await _threads(client, address, wait_seconds))
+        yield DaskBackend(client, address, await _threads(client, address, wait_seconds))
     finally:
         await client.close()
 
@@ -100,7 +100,7 @@ async def _threads(client: Any, address: str, wait_seconds: float) -> int:
     """All workers' threads together."""
     try:
         await client.wait_for_workers(1, timeout=wait_seconds)
-        return max(_FEWEST_THREADS, sum((await client.nthreads()).values()))
+        return max(_MIN_THREADS, sum((await client.nthreads()).values()))
     except TimeoutError as error:
         raise DaskUnavailableError(
             f"the Dask cluster at {address} has no worker; start one, then train again"

@@ -10,7 +10,7 @@ import numpy as np
 from forecasting.cleaning.outliers import without_outliers
 from forecasting.context import NOTHING_KNOWN, Context, KnownEvent
 from forecasting.series import FloatArray, Series
-from predictive_scaling.decision.forecast_context import known_place
+from predictive_scaling.decision.forecast_context import calendar_context
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.storage.business_events import BusinessEventRow
@@ -110,7 +110,7 @@ class StoredHistory:
     async def _place(self, key: SeriesKey) -> Context:
         """Of the first of its policies that says where its demand comes from."""
         told = next((row for row in await self._scaling_by(key) if row.timezone or row.holidays), None)
-        return known_place(told.timezone, told.holidays) if told else NOTHING_KNOWN
+        return calendar_context(told.timezone, told.holidays) if told else NOTHING_KNOWN
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
         if self._events is None:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from forecasting.learning import Forerunner
+from forecasting.learning import Incumbent
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.loading import check, load, probe
 from predictive_scaling.models.registry import Registry
@@ -11,7 +11,7 @@ from predictive_scaling.models.series_key import SeriesKey
 log = structlog.get_logger(__name__)
 
 
-def forerunner(registry: Registry, key: SeriesKey, resolution_seconds: float) -> Forerunner | None:
+def incumbent(registry: Registry, key: SeriesKey, resolution_seconds: float) -> Incumbent | None:
     """The current version where LightGBM acts in it; None where it does not, is of another step, or cannot be used."""
     version = registry.current(key.slug)
     if version is None:
@@ -28,4 +28,4 @@ def forerunner(registry: Registry, key: SeriesKey, resolution_seconds: float) ->
         return None
     manifest = checked.manifest
     serves = manifest.gate.passed and manifest.resolution_seconds == resolution_seconds
-    return Forerunner(model, manifest.trained_until) if serves else None
+    return Incumbent(model, manifest.trained_until) if serves else None

@@ -7,14 +7,14 @@ from predictive_scaling.models.series_key import SeriesKey
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SeriesFilter:
     """Which series to train; none named: all."""
 
     services: frozenset[str]
     metric: str | None
     aggregation: str | None
 
-    def narrow(self, keys: Sequence[SeriesKey]) -> list[SeriesKey]:
+    def select(self, keys: Sequence[SeriesKey]) -> list[SeriesKey]:
         """Those of `keys` that were chosen. A series that is named in full is trained even if it is not among them."""
         if self.services and self.metric:
             return [SeriesKey(service, self.metric, self.aggregation or "Sum") for service in sorted(self.services)]
@@ -28,4 +28,4 @@ class Choice:
         )
 
 
-EVERY_SERIES = Choice(frozenset(), None, None)
+EVERY_SERIES = SeriesFilter(frozenset(), None, None)

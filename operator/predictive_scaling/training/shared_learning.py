@@ -32,7 +32,7 @@ from predictive_scaling.models.shared_members import Judged, LearnedShared
 
 SEEDS = 96
 """Errors by which a series begins to be calibrated; its own outvote them within a day."""
-_MOST_STRIDE = 6
+_MAX_STRIDE = 6
 _JUDGED_ORIGINS = 336
 
 
@@ -79,7 +79,7 @@ def _walks(series: Series, twin: FittedLightGBM, moment: datetime, horizons: Int
     """The twin's raw and the naive ones' forecasts of the last days; None where too little of it can be judged."""
     first = len(until(series, moment).values)
     left = len(series.values) - first
-    stride = int(np.clip(left // _JUDGED_ORIGINS, 1, _MOST_STRIDE))
+    stride = int(np.clip(left // _JUDGED_ORIGINS, 1, _MAX_STRIDE))
     if left // stride * 2 // 3 < ENOUGH:
         return None
     models: Sequence[Fitted] = (twin, LastValue(), SeasonalNaive())

@@ -20,16 +20,16 @@ from predictive_scaling.models.manifest import GateRecord, Manifest
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SHARED, SeriesKey
-from predictive_scaling.training.backends import InThread, Learner
+from predictive_scaling.training.backends import LocalBackend, TrainingBackend
 from predictive_scaling.training.demand_history import DemandHistory
-from predictive_scaling.training.incumbent import forerunner
+from predictive_scaling.training.incumbent import incumbent
 from predictive_scaling.training.shared_learning import learn_shared
 
 log = structlog.get_logger(__name__)
 RESOLUTION = timedelta(minutes=5)
-MOST_MEMBERS = 500
+MAX_MEMBERS = 500
 """Series that the shared model learns from and is judged on, drawn evenly where there are more."""
-_LEAST_BINS = 2
+_MIN_BINS = 2
 _SEED = 17
 
 
@@ -64,7 +64,7 @@ class Trainer:
         model: LightGBMQuantiles,
         span: timedelta,
         resolution: timedelta = RESOLUTION,
-        learner: Learner | None = None,
+        learner: TrainingBackend | None = None,
     ) -> None:
         self._history = history
         self._registry = registry
@@ -72,20 +72,20 @@ class Trainer:
         self._model = model
         self._span = span
         self._resolution = resolution
-        self._learner = learner or InThread()
+        self._learner = learner or LocalBackend()
 
     async def train(self, key: SeriesKey) -> Trained:
         """Publish a new version for a series. Raises NothingToLearnError where it has no demand in the span."""
         now = self._clock.now()
         series = await self._read(key, now)
         bins = int(np.isfinite(series.values).sum())
-        if bins < _LEAST_BINS:
+        if bins < _MIN_BINS:
             raise NothingToLearnError(
                 f"{key} has {bins} bins of demand in the {self._span.days} days before {now:%Y-%m-%dT%H:%M}Z; "
                 "check its service, metric and aggregation, or wait until samples have come"
             )
         began = monotonic()
-        before = await asyncio.to_thread(forerunner, self._registry, key, self._resolution.total_seconds())
+        before = await asyncio.to_thread(incumbent, self._registry, key, self._resolution.total_seconds())
         learned = await self._learner.learn(series, self._model, before)
         event_types = await self._history.event_types(key, now - self._span, now)
         manifest = await asyncio.to_thread(publish, self._registry, key, learned, now, event_types)
@@ -97,9 +97,9 @@ class Trainer:
         Raises NothingToLearnError where none of them has enough demand in the span.
         """
         now = self._clock.now()
-        chosen = sorted(random.Random(_SEED).sample(sorted(keys), min(len(keys), MOST_MEMBERS)))
+        chosen = sorted(random.Random(_SEED).sample(sorted(keys), min(len(keys), MAX_MEMBERS)))
         series = {key: await self._read(key, now) for key in chosen}
-        known = {key: one for key, one in series.items() if np.isfinite(one.values).sum() >= _LEAST_BINS}
+        known = {key: one for key, one in series.items() if np.isfinite(one.values).sum() >= _MIN_BINS}
         began = monotonic()
         try:
             found = await asyncio.to_thread(learn_shared, known, _shared(self._model))

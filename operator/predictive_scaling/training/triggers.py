@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from forecasting.context import Place
+from forecasting.context import CalendarContext
 from forecasting.quality.drift import BEYOND, Drift
 from predictive_scaling.models.manifest import Manifest
 
@@ -22,7 +22,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RetrainPolicy:
     """How often at most, and how much is enough.
 
     interval: between two trainings that nothing calls for. spacing: between two attempts, whatever calls for them.
@@ -37,13 +37,13 @@ class Terms:
     points: float = 0.05
 
     @classmethod
-    def of(cls, interval: timedelta) -> "Terms":
+    def of(cls, interval: timedelta) -> "RetrainPolicy":
         """An hour between attempts, half an interval to settle; less where the interval is short."""
         return cls(interval, spacing=min(timedelta(hours=1), interval), settling=interval / 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SeriesState:
     """What is known of a series now.
 
     observed: the span of demand that was seen of it. tried_at: the last attempt to train it. turned_back_at: when a
@@ -55,11 +55,11 @@ class Standing:
     observed: timedelta
     model: Manifest | None = None
     tried_at: datetime | None = None
-    turned_back_at: datetime | None = None
+    rolled_back_at: datetime | None = None
     mape: float | None = None
     drift: Drift | None = None
     event_types: frozenset[str] = frozenset()
-    places: frozenset[Place] = frozenset()
+    places: frozenset[CalendarContext] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,12 @@ class Trigger:
         return list(Cause).index(self.cause)
 
 
-def trigger(standing: Standing, terms: Terms) -> Trigger | None:
+def trigger(standing: SeriesState, terms: RetrainPolicy) -> Trigger | None:
     """Why the series should be trained now; None where it should not."""
     now = standing.now
     if standing.tried_at is not None and now - standing.tried_at < terms.spacing:
         return None
-    if standing.turned_back_at is not None and now - standing.turned_back_at < terms.interval:
+    if standing.rolled_back_at is not None and now - standing.rolled_back_at < terms.interval:
         return None
     model = standing.model
     if model is None:
@@ -96,13 +96,13 @@ def trigger(standing: Standing, terms: Terms) -> Trigger | None:
     return _interval(standing, model, terms)
 
 
-def _first(standing: Standing, terms: Terms) -> Trigger | None:
+def _first(standing: SeriesState, terms: RetrainPolicy) -> Trigger | None:
     if standing.observed < terms.enough_history:
         return None
     return Trigger(Cause.NO_MODEL, f"there is no model, and {_hours(standing.observed)} of demand to learn from")
 
 
-def _accuracy(standing: Standing, model: Manifest, terms: Terms) -> Trigger | None:
+def _accuracy(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
     baseline = next((score.mape for score in model.gate.scores if score.model == model.gate.acting), None)
     if baseline is None or standing.mape is None or standing.mape <= baseline + terms.points:
         return None
@@ -113,7 +113,7 @@ def _accuracy(standing: Standing, model: Manifest, terms: Terms) -> Trigger | No
     )
 
 
-def _place(standing: Standing, model: Manifest) -> Trigger | None:
+def _place(standing: SeriesState, model: Manifest) -> Trigger | None:
     """Nothing to wait for: until then another model answers."""
     if not standing.places or model.place in standing.places:
         return None
@@ -121,7 +121,7 @@ def _place(standing: Standing, model: Manifest) -> Trigger | None:
     return Trigger(Cause.PLACE, f"it learned by the clocks of {model.place}; policies now say {wanted}")
 
 
-def _pattern(standing: Standing, model: Manifest, terms: Terms) -> Trigger | None:
+def _pattern(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
     found = standing.drift
     if found is None or not found.has_changed:
         return None
@@ -132,21 +132,25 @@ def _pattern(standing: Standing, model: Manifest, terms: Terms) -> Trigger | Non
     )
 
 
-def _event_types(standing: Standing, model: Manifest, terms: Terms) -> Trigger | None:
+def _event_types(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
     new = sorted(standing.event_types - set(model.event_types))
     if not new:
         return None
     return Trigger(Cause.EVENT_TYPES, f"events of types that its training did not see: {', '.join(new)}")
 
 
-def _interval(standing: Standing, model: Manifest, terms: Terms) -> Trigger | None:
+def _interval(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
     age, tried = standing.now - model.trained_until, standing.tried_at
     if age < terms.interval or (tried is not None and standing.now - tried < terms.interval):
         return None
     return Trigger(Cause.INTERVAL, f"the model's data end {_hours(age)} ago, the interval is {_hours(terms.interval)}")
 
 
-RULES: tuple[Callable[[Standing, Manifest, Terms], Trigger | None], ...] = (_accuracy, _pattern, _event_types)
+RULES: tuple[Callable[[SeriesState, Manifest, RetrainPolicy], Trigger | None], ...] = (
+    _accuracy,
+    _pattern,
+    _event_types,
+)
 """Evidence against a model, the most urgent first."""
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from forecasting.cleaning.regularize import amount_of
 from forecasting.panel import DAY
 from forecasting.scaling.frontier import QUANTILES, TARGETS, at_target
-from forecasting.scaling.tuner import settled
+from forecasting.scaling.tuner import update
 from forecasting.series import FloatArray, Series
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 from predictive_scaling.simulation.advice import advise, hotter
-from predictive_scaling.simulation.outcomes import Field
-from predictive_scaling.simulation.scenario import Setting
+from predictive_scaling.simulation.outcomes import ScalingSimulation
+from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import Workload, workload
 from predictive_scaling.tuning.recent import RECORDED, Recent, first_origin, recent
 from predictive_scaling.tuning.task import Span, Task, Tuning, prices_of, reach_for, step_for
@@ -33,17 +33,17 @@ def tune(task: Task) -> Tuning:
     policy = _bounded(parse_policy(task.policy), task.maximum)
     lead_time = timedelta(seconds=task.lead_time_seconds)
     seen, work = _seen(task, policy, lead_time)
-    field = Field(Setting(policy, (), task.per_replica, task.hpa_target, lead_time), work, seen)
+    field = ScalingSimulation(Scenario(policy, (), task.per_replica, task.hpa_target, lead_time), work, seen)
     own, prices = policy.spec.forecast.effective_quantile, prices_of(policy.spec)
     quantiles = tuple(sorted({*QUANTILES, own} if prices is None else QUANTILES))
     targets = tuple(sorted({*TARGETS, task.hpa_target}))
     floors = field.floors(seen, quantiles)
     points = field.points(floors, quantiles, targets)
-    held = None if prices is None else settled(task.held, at_target(points, task.hpa_target), prices, task.now)
+    held = None if prices is None else update(task.held, at_target(points, task.hpa_target), prices, task.now)
     quantile = own if held is None else held.quantile
     column = quantiles.index(quantile)
     line = field.points(floors[:, column : column + 1], (quantile,), hotter(task.hpa_target))
-    alone = field.alone(np.array([task.hpa_target]))[0].at(0.0, task.hpa_target)
+    alone = field.hpa_only(np.array([task.hpa_target]))[0].at(0.0, task.hpa_target)
     advice = advise(line, alone, task.advised)
     advised = [point for point in line if point.hpa_target == advice.hpa_target and point.hpa_target not in targets]
     return Tuning(
@@ -53,7 +53,7 @@ def tune(task: Task) -> Tuning:
         hpa_target=task.hpa_target,
         prices=prices,
         points=(*points, *advised),
-        alone=alone,
+        hpa_only=alone,
         held=held,
         quantile=quantile,
         advised=advice.hpa_target,

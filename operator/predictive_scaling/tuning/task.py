@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from forecasting.scaling.frontier import Point, Prices
-from forecasting.scaling.tuner import Held
+from forecasting.scaling.tuner import TunerState
 from predictive_scaling.resources.scaling_policy import ScalingPolicySpec
 from predictive_scaling.simulation.workload import LATE
 
@@ -38,7 +38,7 @@ class Task(msgspec.Struct, frozen=True):
     recorded: bytes
     unjudged: tuple[Span, ...]
     now: datetime
-    held: Held | None = None
+    held: TunerState | None = None
     advised: float | None = None
 
 
@@ -58,8 +58,8 @@ class Tuning(msgspec.Struct, frozen=True, tag=True):
     hpa_target: float
     prices: Prices | None
     points: tuple[Point, ...]
-    alone: Point
-    held: Held | None
+    hpa_only: Point
+    held: TunerState | None
     quantile: float
     advised: float
     saved: float
@@ -74,18 +74,18 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 _BINS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
-_MOST_BINS = 36
+_MAX_BINS = 36
 
 
 def step_for(lead_time: timedelta) -> timedelta:
     """The bins in which a policy is looked back on: as wide as its forecasts have to be to reach its lead time."""
-    return next((step for step in _BINS if _MOST_BINS * step >= LATE + lead_time + 2 * step), _BINS[-1])
+    return next((step for step in _BINS if _MAX_BINS * step >= LATE + lead_time + 2 * step), _BINS[-1])
 
 
 def reach_for(lead_time: timedelta) -> int:
     """How many of these bins a floor looks ahead."""
     step = step_for(lead_time)
-    return min(_MOST_BINS, -(-(LATE + lead_time + 2 * step) // step))
+    return min(_MAX_BINS, -(-(LATE + lead_time + 2 * step) // step))
 
 
 TASKS = msgspec.msgpack.Decoder(list[Task])

@@ -9,7 +9,7 @@ from forecasting.scaling.frontier import Point
 from forecasting.seasons import seasons
 from predictive_scaling.backtesting.accuracy import Accuracy
 from predictive_scaling.backtesting.run import Backtest, Tuned
-from predictive_scaling.simulation.outcomes import HpaAlone, Outcome
+from predictive_scaling.simulation.outcomes import HpaOnly, Outcome
 
 _DIGITS = 6
 
@@ -21,8 +21,8 @@ def as_json(backtest: Backtest) -> str:
 
 def document(backtest: Backtest) -> dict[str, Any]:
     """As plain values. Shares and errors are ratios; horizons are minutes, as text."""
-    series, step, setting = backtest.series, backtest.series.step, backtest.setting
-    contest, foresight, last = backtest.contest, backtest.foresight, backtest.foresight.stretches[-1]
+    series, step, setting = backtest.series, backtest.series.step, backtest.scenario
+    contest, foresight, last = backtest.comparison, backtest.forecasts, backtest.forecasts.chunks[-1]
     same_hours = contest.same_hours
     prices = dict(zip(("tuned", "tuned_with_target"), backtest.prices, strict=True))
     found = {
@@ -52,7 +52,7 @@ def document(backtest: Backtest) -> dict[str, Any]:
             | _hpa_at_same_hours(same_hours.predictive),
             "tuned": _tuned(contest.tuned) | _hpa_at_same_hours(same_hours.tuned),
             "tuned_with_target": _tuned(contest.tuned_with_target) | _hpa_at_same_hours(same_hours.tuned_with_target),
-            "clairvoyant": _outcome(contest.clairvoyant),
+            "clairvoyant": _outcome(contest.oracle),
         },
         "events": {
             "count": len(setting.events),
@@ -88,7 +88,7 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "why": last.why,
             "refits": [
                 {"from": foresight.moment(it.since).isoformat(), "chosen": it.model, "why": it.why}
-                for it in foresight.stretches
+                for it in foresight.chunks
                 if it.since >= foresight.plan.split
             ],
         },
@@ -124,11 +124,11 @@ def _tuned(one: Tuned) -> dict[str, Any]:
     return _outcome(one.outcome) | {"quantile": one.quantile, "hpa_target": one.hpa_target}
 
 
-def _hpa_alone(one: HpaAlone) -> dict[str, Any]:
+def _hpa_alone(one: HpaOnly) -> dict[str, Any]:
     return _outcome(one.outcome) | {"hpa_target": one.target}
 
 
-def _hpa_at_same_hours(one: HpaAlone) -> dict[str, Any]:
+def _hpa_at_same_hours(one: HpaOnly) -> dict[str, Any]:
     return {"hpa_at_same_hours": _hpa_alone(one)}
 
 

@@ -15,9 +15,9 @@ from predictive_scaling.figures.scatter import Scatter
 from predictive_scaling.figures.time_series import Chart, Points
 from predictive_scaling.simulation.workload import STEP
 
-_MOST_POINTS = 1500
+_MAX_POINTS = 1500
 _AHEAD = timedelta(minutes=15)
-_HIGHEST_SHARE = 1.15
+_MAX_SHARE = 1.15
 
 Numbers = npt.NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class View:
     @property
     def width(self) -> int:
         """Steps that share a point."""
-        return max(1, -(-(self.until - self.since) // _MOST_POINTS))
+        return max(1, -(-(self.until - self.since) // _MAX_POINTS))
 
     def points(self, values: Sequence[float] | npt.NDArray[np.generic], how: str) -> Points:
         """One a pixel: the highest or the lowest of its steps, so that no peak is lost."""
@@ -79,7 +79,7 @@ def worst_day(backtest: Backtest, around: datetime) -> str:
 
 def frontier(backtest: Backtest) -> str:
     """Shortage against replica-hours: a curve for each HPA target, along the quantiles."""
-    contest = backtest.contest
+    contest = backtest.comparison
     hours = contest.hpa_only.replica_hours or 1.0
     shown = [point for point in backtest.frontier if point.replica_hours / hours < 2.0] or list(backtest.frontier)
     top = max([contest.hpa_only.under_provisioned_share, *(it.under_provisioned_share for it in efficient(shown))])
@@ -87,7 +87,7 @@ def frontier(backtest: Backtest) -> str:
     chart = Scatter(
         left=min(costs) * 0.985,
         right=max(costs) * 1.015,
-        highest=max(1e-4, 100 * top * _HIGHEST_SHARE),
+        highest=max(1e-4, 100 * top * _MAX_SHARE),
         label="Shortage against replica-hours for each quantile and HPA target",
         x_unit="replica-hours, HPA alone = 1",
         y_unit="% of time short",
@@ -95,7 +95,7 @@ def frontier(backtest: Backtest) -> str:
     for target in sorted({point.hpa_target for point in shown}):
         row = sorted((it for it in shown if it.hpa_target == target), key=lambda it: it.quantile)
         pairs = [(it.replica_hours / hours, 100 * it.under_provisioned_share) for it in row]
-        own = abs(target - backtest.setting.hpa_target) < 1e-9
+        own = abs(target - backtest.scenario.hpa_target) < 1e-9
         chart.line(pairs, "frontier-own" if own else "frontier")
         chart.dots(
             pairs, "dot-own" if own else "dot", [f"p{100 * it.quantile:g}, target {100 * target:g} %" for it in row]
@@ -115,14 +115,14 @@ def frontier(backtest: Backtest) -> str:
         f"recommended: p{100 * both.quantile:g}, HPA target {100 * both.hpa_target:g} %",
         up=-20.0,
     )
-    keys = _key(f"quantiles at the policy's HPA target ({100 * backtest.setting.hpa_target:g} %)", "--ahead") + _key(
+    keys = _key(f"quantiles at the policy's HPA target ({100 * backtest.scenario.hpa_target:g} %)", "--ahead") + _key(
         "at other targets", "--faint"
     )
     return _card("What safety costs", keys, chart.svg())
 
 
 def _with_policy(view: View, label: str, height: float) -> Chart:
-    backtest, per_replica = view.backtest, view.backtest.setting.per_replica
+    backtest, per_replica = view.backtest, view.backtest.scenario.per_replica
     replayed, demand = backtest.replayed, backtest.work.demand / per_replica
     band = list(_band(view))
     window = slice(view.since, view.until)
@@ -140,7 +140,7 @@ def _with_policy(view: View, label: str, height: float) -> Chart:
 
 def _alone(view: View) -> Chart:
     backtest = view.backtest
-    demand, alone = backtest.work.demand / backtest.setting.per_replica, backtest.alone.ready[:, 0]
+    demand, alone = backtest.work.demand / backtest.scenario.per_replica, backtest.hpa_replayed.ready[:, 0]
     window = slice(view.since, view.until)
     highest = max(float(demand[window].max()), float(backtest.replayed.existing[window].max()))
     chart = view.chart("The same day with the HPA alone", highest * 1.04, 230.0)
@@ -154,13 +154,13 @@ def _alone(view: View) -> Chart:
 
 def _band(view: View) -> Iterator[tuple[datetime, float, float]]:
     """The median and p90 that were forecast a quarter of an hour ahead, in replicas."""
-    backtest, foresight = view.backtest, view.backtest.foresight
-    step, per_replica = backtest.series.step, backtest.setting.per_replica
+    backtest, foresight = view.backtest, view.backtest.forecasts
+    step, per_replica = backtest.series.step, backtest.scenario.per_replica
     ahead = min(max(1, _AHEAD // step), foresight.values.shape[1])
     begins, ends = backtest.work.at(view.since), backtest.work.at(view.until)
     first = (begins - backtest.series.start) // step
     last = min((ends - backtest.series.start) // step, len(backtest.series.values))
-    stride = max(1, (last - first) // _MOST_POINTS)
+    stride = max(1, (last - first) // _MAX_POINTS)
     for target in range(first, last, stride):
         row = foresight.values[max(0, target - ahead + 1 - foresight.first), ahead - 1]
         low, high = row[QUANTILES.index(0.5)] / per_replica, row[QUANTILES.index(0.9)] / per_replica
@@ -170,7 +170,7 @@ def _band(view: View) -> Iterator[tuple[datetime, float, float]]:
 def _short(view: View, ready: npt.NDArray[np.generic]) -> Iterator[tuple[datetime, datetime, float, float]]:
     """Each run of steps with too few replicas: from what was ready up to what was needed."""
     backtest = view.backtest
-    work, demand = backtest.work, backtest.work.demand / backtest.setting.per_replica
+    work, demand = backtest.work, backtest.work.demand / backtest.scenario.per_replica
     capacity = np.asarray(ready, dtype=np.float64)
     short = ((demand > capacity + 1e-9) & work.observed)[view.since : view.until]
     edges = np.flatnonzero(np.diff(np.concatenate([[False], short, [False]]).astype(np.int8)))

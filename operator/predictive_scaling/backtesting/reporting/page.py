@@ -60,8 +60,8 @@ def page(backtest: Backtest) -> str:
 
 
 def _verdict(backtest: Backtest) -> tuple[str, str]:
-    alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
-    same = backtest.contest.same_hours.predictive.outcome
+    alone, ahead = backtest.comparison.hpa_only, backtest.comparison.predictive
+    same = backtest.comparison.same_hours.predictive.outcome
     if alone.minutes < 1 and ahead.minutes < 1:
         return "none", "The HPA alone was never short here: safety is not what a policy buys, a hotter HPA may be"
     if ahead.minutes <= same.minutes and ahead.minutes <= alone.minutes:
@@ -70,8 +70,8 @@ def _verdict(backtest: Backtest) -> tuple[str, str]:
 
 
 def _tiles(backtest: Backtest) -> Iterator[str]:
-    alone, ahead = backtest.contest.hpa_only, backtest.contest.predictive
-    both, same = backtest.contest.tuned_with_target, backtest.contest.same_hours
+    alone, ahead = backtest.comparison.hpa_only, backtest.comparison.predictive
+    both, same = backtest.comparison.tuned_with_target, backtest.comparison.same_hours
     yield _tile(
         "Minutes short of capacity",
         _pair(f"{alone.minutes:,.0f}", f"{ahead.minutes:,.0f}"),
@@ -100,7 +100,7 @@ def _tiles(backtest: Backtest) -> Iterator[str]:
 
 def _ways(backtest: Backtest) -> Iterator[str]:
     for name, setting, one in ways(backtest):
-        style = ' class="chosen"' if one is backtest.contest.predictive else ""
+        style = ' class="chosen"' if one is backtest.comparison.predictive else ""
         yield (
             f"<tr{style}><td>{escape(name)}</td><td>{escape(setting)}</td>"
             f'<td class="number">{100 * one.under_provisioned_share:.2f} %</td>'
@@ -131,14 +131,14 @@ def _hour(hour: BadHour) -> str:
     return (
         f'<tr><td class="time">{hour.begins_at:%a %-d %b %H:%M}</td>'
         f'<td class="number">{hour.short_minutes:.1f} min</td>'
-        f'<td class="number">{hour.alone_minutes:.1f} min</td>'
+        f'<td class="number">{hour.hpa_only_minutes:.1f} min</td>'
         f"<td>{hour.worst_at:%H:%M}: {hour.needed:.1f} replicas needed, {hour.ready} ready; "
         f"{hour.expected:.1f} were expected in time</td><td>{escape(hour.message)}</td></tr>"
     )
 
 
 def _method(backtest: Backtest) -> Iterator[str]:
-    setting, foresight = backtest.setting, backtest.foresight
+    setting, foresight = backtest.scenario, backtest.forecasts
     yield (
         "Every 15 seconds the decision code that runs live sets a floor, and a simulated HPA follows its documented "
         "rules: tolerance 10 %, scaling down after 5 minutes, up by at most 100 % or 4 pods in 15 seconds; metrics "
@@ -146,8 +146,8 @@ def _method(backtest: Backtest) -> Iterator[str]:
     )
     yield (
         f"Forecasts saw nothing from after the moment they were made; models learned anew "
-        f"{sum(it.since >= foresight.plan.split for it in foresight.stretches)} times. "
-        f"{foresight.stretches[-1].why}."
+        f"{sum(it.since >= foresight.plan.split for it in foresight.chunks)} times. "
+        f"{foresight.chunks[-1].why}."
     )
     for what, prices in zip(("The quantile", "Quantile and HPA target"), backtest.prices, strict=True):
         yield (

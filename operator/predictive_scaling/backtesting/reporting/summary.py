@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from predictive_scaling.backtesting.run import Backtest
-from predictive_scaling.simulation.outcomes import HpaAlone, Outcome
+from predictive_scaling.simulation.outcomes import HpaOnly, Outcome
 
 
 def summary(backtest: Backtest) -> Group:
@@ -19,7 +19,7 @@ def summary(backtest: Backtest) -> Group:
 
 def ways(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
     """Every way of setting replicas with what it is, best known first."""
-    contest, setting = backtest.contest, backtest.setting
+    contest, setting = backtest.comparison, backtest.scenario
     target, quantile = setting.hpa_target, setting.policy.spec.forecast.effective_quantile
     tuned, both = contest.tuned, contest.tuned_with_target
     return [
@@ -36,13 +36,13 @@ def ways(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
             both.outcome,
         ),
         _at_same_hours(contest.same_hours.tuned_with_target),
-        ("one who knows the future", f"target {_percent(target)}", contest.clairvoyant),
+        ("one who knows the future", f"target {_percent(target)}", contest.oracle),
     ]
 
 
 def gain(backtest: Backtest) -> str:
     """What the policy as written is worth, with its cost, in one sentence."""
-    contest = backtest.contest
+    contest = backtest.comparison
     alone, ahead, same = contest.hpa_only, contest.predictive, contest.same_hours.predictive
     return (
         f"{ahead.minutes:,.0f} minutes short with the policy at {relative_hours(backtest, ahead):.2f} of the HPA's "
@@ -53,13 +53,13 @@ def gain(backtest: Backtest) -> str:
 
 def relative_hours(backtest: Backtest, one: Outcome) -> float:
     """Replica-hours over those of the HPA alone, a ratio; 1 where that spent none."""
-    alone = backtest.contest.hpa_only.replica_hours
+    alone = backtest.comparison.hpa_only.replica_hours
     return one.replica_hours / alone if alone else 1.0
 
 
 def heading(backtest: Backtest) -> str:
     """What was replayed, in one sentence."""
-    series, setting, foresight = backtest.series, backtest.setting, backtest.foresight
+    series, setting, foresight = backtest.series, backtest.scenario, backtest.forecasts
     split = foresight.moment(foresight.plan.split)
     return (
         f"{series.name}: {len(series.values):,} bins of {series.step.total_seconds() / 60:g} min from "
@@ -70,7 +70,7 @@ def heading(backtest: Backtest) -> str:
 
 def constants(backtest: Backtest) -> str:
     """What the numbers rest on besides the demand: whoever changes one of these gets others."""
-    setting = backtest.setting
+    setting = backtest.scenario
     fleet = (
         f"{setting.per_replica:,.4g} a replica, as the policy says"
         if backtest.policy.spec.demand.per_replica
@@ -97,7 +97,7 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
         yield Text(undefined)
     if backtest.near_events:
         yield Text(f"near known events: {near_events_said(backtest)}")
-    last = backtest.foresight.stretches[-1]
+    last = backtest.forecasts.chunks[-1]
     yield Text(f"\nmodel: {last.why if last.model in last.why else f'{last.model}, {last.why}'}")
     yield Text(f"advice: {backtest.advice.message}")
 
@@ -168,7 +168,7 @@ def percent(ratio: float) -> str:
     return f"{100 * ratio:.1f} %" if math.isfinite(ratio) else "–"
 
 
-def _at_same_hours(one: HpaAlone) -> tuple[str, str, Outcome]:
+def _at_same_hours(one: HpaOnly) -> tuple[str, str, Outcome]:
     """The row below a policy's: what its replica-hours are worth without it."""
     return "  HPA alone at the same hours", _target(one.target), one.outcome
 

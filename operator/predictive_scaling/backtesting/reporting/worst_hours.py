@@ -24,7 +24,7 @@ class BadHour:
 
     begins_at: datetime
     short_minutes: float
-    alone_minutes: float
+    hpa_only_minutes: float
     worst_at: datetime
     needed: float
     ready: int
@@ -34,7 +34,7 @@ class BadHour:
 
 def worst_hours(backtest: Backtest, most: int = 6) -> list[BadHour]:
     """Those with the most demand lost, worst first."""
-    work, per_replica = backtest.work, backtest.setting.per_replica
+    work, per_replica = backtest.work, backtest.scenario.per_replica
     missing = np.maximum(work.demand - backtest.replayed.ready * per_replica, 0.0) * work.observed
     hours = -(-len(work) // _HOUR_STEPS)
     lost = np.zeros(hours * _HOUR_STEPS)
@@ -45,15 +45,15 @@ def worst_hours(backtest: Backtest, most: int = 6) -> list[BadHour]:
 
 
 def _told(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float64]], first: int) -> BadHour:
-    work, per_replica = backtest.work, backtest.setting.per_replica
+    work, per_replica = backtest.work, backtest.scenario.per_replica
     hour = slice(first, first + _HOUR_STEPS)
-    alone = work.demand[hour] - backtest.alone.ready[hour, 0] * per_replica
+    alone = work.demand[hour] - backtest.hpa_replayed.ready[hour, 0] * per_replica
     worst = first + int(np.argmax(missing[hour]))
     last = next((it for it in reversed(backtest.replayed.changes) if it.step <= worst), None)
     return BadHour(
         begins_at=work.at(first),
         short_minutes=float((missing[hour] > 0).sum() / _MINUTE_STEPS),
-        alone_minutes=float(((alone > 0) & work.observed[hour]).sum() / _MINUTE_STEPS),
+        hpa_only_minutes=float(((alone > 0) & work.observed[hour]).sum() / _MINUTE_STEPS),
         worst_at=work.at(worst),
         needed=float(work.demand[worst] / per_replica),
         ready=int(backtest.replayed.ready[worst]),
@@ -64,10 +64,10 @@ def _told(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float6
 
 def _expected(backtest: Backtest, step: int) -> float:
     """What was forecast for a step when a raise would have been in time."""
-    foresight, width = backtest.foresight, backtest.series.step
+    foresight, width = backtest.forecasts, backtest.series.step
     moment = backtest.work.at(step)
-    origin = (moment - backtest.setting.lead_time - width - foresight.series.start) // width
+    origin = (moment - backtest.scenario.lead_time - width - foresight.series.start) // width
     ahead = (moment - foresight.moment(origin)) // width
     row = foresight.values[max(0, origin - foresight.first), min(ahead, foresight.values.shape[1] - 1)]
-    quantile = backtest.setting.policy.spec.forecast.effective_quantile
+    quantile = backtest.scenario.policy.spec.forecast.effective_quantile
     return float(np.interp(quantile, QUANTILES, row))

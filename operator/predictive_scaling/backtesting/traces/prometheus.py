@@ -18,7 +18,7 @@ from predictive_scaling.errors import InvalidTraceError, TraceSourceUnavailableE
 _POINTS_AT_ONCE = 10_000
 """A range query may have 11,000 points."""
 _TIMEOUT = timedelta(seconds=60)
-_MOST_BYTES = 64_000_000
+_MAX_BYTES = 64_000_000
 _EXCERPT = 200
 
 
@@ -77,7 +77,7 @@ def _ask(url: str, form: str) -> dict[str, Any]:
     request = urllib.request.Request(address, data=form.encode(), method="POST")  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT.total_seconds()) as response:  # noqa: S310
-            body = response.read(_MOST_BYTES + 1)
+            body = response.read(_MAX_BYTES + 1)
     except urllib.error.HTTPError as error:
         raise TraceSourceUnavailableError(
             f"{address} answered {error.code}: {_told(error.read(_EXCERPT * 10))}"
@@ -85,8 +85,8 @@ def _ask(url: str, form: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise TraceSourceUnavailableError(f"{address} does not answer: {reason}") from None
-    if len(body) > _MOST_BYTES:
-        raise TraceSourceUnavailableError(f"{address} sent more than {_MOST_BYTES // 1_000_000} MB; narrow the query")
+    if len(body) > _MAX_BYTES:
+        raise TraceSourceUnavailableError(f"{address} sent more than {_MAX_BYTES // 1_000_000} MB; narrow the query")
     try:
         document = json.loads(body)
     except ValueError:

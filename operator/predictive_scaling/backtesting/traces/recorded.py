@@ -10,7 +10,7 @@ from forecasting.series import FloatArray, Series
 from predictive_scaling.errors import InvalidTraceError
 
 MINUTE = timedelta(minutes=1)
-LEAST_BINS = 100
+MIN_BINS = 100
 """Fewer bins than this tell nothing."""
 
 
@@ -40,7 +40,7 @@ def regular(name: str, seconds: Seconds, values: FloatArray, repairs: tuple[str,
     that cannot be done.
     """
     if len(seconds) < 2:
-        raise InvalidTraceError(f"{name} has {_values(len(seconds))}; a backtest needs at least {LEAST_BINS} bins")
+        raise InvalidTraceError(f"{name} has {_values(len(seconds))}; a backtest needs at least {MIN_BINS} bins")
     try:
         found = regularize(name, seconds, values)
     except ValueError as error:
@@ -65,10 +65,10 @@ def checked(trace: Trace, resolution: timedelta, *, zero_is_valid: bool) -> tupl
         )
     series = trace.binned(resolution)
     seen = np.isfinite(series.values)
-    if seen.sum() < LEAST_BINS:
+    if seen.sum() < MIN_BINS:
         raise InvalidTraceError(
             f"{trace.name} has {_values(int(seen.sum()))} at a resolution of {_duration(series.step)}; a backtest "
-            f"needs at least {LEAST_BINS}"
+            f"needs at least {MIN_BINS}"
         )
     if not (series.values[seen] > 0).any():
         raise InvalidTraceError(f"{trace.name} is zero from beginning to end: there is no demand to scale for")

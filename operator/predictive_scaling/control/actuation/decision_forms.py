@@ -11,7 +11,7 @@ import structlog
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.decision.decision_state import decision_id, decision_name
-from predictive_scaling.decision.inputs import Decision, Observed, Outlook
+from predictive_scaling.decision.inputs import CurrentForecast, Decision, Observed
 from predictive_scaling.resources.metadata import API_VERSION
 from predictive_scaling.resources.scaling_decision import (
     Contribution,
@@ -58,7 +58,7 @@ class Intent:
     policy: ScalingPolicy
     observed: Observed
     decision: Decision
-    outlook: Outlook | None
+    current_forecast: CurrentForecast | None
     previous: str
     """Id of the target's decision before this one."""
 
@@ -193,7 +193,7 @@ def row_of_object(body: Mapping[str, Any]) -> ScalingDecisionRow:
 
 
 def _forecast(intent: Intent) -> DecisionForecast | None:
-    decision, outlook = intent.decision, intent.outlook
+    decision, outlook = intent.decision, intent.current_forecast
     if outlook is None or decision.forecast_value is None or decision.forecast_at is None or decision.quantile is None:
         return None
     if not math.isfinite(decision.forecast_value):

@@ -86,7 +86,7 @@ class DecisionRecords:
             await self._show(namespace, intent.name, phase, intent.decision.message)
         await self._delete_old(intent.record.key, names)
 
-    async def move(
+    async def transition(
         self,
         key: PolicyKey,
         name: str,
@@ -111,7 +111,7 @@ class DecisionRecords:
             await self._show(key.namespace, name, phase, message)
         return True
 
-    def show_later(self, row: ScalingDecisionRow) -> None:
+    def queue_write_back(self, row: ScalingDecisionRow) -> None:
         """Let the ScalingDecision follow a row that ended, as soon as it can be written."""
         self.log.not_shown[row.id] = row
 
@@ -173,7 +173,7 @@ class DecisionRecords:
         rows = [row for row in map(_readable, found) if row is not None]
         return sorted(rows, key=lambda row: (row.created_at, row.id))
 
-    async def shown(self, row: ScalingDecisionRow) -> ScalingDecisionRow | None:
+    async def was_listed(self, row: ScalingDecisionRow) -> ScalingDecisionRow | None:
         """The ScalingDecision of a row as a row; None where there is none. Raises ClusterUnavailableError."""
         return await self._row_of(f"{_collection(row.namespace)}/{row.id}")
 

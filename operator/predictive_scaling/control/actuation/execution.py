@@ -7,18 +7,18 @@ from enum import Enum
 import structlog
 from prometheus_client import Counter
 
-from predictive_scaling import failpoint as faults
 from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.client import Cluster
-from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.cluster.leadership import Leadership
 from predictive_scaling.control.actuation import ownership
 from predictive_scaling.control.actuation.decision_records import DecisionRecords, Intent
-from predictive_scaling.control.actuation.verification import Expected, Verification
-from predictive_scaling.control.policy_state import Backoff, Consent, PolicyState
+from predictive_scaling.control.actuation.verification import ExpectedReplicas, Verification
+from predictive_scaling.control.policy_state import Acknowledgement, Backoff, PolicyState
 from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.errors import ClusterUnavailableError, TargetConflictError, TargetRefusedError
+from predictive_scaling.failpoint import failpoint
 from predictive_scaling.resources.conditions import format_time
 from predictive_scaling.resources.statuses import LastDecision, Takeover
 from predictive_scaling.resources.vocabulary import DecisionPhase, Mode
@@ -32,7 +32,7 @@ FAILURES = Counter(
 )
 
 _FIRST_PAUSE = timedelta(minutes=1)
-_LONGEST_PAUSE = timedelta(minutes=30)
+_MAX_PAUSE = timedelta(minutes=30)
 _MAX_DOUBLINGS = 10
 
 
@@ -67,7 +67,7 @@ class Execution:
     records: DecisionRecords
     leadership: Leadership
     verification: Verification
-    events: Events
+    events: KubernetesEvents
     clock: Clock
     patience: float
 
@@ -87,7 +87,7 @@ class Execution:
         state.open_decision = intent.name
         await self.records.intend(intent)
         takeover = await self._taken_over(change)
-        faults.point("operator.after_intent")
+        failpoint("operator.after_intent")
         if not await ownership.is_current(self.cluster, intent.record, state):
             await self._end(change, DecisionPhase.SUPERSEDED, "The policy was edited between decision and write.")
             return Outcome.SUPERSEDED
@@ -104,13 +104,13 @@ class Execution:
         if name is None or name == keep:
             return
         message = "Never carried out: a later look at the policy decided differently."
-        await self.records.move(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
+        await self.records.transition(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
         # The same step may be right again later: under another name, as this one is over.
-        state.open_decision, state.previous = None, name
+        state.open_decision, state.previous_decision = None, name
 
     async def _apply(self, change: Change, takeover: Takeover) -> Outcome:
         intent, floor = change.intent, change.intent.decision.floor
-        is_open = await self.records.move(
+        is_open = await self.records.transition(
             intent.record.key, intent.name, DecisionPhase.EXECUTING, may_wait=intent.raises
         )
         if not is_open:
@@ -129,21 +129,23 @@ class Execution:
             await self._end(change, DecisionPhase.FAILED, f"Refused: {error}")
             self._back_off(change, error)
             return Outcome.REFUSED
-        faults.point("operator.after_apply")
+        failpoint("operator.after_apply")
         await self._applied(change, takeover)
         return Outcome.APPLIED
 
     async def _applied(self, change: Change, takeover: Takeover) -> None:
         intent, state = change.intent, change.state
         state.takeover = takeover.model_copy(update={"taken_from": None})
-        state.consent = Consent(intent.record.generation, takeover.resume)
-        state.conflict, state.backoff, state.open_decision, state.gives_back = None, None, None, False
+        state.acknowledged = Acknowledgement(intent.record.generation, takeover.resume)
+        state.conflict, state.backoff, state.open_decision, state.restoring = None, None, None, False
         now = self.clock.now()
         deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
-        self.verification.expect(Expected.of(intent, state, change.target, now, deadline))
+        self.verification.expect(ExpectedReplicas.of(intent, state, change.target, now, deadline))
         self._done(change, DecisionPhase.VERIFYING)
         # Should this fail, verification moves the records on when it ends; the effect stands.
-        if not await self.records.move(intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline):
+        if not await self.records.transition(
+            intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline
+        ):
             self.verification.drop([intent.name])
 
     async def _taken_over(self, change: Change) -> Takeover:
@@ -163,7 +165,7 @@ class Execution:
             )
         if not takeover.written:
             takeover = takeover.model_copy(update={"written": True, "taken_from": observed.foreign_write})
-        consent = Consent.of(record)
+        consent = Acknowledgement.of(record)
         takeover = takeover.model_copy(update={"resume": consent.resume, "generation": consent.generation})
         if not (ownership.is_held(record, state) and ownership.is_recorded(state, target, takeover)):
             await ownership.record_takeover(self.cluster, record, state, target, takeover)
@@ -175,15 +177,15 @@ class Execution:
         before = state.backoff
         known = before is not None and before.raises == raises and before.generation == change.intent.record.generation
         failures = before.failures if before is not None and known else 0
-        until = now + min(_FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), _LONGEST_PAUSE)
+        until = now + min(_FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), _MAX_PAUSE)
         problem = Problem(error.reason, f"{error}; tried again at {format_time(until)}")
         state.backoff = Backoff(until, failures + 1, change.intent.record.generation, raises, problem)
         if not known:
-            self.events.about(change.intent.record, Happened.WRITE_REFUSED, str(error))
+            self.events.emit(change.intent.record, EventReason.WRITE_REFUSED, str(error))
 
     async def _end(self, change: Change, phase: DecisionPhase, message: str) -> None:
         intent = change.intent
-        await self.records.move(intent.record.key, intent.name, phase, message)
+        await self.records.transition(intent.record.key, intent.name, phase, message)
         change.state.open_decision = None
         self._done(change, phase)
 
@@ -196,8 +198,8 @@ class Execution:
         intent, decision = change.intent, change.intent.decision
         if phase is not DecisionPhase.SUPERSEDED:
             # Until the watch shows the edit the same name is found again, and is over already.
-            change.state.previous = intent.name
-        change.state.last = LastDecision(
+            change.state.previous_decision = intent.name
+        change.state.last_decision = LastDecision(
             name=intent.name, at=self.clock.now(), summary=f"{decision.before}->{decision.floor} {phase.value}"
         )
         log.info(
@@ -214,8 +216,8 @@ class Execution:
             FAILURES.inc(phase is DecisionPhase.FAILED)
         if phase is DecisionPhase.VERIFYING:
             raised = decision.floor > decision.before
-            self.events.about(
-                intent.record, Happened.FLOOR_RAISED if raised else Happened.FLOOR_LOWERED, decision.message
+            self.events.emit(
+                intent.record, EventReason.FLOOR_RAISED if raised else EventReason.FLOOR_LOWERED, decision.message
             )
 
 
@@ -229,6 +231,8 @@ def waits(change: Change, now: datetime) -> bool:
 
 def kept_floor(change: Change) -> None:
     """After an unsuccessful write the old floor is remembered; what was seen is not forgotten."""
-    memory = change.state.memory
-    decided = change.intent.decision.memory
-    change.state.memory = replace(decided, floor=memory.floor, changes=memory.changes, held_by=memory.held_by)
+    memory = change.state.decision_state
+    decided = change.intent.decision.state
+    change.state.decision_state = replace(
+        decided, floor=memory.floor, changes=memory.changes, floor_source=memory.floor_source
+    )

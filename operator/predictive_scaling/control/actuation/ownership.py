@@ -34,12 +34,12 @@ async def record_takeover(
     cleared = {"takenFrom": None, "resume": None, "generation": None} | recorded["takeover"]
     await cluster.merge(f"{path_of(record.key)}/status", {"status": recorded | {"takeover": cleared}})
     state.takeover, state.target = takeover, target
-    state.written = {**(state.written or {}), **recorded}
+    state.written_status = {**(state.written_status or {}), **recorded}
 
 
 def is_recorded(state: PolicyState, target: str, takeover: Takeover) -> bool:
     """Whether the policy's status says so already."""
-    written = state.written or {}
+    written = state.written_status or {}
     return written.get("takeover") == takeover.to_manifest() and state.target == target
 
 

@@ -12,11 +12,11 @@ import structlog
 
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.cluster.client import FIELD_MANAGER
-from predictive_scaling.cluster.informer_cache import Inventory, PolicyRecord
+from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
 from predictive_scaling.control.actuation.decision_forms import PHASE_OF
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
-from predictive_scaling.control.actuation.verification import Expected, Verification
-from predictive_scaling.control.policy_state import PolicyState, States
+from predictive_scaling.control.actuation.verification import ExpectedReplicas, Verification
+from predictive_scaling.control.policy_state import PolicyState, PolicyStates
 from predictive_scaling.errors import (
     ClusterUnavailableError,
     DatabaseUnavailableError,
@@ -33,7 +33,7 @@ from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 300.0
+_MAX_PAUSE_SECONDS = 300.0
 _MAX_FAILURES_IN_A_ROW = 3
 """Requests that find no API server, one after the other; the next tick goes on with the rest."""
 
@@ -70,10 +70,10 @@ class _Pending:
 class Recovery:
     """Runs whenever leadership is gained, from the database or, while that is unavailable, from ScalingDecisions."""
 
-    inventory: Inventory
+    cache: InformerCache
     history: DecisionHistory
     records: DecisionRecords
-    states: States
+    states: PolicyStates
     verification: Verification
     find: TargetFinder
     clock: Clock
@@ -98,11 +98,11 @@ class Recovery:
             except Exception:  # one policy's failure is its own; its visit shows it
                 log.exception("last_decision_not_read", decision=row.id)
         self._pending = {row.id: _Pending(row) for row in unfinished if row.id not in self.verification.names}
-        await self.take_up()
+        await self.resume()
         if unfinished:
             log.info("unfinished_decisions_taken_up", decisions=len(unfinished), pending=len(self._pending))
 
-    async def take_up(self) -> None:
+    async def resume(self) -> None:
         """Take up the decisions that are pending and due; each that fails is tried again later, longer each time."""
         due = [pending for pending in self._pending.values() if pending.retry_at <= monotonic()]
         await self._read_again([pending for pending in due if pending.failures])
@@ -116,7 +116,7 @@ class Recovery:
                 await self._try(pending)
             except PredictiveScalingError as error:
                 in_a_row = in_a_row + 1 if isinstance(error, ClusterUnavailableError) else 0
-                self._later(pending, error)
+                self._postpone(pending, error)
             else:
                 in_a_row = 0
                 del self._pending[pending.row.id]
@@ -126,7 +126,7 @@ class Recovery:
 
         Raises DatabaseUnavailableError, ClusterUnavailableError: nothing is lost, the next turn does it.
         """
-        self.records.keep_only({record.key for record in self.inventory.policies()})
+        self.records.keep_only({record.key for record in self.cache.policies()})
         await self.records.flush()
         if self.records.log.unavailable is not None or not (self._without_database or self.records.log.lost):
             return
@@ -138,7 +138,7 @@ class Recovery:
 
     async def _recorded(self) -> tuple[list[ScalingDecisionRow], list[ScalingDecisionRow]]:
         """The newest decision of each policy, and all unfinished ones."""
-        keys = [record.key for record in self.inventory.policies()]
+        keys = [record.key for record in self.cache.policies()]
         try:
             await self.records.write_back()
             last = await self.history.last_of_each(keys)
@@ -157,7 +157,7 @@ class Recovery:
         state = self._state(row)
         # An intent without effect is recomputed under the same name; so it is not yet the previous one.
         if state is not None and row.status not in (DecisionStatus.PENDING, DecisionStatus.EXECUTING):
-            state.previous = row.id
+            state.previous_decision = row.id
 
     async def _read_again(self, pending: Sequence[_Pending]) -> None:
         """A person may have cleared what could not be taken up."""
@@ -174,7 +174,7 @@ class Recovery:
 
     async def _try(self, pending: _Pending) -> None:
         try:
-            await self._take_up(pending)
+            await self._resume(pending)
         except PredictiveScalingError:
             raise
         except Exception as error:  # its policy must not wait for what no retry mends, and no other for either
@@ -187,14 +187,14 @@ class Recovery:
             except Exception:  # it stays unfinished and can be cleared
                 log.exception("unfinished_decision_not_ended", decision=pending.row.id)
 
-    def _later(self, pending: _Pending, error: PredictiveScalingError) -> None:
-        pause = min(_FIRST_PAUSE_SECONDS * 2**pending.failures, _LONGEST_PAUSE_SECONDS)
+    def _postpone(self, pending: _Pending, error: PredictiveScalingError) -> None:
+        pause = min(_FIRST_PAUSE_SECONDS * 2**pending.failures, _MAX_PAUSE_SECONDS)
         pending.failures += 1
         pending.retry_at = monotonic() + pause
         pending.problem = str(error)
         log.warning("decision_taken_up_later", decision=pending.row.id, seconds=pause, error=str(error))
 
-    async def _take_up(self, pending: _Pending) -> None:
+    async def _resume(self, pending: _Pending) -> None:
         row, record = pending.row, self._record(pending.row)
         state = self._state(row)
         if record is None or state is None:
@@ -217,13 +217,13 @@ class Recovery:
 
     async def _ended_in_cluster(self, row: ScalingDecisionRow) -> bool:
         """Whether the ScalingDecision ended while the database was unavailable; the row then follows it."""
-        shown = await self.records.shown(row)
+        shown = await self.records.was_listed(row)
         if shown is None or shown.status in UNFINISHED:
             return False
         phase = PHASE_OF[DecisionStatus(shown.status)]
         if phase is DecisionPhase.SUCCEEDED and row.status == DecisionStatus.PENDING:
-            await self.records.move(self._key(row), row.id, DecisionPhase.EXECUTING)
-        await self.records.move(self._key(row), row.id, phase, shown.outcome)
+            await self.records.transition(self._key(row), row.id, DecisionPhase.EXECUTING)
+        await self.records.transition(self._key(row), row.id, phase, shown.outcome)
         return True
 
     async def _verify(self, record: PolicyRecord, state: PolicyState, target: Target, pending: _Pending) -> None:
@@ -231,7 +231,7 @@ class Recovery:
         if row.status == DecisionStatus.PENDING and not await self._moved(row, DecisionPhase.EXECUTING):
             return
         if not pending.is_late:
-            state.previous = row.id
+            state.previous_decision = row.id
             if state.takeover is not None:
                 state.takeover = state.takeover.model_copy(update={"written": True})
         deadline = row.deadline_at or now + timedelta(minutes=10)
@@ -242,7 +242,7 @@ class Recovery:
         if row.status != DecisionStatus.VERIFYING and not await self._moved(row, DecisionPhase.VERIFYING):
             return
         self.verification.expect(
-            Expected(
+            ExpectedReplicas(
                 name=row.id,
                 record=record,
                 state=state,
@@ -259,13 +259,13 @@ class Recovery:
 
     async def _moved(self, row: ScalingDecisionRow, phase: DecisionPhase) -> bool:
         deadline = row.deadline_at or self.clock.now() + timedelta(minutes=10)
-        if await self.records.move(self._key(row), row.id, phase, deadline_at=deadline):
+        if await self.records.transition(self._key(row), row.id, phase, deadline_at=deadline):
             return True
         self._follow(row)
         return False
 
     async def _end(self, row: ScalingDecisionRow, phase: DecisionPhase, message: str) -> None:
-        await self.records.move(self._key(row), row.id, phase, message)
+        await self.records.transition(self._key(row), row.id, phase, message)
         self._follow(row)
         log.warning("unfinished_decision_ended", decision=row.id, phase=phase.value, message=message)
 
@@ -273,7 +273,7 @@ class Recovery:
         """The next decision of the policy gets another name than this one, which is over."""
         pending, state = self._pending.get(row.id), self._state(row)
         if state is not None and pending is not None and not pending.is_late:
-            state.previous = row.id
+            state.previous_decision = row.id
 
     def _target(self, row: ScalingDecisionRow, record: PolicyRecord) -> Target:
         """The target that the decision was made for; the policy may name another one since."""
@@ -293,7 +293,7 @@ class Recovery:
         return PolicyKey(row.namespace, row.policy)
 
     def _record(self, row: ScalingDecisionRow) -> PolicyRecord | None:
-        record = self.inventory.policy(self._key(row))
+        record = self.cache.policy(self._key(row))
         return record if record is not None and record.uid == row.policy_uid else None
 
     def _state(self, row: ScalingDecisionRow) -> PolicyState | None:

@@ -7,9 +7,9 @@ import structlog
 from predictive_scaling.clock import monotonic
 from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.control.actuation import ownership
-from predictive_scaling.control.policy_state import Consent, PolicyState
+from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
 from predictive_scaling.control.target_claims import NO_CLAIMS, Claim, TargetClaims
 from predictive_scaling.errors import (
     ClusterUnavailableError,
@@ -25,7 +25,7 @@ from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 """A deletion waits this long, in real time, for a target that cannot be restored; then it goes on without."""
 
 _REFUSED = (ObjectRefusedError, ObjectConflictError, ObjectNotFoundError)
@@ -37,9 +37,9 @@ class Restoration:
 
     cluster: Cluster
     find: TargetFinder
-    events: Events
+    events: KubernetesEvents
 
-    def is_wanted(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> bool:
+    def is_due(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> bool:
         """Whether something of ours has to go.
 
         The policy is going, left Auto, names another target, or another policy acts on the one that it took over.
@@ -57,19 +57,19 @@ class Restoration:
         """Put the target's minimum back, or hand the take-over to the policy that acts on it; then let the policy go.
 
         Raises ClusterUnavailableError while that cannot be done, TargetRefusedError or ObjectRefusedError while the
-        API server refuses it; a deletion stops waiting after PATIENCE_SECONDS.
+        API server refuses it; a deletion stops waiting after TIMEOUT_SECONDS.
         """
-        state.gives_back = True
+        state.restoring = True
         try:
             await self._end_takeover(record, state, claims)
         except (ClusterUnavailableError, TargetRefusedError, *_REFUSED) as error:
-            if not self._waited_enough(record, state):
+            if not self._is_overdue(record, state):
                 raise
-            self._gave_up(record, state, error)
+            self._give_up(record, state, error)
         await ownership.release(self.cluster, record, state)
         state.takeover, state.target, state.conflict, state.verified = None, None, None, None
         state.backoff = None
-        state.memory = replace(state.memory, floor=None, changes=(), held_by=None)
+        state.decision_state = replace(state.decision_state, floor=None, changes=(), floor_source=None)
 
     async def _end_takeover(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims) -> None:
         heir = claims.heir(record, state)
@@ -85,10 +85,10 @@ class Restoration:
             raise RequestFailedError(f"{heir.record.key} has to give back {heir.state.target} before {target}")
         if known is not None and known.since <= takeover.since:
             return
-        consent = Consent.of(heir.record)
+        consent = Acknowledgement.of(heir.record)
         handed = takeover.model_copy(update={"generation": consent.generation, "resume": consent.resume})
         # What was written to the target before is not the other policy's consent to take it from somebody.
-        heir.state.consent = consent
+        heir.state.acknowledged = consent
         await ownership.record_takeover(self.cluster, heir.record, heir.state, target, handed)
         log.info("takeover_handed_over", policy=str(record.key), to=str(heir.record.key), target=target)
 
@@ -105,23 +105,23 @@ class Restoration:
         except (TargetNotFoundError, TargetUnsupportedError):
             return
         except TargetConflictError as error:
-            self.events.about(record, Happened.CONFLICT_DETECTED, f"Not restored: {error}")
+            self.events.emit(record, EventReason.CONFLICT_DETECTED, f"Not restored: {error}")
             return
         except (TargetRefusedError, ObjectRefusedError) as error:
             original = takeover.original_minimum
             raise TargetRefusedError(f"{spec} has not got its minimum of {original} back: {error}") from error
         log.info("target_restored", policy=str(record.key), target=str(spec), minimum=takeover.original_minimum)
-        self.events.about(record, Happened.RESTORED, f"{spec} has its minimum of {takeover.original_minimum} back")
+        self.events.emit(record, EventReason.RESTORED, f"{spec} has its minimum of {takeover.original_minimum} back")
 
-    def _gave_up(self, record: PolicyRecord, state: PolicyState, error: Exception) -> None:
+    def _give_up(self, record: PolicyRecord, state: PolicyState, error: Exception) -> None:
         log.warning("target_not_restored", policy=str(record.key), target=state.target, error=str(error))
         if state.takeover is not None:
             original = state.takeover.original_minimum
             note = f"{state.target} keeps its minimum; set it to {original}, as it was before the policy. {error}"
-            self.events.about(record, Happened.NOT_RESTORED, note)
+            self.events.emit(record, EventReason.NOT_RESTORED, note)
 
-    def _waited_enough(self, record: PolicyRecord, state: PolicyState) -> bool:
+    def _is_overdue(self, record: PolicyRecord, state: PolicyState) -> bool:
         if not record.deleted:
             return False
         state.deleting_since = state.deleting_since or monotonic()
-        return monotonic() - state.deleting_since > PATIENCE_SECONDS
+        return monotonic() - state.deleting_since > TIMEOUT_SECONDS

@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.control.actuation.decision_records import DecisionRecords, Intent
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.policy_state import PolicyState
@@ -29,7 +29,7 @@ ENDED = Counter("predictive_scaling_verifications_total", "Verifications by how 
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedReplicas:
     """A write whose effect is awaited."""
 
     name: str
@@ -51,7 +51,7 @@ class Expected:
         target: Target,
         now: datetime,
         deadline: datetime,
-    ) -> "Expected":
+    ) -> "ExpectedReplicas":
         """What an intent that was just carried out should lead to."""
         return cls(
             name=intent.name,
@@ -69,7 +69,7 @@ class Expected:
     @property
     def is_newest(self) -> bool:
         """Whether no later decision was made for the target."""
-        return self.state.previous == self.name
+        return self.state.previous_decision == self.name
 
 
 class Failure(StrEnum):
@@ -90,12 +90,12 @@ class Verdict:
     failure: Failure | None = None
 
 
-def judge(expected: Expected, progress: Progress, now: datetime) -> Verdict | None:
+def judge(expected: ExpectedReplicas, progress: Progress, now: datetime) -> Verdict | None:
     """How it ended, or None while it is still open.
 
     A raise is judged by its own floor and deadline, whatever later raises ask for.
     """
-    if expected.state.gives_back:
+    if expected.state.restoring:
         return Verdict(DecisionPhase.CANCELLED, "The policy gave its target's minimum back before the effect was seen.")
     if expected.to < expected.before:
         return _judge_lowering(expected, progress)
@@ -109,23 +109,23 @@ def judge(expected: Expected, progress: Progress, now: datetime) -> Verdict | No
     return _too_late(expected, progress) if now >= expected.deadline_at else None
 
 
-def _judge_lowering(expected: Expected, progress: Progress) -> Verdict | None:
+def _judge_lowering(expected: ExpectedReplicas, progress: Progress) -> Verdict | None:
     if progress.floor == expected.to or not expected.is_newest:
         return Verdict(DecisionPhase.SUCCEEDED, f"The target kept the minimum {expected.to}.")
     return _overwritten(expected, progress)
 
 
-def _overwritten(expected: Expected, progress: Progress) -> Verdict:
+def _overwritten(expected: ExpectedReplicas, progress: Progress) -> Verdict:
     message = f"Overwritten: the minimum is {progress.floor}, not {expected.to}."
     return Verdict(DecisionPhase.FAILED, message, Failure.OVERWRITTEN)
 
 
-def _too_late(expected: Expected, progress: Progress) -> Verdict:
+def _too_late(expected: ExpectedReplicas, progress: Progress) -> Verdict:
     waited = round((expected.deadline_at - expected.applied_at).total_seconds())
     failure = Failure.TIMEOUT
-    if progress.trouble is not None:
-        failure = Failure.QUOTA if "quota" in progress.trouble else Failure.REPLICAS_NOT_MADE
-        why = f"Replicas cannot be made: {progress.trouble}"
+    if progress.failure is not None:
+        failure = Failure.QUOTA if "quota" in progress.failure else Failure.REPLICAS_NOT_MADE
+        why = f"Replicas cannot be made: {progress.failure}"
     elif progress.desired_replicas < expected.to:
         why = f"Timeout: the autoscaler still asks for {progress.desired_replicas} replicas"
     elif progress.replicas < expected.to:
@@ -141,13 +141,15 @@ class Verification:
 
     records: DecisionRecords
     lead_times: LeadTimes
-    events: Events
+    events: KubernetesEvents
     clock: Clock
     failures: Counter
-    _open: dict[str, Expected] = field(default_factory=dict[str, Expected])
-    _ended: dict[str, tuple[Expected, Verdict]] = field(default_factory=dict[str, tuple[Expected, Verdict]])
+    _open: dict[str, ExpectedReplicas] = field(default_factory=dict[str, ExpectedReplicas])
+    _ended: dict[str, tuple[ExpectedReplicas, Verdict]] = field(
+        default_factory=dict[str, tuple[ExpectedReplicas, Verdict]]
+    )
 
-    def expect(self, expected: Expected) -> None:
+    def expect(self, expected: ExpectedReplicas) -> None:
         """Await the effect of a write; it is looked at from the next pass on."""
         self._open[expected.name] = expected
 
@@ -174,11 +176,11 @@ class Verification:
         """Decisions that are awaited, or whose end is not recorded yet."""
         return frozenset(self._open) | frozenset(self._ended)
 
-    async def look(self) -> None:
+    async def run(self) -> None:
         """One pass over all of them. What ended but could not be recorded is recorded at a later pass."""
         for expected in list(self._open.values()):
             try:
-                await self._look_at(expected)
+                await self._check(expected)
             except Exception:  # one decision's failure is its own; its deadline ends it
                 log.exception("verification_failed", decision=expected.name)
                 self._end_at_deadline(expected)
@@ -189,7 +191,7 @@ class Verification:
                 log.exception("decision_not_recorded", decision=expected.name)
                 self._ended.pop(expected.name, None)
 
-    async def _look_at(self, expected: Expected) -> None:
+    async def _check(self, expected: ExpectedReplicas) -> None:
         now = self.clock.now()
         try:
             verdict = judge(expected, await expected.target.progress(), now)
@@ -201,16 +203,16 @@ class Verification:
             if self._open.pop(expected.name, None) is None:
                 return  # dropped while the target was observed
             self._ended[expected.name] = (expected, verdict)
-            self._tell(expected, verdict, now - expected.applied_at)
+            self._report(expected, verdict, now - expected.applied_at)
 
-    def _end_at_deadline(self, expected: Expected) -> None:
+    def _end_at_deadline(self, expected: ExpectedReplicas) -> None:
         now = self.clock.now()
         if now >= expected.deadline_at and self._open.pop(expected.name, None) is not None:
             verdict = Verdict(DecisionPhase.FAILED, "Timeout: the target could not be observed.", Failure.TIMEOUT)
             self._ended[expected.name] = (expected, verdict)
-            self._tell(expected, verdict, now - expected.applied_at)
+            self._report(expected, verdict, now - expected.applied_at)
 
-    def _tell(self, expected: Expected, verdict: Verdict, took: timedelta) -> None:
+    def _report(self, expected: ExpectedReplicas, verdict: Verdict, took: timedelta) -> None:
         ENDED.labels(verdict.phase.value).inc()
         succeeded = verdict.phase is DecisionPhase.SUCCEEDED
         if succeeded and expected.to > max(expected.before, expected.ready_before):
@@ -218,19 +220,19 @@ class Verification:
             SECONDS.observe(took.total_seconds())
         if verdict.phase is DecisionPhase.FAILED:
             self.failures.inc()
-            self.events.about(expected.record, Happened.VERIFICATION_FAILED, verdict.message)
+            self.events.emit(expected.record, EventReason.VERIFICATION_FAILED, verdict.message)
         elif succeeded:
-            self.events.about(expected.record, Happened.VERIFICATION_SUCCEEDED, verdict.message)
+            self.events.emit(expected.record, EventReason.VERIFICATION_SUCCEEDED, verdict.message)
         if expected.is_newest:
             expected.state.verified = (succeeded, verdict.failure, verdict.message)
-            if expected.state.last is not None:
+            if expected.state.last_decision is not None:
                 summary = f"{expected.before}->{expected.to} {verdict.phase.value}"
-                expected.state.last = expected.state.last.model_copy(update={"summary": summary})
+                expected.state.last_decision = expected.state.last_decision.model_copy(update={"summary": summary})
         log.info("decision_ended", decision=expected.name, phase=verdict.phase.value, message=verdict.message)
 
-    async def _record(self, expected: Expected, verdict: Verdict) -> None:
+    async def _record(self, expected: ExpectedReplicas, verdict: Verdict) -> None:
         try:
-            await self.records.move(expected.record.key, expected.name, verdict.phase, verdict.message)
+            await self.records.transition(expected.record.key, expected.name, verdict.phase, verdict.message)
         except ClusterUnavailableError as error:
             log.info("decision_not_recorded_yet", decision=expected.name, error=str(error))
             return

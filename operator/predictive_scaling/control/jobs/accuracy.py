@@ -13,9 +13,9 @@ import structlog
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.series import FloatArray
 from predictive_scaling.clock import Clock
-from predictive_scaling.control.current_forecasts import Need
+from predictive_scaling.control.current_forecasts import ForecastRequirement
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
-from predictive_scaling.control.policy_state import PolicyState, States
+from predictive_scaling.control.policy_state import PolicyState, PolicyStates
 from predictive_scaling.decision.forecast_floor import quantile_of
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -69,13 +69,13 @@ class Accuracy:
     predictions: PredictionHistory
     table: PerformanceTable
     window: DemandWindow
-    states: States
+    states: PolicyStates
     clock: Clock
     _done: dict[PolicyKey, set[datetime]] = field(default_factory=dict[PolicyKey, set[datetime]])
     """The beginnings of the intervals of the window that are scored."""
     _is_loaded: bool = False
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """One pass over all policies that have forecasts. Raises DatabaseUnavailableError."""
         now, states = self.clock.now(), self.states.by_key()
         until = interval_of(whole_minute(now) - BIN)
@@ -109,7 +109,7 @@ class Accuracy:
         }
 
     async def _score(self, key: PolicyKey, state: PolicyState, since: datetime, until: datetime, now: datetime) -> None:
-        need, done = state.need, self._done.setdefault(key, set())
+        need, done = state.requirement, self._done.setdefault(key, set())
         missing = [begin for begin in _intervals(since, until) if begin not in done]
         if need is None or not missing:
             return
@@ -126,7 +126,7 @@ class Accuracy:
         done.update(begin for begin in missing if begin < until - _LATE)
 
     def _row(
-        self, state: PolicyState, need: Need, begin: datetime, made: Sequence[Prediction], now: datetime
+        self, state: PolicyState, need: ForecastRequirement, begin: datetime, made: Sequence[Prediction], now: datetime
     ) -> ModelPerformance:
         situation = state.situation
         quantile = quantile_of(situation)[0] if situation else need.policy.spec.forecast.effective_quantile
@@ -146,7 +146,7 @@ class Accuracy:
             sums=score(actuals, values.reshape(-1, len(QUANTILES)), quantile),
         )
 
-    def _actual(self, need: Need, at: datetime) -> float | None:
+    def _actual(self, need: ForecastRequirement, at: datetime) -> float | None:
         minutes = self.window.minutes(need.series, at, at + BIN)
         seen = minutes[np.isfinite(minutes)]
         if len(seen) < BIN // MINUTE / 2 or (not need.policy.spec.demand.zero_is_valid and not seen.any()):

@@ -5,20 +5,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import geometric_mean
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from forecasting.events import LearnedEffect
 from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
-from predictive_scaling.cluster.informer_cache import EventRecord, Inventory
+from predictive_scaling.cluster.informer_cache import EventRecord, InformerCache
 from predictive_scaling.control.current_forecasts import EffectsOf, nothing_learned, series_key
 from predictive_scaling.control.event_calendar import EVENTS_FAILED, EventCalendar
-from predictive_scaling.control.jobs.event_history import EventRecorder, EventTable
-from predictive_scaling.decision.events.active_occurrences import standing_of
+from predictive_scaling.control.jobs.event_history import EventHistoryRecorder, EventTable
+from predictive_scaling.decision.events.active_occurrences import event_progress
 from predictive_scaling.decision.events.occurrences import Expansion
-from predictive_scaling.decision.forecast_context import context_of, known_event
+from predictive_scaling.decision.forecast_context import forecast_context, known_event
 from predictive_scaling.decision.review import Problem, unexpected_problem
 from predictive_scaling.errors import DatabaseUnavailableError, RequestFailedError, RequestTimedOutError
 from predictive_scaling.resources.conditions import Condition, merge, read_conditions
@@ -43,11 +43,11 @@ _KNOWN = (ConditionType.READY.value, ConditionType.STALLED.value)
 
 
 @dataclass(slots=True)
-class EventDesk:
+class BusinessEventController:
     """Shows and records all events."""
 
     cluster: Cluster
-    inventory: Inventory
+    cache: InformerCache
     table: EventTable
     clock: Clock
     leads: Callable[[], bool]
@@ -57,13 +57,13 @@ class EventDesk:
     namespaces: tuple[str, ...] = ()
     """What is watched; none means all."""
     _written: dict[str, Any] = field(default_factory=dict[str, Any])
-    _recorder: EventRecorder | None = None
+    _recorder: EventHistoryRecorder | None = None
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """One pass over all events. Raises ClusterUnavailableError."""
-        if not self.leads() or not self.inventory.is_complete:
+        if not self.leads() or not self.cache.is_complete:
             return
-        now, records = self.clock.now(), self.inventory.events()
+        now, records = self.clock.now(), self.cache.events()
         await self.calendar.around(records, now)
         matched = self._matched(records)
         for gone in self._written.keys() - matched.keys():
@@ -72,7 +72,7 @@ class EventDesk:
             if not self.leads():
                 return
             await self._show(record, matched[record.uid], now)
-        self._recorder = self._recorder or EventRecorder(self.table)
+        self._recorder = self._recorder or EventHistoryRecorder(self.table)
         try:
             await self._recorder.record(records, matched, self.namespaces, now)
         except DatabaseUnavailableError as error:
@@ -81,7 +81,7 @@ class EventDesk:
     def _matched(self, records: Sequence[EventRecord]) -> dict[str, tuple[PolicyKey, ...]]:
         """The policies that each event is for, by its uid."""
         policies = defaultdict[str, list[ScalingPolicy]](list)
-        for known in self.inventory.policies():
+        for known in self.cache.policies():
             if known.policy is not None:
                 policies[known.key.namespace].append(known.policy)
         return {
@@ -128,8 +128,8 @@ class EventDesk:
             return None
         known = known_event(event, start, start)
         ours = set(matched)
-        policies = [one.policy for one in self.inventory.policies() if one.policy and one.policy.key in ours]
-        by_series = {series_key(policy): context_of(policy).zone for policy in policies}
+        policies = [one.policy for one in self.cache.policies() if one.policy and one.policy.key in ours]
+        by_series = {series_key(policy): forecast_context(policy).zone for policy in policies}
         found = [
             learned
             for key, zone in by_series.items()
@@ -157,7 +157,7 @@ def _status(
     learned: Learned | None,
     now: datetime,
 ) -> dict[str, Any]:
-    standing = standing_of(expansion, now) if expansion is not None and problem is None else None
+    standing = event_progress(expansion, now) if expansion is not None and problem is None else None
     ready = (
         (ConditionStatus.FALSE, problem.reason, problem.message)
         if problem
@@ -180,29 +180,3 @@ def _status(
         learned=learned,
         conditions=merge(read_conditions(before), found, now, _KNOWN),
     ).to_manifest()
-
-
-Value = TypeVar("Value")
-
-
-@dataclass(slots=True)
-class Attempts:
-    """Reads one part after another, each for itself."""
-
-    policy: str
-    failure: str | None = None
-    """The first failure, in words; None while nothing failed."""
-
-    def of(self, read: Callable[[], Value], otherwise: Value) -> Value:
-        """What `read` gives, or `otherwise` where it raises."""
-        try:
-            return read()
-        except Exception as error:
-            log.exception("forecast_failed", policy=self.policy)
-            self.failure = self.failure or f"forecasts or events could not be read: {described(error)}"
-            return otherwise
-
-
-def described(error: Exception) -> str:
-    """An unexpected error in a sentence: its kind says more than its words."""
-    return f"{type(error).__name__}: {error}"

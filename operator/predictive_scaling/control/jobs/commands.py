@@ -10,8 +10,8 @@ import structlog
 from predictive_scaling.clock import Clock
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.verification import Verification
-from predictive_scaling.control.jobs.training import ModelDesk
-from predictive_scaling.control.policy_state import States
+from predictive_scaling.control.jobs.training import TrainingScheduler
+from predictive_scaling.control.policy_state import PolicyStates
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import DecisionPhase
@@ -50,15 +50,15 @@ class StuckDecisions(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CommandDesk:
+class CommandHandler:
     """Answers commands while it leads."""
 
     table: CommandTable
     decisions: StuckDecisions
     records: DecisionRecords
     verification: Verification
-    states: States
-    models: ModelDesk
+    states: PolicyStates
+    models: TrainingScheduler
     clock: Clock
     leads: Callable[[], bool]
 
@@ -80,7 +80,7 @@ class CommandDesk:
         return answer
 
     async def _reload(self) -> dict[str, Any]:
-        report = await self.models.take_up()
+        report = await self.models.reload()
         return {
             "reloaded": [f"{model.key} {model.version}" for model in report.reloaded],
             "rejected": [{"file": refused.file, "reason": refused.reason} for refused in report.rejected],
@@ -99,9 +99,9 @@ class CommandDesk:
         message = f"Cleared: still {row.status} after its deadline."
         try:
             key = PolicyKey(row.namespace, row.policy)
-            return await self.records.move(key, row.id, DecisionPhase.CANCELLED, message, may_wait=False)
+            return await self.records.transition(key, row.id, DecisionPhase.CANCELLED, message, may_wait=False)
         except ClusterUnavailableError as error:
             # The row is cancelled, and its object follows as soon as it can be written.
-            self.records.show_later(replace(row, status=DecisionStatus.CANCELLED, outcome=message))
+            self.records.queue_write_back(replace(row, status=DecisionStatus.CANCELLED, outcome=message))
             log.warning("cleared_decision_not_shown", decision=row.id, error=str(error))
             return True

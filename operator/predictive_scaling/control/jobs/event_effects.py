@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from predictive_scaling.clock import Clock
-from predictive_scaling.cluster.informer_cache import Inventory
+from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.control.current_forecasts import EffectsOf, series_key
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.storage.business_events import BusinessEventRow, LearnedOccurrence
@@ -40,17 +40,17 @@ class OccurrenceTable(Protocol):
 class EventEffects:
     """Records `learned_multiplier` of past occurrences: demand during each, over what was expected without it."""
 
-    inventory: Inventory
+    cache: InformerCache
     table: OccurrenceTable
     effects: EffectsOf
     clock: Clock
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """One pass over the occurrences of the last 400 days. Raises DatabaseUnavailableError."""
         now = self.clock.now()
         series: dict[tuple[str, str], SeriesKey] = {
             (record.key.namespace, record.key.name): series_key(record.policy)
-            for record in self.inventory.policies()
+            for record in self.cache.policies()
             if record.policy is not None
         }
         amplitudes = {key: self._amplitudes(key) for key in set(series.values())}

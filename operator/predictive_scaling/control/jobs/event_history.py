@@ -61,7 +61,7 @@ class _Known:
 
 
 @dataclass(slots=True)
-class EventRecorder:
+class EventHistoryRecorder:
     """Writes what changed since the last pass; after a restart, what changed while nobody looked."""
 
     table: EventTable

@@ -10,11 +10,11 @@ import structlog
 
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from predictive_scaling.clock import Clock, monotonic
-from predictive_scaling.control.current_forecasts import Need, Outlooks
+from predictive_scaling.control.current_forecasts import ForecastProvider, ForecastRequirement
 from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.policy_state import States
+from predictive_scaling.control.policy_state import PolicyStates
 from predictive_scaling.control.recording import record_accepted
-from predictive_scaling.decision.inputs import Rung
+from predictive_scaling.decision.inputs import ForecastSource
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
@@ -36,44 +36,46 @@ class PredictionTable(Protocol):
 
 
 @dataclass(slots=True)
-class Feed:
+class ForecastRefresher:
     """Reads demand and makes forecasts; while the database is unavailable, what it has only becomes older."""
 
     window: DemandWindow
-    outlooks: Outlooks
-    states: States
+    forecasts: ForecastProvider
+    states: PolicyStates
     table: PredictionTable
     clock: Clock
     news: Callable[[], None]
     """Called when there are new forecasts."""
     database_problem: str | None = None
     """Why the database could not be read last; None while it can."""
-    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    triggered: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the next pass should come at once."""
     _unrecorded: list[Prediction] = field(default_factory=list[Prediction])
-    _noted: dict[PolicyKey, tuple[datetime, Rung]] = field(default_factory=dict[PolicyKey, tuple[datetime, Rung]])
+    _noted: dict[PolicyKey, tuple[datetime, ForecastSource]] = field(
+        default_factory=dict[PolicyKey, tuple[datetime, ForecastSource]]
+    )
     """Origin and source of each policy's forecast as last recorded."""
 
-    def hurry(self) -> None:
+    def trigger(self) -> None:
         """There are needs that were not there before: do not wait for the next pass."""
-        self.hurried.set()
+        self.triggered.set()
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """One pass."""
-        now, needs = self.clock.now(), self.states.needs()
+        now, needs = self.clock.now(), self.states.requirements()
         await self._read({need.series for need in needs}, now)
-        due = self.outlooks.due(needs, now)
+        due = self.forecasts.due(needs, now)
         if due:
             began = monotonic()
-            made = await self.outlooks.refresh(due, now)
+            made = await self.forecasts.refresh(due, now)
             PREDICTION_LATENCY.labels(MAKE).observe(monotonic() - began)
             if made:
                 self.news()
-        self.outlooks.forget({need.key for need in needs}, now)
+        self.forecasts.forget({need.key for need in needs}, now)
         self._note(needs, now)
         await self._record()
 
-    def _note(self, needs: Sequence[Need], now: datetime) -> None:
+    def _note(self, needs: Sequence[ForecastRequirement], now: datetime) -> None:
         """Queue each policy's forecast in use for recording, where it or its place in the fallback chain changed."""
         for need in needs:
             try:
@@ -83,17 +85,17 @@ class Feed:
         for gone in self._noted.keys() - {need.key for need in needs}:
             del self._noted[gone]
 
-    def _changed(self, need: Need, now: datetime) -> list[Prediction]:
-        outlook, noted = self.outlooks.outlook(need, now), self._noted.get(need.key)
+    def _changed(self, need: ForecastRequirement, now: datetime) -> list[Prediction]:
+        outlook, noted = self.forecasts.current(need, now), self._noted.get(need.key)
         if outlook is None:
             return []
-        origin, source = outlook.forecast.origin, outlook.rung
+        origin, source = outlook.forecast.origin, outlook.source
         if noted == (origin, source):
             return []
         # The fallback to last week begins at the current minute each time: one for each bin is enough.
         if (
             noted is not None
-            and noted[1] is source is Rung.LAST_WEEK
+            and noted[1] is source is ForecastSource.LAST_WEEK
             and abs(origin - noted[0]) < outlook.forecast.step
         ):
             return []
@@ -124,7 +126,9 @@ class Feed:
             self._unrecorded = (rows + self._unrecorded)[-_BACKLOG:]
 
 
-def _rows(need: Need, forecast: Forecast, source: Rung, valid_until: datetime) -> list[Prediction]:
+def _rows(
+    need: ForecastRequirement, forecast: Forecast, source: ForecastSource, valid_until: datetime
+) -> list[Prediction]:
     policy = need.policy
     quantiles = {f"p{quantile * 100:g}": forecast.quantiles.index(quantile) for quantile in QUANTILES}
     peaks = {f"peak_p{quantile * 100:g}": column for column, quantile in enumerate(PEAK_QUANTILES)}

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.external_metrics.values import Metric, MetricBoard, MetricValue, Reading
+from predictive_scaling.external_metrics.values import ExternalMetricStore, Metric, MetricValue, Reading
 from predictive_scaling.storage.external_readings import ExternalReadingRow
 
 Key = tuple[str, str]
@@ -46,25 +46,25 @@ class SharedReadings:
     """One replica's side of it."""
 
     table: ReadingTable
-    board: MetricBoard
+    store: ExternalMetricStore
     known: KnownPolicies
     leads: Callable[[], bool]
     _written: dict[Key, ExternalReadingRow] = field(default_factory=dict[Key, ExternalReadingRow])
     _took_over: bool = False
     """Whether this process, as the leader, has read what the leader before it showed."""
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """Write as the leader, read on standby. Raises DatabaseUnavailableError; readings then go stale by age."""
         services = {
             (record.key.namespace, record.key.name): record.policy.service if record.policy else record.key.name
             for record in self.known.policies()
         }
         # Missing must not look like less: a policy without a reading is an error for the HPA, not a zero.
-        for key in services.keys() - self.board.shown().keys():
-            self.board.publish(*key, services[key], demand=None, forecast=None)
+        for key in services.keys() - self.store.shown().keys():
+            self.store.publish(*key, services[key], demand=None, forecast=None)
         if self.leads() and self.known.is_complete:
             self._retain(services)
-            self.board.is_complete = True
+            self.store.is_complete = True
             await self._write()
         else:
             self._took_over = False
@@ -72,29 +72,29 @@ class SharedReadings:
             for row in rows:
                 self._publish(row)
             self._retain({(row.namespace, row.policy) for row in rows} | services.keys())
-            self.board.is_complete = True
+            self.store.is_complete = True
 
     async def _write(self) -> None:
         if not self._took_over:
             for row in await self.table.all():
-                metrics = self.board.shown().get((row.namespace, row.policy))
+                metrics = self.store.shown().get((row.namespace, row.policy))
                 if metrics is not None and all(value.reading is None for value in metrics.values()):
                     self._publish(row)
             self._written.clear()
             self._took_over = True
-        rows = {key: _row(*key, metrics) for key, metrics in self.board.shown().items()}
+        rows = {key: _row(*key, metrics) for key, metrics in self.store.shown().items()}
         changed = [row for key, row in rows.items() if self._written.get(key) != row]
         if changed or rows.keys() != self._written.keys():
             await self.table.record(changed, list(rows))
             self._written = rows
 
     def _retain(self, keys: Container[Key]) -> None:
-        for key in self.board.shown():
+        for key in self.store.shown():
             if key not in keys:
-                self.board.forget(*key)
+                self.store.forget(*key)
 
     def _publish(self, row: ExternalReadingRow) -> None:
-        self.board.publish(
+        self.store.publish(
             row.namespace,
             row.policy,
             row.service_name,

@@ -11,21 +11,21 @@ _NICER = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CompletedChild:
     """How a child ended. complaint: the last line of what it wrote to stderr."""
 
     exit_code: int
     output: bytes
-    complaint: str
+    stderr_tail: str
 
 
 async def run_child(
     arguments: Sequence[str],
     *,
-    given: bytes = b"",
-    patience_seconds: float,
+    stdin: bytes = b"",
+    timeout_seconds: float,
     environment: Mapping[str, str] | None = None,
-) -> Ended:
+) -> CompletedChild:
     """`python -m …` with something on stdin; killed when it takes too long or we end. Raises TimeoutError."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *arguments),
@@ -37,12 +37,12 @@ async def run_child(
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process.pid, _NICER)
     try:
-        async with asyncio.timeout(patience_seconds):
-            output, complaint = await process.communicate(given)
+        async with asyncio.timeout(timeout_seconds):
+            output, complaint = await process.communicate(stdin)
     except BaseException:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
         raise
     last = complaint.decode(errors="replace").strip().splitlines()[-1:]
-    return Ended(process.returncode or 0, output, " ".join(last)[:500])
+    return CompletedChild(process.returncode or 0, output, " ".join(last)[:500])

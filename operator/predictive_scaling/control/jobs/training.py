@@ -9,26 +9,26 @@ import structlog
 
 from forecasting.quality.drift import Drift, drift
 from predictive_scaling.clock import Clock, has_elapsed
-from predictive_scaling.cluster.informer_cache import Inventory
-from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.cluster.informer_cache import InformerCache
+from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.jobs.subprocesses import run_child
-from predictive_scaling.control.policy_state import PolicyState, States
-from predictive_scaling.decision.forecast_context import context_of
+from predictive_scaling.control.policy_state import PolicyState, PolicyStates
+from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.models.manifest import Manifest
 from predictive_scaling.models.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.model_store import ReloadReport
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.training.demand_history import PastEvents, event_types
 from predictive_scaling.training.reporting import Exit
-from predictive_scaling.training.triggers import Standing, Terms, Trigger, trigger
+from predictive_scaling.training.triggers import RetrainPolicy, SeriesState, Trigger, trigger
 
 log = structlog.get_logger(__name__)
 
-_PATIENCE_SECONDS = 900.0
+_TIMEOUT_SECONDS = 900.0
 
 
-class Shelf(Protocol):
+class Models(Protocol):
     """The part of training.reload.ModelShelf that is used here."""
 
     async def refresh(self) -> ReloadReport:
@@ -39,7 +39,7 @@ class Shelf(Protocol):
         """What is in use."""
         ...
 
-    def turned_back(self) -> Mapping[SeriesKey, datetime]:
+    def rolled_back(self) -> Mapping[SeriesKey, datetime]:
         """The series whose model in use is one that a person went back to, and when."""
         ...
 
@@ -54,24 +54,24 @@ async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
     chosen = ["--shared-only"] if key == SHARED else one
     zero = ["--zero-is-valid"] if zero_is_valid else []
     command = ["predictive_scaling", "train", *chosen, "--output", "json", *zero]
-    ended = await run_child(command, patience_seconds=_PATIENCE_SECONDS)
+    ended = await run_child(command, timeout_seconds=_TIMEOUT_SECONDS)
     if ended.exit_code not in (Exit.GOOD, Exit.REFUSED):
-        log.info("training_failed", series=str(key), exit_code=ended.exit_code, message=ended.complaint)
+        log.info("training_failed", series=str(key), exit_code=ended.exit_code, message=ended.stderr_tail)
     return ended.exit_code in (Exit.GOOD, Exit.REFUSED)
 
 
 @dataclass(slots=True)
-class ModelDesk:
+class TrainingScheduler:
     """Keeps models coming. Trainings run one at a time, below the operator's own priority.
 
     When a series is trained, and why, is for training.triggers to say; here is what it goes by.
     """
 
-    shelf: Shelf
+    store: Models
     window: DemandWindow
-    states: States
-    inventory: Inventory
-    events: Events
+    states: PolicyStates
+    cache: InformerCache
+    events: KubernetesEvents
     past: PastEvents
     clock: Clock
     interval: timedelta
@@ -85,98 +85,100 @@ class ModelDesk:
         default_factory=dict[SeriesKey, tuple[str, datetime, Drift | None]]
     )
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """Train the series that needs it most, if any does, and take up what came of it."""
-        wanted = await self._most_wanted() if self.trains else None
+        wanted = await self._most_urgent() if self.trains else None
         if wanted is None:
             return
         key, why = wanted
         log.info("training_started", series=str(key), cause=why.cause, evidence=why.evidence)
         self._tried[key] = self.clock.now()
         if await self.train(key, self._zero_is_valid(key)):
-            await self.take_up()
+            await self.reload()
 
-    async def take_up(self) -> ReloadReport:
+    async def reload(self) -> ReloadReport:
         """Load what is new in the models folder, and tell of it."""
-        report = await self.shelf.refresh()
+        report = await self.store.refresh()
         for model in report.reloaded:
-            back, serves = model.turned_back_at is not None, model.passed
+            back, serves = model.rolled_back_at is not None, model.passed
             event = "model_rolled_back" if back else "model_promoted" if serves else "model_not_promoted"
             log.info(event, series=str(model.key), version=model.version, verdict=model.verdict)
-            what = Happened.MODEL_PROMOTED if back or serves else Happened.MODEL_REJECTED
-            self._tell(model.key, what, f"{model.version}: {model.verdict}")
+            what = EventReason.MODEL_PROMOTED if back or serves else EventReason.MODEL_REJECTED
+            self._emit(model.key, what, f"{model.version}: {model.verdict}")
         for refused in report.rejected:
             log.warning("model_rejected", file=refused.file, reason=refused.reason)
             for key in self._series():
                 if refused.file.startswith(key.slug):
-                    self._tell(key, Happened.MODEL_REJECTED, f"{refused.file}: {refused.reason}")
+                    self._emit(key, EventReason.MODEL_REJECTED, f"{refused.file}: {refused.reason}")
         return report
 
-    async def _most_wanted(self) -> tuple[SeriesKey, Trigger] | None:
+    async def _most_urgent(self) -> tuple[SeriesKey, Trigger] | None:
         """The most urgent cause first, then the series whose last training is longest ago; None where none is due."""
-        now, terms, models = self.clock.now(), Terms.of(self.interval), self.shelf.models()
+        now, terms, models = self.clock.now(), RetrainPolicy.of(self.interval), self.store.models()
         # A time in the future is from before the clock was stepped back: nothing waits for as long as the step.
         self._tried = {key: at for key, at in self._tried.items() if at <= now}
-        policies, turned_back = self._policies(), self.shelf.turned_back()
+        policies, turned_back = self._policies(), self.store.rolled_back()
         past = await self.past.between(now - self.span, now) if policies else ()
         due: list[tuple[int, datetime, SeriesKey, Trigger]] = []
         for key, states in policies.items():
             try:
-                why = self._wanted(key, states, models.get(key), turned_back.get(key), past, terms)
+                why = self._trigger_for(key, states, models.get(key), turned_back.get(key), past, terms)
             except Exception:  # a series that cannot be judged holds up no other
                 log.exception("training_not_judged", series=str(key))
                 continue
             if why is not None:
                 due.append((why.urgency, self._tried.get(key, _NEVER), key, why))
-        if (why := self._shared_wanted(policies, terms)) is not None:
+        if (why := self._shared_trigger(policies, terms)) is not None:
             # The first one of all: it serves every series at once.
             due.append((why.urgency - 1, self._tried.get(SHARED, _NEVER), SHARED, why))
         return min(due, key=lambda one: one[:3])[2:] if due else None
 
-    def _wanted(
+    def _trigger_for(
         self,
         key: SeriesKey,
         states: Sequence[PolicyState],
         model: Manifest | None,
         turned_back_at: datetime | None,
         past: Sequence[BusinessEventRow],
-        terms: Terms,
+        terms: RetrainPolicy,
     ) -> Trigger | None:
         """Why a series should be trained now; None where it should not."""
-        standing = Standing(
+        standing = SeriesState(
             now=self.clock.now(),
             observed=self.window.observed(key),
             model=model,
             tried_at=self._tried.get(key),
-            turned_back_at=turned_back_at,
+            rolled_back_at=turned_back_at,
             mape=_least([state.accuracy.mape for state in states if state.accuracy is not None]),
             drift=self._drift(key, states, model, terms),
-            event_types=event_types(past, [state.need.key for state in states if state.need is not None]),
-            places=frozenset(context_of(state.need.policy).place for state in states if state.need is not None),
+            event_types=event_types(past, [state.requirement.key for state in states if state.requirement is not None]),
+            places=frozenset(
+                forecast_context(state.requirement.policy).calendar for state in states if state.requirement is not None
+            ),
         )
         return trigger(standing, terms)
 
-    def _shared_wanted(self, series: Collection[SeriesKey], terms: Terms) -> Trigger | None:
+    def _shared_trigger(self, series: Collection[SeriesKey], terms: RetrainPolicy) -> Trigger | None:
         """Why the model that all share should be trained: there is none, or it is of age. One series shares nothing."""
         if len(series) < 2:
             return None
-        standing = Standing(
+        standing = SeriesState(
             now=self.clock.now(),
             observed=max((self.window.observed(key) for key in series), default=timedelta()),
-            model=self.shelf.models().get(SHARED),
+            model=self.store.models().get(SHARED),
             tried_at=self._tried.get(SHARED),
-            turned_back_at=self.shelf.turned_back().get(SHARED),
+            rolled_back_at=self.store.rolled_back().get(SHARED),
         )
         return trigger(standing, terms)
 
     def _zero_is_valid(self, key: SeriesKey) -> bool:
         """Whether any of its policies says so; for the shared model, whether all do."""
-        needs = self.states.needs()
+        needs = self.states.requirements()
         said = [need.policy.spec.demand.zero_is_valid for need in needs if key in (need.series, SHARED)]
         return all(said) if key == SHARED else any(said)
 
     def _drift(
-        self, key: SeriesKey, states: Sequence[PolicyState], model: Manifest | None, terms: Terms
+        self, key: SeriesKey, states: Sequence[PolicyState], model: Manifest | None, terms: RetrainPolicy
     ) -> Drift | None:
         """Measured afresh only every now and then: it needs a week of demand."""
         now, known = self.clock.now(), self._drifts.get(key)
@@ -184,7 +186,9 @@ class ModelDesk:
             return None
         if known is not None and known[0] == model.version and not has_elapsed(terms.spacing, known[1], now):
             return known[2]
-        valid = any(state.need is not None and state.need.policy.spec.demand.zero_is_valid for state in states)
+        valid = any(
+            state.requirement is not None and state.requirement.policy.spec.demand.zero_is_valid for state in states
+        )
         series = self.window.series(key, zero_is_valid=valid)
         found = drift(series, model.trained_until) if series is not None else None
         self._drifts[key] = (model.version, now, found)
@@ -194,20 +198,20 @@ class ModelDesk:
         """The states of the policies, by what they scale by."""
         found: dict[SeriesKey, list[PolicyState]] = {}
         for state in self.states.by_key().values():
-            if state.need is not None:
-                found.setdefault(state.need.series, []).append(state)
+            if state.requirement is not None:
+                found.setdefault(state.requirement.series, []).append(state)
         for gone in self._drifts.keys() - found.keys():
             del self._drifts[gone]
         return found
 
     def _series(self) -> set[SeriesKey]:
-        return {need.series for need in self.states.needs()}
+        return {need.series for need in self.states.requirements()}
 
-    def _tell(self, key: SeriesKey, what: Happened, note: str) -> None:
-        for need in self.states.needs():
-            record = self.inventory.policy(need.key) if need.series == key else None
+    def _emit(self, key: SeriesKey, what: EventReason, note: str) -> None:
+        for need in self.states.requirements():
+            record = self.cache.policy(need.key) if need.series == key else None
             if record is not None:
-                self.events.about(record, what, note)
+                self.events.emit(record, what, note)
 
 
 def _least(values: Sequence[float | None]) -> float | None:

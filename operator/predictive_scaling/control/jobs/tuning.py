@@ -10,13 +10,13 @@ from prometheus_client import Counter
 
 from forecasting.scaling.frontier import Point
 from predictive_scaling.clock import Clock, has_elapsed, monotonic
-from predictive_scaling.cluster.informer_cache import Inventory
-from predictive_scaling.cluster.kubernetes_events import Events, Happened
+from predictive_scaling.cluster.informer_cache import InformerCache
+from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.control.current_forecasts import series_key
 from predictive_scaling.control.demand_window import HISTORY, DemandWindow, whole_minute
 from predictive_scaling.control.jobs.subprocesses import run_child
-from predictive_scaling.control.policy_state import States
-from predictive_scaling.control.tuning_cache import Choice, Choices, target_of
+from predictive_scaling.control.policy_state import PolicyStates
+from predictive_scaling.control.tuning_cache import TunedQuantile, TuningCache, target_of
 from predictive_scaling.decision.formatting import quantile_name
 from predictive_scaling.decision.inputs import Situation
 from predictive_scaling.errors import DatabaseUnavailableError
@@ -31,9 +31,9 @@ log = structlog.get_logger(__name__)
 
 TUNINGS = Counter("predictive_scaling_tunings_total", "Policies whose last days were looked back on.")
 
-_TOGETHER = 8
+_BATCH_SIZE = 8
 """Policies in one child: its start costs as much as a fifth of a look back."""
-_PATIENCE_SECONDS = 300.0
+_TIMEOUT_SECONDS = 300.0
 _WORKER = ("predictive_scaling.tuning.worker",)
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _REST = 4.0
@@ -78,21 +78,21 @@ async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
     """
     try:
         ended = await run_child(
-            _WORKER, given=ENCODE(list(tasks)), patience_seconds=_PATIENCE_SECONDS, environment=_ONE_THREAD
+            _WORKER, stdin=ENCODE(list(tasks)), timeout_seconds=_TIMEOUT_SECONDS, environment=_ONE_THREAD
         )
     except TimeoutError:
-        why = f"the child process was not done after {_PATIENCE_SECONDS:.0f} s"
+        why = f"the child process was not done after {_TIMEOUT_SECONDS:.0f} s"
     else:
         if not ended.exit_code:
             return FOUND.decode(ended.output)
-        why = f"the child process ended with {ended.exit_code}: {ended.complaint}"
+        why = f"the child process ended with {ended.exit_code}: {ended.stderr_tail}"
     if len(tasks) == 1:
         return [Failed(why)]
     return [found for task in tasks for found in await study_in_child([task])]
 
 
 @dataclass(slots=True)
-class TuningDesk:
+class TuningScheduler:
     """Goes round all policies that decide, one look back each `interval`: a quantile moves at most as often.
 
     Those with an objective and without a frontier come first, then those whose look back is oldest.
@@ -101,11 +101,11 @@ class TuningDesk:
     predictions: ForecastHistory
     past: PastEvents
     table: TuningTable
-    choices: Choices
+    tunings: TuningCache
     window: DemandWindow
-    states: States
-    inventory: Inventory
-    events: Events
+    states: PolicyStates
+    cache: InformerCache
+    events: KubernetesEvents
     clock: Clock
     interval: timedelta
     study: Study = field(default=study_in_child)
@@ -115,12 +115,12 @@ class TuningDesk:
     _is_loaded: bool = False
 
     def __post_init__(self) -> None:
-        self.choices.moved.append(self._tell)
+        self.tunings.moved.append(self._emit)
 
-    async def turn(self) -> None:
+    async def run(self) -> None:
         """Look back for the policies that need it most. Raises DatabaseUnavailableError."""
         if not self._is_loaded:
-            self.choices.remember(await self.table.all())
+            self.tunings.load(await self.table.all())
             self._is_loaded = True
         await self._forget()
         due = self._due(self.clock.now()) if monotonic() >= self._rested_at else []
@@ -128,11 +128,11 @@ class TuningDesk:
             return
         began = monotonic()
         try:
-            await self._look_back(due)
+            await self._study_due(due)
         finally:
             self._rested_at = monotonic() + self.rest * (monotonic() - began)
 
-    async def _look_back(self, due: Sequence[tuple[PolicyKey, Situation]]) -> None:
+    async def _study_due(self, due: Sequence[tuple[PolicyKey, Situation]]) -> None:
         now = self.clock.now()
         past = await self.past.between(now - HISTORY, now)
         tasks: dict[PolicyKey, Task] = {}
@@ -145,7 +145,7 @@ class TuningDesk:
                 self._tried[key] = now
                 log.exception("tuning_failed", policy=str(key))
         if tasks:
-            await self._take(tasks, await self.study(list(tasks.values())))
+            await self._apply(tasks, await self.study(list(tasks.values())))
 
     def _due(self, now: datetime) -> list[tuple[PolicyKey, Situation]]:
         """The most urgent ones."""
@@ -154,14 +154,14 @@ class TuningDesk:
             situation = state.situation
             if situation is None or situation.per_replica is None or not situation.per_replica > 0:
                 continue
-            known = self.choices.get(key)
+            known = self.tunings.get(key)
             if self._is_due(key, situation, known, now):
                 waits = known is not None and not known.is_stale
                 unpriced = prices_of(situation.policy.spec) is None
                 due.append((waits or unpriced, known.tuned_at if known else _NEVER, key, situation))
-        return [(key, situation) for _, _, key, situation in sorted(due, key=lambda one: one[:3])[:_TOGETHER]]
+        return [(key, situation) for _, _, key, situation in sorted(due, key=lambda one: one[:3])[:_BATCH_SIZE]]
 
-    def _is_due(self, key: PolicyKey, situation: Situation, known: Choice | None, now: datetime) -> bool:
+    def _is_due(self, key: PolicyKey, situation: Situation, known: TunedQuantile | None, now: datetime) -> bool:
         if self.window.observed(series_key(situation.policy)) < 2 * LEAST or not has_elapsed(
             _RETRY, self._tried.get(key, _NEVER), now
         ):
@@ -176,7 +176,7 @@ class TuningDesk:
         series, now, step = series_key(policy), self.clock.now(), step_for(lead_time)
         newest = self.window.newest(series, zero_is_valid=policy.spec.demand.zero_is_valid)
         until = newest.at if newest is not None else whole_minute(now)
-        begins_at, known = whole_minute(now) - HISTORY, self.choices.get(key)
+        begins_at, known = whole_minute(now) - HISTORY, self.tunings.get(key)
         return Task(
             policy={
                 "metadata": {"name": key.name, "namespace": key.namespace},
@@ -201,7 +201,7 @@ class TuningDesk:
             advised=known.advised if known is not None else None,
         )
 
-    async def _take(self, tasks: Mapping[PolicyKey, Task], found: Sequence[Tuning | Failed]) -> None:
+    async def _apply(self, tasks: Mapping[PolicyKey, Task], found: Sequence[Tuning | Failed]) -> None:
         now, rows = self.clock.now(), list[TuningRow]()
         for key, one in zip(tasks, found, strict=True):
             self._tried[key] = now
@@ -213,24 +213,24 @@ class TuningDesk:
         for row in rows:
             key = PolicyKey(row.namespace, row.policy)
             del self._tried[key]
-            self.choices.put(key, Choice.of(row))
+            self.tunings.put(key, TunedQuantile.of(row))
         TUNINGS.inc(len(rows))
 
     async def _forget(self) -> None:
-        if self.inventory.is_complete:
-            kept = {record.key for record in self.inventory.policies()}
-            gone = self.choices.forget(kept)
+        if self.cache.is_complete:
+            kept = {record.key for record in self.cache.policies()}
+            gone = self.tunings.forget(kept)
             if gone:
                 await self.table.forget(gone)
             for key in self._tried.keys() - kept:
                 del self._tried[key]
 
-    def _tell(self, key: PolicyKey, before: float | None, choice: Choice) -> None:
-        record = self.inventory.policy(key)
+    def _emit(self, key: PolicyKey, before: float | None, choice: TunedQuantile) -> None:
+        record = self.cache.policy(key)
         if record is not None:
             instead = f" in place of {quantile_name(before)}" if before is not None else ""
-            self.events.about(
-                record, Happened.QUANTILE_TUNED, f"{quantile_name(choice.quantile)}{instead}: {choice.why}"
+            self.events.emit(
+                record, EventReason.QUANTILE_TUNED, f"{quantile_name(choice.quantile)}{instead}: {choice.why}"
             )
 
 
@@ -247,14 +247,14 @@ def _row(key: PolicyKey, found: Tuning, now: datetime) -> TuningRow:
         quantile=found.quantile,
         moved_at=held.moved_at if held else None,
         rising=held.rising if held else None,
-        turns=held.turns if held else 0,
+        turns=held.reversals if held else 0,
         hpa_target=found.hpa_target,
         advised_target=found.advised,
         saved=found.saved,
         hours_saved=found.hours_saved,
         message=found.message,
         recorded_share=found.recorded_share,
-        alone=_numbers(found.alone),
+        alone=_numbers(found.hpa_only),
         points=[_numbers(point) for point in found.points],
     )
 

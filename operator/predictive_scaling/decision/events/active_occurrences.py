@@ -15,14 +15,14 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import EventPhase
 
 _MEMORY, _REACH = MEMORY + timedelta(days=1), timedelta(days=2)
-_LONGEST_LEAD_TIME = timedelta(hours=25)
+_MAX_LEAD_TIME = timedelta(hours=25)
 """The manifest allows 24 hours; measured ones are shorter."""
-LOOK_BACK, LOOK_AHEAD = _MEMORY, max(_REACH, _LONGEST_LEAD_TIME)
+LOOK_BACK, LOOK_AHEAD = _MEMORY, max(_REACH, _MAX_LEAD_TIME)
 """How far before and after now occurrences have to be expanded for `upcoming_of` and `known_of`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Concern:
+class ActiveOccurrence:
     """One occurrence that concerns a policy."""
 
     event: BusinessEvent
@@ -31,13 +31,13 @@ class Concern:
     """When it begins to move the policy's floor: a base forecast must not have seen anything later."""
 
     @property
-    def over_at(self) -> datetime:
+    def ends_at(self) -> datetime:
         """When its ramp down is over."""
         return self.occurrence.end + self.event.spec.ramp_down
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class KnownEvents:
     """An event with a type, as forecasts know it: its occurrences of late and those that are near."""
 
     event: BusinessEvent
@@ -46,20 +46,20 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
+class UpcomingOccurrences:
     """An event with its occurrences from now on, worked out once for all policies."""
 
     event: BusinessEvent
     occurrences: tuple[Occurrence, ...]
 
 
-def upcoming_of(event: Expansion, now: datetime) -> Coming | None:
+def upcoming_occurrences(event: Expansion, now: datetime) -> UpcomingOccurrences | None:
     """Its occurrences that are on, or begin early enough to concern a policy of the longest lead time."""
-    found = event.meeting(now, now + _LONGEST_LEAD_TIME)
-    return Coming(event.event, found) if found else None
+    found = event.meeting(now, now + _MAX_LEAD_TIME)
+    return UpcomingOccurrences(event.event, found) if found else None
 
 
-def known_of(event: Expansion, now: datetime, before: Told | None = None) -> Told | None:
+def known_occurrences(event: Expansion, now: datetime, before: KnownEvents | None = None) -> KnownEvents | None:
     """What forecasts made now have to know: as far back as models look, as far ahead as they forecast.
 
     before: the last result for this event, which is given back while it is the same.
@@ -71,22 +71,22 @@ def known_of(event: Expansion, now: datetime, before: Told | None = None) -> Tol
         return None
     if before is not None and before.event is event.event and before.occurrences == found:
         return before
-    return Told(event.event, found, tuple(known_event(event.event, it.start, it.end) for it in found))
+    return KnownEvents(event.event, found, tuple(known_event(event.event, it.start, it.end) for it in found))
 
 
-def known_to(policy: ScalingPolicy, events: Iterable[Told]) -> tuple[KnownEvent, ...]:
+def known_events_for(policy: ScalingPolicy, events: Iterable[KnownEvents]) -> tuple[KnownEvent, ...]:
     """The occurrences of the events that select a policy."""
     namespace, labels = policy.metadata.namespace, policy.metadata.labels
     return tuple(known for one in events if one.event.selects(namespace, labels) for known in one.known)
 
 
-def concerns_of(
-    policy: ScalingPolicy, events: Iterable[Coming], now: datetime, lead_time: timedelta, ahead: timedelta
-) -> tuple[Concern, ...]:
+def active_occurrences(
+    policy: ScalingPolicy, events: Iterable[UpcomingOccurrences], now: datetime, lead_time: timedelta, ahead: timedelta
+) -> tuple[ActiveOccurrence, ...]:
     """Those that act on the policy between now and `ahead` from now, by start."""
     namespace, labels = policy.metadata.namespace, policy.metadata.labels
     found = [
-        Concern(one.event, occurrence, influence_start(one.event, occurrence, lead_time))
+        ActiveOccurrence(one.event, occurrence, influence_start(one.event, occurrence, lead_time))
         for one in events
         if one.event.selects(namespace, labels)
         for occurrence in one.occurrences
@@ -96,22 +96,22 @@ def concerns_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EventProgress:
     """What an event is doing now, and when it starts next."""
 
     phase: EventPhase
     next_start: datetime | None
 
 
-def standing_of(event: Expansion, now: datetime) -> Standing:
+def event_progress(event: Expansion, now: datetime) -> EventProgress:
     """The phase of the occurrence that is on, else Scheduled while another comes, else Finished."""
     now = within_calendar(now)
     upcoming = event.next_start(now)
     on = [_phase(occurrence, now) for occurrence in event.meeting(now, now + INSTANT)]
     for phase in (EventPhase.ACTIVE, EventPhase.RAMPING_UP, EventPhase.RAMPING_DOWN):
         if phase in on:
-            return Standing(phase, upcoming)
-    return Standing(EventPhase.SCHEDULED if upcoming else EventPhase.FINISHED, upcoming)
+            return EventProgress(phase, upcoming)
+    return EventProgress(EventPhase.SCHEDULED if upcoming else EventPhase.FINISHED, upcoming)
 
 
 def _phase(occurrence: Occurrence, now: datetime) -> EventPhase:

@@ -3,23 +3,23 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from predictive_scaling.decision.inputs import EventBase
+from predictive_scaling.decision.inputs import EventBaseline
 from predictive_scaling.decision.spans import INSTANT, Span, without
 
 
 @dataclass(frozen=True, slots=True)
-class Influence:
+class EventWindow:
     """One occurrence: from the beginning of its ramp up to the end of its ramp down."""
 
-    concern: EventBase
-    whole: Span
+    baseline: EventBaseline
+    span: Span
     core: Span
     """[start, end) of the occurrence itself: all of its effect, none of its ramps."""
 
     @property
     def priority(self) -> int:
         """Higher ones silence lower ones where they overlap."""
-        return self.concern.event.spec.priority
+        return self.baseline.event.spec.priority
 
     def highest_share(self, part: Span) -> float:
         """How much of the effect is there at the most within `part`: 0 before the ramp, 1 from start to end."""
@@ -29,38 +29,38 @@ class Influence:
 
     def lowest_share(self, part: Span) -> float:
         """How much of the effect is there at the least within `part`."""
-        spec = self.concern.event.spec
+        spec = self.baseline.event.spec
         shares = [1.0]
         if part.start < self.core.start:
-            shares.append(_share((part.start - self.whole.start), spec.ramp_up))
+            shares.append(_share((part.start - self.span.start), spec.ramp_up))
         if part.end > self.core.end:
-            shares.append(_share((self.whole.end - part.end), spec.ramp_down))
+            shares.append(_share((self.span.end - part.end), spec.ramp_down))
         return min(shares)
 
     def _share_up(self, part: Span) -> float:
         if part.start >= self.core.start:
             return 0.0
-        return _share(part.end - INSTANT - self.whole.start, self.concern.event.spec.ramp_up)
+        return _share(part.end - INSTANT - self.span.start, self.baseline.event.spec.ramp_up)
 
     def _share_down(self, part: Span) -> float:
         if part.end <= self.core.end:
             return 0.0
-        return _share(self.whole.end - part.start, self.concern.event.spec.ramp_down)
+        return _share(self.span.end - part.start, self.baseline.event.spec.ramp_down)
 
 
-def influence_of(concern: EventBase) -> Influence:
+def event_window(concern: EventBaseline) -> EventWindow:
     """The influence of an occurrence. A window that looks ahead meets it a lead time earlier, by itself."""
     spec = concern.event.spec
     core = Span(concern.start, concern.end)
-    return Influence(concern, Span(core.start - spec.ramp_up, core.end + spec.ramp_down), core)
+    return EventWindow(concern, Span(core.start - spec.ramp_up, core.end + spec.ramp_down), core)
 
 
-def ruling(influence: Influence, others: tuple[Influence, ...], window: Span) -> tuple[Span, ...]:
+def effective_spans(influence: EventWindow, others: tuple[EventWindow, ...], window: Span) -> tuple[Span, ...]:
     """Where in the window the occurrence counts: within its influence, and no higher priority there."""
-    own = influence.whole.within(window)
+    own = influence.span.within(window)
     if own is None:
         return ()
-    return without((own,), (other.whole for other in others if other.priority > influence.priority))
+    return without((own,), (other.span for other in others if other.priority > influence.priority))
 
 
 def _share(passed: timedelta, ramp: timedelta) -> float:

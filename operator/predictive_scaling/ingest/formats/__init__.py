@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from predictive_scaling.ingest.formats import native
 from predictive_scaling.ingest.measurement import Measurement
-from predictive_scaling.ingest.rejected_message import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 
 Format = Callable[[bytes], Sequence[Measurement]]
 """The measurements of one message; raises Refused. Whether they may be kept is judged afterwards, for all formats."""
@@ -21,4 +21,6 @@ def choose(name: str) -> Format:
         return FORMATS[name]
     except KeyError:
         known = ", ".join(sorted(FORMATS))
-        raise Refused(Reason.UNKNOWN_FORMAT, f"the header `{HEADER}` says {name[:50]!r}; known: {known}") from None
+        raise RejectedMessage(
+            Reason.UNKNOWN_FORMAT, f"the header `{HEADER}` says {name[:50]!r}; known: {known}"
+        ) from None

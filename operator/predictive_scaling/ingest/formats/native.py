@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from predictive_scaling.ingest.measurement import Measurement
-from predictive_scaling.ingest.rejected_message import Reason, Refused
+from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64
@@ -40,9 +40,9 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 def decode(raw: bytes) -> list[Measurement]:
     """The one measurement of a message. Raises Refused."""
     if len(raw) > MAX_BYTES:
-        raise Refused(Reason.TOO_LARGE, f"{len(raw)} bytes; allowed: {MAX_BYTES}")
+        raise RejectedMessage(Reason.TOO_LARGE, f"{len(raw)} bytes; allowed: {MAX_BYTES}")
     if _is_too_deep(raw):
-        raise Refused(Reason.TOO_DEEP, "nested too deeply; a message is one flat object with labels")
+        raise RejectedMessage(Reason.TOO_DEEP, "nested too deeply; a message is one flat object with labels")
     try:
         message = _DECODER.decode(raw)
     except msgspec.ValidationError as error:
@@ -70,28 +70,28 @@ def _time(number: float) -> datetime:
         return _EPOCH + timedelta(seconds=seconds)
     except (OverflowError, ValueError):
         detail = f"timestamp is {float(number) if number < 10**300 else math.inf:g}, beyond any date"
-        raise Refused(Reason.TIMESTAMP_OUT_OF_RANGE, detail) from None
+        raise RejectedMessage(Reason.TIMESTAMP_OUT_OF_RANGE, detail) from None
 
 
-def _explained(message: str) -> Refused:
+def _explained(message: str) -> RejectedMessage:
     if missing := _MISSING.search(message):
-        return Refused(Reason.MISSING_FIELD, f"{missing[1]} is missing")
+        return RejectedMessage(Reason.MISSING_FIELD, f"{missing[1]} is missing")
     if "`$.value`" in message:
         reason = Reason.NOT_FINITE if "out of range" in message else Reason.NOT_A_NUMBER
-        return Refused(reason, f"value: {message}")
+        return RejectedMessage(reason, f"value: {message}")
     if "`$.timestamp`" in message:
-        return Refused(
+        return RejectedMessage(
             Reason.INVALID_TIMESTAMP, f"timestamp: {message}; write RFC 3339 with a zone, or epoch (milli)seconds"
         )
-    return Refused(Reason.WRONG_TYPE, message)
+    return RejectedMessage(Reason.WRONG_TYPE, message)
 
 
-def _undecodable(raw: bytes, message: str) -> Refused:
+def _undecodable(raw: bytes, message: str) -> RejectedMessage:
     # NaN and Infinity are no JSON, but some producers write them: say so, rather than that a character is wrong.
     try:
         lenient: Any = json.loads(raw)
     except (ValueError, RecursionError):
         lenient = None
     if isinstance(lenient, dict) and isinstance(lenient.get("value"), float) and not math.isfinite(lenient["value"]):
-        return Refused(Reason.NOT_FINITE, f"value is {lenient['value']}; a finite number is needed")
-    return Refused(Reason.UNDECODABLE, f"not JSON ({message}); begins with the bytes {raw[:64].hex()}")
+        return RejectedMessage(Reason.NOT_FINITE, f"value is {lenient['value']}; a finite number is needed")
+    return RejectedMessage(Reason.UNDECODABLE, f"not JSON ({message}); begins with the bytes {raw[:64].hex()}")

@@ -17,7 +17,7 @@ NAMESPACE = "worldcup"
 HPA_ONLY = "site-hpa-only"
 PREDICTIVE = "site-predictive"
 POLICY = "site"
-MOST_REPLICAS = 60
+MAX_REPLICAS = 60
 
 HPA_SYNC = timedelta(seconds=15)
 """Kubernetes' default, as the window and the policies below."""
@@ -97,7 +97,7 @@ def twin(name: str, scenario: Scenario, pace: Pace) -> list[Manifest]:
             "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-                "maxReplicas": MOST_REPLICAS,
+                "maxReplicas": MAX_REPLICAS,
                 "behavior": pace.behavior(),
                 "metrics": [_demand_metric(scenario.per_replica)],
             },
@@ -125,7 +125,7 @@ def policy(scenario: Scenario) -> Manifest:
                 "horizon": format_duration(HORIZON),
                 "leadTime": format_duration(LEAD_TIME),
             },
-            "replicas": {"min": 1, "max": MOST_REPLICAS},
+            "replicas": {"min": 1, "max": MAX_REPLICAS},
             "scaleDown": {"stabilizationWindow": format_duration(DOWN_WINDOW)},
         },
     }

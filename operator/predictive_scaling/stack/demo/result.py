@@ -9,10 +9,10 @@ import msgspec
 from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
 from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 
-LEAST_SHORT_MINUTES = 10.0
+MIN_SHORT_MINUTES = 10.0
 """An HPA alone that hardly ever falls short proves nothing."""
-MOST_OF_ITS_SHORT_MINUTES = 0.2
-MOST_HOURS = 1.15
+MAX_RELATIVE_SHORT_MINUTES = 0.2
+MAX_HOURS = 1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Result:
     def shortcomings(self) -> list[str]:
         """Why the day was no success, a sentence each; empty when it was one."""
         alone, ahead = self.comparison.hpa_only, self.comparison.predictive
-        allowed = alone.under_provisioned_minutes * MOST_OF_ITS_SHORT_MINUTES
+        allowed = alone.under_provisioned_minutes * MAX_RELATIVE_SHORT_MINUTES
         verdicts = {
             f"the HPA alone was short for {alone.under_provisioned_minutes:.1f} minutes only, less than "
-            f"{LEAST_SHORT_MINUTES:g}": alone.under_provisioned_minutes < LEAST_SHORT_MINUTES,
+            f"{MIN_SHORT_MINUTES:g}": alone.under_provisioned_minutes < MIN_SHORT_MINUTES,
             f"the predictive twin was short for {ahead.under_provisioned_minutes:.1f} minutes, more than a fifth of "
             f"the HPA's {alone.under_provisioned_minutes:.1f}": ahead.under_provisioned_minutes > allowed,
             f"the predictive twin used {self.comparison.hours_ratio:.3f} times the replica-hours, more than "
-            f"{MOST_HOURS:g}": self.comparison.hours_ratio > MOST_HOURS,
+            f"{MAX_HOURS:g}": self.comparison.hours_ratio > MAX_HOURS,
             "the operator decided nothing": self.decisions == 0,
             f"{self.failed_decisions} of {self.decisions} decisions did not end well": self.failed_decisions > 0,
         }

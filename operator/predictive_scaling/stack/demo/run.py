@@ -33,7 +33,7 @@ from predictive_scaling.stack.stack import Part, Stack
 PARTS = (Part.KUBERNETES, Part.POSTGRESQL, Part.REDIS, Part.KAFKA)
 WARM_UP = timedelta(minutes=40)
 """Of the demo's time, before what is measured: everything starts, and both HPAs find their level."""
-_LEAST_START_SECONDS = 15.0
+_MIN_START_SECONDS = 15.0
 """In which the operator and the API start, while the demo's clock stands still."""
 _STARTS = 6
 """They import more than `migrate`, and the operator probes the model in a process of its own."""
@@ -71,7 +71,7 @@ async def demonstrate(
             await stack.kubernetes.apply(_twins(scenario, pace), "twins")
             clock = ReplayClock(
                 scenario.begins_at - WARM_UP,
-                monotonic() + max(_LEAST_START_SECONDS, _STARTS * start_seconds),
+                monotonic() + max(_MIN_START_SECONDS, _STARTS * start_seconds),
                 options.rate,
             )
             feeding = await ends.enter_async_context(_feeding(feed, scenario, clock))
