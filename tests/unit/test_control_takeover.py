@@ -417,7 +417,7 @@ async def test_a_pin_is_carried_out_whatever_forecasts_do(monkeypatch: pytest.Mo
         raise OverflowError("cannot convert float infinity to integer")
 
     monkeypatch.setattr(world.loop.reconciler.forecasts, "current", failing)
-    monkeypatch.setattr(world.loop.reconciler.forecasts, "bases", failing)
+    monkeypatch.setattr(world.loop.reconciler.forecasts, "baselines", failing)
     monkeypatch.setattr(world.loop.reconciler.window, "newest", failing)
     metadata = record.policy.metadata.model_copy(update={"annotations": {"predictive-scaling.io/pin": "12"}})
     world.put(record.policy.model_copy(update={"metadata": metadata}))
