@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from forecasting.error_measures import coverage, wape
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import Fitted, Forecaster
 from forecasting.levels import Levels, levels_at
 from forecasting.panel import BoolArray, IntArray, Origins, Panel
-from forecasting.quality.evaluation import coverage, wape
 from forecasting.series import FloatArray, Series
 
 HORIZONS: IntArray = np.array([1, 3, 6, 12])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.quality.evaluation import coverage, mape, pinball, wape
+from forecasting.error_measures import coverage, mape, pinball, wape
 from forecasting.series import FloatArray
 from forecasting.walk_forward import WalkForward
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from forecasting.calibration import calibrated
 from forecasting.context import Context, KnownEvent
+from forecasting.error_measures import coverage, wape
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.panel import IntArray
-from forecasting.quality.evaluation import coverage, wape
 from forecasting.series import Series
 from forecasting.walk_forward import walk_forward
 from tests.bench.traces import HERE, WORLD_CUP, Say

@@ -10,7 +10,7 @@ from forecasting.forecast import QUANTILES
 from forecasting.model_choice import ModelChoice
 from predictive_scaling.backtesting.near_events import AFTER, BEFORE, near, near_events
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
-from predictive_scaling.decision.forecast_context import known_events
+from predictive_scaling.decision.events.occurrences import known_events
 from tests.support.builders import NOON, an_event
 from tests.support.event_series import TWO_HOURS, with_events
 

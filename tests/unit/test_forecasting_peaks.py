@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from forecasting.calibration import calibrated
+from forecasting.error_measures import coverage
 from forecasting.forecast import PEAK_QUANTILES
 from forecasting.forecaster import Fitted
 from forecasting.levels import levels_at
@@ -14,7 +15,6 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.panel import Origins, Panel
 from forecasting.peaks import PeakShifts, came, errors, highest_so_far, peaks_of
-from forecasting.quality.evaluation import coverage
 from forecasting.series import Series
 from forecasting.serving import naive_batch
 from forecasting.walk_forward import WalkForward, before, replay

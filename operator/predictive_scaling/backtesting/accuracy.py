@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.error_measures import coverage, mape, mase, pinball, wape
 from forecasting.forecast import QUANTILES
 from forecasting.panel import DAY
-from forecasting.quality.evaluation import coverage, mape, mase, pinball, wape
 from forecasting.series import FloatArray
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts
 

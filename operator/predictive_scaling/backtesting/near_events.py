@@ -6,8 +6,8 @@ from datetime import timedelta
 import numpy as np
 
 from forecasting.context import KnownEvent
+from forecasting.error_measures import coverage, wape
 from forecasting.forecast import QUANTILES
-from forecasting.quality.evaluation import coverage, wape
 from forecasting.series import FloatArray, Series
 from predictive_scaling.backtesting.accuracy import JUDGED
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts

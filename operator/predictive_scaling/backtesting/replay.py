@@ -18,8 +18,7 @@ from predictive_scaling.decision.events.active_occurrences import (
     active_occurrences,
     upcoming_occurrences,
 )
-from predictive_scaling.decision.events.occurrences import Expansion, expand
-from predictive_scaling.decision.forecast_context import known_event
+from predictive_scaling.decision.events.occurrences import Expansion, expand, known_event
 from predictive_scaling.decision.inputs import (
     CurrentForecast,
     Decision,

@@ -19,7 +19,8 @@ from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, p
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.tuned import TunedSettings, at, choose, grid_of
 from predictive_scaling.clock import monotonic
-from predictive_scaling.decision.forecast_context import forecast_context, known_events
+from predictive_scaling.decision.events.occurrences import known_events
+from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import within_calendar

@@ -16,7 +16,8 @@ from forecasting.model_choice import ModelChoice
 from predictive_scaling.clock import has_elapsed
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
 from predictive_scaling.decision.events.active_occurrences import ActiveOccurrence
-from predictive_scaling.decision.forecast_context import forecast_context, known_event
+from predictive_scaling.decision.events.occurrences import known_event
+from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.decision.inputs import CurrentForecast, EventBaseline, ForecastSource
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey

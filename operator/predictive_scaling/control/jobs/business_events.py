@@ -17,8 +17,8 @@ from predictive_scaling.control.current_forecasts import EffectsOf, nothing_lear
 from predictive_scaling.control.event_calendar import EVENTS_FAILED, EventCalendar
 from predictive_scaling.control.jobs.event_history import EventHistoryRecorder, EventTable
 from predictive_scaling.decision.events.active_occurrences import event_progress
-from predictive_scaling.decision.events.occurrences import Expansion
-from predictive_scaling.decision.forecast_context import forecast_context, known_event
+from predictive_scaling.decision.events.occurrences import Expansion, known_event
+from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.decision.review import Problem, unexpected_problem
 from predictive_scaling.errors import DatabaseUnavailableError, RequestFailedError, RequestTimedOutError
 from predictive_scaling.resources.conditions import Condition, merge, read_conditions

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 from forecasting.context import KnownEvent
 from forecasting.models.lightgbm_quantiles import MEMORY
-from predictive_scaling.decision.events.occurrences import Expansion, Occurrence, influence_start
-from predictive_scaling.decision.forecast_context import known_event
+from predictive_scaling.decision.events.occurrences import Expansion, Occurrence, influence_start, known_event
 from predictive_scaling.decision.spans import INSTANT
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import within_calendar

@@ -1,13 +1,15 @@
 """When an event takes place: half-open windows, across changes to summer time and midnight (semantics 20)."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
+from forecasting.context import KnownEvent
 from predictive_scaling.decision.events.recurrence import MAX_STEPS, Steps, walk
+from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import CALENDAR_END, within_calendar
 from predictive_scaling.resources.recurrence import Recurrence
@@ -156,3 +158,19 @@ def expand(event: BusinessEvent, since: datetime, until: datetime) -> Expansion:
             "set a later recurrence.from, or leave COUNT out"
         )
     return Expansion(event, found, next_start(event, until), problem)
+
+
+def known_event(event: BusinessEvent, start: datetime, end: datetime) -> KnownEvent:
+    """One occurrence."""
+    return KnownEvent(event.spec.type or "", start, end, event.spec.expect.multiplier)
+
+
+def known_events(events: Iterable[BusinessEvent], since: datetime, until: datetime) -> tuple[KnownEvent, ...]:
+    """The occurrences that meet [since, until). Raises InvalidManifestError where one cannot be expanded as far."""
+    found: list[KnownEvent] = []
+    for event in events:
+        expansion = expand(event, since, until)
+        if expansion.problem is not None:
+            raise InvalidManifestError(f"BusinessEvent {event.key}: {expansion.problem}")
+        found += [known_event(event, it.start, it.end) for it in expansion.occurrences]
+    return tuple(found)
