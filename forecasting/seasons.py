@@ -149,7 +149,7 @@ class _Seen:
         inner = np.flatnonzero((power[1:-1] > power[:-2]) & (power[1:-1] > power[2:])) + 1
         strongest = inner[np.argsort(-power[inner])][: _PEAKS * 4]
         periods = {round(len(quick) / int(at)) * self.step for at in strongest}
-        return sorted(one for one in periods if one < _DAY)[: _PEAKS * 4]
+        return sorted(period for period in periods if period < _DAY)[: _PEAKS * 4]
 
 
 def _is_beside(period: int, others: list[int]) -> bool:

@@ -109,5 +109,5 @@ def _shifts(errors: FloatArray, quantiles: Sequence[float]) -> tuple[FloatArray,
 def _moved_by_row(values: FloatArray, shifts: FloatArray, ahead: IntArray, levels: Levels) -> FloatArray:
     """moved, with each series' own shifts."""
     steps = np.arange(1, values.shape[1] + 1)
-    spread = np.stack([Calibration(ahead, one).at(steps) for one in shifts])
+    spread = np.stack([Calibration(ahead, shift).at(steps) for shift in shifts])
     return moved(values, spread, levels)

@@ -84,9 +84,9 @@ def learned_effect(
 def _foretold(events: tuple[Measured, ...]) -> tuple[float | None, ...]:
     """What `_plain` would have said of each from those that were over by then."""
     found: list[float | None] = []
-    for one in events:
-        earlier = tuple(other for other in events if other.end <= one.start)
-        found.append(_plain(earlier, one.weekend, one.magnitude) if earlier else None)
+    for event in events:
+        earlier = tuple(other for other in events if other.end <= event.start)
+        found.append(_plain(earlier, event.weekend, event.magnitude) if earlier else None)
     return tuple(found)
 
 

@@ -47,7 +47,7 @@ class EventLayer:
 
     def text(self) -> str:
         """As JSON."""
-        types = [asdict(one) for one in self.effects.types]
+        types = [asdict(effect) for effect in self.effects.types]
         return json.dumps({"types": types, "bands": asdict(self.bands) if self.bands else None}, allow_nan=False)
 
     @classmethod

@@ -87,7 +87,7 @@ class FittedHoltWinters(Fitted):
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
         del panel, horizons
         told = ("level and trend of the last hours", "the shape of the day")
-        by_row = [told if one.seasonal else told[:1] for one in self.smoothings]
+        by_row = [told if smoothing.seasonal else told[:1] for smoothing in self.smoothings]
         return [by_row[row if len(by_row) > 1 else 0] for row in origins.rows]
 
 
@@ -103,8 +103,11 @@ class _Parts:
 
     @classmethod
     def of(cls, smoothings: tuple[Smoothing, ...], rows: int) -> "_Parts":
-        table = np.array([(one.level, one.trend, one.season, one.damping) for one in smoothings], dtype=np.float64)
-        seasonal = np.broadcast_to(np.array([one.seasonal for one in smoothings]), rows)
+        table = np.array(
+            [(smoothing.level, smoothing.trend, smoothing.season, smoothing.damping) for smoothing in smoothings],
+            dtype=np.float64,
+        )
+        seasonal = np.broadcast_to(np.array([smoothing.seasonal for smoothing in smoothings]), rows)
         level, trend, season, damping = np.broadcast_to(table, (rows, 4)).T
         return cls(level, trend, np.where(seasonal, season, 0.0), damping, seasonal)
 

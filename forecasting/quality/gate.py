@@ -81,11 +81,11 @@ def judge(champion: WalkForward, baselines: Sequence[WalkForward]) -> Verdict:
 
 def judge_scores(own: Scores, others: Sequence[Scores]) -> Verdict:
     """judge, for those who have the scores."""
-    best = min((one.whole for one in others), key=_price)
+    best = min((other.whole for other in others), key=_price)
     by_horizon = [_at(own, others, at) for at in range(len(own.horizons))]
     acts = any(model == own.whole.model for model in by_horizon)
     objections = _objections(own.whole, best, at_all=acts)
-    whole = tuple(one.whole for one in others)
+    whole = tuple(other.whole for other in others)
     if objections:
         said = f"{best.model} acts, as {own.whole.model} {' and '.join(objections)}"
         return Verdict(False, best.model, said, own.whole, whole)
@@ -93,9 +93,7 @@ def judge_scores(own: Scores, others: Sequence[Scores]) -> Verdict:
     exceptions = [one for one in table if one.model != own.whole.model]
     said = f"{own.whole.model} acts: {_compared(own.whole, best)}, and {_covered(own.whole)}"
     if exceptions:
-        said += (
-            f"; but {', '.join(f'{one.model} at {one.horizon} bins ahead' for one in exceptions)}, being better there"
-        )
+        said += f"; but {', '.join(f'{exception.model} at {exception.horizon} bins ahead' for exception in exceptions)}, being better there"
     return Verdict(True, own.whole.model, said, own.whole, whole, table if exceptions else ())
 
 
@@ -126,7 +124,7 @@ def unopposed_successor(judged: int) -> Succession:
 
 def _at(own: Scores, others: Sequence[Scores], at: int) -> str:
     """The model that acts at a horizon."""
-    mine, best = own.by_horizon[at], min((one.by_horizon[at] for one in others), key=_price)
+    mine, best = own.by_horizon[at], min((other.by_horizon[at] for other in others), key=_price)
     return best.model if _is_worse(mine, best) else mine.model
 
 

@@ -51,9 +51,9 @@ def scores(walk: WalkForward) -> Scores:
     everything = _score(walk, slice(None))
     whole = Score(
         model=walk.name,
-        cost=_mean([one.cost for one in parts]),
-        wape=_mean([one.wape for one in parts]),
-        mape=_mean([one.mape for one in parts]),
+        cost=_mean([part.cost for part in parts]),
+        wape=_mean([part.wape for part in parts]),
+        mape=_mean([part.mape for part in parts]),
         coverage=everything.coverage,
         judged=everything.judged,
         short=everything.short,
@@ -70,8 +70,8 @@ def pooled(found: Sequence[Scores]) -> Scores:
 
 def _pooled(parts: Sequence[Score]) -> Score:
     names = ("cost", "wape", "mape", "coverage", "short", "hours")
-    means = {name: _mean([getattr(one, name) for one in parts]) for name in names}
-    return Score(model=parts[0].model, judged=sum(one.judged for one in parts), **means)
+    means = {name: _mean([getattr(part, name) for part in parts]) for name in names}
+    return Score(model=parts[0].model, judged=sum(part.judged for part in parts), **means)
 
 
 def _score(walk: WalkForward, horizons: slice) -> Score:

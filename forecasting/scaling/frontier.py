@@ -79,7 +79,7 @@ def retuned(
     where it is. A current setting that the frontier does not have is left for the cheapest.
     """
     best = cheapest(points, prices)
-    held = next((it for it in points if (it.quantile, it.hpa_target) == current), None)
+    held = next((point for point in points if (point.quantile, point.hpa_target) == current), None)
     if held is None or best.cost(prices) < held.cost(prices) * (1 - least_gain):
         return best
     return held

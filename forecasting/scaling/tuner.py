@@ -38,7 +38,7 @@ def update(held: TunerState | None, points: Sequence[Point], prices: Prices, now
         return TunerState(retuned(None, points, prices).quantile, now)
     if now - held.moved_at >= MIN_INTERVAL:
         held = TunerState(held.quantile, held.moved_at)
-    current = next(((it.quantile, it.hpa_target) for it in points if it.quantile == held.quantile), None)
+    current = next(((point.quantile, point.hpa_target) for point in points if point.quantile == held.quantile), None)
     least = MIN_GAIN * 2.0**held.reversals
     found = retuned(current, points, prices, min(least, _MAX_GAIN))
     rising = found.quantile > held.quantile

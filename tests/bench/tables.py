@@ -25,7 +25,7 @@ def as_json(results: Results) -> str:
     }
     found["mean_scaling"], found["mean_frontier"] = results.mean_scaling(), results.mean_frontier()
     found["present_target"] = PRESENT_TARGET
-    found["verdicts"] = [{**asdict(one), "verdict": one.text} for one in verdicts(results)]
+    found["verdicts"] = [{**asdict(verdict), "verdict": verdict.text} for verdict in verdicts(results)]
     return json.dumps(_clean(found), indent=1) + "\n"
 
 
@@ -37,7 +37,10 @@ def as_markdown(results: Results) -> str:
         "### Against the bars",
         table(
             ["what", "measured", "bar", "verdict", "goal"],
-            ([one.what, one.measured, one.bar, one.text, one.towards] for one in verdicts(results)),
+            (
+                [verdict.what, verdict.measured, verdict.bar, verdict.text, verdict.towards]
+                for verdict in verdicts(results)
+            ),
         ),
         "### Accuracy: WAPE",
         table(["series", "method", *_MINUTES, "fits", "seconds"], _accuracy(results)),

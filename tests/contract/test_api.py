@@ -178,7 +178,7 @@ async def test_current_predictions_are_the_newest_valid_ones_from_the_running_bi
         "p90": 120.5,
         "p95": 130.0,
     }
-    assert [each["target_time"][11:16] for each in points] == ["07:56", "08:01", "08:06", "08:11", "08:16"]
+    assert [point["target_time"][11:16] for point in points] == ["07:56", "08:01", "08:06", "08:11", "08:16"]
     only = await answer(client, "/api/v1/predictions/current?service=search")
     assert [each["policy"] for each in only["predictions"]] == ["search"]
 

@@ -51,7 +51,7 @@ async def test_a_frontier_marks_what_is_in_use_and_what_is_recommended(
         "recommended": True,
         "efficient": True,
     }
-    marked = [(it["quantile"], it["hpa_target"], it["in_use"], it["efficient"]) for it in points]
+    marked = [(point["quantile"], point["hpa_target"], point["in_use"], point["efficient"]) for point in points]
     assert marked == [(0.9, 0.7, False, False), (0.95, 0.7, True, True), (0.95, 0.75, False, True)]
     assert (await answer(client, "/api/v1/policies/shop/cart/frontier"))["prices"] is None
 

@@ -106,10 +106,10 @@ def _nothing() -> Services:
 def requests(draw: st.DrawFn) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
     """A path, query parameters (also twice, also unknown ones) and headers."""
     _, path, parameters = draw(st.sampled_from(operations()))
-    for each in parameters:
-        if each["in"] == "path":
+    for parameter in parameters:
+        if parameter["in"] == "path":
             path = path.replace(
-                f"{{{each['name']}}}", quote(draw(values).encode("utf-8", "surrogatepass"), safe="") or "%20"
+                f"{{{parameter['name']}}}", quote(draw(values).encode("utf-8", "surrogatepass"), safe="") or "%20"
             )
     names = [each["name"] for each in parameters if each["in"] == "query"]
     query = draw(st.lists(st.tuples(st.sampled_from([*names, "service", "unknown"]), values), max_size=4))

@@ -161,7 +161,7 @@ async def test_a_number_that_is_none_is_null(services: Services, client: httpx.A
         body = await answer(client, f"/api/v1/policies/shop/{name}/frontier")
         assert (body["replica_hours_saved"], body["hpa_only"]["replica_hours"]) == (None, None)
     events = (await answer(client, "/api/v1/events"))["events"]
-    assert [(each["multiplier"], each["learned_multiplier"]) for each in events] == [(None, None)] * 3
+    assert [(event["multiplier"], event["learned_multiplier"]) for event in events] == [(None, None)] * 3
 
 
 async def test_kept_answers_are_bounded_in_number_and_size() -> None:

@@ -42,7 +42,7 @@ async def all_end_well(operator: OperatorProcess, kubectl: Kubectl) -> None:
     ends = {"Succeeded", "Superseded"}
     await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= ends, seconds=60)
     rows = await rows_of(operator)
-    assert {row.id for row in rows} == {one["metadata"]["name"] for one in await decisions_of(kubectl)}
+    assert {row.id for row in rows} == {decision["metadata"]["name"] for decision in await decisions_of(kubectl)}
     carried_out = [(row.from_replicas, row.to_replicas) for row in rows if row.status == "succeeded"]
     assert len(carried_out) == len(set(carried_out)), f"a step was made twice: {carried_out}"
     assert all(row.status in ("succeeded", "superseded") and row.attempts <= 2 for row in rows)

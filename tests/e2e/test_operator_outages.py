@@ -51,7 +51,7 @@ async def every_decision_has_one_row(operator: OperatorProcess, kubectl: Kubectl
     """Rows and ScalingDecisions are the same, in the same order, each step once, and each ends."""
     ends = {"Succeeded", "Superseded"}
     await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= ends, seconds=60)
-    decisions = [one["metadata"]["name"] for one in await decisions_of(kubectl)]
+    decisions = [decision["metadata"]["name"] for decision in await decisions_of(kubectl)]
 
     async def rows() -> list[ScalingDecisionRow]:
         async with Database(operator.database_url, purpose="tests", max_size=1) as database:

@@ -94,7 +94,7 @@ async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migra
         policies = (await client.get("/api/v1/policies")).json()
 
     shown = {one["policy"]: one for one in status["policies"]}
-    listed = {one["policy"]: one for one in policies["policies"]}
+    listed = {policy["policy"]: policy for policy in policies["policies"]}
     report = morning._report({"status": "healthy", "checks": {}}, status, {}, None)  # pyright: ignore[reportPrivateUsage]
     assert set(rows) == set(shown) == set(listed) == {"checkout", *KINDS}
     assert status["summary"]["policies"] == len(KINDS) + 1
@@ -106,13 +106,13 @@ async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migra
             assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", reason)
             assert conditions["Stalled"]["status"] == str(stalled)
             assert answer["current_replicas"] is None
-        (called,) = [one for one in report.policies if one.policy == name]
+        (called,) = [policy for policy in report.policies if policy.policy == name]
         assert any(call.startswith("Ready=False") for call in called.calls), name
         assert any(call.startswith("Stalled=True") for call in called.calls) is stalled
     assert (shown["unreadable"]["mode"], shown["unreadable"]["target"]) == (None, None)
     assert (shown["gone"]["mode"], shown["gone"]["target"]) == ("Auto", "hpa/gone")
     assert verdict(report) is Exit.ATTENTION
-    assert [one.calls for one in report.policies if one.policy == "checkout"] == [[]]
+    assert [policy.calls for policy in report.policies if policy.policy == "checkout"] == [[]]
     morning.render(report, morning.Console(width=200, quiet=True))
 
 
@@ -131,11 +131,11 @@ async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_wr
     changed[key] = replace(changed[key], ready_replicas=2**40, advice={"hours": float("nan")})
     await mirror.write()
     assert [row.policy for row in await table.all()] == [name for name in names if name != "policy-2"]
-    (refused,) = [one for one in logs if one["event"] == "row_refused"]
+    (refused,) = [log for log in logs if log["event"] == "row_refused"]
     assert refused["row"] == "shop/policy-2"
     await world.turn(1)
     await mirror.write()
-    assert len([one for one in logs if one["event"] == "row_refused"]) == 1, "not tried again until it changes"
+    assert len([log for log in logs if log["event"] == "row_refused"]) == 1, "not tried again until it changes"
 
 
 characters = st.characters(exclude_categories=["Cs"])

@@ -202,4 +202,4 @@ async def test_an_event_that_cannot_be_recorded_stops_no_other(shop: Shop, monke
     with capture_logs() as logs:
         await shop.desk.run()
     assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["aaa", "zzz"]
-    assert [one["event_name"] for one in logs if one["event"] == "event_not_recorded"] == ["shop/bad"]
+    assert [log["event_name"] for log in logs if log["event"] == "event_not_recorded"] == ["shop/bad"]

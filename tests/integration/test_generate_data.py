@@ -84,7 +84,7 @@ async def test_the_database_gets_it_once_however_often_it_is_made(place: Place, 
     assert (code, report["new_rows"]) == (0, report["rows"])
     await assert_all_there(place)
     labels = await rows(place, "select distinct labels from series where service_name = 'web-shop'")
-    assert {found[0]["instance"] for found in labels} == {f"web-shop-{number}" for number in range(3)}
+    assert {label[0]["instance"] for label in labels} == {f"web-shop-{number}" for number in range(3)}
     code, said = await generate(place, tmp_path, "database")
     assert (code, json.loads(said.splitlines()[-1])["new_rows"]) == (0, 0)
     await assert_all_there(place)

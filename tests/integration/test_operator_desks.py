@@ -145,7 +145,7 @@ async def test_the_mirror_holds_what_the_status_says_and_loses_what_is_gone(data
     (row,) = await table.all()
     assert (row.namespace, row.policy, row.target, row.mode) == ("shop", "checkout", "hpa/checkout", "Auto")
     assert row.floor == 9
-    assert {one["type"] for one in row.conditions} >= {"Ready", "Stalled"}
+    assert {condition["type"] for condition in row.conditions} >= {"Ready", "Stalled"}
     assert row.last_decision_at is not None
 
     world.records.clear()

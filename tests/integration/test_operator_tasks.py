@@ -136,7 +136,7 @@ async def test_all_others_go_on_and_the_lease_is_released_when_one_fails(
             since = monotonic()
 
             async def all_others_succeeded() -> list[str]:
-                return [one.name for one in others if (one.succeeded_at or 0.0) <= since]
+                return [other.name for other in others if (other.succeeded_at or 0.0) <= since]
 
             await eventually(all_others_succeeded, lambda waiting: not waiting, seconds=30)
             await eventually(lambda: _failures(operator, name), lambda count: count >= 2, seconds=30)

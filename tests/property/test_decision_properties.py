@@ -100,8 +100,8 @@ def test_the_unit_of_demand_does_not_matter(situation: Situation, factor: float)
         demand=situation.demand and replace(situation.demand, value=situation.demand.value * factor),
         per_replica=situation.per_replica and situation.per_replica * factor,
         events=tuple(
-            replace(it, baseline_forecast=it.baseline_forecast and times(it.baseline_forecast, factor))
-            for it in situation.events
+            replace(event, baseline_forecast=event.baseline_forecast and times(event.baseline_forecast, factor))
+            for event in situation.events
         ),
         state=replace(
             situation.state,
@@ -142,7 +142,7 @@ def test_the_raises_of_every_period_stay_within_the_step(policy: ScalingPolicy, 
     start, changes = policy.spec.replicas.min, run(policy, ticks)
     for last in range(len(changes)):
         ends = changes[last].at
-        within = [it for it in changes[: last + 1] if ends - it.at < scale.period]
+        within = [change for change in changes[: last + 1] if ends - change.at < scale.period]
         raised = sum(max(0, it.after - it.before) for it in within)
         assert raised <= scale.max_step.of(within[0].before), (start, within)
 
@@ -154,7 +154,7 @@ def test_the_decreases_of_every_period_stay_within_the_step(
     scale = policy.spec.scale_down
     changes = run(policy, ticks)
     for last in range(len(changes)):
-        within = [it for it in changes[: last + 1] if changes[last].at - it.at < scale.period]
+        within = [change for change in changes[: last + 1] if changes[last].at - change.at < scale.period]
         lowered = sum(max(0, it.before - it.after) for it in within)
         assert lowered <= scale.max_step.of(within[0].before), within
 

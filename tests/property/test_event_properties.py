@@ -58,7 +58,7 @@ def test_what_is_learned_up_to_a_moment_does_not_know_what_comes_after(values: F
     assert learn_effects(before(later(values), CUT)) == whole
     known = learn_effects(forgetful)
     assert known is not None
-    assert [one.measured for one in known.types] == [one.measured for one in whole.types]
+    assert [type_.measured for type_ in known.types] == [type_.measured for type_ in whole.types]
 
 
 @settings(max_examples=10, deadline=None)

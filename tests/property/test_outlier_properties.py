@@ -252,6 +252,6 @@ def test_a_series_names_what_was_set_aside() -> None:
     values[40] = 2.0**63
     found = without_outliers(Series("shop", MONDAY, BIN, values, Context()))
     assert found.outliers is not None
-    assert [(one.at, one.value) for one in found.outliers] == [(MONDAY + 40 * BIN, 2.0**63)]
+    assert [(outlier.at, outlier.value) for outlier in found.outliers] == [(MONDAY + 40 * BIN, 2.0**63)]
     assert np.isnan(found.values[40])
     assert np.isnan(Panel.of([Series("shop", MONDAY, BIN, values)]).values[0, 40])

@@ -163,7 +163,10 @@ def test_the_decision_of_any_situation_is_accepted(situation: Situation, contrib
     decision, policy = decide(situation), situation.policy
     outlook = situation.current_forecast
     if outlook is not None:
-        huge = ("demand of the last hour (+" + "9" * 400 + " %)", *(f"{one}x" for one in contributions))
+        huge = (
+            "demand of the last hour (+" + "9" * 400 + " %)",
+            *(f"{contribution}x" for contribution in contributions),
+        )
         forecast = outlook.forecast
         told = type(forecast)(
             forecast.name,

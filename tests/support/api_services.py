@@ -188,7 +188,7 @@ def a_forecast(
     bins: list[dict[str, Any]] = [
         {"target_time": first + index * timedelta(minutes=5), "p50": 100.0 + index} for index in range(6)
     ]
-    return [Prediction(**(fields | each | changes)) for each in bins]
+    return [Prediction(**(fields | bin_ | changes)) for bin_ in bins]
 
 
 def a_performance(

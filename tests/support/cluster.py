@@ -60,7 +60,7 @@ class InMemoryCluster(Cluster):
         return await self._change("merge", path, body.get("status") or {}, keep=True)
 
     async def edit(self, path: str, operations: list[Json]) -> Json:
-        status = next(one["value"] for one in operations if one["path"] == "/status")
+        status = next(operation["value"] for operation in operations if operation["path"] == "/status")
         return await self._change("edit", path, status, keep=False)
 
     async def delete(self, path: str) -> None:

@@ -82,8 +82,8 @@ def test_a_point_of_the_frontier_is_what_the_live_decision_does_there() -> None:
 
 def test_a_higher_quantile_is_short_for_no_longer_and_costs_no_less() -> None:
     points = a_field(a_demand()).frontier(QUANTILES, (0.7,))
-    assert [it.minutes for it in points] == sorted((it.minutes for it in points), reverse=True)
-    assert [it.replica_hours for it in points] == sorted(it.replica_hours for it in points)
+    assert [point.minutes for point in points] == sorted((point.minutes for point in points), reverse=True)
+    assert [point.replica_hours for point in points] == sorted(point.replica_hours for point in points)
 
 
 def test_one_who_knows_the_future_is_never_short() -> None:

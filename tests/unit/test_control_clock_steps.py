@@ -43,7 +43,7 @@ async def test_floors_follow_demand_after_the_clock_was_stepped_back(step: timed
         await world.turn(6, step=MINUTE)
     assert len(world.prophet.batches) >= batches + 5, "a forecast each minute, as before"
     assert world.target.minimum == 15
-    assert "clock_stepped_back" in {one["event"] for one in logs}
+    assert "clock_stepped_back" in {log["event"] for log in logs}
     assert world.condition("ForecastReady")["status"] == "True"
 
 

@@ -62,7 +62,7 @@ async def test_an_event_that_fails_is_left_out_alone_and_says_why(logs: list[Eve
     assert problem.reason == "InternalError"
     assert "OverflowError: date value out of range" in problem.message
     assert calendar.problem_of("first-uid") is None
-    assert [one["event_name"] for one in logs if one["event"] == "event_left_out"] == ["shop/broken"], "once"
+    assert [log["event_name"] for log in logs if log["event"] == "event_left_out"] == ["shop/broken"], "once"
 
 
 async def test_an_event_that_failed_is_there_again_once_it_is_mended(expanded: list[str]) -> None:

@@ -155,7 +155,7 @@ async def test_forecasts_know_the_events_and_what_they_are_multiplied_with_does_
     scene.events = (an_event(start=start, end=start + timedelta(hours=1), type="flash-sale"),)
     known = KnownEvent("flash-sale", start, start + timedelta(hours=1))
     await scene.refresh(start - LEAD - MINUTE / 2)
-    assert sorted(len(one.series.context.events) for one in scene.prophet.batches[-1]) == [0, 1]
+    assert sorted(len(batch.series.context.events) for batch in scene.prophet.batches[-1]) == [0, 1]
     await scene.refresh(start)
     assert {one.series.context.events for batch in scene.prophet.batches for one in batch} == {(), (known,)}
     (base,) = scene.outlooks.baselines(scene.need(start), start)
@@ -208,7 +208,7 @@ async def test_a_series_that_cannot_be_forecast_costs_no_other_its_forecast() ->
     with capture_logs() as logs:
         made = await scene.outlooks.refresh(needs, NOON)
     assert sorted(one.need.key.name for one in made) == ["a", "b", "c", "d"]
-    assert [one["series"] for one in logs if one["event"] == "forecast_failed"] == [str(needs[2].series)]
+    assert [log["series"] for log in logs if log["event"] == "forecast_failed"] == [str(needs[2].series)]
 
 
 async def test_a_policy_whose_events_cannot_be_used_costs_no_other_its_forecast() -> None:
@@ -219,7 +219,7 @@ async def test_a_policy_whose_events_cannot_be_used_costs_no_other_its_forecast(
     with capture_logs() as logs:
         made = await scene.outlooks.refresh(needs, NOON)
     assert [one.need.key.name for one in made] == ["sound"]
-    assert [one["policy"] for one in logs if one["event"] == "forecast_not_requested"] == ["shop/broken"]
+    assert [log["policy"] for log in logs if log["event"] == "forecast_not_requested"] == ["shop/broken"]
 
 
 def named(policy: ScalingPolicy, name: str) -> ScalingPolicy:

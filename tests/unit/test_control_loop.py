@@ -91,7 +91,7 @@ async def test_a_policy_whose_visit_fails_stops_no_other(logs: list[EventDict]) 
     world.put(broken.model_copy(update={"metadata": metadata}))
     await world.turn(20)
     assert world.target.minimum == 9
-    assert {one["policy"] for one in logs if one["event"] == "visit_failed"} == {"shop/broken"}
+    assert {log["policy"] for log in logs if log["event"] == "visit_failed"} == {"shop/broken"}
 
 
 async def test_without_the_api_server_nothing_is_done_and_nothing_is_forgotten() -> None:

@@ -62,7 +62,10 @@ def accepted(world: World) -> bool:
     spec = {"target": {}, "demand": {"metric": "m"}, "replicas": {"max": 1}}
     decisions = [one for path, one in world.cluster.objects.items() if "/scalingdecisions/" in path]
     found = violations("ScalingPolicy", {"spec": spec, "status": world.status})
-    return not [*found, *(said for one in decisions for said in violations("ScalingDecision", {"spec": one["spec"]}))]
+    return not [
+        *found,
+        *(said for decision in decisions for said in violations("ScalingDecision", {"spec": decision["spec"]})),
+    ]
 
 
 @pytest.mark.parametrize("value", [LARGEST, 1e6, 1.7e308, 1e30])

@@ -69,7 +69,7 @@ async def test_a_failing_task_is_run_again_and_the_others_go_on(error: BaseExcep
             assert not any(task.done() for task in started)
             failing.error = None
             await becomes(lambda: broken.failures == 0 and broken.succeeded_at is not None)
-    assert {one["task"] for one in logs if one["event"] == "task_failed"} == {broken.name}
+    assert {log["task"] for log in logs if log["event"] == "task_failed"} == {broken.name}
     counted = REGISTRY.get_sample_value("predictive_scaling_task_failures_total", {"task": broken.name})
     assert counted is not None
     assert counted >= 3
@@ -79,7 +79,7 @@ async def test_an_unexpected_failure_is_logged_with_its_traceback() -> None:
     task = a_task(Work(RuntimeError("a bug")))
     with capture_logs() as logs:
         await task.attempt()
-    (failed,) = [one for one in logs if one["event"] == "task_failed"]
+    (failed,) = [log for log in logs if log["event"] == "task_failed"]
     assert failed["exc_info"].args == ("a bug",)
     assert failed["exc_info"].__traceback__ is not None
 

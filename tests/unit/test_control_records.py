@@ -32,7 +32,9 @@ async def test_a_decision_has_the_contributions_of_its_forecast() -> None:
         {"feature": "minute of the day", "effect": "-0.05"},
         {"feature": "the same time yesterday"},
     ]
-    assert [one["spec"]["forecast"]["contributions"] for one in manifests(world)] == [told] * len(manifests(world))
+    assert [manifest["spec"]["forecast"]["contributions"] for manifest in manifests(world)] == [told] * len(
+        manifests(world)
+    )
     row = next(iter(world.decisions.rows.values()))
     assert row.forecast is not None
     assert row.forecast["contributions"] == told
@@ -42,4 +44,4 @@ async def test_a_forecast_that_says_nothing_has_none() -> None:
     world = World()
     await world.turn(4)
     assert manifests(world)
-    assert all(one["spec"]["forecast"]["contributions"] == [] for one in manifests(world))
+    assert all(manifest["spec"]["forecast"]["contributions"] == [] for manifest in manifests(world))

@@ -95,7 +95,7 @@ async def scene(tmp_path: Path) -> Scene:
 
 
 def said(logs: list[EventDict], event: str) -> list[EventDict]:
-    return [one for one in logs if one["event"] == event]
+    return [log for log in logs if log["event"] == event]
 
 
 async def test_a_series_without_a_model_is_trained_and_taken_up_and_then_left_alone(

@@ -149,7 +149,7 @@ async def test_prices_choose_the_quantile_and_decisions_say_which_and_why(scene:
         "(p90, chosen for underProvisionedMinute 1 and replicaHour 0.5 over the last 7 days, LightGBM"
         in decision.message
     )
-    (moved,) = [one for one in logs if one["event"] == "quantile_tuned"]
+    (moved,) = [log for log in logs if log["event"] == "quantile_tuned"]
     assert (moved["policy"], moved["before"], moved["after"]) == ("shop/checkout", None, 0.9)
     assert await scene.told() == [f"p90: {moved['why']}"]
 
@@ -347,7 +347,7 @@ async def away(since: datetime, until: datetime) -> Sequence[BusinessEventRow]:
 async def test_a_failure_is_logged_and_tried_again_an_hour_later(scene: Scene, logs: list[EventDict]) -> None:
     scene.failure = "the child process ended with -9"
     await scene.turn()
-    (failed,) = [one for one in logs if one["event"] == "tuning_failed"]
+    (failed,) = [log for log in logs if log["event"] == "tuning_failed"]
     assert failed["message"] == "the child process ended with -9"
     await scene.turn(HOUR / 2)
     assert len(scene.seen) == 1

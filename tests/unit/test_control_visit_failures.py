@@ -109,7 +109,7 @@ async def test_a_failing_visit_is_shown_counted_and_holds_up_no_other(
     assert words in ready["message"]
     if reason != "Conflict":  # a conflict of a write is a verdict of the visit, not its failure
         assert failed(reason) > before
-        assert "shop/broken-0" in {one["policy"] for one in logs if one["event"] == "visit_failed"}
+        assert "shop/broken-0" in {log["policy"] for log in logs if log["event"] == "visit_failed"}
 
 
 async def test_what_the_visits_before_found_stays_in_the_status_and_heals_with_the_cause() -> None:

@@ -31,7 +31,10 @@ BLIND = DecisionState(since=LONG_AGO, floor=4, no_forecast_since=NOON - timedelt
 
 
 def conditions(situation: Situation, visit: ReconcileResult = VISIT) -> dict[str, Condition]:
-    return {it.type: it for it in policy_conditions(visit, situation, decide(situation))}
+    return {
+        policy_condition.type: policy_condition
+        for policy_condition in policy_conditions(visit, situation, decide(situation))
+    }
 
 
 def told(situation: Situation, type_: str, visit: ReconcileResult = VISIT) -> tuple[str, str]:
@@ -61,11 +64,17 @@ def test_off_paused_in_fallback_or_in_conflict_is_ready(situation: Situation) ->
 
 def test_never_is_stalled_and_not_yet_is_only_unready() -> None:
     never = {
-        it.type: it for it in policy_conditions(ReconcileResult(1, stalled=Problem("InvalidTimezone", "no such zone")))
+        policy_condition.type: policy_condition
+        for policy_condition in policy_conditions(
+            ReconcileResult(1, stalled=Problem("InvalidTimezone", "no such zone"))
+        )
     }
     assert (never["Stalled"].status, never["Ready"].status) == ("True", "False")
     missing = Problem("TargetNotFound", 'horizontalpodautoscalers "checkout" not found')
-    not_yet = {it.type: it for it in policy_conditions(ReconcileResult(1, failure=missing))}
+    not_yet = {
+        policy_condition.type: policy_condition
+        for policy_condition in policy_conditions(ReconcileResult(1, failure=missing))
+    }
     assert (not_yet["Stalled"].status, not_yet["Ready"].reason) == ("False", "TargetNotFound")
 
 

@@ -26,7 +26,7 @@ from tests.support.documents import DOCS, anchors, words
 ROOT = DOCS.parent
 PACKAGE = ROOT / "operator" / "predictive_scaling"
 VOCABULARY: list[type[StrEnum]] = [
-    found for found in vars(vocabulary).values() if isinstance(found, type) and found.__base__ is StrEnum
+    var for var in vars(vocabulary).values() if isinstance(var, type) and var.__base__ is StrEnum
 ]
 SHOWN: list[type[StrEnum]] = [
     *VOCABULARY,

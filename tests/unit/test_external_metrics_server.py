@@ -91,7 +91,7 @@ async def test_discovery_names_both_metrics_as_namespaced(metrics: Fixture) -> N
     assert (status, group["kind"], group["preferredVersion"]["version"]) == (200, "APIGroup", "v1beta1")
     status, resources = await metrics.get("/apis/external.metrics.k8s.io/v1beta1")
     assert (status, resources["groupVersion"]) == (200, "external.metrics.k8s.io/v1beta1")
-    assert [(each["name"], each["namespaced"]) for each in resources["resources"]] == [
+    assert [(resource["name"], resource["namespaced"]) for resource in resources["resources"]] == [
         ("predictive-scaling-demand", True),
         ("predictive-scaling-forecast", True),
     ]

@@ -177,7 +177,7 @@ def test_overlapping_events_count_once_within_a_type_and_both_across_types() -> 
     start = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
     def effect(*types: str) -> float:
-        known = tuple(KnownEvent(one, start, start + TWO_HOURS, None) for one in types)
+        known = tuple(KnownEvent(type_, start, start + TWO_HOURS, None) for type_ in types)
         shifted = tuple(replace(one, end=one.end + at * timedelta(minutes=1)) for at, one in enumerate(known))
         line = effects.timeline(start.timestamp(), 900.0, 4, Context(events=shifted))
         return float(line.effect[-1])

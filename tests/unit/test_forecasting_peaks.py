@@ -35,7 +35,7 @@ def a_walk(series: Series, first: int = 600) -> WalkForward:
 def highest(series: Series, origins: np.ndarray, bins: int) -> np.ndarray:
     """What came: the highest of the next `bins`, NaN where the series ends before."""
     ends = [series.values[at : at + bins] for at in origins]
-    return np.array([one.max() if len(one) == bins else np.nan for one in ends])
+    return np.array([end.max() if len(end) == bins else np.nan for end in ends])
 
 
 def test_a_ninth_decile_of_the_peak_covers_nine_of_ten_peaks_and_the_bins_own_covers_fewer() -> None:

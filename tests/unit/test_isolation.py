@@ -116,7 +116,7 @@ def test_a_review_that_fails_is_a_problem_of_its_object(monkeypatch: pytest.Monk
     assert record.problem is not None
     assert record.problem.reason == "InternalError"
     assert "RecursionError" in record.problem.message
-    assert [one["object"] for one in logs if one["event"] == "review_failed"] == ["bad/bad-1"]
+    assert [log["object"] for log in logs if log["event"] == "review_failed"] == ["bad/bad-1"]
 
 
 def a_world() -> World:

@@ -119,10 +119,10 @@ def test_the_busier_the_api_the_noisier() -> None:
 
 def test_an_outage_takes_the_demand_and_then_everybody_tries_again() -> None:
     fine = made(replace(PLAN, step=timedelta(minutes=1), services=2))["public-api"]
-    outages = [one for one in fine.incidents if one.kind is Kind.OUTAGE]
+    outages = [incident for incident in fine.incidents if incident.kind is Kind.OUTAGE]
     assert outages
-    for one in outages:
-        out = within(one, fine.timeline)
+    for outage in outages:
+        out = within(outage, fine.timeline)
         before = fine.demand[out.start - 30 : out.start - 2].mean()
         assert fine.demand[out].mean() < 0.1 * before
         assert fine.demand[out.stop + 1 : out.stop + 6].mean() > 1.05 * before
@@ -143,7 +143,7 @@ def test_the_feed_bursts_more_than_the_shop() -> None:
 
     assert greatest_jump("social-feed") > 3
     assert greatest_jump("web-shop") < 3
-    sizes = [one.factor for one in made()["social-feed"].incidents if one.kind is Kind.BURST]
+    sizes = [incident.factor for incident in made()["social-feed"].incidents if incident.kind is Kind.BURST]
     assert max(sizes) > 2.5 * np.median(sizes)
 
 
@@ -156,7 +156,7 @@ def test_the_tool_is_mostly_at_rest_and_wholly_at_weekends() -> None:
 
 def test_a_release_shifts_the_level_for_good() -> None:
     service = made()["checkout"]
-    releases = [one for one in service.incidents if one.kind is Kind.RELEASE]
+    releases = [incident for incident in service.incidents if incident.kind is Kind.RELEASE]
     assert len(releases) >= 7
     for one, after in pairwise(releases):
         same_time = slice(within(after, PLAN.timeline).start - A_DAY, within(after, PLAN.timeline).start)
@@ -220,7 +220,7 @@ def test_files_hold_the_demand_and_the_events(tmp_path: Path) -> None:
     assert report["rows"] == sum(one["rows"] for one in report["services"]) == 6 * 8 * 1440 - 3
     listed = list(csv.DictReader((tmp_path / "social-feed-events.csv").read_text().splitlines()))
     manifests = list(yaml.safe_load_all((tmp_path / "social-feed-events.yaml").read_text()))
-    assert [row["start"] for row in listed] == [one["spec"]["start"] for one in manifests]
+    assert [row["start"] for row in listed] == [manifest["spec"]["start"] for manifest in manifests]
     assert parse_policy(yaml.safe_load((tmp_path / "web-shop-policy.yaml").read_text())).metadata.name == "web-shop"
 
 

@@ -249,7 +249,7 @@ async def test_bands_follow_the_errors_that_are_seen_while_serving(
         shelf.forecast({"a": wanted(replace(HISTORY, values=wild[:bins]))})
     last = wanted(replace(HISTORY, values=wild))
     values = [one.forecast({"a": last})["a"].values for one in (shelf, newcomer)]
-    widths = [float(one[0, 3] / one[0, 1]) for one in values]
+    widths = [float(value[0, 3] / value[0, 1]) for value in values]
     assert widths[0] > 1.2 * widths[1]
 
 

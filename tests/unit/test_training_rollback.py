@@ -126,7 +126,7 @@ def an_entry(number: int) -> Entry:
 def test_a_ledger_keeps_the_newest_and_survives_damage(tmp_path: Path) -> None:
     for number in range(KEPT + 5):
         record(tmp_path, an_entry(number))
-    assert [one.version for one in entries(tmp_path)] == [str(number) for number in range(5, KEPT + 5)]
+    assert [entry.version for entry in entries(tmp_path)] == [str(number) for number in range(5, KEPT + 5)]
     with (tmp_path / PROMOTION_HISTORY).open("ab") as file:
         file.write(b'{"at": "not\n\xff\n')
     assert len(entries(tmp_path)) == KEPT

@@ -99,8 +99,8 @@ async def test_a_new_series_is_forecast_at_once_and_widened_by_its_youth(registr
     young = replace(a_shop(1, days=8), values=a_shop(1, days=8).values[-8:])
     old = a_shop(1, days=8)
     forecasts = shelf.forecast({"young": wanted(young), "old": wanted(old, SeriesKey("old", "rps", "Sum"))})
-    assert {one.model for one in forecasts.values()} == {NAME}
-    assert {one.version for one in forecasts.values()} == {shelf.models()[SHARED].version}
+    assert {forecast.model for forecast in forecasts.values()} == {NAME}
+    assert {forecast.version for forecast in forecasts.values()} == {shelf.models()[SHARED].version}
     bands = {name: float((one.values[:, 3] / one.values[:, 1]).mean()) for name, one in forecasts.items()}
     assert bands["young"] > 1.4 * bands["old"]
 

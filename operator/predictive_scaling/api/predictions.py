@@ -158,7 +158,7 @@ async def _current(services: Services, question: CurrentFilter) -> dict[str, Any
     page = await services.predictions.current(
         now, now - _OLDEST, question.limit, service=question.service, cursor=question.cursor
     )
-    return {"predictions": [_forecast(each, now) for each in page.forecasts], "next_cursor": page.next_cursor}
+    return {"predictions": [_forecast(forecast, now) for forecast in page.forecasts], "next_cursor": page.next_cursor}
 
 
 def _forecast(row: CurrentForecast, now: datetime) -> dict[str, Any]:

@@ -149,7 +149,9 @@ class _ReplayedForecasts:
             state=memory,
             current_forecast=self._outlook,
             demand=demand,
-            events=tuple(self._baseline(one, now) for one in self._occurrences if now < one.ends_at),
+            events=tuple(
+                self._baseline(occurrence, now) for occurrence in self._occurrences if now < occurrence.ends_at
+            ),
             lead_time=setting.lead_time,
             refresh=refresh,
             metrics_max_age=max(MAX_AGE, 2 * refresh),

@@ -113,7 +113,7 @@ class RollingForecasts:
 
     def chunk(self, origin: int) -> ForecastChunk:
         """The stretch of an origin."""
-        return next(it for it in reversed(self.chunks) if origin >= it.since or it is self.chunks[0])
+        return next(chunk for chunk in reversed(self.chunks) if origin >= chunk.since or chunk is self.chunks[0])
 
     def of_baseline(self, name: str) -> "RollingForecasts":
         """The same with a naive model in place of the one that acts."""
@@ -289,7 +289,7 @@ def _peaks(series: Series, plan: Plan, stretches: Sequence[ForecastChunk], value
     gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
     count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
     panel = Panel.of([series])
-    spans = [(one, Origins.of_one(np.arange(one.since, one.until))) for one in stretches]
+    spans = [(stretch, Origins.of_one(np.arange(stretch.since, stretch.until))) for stretch in stretches]
     raw = np.concatenate([one.fitted.peaks(panel, origins, count) for one, origins in spans])
     return calibrated_peaks(series, plan.cuts[0], raw, values)
 

@@ -251,7 +251,7 @@ def _comparison(
     alternatives = field.hpa_by_target()
     return Comparison(
         hpa_only=field.hpa_only(np.array([target]))[0],
-        hpa_tuned=next(it for it in alternatives if it.target == chosen.hpa_alone_target),
+        hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_alone_target),
         same_hours=SameHours(
             *(at_same_hours(alternatives, one.replica_hours) for one in (predictive, tuned.outcome, both.outcome))
         ),

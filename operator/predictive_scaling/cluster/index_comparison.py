@@ -183,7 +183,7 @@ class IndexComparison:
     async def _lasting(self, differences: Sequence[Difference], seconds: float) -> list[Difference]:
         """Those that still differ after this long, or once the watches show none of them for some seconds."""
         began = progress_at = monotonic()
-        left = [one for one in differences if self._differs(one)]
+        left = [difference for difference in differences if self._differs(difference)]
         while left and monotonic() - began < seconds and monotonic() - progress_at < _ON_ITS_WAY_SECONDS:
             before = len(left)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)

@@ -146,12 +146,12 @@ def _stored(manifest: Manifest, folder: Path, changes: Sequence[Entry]) -> Store
         trained_until=manifest.trained_until,
         acting=manifest.gate.acting,
         evidence=manifest.gate.evidence,
-        scores=[ModelScore(**each.model_dump(exclude={"judged"})) for each in manifest.gate.scores],
+        scores=[ModelScore(**score.model_dump(exclude={"judged"})) for score in manifest.gate.scores],
         horizons=[
             ModelHorizon(one.horizon * manifest.resolution_seconds / 60, one.model) for one in manifest.gate.by_horizon
         ],
         history=[
-            ModelChange(one.at, one.outcome.value, one.version, one.previous, one.evidence)
-            for one in reversed(changes[-_CHANGES:])
+            ModelChange(change.at, change.outcome.value, change.version, change.previous, change.evidence)
+            for change in reversed(changes[-_CHANGES:])
         ],
     )

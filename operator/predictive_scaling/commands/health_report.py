@@ -157,9 +157,9 @@ def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, 
 def _policy(shown: dict[str, Any]) -> Policy:
     conditions = shown.get("conditions", [])
     calls = [
-        f"{each['type']}={each['status']}: {each['message'] or each['reason']}"
-        for each in conditions
-        if _CALLS.get(each["type"]) == each["status"]
+        f"{condition['type']}={condition['status']}: {condition['message'] or condition['reason']}"
+        for condition in conditions
+        if _CALLS.get(condition["type"]) == condition["status"]
     ]
     return Policy(
         namespace=shown["namespace"],
@@ -177,7 +177,7 @@ def _of_parts(parts: Sequence[Part]) -> list[str]:
 
 
 def _of_policies(policies: Sequence[Policy]) -> list[str]:
-    return [f"{each.namespace}/{each.policy}: {call}" for each in policies for call in each.calls]
+    return [f"{policy.namespace}/{policy.policy}: {call}" for policy in policies for call in policy.calls]
 
 
 def _of_numbers(stuck: int | None, mape: float | None, lag: int | None) -> list[str]:
@@ -195,9 +195,16 @@ def _of_numbers(stuck: int | None, mape: float | None, lag: int | None) -> list[
 
 def _table(policies: Sequence[Policy]) -> Table:
     table = Table("namespace", "policy", "mode", "floor", "ready", "source", "needs attention")
-    for each in policies:
-        calls = "; ".join(call.partition(":")[0] for call in each.calls)
-        cells = (each.namespace, each.policy, each.mode, _shown(each.floor), _shown(each.ready_replicas), each.source)
+    for policy in policies:
+        calls = "; ".join(call.partition(":")[0] for call in policy.calls)
+        cells = (
+            policy.namespace,
+            policy.policy,
+            policy.mode,
+            _shown(policy.floor),
+            _shown(policy.ready_replicas),
+            policy.source,
+        )
         table.add_row(*(escape(cell or "-") for cell in (*cells, calls)))
     return table
 

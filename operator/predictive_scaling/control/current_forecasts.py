@@ -169,10 +169,14 @@ class ForecastProvider:
         """The occurrences that act on the policy, each with the forecast made before it did."""
         return tuple(
             EventBaseline(
-                one.event, one.occurrence.start, one.occurrence.end, self._baseline(need, one), self._learned(need, one)
+                occurrence.event,
+                occurrence.occurrence.start,
+                occurrence.occurrence.end,
+                self._baseline(need, occurrence),
+                self._learned(need, occurrence),
             )
-            for one in need.occurrences
-            if now < one.ends_at
+            for occurrence in need.occurrences
+            if now < occurrence.ends_at
         )
 
     def forget(self, policies: Collection[PolicyKey], now: datetime) -> None:
@@ -191,7 +195,10 @@ class ForecastProvider:
         return series != need.series or choice is not _choice(need.policy) or has_elapsed(self._refresh, made_at, now)
 
     def _lacks_baseline(self, need: ForecastRequirement, now: datetime) -> bool:
-        return any(one.begins_at <= now and _name(need, one) not in self._bases for one in need.occurrences)
+        return any(
+            occurrence.begins_at <= now and _name(need, occurrence) not in self._bases
+            for occurrence in need.occurrences
+        )
 
     def _baseline(self, need: ForecastRequirement, concern: ActiveOccurrence) -> Forecast | None:
         name = _name(need, concern)
@@ -217,18 +224,22 @@ class ForecastProvider:
 
     def _baseline_requests(self, need: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
         asked = {
-            _name(need, one): self._make_request(need, one.begins_at, one.ends_at - one.begins_at + BIN, _known(one))
-            for one in need.occurrences
-            if one.begins_at <= now and _name(need, one) not in self._bases
+            _name(need, occurrence): self._make_request(
+                need, occurrence.begins_at, occurrence.ends_at - occurrence.begins_at + BIN, _known(occurrence)
+            )
+            for occurrence in need.occurrences
+            if occurrence.begins_at <= now and _name(need, occurrence) not in self._bases
         }
         return {name: wanted for name, wanted in asked.items() if wanted is not None}
 
     def _preview_requests(self, need: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
         """Of events that are about to act: what is expected now but for them, where forecasts know their effect."""
         asked = {
-            _Preview(_name(need, one)): self._make_request(need, None, one.ends_at - now + BIN, _known(one))
-            for one in need.occurrences
-            if now < one.begins_at and self._learned(need, one) is not None
+            _Preview(_name(need, occurrence)): self._make_request(
+                need, None, occurrence.ends_at - now + BIN, _known(occurrence)
+            )
+            for occurrence in need.occurrences
+            if now < occurrence.begins_at and self._learned(need, occurrence) is not None
         }
         return {name: wanted for name, wanted in asked.items() if wanted is not None}
 

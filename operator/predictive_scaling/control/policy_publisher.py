@@ -130,7 +130,10 @@ def _row(record: PolicyRecord, status: Mapping[str, Any], clock: Clock) -> Polic
         current_replicas=status.get("currentReplicas"),
         ready_replicas=status.get("readyReplicas"),
         source=status.get("source"),
-        limited=any(one["type"] == ConditionType.SCALING_LIMITED and one["status"] == "True" for one in conditions),
+        limited=any(
+            condition["type"] == ConditionType.SCALING_LIMITED and condition["status"] == "True"
+            for condition in conditions
+        ),
         conditions=conditions,
         last_decision_at=datetime.fromisoformat(last["at"]) if last else None,
         advice=status.get("advice"),

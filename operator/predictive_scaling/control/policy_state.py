@@ -149,7 +149,9 @@ class PolicyStates:
     def capacity_keys(self) -> set[CapacityKey]:
         """Targets and series that the newest visits decided from."""
         situations = (state.situation for state in self._states.values())
-        return {(one.observed.uid, series_key(one.policy)) for one in situations if one is not None}
+        return {
+            (situation.observed.uid, series_key(situation.policy)) for situation in situations if situation is not None
+        }
 
     def shift(self, by: timedelta) -> None:
         """Move all remembered times: the clock was stepped, and durations go on from what they were."""

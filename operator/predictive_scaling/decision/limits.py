@@ -64,7 +64,11 @@ def remember(
 
     So the first one within the window is its highest, and a steady wish needs one entry, not one a tick.
     """
-    kept = tuple(it for it in recommendations if now - it[0] < window and it[1] > wanted)
+    kept = tuple(
+        recommendation
+        for recommendation in recommendations
+        if now - recommendation[0] < window and recommendation[1] > wanted
+    )
     return (*kept, (now, wanted))
 
 

@@ -48,12 +48,12 @@ _RECORDS = TypeAdapter(tuple[_Record, ...])
 def as_files(members: Sequence[Member]) -> dict[str, bytes]:
     """By file name."""
     records = [
-        {**{name: getattr(one.key, name) for name in ("service", "metric", "aggregation")}, "gate": one.gate}
-        for one in members
+        {**{name: getattr(member.key, name) for name in ("service", "metric", "aggregation")}, "gate": member.gate}
+        for member in members
     ]
     text = _RECORDS.dump_json(_RECORDS.validate_python(records), indent=1)
     buffer = io.BytesIO()
-    np.save(buffer, np.stack([one.residuals for one in members]) if members else np.zeros(0, np.float16))
+    np.save(buffer, np.stack([member.residuals for member in members]) if members else np.zeros(0, np.float16))
     return {RECORDS: text, ERRORS: buffer.getvalue()}
 
 
@@ -67,7 +67,7 @@ def from_files(contents: Mapping[str, bytes], horizons: int) -> dict[SeriesKey, 
     if len(errors) != len(records) or (len(records) and errors.shape[2:] != (horizons, len(QUANTILES))):
         expected = f"({len(records)}, …, {horizons}, {len(QUANTILES)})"
         raise ModelRejectedError(f"{ERRORS} has shape {errors.shape}, expected {expected}; train the model again")
-    keys = [SeriesKey(one.service, one.metric, one.aggregation) for one in records]
+    keys = [SeriesKey(record.service, record.metric, record.aggregation) for record in records]
     return {
         key: Member(key, one.gate, rows.astype(np.float16))
         for key, one, rows in zip(keys, records, errors, strict=True)

@@ -67,7 +67,7 @@ class ErrorTracker:
     def memory_bytes(self) -> int:
         """What its arrays take."""
         arrays = (self._errors, self._oldest, self._origins, self._units, self._logs)
-        return sum(one.nbytes for one in arrays)
+        return sum(array.nbytes for array in arrays)
 
     def calibration(self) -> Calibration:
         """Shifts from the errors known so far, but for those of the last bins."""

@@ -38,7 +38,7 @@ def advise(points: Sequence[Point], hpa_only: Point, state: float | None = None)
     while it is as safe and another saves no more than chance.
     """
     present, found = points[0], as_safe(points, hpa_only.minutes)
-    before = next((it for it in points if state is not None and abs(it.hpa_target - state) < 1e-9), None)
+    before = next((point for point in points if state is not None and abs(point.hpa_target - state) < 1e-9), None)
     if found is not None and before is not None and as_safe([before], hpa_only.minutes) is not None:
         found = before if before.replica_hours <= found.replica_hours * (1 + MIN_GAIN) else found
     hours = present.replica_hours - found.replica_hours if found else 0.0

@@ -168,7 +168,7 @@ def _chunks(service: Service) -> Iterator[slice]:
 def _samples(service: Service, chunk: slice) -> Iterator[Sample]:
     """The samples of some bins, by time; each stands at the beginning of its bin."""
     labels = [{"instance": f"{service.name}-{number}"} for number in range(INSTANCES)]
-    series = [series_of(one) for one in labels]
+    series = [series_of(label) for label in labels]
     moments = [datetime.fromtimestamp(int(second), UTC) for second in service.timeline.seconds[chunk]]
     for moment, values in zip(moments, service.values[:, chunk].T.tolist(), strict=True):
         for number, value in enumerate(values):

@@ -46,11 +46,11 @@ def factors(happenings: Iterable[Incident], timeline: Timeline, *, rise: timedel
     """
     seconds = timeline.seconds
     found = np.ones(timeline.bins)
-    for one in happenings:
-        begin, end = one.start.timestamp(), one.end.timestamp()
+    for happening in happenings:
+        begin, end = happening.start.timestamp(), happening.end.timestamp()
         climb = np.clip((seconds - begin) / max(1.0, rise.total_seconds()) + 1, 0.0, 1.0)
         back = np.exp(-np.maximum(seconds - end, 0.0) / max(1.0, fall.total_seconds()))
-        found *= 1 + (one.factor - 1) * climb * back
+        found *= 1 + (happening.factor - 1) * climb * back
     return found
 
 

@@ -75,7 +75,7 @@ def services(plan: Plan) -> Iterator[Service]:
         chance = Chance(plan.seed, name)
         told = character.tell(timeline, chance)
         values = np.round(told.values * _shares(timeline, chance), _DECIMALS)
-        happenings = tuple(one for one in told.incidents if one.touches(timeline))
+        happenings = tuple(incident for incident in told.incidents if incident.touches(timeline))
         announced = tuple(one for one in (*happenings, *_to_come(timeline, character, chance)) if one.kind in ANNOUNCED)
         yield Service(name, character, timeline, values, happenings, announced)
 
@@ -83,7 +83,9 @@ def services(plan: Plan) -> Iterator[Service]:
 def _to_come(timeline: Timeline, character: WorkloadProfile, chance: Chance) -> list[Incident]:
     """What begins within two weeks after the end: a later run with the same seed brings it."""
     coming = Timeline(timeline.end, timeline.step, timeline.bins_of(_AHEAD))
-    return [one for one in character.tell(coming, chance).incidents if timeline.end <= one.start < coming.end]
+    return [
+        incident for incident in character.tell(coming, chance).incidents if timeline.end <= incident.start < coming.end
+    ]
 
 
 def _shares(timeline: Timeline, chance: Chance) -> FloatArray:

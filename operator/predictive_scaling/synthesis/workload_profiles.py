@@ -50,7 +50,7 @@ def public_api(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     shape = day(timeline, zone, {0: 0.15, 6: 0.2, 9: 0.9, 11: 1.0, 13: 0.85, 15: 1.0, 18: 0.5, 22: 0.2})
     shape = shape * weekend(timeline, zone, 0.35)
     outages = tuple(_in_weeks(timeline, zone, chance, _outage))
-    again = [Incident(one.end, one.end + 5 * _MINUTE, Kind.BURST, 1.4) for one in outages]
+    again = [Incident(outage.end, outage.end + 5 * _MINUTE, Kind.BURST, 1.4) for outage in outages]
     calm = chance.between("level", 120, 240) * shape * factors(outages, timeline, rise=_MINUTE, fall=_MINUTE / 2)
     calm = calm * factors(again, timeline, rise=_MINUTE, fall=10 * _MINUTE)
     # The spread of what is summed grows faster than its mean: callers come in herds.
@@ -96,9 +96,9 @@ def checkout(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     releases = tuple(_in_weeks(timeline, "UTC", chance, _releases))
     values = chance.between("level", 60, 120) * shape * _uneven(timeline, chance, 0.05, 0.04)
     levels = np.ones(timeline.bins)
-    for one in releases:
+    for release in releases:
         # Each sets the level anew, so that what came before it matters no longer.
-        levels[within(one, timeline).start :] = one.factor
+        levels[within(release, timeline).start :] = release.factor
     values = values * levels
     for one in releases:
         values[within(one, timeline)] = np.nan

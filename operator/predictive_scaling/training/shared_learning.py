@@ -96,7 +96,7 @@ def _marks(walk: WalkForward, near: int) -> Scores:
 
 
 def _together(marks: Sequence[Sequence[Scores]]) -> tuple[Scores, list[Scores]]:
-    own, *others = (pooled([one[at] for one in marks]) for at in range(len(marks[0])))
+    own, *others = (pooled([mark[at] for mark in marks]) for at in range(len(marks[0])))
     return own, others
 
 

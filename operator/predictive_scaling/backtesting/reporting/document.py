@@ -87,9 +87,9 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "chosen": last.model,
             "why": last.why,
             "refits": [
-                {"from": foresight.moment(it.since).isoformat(), "chosen": it.model, "why": it.why}
-                for it in foresight.chunks
-                if it.since >= foresight.plan.split
+                {"from": foresight.moment(chunk.since).isoformat(), "chosen": chunk.model, "why": chunk.why}
+                for chunk in foresight.chunks
+                if chunk.since >= foresight.plan.split
             ],
         },
         "seconds": {

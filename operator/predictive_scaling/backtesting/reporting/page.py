@@ -146,7 +146,7 @@ def _method(backtest: Backtest) -> Iterator[str]:
     )
     yield (
         f"Forecasts saw nothing from after the moment they were made; models learned anew "
-        f"{sum(it.since >= foresight.plan.split for it in foresight.chunks)} times. "
+        f"{sum(chunk.since >= foresight.plan.split for chunk in foresight.chunks)} times. "
         f"{foresight.chunks[-1].why}."
     )
     for what, prices in zip(("The quantile", "Quantile and HPA target"), backtest.prices, strict=True):

@@ -49,7 +49,7 @@ def _told(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float6
     hour = slice(first, first + _HOUR_STEPS)
     alone = work.demand[hour] - backtest.hpa_replayed.ready[hour, 0] * per_replica
     worst = first + int(np.argmax(missing[hour]))
-    last = next((it for it in reversed(backtest.replayed.changes) if it.step <= worst), None)
+    last = next((change for change in reversed(backtest.replayed.changes) if change.step <= worst), None)
     return BadHour(
         begins_at=work.at(first),
         short_minutes=float((missing[hour] > 0).sum() / _MINUTE_STEPS),

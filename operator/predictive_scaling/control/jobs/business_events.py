@@ -128,7 +128,7 @@ class BusinessEventController:
             return None
         known = known_event(event, start, start)
         ours = set(matched)
-        policies = [one.policy for one in self.cache.policies() if one.policy and one.policy.key in ours]
+        policies = [policy.policy for policy in self.cache.policies() if policy.policy and policy.policy.key in ours]
         by_series = {series_key(policy): forecast_context(policy).zone for policy in policies}
         found = [
             learned

@@ -147,7 +147,7 @@ def _schedule(event: BusinessEvent | None, before: Schedule, now: datetime) -> S
 def _scheduled(event: BusinessEvent, schedule: Schedule, day: datetime) -> list[Occurrence]:
     """The occurrences about a day, oldest first. What an edit says of the past of a recurring event never was."""
     past = latest_occurrences(event, day - LOOK_BACK, day, MAX_PAST)
-    ahead = [it for it in occurrences(event, day, day + LOOK_AHEAD, MAX_AHEAD) if it.end > day]
+    ahead = [occurrence for occurrence in occurrences(event, day, day + LOOK_AHEAD, MAX_AHEAD) if occurrence.end > day]
     since = schedule.since if event.spec.recurrence is not None else None
     return [it for it in (*past, *ahead) if since is None or it.end > since]
 

@@ -76,7 +76,7 @@ def known_occurrences(event: Expansion, now: datetime, before: KnownEvents | Non
 def known_events_for(policy: ScalingPolicy, events: Iterable[KnownEvents]) -> tuple[KnownEvent, ...]:
     """The occurrences of the events that select a policy."""
     namespace, labels = policy.metadata.namespace, policy.metadata.labels
-    return tuple(known for one in events if one.event.selects(namespace, labels) for known in one.known)
+    return tuple(known for event in events if event.event.selects(namespace, labels) for known in event.known)
 
 
 def active_occurrences(
@@ -85,10 +85,10 @@ def active_occurrences(
     """Those that act on the policy between now and `ahead` from now, by start."""
     namespace, labels = policy.metadata.namespace, policy.metadata.labels
     found = [
-        ActiveOccurrence(one.event, occurrence, influence_start(one.event, occurrence, lead_time))
-        for one in events
-        if one.event.selects(namespace, labels)
-        for occurrence in one.occurrences
+        ActiveOccurrence(event.event, occurrence, influence_start(event.event, occurrence, lead_time))
+        for event in events
+        if event.event.selects(namespace, labels)
+        for occurrence in event.occurrences
     ]
     about_now = [concern for concern in found if concern.begins_at < now + ahead]
     return tuple(sorted(about_now, key=lambda concern: (concern.occurrence.start, concern.event.metadata.name)))

@@ -54,7 +54,7 @@ def latest_occurrences(event: BusinessEvent, since: datetime, until: datetime, l
     since = min(max(since, within_calendar(since)), until)
     for span in (*(min(width, until - since) for width in _WIDENED), until - since):
         begin = until - span
-        found = [it for it in occurrences(event, begin, until) if begin < it.end <= until]
+        found = [occurrence for occurrence in occurrences(event, begin, until) if begin < occurrence.end <= until]
         if len(found) >= limit or begin == since:
             return tuple(found[-limit:])
     return ()
@@ -172,5 +172,5 @@ def known_events(events: Iterable[BusinessEvent], since: datetime, until: dateti
         expansion = expand(event, since, until)
         if expansion.problem is not None:
             raise InvalidManifestError(f"BusinessEvent {event.key}: {expansion.problem}")
-        found += [known_event(event, it.start, it.end) for it in expansion.occurrences]
+        found += [known_event(event, occurrence.start, occurrence.end) for occurrence in expansion.occurrences]
     return tuple(found)
