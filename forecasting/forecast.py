@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import NormalDist
 
 import numpy as np
 
+from forecasting.quantile_interpolation import quantile_weights
 from forecasting.series import FloatArray
 
 QUANTILES = (0.1, 0.5, 0.8, 0.9, 0.95)
@@ -16,8 +16,6 @@ PEAK_QUANTILES = QUANTILES[1:]
 """The quantiles of the highest demand within a window: a floor is never below the median."""
 INTERPOLATED = (0.5, 0.999)
 """Where a policy's quantile may lie."""
-OFFSET_SHARE = 0.1
-_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +44,14 @@ class Forecast:
     def at(self, quantile: float) -> FloatArray:
         """Any quantile between 0.5 and 0.999, for each bin: shape (bins,).
 
-        Between those that were forecast the logarithm runs straight in the normal score; beyond the highest it goes on
-        as steeply as the steepest of its last two stretches. Raises ValueError for a quantile outside.
+        The interpolation is that of the live decision (quantile_interpolation). Raises ValueError for a quantile
+        outside.
         """
         low, high = INTERPOLATED
         if not low <= quantile <= high:
             raise ValueError(f"a quantile lies between {low} and {high}; {quantile} does not")
-        if quantile in self.quantiles:
-            return self.values[:, self.quantiles.index(quantile)]
-        scores = np.array([_NORMAL.inv_cdf(one) for one in self.quantiles])
-        offset = OFFSET_SHARE * self.values.mean() or 1.0
-        logs, wanted = np.log(self.values + offset), _NORMAL.inv_cdf(quantile)
-        if quantile > self.quantiles[-1]:
-            slopes = np.diff(logs[:, -3:], axis=1) / np.diff(scores[-3:])
-            found = logs[:, -1] + slopes.max(axis=1) * (wanted - scores[-1])
-            low_values, high_values = self.values[:, -1], np.inf
-        else:
-            right = int(np.searchsorted(scores, wanted).clip(1, len(scores) - 1))
-            share = (wanted - scores[right - 1]) / (scores[right] - scores[right - 1])
-            found = logs[:, right - 1] * (1 - share) + logs[:, right] * share
-            low_values, high_values = self.values[:, right - 1], self.values[:, right]
-        # Rounding must not carry a value past its neighbours.
-        return np.clip(np.exp(found) - offset, low_values, high_values)
+        weights = quantile_weights(self.quantiles, quantile)
+        return np.maximum(self.values @ np.array(weights.by_column(len(self.quantiles))), 0.0)
 
     @property
     def valid_until(self) -> datetime:

@@ -93,7 +93,8 @@ def judge_scores(own: Scores, others: Sequence[Scores]) -> Verdict:
     exceptions = [one for one in table if one.model != own.whole.model]
     said = f"{own.whole.model} acts: {_compared(own.whole, best)}, and {_covered(own.whole)}"
     if exceptions:
-        said += f"; but {', '.join(f'{exception.model} at {exception.horizon} bins ahead' for exception in exceptions)}, being better there"
+        elsewhere = ", ".join(f"{exception.model} at {exception.horizon} bins ahead" for exception in exceptions)
+        said += f"; but {elsewhere}, being better there"
     return Verdict(True, own.whole.model, said, own.whole, whole, table if exceptions else ())
 
 

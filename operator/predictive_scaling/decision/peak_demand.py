@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from functools import lru_cache
-from statistics import NormalDist
 from typing import NamedTuple
 
 from forecasting.forecast import PEAK_QUANTILES, Forecast
+from forecasting.quantile_interpolation import quantile_weights
 from predictive_scaling.decision.spans import Span
 
 _SLACK = 1e-9
@@ -23,15 +22,6 @@ class Peak(NamedTuple):
     at: datetime
 
 
-class _Mix(NamedTuple):
-    """A quantile as a weighted sum of two columns."""
-
-    low: int
-    high: int
-    low_weight: float
-    high_weight: float
-
-
 def peak(
     forecast: Forecast, quantile: float, spans: Iterable[Span], factor: Callable[[Span], float] | None = None
 ) -> Peak | None:
@@ -40,11 +30,11 @@ def peak(
     factor: what each bin's value is multiplied by, given the part of the bin that lies within the span.
     Values that are NaN, infinite or negative are no values (semantics 15).
     """
-    mix = _mix(forecast.quantiles, quantile)
+    weights = quantile_weights(forecast.quantiles, quantile)
     highest: Peak | None = None
     for span in spans:
         for bin_start, row in _rows(forecast, span):
-            value = mix.low_weight * row[mix.low] + mix.high_weight * row[mix.high]
+            value = weights.of(row)
             if factor is not None:
                 value *= factor(Span(max(bin_start, span.start), min(bin_start + forecast.step, span.end)))
             if 0.0 <= value < math.inf and (highest is None or value > highest.value):
@@ -93,27 +83,13 @@ def replicas_for(demand: float, per_replica: float, utilization: float) -> int:
     return math.ceil(exact * (1 - _SLACK)) if exact < _MAX_REPLICAS else _MAX_REPLICAS
 
 
-def weights_of(quantiles: tuple[float, ...], wanted: float) -> tuple[float, ...]:
-    """What each of a forecast's quantiles counts for in a quantile that is wanted; for those who read many at once.
-
-    >>> weights_of((0.1, 0.5, 0.9), 0.9)
-    (0.0, 0.0, 1.0)
-    """
-    mix = _mix(quantiles, wanted)
-    weights = [0.0] * len(quantiles)
-    weights[mix.low] += mix.low_weight
-    weights[mix.high] += mix.high_weight
-    return tuple(weights)
-
-
 def _joint_peak(forecast: Forecast, quantile: float, span: Span) -> float | None:
     if forecast.peaks is None or span.start >= forecast.origin + NEAR * forecast.step:
         return None
     bins = -((forecast.origin - span.end) // forecast.step)
     if not 0 < bins <= len(forecast.peaks):
         return None
-    mix, row = _mix(PEAK_QUANTILES, quantile), forecast.peaks[bins - 1]
-    value = mix.low_weight * float(row[mix.low]) + mix.high_weight * float(row[mix.high])
+    value = quantile_weights(PEAK_QUANTILES, quantile).of(forecast.peaks[bins - 1].tolist())
     return value if 0.0 <= value < math.inf else None
 
 
@@ -127,18 +103,3 @@ def _rows(forecast: Forecast, span: Span) -> Iterator[tuple[datetime, list[float
     for row in forecast.values[first:past_last].tolist():
         yield start, row
         start += forecast.step
-
-
-@lru_cache(maxsize=4096)
-def _mix(quantiles: tuple[float, ...], wanted: float) -> _Mix:
-    """Between two quantiles, and above the highest, demand is taken to be normal; below the lowest it is the lowest."""
-    if wanted in quantiles:
-        exact = quantiles.index(wanted)
-        return _Mix(exact, exact, 1.0, 0.0)
-    if wanted < quantiles[0] or len(quantiles) == 1:
-        return _Mix(0, 0, 1.0, 0.0)
-    high = next((i for i, it in enumerate(quantiles) if it > wanted), len(quantiles) - 1)
-    normal = NormalDist()
-    below, above, at = (normal.inv_cdf(it) for it in (quantiles[high - 1], quantiles[high], wanted))
-    share = (at - below) / (above - below)
-    return _Mix(high - 1, high, 1.0 - share, share)

@@ -6,9 +6,10 @@ import numpy as np
 
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES
 from forecasting.panel import IntArray
+from forecasting.quantile_interpolation import quantile_weights
 from forecasting.scaling.simulation_grid import Counts
 from forecasting.series import FloatArray
-from predictive_scaling.decision.peak_demand import NEAR, weights_of
+from predictive_scaling.decision.peak_demand import NEAR
 from predictive_scaling.decision.spans import INSTANT
 from predictive_scaling.simulation.forecast_batch import ForecastBatch
 from predictive_scaling.simulation.workload import LATE, STEP, Workload
@@ -30,7 +31,7 @@ def peaks(foresight: ForecastBatch, work: Workload, ahead: timedelta, quantiles:
     into = ((work.begins_at - foresight.series.start) / STEP + np.arange(len(work)) - origins * (width / STEP)).round()
     rows = np.clip(origins - foresight.first, 0, len(foresight.values) - 1)
     by_bin, together = (
-        np.stack([weights_of(known, quantile) for quantile in quantiles], axis=1)
+        np.stack([quantile_weights(known, quantile).by_column(len(known)) for quantile in quantiles], axis=1)
         for known in (QUANTILES, PEAK_QUANTILES)
     )
     found = np.empty((len(work), len(quantiles)))

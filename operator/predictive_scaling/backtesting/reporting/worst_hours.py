@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from forecasting.forecast import QUANTILES
+from forecasting.quantile_interpolation import quantile_weights
 from predictive_scaling.backtesting.run import Backtest
 from predictive_scaling.simulation.workload import STEP
 
@@ -70,4 +71,4 @@ def _expected(backtest: Backtest, step: int) -> float:
     ahead = (moment - foresight.moment(origin)) // width
     row = foresight.values[max(0, origin - foresight.first), min(ahead, foresight.values.shape[1] - 1)]
     quantile = backtest.scenario.policy.spec.forecast.effective_quantile
-    return float(np.interp(quantile, QUANTILES, row))
+    return quantile_weights(QUANTILES, quantile).of(row.tolist())

@@ -1,0 +1,34 @@
+"""The same quantile of the same forecast is the same number wherever it is read."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecasting.forecast import QUANTILES, Forecast
+from forecasting.quantile_interpolation import quantile_weights
+from predictive_scaling.decision.peak_demand import peak
+from predictive_scaling.decision.spans import Span
+from tests.support.builders import NOON
+
+rows = st.lists(st.floats(0, 1e9), min_size=5, max_size=5).map(sorted)
+quantiles = st.floats(0.5, 0.999)
+
+
+@given(rows, quantiles)
+def test_at_and_the_live_decision_and_many_at_once_agree(row: list[float], quantile: float) -> None:
+    forecast = Forecast("", NOON, timedelta(minutes=5), QUANTILES, np.array([row]), "", "")
+    decided = peak(forecast, quantile, (Span(NOON, NOON + forecast.step),))
+    assert decided is not None
+    at_once = np.array([row]) @ np.array(quantile_weights(QUANTILES, quantile).by_column(len(QUANTILES)))
+    assert forecast.at(quantile)[0] == pytest.approx(decided.value, rel=1e-12, abs=1e-9)
+    assert at_once[0] == pytest.approx(decided.value, rel=1e-12, abs=1e-9)
+
+
+@given(rows, quantiles, quantiles)
+def test_a_higher_quantile_is_never_lower(row: list[float], one: float, other: float) -> None:
+    forecast = Forecast("", NOON, timedelta(minutes=5), QUANTILES, np.array([row]), "", "")
+    low, high = sorted((one, other))
+    assert forecast.at(low)[0] <= forecast.at(high)[0] * (1 + 1e-12) + 1e-9
