@@ -155,7 +155,7 @@ spec:
     [
         ("FREQ=DAILY;INTERVAL=0", "2026-01-02", "UTC", "INTERVAL must be between 1 and 999"),
         ("FREQ=MONTHLY;INTERVAL=0", "2026-01-02", "UTC", "INTERVAL must be between 1 and 999"),
-        ("FREQ=MONTHLY;BYDAY=5FR;BYMONTHDAY=1", "2026-01-02", "UTC", "never comes true"),
+        ("FREQ=MONTHLY;BYDAY=5FR;BYMONTHDAY=1", "2026-01-02", "UTC", "never occurs"),
         ("FREQ=DAILY", "9999-12-31", "UTC", "must be between the years 1970 and 2199"),
         ("FREQ=DAILY", "2026-01-02", "Factory", "must be a time zone"),
         ("FREQ=DAILY;BYMONTH=11;COUNT=10000", "1970-01-01", "UTC", "set a later recurrence.from"),

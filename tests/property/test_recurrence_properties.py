@@ -1,4 +1,4 @@
-"""Whatever rule and whatever moment: review refuses with a reason, or the expansion ends within its steps."""
+"""For any rule and time, the review refuses it with a reason, or its expansion ends within its steps."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 from predictive_scaling.decision.events.active_occurrences import (
     LOOK_AHEAD,
     LOOK_BACK,
-    ActiveOccurrence,
     event_progress,
     known_occurrences,
     upcoming_occurrences,
 )
-from predictive_scaling.decision.events.occurrences import expand, influence_start, latest_occurrences, occurrences
+from predictive_scaling.decision.events.occurrences import expand, latest_occurrences, occurrences
 from predictive_scaling.decision.events.recurrence import Steps, walk
 from predictive_scaling.decision.events.windows import effective_spans, event_window
-from predictive_scaling.decision.inputs import EventBaseline
 from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.decision.spans import Span
 from predictive_scaling.resources.business_event import BusinessEvent
@@ -51,14 +49,14 @@ ODD_ZONES = ("Factory", "localtime", "posixrules", "right/Europe/Paris", "Mars/O
 
 
 def numbers(low: int, high: int, *odd: int) -> st.SearchStrategy[str]:
-    """A list of numbers such as BYHOUR has, mostly right ones."""
-    one = st.integers(low, high) | st.sampled_from(odd or (low,))
-    return st.lists(one, min_size=1, max_size=5).map(lambda found: ",".join(map(str, found)))
+    """A list of numbers as in BYHOUR, mostly valid ones."""
+    number = st.integers(low, high) | st.sampled_from(odd or (low,))
+    return st.lists(number, min_size=1, max_size=5).map(lambda values: ",".join(map(str, values)))
 
 
 def weekdays(*counts: str) -> st.SearchStrategy[str]:
-    one = st.tuples(st.sampled_from(counts), st.sampled_from(WEEKDAYS)).map("".join)
-    return st.lists(one, min_size=1, max_size=4).map(",".join)
+    weekday = st.tuples(st.sampled_from(counts), st.sampled_from(WEEKDAYS)).map("".join)
+    return st.lists(weekday, min_size=1, max_size=4).map(",".join)
 
 
 PARTS: dict[str, st.SearchStrategy[str]] = {
@@ -120,29 +118,27 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
     return {"metadata": {"name": "sale", "namespace": "shop", "creationTimestamp": created}, "spec": spec}
 
 
-def the_same_for(event: BusinessEvent, now: datetime) -> None:
-    """All that is worked out of an event for a moment: it raises nothing and takes a bounded number of steps."""
+def check_expansion(event: BusinessEvent, now: datetime) -> None:
+    """Everything computed from an event for a time raises nothing and takes a bounded number of steps."""
     for since, until in ((now, now), (now, CALENDAR_END), (datetime.min.replace(tzinfo=UTC), now)):
         steps = Steps()
-        found = occurrences(event, since, until, limit=50, steps=steps)
+        expanded = occurrences(event, since, until, limit=50, steps=steps)
         assert steps.taken <= 20_000
-        assert len(found) <= 50
-        assert list(found) == sorted(found, key=lambda it: it.start)
+        assert len(expanded) <= 50
+        assert list(expanded) == sorted(expanded, key=lambda occurrence: occurrence.start)
     near = within_calendar(now)
     around = expand(event, near - LOOK_BACK, near + LOOK_AHEAD)
     upcoming_occurrences(around, near)
     known_occurrences(around, near)
     event_progress(around, now)
     latest = latest_occurrences(event, near - timedelta(days=30), near, 10)
-    assert all(it.end <= near for it in latest)
+    assert all(occurrence.end <= near for occurrence in latest)
     for occurrence in around.occurrences[:3]:
-        longest = timedelta(hours=25)
-        concern = ActiveOccurrence(event, occurrence, influence_start(event, occurrence, longest))
-        assert concern.begins_at <= occurrence.start < occurrence.end <= concern.ends_at
-        influence = event_window(EventBaseline(event, occurrence.start, occurrence.end, None))
-        whole = Span(near - longest, near + longest)
-        for span in effective_spans(influence, (influence,), whole):
-            assert 0 <= influence.lowest_share(span) <= influence.highest_share(span) <= 1
+        lead_time = timedelta(hours=25)
+        window = event_window(event, occurrence)
+        assert window.acts_from(lead_time) <= occurrence.start < occurrence.end <= window.span.end
+        for span in effective_spans(window, (window,), Span(near - lead_time, near + lead_time)):
+            assert 0 <= window.lowest_share(span) <= window.highest_share(span) <= 1
 
 
 @settings(max_examples=1000)
@@ -155,12 +151,12 @@ def test_review_refuses_with_a_reason_or_the_expansion_ends_within_its_steps(
         assert verdict.reason in ("InvalidRecurrence", "InvalidTimezone", "Invalid"), verdict
         assert "shop/sale" in verdict.message
     else:
-        the_same_for(verdict, now)
+        check_expansion(verdict, now)
 
 
 @settings(max_examples=1000)
 @given(rules(), st.sampled_from(ZONES), st.integers(0, 23), st.dates(date(1970, 1, 1), date(2199, 12, 31)), moments)
-def test_a_rule_is_read_or_refused_and_walked_within_its_steps(
+def test_a_rule_is_refused_or_expanded_within_its_steps(
     rule: str, zone: str, hour: int, day: date, now: datetime
 ) -> None:
     recurrence = {"rrule": rule, "timezone": zone, "start": f"{hour:02}:30", "duration": "2h", "from": day.isoformat()}
@@ -170,11 +166,11 @@ def test_a_rule_is_read_or_refused_and_walked_within_its_steps(
         assert verdict.reason == "InvalidRecurrence"
         assert "recurrence.rrule" in verdict.message
     else:
-        the_same_for(verdict, now)
+        check_expansion(verdict, now)
 
 
-# dateutil takes the week of DTSTART for shorter than it is, and numbers weeks that begin on another day than Monday by
-# rules of its own; it looks for days that a month has not until the year 9999.
+# dateutil shortens the week of DTSTART, numbers weeks that do not start on Monday differently from RFC 5545, and
+# searches up to the year 9999 for a day that a month does not have.
 AS_IN_DATEUTIL = {
     "INTERVAL": st.sampled_from(["1", "2", "3", "7", "12"]),
     "COUNT": st.sampled_from(["1", "3", "500"]),
@@ -188,17 +184,17 @@ AS_IN_DATEUTIL = {
 
 @settings(max_examples=300)
 @given(st.data(), st.dates(date(2024, 1, 1), date(2026, 12, 31)), st.integers(0, 23))
-def test_starts_are_those_of_dateutil_where_that_ends(data: st.DataObject, day: date, hour: int) -> None:
+def test_the_starts_agree_with_dateutil(data: st.DataObject, day: date, hour: int) -> None:
     first = datetime(day.year, day.month, day.day, hour, 30, tzinfo=UTC)
     names = data.draw(st.lists(st.sampled_from(sorted(AS_IN_DATEUTIL)), max_size=3, unique=True))
-    assume(not {"COUNT", "UNTIL"} <= set(names))  # dateutil warns of both
+    assume(not {"COUNT", "UNTIL"} <= set(names))  # dateutil warns about both
     frequency = data.draw(st.sampled_from(["HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
     text = ";".join([f"FREQ={frequency}", *(f"{name}={data.draw(AS_IN_DATEUTIL[name])}" for name in names)])
     steps = Steps()
     last_day = date(2032, 12, 31)
-    found = [it for it in walk(parse_rule(text), first, first, steps, last_day) if it.date() <= last_day][:60]
+    starts = [start for start in walk(parse_rule(text), first, first, steps, last_day) if start.date() <= last_day][:60]
     assert not steps.are_used_up
-    # Where there are none here, dateutil would look for one for seconds.
-    assume(found)
-    theirs = cast(rrule, rrulestr(text, dtstart=first))
-    assert found == list(islice(theirs, len(found)))
+    # Without a start, dateutil would search for seconds.
+    assume(starts)
+    reference = cast(rrule, rrulestr(text, dtstart=first))
+    assert starts == list(islice(reference, len(starts)))

@@ -1,4 +1,4 @@
-"""Builders of what a decision is made from: each says only what matters to the test."""
+"""Builders of the inputs of a decision: a test states only what matters to it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.forecast import QUANTILES, Forecast
+from predictive_scaling.decision.events.windows import event_window
 from predictive_scaling.decision.inputs import (
     CurrentForecast,
     DecisionState,
@@ -16,6 +17,7 @@ from predictive_scaling.decision.inputs import (
     Observed,
     Situation,
 )
+from predictive_scaling.decision.spans import Span
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 
@@ -23,18 +25,18 @@ NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
 """A Wednesday."""
 
 LONG_AGO = NOON - timedelta(days=7)
-"""When remembering began, unless a test says otherwise: long enough for every window."""
+"""Default start of the decision state: longer ago than any window."""
 
 
 def a_policy(
-    min: int = 1,  # noqa: A002 (reads as the manifest does)
+    min: int = 1,  # noqa: A002 (the name of the manifest field)
     max: int = 40,  # noqa: A002
     mode: str = "Auto",
     annotations: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> ScalingPolicy:
-    """ScalingPolicy shop/checkout on hpa/checkout; further parts of the spec as in a manifest, such as scaleUp={…}."""
+    """ScalingPolicy shop/checkout for hpa/checkout; other fields of the spec as in a manifest, such as scaleUp={…}."""
     demand = {"metric": "requests_per_second", "perReplica": "100", **spec.pop("demand", {})}
     replicas = {"min": min, "max": max}
     target = spec.pop("target", {"horizontalPodAutoscaler": {"name": "checkout"}})
@@ -56,20 +58,20 @@ def an_event(
     end: datetime = NOON + timedelta(hours=2),
     **spec: Any,
 ) -> BusinessEvent:
-    """BusinessEvent shop/flash-sale for all policies; further parts of the spec as in a manifest.
+    """BusinessEvent shop/flash-sale for all policies; other fields of the spec as in a manifest.
 
-    With recurrence={…} it has no start and end of its own.
+    With recurrence={…} the spec has no start and end.
     """
     times = {} if "recurrence" in spec else {"start": start.isoformat(), "end": end.isoformat()}
     metadata = {"name": name, "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:00Z"}
     return parse_event({"metadata": metadata, "spec": {"policies": {"all": True}, **times, **spec}})
 
 
-def an_occurrence(event: BusinessEvent, base: Forecast | None = None) -> EventBaseline:
+def an_occurrence(event: BusinessEvent, baseline_forecast: Forecast | None = None) -> EventBaseline:
     """The only occurrence of an event that has a start and an end."""
     assert event.spec.start
     assert event.spec.end
-    return EventBaseline(event, event.spec.start, event.spec.end, base)
+    return EventBaseline(event_window(event, Span(event.spec.start, event.spec.end)), baseline_forecast)
 
 
 def a_forecast(
@@ -109,11 +111,11 @@ def observed(
     )
 
 
-def an_outlook(
-    forecast: Forecast, rung: ForecastSource = ForecastSource.FRESH, valid_for: timedelta = timedelta(hours=1)
+def a_current_forecast(
+    forecast: Forecast, source: ForecastSource = ForecastSource.FRESH, valid_for: timedelta = timedelta(hours=1)
 ) -> CurrentForecast:
-    """A forecast that is valid from its origin on."""
-    return CurrentForecast(forecast, forecast.origin + valid_for, rung)
+    """A current forecast that is valid from its origin."""
+    return CurrentForecast(forecast, forecast.origin + valid_for, source)
 
 
 def a_situation(
@@ -128,14 +130,14 @@ def a_situation(
     state: DecisionState | None = None,
     **changes: Any,
 ) -> Situation:
-    """All is well: the floor has been 4 for long, 100 requests a replica, and both demand and forecast are fresh.
+    """A healthy situation: the floor has been 4 for days, a replica serves 100 requests, demand and forecast are fresh.
 
     forecast: a number is the same demand in every bin. Further arguments are fields of Situation.
     """
     current_forecast = None
     if forecast is not None:
-        made = forecast if isinstance(forecast, Forecast) else a_steady_forecast(forecast, origin=now)
-        current_forecast = an_outlook(made)
+        steady = forecast if isinstance(forecast, Forecast) else a_steady_forecast(forecast, origin=now)
+        current_forecast = a_current_forecast(steady)
     fields: dict[str, Any] = {
         "now": now,
         "policy": policy or a_policy(),

@@ -12,6 +12,7 @@ from forecasting.model_choice import ModelChoice
 from forecasting.scaling.simulation import Autoscaler, AutoscalerRules, Replicas
 from predictive_scaling.control.demand_window import BIN, HISTORY, binned
 from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.events.windows import event_window
 from predictive_scaling.decision.inputs import (
     CurrentForecast,
     DecisionState,
@@ -21,6 +22,7 @@ from predictive_scaling.decision.inputs import (
     Observed,
     Situation,
 )
+from predictive_scaling.decision.spans import Span
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
@@ -92,8 +94,9 @@ class Foresight:
         )
 
     def _base(self, event: BusinessEvent, match: Match, now: datetime, newest: Forecast) -> EventBaseline:
-        influence = match.start - RAMP - LEAD_TIME
-        return EventBaseline(event, match.start, match.end, newest if now < influence else self._forecast(influence))
+        window = event_window(event, Span(match.start, match.end))
+        acts_from = match.start - RAMP - LEAD_TIME
+        return EventBaseline(window, newest if now < acts_from else self._forecast(acts_from))
 
     def _forecast(self, until: datetime) -> Forecast:
         if until not in self._made:

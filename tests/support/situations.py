@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a decision is made from."""
+"""Hypothesis strategies for the inputs of a decision."""
 
 from datetime import timedelta
 
@@ -30,17 +30,17 @@ bad_numbers = st.sampled_from([float("nan"), float("inf"), -1.0])
 
 
 @st.composite
-def policies(draw: st.DrawFn, *, steered: bool = False) -> ScalingPolicy:
-    """Policies that act; steered: also with a pin or a direction."""
+def policies(draw: st.DrawFn, *, overridden: bool = False) -> ScalingPolicy:
+    """Active policies; overridden: some of them with a pin or a direction."""
     low = draw(st.integers(0, 20))
     behavior = draw(st.sampled_from(["HoldFloor", "CurrentReplicasIfHigher"]))
-    pins = replicas.map(lambda it: {PIN: str(it)})
+    pins = replicas.map(lambda count: {PIN: str(count)})
     directions = st.sampled_from([{}, {DIRECTION: "UpOnly"}, {DIRECTION: "DownOnly"}])
     return a_policy(
         min=low,
         max=draw(st.integers(max(1, low), 60)),
         mode=draw(st.sampled_from(["Auto", "Recommend"])),
-        annotations=draw(st.one_of(directions, pins)) if steered else None,
+        annotations=draw(st.one_of(directions, pins)) if overridden else None,
         demand={"zeroIsValid": draw(st.booleans())},
         forecast={"utilization": draw(st.integers(20, 100)), "quantile": draw(quantiles())},
         scaleUp={"maxStep": draw(steps), "period": draw(st.sampled_from(["1s", "1m", "10m"]))},
@@ -60,8 +60,8 @@ def quantiles() -> st.SearchStrategy[str]:
 
 
 @st.composite
-def outlooks(draw: st.DrawFn) -> CurrentForecast:
-    """Forecasts from around now, some of them expired, some with values that are no numbers."""
+def current_forecasts(draw: st.DrawFn) -> CurrentForecast:
+    """Forecasts from around now; some are expired, some have invalid values."""
     medians = draw(st.lists(st.one_of(demands, bad_numbers), min_size=1, max_size=4))
     spread = draw(st.sampled_from(SPREADS))
     origin = NOON - timedelta(seconds=draw(seconds))
@@ -75,8 +75,8 @@ def outlooks(draw: st.DrawFn) -> CurrentForecast:
 def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> EventBaseline:
     """Occurrences around now; suppressing: some of them suppress the forecast."""
     start = NOON + timedelta(seconds=draw(st.integers(-3600, 3600)))
-    multipliers = st.sampled_from(["0.1", "0.75", "1", "2.5", "20"]).map(lambda it: {"multiplier": it})
-    expectation = st.one_of(st.just({}), multipliers, replicas.map(lambda it: {"minReplicas": it}))
+    multipliers = st.sampled_from(["0.1", "0.75", "1", "2.5", "20"]).map(lambda factor: {"multiplier": factor})
+    expectation = st.one_of(st.just({}), multipliers, replicas.map(lambda count: {"minReplicas": count}))
     event = an_event(
         name=draw(st.sampled_from(["sale", "match"])),
         start=start,
@@ -88,38 +88,40 @@ def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> 
         suppressForecast=suppressing and draw(st.booleans()),
     )
     bins = draw(st.lists(demands, min_size=1, max_size=4))
-    base = a_forecast(*bins, origin=start - timedelta(hours=draw(st.integers(0, 2))))
-    return an_occurrence(event, draw(st.sampled_from([base, None])))
+    baseline = a_forecast(*bins, origin=start - timedelta(hours=draw(st.integers(0, 2))))
+    return an_occurrence(event, draw(st.sampled_from([baseline, None])))
 
 
 @st.composite
-def memories(draw: st.DrawFn) -> DecisionState:
-    """What a policy may remember: also nothing, and changes of the last minutes."""
-    wishes = sorted(draw(st.lists(replicas, max_size=4, unique=True)), reverse=True)
+def states(draw: st.DrawFn) -> DecisionState:
+    """States of a policy, including an empty one, with changes of the last minutes."""
+    recommendations = sorted(draw(st.lists(replicas, max_size=4, unique=True)), reverse=True)
     ages = draw(st.sampled_from([(900, 660, 600, 5), (599, 61, 60, 59), (30, 15, 10, 5)]))
-    moves = draw(st.lists(st.tuples(replicas, replicas), max_size=2))
+    changes = draw(st.lists(st.tuples(replicas, replicas), max_size=2))
     return DecisionState(
         since=NOON - timedelta(seconds=draw(st.sampled_from([0, 30, 86400]))),
         floor=draw(st.one_of(st.none(), replicas)),
-        recommendations=tuple((NOON - timedelta(seconds=age), it) for age, it in zip(ages, wishes, strict=False)),
+        recommendations=tuple(
+            (NOON - timedelta(seconds=age), count) for age, count in zip(ages, recommendations, strict=False)
+        ),
         changes=tuple(
-            FloorChange(NOON - timedelta(seconds=age), *move) for age, move in zip(ages, moves, strict=False)
+            FloorChange(NOON - timedelta(seconds=age), *change) for age, change in zip(ages, changes, strict=False)
         ),
         no_forecast_since=draw(st.sampled_from([None, NOON - timedelta(minutes=5), NOON - timedelta(hours=2)])),
-        reference_forecast=draw(st.one_of(st.none(), outlooks().map(lambda outlook: outlook.forecast))),
+        reference_forecast=draw(st.one_of(st.none(), current_forecasts().map(lambda current: current.forecast))),
     )
 
 
 @st.composite
-def situations(draw: st.DrawFn, *, suppressing: bool = False, steered: bool = False) -> Situation:
-    """All that may come together at noon."""
+def situations(draw: st.DrawFn, *, suppressing: bool = False, overridden: bool = False) -> Situation:
+    """Any combination of inputs at noon."""
     demand = st.builds(Demand, st.one_of(demands, bad_numbers), seconds.map(lambda age: NOON - timedelta(seconds=age)))
     return Situation(
         now=NOON,
-        policy=draw(policies(steered=steered)),
+        policy=draw(policies(overridden=overridden)),
         observed=observed(draw(replicas), draw(st.one_of(st.none(), st.integers(1, 60))), draw(replicas)),
-        state=draw(memories()),
-        current_forecast=draw(st.one_of(st.none(), outlooks())),
+        state=draw(states()),
+        current_forecast=draw(st.one_of(st.none(), current_forecasts())),
         demand=draw(st.one_of(st.none(), demand)),
         events=tuple(draw(st.lists(events(suppressing=suppressing), max_size=2))),
         lead_time=timedelta(seconds=draw(st.integers(0, 1200))),

@@ -59,7 +59,7 @@ class Scene:
 
     def need(self, now: datetime) -> ForecastRequirement:
         expansions = [expand(event, now - LOOK_BACK, now + LOOK_AHEAD) for event in self.events]
-        upcoming = [found for event in expansions if (found := upcoming_occurrences(event, now))]
+        upcoming = [window for expansion in expansions for window in upcoming_occurrences(expansion, now)]
         known = [found for event in expansions if (found := known_occurrences(event, now))]
         concerns = active_occurrences(self.policy, upcoming, now, LEAD, MINUTE)
         return ForecastRequirement(self.policy, LEAD, concerns, known_events_for(self.policy, known))

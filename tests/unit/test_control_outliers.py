@@ -82,7 +82,7 @@ async def test_one_absurd_sample_changes_no_floor_and_is_named(tmp_path: Path, v
         assert world.condition("Ready")["status"] == "True"
     assert set(floors[2:]) == {4}
     assert accepted(world)
-    assert any("is set aside as an outlier" in one and "2026-06-17T12:02:00Z" in one for one in told)
+    assert any("excluded as an outlier" in one and "2026-06-17T12:02:00Z" in one for one in told)
 
 
 async def test_a_flood_that_stays_raises_the_floor_within_a_few_minutes(tmp_path: Path) -> None:

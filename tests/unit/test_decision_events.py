@@ -1,4 +1,4 @@
-"""Semantics 20: events take part in the decision."""
+"""Semantics 20: recommendations of events."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -31,19 +31,19 @@ def minutes(count: float) -> timedelta:
     return timedelta(minutes=count)
 
 
-def a_sale(base: Forecast | None = None, name: str = "flash-sale", **spec: object) -> EventBaseline:
+def a_sale(baseline_forecast: Forecast | None = None, name: str = "flash-sale", **spec: object) -> EventBaseline:
     """From 13:00 to 15:00."""
-    return an_occurrence(an_event(name, SALE_AT, SALE_UNTIL, **spec), base)
+    return an_occurrence(an_event(name, SALE_AT, SALE_UNTIL, **spec), baseline_forecast)
 
 
-def base(demand: float = 400.0, hours: float = 4) -> Forecast:
+def a_baseline(demand: float = 400.0, hours: float = 4) -> Forecast:
     return a_steady_forecast(demand, bins=int(hours * 12), origin=NOON)
 
 
 def at(
     moment: datetime, *events: EventBaseline, forecast: float | None = 400.0, demand: float | None = 350.0
 ) -> Decision:
-    """The floor was 4; the window is 8 minutes: a lead time of 3 and a refresh of 5."""
+    """The floor is 4 before; the window ahead is 8 minutes: a lead time of 3 and a refresh interval of 5."""
     return decide(a_situation(POLICY, now=moment, events=events, forecast=forecast, demand=demand))
 
 
@@ -51,39 +51,39 @@ def floor_at(moment: datetime, *events: EventBaseline, forecast: float | None = 
     return at(moment, *events, forecast=forecast).floor
 
 
-def test_a_floor_in_replicas_is_there_a_lead_time_before_the_start_and_until_the_end() -> None:
+def test_min_replicas_apply_from_a_lead_time_before_the_start_until_the_end() -> None:
     sale = a_sale(expect={"minReplicas": 20})
     assert floor_at(SALE_AT - minutes(8.1), sale) == 4
     assert floor_at(SALE_AT - minutes(8), sale) == 20
     assert floor_at(SALE_UNTIL - minutes(0.1), sale) == 20
-    assert floor_at(SALE_UNTIL, sale) == 4, "half-open: the end belongs to what comes after"
+    assert floor_at(SALE_UNTIL, sale) == 4, "half-open: the end is excluded"
 
 
-def test_a_floor_in_replicas_climbs_over_the_ramp_and_is_reached_at_the_start() -> None:
+def test_min_replicas_rise_over_the_ramp_and_are_complete_at_the_start() -> None:
     sale = a_sale(expect={"minReplicas": 21}, rampUp="20m", rampDown="10m")
     assert floor_at(SALE_AT - minutes(29), sale) == 4
-    assert floor_at(SALE_AT - minutes(18), sale) == 11, "half of the way from the minimum of 1 is there at 12:50"
+    assert floor_at(SALE_AT - minutes(18), sale) == 11, "half of the way from the minimum of 1 at 12:50"
     assert floor_at(SALE_AT - minutes(8), sale) == 21
     assert floor_at(SALE_UNTIL + minutes(5), sale) == 11
     assert floor_at(SALE_UNTIL + minutes(10), sale) == 4
 
 
-def test_a_multiplier_multiplies_what_was_forecast_before_the_event() -> None:
-    sale = a_sale(base(400.0), expect={"multiplier": "3"})
+def test_a_multiplier_applies_to_the_forecast_from_before_the_event() -> None:
+    sale = a_sale(a_baseline(400.0), expect={"multiplier": "3"})
     decision = at(SALE_AT - minutes(8), sale, forecast=500.0)
     assert (decision.floor, decision.source, decision.event) == (12, Source.EVENT, "flash-sale")
     assert decision.reason is Reason.EVENT_RAISES
 
 
-def test_an_event_that_expects_nothing_does_what_earlier_ones_of_its_type_did() -> None:
+def test_an_event_without_an_expectation_uses_the_learned_effect_of_its_type() -> None:
     learned = LearnedEffect(2.4, 1.9, 3.0, samples=3)
-    sale = replace(a_sale(base(400.0), type="flash-sale"), learned=learned)
+    sale = replace(a_sale(a_baseline(400.0), type="flash-sale"), learned=learned)
     decision = at(SALE_AT - minutes(8), sale, forecast=500.0)
     assert (decision.floor, decision.source, decision.event) == (10, Source.EVENT, "flash-sale")
     assert "learned from 3 earlier events of type flash-sale: 2.4 (1.9 to 3.0)" in decision.message
 
 
-def test_what_was_learned_has_the_margin_that_the_policys_prices_chose() -> None:
+def test_a_learned_effect_uses_the_quantile_of_the_policys_objective() -> None:
     spread = {0.1: 0.5, 0.5: 1.0, 0.8: 1.2, 0.9: 1.5, 0.95: 2.0}
     uneven = a_forecast(*[400.0] * 48, origin=NOON, spread=spread)
     sale = replace(a_sale(uneven, type="flash-sale"), learned=LearnedEffect(2.0, 1.5, 2.5, samples=3))
@@ -100,78 +100,80 @@ def test_what_was_learned_has_the_margin_that_the_policys_prices_chose() -> None
     assert floors == [8, 12, 16]
 
 
-def test_what_an_event_says_comes_before_what_was_learned() -> None:
+def test_a_declared_expectation_takes_precedence_over_a_learned_effect() -> None:
     learned = LearnedEffect(9.0, 8.0, 10.0, samples=3)
     for expect, floor in (({"multiplier": "3"}, 12), ({"minReplicas": 20}, 20)):
-        sale = replace(a_sale(base(400.0), type="flash-sale", expect=expect), learned=learned)
+        sale = replace(a_sale(a_baseline(400.0), type="flash-sale", expect=expect), learned=learned)
         assert floor_at(SALE_AT - minutes(8), sale) == floor
 
 
-def test_a_forecast_that_has_seen_the_event_is_not_multiplied() -> None:
-    seen = a_sale(a_steady_forecast(1200.0, bins=48, origin=SALE_AT + minutes(10)), expect={"multiplier": "3"})
-    decision = at(SALE_AT + minutes(30), seen, forecast=1200.0)
+def test_a_forecast_that_includes_the_event_is_not_multiplied() -> None:
+    late = a_sale(a_steady_forecast(1200.0, bins=48, origin=SALE_AT + minutes(10)), expect={"multiplier": "3"})
+    decision = at(SALE_AT + minutes(30), late, forecast=1200.0)
     assert decision.floor == 12
     assert "no forecast from before" in decision.recommendations[0].why
 
 
 def test_the_multiplier_does_not_compound_with_the_forecast() -> None:
-    sale = a_sale(base(400.0), expect={"multiplier": "3"})
+    sale = a_sale(a_baseline(400.0), expect={"multiplier": "3"})
     assert floor_at(SALE_AT + minutes(30), sale, forecast=1150.0) == 12
 
 
 def test_the_floor_is_never_below_the_forecasts() -> None:
-    sale = a_sale(base(400.0), expect={"multiplier": "3"})
+    sale = a_sale(a_baseline(400.0), expect={"multiplier": "3"})
     assert floor_at(SALE_AT + minutes(30), sale, forecast=1900.0) == 19
-    quiet = a_sale(base(400.0), expect={"multiplier": "0.5"})
+    quiet = a_sale(a_baseline(400.0), expect={"multiplier": "0.5"})
     assert floor_at(SALE_AT + minutes(30), quiet) == 4
 
 
 def test_the_multiplier_grows_over_the_ramp() -> None:
-    sale = a_sale(base(1000.0), expect={"multiplier": "3"}, rampUp="20m", rampDown="20m")
+    sale = a_sale(a_baseline(1000.0), expect={"multiplier": "3"}, rampUp="20m", rampDown="20m")
     assert floor_at(SALE_AT - minutes(18), sale) == 20, "2 of 3 are reached when the window ends, half of the ramp"
     assert floor_at(SALE_AT - minutes(8), sale) == 30
     assert floor_at(SALE_UNTIL + minutes(10), sale) == 20
     assert floor_at(SALE_UNTIL + minutes(20), sale) == 4
 
 
-def test_the_multiplier_meets_the_bins_of_the_base() -> None:
+def test_the_multiplier_applies_to_the_baseline_bins_within_the_event() -> None:
     rising = a_forecast(*[400] * 12, *[600] * 24, *[400] * 12)
     assert floor_at(SALE_AT - minutes(8), a_sale(rising, expect={"multiplier": "2"})) == 12
 
 
-def test_a_base_that_ends_before_the_event_goes_on_with_its_last_bin() -> None:
-    sale = a_sale(base(400.0, hours=1.5), expect={"multiplier": "3"})
+def test_a_baseline_that_ends_before_the_event_continues_with_its_last_bin() -> None:
+    sale = a_sale(a_baseline(400.0, hours=1.5), expect={"multiplier": "3"})
     assert floor_at(SALE_UNTIL - minutes(10), sale) == 12
 
 
-def test_without_a_base_the_multiplier_stays_silent_and_says_so() -> None:
+def test_a_multiplier_without_a_baseline_is_not_applied_and_the_message_says_why() -> None:
     decision = at(SALE_AT, a_sale(expect={"multiplier": "3"}))
     assert decision.floor == 4
     assert not decision.recommendations[0].applies
-    assert "no forecast from before it" in decision.message
+    assert "no forecast from before the event" in decision.message
 
 
-def test_without_a_replicas_capacity_the_multiplier_stays_silent_and_says_so() -> None:
-    situation = a_situation(POLICY, now=SALE_AT, events=[a_sale(base(), expect={"multiplier": "3"})], per_replica=None)
+def test_a_multiplier_without_a_known_capacity_is_not_applied_and_the_message_says_why() -> None:
+    situation = a_situation(
+        POLICY, now=SALE_AT, events=[a_sale(a_baseline(), expect={"multiplier": "3"})], per_replica=None
+    )
     decision = decide(situation)
     assert decision.floor == 4
-    assert "carries is not known" in decision.message
+    assert "capacity of a replica is not known" in decision.message
 
 
-def test_an_event_that_expects_nothing_asks_for_nothing_and_says_so() -> None:
+def test_an_event_without_expectation_and_learned_effect_is_not_applied() -> None:
     decision = at(SALE_AT, a_sale())
     assert (decision.floor, decision.recommendations[0].applies) == (4, False)
-    assert "nothing was learned" in decision.message
+    assert "no effect of its type" in decision.message
 
 
-def test_where_events_overlap_the_highest_wish_of_the_highest_priority_rules() -> None:
+def test_the_highest_recommendation_of_the_highest_priority_wins_where_events_overlap() -> None:
     small, large = a_sale(expect={"minReplicas": 10}), a_sale(name="match", expect={"minReplicas": 15})
     assert floor_at(SALE_AT, small, large) == 15
     first = a_sale(name="freeze", expect={"minReplicas": 6}, priority=1)
     assert floor_at(SALE_AT, small, large, first) == 6
 
 
-def test_a_higher_priority_rules_only_where_it_overlaps() -> None:
+def test_a_higher_priority_wins_only_where_it_overlaps() -> None:
     sale = a_sale(expect={"minReplicas": 20})
     after = an_occurrence(
         an_event("cleanup", SALE_UNTIL, SALE_UNTIL + minutes(60), priority=9, expect={"minReplicas": 6})
@@ -180,16 +182,16 @@ def test_a_higher_priority_rules_only_where_it_overlaps() -> None:
     assert floor_at(SALE_UNTIL, sale, after) == 6
 
 
-def test_a_suppressed_forecast_lets_the_floor_sink() -> None:
+def test_a_suppressed_forecast_lowers_the_floor() -> None:
     outage = a_sale(suppressForecast=True, expect={"minReplicas": 2})
     situation = a_situation(POLICY, floor=10, now=SALE_AT, events=[outage], forecast=1000.0, demand=150.0)
     decision = decide(situation)
     assert (decision.floor, decision.reason) == (2, Reason.EVENT_SUPPRESSES)
 
 
-def test_a_planned_outage_needs_no_metrics_to_sink_in() -> None:
+def test_a_planned_outage_lowers_the_floor_without_metrics() -> None:
     outage = a_sale(suppressForecast=True)
-    state = DecisionState(since=LONG_AGO, floor=10, reference_forecast=base(1000.0))
+    state = DecisionState(since=LONG_AGO, floor=10, reference_forecast=a_baseline(1000.0))
     for demand in (None, 0.0, 1.0):
         situation = a_situation(
             POLICY, floor=10, now=SALE_AT, events=[outage], forecast=None, demand=demand, state=state
@@ -197,14 +199,14 @@ def test_a_planned_outage_needs_no_metrics_to_sink_in() -> None:
         assert decide(situation).floor == 1
 
 
-def test_a_planned_outage_without_metrics_sinks_once_the_window_has_passed() -> None:
-    patient, outage = a_policy(scaleDown={"maxStep": "1000"}), a_sale(suppressForecast=True)
+def test_a_planned_outage_without_metrics_lowers_the_floor_after_the_window() -> None:
+    slow, outage = a_policy(scaleDown={"maxStep": "1000"}), a_sale(suppressForecast=True)
     state, floor, floors = DecisionState(since=LONG_AGO, floor=10), 10, list[int]()
     for minute in (-1, 0, 5, 8, 9):
         demand = 950.0 if minute < 0 else None
         now = SALE_AT + minutes(minute)
         decision = decide(
-            a_situation(patient, floor=floor, now=now, events=[outage], forecast=1000.0, demand=demand, state=state)
+            a_situation(slow, floor=floor, now=now, events=[outage], forecast=1000.0, demand=demand, state=state)
         )
         state, floor = decision.state, decision.floor
         floors.append(floor)
@@ -213,7 +215,7 @@ def test_a_planned_outage_without_metrics_sinks_once_the_window_has_passed() -> 
 
 def test_the_forecast_counts_again_a_lead_time_before_a_suppression_ends() -> None:
     outage = a_sale(suppressForecast=True)
-    assert floor_at(SALE_UNTIL - minutes(8.1), outage, forecast=900.0) == 4, "the load of today is carried still"
+    assert floor_at(SALE_UNTIL - minutes(8.1), outage, forecast=900.0) == 4, "the current load is still served"
     assert floor_at(SALE_UNTIL - minutes(8), outage, forecast=900.0) == 9
 
 
@@ -224,7 +226,7 @@ def test_a_suppression_that_cannot_be_applied_suppresses_nothing() -> None:
 
 
 def test_a_suppressed_multiplier_below_one_is_the_floor() -> None:
-    quiet = a_sale(base(1000.0), suppressForecast=True, expect={"multiplier": "0.3"})
+    quiet = a_sale(a_baseline(1000.0), suppressForecast=True, expect={"multiplier": "0.3"})
     situation = a_situation(POLICY, floor=10, now=SALE_AT, events=[quiet], forecast=1000.0, demand=150.0)
     assert decide(situation).floor == 3
 
@@ -236,7 +238,7 @@ def test_a_higher_priority_lifts_a_suppression() -> None:
     assert decide(situation).floor == 10
 
 
-def test_when_an_event_is_over_the_decrease_says_so_step_by_step() -> None:
+def test_each_step_down_after_an_event_has_the_reason_event_ended() -> None:
     policy = a_policy(scaleUp={"maxStep": "1000"}, scaleDown={"stabilizationWindow": "0s", "maxStep": "5"})
     sale = a_sale(expect={"minReplicas": 20})
     during = decide(a_situation(policy, now=SALE_UNTIL - minutes(1), events=[sale]))
@@ -252,12 +254,12 @@ def test_when_an_event_is_over_the_decrease_says_so_step_by_step() -> None:
 
 
 @pytest.mark.parametrize("moment", [SALE_AT - timedelta(hours=1), SALE_UNTIL + timedelta(hours=1)])
-def test_an_event_far_away_is_not_there(moment: datetime) -> None:
+def test_a_distant_event_has_no_recommendation(moment: datetime) -> None:
     decision = at(moment, a_sale(expect={"minReplicas": 20}))
     assert (decision.floor, len(decision.recommendations)) == (4, 2)
 
 
-def test_the_maximum_holds_for_events() -> None:
+def test_the_maximum_applies_to_events() -> None:
     decision = decide(
         a_situation(POLICY, now=SALE_AT, events=[a_sale(expect={"minReplicas": 30})], observed=observed(4, maximum=12))
     )

@@ -1,4 +1,4 @@
-"""Semantics 6, 7, 17, 24: who may stop us, and in which order."""
+"""Semantics 6, 7, 17, 24: overrides of the floor and their precedence."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def test_an_annotation_freezes() -> None:
     assert (decision.floor, decision.paused) == (4, "PausedByAnnotation")
 
 
-def test_a_pin_goes_to_its_floor_at_once() -> None:
+def test_a_pin_sets_its_floor_without_steps() -> None:
     decision = decided({PIN: "20"})
     assert (decision.floor, decision.source, decision.reason) == (20, Source.PIN, Reason.PINNED)
     assert decision.paused == "Pinned"
@@ -58,28 +58,28 @@ def test_an_annotation_ends_at_its_time(annotation: dict[str, str]) -> None:
     assert decided({**annotation, UNTIL: NOON.isoformat()}).floor == 7
 
 
-def test_the_spec_comes_before_the_annotations() -> None:
+def test_the_spec_takes_precedence_over_annotations() -> None:
     decision = decided({PAUSED: "true", PIN: "20", DIRECTION: "UpOnly"}, suspend=True)
     assert (decision.floor, decision.paused) == (4, "Suspended")
 
 
-def test_a_pause_comes_before_a_pin_and_a_pin_before_a_direction() -> None:
+def test_a_pause_takes_precedence_over_a_pin_and_a_pin_over_a_direction() -> None:
     assert decided({PAUSED: "true", PIN: "20"}).paused == "PausedByAnnotation"
     assert decided({PIN: "20", DIRECTION: "DownOnly"}).floor == 20
 
 
 @pytest.mark.parametrize("annotation", [{PIN: "many"}, {DIRECTION: "Sideways"}, {PAUSED: "perhaps"}])
-def test_what_cannot_be_read_counts_as_not_said_and_is_told(annotation: dict[str, str]) -> None:
+def test_an_invalid_annotation_is_ignored_and_reported(annotation: dict[str, str]) -> None:
     decision = decided(annotation)
     assert decision.floor == 7
     assert next(iter(annotation)) in decision.pause.errors[0]
 
 
-def test_a_pause_whose_end_cannot_be_read_holds() -> None:
+def test_a_pause_with_an_invalid_end_stays_active() -> None:
     assert decided({PAUSED: "true", UNTIL: "tomorrow"}).floor == 4
 
 
-def test_a_target_that_a_person_scaled_to_zero_is_not_revived() -> None:
+def test_a_target_that_a_person_scaled_to_zero_stays_at_zero() -> None:
     for annotations in ({}, {PIN: "20"}):
         policy = a_policy(min=2, annotations=annotations)
         situation = a_situation(policy, forecast=700.0, observed=observed(1, current=0, scaled_to_zero=True))
@@ -98,15 +98,15 @@ def test_off_changes_nothing() -> None:
     assert (decision.floor, decision.changes, decision.paused) == (4, False, None)
 
 
-def test_frozen_is_frozen_also_outside_the_bounds() -> None:
+def test_a_frozen_floor_stays_out_of_bounds() -> None:
     assert decided(suspend=True, min=10).floor == 4
 
 
-def test_what_we_held_is_not_forgotten_while_frozen() -> None:
+def test_the_held_floor_is_kept_while_frozen() -> None:
     policy, state = a_policy(suspend=True), DecisionState(since=LONG_AGO, floor=9)
     assert decide(a_situation(policy, floor=4, state=state)).state.floor == 9
 
 
-def test_leaving_a_pause_acts_at_once() -> None:
+def test_the_floor_follows_the_forecast_immediately_after_a_pause() -> None:
     frozen = decide(a_situation(a_policy(suspend=True), forecast=700.0))
     assert decide(a_situation(a_policy(), forecast=700.0, state=frozen.state)).floor == 7

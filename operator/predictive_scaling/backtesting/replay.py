@@ -14,11 +14,11 @@ from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.events.active_occurrences import (
     LOOK_AHEAD,
     LOOK_BACK,
-    ActiveOccurrence,
     active_occurrences,
     upcoming_occurrences,
 )
 from predictive_scaling.decision.events.occurrences import Expansion, expand, known_event
+from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.decision.inputs import (
     CurrentForecast,
     Decision,
@@ -114,7 +114,7 @@ class _ReplayedForecasts:
     foresight: RollingForecasts
     _origin: int = -1
     _outlook: CurrentForecast | None = None
-    _occurrences: tuple[ActiveOccurrence, ...] = ()
+    _occurrences: tuple[EventWindow, ...] = ()
     _bases: dict[tuple[str, datetime, int], Forecast] = field(default_factory=dict[tuple[str, datetime, int], Forecast])
     _expansions: tuple[Expansion, ...] = ()
 
@@ -149,9 +149,7 @@ class _ReplayedForecasts:
             state=memory,
             current_forecast=self._outlook,
             demand=demand,
-            events=tuple(
-                self._baseline(occurrence, now) for occurrence in self._occurrences if now < occurrence.ends_at
-            ),
+            events=tuple(self._baseline(window, now) for window in self._occurrences if now < window.span.end),
             lead_time=setting.lead_time,
             refresh=refresh,
             metrics_max_age=max(MAX_AGE, 2 * refresh),
@@ -171,25 +169,25 @@ class _ReplayedForecasts:
             forecast, max(ends, forecast.origin + step), ForecastSource.FRESH if made == origin else ForecastSource.LAST
         )
 
-    def _active(self, now: datetime, refresh: timedelta) -> tuple[ActiveOccurrence, ...]:
+    def _active(self, now: datetime, refresh: timedelta) -> tuple[EventWindow, ...]:
         """Those that matter until the next forecast."""
         if not self.setting.events:
             return ()
-        near = [found for expansion in self._expansions if (found := upcoming_occurrences(expansion, now)) is not None]
+        near = [window for expansion in self._expansions for window in upcoming_occurrences(expansion, now)]
         return active_occurrences(self.setting.policy, near, now, self.setting.lead_time, 2 * refresh)
 
-    def _baseline(self, concern: ActiveOccurrence, now: datetime) -> EventBaseline:
-        occurrence = concern.occurrence
-        if now < concern.begins_at:
-            # It is made anew with each forecast until the event begins to act.
+    def _baseline(self, window: EventWindow, now: datetime) -> EventBaseline:
+        acts_from = window.acts_from(self.setting.lead_time)
+        if now < acts_from:
+            # It is made again with each forecast until the event starts to act.
             origin = max(self._origin, self.foresight.first)
         else:
             series = self.foresight.series
-            origin = max(min((concern.begins_at - series.start) // series.step, self._origin), self.foresight.first)
-        known = known_event(concern.event, occurrence.start, occurrence.end)
-        name = (concern.event.metadata.name, occurrence.start, origin)
+            origin = max(min((acts_from - series.start) // series.step, self._origin), self.foresight.first)
+        known = known_event(window.event, window.occurrence)
+        name = (window.event.metadata.name, window.occurrence.start, origin)
         if name not in self._bases:
-            span = concern.ends_at - self.foresight.moment(origin)
+            span = window.span.end - self.foresight.moment(origin)
             self._bases[name] = self.foresight.long(origin, span, known)
         learned = self.foresight.learned(origin, known)
-        return EventBaseline(concern.event, occurrence.start, occurrence.end, self._bases[name], learned)
+        return EventBaseline(window, self._bases[name], learned)

@@ -15,8 +15,8 @@ from forecasting.forecast import QUANTILES, Forecast
 from forecasting.model_choice import ModelChoice
 from predictive_scaling.clock import has_elapsed
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
-from predictive_scaling.decision.events.active_occurrences import ActiveOccurrence
 from predictive_scaling.decision.events.occurrences import known_event
+from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.decision.inputs import CurrentForecast, EventBaseline, ForecastSource
 from predictive_scaling.models.series_key import SeriesKey
@@ -62,7 +62,7 @@ class ForecastRequirement:
 
     policy: ScalingPolicy
     lead_time: timedelta
-    occurrences: tuple[ActiveOccurrence, ...] = ()
+    occurrences: tuple[EventWindow, ...] = ()
     known: tuple[KnownEvent, ...] = ()
     """The events that its forecasts know of."""
 
@@ -168,15 +168,9 @@ class ForecastProvider:
     def baselines(self, need: ForecastRequirement, now: datetime) -> tuple[EventBaseline, ...]:
         """The occurrences that act on the policy, each with the forecast made before it did."""
         return tuple(
-            EventBaseline(
-                occurrence.event,
-                occurrence.occurrence.start,
-                occurrence.occurrence.end,
-                self._baseline(need, occurrence),
-                self._learned(need, occurrence),
-            )
-            for occurrence in need.occurrences
-            if now < occurrence.ends_at
+            EventBaseline(window, self._baseline(need, window), self._learned(need, window))
+            for window in need.occurrences
+            if now < window.span.end
         )
 
     def forget(self, policies: Collection[PolicyKey], now: datetime) -> None:
@@ -196,18 +190,20 @@ class ForecastProvider:
 
     def _lacks_baseline(self, need: ForecastRequirement, now: datetime) -> bool:
         return any(
-            occurrence.begins_at <= now and _name(need, occurrence) not in self._bases
-            for occurrence in need.occurrences
+            window.acts_from(need.lead_time) <= now and _name(need, window) not in self._bases
+            for window in need.occurrences
         )
 
-    def _baseline(self, need: ForecastRequirement, concern: ActiveOccurrence) -> Forecast | None:
-        name = _name(need, concern)
-        base = self._bases.get(name) or (self._previews.get(name) if self._learned(need, concern) else None)
+    def _baseline(self, need: ForecastRequirement, window: EventWindow) -> Forecast | None:
+        name = _name(need, window)
+        base = self._bases.get(name) or (self._previews.get(name) if self._learned(need, window) else None)
         if base is not None:
             return base
         # Until the event acts, and until its base was made after that, a forecast that knows no effect of it serves.
         kept = self._made.get(need.key)
-        usable = kept is not None and kept[0] == need.series and kept[3].forecast.origin <= concern.begins_at
+        usable = (
+            kept is not None and kept[0] == need.series and kept[3].forecast.origin <= window.acts_from(need.lead_time)
+        )
         return kept[3].forecast if kept is not None and usable else None
 
     def _is_fresh(self, need: ForecastRequirement, now: datetime) -> bool:
@@ -224,28 +220,29 @@ class ForecastProvider:
 
     def _baseline_requests(self, need: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
         asked = {
-            _name(need, occurrence): self._make_request(
-                need, occurrence.begins_at, occurrence.ends_at - occurrence.begins_at + BIN, _known(occurrence)
+            _name(need, window): self._make_request(
+                need,
+                window.acts_from(need.lead_time),
+                window.span.end - window.acts_from(need.lead_time) + BIN,
+                _known(window),
             )
-            for occurrence in need.occurrences
-            if occurrence.begins_at <= now and _name(need, occurrence) not in self._bases
+            for window in need.occurrences
+            if window.acts_from(need.lead_time) <= now and _name(need, window) not in self._bases
         }
         return {name: wanted for name, wanted in asked.items() if wanted is not None}
 
     def _preview_requests(self, need: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
         """Of events that are about to act: what is expected now but for them, where forecasts know their effect."""
         asked = {
-            _Preview(_name(need, occurrence)): self._make_request(
-                need, None, occurrence.ends_at - now + BIN, _known(occurrence)
-            )
-            for occurrence in need.occurrences
-            if now < occurrence.begins_at and self._learned(need, occurrence) is not None
+            _Preview(_name(need, window)): self._make_request(need, None, window.span.end - now + BIN, _known(window))
+            for window in need.occurrences
+            if now < window.acts_from(need.lead_time) and self._learned(need, window) is not None
         }
         return {name: wanted for name, wanted in asked.items() if wanted is not None}
 
-    def _learned(self, need: ForecastRequirement, concern: ActiveOccurrence) -> LearnedEffect | None:
+    def _learned(self, need: ForecastRequirement, window: EventWindow) -> LearnedEffect | None:
         effects = self._effects(need.series)
-        return effects.learned(_known(concern), forecast_context(need.policy).zone) if effects else None
+        return effects.learned(_known(window), forecast_context(need.policy).zone) if effects else None
 
     def _make_request(
         self, need: ForecastRequirement, until: datetime | None, span: timedelta, without: KnownEvent | None = None
@@ -295,9 +292,9 @@ def _choice(policy: ScalingPolicy) -> ModelChoice:
     return ModelChoice(policy.spec.forecast.model.value)
 
 
-def _name(need: ForecastRequirement, concern: ActiveOccurrence) -> BaseName:
-    return (need.key, concern.event.metadata.name, concern.occurrence.start)
+def _name(need: ForecastRequirement, window: EventWindow) -> BaseName:
+    return (need.key, window.event.metadata.name, window.occurrence.start)
 
 
-def _known(concern: ActiveOccurrence) -> KnownEvent:
-    return known_event(concern.event, concern.occurrence.start, concern.occurrence.end)
+def _known(window: EventWindow) -> KnownEvent:
+    return known_event(window.event, window.occurrence)

@@ -14,11 +14,11 @@ from predictive_scaling.decision.events.active_occurrences import (
     LOOK_AHEAD,
     LOOK_BACK,
     KnownEvents,
-    UpcomingOccurrences,
     known_occurrences,
     upcoming_occurrences,
 )
 from predictive_scaling.decision.events.occurrences import Expansion, expand
+from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.decision.review import Problem, unexpected_problem
 from predictive_scaling.resources.business_event import BusinessEvent
 
@@ -37,7 +37,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class AroundNow:
     """What the events mean for decisions and forecasts made now."""
 
-    upcoming: tuple[UpcomingOccurrences, ...]
+    upcoming: tuple[EventWindow, ...]
     known: tuple[KnownEvents, ...]
 
 
@@ -52,7 +52,7 @@ class EventCalendar:
     async def around(self, records: Sequence[EventRecord], now: datetime) -> AroundNow:
         """Expand what is new or a day old, and forget what is gone. Gives way to other tasks between two expansions."""
         self._forget({record.uid for record in records})
-        upcoming: list[UpcomingOccurrences] = []
+        upcoming: list[EventWindow] = []
         known: list[KnownEvents] = []
         for position, record in enumerate(records, start=1):
             if position % _BATCH_SIZE == 0:
@@ -71,8 +71,7 @@ class EventCalendar:
                 self._leave_out(record, Problem("InvalidRecurrence", expansion.problem))
                 continue
             self._problems.pop(record.uid, None)
-            if near is not None:
-                upcoming.append(near)
+            upcoming += near
             if typed is not None:
                 self._known[record.uid] = typed
                 known.append(typed)

@@ -29,10 +29,10 @@ from predictive_scaling.decision import conditions as found
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.events.active_occurrences import (
     KnownEvents,
-    UpcomingOccurrences,
     active_occurrences,
     known_events_for,
 )
+from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.decision.inputs import Decision, Demand, Observed, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_without_decision
@@ -64,7 +64,7 @@ class Tick:
 
     now: datetime
     held: Mapping[tuple[str, str], PolicyKey]
-    events: Sequence[UpcomingOccurrences]
+    events: Sequence[EventWindow]
     database_problem: str | None
     """Why the database is unavailable, and so no floor is lowered; None while it answers."""
     known_events: Sequence[KnownEvents] = ()

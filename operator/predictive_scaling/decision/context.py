@@ -1,4 +1,4 @@
-"""What can be relied on now (semantics 8, 9, 11, 15). Missing data never reads as zero demand."""
+"""Which inputs of a decision can be trusted (semantics 8, 9, 11, 15). Missing data never counts as zero demand."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from predictive_scaling.resources.vocabulary import Mode
 
 @dataclass(frozen=True, slots=True)
 class TrustedInputs:
-    """What is left of a situation's data after what is stale, expired or no number was taken away."""
+    """The data of a situation without stale, expired and invalid values."""
 
     demand: float | None
     """The newest demand; None while metrics are missing, stale, or an exact zero that the policy does not trust."""
@@ -26,27 +26,27 @@ class TrustedInputs:
 
     @property
     def allow_decrease(self) -> bool:
-        """Whether a floor may sink on it: today's demand, tomorrow's, and what a replica carries are all known."""
+        """Whether a floor may be lowered: current demand, a forecast and the capacity of a replica are all known."""
         return self.demand is not None and self.forecast is not None and self.per_replica is not None
 
 
 def assess_inputs(situation: Situation, window: Span) -> TrustedInputs:
-    """What can be relied on in this situation for the window ahead."""
+    """The inputs that can be trusted for the window ahead."""
     demand = trusted_demand(situation)
-    outlook = situation.current_forecast
-    usable = outlook is not None and situation.now < outlook.valid_until and reaches(outlook.forecast, window)
+    current = situation.current_forecast
+    usable = current is not None and situation.now < current.valid_until and reaches(current.forecast, window)
     return TrustedInputs(
         demand=demand,
         demand_at=situation.demand.at if situation.demand and demand is not None else None,
-        forecast=outlook.forecast if outlook and usable else None,
-        source=outlook.source if outlook and usable else None,
+        forecast=current.forecast if current and usable else None,
+        source=current.source if current and usable else None,
         per_replica=positive(situation.per_replica),
         no_forecast_since=None if usable else situation.state.no_forecast_since or situation.now,
     )
 
 
 def trusted_demand(situation: Situation) -> float | None:
-    """The newest demand, where it is fresh and a number that demand can be."""
+    """The newest demand; None where it is stale or not a plausible value."""
     demand = situation.demand
     if demand is None or situation.now - demand.at > situation.metrics_max_age:
         return None
@@ -58,32 +58,33 @@ def trusted_demand(situation: Situation) -> float | None:
 
 
 def positive(number: float | None) -> float | None:
-    """A number that may be divided by; None for any other."""
+    """The number where it is positive and finite; None otherwise."""
     return number if number is not None and 0.0 < number < math.inf else None
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """A situation, what can be relied on in it, and what was asked for."""
+    """What each rule of a decision reads: the situation, its trusted inputs and the strongest recommendation."""
 
     situation: Situation
     before: int
-    """The floor as it stands: the target's own in Auto, the one that we would hold in Recommend."""
+    """The current floor: the target's own in Auto, the recommended one in Recommend."""
     inputs: TrustedInputs
     pause: Pause
     strongest: Recommendation
     outage: bool
     suppressed: bool
-    """An event suppresses the forecast over all of the window: a person expects demand, and metrics, to vanish."""
+    """An event suppresses the forecast over the entire window: low demand and missing metrics are expected."""
     fallback_may_lower: bool
-    """In fallback, with a floor that the policy names for it: data are not needed to go there."""
+    """The fallback is active and names a floor, which needs no data."""
 
 
 def current_floor(situation: Situation) -> int:
-    """The floor as it stands. In Auto it is what the target says, so that our missed or lost writes heal.
+    """The floor before the decision.
 
-    Recommend starts from the target's real minimum and then goes by its own floor.
+    In Auto it is read from the target, so that lost writes are repaired. Recommend starts with the target's minimum and
+    then continues with its own recommended floor.
     """
-    from_memory = situation.state.floor
+    held = situation.state.floor
     writes = situation.policy.spec.mode is Mode.AUTO
-    return situation.observed.minimum if writes or from_memory is None else from_memory
+    return situation.observed.minimum if writes or held is None else held

@@ -1,10 +1,10 @@
-"""The decision: the strongest wish, and an ordered table of rules that may cut it."""
+"""The decision: the strongest recommendation, cut by an ordered table of rules."""
 
 from collections.abc import Callable
 
 from predictive_scaling.decision.context import DecisionContext, assess_inputs, current_floor
 from predictive_scaling.decision.decision_state import next_state
-from predictive_scaling.decision.events.event_floor import recommend_for_events
+from predictive_scaling.decision.event_floor import recommend_for_events
 from predictive_scaling.decision.explanation import explain, reason_for
 from predictive_scaling.decision.forecast_floor import quantile_of, recommend_from_forecast
 from predictive_scaling.decision.inputs import Decision, Limit, Recommendation, Situation, Source
@@ -17,102 +17,110 @@ from predictive_scaling.decision.limits import (
     step_down,
     step_up,
 )
-from predictive_scaling.decision.overrides import go_one_way, go_to_pin, pause_of, stand_still
+from predictive_scaling.decision.overrides import allow_one_direction, apply_pin, freeze, pause_of
 from predictive_scaling.decision.safety import (
     fallback_may_lower,
     hold_through_outage,
     hold_without_data,
     is_in_fallback,
     is_outage,
-    keep_what_demand_needs,
+    keep_current_load,
     recommend_fallback,
 )
-from predictive_scaling.decision.spans import window_ahead, without
+from predictive_scaling.decision.spans import difference, window_ahead
 
 Rule = Callable[[int, DecisionContext], int]
 
 RULES: tuple[tuple[Limit, Rule], ...] = (
-    # The maximum comes first as well, so that a wish beyond it is named also while steps still hold the floor below.
+    # The maximum is also first, so that it is reported even while steps hold the floor below it.
     (Limit.MAXIMUM, at_most_maximum),
     (Limit.STALE_FORECAST, hold_without_data),
     (Limit.OUTAGE, hold_through_outage),
     (Limit.STABILIZATION_WINDOW, hold_highest_of_window),
-    (Limit.CURRENT_LOAD, keep_what_demand_needs),
+    (Limit.CURRENT_LOAD, keep_current_load),
     (Limit.STEP_UP, step_up),
     (Limit.STEP_DOWN, step_down),
-    (Limit.DIRECTION, go_one_way),
-    (Limit.PINNED, go_to_pin),
+    (Limit.DIRECTION, allow_one_direction),
+    (Limit.PINNED, apply_pin),
     (Limit.DEAD_BAND, ignore_small_changes),
-    # Bounds come last: no rule before them may lead outside. Only a frozen floor stays where it is.
+    # Bounds are last: no rule before them can exceed them. Only a freeze keeps a floor that is out of bounds.
     (Limit.MINIMUM, at_least_minimum),
     (Limit.MAXIMUM, at_most_maximum),
-    (Limit.PAUSED, stand_still),
+    (Limit.PAUSED, freeze),
 )
 
 
 def decide(situation: Situation) -> Decision:
-    """What the floor should be now; a state, not an instant (semantics 3).
+    """The desired floor for this situation (semantics 3).
 
-    The same situation gives the same decision; deciding again at once, with decision.memory and the floor applied,
-    changes nothing. Frozen policies (Off, paused, scaled to zero, in conflict) get `floor == before` and are told why.
+    Deterministic and level-based: a second decision at the same time, with decision.state and the floor applied,
+    changes nothing. A frozen policy (Off, paused, scaled to zero, in conflict) gets `floor == before` and a message
+    with the cause.
     """
-    case, wishes = _assess(situation)
-    floor, limits = case.strongest.replicas, dict[Limit, None]()
+    context, recommendations = _assess(situation)
+    floor, limits = context.strongest.replicas, dict[Limit, None]()
     for limit, rule in RULES:
-        allowed = rule(floor, case)
+        allowed = rule(floor, context)
         if allowed != floor:
             limits[limit] = None
             floor = allowed
-    return _decision(case, wishes, floor, tuple(limits))
+    return _decision(context, recommendations, floor, tuple(limits))
 
 
 def _assess(situation: Situation) -> tuple[DecisionContext, tuple[Recommendation, ...]]:
-    """Ask all sources, and see which asks for most."""
+    """The recommendations of all sources, and the context with the strongest one."""
     pause, window = pause_of(situation), window_ahead(situation.now, situation.lead_time, situation.refresh)
     before = current_floor(situation)
     if situation.lost_floor is not None and not pause.freezes:
-        # Steps and windows go on from the floor that was lost: writing it again is no raise.
+        # Steps and windows continue from the lost floor: writing it again is no raise.
         before = situation.lost_floor
-    sight = assess_inputs(situation, window)
-    asked = recommend_for_events(situation, sight, window)
-    spans = without((window,), asked.suppressed)
-    forecast, fallback = recommend_from_forecast(situation, sight, spans), recommend_fallback(situation, sight, before)
+    inputs = assess_inputs(situation, window)
+    events = recommend_for_events(situation, inputs, window)
+    spans = difference((window,), events.suppressed)
+    optional = (recommend_from_forecast(situation, inputs, spans), recommend_fallback(situation, inputs, before))
     minimum = Recommendation(
-        situation.policy.spec.replicas.min, Source.MINIMUM, "nothing asks for more than the minimum"
+        situation.policy.spec.replicas.min, Source.MINIMUM, "the policy minimum is the highest recommendation"
     )
-    wishes = (*asked.recommendations, *(wish for wish in (forecast, fallback) if wish), minimum)
-    case = DecisionContext(
+    recommendations = (
+        *events.recommendations,
+        *(recommendation for recommendation in optional if recommendation),
+        minimum,
+    )
+    context = DecisionContext(
         situation=situation,
         before=before,
-        inputs=sight,
+        inputs=inputs,
         pause=pause,
         # The first of equals: an event or a forecast explains more than the minimum does.
-        strongest=max((wish for wish in wishes if wish.applies), key=lambda wish: wish.replicas),
-        outage=is_outage(situation, sight),
+        strongest=max(
+            (recommendation for recommendation in recommendations if recommendation.applies),
+            key=lambda recommendation: recommendation.replicas,
+        ),
+        outage=is_outage(situation, inputs),
         suppressed=not spans,
-        fallback_may_lower=fallback_may_lower(situation, sight),
+        fallback_may_lower=fallback_may_lower(situation, inputs),
     )
-    return case, wishes
+    return context, recommendations
 
 
 def _decision(
-    case: DecisionContext, wishes: tuple[Recommendation, ...], floor: int, limits: tuple[Limit, ...]
+    context: DecisionContext, recommendations: tuple[Recommendation, ...], floor: int, limits: tuple[Limit, ...]
 ) -> Decision:
-    situation, pause, strongest = case.situation, case.pause, case.strongest
-    forecast = next((wish for wish in wishes if wish.source is Source.FORECAST), None)
+    situation, pause, strongest = context.situation, context.pause, context.strongest
+    forecast = next((item for item in recommendations if item.source is Source.FORECAST), None)
     return Decision(
         before=current_floor(situation),
         floor=floor,
         uncapped=strongest.replicas,
         source=Source.PIN if pause.pin is not None and not pause.freezes else strongest.source,
-        reason=reason_for(case, floor),
-        message=explain(case, wishes, floor, limits),
+        reason=reason_for(context, floor),
+        message=explain(context, recommendations, floor, limits),
         limits=limits,
-        recommendations=wishes,
-        state=next_state(case, floor),
+        recommendations=recommendations,
+        state=next_state(context, floor),
         paused=pause.reason.value if pause.reason and pause.pauses else None,
         event=strongest.event,
-        fallback=is_in_fallback(situation, case.inputs),
+        fallback=is_in_fallback(situation, context.inputs),
         quantile=quantile_of(situation)[0] if forecast else None,
         forecast_value=forecast.demand if forecast else None,
         forecast_at=forecast.at if forecast else None,

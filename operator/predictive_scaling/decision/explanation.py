@@ -1,4 +1,4 @@
-"""A decision in a sentence that can be checked (semantics 23)."""
+"""The message and the reason of a decision (semantics 23)."""
 
 from predictive_scaling.decision.context import DecisionContext, current_floor
 from predictive_scaling.decision.inputs import Limit, Recommendation
@@ -6,69 +6,72 @@ from predictive_scaling.decision.limits import effective_maximum, effective_mini
 from predictive_scaling.resources.vocabulary import Reason, Source
 
 
-def explain(case: DecisionContext, wishes: tuple[Recommendation, ...], floor: int, limits: tuple[Limit, ...]) -> str:
-    """What happens, why, which limits cut it, what the forecast leans on, and which sources had to stay silent."""
-    stands = current_floor(case.situation)
-    parts = [f"{_what(stands, floor)}: {_why(case)}{_cut(case, limits)}."]
-    if stands != case.before:
-        parts.append(f"The minimum of {stands} is the default of a manifest that no longer states it.")
-    # Contributions are computed when they are read; only a floor that changes is worth it.
-    if floor != stands and case.strongest.source is Source.FORECAST and case.inputs.forecast:
-        contributions = tuple(case.inputs.forecast.contributions)
-        parts += [f"The forecast leans on {', '.join(contributions)}."] if contributions else []
-    parts.extend(f"Not counted: {wish.why}." for wish in wishes if not wish.applies)
-    return " ".join(parts)
+def explain(
+    context: DecisionContext, recommendations: tuple[Recommendation, ...], floor: int, limits: tuple[Limit, ...]
+) -> str:
+    """The change, its cause, the limits that cut it, contributions to the forecast, sources that do not apply."""
+    current = current_floor(context.situation)
+    sentences = [f"{_change(current, floor)}: {_cause(context)}{_limits(context, limits)}."]
+    if current != context.before:
+        sentences.append(f"The target's minimum of {current} is the API default, as its manifest no longer sets it.")
+    # Contributions are computed when they are read: only for a floor that changes.
+    if floor != current and context.strongest.source is Source.FORECAST and context.inputs.forecast:
+        contributions = tuple(context.inputs.forecast.contributions)
+        sentences += [f"Main contributions to the forecast: {', '.join(contributions)}."] if contributions else []
+    sentences += [f"Not applied: {source.why}." for source in recommendations if not source.applies]
+    return " ".join(sentences)
 
 
-def _what(before: int, floor: int) -> str:
+def _change(before: int, floor: int) -> str:
     if floor == before:
         return f"Hold {floor}"
     return f"{'Raise' if floor > before else 'Lower'} from {before} to {floor}"
 
 
-def _why(case: DecisionContext) -> str:
-    if case.pause.freezes or case.pause.pin is not None:
-        return case.pause.message
-    return case.strongest.why
+def _cause(context: DecisionContext) -> str:
+    if context.pause.freezes or context.pause.pin is not None:
+        return context.pause.message
+    return context.strongest.why
 
 
-def _cut(case: DecisionContext, limits: tuple[Limit, ...]) -> str:
+def _limits(context: DecisionContext, limits: tuple[Limit, ...]) -> str:
     if not limits:
         return ""
-    named = (f"{limit} of {effective_maximum(case.situation)}" if limit is Limit.MAXIMUM else limit for limit in limits)
-    return f"; {case.strongest.replicas} wanted, cut by {', '.join(named)}"
+    maximum = effective_maximum(context.situation)
+    names = (f"{limit} of {maximum}" if limit is Limit.MAXIMUM else limit for limit in limits)
+    return f"; {context.strongest.replicas} recommended, limited by {', '.join(names)}"
 
 
-_ROSE = {
+_RAISE_REASONS = {
     Source.FORECAST: Reason.FORECAST_ROSE,
     Source.EVENT: Reason.EVENT_RAISES,
     Source.MINIMUM: Reason.BOUNDS_CHANGED,
     Source.FALLBACK: Reason.FALLBACK_ACTIVATED,
 }
-_FELL_FROM = {Source.EVENT: Reason.EVENT_ENDED, Source.FALLBACK: Reason.FALLBACK_ENDED}
+_ENDED_REASONS = {Source.EVENT: Reason.EVENT_ENDED, Source.FALLBACK: Reason.FALLBACK_ENDED}
 
 
-def reason_for(case: DecisionContext, floor: int) -> Reason | None:
-    """The word for this change; None where there is none."""
-    if floor == case.before:
-        is_written_again = floor != current_floor(case.situation)
+def reason_for(context: DecisionContext, floor: int) -> Reason | None:
+    """The reason of the change; None where the floor does not change."""
+    if floor == context.before:
+        is_written_again = floor != current_floor(context.situation)
         return Reason.FIELD_GIVEN_UP if is_written_again else None
-    if case.pause.pin is not None:
+    if context.pause.pin is not None:
         return Reason.PINNED
-    if _is_forced_by_bounds(case, floor):
+    if _is_forced_by_bounds(context, floor):
         return Reason.BOUNDS_CHANGED
-    source = case.strongest.source
-    if floor > case.before:
-        return _ROSE[source]
-    if case.suppressed:
+    source = context.strongest.source
+    if floor > context.before:
+        return _RAISE_REASONS[source]
+    if context.suppressed:
         return Reason.EVENT_SUPPRESSES
     if source is Source.FALLBACK:
         return Reason.FALLBACK_ACTIVATED
-    held_by = case.situation.state.floor_source
-    # What held the floor until now asks for it no more.
-    return _FELL_FROM.get(held_by, Reason.FORECAST_FELL) if held_by else Reason.FORECAST_FELL
+    # The source that held the floor until now no longer recommends it.
+    held_by = context.situation.state.floor_source
+    return _ENDED_REASONS.get(held_by, Reason.FORECAST_FELL) if held_by else Reason.FORECAST_FELL
 
 
-def _is_forced_by_bounds(case: DecisionContext, floor: int) -> bool:
-    low, high = effective_minimum(case.situation), effective_maximum(case.situation)
-    return (case.before > high and floor == high) or (case.before < low and floor == low)
+def _is_forced_by_bounds(context: DecisionContext, floor: int) -> bool:
+    low, high = effective_minimum(context.situation), effective_maximum(context.situation)
+    return (context.before > high and floor == high) or (context.before < low and floor == low)

@@ -1,4 +1,4 @@
-"""What a policy tells of its demand beside the numbers."""
+"""The calendar of a policy, as forecasts use it."""
 
 from datetime import UTC, tzinfo
 from functools import cache
@@ -9,12 +9,12 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
 
 def forecast_context(policy: ScalingPolicy) -> Context:
-    """The zone and the public holidays of a policy, as forecasts take them."""
+    """The time zone and the public holidays of a policy."""
     return calendar_context(policy.spec.forecast.timezone, policy.spec.forecast.holidays)
 
 
 def calendar_context(timezone: str | None, holidays: str | None) -> Context:
-    """The same from names, as the mirror of policies keeps them."""
+    """The same from names, as the table of published policies stores them."""
     return Context(_zone(timezone), holidays or "")
 
 

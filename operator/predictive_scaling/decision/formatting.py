@@ -1,20 +1,20 @@
-"""Numbers and times as sentences for people hold them."""
+"""Numbers and times as messages show them."""
 
 from datetime import datetime
 
 from predictive_scaling.resources.conditions import in_utc
 
-_READABLE = 1e15
-"""Nobody counts the digits of more."""
+_EXPONENT_FROM = 1e15
+"""Larger numbers are written with an exponent."""
 
 
 def amount(value: float) -> str:
-    """Three significant digits at least, and none behind the point where there are three before it.
+    """Three significant digits, or all digits before the decimal point where there are more.
 
     >>> amount(6230.4), amount(700), amount(0.25), amount(9.2e18)
     ('6,230', '700', '0.25', '9.2e+18')
     """
-    return f"{value:,.0f}" if 100 <= value < _READABLE else f"{value:.3g}"
+    return f"{value:,.0f}" if 100 <= value < _EXPONENT_FROM else f"{value:.3g}"
 
 
 def replicas(count: int) -> str:
@@ -36,7 +36,7 @@ def clock_time(moment: datetime) -> str:
 
 
 def quantile_name(quantile: float) -> str:
-    """How people call a quantile.
+    """The short name of a quantile.
 
     >>> quantile_name(0.9), quantile_name(0.999)
     ('p90', 'p99.9')

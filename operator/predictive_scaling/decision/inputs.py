@@ -1,4 +1,4 @@
-"""What a decision is made from, and what it is. The same situation always gives the same decision."""
+"""The input of a decision, and the decision. The same situation always gives the same decision."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from enum import StrEnum
 from forecasting.events import LearnedEffect
 from forecasting.forecast import Forecast
 from forecasting.series import Outlier
-from predictive_scaling.resources.business_event import BusinessEvent
+from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import Direction, Limit, Reason, Source
 
@@ -33,43 +33,43 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A target as it stands. What every adapter in targets/ answers."""
+    """The current state of a target, as each adapter in targets/ returns it."""
 
     uid: str
     minimum: int
-    """The field that we own, as it stands: an HPA's minReplicas, a workload's replicas, a group's MinSize."""
+    """The field that the operator owns: an HPA's minReplicas, a workload's replicas, a group's MinSize."""
     maximum: int | None
     """The target's own maximum; None where it has none."""
     current_replicas: int
-    """Replicas that are wanted or exist, whichever the target counts: spec.replicas of its workload."""
+    """Desired or existing replicas, whichever the target counts: spec.replicas of its workload."""
     ready_replicas: int
     target_utilization: float | None
-    """What the target's own autoscaler aims at, as a fraction of a replica; None where it has none."""
+    """The utilization that the target's own autoscaler aims at, as a fraction of a replica; None where it has none."""
     utilization: float | None
-    """What its newest metric says that a replica carries, as a fraction of it; None where unknown."""
+    """The utilization that its newest metric reports, as a fraction of a replica; None where unknown."""
     scaled_to_zero: bool
     """A person scaled it to zero: maintenance (semantics 24)."""
     owner: str | None
     """The controller that owns the target, such as `ScaledObject/checkout`; None for none."""
     floor_managers: tuple[str, ...]
-    """Field managers that state a value for the field that we write, newest write first; ours where we hold it."""
+    """Field managers of the field that the operator writes, newest write first; includes the operator's own."""
     foreign_write: str | None = None
-    """The newest write of that field by anybody else, in words that change with each of them; None for none."""
+    """The newest write of that field by another manager, in a text that differs for each write; None for none."""
     floor_given_up: bool = False
-    """The minimum is the API's default: whoever set it last took the field out of the manifest."""
+    """The minimum is the API's default: the manager that set it last removed the field from the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The newest demand that was observed."""
+    """The newest observed demand."""
 
     value: float
     at: datetime
-    """The end of the minute it stands for."""
+    """The end of the minute that the value covers."""
 
 
 class ForecastSource(StrEnum):
-    """Where a forecast comes from, best first (semantics 8)."""
+    """The origin of a forecast, best first: the order of the fallback chain (semantics 8)."""
 
     FRESH = "FreshForecast"
     LAST = "LastForecast"
@@ -78,7 +78,7 @@ class ForecastSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CurrentForecast:
-    """The best forecast there is, and how good that is."""
+    """The best available forecast and its source."""
 
     forecast: Forecast
     valid_until: datetime
@@ -87,23 +87,22 @@ class CurrentForecast:
 
 @dataclass(frozen=True, slots=True)
 class EventBaseline:
-    """An occurrence of an event that concerns the policy, with the forecast made before its influence began.
+    """An occurrence that affects the policy, with the forecast made before it started to act."""
 
-    base: None where there is none: a multiplier then cannot be applied, and the wish says so. A base that ends before
-    the event does goes on with its last bin. It knows nothing of the event, or the multiplier would count twice.
-    learned: what earlier events of the type did to this demand; None where nothing is known.
-    """
-
-    event: BusinessEvent
-    start: datetime
-    end: datetime
+    window: EventWindow
     baseline_forecast: Forecast | None
+    """Demand without the event, so that the multiplier does not count twice.
+
+    None where there is none: a multiplier then cannot be applied, and the recommendation says so. Where it ends before
+    the event does, its last bin continues.
+    """
     learned: LearnedEffect | None = None
+    """The effect of earlier events of the type on this demand; None while there are too few."""
 
 
 @dataclass(frozen=True, slots=True)
 class FloorChange:
-    """A change of the floor that we made; steps a period are counted from these."""
+    """A change of the floor by the operator; the steps of a period are counted from these."""
 
     at: datetime
     before: int
@@ -112,39 +111,40 @@ class FloorChange:
 
 @dataclass(frozen=True, slots=True)
 class DecisionState:
-    """What is remembered of a policy between two ticks. decide() answers with the next one.
+    """The state of a policy between two decisions; decide() returns the next one.
 
-    Enough for a restart: `Memory(since=now, floor=…)`; nothing sinks then before a full window has been seen again.
+    After a restart `DecisionState(since=now, floor=…)` is enough: the floor is then not lowered until a full
+    stabilization window has been observed.
     """
 
     since: datetime
-    """Since when data came without a gap: nothing sinks before a full stabilization window has been seen."""
+    """Start of the uninterrupted data; the floor is not lowered before a full stabilization window has passed."""
     floor: int | None = None
-    """The floor that we hold: the last applied one, or in Recommend the one we would hold. None before the first."""
+    """The held floor: the last applied one, or in Recommend the recommended one. None before the first decision."""
     recommendations: tuple[tuple[datetime, int], ...] = ()
-    """Strongest wishes of the stabilization window, highest first; what a later and higher one hides is left out."""
+    """Strongest recommendations of the stabilization window, highest first, without those below a later one."""
     changes: tuple[FloorChange, ...] = ()
     """Changes of the last period, oldest first."""
     no_forecast_since: datetime | None = None
-    """Since when no rung of the ladder has a forecast; None while there is one."""
+    """Since when no forecast source has a forecast; None while one has."""
     reference_forecast: Forecast | None = None
-    """The newest forecast made while demand came in as expected: the yardstick for an outage (semantics 10)."""
+    """The newest forecast made while demand was as expected: the reference for an outage (semantics 10)."""
     floor_source: Source | None = None
-    """The source that last asked for all of the floor; says why it sinks when that source asks no more."""
+    """The source that last recommended the full floor; explains a decrease when its recommendation ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The quantile that the policy's prices choose over its last days."""
+    """The quantile with the lowest cost over the policy's last days, at the policy's prices."""
 
     quantile: float
     why: str
-    """In words that go on after the quantile's name: `chosen for …`."""
+    """A phrase that follows the quantile's name: `chosen for …`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a decision depends on."""
+    """Everything that a decision depends on."""
 
     now: datetime
     policy: ScalingPolicy
@@ -155,43 +155,43 @@ class Situation:
     events: tuple[EventBaseline, ...]
     lead_time: timedelta
     refresh: timedelta
-    """Time until the next forecast; a window is never shorter."""
+    """Time until the next forecast; the window ahead is never shorter."""
     metrics_max_age: timedelta
     per_replica: float | None
-    """Demand that one ready replica serves at 100 %: the policy's, or learned; None while unknown."""
+    """Demand that one ready replica serves at 100 % utilization: from the policy, or measured; None while unknown."""
     conflict: str | None = None
-    """Who holds the target instead of us, and what they did; None for nobody."""
+    """Who controls the target instead of the operator, and by what; None for nobody."""
     tuned: Tuned | None = None
-    """For a policy with an objective; None until its days have been looked back on."""
+    """For a policy with an objective; None until its past days have been analyzed."""
     lost_floor: int | None = None
-    """The floor that we held when the target's minimum fell to the API's default; None where nothing was lost."""
+    """The held floor when the target's minimum fell to the API's default; None where none was lost."""
     forecast_failure: str | None = None
-    """Why forecasts could not be used at this visit although there may be some; None where nothing failed."""
+    """Why existing forecasts could not be used in this reconcile; None without a failure."""
     outlier: Outlier | None = None
-    """The newest minute of demand that was set aside in the last hour, as nothing before came near it."""
+    """The newest minute of the last hour that was excluded as an outlier; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A floor that one source asks for, in replicas, and why in words."""
+    """A floor recommended by one source, in replicas, and the reason as a sentence."""
 
     replicas: int
     source: Source
     why: str
     always_writes: bool = False
-    """Event floors, bounds and fallbacks pass the dead band (semantics 5)."""
+    """Event floors and fallbacks bypass the dead band (semantics 5)."""
     event: str | None = None
-    """Name of the event that asks; None for other sources."""
+    """Name of the event; None for other sources."""
     demand: float | None = None
-    """The demand that it was made from, in the unit of the series; None where it is not made from one."""
+    """The demand behind the recommendation, in the unit of the series; None where it is not based on demand."""
     at: datetime | None = None
     """When that demand is expected."""
     applies: bool = True
-    """False where a source had to stay silent, such as a multiplier without a base: `why` tells the reason."""
+    """False where the source cannot recommend a floor, such as a multiplier without a baseline; see `why`."""
 
 
 class PauseReason(StrEnum):
-    """Reason words of the condition Paused."""
+    """Reasons of the condition Paused."""
 
     SUSPENDED = "Suspended"
     ANNOTATED = "PausedByAnnotation"
@@ -205,21 +205,21 @@ class PauseReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What may not happen now."""
+    """Restrictions that people, the target or a conflict put on the floor."""
 
     freezes: bool = False
-    """Nothing is written, whatever the bounds say."""
+    """Nothing is written, not even to restore bounds."""
     reason: PauseReason | None = None
-    """None where nobody paused the policy (Off and conflicts have their own ways to show)."""
+    """None where nobody paused the policy (mode Off and conflicts have their own conditions)."""
     message: str = ""
     pin: int | None = None
     direction: Direction | None = None
     errors: tuple[str, ...] = ()
-    """Annotations that cannot be read."""
+    """Annotations that cannot be parsed."""
 
     @property
     def pauses(self) -> bool:
-        """Whether Paused is True: the floor does not follow demand at all."""
+        """Whether the condition Paused is True: the floor does not follow demand at all."""
         return self.reason is not None and (self.freezes or self.pin is not None)
 
 
@@ -228,44 +228,44 @@ NO_PAUSE = Pause()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the floor should be now, and everything that led there."""
+    """The new floor, and everything that explains it."""
 
     before: int
     floor: int
     uncapped: int
-    """What the strongest wish asked for, before any limit."""
+    """The strongest recommendation before any limit."""
     source: Source
     reason: Reason | None
-    """Why the floor moves, in one word; None where it does not."""
+    """Why the floor changes, as one word; None where it does not."""
     message: str
-    """One sentence or two: why, which source won, which limits cut it, what the forecast leans on."""
+    """One or two sentences: the strongest recommendation, the limits that cut it, contributions to the forecast."""
     limits: tuple[Limit, ...]
-    """Every rule that cut or held the strongest wish, in the order in which they did."""
+    """Every rule that cut or held the strongest recommendation, in order of application."""
     recommendations: tuple[Recommendation, ...]
-    """All wishes, also of sources that had to stay silent."""
+    """All recommendations, including those that do not apply."""
     state: DecisionState
-    """What to remember; memory.floor is already `floor` (an unsuccessful write puts the old memory back).
+    """The state for the next decision; state.floor is already `floor` (a failed write restores the old state).
 
-    While the policy is frozen (paused, in conflict, Off) memory.floor stays what it was.
+    While the policy is frozen (paused, in conflict, Off) state.floor does not change.
     """
     paused: str | None = None
-    """Reason word of the Paused condition while the policy is paused; None while it is not."""
+    """Reason of the condition Paused while the policy is paused; None while it is not."""
     event: str | None = None
-    """The event whose wish won, or None."""
+    """The event with the strongest recommendation; None where another source has it."""
     fallback: bool = False
-    """Whether spec.fallback.behavior takes part."""
+    """Whether spec.fallback.behavior is active."""
     quantile: float | None = None
-    """The quantile of the forecast floor; None where there is no forecast floor."""
+    """The quantile of the forecast recommendation; None where there is none."""
     forecast_value: float | None = None
-    """The demand that the forecast floor was made from, in the unit of the series."""
+    """The demand behind the forecast recommendation, in the unit of the series."""
     forecast_at: datetime | None = None
-    """When that demand is expected: the beginning of its bin."""
+    """When that demand is expected: the start of its bin."""
     limited: bool = False
-    """The strongest wish lies above the effective maximum (semantics 14)."""
+    """The strongest recommendation exceeds the effective maximum (semantics 14)."""
     pause: Pause = NO_PAUSE
-    """Who told us to keep still or to go one way only, in words: for the condition Paused."""
+    """Active restrictions, for the condition Paused."""
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to write."""
+        """Whether the floor has to be written."""
         return self.floor != self.before

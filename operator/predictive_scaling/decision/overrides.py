@@ -1,4 +1,4 @@
-"""Who told us to keep still, and how much (semantics 7, 17, 24)."""
+"""Overrides by people: mode, suspend, annotations, scale to zero, conflicts (semantics 7, 17, 24)."""
 
 from predictive_scaling.decision.context import DecisionContext
 from predictive_scaling.decision.formatting import replicas
@@ -11,29 +11,29 @@ from predictive_scaling.resources.vocabulary import Direction, Mode
 def pause_of(situation: Situation) -> Pause:
     """The first that applies of: Off, spec.suspend, paused, target scaled to zero, conflict, pin, direction.
 
-    The spec comes before every annotation, and what freezes before what only steers. Bounds hold for a pin.
+    The spec takes precedence over annotations, and a freeze over a pin or a direction. Bounds also apply to a pin.
     """
     spec, observed = situation.policy.spec, situation.observed
     override = read_annotations(situation.policy.metadata.annotations).at(situation.now)
     errors = override.errors
     if spec.mode is Mode.OFF:
-        return Pause(freezes=True, message="the policy's mode is Off", errors=errors)
+        return Pause(freezes=True, message="spec.mode is Off", errors=errors)
     if spec.suspend:
         return Pause(True, PauseReason.SUSPENDED, "spec.suspend is true", errors=errors)
     if override.paused:
         message = f"annotation {PAUSED} is true{_until(override)}"
         return Pause(True, PauseReason.ANNOTATED, message, errors=errors)
     if observed.scaled_to_zero:
-        message = f"{spec.target} was scaled to zero by hand; it is left alone until it has replicas again"
+        message = f"{spec.target} was scaled to zero manually; it is not scaled until it has replicas again"
         return Pause(True, PauseReason.SCALED_TO_ZERO, message, errors=errors)
     if situation.conflict is not None:
         return Pause(freezes=True, message=situation.conflict, errors=errors)
-    return _override(override)
+    return _pin_or_direction(override)
 
 
-def _override(override: Override) -> Pause:
+def _pin_or_direction(override: Override) -> Pause:
     if override.pin is not None:
-        message = f"annotation {PIN} holds {replicas(override.pin)}{_until(override)}"
+        message = f"annotation {PIN} sets the floor to {replicas(override.pin)}{_until(override)}"
         return Pause(False, PauseReason.PINNED, message, pin=override.pin, errors=override.errors)
     if override.direction is not None:
         message = f"annotation {DIRECTION} is {override.direction}{_until(override)}"
@@ -46,22 +46,22 @@ def _until(override: Override) -> str:
     return f", until {format_time(override.until)}" if override.until else ""
 
 
-def go_one_way(floor: int, case: DecisionContext) -> int:
-    """Only the direction that is open."""
-    match case.pause.direction:
+def allow_one_direction(floor: int, context: DecisionContext) -> int:
+    """Change only in the direction that the annotation allows."""
+    match context.pause.direction:
         case Direction.UP_ONLY:
-            return max(floor, case.before)
+            return max(floor, context.before)
         case Direction.DOWN_ONLY:
-            return min(floor, case.before)
+            return min(floor, context.before)
         case None:
             return floor
 
 
-def go_to_pin(floor: int, case: DecisionContext) -> int:
-    """The pinned floor, at once: a person asked for it. Bounds still hold."""
-    return floor if case.pause.pin is None else case.pause.pin
+def apply_pin(floor: int, context: DecisionContext) -> int:
+    """Use the pinned floor immediately, without steps: a person set it. Bounds still apply."""
+    return floor if context.pause.pin is None else context.pause.pin
 
 
-def stand_still(floor: int, case: DecisionContext) -> int:
-    """Frozen is frozen: nothing is written, not even for bounds."""
-    return case.before if case.pause.freezes else floor
+def freeze(floor: int, context: DecisionContext) -> int:
+    """Keep the floor while the policy is frozen, even out of bounds."""
+    return context.before if context.pause.freezes else floor

@@ -1,4 +1,4 @@
-"""The highest demand that a forecast expects within some spans of time, at any quantile."""
+"""The highest demand that a forecast expects within spans of time, at any quantile, and the replicas for it."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +11,8 @@ from predictive_scaling.decision.spans import Span
 
 _SLACK = 1e-9
 _MAX_REPLICAS = 2**31 - 1
-NEAR = 2
-"""Bins of a forecast in which a window may begin and still be answered by the peak since the forecast's origin."""
+PEAK_START_BINS = 2
+"""A window that starts within the first bins of a forecast can use the forecast's peak since its origin."""
 
 
 class Peak(NamedTuple):
@@ -22,13 +22,13 @@ class Peak(NamedTuple):
     at: datetime
 
 
-def peak(
+def highest_bin(
     forecast: Forecast, quantile: float, spans: Iterable[Span], factor: Callable[[Span], float] | None = None
 ) -> Peak | None:
-    """The highest value of `quantile` in the bins that meet one of `spans`; None where there is no usable bin.
+    """The highest value of `quantile` in the bins that overlap `spans`; None where there is no usable bin.
 
-    factor: what each bin's value is multiplied by, given the part of the bin that lies within the span.
-    Values that are NaN, infinite or negative are no values (semantics 15).
+    factor: the multiplier of a bin's value for the part of the bin within the span.
+    NaN, infinite and negative values are ignored (semantics 15).
     """
     weights = quantile_weights(forecast.quantiles, quantile)
     highest: Peak | None = None
@@ -42,39 +42,39 @@ def peak(
     return highest
 
 
-def highest(forecast: Forecast, quantile: float, spans: Iterable[Span]) -> Peak | None:
+def highest_demand(forecast: Forecast, quantile: float, spans: Iterable[Span]) -> Peak | None:
     """`quantile` of the highest demand within `spans`; None where there is no usable bin.
 
-    Where a span begins with the forecast (in its first bin or the second) and the forecast says what the highest demand
-    until the span's end is, that counts: several bins together exceed what each of them seldom exceeds. Elsewhere it is
-    the highest of the bins' own quantiles. `at` is the bin in which most is expected.
+    For a span that starts with the forecast (in its first two bins) it is the forecast's quantile of the highest demand
+    until the span's end, where the forecast has one: several bins together exceed a value more often than each of them
+    alone. For other spans it is the highest of the bins' quantiles. `at` is the bin with the highest quantile.
     """
-    found: Peak | None = None
+    highest: Peak | None = None
     for span in spans:
-        by_bin = peak(forecast, quantile, (span,))
-        together = _joint_peak(forecast, quantile, span)
-        value = by_bin if by_bin is None or together is None else Peak(together, by_bin.at)
-        if value is not None and (found is None or value.value > found.value):
-            found = value
-    return found
+        by_bin = highest_bin(forecast, quantile, (span,))
+        joint = _joint_peak(forecast, quantile, span)
+        peak = by_bin if by_bin is None or joint is None else Peak(joint, by_bin.at)
+        if peak is not None and (highest is None or peak.value > highest.value):
+            highest = peak
+    return highest
 
 
 def value_at(forecast: Forecast, quantile: float, moment: datetime) -> float | None:
-    """The quantile in the bin that holds `moment`; None where there is none."""
-    found = peak(forecast, quantile, (Span(moment, moment + forecast.step.resolution),))
-    return found.value if found else None
+    """The quantile in the bin that contains `moment`; None where there is none."""
+    peak = highest_bin(forecast, quantile, (Span(moment, moment + forecast.step.resolution),))
+    return peak.value if peak else None
 
 
 def reaches(forecast: Forecast, span: Span) -> bool:
-    """Whether it has any bin in the span."""
-    return Span(forecast.origin, forecast.origin + forecast.step * len(forecast.values)).meets(span)
+    """Whether the forecast has a bin in the span."""
+    return Span(forecast.origin, forecast.origin + forecast.step * len(forecast.values)).overlaps(span)
 
 
 def replicas_for(demand: float, per_replica: float, utilization: float) -> int:
-    """Replicas that carry `demand` at `utilization` (a fraction) of each; rounded up, once.
+    """Replicas that serve `demand` at `utilization` (a fraction) of each, rounded up once.
 
-    A billionth more than whole is whole: binary fractions must not cost a replica. At most as many as a target can
-    count, however high the demand or small the share of a replica. demand: not NaN.
+    A relative excess of 1e-9 is rounded down, so that binary fractions do not cost a replica. The result is at most
+    2**31 - 1, the highest count of a target. demand: not NaN.
 
     >>> replicas_for(630, per_replica=700, utilization=0.9), replicas_for(701, per_replica=700, utilization=1.0)
     (1, 2)
@@ -84,7 +84,7 @@ def replicas_for(demand: float, per_replica: float, utilization: float) -> int:
 
 
 def _joint_peak(forecast: Forecast, quantile: float, span: Span) -> float | None:
-    if forecast.peaks is None or span.start >= forecast.origin + NEAR * forecast.step:
+    if forecast.peaks is None or span.start >= forecast.origin + PEAK_START_BINS * forecast.step:
         return None
     bins = -((forecast.origin - span.end) // forecast.step)
     if not 0 < bins <= len(forecast.peaks):

@@ -1,4 +1,4 @@
-"""No decrease without data (semantics 8)."""
+"""No decrease without data, during an outage, or below the current load (semantics 8, 10, 26)."""
 
 from predictive_scaling.decision.context import DecisionContext, TrustedInputs
 from predictive_scaling.decision.formatting import clock_time, replicas
@@ -7,77 +7,78 @@ from predictive_scaling.decision.peak_demand import replicas_for, value_at
 from predictive_scaling.resources.vocabulary import FallbackBehavior
 
 
-def hold_without_data(floor: int, case: DecisionContext) -> int:
-    """The floor sinks only while fresh demand, a forecast and what a replica carries are all known.
+def hold_without_data(floor: int, context: DecisionContext) -> int:
+    """Lower the floor only while fresh demand, a forecast and the capacity of a replica are known.
 
-    A person's word stands in for data: a suppressing event, or a floor that spec.fallback names.
+    A declaration by a person replaces data: an event that suppresses the forecast, or a floor in spec.fallback.
     """
-    sure = case.inputs.allow_decrease or case.suppressed or case.fallback_may_lower
-    return floor if sure else max(floor, case.before)
+    may_lower = context.inputs.allow_decrease or context.suppressed or context.fallback_may_lower
+    return floor if may_lower else max(floor, context.before)
 
 
-LOW_QUANTILE = 0.1
-FAR_BELOW = 0.5
-"""Half of the 0.1 quantile: a quiet hour does not get there."""
+OUTAGE_QUANTILE = 0.1
+OUTAGE_SHARE = 0.5
+"""Half of the 0.1 quantile: demand of a quiet hour stays above it."""
 
 
-def is_outage(situation: Situation, sight: TrustedInputs) -> bool:
-    """Whether demand is far below the 0.1 quantile of the last forecast made while it came in as expected.
+def is_outage(situation: Situation, inputs: TrustedInputs) -> bool:
+    """Whether demand is far below the 0.1 quantile of the last forecast made while demand was as expected.
 
-    Later forecasts have seen the fall and expect it to go on, so they are no yardstick. That one is, for as long as it
-    reaches: demand that stays low beyond its horizon is the new normal.
+    Later forecasts include the drop and expect it to continue, so they are no reference. The reference counts up to its
+    horizon: demand that stays low beyond it is the new normal.
     """
-    trusted = situation.state.reference_forecast
-    if trusted is None or sight.demand is None or sight.demand_at is None:
+    reference = situation.state.reference_forecast
+    if reference is None or inputs.demand is None or inputs.demand_at is None:
         return False
     # The minute that ends at demand_at; before the first bin there is nothing to compare with.
-    moment = sight.demand_at - trusted.step.resolution
-    expected = value_at(trusted, LOW_QUANTILE, moment)
-    return expected is not None and sight.demand < FAR_BELOW * expected
+    moment = inputs.demand_at - reference.step.resolution
+    expected = value_at(reference, OUTAGE_QUANTILE, moment)
+    return expected is not None and inputs.demand < OUTAGE_SHARE * expected
 
 
-def hold_through_outage(floor: int, case: DecisionContext) -> int:
-    """No decrease: the retry storm that follows must find its capacity. A planned outage (suppressForecast) is none."""
-    return max(floor, case.before) if case.outage and not case.suppressed else floor
+def hold_through_outage(floor: int, context: DecisionContext) -> int:
+    """No decrease during an outage: the retries after it need the capacity. A suppressing event plans its outage."""
+    return max(floor, context.before) if context.outage and not context.suppressed else floor
 
 
-def keep_what_demand_needs(floor: int, case: DecisionContext) -> int:
-    """A decrease stops at what the newest demand needs, each replica filled to forecast.utilization.
+def keep_current_load(floor: int, context: DecisionContext) -> int:
+    """A decrease stops at the replicas that the newest demand needs at forecast.utilization.
 
-    The same measure as the forecast floor's: a replica is not fuller today than the policy lets a forecast fill it.
+    The same utilization as in the forecast's recommendation, so that both allow the same load for each replica.
     """
-    demand, per_replica = case.inputs.demand, case.inputs.per_replica
-    if floor >= case.before or demand is None or per_replica is None:
+    demand, per_replica = context.inputs.demand, context.inputs.per_replica
+    if floor >= context.before or demand is None or per_replica is None:
         return floor
-    needed = replicas_for(demand, per_replica, case.situation.policy.spec.forecast.utilization / 100)
-    return max(floor, min(case.before, needed))
+    needed = replicas_for(demand, per_replica, context.situation.policy.spec.forecast.utilization / 100)
+    return max(floor, min(context.before, needed))
 
 
-def is_in_fallback(situation: Situation, sight: TrustedInputs) -> bool:
-    """Whether there has been no forecast, of any rung, for fallback.after."""
-    blind_since = sight.no_forecast_since
-    return blind_since is not None and situation.now - blind_since >= situation.policy.spec.fallback.after
+def is_in_fallback(situation: Situation, inputs: TrustedInputs) -> bool:
+    """Whether no source has had a forecast for fallback.after."""
+    since = inputs.no_forecast_since
+    return since is not None and situation.now - since >= situation.policy.spec.fallback.after
 
 
-def recommend_fallback(situation: Situation, sight: TrustedInputs, before: int) -> Recommendation | None:
-    """The floor of fallback.behavior; None while the ladder has a rung left, or `after` has not passed."""
-    if sight.no_forecast_since is None or not is_in_fallback(situation, sight):
+def recommend_fallback(situation: Situation, inputs: TrustedInputs, before: int) -> Recommendation | None:
+    """The floor of fallback.behavior; None while a forecast exists, or before `after` has passed."""
+    if inputs.no_forecast_since is None or not is_in_fallback(situation, inputs):
         return None
     fallback, current = situation.policy.spec.fallback, situation.observed.current_replicas
     match fallback.behavior:
         case FallbackBehavior.STATIC:
-            wanted, how = fallback.replicas or 0, "the policy falls back to"
+            floor = fallback.replicas or 0
         case FallbackBehavior.CURRENT_REPLICAS:
-            wanted, how = current, "the policy falls back to the current"
+            floor = current
         case FallbackBehavior.CURRENT_REPLICAS_IF_HIGHER:
-            wanted, how = max(current, before), "the policy falls back to the higher of floor and current replicas:"
+            floor = max(current, before)
         case FallbackBehavior.HOLD_FLOOR:
-            wanted, how = before, "the policy holds its floor of"
-    why = f"no forecast since {clock_time(sight.no_forecast_since)}; {how} {replicas(wanted)}"
-    return Recommendation(wanted, Source.FALLBACK, why, always_writes=True)
+            floor = before
+    since = clock_time(inputs.no_forecast_since)
+    why = f"no usable forecast since {since}; fallback behavior {fallback.behavior} recommends {replicas(floor)}"
+    return Recommendation(floor, Source.FALLBACK, why, always_writes=True)
 
 
-def fallback_may_lower(situation: Situation, sight: TrustedInputs) -> bool:
-    """Whether the policy named a floor for this case, which counts also where it is lower."""
-    named = (FallbackBehavior.STATIC, FallbackBehavior.CURRENT_REPLICAS)
-    return is_in_fallback(situation, sight) and situation.policy.spec.fallback.behavior in named
+def fallback_may_lower(situation: Situation, inputs: TrustedInputs) -> bool:
+    """Whether the active fallback names a floor, which also applies where it is lower."""
+    names_floor = (FallbackBehavior.STATIC, FallbackBehavior.CURRENT_REPLICAS)
+    return is_in_fallback(situation, inputs) and situation.policy.spec.fallback.behavior in names_floor

@@ -1,4 +1,4 @@
-"""Half-open spans of time, and the window that a floor looks ahead over (semantics 2)."""
+"""Half-open spans of time, and the span that a floor covers (semantics 2)."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -9,29 +9,31 @@ INSTANT = timedelta(microseconds=1)
 
 
 class Span(NamedTuple):
-    """[start, end)."""
+    """[start, end) in UTC: an occurrence of an event, a bin of a forecast, the window that a floor covers."""
 
     start: datetime
     end: datetime
 
-    def meets(self, other: "Span") -> bool:
-        """Whether they have a moment in common."""
+    def overlaps(self, other: "Span") -> bool:
+        """Whether both contain a common moment."""
         return self.start < other.end and other.start < self.end
 
-    def within(self, other: "Span") -> "Span | None":
-        """The part that lies within `other`; None where there is none."""
-        return Span(max(self.start, other.start), min(self.end, other.end)) if self.meets(other) else None
+    def intersection(self, other: "Span") -> "Span | None":
+        """The part within `other`; None where there is none."""
+        return Span(max(self.start, other.start), min(self.end, other.end)) if self.overlaps(other) else None
 
 
 def window_ahead(now: datetime, lead_time: timedelta, refresh: timedelta) -> Span:
-    """[now, now + lead time + refresh], its last moment included; never shorter than the refresh interval."""
+    """[now, now + lead time + refresh], including its last moment; never shorter than the refresh interval."""
     return Span(now, now + max(lead_time, timedelta()) + max(refresh, timedelta()) + INSTANT)
 
 
-def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
-    """What is left of `spans` outside all of `taken`."""
-    left = tuple(spans)
-    for hole in taken:
-        parts = ((Span(it.start, min(it.end, hole.start)), Span(max(it.start, hole.end), it.end)) for it in left)
-        left = tuple(part for pair in parts for part in pair if part.start < part.end)
-    return left
+def difference(spans: Iterable[Span], excluded: Iterable[Span]) -> tuple[Span, ...]:
+    """The parts of `spans` outside all of `excluded`."""
+    rest = tuple(spans)
+    for hole in excluded:
+        pieces = (
+            (Span(span.start, min(span.end, hole.start)), Span(max(span.start, hole.end), span.end)) for span in rest
+        )
+        rest = tuple(piece for pair in pieces for piece in pair if piece.start < piece.end)
+    return rest

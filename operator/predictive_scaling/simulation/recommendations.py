@@ -9,7 +9,7 @@ from forecasting.panel import IntArray
 from forecasting.quantile_interpolation import quantile_weights
 from forecasting.scaling.simulation_grid import Counts
 from forecasting.series import FloatArray
-from predictive_scaling.decision.peak_demand import NEAR
+from predictive_scaling.decision.peak_demand import PEAK_START_BINS
 from predictive_scaling.decision.spans import INSTANT
 from predictive_scaling.simulation.forecast_batch import ForecastBatch
 from predictive_scaling.simulation.workload import LATE, STEP, Workload
@@ -38,7 +38,7 @@ def peaks(foresight: ForecastBatch, work: Workload, ahead: timedelta, quantiles:
     for offset in np.unique(into):
         since, which = offset * STEP, into == offset
         first, past_last = int(since // width), int(-(-(since + ahead + INSTANT) // width))
-        if first < NEAR and past_last <= foresight.peaks.shape[1]:
+        if first < PEAK_START_BINS and past_last <= foresight.peaks.shape[1]:
             known = foresight.peaks[rows[which], past_last - 1] @ together
         else:
             past_last = max(first + 1, min(past_last, foresight.values.shape[1]))

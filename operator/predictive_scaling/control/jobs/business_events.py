@@ -20,6 +20,7 @@ from predictive_scaling.decision.events.active_occurrences import event_progress
 from predictive_scaling.decision.events.occurrences import Expansion, known_event
 from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.decision.review import Problem, unexpected_problem
+from predictive_scaling.decision.spans import Span
 from predictive_scaling.errors import DatabaseUnavailableError, RequestFailedError, RequestTimedOutError
 from predictive_scaling.resources.conditions import Condition, merge, read_conditions
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
@@ -126,7 +127,7 @@ class BusinessEventController:
         start = expansion.next_start(now) or event.spec.start
         if not event.spec.type or start is None:
             return None
-        known = known_event(event, start, start)
+        known = known_event(event, Span(start, start))
         ours = set(matched)
         policies = [policy.policy for policy in self.cache.policies() if policy.policy and policy.policy.key in ours]
         by_series = {series_key(policy): forecast_context(policy).zone for policy in policies}

@@ -10,7 +10,8 @@ import structlog
 
 from predictive_scaling.cluster.informer_cache import EventRecord
 from predictive_scaling.control.event_calendar import EVENTS_FAILED
-from predictive_scaling.decision.events.occurrences import Occurrence, latest_occurrences, occurrences
+from predictive_scaling.decision.events.occurrences import latest_occurrences, occurrences
+from predictive_scaling.decision.spans import Span
 from predictive_scaling.errors import PredictiveScalingError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.metadata import PolicyKey
@@ -144,7 +145,7 @@ def _schedule(event: BusinessEvent | None, before: Schedule, now: datetime) -> S
     return Schedule(fingerprint, None if before == _NOT_SCHEDULED else now)
 
 
-def _scheduled(event: BusinessEvent, schedule: Schedule, day: datetime) -> list[Occurrence]:
+def _scheduled(event: BusinessEvent, schedule: Schedule, day: datetime) -> list[Span]:
     """The occurrences about a day, oldest first. What an edit says of the past of a recurring event never was."""
     past = latest_occurrences(event, day - LOOK_BACK, day, MAX_PAST)
     ahead = [occurrence for occurrence in occurrences(event, day, day + LOOK_AHEAD, MAX_AHEAD) if occurrence.end > day]
@@ -172,9 +173,7 @@ def _excluded(event: BusinessEvent, schedule: Schedule, day: datetime) -> list[d
     return [it.start for it in _scheduled(everything, replace(schedule, since=None), day) if it.start not in left]
 
 
-def _row(
-    event: BusinessEvent, occurrence: Occurrence, matched: tuple[PolicyKey, ...], now: datetime
-) -> BusinessEventRow:
+def _row(event: BusinessEvent, occurrence: Span, matched: tuple[PolicyKey, ...], now: datetime) -> BusinessEventRow:
     spec = event.spec
     row = BusinessEventRow(
         namespace=event.metadata.namespace,

@@ -1,9 +1,8 @@
-"""Walk through the periods of a recurrence rule, every step counted (semantics 20).
+"""Expand a recurrence rule with a limited number of steps (semantics 20).
 
-python-dateutil has the same rules, but walks inside of itself: while a rule does not come true it looks on, up to the
-year 9999 (seconds), and for some values without an end, and no argument of it bounds that. Here each period and each
-day of it that is looked at is a step, steps are limited, and the calendar ends: a walk always does. Where dateutil
-follows RFC 5545 both give the same starts.
+python-dateutil implements the same rules, but has no limit: for a rule without occurrences it searches up to the year
+9999 (seconds), and for some values it never ends. Here each examined period and day is a step, the number of steps is
+limited, and the calendar ends, so that a walk always terminates. Where dateutil follows RFC 5545, the starts agree.
 """
 
 from collections.abc import Iterator
@@ -15,25 +14,25 @@ from predictive_scaling.resources.event_time import FIRST_YEAR, LAST_YEAR
 from predictive_scaling.resources.recurrence_rule import Frequency, RecurrenceRule, WeekdayPart
 
 MAX_STEPS = 20_000
-"""Of one walk: 54 years of days. A step gives 24 starts at the most."""
+"""Steps of one walk: 54 years of days. A step produces at most 24 starts."""
 _DAY, _WEEK_DAYS, _YEAR_MONTHS = timedelta(days=1), 7, 12
 _FIRST_DAY, _LAST_DAY = date(FIRST_YEAR, 1, 1), date(LAST_YEAR, 12, 31)
 
 
 @dataclass(slots=True)
 class Steps:
-    """How many steps a walk has taken, and may take."""
+    """Counter of the steps of a walk."""
 
     limit: int = MAX_STEPS
     taken: int = 0
 
     @property
     def are_used_up(self) -> bool:
-        """Whether the walk has ended for this reason."""
+        """Whether the limit is reached, which ends the walk."""
         return self.taken >= self.limit
 
     def take(self) -> bool:
-        """Take one more; False where there is none left."""
+        """Count one more step; False at the limit."""
         if self.are_used_up:
             return False
         self.taken += 1
@@ -43,30 +42,31 @@ class Steps:
 def walk(
     rule: RecurrenceRule, first: datetime, since: datetime, steps: Steps, last_day: date = _LAST_DAY
 ) -> Iterator[datetime]:
-    """Starts of a rule that counts from `first`, from `since` to `last_day`, ascending.
+    """Yield the starts of a rule that counts from `first`, between `since` and `last_day`, in ascending order.
 
-    It ends earlier when the steps are used up. first, since: local times of one zone, which the starts have too. first,
-    DTSTART, need not be a start itself. Of the period in which `last_day` lies all starts are given.
+    Ends earlier when the steps are used up. first, since: local times in one zone, which is also the zone of the
+    starts. first is DTSTART, and not necessarily a start itself. The last period is complete: its starts may lie after
+    `last_day`.
     """
     rule = _completed(rule, first)
-    # What COUNT leaves is known only to who has counted from the first one.
+    # COUNT has to be counted from the first start.
     origin = first if rule.count is not None else max(first, since)
-    found = 0
+    count = 0
     if rule.until is not None:
-        # In whatever zone: UNTIL is written in UTC.
+        # UNTIL is in UTC: one day more covers any zone.
         last_day = min(last_day, rule.until.date() + _DAY)
     for start in _candidates(rule, first, origin, last_day, steps):
         if start < first:
             continue
-        found += 1
-        if (rule.count is not None and found > rule.count) or (rule.until is not None and start > rule.until):
+        count += 1
+        if (rule.count is not None and count > rule.count) or (rule.until is not None and start > rule.until):
             return
         if start >= since:
             yield start
 
 
 def _completed(rule: RecurrenceRule, first: datetime) -> RecurrenceRule:
-    """The rule with the parts that DTSTART stands for where they are not written."""
+    """The rule with missing parts filled from DTSTART."""
     if rule.frequency is not Frequency.HOURLY and not rule.by_hour:
         rule = replace(rule, by_hour=(first.hour,))
     rule = replace(rule, by_hour=tuple(sorted(rule.by_hour)))
@@ -86,10 +86,10 @@ def _completed(rule: RecurrenceRule, first: datetime) -> RecurrenceRule:
 def _candidates(
     rule: RecurrenceRule, first: datetime, origin: datetime, last_day: date, steps: Steps
 ) -> Iterator[datetime]:
-    """Starts of all periods from that of `origin` to that of `last_day`."""
+    """Yield the starts of all periods from that of `origin` to that of `last_day`."""
     index = _periods_between(rule, first.date(), origin.date())
     if rule.frequency is not Frequency.HOURLY:
-        # The first one at or after the period of origin that INTERVAL does not pass over; one before it cannot hurt.
+        # The period selected by INTERVAL at or before that of origin: earlier starts are skipped by the caller.
         index = index // rule.interval * rule.interval
     while (days := _period(rule, first.date(), index)) is not None:
         if days[0] > last_day or not steps.take():
@@ -99,7 +99,7 @@ def _candidates(
 
 
 def _periods_between(rule: RecurrenceRule, first: date, day: date) -> int:
-    """How many periods `day` lies after `first`; an hourly rule is walked through by days."""
+    """The number of periods from `first` to `day`; an hourly rule is walked by days."""
     match rule.frequency:
         case Frequency.YEARLY:
             return day.year - first.year
@@ -112,7 +112,7 @@ def _periods_between(rule: RecurrenceRule, first: date, day: date) -> int:
 
 
 def _period(rule: RecurrenceRule, first: date, index: int) -> tuple[date, date] | None:
-    """First and last day of the period `index` periods after that of `first`; None where the calendar has ended."""
+    """First and last day of the period `index` periods after that of `first`; None after the end of the calendar."""
     match rule.frequency:
         case Frequency.YEARLY:
             year = first.year + index
@@ -129,7 +129,7 @@ def _period(rule: RecurrenceRule, first: date, index: int) -> tuple[date, date] 
 
 
 def _starts_within(rule: RecurrenceRule, first: datetime, begin: date, end: date, steps: Steps) -> Iterator[datetime]:
-    """Starts of one period, ascending."""
+    """Yield the starts of one period in ascending order."""
     starts = (
         datetime.combine(day, time(hour, first.minute), first.tzinfo)
         for day in _days(rule, begin, end, steps)
@@ -138,49 +138,49 @@ def _starts_within(rule: RecurrenceRule, first: datetime, begin: date, end: date
     if not rule.by_position:
         yield from starts
         return
-    picked = _picked(rule, starts)
-    # Of a period that was not walked to its end, nobody knows the positions.
-    yield from () if steps.are_used_up else picked
+    selected = _select_positions(rule, starts)
+    # The positions within an incomplete period are unknown.
+    yield from () if steps.are_used_up else selected
 
 
-def _picked(rule: RecurrenceRule, starts: Iterator[datetime]) -> list[datetime]:
-    """Those at the positions of BYSETPOS; a period of an hourly rule is an hour and has one start at the most."""
+def _select_positions(rule: RecurrenceRule, starts: Iterator[datetime]) -> list[datetime]:
+    """The starts at the positions of BYSETPOS; a period of an hourly rule is an hour and has at most one start."""
     if rule.frequency is Frequency.HOURLY:
         return list(starts) if {1, -1} & set(rule.by_position) else []
-    every = list(starts)
-    positions = {at - 1 if at > 0 else len(every) + at for at in rule.by_position}
-    return [start for position, start in enumerate(every) if position in positions]
+    candidates = list(starts)
+    indexes = {position - 1 if position > 0 else len(candidates) + position for position in rule.by_position}
+    return [start for index, start in enumerate(candidates) if index in indexes]
 
 
 def _hours(rule: RecurrenceRule, first: datetime, day: date) -> tuple[int, ...]:
     if rule.frequency is not Frequency.HOURLY:
         return rule.by_hour
-    since = (day - first.date()).days * 24 - first.hour
-    begin = -since % rule.interval
+    elapsed_hours = (day - first.date()).days * 24 - first.hour
+    begin = -elapsed_hours % rule.interval
     return tuple(hour for hour in range(begin, 24, rule.interval) if not rule.by_hour or hour in rule.by_hour)
 
 
 def _days(rule: RecurrenceRule, begin: date, end: date, steps: Steps) -> Iterator[date]:
-    """Days of a period that all parts of the rule allow, ascending."""
+    """Yield the days of a period that all parts of the rule allow, in ascending order."""
     month = _month(begin.year, begin.month)
     while True:
         if not rule.by_month or month[0].month in rule.by_month:
             for day in _days_of_month(rule, max(begin, month[0]), min(end, month[1]), month[1].day):
-                # The one day of a period is counted with it.
+                # A period of one day is a single step, counted already.
                 if begin < end and not steps.take():
                     return
                 if _allows(rule, day, month):
                     yield day
         if month[1] >= end:
             return
-        after = month[1] + _DAY
-        month = _month(after.year, after.month)
+        next_day = month[1] + _DAY
+        month = _month(next_day.year, next_day.month)
 
 
 def _days_of_month(rule: RecurrenceRule, begin: date, end: date, length: int) -> list[date]:
     """Days of one month within [begin, end] that BYMONTHDAY allows."""
     if not rule.by_month_day:
-        return [begin + passed * _DAY for passed in range((end - begin).days + 1)]
+        return [begin + offset * _DAY for offset in range((end - begin).days + 1)]
     days = {day if day > 0 else length + 1 + day for day in rule.by_month_day}
     return [begin.replace(day=day) for day in sorted(days) if begin.day <= day <= end.day]
 
@@ -188,7 +188,7 @@ def _days_of_month(rule: RecurrenceRule, begin: date, end: date, length: int) ->
 def _allows(rule: RecurrenceRule, day: date, month: tuple[date, date]) -> bool:
     if rule.by_year_day and not _is_year_day(rule, day):
         return False
-    if rule.by_week and not _is_of_week(rule, day):
+    if rule.by_week and not _is_in_week(rule, day):
         return False
     return not rule.by_day or any(_is_weekday(rule, part, day, month) for part in rule.by_day)
 
@@ -198,8 +198,8 @@ def _is_year_day(rule: RecurrenceRule, day: date) -> bool:
     return number in rule.by_year_day or number - length - 1 in rule.by_year_day
 
 
-def _is_of_week(rule: RecurrenceRule, day: date) -> bool:
-    """Whether BYWEEKNO names the week: the year's first has at least four of its days."""
+def _is_in_week(rule: RecurrenceRule, day: date) -> bool:
+    """Whether BYWEEKNO contains the week; week 1 of a year is the first with at least four days in it."""
     number = _week_number(day, rule.week_start)
     year = _middle_of_week(day, rule.week_start).year
     # 28 December is in the last week of every year.
@@ -211,8 +211,8 @@ def _is_weekday(rule: RecurrenceRule, part: WeekdayPart, day: date, month: tuple
         return False
     if not part.ordinal:
         return True
-    whole_year = rule.frequency is Frequency.YEARLY and not rule.by_month
-    begin, end = (date(day.year, 1, 1), date(day.year, 12, 31)) if whole_year else month
+    counts_in_year = rule.frequency is Frequency.YEARLY and not rule.by_month
+    begin, end = (date(day.year, 1, 1), date(day.year, 12, 31)) if counts_in_year else month
     if part.ordinal > 0:
         return (day - begin).days // _WEEK_DAYS + 1 == part.ordinal
     return (end - day).days // _WEEK_DAYS + 1 == -part.ordinal
@@ -223,7 +223,7 @@ def _week_number(day: date, week_start: int) -> int:
 
 
 def _middle_of_week(day: date, week_start: int) -> date:
-    """The week's fourth day: it lies in the year that the week belongs to."""
+    """The fourth day of the week, which lies in the year that the week belongs to."""
     return _week_start(day, week_start) + 3 * _DAY
 
 
@@ -233,6 +233,6 @@ def _week_start(day: date, week_start: int) -> date:
 
 @lru_cache(maxsize=4096)
 def _month(year: int, month: int) -> tuple[date, date]:
-    """First and last day."""
+    """First and last day of the month."""
     begin = date(year, month, 1)
     return begin, (begin + 31 * _DAY).replace(day=1) - _DAY

@@ -1,67 +1,71 @@
-"""When an event influences demand, and how strongly: ramps, priorities, phases (semantics 20)."""
+"""When an event influences demand, and how strongly: ramps and priorities (semantics 20)."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from predictive_scaling.decision.inputs import EventBaseline
-from predictive_scaling.decision.spans import INSTANT, Span, without
+from predictive_scaling.decision.spans import INSTANT, Span, difference
+from predictive_scaling.resources.business_event import BusinessEvent
 
 
 @dataclass(frozen=True, slots=True)
 class EventWindow:
-    """One occurrence: from the beginning of its ramp up to the end of its ramp down."""
+    """One occurrence of an event and the span of its influence, ramps included."""
 
-    baseline: EventBaseline
+    event: BusinessEvent
+    occurrence: Span
+    """The occurrence itself: the full effect, without ramps."""
     span: Span
-    core: Span
-    """[start, end) of the occurrence itself: all of its effect, none of its ramps."""
+    """From the start of the ramp up to the end of the ramp down."""
 
     @property
     def priority(self) -> int:
-        """Higher ones silence lower ones where they overlap."""
-        return self.baseline.event.spec.priority
+        """The event's priority: where events overlap, only the highest priority counts."""
+        return self.event.spec.priority
+
+    def acts_from(self, lead_time: timedelta) -> datetime:
+        """When the event starts to move the floor: its baseline forecast must not include any later demand."""
+        return self.span.start - lead_time
 
     def highest_share(self, part: Span) -> float:
-        """How much of the effect is there at the most within `part`: 0 before the ramp, 1 from start to end."""
-        if part.meets(self.core):
+        """The highest share of the effect within `part`: 0 before the ramp, 1 from start to end."""
+        if part.overlaps(self.occurrence):
             return 1.0
-        return max(self._share_up(part), self._share_down(part))
+        return max(self._ramp_up_share(part), self._ramp_down_share(part))
 
     def lowest_share(self, part: Span) -> float:
-        """How much of the effect is there at the least within `part`."""
-        spec = self.baseline.event.spec
+        """The lowest share of the effect within `part`."""
+        spec = self.event.spec
         shares = [1.0]
-        if part.start < self.core.start:
-            shares.append(_share((part.start - self.span.start), spec.ramp_up))
-        if part.end > self.core.end:
-            shares.append(_share((self.span.end - part.end), spec.ramp_down))
+        if part.start < self.occurrence.start:
+            shares.append(_share(part.start - self.span.start, spec.ramp_up))
+        if part.end > self.occurrence.end:
+            shares.append(_share(self.span.end - part.end, spec.ramp_down))
         return min(shares)
 
-    def _share_up(self, part: Span) -> float:
-        if part.start >= self.core.start:
+    def _ramp_up_share(self, part: Span) -> float:
+        if part.start >= self.occurrence.start:
             return 0.0
-        return _share(part.end - INSTANT - self.span.start, self.baseline.event.spec.ramp_up)
+        return _share(part.end - INSTANT - self.span.start, self.event.spec.ramp_up)
 
-    def _share_down(self, part: Span) -> float:
-        if part.end <= self.core.end:
+    def _ramp_down_share(self, part: Span) -> float:
+        if part.end <= self.occurrence.end:
             return 0.0
-        return _share(self.span.end - part.start, self.baseline.event.spec.ramp_down)
+        return _share(self.span.end - part.start, self.event.spec.ramp_down)
 
 
-def event_window(concern: EventBaseline) -> EventWindow:
-    """The influence of an occurrence. A window that looks ahead meets it a lead time earlier, by itself."""
-    spec = concern.event.spec
-    core = Span(concern.start, concern.end)
-    return EventWindow(concern, Span(core.start - spec.ramp_up, core.end + spec.ramp_down), core)
+def event_window(event: BusinessEvent, occurrence: Span) -> EventWindow:
+    """The occurrence with its ramps. A floor reacts a lead time earlier, because it covers the window ahead."""
+    spec = event.spec
+    return EventWindow(event, occurrence, Span(occurrence.start - spec.ramp_up, occurrence.end + spec.ramp_down))
 
 
-def effective_spans(influence: EventWindow, others: tuple[EventWindow, ...], window: Span) -> tuple[Span, ...]:
-    """Where in the window the occurrence counts: within its influence, and no higher priority there."""
-    own = influence.span.within(window)
+def effective_spans(event_window: EventWindow, others: tuple[EventWindow, ...], window: Span) -> tuple[Span, ...]:
+    """The parts of `window` in which the event counts: it influences demand, and no higher priority does."""
+    own = event_window.span.intersection(window)
     if own is None:
         return ()
-    return without((own,), (other.span for other in others if other.priority > influence.priority))
+    return difference((own,), (other.span for other in others if other.priority > event_window.priority))
 
 
-def _share(passed: timedelta, ramp: timedelta) -> float:
-    return min(max(passed / ramp, 0.0), 1.0) if ramp else 0.0
+def _share(elapsed: timedelta, ramp: timedelta) -> float:
+    return min(max(elapsed / ramp, 0.0), 1.0) if ramp else 0.0
