@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from forecasting.series import Outlier
 from predictive_scaling.control.actuation.decision_forms import Intent, manifest_of_intent, row_of_intent
-from predictive_scaling.decision.conditions import ReconcileResult, Verification, policy_conditions
+from predictive_scaling.decision.conditions import ReconcileResult, VerificationState, policy_conditions
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.inputs import (
     CurrentForecast,
@@ -127,7 +127,7 @@ def visits(draw: st.DrawFn) -> ReconcileResult:
         generation=draw(st.sampled_from([0, 1, 2**63 - 1])),
         stalled=draw(problems),
         failure=draw(problems),
-        verification=draw(st.sampled_from(Verification)),
+        verification=draw(st.sampled_from(VerificationState)),
         verification_reason=draw(st.one_of(st.none(), words)),
         verification_message=draw(texts),
         conflict_reason=draw(words),

@@ -38,7 +38,7 @@ from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.resources.target import Target as TargetSpec
+from predictive_scaling.resources.target import TargetSpec as TargetSpec
 from predictive_scaling.serving.model_store import ForecastRequest
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.predictions import Prediction

@@ -29,7 +29,7 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_pol
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.stack.demo.manifests import HORIZON, LEAD_TIME, RAMP, coming_event, policy
 from predictive_scaling.stack.demo.measure import Observation, Twin
-from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE, Match
 
 STEP = timedelta(seconds=15)
@@ -44,7 +44,7 @@ _KEY = SeriesKey("worldcup", "requests_per_minute", "Sum")
 class Foresight:
     """One replay; `observations` goes through it from the beginning."""
 
-    scenario: Scenario
+    scenario: DemoScenario
     models: Path
     _policy: ScalingPolicy = field(init=False)
     _events: list[tuple[BusinessEvent, Match]] = field(init=False)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from predictive_scaling.control.actuation.verification import Failure, judge
+from predictive_scaling.control.actuation.verification import Failure, assess_progress
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.targets.port import Progress
@@ -21,14 +21,14 @@ def progress(
 
 
 def test_a_raise_succeeds_when_its_replicas_are_ready() -> None:
-    verdict = judge(an_expected(4, 9), progress(9, replicas=9, ready=9), NOON + 8 * MINUTE)
+    verdict = assess_progress(an_expected(4, 9), progress(9, replicas=9, ready=9), NOON + 8 * MINUTE)
     assert verdict is not None
     assert (verdict.phase, verdict.message) == (DecisionPhase.SUCCEEDED, "9 replicas were ready after 480 s.")
 
 
 def test_a_raise_is_open_until_its_deadline() -> None:
     expected = an_expected(4, 9, deadline=24 * MINUTE)
-    assert judge(expected, progress(9, replicas=9, ready=4), NOON + 23 * MINUTE) is None
+    assert assess_progress(expected, progress(9, replicas=9, ready=4), NOON + 23 * MINUTE) is None
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_raise_is_open_until_its_deadline() -> None:
     ],
 )
 def test_a_raise_that_is_too_late_fails_and_says_where_it_got_stuck(seen: Progress, failure: Failure, why: str) -> None:
-    verdict = judge(an_expected(4, 9), seen, NOON + 24 * MINUTE)
+    verdict = assess_progress(an_expected(4, 9), seen, NOON + 24 * MINUTE)
     assert verdict is not None
     assert (verdict.phase, verdict.failure) == (DecisionPhase.FAILED, failure)
     assert why in verdict.message
@@ -50,21 +50,21 @@ def test_a_raise_that_is_too_late_fails_and_says_where_it_got_stuck(seen: Progre
 
 def test_a_raise_goes_on_when_the_next_one_comes_and_ends_by_its_own_floor() -> None:
     first = an_expected(4, 9, newest="another")
-    assert judge(first, progress(14, replicas=14, ready=5), NOON + 8 * MINUTE) is None
-    verdict = judge(first, progress(14, replicas=14, ready=9), NOON + 9 * MINUTE)
+    assert assess_progress(first, progress(14, replicas=14, ready=5), NOON + 8 * MINUTE) is None
+    verdict = assess_progress(first, progress(14, replicas=14, ready=9), NOON + 9 * MINUTE)
     assert verdict is not None
     assert verdict.phase is DecisionPhase.SUCCEEDED
 
 
 def test_a_raise_that_a_later_decision_took_back_is_superseded() -> None:
-    verdict = judge(an_expected(4, 9, newest="another"), progress(6, replicas=6, ready=6), NOON + MINUTE)
+    verdict = assess_progress(an_expected(4, 9, newest="another"), progress(6, replicas=6, ready=6), NOON + MINUTE)
     assert verdict is not None
     assert verdict.phase is DecisionPhase.SUPERSEDED
 
 
 def test_a_minimum_that_someone_else_set_is_overwritten() -> None:
     for expected in (an_expected(4, 9), an_expected(9, 4)):
-        verdict = judge(expected, progress(3, replicas=9, ready=9), NOON + MINUTE)
+        verdict = assess_progress(expected, progress(3, replicas=9, ready=9), NOON + MINUTE)
         assert verdict is not None
         assert verdict.phase is DecisionPhase.FAILED
         assert "Overwritten" in verdict.message
@@ -73,13 +73,13 @@ def test_a_minimum_that_someone_else_set_is_overwritten() -> None:
 def test_what_is_awaited_when_the_minimum_is_given_back_did_not_fail() -> None:
     expected = an_expected(4, 9)
     expected.state.restoring = True
-    verdict = judge(expected, progress(1, replicas=4, ready=4), NOON + MINUTE)
+    verdict = assess_progress(expected, progress(1, replicas=4, ready=4), NOON + MINUTE)
     assert verdict is not None
     assert verdict.phase is DecisionPhase.CANCELLED
 
 
 def test_a_lowering_succeeds_when_the_target_kept_it() -> None:
-    verdict = judge(an_expected(9, 4), progress(4, replicas=9, ready=9), NOON + MINUTE)
+    verdict = assess_progress(an_expected(9, 4), progress(4, replicas=9, ready=9), NOON + MINUTE)
     assert verdict is not None
     assert verdict.phase is DecisionPhase.SUCCEEDED
 

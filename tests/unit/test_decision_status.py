@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from forecasting.models.explanation import Reasons
-from predictive_scaling.decision.conditions import ReconcileResult, Verification, policy_conditions
+from predictive_scaling.decision.conditions import ReconcileResult, VerificationState, policy_conditions
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.inputs import DecisionState, ForecastSource, Situation
 from predictive_scaling.decision.review import Problem
@@ -161,11 +161,11 @@ def test_a_conflict_names_the_writer_and_the_write() -> None:
     ("result", "expected"),
     [
         (ReconcileResult(1), ("Unknown", "NothingToVerify")),
-        (ReconcileResult(1, verification=Verification.PENDING), ("Unknown", "Verifying")),
-        (ReconcileResult(1, verification=Verification.SUCCEEDED), ("True", "ReplicasReady")),
-        (ReconcileResult(1, verification=Verification.FAILED), ("False", "VerificationFailed")),
+        (ReconcileResult(1, verification=VerificationState.PENDING), ("Unknown", "Verifying")),
+        (ReconcileResult(1, verification=VerificationState.SUCCEEDED), ("True", "ReplicasReady")),
+        (ReconcileResult(1, verification=VerificationState.FAILED), ("False", "VerificationFailed")),
         (
-            ReconcileResult(1, verification=Verification.FAILED, verification_reason="Unschedulable"),
+            ReconcileResult(1, verification=VerificationState.FAILED, verification_reason="Unschedulable"),
             ("False", "Unschedulable"),
         ),
     ],

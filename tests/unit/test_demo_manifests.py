@@ -13,27 +13,27 @@ from predictive_scaling.stack.demo.manifests import (
     policy,
     twin,
 )
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, Scenario, make_scenario
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, DemoScenario, make_scenario
 from tests.support.demo_story import TRACES
 
 
 @pytest.fixture(scope="module")
-def scenario() -> Scenario:
+def scenario() -> DemoScenario:
     return make_scenario(DEFAULT_DAY, TRACES)
 
 
-def test_the_twins_differ_in_nothing_but_their_names(scenario: Scenario) -> None:
+def test_the_twins_differ_in_nothing_but_their_names(scenario: DemoScenario) -> None:
     alone, ahead = (str(twin(name, scenario, Pace(75))) for name in (HPA_ONLY, PREDICTIVE))
     assert alone != ahead
     assert alone.replace(HPA_ONLY, PREDICTIVE) == ahead
 
 
-def test_neither_hpa_states_a_minimum_that_a_policy_could_collide_with(scenario: Scenario) -> None:
+def test_neither_hpa_states_a_minimum_that_a_policy_could_collide_with(scenario: DemoScenario) -> None:
     _, autoscaler = twin(PREDICTIVE, scenario, Pace(75))
     assert "minReplicas" not in autoscaler["spec"]
 
 
-def test_both_aim_at_80_percent_of_a_replica(scenario: Scenario) -> None:
+def test_both_aim_at_80_percent_of_a_replica(scenario: DemoScenario) -> None:
     _, autoscaler = twin(HPA_ONLY, scenario, Pace(75))
     (metric,) = autoscaler["spec"]["metrics"]
     assert float(metric["external"]["target"]["averageValue"]) == pytest.approx(0.8 * scenario.per_replica, abs=1)
@@ -50,7 +50,7 @@ def test_the_window_and_the_policies_run_as_fast_as_the_clock(
     assert [each["value"] for each in behavior["scaleUp"]["policies"]] == [percent, pods]
 
 
-def test_what_is_applied_is_what_the_operator_understands(scenario: Scenario) -> None:
+def test_what_is_applied_is_what_the_operator_understands(scenario: DemoScenario) -> None:
     parsed = parse_policy(policy(scenario))
     assert parsed.spec.demand.per_replica == pytest.approx(scenario.per_replica, abs=0.001)
     coming = parse_event(coming_event(scenario.matches[0]))

@@ -33,7 +33,7 @@ SHOWN: list[type[StrEnum]] = [
     EventReason,
     PauseReason,
     ForecastSource,
-    conditions.Verification,
+    conditions.VerificationState,
     Failure,
     DeadLetterReason,
 ]

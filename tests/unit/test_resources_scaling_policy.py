@@ -10,7 +10,7 @@ from predictive_scaling.resources.business_event import parse_event
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ForecastOptions, Objective, ScalingPolicy, parse_policy
 from predictive_scaling.resources.step import Step
-from predictive_scaling.resources.target import Target
+from predictive_scaling.resources.target import TargetSpec
 from predictive_scaling.resources.vocabulary import (
     Aggregation,
     FallbackBehavior,
@@ -123,7 +123,7 @@ def test_a_manifest_without_metadata_is_refused() -> None:
     ],
 )
 def test_a_target_is_shown_as_kind_and_name(target: dict[str, Any], kind: TargetKind, shown: str) -> None:
-    read = Target.model_validate(target)
+    read = TargetSpec.model_validate(target)
 
     assert (read.kind, read.name, str(read)) == (kind, "a", shown)
 

@@ -23,7 +23,7 @@ from predictive_scaling.api.fields import (
 )
 from predictive_scaling.api.services import Services, Use
 from predictive_scaling.clock import monotonic
-from predictive_scaling.storage.predictions import CurrentForecast
+from predictive_scaling.storage.predictions import CurrentForecastRow
 from predictive_scaling.telemetry.metrics import PREDICTION_LATENCY, SERVE
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
@@ -161,7 +161,7 @@ async def _current(services: Services, question: CurrentFilter) -> dict[str, Any
     return {"predictions": [_forecast(forecast, now) for forecast in page.forecasts], "next_cursor": page.next_cursor}
 
 
-def _forecast(row: CurrentForecast, now: datetime) -> dict[str, Any]:
+def _forecast(row: CurrentForecastRow, now: datetime) -> dict[str, Any]:
     """A row as Forecast describes it."""
     # The bin that runs now began before now; those before it are over.
     running = max(bisect_right(row.target_times, now) - 1, 0)

@@ -290,11 +290,11 @@ class Reconciler:
                 if state.last_decision is None
                 else f"{state.last_decision.summary.split()[0]} is awaited"
             )
-            return {"verification": found.Verification.PENDING, "verification_message": message}
+            return {"verification": found.VerificationState.PENDING, "verification_message": message}
         if state.verified is None:
             return {}
         succeeded, why, message = state.verified
-        verdict = found.Verification.SUCCEEDED if succeeded else found.Verification.FAILED
+        verdict = found.VerificationState.SUCCEEDED if succeeded else found.VerificationState.FAILED
         return {"verification": verdict, "verification_reason": why, "verification_message": message}
 
     async def _show_problem(

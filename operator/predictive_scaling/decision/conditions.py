@@ -14,7 +14,7 @@ from predictive_scaling.resources.quantities import format_hms
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType, Mode
 
 
-class Verification(StrEnum):
+class VerificationState(StrEnum):
     """Progress of the verification of the newest write; the value is the condition's reason."""
 
     NOTHING = "NothingToVerify"
@@ -34,7 +34,7 @@ class ReconcileResult:
     """A temporary reason why this reconcile failed: target not found, API server unavailable, …"""
     degraded: Problem | None = None
     """What a successful reconcile could not do, such as lower a floor without the database."""
-    verification: Verification = Verification.NOTHING
+    verification: VerificationState = VerificationState.NOTHING
     verification_reason: str | None = None
     """A more specific reason where verification failed, such as Unschedulable."""
     verification_message: str = ""
@@ -193,10 +193,10 @@ def _paused(decision: Decision) -> _ConditionState:
 def _verified(result: ReconcileResult) -> _ConditionState:
     reason = result.verification_reason or str(result.verification)
     match result.verification:
-        case Verification.SUCCEEDED:
+        case VerificationState.SUCCEEDED:
             status = _TRUE
-        case Verification.FAILED:
+        case VerificationState.FAILED:
             status = _FALSE
-        case Verification.PENDING | Verification.NOTHING:
+        case VerificationState.PENDING | VerificationState.NOTHING:
             status = _UNKNOWN
     return ConditionType.VERIFIED, status, reason, result.verification_message

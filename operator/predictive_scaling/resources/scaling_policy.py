@@ -13,7 +13,7 @@ from predictive_scaling.resources.place import HolidayCalendar, Timezone
 from predictive_scaling.resources.quantities import HMS_PATTERN, DecimalBetween, DurationBetween
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.step import Step
-from predictive_scaling.resources.target import Target
+from predictive_scaling.resources.target import TargetSpec
 from predictive_scaling.resources.vocabulary import Aggregation, FallbackBehavior, Mode, ModelChoice
 
 MAX_REPLICAS = 100_000
@@ -210,7 +210,7 @@ class ScalingPolicySpec(Part):
     mode: Mode = Mode.RECOMMEND
     """Off does nothing, Recommend decides and writes nothing, Auto scales. Leaving Auto restores the target."""
 
-    target: Target
+    target: TargetSpec
     """What is scaled: exactly one kind."""
 
     demand: Demand

@@ -83,7 +83,7 @@ class AutoScalingGroupTarget(Part):
     """What is written: MinSize leaves scaling in to the group's own policies, DesiredCapacity does not."""
 
 
-class Target(Part):
+class TargetSpec(Part):
     """What is scaled; exactly one of its fields is set."""
 
     horizontal_pod_autoscaler: NamedTarget | None = None

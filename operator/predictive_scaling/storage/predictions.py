@@ -173,7 +173,7 @@ limit %(limit)s
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentForecast:
+class CurrentForecastRow:
     """The newest forecast of a policy. Quantiles: one value for each target time."""
 
     namespace: str
@@ -196,7 +196,7 @@ class CurrentForecast:
 class CurrentPage:
     """Some forecasts, by namespace and policy. next_cursor: asks for those behind them; None at the end."""
 
-    forecasts: list[CurrentForecast]
+    forecasts: list[CurrentForecastRow]
     next_cursor: str | None
 
 
@@ -268,7 +268,7 @@ class Predictions:
         }
         async with (
             self._database.reading() as connection,
-            connection.cursor(row_factory=class_row(CurrentForecast), binary=True) as rows,
+            connection.cursor(row_factory=class_row(CurrentForecastRow), binary=True) as rows,
         ):
             await rows.execute(CURRENT_PAGE, values)
             found = await rows.fetchall()

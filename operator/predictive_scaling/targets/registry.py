@@ -5,7 +5,7 @@ from collections.abc import Callable
 from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.errors import TargetUnsupportedError
 from predictive_scaling.resources.target import NamedTarget
-from predictive_scaling.resources.target import Target as TargetSpec
+from predictive_scaling.resources.target import TargetSpec as TargetSpec
 from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler, Records
 from predictive_scaling.targets.port import Target
 

@@ -90,7 +90,7 @@ class Verdict:
     failure: Failure | None = None
 
 
-def judge(expected: ExpectedReplicas, progress: Progress, now: datetime) -> Verdict | None:
+def assess_progress(expected: ExpectedReplicas, progress: Progress, now: datetime) -> Verdict | None:
     """How it ended, or None while it is still open.
 
     A raise is judged by its own floor and deadline, whatever later raises ask for.
@@ -194,7 +194,7 @@ class Verification:
     async def _check(self, expected: ExpectedReplicas) -> None:
         now = self.clock.now()
         try:
-            verdict = judge(expected, await expected.target.progress(), now)
+            verdict = assess_progress(expected, await expected.target.progress(), now)
         except TargetNotFoundError as error:
             verdict = Verdict(DecisionPhase.CANCELLED, str(error))
         except ClusterUnavailableError:

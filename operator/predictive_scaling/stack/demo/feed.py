@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, Producer
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, Scenario
+from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE
 
 TOPIC = "metrics.raw"
@@ -37,7 +37,7 @@ class Feed:
     ) -> None:
         await self.flush()
 
-    async def history(self, scenario: Scenario, until: datetime) -> int:
+    async def history(self, scenario: DemoScenario, until: datetime) -> int:
         """Everything that the trace has before `until`; how many samples that were."""
         samples = scenario.samples(scenario.demand.start, until)
         for begin in range(0, len(samples), _DRAIN_EVERY):
@@ -45,7 +45,7 @@ class Feed:
             await self.flush()
         return len(samples)
 
-    async def replay(self, scenario: Scenario, since: datetime, clock: Clock) -> None:
+    async def replay(self, scenario: DemoScenario, since: datetime, clock: Clock) -> None:
         """From `since` on a minute's sample at its end, as a count is known only then. Goes on until cancelled."""
         minute = since
         while True:

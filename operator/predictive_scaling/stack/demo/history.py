@@ -9,7 +9,7 @@ from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.feed import Feed
 from predictive_scaling.stack.demo.processes import PROGRAM, Product
-from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, Scenario
+from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Say
@@ -22,7 +22,7 @@ _NEVER = 1e12
 """A second of the monotonic clock that does not come: time stands still until the replay begins."""
 
 
-async def remember(scenario: Scenario, until: datetime, product: Product, feed: Feed, say: Say) -> float:
+async def remember(scenario: DemoScenario, until: datetime, product: Product, feed: Feed, say: Say) -> float:
     """Everything before `until` is in the database, and a model is published. Raises StackError when that fails.
 
     Returns how many seconds the smallest of the product's commands took: what starting something costs here.

@@ -7,7 +7,14 @@ from typing import Any
 
 from predictive_scaling.external_metrics.values import Metric
 from predictive_scaling.resources.quantities import format_duration
-from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, METRIC, POD_START, SERVICE, Scenario, object_name
+from predictive_scaling.stack.demo.scenario import (
+    HPA_UTILIZATION,
+    METRIC,
+    POD_START,
+    SERVICE,
+    DemoScenario,
+    object_name,
+)
 from predictive_scaling.stack.demo.traces import MINUTE, Match
 from predictive_scaling.stack.kubelets import NODE
 
@@ -77,7 +84,7 @@ def namespace() -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 
 
-def twin(name: str, scenario: Scenario, pace: Pace) -> list[Manifest]:
+def twin(name: str, scenario: DemoScenario, pace: Pace) -> list[Manifest]:
     """A Deployment and its HPA, which leaves out minReplicas so that a policy may own it."""
     labels = {"app": name}
     container = {"name": "site", "image": "registry.invalid/site:1998"}
@@ -105,7 +112,7 @@ def twin(name: str, scenario: Scenario, pace: Pace) -> list[Manifest]:
     ]
 
 
-def policy(scenario: Scenario) -> Manifest:
+def policy(scenario: DemoScenario) -> Manifest:
     """The one thing that the predictive twin has more than the other."""
     return {
         "apiVersion": "predictive-scaling.io/v1alpha1",

@@ -60,7 +60,7 @@ class ForecastQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DemoComparison:
     """Both twins over the same time."""
 
     hpa_only: Performance
@@ -72,12 +72,12 @@ class Comparison:
         return self.predictive.replica_hours / self.hpa_only.replica_hours
 
 
-def compare(observations: Sequence[Observation], ends_at: datetime, per_replica: float) -> Comparison:
+def compare(observations: Sequence[Observation], ends_at: datetime, per_replica: float) -> DemoComparison:
     """Both twins from the first observation to `ends_at`; each observation stands until the next one.
 
     observations: at least one, in the order of time.
     """
-    return Comparison(
+    return DemoComparison(
         performance(observations, ends_at, per_replica, lambda seen: seen.hpa_only),
         performance(observations, ends_at, per_replica, lambda seen: seen.predictive),
     )

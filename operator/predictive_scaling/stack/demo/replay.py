@@ -17,7 +17,7 @@ from predictive_scaling.stack.demo.observe import Observer
 from predictive_scaling.stack.demo.processes import cpu_seconds
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
-from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.story import BIN, DecisionLine, Story
 from predictive_scaling.stack.demo.table import LiveTable, Moment
 from predictive_scaling.stack.demo.traces import MINUTE
@@ -36,7 +36,7 @@ _SETTLE = timedelta(minutes=60)
 class Stage:
     """Everything that a replay needs, already running."""
 
-    scenario: Scenario
+    scenario: DemoScenario
     clock: ReplayClock
     observer: Observer
     feeding: asyncio.Task[None]
@@ -97,7 +97,7 @@ async def _settle(stage: Stage) -> None:
         await stage.sleep(MINUTE)
 
 
-async def _forecasts(scenario: Scenario, database_url: str) -> list[Prediction]:
+async def _forecasts(scenario: DemoScenario, database_url: str) -> list[Prediction]:
     async with Database(database_url, purpose="demo", max_size=1) as database:
         return await Predictions(database).ahead(
             JUDGED_AHEAD, scenario.begins_at, scenario.ends_at, (NAMESPACE, POLICY)
@@ -105,7 +105,7 @@ async def _forecasts(scenario: Scenario, database_url: str) -> list[Prediction]:
 
 
 def _result(
-    scenario: Scenario,
+    scenario: DemoScenario,
     observations: Sequence[Observation],
     forecasts: Sequence[tuple[datetime, Band]],
     decisions: Sequence[DecisionLine],

@@ -12,7 +12,7 @@ from predictive_scaling.figures.style import page_style
 from predictive_scaling.stack.demo.commands import look_around
 from predictive_scaling.stack.demo.figures import charts
 from predictive_scaling.stack.demo.measure import Band, Observation
-from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, Scenario
+from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, DemoScenario
 from predictive_scaling.stack.demo.story import BIN, DecisionLine, Story
 from predictive_scaling.stack.demo.summary import same_hours
 from predictive_scaling.stack.demo.traces import MINUTE
@@ -170,7 +170,7 @@ def _moments(story: Story) -> str:
     return msgspec.json.encode(told).decode().replace("<", "\\u003c")
 
 
-def _moment(at: datetime, seen: Observation, band: Band | None, scenario: Scenario) -> str:
+def _moment(at: datetime, seen: Observation, band: Band | None, scenario: DemoScenario) -> str:
     def replicas(demand: float) -> str:
         return f"{demand / scenario.per_replica:.1f}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
+from predictive_scaling.stack.demo.measure import DemoComparison, ForecastQuality, Performance
 from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 
 MIN_SHORT_MINUTES = 10.0
@@ -21,7 +21,7 @@ class Result:
 
     trace: str
     minutes: int
-    comparison: Comparison
+    comparison: DemoComparison
     same_hours: SimulatedHpa
     decisions: int
     failed_decisions: int

@@ -23,7 +23,7 @@ from predictive_scaling.stack.demo.manifests import HPA_DOWN_WINDOW, HPA_SYNC, P
 from predictive_scaling.stack.demo.observe import Observer, observing
 from predictive_scaling.stack.demo.processes import MODELS, Product, choose_ports
 from predictive_scaling.stack.demo.replay import Stage, replay
-from predictive_scaling.stack.demo.scenario import POD_START, Scenario, make_scenario
+from predictive_scaling.stack.demo.scenario import POD_START, DemoScenario, make_scenario
 from predictive_scaling.stack.demo.story import Story
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child
@@ -121,7 +121,7 @@ def _crd_names() -> list[str]:
     return [f"crd/{yaml.safe_load(text)['metadata']['name']}" for text in crd.files().values()]
 
 
-def _twins(scenario: Scenario, pace: Pace) -> list[manifests.Manifest]:
+def _twins(scenario: DemoScenario, pace: Pace) -> list[manifests.Manifest]:
     return [
         *(part for name in (manifests.HPA_ONLY, manifests.PREDICTIVE) for part in manifests.twin(name, scenario, pace)),
         manifests.policy(scenario),
@@ -141,7 +141,7 @@ async def _running(children: list[Child], say: Say) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _feeding(feed: Feed, scenario: Scenario, clock: ReplayClock) -> AsyncGenerator[asyncio.Task[None]]:
+async def _feeding(feed: Feed, scenario: DemoScenario, clock: ReplayClock) -> AsyncGenerator[asyncio.Task[None]]:
     """Demand goes in from the clock's start on, whether or not anyone looks."""
     feeding = asyncio.create_task(feed.replay(scenario, clock.start, clock), name="demand")
     try:

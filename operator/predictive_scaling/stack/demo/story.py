@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from predictive_scaling.stack.demo.measure import Band, Observation
 from predictive_scaling.stack.demo.result import Result
-from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.scenario import DemoScenario
 
 BIN = timedelta(minutes=5)
 """The bins of a forecast; it is drawn in their middle."""
@@ -33,7 +33,7 @@ class DecisionLine:
 class Story:
     """A replay that came to its end."""
 
-    scenario: Scenario
+    scenario: DemoScenario
     rate: float
     observations: tuple[Observation, ...]
     forecasts: tuple[tuple[datetime, Band], ...]

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from predictive_scaling.stack.demo.manifests import LEAD_TIME
-from predictive_scaling.stack.demo.measure import Band, Comparison, Observation, Twin
-from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.measure import Band, DemoComparison, Observation, Twin
+from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE
 
 _LINE_EVERY = timedelta(minutes=10)
@@ -27,14 +27,14 @@ class Moment:
     seen: Observation
     band: Band | None
     """What is forecast for a lead time ahead."""
-    so_far: Comparison
+    so_far: DemoComparison
 
 
 @dataclass(slots=True)
 class LiveTable:
     """`with LiveTable(scenario, console) as table: table.show(moment)`, as often as one likes."""
 
-    scenario: Scenario
+    scenario: DemoScenario
     console: Console
     _rows: deque[Moment] = field(default_factory=lambda: deque[Moment](maxlen=_ROWS))
     _live: Live | None = None
@@ -99,7 +99,7 @@ class LiveTable:
         ]
 
 
-def plain(moment: Moment, scenario: Scenario) -> str:
+def plain(moment: Moment, scenario: DemoScenario) -> str:
     """One line, without colours."""
     seen, done = moment.seen, moment.so_far
     return (
@@ -112,7 +112,7 @@ def plain(moment: Moment, scenario: Scenario) -> str:
     ).rstrip()
 
 
-def _band(band: Band | None, scenario: Scenario) -> str:
+def _band(band: Band | None, scenario: DemoScenario) -> str:
     return "–" if band is None else f"{band.p50 / scenario.per_replica:.1f}–{band.p90 / scenario.per_replica:.1f}"
 
 
@@ -121,5 +121,5 @@ def _ready(twin: Twin, wanted: float, style: str) -> Text:
     return Text(told, style="bold white on red" if twin.ready < wanted else style)
 
 
-def _match_now(seen: Observation, scenario: Scenario) -> str:
+def _match_now(seen: Observation, scenario: DemoScenario) -> str:
     return ", ".join(match.name for match in scenario.matches if match.start <= seen.at < match.end)
