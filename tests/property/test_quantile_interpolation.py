@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.quantile_interpolation import quantile_weights
-from predictive_scaling.decision.peak_demand import peak
+from predictive_scaling.decision.peak_demand import highest_bin
 from predictive_scaling.decision.spans import Span
 from tests.support.builders import NOON
 
@@ -20,7 +20,7 @@ quantiles = st.floats(0.5, 0.999)
 @given(rows, quantiles)
 def test_at_and_the_live_decision_and_many_at_once_agree(row: list[float], quantile: float) -> None:
     forecast = Forecast("", NOON, timedelta(minutes=5), QUANTILES, np.array([row]), "", "")
-    decided = peak(forecast, quantile, (Span(NOON, NOON + forecast.step),))
+    decided = highest_bin(forecast, quantile, (Span(NOON, NOON + forecast.step),))
     assert decided is not None
     at_once = np.array([row]) @ np.array(quantile_weights(QUANTILES, quantile).by_column(len(QUANTILES)))
     assert forecast.at(quantile)[0] == pytest.approx(decided.value, rel=1e-12, abs=1e-9)
