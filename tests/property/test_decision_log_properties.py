@@ -1,4 +1,4 @@
-"""Whenever the database goes and comes, the rows are in the end what they would be had it always been there."""
+"""Database outages change neither the final rows of decisions nor their order."""
 
 import asyncio
 from datetime import timedelta
@@ -51,18 +51,18 @@ def a_row(name: str, number: int) -> ScalingDecisionRow:
 
 
 async def written(steps: list[Step], *, outages: bool) -> InMemoryDecisions:
-    """The table after these steps, and a last flush with the database there."""
+    """The table after these steps and a final flush with an available database."""
     table = InMemoryDecisions()
     log = DecisionLog(table)
-    for number, (what, of) in enumerate(steps):
+    for number, (action, argument) in enumerate(steps):
         now = NOON + timedelta(minutes=number)
-        match what:
+        match action:
             case "intend":
-                await log.intend(a_row(of, number), may_wait=True)
+                await log.intend(a_row(argument, number), may_wait=True)
             case "transition":
-                await log.transition(Transition(of[0], of[1], now))
+                await log.transition(Transition(*argument, now))
             case "away":
-                table.is_away = outages and of
+                table.is_away = outages and argument
             case _:
                 await log.flush()
     table.is_away = False

@@ -1,1 +1,1 @@
-"""BusinessEvents: when they occur, which are active, and the floor that they ask for."""
+"""BusinessEvents: when they occur, and which of their occurrences are active."""
