@@ -256,7 +256,7 @@ async def test_a_given_up_field_is_written_again_at_once_and_the_old_minimum_is_
     assert world.condition("Conflict")["status"] == "False"
     newest = list(world.decisions.rows.values())[-1]
     assert (newest.from_replicas, newest.to_replicas, newest.reason) == (1, 9, "FieldGivenUp")
-    assert "no longer states it" in newest.message
+    assert "no longer sets it" in newest.message
     world.delete("checkout")
     await world.turn(1)
     assert world.target.minimum == 2
