@@ -142,9 +142,12 @@ async def test_an_operator_that_starts_while_postgresql_is_away_raises_by_events
 
 
 async def test_an_operator_ends_where_the_schema_is_not_the_one_it_needs(
-    own_operator: OperatorProcess, database_url: str
+    own_operator: OperatorProcess,
 ) -> None:
-    async with Database(database_url, purpose="tests", max_size=1) as database, database.connection() as connection:
+    async with (
+        Database(own_operator.database_url, purpose="tests", max_size=1) as database,
+        database.connection() as connection,
+    ):
         await connection.execute("delete from schema_migrations where version > 1")
     with suppress(AssertionError):  # it may end before it answered once
         await own_operator.start()

@@ -35,7 +35,7 @@ from tests.support.api_services import (
     api_services,
     client_of,
 )
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, exit_code
 
 pytestmark = pytest.mark.integration
 
@@ -90,7 +90,7 @@ async def test_without_its_database_it_starts_and_says_so(tmp_path: Path) -> Non
 async def test_a_database_without_the_schema_is_refused_with_what_to_run(database_url: str, tmp_path: Path) -> None:
     log = tmp_path / "api.log"
     process = await started("api", "--port", "0", log=log, settings={"DATABASE_URL": database_url})
-    assert await asyncio.wait_for(process.wait(), 60) == 78
+    assert await exit_code(process) == 78
     assert "run `predictive-scaling migrate`" in log.read_text().splitlines()[-1]
 
 
@@ -126,7 +126,7 @@ async def test_the_morning_check_says_unhealthy_and_is_readable(tmp_path: Path) 
     async with api_running(NOWHERE, tmp_path) as api:
         log = tmp_path / "check.log"
         process = await started("check", "--api-url", api.url, "--ingest-url", NOTHING, log=log, settings={})
-        assert await asyncio.wait_for(process.wait(), 60) == 2
+        assert await exit_code(process) == 2
         text = log.read_text()
         assert "Health: unhealthy" in text
         assert "Where policies stand is not known" in text
@@ -197,7 +197,7 @@ async def morning(api_url: str, folder: Path) -> tuple[int, dict[str, Any]]:
     process = await started(
         "check", "--api-url", api_url, "--ingest-url", NOTHING, "--output", "json", log=log, settings={}
     )
-    code = await asyncio.wait_for(process.wait(), 60)
+    code = await exit_code(process)
     return code, json.loads(log.read_text())
 
 

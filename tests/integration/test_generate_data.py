@@ -97,8 +97,8 @@ async def test_a_broker_that_is_away_is_named(place: Place, tmp_path: Path) -> N
     assert f"{place.topic} of Kafka at {nowhere.bootstrap_servers} did not take" in said
 
 
-async def test_a_database_without_our_tables_is_refused(place: Place, database_url: str, tmp_path: Path) -> None:
-    async with Database(database_url, purpose="tests") as database, database.connection() as connection:
+async def test_a_database_without_our_tables_is_refused(place: Place, tmp_path: Path) -> None:
+    async with Database(place.database_url, purpose="tests") as database, database.connection() as connection:
         await connection.execute("drop schema public cascade")
         await connection.execute("create schema public")
     code, said = await generate(place, tmp_path, "database")

@@ -288,7 +288,7 @@ async def set_back(place: Place, to: datetime) -> list[Rewound]:
         )
 
 
-async def test_without_a_schema_it_says_what_to_run(place: Place, database_url: str) -> None:
+async def test_without_a_schema_it_says_what_to_run(place: Place) -> None:
     await rows(place, "delete from schema_migrations returning 1")
     async with ingesting(place) as ingester:
         assert await ingester.ended() == 78

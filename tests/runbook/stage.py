@@ -23,7 +23,7 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.migrate import migrate
 from tests.support.api_process import api_running, started
 from tests.support.documents import Block
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, exit_code
 from tests.support.ingesting import Ingester, Place, ingesting, rows, scalar, send
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
@@ -223,7 +223,7 @@ async def _trained_an_hour_ago(url: str, clock: Clock, service: str, folder: Pat
             **settings,
         },
     )
-    assert await asyncio.wait_for(process.wait(), 120) == 0, (folder / "train.log").read_text()
+    assert await exit_code(process, 120) == 0, (folder / "train.log").read_text()
 
 
 async def _played(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, exit_code
 
 
 @dataclass
@@ -35,7 +35,7 @@ class ApiProcess:
     async def terminate(self) -> int:
         """SIGTERM; its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 30)
+        return await exit_code(self.process, 30)
 
 
 def events(log: Path) -> list[dict[str, Any]]:

@@ -1,12 +1,36 @@
-"""Waiting is polling with a deadline."""
+"""Waiting is polling with a budget of seconds in which the product could work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 from predictive_scaling.clock import monotonic
 
 Value = TypeVar("Value")
+
+MAX_STRETCH = 6.0
+"""How many times as long as its budget a wait may take by the clock."""
+_PRESSURE = Path("/proc/pressure/cpu")
+
+
+class Budget:
+    """Seconds in which no process of this machine waited for a core.
+
+    On a busy machine the product does less in a second, so its tests wait longer; a machine that does not tell
+    (Linux without pressure stall information) counts the seconds of the clock.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._started_at = monotonic()
+        self._stalled_before = _stalled_seconds()
+
+    @property
+    def is_spent(self) -> bool:
+        elapsed = monotonic() - self._started_at
+        stalled = _stalled_seconds() - self._stalled_before
+        return max(elapsed - stalled, elapsed / MAX_STRETCH) > self._seconds
 
 
 async def eventually(
@@ -15,8 +39,11 @@ async def eventually(
     seconds: float = 20.0,
     every_seconds: float = 0.1,
 ) -> Value:
-    """What `look` returns once it `holds`. Raises AssertionError with the last value, or the last AssertionError."""
-    until = monotonic() + seconds
+    """The first value of `look` that `holds`. seconds: the budget, see Budget.
+
+    Raises AssertionError with the last value, or the last AssertionError.
+    """
+    budget = Budget(seconds)
     while True:
         try:
             value = await look()
@@ -25,6 +52,25 @@ async def eventually(
             last: object = value
         except AssertionError as error:
             last = error
-        if monotonic() > until:
-            raise AssertionError(f"not true within {seconds:g} s; last seen: {last}")
+        if budget.is_spent:
+            raise AssertionError(f"not true within {seconds:g} s of work; last seen: {last}")
         await asyncio.sleep(every_seconds)
+
+
+async def exit_code(process: asyncio.subprocess.Process, seconds: float = 60.0) -> int:
+    """The exit code of a process that ends within the budget. Raises AssertionError when it still runs."""
+
+    async def has_ended() -> bool:
+        return process.returncode is not None
+
+    await eventually(has_ended, seconds=seconds, every_seconds=0.02)
+    return await process.wait()
+
+
+def _stalled_seconds() -> float:
+    """For how long, since the machine started, some process waited for a core."""
+    try:
+        some = _PRESSURE.read_text().splitlines()[0]
+    except OSError:
+        return 0.0
+    return int(some.rpartition("total=")[2]) / 1e6

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, Producer
 
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.storage.database import Database
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,7 @@ class Ingester:
 
     async def ended(self, seconds: float = 30.0) -> int:
         """Its exit code, negative for a signal."""
-        async with asyncio.timeout(seconds):
-            return await self.process.wait()
+        return await exit_code(self.process, seconds)
 
     async def up(self) -> None:
         """Until it answers."""

@@ -15,7 +15,7 @@ import httpx
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.stack.ports import free_ports
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, exit_code
 
 NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
 """A Wednesday; when the operators of tests begin."""
@@ -37,11 +37,11 @@ class OperatorProcess:
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """Everything it has logged."""
         return (self.folder / "operator.log").read_text()
 
     async def start(self, **environment: str) -> None:
-        """Start it and wait until it turns. environment: for this start only."""
+        """Start it and wait until it answers. environment: of this start only."""
         with (self.folder / "operator.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "predictive_scaling", "operator"),
@@ -50,8 +50,8 @@ class OperatorProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        answered = await eventually(self._answers_or_ended, seconds=60)
-        assert answered == "answers", f"the operator ended:\n{self.log[-3000:]}"
+        state = await eventually(self._answers_or_ended, seconds=60)
+        assert state == "answers", f"the operator ended:\n{self.log[-3000:]}"
 
     async def terminate(self) -> int:
         """SIGTERM; its exit code."""
@@ -74,32 +74,34 @@ class OperatorProcess:
     async def ended(self, seconds: float = 60.0) -> int:
         """Its exit code, once it ended by itself."""
         assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), seconds)
+        return await exit_code(self._process, seconds)
 
     @property
     def runs(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
     async def metrics(self) -> str:
-        """What it tells Prometheus."""
+        """The text of its metrics endpoint."""
         async with httpx.AsyncClient(trust_env=False) as client:
             return (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
 
     async def counted(self, name: str) -> float:
         """The value of a metric without labels."""
-        found = re.search(rf"^{name} (\S+)$", await self.metrics(), re.MULTILINE)
-        assert found is not None, f"the operator tells no {name}"
-        return float(found[1])
+        sample = re.search(rf"^{name} (\S+)$", await self.metrics(), re.MULTILINE)
+        assert sample is not None, f"the operator has no metric {name}"
+        return float(sample[1])
 
     async def leads(self) -> bool:
         """Whether it leads."""
         return await self.counted("predictive_scaling_leader") == 1
 
     async def ticks(self, count: int) -> None:
-        """Wait until it went over all policies this many more times."""
+        """Wait until it has reconciled all policies this many more times; each of them has 30 s."""
         name = "predictive_scaling_tick_seconds_count"
-        until = await self.counted(name) + count
-        await eventually(lambda: self.counted(name), lambda ticks: ticks >= until, seconds=30)
+        finished = await self.counted(name)
+        until = finished + count
+        while finished < until:
+            finished = await eventually(lambda: self.counted(name), finished.__lt__, seconds=30)
 
     async def _answers_or_ended(self) -> str:
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -115,7 +117,7 @@ class OperatorProcess:
             return 0
         if process.returncode is None:
             process.send_signal(number)
-        return await asyncio.wait_for(process.wait(), 40)
+        return await exit_code(process, 40)
 
     def _environment(self) -> dict[str, str]:
         settings = {
