@@ -1,4 +1,4 @@
-"""kubectl as a user types it, and plain reads of the same API server, which cost no process each."""
+"""kubectl as a user types it, and plain requests to the same API server, which start no process."""
 
 import asyncio
 import base64
@@ -65,26 +65,30 @@ class Kubectl:
 
     async def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object. Raises KubectlError when it does not exist or the API server does not answer."""
-        return await self._read(kind, f"/{name}")
+        return await self._request("GET", kind, f"/{name}")
 
     async def items(self, kind: str) -> Sequence[dict[str, Any]]:
         """All objects of a kind in the namespace. Raises KubectlError when the API server does not answer."""
-        return (await self._read(kind))["items"]
+        return (await self._request("GET", kind))["items"]
 
-    async def _read(self, kind: str, rest: str = "") -> dict[str, Any]:
+    async def delete_all(self, kind: str) -> None:
+        """Delete all objects of a kind in the namespace. Raises KubectlError when the API server does not answer."""
+        await self._request("DELETE", kind)
+
+    async def _request(self, method: str, kind: str, rest: str = "") -> dict[str, Any]:
         group, plural = _COLLECTIONS[kind]
         server = _api_server(self.kubeconfig)
         url = f"{server.url}{group}/namespaces/{self.namespace}/{plural}{rest}"
         try:
             async with (
                 aiohttp.ClientSession(timeout=_TIMEOUT, headers=server.headers) as session,
-                session.get(url, ssl=server.trust) as response,
+                session.request(method, url, ssl=server.trust) as response,
             ):
                 body = await response.json()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise KubectlError(f"GET {url}: {error!r}") from error
+            raise KubectlError(f"{method} {url}: {error!r}") from error
         if response.status != 200:
-            raise KubectlError(f"GET {url}: {body.get('message', response.status)}")
+            raise KubectlError(f"{method} {url}: {body.get('message', response.status)}")
         return body
 
 
