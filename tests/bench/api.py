@@ -83,7 +83,7 @@ async def measure(folder: Path, paths: dict[str, str]) -> dict[str, Load]:
             _bare(folder) as (bare, bare_pid),
         ):
             for name, path in paths.items():
-                _say(f"api: {name}")
+                _notify(f"api: {name}")
                 found[name] = await _load(api.port, api.process.pid, path, bare)
             found["bare endpoint"] = await _load(bare, bare_pid, "/bare", bare)
         await stack.postgresql.drop_database("bench_api")
@@ -102,7 +102,7 @@ def as_markdown(loads: dict[str, Load]) -> str:
 
 
 async def _fill(url: str) -> None:
-    _say(f"api: {POLICIES:,} policies with forecasts, {DECISIONS:,} decisions")
+    _notify(f"api: {POLICIES:,} policies with forecasts, {DECISIONS:,} decisions")
     now = WallClock().now()
     async with Database(url, purpose="bench", statement_timeout=timedelta(minutes=5)) as database:
         await migrate(database, WallClock())
@@ -188,7 +188,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _say(what: str) -> None:
+def _notify(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 

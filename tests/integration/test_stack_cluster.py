@@ -13,7 +13,7 @@ from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubelets import NODE
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.ports import LOOPBACK, free_port
-from predictive_scaling.stack.progress import silently
+from predictive_scaling.stack.progress import ignore
 from predictive_scaling.stack.stack import Part, Stack
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
@@ -27,7 +27,7 @@ READY_DELAY = timedelta(seconds=2)
 async def slow_cluster() -> AsyncGenerator[Kubernetes]:
     """Pods take 2 seconds to become ready, and a scheduler gives them their node."""
     options = ClusterOptions(hpa_sync_period=timedelta(milliseconds=150), pod_ready_delay=READY_DELAY, scheduler=True)
-    async with Stack([Part.KUBERNETES], cluster=options, say=silently) as stack:
+    async with Stack([Part.KUBERNETES], cluster=options, notify=ignore) as stack:
         yield stack.kubernetes
 
 

@@ -5,19 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictive_scaling.stack.demo.measure import Band, Observation, Twin, compare, forecast_quality
+from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observation, compare, forecast_quality
 
 BEGIN = datetime(1998, 7, 3, 13, tzinfo=UTC)
 PER_REPLICA = 100.0
 
 
-def seen(minute: float, demand: float, alone: int, ahead: int, existing: int = 5) -> Observation:
+def observation(minute: float, demand: float, hpa_only: int, predictive: int, existing: int = 5) -> Observation:
     at = BEGIN + timedelta(minutes=minute)
-    return Observation(at, demand, Twin(existing, alone, 1), Twin(existing, ahead, 3))
+    return Observation(at, demand, DeploymentState(existing, hpa_only, 1), DeploymentState(existing, predictive, 3))
 
 
 def test_a_moment_stands_until_the_next_one() -> None:
-    observations = [seen(0, 250, 2, 3), seen(1.5, 250, 3, 3), seen(4, 150, 1, 3)]
+    observations = [observation(0, 250, 2, 3), observation(1.5, 250, 3, 3), observation(4, 150, 1, 3)]
     comparison = compare(observations, BEGIN + timedelta(minutes=6), PER_REPLICA)
     assert comparison.hpa_only.under_provisioned_minutes == pytest.approx(3.5)
     assert comparison.predictive.under_provisioned_minutes == 0
@@ -25,20 +25,20 @@ def test_a_moment_stands_until_the_next_one() -> None:
 
 
 def test_replica_hours_count_every_pod_that_exists_ready_or_not() -> None:
-    comparison = compare([seen(0, 10, 0, 1, existing=6)], BEGIN + timedelta(minutes=30), PER_REPLICA)
+    comparison = compare([observation(0, 10, 0, 1, existing=6)], BEGIN + timedelta(minutes=30), PER_REPLICA)
     assert comparison.hpa_only.replica_hours == pytest.approx(3.0)
     assert comparison.hours_ratio == pytest.approx(1.0)
 
 
 def test_replicas_that_carry_exactly_the_demand_are_enough() -> None:
-    comparison = compare([seen(0, 300, 3, 2)], BEGIN + timedelta(minutes=1), PER_REPLICA)
+    comparison = compare([observation(0, 300, 3, 2)], BEGIN + timedelta(minutes=1), PER_REPLICA)
     assert comparison.hpa_only.under_provisioned_minutes == 0
     assert comparison.predictive.under_provisioned_minutes == pytest.approx(1.0)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.integers(0, 10)), min_size=1, max_size=20))
 def test_nobody_is_short_for_longer_than_the_replay_lasts(moments: list[tuple[float, int]]) -> None:
-    observations = [seen(minute, demand, ready, ready) for minute, (demand, ready) in enumerate(moments)]
+    observations = [observation(minute, demand, ready, ready) for minute, (demand, ready) in enumerate(moments)]
     comparison = compare(observations, BEGIN + timedelta(minutes=len(moments)), PER_REPLICA)
     assert 0 <= comparison.hpa_only.under_provisioned_minutes <= len(moments) + 1e-9
     assert (comparison.hpa_only.unserved > 0) == (comparison.hpa_only.under_provisioned_minutes > 0)

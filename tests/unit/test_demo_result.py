@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from predictive_scaling.stack.demo.measure import DemoComparison, ForecastQuality, Performance
+from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 
 
 def a_result(
-    *, alone: float = 26, ahead: float = 2, hours: float = 1.08, decisions: int = 40, failed: int = 0
+    *, hpa_only: float = 26, predictive: float = 2, hours: float = 1.08, decisions: int = 40, failed: int = 0
 ) -> Result:
-    comparison = DemoComparison(Performance(alone, 50.0, 200_000.0), Performance(ahead, 50.0 * hours, 10_000.0))
+    comparison = Comparison(Performance(hpa_only, 50.0, 200_000.0), Performance(predictive, 50.0 * hours, 10_000.0))
     same_hours = SimulatedHpa(0.735, 17.25, 1.0812)
     quality = ForecastQuality(0.12345, 0.91)
     return Result("worldcup98-requests-per-minute", 510, comparison, same_hours, decisions, failed, quality)
@@ -25,11 +25,11 @@ def test_a_good_day_has_no_shortcomings() -> None:
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        (a_result(alone=9.9, ahead=0), "HPA alone was short for 9.9 minutes only"),
-        (a_result(ahead=5.3), "more than a fifth"),
+        (a_result(hpa_only=9.9, predictive=0), "HPA alone was short for 9.9 minutes only"),
+        (a_result(predictive=5.3), "more than a fifth"),
         (a_result(hours=1.151), "more than 1.15"),
-        (a_result(decisions=0), "decided nothing"),
-        (a_result(failed=1), "1 of 40 decisions did not end well"),
+        (a_result(decisions=0), "made no decision"),
+        (a_result(failed=1), "1 of 40 decisions failed"),
     ],
 )
 def test_each_bar_that_is_missed_is_named_alone(result: Result, said: str) -> None:
@@ -38,7 +38,7 @@ def test_each_bar_that_is_missed_is_named_alone(result: Result, said: str) -> No
 
 
 def test_the_bars_themselves_are_good_enough() -> None:
-    assert a_result(alone=10, ahead=2, hours=1.15).shortcomings() == []
+    assert a_result(hpa_only=10, predictive=2, hours=1.15).shortcomings() == []
 
 
 def test_the_file_has_the_names_that_programs_read(tmp_path: Path) -> None:

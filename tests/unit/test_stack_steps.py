@@ -9,19 +9,19 @@ import pytest
 
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack import preparation
-from predictive_scaling.stack.progress import Say, silently
+from predictive_scaling.stack.progress import Notify, ignore
 from predictive_scaling.stack.stack import Part
 from predictive_scaling.stack.steps import Status, Step, carry_out
 
 
-async def nothing(say: Say) -> None:
+async def nothing(notify: Notify) -> None:
     pass
 
 
 async def test_each_step_is_shown_when_it_begins_with_its_number_and_usual_time() -> None:
     shown: list[Status] = []
     steps = [Step("building etcd", 45, nothing), Step("building kubectl", 75, nothing)]
-    await carry_out(steps, shown.append, silently, interval_seconds=3600)
+    await carry_out(steps, shown.append, ignore, interval_seconds=3600)
     assert [(one.number, one.title) for one in shown] == [(1, "building etcd"), (2, "building kubectl")]
     assert shown[0].text == "step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 2 min"
     assert [one.share for one in shown] == [pytest.approx(0, abs=0.01), pytest.approx(45 / 120, abs=0.01)]
@@ -36,10 +36,10 @@ async def test_a_long_step_is_shown_again_after_each_interval_with_the_time_that
         if len(shown) == 4:
             enough.set()
 
-    async def long(say: Say) -> None:
+    async def long(notify: Notify) -> None:
         await enough.wait()
 
-    await carry_out([Step("building kube-apiserver", 0.001, long)], show, silently, interval_seconds=0.01)
+    await carry_out([Step("building kube-apiserver", 0.001, long)], show, ignore, interval_seconds=0.01)
     assert [one.number for one in shown] == [1] * 4
     elapsed = [one.elapsed for one in shown]
     assert elapsed == sorted(elapsed)
@@ -49,17 +49,17 @@ async def test_a_long_step_is_shown_again_after_each_interval_with_the_time_that
 
 
 async def test_after_a_failure_it_is_said_what_stays_and_what_comes_next() -> None:
-    async def fail(say: Say) -> None:
+    async def fail(notify: Notify) -> None:
         raise StackError("the disk is full")
 
-    async def never(say: Say) -> None:
+    async def never(notify: Notify) -> None:
         pytest.fail("a step ran after one that failed")
 
     steps = [Step("one", 1, nothing), Step("two", 1, fail), Step("three", 1, never)]
     with pytest.raises(StackError) as failed:
-        await carry_out(steps, lambda status: None, silently, 3600)
+        await carry_out(steps, lambda status: None, ignore, 3600)
     assert str(failed.value) == (
-        "the disk is full\nstep 2 of 3 failed; what steps 1 to 1 got is kept; the next run goes on with it: two"
+        "the disk is full\nstep 2 of 3 failed; the result of steps 1 to 1 is kept; the next run continues with: two"
     )
 
 
@@ -67,12 +67,12 @@ async def test_nothing_is_shown_any_more_once_a_step_was_broken_off() -> None:
     shown: list[Status] = []
     begun = asyncio.Event()
 
-    async def hang(say: Say) -> None:
+    async def hang(notify: Notify) -> None:
         begun.set()
         await asyncio.Event().wait()
 
     before = asyncio.all_tasks()
-    task = asyncio.create_task(carry_out([Step("one", 1, hang)], shown.append, silently, 0.001))
+    task = asyncio.create_task(carry_out([Step("one", 1, hang)], shown.append, ignore, 0.001))
     await begun.wait()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -94,10 +94,10 @@ class Screen(io.StringIO):
 async def prepared_on(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> str:
     """What set-up with two missing things shows there."""
 
-    async def tell(say: Say) -> None:
-        say("waiting for another build of [etcd]")
+    async def tell(notify: Notify) -> None:
+        notify("waiting for another build of [etcd]")
 
-    async def two(parts: Collection[Part], say: Say) -> list[Step]:
+    async def two(parts: Collection[Part], notify: Notify) -> list[Step]:
         return [Step("building etcd", 45, tell), Step("fetching Kafka", 30, nothing)]
 
     monkeypatch.setattr(preparation, "missing", two)
@@ -113,19 +113,24 @@ async def test_a_log_gets_a_line_for_each_step(monkeypatch: pytest.MonkeyPatch) 
         "[stack] step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 1 min 15 s",
         "[stack] waiting for another build of [etcd]",
         "[stack] step 2 of 2, fetching Kafka: 0 s of about 30 s; in all 0 s of about 1 min 15 s",
-        "[stack] everything is there, after 0 s",
+        "[stack] everything is installed, after 0 s",
     ]
 
 
 async def test_a_terminal_gets_a_bar_with_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = await prepared_on(Screen(terminal=True), monkeypatch)
     assert "\x1b[" in shown
-    for told in ("step 2 of 2, fetching Kafka", "100 %", "waiting for another build of [etcd]", "everything is there"):
-        assert told in shown
+    for fragment in (
+        "step 2 of 2, fetching Kafka",
+        "100 %",
+        "waiting for another build of [etcd]",
+        "everything is installed",
+    ):
+        assert fragment in shown
 
 
 async def test_nothing_is_shown_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def none(parts: Collection[Part], say: Say) -> list[Step]:
+    async def none(parts: Collection[Part], notify: Notify) -> list[Step]:
         return []
 
     screen = Screen(terminal=True)

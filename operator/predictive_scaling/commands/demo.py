@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from predictive_scaling.stack.demo.commands import look_around
+from predictive_scaling.stack.demo.commands import inspection_commands
+from predictive_scaling.stack.demo.replay_record import ReplayRecord
 from predictive_scaling.stack.demo.report import write_report
-from predictive_scaling.stack.demo.run import Options, demonstrate
+from predictive_scaling.stack.demo.run import Options, run_demo
 from predictive_scaling.stack.demo.scenario import DEFAULT_DAY
-from predictive_scaling.stack.demo.story import Story
 from predictive_scaling.stack.demo.summary import summary
 from predictive_scaling.stack.signals import run
 from predictive_scaling.stack.stack import Stack
@@ -22,7 +22,7 @@ app = typer.Typer()
 
 BELOW_BAR = 1
 DEFAULT_RATE = 100.0
-_INVITATION = {
+_INSPECTION_HINT = {
     True: "\nTo look around, in another terminal:",
     False: "\nTo look around, run it with --keep (make demo KEEP=1), and then:",
 }
@@ -44,27 +44,29 @@ def demo(
     console = Console()
     options = Options(day.date(), rate, traces, output, keep)
 
-    async def told(story: Story, stack: Stack) -> None:
-        story.result.write(output / "result.json")
-        write_report(story, output / "report.html")
-        console.print(summary(story))
+    async def show_result(record: ReplayRecord, stack: Stack) -> None:
+        record.result.write(output / "result.json")
+        write_report(record, output / "report.html")
+        console.print(summary(record))
         cluster = stack.kubernetes
-        setting = (
+        environment = (
             [f"export KUBECONFIG={cluster.kubeconfig}", f"alias kubectl={cluster.kubectl_program}"] if keep else []
         )
-        console.print("\n".join([_INVITATION[keep], *setting, *look_around()]), highlight=False, soft_wrap=True)
+        console.print(
+            "\n".join([_INSPECTION_HINT[keep], *environment, *inspection_commands()]), highlight=False, soft_wrap=True
+        )
         if keep:
             console.print("Everything goes on running until Ctrl-C.")
             await asyncio.Event().wait()
 
     try:
-        story = run(demonstrate(options, console, _say, told))
+        record = run(run_demo(options, console, _notify, show_result))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     console.print(f"\n{output / 'report.html'} shows it; {output / 'result.json'} has the numbers.")
-    if story.scenario.has_verdict and story.result.shortcomings():
+    if record.scenario.has_verdict and record.result.shortcomings():
         raise typer.Exit(BELOW_BAR)
 
 
-def _say(message: str) -> None:
+def _notify(message: str) -> None:
     print(f"[demo] {message}", file=sys.stderr, flush=True)

@@ -38,7 +38,7 @@ def up(
     parts = only or list(Part)
     standing = DetachedStack(folder)
     if detach:
-        lines = standing.launch(parts, *(["--scheduler"] if scheduler else []), say=to_stderr)
+        lines = standing.launch(parts, *(["--scheduler"] if scheduler else []), notify=to_stderr)
         typer.echo(lines, nl=False)
         to_stderr(f"it stays until `predictive-scaling stack down`; use it: . {standing.environment_file}")
         return

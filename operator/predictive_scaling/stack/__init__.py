@@ -1,1 +1,1 @@
-"""The local stack: real parts as plain processes, for `make demo`, `make stack-up` and the tests."""
+"""The local stack: real servers as plain processes, for `make demo`, `make stack-up` and the tests."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.processes import Child, answers
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.server import SingleProcess
 from predictive_scaling.stack.wheels import package_folder
 
@@ -13,11 +13,11 @@ REGION = "eu-west-1"
 
 
 class AWS(SingleProcess):
-    """One account, kept in memory: it is gone when the server stops."""
+    """An account that is kept in memory: it is lost when the server stops."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, notify: Notify) -> None:
         self.folder = folder
-        self._say = say
+        self._notify = notify
         self._port = free_port()
 
     @property
@@ -26,7 +26,7 @@ class AWS(SingleProcess):
         return f"http://{LOOPBACK}:{self._port}"
 
     def environment(self) -> dict[str, str]:
-        """What boto3 needs to speak to it, credentials that it accepts among them."""
+        """The environment of boto3 for this endpoint, with accepted credentials."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_DEFAULT_REGION": REGION,
@@ -36,10 +36,10 @@ class AWS(SingleProcess):
 
     async def start(self) -> None:
         """Start it and wait until it answers. Raises StackError with the end of its log."""
-        self._child = self._child or self._made()
+        self._child = self._child or self._build_server()
         await self._child.start()
 
-    def _made(self) -> Child:
+    def _build_server(self) -> Child:
         package_folder("moto", "AWS")
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self._port)]

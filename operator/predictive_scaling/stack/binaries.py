@@ -1,4 +1,4 @@
-"""The control plane's programs: found, else built from pinned Go modules into the cache."""
+"""The programs of the control plane: an installed one, else built from pinned Go modules into the cache."""
 
 import hashlib
 import platform
@@ -14,7 +14,7 @@ from predictive_scaling.stack.binary import KUBERNETES_VERSION, Binary
 from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.found_programs import in_assets, on_path
 from predictive_scaling.stack.processes import run
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 
 _MODULES = Path(__file__).parent / "control_plane"
 _MAJOR, _MINOR, _ = KUBERNETES_VERSION.split(".")
@@ -31,7 +31,7 @@ class _Source:
     module: Path
     flags: str
     seconds: int
-    """How long a build takes on two cores without Go's own cache, after those above it."""
+    """Build time on two cores without Go's own cache, after the programs above it."""
 
 
 _SOURCES: Mapping[Binary, _Source] = {
@@ -44,31 +44,31 @@ _SOURCES: Mapping[Binary, _Source] = {
 }
 
 
-async def binaries(wanted: Iterable[Binary], say: Say) -> dict[Binary, Path]:
+async def binaries(requested: Iterable[Binary], notify: Notify) -> dict[Binary, Path]:
     """Where each program is: in KUBEBUILDER_ASSETS, in the cache, on the PATH, or built now, one after the other.
 
-    What was built before a failure stays. Raises StackError with the compiler's last words.
+    Programs built before a failure stay. Raises StackError with the end of the compiler's output.
     """
-    return {binary: await find(binary, say) or await build(binary, say) for binary in wanted}
+    return {binary: await find(binary, notify) or await build(binary, notify) for binary in requested}
 
 
-async def find(binary: Binary, say: Say) -> Path | None:
-    """Where a program is that need not be built; None where there is none."""
-    asset = await in_assets(binary, say)
+async def find(binary: Binary, notify: Notify) -> Path | None:
+    """The path of a program that need not be built; None where there is none."""
+    asset = await in_assets(binary, notify)
     if asset is not None:
         return asset
     built = cache_folder() / binary.value / _key(binary) / binary.value
-    return built if built.is_file() else await on_path(binary, say)
+    return built if built.is_file() else await on_path(binary, notify)
 
 
 def usual_build(binary: Binary) -> timedelta:
-    """How long a build takes on two cores without Go's own cache, in the order of Binary."""
+    """Build time on two cores without Go's own cache, in the order of Binary."""
     return timedelta(seconds=_SOURCES[binary].seconds)
 
 
-async def build(binary: Binary, say: Say) -> Path:
-    """Build a program into the cache. Raises StackError with the compiler's last words."""
-    folder = await cached(binary.value, _key(binary), partial(_build, binary, _SOURCES[binary], say), say)
+async def build(binary: Binary, notify: Notify) -> Path:
+    """Build a program into the cache. Raises StackError with the end of the compiler's output."""
+    folder = await cached(binary.value, _key(binary), partial(_build, binary, _SOURCES[binary], notify), notify)
     return folder / binary.value
 
 
@@ -79,9 +79,9 @@ def _key(binary: Binary) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-async def _build(binary: Binary, source: _Source, say: Say, folder: Path) -> None:
-    program = await toolchain.go(say)
-    say(f"building {binary.value}: about {source.seconds} s on two cores, fewer when Go has built it before")
+async def _build(binary: Binary, source: _Source, notify: Notify, folder: Path) -> None:
+    program = await toolchain.go(notify)
+    notify(f"building {binary.value}: about {source.seconds} s on two cores, fewer when Go has built it before")
     module = folder / "module"
     module.mkdir()
     for name in ("go.mod", "go.sum"):
@@ -96,6 +96,6 @@ async def _build(binary: Binary, source: _Source, say: Say, folder: Path) -> Non
             "GOWORK": "off",
             **await toolchain.go_folders(program),
         },
-        told=f"building {binary.value} {KUBERNETES_VERSION if source.flags else ''}".rstrip(),
+        purpose=f"building {binary.value} {KUBERNETES_VERSION if source.flags else ''}".rstrip(),
     )
     shutil.rmtree(module)

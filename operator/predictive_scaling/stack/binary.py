@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 KUBERNETES_VERSION = "1.36.3"
-"""What is built where no usable program is found."""
+"""The version that is built where no usable program is installed."""
 
 Version = tuple[int, int]
 """Major and minor."""
@@ -27,7 +27,7 @@ class Binary(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """How a program tells its version, and which versions are usable, both ends included."""
+    """The arguments that print a program's version, and the usable versions, both ends included."""
 
     arguments: tuple[str, ...]
     oldest: Version
@@ -38,7 +38,7 @@ class Accepted:
         return self.oldest <= version <= self.newest
 
     def __str__(self) -> str:
-        """For people: `1.36` or `1.35 to 1.37`."""
+        """`1.36` or `1.35 to 1.37`."""
         ends = [f"{major}.{minor}" for major, minor in dict.fromkeys((self.oldest, self.newest))]
         return " to ".join(ends)
 

@@ -1,4 +1,4 @@
-"""What is expensive to get is kept outside the checkout, once for a user, whatever version of us made it."""
+"""A cache of built and downloaded programs outside the checkout, shared by all checkouts of a user."""
 
 import asyncio
 import fcntl
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 
 Build = Callable[[Path], Awaitable[None]]
 """Fills an empty folder; raises when it cannot."""
@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     return folder
 
 
-async def cached(name: str, key: str, build: Build, say: Say, base: Path | None = None) -> Path:
+async def cached(name: str, key: str, build: Build, notify: Notify, base: Path | None = None) -> Path:
     """The folder of `name` in the version `key`, built when missing. base: the user's cache folder unless given.
 
     Two that want the same build it once, the second waits; a build that was broken off leaves nothing behind.
@@ -42,7 +42,9 @@ async def cached(name: str, key: str, build: Build, say: Say, base: Path | None 
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    async with _locked(folder.parent / f"{key}.lock", waiting=lambda: say(f"waiting for another build of {name}")):
+    async with _file_lock(
+        folder.parent / f"{key}.lock", waiting=lambda: notify(f"waiting for another build of {name}")
+    ):
         if folder.is_dir():
             return folder
         _remove_broken_off(folder)
@@ -66,18 +68,18 @@ def _publish(building: Path, folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _locked(path: Path, waiting: Callable[[], None]) -> AsyncGenerator[None]:
+async def _file_lock(path: Path, waiting: Callable[[], None]) -> AsyncGenerator[None]:
     with path.open("w") as lock:
-        told = False
-        while not _taken(lock.fileno()):
-            if not told:
+        notified = False
+        while not _try_lock(lock.fileno()):
+            if not notified:
                 waiting()
-            told = True
+            notified = True
             await asyncio.sleep(_POLL_SECONDS)
         yield
 
 
-def _taken(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Certificates of a cluster that lives for an hour or a day."""
+"""Certificates of a short-lived cluster."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class CertificateFiles:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate authority whose files stand in `folder`."""
+    """A certificate authority whose files are in `folder`."""
 
     folder: Path
     name: str
@@ -58,7 +58,7 @@ class Authority:
 
 
 def new_authority(folder: Path, name: str, now: datetime) -> Authority:
-    """Make one and write its certificate (its key stays in memory). `now` is the wall clock's time."""
+    """Create an authority and write its certificate (its key stays in memory). `now` is the wall clock's time."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     certificate = (
@@ -72,7 +72,7 @@ def new_authority(folder: Path, name: str, now: datetime) -> Authority:
 
 
 def new_signing_key(folder: Path, name: str) -> CertificateFiles:
-    """A key pair that signs ServiceAccount tokens; `certificate` holds the public key."""
+    """Create a key pair that signs ServiceAccount tokens; `certificate` holds the public key."""
     key = ec.generate_private_key(ec.SECP256R1())
     files = CertificateFiles(folder / f"{name}.pub", folder / f"{name}.key")
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -82,7 +82,7 @@ def new_signing_key(folder: Path, name: str) -> CertificateFiles:
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Unencrypted, as servers want it."""
+    """The key as unencrypted PEM, as servers read it."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -1,4 +1,4 @@
-"""The command lines of the control plane's parts."""
+"""The command lines of the components of the control plane."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,23 +28,23 @@ FRONT_PROXY_CLIENT = "front-proxy-client"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
-    """How the cluster's time passes: a replay at n times life divides each of these by n."""
+    """Intervals of the cluster: a replay at n times real time divides each of them by n."""
 
     hpa_sync_period: timedelta = timedelta(seconds=2)
-    """Between two looks of the HPA controller; life's default is 15 s."""
+    """Between two syncs of the HPA controller; Kubernetes' default is 15 s."""
     hpa_downscale_stabilization: timedelta = timedelta(minutes=5)
     """For HPAs whose behavior does not say."""
     pod_ready_delay: timedelta = timedelta(0)
     """From a pod's start to its readiness."""
     requests_per_second: int = 500
-    """Of the controllers to the API server; life's default of 20 throttles a fast clock."""
+    """Of the controllers to the API server; Kubernetes' default of 20 throttles a fast clock."""
     scheduler: bool = False
     """Without it, pods name their node themselves: `nodeName: node` (kubelets.NODE)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Of a cluster's parts, on the loopback address."""
+    """Ports of the components, on the loopback address."""
 
     etcd: int
     etcd_peer: int
@@ -55,7 +55,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """What the parts read."""
+    """The files that the components read."""
 
     folder: Path
     kubeconfig: Path
@@ -70,7 +70,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Makes the processes of one cluster."""
+    """Builds the processes of a cluster."""
 
     programs: Mapping[Binary, Path]
     ports: Ports

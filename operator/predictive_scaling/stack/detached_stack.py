@@ -1,4 +1,4 @@
-"""A stack that stays: one for each folder, which holds what others need to use it and to end it."""
+"""A stack that keeps running: at most one for each folder, whose files other processes use to reach and end it."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.stack import Part, Stack
 
 _POLL_SECONDS = 0.1
@@ -23,18 +23,18 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class DetachedStack:
-    """The files of a stack that stays, in `folder`."""
+    """A running stack, described by the files in `folder`."""
 
     folder: Path
 
     @property
     def environment_file(self) -> Path:
-        """Lines of a shell: `. <folder>/env`. It is there when and as long as the stack is ready."""
+        """Shell assignments, for `. <folder>/env`. The file exists exactly while the stack is ready."""
         return self.folder / "env"
 
     @property
     def log(self) -> Path:
-        """What a detached stack told."""
+        """The log of a detached stack."""
         return self.folder / "stack.log"
 
     @property
@@ -43,7 +43,7 @@ class DetachedStack:
 
     @contextlib.contextmanager
     def held(self) -> Generator[None]:
-        """Be the folder's owner. Raises StackError when another process is, naming it."""
+        """Own the folder. Raises StackError naming the process that owns it already."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock.open("a+") as lock:
             try:
@@ -63,7 +63,7 @@ class DetachedStack:
                 self._clear()
 
     def owner(self) -> int | None:
-        """The process that holds the folder's stack; None when none does."""
+        """The process that owns the folder; None when none does."""
         if not self._lock.exists():
             return None
         with self._lock.open() as lock:
@@ -89,38 +89,38 @@ class DetachedStack:
         written.rename(self.environment_file)
         return text
 
-    def launch(self, parts: Sequence[Part], *options: str, say: Say) -> str:
-        """Start a process of its own that holds the stack; returns the lines of `environment_file` when it is ready.
+    def launch(self, parts: Sequence[Part], *options: str, notify: Notify) -> str:
+        """Start the stack in a separate process; returns the lines of `environment_file` when it is ready.
 
-        Raises StackError when it ends instead; what it told is passed on while it starts.
+        Raises StackError when it ends instead; its log is passed on while it starts.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.owner() is None:
             self._clear()  # what a killed owner left would look ready
-        wanted = [text for part in parts for text in ("--only", part.value)]
+        requested = [text for part in parts for text in ("--only", part.value)]
         command = [sys.executable, "-m", "predictive_scaling", "stack", "up", "--folder", str(self.folder)]
-        with self.log.open("w") as log, self.log.open() as told:
+        with self.log.open("w") as log, self.log.open() as written:
             process = subprocess.Popen(
-                [*command, *options, *wanted],
+                [*command, *options, *requested],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
             )
             while process.poll() is None and not self._is_ready(process.pid):
-                _pass_on(told.read(), say)
+                _pass_on(written.read(), notify)
                 time.sleep(_POLL_SECONDS)
-            _pass_on(told.read(), say)
+            _pass_on(written.read(), notify)
         if process.returncode is not None:
             raise StackError(f"the stack ended with {process.returncode} while starting; its log is {self.log}")
         return self.environment_file.read_text()
 
     def _is_ready(self, owner: int) -> bool:
-        # In this order: to ask for the owner takes the lock for a moment, in which the owner-to-be could not.
+        # In this order: `owner` takes the lock for a moment, in which the new owner could not take it.
         return self.environment_file.exists() and self.owner() == owner
 
     def end(self, limit_seconds: float = 60.0) -> bool:
-        """Ask the owner to put its stack away and wait for it; kill it when it does not. False when none ran."""
+        """End the stack with SIGTERM, after `limit_seconds` with SIGKILL. Returns False when none ran."""
         owner = self.owner()
         if owner is None:
             return False
@@ -139,6 +139,6 @@ class DetachedStack:
             (self.folder / name).unlink(missing_ok=True)
 
 
-def _pass_on(lines: str, say: Say) -> None:
+def _pass_on(lines: str, notify: Notify) -> None:
     for line in lines.splitlines():
-        say(line.removeprefix("[stack] "))
+        notify(line.removeprefix("[stack] "))

@@ -1,4 +1,4 @@
-"""Temporary folders that are removed at the end, or, after a SIGKILL, by the next that comes."""
+"""Temporary folders that are removed at the end or, after a SIGKILL, by the next stack."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ _LOCK = "owner"
 
 
 class TemporaryFolder:
-    """A folder of ours as long as this object holds its lock, which the kernel lets go with the process.
+    """A folder that exists while this object holds its lock, which the kernel releases with the process.
 
     Where we are root, the user that runs PostgreSQL can enter it, but not list it.
     """
@@ -31,13 +31,13 @@ class TemporaryFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """Remove it with all that is in it. Again changes nothing."""
+        """Remove the folder and its content; idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
 
 def remove_abandoned(base: Path) -> None:
-    """Remove the folders whose owner is gone, as far as they are ours to remove."""
+    """Remove the folders whose owner ended, where permissions allow it."""
     for folder in base.glob(f"{_PREFIX}*"):
         with suppress(OSError), (folder / _LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Programs that this machine has already, in a version that can be used."""
+"""Finds installed programs in a usable version."""
 
 import asyncio
 import os
@@ -9,26 +9,26 @@ from pathlib import Path
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.binary import ACCEPTED, Binary, Version
 from predictive_scaling.stack.processes import run
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 
 _TIMEOUT_SECONDS = 10.0
 _VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d+")
 
 
-async def in_assets(binary: Binary, say: Say) -> Path | None:
+async def in_assets(binary: Binary, notify: Notify) -> Path | None:
     """The program in the folder that KUBEBUILDER_ASSETS names, as envtest's tools use it.
 
-    None where the variable is not set, the folder has no such program, or an unusable version, which is said. Raises
+    None where the variable is not set, the folder has no such program, or its version is unusable (reported). Raises
     StackError when the variable names no folder.
     """
     program = _asset(binary.value)
-    return None if program is None else await _if_usable(binary, program, say)
+    return None if program is None else await _if_usable(binary, program, notify)
 
 
-async def on_path(binary: Binary, say: Say) -> Path | None:
-    """The program on the PATH; None where there is none, or an unusable version, which is said."""
+async def on_path(binary: Binary, notify: Notify) -> Path | None:
+    """The program on the PATH; None where there is none or its version is unusable (reported)."""
     program = _on_path(binary.value)
-    return None if program is None else await _if_usable(binary, program, say)
+    return None if program is None else await _if_usable(binary, program, notify)
 
 
 def _asset(name: str) -> Path | None:
@@ -43,26 +43,26 @@ def _asset(name: str) -> Path | None:
 
 
 def _on_path(name: str) -> Path | None:
-    found = shutil.which(name)
+    path = shutil.which(name)
     # Not resolved: a program may go by the name that it is called by.
-    return None if found is None else Path(found).absolute()
+    return None if path is None else Path(path).absolute()
 
 
-async def _if_usable(binary: Binary, program: Path, say: Say) -> Path | None:
+async def _if_usable(binary: Binary, program: Path, notify: Notify) -> Path | None:
     accepted = ACCEPTED[binary]
     version = await _version(program, accepted.arguments)
     if version is not None and accepted.accepts(version):
         return program
-    told = "does not tell its version" if version is None else f"is version {version[0]}.{version[1]}"
-    say(f"not used: {program} {told}; {accepted} is needed")
+    problem = "does not print its version" if version is None else f"is version {version[0]}.{version[1]}"
+    notify(f"not used: {program} {problem}; {accepted} is needed")
     return None
 
 
 async def _version(program: Path, arguments: tuple[str, ...]) -> Version | None:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            printed = await run(program, *arguments, told=f"asking {program} for its version")
+            printed = await run(program, *arguments, purpose=f"asking {program} for its version")
     except (StackError, OSError, TimeoutError):
         return None
-    found = _VERSION.search(printed)
-    return None if found is None else (int(found[1]), int(found[2]))
+    version = _VERSION.search(printed)
+    return None if version is None else (int(version[1]), int(version[2]))

@@ -13,11 +13,11 @@ from predictive_scaling.stack import toolchain
 from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.ports import LOOPBACK, free_ports
 from predictive_scaling.stack.processes import Child, run
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.server import SingleProcess
 
 TOPICS = {"metrics.raw": 4, "metrics.dead-letter": 1}
-"""What `start` creates, with the number of partitions."""
+"""The topics that `start` creates, with their number of partitions."""
 
 _VERSION = "4.1.0"
 _SOURCES = Path(__file__).parent / "kafka_server"
@@ -29,16 +29,16 @@ _MOCK = "using librdkafka's mock cluster instead: it speaks the protocol, keeps 
 
 
 class Kafka(SingleProcess):
-    """One broker; what it acknowledged is there again after a stop or a kill.
+    """A broker; acknowledged messages survive a stop or a kill.
 
     `is_real` is False for the mock cluster, which lives in our own process, has no `server` and keeps nothing.
     """
 
     is_real = True
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, notify: Notify) -> None:
         self.folder = folder
-        self._say = say
+        self._notify = notify
         self._port, self._controller_port = free_ports(2)
         self._mock: Producer | None = None
 
@@ -69,9 +69,9 @@ class Kafka(SingleProcess):
 
     def _create_topic(self, name: str, partitions: int) -> None:
         if self._mock is not None:
-            self._mock.list_topics(name, timeout=_ANSWER_SECONDS)  # the mock makes what is asked for
+            self._mock.list_topics(name, timeout=_ANSWER_SECONDS)  # the mock creates a topic on the first request
             return
-        admin = self._admin()  # held until the answer is there: its end breaks off what it was asked
+        admin = self._admin()  # kept until the response: deleting it aborts its requests
         created = admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])
         try:
             created[name].result(timeout=_ANSWER_SECONDS)
@@ -86,7 +86,7 @@ class Kafka(SingleProcess):
 
     async def _prepare(self) -> None:
         try:
-            java, libraries = await installed(self._say)
+            java, libraries = await installed(self._notify)
         except StackError as error:
             self._start_mock(error)
             return
@@ -97,7 +97,7 @@ class Kafka(SingleProcess):
         (self.folder / _CONFIGURATION).write_text(self._configuration())
         program = [java, *_JVM, f"-Dlog4j2.configurationFile={_LOGGING}", "-cp", f"{_LIBRARIES}/*"]
         format_folder = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", _CONFIGURATION)
-        await run(*program, *format_folder, folder=self.folder, told="formatting Kafka's folder")
+        await run(*program, *format_folder, folder=self.folder, purpose="formatting Kafka's folder")
         self._child = Child(
             name="Kafka",
             command=[*program, "kafka.Kafka", _CONFIGURATION],
@@ -108,7 +108,7 @@ class Kafka(SingleProcess):
 
     def _start_mock(self, error: StackError) -> None:
         self.is_real = False
-        self._say(f"no real Kafka: {error}\n{_MOCK}")
+        self._notify(f"no real Kafka: {error}\n{_MOCK}")
         self._mock = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0})
         brokers = self._mock.list_topics(timeout=_ANSWER_SECONDS).brokers
         self._port = int(next(iter(brokers.values())).port)
@@ -144,29 +144,34 @@ def is_fetched() -> bool:
     return (cache_folder() / "kafka" / _VERSION).is_dir()
 
 
-async def prepare(say: Say) -> None:
-    """Fetch what a real broker needs, or say that there will be the mock cluster, and why."""
+async def prepare(notify: Notify) -> None:
+    """Fetch the files of a real broker, or report that the mock cluster is used, and why."""
     try:
-        await installed(say)
+        await installed(notify)
     except StackError as error:
-        say(f"no real Kafka: {error}\n{_MOCK}")
+        notify(f"no real Kafka: {error}\n{_MOCK}")
 
 
-async def installed(say: Say) -> tuple[Path, Path]:
+async def installed(notify: Notify) -> tuple[Path, Path]:
     """Java, and the folder of Kafka's libraries, fetched by Maven when missing; with the admin tools of the runbook.
 
     Raises StackError saying what is missing and what to install.
     """
-    java = await toolchain.java(say)
+    java = await toolchain.java(notify)
 
     async def fetch(folder: Path) -> None:
-        maven = await toolchain.maven(say)
-        say(f"fetching Kafka {_VERSION} by Maven (54 MB), about half a minute")
+        maven = await toolchain.maven(notify)
+        notify(f"fetching Kafka {_VERSION} by Maven (54 MB), about half a minute")
         shutil.copy(_SOURCES / "pom.xml", folder)
         copy = ("-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libraries")
         home = {"JAVA_HOME": str(java.resolve().parent.parent)}
         await run(
-            maven, *toolchain.maven_options(), *copy, folder=folder, environment=home, told=f"fetching Kafka {_VERSION}"
+            maven,
+            *toolchain.maven_options(),
+            *copy,
+            folder=folder,
+            environment=home,
+            purpose=f"fetching Kafka {_VERSION}",
         )
 
-    return java, await cached("kafka", _VERSION, fetch, say) / "libraries"
+    return java, await cached("kafka", _VERSION, fetch, notify) / "libraries"

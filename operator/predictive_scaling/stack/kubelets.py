@@ -1,4 +1,4 @@
-"""What kwok, in place of kubelets, does with pods. Its Stage objects are states and how long a pod stays in them."""
+"""The Stage objects of kwok, which plays the kubelets: the states of a pod and how long it stays in each."""
 
 from datetime import timedelta
 from typing import Any

@@ -16,13 +16,13 @@ from predictive_scaling.stack.components import FRONT_PROXY_CLIENT, ClusterOptio
 from predictive_scaling.stack.kubelets import NODE_MANIFEST, stages
 from predictive_scaling.stack.ports import LOOPBACK, free_ports
 from predictive_scaling.stack.processes import Child, run
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 
 Manifest = dict[str, Any]
 
 
 class Kubernetes:
-    """A cluster of this machine, for one owner.
+    """A cluster on this machine.
 
     Its parts are attributes (`etcd`, `api_server`, `controller_manager`, `kwok`, and a `scheduler` on demand), so that
     tests may stop, kill and start them one by one: data and ports stay. They are there once it was started.
@@ -36,12 +36,12 @@ class Kubernetes:
     kubectl_program: Path
     """kubectl in the cluster's own version; the method `kubectl` runs it as the administrator."""
 
-    def __init__(self, folder: Path, clock: Clock, options: ClusterOptions, say: Say) -> None:
+    def __init__(self, folder: Path, clock: Clock, options: ClusterOptions, notify: Notify) -> None:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
         """Of the administrator."""
         self._options = options
-        self._say = say
+        self._notify = notify
         self._token = secrets.token_urlsafe(32)
         etcd, peer, server, controllers, scheduler, self._kwok_port = free_ports(6)
         self._ports = Ports(
@@ -59,7 +59,7 @@ class Kubernetes:
 
     @property
     def ca_file(self) -> Path:
-        """What signed the certificates of the API server and of `serving_certificate`."""
+        """The authority that signed the certificates of the API server and of `serving_certificate`."""
         return self._authority.file
 
     async def start(self) -> None:
@@ -72,25 +72,27 @@ class Kubernetes:
                 await self.apply([NODE_MANIFEST], "node")
 
     async def stop(self) -> None:
-        """Stop everything, in reverse; it may be started again and knows what it knew."""
+        """Stop everything, in reverse; it may be started again with the same data."""
         for part in reversed(self._parts):
             await part.stop()
 
     def kill(self) -> None:
-        """SIGKILL to everything, as when the machine goes."""
+        """SIGKILL to everything, as when the machine fails."""
         for part in reversed(self._parts):
             part.kill()
 
     async def kubectl(self, *arguments: str | Path, folder: Path | None = None) -> str:
-        """Run kubectl as the administrator and return what it printed. Raises StackError with what it said.
+        """Run kubectl as the administrator and return its output. Raises StackError with its message.
 
         folder: the working folder. Files are named relative to it, as kubectl splits the paths of `-f` at commas.
         """
-        told = f"kubectl {' '.join(map(str, arguments))}"
-        return await run(self.kubectl_program, "--kubeconfig", self.kubeconfig, *arguments, folder=folder, told=told)
+        purpose = f"kubectl {' '.join(map(str, arguments))}"
+        return await run(
+            self.kubectl_program, "--kubeconfig", self.kubeconfig, *arguments, folder=folder, purpose=purpose
+        )
 
     async def apply(self, manifests: list[Manifest], name: str) -> None:
-        """Apply manifests server-side; `<name>.json` in the cluster's folder keeps them for people who look."""
+        """Apply manifests server-side; `<name>.json` in the cluster's folder keeps them for inspection."""
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=1))
         await self.kubectl("apply", "--server-side", "--force-conflicts", "-f", file.name, folder=self.folder)
@@ -113,9 +115,9 @@ class Kubernetes:
         return self._authority.issue(name, f"serving-{name}", [name, "localhost", LOOPBACK])
 
     async def serve_api(self, group: str, version: str, service: str, namespace: str, port: int) -> None:
-        """Have the API server ask this machine's `port` for a group, such as external.metrics.k8s.io.
+        """Have the API server forward an API group, such as external.metrics.k8s.io, to a port of this machine.
 
-        There a process serves TLS with `serving_certificate(service, namespace)`. The namespace must exist.
+        A process there serves TLS with `serving_certificate(service, namespace)`. The namespace must exist.
         """
         bundle = base64.b64encode(self.ca_file.read_bytes()).decode()
         reference = {"name": service, "namespace": namespace, "port": port}
@@ -140,8 +142,8 @@ class Kubernetes:
         )
 
     async def _prepare(self) -> None:
-        wanted = [each for each in Binary if self._options.scheduler or each is not Binary.SCHEDULER]
-        programs = await binaries(wanted, self._say)
+        requested = [each for each in Binary if self._options.scheduler or each is not Binary.SCHEDULER]
+        programs = await binaries(requested, self._notify)
         self.kubectl_program = programs[Binary.KUBECTL]
         components = Components(programs, self._ports, self._write_files(), self._options)
         self.etcd = components.etcd()

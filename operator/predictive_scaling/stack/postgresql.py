@@ -10,7 +10,7 @@ from psycopg import sql
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.postgresql_programs import postgresql_programs
 from predictive_scaling.stack.processes import Child, run
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.server import SingleProcess
 from predictive_scaling.stack.server_user import server_user
 
@@ -30,11 +30,11 @@ _SETTINGS = {
 
 
 class PostgreSQL(SingleProcess):
-    """One server. What was committed is there again after a stop or a kill."""
+    """A server. Committed data survives a stop or a kill."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, notify: Notify) -> None:
         self.folder = folder
-        self._say = say
+        self._notify = notify
         self._port = free_port()
 
     @property
@@ -49,7 +49,7 @@ class PostgreSQL(SingleProcess):
     async def start(self) -> None:
         """Start it, and the first time make the database. Raises StackError with the end of its log."""
         first = self._child is None
-        self._child = self._child or await self._made()
+        self._child = self._child or await self._build_server()
         await self._child.start()
         if first:
             await self.create_database(DATABASE)
@@ -70,10 +70,10 @@ class PostgreSQL(SingleProcess):
         async with connection:
             await connection.execute(statement)
 
-    async def _made(self) -> Child:
+    async def _build_server(self) -> Child:
         self.folder.mkdir(parents=True, exist_ok=True)
         user = server_user()
-        programs = await postgresql_programs(user, self.folder, self._say)
+        programs = await postgresql_programs(user, self.folder, self._notify)
         data_folder = self.folder / "data"
         data_folder.mkdir(mode=0o700)
         if user is not None:
@@ -83,7 +83,7 @@ class PostgreSQL(SingleProcess):
         as_whom = ["setpriv", *privileges, "--"] if privileges else []
         options = ("--auth=trust", "--encoding=utf8", "--no-locale", "--no-sync", "-U", "postgres", "-D", data_folder)
         initdb = (*as_whom, programs / "initdb", *options)
-        await run(*initdb, folder=data_folder, told="making a PostgreSQL database cluster")
+        await run(*initdb, folder=data_folder, purpose="making a PostgreSQL database cluster")
         settings = {**_SETTINGS, "port": str(self._port)}
         return Child(
             name="PostgreSQL",

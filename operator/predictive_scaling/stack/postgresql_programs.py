@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from predictive_scaling.stack.cache import cached
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.server_user import ServerUser
 from predictive_scaling.stack.wheels import package_folder
 
@@ -21,7 +21,7 @@ _NEEDED = ("bin", "lib", "share")
 _PROGRAMS = Path(_INSTALLATION) / "bin"
 
 
-async def postgresql_programs(user: ServerUser | None, folder: Path, say: Say) -> Path:
+async def postgresql_programs(user: ServerUser | None, folder: Path, notify: Notify) -> Path:
     """The folder of `initdb` and `postgres`, readable for `user`; None means for ourselves.
 
     folder: of the running stack; the copy goes there when SHARED_CACHE cannot be used, else it is made once.
@@ -31,7 +31,7 @@ async def postgresql_programs(user: ServerUser | None, folder: Path, say: Say) -
         return package / _PROGRAMS
     base = SHARED_CACHE if _usable(SHARED_CACHE, user) else folder
     key = f"{importlib.metadata.version(_DISTRIBUTION)}-{platform.machine()}"
-    copy = await cached("postgresql", key, partial(_copy, package), say, base)
+    copy = await cached("postgresql", key, partial(_copy, package), notify, base)
     return copy / _PACKAGE / _PROGRAMS
 
 

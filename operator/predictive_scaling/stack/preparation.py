@@ -1,4 +1,4 @@
-"""Get what the stack's parts need before they start, and show how far that is."""
+"""Downloads and builds what the parts of the stack need, with progress."""
 
 import sys
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from predictive_scaling.clock import monotonic
 from predictive_scaling.stack import kafka
 from predictive_scaling.stack.binaries import build, find, usual_build
 from predictive_scaling.stack.binary import Binary
-from predictive_scaling.stack.progress import Say, to_stderr
+from predictive_scaling.stack.progress import Notify, to_stderr
 from predictive_scaling.stack.stack import Part
 from predictive_scaling.stack.steps import Status, Step, carry_out, in_words
 
@@ -20,9 +20,9 @@ _KAFKA_SECONDS = 30.0
 
 
 async def prepare(parts: Collection[Part]) -> None:
-    """Get what is missing: with a bar on a terminal, else a line at the beginning of each step and every 15 s.
+    """Get the missing programs: with a bar on a terminal, else a line at the start of each step and every 15 s.
 
-    Raises StackError of the first step that fails; what was got until then stays.
+    Raises the StackError of the first step that fails; the results of earlier steps stay.
     """
     steps = await missing(parts, to_stderr)
     if not steps:
@@ -32,17 +32,17 @@ async def prepare(parts: Collection[Part]) -> None:
         await _with_a_bar(steps)
     else:
         await carry_out(steps, lambda status: to_stderr(status.text), to_stderr, _LINE_SECONDS)
-    to_stderr(f"everything is there, after {in_words(monotonic() - began)}")
+    to_stderr(f"everything is installed, after {in_words(monotonic() - began)}")
 
 
-async def missing(parts: Collection[Part], say: Say) -> list[Step]:
-    """A step for each thing that is not on this machine yet, in the order in which they are got."""
+async def missing(parts: Collection[Part], notify: Notify) -> list[Step]:
+    """A step for each missing program, in order of execution."""
     steps: list[Step] = []
     if Part.KUBERNETES in parts:
         steps += [
             Step(f"building {binary.value}", usual_build(binary).total_seconds(), partial(build, binary))
             for binary in Binary
-            if await find(binary, say) is None
+            if await find(binary, notify) is None
         ]
     if Part.KAFKA in parts and not kafka.is_fetched():
         steps.append(Step("fetching Kafka", _KAFKA_SECONDS, kafka.prepare))
@@ -62,8 +62,8 @@ async def _with_a_bar(steps: list[Step]) -> None:
         def show(status: Status) -> None:
             progress.update(task, description=status.text, completed=status.share)
 
-        def say(message: str) -> None:
+        def notify(message: str) -> None:
             progress.console.print(f"[stack] {message}", markup=False, highlight=False)
 
-        await carry_out(steps, show, say, _BAR_SECONDS)
+        await carry_out(steps, show, notify, _BAR_SECONDS)
         progress.update(task, completed=1.0)

@@ -1,4 +1,4 @@
-"""Child processes that are ready or say why not, and that never outlive us."""
+"""Child processes with a readiness probe, which never outlive this process."""
 
 import asyncio
 import os
@@ -145,9 +145,9 @@ def answers(url: str, headers: Mapping[str, str] | None = None) -> Probe:
 
 
 async def run(
-    *command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None, told: str
+    *command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None, purpose: str
 ) -> str:
-    """Run a command to its end and return what it printed; `told` says in an error what it was for.
+    """Run a command to its end and return what it printed; `purpose` says in an error what it was for.
 
     Raises StackError with the end of its output when it fails or is not there.
     """
@@ -161,7 +161,7 @@ async def run(
             stderr=asyncio.subprocess.STDOUT,
         )
     except FileNotFoundError:
-        raise StackError(f"{told}: {command[0]} was not found") from None
+        raise StackError(f"{purpose}: {command[0]} was not found") from None
     try:
         printed, _ = await process.communicate()
     except asyncio.CancelledError:
@@ -171,5 +171,5 @@ async def run(
     text = printed.decode(errors="replace")
     if process.returncode != 0:
         end = "\n".join(f"  {line[:500]}" for line in text.splitlines()[-_LAST_LINES:])
-        raise StackError(f"{told}: {Path(command[0]).name} ended with {process.returncode}:\n{end}")
+        raise StackError(f"{purpose}: {Path(command[0]).name} ended with {process.returncode}:\n{end}")
     return text

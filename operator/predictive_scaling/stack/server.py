@@ -20,6 +20,6 @@ class SingleProcess:
             await self._child.stop()
 
     def kill(self) -> None:
-        """SIGKILL, as when the machine goes."""
+        """SIGKILL, as when the machine fails."""
         if self._child is not None:
             self._child.kill()

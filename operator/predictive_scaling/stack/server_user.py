@@ -1,4 +1,4 @@
-"""The user that runs what refuses to run as root, and what that user can reach."""
+"""The user that runs servers which refuse to run as root, and the folders it can enter."""
 
 import os
 import pwd
@@ -35,10 +35,10 @@ class ServerUser:
             return False
 
     def _may_search(self, folder: Path) -> bool:
-        found = folder.stat()
-        if found.st_uid == self.uid:
-            return bool(found.st_mode & stat.S_IXUSR)
-        return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == self.gid else stat.S_IXOTH))
+        status = folder.stat()
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & stat.S_IXUSR)
+        return bool(status.st_mode & (stat.S_IXGRP if status.st_gid == self.gid else stat.S_IXOTH))
 
 
 def server_user() -> ServerUser | None:
@@ -46,13 +46,13 @@ def server_user() -> ServerUser | None:
     if os.geteuid() != 0:
         return None
     try:
-        found = pwd.getpwnam(_NAME)
+        user = pwd.getpwnam(_NAME)
     except KeyError:
         raise StackError(
             f"PostgreSQL refuses to run as root, and this machine has no user {_NAME} to run it; "
             "run this as another user than root"
         ) from None
-    return ServerUser(found.pw_uid, found.pw_gid)
+    return ServerUser(user.pw_uid, user.pw_gid)
 
 
 def temporary_base(user: ServerUser | None, others: Iterable[Path] = _BASES) -> Path:
@@ -63,7 +63,7 @@ def temporary_base(user: ServerUser | None, others: Iterable[Path] = _BASES) -> 
     base = Path(tempfile.gettempdir())
     if user is None or user.can_enter(base):
         return base
-    found = next((other for other in others if other.is_dir() and user.can_enter(other)), None)
-    if found is None:
+    alternative = next((other for other in others if other.is_dir() and user.can_enter(other)), None)
+    if alternative is None:
         raise StackError(f"the user {_NAME}, who runs PostgreSQL, can enter no temporary folder; set TMPDIR to one")
-    return found
+    return alternative

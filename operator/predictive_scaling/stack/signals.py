@@ -7,7 +7,7 @@ Result = TypeVar("Result")
 
 
 def run(main: Coroutine[object, object, Result]) -> Result:
-    """`asyncio.run` that cancels `main` for SIGTERM and SIGHUP too, so that whoever holds a stack puts it away.
+    """`asyncio.run` that cancels `main` for SIGTERM and SIGHUP too, so that a stack is removed.
 
     Raises KeyboardInterrupt for each of these signals.
     """

@@ -1,4 +1,4 @@
-"""The local stack: start the parts that are wanted, together; leave nothing behind."""
+"""The local stack: starts the requested parts concurrently and removes everything at the end."""
 
 import asyncio
 import enum
@@ -15,14 +15,14 @@ from predictive_scaling.stack.folders import TemporaryFolder
 from predictive_scaling.stack.kafka import Kafka
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
-from predictive_scaling.stack.progress import Say, to_stderr
+from predictive_scaling.stack.progress import Notify, to_stderr
 from predictive_scaling.stack.redis import Redis
 
 Kind = TypeVar("Kind")
 
 
 class Part(enum.StrEnum):
-    """What a stack may hold."""
+    """A server of the stack."""
 
     KUBERNETES = "kubernetes"
     POSTGRESQL = "postgresql"
@@ -32,7 +32,7 @@ class Part(enum.StrEnum):
 
 
 class Server(Protocol):
-    """What every part can do; each starts again on the same port and, but for Redis and AWS, on the same data."""
+    """The operations of every part. A restart keeps the port and, except for Redis and AWS, the data."""
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -40,10 +40,10 @@ class Server(Protocol):
 
 
 class Stack:
-    """Real parts on free ports, in a folder that goes when they do. `async with Stack([Part.KAFKA]) as stack: …`.
+    """Real servers on free ports, in a folder that is removed with them. `async with Stack([Part.KAFKA]) as stack: …`.
 
-    The parts are attributes; one that was not asked for is a StackError. Enter it from the main thread: the parts die
-    with the thread that starts them, also when it is killed.
+    The parts are attributes; a part that was not requested raises StackError. Enter it from the main thread: the
+    parts end with the thread that starts them, also when it is killed.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Stack:
         parts: Collection[Part] = tuple(Part),
         *,
         cluster: ClusterOptions | None = None,
-        say: Say = to_stderr,
+        notify: Notify = to_stderr,
     ) -> None:
         self._wanted = frozenset(parts)
-        self._say = say
+        self._notify = notify
         self._temporary = TemporaryFolder()
         self._cluster = cluster or ClusterOptions()
-        self._servers = self._made()
+        self._servers = self._build_servers()
 
     @property
     def folder(self) -> Path:
@@ -86,7 +86,7 @@ class Stack:
 
     @property
     def kubeconfig(self) -> Path:
-        """Of the cluster's administrator."""
+        """The kubeconfig of the cluster's administrator."""
         return self.kubernetes.kubeconfig
 
     @property
@@ -137,7 +137,7 @@ class Stack:
 
     async def _start(self, part: Part, server: Server) -> None:
         await server.start()
-        self._say(f"{part.value} is ready")
+        self._notify(f"{part.value} is ready")
 
     async def _remove(self) -> None:
         try:
@@ -147,13 +147,13 @@ class Stack:
                 server.kill()
             self._temporary.remove()
 
-    def _made(self) -> dict[Part, Server]:
+    def _build_servers(self) -> dict[Part, Server]:
         makers: dict[Part, Callable[[Path], Server]] = {
-            Part.POSTGRESQL: lambda folder: PostgreSQL(folder, self._say),
-            Part.REDIS: lambda folder: Redis(folder, self._say),
-            Part.KAFKA: lambda folder: Kafka(folder, self._say),
-            Part.AWS: lambda folder: AWS(folder, self._say),
-            Part.KUBERNETES: lambda folder: Kubernetes(folder, WallClock(), self._cluster, self._say),
+            Part.POSTGRESQL: lambda folder: PostgreSQL(folder, self._notify),
+            Part.REDIS: lambda folder: Redis(folder, self._notify),
+            Part.KAFKA: lambda folder: Kafka(folder, self._notify),
+            Part.AWS: lambda folder: AWS(folder, self._notify),
+            Part.KUBERNETES: lambda folder: Kubernetes(folder, WallClock(), self._cluster, self._notify),
         }
         return {part: make(self.folder / part.value) for part, make in makers.items() if part in self._wanted}
 
@@ -165,7 +165,7 @@ class Stack:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The first that went wrong, out of a task group's."""
+    """The first error of an exception group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

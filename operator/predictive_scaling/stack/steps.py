@@ -1,4 +1,4 @@
-"""Steps that take minutes, one after the other, and how far they are."""
+"""Runs steps that take minutes, one after the other, and reports their progress."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to get. usual_seconds: how long it takes on two cores from nothing."""
+    """A piece of work. usual_seconds: its duration on two cores with empty caches."""
 
     title: str
     usual_seconds: float
-    work: Callable[[Say], Awaitable[object]]
+    work: Callable[[Notify], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,12 @@ class Status:
         )
 
 
-async def carry_out(steps: Sequence[Step], show: Callable[[Status], None], say: Say, interval_seconds: float) -> None:
+async def carry_out(
+    steps: Sequence[Step], show: Callable[[Status], None], notify: Notify, interval_seconds: float
+) -> None:
     """Do each step, showing where it is when it begins and after each interval.
 
-    Raises StackError of the first that fails, with what the next run goes on with.
+    Raises the StackError of the first step that fails, extended by where the next run continues.
     """
     began, in_all = monotonic(), sum(step.usual_seconds for step in steps)
     before = 0.0
@@ -60,7 +62,7 @@ async def carry_out(steps: Sequence[Step], show: Callable[[Status], None], say: 
         show(where.status())
         showing = asyncio.create_task(_show_again(interval_seconds, show, where))
         try:
-            await step.work(say)
+            await step.work(notify)
         except StackError as error:
             raise StackError(f"{error}\n{_what_stays(number, len(steps), step.title)}") from error
         finally:
@@ -112,5 +114,5 @@ async def _show_again(interval_seconds: float, show: Callable[[Status], None], w
 
 
 def _what_stays(number: int, count: int, title: str) -> str:
-    kept = "" if number == 1 else f"what steps 1 to {number - 1} got is kept; "
-    return f"step {number} of {count} failed; {kept}the next run goes on with it: {title}"
+    kept = "" if number == 1 else f"the result of steps 1 to {number - 1} is kept; "
+    return f"step {number} of {count} failed; {kept}the next run continues with: {title}"

@@ -8,7 +8,7 @@ from predictive_scaling.errors import StackError
 
 def package_folder(package: str, part: str) -> Path:
     """Where an installed package is. Raises StackError naming the extra when it is not installed."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise StackError(f"{part} needs the Python package {package}; run: pip install 'predictive-scaling[stack]'")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])

@@ -1,11 +1,11 @@
-"""What to type to look around in the demo's cluster."""
+"""Commands that inspect the cluster of the demo."""
 
 from predictive_scaling.external_metrics.values import Metric
 from predictive_scaling.stack.demo.manifests import NAMESPACE, POLICY, PREDICTIVE
 
 
-def look_around() -> list[str]:
-    """Commands of kubectl, the most telling first."""
+def inspection_commands() -> list[str]:
+    """Kubectl commands, the most useful first."""
     scope = f"kubectl -n {NAMESPACE}"
     return [
         f"{scope} get sp,be,sd",

@@ -1,26 +1,32 @@
-"""The report's three charts, all in replicas, so that demand and capacity can be compared by eye."""
+"""The three charts of the report, all in replicas so that demand and capacity are comparable."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from predictive_scaling.figures.time_series import Chart, Points
-from predictive_scaling.stack.demo.measure import Observation, Twin
-from predictive_scaling.stack.demo.story import BIN, Story
+from predictive_scaling.stack.demo.measure import DeploymentState, Observation
+from predictive_scaling.stack.demo.replay_record import BIN, ReplayRecord
 
 
-def charts(story: Story) -> str:
+def charts(record: ReplayRecord) -> str:
     """All three, one below the other."""
-    return "".join((_forecast(story), _twin(story, ahead=False), _twin(story, ahead=True)))
+    return "".join(
+        (_forecast(record), _capacity_chart(record, predictive=False), _capacity_chart(record, predictive=True))
+    )
 
 
-def _forecast(story: Story) -> str:
-    chart = _frame(story, "Demand, what was forecast for it, and the floor that the operator set", height=280)
-    per_replica = story.scenario.per_replica
-    median = [(at + BIN / 2, band.p50 / per_replica) for at, band in story.forecasts]
-    chart.band(median, [(at + BIN / 2, band.p90 / per_replica) for at, band in story.forecasts], "band")
+def _forecast(record: ReplayRecord) -> str:
+    chart = _frame(record, "Demand, what was forecast for it, and the floor that the operator set", height=280)
+    per_replica = record.scenario.per_replica
+    median = [(at + BIN / 2, band.p50 / per_replica) for at, band in record.forecasts]
+    chart.band(median, [(at + BIN / 2, band.p90 / per_replica) for at, band in record.forecasts], "band")
     chart.line(median, "median")
-    chart.line([(seen.at, float(seen.predictive.minimum)) for seen in story.observations], "floor", stepped=True)
-    chart.line(_demand(story), "demand")
+    chart.line(
+        [(observation.at, float(observation.predictive.minimum)) for observation in record.observations],
+        "floor",
+        stepped=True,
+    )
+    chart.line(_demand(record), "demand")
     keys = (
         _key("demand", "--ink")
         + _key("forecast: median, and up to p90, made 15 minutes ahead", "--band", block=True)
@@ -29,34 +35,38 @@ def _forecast(story: Story) -> str:
     return _card("Forecast and floor", keys, chart)
 
 
-def _twin(story: Story, *, ahead: bool) -> str:
-    kind = "ahead" if ahead else "alone"
-    name = "The HPA with a ScalingPolicy" if ahead else "The HPA alone"
-    see = _predictive if ahead else _hpa_only
-    chart = _frame(story, f"{name}: demand, ready replicas, and where they were too few", height=240)
-    ready = [(seen.at, float(see(seen).ready)) for seen in story.observations]
+def _capacity_chart(record: ReplayRecord, *, predictive: bool) -> str:
+    kind = "ahead" if predictive else "alone"
+    name = "The HPA with a ScalingPolicy" if predictive else "The HPA alone"
+    state_of = _predictive if predictive else _hpa_only
+    chart = _frame(record, f"{name}: demand, ready replicas, and where they were too few", height=240)
+    ready = [(observation.at, float(state_of(observation).ready)) for observation in record.observations]
     chart.area(ready, f"under-{kind}", stepped=True)
-    chart.line([(seen.at, float(see(seen).existing)) for seen in story.observations], f"pods pods-{kind}", stepped=True)
+    chart.line(
+        [(observation.at, float(state_of(observation).existing)) for observation in record.observations],
+        f"pods pods-{kind}",
+        stepped=True,
+    )
     chart.line(ready, f"capacity-{kind}", stepped=True)
-    chart.gaps(_shortfalls(story, see), "short")
-    chart.line(_demand(story), "demand")
-    done = story.result.comparison.predictive if ahead else story.result.comparison.hpa_only
+    chart.gaps(_shortfalls(record, state_of), "short")
+    chart.line(_demand(record), "demand")
+    comparison = record.result.comparison.predictive if predictive else record.result.comparison.hpa_only
     keys = (
         _key("demand", "--ink")
         + _key("ready", f"--{kind}")
         + _key("existing, not all of them ready yet", f"--{kind}", dashed=True)
-        + _key(f"short: {done.under_provisioned_minutes:.1f} minutes", "--short", block=True)
+        + _key(f"short: {comparison.under_provisioned_minutes:.1f} minutes", "--short", block=True)
     )
     return _card(name, keys, chart)
 
 
-def _frame(story: Story, label: str, height: float) -> Chart:
-    scenario = story.scenario
+def _frame(record: ReplayRecord, label: str, height: float) -> Chart:
+    scenario = record.scenario
     highest = max(
-        max(seen.demand / scenario.per_replica, seen.hpa_only.existing, seen.predictive.existing)
-        for seen in story.observations
+        max(observation.demand / scenario.per_replica, observation.hpa_only.existing, observation.predictive.existing)
+        for observation in record.observations
     )
-    highest = max([highest, *(band.p90 / scenario.per_replica for _, band in story.forecasts)])
+    highest = max([highest, *(band.p90 / scenario.per_replica for _, band in record.forecasts)])
     chart = Chart(scenario.begins_at, scenario.ends_at, highest * 1.04, label, "replicas", height=height)
     by_time = dict[tuple[datetime, datetime], list[str]]()
     for match in scenario.matches:
@@ -66,16 +76,18 @@ def _frame(story: Story, label: str, height: float) -> Chart:
     return chart
 
 
-def _demand(story: Story) -> Points:
-    return [(seen.at, seen.demand / story.scenario.per_replica) for seen in story.observations]
+def _demand(record: ReplayRecord) -> Points:
+    return [(observation.at, observation.demand / record.scenario.per_replica) for observation in record.observations]
 
 
-def _shortfalls(story: Story, see: Callable[[Observation], Twin]) -> Iterator[tuple[datetime, datetime, float, float]]:
-    until = [*(seen.at for seen in story.observations[1:]), story.scenario.ends_at]
-    for seen, end in zip(story.observations, until, strict=True):
-        wanted = seen.demand / story.scenario.per_replica
-        if see(seen).ready < wanted:
-            yield seen.at, end, float(see(seen).ready), wanted
+def _shortfalls(
+    record: ReplayRecord, state_of: Callable[[Observation], DeploymentState]
+) -> Iterator[tuple[datetime, datetime, float, float]]:
+    until = [*(observation.at for observation in record.observations[1:]), record.scenario.ends_at]
+    for observation, end in zip(record.observations, until, strict=True):
+        wanted = observation.demand / record.scenario.per_replica
+        if state_of(observation).ready < wanted:
+            yield observation.at, end, float(state_of(observation).ready), wanted
 
 
 def _card(name: str, keys: str, chart: Chart) -> str:
@@ -88,9 +100,9 @@ def _key(name: str, colour: str, *, block: bool = False, dashed: bool = False) -
     return f'<span class="key"><i{style} style="background:{fill}"></i>{name}</span>'
 
 
-def _hpa_only(seen: Observation) -> Twin:
-    return seen.hpa_only
+def _hpa_only(observation: Observation) -> DeploymentState:
+    return observation.hpa_only
 
 
-def _predictive(seen: Observation) -> Twin:
-    return seen.predictive
+def _predictive(observation: Observation) -> DeploymentState:
+    return observation.predictive

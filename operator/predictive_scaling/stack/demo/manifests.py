@@ -1,4 +1,4 @@
-"""What the demo creates in the cluster: twins that differ in one thing, a policy."""
+"""The objects that the demo creates: two Deployments with HPAs that differ in a policy only."""
 
 import math
 from dataclasses import dataclass
@@ -7,14 +7,7 @@ from typing import Any
 
 from predictive_scaling.external_metrics.values import Metric
 from predictive_scaling.resources.quantities import format_duration
-from predictive_scaling.stack.demo.scenario import (
-    HPA_UTILIZATION,
-    METRIC,
-    POD_START,
-    SERVICE,
-    DemoScenario,
-    object_name,
-)
+from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, METRIC, POD_START, SERVICE, Scenario, object_name
 from predictive_scaling.stack.demo.traces import MINUTE, Match
 from predictive_scaling.stack.kubelets import NODE
 
@@ -34,12 +27,12 @@ _UP_PERCENT, _UP_PODS, _POLICY_PERIOD = 100, 4, timedelta(seconds=15)
 MULTIPLIER = "3"
 RAMP = timedelta(minutes=15)
 LEAD_TIME = POD_START + MINUTE
-"""A minute more than a pod takes, for a sample to arrive and the HPA to look."""
+"""A minute more than a pod needs to start, in which a sample arrives and the HPA syncs."""
 
 QUANTILE = "0.8"
 """The events say what a match does; the forecast has to cover ordinary hours only."""
 DOWN_WINDOW = HPA_DOWN_WINDOW
-"""The HPA waits as long again once the floor has sunk."""
+"""The HPA waits as long again after the floor was lowered."""
 HORIZON = timedelta(hours=3)
 """As far as a forecast made before a match's ramp has to reach, to the end of the match."""
 
@@ -55,7 +48,7 @@ class Pace:
         return duration.total_seconds() / self.rate
 
     def behavior(self) -> Manifest:
-        """An HPA's default behaviour in whole real seconds, the least that it can be written in.
+        """An HPA's default behaviour in real seconds, rounded to the smallest unit of the API.
 
         A policy's period becomes one second; what may be added in it is what the default allows in as much of the
         demo's time: a doubling, or four pods, every 15 seconds.
@@ -80,11 +73,11 @@ class Pace:
 
 
 def namespace() -> Manifest:
-    """The namespace of everything."""
+    """The namespace of all objects of the demo."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 
 
-def twin(name: str, scenario: DemoScenario, pace: Pace) -> list[Manifest]:
+def deployment_with_hpa(name: str, scenario: Scenario, pace: Pace) -> list[Manifest]:
     """A Deployment and its HPA, which leaves out minReplicas so that a policy may own it."""
     labels = {"app": name}
     container = {"name": "site", "image": "registry.invalid/site:1998"}
@@ -112,8 +105,8 @@ def twin(name: str, scenario: DemoScenario, pace: Pace) -> list[Manifest]:
     ]
 
 
-def policy(scenario: DemoScenario) -> Manifest:
-    """The one thing that the predictive twin has more than the other."""
+def policy(scenario: Scenario) -> Manifest:
+    """The ScalingPolicy, which only the predictive Deployment has."""
     return {
         "apiVersion": "predictive-scaling.io/v1alpha1",
         "kind": "ScalingPolicy",
@@ -139,12 +132,12 @@ def policy(scenario: DemoScenario) -> Manifest:
 
 
 def past_event(match: Match) -> Manifest:
-    """A match that was played: what the next ones may learn from. It expects nothing."""
+    """A match of the past, from which the effect of later matches is learned; without an expectation."""
     return _event(match, {})
 
 
-def coming_event(match: Match) -> Manifest:
-    """A match of the day, with what someone thinks that it will do."""
+def upcoming_event(match: Match) -> Manifest:
+    """A match of the day, with the expected multiplier."""
     return _event(match, {"expect": {"multiplier": MULTIPLIER}, "rampUp": format_duration(RAMP)})
 
 

@@ -1,4 +1,4 @@
-"""From what was seen to the numbers that are compared. Pure."""
+"""Computes the compared numbers from the observations. Pure."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-JUDGED_AHEAD = timedelta(minutes=15)
+EVALUATED_AHEAD = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
-    """One Deployment and its HPA, as the API server showed them."""
+class DeploymentState:
+    """A Deployment and its HPA, as read from the API server."""
 
     existing: int
-    """Pods that exist, ready or not: what is paid for."""
+    """Pods that exist, ready or not: these are paid for."""
     ready: int
     minimum: int
     """The HPA's minReplicas."""
@@ -23,7 +23,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What is forecast for a moment, in the unit of the demand."""
+    """Forecast quantiles for a moment, in the unit of the demand."""
 
     p50: float
     p90: float
@@ -31,24 +31,24 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The live objects at a moment."""
+    """Demand and the state of both Deployments at a moment."""
 
     at: datetime
     demand: float
-    hpa_only: Twin
-    predictive: Twin
+    hpa_only: DeploymentState
+    predictive: DeploymentState
 
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """How one twin did."""
+    """Capacity and cost of one Deployment during the replay."""
 
     under_provisioned_minutes: float
-    """Time in which the ready replicas could not carry the demand."""
+    """Minutes in which the ready replicas could not serve the demand."""
     replica_hours: float
     """Pods that existed, ready or not, times hours."""
     unserved: float
-    """Demand beyond what the ready replicas carried, in its unit times minutes: requests, for requests a minute."""
+    """Demand beyond the capacity of the ready replicas, in its unit times minutes: requests, for requests a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,47 +60,50 @@ class ForecastQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class DemoComparison:
-    """Both twins over the same time."""
+class Comparison:
+    """The performance of both Deployments during the same time."""
 
     hpa_only: Performance
     predictive: Performance
 
     @property
     def hours_ratio(self) -> float:
-        """Replica-hours of the predictive twin for one of the other's."""
+        """Replica-hours of the predictive Deployment divided by those of the baseline."""
         return self.predictive.replica_hours / self.hpa_only.replica_hours
 
 
-def compare(observations: Sequence[Observation], ends_at: datetime, per_replica: float) -> DemoComparison:
-    """Both twins from the first observation to `ends_at`; each observation stands until the next one.
+def compare(observations: Sequence[Observation], ends_at: datetime, per_replica: float) -> Comparison:
+    """Compare both Deployments from the first observation to `ends_at`; each observation is valid until the next.
 
     observations: at least one, in the order of time.
     """
-    return DemoComparison(
-        performance(observations, ends_at, per_replica, lambda seen: seen.hpa_only),
-        performance(observations, ends_at, per_replica, lambda seen: seen.predictive),
+    return Comparison(
+        performance(observations, ends_at, per_replica, lambda observation: observation.hpa_only),
+        performance(observations, ends_at, per_replica, lambda observation: observation.predictive),
     )
 
 
 def performance(
-    observations: Sequence[Observation], ends_at: datetime, per_replica: float, twin: Callable[[Observation], Twin]
+    observations: Sequence[Observation],
+    ends_at: datetime,
+    per_replica: float,
+    state_of: Callable[[Observation], DeploymentState],
 ) -> Performance:
-    """One twin; see `compare`."""
+    """The performance of one Deployment; see `compare`."""
     short_minutes = hours = unserved = 0.0
-    until = [*(seen.at for seen in observations[1:]), ends_at]
-    for seen, end in zip(observations, until, strict=True):
-        span = max(timedelta(), end - seen.at)
-        shortfall = seen.demand - twin(seen).ready * per_replica
+    until = [*(observation.at for observation in observations[1:]), ends_at]
+    for observation, end in zip(observations, until, strict=True):
+        span = max(timedelta(), end - observation.at)
+        shortfall = observation.demand - state_of(observation).ready * per_replica
         if shortfall > 0:
             short_minutes += span / MINUTE
             unserved += shortfall * (span / MINUTE)
-        hours += twin(seen).existing * (span / HOUR)
+        hours += state_of(observation).existing * (span / HOUR)
     return Performance(short_minutes, hours, unserved)
 
 
 def forecast_quality(forecasts: Sequence[tuple[Band, float]]) -> ForecastQuality:
-    """Errors of forecasts that were made 15 minutes ahead, each with the demand that came, NaN where unknown.
+    """Errors of forecasts that were made 15 minutes ahead, each with the actual demand, NaN where unknown.
 
     WAPE: sum of absolute errors of p50 over the sum of actuals. Coverage: the share of actuals at or below p90.
     """

@@ -13,9 +13,9 @@ from kubernetes.aio import config as kubernetes_config
 from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.manifests import HPA_ONLY, NAMESPACE, POLICY, PREDICTIVE
-from predictive_scaling.stack.demo.measure import Band, Observation, Twin
+from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observation
+from predictive_scaling.stack.demo.replay_record import DecisionLine
 from predictive_scaling.stack.demo.scenario import SERVICE
-from predictive_scaling.stack.demo.story import DecisionLine
 
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 _AUTOSCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
@@ -25,26 +25,29 @@ _UNFINISHED = ("pending", "executing", "verifying")
 
 
 class Observer:
-    """Eyes of the demo; it changes nothing."""
+    """Reads the live objects and the HTTP API; it changes nothing."""
 
     def __init__(self, cluster: Cluster, api: aiohttp.ClientSession) -> None:
         self._cluster = cluster
         self._api = api
 
     async def observe(self, at: datetime, demand: float) -> Observation:
-        """Both twins, as the API server shows them now."""
+        """The current state of both Deployments."""
         deployments, autoscalers = await asyncio.gather(
             self._cluster.items(_DEPLOYMENTS), self._cluster.items(_AUTOSCALERS)
         )
-        twins = {name: _twin(_named(deployments, name), _named(autoscalers, name)) for name in (HPA_ONLY, PREDICTIVE)}
-        return Observation(at, demand, twins[HPA_ONLY], twins[PREDICTIVE])
+        states = {
+            name: _deployment_state(_named(deployments, name), _named(autoscalers, name))
+            for name in (HPA_ONLY, PREDICTIVE)
+        }
+        return Observation(at, demand, states[HPA_ONLY], states[PREDICTIVE])
 
     async def conditions(self) -> dict[str, str]:
         """The policy's conditions, name to status."""
         status = (await self._cluster.get(_POLICY)).get("status", {})
         return {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
 
-    async def metrics_arrive(self) -> bool:
+    async def hpas_read_metric(self) -> bool:
         """Whether both HPAs read their metric."""
         autoscalers = await self._cluster.items(_AUTOSCALERS)
         return all(
@@ -56,30 +59,30 @@ class Observer:
         )
 
     async def band(self, at: datetime) -> Band | None:
-        """What the newest forecast expects for `at`; None where there is none."""
-        answer = await self._ask("/api/v1/predictions/current", {"service": SERVICE})
+        """The newest forecast for `at`; None where there is none."""
+        answer = await self._get_json("/api/v1/predictions/current", {"service": SERVICE})
         points = [point for forecast in answer["predictions"] for point in forecast["points"]]
-        begun = [point for point in points if datetime.fromisoformat(point["target_time"]) <= at]
-        nearest = begun[-1] if begun else next(iter(points), None)
+        started = [point for point in points if datetime.fromisoformat(point["target_time"]) <= at]
+        nearest = started[-1] if started else next(iter(points), None)
         return None if nearest is None else Band(nearest["p50"], nearest["p90"])
 
     async def decisions(self, since: datetime, until: datetime) -> list[DecisionLine]:
-        """What was decided in [since, until), oldest first."""
+        """The decisions created in [since, until), oldest first."""
         lines = list[DecisionLine]()
         query = {"service": SERVICE, "limit": str(_PAGE)}
         while True:
-            answer = await self._ask("/api/v1/scaling/decisions", query)
-            lines += [_line(decision) for decision in answer["decisions"]]
+            answer = await self._get_json("/api/v1/scaling/decisions", query)
+            lines += [_decision_line(decision) for decision in answer["decisions"]]
             if answer["next_cursor"] is None:
                 return [line for line in reversed(lines) if since <= line.at < until]
             query["cursor"] = answer["next_cursor"]
 
-    async def decides(self) -> bool:
-        """Whether a decision is still on its way."""
-        answer = await self._ask("/api/v1/scaling/decisions", {"service": SERVICE, "limit": str(_PAGE)})
+    async def has_unfinished_decisions(self) -> bool:
+        """Whether a decision is still pending, executing or verifying."""
+        answer = await self._get_json("/api/v1/scaling/decisions", {"service": SERVICE, "limit": str(_PAGE)})
         return any(decision["status"] in _UNFINISHED for decision in answer["decisions"])
 
-    async def _ask(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+    async def _get_json(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         async with self._api.get(path, params=query) as response:
             if response.status != 200:
                 raise StackError(f"the HTTP API answered {path} with {response.status}: {await response.text()}")
@@ -99,19 +102,19 @@ async def observing(kubeconfig: Path, api_url: str) -> AsyncGenerator[Observer]:
 
 
 def _named(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    return next(each for each in objects if each["metadata"]["name"] == name)
+    return next(candidate for candidate in objects if candidate["metadata"]["name"] == name)
 
 
-def _twin(deployment: dict[str, Any], autoscaler: dict[str, Any]) -> Twin:
+def _deployment_state(deployment: dict[str, Any], autoscaler: dict[str, Any]) -> DeploymentState:
     status = deployment.get("status", {})
-    return Twin(
+    return DeploymentState(
         existing=status.get("replicas", 0),
         ready=status.get("readyReplicas", 0),
         minimum=autoscaler["spec"].get("minReplicas", 1),
     )
 
 
-def _line(decision: dict[str, Any]) -> DecisionLine:
+def _decision_line(decision: dict[str, Any]) -> DecisionLine:
     return DecisionLine(
         at=datetime.fromisoformat(decision["created_at"]),
         before=decision["from_replicas"],

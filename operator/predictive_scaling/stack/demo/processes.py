@@ -1,4 +1,4 @@
-"""The product's own processes, as children of the demo on ports of its own."""
+"""Starts the processes of the product as children of the demo, on free ports."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Of the product's processes."""
+    """The ports of the product's processes."""
 
     api: int
     operator: int
@@ -26,27 +26,27 @@ class Ports:
 
 
 def choose_ports() -> Ports:
-    """Free ones."""
+    """Four free ports."""
     return Ports(*free_ports(4))
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """How to start each of them: with the stack's addresses, and with time as the demo has it."""
+    """Builds the processes with the addresses of the stack and the clock of the demo."""
 
     stack: Stack
     ports: Ports
     folder: Path
-    """Logs and models."""
+    """The folder of logs and models."""
     certificate: CertificateFiles
-    """Of the external metrics."""
+    """The serving certificate of the external metrics API."""
 
     def ingest(self, clock: Clock) -> Child:
-        """Samples from Kafka into the database, at once: half a second of waiting would be most of a minute here."""
+        """The ingester, with a short batch wait: half a second of real time is most of a demo minute."""
         return self._child("ingest", self.ports.ingest, clock, {"PREDICTIVE_SCALING_INGEST_BATCH_WAIT": "20ms"})
 
     def operator(self, clock: Clock) -> Child:
-        """The operator, with the HPAs' metric."""
+        """The operator, which also serves the metric of the HPAs."""
         environment = {
             "PREDICTIVE_SCALING_EXTERNAL_METRICS": "true",
             "PREDICTIVE_SCALING_EXTERNAL_METRICS_PORT": str(self.ports.external_metrics),
@@ -55,7 +55,7 @@ class Product:
             "PREDICTIVE_SCALING_LEASE_NAMESPACE": "default",
             # The demo has trained already; a second training would only take the replay's CPU.
             "PREDICTIVE_SCALING_TRAIN_FROM_OPERATOR": "false",
-            # So that kubectl shows the whole day.
+            # kubectl then shows the decisions of the entire day.
             "PREDICTIVE_SCALING_DECISIONS_KEPT": "200",
         }
         return self._child("operator", self.ports.operator, clock, environment)
@@ -65,7 +65,7 @@ class Product:
         return self._child("api", self.ports.api, clock, {})
 
     def environment(self, clock: Clock) -> dict[str, str]:
-        """For a command that runs to its end, such as `migrate` and `train`."""
+        """The environment of a command that runs to its end, such as `migrate` and `train`."""
         return {
             **self.stack.environment(),
             "PREDICTIVE_SCALING_CLOCK": str(clock),
@@ -74,7 +74,7 @@ class Product:
             "PREDICTIVE_SCALING_API_PORT": str(self.ports.api),
             "PREDICTIVE_SCALING_OPERATOR_PORT": str(self.ports.operator),
             "PREDICTIVE_SCALING_INGEST_PORT": str(self.ports.ingest),
-            # Each of them shares two cores with the rest of the world; more threads only get in its way.
+            # The processes share two cores; more threads only slow them down.
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
         }
@@ -97,7 +97,7 @@ PROGRAM = (sys.executable, "-m", "predictive_scaling")
 
 
 def cpu_seconds(child: Child) -> float:
-    """User and system time that a running child has used; 0 where the kernel does not say."""
+    """User and system time of a running child; 0 where the kernel does not report it."""
     try:
         fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

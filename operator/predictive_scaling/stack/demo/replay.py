@@ -1,4 +1,4 @@
-"""The replay itself: demand goes in, and what the live objects show is written down."""
+"""The replay: waits while demand is sent, and records the state of the live objects."""
 
 import asyncio
 from collections import Counter
@@ -12,63 +12,63 @@ from rich.console import Console
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.manifests import LEAD_TIME, NAMESPACE, POLICY
-from predictive_scaling.stack.demo.measure import JUDGED_AHEAD, Band, Observation, compare, forecast_quality
+from predictive_scaling.stack.demo.measure import EVALUATED_AHEAD, Band, Observation, compare, forecast_quality
 from predictive_scaling.stack.demo.observe import Observer
 from predictive_scaling.stack.demo.processes import cpu_seconds
+from predictive_scaling.stack.demo.replay_record import BIN, DecisionLine, ReplayRecord
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
-from predictive_scaling.stack.demo.scenario import DemoScenario
-from predictive_scaling.stack.demo.story import BIN, DecisionLine, Story
-from predictive_scaling.stack.demo.table import LiveTable, Moment
+from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.table import LiveTable, TableRow
 from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.processes import Child
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.predictions import Prediction, Predictions
 
-_LOOK_EVERY = timedelta(seconds=15)
-_LOOKS_A_ROW = 4
-_SETTLE = timedelta(minutes=60)
+_OBSERVATION_INTERVAL = timedelta(seconds=15)
+_OBSERVATIONS_PER_ROW = 4
+_MAX_SETTLING_TIME = timedelta(minutes=60)
 """Of the demo's time, for the last decisions to be verified."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Everything that a replay needs, already running."""
+class RunningDemo:
+    """The running processes and connections that a replay needs."""
 
-    scenario: DemoScenario
+    scenario: Scenario
     clock: ReplayClock
     observer: Observer
-    feeding: asyncio.Task[None]
+    sending: asyncio.Task[None]
     """Sends the demand; it ends only when it breaks."""
     database_url: str
     children: tuple[Child, ...]
 
     async def sleep(self, duration: timedelta) -> None:
-        """Wait for some of the demo's time. Raises what broke the feed, and StackError for a process that ended."""
-        await asyncio.wait([self.feeding], timeout=self.clock.real_seconds(duration))
-        if self.feeding.done():
-            self.feeding.result()
+        """Wait for a duration of demo time. Raises the error of the producer, or StackError for an ended process."""
+        await asyncio.wait([self.sending], timeout=self.clock.real_seconds(duration))
+        if self.sending.done():
+            self.sending.result()
         for child in self.children:
             if not child.running:
-                raise StackError(f"{child.name} ended in the middle of the replay; see {child.log}")
+                raise StackError(f"{child.name} ended during the replay; see {child.log}")
 
 
-async def replay(stage: Stage, console: Console, say: Say) -> Story:
-    """The window from its beginning to its end, and until its last decision has ended."""
-    scenario = stage.scenario
-    await stage.sleep(scenario.begins_at - stage.clock.now())
-    used, began = [cpu_seconds(child) for child in stage.children], monotonic()
-    observations = await _watch(stage, console)
-    _tell_load(stage.children, used, monotonic() - began, say)
-    await _settle(stage)
-    decisions = await stage.observer.decisions(scenario.begins_at, scenario.ends_at)
-    made = await _forecasts(scenario, stage.database_url)
-    forecasts = [(row.target_time, Band(row.p50, row.p90)) for row in made]
-    models = Counter(row.model_name for row in made)
-    return Story(
+async def replay(demo: RunningDemo, console: Console, notify: Notify) -> ReplayRecord:
+    """Observe the window, wait until its last decision has finished, and return the record."""
+    scenario = demo.scenario
+    await demo.sleep(scenario.begins_at - demo.clock.now())
+    cpu_before, started_at = [cpu_seconds(child) for child in demo.children], monotonic()
+    observations = await _observe_window(demo, console)
+    _report_cpu_shares(demo.children, cpu_before, monotonic() - started_at, notify)
+    await _await_final_decisions(demo)
+    decisions = await demo.observer.decisions(scenario.begins_at, scenario.ends_at)
+    predictions = await _forecasts(scenario, demo.database_url)
+    forecasts = [(row.target_time, Band(row.p50, row.p90)) for row in predictions]
+    models = Counter(row.model_name for row in predictions)
+    return ReplayRecord(
         scenario,
-        stage.clock.rate,
+        demo.clock.rate,
         tuple(observations),
         tuple(forecasts),
         models.most_common(1)[0][0] if models else "",
@@ -77,35 +77,37 @@ async def replay(stage: Stage, console: Console, say: Say) -> Story:
     )
 
 
-async def _watch(stage: Stage, console: Console) -> list[Observation]:
-    scenario, clock, observer = stage.scenario, stage.clock, stage.observer
+async def _observe_window(demo: RunningDemo, console: Console) -> list[Observation]:
+    scenario, clock, observer = demo.scenario, demo.clock, demo.observer
     observations = list[Observation]()
     with LiveTable(scenario, console) as table:
         due = clock.now()
         while (now := clock.now()) < scenario.ends_at:
             observations.append(await observer.observe(now, scenario.demand_at(now)))
-            if len(observations) % _LOOKS_A_ROW == 1:
+            if len(observations) % _OBSERVATIONS_PER_ROW == 1:
                 so_far = compare(observations, observations[-1].at, scenario.per_replica)
-                table.show(Moment(observations[-1], await observer.band(now + LEAD_TIME), so_far))
-            due = max(due + _LOOK_EVERY, clock.now())
-            await stage.sleep(due - clock.now())
+                table.show(TableRow(observations[-1], await observer.band(now + LEAD_TIME), so_far))
+            due = max(due + _OBSERVATION_INTERVAL, clock.now())
+            await demo.sleep(due - clock.now())
     return observations
 
 
-async def _settle(stage: Stage) -> None:
-    while await stage.observer.decides() and stage.clock.now() < stage.scenario.ends_at + _SETTLE:
-        await stage.sleep(MINUTE)
+async def _await_final_decisions(demo: RunningDemo) -> None:
+    while (
+        await demo.observer.has_unfinished_decisions() and demo.clock.now() < demo.scenario.ends_at + _MAX_SETTLING_TIME
+    ):
+        await demo.sleep(MINUTE)
 
 
-async def _forecasts(scenario: DemoScenario, database_url: str) -> list[Prediction]:
+async def _forecasts(scenario: Scenario, database_url: str) -> list[Prediction]:
     async with Database(database_url, purpose="demo", max_size=1) as database:
-        return await Predictions(database).ahead(
-            JUDGED_AHEAD, scenario.begins_at, scenario.ends_at, (NAMESPACE, POLICY)
+        return await Predictions(database).predictive(
+            EVALUATED_AHEAD, scenario.begins_at, scenario.ends_at, (NAMESPACE, POLICY)
         )
 
 
 def _result(
-    scenario: DemoScenario,
+    scenario: Scenario,
     observations: Sequence[Observation],
     forecasts: Sequence[tuple[datetime, Band]],
     decisions: Sequence[DecisionLine],
@@ -125,6 +127,9 @@ def _result(
     )
 
 
-def _tell_load(children: Sequence[Child], before: Sequence[float], seconds: float, say: Say) -> None:
-    shares = [(child.name, (cpu_seconds(child) - used) / seconds) for child, used in zip(children, before, strict=True)]
-    say("of one core, during the replay: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares))
+def _report_cpu_shares(children: Sequence[Child], before: Sequence[float], seconds: float, notify: Notify) -> None:
+    shares = [
+        f"{child.name} {100 * (cpu_seconds(child) - used) / seconds:.0f} %"
+        for child, used in zip(children, before, strict=True)
+    ]
+    notify(f"CPU during the replay, in percent of one core: {', '.join(shares)}")

@@ -1,4 +1,4 @@
-"""build/demo/result.json, and whether the day was a success."""
+"""build/demo/result.json, and whether the replay met its criteria."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +10,14 @@ from predictive_scaling.stack.demo.measure import DemoComparison, ForecastQualit
 from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 
 MIN_SHORT_MINUTES = 10.0
-"""An HPA alone that hardly ever falls short proves nothing."""
+"""A baseline that is hardly ever short of capacity proves nothing."""
 MAX_RELATIVE_SHORT_MINUTES = 0.2
 MAX_HOURS = 1.15
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was measured in one replay."""
+    """The measurements of one replay."""
 
     trace: str
     minutes: int
@@ -28,18 +28,19 @@ class Result:
     forecast: ForecastQuality
 
     def shortcomings(self) -> list[str]:
-        """Why the day was no success, a sentence each; empty when it was one."""
-        alone, ahead = self.comparison.hpa_only, self.comparison.predictive
-        allowed = alone.under_provisioned_minutes * MAX_RELATIVE_SHORT_MINUTES
+        """The criteria that the replay missed, a sentence each; empty when it met all."""
+        hpa_only, predictive = self.comparison.hpa_only, self.comparison.predictive
+        allowed = hpa_only.under_provisioned_minutes * MAX_RELATIVE_SHORT_MINUTES
         verdicts = {
-            f"the HPA alone was short for {alone.under_provisioned_minutes:.1f} minutes only, less than "
-            f"{MIN_SHORT_MINUTES:g}": alone.under_provisioned_minutes < MIN_SHORT_MINUTES,
-            f"the predictive twin was short for {ahead.under_provisioned_minutes:.1f} minutes, more than a fifth of "
-            f"the HPA's {alone.under_provisioned_minutes:.1f}": ahead.under_provisioned_minutes > allowed,
-            f"the predictive twin used {self.comparison.hours_ratio:.3f} times the replica-hours, more than "
+            f"the HPA alone was short for {hpa_only.under_provisioned_minutes:.1f} minutes only, less than "
+            f"{MIN_SHORT_MINUTES:g}": hpa_only.under_provisioned_minutes < MIN_SHORT_MINUTES,
+            f"the predictive Deployment was short for {predictive.under_provisioned_minutes:.1f} minutes, more than a "
+            f"fifth of the HPA's {hpa_only.under_provisioned_minutes:.1f}": predictive.under_provisioned_minutes
+            > allowed,
+            f"the predictive Deployment used {self.comparison.hours_ratio:.3f} times the replica-hours, more than "
             f"{MAX_HOURS:g}": self.comparison.hours_ratio > MAX_HOURS,
-            "the operator decided nothing": self.decisions == 0,
-            f"{self.failed_decisions} of {self.decisions} decisions did not end well": self.failed_decisions > 0,
+            "the operator made no decision": self.decisions == 0,
+            f"{self.failed_decisions} of {self.decisions} decisions failed": self.failed_decisions > 0,
         }
         return [sentence for sentence, holds in verdicts.items() if holds]
 

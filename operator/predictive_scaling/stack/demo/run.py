@@ -1,4 +1,4 @@
-"""The demo from an empty machine to a verdict: each step is real, and is ended in reverse whatever happens."""
+"""The demo from start to verdict; every step is undone in reverse, also after an error."""
 
 import asyncio
 import shutil
@@ -17,22 +17,22 @@ from predictive_scaling.external_metrics.documents import GROUP, VERSION
 from predictive_scaling.resources import crd
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.demo import manifests
-from predictive_scaling.stack.demo.feed import Feed
-from predictive_scaling.stack.demo.history import remember
+from predictive_scaling.stack.demo.demand_producer import DemandProducer
+from predictive_scaling.stack.demo.history import load_history
 from predictive_scaling.stack.demo.manifests import HPA_DOWN_WINDOW, HPA_SYNC, Pace
 from predictive_scaling.stack.demo.observe import Observer, observing
 from predictive_scaling.stack.demo.processes import MODELS, Product, choose_ports
-from predictive_scaling.stack.demo.replay import Stage, replay
-from predictive_scaling.stack.demo.scenario import POD_START, DemoScenario, make_scenario
-from predictive_scaling.stack.demo.story import Story
+from predictive_scaling.stack.demo.replay import RunningDemo, replay
+from predictive_scaling.stack.demo.replay_record import ReplayRecord
+from predictive_scaling.stack.demo.scenario import POD_START, Scenario, make_scenario
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child
-from predictive_scaling.stack.progress import Say
+from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.stack import Part, Stack
 
 PARTS = (Part.KUBERNETES, Part.POSTGRESQL, Part.REDIS, Part.KAFKA)
 WARM_UP = timedelta(minutes=40)
-"""Of the demo's time, before what is measured: everything starts, and both HPAs find their level."""
+"""Demo time before the measured window, in which everything starts and both HPAs settle."""
 _MIN_START_SECONDS = 15.0
 """In which the operator and the API start, while the demo's clock stands still."""
 _STARTS = 6
@@ -44,7 +44,7 @@ _METRICS_NAMESPACE = "default"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says."""
+    """The options of the command line."""
 
     day: date
     rate: float
@@ -54,36 +54,36 @@ class Options:
     """Leave everything running at the end, until Ctrl-C."""
 
 
-async def demonstrate(
-    options: Options, console: Console, say: Say, told: Callable[[Story, Stack], Awaitable[None]]
-) -> Story:
-    """The whole demo. `told` is given the story, and the stack it happened on, while that still runs.
+async def run_demo(
+    options: Options, console: Console, notify: Notify, on_finish: Callable[[ReplayRecord, Stack], Awaitable[None]]
+) -> ReplayRecord:
+    """Run the demo. `on_finish` receives the record and the stack, which still runs then.
 
     Raises StackError when a part does not start or the product is not ready in time.
     """
     scenario = make_scenario(options.day, options.traces)
     pace = Pace(options.rate)
-    async with Stack(PARTS, cluster=_cluster(pace), say=say) as stack:
-        product = await _prepared(stack, options.output, say)
-        async with AsyncExitStack() as ends:
-            feed = await ends.enter_async_context(Feed(stack.kafka_bootstrap_servers))
-            start_seconds = await remember(scenario, scenario.begins_at - WARM_UP, product, feed, say)
-            await stack.kubernetes.apply(_twins(scenario, pace), "twins")
+    async with Stack(PARTS, cluster=_cluster(pace), notify=notify) as stack:
+        product = await _prepare_product(stack, options.output, notify)
+        async with AsyncExitStack() as cleanups:
+            producer = await cleanups.enter_async_context(DemandProducer(stack.kafka_bootstrap_servers))
+            start_seconds = await load_history(scenario, scenario.begins_at - WARM_UP, product, producer, notify)
+            await stack.kubernetes.apply(_workload_manifests(scenario, pace), "workloads")
             clock = ReplayClock(
                 scenario.begins_at - WARM_UP,
                 monotonic() + max(_MIN_START_SECONDS, _STARTS * start_seconds),
                 options.rate,
             )
-            feeding = await ends.enter_async_context(_feeding(feed, scenario, clock))
+            sending = await cleanups.enter_async_context(_sending_demand(producer, scenario, clock))
             children = [product.ingest(clock), product.operator(clock), product.api(clock)]
-            await ends.enter_async_context(_running(children, say))
+            await cleanups.enter_async_context(_running(children, notify))
             api_url = f"http://{LOOPBACK}:{product.ports.api}"
-            observer = await ends.enter_async_context(observing(stack.kubeconfig, api_url))
-            await _ready(observer, clock, scenario.begins_at, say)
-            stage = Stage(scenario, clock, observer, feeding, stack.database_url, tuple(children))
-            story = await replay(stage, console, say)
-            await told(story, stack)
-    return story
+            observer = await cleanups.enter_async_context(observing(stack.kubeconfig, api_url))
+            await _wait_until_ready(observer, clock, scenario.begins_at, notify)
+            demo = RunningDemo(scenario, clock, observer, sending, stack.database_url, tuple(children))
+            record = await replay(demo, console, notify)
+            await on_finish(record, stack)
+    return record
 
 
 def _cluster(pace: Pace) -> ClusterOptions:
@@ -95,21 +95,21 @@ def _cluster(pace: Pace) -> ClusterOptions:
     )
 
 
-async def _prepared(stack: Stack, output: Path, say: Say) -> Product:
-    """The cluster knows our kinds and where the HPAs' metric comes from; the folder is empty."""
-    folder = _emptied(output)
+async def _prepare_product(stack: Stack, output: Path, notify: Notify) -> Product:
+    """Install the CRDs, the external metrics API and the namespace, and empty the output folder."""
+    folder = _clean_output(output)
     cluster, ports = stack.kubernetes, choose_ports()
     await cluster.apply([yaml.safe_load(text) for text in crd.files().values()], "crds")
     await cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_crd_names())
     await cluster.serve_api(GROUP, VERSION, _METRICS_SERVICE, _METRICS_NAMESPACE, ports.external_metrics)
     await cluster.apply([manifests.namespace()], "namespace")
-    say("the cluster knows ScalingPolicy, BusinessEvent and ScalingDecision")
+    notify("the cluster serves ScalingPolicy, BusinessEvent and ScalingDecision")
     certificate = cluster.serving_certificate(_METRICS_SERVICE, _METRICS_NAMESPACE)
     return Product(stack, ports, folder, certificate)
 
 
-def _emptied(output: Path) -> Path:
-    """The folder without what an earlier demo left in it; anything else that someone keeps there stays."""
+def _clean_output(output: Path) -> Path:
+    """Remove the files of an earlier demo from the folder; other files stay."""
     output.mkdir(parents=True, exist_ok=True)
     for old in (*output.glob("*.log"), output / "report.html", output / "result.json"):
         old.unlink(missing_ok=True)
@@ -121,45 +121,54 @@ def _crd_names() -> list[str]:
     return [f"crd/{yaml.safe_load(text)['metadata']['name']}" for text in crd.files().values()]
 
 
-def _twins(scenario: DemoScenario, pace: Pace) -> list[manifests.Manifest]:
+def _workload_manifests(scenario: Scenario, pace: Pace) -> list[manifests.Manifest]:
     return [
-        *(part for name in (manifests.HPA_ONLY, manifests.PREDICTIVE) for part in manifests.twin(name, scenario, pace)),
+        *(
+            part
+            for name in (manifests.HPA_ONLY, manifests.PREDICTIVE)
+            for part in manifests.deployment_with_hpa(name, scenario, pace)
+        ),
         manifests.policy(scenario),
         *(manifests.past_event(match) for match in scenario.earlier),
-        *(manifests.coming_event(match) for match in scenario.matches),
+        *(manifests.upcoming_event(match) for match in scenario.matches),
     ]
 
 
 @asynccontextmanager
-async def _running(children: list[Child], say: Say) -> AsyncGenerator[None]:
+async def _running(children: list[Child], notify: Notify) -> AsyncGenerator[None]:
     try:
         await asyncio.gather(*(child.start() for child in children))
-        say(f"{', '.join(child.name for child in children)} are running")
+        notify(f"{', '.join(child.name for child in children)} are running")
         yield
     finally:
         await asyncio.gather(*(child.stop() for child in children))
 
 
 @asynccontextmanager
-async def _feeding(feed: Feed, scenario: DemoScenario, clock: ReplayClock) -> AsyncGenerator[asyncio.Task[None]]:
-    """Demand goes in from the clock's start on, whether or not anyone looks."""
-    feeding = asyncio.create_task(feed.replay(scenario, clock.start, clock), name="demand")
+async def _sending_demand(
+    producer: DemandProducer, scenario: Scenario, clock: ReplayClock
+) -> AsyncGenerator[asyncio.Task[None]]:
+    """Send the demand from the clock's start on, in the background."""
+    sending = asyncio.create_task(producer.replay(scenario, clock.start, clock), name="demand")
     try:
-        yield feeding
+        yield sending
     finally:
-        feeding.cancel()
+        sending.cancel()
         with suppress(asyncio.CancelledError):
-            await feeding
+            await sending
 
 
-async def _ready(observer: Observer, clock: ReplayClock, until: datetime, say: Say) -> None:
-    """Wait until the policy and the HPAs work. Raises StackError saying what is missing, once the window begins."""
-    missing = "the operator has not visited the policy"
+async def _wait_until_ready(observer: Observer, clock: ReplayClock, until: datetime, notify: Notify) -> None:
+    """Wait until the policy is ready and both HPAs read their metric.
+
+    Raises StackError naming the missing part when the window begins first.
+    """
+    missing = "the operator has not reconciled the policy"
     while clock.now() < until:
         conditions = await observer.conditions()
         waiting = [name for name in ("Ready", "ForecastReady") if conditions.get(name) != "True"]
-        if not waiting and await observer.metrics_arrive():
-            say("the policy is Ready and has a forecast; both HPAs read their metric")
+        if not waiting and await observer.hpas_read_metric():
+            notify("the policy is Ready and has a forecast; both HPAs read their metric")
             return
         missing = f"the policy is not {' and not '.join(waiting)}" if waiting else "an HPA gets no metric"
         await asyncio.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What the HPA alone would have done with the replica-hours of the twin that has a policy. Pure."""
+"""Simulates the HPA alone at the replica-hours of the Deployment with a policy. Pure."""
 
 from dataclasses import dataclass, replace
 
@@ -29,18 +29,20 @@ def hpa_at_same_hours(demand: FloatArray, per_replica: float, hours_ratio: float
 
     demand: of each minute, shape (minutes,), finite.
     """
-    every = _simulated(demand, per_replica)
-    own = next(one for one in every if one.target == HPA_UTILIZATION)
-    ratios = [replace(one, hours_ratio=one.hours_ratio / own.hours_ratio) for one in every]
-    return min(ratios, key=lambda one: abs(one.hours_ratio - hours_ratio))
+    simulations = _simulate_targets(demand, per_replica)
+    reference = next(simulation for simulation in simulations if simulation.target == HPA_UTILIZATION)
+    ratios = [
+        replace(simulation, hours_ratio=simulation.hours_ratio / reference.hours_ratio) for simulation in simulations
+    ]
+    return min(ratios, key=lambda simulation: abs(simulation.hours_ratio - hours_ratio))
 
 
-def _simulated(demand: FloatArray, per_replica: float) -> list[SimulatedHpa]:
+def _simulate_targets(demand: FloatArray, per_replica: float) -> list[SimulatedHpa]:
     """At each target; hours_ratio holds the replica-steps themselves."""
     steps = np.repeat(demand, _STEPS_A_MINUTE)
     grid = simulate_grid(steps, per_replica, _RULES, _TARGETS)
     short = (steps[:, None] > grid.ready * per_replica * (1 + 1e-9)).sum(axis=0) / _STEPS_A_MINUTE
     return [
-        SimulatedHpa(float(target), float(minutes), float(spent))
-        for target, minutes, spent in zip(_TARGETS, short, grid.existing.sum(axis=0), strict=True)
+        SimulatedHpa(float(target), float(minutes), float(replica_steps))
+        for target, minutes, replica_steps in zip(_TARGETS, short, grid.existing.sum(axis=0), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Which hours are replayed, with which demand, and how much a replica serves."""
+"""The replayed hours, their demand, and the capacity of a replica."""
 
 import math
 import re
@@ -25,24 +25,24 @@ PEAK_UTILIZATION = 0.7
 SERVICE = "worldcup"
 METRIC = "requests_per_minute"
 HPA_UTILIZATION = 0.8
-"""What both HPAs aim at, as a fraction of a replica."""
+"""The target of both HPAs, as a fraction of the capacity of a replica."""
 POD_START = timedelta(minutes=8)
 """From a pod's creation to ready, as where a node has to be added first."""
 
 
 @dataclass(frozen=True, slots=True)
-class DemoScenario:
-    """What the demo replays."""
+class Scenario:
+    """The window of a replay and its demand."""
 
     day: date
     begins_at: datetime
     ends_at: datetime
     demand: Series
-    """The whole trace, in requests a minute."""
+    """The entire trace, in requests a minute."""
     matches: tuple[Match, ...]
-    """Of the day: each becomes a BusinessEvent that says what to expect."""
+    """The matches of the day: each becomes a BusinessEvent with an expected multiplier."""
     earlier: tuple[Match, ...]
-    """Before the window: past BusinessEvents."""
+    """The matches before the window: they become past BusinessEvents."""
     per_replica: float
     """Requests a minute that one ready replica serves at 100 %."""
 
@@ -55,7 +55,7 @@ class DemoScenario:
         return self.day == DEFAULT_DAY
 
     def demand_at(self, at: datetime) -> float:
-        """Requests a minute at this moment; a minute that the trace lacks is as the one before it."""
+        """Requests a minute at this moment; a minute missing from the trace has the value of the minute before."""
         values = self.demand.values[: self._index(at) + 1]
         known = values[np.isfinite(values)]
         return float(known[-1]) if len(known) else 0.0
@@ -74,7 +74,7 @@ class DemoScenario:
         return min(int((at - self.demand.start) / MINUTE), len(self.demand.values))
 
 
-def make_scenario(day: date, traces: Path) -> DemoScenario:
+def make_scenario(day: date, traces: Path) -> Scenario:
     """The hours around the matches of `day`, from 90 minutes before the first kick-off.
 
     Raises InvalidManifestError when no match was played on it, naming the nearest days that had one.
@@ -86,18 +86,18 @@ def make_scenario(day: date, traces: Path) -> DemoScenario:
         known = ", ".join(other.isoformat() for other in sorted(near))
         raise InvalidManifestError(f"no match was played on {day.isoformat()}; days near it with one: {known}")
     begins_at = chosen[0].start - BEFORE_FIRST_MATCH
-    return DemoScenario(
+    return Scenario(
         day=day,
         begins_at=begins_at,
         ends_at=max(match.end for match in chosen) + AFTER_LAST_MATCH,
         demand=demand,
         matches=chosen,
         earlier=tuple(match for match in matches if match.end <= begins_at),
-        per_replica=capacity_of_a_replica(demand),
+        per_replica=replica_capacity(demand),
     )
 
 
-def capacity_of_a_replica(demand: Series) -> float:
+def replica_capacity(demand: Series) -> float:
     """Requests a minute such that 20 replicas at 70 % carry the 99.9th percentile of the tournament's minutes."""
     first, last = (int((edge - demand.start) / MINUTE) for edge in TOURNAMENT)
     peak = float(np.nanpercentile(demand.values[first:last], PEAK_PERCENTILE))

@@ -20,7 +20,7 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A football match: what was known to come."""
+    """A football match of the schedule."""
 
     name: str
     type: str

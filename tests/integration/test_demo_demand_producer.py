@@ -7,18 +7,18 @@ from confluent_kafka import Consumer
 
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.ingest.formats.native import decode
-from predictive_scaling.stack.demo.feed import Feed
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, METRIC, SERVICE, DemoScenario, make_scenario
+from predictive_scaling.stack.demo.demand_producer import DemandProducer
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, METRIC, SERVICE, Scenario, make_scenario
 from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.kafka import Kafka
-from tests.support.demo_story import TRACES
+from tests.support.demo_replays import TRACES
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def scenario() -> DemoScenario:
+def scenario() -> Scenario:
     return make_scenario(DEFAULT_DAY, TRACES)
 
 
@@ -37,22 +37,20 @@ def received(kafka: Kafka, topic: str, count: int) -> list[bytes]:
 
 
 async def test_the_history_arrives_whole_and_in_the_products_own_format(
-    kafka: Kafka, topic: str, scenario: DemoScenario
+    kafka: Kafka, topic: str, scenario: Scenario
 ) -> None:
     until = scenario.demand.start + timedelta(days=1)
-    async with Feed(kafka.bootstrap_servers, topic) as feed:
-        sent = await feed.history(scenario, until)
+    async with DemandProducer(kafka.bootstrap_servers, topic) as producer:
+        sent = await producer.history(scenario, until)
     samples = [decode(value)[0] for value in await asyncio.to_thread(received, kafka, topic, sent)]
     assert [(sample.time, sample.value) for sample in samples] == scenario.samples(scenario.demand.start, until)
     assert {(sample.service_name, sample.metric_name) for sample in samples} == {(SERVICE, METRIC)}
 
 
-async def test_a_minutes_sample_is_sent_when_the_minute_is_over(
-    kafka: Kafka, topic: str, scenario: DemoScenario
-) -> None:
+async def test_a_minutes_sample_is_sent_when_the_minute_is_over(kafka: Kafka, topic: str, scenario: Scenario) -> None:
     clock = ManualClock(scenario.begins_at)
-    async with Feed(kafka.bootstrap_servers, topic) as feed:
-        replay = asyncio.create_task(feed.replay(scenario, scenario.begins_at, clock))
+    async with DemandProducer(kafka.bootstrap_servers, topic) as producer:
+        replay = asyncio.create_task(producer.replay(scenario, scenario.begins_at, clock))
 
         async def minutes() -> int:
             return (clock.now() - scenario.begins_at) // MINUTE

@@ -1,4 +1,4 @@
-"""One replay, from its first observation to its verdict: what the report and the terminal tell."""
+"""The complete record of a replay, which the report and the terminal show."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,12 +8,12 @@ from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.scenario import DemoScenario
 
 BIN = timedelta(minutes=5)
-"""The bins of a forecast; it is drawn in their middle."""
+"""The bin width of a forecast; a point is drawn in the middle of its bin."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionLine:
-    """One change that the operator decided, as its ScalingDecision says."""
+    """A change of the floor, as its ScalingDecision records it."""
 
     at: datetime
     before: int
@@ -25,20 +25,20 @@ class DecisionLine:
 
     @property
     def ended_well(self) -> bool:
-        """Overtaken by a newer decision is no failure: the newer one carries on from there."""
+        """A superseded decision is no failure: the newer decision replaces it."""
         return self.status in ("succeeded", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """A replay that came to its end."""
+class ReplayRecord:
+    """A finished replay."""
 
     scenario: DemoScenario
     rate: float
     observations: tuple[Observation, ...]
     forecasts: tuple[tuple[datetime, Band], ...]
-    """What was forecast 15 minutes ahead for the bin that begins at each time, in the order of time."""
+    """The forecast 15 minutes ahead for the bin that begins at each time, oldest first."""
     model: str
-    """What made most of these forecasts; empty where there are none."""
+    """The model of most of these forecasts; empty where there are none."""
     decisions: tuple[DecisionLine, ...]
     result: Result

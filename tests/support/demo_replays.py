@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from forecasting.scaling.simulation import AutoscalerRules, Replicas, Simulation, no_floor, simulate
-from predictive_scaling.stack.demo.measure import Band, Observation, Twin, compare, forecast_quality
+from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observation, compare, forecast_quality
+from predictive_scaling.stack.demo.replay_record import DecisionLine, ReplayRecord
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, DemoScenario, make_scenario
-from predictive_scaling.stack.demo.story import DecisionLine, Story
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, Scenario, make_scenario
 from predictive_scaling.stack.demo.traces import MINUTE
 
 TRACES = Path(__file__).parents[2] / "examples" / "traces"
@@ -19,44 +19,44 @@ RAMP, LEAD = timedelta(minutes=15), timedelta(minutes=9)
 STEP = timedelta(seconds=15)
 
 
-def declared_floors(scenario: DemoScenario, multiplier: float) -> list[int]:
+def expected_floors(scenario: Scenario, multiplier: float) -> list[int]:
     """The floor at each 15 seconds when every match is expected to multiply the demand before its ramp."""
     floors = [1] * (scenario.minutes * 4)
     for match in scenario.matches:
         influence = match.start - RAMP - LEAD
         base = float(np.mean([scenario.demand_at(influence - ago * MINUTE) for ago in (1, 2, 3)]))
         for step in range(len(floors)):
-            ahead = scenario.begins_at + step * STEP + LEAD
-            if influence + LEAD <= ahead < match.end + LEAD:
-                factor = 1 + (multiplier - 1) * min(1.0, (ahead - match.start + RAMP) / RAMP)
+            predictive = scenario.begins_at + step * STEP + LEAD
+            if influence + LEAD <= predictive < match.end + LEAD:
+                factor = 1 + (multiplier - 1) * min(1.0, (predictive - match.start + RAMP) / RAMP)
                 floors[step] = max(floors[step], math.ceil(base * factor / scenario.per_replica))
     return floors
 
 
-def simulated(scenario: DemoScenario, multiplier: float | None) -> Simulation:
+def simulated(scenario: Scenario, multiplier: float | None) -> Simulation:
     """The day at 15-second steps, with the demo's HPA and pods."""
     demand = np.repeat(scenario.replayed(), 4)
     if multiplier is None:
         return simulate(demand, scenario.per_replica, AutoscalerRules(), no_floor)
-    floors = declared_floors(scenario, multiplier)
+    floors = expected_floors(scenario, multiplier)
 
-    def floor_at(step: int, seen: Replicas) -> int:
+    def floor_at(step: int, observation: Replicas) -> int:
         return floors[step]
 
     return simulate(demand, scenario.per_replica, AutoscalerRules(), floor_at)
 
 
-def a_story(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> Story:
+def a_replay_record(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> ReplayRecord:
     """A whole day as the demo would tell it; the forecast is the demand itself, a little late."""
     scenario = make_scenario(day, TRACES)
-    alone, ahead = simulated(scenario, None), simulated(scenario, multiplier)
-    floors = declared_floors(scenario, multiplier)
+    hpa_only, predictive = simulated(scenario, None), simulated(scenario, multiplier)
+    floors = expected_floors(scenario, multiplier)
     observations = tuple(
         Observation(
             scenario.begins_at + step * STEP,
             scenario.demand_at(scenario.begins_at + step * STEP),
-            Twin(int(alone.existing[step]), int(alone.ready[step]), 1),
-            Twin(int(ahead.existing[step]), int(ahead.ready[step]), floors[step]),
+            DeploymentState(int(hpa_only.existing[step]), int(hpa_only.ready[step]), 1),
+            DeploymentState(int(predictive.existing[step]), int(predictive.ready[step]), floors[step]),
         )
         for step in range(len(floors))
     )
@@ -87,4 +87,4 @@ def a_story(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> Story:
         failed_decisions=0,
         forecast=quality,
     )
-    return Story(scenario, 100.0, observations, forecasts, "LightGBM", decisions, result)
+    return ReplayRecord(scenario, 100.0, observations, forecasts, "LightGBM", decisions, result)

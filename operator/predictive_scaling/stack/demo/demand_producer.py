@@ -1,4 +1,4 @@
-"""Demand on its way into the product: through Kafka, as any metrics agent would send it."""
+"""Sends the demand to the product through Kafka, as a metrics agent does."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from confluent_kafka import KafkaError, Producer
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
+from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, Scenario
 from predictive_scaling.stack.demo.traces import MINUTE
 
 TOPIC = "metrics.raw"
 _FLUSH_SECONDS = 30
-_DRAIN_EVERY = 20_000
+_BATCH_SIZE = 20_000
 
 
-class Feed:
-    """A producer of samples. Leaving it waits until Kafka has everything, or raises StackError."""
+class DemandProducer:
+    """A producer of samples. Leaving its context waits until Kafka has acknowledged all, or raises StackError."""
 
     def __init__(self, bootstrap_servers: str, topic: str = TOPIC) -> None:
         self._topic = topic
@@ -37,16 +37,16 @@ class Feed:
     ) -> None:
         await self.flush()
 
-    async def history(self, scenario: DemoScenario, until: datetime) -> int:
-        """Everything that the trace has before `until`; how many samples that were."""
+    async def history(self, scenario: Scenario, until: datetime) -> int:
+        """Send the samples of the trace before `until`; returns their number."""
         samples = scenario.samples(scenario.demand.start, until)
-        for begin in range(0, len(samples), _DRAIN_EVERY):
-            self._send(samples[begin : begin + _DRAIN_EVERY])
+        for begin in range(0, len(samples), _BATCH_SIZE):
+            self._send(samples[begin : begin + _BATCH_SIZE])
             await self.flush()
         return len(samples)
 
-    async def replay(self, scenario: DemoScenario, since: datetime, clock: Clock) -> None:
-        """From `since` on a minute's sample at its end, as a count is known only then. Goes on until cancelled."""
+    async def replay(self, scenario: Scenario, since: datetime, clock: Clock) -> None:
+        """Send the sample of each minute from `since` on at the minute's end, until cancelled."""
         minute = since
         while True:
             await clock.sleep(minute + MINUTE - clock.now())
@@ -55,10 +55,10 @@ class Feed:
             minute += MINUTE
 
     async def flush(self) -> None:
-        """Wait until Kafka has what was sent. Raises StackError when it does not take it."""
+        """Wait until Kafka has acknowledged all samples. Raises StackError when it does not."""
         waiting = await asyncio.to_thread(self._producer.flush, _FLUSH_SECONDS)
         if waiting:
-            raise StackError(f"Kafka did not take {waiting} samples within {_FLUSH_SECONDS} s; see its log")
+            raise StackError(f"Kafka did not acknowledge {waiting} samples within {_FLUSH_SECONDS} s; see its log")
         self._raise_refusal()
 
     def _send(self, samples: Iterable[tuple[datetime, float]]) -> None:
