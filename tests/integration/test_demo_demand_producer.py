@@ -8,7 +8,7 @@ from confluent_kafka import Consumer
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.ingest.formats.native import decode
 from predictive_scaling.stack.demo.demand_producer import DemandProducer
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, METRIC, SERVICE, Scenario, make_scenario
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, METRIC, SERVICE, DemoScenario, make_scenario
 from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.kafka import Kafka
 from tests.support.demo_replays import TRACES
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def scenario() -> Scenario:
+def scenario() -> DemoScenario:
     return make_scenario(DEFAULT_DAY, TRACES)
 
 
@@ -37,7 +37,7 @@ def received(kafka: Kafka, topic: str, count: int) -> list[bytes]:
 
 
 async def test_the_history_arrives_whole_and_in_the_products_own_format(
-    kafka: Kafka, topic: str, scenario: Scenario
+    kafka: Kafka, topic: str, scenario: DemoScenario
 ) -> None:
     until = scenario.demand.start + timedelta(days=1)
     async with DemandProducer(kafka.bootstrap_servers, topic) as producer:
@@ -47,7 +47,9 @@ async def test_the_history_arrives_whole_and_in_the_products_own_format(
     assert {(sample.service_name, sample.metric_name) for sample in samples} == {(SERVICE, METRIC)}
 
 
-async def test_a_minutes_sample_is_sent_when_the_minute_is_over(kafka: Kafka, topic: str, scenario: Scenario) -> None:
+async def test_a_minutes_sample_is_sent_when_the_minute_is_over(
+    kafka: Kafka, topic: str, scenario: DemoScenario
+) -> None:
     clock = ManualClock(scenario.begins_at)
     async with DemandProducer(kafka.bootstrap_servers, topic) as producer:
         replay = asyncio.create_task(producer.replay(scenario, scenario.begins_at, clock))

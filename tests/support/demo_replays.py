@@ -11,7 +11,7 @@ from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observa
 from predictive_scaling.stack.demo.replay_record import DecisionLine, ReplayRecord
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, Scenario, make_scenario
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, DemoScenario, make_scenario
 from predictive_scaling.stack.demo.traces import MINUTE
 
 TRACES = Path(__file__).parents[2] / "examples" / "traces"
@@ -19,7 +19,7 @@ RAMP, LEAD = timedelta(minutes=15), timedelta(minutes=9)
 STEP = timedelta(seconds=15)
 
 
-def expected_floors(scenario: Scenario, multiplier: float) -> list[int]:
+def expected_floors(scenario: DemoScenario, multiplier: float) -> list[int]:
     """The floor at each 15 seconds when every match is expected to multiply the demand before its ramp."""
     floors = [1] * (scenario.minutes * 4)
     for match in scenario.matches:
@@ -33,7 +33,7 @@ def expected_floors(scenario: Scenario, multiplier: float) -> list[int]:
     return floors
 
 
-def simulated(scenario: Scenario, multiplier: float | None) -> Simulation:
+def simulated(scenario: DemoScenario, multiplier: float | None) -> Simulation:
     """The day at 15-second steps, with the demo's HPA and pods."""
     demand = np.repeat(scenario.replayed(), 4)
     if multiplier is None:

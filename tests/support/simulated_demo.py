@@ -29,7 +29,7 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_pol
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.stack.demo.manifests import HORIZON, LEAD_TIME, RAMP, policy, upcoming_event
 from predictive_scaling.stack.demo.measure import DeploymentState, Observation
-from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE, Match
 
 STEP = timedelta(seconds=15)
@@ -44,7 +44,7 @@ _KEY = SeriesKey("worldcup", "requests_per_minute", "Sum")
 class SimulatedDemo:
     """One replay; `observations` goes through it from the beginning."""
 
-    scenario: Scenario
+    scenario: DemoScenario
     models: Path
     _policy: ScalingPolicy = field(init=False)
     _events: list[tuple[BusinessEvent, Match]] = field(init=False)

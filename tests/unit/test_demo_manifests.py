@@ -13,27 +13,27 @@ from predictive_scaling.stack.demo.manifests import (
     policy,
     upcoming_event,
 )
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, Scenario, make_scenario
+from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, DemoScenario, make_scenario
 from tests.support.demo_replays import TRACES
 
 
 @pytest.fixture(scope="module")
-def scenario() -> Scenario:
+def scenario() -> DemoScenario:
     return make_scenario(DEFAULT_DAY, TRACES)
 
 
-def test_the_deployments_differ_only_in_their_names(scenario: Scenario) -> None:
+def test_the_deployments_differ_only_in_their_names(scenario: DemoScenario) -> None:
     hpa_only, predictive = (str(deployment_with_hpa(name, scenario, Pace(75))) for name in (HPA_ONLY, PREDICTIVE))
     assert hpa_only != predictive
     assert hpa_only.replace(HPA_ONLY, PREDICTIVE) == predictive
 
 
-def test_neither_hpa_states_a_minimum_that_a_policy_could_collide_with(scenario: Scenario) -> None:
+def test_neither_hpa_states_a_minimum_that_a_policy_could_collide_with(scenario: DemoScenario) -> None:
     _, autoscaler = deployment_with_hpa(PREDICTIVE, scenario, Pace(75))
     assert "minReplicas" not in autoscaler["spec"]
 
 
-def test_both_aim_at_80_percent_of_a_replica(scenario: Scenario) -> None:
+def test_both_aim_at_80_percent_of_a_replica(scenario: DemoScenario) -> None:
     _, autoscaler = deployment_with_hpa(HPA_ONLY, scenario, Pace(75))
     (metric,) = autoscaler["spec"]["metrics"]
     assert float(metric["external"]["target"]["averageValue"]) == pytest.approx(0.8 * scenario.per_replica, abs=1)
@@ -50,7 +50,7 @@ def test_the_window_and_the_policies_run_as_fast_as_the_clock(
     assert [each["value"] for each in behavior["scaleUp"]["policies"]] == [percent, pods]
 
 
-def test_what_is_applied_is_what_the_operator_understands(scenario: Scenario) -> None:
+def test_what_is_applied_is_what_the_operator_understands(scenario: DemoScenario) -> None:
     parsed = parse_policy(policy(scenario))
     assert parsed.spec.demand.per_replica == pytest.approx(scenario.per_replica, abs=0.001)
     coming = parse_event(upcoming_event(scenario.matches[0]))

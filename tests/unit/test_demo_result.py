@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from predictive_scaling.stack.demo.measure import Comparison, ForecastQuality, Performance
+from predictive_scaling.stack.demo.measure import DemoComparison, ForecastQuality, Performance
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 
@@ -12,7 +12,7 @@ from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 def a_result(
     *, hpa_only: float = 26, predictive: float = 2, hours: float = 1.08, decisions: int = 40, failed: int = 0
 ) -> Result:
-    comparison = Comparison(Performance(hpa_only, 50.0, 200_000.0), Performance(predictive, 50.0 * hours, 10_000.0))
+    comparison = DemoComparison(Performance(hpa_only, 50.0, 200_000.0), Performance(predictive, 50.0 * hours, 10_000.0))
     same_hours = SimulatedHpa(0.735, 17.25, 1.0812)
     quality = ForecastQuality(0.12345, 0.91)
     return Result("worldcup98-requests-per-minute", 510, comparison, same_hours, decisions, failed, quality)

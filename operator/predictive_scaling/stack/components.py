@@ -78,7 +78,7 @@ class Components:
     options: ClusterOptions
 
     def etcd(self) -> Child:
-        """The store; without fsync, as it lives no longer than its machine."""
+        """The store; without fsync, as its data need not survive the machine."""
         client = f"http://{LOOPBACK}:{self.ports.etcd}"
         peer = f"http://{LOOPBACK}:{self.ports.etcd_peer}"
         return self._child(
@@ -129,7 +129,7 @@ class Components:
         )
 
     def controller_manager(self) -> Child:
-        """The controllers that scaling meets, the HPA's among them."""
+        """The controllers that scaling involves, with that of the HPA."""
         rate = self.options.requests_per_second
         return self._child(
             Binary.CONTROLLER_MANAGER,
@@ -147,7 +147,7 @@ class Components:
         )
 
     def scheduler(self) -> Child:
-        """Gives pods a node, or says why not."""
+        """Assigns pods to nodes."""
         return self._child(
             Binary.SCHEDULER,
             f"--kubeconfig={self.files.kubeconfig}",

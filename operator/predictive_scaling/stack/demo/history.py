@@ -9,7 +9,7 @@ from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.demand_producer import DemandProducer
 from predictive_scaling.stack.demo.processes import PROGRAM, Product
-from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, Scenario
+from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Notify
@@ -19,11 +19,11 @@ from predictive_scaling.storage.demand import Demand, DemandKey
 _STORED_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 _NEVER = 1e12
-"""A reading of the monotonic clock that is never reached: time stands still until the replay begins."""
+"""A reading of the monotonic clock that is never reached: the clock is stopped until the replay begins."""
 
 
 async def load_history(
-    scenario: Scenario, until: datetime, product: Product, producer: DemandProducer, notify: Notify
+    scenario: DemoScenario, until: datetime, product: Product, producer: DemandProducer, notify: Notify
 ) -> float:
     """Store the demand before `until` in the database; train and publish a model. Raises StackError on failure.
 

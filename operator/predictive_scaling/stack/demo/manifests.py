@@ -7,7 +7,14 @@ from typing import Any
 
 from predictive_scaling.external_metrics.values import Metric
 from predictive_scaling.resources.quantities import format_duration
-from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, METRIC, POD_START, SERVICE, Scenario, object_name
+from predictive_scaling.stack.demo.scenario import (
+    HPA_UTILIZATION,
+    METRIC,
+    POD_START,
+    SERVICE,
+    DemoScenario,
+    object_name,
+)
 from predictive_scaling.stack.demo.traces import MINUTE, Match
 from predictive_scaling.stack.kubelets import NODE
 
@@ -50,8 +57,8 @@ class Pace:
     def behavior(self) -> Manifest:
         """An HPA's default behaviour in real seconds, rounded to the smallest unit of the API.
 
-        A policy's period becomes one second; what may be added in it is what the default allows in as much of the
-        demo's time: a doubling, or four pods, every 15 seconds.
+        A policy's period becomes one second; its value is what the default allows in the demo time that a second lasts:
+        a doubling, or four pods, every 15 seconds.
         """
         periods = max(1.0, self.rate / _POLICY_PERIOD.total_seconds())
         doubling = min(100_000, math.ceil(100 * ((1 + _UP_PERCENT / 100) ** periods - 1)))
@@ -77,7 +84,7 @@ def namespace() -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 
 
-def deployment_with_hpa(name: str, scenario: Scenario, pace: Pace) -> list[Manifest]:
+def deployment_with_hpa(name: str, scenario: DemoScenario, pace: Pace) -> list[Manifest]:
     """A Deployment and its HPA, which leaves out minReplicas so that a policy may own it."""
     labels = {"app": name}
     container = {"name": "site", "image": "registry.invalid/site:1998"}
@@ -105,7 +112,7 @@ def deployment_with_hpa(name: str, scenario: Scenario, pace: Pace) -> list[Manif
     ]
 
 
-def policy(scenario: Scenario) -> Manifest:
+def policy(scenario: DemoScenario) -> Manifest:
     """The ScalingPolicy, which only the predictive Deployment has."""
     return {
         "apiVersion": "predictive-scaling.io/v1alpha1",

@@ -60,7 +60,7 @@ class ForecastQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DemoComparison:
     """The performance of both Deployments during the same time."""
 
     hpa_only: Performance
@@ -72,12 +72,12 @@ class Comparison:
         return self.predictive.replica_hours / self.hpa_only.replica_hours
 
 
-def compare(observations: Sequence[Observation], ends_at: datetime, per_replica: float) -> Comparison:
+def compare(observations: Sequence[Observation], ends_at: datetime, per_replica: float) -> DemoComparison:
     """Compare both Deployments from the first observation to `ends_at`; each observation is valid until the next.
 
     observations: at least one, in the order of time.
     """
-    return Comparison(
+    return DemoComparison(
         performance(observations, ends_at, per_replica, lambda observation: observation.hpa_only),
         performance(observations, ends_at, per_replica, lambda observation: observation.predictive),
     )

@@ -18,7 +18,7 @@ from predictive_scaling.stack.demo.processes import cpu_seconds
 from predictive_scaling.stack.demo.replay_record import BIN, DecisionLine, ReplayRecord
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
-from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.table import LiveTable, TableRow
 from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.processes import Child
@@ -36,7 +36,7 @@ _MAX_SETTLING_TIME = timedelta(minutes=60)
 class RunningDemo:
     """The running processes and connections that a replay needs."""
 
-    scenario: Scenario
+    scenario: DemoScenario
     clock: ReplayClock
     observer: Observer
     sending: asyncio.Task[None]
@@ -99,15 +99,15 @@ async def _await_final_decisions(demo: RunningDemo) -> None:
         await demo.sleep(MINUTE)
 
 
-async def _forecasts(scenario: Scenario, database_url: str) -> list[Prediction]:
+async def _forecasts(scenario: DemoScenario, database_url: str) -> list[Prediction]:
     async with Database(database_url, purpose="demo", max_size=1) as database:
-        return await Predictions(database).predictive(
+        return await Predictions(database).ahead(
             EVALUATED_AHEAD, scenario.begins_at, scenario.ends_at, (NAMESPACE, POLICY)
         )
 
 
 def _result(
-    scenario: Scenario,
+    scenario: DemoScenario,
     observations: Sequence[Observation],
     forecasts: Sequence[tuple[datetime, Band]],
     decisions: Sequence[DecisionLine],

@@ -13,7 +13,7 @@ from predictive_scaling.stack.demo.commands import inspection_commands
 from predictive_scaling.stack.demo.figures import charts
 from predictive_scaling.stack.demo.measure import Band, Observation
 from predictive_scaling.stack.demo.replay_record import BIN, DecisionLine, ReplayRecord
-from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, Scenario
+from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, DemoScenario
 from predictive_scaling.stack.demo.summary import same_hours
 from predictive_scaling.stack.demo.traces import MINUTE
 
@@ -170,7 +170,7 @@ def _tooltips(record: ReplayRecord) -> str:
     return msgspec.json.encode(tooltips).decode().replace("<", "\\u003c")
 
 
-def _tooltip(at: datetime, observation: Observation, band: Band | None, scenario: Scenario) -> str:
+def _tooltip(at: datetime, observation: Observation, band: Band | None, scenario: DemoScenario) -> str:
     def replicas(demand: float) -> str:
         return f"{demand / scenario.per_replica:.1f}"
 

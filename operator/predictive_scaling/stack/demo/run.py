@@ -24,7 +24,7 @@ from predictive_scaling.stack.demo.observe import Observer, observing
 from predictive_scaling.stack.demo.processes import MODELS, Product, choose_ports
 from predictive_scaling.stack.demo.replay import RunningDemo, replay
 from predictive_scaling.stack.demo.replay_record import ReplayRecord
-from predictive_scaling.stack.demo.scenario import POD_START, Scenario, make_scenario
+from predictive_scaling.stack.demo.scenario import POD_START, DemoScenario, make_scenario
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Notify
@@ -34,9 +34,9 @@ PARTS = (Part.KUBERNETES, Part.POSTGRESQL, Part.REDIS, Part.KAFKA)
 WARM_UP = timedelta(minutes=40)
 """Demo time before the measured window, in which everything starts and both HPAs settle."""
 _MIN_START_SECONDS = 15.0
-"""In which the operator and the API start, while the demo's clock stands still."""
+"""Real time in which the operator and the API start, while the demo clock is stopped."""
 _STARTS = 6
-"""They import more than `migrate`, and the operator probes the model in a process of its own."""
+"""How many times as long as `migrate` they take: they import more, and the operator probes the model in a child."""
 _POLL_SECONDS = 0.2
 _METRICS_SERVICE = "external-metrics"
 _METRICS_NAMESPACE = "default"
@@ -121,7 +121,7 @@ def _crd_names() -> list[str]:
     return [f"crd/{yaml.safe_load(text)['metadata']['name']}" for text in crd.files().values()]
 
 
-def _workload_manifests(scenario: Scenario, pace: Pace) -> list[manifests.Manifest]:
+def _workload_manifests(scenario: DemoScenario, pace: Pace) -> list[manifests.Manifest]:
     return [
         *(
             part
@@ -146,7 +146,7 @@ async def _running(children: list[Child], notify: Notify) -> AsyncGenerator[None
 
 @asynccontextmanager
 async def _sending_demand(
-    producer: DemandProducer, scenario: Scenario, clock: ReplayClock
+    producer: DemandProducer, scenario: DemoScenario, clock: ReplayClock
 ) -> AsyncGenerator[asyncio.Task[None]]:
     """Send the demand from the clock's start on, in the background."""
     sending = asyncio.create_task(producer.replay(scenario, clock.start, clock), name="demand")

@@ -31,7 +31,7 @@ POD_START = timedelta(minutes=8)
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class DemoScenario:
     """The window of a replay and its demand."""
 
     day: date
@@ -74,7 +74,7 @@ class Scenario:
         return min(int((at - self.demand.start) / MINUTE), len(self.demand.values))
 
 
-def make_scenario(day: date, traces: Path) -> Scenario:
+def make_scenario(day: date, traces: Path) -> DemoScenario:
     """The hours around the matches of `day`, from 90 minutes before the first kick-off.
 
     Raises InvalidManifestError when no match was played on it, naming the nearest days that had one.
@@ -86,7 +86,7 @@ def make_scenario(day: date, traces: Path) -> Scenario:
         known = ", ".join(other.isoformat() for other in sorted(near))
         raise InvalidManifestError(f"no match was played on {day.isoformat()}; days near it with one: {known}")
     begins_at = chosen[0].start - BEFORE_FIRST_MATCH
-    return Scenario(
+    return DemoScenario(
         day=day,
         begins_at=begins_at,
         ends_at=max(match.end for match in chosen) + AFTER_LAST_MATCH,

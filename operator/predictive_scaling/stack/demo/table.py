@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from predictive_scaling.stack.demo.manifests import LEAD_TIME
-from predictive_scaling.stack.demo.measure import Band, Comparison, DeploymentState, Observation
-from predictive_scaling.stack.demo.scenario import Scenario
+from predictive_scaling.stack.demo.measure import Band, DemoComparison, DeploymentState, Observation
+from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.traces import MINUTE
 
 _ROW_INTERVAL = timedelta(minutes=10)
@@ -27,14 +27,14 @@ class TableRow:
     observation: Observation
     band: Band | None
     """The forecast a lead time ahead."""
-    so_far: Comparison
+    so_far: DemoComparison
 
 
 @dataclass(slots=True)
 class LiveTable:
     """`with LiveTable(scenario, console) as table: table.show(row)`."""
 
-    scenario: Scenario
+    scenario: DemoScenario
     console: Console
     _rows: deque[TableRow] = field(default_factory=lambda: deque[TableRow](maxlen=_ROWS))
     _live: Live | None = None
@@ -99,7 +99,7 @@ class LiveTable:
         ]
 
 
-def plain(row: TableRow, scenario: Scenario) -> str:
+def plain(row: TableRow, scenario: DemoScenario) -> str:
     """A row as a line without colours."""
     observation, comparison = row.observation, row.so_far
     return (
@@ -112,7 +112,7 @@ def plain(row: TableRow, scenario: Scenario) -> str:
     ).rstrip()
 
 
-def _band(band: Band | None, scenario: Scenario) -> str:
+def _band(band: Band | None, scenario: DemoScenario) -> str:
     return "–" if band is None else f"{band.p50 / scenario.per_replica:.1f}–{band.p90 / scenario.per_replica:.1f}"
 
 
@@ -121,5 +121,5 @@ def _ready(deployment_with_hpa: DeploymentState, needed: float, style: str) -> T
     return Text(pods, style="bold white on red" if deployment_with_hpa.ready < needed else style)
 
 
-def _match_now(observation: Observation, scenario: Scenario) -> str:
+def _match_now(observation: Observation, scenario: DemoScenario) -> str:
     return ", ".join(match.name for match in scenario.matches if match.start <= observation.at < match.end)
