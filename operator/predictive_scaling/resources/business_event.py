@@ -1,4 +1,4 @@
-"""BusinessEvent: a time at which demand will differ, and by how much."""
+"""BusinessEvent: a time at which demand differs, and by how much."""
 
 import re
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ EventType = Annotated[str, Matching(rf"^{_WORD}$", "must be a word such as flash
 
 
 class PolicySelector(Part):
-    """Which ScalingPolicies of the namespace an event is for: those with all of the labels, or all of them."""
+    """Selects ScalingPolicies of the event's namespace, by labels or all of them."""
 
     match_labels: Annotated[dict[str, LabelValue] | None, Field(max_length=16)] = None
-    """Labels that a policy has to carry, all of them. At least one; for every policy use all: true."""
+    """Labels that a policy must have. At least one; use all: true to select every policy."""
 
     all: bool = False
-    """Every ScalingPolicy of the namespace."""
+    """Selects every ScalingPolicy of the namespace. Defaults to false."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -57,19 +57,19 @@ class PolicySelector(Part):
     )
 
     def selects(self, labels: Mapping[str, str]) -> bool:
-        """Whether a policy with these labels is meant."""
+        """Whether a policy with these labels is selected."""
         return self.all or all(labels.get(key) == value for key, value in (self.match_labels or {}).items())
 
 
 class Expectation(Part):
-    """How demand will differ: times a factor, or at least so many replicas."""
+    """Expected change of demand: a multiplier, or a floor in replicas."""
 
     multiplier: Annotated[float | None, DecimalBetween("0.1", "100", optional=True)] = None
-    """What the demand is multiplied by, as a string between "0.1" and "100". The base is what was forecast for that
-    time without knowing of the event."""
+    """Factor of demand, as a string between "0.1" and "100". It applies to the last forecast made before the event
+    began to act."""
 
     min_replicas: Annotated[int | None, Field(ge=0, le=MAX_REPLICAS)] = None
-    """Floor in replicas during the event, reached at its start."""
+    """Floor during the event, in replicas, reached at its start."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -82,44 +82,44 @@ class Expectation(Part):
 
 
 class BusinessEventSpec(Part):
-    """When it is, which policies it is for, and what is expected of it."""
+    """Time, selected policies and expected effect of the event."""
 
     type: EventType | None = None
-    """What the event learns from and teaches: earlier and later events of the same type, such as flash-sale. Without
-    it nothing is learned."""
+    """Type such as flash-sale. The effect of earlier events of a type is learned and applied to later ones. Without a
+    type nothing is learned."""
 
     start: Moment | None = None
-    """When the event starts, as an RFC 3339 time with its offset, such as 2026-11-27T08:00:00+01:00. Needs end."""
+    """Start of the event, as an RFC 3339 time with an offset, such as 2026-11-27T08:00:00+01:00. Requires end."""
 
     end: Moment | None = None
-    """When the event is over: the first moment that no longer belongs to it."""
+    """End of the event, exclusive."""
 
     recurrence: Recurrence | None = None
-    """When the event comes back, in place of start and end."""
+    """Recurrence of the event. Excludes start and end."""
 
     exclude_dates: Annotated[
         tuple[Date, ...], Field(max_length=MAX_EXCLUDED_DATES, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = ()
-    """Local dates on which the event does not take place, such as 2026-12-25; at most 366."""
+    """Local dates on which the event does not take place, such as 2026-12-25. At most 366."""
 
     policies: PolicySelector
-    """Which ScalingPolicies of the namespace the event is for."""
+    """ScalingPolicies of the namespace that the event acts on."""
 
     expect: Expectation = Field(default_factory=Expectation)
-    """What is expected: a multiplier of demand, a floor in replicas, or nothing, and then what earlier events of the
-    type did is used."""
+    """Expected effect: a multiplier of demand or a floor in replicas. If empty, the effect of earlier events of the
+    type is used."""
 
     suppress_forecast: bool = False
-    """Whether the event may lower the floor below the forecast's, as for a planned outage."""
+    """Whether the event may lower the floor below the forecast, as for a planned outage. Defaults to false."""
 
     ramp_up: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
-    """How long demand climbs before the start: the floor climbs with it, a lead time earlier."""
+    """Time over which demand rises before the start. The floor rises with it, one lead time earlier. Defaults to 0s."""
 
     ramp_down: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
-    """How long demand falls after the end."""
+    """Time over which demand falls after the end. Defaults to 0s."""
 
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    """Where events overlap, the highest priority counts; among equals, the most replicas."""
+    """Where events overlap, the highest priority applies; among equals, the highest floor. Defaults to 0."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -141,7 +141,7 @@ class BusinessEventSpec(Part):
 
 
 class BusinessEvent(Part):
-    """A time at which demand will differ: a sale, a match, a campaign, a nightly batch, a planned outage."""
+    """A time at which demand differs: a sale, a match, a campaign, a nightly batch, a planned outage."""
 
     model_config = Part.model_config | {"extra": "ignore"}
 
@@ -151,17 +151,17 @@ class BusinessEvent(Part):
 
     @property
     def key(self) -> PolicyKey:
-        """Its namespace and name, in the form that policies have theirs."""
+        """The namespace and name of the event."""
         return PolicyKey(self.metadata.namespace, self.metadata.name)
 
     def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
-        """Whether it is for a policy of that namespace with these labels."""
+        """Whether it selects a policy of that namespace with these labels."""
         return namespace == self.metadata.namespace and self.spec.policies.selects(labels)
 
 
 def parse_event(body: Mapping[str, Any]) -> BusinessEvent:
-    """A BusinessEvent as it comes from the cluster or a file.
+    """Return the typed BusinessEvent of a manifest.
 
-    Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
+    Raises InvalidManifestError naming each invalid field, its value and what is allowed.
     """
     return read(BusinessEvent, body)

@@ -1,4 +1,4 @@
-"""Conditions, as the Kubernetes API conventions have them."""
+"""Conditions, as the Kubernetes API conventions define them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ def _as_reason(word: Any, info: ValidationInfo) -> Any:
 
 
 Message = Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH), fitted_to(MAX_MESSAGE_LENGTH)]
-"""A sentence in a status; cut where our own code tells more than fits."""
+"""A sentence in a status, truncated to the length that fits."""
 
 Timestamp = Annotated[
     AwareDatetime,
@@ -66,12 +66,12 @@ Timestamp = Annotated[
 
 
 class Condition(Part):
-    """One thing that is true of an object, or not, or not known."""
+    """One aspect of the state of an object."""
 
     model_config = Part.model_config | {"extra": "ignore"}
 
     type: Annotated[str, Field(min_length=1, max_length=63)]
-    """What the condition is about, such as Ready."""
+    """Type of the condition, such as Ready."""
 
     status: ConditionStatus
     """True, False or Unknown."""
@@ -81,16 +81,16 @@ class Condition(Part):
         Field(min_length=1, max_length=_MAX_REASON_LENGTH, pattern=r"^[A-Za-z][A-Za-z0-9]*$"),
         BeforeValidator(_as_reason),
     ]
-    """Why, in one word."""
+    """Reason in one word."""
 
     message: Message = ""
-    """Why, in a sentence."""
+    """Reason in a sentence."""
 
     observed_generation: Annotated[int, Field(ge=0)] = 0
-    """metadata.generation of the spec that the condition was judged by."""
+    """metadata.generation of the spec that the condition was evaluated for."""
 
     last_transition_time: Timestamp | None = None
-    """When status changed last."""
+    """Time of the last change of status."""
 
 
 Conditions = Annotated[
@@ -100,10 +100,10 @@ Conditions = Annotated[
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     ),
 ]
-"""A status' list of conditions, one of each type."""
+"""The conditions of a status, one of each type."""
 
 UNJUDGED = "NotYetJudged"
-"""The reason of a condition that no one has judged yet."""
+"""Reason of a condition that was not evaluated yet."""
 
 
 def merge(

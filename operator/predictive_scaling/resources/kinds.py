@@ -1,4 +1,4 @@
-"""Our kinds, as the API server and kubectl know them."""
+"""The custom resources as the API server and kubectl define them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A custom resource: its models, its names, its columns."""
+    """A custom resource: models, names and columns."""
 
     model: type[Part]
     spec: type[Part]
@@ -38,7 +38,7 @@ class Kind:
     selectable: tuple[str, ...] = ()
     """Fields that `kubectl get --field-selector` takes."""
     immutable: bool = False
-    """Whether the spec never changes."""
+    """Whether the spec is immutable."""
 
     @property
     def name(self) -> str:
@@ -56,20 +56,20 @@ SCALING_POLICY = Kind(
     plural="scalingpolicies",
     short_name="sp",
     columns=(
-        Column("Target", ".status.target", "What is scaled."),
+        Column("Target", ".status.target", "Target."),
         Column("Mode", ".spec.mode", "Off, Recommend or Auto."),
-        Column("Min", ".spec.replicas.min", "The floor never sinks below this.", "integer"),
-        Column("Max", ".spec.replicas.max", "The floor never rises above this.", "integer"),
-        Column("Floor", ".status.floor", "The floor now.", "integer"),
-        Column("Replicas", ".status.currentReplicas", "Replicas that the target has.", "integer"),
-        Column("Forecast", ".status.forecast.summary", "The demand that the floor is for, with its quantile."),
-        Column("Ready", _READY, "Whether the last visit succeeded."),
-        Column("Last Decision", ".status.lastDecision.summary", "What was changed last."),
+        Column("Min", ".spec.replicas.min", "Lowest floor.", "integer"),
+        Column("Max", ".spec.replicas.max", "Highest floor.", "integer"),
+        Column("Floor", ".status.floor", "Current floor.", "integer"),
+        Column("Replicas", ".status.currentReplicas", "Current replicas of the target.", "integer"),
+        Column("Forecast", ".status.forecast.summary", "Peak demand over the lead time, with its quantile."),
+        Column("Ready", _READY, "Whether the last reconciliation succeeded."),
+        Column("Last Decision", ".status.lastDecision.summary", "Most recent change."),
         _AGE,
-        Column("Source", ".status.source", "Which wish the floor comes from.", wide=True),
-        Column("Model", ".status.forecast.model", "The model that forecasts.", wide=True),
-        Column("MAPE", ".status.accuracy.mape", "Mean absolute error of the forecasts, a ratio.", wide=True),
-        Column("Lead", ".status.leadTime", "From raising the floor to ready replicas.", wide=True),
+        Column("Source", ".status.source", "Source of the floor.", wide=True),
+        Column("Model", ".status.forecast.model", "Model in use.", wide=True),
+        Column("MAPE", ".status.accuracy.mape", "Mean absolute error relative to demand, a ratio.", wide=True),
+        Column("Lead", ".status.leadTime", "Time from raising the floor to ready replicas.", wide=True),
     ),
 )
 
@@ -80,15 +80,15 @@ BUSINESS_EVENT = Kind(
     plural="businessevents",
     short_name="be",
     columns=(
-        Column("Type", ".spec.type", "What it learns from."),
-        Column("Phase", ".status.phase", "Where it stands."),
-        Column("Next Start", ".status.nextStart", "When it starts, or starts next."),
-        Column("Policies", ".status.matchedPolicies", "How many policies it is for.", "integer"),
-        Column("Ready", _READY, "Whether it is in use."),
+        Column("Type", ".spec.type", "Type of the event."),
+        Column("Phase", ".status.phase", "Phase of the event."),
+        Column("Next Start", ".status.nextStart", "Next start."),
+        Column("Policies", ".status.matchedPolicies", "Number of selected policies.", "integer"),
+        Column("Ready", _READY, "Whether the event is valid and in use."),
         _AGE,
-        Column("Multiplier", ".spec.expect.multiplier", "What demand is multiplied by.", wide=True),
+        Column("Multiplier", ".spec.expect.multiplier", "Factor of demand.", wide=True),
         Column("Min Replicas", ".spec.expect.minReplicas", "Floor in replicas during the event.", "integer", wide=True),
-        Column("Learned", ".status.learned.multiplier", "What earlier events of the type did.", wide=True),
+        Column("Learned", ".status.learned.multiplier", "Multiplier learned from earlier events.", wide=True),
     ),
 )
 
@@ -99,17 +99,17 @@ SCALING_DECISION = Kind(
     plural="scalingdecisions",
     short_name="sd",
     columns=(
-        Column("Service", ".spec.service", "The service whose demand it is about."),
+        Column("Service", ".spec.service", "Service of the demand."),
         Column("Type", ".spec.type", "ScaleUp or ScaleDown."),
-        Column("From", ".spec.from", "Floor before.", "integer"),
-        Column("To", ".spec.to", "Floor after.", "integer"),
-        Column("Status", ".status.phase", "How far it has come."),
-        Column("Source", ".spec.source", "Which wish won."),
-        Column("Reason", ".spec.reason", "Why, in one word."),
+        Column("From", ".spec.from", "Floor before the decision.", "integer"),
+        Column("To", ".spec.to", "Floor after the decision.", "integer"),
+        Column("Status", ".status.phase", "Phase of the decision."),
+        Column("Source", ".spec.source", "Source of the recommendation."),
+        Column("Reason", ".spec.reason", "Reason in one word."),
         _AGE,
-        Column("Policy", ".spec.policy", "The policy that it was decided for.", wide=True),
-        Column("Target", ".spec.target", "What is scaled.", wide=True),
-        Column("Message", ".spec.message", "Why, in one sentence.", wide=True),
+        Column("Policy", ".spec.policy", "Policy of the decision.", wide=True),
+        Column("Target", ".spec.target", "Target.", wide=True),
+        Column("Message", ".spec.message", "Reason in a sentence.", wide=True),
     ),
     selectable=(".spec.policy", ".status.phase"),
     immutable=True,

@@ -1,4 +1,4 @@
-"""What every object of the cluster carries."""
+"""Metadata of every object."""
 
 from datetime import datetime
 from typing import Annotated, NamedTuple
@@ -16,7 +16,7 @@ MAX_NAME_LENGTH = 63
 
 
 class PolicyKey(NamedTuple):
-    """Which policy; prints as shop/checkout."""
+    """Namespace and name of a policy; prints as shop/checkout."""
 
     namespace: str
     name: str
@@ -26,7 +26,7 @@ class PolicyKey(NamedTuple):
 
 
 class Metadata(Part):
-    """The part of an object's metadata that we use."""
+    """The part of an object's metadata that is used here."""
 
     model_config = Part.model_config | {"extra": "ignore"}
 

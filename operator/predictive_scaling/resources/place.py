@@ -1,4 +1,4 @@
-"""Where demand comes from: its time zone and its public holidays."""
+"""Time zone and public holidays of demand."""
 
 import difflib
 import re

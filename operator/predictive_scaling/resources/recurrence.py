@@ -1,4 +1,4 @@
-"""When a recurring BusinessEvent comes back: an iCalendar rule in a time zone."""
+"""Recurrence of a BusinessEvent: an iCalendar rule in a time zone."""
 
 import re
 from datetime import time, timedelta
@@ -84,7 +84,7 @@ def _allows(part: PartSyntax) -> Rule:
 
 
 class Recurrence(Part):
-    """A rule, and the local time of day at which each occurrence starts."""
+    """A recurrence rule, and the local time of day at which each occurrence starts."""
 
     rrule: Annotated[RuleText, AfterValidator(_readable_rule)]
     """iCalendar recurrence rule such as FREQ=WEEKLY;BYDAY=FR. FREQ is HOURLY or slower; BYMINUTE and BYSECOND are not
@@ -92,16 +92,16 @@ class Recurrence(Part):
     refused by the operator: Stalled=True says so."""
 
     timezone: Timezone
-    """IANA time zone such as Europe/Paris, in which start and from are read, across changes to summer time."""
+    """Time zone of start and from, from the IANA database, such as Europe/Paris."""
 
     from_: Annotated[Date | None, Field(alias="from")] = None
-    """Date that the rule counts from, such as 2026-01-02. Default: the day on which the event was created."""
+    """First date of the rule, such as 2026-01-02. Defaults to the day on which the event was created."""
 
     start: TimeOfDay
     """Local time of day at which each occurrence starts, such as 18:00."""
 
     duration: Annotated[timedelta, DurationBetween("1m", "168h")]
-    """How long each occurrence lasts, such as 2h."""
+    """Duration of each occurrence, such as 2h."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *(_allows(part) for part in PARTS),

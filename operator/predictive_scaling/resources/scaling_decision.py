@@ -1,4 +1,4 @@
-"""ScalingDecision: the record of one change of a floor, made or recommended."""
+"""ScalingDecision: the record of one change of a floor, applied or recommended."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType,
 MAX_TEXT_LENGTH = 253
 MAX_TARGET_LENGTH = 320
 MAX_TARGET_REPLICAS = 2**31 - 1
-"""What the scale subresource counts up to: a target may have more replicas than a policy may ask for."""
+"""Maximum of the scale subresource; a target may have more replicas than a policy allows."""
 MAX_DEMAND_LENGTH = f"{Decimal(str(MAX_DEMAND)):f}"
 _MAX_EFFECT = 999_999.0
 
@@ -28,7 +28,7 @@ def _counted(replicas: Any, info: ValidationInfo) -> Any:
 
 
 def effect_of(ratio: float) -> str | None:
-    """A contribution's effect as its record holds it; None for what is no number.
+    """Return the effect of a contribution as it is recorded; None if it is not a number.
 
     >>> effect_of(0.21), effect_of(-0.05), effect_of(1e300)
     ('0.21', '-0.05', '999999')
@@ -40,115 +40,115 @@ Replicas = Annotated[int, Field(ge=0, le=MAX_TARGET_REPLICAS), BeforeValidator(_
 Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)]
 Word = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)]
 Demand = Annotated[float, DecimalBetween("0", MAX_DEMAND_LENGTH, clamps=True)]
-"""A demand in the metric's unit; what ingest accepts beyond it counts as the highest one."""
+"""Demand in the unit of the metric, limited to the highest recordable value."""
 
 
 class Contribution(Part):
-    """One reason behind a forecast."""
+    """One contribution to a forecast."""
 
     feature: Word
-    """What the forecast leans on, such as demand of the last 30 minutes."""
+    """Feature, such as demand of the last 30 minutes."""
 
     effect: Annotated[str | None, Field(max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?$")] = None
-    """What it did to the forecast, a ratio: "0.21" raised it by 21 %, "-0.05" lowered it by 5 %. Missing where the
-    model does not say."""
+    """Effect on the forecast as a ratio: "0.21" raised it by 21 %, "-0.05" lowered it by 5 %. Absent if the model gives
+    none."""
 
 
 class DecisionForecast(Part):
     """The forecast value that the floor was computed from."""
 
     at: Timestamp
-    """The moment that the value is forecast for."""
+    """Time that the value is forecast for."""
 
     quantile: Annotated[float, DecimalBetween("0", "1", clamps=True)]
-    """The quantile that was used."""
+    """Quantile of the value."""
 
     value: Demand
-    """The forecast demand, in the metric's unit."""
+    """Forecast demand, in the unit of the metric."""
 
     model: Word
-    """The model that made it."""
+    """Name of the model."""
 
     version: Text = ""
-    """The model's version."""
+    """Version of the model."""
 
     contributions: Annotated[tuple[Contribution, ...], Field(max_length=10)] = ()
-    """What moved the forecast most, the strongest first."""
+    """Strongest contributions to the forecast, strongest first."""
 
 
 class ScalingDecisionSpec(Part):
-    """What was decided and why. It never changes."""
+    """The decision and its reason. Immutable."""
 
     policy: Annotated[str, Field(min_length=1, max_length=63)]
-    """Name of the ScalingPolicy that it was decided for."""
+    """Name of the ScalingPolicy."""
 
     policy_generation: Annotated[int, Field(ge=0)] = 0
-    """Generation of the ScalingPolicy's spec that it was decided from."""
+    """metadata.generation of the ScalingPolicy at the time of the decision."""
 
     decided_at: Timestamp | None = None
-    """When it was decided, by the operator's clock."""
+    """Time of the decision, by the operator's clock."""
 
     service: SeriesName
     """service_name of the demand."""
 
     target: Annotated[str, Field(min_length=1, max_length=MAX_TARGET_LENGTH), fitted_to(MAX_TARGET_LENGTH)]
-    """What is scaled, such as hpa/checkout."""
+    """Target, such as hpa/checkout."""
 
     type: DecisionType
     """ScaleUp or ScaleDown."""
 
     from_: Annotated[Replicas, Field(alias="from")]
-    """Floor before, in replicas."""
+    """Floor before the decision, in replicas."""
 
     to: Replicas
-    """Floor after, in replicas."""
+    """Floor after the decision, in replicas."""
 
     uncapped: Replicas
-    """Replicas that were wanted before any limit."""
+    """Recommended floor before limits, in replicas."""
 
     mode: Mode
-    """The policy's mode: Recommend means that nothing was written."""
+    """Mode of the policy. With Recommend nothing was written."""
 
     source: Source
-    """Which wish won."""
+    """Source of the recommendation that prevailed."""
 
     reason: Reason
-    """Why, in one word."""
+    """Reason in one word."""
 
     message: Message = ""
-    """Why, in one sentence."""
+    """Reason in a sentence."""
 
     forecast: DecisionForecast | None = None
-    """The forecast that it rests on, where it rests on one."""
+    """Forecast that the decision was made from, if any."""
 
     limits: Annotated[tuple[Limit, ...], Field(max_length=len(Limit))] = ()
-    """The rules that cut what was wanted, in the order in which they did."""
+    """Rules that limited the recommendation, in order of application."""
 
     event: Annotated[str | None, Field(min_length=1, max_length=63)] = None
-    """Name of the BusinessEvent that it rests on, where it rests on one."""
+    """Name of the BusinessEvent that the decision was made from, if any."""
 
 
 class ScalingDecisionStatus(Part):
-    """How far it has come."""
+    """Progress of the decision."""
 
     phase: DecisionPhase | None = None
     """Pending, Executing, Verifying, and then one of Succeeded, Failed, RolledBack, Recommended, Superseded,
     Cancelled."""
 
     started_at: Timestamp | None = None
-    """When it was carried out first."""
+    """Time of the first attempt."""
 
     finished_at: Timestamp | None = None
-    """When its last phase was reached."""
+    """Time at which the final phase was reached."""
 
     message: Message = ""
-    """What came of it, in a sentence."""
+    """Outcome in a sentence."""
 
     attempts: Annotated[int, Field(ge=0)] = 0
-    """How often it was tried."""
+    """Number of attempts."""
 
     conditions: Conditions = ()
-    """Succeeded: Unknown until it is known, then True or False."""
+    """Condition Succeeded: Unknown until verified, then True or False."""
 
 
 class ScalingDecision(Part):
@@ -162,12 +162,12 @@ class ScalingDecision(Part):
 
     @property
     def policy_key(self) -> PolicyKey:
-        """The policy that it was decided for."""
+        """The namespace and name of its policy."""
         return PolicyKey(self.metadata.namespace, self.spec.policy)
 
 
 def parse_decision(body: Mapping[str, Any]) -> ScalingDecision:
-    """A ScalingDecision as it comes from the cluster.
+    """Return the typed ScalingDecision of a manifest.
 
     Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
     """

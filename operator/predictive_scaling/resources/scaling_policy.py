@@ -1,4 +1,4 @@
-"""ScalingPolicy: which target is scaled ahead of which demand, and within what bounds."""
+"""ScalingPolicy: the target to scale, the demand to forecast, and the bounds of the floor."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -26,72 +26,72 @@ Price = Annotated[float, DecimalBetween("0.000001", "1000000000", positive=True)
 
 
 class Demand(Part):
-    """The demand that is forecast, and what one replica carries of it."""
+    """The demand to forecast, and the capacity of one replica."""
 
     service: SeriesName | None = None
-    """service_name of the samples. Default: the policy's name."""
+    """service_name of the samples. Defaults to the name of the policy."""
 
     metric: SeriesName
     """metric_name of the samples, such as requests_per_second. Its unit is the unit of perReplica."""
 
     aggregation: Aggregation = Aggregation.SUM
-    """How the series of the service become one demand: Sum, Mean or Max of their values in each minute."""
+    """How the series of a service are combined in each minute: Sum, Mean or Max. Defaults to Sum."""
 
     per_replica: Annotated[float | None, DecimalBetween("0.000001", "999999999999", auto=True, positive=True)] = None
-    """What one ready replica serves when it is full, in the metric's unit, as a string such as "50". Auto: learned
-    from the demand and the ready replicas so far."""
+    """Demand that one ready replica serves at 100 % load, in the unit of the metric, as a string such as "50". Auto,
+    the default, learns it from observed demand and ready replicas."""
 
     target_utilization: Percent = 70
-    """Percent of a replica that reactive scaling aims at: what the HorizontalPodAutoscaler is set to, or what the
-    operator uses for a workload without one. It does not divide the floor: see forecast.utilization."""
+    """Target utilization of reactive scaling, in percent of a replica: the target of the HorizontalPodAutoscaler, or of
+    the operator for a workload without one. It does not affect the floor; see forecast.utilization."""
 
     zero_is_valid: bool = False
-    """Whether a demand of exactly zero is real. Otherwise it is taken for missing data, which never lowers a floor."""
+    """Whether a demand of exactly zero is valid. If false, the default, zero counts as missing data, which never lowers
+    the floor."""
 
 
 class Objective(Part):
-    """What being short costs against what a replica costs; the quantile follows from the two."""
+    """Prices of too few replicas and of a replica; they determine the quantile."""
 
     under_provisioned_minute: Price
-    """Cost of a minute in which the ready replicas cannot carry the demand, however many are missing, as a string such
-    as "1.0", in any currency."""
+    """Cost of one minute with too few ready replicas, regardless of how many are missing, as a string such as "1.0", in
+    any currency."""
 
     replica_hour: Price
-    """Cost of one replica for an hour, in the same currency, as a string such as "0.5"."""
+    """Cost of one replica for one hour, in the same currency, as a string such as "0.5"."""
 
 
 class ForecastOptions(Part):
-    """How the floor is forecast."""
+    """How demand is forecast and turned into a floor."""
 
     model: ModelChoice = ModelChoice.AUTO
-    """Which model forecasts. Auto: LightGBM at the horizons where it did better than the naive models on days that it
-    had not seen, the best of those elsewhere. LightGBM: the trained model, even where a naive one did better, which
-    ForecastReady then says; while there is none that can forecast, the best naive one. HoltWinters and SeasonalNaive:
-    always that one."""
+    """Forecasting model. Auto, the default, uses LightGBM at the horizons at which it beat the naive models on holdout
+    days, and the best naive model elsewhere. LightGBM uses the trained model even where a naive model is better,
+    which the condition ForecastReady reports; until one is trained, the best naive model. HoltWinters and
+    SeasonalNaive always use that model."""
 
     quantile: Annotated[float | None, DecimalBetween("0.5", "0.999", optional=True)] = None
-    """Share of times in which the floor shall suffice for the highest demand until replicas asked for now are ready, as
-    a string between "0.5" and "0.999". Default "0.9", where no objective is given."""
+    """Quantile of peak demand over the lead time that the floor covers, as a string between "0.5" and "0.999". Defaults
+    to "0.9" if no objective is set."""
 
     objective: Objective | None = None
-    """Prices to choose the quantile by, in place of quantile."""
+    """Prices from which the quantile is chosen. Excludes quantile."""
 
     utilization: Percent = 100
-    """Percent of a replica that the forecast may fill: below 100 the floor keeps a reserve."""
+    """Percent of a replica's capacity that the forecast may use. Defaults to 100; a lower value keeps a reserve."""
 
     horizon: Annotated[timedelta, DurationBetween("1m", "24h")] = timedelta(hours=1)
-    """How far ahead is forecast, from 1m to 24h. It has to be longer than leadTime."""
+    """How far ahead demand is forecast, from 1m to 24h. Defaults to 1h. Must be longer than leadTime."""
 
     lead_time: Annotated[timedelta | None, DurationBetween("0s", "24h", auto=True)] = None
-    """From raising the floor to ready replicas, as a duration such as 3m. Auto: measured."""
+    """Time from raising the floor to ready replicas, as a duration such as 3m. Auto, the default, measures it."""
 
     timezone: Timezone | None = None
-    """IANA time zone such as Europe/Paris by whose clocks demand has its days and weeks, across changes to summer
-    time. Default: UTC."""
+    """Time zone of the daily and weekly seasonality, from the IANA database, such as Europe/Paris. Defaults to UTC."""
 
     holidays: HolidayCalendar | None = None
-    """Whose public holidays demand keeps: an ISO 3166 country such as FR, or a part of one such as DE-BY. Default:
-    none."""
+    """Country whose public holidays affect demand: an ISO 3166 code such as FR, or a subdivision such as DE-BY.
+    Defaults to none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -101,7 +101,7 @@ class ForecastOptions(Part):
             field="quantile",
         ),
         Rule(
-            # What is no duration is told once, by the field's own rule.
+            # An invalid duration is reported once, by the rule of its own field.
             cel="!has(self.leadTime) || !has(self.horizon) "
             f"|| !self.leadTime.matches(r'{HMS_PATTERN}') || !self.horizon.matches(r'{HMS_PATTERN}') "
             "|| duration(self.leadTime) < duration(self.horizon)",
@@ -114,10 +114,10 @@ class ForecastOptions(Part):
 
     @property
     def effective_quantile(self) -> float:
-        """The quantile as given, or one that follows from the prices alone, or 0.9.
+        """Return the configured quantile, else the one that follows from the prices, else 0.9.
 
-        The prices' one serves until a tuner has looked back on the policy's own demand. It takes each missing replica
-        for a shortage of its own, since without a past nothing is known of how many are missing at once.
+        The quantile from prices is used until the tuner has studied the policy's own demand. It counts each missing
+        replica as a separate shortage, as no history shows how many are missing at the same time.
         """
         if self.objective is None:
             return DEFAULT_QUANTILE if self.quantile is None else self.quantile
@@ -126,13 +126,13 @@ class ForecastOptions(Part):
 
 
 class ReplicaBounds(Part):
-    """Between which numbers the floor stays."""
+    """Lower and upper bound of the floor, in replicas."""
 
     min: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
-    """The floor never sinks below this."""
+    """Lowest floor, in replicas. Defaults to 1."""
 
     max: Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
-    """The floor never rises above this, nor above the target's own maximum."""
+    """Highest floor, in replicas. The target's own maximum applies, too."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -146,55 +146,57 @@ class ReplicaBounds(Part):
 
 
 class ScaleUp(Part):
-    """How fast the floor rises. Below its minimum an HPA jumps there at once, so this is the only brake upwards."""
+    """Rate limit for raising the floor. An HPA below its minimum scales to it immediately, so this is the only limit
+    upwards.
+    """
 
     max_step: Step = Step(100, is_percent=True)
-    """The most that the floor rises in each period: a percentage of it, such as 100%, or a count of replicas."""
+    """Maximum raise per period: a percentage of the floor such as 100%, the default, or a number of replicas."""
 
     period: Annotated[timedelta, DurationBetween("1s", "24h")] = timedelta(minutes=1)
-    """The time that maxStep is for."""
+    """Length of the period to which maxStep applies. Defaults to 1m."""
 
 
 class ScaleDown(Part):
-    """How fast the floor sinks."""
+    """Rate limit for lowering the floor."""
 
     max_step: Step = Step(20, is_percent=True)
-    """The most that the floor sinks in each period: a percentage of it, such as 20%, rounded up to at least one
-    replica, or a count of replicas."""
+    """Maximum decrease per period: a percentage of the floor such as 20%, the default, rounded up to at least one
+    replica, or a number of replicas."""
 
     period: Annotated[timedelta, DurationBetween("1s", "24h")] = timedelta(minutes=1)
-    """The time that maxStep is for."""
+    """Length of the period to which maxStep applies. Defaults to 1m."""
 
     stabilization_window: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta(minutes=10)
-    """The highest floor that was wanted within this time holds."""
+    """The floor is not lowered below the highest recommendation of this time. Defaults to 10m."""
 
 
 class DeadBand(Part):
-    """Changes too small to make. One that is smaller than both is not written."""
+    """Changes below both thresholds are not written."""
 
     replicas: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
-    """A count of replicas."""
+    """Threshold in replicas. Defaults to 1."""
 
     percent: Annotated[int, Field(ge=0, le=100)] = 5
-    """A percentage of the floor."""
+    """Threshold in percent of the floor. Defaults to 5."""
 
 
 class Fallback(Part):
-    """What happens when there is neither a fresh forecast nor an older one nor last week to go by."""
+    """Behavior without a fresh forecast, an earlier forecast or demand of last week."""
 
     behavior: FallbackBehavior = FallbackBehavior.HOLD_FLOOR
-    """HoldFloor keeps the floor for as long as it takes, Static uses replicas, CurrentReplicas what runs now, and
-    CurrentReplicasIfHigher that or the floor, whichever is higher."""
+    """HoldFloor, the default, keeps the floor indefinitely. Static sets it to replicas, CurrentReplicas to the current
+    number of replicas, and CurrentReplicasIfHigher to the higher of that number and the floor."""
 
     after: Annotated[timedelta, DurationBetween("1m", "168h")] = timedelta(minutes=30)
-    """How long there has to be nothing to go by."""
+    """Time without any forecast after which the behavior applies. Defaults to 30m."""
 
     replicas: Annotated[int | None, Field(ge=0, le=MAX_REPLICAS)] = None
-    """The floor of the behavior Static; required there and refused elsewhere."""
+    """Floor for the behavior Static, in replicas. Required with Static, forbidden otherwise."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # The default {} of fallback is judged before behavior is filled in.
+            # The default {} of fallback is validated before behavior has its default.
             cel="has(self.replicas) == (has(self.behavior) && self.behavior == 'Static')",
             holds=lambda it: (it.replicas is not None) == (it.behavior is FallbackBehavior.STATIC),
             message="must be set with behavior Static, and only then",
@@ -205,38 +207,38 @@ class Fallback(Part):
 
 
 class ScalingPolicySpec(Part):
-    """What the policy asks for."""
+    """Desired behavior of the policy."""
 
     mode: Mode = Mode.RECOMMEND
-    """Off does nothing, Recommend decides and writes nothing, Auto scales. Leaving Auto restores the target."""
+    """Off does nothing. Recommend, the default, records decisions without writing to the target. Auto writes the floor.
+    Leaving Auto restores the target's original minimum."""
 
     target: TargetSpec
-    """What is scaled: exactly one kind."""
+    """Target to scale. Exactly one of its fields must be set."""
 
     demand: Demand
-    """The demand that is forecast, and what one replica carries of it."""
+    """The demand to forecast, and the capacity of one replica."""
 
     forecast: ForecastOptions = Field(default_factory=ForecastOptions)
-    """How demand is forecast: the model, the quantile that the floor covers, how far ahead, and how long replicas
-    take to become ready."""
+    """How demand is forecast: model, quantile, horizon and lead time."""
 
     replicas: ReplicaBounds
-    """Between which numbers the floor stays."""
+    """Lower and upper bound of the floor, in replicas."""
 
     scale_up: ScaleUp = Field(default_factory=ScaleUp)
-    """How fast the floor rises."""
+    """Rate limit for raising the floor."""
 
     scale_down: ScaleDown = Field(default_factory=ScaleDown)
-    """How fast the floor sinks."""
+    """Rate limit for lowering the floor."""
 
     dead_band: DeadBand = Field(default_factory=DeadBand)
-    """Changes too small to make."""
+    """Thresholds below which a change is not written."""
 
     fallback: Fallback = Field(default_factory=Fallback)
-    """What happens when there is nothing to forecast from."""
+    """Behavior when no forecast is available."""
 
     suspend: bool = False
-    """Freezes the floor where it is; comes before every annotation."""
+    """Freezes the floor. Takes precedence over annotations. Defaults to false."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -254,7 +256,7 @@ class ScalingPolicySpec(Part):
 
 
 class ScalingPolicy(Part):
-    """Raises and lowers the minimum of a target ahead of demand. The forecast is the floor; above it the target's own
+    """Raises and lowers the minimum of a target ahead of demand. The forecast sets the floor; above it the target's own
     autoscaler stays in charge.
     """
 
@@ -266,18 +268,18 @@ class ScalingPolicy(Part):
 
     @property
     def key(self) -> PolicyKey:
-        """Its namespace and name."""
+        """The namespace and name of the policy."""
         return PolicyKey(self.metadata.namespace, self.metadata.name)
 
     @property
     def service(self) -> str:
-        """service_name of its samples."""
+        """The service_name of its samples."""
         return self.spec.demand.service or self.metadata.name
 
 
 def parse_policy(body: Mapping[str, Any]) -> ScalingPolicy:
-    """A ScalingPolicy as it comes from the cluster or a file.
+    """Return the typed ScalingPolicy of a manifest.
 
-    Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
+    Raises InvalidManifestError naming each invalid field, its value and what is allowed.
     """
     return read(ScalingPolicy, body)

@@ -1,4 +1,4 @@
-"""What the operator tells in the status of a ScalingPolicy and of a BusinessEvent. Decimals are strings there too."""
+"""Status of a ScalingPolicy and of a BusinessEvent. Decimals are strings, as in the spec."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -28,204 +28,203 @@ Length = Annotated[timedelta, DurationBetween("0s", "9999h", clamps=True)]
 
 
 class ForecastPoint(Part):
-    """The forecast for one moment."""
+    """The forecast for one point in time."""
 
     time: Timestamp
-    """The moment that it is for."""
+    """Time of the point."""
 
     p50: Demand
-    """Demand that is exceeded half of the time."""
+    """Median of the forecast demand."""
 
     p90: Demand
-    """Demand that is exceeded a tenth of the time."""
+    """0.9 quantile of the forecast demand."""
 
 
 class ForecastStatus(Part):
     """The forecast in use."""
 
     model: Text
-    """The model that made it."""
+    """Name of the model."""
 
     version: Text = ""
-    """The model's version."""
+    """Version of the model."""
 
     generated_at: Timestamp
-    """When it was made."""
+    """Time at which it was made."""
 
     valid_until: Timestamp
-    """It is not used from this moment on."""
+    """Time from which it is no longer used."""
 
     summary: Summary = ""
-    """The highest demand of the chosen quantile from now until a raise of the floor would take effect, with its
-    quantile, such as "812 (p90)". The column FORECAST."""
+    """Peak demand over the lead time at the chosen quantile, such as "812 (p90)". Shown in the column FORECAST."""
 
     points: Annotated[tuple[ForecastPoint, ...], Field(max_length=MAX_POINTS)] = ()
-    """At most 24 points of it; all of them are in the database and the HTTP API."""
+    """At most 24 points; the database and the HTTP API have all of them."""
 
 
 class AccuracyStatus(Part):
-    """How good the forecasts were. Ratios, not percents."""
+    """Accuracy of recent forecasts, as ratios."""
 
     wape: Ratio = None
-    """Sum of the absolute errors over the sum of the demand."""
+    """Sum of absolute errors divided by the sum of demand."""
 
     mape: Ratio = None
-    """Mean of each absolute error over its demand."""
+    """Mean of absolute errors relative to demand."""
 
     coverage: Ratio = None
-    """Share of moments in which demand stayed at or below the quantile that the floor covered at the time."""
+    """Share of points at which demand was at or below the quantile that the floor covered."""
 
     quantile: Ratio = None
-    """The quantile that the floor covers: the policy's, or the one chosen for its prices. Coverage should equal it."""
+    """Quantile that the floor covers, configured or chosen from prices. Coverage should be close to it."""
 
     window: Length | None = None
-    """The time that this was measured over."""
+    """Time over which accuracy was measured."""
 
 
 class LastDecision(Part):
-    """The newest decision."""
+    """The most recent decision."""
 
     name: Text
     """Name of the ScalingDecision."""
 
     at: Timestamp
-    """When it was decided."""
+    """Time of the decision."""
 
     summary: Summary
-    """What it changed, such as "4->9 Succeeded". The column LAST DECISION."""
+    """Change and phase, such as "4->9 Succeeded". Shown in the column LAST DECISION."""
 
 
 class Advice(Part):
-    """What would cost less."""
+    """Setting that would cost less."""
 
     quantile: Annotated[float | None, DecimalBetween("0", "1", optional=True, clamps=True)] = None
-    """A quantile that would have sufficed."""
+    """Quantile that would have been sufficient."""
 
     target_utilization: Annotated[int | None, Field(ge=1, le=100)] = None
-    """A target utilization that the policy allows the target's autoscaler."""
+    """Target utilization that the target's autoscaler could have with this policy."""
 
     replica_hours_saved: Annotated[float | None, DecimalBetween("0", "999999999", optional=True, clamps=True)] = None
-    """Replica-hours that would have been saved over the last days."""
+    """Replica-hours that this would have saved over the last days."""
 
     message: Message = ""
     """The advice in a sentence."""
 
 
 class Takeover(Part):
-    """What the target's minimum was before the operator came: it is put back when the policy goes or leaves Auto."""
+    """The target's minimum before the take-over. It is restored when the policy is deleted or leaves Auto."""
 
-    # What a later release added must not make this one forget what to restore.
+    # Fields of a later release must not make this one lose what to restore.
     model_config = Part.model_config | {"extra": "ignore"}
 
     target_uid: Text
-    """uid of the target that was taken over; a re-created target is another."""
+    """uid of the target that was taken over; a re-created target has another."""
 
     original_minimum: Replicas
-    """The target's minimum then."""
+    """The target's original minimum."""
 
     since: Timestamp
-    """When it was taken over."""
+    """Time of the take-over."""
 
     written: bool = False
-    """Whether a minimum of ours may have been written to it: from then on a foreign write is a conflict."""
+    """Whether the operator may have written a minimum; from then on a foreign write is a conflict."""
 
     taken_from: Annotated[str | None, Field(max_length=253)] = None
-    """Whose write of the minimum the first write of ours replaces, until that is known to have been made."""
+    """Field manager whose value the operator's first write replaces, until that write is confirmed."""
 
     generation: Annotated[int | None, Field(ge=0)] = None
-    """metadata.generation of the policy that was acted on last."""
+    """metadata.generation of the policy that was last acted on."""
 
     resume: Annotated[str | None, Field(max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)] = None
-    """The value of the annotation predictive-scaling.io/resume that was acted on last; a hash of one that is longer
-    than 253 characters."""
+    """Value of the annotation predictive-scaling.io/resume that was last acted on; a hash if it is longer than 253
+    characters."""
 
 
 class ScalingPolicyStatus(Part):
-    """What the operator found and did at its last visit."""
+    """Observed state of the policy and its target."""
 
     observed_generation: Annotated[int | None, Field(ge=0)] = None
-    """metadata.generation of the spec that this status is about."""
+    """metadata.generation of the spec that this status describes."""
 
     mode: Mode | None = None
-    """The mode that was acted by."""
+    """Mode in effect."""
 
     target: Annotated[str | None, Field(max_length=MAX_TARGET_LENGTH), fitted_to(MAX_TARGET_LENGTH)] = None
-    """What is scaled, such as hpa/checkout."""
+    """Target, such as hpa/checkout."""
 
     current_replicas: Replicas | None = None
-    """Replicas that the target has."""
+    """Current number of replicas of the target."""
 
     ready_replicas: Replicas | None = None
-    """Replicas of them that are ready."""
+    """Number of ready replicas of the target."""
 
     floor: Replicas | None = None
-    """The floor: written to the target in mode Auto, only computed in mode Recommend."""
+    """Floor in replicas: written to the target in mode Auto, computed only in mode Recommend."""
 
     uncapped_floor: Replicas | None = None
-    """The floor that was wanted before any limit."""
+    """Recommended floor before limits."""
 
     source: Source | None = None
-    """Which wish the floor comes from."""
+    """Source of the floor."""
 
     forecast: ForecastStatus | None = None
     """The forecast in use."""
 
     accuracy: AccuracyStatus | None = None
-    """How good the forecasts were. Ratios, not percents."""
+    """Accuracy of recent forecasts, as ratios."""
 
     lead_time: Length | None = None
-    """From raising the floor to ready replicas: as configured, or as measured."""
+    """Time from raising the floor to ready replicas, configured or measured."""
 
     per_replica: Annotated[float | None, DecimalBetween("0", MAX_DEMAND_LENGTH, optional=True, clamps=True)] = None
-    """What one ready replica serves: as configured, or as learned."""
+    """Demand that one ready replica serves, configured or learned."""
 
     last_decision: LastDecision | None = None
-    """The newest decision."""
+    """The most recent decision."""
 
     advice: Advice | None = None
-    """What would cost less."""
+    """Setting that would cost less."""
 
     takeover: Takeover | None = None
-    """What the target's minimum was before the operator came."""
+    """The target's minimum before the take-over."""
 
     conditions: Conditions = ()
     """Ready, MetricsFresh, ForecastReady, ScalingActive, ScalingLimited, Fallback, Paused, Verified, Conflict and
-    Stalled: all of them from the first visit on."""
+    Stalled. All are present from the first reconciliation on."""
 
 
 class Learned(Part):
-    """What earlier events of the type did to demand."""
+    """Effect of earlier events of the same type on demand."""
 
     multiplier: Factor
-    """What demand was multiplied by."""
+    """Mean multiplier of demand."""
 
     low: Factor
-    """Lower end of the multipliers seen."""
+    """Lowest multiplier observed."""
 
     high: Factor
-    """Upper end of the multipliers seen."""
+    """Highest multiplier observed."""
 
     samples: Annotated[int, Field(ge=0)]
-    """How many events it was learned from."""
+    """Number of events that it was learned from."""
 
 
 class BusinessEventStatus(Part):
-    """Where the event stands."""
+    """Observed state of the event."""
 
     observed_generation: Annotated[int | None, Field(ge=0)] = None
-    """metadata.generation of the spec that this status is about."""
+    """metadata.generation of the spec that this status describes."""
 
     phase: EventPhase | None = None
     """Scheduled, RampingUp, Active, RampingDown or Finished."""
 
     next_start: Timestamp | None = None
-    """When it starts, or starts next."""
+    """Next start of the event."""
 
     matched_policies: Annotated[int | None, Field(ge=0)] = None
-    """How many ScalingPolicies it is for."""
+    """Number of ScalingPolicies that it selects."""
 
     learned: Learned | None = None
-    """What earlier events of the type did to demand."""
+    """Effect of earlier events of the same type on demand."""
 
     conditions: Conditions = ()
     """Ready and Stalled."""

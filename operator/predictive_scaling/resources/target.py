@@ -1,4 +1,4 @@
-"""What a policy scales: exactly one of four kinds."""
+"""Target of a policy: exactly one of four kinds."""
 
 from typing import Annotated, ClassVar
 
@@ -49,7 +49,7 @@ class WorkloadTarget(Part):
     """API group and version of the object, such as apps/v1."""
 
     kind: KindName
-    """Kind of the object, such as Deployment or StatefulSet. It has to have a scale subresource."""
+    """Kind of the object, such as Deployment or StatefulSet. Must have a scale subresource."""
 
     name: ObjectName
     """Name of the object, in the policy's namespace."""
@@ -76,24 +76,24 @@ class AutoScalingGroupTarget(Part):
     """AWS region of the group, such as eu-west-1."""
 
     role_arn: RoleArn | None = None
-    """IAM role to assume, such as arn:aws:iam::123456789012:role/scaler. The installation has to allow it for the
-    policy's namespace. Without it the operator's own AWS credentials are used."""
+    """IAM role to assume, such as arn:aws:iam::123456789012:role/scaler. The installation must allow it for the
+    policy's namespace. Defaults to the operator's own AWS credentials."""
 
     field: GroupField = GroupField.MIN_SIZE
-    """What is written: MinSize leaves scaling in to the group's own policies, DesiredCapacity does not."""
+    """Field to write: MinSize leaves scaling in to the group's own policies, DesiredCapacity does not."""
 
 
 class TargetSpec(Part):
-    """What is scaled; exactly one of its fields is set."""
+    """Target to scale. Exactly one of its fields must be set."""
 
     horizontal_pod_autoscaler: NamedTarget | None = None
-    """A HorizontalPodAutoscaler: its minReplicas is raised and lowered, and it scales above that by itself."""
+    """HorizontalPodAutoscaler. Its minReplicas is raised and lowered; it scales above that on its own."""
 
     workload: WorkloadTarget | None = None
-    """A workload without a HorizontalPodAutoscaler: the operator scales it, by demand and ahead of it."""
+    """Workload without a HorizontalPodAutoscaler. The operator scales it, reactively and ahead of demand."""
 
     scaled_object: NamedTarget | None = None
-    """A KEDA ScaledObject: its minReplicaCount is raised and lowered."""
+    """KEDA ScaledObject. Its minReplicaCount is raised and lowered."""
 
     auto_scaling_group: AutoScalingGroupTarget | None = None
     """An EC2 Auto Scaling group."""
@@ -112,12 +112,12 @@ class TargetSpec(Part):
 
     @property
     def kind(self) -> TargetKind:
-        """Which of the four is set."""
+        """The kind that is set."""
         return next(kind for kind, named in self._by_kind().items() if named)
 
     @property
     def name(self) -> str:
-        """The name of what is scaled."""
+        """The name of the target object."""
         return next(named.name for named in self._by_kind().values() if named)
 
     def __str__(self) -> str:

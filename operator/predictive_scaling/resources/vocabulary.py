@@ -1,10 +1,10 @@
-"""The words of the custom resources: every enumeration that a manifest or a status may hold."""
+"""Enumerations of the custom resources."""
 
 from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """How far a policy goes."""
+    """What a policy does."""
 
     OFF = "Off"
     RECOMMEND = "Recommend"
@@ -12,7 +12,7 @@ class Mode(StrEnum):
 
 
 class Aggregation(StrEnum):
-    """How the series of a service become one demand."""
+    """How the series of a service are combined."""
 
     SUM = "Sum"
     MEAN = "Mean"
@@ -20,7 +20,7 @@ class Aggregation(StrEnum):
 
 
 class ModelChoice(StrEnum):
-    """Which model forecasts."""
+    """Forecasting model."""
 
     AUTO = "Auto"
     LIGHTGBM = "LightGBM"
@@ -29,7 +29,7 @@ class ModelChoice(StrEnum):
 
 
 class FallbackBehavior(StrEnum):
-    """What the floor does when there is nothing left to forecast from."""
+    """Behavior of the floor without any forecast."""
 
     HOLD_FLOOR = "HoldFloor"
     STATIC = "Static"
@@ -38,7 +38,7 @@ class FallbackBehavior(StrEnum):
 
 
 class TargetKind(StrEnum):
-    """What a policy scales; the value is the field of spec.target that names it."""
+    """Kind of target; the value is its field of spec.target."""
 
     HORIZONTAL_POD_AUTOSCALER = "horizontalPodAutoscaler"
     WORKLOAD = "workload"
@@ -47,14 +47,14 @@ class TargetKind(StrEnum):
 
 
 class GroupField(StrEnum):
-    """Which number of an Auto Scaling group is written."""
+    """Field of an Auto Scaling group to write."""
 
     MIN_SIZE = "MinSize"
     DESIRED_CAPACITY = "DesiredCapacity"
 
 
 class Source(StrEnum):
-    """Which wish won the floor."""
+    """Source of the recommendation that set the floor."""
 
     FORECAST = "Forecast"
     EVENT = "Event"
@@ -64,21 +64,21 @@ class Source(StrEnum):
 
 
 class Direction(StrEnum):
-    """The only direction that an annotation leaves open."""
+    """The only direction that an annotation allows."""
 
     UP_ONLY = "UpOnly"
     DOWN_ONLY = "DownOnly"
 
 
 class DecisionType(StrEnum):
-    """Which way a decision moves the floor."""
+    """Direction of a decision."""
 
     SCALE_UP = "ScaleUp"
     SCALE_DOWN = "ScaleDown"
 
 
 class DecisionPhase(StrEnum):
-    """How far a decision has come. RolledBack is reserved: nothing is rolled back yet."""
+    """Phase of a decision. RolledBack is reserved: nothing is rolled back yet."""
 
     PENDING = "Pending"
     EXECUTING = "Executing"
@@ -92,12 +92,12 @@ class DecisionPhase(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Nothing more happens to a decision in this phase."""
+        """Whether the phase is final."""
         return self not in (DecisionPhase.PENDING, DecisionPhase.EXECUTING, DecisionPhase.VERIFYING)
 
 
 class Reason(StrEnum):
-    """Why a floor was moved, in one word."""
+    """Reason for a change of the floor."""
 
     FORECAST_ROSE = "ForecastRose"
     FORECAST_FELL = "ForecastFell"
@@ -112,7 +112,7 @@ class Reason(StrEnum):
 
 
 class Limit(StrEnum):
-    """A rule that cut or held what the strongest wish asked for."""
+    """A rule that limited the highest recommendation."""
 
     PAUSED = "Paused"
     PINNED = "Pinned"
@@ -129,7 +129,7 @@ class Limit(StrEnum):
 
 
 class EventPhase(StrEnum):
-    """Where a BusinessEvent stands."""
+    """Phase of a BusinessEvent."""
 
     SCHEDULED = "Scheduled"
     RAMPING_UP = "RampingUp"
@@ -139,7 +139,7 @@ class EventPhase(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """The conditions of a ScalingPolicy, in the order in which they are listed."""
+    """Conditions of a ScalingPolicy, in their order in the status."""
 
     READY = "Ready"
     METRICS_FRESH = "MetricsFresh"
@@ -154,7 +154,7 @@ class ConditionType(StrEnum):
 
 
 class ConditionStatus(StrEnum):
-    """What a condition says."""
+    """Status of a condition."""
 
     TRUE = "True"
     FALSE = "False"
