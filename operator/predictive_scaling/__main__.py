@@ -1,4 +1,4 @@
-"""`predictive-scaling`: one program, one file a subcommand in commands/."""
+"""The `predictive-scaling` program; each subcommand is a module in commands/."""
 
 import importlib
 import sys
@@ -12,30 +12,30 @@ from typer.core import TyperCommand, TyperGroup
 from predictive_scaling import __version__
 from predictive_scaling.errors import PredictiveScalingError
 
-# Subcommand: module in commands/ and what it does. Modules are imported when called for: LightGBM alone takes a second.
+# Subcommand: module in commands/ and its help. Modules are imported on use: LightGBM alone takes a second.
 COMMANDS = MappingProxyType(
     {
         "operator": ("operate", "Watch policies and raise floors ahead of demand."),
         "ingest": ("ingest", "Read samples from Kafka into the database."),
         "api": ("api", "Serve the HTTP API."),
         "train": ("train", "Train models from the database."),
-        "backtest": ("backtest", "Replay recorded demand through a policy, beside an HPA alone."),
-        "generate-data": ("generate_data", "Make up demand of services of different characters."),
-        "migrate": ("migrate", "Bring the database's schema up to date."),
-        "check": ("check", "The morning health check."),
+        "backtest": ("backtest", "Replay recorded demand through a policy and compare it with an HPA."),
+        "generate-data": ("generate_data", "Generate synthetic demand for services with different workload profiles."),
+        "migrate": ("migrate", "Apply the database migrations."),
+        "check": ("check", "Report the health of the installation."),
         "crds": ("crds", "Write the custom resource definitions."),
-        "settings": ("settings", "Show every setting, its default and what it is for."),
+        "settings": ("settings", "List all settings with their defaults and descriptions."),
         "stack": (
             "stack",
-            "Run the local stack: control plane, Kafka, PostgreSQL, Redis and AWS as processes.",
+            "Run the local stack: control plane, Kafka, PostgreSQL, Redis and AWS as local processes.",
         ),
-        "demo": ("demo", "Replay a day of the 1998 World Cup beside an HPA alone."),
+        "demo": ("demo", "Replay a day of the 1998 World Cup traffic next to an HPA."),
     }
 )
 
 
 class Subcommands(TyperGroup):
-    """Finds a subcommand by its name in COMMANDS; only the one that is called is imported."""
+    """Resolves a subcommand by its name in COMMANDS and imports only the one that runs."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -51,7 +51,7 @@ class Subcommands(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """The subcommand itself, from its module."""
+    """Import and return a subcommand."""
     module = importlib.import_module(f"predictive_scaling.commands.{COMMANDS[name][0]}")
     command = typer.main.get_command(module.app)
     command.name = name
@@ -61,8 +61,8 @@ def load(name: str) -> Any:
 app = typer.Typer(cls=Subcommands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -71,11 +71,11 @@ def _show_version(wanted: bool) -> None:
 def predictive_scaling(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
 ) -> None:
-    """Scale ahead of demand: a Kubernetes operator and what belongs to it."""
+    """Scale Kubernetes workloads ahead of demand: the operator and its tools."""
 
 
 def main() -> None:
-    """Run a subcommand; an error of ours is one line on stderr and an exit code that means something."""
+    """Run a subcommand; a PredictiveScalingError is printed as one line on stderr and sets the exit code."""
     try:
         app()
     except PredictiveScalingError as error:

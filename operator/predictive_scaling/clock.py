@@ -1,8 +1,8 @@
-"""The one source of time. Everything else is handed a Clock.
+"""The only source of time; all other modules receive a Clock.
 
-Product time (`now`) may run faster than life and in another year: demos and tests replay a day of 1998 in minutes.
-It is derived from the machine's monotonic clock, which all processes of one machine share, so that they agree, and
-which no step of the wall clock can move.
+Product time (`now`) may run faster than real time and in another year: demos and tests replay a day of 1998 in
+minutes. It is derived from the machine's monotonic clock, which all processes of a machine share and which does not
+jump when the wall clock is set.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from predictive_scaling.errors import SettingsError
 
 
 class Clock(Protocol):
-    """Product time, and how long product time takes."""
+    """Product time and its conversion to real time."""
 
     def now(self) -> datetime:
-        """The present, aware, UTC."""
+        """Return the current product time, timezone-aware in UTC."""
         ...
 
     async def sleep(self, duration: timedelta) -> None:
@@ -26,13 +26,13 @@ class Clock(Protocol):
         ...
 
     def real_seconds(self, duration: timedelta) -> float:
-        """How many real seconds `duration` of product time takes."""
+        """Return `duration` of product time in seconds of real time."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class WallClock:
-    """Life as it is."""
+    """Product time equals real time."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -46,9 +46,9 @@ class WallClock:
 
 @dataclass(frozen=True, slots=True)
 class ReplayClock:
-    """Product time that was `start` at monotonic second `origin` and passes `rate` times as fast as life.
+    """Product time that was `start` at monotonic second `origin` and runs `rate` times as fast as real time.
 
-    A process started before `origin` sees `start` until then: a replay is announced first and begins together.
+    A process that starts before `origin` sees `start` until then, so that all processes of a replay start together.
     """
 
     start: datetime
@@ -70,7 +70,7 @@ class ReplayClock:
 
 @dataclass(slots=True)
 class ManualClock:
-    """Time that moves when a test says so; sleeping moves it."""
+    """Time that advances only when a test advances it or sleeps."""
 
     at: datetime
 
@@ -89,15 +89,15 @@ class ManualClock:
 
 
 def monotonic() -> float:
-    """Seconds that only go forward, also while the machine sleeps; for leases and time-outs. All processes share it."""
+    """Return monotonic seconds, including suspended time; for leases and timeouts. All processes share this clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def has_elapsed(period: timedelta, since: datetime, now: datetime) -> bool:
     """Whether `period` has passed since a time that was read from the clock.
 
-    A time in the future counts as long ago: the clock was stepped back meanwhile, and nothing may wait for as long as
-    the step.
+    A time in the future counts as elapsed: the clock was stepped back, and no task may wait for the length of that
+    step.
 
     >>> has_elapsed(timedelta(minutes=1), datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
     True
@@ -106,10 +106,10 @@ def has_elapsed(period: timedelta, since: datetime, now: datetime) -> bool:
 
 
 def parse_clock(text: str | None) -> Clock:
-    """The clock that a setting describes: empty for life, `START,ORIGIN,RATE` for a replay.
+    """Return the clock that a setting describes: empty for real time, `START,ORIGIN,RATE` for a replay.
 
     START is an RFC 3339 time with a zone, ORIGIN a second of the monotonic clock, RATE a positive number.
-    Raises SettingsError naming what is wrong.
+    Raises SettingsError, which names the wrong part.
     """
     if not text:
         return WallClock()
@@ -119,7 +119,7 @@ def parse_clock(text: str | None) -> Clock:
     except (ValueError, IndexError):
         raise SettingsError(f"PREDICTIVE_SCALING_CLOCK is {text!r}; write START,ORIGIN,RATE or leave it out") from None
     if start.tzinfo is None:
-        raise SettingsError(f"PREDICTIVE_SCALING_CLOCK starts at {parts[0]!r}, which has no zone; add one, such as Z")
+        raise SettingsError(f"PREDICTIVE_SCALING_CLOCK starts at {parts[0]!r} without a zone; add one, such as Z")
     if not (0 < rate < 1e6):
         raise SettingsError(f"PREDICTIVE_SCALING_CLOCK has the rate {parts[2]!r}; write a number above 0")
     return ReplayClock(start.astimezone(UTC), origin, rate)

@@ -1,13 +1,13 @@
-"""One family. A class is a cause; its message says what happened, to which object, and what to do.
+"""The errors of the product. The class is the cause; the message says what happened, to which object, and what to do.
 
-Each door shows it its own way: `exit_code` for commands, `status` for problem details, `reason` for conditions.
+Each entry point maps it: `exit_code` for commands, `status` for problem details, `reason` for conditions.
 """
 
 from typing import ClassVar
 
 
 class PredictiveScalingError(Exception):
-    """Something that a person has to know of."""
+    """Base class of all errors that are reported to users."""
 
     exit_code: ClassVar[int] = 1
     status: ClassVar[int] = 500
@@ -30,7 +30,7 @@ class SchemaError(PredictiveScalingError):
 
 
 class DatabaseUnavailableError(PredictiveScalingError):
-    """The database did not answer; what was asked may be asked again."""
+    """The database did not respond; the operation can be retried."""
 
     exit_code = 75
     status = 503
@@ -38,7 +38,7 @@ class DatabaseUnavailableError(PredictiveScalingError):
 
 
 class ClusterUnavailableError(PredictiveScalingError):
-    """The Kubernetes API server did not answer; what was asked may be asked again."""
+    """The Kubernetes API server did not respond; the operation can be retried."""
 
     exit_code = 75
     status = 503
@@ -46,15 +46,15 @@ class ClusterUnavailableError(PredictiveScalingError):
 
 
 class RequestTimedOutError(ClusterUnavailableError):
-    """One request to the Kubernetes API server took too long: the server hangs, or only a webhook behind it does."""
+    """A request to the Kubernetes API server timed out: the server or a webhook behind it hangs."""
 
     reason = "RequestTimedOut"
 
 
 class RequestFailedError(ClusterUnavailableError):
-    """The Kubernetes API server answered, but could not carry out this request; others may succeed meanwhile.
+    """The Kubernetes API server responded but could not execute this request; other requests may succeed.
 
-    retry_after_seconds: what the server asked to wait; None where it did not say.
+    retry_after_seconds: the Retry-After of the response; None without one.
     """
 
     reason = "RequestFailed"
@@ -65,45 +65,45 @@ class RequestFailedError(ClusterUnavailableError):
 
 
 class LeadershipLostError(PredictiveScalingError):
-    """This process led and lost its lease: what it remembers may be outdated, so it has to start again."""
+    """This process lost its lease while it was the leader: its state may be outdated, so it must restart."""
 
     exit_code = 79
     reason = "LeadershipLost"
 
 
 class TaskEndedError(PredictiveScalingError):
-    """A background task that should run until shutdown ended; the process has to start again."""
+    """A background task ended before shutdown; the process must restart."""
 
     exit_code = 70
     reason = "TaskEnded"
 
 
 class TargetNotFoundError(PredictiveScalingError):
-    """What a policy scales is not there (yet)."""
+    """The target of a policy does not exist (yet)."""
 
     reason = "TargetNotFound"
 
 
 class TargetUnsupportedError(PredictiveScalingError):
-    """What a policy names can never be scaled as written."""
+    """The target of a policy cannot be scaled as configured."""
 
     reason = "TargetUnsupported"
 
 
 class TargetConflictError(PredictiveScalingError):
-    """Someone else holds the field that we would write."""
+    """Another field manager owns the field to write."""
 
     reason = "Conflict"
 
 
 class TargetRefusedError(PredictiveScalingError):
-    """The target's API refused a write for good, and said why."""
+    """The target's API permanently rejected a write; the message holds its reason."""
 
     reason = "Refused"
 
 
 class InvalidManifestError(PredictiveScalingError):
-    """A manifest, or a part of one, cannot be read."""
+    """A manifest, or a part of it, is invalid."""
 
     exit_code = 65
     status = 422
@@ -111,7 +111,7 @@ class InvalidManifestError(PredictiveScalingError):
 
 
 class ModelRejectedError(PredictiveScalingError):
-    """A model file may not be used."""
+    """A model file failed validation and is not used."""
 
     exit_code = 65
     status = 422
@@ -119,14 +119,14 @@ class ModelRejectedError(PredictiveScalingError):
 
 
 class NothingToLearnError(PredictiveScalingError):
-    """A series has no demand to train a model from."""
+    """A series has no demand to train a model on."""
 
     exit_code = 66
     reason = "NothingToLearn"
 
 
 class NoEarlierModelError(PredictiveScalingError):
-    """There is no version of a model to go back to."""
+    """A model has no earlier version to roll back to."""
 
     exit_code = 66
     status = 404
@@ -134,7 +134,7 @@ class NoEarlierModelError(PredictiveScalingError):
 
 
 class DaskUnavailableError(PredictiveScalingError):
-    """The Dask cluster did not answer, or lost what it was given; training may be tried again."""
+    """The Dask cluster did not respond or lost a task; the training can be retried."""
 
     exit_code = 75
     status = 503
@@ -142,35 +142,35 @@ class DaskUnavailableError(PredictiveScalingError):
 
 
 class StackError(PredictiveScalingError):
-    """A part of the local stack could not be found, built or started."""
+    """A component of the local stack could not be found, built or started."""
 
     exit_code = 69
     reason = "StackUnavailable"
 
 
 class InvalidCursorError(PredictiveScalingError):
-    """A page was asked for with a cursor that no list gave."""
+    """A list request has a cursor that no list returned."""
 
     status = 422
     reason = "InvalidCursor"
 
 
 class DataRefusedError(PredictiveScalingError):
-    """The database is well and refused a value; asking again will not help."""
+    """The database rejected a value; a retry will not help."""
 
     exit_code = 65
     reason = "DataRefused"
 
 
 class IngestRunningError(PredictiveScalingError):
-    """Offsets cannot be moved while someone reads."""
+    """Offsets cannot be changed while the consumer group has members."""
 
     exit_code = 75
     reason = "IngestRunning"
 
 
 class KafkaUnavailableError(PredictiveScalingError):
-    """Kafka did not answer; what was asked may be asked again."""
+    """Kafka did not respond; the operation can be retried."""
 
     exit_code = 75
     status = 503
@@ -178,7 +178,7 @@ class KafkaUnavailableError(PredictiveScalingError):
 
 
 class InvalidTraceError(PredictiveScalingError):
-    """Recorded demand cannot be read, or there is too little of it."""
+    """Recorded demand cannot be read, or is too short."""
 
     exit_code = 65
     status = 422
@@ -186,7 +186,7 @@ class InvalidTraceError(PredictiveScalingError):
 
 
 class TraceSourceUnavailableError(PredictiveScalingError):
-    """The server that recorded the demand did not answer, or refused the question."""
+    """The server of the recorded demand did not respond, or rejected the query."""
 
     exit_code = 75
     reason = "TraceSourceUnavailable"

@@ -1,16 +1,16 @@
-"""Where crash tests end a process: PREDICTIVE_SCALING_FAULT=NAME kills it, as a power cut would, at `point(NAME)`.
+"""Failpoints for crash tests: PREDICTIVE_SCALING_FAULT=NAME kills the process with SIGKILL at `failpoint(NAME)`.
 
-For tests only. Without the variable, points cost one comparison and do nothing.
+Without the variable a failpoint costs one comparison and does nothing. A separate module, as all layers use it.
 """
 
 import os
 import signal
 
 VARIABLE = "PREDICTIVE_SCALING_FAULT"
-_chosen = os.environ.get(VARIABLE, "")
+_active = os.environ.get(VARIABLE, "")
 
 
 def failpoint(name: str) -> None:
-    """Die here by SIGKILL when a test chose this point, such as `ingest.before_commit`."""
-    if _chosen and name == _chosen:
+    """Kill this process when a test activated the failpoint `name`, such as `ingest.before_commit`."""
+    if _active and name == _active:
         os.kill(os.getpid(), signal.SIGKILL)

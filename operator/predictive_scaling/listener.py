@@ -1,4 +1,4 @@
-"""Opens the TCP listeners of every server in this package: the HTTP API, health and metrics, external metrics."""
+"""TCP listeners of all servers in this package: the HTTP API, health and metrics, external metrics."""
 
 import contextlib
 import socket
@@ -9,20 +9,20 @@ _BACKLOG = 512
 
 
 def open_listener(host: str, port: int, purpose: str) -> socket.socket:
-    """A listening socket whose accepted connections send small answers at once (TCP_NODELAY).
+    """Return a listening socket whose accepted connections send small responses immediately (TCP_NODELAY).
 
-    host: an IPv4 or IPv6 address or a name that resolves to one; `::` accepts IPv4 as well. port: 0 takes a free one.
+    host: an IPv4 or IPv6 address, or a name that resolves to one; `::` also accepts IPv4. port: 0 selects a free one.
     purpose: completes "cannot listen on … for".
 
-    Raises SettingsError with it when the address cannot be used.
+    Raises SettingsError with this purpose when the address cannot be used.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, 0, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )[0]
         with contextlib.ExitStack() as stack:
-            # socket.create_server makes a socket of protocol 0, for which asyncio sets no TCP_NODELAY on what it
-            # accepts: Nagle's algorithm and delayed acknowledgements then hold each kept-alive answer for 40 ms.
+            # socket.create_server creates a socket of protocol 0, for which asyncio sets no TCP_NODELAY on accepted
+            # connections: Nagle's algorithm and delayed acknowledgements then delay each kept-alive response by 40 ms.
             listener = stack.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,5 +36,5 @@ def open_listener(host: str, port: int, purpose: str) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SettingsError(
-            f"cannot listen on {host} port {port} for {purpose}: {reason}; stop what uses the port, or set another"
+            f"cannot listen on {host} port {port} for {purpose}: {reason}; free it, or set another port"
         ) from None

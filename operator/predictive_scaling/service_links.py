@@ -1,7 +1,7 @@
-"""The environment variables that Kubernetes injects into every pod for each Service of its namespace.
+"""Environment variables that Kubernetes injects into every pod for each Service of its namespace.
 
-A Service `predictive-scaling-api` injects `PREDICTIVE_SCALING_API_PORT=tcp://10.0.0.1:8000`, which has the name of a
-setting. Only the value tells the two apart.
+A Service `predictive-scaling-api` injects `PREDICTIVE_SCALING_API_PORT=tcp://10.0.0.1:8000`, which is also the
+name of a setting. Only the value distinguishes them.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ _MAX_PORT = 65535
 
 
 def is_service_link(name: str, value: str) -> bool:
-    """Whether `name=value` is what Kubernetes injects for a Service, whatever the Service and its ports are called.
+    """Whether Kubernetes injects `name=value` for a Service, for any name of the Service and its ports.
 
     >>> is_service_link("PREDICTIVE_SCALING_API_PORT", "tcp://10.0.0.1:8000")
     True
@@ -24,15 +24,15 @@ def is_service_link(name: str, value: str) -> bool:
     """
     if len(name) > _MAX_NAME:
         return False
-    # A Service may itself be called …-service: one name then has several readings, each with values of its own.
+    # A Service may itself be named …-service: such a variable name can be parsed in several ways.
     if (name.endswith("_SERVICE_HOST") and _is_ip(value)) or (_NUMBER.search(name) and _is_port(value)):
         return True
-    found = _ADDRESS_OR_PART.search(name)
-    return found is not None and _is_of_port(found["part"], value)
+    match = _ADDRESS_OR_PART.search(name)
+    return match is not None and _is_port_value(match["part"], value)
 
 
-def _is_of_port(part: str | None, value: str) -> bool:
-    """Whether a value is the address of a port, or one part of it."""
+def _is_port_value(part: str | None, value: str) -> bool:
+    """Whether a value is the address of a port, or a part of that address."""
     match part:
         case "ADDR":
             return _is_ip(value)

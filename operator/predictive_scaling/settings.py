@@ -1,4 +1,4 @@
-"""Everything that can be set, in one described class."""
+"""All settings of the product, in one self-describing class."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -27,12 +27,12 @@ DATABASE_SCHEMES = ("postgresql", "postgres")
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
-def _checked(schemes: Collection[str]) -> AfterValidator:
+def _url_validator(schemes: Collection[str]) -> AfterValidator:
     return AfterValidator(lambda url: SecretStr(check_url(url.get_secret_value(), schemes)))
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Order: arguments, environment, secret files, config/settings.py, these defaults."""
+    """All settings. Precedence: arguments, environment, secret files, config/settings.py, these defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -43,150 +43,150 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    database_url: Annotated[SecretStr, _checked(DATABASE_SCHEMES), Field(validation_alias="DATABASE_URL")] = SecretStr(
-        "postgresql://localhost:5432/predictive_scaling"
+    database_url: Annotated[SecretStr, _url_validator(DATABASE_SCHEMES), Field(validation_alias="DATABASE_URL")] = (
+        SecretStr("postgresql://localhost:5432/predictive_scaling")
     )
-    """Where samples, forecasts and decisions are kept."""
+    """URL of the PostgreSQL database of samples, forecasts and decisions."""
 
-    redis_url: Annotated[Annotated[SecretStr, _checked(_REDIS_SCHEMES)] | None, Field(validation_alias="REDIS_URL")] = (
-        None
-    )
-    """A cache for the newest features and forecasts; without it everything comes from the database."""
+    redis_url: Annotated[
+        Annotated[SecretStr, _url_validator(_REDIS_SCHEMES)] | None, Field(validation_alias="REDIS_URL")
+    ] = None
+    """URL of a Redis cache of features and API responses. Without it every read goes to the database."""
 
     kafka_bootstrap_servers: Annotated[str, Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS")] = "localhost:9092"
-    """Where `ingest` reads samples."""
+    """Kafka brokers that `ingest` reads samples from, as HOST:PORT, separated by commas."""
 
     kafka_topic: str = "metrics.raw"
-    """The topic of samples."""
+    """Kafka topic of the samples."""
 
     kafka_group: str = "metrics-processor"
-    """The consumer group of `ingest`."""
+    """Kafka consumer group of `ingest`."""
 
     kafka_dead_letter_topic: str = "metrics.dead-letter"
-    """Where messages go that cannot be understood."""
+    """Kafka topic that receives the messages that cannot be parsed."""
 
     kafka_options: Annotated[dict[str, str], Field(repr=False)] = {}
-    """More librdkafka properties, as JSON: security, for one."""
+    """Additional librdkafka properties as a JSON object, such as security settings."""
 
     sample_max_age: Duration = timedelta(days=400)
-    """Samples older than this are dead letters. By default what the rollups keep."""
+    """Maximum age of a sample; older samples become dead letters. The default equals the retention of the rollups."""
 
     sample_max_ahead: Duration = timedelta(minutes=5)
-    """Samples from further in the future are dead letters."""
+    """Maximum time by which a sample may lie in the future; later samples become dead letters."""
 
     max_series_per_service: Annotated[int, Field(ge=1)] = 10_000
-    """New series of a service are dead letters while this many are active: label values may never repeat."""
+    """Maximum number of active series per service; samples of further series become dead letters."""
 
     max_metrics_per_service: Annotated[int, Field(ge=1)] = 1_000
-    """New metrics of a service are dead letters while this many are active."""
+    """Maximum number of active metrics per service; samples of further metrics become dead letters."""
 
     max_services: Annotated[int, Field(ge=1)] = 10_000
-    """New services are dead letters while this many are active."""
+    """Maximum number of active services; samples of further services become dead letters."""
 
     series_active_for: Annotated[Duration, Field(ge=timedelta(hours=1), le=timedelta(days=30))] = timedelta(days=1)
-    """How long a series, metric or service counts as active after its last sample, rounded up to whole days."""
+    """Time that a series, metric or service stays active after its last sample, rounded up to full days."""
 
     ingest_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
-    """Messages in one transaction at most."""
+    """Maximum number of messages per transaction."""
 
     ingest_batch_wait: Duration = timedelta(milliseconds=500)
-    """How long a batch waits for more messages, in real time."""
+    """Maximum time that a batch waits for more messages, in real time."""
 
     retention_raw: Duration = timedelta(days=30)
-    """How long samples are kept as they came."""
+    """Retention of raw samples."""
 
     retention_rollups: Duration = timedelta(days=400)
-    """How long the 1-minute rollups are kept."""
+    """Retention of the 1-minute rollups."""
 
     models_dir: Path = Path("models")
-    """Where trained models are kept, with their manifests."""
+    """Directory of the trained models and their manifests."""
 
     feature_count: Annotated[int, Field(ge=5, le=500)] = 60
-    """How many features a model may use; those with the least gain are left out."""
+    """Maximum number of features per model; the features with the lowest gain are dropped."""
 
     models_in_memory: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
-    """How many series' own models the operator keeps in memory, about 3 MB each; the shared model serves the others."""
+    """Maximum number of per-series models in memory, about 3 MB each; the shared model serves the other series."""
 
     training_span: Duration = timedelta(days=60)
-    """How much history a model learns from."""
+    """Length of the history that a model is trained on."""
 
     training_interval: Duration = timedelta(hours=24)
-    """Time between two trainings of a model."""
+    """Interval between two trainings of a model."""
 
     train_from_operator: bool = True
-    """Whether the operator starts trainings itself, in child processes; off where `train --every` does it."""
+    """Whether the operator trains models itself, in child processes. Disable it where `train --every` runs."""
 
     tuning_interval: Annotated[Duration, Field(ge=timedelta(minutes=5))] = timedelta(hours=6)
-    """Time between two looks back on a policy's last days; the quantile of an objective moves at most as often."""
+    """Interval between two tuning runs of a policy; the quantile of an objective changes at most once per run."""
 
     tick: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=15)
-    """Time between two passes over all policies."""
+    """Interval between two reconciliations of all policies."""
 
     forecast_refresh: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=1)
-    """Time between two forecasts of a policy."""
+    """Interval between two forecasts of a policy."""
 
     metrics_max_age: Duration = timedelta(minutes=5)
-    """Demand older than this is stale: no new forecast is made from it."""
+    """Maximum age of demand; no new forecast is computed from older demand."""
 
     decisions_kept: Annotated[int, Field(ge=1, le=1000)] = 20
-    """ScalingDecision objects kept in the cluster for each policy; the database keeps all."""
+    """Number of ScalingDecision objects kept in the cluster per policy; the database keeps all of them."""
 
     writes_in_flight: Annotated[int, Field(ge=1, le=1000)] = 32
-    """Writes to the API server at the same time, at most."""
+    """Maximum number of concurrent writes to the Kubernetes API server."""
 
     default_lead_time: Duration = timedelta(minutes=3)
-    """From a raise to ready replicas, until it has been measured."""
+    """Assumed time from a scale-up to ready replicas, until the lead time has been measured."""
 
     verification_patience: Annotated[float, Field(ge=1)] = 3.0
-    """A raise has failed when its replicas are not ready after this many lead times."""
+    """Number of lead times after which a scale-up without ready replicas counts as failed."""
 
     namespaces: tuple[str, ...] = ()
-    """The namespaces to watch; none means all."""
+    """Namespaces to watch, as a JSON list; an empty list means all namespaces."""
 
     lease_name: str = "predictive-scaling"
-    """The Lease that replicas of the operator lead by."""
+    """Name of the Lease for the leader election among the replicas of the operator."""
 
     lease_namespace: str | None = None
-    """Where that Lease is; by default the operator's own namespace."""
+    """Namespace of the Lease; defaults to the operator's own namespace."""
 
     lease_duration: Annotated[Duration, Field(ge=timedelta(seconds=3))] = timedelta(seconds=15)
-    """Lease duration, in real time: a leader that cannot renew it ends after two thirds; then another may lead."""
+    """Lease duration in real time. A leader that cannot renew the lease exits after two thirds of it."""
 
     external_metrics: bool = False
-    """Serve demand and forecasts as external.metrics.k8s.io. Off, as a cluster has one owner of that API."""
+    """Whether to serve demand and forecasts as external.metrics.k8s.io. A cluster has one provider of that API."""
 
     external_metrics_port: Port = 8443
-    """Where the aggregation layer reaches them."""
+    """Port of the external metrics API."""
 
     external_metrics_certificate: Path | None = None
-    """PEM with the serving certificate and its chain; read again when it changes."""
+    """PEM file with the serving certificate of the external metrics API and its chain; reloaded when it changes."""
 
     external_metrics_key: Path | None = None
-    """PEM with its key."""
+    """PEM file with the private key of that certificate."""
 
     host: str = "0.0.0.0"  # noqa: S104 (a pod's probes and scrapes come from outside it)
-    """The address that health, metrics and the HTTP API listen on."""
+    """Listen address of health, metrics and the HTTP API."""
 
     api_port: Port = 8000
-    """The HTTP API."""
+    """Port of the HTTP API."""
 
     operator_port: Port = 8001
-    """Health and metrics of the operator."""
+    """Port of the operator's health and metrics."""
 
     ingest_port: Port = 8002
-    """Health and metrics of `ingest`."""
+    """Port of the health and metrics of `ingest`."""
 
     trainer_port: Port = 8003
-    """Health and metrics of `train --every`."""
+    """Port of the health and metrics of `train --every`."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    """Minimum log level."""
 
     log_format: Literal["json", "console"] = "json"
-    """JSON for machines, console for people."""
+    """Log format: `json` for log collectors, `console` for terminals."""
 
     clock: str = ""
-    """Time for replays and tests, as START,ORIGIN,RATE: an RFC 3339 time, a monotonic second, a factor."""
+    """Replay clock for tests, as START,ORIGIN,RATE: an RFC 3339 time, a monotonic second and a speed factor."""
 
     @classmethod
     def settings_customise_sources(
@@ -206,18 +206,18 @@ class Settings(BaseSettings):
 
 
 def read_settings(environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
-    """Settings from all sources; arguments come first.
+    """Return the settings of all sources; arguments have the highest precedence.
 
-    Raises SettingsError that names the setting and what it may be, also for a misspelt PREDICTIVE_SCALING_… name. No
-    value is in its message: it may be a password.
+    Raises SettingsError, which names the setting and the allowed values, also for a misspelt PREDICTIVE_SCALING_…
+    name. Its message holds no value, because that may be a password.
     """
     refuse_unknown(Settings, os.environ if environ is None else environ)
     try:
         return Settings(**arguments)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explained(each) for each in error.errors())) from None
+        raise SettingsError("; ".join(_explanation(problem) for problem in error.errors())) from None
 
 
-def _explained(error: Mapping[str, Any]) -> str:
+def _explanation(error: Mapping[str, Any]) -> str:
     name = setting_name(str(error["loc"][0]) if error["loc"] else "")
     return f"{name}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -1,4 +1,4 @@
-"""Where settings come from beside arguments and defaults: the environment, secret files, a file of constants."""
+"""Sources of settings in addition to arguments and defaults: environment, secret files, file of constants."""
 
 import difflib
 import os
@@ -15,26 +15,26 @@ from predictive_scaling.service_links import is_service_link
 
 PREFIX = "PREDICTIVE_SCALING_"
 CONSTANTS = f"{PREFIX}CONSTANTS"
-"""Names another file than config/settings.py."""
+"""Variable with the path of the constants file; the default is config/settings.py."""
 SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
-"""Names the folder of secret files."""
+"""Variable with the directory of the secret files."""
 NOT_SETTINGS = (CONSTANTS, SECRETS_DIR, f"{PREFIX}FAULT")
 
 _MAX_SECRET_BYTES = 1 << 20
 
 
 class EnvironmentSource(EnvSettingsSource):
-    """Environment variables, without the line breaks that files and shells leave at their end.
+    """Environment variables, without trailing line breaks.
 
-    What Kubernetes injects for a Service that is called as a setting of ours is left out: the next source decides.
+    Variables that Kubernetes injects for a Service with the name of a setting are skipped: the next source decides.
     """
 
     def variables(self) -> Mapping[str, str]:
-        """Name and text of everything that this source offers, settings or not."""
+        """Return name and text of all variables of this source, including those that are no settings."""
         return os.environ
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Raises SettingsError without the text, as it may hold a password of Kafka's."""
+        """Raises SettingsError without the text, because it may contain a Kafka password."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
@@ -44,20 +44,20 @@ class EnvironmentSource(EnvSettingsSource):
             ) from None
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        offered = {name: value.rstrip("\r\n") for name, value in self.variables().items()}
-        return {name.lower(): value for name, value in offered.items() if not is_service_link(name.upper(), value)}
+        variables = {name: value.rstrip("\r\n") for name, value in self.variables().items()}
+        return {name.lower(): value for name, value in variables.items() if not is_service_link(name.upper(), value)}
 
 
 class SecretFilesSource(EnvironmentSource):
-    """Files of the folder PREDICTIVE_SCALING_SECRETS_DIR, as a mounted Secret has them: named as the variables are."""
+    """Files in PREDICTIVE_SCALING_SECRETS_DIR, such as a mounted Secret; each is named like its variable."""
 
     def variables(self) -> Mapping[str, str]:
-        """Raises SettingsError for a folder that is not there, and for a file that cannot be read."""
+        """Raises SettingsError for a missing directory and for an unreadable file."""
         return secret_files(os.environ)
 
 
 class ConstantsSource(PydanticBaseSettingsSource):
-    """config/settings.py: constants in capitals, named as the settings are. Read by path; nothing imports it."""
+    """config/settings.py: upper-case constants named like the settings. Executed by path, never imported."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
@@ -77,11 +77,11 @@ class ConstantsSource(PydanticBaseSettingsSource):
 
 
 def secret_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """Name and text of each secret file; empty where no folder is named."""
+    """Return name and text of each secret file; empty when no directory is configured."""
     if not (folder := environ.get(SECRETS_DIR, "").strip()):
         return {}
     try:
-        # A mounted Secret has folders and links of its own beside the keys; their names begin with dots.
+        # A mounted Secret also contains directories and links whose names start with a dot.
         files = [file for file in sorted(Path(folder).iterdir()) if not file.name.startswith(".") and file.is_file()]
         return {file.name: _secret(file) for file in files}
     except OSError as error:
@@ -89,7 +89,7 @@ def secret_files(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def refuse_unknown(settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
-    """Raises SettingsError for a variable or secret file with our prefix that is no setting."""
+    """Raises SettingsError for a variable or secret file with the product's prefix that is no setting."""
     known = [f"{PREFIX}{name.upper()}" for name, field in settings.model_fields.items() if not field.validation_alias]
     for name, value in [*environ.items(), *secret_files(environ).items()]:
         variable = name.upper()
@@ -102,7 +102,7 @@ def refuse_unknown(settings: type[BaseSettings], environ: Mapping[str, str]) -> 
 
 
 def setting_name(name: str) -> str:
-    """The variable that sets a field; a field with a name of its own has it already."""
+    """Return the environment variable of a field; a field with an alias is named by it already."""
     return name if name.isupper() else f"{PREFIX}{name.upper()}"
 
 
@@ -112,7 +112,7 @@ def _secret(file: Path) -> str:
     try:
         return file.read_text("utf-8-sig")
     except UnicodeDecodeError:
-        # Other keys of a mounted Secret may hold binary data. A setting has to be text.
+        # Other keys of a mounted Secret may hold binary data. A setting must be text.
         if file.name.upper().startswith(PREFIX) or file.name.upper().endswith("_URL"):
             raise SettingsError(f"{SECRETS_DIR}: {file} is not UTF-8 text") from None
         return ""
@@ -120,4 +120,4 @@ def _secret(file: Path) -> str:
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name[:200], list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else "; see `predictive-scaling settings` for all of them"
+    return f"; did you mean {close[0]}?" if close else "; see `predictive-scaling settings` for the list of settings"

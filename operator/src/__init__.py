@@ -1,1 +1,1 @@
-"""The runbook's import paths. Everything here is the product's own object, re-exported by name."""
+"""Import paths that the runbook uses; each module re-exports objects of predictive_scaling."""

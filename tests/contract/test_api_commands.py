@@ -80,21 +80,21 @@ async def test_an_operator_that_listens_is_waited_for(services: Services) -> Non
         async with client_of(services) as client:
             response = await client.post("/api/v1/models/reload")
         ends.set()
-    assert (response.status_code, response.json()["message"]) == (202, "the operator has not answered yet")
+    assert (response.status_code, response.json()["message"]) == (202, "the operator has not responded yet")
     assert not await services.commands.is_heard(), "its connection is closed"
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("result", "detail"),
     [
-        ({"error": "disk full"}, "the operator could not do it: disk full"),
-        ({"something": "else"}, "the operator's answer to reload_models is of another release"),
+        ({"error": "disk full"}, "failed to execute reload_models: disk full"),
+        ({"something": "else"}, "has the format of another release"),
     ],
 )
 async def test_an_operator_that_failed_is_a_problem_and_not_an_empty_answer(
-    services: Services, said: dict[str, Any], told: str
+    services: Services, result: dict[str, Any], detail: str
 ) -> None:
     async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
-        group.create_task(an_operator_answers(services, "reload_models", said))
+        group.create_task(an_operator_answers(services, "reload_models", result))
         response = await client.post("/api/v1/models/reload", json={})
-    assert (response.status_code, response.json()["detail"]) == (502, told)
+    assert (response.status_code, detail in response.json()["detail"]) == (502, True)

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from predictive_scaling.api.answers import VersionedAnswers
 from predictive_scaling.api.decisions import Decisions
 from predictive_scaling.api.events import Events
 from predictive_scaling.api.policies import PolicyList
 from predictive_scaling.api.predictions import CurrentPredictions, PredictionsOfSpan
+from predictive_scaling.api.responses import VersionedResponses
 from predictive_scaling.api.services import Services
 from predictive_scaling.api.status import ScalingStatus
 from tests.support.api_services import NOW, a_decision, a_forecast, a_policy, a_tuning, an_event, answer
@@ -164,8 +164,8 @@ async def test_a_number_that_is_none_is_null(services: Services, client: httpx.A
     assert [(event["multiplier"], event["learned_multiplier"]) for event in events] == [(None, None)] * 3
 
 
-async def test_kept_answers_are_bounded_in_number_and_size() -> None:
-    answers = VersionedAnswers()
+async def test_cached_responses_are_bounded_in_number_and_size() -> None:
+    cache = VersionedResponses()
 
     async def large() -> bytes:
         return b"x" * (5 << 20)
@@ -173,9 +173,9 @@ async def test_kept_answers_are_bounded_in_number_and_size() -> None:
     async def small() -> bytes:
         return b"x"
 
-    for question in range(20):
-        await answers.get(f"large {question}", "1", large)
-    assert answers.kept_bytes <= 32 << 20
-    for question in range(1000):
-        await answers.get(f"small {question}", "1", small)
-    assert len(answers) == 256
+    for number in range(20):
+        await cache.get(f"large {number}", "1", large)
+    assert cache.cached_bytes <= 32 << 20
+    for number in range(1000):
+        await cache.get(f"small {number}", "1", small)
+    assert len(cache) == 256

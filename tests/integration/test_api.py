@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from uvicorn.server import ServerState
 
 from predictive_scaling.api import serving
-from predictive_scaling.api.cache import AnswerCache
+from predictive_scaling.api.cache import ResponseCache
 from predictive_scaling.clock import ReplayClock, WallClock, monotonic
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.redis import Redis as RedisServer
@@ -82,7 +82,7 @@ async def test_without_its_database_it_starts_and_says_so(tmp_path: Path) -> Non
         assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
         assert health.json()["checks"]["database"]["message"].startswith("PostgreSQL at 127.0.0.1:1/nothing")
         assert (await api.get("/health/ready")).status_code == 503
-        assert "database_away_at_start" in [event["event"] for event in events(api.log)]
+        assert "database_unreachable_at_start" in [event["event"] for event in events(api.log)]
         assert "hunter2" not in api.log.read_text() + health.text
         assert await api.terminate() == 0
 
@@ -159,7 +159,7 @@ async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
     migrated_database_url: str, redis_server: RedisServer, redis_url: str
 ) -> None:
     redis, clock = Redis.from_url(redis_url), ReplayClock(NOW, monotonic(), rate=1)
-    async with redis, api_services(migrated_database_url, clock=clock, cache=AnswerCache(redis)) as services:
+    async with redis, api_services(migrated_database_url, clock=clock, cache=ResponseCache(redis)) as services:
         await services.predictions.record(a_forecast())
         async with client_of(services) as client:
             first = (await client.get("/api/v1/predictions/current")).text
@@ -175,7 +175,7 @@ async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
             await redis.config_set("maxmemory", "0")
             assert [each["policy"] for each in full["predictions"]] == ["checkout"]
     frozen = Redis.from_url(redis_url)
-    async with frozen, api_services(migrated_database_url, clock=clock, cache=AnswerCache(frozen)) as services:
+    async with frozen, api_services(migrated_database_url, clock=clock, cache=ResponseCache(frozen)) as services:
         await frozen.ping()
         await frozen.flushall()
         os.kill(redis_server.server.pid, signal.SIGSTOP)
@@ -210,11 +210,11 @@ async def impatient_server() -> AsyncGenerator[int]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    configuration = uvicorn.Config(application, http=serving.ImpatientProtocol, lifespan="off", log_config=None)
+    configuration = uvicorn.Config(application, http=serving.HeadTimeoutProtocol, lifespan="off", log_config=None)
     configuration.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: serving.ImpatientProtocol(configuration, state, {}), "127.0.0.1", 0
+        lambda: serving.HeadTimeoutProtocol(configuration, state, {}), "127.0.0.1", 0
     )
     async with server:
         yield server.sockets[0].getsockname()[1]

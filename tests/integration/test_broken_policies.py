@@ -18,7 +18,7 @@ from structlog.typing import EventDict
 from predictive_scaling.api.services import Services, StoredModels
 from predictive_scaling.clock import WallClock
 from predictive_scaling.commands import health_report as morning
-from predictive_scaling.commands.check import Exit, verdict
+from predictive_scaling.commands.check import Exit, exit_code
 from predictive_scaling.control.actuation.ownership import path_of
 from predictive_scaling.control.policy_publisher import PolicyPublisher
 from predictive_scaling.decision.review import Problem, review_policy
@@ -111,7 +111,7 @@ async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migra
         assert any(call.startswith("Stalled=True") for call in called.calls) is stalled
     assert (shown["unreadable"]["mode"], shown["unreadable"]["target"]) == (None, None)
     assert (shown["gone"]["mode"], shown["gone"]["target"]) == ("Auto", "hpa/gone")
-    assert verdict(report) is Exit.ATTENTION
+    assert exit_code(report) is Exit.ATTENTION
     assert [policy.calls for policy in report.policies if policy.policy == "checkout"] == [[]]
     morning.render(report, morning.Console(width=200, quiet=True))
 

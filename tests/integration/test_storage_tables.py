@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents, EventName
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -38,9 +39,9 @@ async def test_demand_of_a_minute_aggregates_the_means_of_its_series(database: D
     samples = [a_sample(minute, 10.0), a_sample(minute + timedelta(seconds=30), 20.0), a_sample(minute, 5.0, pod="b")]
     await Samples(database).record(samples)
     keys = [
-        DemandKey("checkout", "requests", "Sum"),
-        DemandKey("checkout", "requests", "Mean"),
-        DemandKey("checkout", "requests", "Max"),
+        DemandKey("checkout", "requests", Aggregation.SUM),
+        DemandKey("checkout", "requests", Aggregation.MEAN),
+        DemandKey("checkout", "requests", Aggregation.MAX),
     ]
     found = await Demand(database).minutes(keys, minute, NOW)
     assert [found[key].tolist() for key in keys] == [[20.0], [10.0], [15.0]]
@@ -60,7 +61,7 @@ async def test_demand_of_many_keys_is_the_same_however_many_statements_it_takes(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await Samples(database).record([a_sample(NOW - MINUTE, n, service=f"s{n}") for n in range(9)])
-    keys = [DemandKey(f"s{n}", "requests", kind) for n in range(9) for kind in ("Sum", "Max")]
+    keys = [DemandKey(f"s{n}", "requests", kind) for n in range(9) for kind in (Aggregation.SUM, Aggregation.MAX)]
     at_once = await Demand(database).minutes(keys, NOW - 2 * MINUTE, NOW)
     monkeypatch.setattr("predictive_scaling.storage.demand.CELLS_PER_STATEMENT", 9)
     piecewise = await Demand(database).minutes([*keys, keys[0]], NOW - 2 * MINUTE, NOW)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from predictive_scaling.api.application import create_app
-from predictive_scaling.api.cache import AnswerCache
+from predictive_scaling.api.cache import ResponseCache
 from predictive_scaling.api.services import Services, StoredModels
 from predictive_scaling.clock import Clock, ManualClock
 from predictive_scaling.storage.business_events import BusinessEventRow
@@ -34,7 +34,7 @@ async def api_services(
     clock: Clock | None = None,
     checks: Sequence[Check] = (),
     ready: Sequence[Check] = (),
-    cache: AnswerCache | None = None,
+    cache: ResponseCache | None = None,
     stored_models: StoredModels | None = None,
     command_limit_seconds: float = 0.3,
     request_limit_seconds: float = 10.0,
@@ -52,7 +52,7 @@ async def api_services(
             database=database,
             commands=Commands(asking),
             stored_models=lambda: models,
-            cache=cache or AnswerCache(),
+            cache=cache or ResponseCache(),
             checks=checks,
             ready=ready,
             command_limit_seconds=command_limit_seconds,

@@ -34,7 +34,7 @@ def test_without_a_setting_time_is_life() -> None:
     [
         ("now", "write START,ORIGIN,RATE"),
         ("1998-07-03T14:30:00Z,abc,90", "write START,ORIGIN,RATE"),
-        ("1998-07-03T14:30:00,0,90", "has no zone"),
+        ("1998-07-03T14:30:00,0,90", "without a zone"),
         ("1998-07-03T14:30:00Z,0,0", "a number above 0"),
         ("1998-07-03T14:30:00Z,0,nan", "a number above 0"),
     ],

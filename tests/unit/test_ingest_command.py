@@ -11,7 +11,7 @@ from predictive_scaling.errors import SettingsError
 def test_a_time_to_go_back_to_needs_a_zone(time: str) -> None:
     result = CliRunner().invoke(app, ["rewind", "--to", time])
     assert isinstance(result.exception, SettingsError)
-    assert f"--to is {time!r}; write RFC 3339 with a zone" in str(result.exception)
+    assert f"--to is {time!r}" in str(result.exception)
 
 
 def test_a_time_to_go_back_to_has_to_be_given() -> None:

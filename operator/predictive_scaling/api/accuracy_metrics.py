@@ -1,4 +1,4 @@
-"""`prediction_mape` and its siblings, over the last day of scores in the database, read at each scrape."""
+"""Gauges of forecast accuracy over the last day, read from the database at each scrape."""
 
 import asyncio
 import math
@@ -16,18 +16,20 @@ _LABELS = ["service_name", "model_name"]
 MAPE = Gauge("prediction_mape", "Mean absolute percentage error of forecasts as a ratio (0.2 is 20 %).", _LABELS)
 WAPE = Gauge("predictive_scaling_prediction_wape_ratio", "Sum of absolute errors over the sum of actuals.", _LABELS)
 COVERAGE = Gauge(
-    "predictive_scaling_prediction_coverage_ratio", "Share of target times at or below p90; 0.9 is right.", _LABELS
+    "predictive_scaling_prediction_coverage_ratio",
+    "Share of target times with demand at or below p90; the ideal is 0.9.",
+    _LABELS,
 )
 
 _WINDOW = timedelta(hours=24)
-_LIMIT_SECONDS = 2.0
+_TIMEOUT_SECONDS = 2.0
 
 
 async def refresh_accuracy(services: Services) -> None:
-    """Show the scores of the last day. A database that is away leaves none: old scores would look like new ones."""
+    """Set the gauges to the last day; clear them when the database is unreachable, as old scores look current."""
     now = services.clock.now()
     try:
-        async with asyncio.timeout(_LIMIT_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             rows = await services.performances.by_service(now - _WINDOW, now)
     except (DatabaseUnavailableError, TimeoutError) as error:
         log.warning("accuracy_not_refreshed", error=str(error) or type(error).__name__)

@@ -23,13 +23,13 @@ from predictive_scaling.api.request_limits import API_V1, RequestLimits
 from predictive_scaling.api.services import Services
 
 _DESCRIPTION = """\
-What the operator forecast, decided and did. It reads the database; what the operator has to do goes through a command
-and is awaited for some seconds. Ratios are ratios (0.12), never percents; times are RFC 3339 in UTC; what is not known
-is null. Errors are RFC 9457 problem details."""
+Forecasts, decisions and status of the operator, read from the database. What the operator executes is a command;
+the API waits some seconds for its result. Ratios are fractions (0.12), not percentages; times are RFC 3339 in UTC;
+unknown values are null. Errors are RFC 9457 problem details."""
 
 
 def create_app(services: Services) -> FastAPI:
-    """All routes over these services. Everything under /api goes through one router: the place to decide on access."""
+    """Return the application. All routes under /api share a router, where access control can be added."""
     application = FastAPI(
         title="Predictive scaling",
         version=__version__,
@@ -51,6 +51,6 @@ def create_app(services: Services) -> FastAPI:
 
 def _api_v1() -> APIRouter:
     router = APIRouter(prefix=API_V1, responses=responses(422, 503))
-    for part in (decisions, status, predictions, accuracy, models, events, policies, frontier, commands):
-        router.include_router(part.router)
+    for module in (decisions, status, predictions, accuracy, models, events, policies, frontier, commands):
+        router.include_router(module.router)
     return router

@@ -1,4 +1,4 @@
-"""What is asked of the operator: awaited for some seconds, then 202 and a place to look."""
+"""Commands to the operator: the API waits some seconds for the result, then returns 202 with a location."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -18,57 +18,64 @@ router = APIRouter(prefix="/commands", tags=["commands"])
 RELOAD_MODELS = "reload_models"
 CLEAR_STUCK = "clear_stuck_decisions"
 _MAX_ID = 2**63 - 1
-_UNHEARD_SECONDS = 2.0
-"""How long a command is awaited while no operator leads: one may just begin to."""
+_NO_LEADER_WAIT_SECONDS = 2.0
+"""Wait for a result while no operator leads: a leader may be elected in this time."""
 
 
-class AskedCommand(ResponseModel):
-    """Something that the operator was asked to do."""
+class CommandStatus(ResponseModel):
+    """A command to the operator."""
 
     id: int
     kind: str = Field(description="reload_models or clear_stuck_decisions.")
     status: str = Field(description="asked, claimed or answered.")
     created_at: Time
     answered_at: Time | None
-    answer: dict[str, Any] | None = Field(description="What the operator said; `error` where it failed.")
+    answer: dict[str, Any] | None = Field(description="Result of the operator; contains `error` when it failed.")
 
 
 class Accepted(ResponseModel):
-    """The operator has not answered yet."""
+    """The command has no result yet."""
 
-    command: int = Field(description="Its id.")
-    location: str = Field(description="Where to look for the answer.")
-    message: str = Field(description="Why there is no answer yet.")
+    command: int = Field(description="Id of the command.")
+    location: str = Field(description="Path of the command, which will hold the result.")
+    message: str = Field(description="Why there is no result yet.")
 
 
 @router.get("/{id}", responses=responses(404))
-async def show_command(id: Annotated[int, Path(ge=1, le=_MAX_ID)], services: Use) -> AskedCommand:  # noqa: A002 (the path's name)
-    """How far it has come."""
+async def show_command(id: Annotated[int, Path(ge=1, le=_MAX_ID)], services: Use) -> CommandStatus:  # noqa: A002 (the path's name)
+    """Return the status of a command."""
     command = await services.commands.by_id(id)
     if command is None:
-        raise HTTPException(404, f"there is no command {id}")
-    return AskedCommand.model_validate(command)
+        raise HTTPException(404, f"command {id} does not exist")
+    return CommandStatus.model_validate(command)
 
 
-async def ask(services: Services, kind: str, show: Callable[[Mapping[str, Any]], Response]) -> Response:
-    """Ask, wait, and show the answer; 502 when the operator failed.
+async def run_command(services: Services, kind: str, respond: Callable[[Mapping[str, Any]], Response]) -> Response:
+    """Send a command, wait, and return its result; 502 when the operator failed.
 
-    202 when there is no answer in time, and soon when no operator leads: the first one that does takes the command.
+    Returns 202 when there is no result in time, after _NO_LEADER_WAIT_SECONDS when no operator leads: the next leader
+    executes the command.
     """
     commands, limit = services.commands, services.command_limit_seconds
     number = await commands.ask(kind, {}, services.clock.now())
-    answer = await commands.wait(number, min(limit, _UNHEARD_SECONDS))
-    is_heard = answer is not None or await commands.is_heard()
-    if answer is None and is_heard and limit > _UNHEARD_SECONDS:
-        answer = await commands.wait(number, limit - _UNHEARD_SECONDS)
+    answer = await commands.wait(number, min(limit, _NO_LEADER_WAIT_SECONDS))
+    has_leader = answer is not None or await commands.is_heard()
+    if answer is None and has_leader and limit > _NO_LEADER_WAIT_SECONDS:
+        answer = await commands.wait(number, limit - _NO_LEADER_WAIT_SECONDS)
     if answer is None:
         location = f"{API_V1}/commands/{number}"
-        message = "the operator has not answered yet" if is_heard else "no operator leads; the next one takes it"
+        message = (
+            "the operator has not responded yet" if has_leader else "no operator leads; the next leader executes it"
+        )
         accepted = Accepted(command=number, location=location, message=message)
         return JSONResponse(accepted.model_dump(), 202, headers={"Location": location, "Retry-After": "5"})
     if "error" in answer:
-        return problem(502, f"the operator could not do it: {answer['error']}", reason="OperatorFailed")
+        return problem(502, f"the operator failed to execute {kind}: {answer['error']}", reason="OperatorFailed")
     try:
-        return show(answer)
+        return respond(answer)
     except (ValidationError, TypeError):
-        return problem(502, f"the operator's answer to {kind} is of another release", reason="OperatorFailed")
+        return problem(
+            502,
+            f"the operator's result of {kind} has the format of another release; upgrade both",
+            reason="OperatorFailed",
+        )

@@ -1,4 +1,4 @@
-"""Scaling decisions: the record, and clearing what is stuck."""
+"""Scaling decisions: the list, and cancelling stuck decisions."""
 
 from typing import Annotated
 
@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from predictive_scaling.api.answers import answer, encoded
-from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, ask
+from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, run_command
 from predictive_scaling.api.fields import Name, QueryModel, ResponseModel, Time
+from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.scaling_decisions import DecisionStatus
 
@@ -18,62 +18,60 @@ _MAX_CURSOR = 512
 
 
 class DecisionFilter(QueryModel):
-    """Which decisions."""
+    """Filter of decisions."""
 
-    limit: Annotated[int, Field(ge=1, le=500, description="How many at most.")] = 50
-    status: Annotated[DecisionStatus | None, Field(description="Only those that stand here.")] = None
-    service: Annotated[Name | None, Field(description="Only those of this service.")] = None
+    limit: Annotated[int, Field(ge=1, le=500, description="Maximum number of decisions.")] = 50
+    status: Annotated[DecisionStatus | None, Field(description="Only decisions with this status.")] = None
+    service: Annotated[Name | None, Field(description="Only decisions of this service.")] = None
     cursor: Annotated[
-        str | None, Field(min_length=1, max_length=_MAX_CURSOR, description="`next_cursor` of the page before.")
+        str | None, Field(min_length=1, max_length=_MAX_CURSOR, description="`next_cursor` of the previous page.")
     ] = None
 
 
 class Decision(ResponseModel):
-    """One change of a floor that was decided, applied or not."""
+    """A decision to change a floor, applied or not."""
 
-    id: str = Field(description="Also the name of its ScalingDecision while that is kept in the cluster.")
+    id: str = Field(description="Id, which is also the name of the ScalingDecision while the cluster keeps it.")
     created_at: Time
     service_name: str
     namespace: str
     policy: str
-    target: str = Field(description="Kind and name of what is scaled.")
+    target: str = Field(description="Kind and name of the target.")
     decision_type: str = Field(description="scale_up or scale_down.")
     status: DecisionStatus
     from_replicas: int
     to_replicas: int
-    uncapped_replicas: int = Field(description="What would have been asked for without limits.")
-    source: str = Field(description="Which wish won: Forecast, Event, Minimum or Fallback.")
+    uncapped_replicas: int = Field(description="Recommended replicas before limits.")
+    source: str = Field(description="Source of the highest recommendation: Forecast, Event, Minimum or Fallback.")
     reason: str
-    message: str = Field(description="Why, in one sentence.")
-    outcome: str | None = Field(description="How it ended, in one sentence; null while it is open.")
+    message: str = Field(description="Explanation in one sentence.")
+    outcome: str | None = Field(description="Outcome in one sentence; null while the decision is unfinished.")
     started_at: Time | None
     finished_at: Time | None
 
 
 class Decisions(ResponseModel):
-    """Newest first."""
+    """A page of decisions, newest first."""
 
     decisions: list[Decision]
-    next_cursor: str | None = Field(description="Asks for what follows; null at the end.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 class Cleared(ResponseModel):
-    """What was cleared."""
+    """Result of cancelling stuck decisions."""
 
-    cleared: int = Field(description="How many stuck decisions were cancelled.")
+    cleared: int = Field(description="Number of cancelled decisions.")
 
 
 @router.get("", response_model=Decisions)
-async def list_decisions(question: Annotated[DecisionFilter, Query()], request: Request, services: Use) -> Response:
-    """Decisions, newest first, a page at a time."""
-    page = await services.decisions.page(
-        question.limit, status=question.status, service=question.service, cursor=question.cursor
-    )
+async def list_decisions(query: Annotated[DecisionFilter, Query()], request: Request, services: Use) -> Response:
+    """Return a page of decisions, newest first."""
+    page = await services.decisions.page(query.limit, status=query.status, service=query.service, cursor=query.cursor)
     decisions = [{name: getattr(row, name) for name in Decision.model_fields} for row in page.decisions]
-    return answer(request, encoded({"decisions": decisions, "next_cursor": page.next_cursor}))
+    return json_response(request, encode({"decisions": decisions, "next_cursor": page.next_cursor}))
 
 
 @router.delete("/stuck", response_model=Cleared, responses={202: {"model": Accepted}})
 async def clear_stuck_decisions(services: Use) -> Response:
-    """Ask the operator to cancel unfinished decisions whose deadline has passed. 202 while it has not answered."""
-    return await ask(services, CLEAR_STUCK, lambda told: JSONResponse(Cleared(**told).model_dump()))
+    """Cancel unfinished decisions whose deadline has passed. Returns 202 while the operator has not responded."""
+    return await run_command(services, CLEAR_STUCK, lambda result: JSONResponse(Cleared(**result).model_dump()))

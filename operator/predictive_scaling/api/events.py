@@ -1,4 +1,4 @@
-"""Business events: what is coming, and what was."""
+"""Past and upcoming occurrences of business events."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
@@ -6,23 +6,27 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
-from predictive_scaling.api.answers import answer, encoded
-from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time, TimeGiven
+from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time, TimeParameter
+from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.business_events import BusinessEventRow
 
 router = APIRouter(prefix="/events", tags=["events"])
 
-_BEFORE = timedelta(days=1)
-_AFTER = timedelta(days=30)
+_DEFAULT_PAST = timedelta(days=1)
+_DEFAULT_FUTURE = timedelta(days=30)
 _MAX_SPAN = timedelta(days=800)
 
 
 class EventFilter(PageQuery):
-    """Which occurrences; without times: from a day ago to 30 days ahead."""
+    """Filter of occurrences; default: from a day ago to 30 days ahead."""
 
-    start: Annotated[TimeGiven | None, Field(alias="from", description="Those that end after this, RFC 3339.")] = None
-    end: Annotated[TimeGiven | None, Field(alias="to", description="Those that start before this.")] = None
+    start: Annotated[
+        TimeParameter | None, Field(alias="from", description="Only occurrences that end after this time, RFC 3339.")
+    ] = None
+    end: Annotated[
+        TimeParameter | None, Field(alias="to", description="Only occurrences that start before this time, RFC 3339.")
+    ] = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -32,42 +36,44 @@ class EventFilter(PageQuery):
 
 
 class Event(ResponseModel):
-    """One occurrence of a BusinessEvent, half-open in time."""
+    """An occurrence of a BusinessEvent; the end is exclusive."""
 
     namespace: str
     name: str
     type: str | None
     start_time: Time
     end_time: Time
-    multiplier: Number = Field(description="Of demand, as declared; null: none, or learned.")
+    multiplier: Number = Field(description="Declared factor on demand; null when there is none or it is learned.")
     min_replicas: int | None
     priority: int
-    policies: list[str] = Field(description="Names of the policies that it matches.")
+    policies: list[str] = Field(description="Names of the matched policies.")
     learned_multiplier: Number = Field(
-        description="Demand during it over what was expected without it; null until a training measured it."
+        description="Demand during the occurrence over the expected demand without it; null until measured."
     )
 
 
 class Events(ResponseModel):
-    """By start."""
+    """A page of occurrences by start."""
 
     events: list[Event]
     next_cursor: NextCursor
 
 
 @router.get("", response_model=Events)
-async def list_events(question: Annotated[EventFilter, Query()], request: Request, services: Use) -> Response:
-    """Occurrences that touch a span of time, a page at a time."""
-    start, end = _span(question, services.clock.now())
-    page = await services.events.page(start, end, question.limit, question.cursor)
-    return answer(request, encoded({"events": [_event(row) for row in page.events], "next_cursor": page.next_cursor}))
+async def list_events(query: Annotated[EventFilter, Query()], request: Request, services: Use) -> Response:
+    """Return a page of the occurrences that overlap a time range."""
+    start, end = _span(query, services.clock.now())
+    page = await services.events.page(start, end, query.limit, query.cursor)
+    return json_response(
+        request, encode({"events": [_event(row) for row in page.events], "next_cursor": page.next_cursor})
+    )
 
 
-def _span(question: EventFilter, now: datetime) -> tuple[datetime, datetime]:
-    start = question.start or min(now - _BEFORE, question.end or now)
-    return start, question.end or max(now, start) + _AFTER
+def _span(query: EventFilter, now: datetime) -> tuple[datetime, datetime]:
+    start = query.start or min(now - _DEFAULT_PAST, query.end or now)
+    return start, query.end or max(now, start) + _DEFAULT_FUTURE
 
 
 def _event(row: BusinessEventRow) -> dict[str, Any]:
-    """A row as Event describes it."""
+    """Return the fields of Event."""
     return {name: getattr(row, name) for name in Event.model_fields}

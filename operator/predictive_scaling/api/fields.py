@@ -1,4 +1,4 @@
-"""Types of what goes in and out: times in UTC, numbers that are numbers, durations as people write them."""
+"""Types of parameters and responses: times in UTC, finite numbers, durations such as 24h."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -14,13 +14,13 @@ _CONTROL = {*range(0x20), 0x7F}
 
 
 class ResponseModel(BaseModel):
-    """What goes out. Made from rows of storage by their field names."""
+    """Base of responses; built from rows of storage by field name."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
 class QueryModel(BaseModel):
-    """QueryModel parameters. An unknown one is refused: a misspelt filter would answer another question."""
+    """Base of query parameters. An unknown parameter is an error: a misspelt filter would return wrong results."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,15 +29,15 @@ MAX_CURSOR = 1024
 
 
 class PageQuery(QueryModel):
-    """Of a list that is read in pages."""
+    """Parameters of a paginated list."""
 
-    limit: Annotated[int, Field(ge=1, le=500, description="How many at most.")] = 100
+    limit: Annotated[int, Field(ge=1, le=500, description="Maximum number of items.")] = 100
     cursor: Annotated[
-        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the previous page.")
     ] = None
 
 
-NextCursor = Annotated[str | None, Field(description="Asks for what follows; null at the end.")]
+NextCursor = Annotated[str | None, Field(description="Cursor of the next page; null on the last page.")]
 
 
 def _utc(value: datetime) -> datetime:
@@ -48,14 +48,14 @@ def _rfc3339(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        read = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError:
-        read = None
-    if read is None or read.tzinfo is None:
+        time = None
+    if time is None or time.tzinfo is None:
         raise ValueError("write an RFC 3339 time with its offset, such as 2026-11-27T08:00:00Z")
-    if not CALENDAR_START <= read < CALENDAR_END:
+    if not CALENDAR_START <= time < CALENDAR_END:
         raise ValueError(f"the time must be between the years {FIRST_YEAR} and {LAST_YEAR}")
-    return read
+    return time
 
 
 def _finite(value: Any) -> Any:
@@ -72,13 +72,13 @@ def _duration(value: Any) -> Any:
     try:
         return parse_duration(value) if isinstance(value, str) else value
     except OverflowError:
-        raise ValueError("is longer than any time that this knows") from None
+        raise ValueError("is longer than the longest supported duration") from None
 
 
-def _within(shortest: timedelta, longest: timedelta) -> AfterValidator:
+def _within(minimum: timedelta, maximum: timedelta) -> AfterValidator:
     def check(value: timedelta) -> timedelta:
-        if not shortest <= value <= longest:
-            raise ValueError(f"must be between {format_duration(shortest)} and {format_duration(longest)}")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be between {format_duration(minimum)} and {format_duration(maximum)}")
         return value
 
     return AfterValidator(check)
@@ -91,14 +91,14 @@ def _text(value: datetime) -> str:
 Time = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_text, return_type=str)]
 """RFC 3339, UTC, with Z."""
 
-TimeGiven = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
-"""A time as a parameter; one without a zone is refused, and one at whose distance from now arithmetic overflows."""
+TimeParameter = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
+"""A time parameter; times without a zone, and times so far away that arithmetic overflows, are rejected."""
 
 Number = Annotated[float | None, BeforeValidator(_finite)]
-"""Not a number reads as null."""
+"""NaN and infinities become null."""
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_name)]
-"""Of a service."""
+"""Name of a service, policy or namespace."""
 
 Window = Annotated[
     timedelta,
@@ -107,4 +107,4 @@ Window = Annotated[
     PlainSerializer(format_duration, return_type=str),
     Field(json_schema_extra={"type": "string", "format": None, "example": "24h"}),
 ]
-"""A span before now, such as 24h."""
+"""Length of a time range before now, such as 24h."""

@@ -1,4 +1,4 @@
-"""What safety costs a policy: too few replicas against replica-hours, over quantiles and over its HPA's target."""
+"""The frontier of a policy: under-provisioning versus replica-hours, over quantiles and HPA targets."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,66 +16,68 @@ router = APIRouter(prefix="/policies", tags=["policies"])
 
 
 class Cost(ResponseModel):
-    """What a setting would have come to over the days."""
+    """The cost of a setting over the tuning window."""
 
-    under_provisioned_share: Number = Field(description="Of the time, with too few ready replicas. A ratio.")
+    under_provisioned_share: Number = Field(description="Share of the time with too few ready replicas.")
     under_provisioned_minutes: Number
-    lost_demand_share: Number = Field(description="Of the demand, beyond what was ready. A ratio.")
+    lost_demand_share: Number = Field(description="Share of the demand above the ready capacity.")
     replica_hours: Number
 
 
 class Setting(Cost):
-    """A quantile of the floor with a target of the HPA."""
+    """The cost of a quantile of the floor combined with a target utilization of the HPA."""
 
     quantile: Number
-    hpa_target: Number = Field(description="A ratio.")
-    in_use: bool = Field(description="The policy's quantile and its HPA's present target.")
-    recommended: bool = Field(description="The policy's quantile and the target that is advised.")
-    efficient: bool = Field(description="No other setting is short for less at fewer replica-hours.")
+    hpa_target: Number = Field(description="As a ratio.")
+    in_use: bool = Field(description="Whether this is the policy's quantile and the HPA's current target.")
+    recommended: bool = Field(description="Whether this is the policy's quantile and the recommended target.")
+    efficient: bool = Field(description="Whether no other setting has less under-provisioning at fewer replica-hours.")
 
 
 class Prices(ResponseModel):
-    """Of the policy's `forecast.objective`, in one currency."""
+    """Prices of the policy's `forecast.objective`, in the same currency."""
 
     under_provisioned_minute: Number
     replica_hour: Number
 
 
 class Frontier(ResponseModel):
-    """From the newest look back on the policy's last days."""
+    """The result of the newest tuning run of a policy."""
 
     namespace: str
     policy: str
     tuned_at: Time
     since: Time
     until: Time
-    prices: Prices | None = Field(description="Null where the policy states a quantile.")
-    quantile: Number = Field(description="The quantile that the floor covers.")
-    hpa_target: Number = Field(description="What the HPA aims at now. A ratio.")
+    prices: Prices | None = Field(description="Null when the policy sets a quantile.")
+    quantile: Number = Field(description="Quantile of peak demand that the floor covers.")
+    hpa_target: Number = Field(description="Current target utilization of the HPA, as a ratio.")
     advised_hpa_target: Number
-    replica_hours_saved: Number = Field(description="By the advised target, over the days.")
-    message: str = Field(description="The advice in a sentence.")
-    recorded_share: Number = Field(
-        description="Of the forecasts, those that were made live; a naive model stands in for the others. A ratio."
+    replica_hours_saved: Number = Field(
+        description="Replica-hours that the recommended target would have saved in the window."
     )
-    hpa_only: Cost = Field(description="The HPA at its present target, without the policy.")
-    points: list[Setting] = Field(description="By quantile and target.")
+    message: str = Field(description="Recommendation in one sentence.")
+    recorded_share: Number = Field(
+        description="Share of the forecasts that were made live; a naive model replaces the others."
+    )
+    hpa_only: Cost = Field(description="Cost of the HPA at its current target without the policy.")
+    points: list[Setting] = Field(description="Settings by quantile and target.")
 
 
 @router.get("/{namespace}/{name}/frontier", responses=responses(404))
 async def show_frontier(
-    namespace: Annotated[Name, Path(description="Of the policy.")],
-    name: Annotated[Name, Path(description="Of the policy.")],
+    namespace: Annotated[Name, Path(description="Namespace or name of the policy.")],
+    name: Annotated[Name, Path(description="Namespace or name of the policy.")],
     _: Annotated[QueryModel, Query()],
     services: Use,
 ) -> Frontier:
-    """The frontier of one policy, with the setting in use and the recommended one marked."""
+    """Return the frontier of a policy, with the current and the recommended setting marked."""
     row = await services.tunings.of(namespace, name)
     if row is None:
         raise HTTPException(
             404,
-            f"nothing has been looked back on for policy {namespace}/{name}; that takes a policy that decides, two "
-            "days of demand, and a known demand per replica",
+            f"policy {namespace}/{name} has no tuning result; tuning needs a policy with decisions, two days of "
+            "demand and a known demand per replica",
         )
     return _frontier(row)
 
@@ -102,7 +104,7 @@ def _frontier(row: TuningRow) -> Frontier:
 
 
 def _settings(points: Sequence[Point], row: TuningRow) -> list[Setting]:
-    best = set(efficient(points))
+    efficient_points = set(efficient(points))
     return [
         Setting(
             **_cost(point).model_dump(),
@@ -110,9 +112,9 @@ def _settings(points: Sequence[Point], row: TuningRow) -> list[Setting]:
             hpa_target=point.hpa_target,
             in_use=(point.quantile, point.hpa_target) == (row.quantile, row.hpa_target),
             recommended=(point.quantile, point.hpa_target) == (row.quantile, row.advised_target),
-            efficient=point in best,
+            efficient=point in efficient_points,
         )
-        for point in sorted(points, key=lambda it: (it.quantile, it.hpa_target))
+        for point in sorted(points, key=lambda point: (point.quantile, point.hpa_target))
     ]
 
 

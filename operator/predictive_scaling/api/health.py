@@ -1,4 +1,4 @@
-"""Is it well, is it alive, may it be asked; and its metrics."""
+"""Health, liveness, readiness and metrics of the API process."""
 
 import asyncio
 from typing import Any
@@ -10,55 +10,55 @@ from pydantic import Field
 from predictive_scaling.api.accuracy_metrics import refresh_accuracy
 from predictive_scaling.api.fields import ResponseModel
 from predictive_scaling.api.services import Use
-from predictive_scaling.telemetry.checks import Health, HealthReport, examine
+from predictive_scaling.telemetry.checks import Health, ProcessHealth, examine
 from predictive_scaling.telemetry.metrics import exposition
 
 router = APIRouter(tags=["health"])
 
 
-class PartHealth(ResponseModel):
-    """What one part answered."""
+class ComponentHealth(ResponseModel):
+    """The health of a dependency."""
 
     status: Health
-    latency_seconds: float = Field(description="How long the answer took.")
-    message: str | None = Field(None, description="What is wrong; left out when nothing is.")
+    latency_seconds: float = Field(description="Duration of the check.")
+    message: str | None = Field(None, description="Problem; absent when healthy.")
 
 
-class WholeHealth(ResponseModel):
-    """The worst of the parts; only parts that are required make the whole unhealthy."""
+class HealthResponse(ResponseModel):
+    """The worst status of the checks; only required dependencies make it unhealthy."""
 
     status: Health
-    checks: dict[str, PartHealth] = Field(description="By name: database, redis, kafka, models.")
+    checks: dict[str, ComponentHealth] = Field(description="Checks by name: database, redis, kafka, models.")
 
 
-_UNHEALTHY: dict[int | str, dict[str, Any]] = {503: {"model": WholeHealth, "description": "Unhealthy"}}
+_UNHEALTHY: dict[int | str, dict[str, Any]] = {503: {"model": HealthResponse, "description": "Unhealthy"}}
 
 
-@router.get("/health", response_model=WholeHealth, responses=_UNHEALTHY)
+@router.get("/health", response_model=HealthResponse, responses=_UNHEALTHY)
 async def show_health(services: Use) -> JSONResponse:
-    """All parts. 200 while it can serve (degraded too), else 503."""
-    return _shown(await examine(services.checks))
+    """Return all checks; 200 when healthy or degraded, otherwise 503."""
+    return _health_response(await examine(services.checks))
 
 
-@router.get("/health/live", response_model=WholeHealth)
+@router.get("/health/live", response_model=HealthResponse)
 async def show_liveness() -> JSONResponse:
-    """200 while the process answers at all: no dependency counts, as a restart would not mend one."""
-    return _shown(await examine(()))
+    """Return 200 while the process responds. Dependencies do not count, because a restart does not repair them."""
+    return _health_response(await examine(()))
 
 
-@router.get("/health/ready", response_model=WholeHealth, responses=_UNHEALTHY)
+@router.get("/health/ready", response_model=HealthResponse, responses=_UNHEALTHY)
 async def show_readiness(services: Use) -> JSONResponse:
-    """200 while requests can be answered: the database is there, in this release's schema."""
-    return _shown(await examine(services.ready))
+    """Return 200 while requests can be served: the database is reachable and has this release's schema."""
+    return _health_response(await examine(services.ready))
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def show_metrics(request: Request, services: Use) -> Response:
-    """Prometheus metrics of this process, and the accuracy of forecasts."""
+    """Return the Prometheus metrics of this process, with the accuracy of forecasts."""
     await refresh_accuracy(services)
     body, content_type = await asyncio.to_thread(exposition, request.headers.get("accept"))
     return Response(body, media_type=content_type)
 
 
-def _shown(report: HealthReport) -> JSONResponse:
+def _health_response(report: ProcessHealth) -> JSONResponse:
     return JSONResponse(report.as_json(), report.http_status, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""/docs: the API described on one page that needs no other host. `/openapi.json` is the same for programs."""
+"""/docs: API documentation as a self-contained page, generated from /openapi.json."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -26,12 +26,12 @@ _HEADERS = {
 
 @router.get("/docs")
 async def show_docs(request: Request) -> HTMLResponse:
-    """Every route with its parameters, and every field of its answer."""
+    """Return the documentation of all routes, parameters and response fields."""
     return HTMLResponse(page(request.app.openapi()), headers=_HEADERS)
 
 
 def page(schema: Mapping[str, Any]) -> str:
-    """The whole page, from an OpenAPI document."""
+    """Return the page for an OpenAPI document."""
     title = escape(schema["info"]["title"])
     models = schema.get("components", {}).get("schemas", {})
     operations = [
@@ -39,33 +39,38 @@ def page(schema: Mapping[str, Any]) -> str:
         for path, item in schema["paths"].items()
         for method, operation in item.items()
     ]
-    answers = [_model(name, model) for name, model in models.items() if "properties" in model]
+    schemas = [_model(name, model) for name, model in models.items() if "properties" in model]
     return "".join(
         [
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>",
             f"<h1>{title} {escape(schema['info']['version'])}</h1><p>{escape(schema['info']['description'])}</p>",
             "<p>For programs: <a href=/openapi.json>/openapi.json</a></p>",
             *operations,
-            "<h1>Answers</h1>",
-            *answers,
+            "<h1>Responses</h1>",
+            *schemas,
         ]
     )
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     parameters = [
-        (each["name"], _kind(each.get("schema", {})), each.get("description", ""), each.get("required", False))
-        for each in operation.get("parameters", [])
+        (
+            parameter["name"],
+            _kind(parameter.get("schema", {})),
+            parameter.get("description", ""),
+            parameter.get("required", False),
+        )
+        for parameter in operation.get("parameters", [])
     ]
     rows = [(name, kind, f"{text}{' Required.' if required else ''}") for name, kind, text, required in parameters]
-    answers = ", ".join(f"{status} {_answer(response)}" for status, response in operation["responses"].items())
+    responses = ", ".join(f"{status} {_response(response)}" for status, response in operation["responses"].items())
     return (
         f"<h2><span class=method>{escape(method.upper())}</span><code>{escape(path)}</code></h2>"
-        f"<p>{escape(operation.get('description', ''))}</p>{_table(rows)}<p>Answers: {answers}</p>"
+        f"<p>{escape(operation.get('description', ''))}</p>{_table(rows)}<p>Responses: {responses}</p>"
     )
 
 
-def _answer(response: Mapping[str, Any]) -> str:
+def _response(response: Mapping[str, Any]) -> str:
     references = [content.get("schema", {}) for content in response.get("content", {}).values()]
     kinds = sorted({_kind(reference) for reference in references if reference})
     return f"<code>{escape(', '.join(kinds))}</code>" if kinds else escape(response.get("description", ""))
@@ -82,13 +87,13 @@ def _table(rows: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """A JSON schema in a few words."""
+    """Return a short description of a JSON schema."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
+        return " or ".join(_kind(option) for option in schema["anyOf"])
     if "enum" in schema:
-        return " | ".join(str(each) for each in schema["enum"])
+        return " | ".join(str(value) for value in schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     bounds = [f"{text} {schema[key]}" for key, text in (("minimum", "from"), ("maximum", "to")) if key in schema]

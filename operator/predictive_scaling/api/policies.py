@@ -1,12 +1,12 @@
-"""Policies as the operator last saw them, with what they forecast from."""
+"""Policies with their last recorded status and forecast."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from predictive_scaling.api.answers import answer, encoded
 from predictive_scaling.api.fields import Name, NextCursor, PageQuery, ResponseModel, Time
+from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.status import PolicyStatus, policy_status
 from predictive_scaling.storage.policies import PolicyRow
@@ -15,36 +15,38 @@ router = APIRouter(prefix="/policies", tags=["policies"])
 
 
 class PolicyFilter(PageQuery):
-    """Which policies."""
+    """Filter of policies."""
 
-    service: Annotated[Name | None, Field(description="Only those of this service.")] = None
+    service: Annotated[Name | None, Field(description="Only policies of this service.")] = None
 
 
 class Policy(PolicyStatus):
-    """A policy's status with its demand's metric and its forecast in short."""
+    """The status of a policy, with its metric and a summary of its forecast."""
 
     metric_name: str | None
-    forecast: dict[str, Any] | None = Field(description="As in the resource's status; the series is in predictions.")
+    forecast: dict[str, Any] | None = Field(
+        description="As in status.forecast of the resource; /predictions has the full series."
+    )
     updated_at: Time
 
 
 class PolicyList(ResponseModel):
-    """By namespace and name."""
+    """A page of policies by namespace and name."""
 
     policies: list[Policy]
     next_cursor: NextCursor
 
 
 @router.get("", response_model=PolicyList)
-async def list_policies(question: Annotated[PolicyFilter, Query()], request: Request, services: Use) -> Response:
-    """Policies, or those of one service, a page at a time."""
+async def list_policies(query: Annotated[PolicyFilter, Query()], request: Request, services: Use) -> Response:
+    """Return a page of the policies, optionally of one service."""
 
     async def document() -> bytes:
-        page = await services.policies.page(question.limit, service=question.service, cursor=question.cursor)
-        return encoded({"policies": [_policy(row) for row in page.policies], "next_cursor": page.next_cursor})
+        page = await services.policies.page(query.limit, service=query.service, cursor=query.cursor)
+        return encode({"policies": [_policy(row) for row in page.policies], "next_cursor": page.next_cursor})
 
-    key = f"policies?limit={question.limit}&cursor={question.cursor or ''}&service={question.service or ''}"
-    return answer(request, await services.answers.get(key, await services.policies.version(), document))
+    key = f"policies?limit={query.limit}&cursor={query.cursor or ''}&service={query.service or ''}"
+    return json_response(request, await services.responses.get(key, await services.policies.version(), document))
 
 
 def _policy(row: PolicyRow) -> dict[str, Any]:

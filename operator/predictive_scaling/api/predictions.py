@@ -1,4 +1,4 @@
-"""Forecasts: those that hold now, and those of a span."""
+"""Forecasts: the current ones, and those of a time range."""
 
 from bisect import bisect_right
 from datetime import datetime, timedelta
@@ -8,8 +8,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
-from predictive_scaling.api.answers import answer, encoded
-from predictive_scaling.api.cache import SERVES
+from predictive_scaling.api.cache import MAX_AGE
 from predictive_scaling.api.fields import (
     MAX_CURSOR,
     Name,
@@ -19,8 +18,9 @@ from predictive_scaling.api.fields import (
     QueryModel,
     ResponseModel,
     Time,
-    TimeGiven,
+    TimeParameter,
 )
+from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Services, Use
 from predictive_scaling.clock import monotonic
 from predictive_scaling.storage.predictions import CurrentForecastRow
@@ -29,26 +29,26 @@ from predictive_scaling.telemetry.metrics import PREDICTION_LATENCY, SERVE
 router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 _LATENCY = PREDICTION_LATENCY.labels(SERVE)
-_OLDEST = timedelta(days=1)
+_MAX_AGE = timedelta(days=1)
 _MAX_SPAN = timedelta(days=7)
-_AROUND = timedelta(hours=1)
+_HALF_SPAN = timedelta(hours=1)
 
 
 class CurrentFilter(PageQuery):
-    """Which forecasts."""
+    """Filter of current forecasts."""
 
-    service: Annotated[Name | None, Field(description="Only those of this service.")] = None
+    service: Annotated[Name | None, Field(description="Only forecasts of this service.")] = None
 
 
 class SpanFilter(QueryModel):
-    """Which forecasts; without times: an hour before now to an hour after."""
+    """Filter of forecasts; default: from an hour ago to an hour ahead."""
 
-    service: Annotated[Name, Field(description="Whose.")]
-    start: Annotated[TimeGiven | None, Field(alias="from", description="First target time, RFC 3339.")] = None
-    end: Annotated[TimeGiven | None, Field(alias="to", description="End of the target times, exclusive.")] = None
-    limit: Annotated[int, Field(ge=1, le=100, description="Of how many policies at most.")] = 20
+    service: Annotated[Name, Field(description="Service of the forecasts.")]
+    start: Annotated[TimeParameter | None, Field(alias="from", description="First target time, RFC 3339.")] = None
+    end: Annotated[TimeParameter | None, Field(alias="to", description="End of the target times, exclusive.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of policies.")] = 20
     cursor: Annotated[
-        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the previous page.")
     ] = None
 
     @model_validator(mode="after")
@@ -59,7 +59,7 @@ class SpanFilter(QueryModel):
 
 
 class Point(ResponseModel):
-    """The demand of the bin that begins at target_time, as quantiles, in the unit of the series."""
+    """Quantiles of the demand in the bin that starts at target_time, in the unit of the series."""
 
     target_time: Time
     p10: Number
@@ -73,28 +73,28 @@ _POINT = tuple(Point.model_fields)
 
 
 class Forecast(ResponseModel):
-    """The newest forecast of one policy."""
+    """The newest forecast of a policy."""
 
     service_name: str
     namespace: str
     policy: str
-    created_at: Time = Field(description="When it was made; nothing later was looked at.")
+    created_at: Time = Field(description="Forecast origin: no later data was used.")
     valid_until: Time
     model_name: str
     model_version: str
-    source: str = Field(description="Its place in the fallback chain: FreshForecast, LastForecast or SameTimeLastWeek.")
-    points: list[Point] = Field(description="From the bin that runs now on, by time.")
+    source: str = Field(description="Position in the fallback chain: FreshForecast, LastForecast or SameTimeLastWeek.")
+    points: list[Point] = Field(description="Points from the current bin on, by time.")
 
 
 class CurrentPredictions(ResponseModel):
-    """Forecasts that hold now, by namespace and policy; an expired one is not among them."""
+    """A page of forecasts that are valid now, by namespace and policy."""
 
     predictions: list[Forecast]
     next_cursor: NextCursor
 
 
-class MadePoint(Point):
-    """A point with the forecast that it came from."""
+class ForecastPoint(Point):
+    """A point with the forecast that it belongs to."""
 
     created_at: Time
     model_name: str
@@ -103,16 +103,16 @@ class MadePoint(Point):
 
 
 class PolicyPredictions(ResponseModel):
-    """What was last forecast for each target time."""
+    """The last forecast of each target time of a policy."""
 
     service_name: str
     namespace: str
     policy: str
-    points: list[MadePoint]
+    points: list[ForecastPoint]
 
 
 class PredictionsOfSpan(ResponseModel):
-    """By namespace and policy."""
+    """A page of forecasts by namespace and policy."""
 
     predictions: list[PolicyPredictions]
     next_cursor: NextCursor
@@ -120,51 +120,51 @@ class PredictionsOfSpan(ResponseModel):
 
 @router.get("/current", response_model=CurrentPredictions)
 async def show_current_predictions(
-    question: Annotated[CurrentFilter, Query()], request: Request, services: Use
+    query: Annotated[CurrentFilter, Query()], request: Request, services: Use
 ) -> Response:
-    """Each policy's newest forecast, as long as it is valid, a page at a time."""
+    """Return a page of the valid forecasts of all policies."""
     began = monotonic()
-    key = f"predictions/current?service={question.service or ''}"
-    if question.model_fields_set - {"service"}:
-        key += f"&limit={question.limit}&cursor={question.cursor or ''}"
+    key = f"predictions/current?service={query.service or ''}"
+    if query.model_fields_set - {"service"}:
+        key += f"&limit={query.limit}&cursor={query.cursor or ''}"
     body = await services.cache.get(key)
     if body is None:
-        body = encoded(await _current(services, question))
-        await services.cache.put(key, body, services.clock.real_seconds(SERVES))
+        body = encode(await _current(services, query))
+        await services.cache.put(key, body, services.clock.real_seconds(MAX_AGE))
     _LATENCY.observe(monotonic() - began)
-    return answer(request, body)
+    return json_response(request, body)
 
 
 @router.get("", response_model=PredictionsOfSpan)
-async def list_predictions(question: Annotated[SpanFilter, Query()], request: Request, services: Use) -> Response:
-    """For each policy of the service and each target time, the last forecast of it, whether it is over or to come."""
-    start, end = _span(question, services.clock.now())
-    page = await services.predictions.policies_between(question.service, start, end, question.limit, question.cursor)
-    rows = await services.predictions.between(question.service, start, end, page.policies) if page.policies else []
+async def list_predictions(query: Annotated[SpanFilter, Query()], request: Request, services: Use) -> Response:
+    """Return the last forecast of each target time, past or future, for each policy of a service."""
+    start, end = _span(query, services.clock.now())
+    page = await services.predictions.policies_between(query.service, start, end, query.limit, query.cursor)
+    rows = await services.predictions.between(query.service, start, end, page.policies) if page.policies else []
     predictions = [
         {
-            "service_name": question.service,
+            "service_name": query.service,
             "namespace": namespace,
             "policy": policy,
-            "points": [{name: getattr(row, name) for name in MadePoint.model_fields} for row in points],
+            "points": [{name: getattr(row, name) for name in ForecastPoint.model_fields} for row in points],
         }
         for (namespace, policy), points in groupby(rows, key=lambda row: (row.namespace, row.policy))
     ]
-    return answer(request, encoded({"predictions": predictions, "next_cursor": page.next_cursor}))
+    return json_response(request, encode({"predictions": predictions, "next_cursor": page.next_cursor}))
 
 
-async def _current(services: Services, question: CurrentFilter) -> dict[str, Any]:
+async def _current(services: Services, query: CurrentFilter) -> dict[str, Any]:
     now = services.clock.now()
     page = await services.predictions.current(
-        now, now - _OLDEST, question.limit, service=question.service, cursor=question.cursor
+        now, now - _MAX_AGE, query.limit, service=query.service, cursor=query.cursor
     )
     return {"predictions": [_forecast(forecast, now) for forecast in page.forecasts], "next_cursor": page.next_cursor}
 
 
 def _forecast(row: CurrentForecastRow, now: datetime) -> dict[str, Any]:
-    """A row as Forecast describes it."""
-    # The bin that runs now began before now; those before it are over.
-    running = max(bisect_right(row.target_times, now) - 1, 0)
+    """Return the fields of Forecast."""
+    # The current bin started before now; earlier bins are past.
+    current_bin = max(bisect_right(row.target_times, now) - 1, 0)
     columns = zip(row.target_times, row.p10, row.p50, row.p80, row.p90, row.p95, strict=True)
     return {
         "service_name": row.service_name,
@@ -175,12 +175,12 @@ def _forecast(row: CurrentForecastRow, now: datetime) -> dict[str, Any]:
         "model_name": row.model_name,
         "model_version": row.model_version,
         "source": row.source,
-        "points": [dict(zip(_POINT, point, strict=True)) for point in islice(columns, running, None)],
+        "points": [dict(zip(_POINT, point, strict=True)) for point in islice(columns, current_bin, None)],
     }
 
 
-def _span(question: SpanFilter, now: datetime) -> tuple[datetime, datetime]:
-    if question.start is None and question.end is None:
-        return now - _AROUND, now + _AROUND
-    start = question.start or (question.end or now) - 2 * _AROUND
-    return start, question.end or start + 2 * _AROUND
+def _span(query: SpanFilter, now: datetime) -> tuple[datetime, datetime]:
+    if query.start is None and query.end is None:
+        return now - _HALF_SPAN, now + _HALF_SPAN
+    start = query.start or (query.end or now) - 2 * _HALF_SPAN
+    return start, query.end or start + 2 * _HALF_SPAN

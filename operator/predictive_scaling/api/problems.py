@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: what happened, to which parameter, and what is allowed."""
+"""Errors as RFC 9457 problem details: what happened, to which parameter, and which values are allowed."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -23,23 +23,23 @@ _SCHEMAS = "#/components/schemas/{model}"
 
 
 class InvalidParameter(BaseModel):
-    """One parameter that was refused."""
+    """A parameter that was rejected."""
 
-    parameter: str = Field(description="Its name as it was sent.")
-    location: str = Field(description="Where it stood: query, path or body.")
-    message: str = Field(description="What is wrong, and what is allowed.")
+    parameter: str = Field(description="Name of the parameter.")
+    location: str = Field(description="Location: query, path or body.")
+    message: str = Field(description="Problem and allowed values.")
 
 
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = Field("about:blank", description="about:blank: the status says what kind of problem it is.")
-    title: str = Field(description="The kind of problem.")
-    status: int = Field(description="The HTTP status again.")
-    detail: str = Field(description="What happened, to what, and what to do.")
-    instance: str | None = Field(None, description="The path that was asked for.")
-    reason: str | None = Field(None, description="The cause in one word, where it has one.")
-    errors: list[InvalidParameter] | None = Field(None, description="Every parameter that was refused.")
+    type: str = Field("about:blank", description="Always about:blank: the status is the type.")
+    title: str = Field(description="Phrase of the HTTP status.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="What happened, to which object, and what to do.")
+    instance: str | None = Field(None, description="Path of the request.")
+    reason: str | None = Field(None, description="Machine-readable cause, if any.")
+    errors: list[InvalidParameter] | None = Field(None, description="All rejected parameters.")
 
 
 def problem(
@@ -51,8 +51,8 @@ def problem(
     errors: Sequence[InvalidParameter] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """A response that says what went wrong."""
-    found = Problem(
+    """Return a problem response."""
+    document = Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,
         status=status,
@@ -61,17 +61,17 @@ def problem(
         reason=reason,
         errors=None if errors is None else list(errors),
     )
-    return JSONResponse(found.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(document.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of these problems; `describe_problems` adds the schema that they refer to."""
+    """Return OpenAPI responses of these statuses; `describe_problems` adds the schema that they reference."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS.format(model="Problem")}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """Add the shape of problems to an OpenAPI document."""
+    """Add the schema of problems to an OpenAPI document."""
     described = Problem.model_json_schema(ref_template=_SCHEMAS)
     schema["components"]["schemas"] |= described.pop("$defs")
     schema["components"]["schemas"]["Problem"] = described
@@ -79,18 +79,18 @@ def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def show_problems(application: FastAPI) -> None:
-    """Answer every error of routes in this shape."""
+    """Register handlers that return all errors of routes as problems."""
     application.add_exception_handler(RequestValidationError, _invalid)
     application.add_exception_handler(HTTPException, _http)
-    application.add_exception_handler(PredictiveScalingError, _ours)
+    application.add_exception_handler(PredictiveScalingError, _product_error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    errors = [_parameter(each) for each in found]
+    details = error.errors() if isinstance(error, RequestValidationError) else []
+    errors = [_parameter(detail) for detail in details]
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        "; ".join(f"{each.parameter}: {each.message}" for each in errors),
+        "; ".join(f"{parameter.parameter}: {parameter.message}" for parameter in errors),
         instance=request.url.path,
         reason="InvalidParameter",
         errors=errors,
@@ -101,16 +101,16 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     details = {
-        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}; see /docs",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+        HTTPStatus.NOT_FOUND: f"{request.url.path} does not exist; /docs lists all paths",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not support {request.method}",
     }
     status = HTTPStatus(error.status_code)
-    own = error.detail if error.detail != status.phrase else ""
-    detail = own or details.get(status, status.phrase)
+    specific = error.detail if error.detail != status.phrase else ""
+    detail = specific or details.get(status, status.phrase)
     return problem(status, detail, instance=request.url.path, headers=error.headers)
 
 
-async def _ours(request: Request, error: Exception) -> JSONResponse:
+async def _product_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, PredictiveScalingError):
         raise error
     log.warning("request_failed", path=request.url.path, reason=error.reason, error=str(error))
@@ -120,14 +120,14 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def _parameter(error: Mapping[str, Any]) -> InvalidParameter:
     location, *names = [str(part) for part in error["loc"]] or ["request"]
-    given = error.get("input")
-    shown = f"; given {_short(given)}" if isinstance(given, str | int | float) else ""
-    return InvalidParameter(parameter=".".join(names) or location, location=location, message=_message(error) + shown)
+    value = error.get("input")
+    suffix = f"; given {_short(value)}" if isinstance(value, str | int | float) else ""
+    return InvalidParameter(parameter=".".join(names) or location, location=location, message=_message(error) + suffix)
 
 
 def _message(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
-        return "there is no such parameter"
+        return "is not a known parameter"
     if error["type"] == "missing":
         return "is required"
     message = str(error["msg"]).removeprefix("Value error, ")

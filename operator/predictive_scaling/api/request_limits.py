@@ -1,4 +1,4 @@
-"""Around all routes: limits on size and time, one shape for what nobody expected, and a count of everything."""
+"""Middleware of all routes: limits on size and time, problem details for unexpected errors, request metrics."""
 
 import asyncio
 from http import HTTPMethod, HTTPStatus
@@ -14,22 +14,22 @@ from predictive_scaling.clock import monotonic
 log = structlog.get_logger(__name__)
 
 API_V1 = "/api/v1"
-"""Where all but health, metrics and docs is."""
+"""Path prefix of all routes except health, metrics and docs."""
 
 MAX_BODY_BYTES = 1 << 20
-# HTTP allows any token as a method: as a label it would make as many series as a client likes.
+# HTTP allows any token as a method; as a label value it would let clients create any number of series.
 _METHODS = frozenset(HTTPMethod)
 
 
 class _TooLargeError(HTTPException):
-    """The body passed the limit. An HTTPException, as FastAPI takes any other one for a body that cannot be parsed."""
+    """The body exceeds the limit. An HTTPException, because FastAPI treats any other error as an invalid body."""
 
     def __init__(self) -> None:
         super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
 
 
 class RequestLimits:
-    """413 for a body above 1 MiB, 408 for one that does not arrive in time, 503 for an answer that does not."""
+    """Returns 413 for a body above 1 MiB, 408 for a body that arrives too late, 503 for a response that is too slow."""
 
     def __init__(self, application: ASGIApp, limit_seconds: float) -> None:
         self._application = application
@@ -39,35 +39,35 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        visit = _Exchange(scope, receive, send)
-        refusal = await self._pass(visit)
-        if refusal is not None and visit.status is None:
-            await self._refuse(visit, *refusal)
-        _count(scope, visit)
+        exchange = _Exchange(scope, receive, send)
+        rejection = await self._run(exchange)
+        if rejection is not None and exchange.status is None:
+            await self._reject(exchange, *rejection)
+        _count(scope, exchange)
 
-    async def _pass(self, visit: "_Exchange") -> tuple[HTTPStatus, str] | None:
+    async def _run(self, exchange: "_Exchange") -> tuple[HTTPStatus, str] | None:
         try:
-            visit.check_announced_size()
+            exchange.check_content_length()
             async with asyncio.timeout(self._limit_seconds):
-                await self._application(visit.scope, visit.receive, visit.send)
+                await self._application(exchange.scope, exchange.receive, exchange.send)
         except _TooLargeError as error:
             return HTTPStatus(error.status_code), error.detail
         except TimeoutError:
-            if visit.body_is_open:
+            if exchange.body_is_open:
                 return HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {self._limit_seconds:g} s"
-            return HTTPStatus.SERVICE_UNAVAILABLE, f"no answer within {self._limit_seconds:g} s; ask again later"
+            return HTTPStatus.SERVICE_UNAVAILABLE, f"no response within {self._limit_seconds:g} s; retry later"
         except Exception:
-            log.exception("request_broke", path=visit.scope["path"])
-            return HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the log of this moment has the details"
+            log.exception("request_crashed", path=exchange.scope["path"])
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log of the API has the details"
         return None
 
-    async def _refuse(self, visit: "_Exchange", status: HTTPStatus, detail: str) -> None:
-        response = problem(status, detail, instance=visit.scope["path"], headers={"Connection": "close"})
-        await response(visit.scope, visit.receive, visit.send)
+    async def _reject(self, exchange: "_Exchange", status: HTTPStatus, detail: str) -> None:
+        response = problem(status, detail, instance=exchange.scope["path"], headers={"Connection": "close"})
+        await response(exchange.scope, exchange.receive, exchange.send)
 
 
 class _Exchange:
-    """One request on its way: how much of its body came, and which status went out."""
+    """A request in progress: the size of the received body and the status of the response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -78,7 +78,7 @@ class _Exchange:
         self.status: int | None = None
         self.began = monotonic()
 
-    def check_announced_size(self) -> None:
+    def check_content_length(self) -> None:
         length = dict(self.scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise _TooLargeError
@@ -102,26 +102,26 @@ def _route(scope: Scope) -> str:
     path: str | None = getattr(scope.get("route"), "path", None)
     if path is None:
         return "unknown"
-    # FastAPI names a route as its own router does, without the prefix that it was included with.
+    # FastAPI returns the path of the route without the prefix of the enclosing router.
     return f"{API_V1}{path}" if scope["path"].startswith(f"{API_V1}/") else path
 
 
-def _count(scope: Scope, visit: _Exchange) -> None:
-    # A path that no route has would be a label value of the caller's choice.
+def _count(scope: Scope, exchange: _Exchange) -> None:
+    # An unknown path must not become a label value, because clients choose it.
     route = _route(scope)
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    REQUESTS.labels(method if route != "unknown" else "any", route, str(visit.status)).inc()
-    DURATION.labels(route).observe(monotonic() - visit.began)
+    REQUESTS.labels(method if route != "unknown" else "any", route, str(exchange.status)).inc()
+    DURATION.labels(route).observe(monotonic() - exchange.began)
 
 
 REQUESTS = Counter(
     "predictive_scaling_api_requests_total",
-    "Requests to the HTTP API, by method (other: none of HTTP's), route (unknown: no such path) and status.",
+    "Requests to the HTTP API, by method (other: not standard), route (unknown: not found) and status.",
     ["method", "route", "status"],
 )
 DURATION = Histogram(
     "predictive_scaling_api_request_duration_seconds",
-    "How long requests took, from their head to the end of their answer.",
+    "Duration of requests, from the request head to the end of the response.",
     ["route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )

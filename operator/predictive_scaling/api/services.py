@@ -1,4 +1,4 @@
-"""What the routes work with; made once, in commands/api.py."""
+"""The dependencies of the routes; created once, in commands/api.py."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from predictive_scaling.api.answers import CostlyValue, VersionedAnswers
-from predictive_scaling.api.cache import AnswerCache
+from predictive_scaling.api.cache import ResponseCache
+from predictive_scaling.api.responses import CachedValue, VersionedResponses
 from predictive_scaling.clock import Clock
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
@@ -23,7 +23,7 @@ from predictive_scaling.telemetry.checks import Check
 
 @dataclass(frozen=True, slots=True)
 class ModelScore:
-    """What the quality gate saw of one kind of model; ratios, as in its manifest."""
+    """The holdout score of a kind of model; ratios, as in its manifest."""
 
     model: str
     wape: float | None
@@ -36,7 +36,7 @@ class ModelScore:
 
 @dataclass(frozen=True, slots=True)
 class ModelHorizon:
-    """The model that acts up to so far ahead."""
+    """The kind of model in use up to a forecast horizon."""
 
     minutes: float
     model: str
@@ -44,7 +44,7 @@ class ModelHorizon:
 
 @dataclass(frozen=True, slots=True)
 class ModelChange:
-    """A promotion, a rejection by the gate or a roll-back. previous: the version that was in use before."""
+    """A promotion, a rejection by the quality gate or a rollback. previous: the version in use before."""
 
     at: datetime
     outcome: str
@@ -55,7 +55,7 @@ class ModelChange:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """The current version of one series' models, as its manifest describes it."""
+    """The current model version of a series, from its manifest."""
 
     service_name: str
     metric_name: str
@@ -67,14 +67,14 @@ class StoredModel:
     evidence: str
     scores: Sequence[ModelScore]
     horizons: Sequence[ModelHorizon] = ()
-    """Ascending; empty where one model acts at all of them."""
+    """Ascending; empty when one kind of model is used for all horizons."""
     history: Sequence[ModelChange] = ()
     """Newest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableModel:
-    """A version that may not be used, and why."""
+    """A model version that failed validation, with the reason."""
 
     file: str
     reason: str
@@ -82,7 +82,7 @@ class UnreadableModel:
 
 @dataclass(frozen=True, slots=True)
 class StoredModels:
-    """What the models' folder holds."""
+    """The contents of the models directory."""
 
     models: Sequence[StoredModel]
     rejected: Sequence[UnreadableModel]
@@ -90,19 +90,19 @@ class StoredModels:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """database: for reads. commands: through a pool of its own, as waiting for an answer holds a connection."""
+    """database: for reads. commands: with a separate pool, because waiting for a result occupies a connection."""
 
     clock: Clock
     database: Database
     commands: Commands
     stored_models: Callable[[], StoredModels]
     """Reads files; called in a thread."""
-    cache: AnswerCache = field(default_factory=AnswerCache)
-    """Shared by all processes, for some seconds."""
-    answers: VersionedAnswers = field(default_factory=VersionedAnswers)
-    """Of this process, until the data change."""
-    success_rate: CostlyValue = field(default_factory=CostlyValue)
-    """Of the last 24 hours: with many decisions all of a day's have to be counted."""
+    cache: ResponseCache = field(default_factory=ResponseCache)
+    """Shared by all processes, with a lifetime of seconds."""
+    responses: VersionedResponses = field(default_factory=VersionedResponses)
+    """Of this process, valid until the data changes."""
+    success_rate: CachedValue = field(default_factory=CachedValue)
+    """Of the last 24 hours; slow to compute with many decisions."""
     checks: Sequence[Check] = ()
     ready: Sequence[Check] = ()
     command_limit_seconds: float = 10.0
@@ -139,4 +139,4 @@ def _services(request: Request) -> Services:
 
 
 Use = Annotated[Services, Depends(_services)]
-"""A route's way to them."""
+"""Injects the services into a route."""

@@ -1,4 +1,4 @@
-"""Where every policy stands, and all of them together."""
+"""The status of each policy, and a summary of all policies."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,8 +9,8 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from predictive_scaling.api.answers import answer, encoded
 from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time
+from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
 from predictive_scaling.storage.policies import PolicyRow
 
@@ -29,67 +29,69 @@ class Condition(ResponseModel):
 
 
 class Advice(ResponseModel):
-    """What the policy might be set to instead."""
+    """The recommended settings of a policy."""
 
     quantile: Number
-    target_utilization: Number = Field(description="A ratio.")
+    target_utilization: Number = Field(description="As a ratio.")
     replica_hours_saved: Number
     message: str | None
 
 
 class PolicyStatus(ResponseModel):
-    """One policy as the operator last saw it; null: not known yet."""
+    """The last recorded status of a policy; unknown values are null."""
 
     namespace: str
     policy: str
-    service_name: str | None = Field(description="Null, as mode to max_replicas, where the policy cannot be read.")
+    service_name: str | None = Field(description="Null, as the fields up to max_replicas, when the policy is invalid.")
     mode: str | None = Field(description="Off, Recommend or Auto.")
     target: str | None
     min_replicas: int | None
     max_replicas: int | None
-    floor: int | None = Field(description="The minimum that is held (in Recommend: would be).")
+    floor: int | None = Field(description="Current floor; in mode Recommend the recommended floor.")
     current_replicas: int | None
     ready_replicas: int | None
-    source: str | None = Field(description="Which wish holds the floor: Forecast, Event, Minimum or Fallback.")
-    limited: bool = Field(description="The maximum cuts what is needed.")
+    source: str | None = Field(description="Source of the floor: Forecast, Event, Minimum or Fallback.")
+    limited: bool = Field(description="Whether the maximum limits the recommendation.")
     conditions: list[Condition]
     last_decision_at: Time | None
     advice: Advice | None
 
 
 class Summary(ResponseModel):
-    """All policies together."""
+    """A summary of all policies."""
 
     policies: int
-    auto: int = Field(description="Policies in mode Auto.")
-    limited: int = Field(description="Policies whose maximum cuts what is needed.")
-    fallback: int = Field(description="Policies that act on their fallback.")
-    stuck_decisions: int = Field(description="Unfinished decisions whose deadline has passed.")
-    success_rate_24h: Number = Field(description="Of executed decisions; null when there was none.")
+    auto: int = Field(description="Number of policies in mode Auto.")
+    limited: int = Field(description="Number of policies whose maximum limits the recommendation.")
+    fallback: int = Field(description="Number of policies in fallback.")
+    stuck_decisions: int = Field(description="Number of unfinished decisions whose deadline has passed.")
+    success_rate_24h: Number = Field(
+        description="Share of executed decisions that succeeded; null without executed decisions."
+    )
 
 
 class ScalingStatus(ResponseModel):
-    """A page of the policies, and all of them in numbers."""
+    """A page of policies and the summary."""
 
-    policies: list[PolicyStatus] = Field(description="By namespace and name.")
-    summary: Summary = Field(description="Over all policies, whatever the page.")
+    policies: list[PolicyStatus] = Field(description="Policies by namespace and name.")
+    summary: Summary = Field(description="Summary of all policies, independent of the page.")
     next_cursor: NextCursor
 
 
 @router.get("/status", response_model=ScalingStatus)
-async def show_status(question: Annotated[PageQuery, Query()], request: Request, services: Use) -> Response:
-    """Policies by namespace and name, a page at a time, and a summary of all."""
+async def show_status(query: Annotated[PageQuery, Query()], request: Request, services: Use) -> Response:
+    """Return a page of policies by namespace and name, and a summary of all policies."""
     now = services.clock.now()
 
     async def fragment() -> bytes:
-        page = await services.policies.page(question.limit, cursor=question.cursor, with_forecast=False)
+        page = await services.policies.page(query.limit, cursor=query.cursor, with_forecast=False)
         counts = await services.policies.counts()
-        shown = {"policies": [policy_status(row) for row in page.policies], "next_cursor": page.next_cursor}
-        return encoded([shown, asdict(counts)])
+        listing = {"policies": [policy_status(row) for row in page.policies], "next_cursor": page.next_cursor}
+        return encode([listing, asdict(counts)])
 
-    key = f"scaling/status?limit={question.limit}&cursor={question.cursor or ''}"
-    kept = await services.answers.get(key, await services.policies.version(), fragment)
-    shown, counts = msgspec.json.decode(kept, type=tuple[dict[str, msgspec.Raw], dict[str, int]])
+    key = f"scaling/status?limit={query.limit}&cursor={query.cursor or ''}"
+    cached = await services.responses.get(key, await services.policies.version(), fragment)
+    listing, counts = msgspec.json.decode(cached, type=tuple[dict[str, msgspec.Raw], dict[str, int]])
 
     async def success_rate() -> float | None:
         return await services.decisions.success_rate(now - timedelta(hours=24))
@@ -98,11 +100,11 @@ async def show_status(question: Annotated[PageQuery, Query()], request: Request,
         "stuck_decisions": await services.decisions.count_stuck(now),
         "success_rate_24h": await services.success_rate.get(success_rate),
     }
-    return answer(request, encoded({**shown, "summary": summary}))
+    return json_response(request, encode({**listing, "summary": summary}))
 
 
 def policy_status(row: PolicyRow) -> dict[str, Any]:
-    """A row as PolicyStatus describes it."""
+    """Return the fields of PolicyStatus."""
     return {
         "namespace": row.namespace,
         "policy": row.policy,
@@ -116,14 +118,14 @@ def policy_status(row: PolicyRow) -> dict[str, Any]:
         "ready_replicas": row.ready_replicas,
         "source": row.source,
         "limited": row.limited,
-        "conditions": [condition(each) for each in row.conditions],
+        "conditions": [condition(stored) for stored in row.conditions],
         "last_decision_at": row.last_decision_at,
         "advice": None if row.advice is None else _advice(row.advice),
     }
 
 
 def condition(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A condition of the status as Condition describes it."""
+    """Return the fields of Condition."""
     return {
         "type": stored.get("type", ""),
         "status": stored.get("status", "Unknown"),
@@ -145,7 +147,7 @@ def _advice(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decimal(value: object) -> float | None:
-    """Manifests write decimals as text; what is no number is not known."""
+    """Parse a decimal, which manifests write as text; None when invalid."""
     try:
         return float(value) if isinstance(value, str | int | float) else None
     except (ValueError, OverflowError):

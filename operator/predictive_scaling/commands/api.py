@@ -12,7 +12,7 @@ import typer
 from redis.asyncio import Redis
 
 from predictive_scaling.api.application import create_app
-from predictive_scaling.api.cache import LIMIT_SECONDS, AnswerCache
+from predictive_scaling.api.cache import ResponseCache
 from predictive_scaling.api.services import (
     ModelChange,
     ModelHorizon,
@@ -31,6 +31,7 @@ from predictive_scaling.models.registry import Registry
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.redis_circuit import connect_redis
 from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import Check, database_check, models_check, redis_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
@@ -39,23 +40,23 @@ from predictive_scaling.telemetry.logs import configure_logs, log_file
 log = structlog.get_logger(__name__)
 app = typer.Typer()
 
-_CHANGES = 10
+_MAX_CHANGES = 10
 _CONNECTIONS = 8
 _COMMAND_CONNECTIONS = 6
-# A visitor gets its 503 after this; the pool goes on looking for the server.
-_CHECKOUT = timedelta(seconds=1.5)
-_STATEMENT = timedelta(seconds=10)
+# A client receives a 503 after this; the pool continues to reconnect.
+_CHECKOUT_TIMEOUT = timedelta(seconds=1.5)
+_STATEMENT_TIMEOUT = timedelta(seconds=10)
 
 
 @app.command()
 def api(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; by default the setting.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; by default the setting.")] = None,
-    file: Annotated[bool, typer.Option("--log-file", help="Log to /var/log/predictive-scaling/api.log too.")] = False,
+    host: Annotated[str | None, typer.Option(help="Listen address; default: PREDICTIVE_SCALING_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Listen port; default: PREDICTIVE_SCALING_API_PORT.")] = None,
+    file: Annotated[bool, typer.Option("--log-file", help="Also log to /var/log/predictive-scaling/api.log.")] = False,
 ) -> None:
-    """Serve the HTTP API. Without its database it starts, says so at /health, and serves once that is there.
+    """Serve the HTTP API. It also starts without the database, reports that at /health and serves once it is reachable.
 
-    Exit codes: 0 after SIGTERM, 78 for a setting or a schema that does not fit.
+    Exit codes: 0 stopped by SIGTERM, 78 invalid setting or database schema.
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
@@ -69,28 +70,32 @@ async def _run(settings: Settings, host: str, port: int) -> None:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             Database(
-                url, purpose="api", max_size=_CONNECTIONS, checkout_timeout=_CHECKOUT, statement_timeout=_STATEMENT
+                url,
+                purpose="api",
+                max_size=_CONNECTIONS,
+                checkout_timeout=_CHECKOUT_TIMEOUT,
+                statement_timeout=_STATEMENT_TIMEOUT,
             )
         )
-        asking = await stack.enter_async_context(
-            Database(url, purpose="api-commands", max_size=_COMMAND_CONNECTIONS, checkout_timeout=_CHECKOUT)
+        command_database = await stack.enter_async_context(
+            Database(url, purpose="api-commands", max_size=_COMMAND_CONNECTIONS, checkout_timeout=_CHECKOUT_TIMEOUT)
         )
         redis = _redis(settings)
         if redis is not None:
             stack.push_async_callback(redis.aclose)
         await _refuse_other_schema(database)
-        await serve(create_app(_services(settings, database, asking, redis)), host, port)
+        await serve(create_app(_services(settings, database, command_database, redis)), host, port)
 
 
 async def _refuse_other_schema(database: Database) -> None:
-    """A wrong schema does not mend itself; a database that is away may come."""
+    """Raise SchemaError for a wrong schema; a database that is unreachable may become reachable."""
     try:
         await check_schema(database)
     except DatabaseUnavailableError as error:
-        log.warning("database_away_at_start", error=str(error))
+        log.warning("database_unreachable_at_start", error=str(error))
 
 
-def _services(settings: Settings, database: Database, asking: Database, redis: Redis | None) -> Services:
+def _services(settings: Settings, database: Database, command_database: Database, redis: Redis | None) -> Services:
     registry = Registry(settings.models_dir)
 
     async def schema() -> None:
@@ -99,9 +104,9 @@ def _services(settings: Settings, database: Database, asking: Database, redis: R
     return Services(
         clock=parse_clock(settings.clock),
         database=database,
-        commands=Commands(asking),
+        commands=Commands(command_database),
         stored_models=lambda: stored_models(registry),
-        cache=AnswerCache(redis),
+        cache=ResponseCache(redis),
         checks=(
             database_check(database),
             redis_check(redis),
@@ -115,28 +120,29 @@ def _services(settings: Settings, database: Database, asking: Database, redis: R
 def _redis(settings: Settings) -> Redis | None:
     if settings.redis_url is None:
         return None
-    url = settings.redis_url.get_secret_value()
-    return Redis.from_url(url, socket_timeout=LIMIT_SECONDS, socket_connect_timeout=LIMIT_SECONDS)
+    return connect_redis(settings.redis_url.get_secret_value())
 
 
 def stored_models(registry: Registry) -> StoredModels:
-    """The current version of each series; a version that cannot be read is named with the reason."""
+    """Return the current version of each series, and the versions that cannot be read, with the reason."""
     models: list[StoredModel] = []
     rejected: list[UnreadableModel] = []
     for slug in sorted(registry.pointers()):
         version = registry.current(slug)
         if version is None:
-            rejected.append(UnreadableModel(slug, "its CURRENT names no version that is there; train it again"))
+            rejected.append(
+                UnreadableModel(slug, "its CURRENT file names a version that does not exist; train the series again")
+            )
             continue
         try:
             manifest = read_manifest(registry.path(slug, version))
-            models.append(_stored(manifest, Path(slug) / version, entries(registry.folder / slug)))
+            models.append(_stored_model(manifest, Path(slug) / version, entries(registry.folder / slug)))
         except ModelRejectedError as error:
             rejected.append(UnreadableModel(f"{slug}/{version}", str(error)))
     return StoredModels(models, rejected)
 
 
-def _stored(manifest: Manifest, folder: Path, changes: Sequence[Entry]) -> StoredModel:
+def _stored_model(manifest: Manifest, folder: Path, changes: Sequence[Entry]) -> StoredModel:
     return StoredModel(
         service_name=manifest.service,
         metric_name=manifest.metric,
@@ -148,10 +154,11 @@ def _stored(manifest: Manifest, folder: Path, changes: Sequence[Entry]) -> Store
         evidence=manifest.gate.evidence,
         scores=[ModelScore(**score.model_dump(exclude={"judged"})) for score in manifest.gate.scores],
         horizons=[
-            ModelHorizon(one.horizon * manifest.resolution_seconds / 60, one.model) for one in manifest.gate.by_horizon
+            ModelHorizon(step.horizon * manifest.resolution_seconds / 60, step.model)
+            for step in manifest.gate.by_horizon
         ],
         history=[
             ModelChange(change.at, change.outcome.value, change.version, change.previous, change.evidence)
-            for change in reversed(changes[-_CHANGES:])
+            for change in reversed(changes[-_MAX_CHANGES:])
         ],
     )

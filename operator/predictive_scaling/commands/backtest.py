@@ -1,4 +1,4 @@
-"""`predictive-scaling backtest`: a policy against recorded demand, without a cluster."""
+"""`predictive-scaling backtest`: replays recorded demand through a policy, without a cluster."""
 
 import asyncio
 import sys
@@ -42,7 +42,7 @@ _MAX_HORIZON = timedelta(hours=3)
 
 
 class Output(StrEnum):
-    """For people or for programs."""
+    """Output format."""
 
     TABLE = "table"
     JSON = "json"
@@ -51,47 +51,63 @@ class Output(StrEnum):
 @app.command()
 def backtest(
     trace: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="CSV with the columns timestamp and value, or .gz.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="CSV file with the columns timestamp and value; may be gzipped."
+        ),
     ] = None,
     timezone: Annotated[
         str | None,
-        typer.Option(help="With --trace: zone of times that name none, such as Europe/Berlin; default: UTC."),
+        typer.Option(help="Time zone of timestamps without one, such as Europe/Berlin; needs --trace; default: UTC."),
     ] = None,
-    prometheus: Annotated[str | None, typer.Option(metavar="URL", help="A Prometheus server; needs --query.")] = None,
-    query: Annotated[str | None, typer.Option(metavar="PROMQL", help="A query that gives one series.")] = None,
-    service: Annotated[str | None, typer.Option(help="A service whose demand is in the database.")] = None,
-    metric: Annotated[str | None, typer.Option(help="With --service; default: the policy's.")] = None,
-    aggregation: Annotated[Aggregation | None, typer.Option(help="With --service; default: the policy's.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=730, help="With --prometheus and --service: how far back.")] = 60,
+    prometheus: Annotated[
+        str | None, typer.Option(metavar="URL", help="URL of a Prometheus server; needs --query.")
+    ] = None,
+    query: Annotated[str | None, typer.Option(metavar="PROMQL", help="Query that returns a single series.")] = None,
+    service: Annotated[str | None, typer.Option(help="Service whose demand is read from the database.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric of --service; default: the policy's.")] = None,
+    aggregation: Annotated[
+        Aggregation | None, typer.Option(help="Aggregation over the series of --service; default: the policy's.")
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=730, help="Number of days to read with --prometheus or --service.")
+    ] = 60,
     policy: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A ScalingPolicy manifest; else p90 at 70 %.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="ScalingPolicy manifest; default: p90 at 70 %.")
     ] = None,
     events: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, help="BusinessEvents (.yaml), or CSV: name,type,start,end,multiplier."
+            exists=True, dir_okay=False, help="BusinessEvents as .yaml, or as CSV with name,type,start,end,multiplier."
         ),
     ] = None,
-    split: Annotated[float, typer.Option(min=0.2, max=0.95, help="The share that is history only.")] = 0.7,
-    refits: Annotated[int, typer.Option(min=1, max=100, help="How often models learn anew behind the split.")] = 4,
-    horizons: Annotated[str, typer.Option(help="How far ahead accuracy is measured.")] = "5m,15m,30m,60m",
-    resolution: Annotated[str, typer.Option(metavar="DURATION", help="The bins that are forecast.")] = "5m",
+    split: Annotated[
+        float, typer.Option(min=0.2, max=0.95, help="Share of the trace that is used as training history only.")
+    ] = 0.7,
+    refits: Annotated[
+        int, typer.Option(min=1, max=100, help="Number of times that models are fitted after the split.")
+    ] = 4,
+    horizons: Annotated[
+        str, typer.Option(help="Forecast horizons to measure accuracy for, separated by commas.")
+    ] = "5m,15m,30m,60m",
+    resolution: Annotated[str, typer.Option(metavar="DURATION", help="Bin width of the forecast.")] = "5m",
     lead_time: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="From a raise to ready; default: the policy's, or 3m.")
+        str | None,
+        typer.Option(metavar="DURATION", help="Time from a scale-up to ready replicas; default: the policy's, or 3m."),
     ] = None,
-    model: Annotated[ModelChoice | None, typer.Option(help="In place of the policy's.")] = None,
-    report: Annotated[Path | None, typer.Option(dir_okay=False, help="Write an HTML page here.")] = None,
-    output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TABLE,
+    model: Annotated[ModelChoice | None, typer.Option(help="Forecast model that overrides the policy's.")] = None,
+    report: Annotated[Path | None, typer.Option(dir_okay=False, help="Also write an HTML report to this file.")] = None,
+    output: Annotated[Output, typer.Option(help="Output format: a table, or JSON for programs.")] = Output.TABLE,
 ) -> None:
-    """Replay recorded demand through the live decision code and compare with an HPA alone.
+    """Replay recorded demand through the live decision code and compare the result with an HPA without a floor.
 
-    Needs no cluster, and a database with --service only. Values are taken to be in the unit of demand.perReplica; where
-    that is Auto, the 99.9th percentile of the series needs 20 replicas at the policy's target. Exit codes: 0 done,
-    2 wrong options, 65 a file that cannot be used, 75 the server or the database is away.
+    Needs no cluster, and a database only with --service. Values are in the unit of demand.perReplica; where that is
+    Auto, the 99.9th percentile of the series needs 20 replicas at the policy's target. Exit codes: 0 done, 2 invalid
+    options, 65 invalid file, 75 the server or the database is unreachable.
     """
-    _exactly_one(trace, prometheus, service, query, metric)
+    _check_source_options(trace, prometheus, service, query, metric)
     if timezone is not None:
-        _known_zone(timezone, trace)
+        _check_timezone(timezone, trace)
     options = Options(
         split=split,
         refits=refits,
@@ -99,38 +115,40 @@ def backtest(
         resolution=_duration(resolution, "--resolution", timedelta(hours=1)),
         lead_time=None
         if lead_time is None
-        else _duration(lead_time, "--lead-time", timedelta(hours=2), least=timedelta()),
+        else _duration(lead_time, "--lead-time", timedelta(hours=2), minimum=timedelta()),
         model=model,
     )
-    given = read_policy(policy) if policy else None
-    known = events_for(events, given or default_policy("trace")) if events else ()
-    read = _source(
-        trace, timezone, prometheus, query, service, metric, aggregation, timedelta(days=days), options, given
+    scaling_policy = read_policy(policy) if policy else None
+    business_events = events_for(events, scaling_policy or default_policy("trace")) if events else ()
+    read_trace = _trace_reader(
+        trace, timezone, prometheus, query, service, metric, aggregation, timedelta(days=days), options, scaling_policy
     )
-    found = _with_progress(lambda say: _replayed(read, given, known, options, say))
+    result = _with_progress(
+        lambda report_progress: _replay(read_trace, scaling_policy, business_events, options, report_progress)
+    )
     if report is not None:
-        write_report(found, report)
+        write_report(result, report)
     if output is Output.JSON:
-        typer.echo(as_json(found), nl=False)
+        typer.echo(as_json(result), nl=False)
     else:
-        Console(width=None if sys.stdout.isatty() else _WIDE).print(summary(found))
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(summary(result))
     if report is not None:
-        typer.echo(f"{report} shows it.", err=True)
+        typer.echo(f"The report is in {report}.", err=True)
 
 
-def _replayed(
-    read: Callable[[], Trace],
-    given: ScalingPolicy | None,
-    known: tuple[BusinessEvent, ...],
+def _replay(
+    read_trace: Callable[[], Trace],
+    policy: ScalingPolicy | None,
+    events: tuple[BusinessEvent, ...],
     options: Options,
-    say: Callable[[str, float], None],
+    report_progress: Callable[[str, float], None],
 ) -> Backtest:
-    say("reading", 0.0)
-    trace = read()
-    return run(trace, given or default_policy(trace.name), known, options, say)
+    report_progress("reading", 0.0)
+    trace = read_trace()
+    return run(trace, policy or default_policy(trace.name), events, options, report_progress)
 
 
-def _source(
+def _trace_reader(
     trace: Path | None,
     timezone: str | None,
     prometheus: str | None,
@@ -151,33 +169,33 @@ def _source(
         now = clock.now().replace(second=0, microsecond=0)
         return lambda: read_prometheus(PrometheusQuery(prometheus, query or "", now - span, now, options.resolution))
     demand = policy.spec.demand if policy else None
-    wanted = metric or (demand.metric if demand else None)
-    if wanted is None:
-        raise typer.BadParameter("--service needs --metric, or a --policy that names one")
-    how = aggregation or (demand.aggregation if demand else Aggregation.SUM)
-    key = SeriesKey(service or "", wanted, how.value)
+    metric_name = metric or (demand.metric if demand else None)
+    if metric_name is None:
+        raise typer.BadParameter("--service needs --metric, or a --policy with a metric")
+    effective_aggregation = aggregation or (demand.aggregation if demand else Aggregation.SUM)
+    key = SeriesKey(service or "", metric_name, effective_aggregation)
     zero_is_valid = demand.zero_is_valid if demand else False
     url = settings.database_url.get_secret_value()
     return lambda: asyncio.run(read_stored(url, key, clock, span, zero_is_valid=zero_is_valid))
 
 
-def _exactly_one(
+def _check_source_options(
     trace: Path | None, prometheus: str | None, service: str | None, query: str | None, metric: str | None
 ) -> None:
-    given = [name for name, value in zip(_SOURCES, (trace, prometheus, service), strict=True) if value is not None]
-    if len(given) != 1:
-        raise typer.BadParameter(f"name exactly one of {', '.join(_SOURCES)}; given: {', '.join(given) or 'none'}")
+    sources = [name for name, value in zip(_SOURCES, (trace, prometheus, service), strict=True) if value is not None]
+    if len(sources) != 1:
+        raise typer.BadParameter(f"set exactly one of {', '.join(_SOURCES)}; set: {', '.join(sources) or 'none'}")
     if (prometheus is None) != (query is None):
-        raise typer.BadParameter("--prometheus and --query belong together")
+        raise typer.BadParameter("--prometheus and --query must be set together")
     if prometheus is not None and not prometheus.startswith(("http://", "https://")):
         raise typer.BadParameter(f"--prometheus is {prometheus!r}; write an address such as http://localhost:9090")
     if metric is not None and service is None:
-        raise typer.BadParameter("--metric belongs to --service")
+        raise typer.BadParameter("--metric needs --service")
 
 
-def _known_zone(timezone: str, trace: Path | None) -> None:
+def _check_timezone(timezone: str, trace: Path | None) -> None:
     if trace is None:
-        raise typer.BadParameter("--timezone belongs to --trace")
+        raise typer.BadParameter("--timezone needs --trace")
     try:
         TypeAdapter(Timezone).validate_python(timezone)
     except ValidationError as error:
@@ -185,13 +203,13 @@ def _known_zone(timezone: str, trace: Path | None) -> None:
         raise typer.BadParameter(f"--timezone {timezone!r} {problem}") from None
 
 
-def _duration(text: str, option: str, most: timedelta, least: timedelta = timedelta(seconds=15)) -> timedelta:
+def _duration(text: str, option: str, maximum: timedelta, minimum: timedelta = timedelta(seconds=15)) -> timedelta:
     try:
         duration = parse_duration(text.strip())
     except ValueError as error:
         raise typer.BadParameter(f"{option}: {error}") from None
-    if not least <= duration <= most or duration % timedelta(seconds=15):
-        raise typer.BadParameter(f"{option} is {text}; whole quarters of a minute up to {most} are allowed")
+    if not minimum <= duration <= maximum or duration % timedelta(seconds=15):
+        raise typer.BadParameter(f"{option} is {text}; use a multiple of 15 s up to {maximum}")
     return duration
 
 
@@ -199,4 +217,4 @@ def _with_progress(work: Callable[[Callable[[str, float], None]], Backtest]) -> 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("reading", total=1.0)
-        return work(lambda what, done: progress.update(task, description=what, completed=done))
+        return work(lambda stage, completed: progress.update(task, description=stage, completed=completed))

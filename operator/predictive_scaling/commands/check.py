@@ -1,4 +1,4 @@
-"""`predictive-scaling check`: the morning health check, over the HTTP API."""
+"""`predictive-scaling check`: reports the health of the installation through the HTTP API."""
 
 import asyncio
 from enum import IntEnum, StrEnum
@@ -8,19 +8,19 @@ import msgspec
 import typer
 from rich.console import Console
 
-from predictive_scaling.commands.health_report import DailyReport, ask_api, render
+from predictive_scaling.commands.health_report import HealthReport, fetch_report, render
 from predictive_scaling.settings import read_settings
 
 
 class Output(StrEnum):
-    """For people or for programs."""
+    """Output format."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Exit(IntEnum):
-    """What the exit code says."""
+    """Exit codes."""
 
     GOOD = 0
     ATTENTION = 1
@@ -33,20 +33,20 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    api_url: Annotated[str | None, typer.Option(help="The HTTP API; by default this machine's.")] = None,
+    api_url: Annotated[str | None, typer.Option(help="URL of the HTTP API; default: the local one.")] = None,
     ingest_url: Annotated[
-        str | None, typer.Option(help="Metrics of `ingest`, for the lag; by default this machine's.")
+        str | None, typer.Option(help="URL of the metrics of `ingest`, for the consumer lag; default: the local one.")
     ] = None,
-    limit_seconds: Annotated[float, typer.Option(min=0.1, help="Longest wait for an answer.")] = 10.0,
-    output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TEXT,
+    limit_seconds: Annotated[float, typer.Option(min=0.1, help="Timeout of the requests in seconds.")] = 10.0,
+    output: Annotated[Output, typer.Option(help="Output format: text, or JSON for programs.")] = Output.TEXT,
 ) -> None:
-    """Show health, policies, stuck decisions, accuracy and lag at a glance.
+    """Report health, policies, stuck decisions, forecast accuracy and consumer lag.
 
-    Exit codes: 0 all well, 1 something needs attention, 2 unhealthy, 69 the API cannot be reached.
+    Exit codes: 0 healthy, 1 attention needed, 2 unhealthy, 69 the API is unreachable.
     """
     settings = read_settings()
     report = asyncio.run(
-        ask_api(
+        fetch_report(
             api_url or f"http://127.0.0.1:{settings.api_port}",
             ingest_url or f"http://127.0.0.1:{settings.ingest_port}",
             limit_seconds,
@@ -56,11 +56,11 @@ def check(
         typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
         render(report, Console())
-    raise typer.Exit(verdict(report))
+    raise typer.Exit(exit_code(report))
 
 
-def verdict(report: DailyReport) -> Exit:
-    """The exit code."""
+def exit_code(report: HealthReport) -> Exit:
+    """Return the exit code of a report."""
     if not report.reachable:
         return Exit.UNREACHABLE
     if report.health == "unhealthy":

@@ -1,4 +1,4 @@
-"""`predictive-scaling demo`: a day of the 1998 World Cup on real parts of this machine."""
+"""`predictive-scaling demo`: replays a day of the 1998 World Cup traffic against the local stack."""
 
 import asyncio
 import sys
@@ -23,24 +23,24 @@ app = typer.Typer()
 BELOW_BAR = 1
 DEFAULT_RATE = 100.0
 _INSPECTION_HINT = {
-    True: "\nTo look around, in another terminal:",
-    False: "\nTo look around, run it with --keep (make demo KEEP=1), and then:",
+    True: "\nTo inspect it, in another terminal:",
+    False: "\nTo inspect it, run the demo with --keep (make demo KEEP=1), and then:",
 }
 
 
 @app.command()
 def demo(
     day: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], help="A day with a match; only the default has a verdict.")
-    ] = datetime(DEFAULT_DAY.year, DEFAULT_DAY.month, DEFAULT_DAY.day),  # noqa: DTZ001 (a day, no moment)
-    rate: Annotated[float, typer.Option(min=1, max=100, help="How many times as fast as life.")] = DEFAULT_RATE,
-    traces: Annotated[Path, typer.Option(help="The folder with the recorded demand.")] = Path("examples/traces"),
-    output: Annotated[Path, typer.Option(help="Where the report, the result, the models and the logs go.")] = Path(
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Day to replay; only the default day has pass criteria.")
+    ] = datetime(DEFAULT_DAY.year, DEFAULT_DAY.month, DEFAULT_DAY.day),  # noqa: DTZ001 (a date, not a time)
+    rate: Annotated[float, typer.Option(min=1, max=100, help="Speed relative to real time.")] = DEFAULT_RATE,
+    traces: Annotated[Path, typer.Option(help="Directory of the recorded demand.")] = Path("examples/traces"),
+    output: Annotated[Path, typer.Option(help="Directory of the report, the result, the models and the logs.")] = Path(
         "build/demo"
     ),
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end, until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the stack running at the end, until Ctrl-C.")] = False,
 ) -> None:
-    """Replay a day of the 1998 World Cup beside an HPA alone; write report.html and result.json."""
+    """Replay a day of the 1998 World Cup traffic next to an HPA; write report.html and result.json."""
     console = Console()
     options = Options(day.date(), rate, traces, output, keep)
 
@@ -56,14 +56,14 @@ def demo(
             "\n".join([_INSPECTION_HINT[keep], *environment, *inspection_commands()]), highlight=False, soft_wrap=True
         )
         if keep:
-            console.print("Everything goes on running until Ctrl-C.")
+            console.print("The stack keeps running until Ctrl-C.")
             await asyncio.Event().wait()
 
     try:
         record = run(run_demo(options, console, _notify, show_result))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    console.print(f"\n{output / 'report.html'} shows it; {output / 'result.json'} has the numbers.")
+    console.print(f"\nThe report is in {output / 'report.html'}, the numbers are in {output / 'result.json'}.")
     if record.scenario.has_verdict and record.result.shortcomings():
         raise typer.Exit(BELOW_BAR)
 

@@ -1,4 +1,4 @@
-"""`predictive-scaling generate-data`: demand of services of different characters, to try everything else on."""
+"""`predictive-scaling generate-data`: synthetic demand for services with different workload profiles."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ _MAX_STEP = timedelta(hours=1)
 
 
 class To(StrEnum):
-    """Where samples go."""
+    """Destination of the samples."""
 
     KAFKA = "kafka"
     DATABASE = "database"
@@ -45,15 +45,15 @@ class To(StrEnum):
 
 
 class Output(StrEnum):
-    """For people or for programs."""
+    """Output format."""
 
     TABLE = "table"
     JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What was written of one service. new: rows that were not there before, as far as can be told."""
+class GeneratedService:
+    """The summary of a generated service. new: rows that did not exist before, where that is known."""
 
     service: str
     metric: str
@@ -69,48 +69,53 @@ class Made:
 
 @app.command("generate-data")
 def generate_data(
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How many days.")] = 60,
-    services: Annotated[int, typer.Option(min=1, max=1000, help="How many services.")] = len(WORKLOAD_PROFILES),
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same numbers.")] = 1,
-    to: Annotated[To, typer.Option(help="Kafka, for ingest to read; the database; or CSV files.")] = To.DATABASE,
-    folder: Annotated[Path, typer.Option(file_okay=False, help="For policies, events and CSV files.")] = Path(
-        "build/generated"
-    ),
-    resolution: Annotated[str, typer.Option(metavar="DURATION", help="Time between two samples.")] = "1m",
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="The end, RFC 3339; default: now.")] = None,
-    output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TABLE,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Number of days.")] = 60,
+    services: Annotated[int, typer.Option(min=1, max=1000, help="Number of services.")] = len(WORKLOAD_PROFILES),
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random numbers; equal seeds produce equal data.")
+    ] = 1,
+    to: Annotated[
+        To, typer.Option(help="Destination: Kafka (read by `ingest`), the database or CSV files.")
+    ] = To.DATABASE,
+    folder: Annotated[
+        Path, typer.Option(file_okay=False, help="Directory of the policies, events and CSV files.")
+    ] = Path("build/generated"),
+    resolution: Annotated[str, typer.Option(metavar="DURATION", help="Interval between two samples.")] = "1m",
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End of the data as an RFC 3339 time; default: now.")
+    ] = None,
+    output: Annotated[Output, typer.Option(help="Output format: a table, or JSON for programs.")] = Output.TABLE,
 ) -> None:
-    """Make up demand: a web shop, an API, batch jobs, a social feed, an internal tool and a much-released checkout.
+    """Generate demand: a web shop, an API, batch jobs, a social feed, an internal tool and a much-released checkout.
 
-    The same seed and moment always give the same numbers: run it again later and the days between are added. Beside
-    the data it writes a ScalingPolicy and the BusinessEvents of each service, those of the coming two weeks too. Exit
-    codes: 0 all written, 2 an argument cannot be read, 75 Kafka or the database is away, 78 an argument, a setting or
-    the schema does not fit.
+    The same seed and time always produce the same values: a later run adds the days in between. The command also writes
+    a ScalingPolicy and the BusinessEvents of each service, including those of the next two weeks. Exit codes: 0 all
+    written, 2 invalid option, 75 Kafka or the database is unreachable, 78 invalid value, setting or database schema.
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
     now = clock.now()
-    plan = Plan(_moment(until) if until else now, days, services, seed, _step(resolution))
-    _refuse_what_would_not_last(plan, to, settings, now)
+    plan = Plan(_parse_time(until) if until else now, days, services, seed, _parse_step(resolution))
+    _check_accepted(plan, to, settings, now)
     folder.mkdir(parents=True, exist_ok=True)
-    made = asyncio.run(_write(plan, to, folder, settings))
+    generated = asyncio.run(_write(plan, to, folder, settings))
     show = _as_json if output is Output.JSON else _as_text
-    typer.echo(show(plan, to, folder, made), nl=False)
+    typer.echo(show(plan, to, folder, generated), nl=False)
 
 
-async def _write(plan: Plan, to: To, folder: Path, settings: Settings) -> list[Made]:
-    made: list[Made] = []
+async def _write(plan: Plan, to: To, folder: Path, settings: Settings) -> list[GeneratedService]:
+    generated: list[GeneratedService] = []
     async with _destination(to, folder, settings) as destination:
         with _progress() as progress:
             task = progress.add_task("", total=plan.rows)
             for service in services(plan):
                 progress.update(task, description=service.name)
                 new = await destination.write(service, lambda rows: progress.advance(task, rows))
-                made.append(_made(service, new if to is To.CSV else service.rows, new, folder))
-            progress.update(task, description="waiting for the last")
+                generated.append(_write_manifests(service, new if to is To.CSV else service.rows, new, folder))
+            progress.update(task, description="flushing")
             await destination.finish()
-    return made
+    return generated
 
 
 @asynccontextmanager
@@ -127,15 +132,15 @@ async def _destination(to: To, folder: Path, settings: Settings) -> AsyncGenerat
                 yield Rollups(Samples(database))
 
 
-def _made(service: Service, rows: int, new: int, folder: Path) -> Made:
-    """What was written of it, after its policy and events were written too."""
-    wanted = as_yaml([policy(service)])
-    (folder / f"{service.name}-policy.yaml").write_text(wanted)
-    announced = events(service)
-    if announced:
-        (folder / f"{service.name}-events.yaml").write_text(as_yaml(announced))
+def _write_manifests(service: Service, rows: int, new: int, folder: Path) -> GeneratedService:
+    """Write the policy and the events of a service; return the summary of the service."""
+    manifest = as_yaml([policy(service)])
+    (folder / f"{service.name}-policy.yaml").write_text(manifest)
+    business_events = events(service)
+    if business_events:
+        (folder / f"{service.name}-events.yaml").write_text(as_yaml(business_events))
     demand = service.demand
-    return Made(
+    return GeneratedService(
         service=service.name,
         metric=service.profile.metric,
         character=service.profile.about,
@@ -144,47 +149,47 @@ def _made(service: Service, rows: int, new: int, folder: Path) -> Made:
         mean=round(float(np.nanmean(demand)), 3),
         peak=round(float(np.nanmax(demand)), 3),
         happenings=len(service.incidents),
-        events=len(announced),
-        policy=wanted,
+        events=len(business_events),
+        policy=manifest,
     )
 
 
-def _refuse_what_would_not_last(plan: Plan, to: To, settings: Settings, now: datetime) -> None:
-    """Raises SettingsError for samples that ingest would refuse, or retention remove."""
+def _check_accepted(plan: Plan, to: To, settings: Settings, now: datetime) -> None:
+    """Raises SettingsError for samples that ingest would reject or retention would delete."""
     timeline = plan.timeline
     if timeline.bins < 1:
-        raise SettingsError("--days and --resolution leave no sample at all; choose more days")
+        raise SettingsError("--days and --resolution produce no sample; use more days")
     if to is To.CSV:
         return
     kept = settings.retention_rollups if to is To.DATABASE else min(settings.retention_rollups, settings.sample_max_age)
     if timeline.start < now - kept - plan.step:
         raise SettingsError(
-            f"--days {plan.days} would begin on {rfc3339(timeline.start)}, before the {kept / DAY:g} days that rollups "
-            "and ingest keep; choose fewer days or a later --until, or raise PREDICTIVE_SCALING_RETENTION_ROLLUPS and "
+            f"--days {plan.days} would start on {rfc3339(timeline.start)}, before the {kept / DAY:g} days that rollups "
+            "and ingest keep; use fewer days or a later --until, or raise PREDICTIVE_SCALING_RETENTION_ROLLUPS and "
             "PREDICTIVE_SCALING_SAMPLE_MAX_AGE"
         )
     if timeline.end > now + settings.sample_max_ahead:
-        raise SettingsError(f"--until {rfc3339(timeline.end)} lies ahead; samples of the future are refused")
+        raise SettingsError(f"--until {rfc3339(timeline.end)} is in the future; ingest rejects future samples")
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise SettingsError(f"--until {text!r} is no time with a zone; write one such as 2026-11-27T08:00:00Z")
-    return moment
+        time = None
+    if time is None or time.tzinfo is None:
+        raise SettingsError(f"--until is {text!r}; write an RFC 3339 time with a zone, such as 2026-11-27T08:00:00Z")
+    return time
 
 
-def _step(text: str) -> timedelta:
+def _parse_step(text: str) -> timedelta:
     try:
         step = parse_duration(text)
     except ValueError as error:
         raise SettingsError(f"--resolution: {error}") from None
-    whole = step >= timedelta(seconds=1) and step.microseconds == 0
-    if not whole or step > _MAX_STEP or DAY % step:
-        raise SettingsError(f"--resolution {text}: choose 1s to 1h, such that a day is a whole number of them")
+    is_whole = step >= timedelta(seconds=1) and step.microseconds == 0
+    if not is_whole or step > _MAX_STEP or DAY % step:
+        raise SettingsError(f"--resolution {text}: use a divisor of a day between 1s and 1h")
     return step
 
 
@@ -193,9 +198,9 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
 
-def _as_json(plan: Plan, to: To, folder: Path, made: Sequence[Made]) -> str:
+def _as_json(plan: Plan, to: To, folder: Path, generated: Sequence[GeneratedService]) -> str:
     timeline = plan.timeline
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "to": str(to),
         "folder": str(folder),
         "seed": plan.seed,
@@ -203,36 +208,42 @@ def _as_json(plan: Plan, to: To, folder: Path, made: Sequence[Made]) -> str:
         "end": rfc3339(timeline.end),
         "resolution_seconds": round(plan.step.total_seconds()),
         "series_per_service": INSTANCES,
-        "rows": sum(one.rows for one in made),
-        "new_rows": sum(one.new for one in made),
-        "services": [{name: getattr(one, name) for name in Made.__slots__} for one in made],
+        "rows": sum(service.rows for service in generated),
+        "new_rows": sum(service.new for service in generated),
+        "services": [{name: getattr(service, name) for name in GeneratedService.__slots__} for service in generated],
     }
-    return json.dumps(found) + "\n"
+    return json.dumps(document) + "\n"
 
 
-def _as_text(plan: Plan, to: To, folder: Path, made: Sequence[Made]) -> str:
-    timeline, rows = plan.timeline, sum(one.rows for one in made)
+def _as_text(plan: Plan, to: To, folder: Path, generated: Sequence[GeneratedService]) -> str:
+    timeline, rows = plan.timeline, sum(service.rows for service in generated)
     table = Table("SERVICE", "METRIC", "MEAN", "PEAK", "ROWS", "NEW", "EVENTS", "CHARACTER", box=None, pad_edge=False)
-    for one in made:
-        numbers = (f"{one.mean:.4g}", f"{one.peak:.4g}", f"{one.rows:,}", f"{one.new:,}", str(one.events))
-        table.add_row(one.service, one.metric, *numbers, one.character)
+    for service in generated:
+        numbers = (
+            f"{service.mean:.4g}",
+            f"{service.peak:.4g}",
+            f"{service.rows:,}",
+            f"{service.new:,}",
+            str(service.events),
+        )
+        table.add_row(service.service, service.metric, *numbers, service.character)
     console = Console(width=None if sys.stdout.isatty() else _WIDE)
     with console.capture() as capture:
         console.print(table)
-    first = made[0]
+    first = generated[0]
     return (
         f"{capture.get()}\n{rows:,} rows from {rfc3339(timeline.start)} to {rfc3339(timeline.end)}, to {to}; "
         f"seed {plan.seed}\nPolicies and events are in {folder}: kubectl apply -f {folder}\n"
-        f"{_next(to, folder, first)}\n"
+        f"{_next_step(to, folder, first)}\n"
         f"A policy for {first.service}:\n\n{first.policy}"
     )
 
 
-def _next(to: To, folder: Path, first: Made) -> str:
-    """What to do with it now."""
+def _next_step(to: To, folder: Path, first: GeneratedService) -> str:
+    """Return the command to run next."""
     if to is To.CSV:
         events = f" --events {folder}/{first.service}-events.csv" if first.events else ""
         trace = f"--trace {folder}/{first.service}.csv --policy {folder}/{first.service}-policy.yaml"
-        return f"Try it: predictive-scaling backtest {trace}{events}\n"
-    waits = "ingest reads them now; then " if to is To.KAFKA else ""
-    return f"Models: {waits}predictive-scaling train\n"
+        return f"Backtest: predictive-scaling backtest {trace}{events}\n"
+    ingestion = "wait until `ingest` has read the samples, then " if to is To.KAFKA else ""
+    return f"Train models: {ingestion}predictive-scaling train\n"

@@ -1,4 +1,4 @@
-"""What the morning health check asks and says."""
+"""The health report: collects it from the HTTP API and renders it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,19 +11,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-WORST_MAPE = 0.20
-"""As the alert PoorPredictionAccuracy has it."""
+MAX_MAPE = 0.20
+"""The threshold of the alert PoorPredictionAccuracy."""
 
 MAX_LAG = 10_000
-"""As the alert KafkaConsumerLag has it."""
+"""The threshold of the alert KafkaConsumerLag."""
 
-# Conditions of a policy that call for a person, with the status that does.
-_CALLS = {"Ready": "False", "MetricsFresh": "False", "Fallback": "True", "Conflict": "True", "Stalled": "True",
-          "ScalingLimited": "True"}  # fmt: skip
+# Conditions of a policy that need attention, with the status in which they do.
+_ATTENTION_STATUSES = {
+    "Ready": "False",
+    "MetricsFresh": "False",
+    "Fallback": "True",
+    "Conflict": "True",
+    "Stalled": "True",
+    "ScalingLimited": "True",
+}
 
 
-class Part(msgspec.Struct, frozen=True):
-    """One part of the health."""
+class Component(msgspec.Struct, frozen=True):
+    """The health of a dependency."""
 
     name: str
     status: str
@@ -31,7 +37,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """One policy; calls: its conditions that need attention."""
+    """A policy. calls: its conditions that need attention."""
 
     namespace: str
     policy: str
@@ -42,12 +48,12 @@ class Policy(msgspec.Struct, frozen=True):
     calls: list[str]
 
 
-class DailyReport(msgspec.Struct, frozen=True):
-    """Everything at a glance. attention: what a person should look at, in sentences. None: not known."""
+class HealthReport(msgspec.Struct, frozen=True):
+    """The state of the installation. attention: sentences on what needs attention. None: unknown."""
 
     reachable: bool
     health: str
-    parts: list[Part]
+    parts: list[Component]
     policies: list[Policy]
     stuck_decisions: int | None
     success_rate_24h: float | None
@@ -57,10 +63,10 @@ class DailyReport(msgspec.Struct, frozen=True):
     attention: list[str]
 
 
-async def ask_api(api_url: str, ingest_url: str, limit_seconds: float) -> DailyReport:
-    """Ask the API, and `ingest` for its lag. Never raises for what does not answer: the report says so."""
-    limit = aiohttp.ClientTimeout(total=limit_seconds)
-    async with aiohttp.ClientSession(timeout=limit) as session:
+async def fetch_report(api_url: str, ingest_url: str, limit_seconds: float) -> HealthReport:
+    """Fetch the report from the API, and the lag from `ingest`. Unreachable servers are part of the report."""
+    timeout = aiohttp.ClientTimeout(total=limit_seconds)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
         health, status, accuracy, lag = await asyncio.gather(
             _json(session, f"{api_url}/health"),
             _status(session, f"{api_url}/api/v1/scaling/status?limit=500"),
@@ -72,15 +78,17 @@ async def ask_api(api_url: str, ingest_url: str, limit_seconds: float) -> DailyR
     return _report(health, status or {}, accuracy or {}, lag)
 
 
-def render(report: DailyReport, console: Console) -> None:
-    """For people."""
+def render(report: HealthReport, console: Console) -> None:
+    """Print a report as text."""
     console.print(f"Health: {report.health}")
-    for part in report.parts:
-        console.print(f"  {part.name}: {part.status}{f' ({escape(part.message)})' if part.message else ''}")
-    console.print(f"Stuck decisions: {_shown(report.stuck_decisions)}")
-    console.print(f"Success of the last 24 h: {_percent(report.success_rate_24h)}")
+    for component in report.parts:
+        console.print(
+            f"  {component.name}: {component.status}{f' ({escape(component.message)})' if component.message else ''}"
+        )
+    console.print(f"Stuck decisions: {_count(report.stuck_decisions)}")
+    console.print(f"Success rate of the last 24 h: {_percent(report.success_rate_24h)}")
     console.print(f"Accuracy of the last 24 h: MAPE {_percent(report.mape)}, WAPE {_percent(report.wape)}")
-    console.print(f"Messages waiting in Kafka: {_shown(report.lag_messages)}")
+    console.print(f"Consumer lag in messages: {_count(report.lag_messages)}")
     if report.policies:
         console.print(_table(report.policies))
     for line in report.attention or ["Nothing needs attention."]:
@@ -88,7 +96,7 @@ def render(report: DailyReport, console: Console) -> None:
 
 
 async def _status(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:
-    """All pages as one. None where a page is missing: a part of the policies would read as all of them."""
+    """Return all pages merged; None when a page fails, because a part of the policies would be mistaken for all."""
     first = page = await _json(session, url)
     policies: list[Any] = []
     while page is not None:
@@ -103,7 +111,7 @@ async def _json(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | No
     try:
         async with session.get(url) as response:
             body = msgspec.json.decode(await response.read(), type=dict[str, Any])
-            # Health answers in its own shape when it is unhealthy, the others with a problem.
+            # /health returns its own document with 503 as well; the other routes return a problem.
             return body if response.status == 200 or "checks" in body else None
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
         return None
@@ -119,9 +127,9 @@ async def _lag(session: aiohttp.ClientSession, url: str) -> int | None:
     return round(sum(lags)) if lags else None
 
 
-def _unreachable(api_url: str, lag: int | None) -> DailyReport:
-    attention = [f"The HTTP API at {api_url} does not answer; is `predictive-scaling api` running?"]
-    return DailyReport(
+def _unreachable(api_url: str, lag: int | None) -> HealthReport:
+    attention = [f"The HTTP API at {api_url} does not respond; check that `predictive-scaling api` runs."]
+    return HealthReport(
         reachable=False,
         health="unknown",
         parts=[],
@@ -135,12 +143,12 @@ def _unreachable(api_url: str, lag: int | None) -> DailyReport:
     )
 
 
-def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, Any], lag: int | None) -> DailyReport:
-    parts = [Part(name, part["status"], part.get("message")) for name, part in health.get("checks", {}).items()]
-    policies = [_policy(each) for each in status.get("policies", [])]
+def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, Any], lag: int | None) -> HealthReport:
+    parts = [Component(name, part["status"], part.get("message")) for name, part in health.get("checks", {}).items()]
+    policies = [_policy(policy) for policy in status.get("policies", [])]
     summary, scores = status.get("summary", {}), accuracy.get("accuracy", {})
     stuck, mape = summary.get("stuck_decisions"), scores.get("mape")
-    return DailyReport(
+    return HealthReport(
         reachable=True,
         health=health["status"],
         parts=parts,
@@ -150,46 +158,54 @@ def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, 
         mape=mape,
         wape=scores.get("wape"),
         lag_messages=lag,
-        attention=[*_of_parts(parts), *_of_policies(policies), *_of_numbers(stuck, mape, lag)],
+        attention=[
+            *_component_problems(parts),
+            *_policy_problems(policies),
+            *_threshold_problems(stuck, mape, lag),
+        ],
     )
 
 
-def _policy(shown: dict[str, Any]) -> Policy:
-    conditions = shown.get("conditions", [])
+def _policy(document: dict[str, Any]) -> Policy:
+    conditions = document.get("conditions", [])
     calls = [
         f"{condition['type']}={condition['status']}: {condition['message'] or condition['reason']}"
         for condition in conditions
-        if _CALLS.get(condition["type"]) == condition["status"]
+        if _ATTENTION_STATUSES.get(condition["type"]) == condition["status"]
     ]
     return Policy(
-        namespace=shown["namespace"],
-        policy=shown["policy"],
-        mode=shown["mode"],
-        floor=shown["floor"],
-        ready_replicas=shown["ready_replicas"],
-        source=shown["source"],
+        namespace=document["namespace"],
+        policy=document["policy"],
+        mode=document["mode"],
+        floor=document["floor"],
+        ready_replicas=document["ready_replicas"],
+        source=document["source"],
         calls=calls,
     )
 
 
-def _of_parts(parts: Sequence[Part]) -> list[str]:
-    return [f"{part.name} is {part.status}: {part.message}" for part in parts if part.status != "healthy"]
+def _component_problems(parts: Sequence[Component]) -> list[str]:
+    return [
+        f"{component.name} is {component.status}: {component.message}"
+        for component in parts
+        if component.status != "healthy"
+    ]
 
 
-def _of_policies(policies: Sequence[Policy]) -> list[str]:
+def _policy_problems(policies: Sequence[Policy]) -> list[str]:
     return [f"{policy.namespace}/{policy.policy}: {call}" for policy in policies for call in policy.calls]
 
 
-def _of_numbers(stuck: int | None, mape: float | None, lag: int | None) -> list[str]:
+def _threshold_problems(stuck: int | None, mape: float | None, lag: int | None) -> list[str]:
     lines: list[str] = []
     if stuck is None:
-        lines.append("Where policies stand is not known: the API could not read its database.")
+        lines.append("The state of the policies is unknown: the API cannot read its database.")
     elif stuck:
         lines.append(f"{stuck} decisions are stuck; DELETE /api/v1/scaling/decisions/stuck clears them.")
-    if mape is not None and mape > WORST_MAPE:
-        lines.append(f"Forecasts are off by {mape:.0%} on average; above {WORST_MAPE:.0%} is poor.")
+    if mape is not None and mape > MAX_MAPE:
+        lines.append(f"The mean error of forecasts is {mape:.0%}; it should be at most {MAX_MAPE:.0%}.")
     if lag is not None and lag > MAX_LAG:
-        lines.append(f"{lag} messages wait in Kafka; above {MAX_LAG} is too many.")
+        lines.append(f"The consumer lag is {lag} messages; it should be at most {MAX_LAG}.")
     return lines
 
 
@@ -201,15 +217,15 @@ def _table(policies: Sequence[Policy]) -> Table:
             policy.namespace,
             policy.policy,
             policy.mode,
-            _shown(policy.floor),
-            _shown(policy.ready_replicas),
+            _count(policy.floor),
+            _count(policy.ready_replicas),
             policy.source,
         )
         table.add_row(*(escape(cell or "-") for cell in (*cells, calls)))
     return table
 
 
-def _shown(value: int | None) -> str:
+def _count(value: int | None) -> str:
     return "unknown" if value is None else str(value)
 
 

@@ -1,4 +1,4 @@
-"""`predictive-scaling ingest`: samples from Kafka into the database; `ingest rewind`: read some of them again."""
+"""`predictive-scaling ingest`: writes samples from Kafka to the database; `ingest rewind`: reads them again."""
 
 import asyncio
 import signal
@@ -15,9 +15,9 @@ from predictive_scaling.ingest.administration import KafkaAdministration
 from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
 from predictive_scaling.ingest.health import loop_check
-from predictive_scaling.ingest.housekeeping import keep_house, wait_for_schema
+from predictive_scaling.ingest.housekeeping import run_housekeeping, wait_for_schema
 from predictive_scaling.ingest.rewind import Rewound
-from predictive_scaling.ingest.rewind import rewind as go_back
+from predictive_scaling.ingest.rewind import rewind as rewind_offsets
 from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource, consumer_options
 from predictive_scaling.settings import Settings, read_settings
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 @app.callback()
 def ingest(context: typer.Context) -> None:
-    """Read samples from Kafka into the database, until SIGTERM or Ctrl-C."""
+    """Write samples from Kafka to the database, until SIGTERM or Ctrl-C."""
     if context.invoked_subcommand is None:
         settings = read_settings()
         clock = parse_clock(settings.clock)
@@ -47,9 +47,9 @@ def ingest(context: typer.Context) -> None:
 
 @app.command()
 def rewind(
-    to: Annotated[str, typer.Option(metavar="TIME", help="RFC 3339 with a zone, such as 2026-11-24T08:00:00Z.")],
+    to: Annotated[str, typer.Option(metavar="TIME", help="RFC 3339 time with a zone, such as 2026-11-24T08:00:00Z.")],
 ) -> None:
-    """Read again what was read from TIME on. Stop every `ingest` before; samples that are there are not doubled."""
+    """Read again all messages that were read since TIME. Stop every `ingest` first; samples are not duplicated."""
     time, settings = _time(to), read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
@@ -57,7 +57,7 @@ def rewind(
     for partition in rewound:
         typer.echo(f"partition {partition.partition}: from {partition.before} to {partition.after}")
     if not rewound:
-        typer.echo("nothing was read since then")
+        typer.echo("no messages were read since then")
 
 
 async def _ingest(settings: Settings, clock: Clock) -> None:
@@ -92,9 +92,9 @@ async def _work(settings: Settings, clock: Clock, database: Database, worker: In
     await wait_for_schema(database, worker, stop)
     retention = Retention(database, settings.retention_raw, settings.retention_rollups)
     async with asyncio.TaskGroup() as tasks:
-        house = tasks.create_task(keep_house(retention, clock))
+        housekeeping = tasks.create_task(run_housekeeping(retention, clock))
         await worker.run(stop)
-        house.cancel()
+        housekeeping.cancel()
 
 
 def _limits(settings: Settings) -> Limits:
@@ -114,7 +114,7 @@ def _series_limits(settings: Settings) -> SeriesLimits:
 
 async def _rewind(settings: Settings, clock: Clock, to: datetime) -> list[Rewound]:
     async with Database(settings.database_url.get_secret_value(), purpose="rewind", max_size=1) as database:
-        return await go_back(
+        return await rewind_offsets(
             KafkaAdministration(settings.kafka_bootstrap_servers, settings.kafka_options),
             IngestOffsets(database),
             topic=settings.kafka_topic,
@@ -131,5 +131,5 @@ def _time(text: str) -> datetime:
     except ValueError:
         time = None
     if time is None or time.tzinfo is None:
-        raise SettingsError(f"--to is {text!r}; write RFC 3339 with a zone, such as 2026-11-24T08:00:00Z")
+        raise SettingsError(f"--to is {text!r}; write an RFC 3339 time with a zone, such as 2026-11-24T08:00:00Z")
     return time

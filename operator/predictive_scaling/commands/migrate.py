@@ -1,4 +1,4 @@
-"""`predictive-scaling migrate`: the database's schema, up to date."""
+"""`predictive-scaling migrate`: applies the database migrations."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def migrate() -> None:
-    """Bring the schema of DATABASE_URL up to date. Safe to run twice, and by two at once."""
+    """Apply the pending migrations to DATABASE_URL. Safe to repeat and to run concurrently."""
     settings = read_settings()
     configure_logs(parse_clock(settings.clock), level=settings.log_level, style=settings.log_format, stream=sys.stderr)
     applied = asyncio.run(_migrate(settings))

@@ -1,4 +1,4 @@
-"""`predictive-scaling operator`: watch policies and raise floors ahead of demand."""
+"""`predictive-scaling operator`: watches policies and raises floors ahead of demand."""
 
 import asyncio
 import signal
@@ -37,14 +37,14 @@ log = structlog.get_logger(__name__)
 
 _SLACK_SHARE = 4 / 15
 _RESTART_SECONDS = 2.0
-_FIRST_ANSWER_SECONDS = 5.0
+_FIRST_RESPONSE_SECONDS = 5.0
 
 
 @app.command()
 def operate() -> None:
     """Watch policies and raise floors ahead of demand, until SIGTERM or Ctrl-C.
 
-    Exit codes: 0 stopped, 70 a background task ended, 78 wrong settings or database schema, 79 the lease was lost.
+    Exit codes: 0 stopped, 70 a background task ended, 78 invalid setting or database schema, 79 the lease was lost.
     """
     settings = read_settings()
     check_settings(settings)
@@ -59,7 +59,7 @@ async def _operate(settings: Settings, clock: Clock) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     databases, startup = Databases.of(settings), Startup()
     databases.hold("its schema has not been checked yet")
-    # No request may outlive the slack between our last reliance on a lease and its end.
+    # No request may take longer than the margin between the last use of a lease and its expiry.
     timeout_seconds = settings.lease_duration.total_seconds() * _SLACK_SHARE
     async with AsyncExitStack() as parts:
         parts.push_async_callback(databases.close)
@@ -72,16 +72,16 @@ async def _operate(settings: Settings, clock: Clock) -> None:
 
 
 async def _run(stop: asyncio.Event, databases: Databases, operator: Operator, startup: Startup) -> None:
-    """Run until `stop`, without the database while that is unavailable.
+    """Run until `stop`; while the database is unavailable, run without it.
 
-    Raises SchemaError for a schema that is not ours, whenever that is found out, and as `run_until` does.
+    Raises SchemaError as soon as a wrong schema is detected, and the errors of `run_until`.
     """
     check = asyncio.create_task(_release_when_checked(databases))
     check.add_done_callback(lambda task: None if task.cancelled() or task.exception() is None else stop.set())
     stopped = asyncio.create_task(stop.wait())
     try:
-        # Usually the database answers at once, and nothing has to begin without it.
-        await asyncio.wait([check, stopped], timeout=_FIRST_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        # Usually the database responds immediately, so that no task has to start without it.
+        await asyncio.wait([check, stopped], timeout=_FIRST_RESPONSE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             startup.problem = None
             await run_until(stop, operator)
@@ -97,7 +97,7 @@ async def _release_when_checked(databases: Databases) -> None:
         try:
             await check_schema(databases.schema)
         except DatabaseUnavailableError as error:
-            log.warning("database_waited_for", error=str(error))
+            log.warning("database_unreachable", error=str(error))
             await asyncio.sleep(_RESTART_SECONDS)
         else:
             databases.release()
@@ -108,10 +108,10 @@ async def _release_when_checked(databases: Databases) -> None:
 def _telemetry(
     settings: Settings, clock: Clock, operator: Operator, databases: Databases, startup: Startup
 ) -> TelemetryServer:
-    tick, feed = operator.task("tick"), operator.task("feed")
+    tick, refresh = operator.task("tick"), operator.task("feed")
     limit = stalled_seconds(clock.real_seconds(settings.tick))
     watch = watch_check(operator.cache, lambda: operator.watch.ended, lambda: operator.loop.index_missing_seconds)
-    decides = [
+    readiness = [
         startup_check(startup),
         index_check(operator.cache, lambda: operator.leadership.leads),
         success_check(tick, limit),
@@ -123,11 +123,11 @@ def _telemetry(
             database_check(databases.background, required=False),
             models_check(lambda: len(operator.training.store.models())),
             leader_check(lambda: operator.leadership.leads),
-            *decides,
-            hang_check(feed, MIN_STALLED_SECONDS),
+            *readiness,
+            hang_check(refresh, MIN_STALLED_SECONDS),
             watch,
             tasks_check(operator.tasks),
         ],
-        ready=decides,
-        live=[liveness_check(tick, limit), hang_check(feed, MIN_STALLED_SECONDS), watch],
+        ready=readiness,
+        live=[liveness_check(tick, limit), hang_check(refresh, MIN_STALLED_SECONDS), watch],
     )

@@ -1,4 +1,4 @@
-"""`predictive-scaling settings`: every setting, from the class that describes them."""
+"""`predictive-scaling settings`: lists all settings, generated from the Settings class."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ app = typer.Typer()
 
 
 class Output(StrEnum):
-    """For people, for documents or for programs."""
+    """Format of the list."""
 
     TEXT = "text"
     MARKDOWN = "markdown"
@@ -26,9 +26,9 @@ class Output(StrEnum):
 
 @app.command()
 def settings(
-    output: Annotated[Output, typer.Option(help="How to show them.")] = Output.TEXT,
+    output: Annotated[Output, typer.Option(help="Output format.")] = Output.TEXT,
 ) -> None:
-    """Show every setting, its default and what it is for."""
+    """List all settings with their defaults and descriptions."""
     rows = [
         {"name": variable(name, field), "default": default(field.default), "description": field.description or ""}
         for name, field in Settings.model_fields.items()
@@ -37,12 +37,12 @@ def settings(
 
 
 def variable(name: str, field: FieldInfo) -> str:
-    """The environment variable that sets it."""
+    """Return the environment variable of a setting."""
     return str(field.validation_alias) if field.validation_alias else setting_name(name)
 
 
 def default(value: Any) -> str:
-    """Its default as one would write it; secrets are masked."""
+    """Return a default in the syntax of the setting; secrets are masked."""
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, SecretStr):
@@ -60,7 +60,7 @@ def _text(rows: list[dict[str, str]]) -> str:
 
 def _markdown(rows: list[dict[str, str]]) -> str:
     lines = [f"| `{row['name']}` | {_code(row['default'])} | {row['description']} |" for row in rows]
-    return "\n".join(["| setting | default | what it is for |", "|---|---|---|", *lines])
+    return "\n".join(["| setting | default | description |", "|---|---|---|", *lines])
 
 
 def _code(text: str) -> str:

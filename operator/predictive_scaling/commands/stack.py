@@ -1,4 +1,4 @@
-"""`predictive-scaling stack`: the local stack, for trying things out."""
+"""`predictive-scaling stack`: starts and stops the local stack."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import typer
 from predictive_scaling.clock import WallClock
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.detached_stack import DetachedStack
-from predictive_scaling.stack.preparation import prepare as get_what_is_missing
+from predictive_scaling.stack.preparation import prepare as prepare_parts
 from predictive_scaling.stack.progress import to_stderr
 from predictive_scaling.stack.signals import run
 from predictive_scaling.stack.stack import Part, Stack
@@ -22,8 +22,8 @@ app = typer.Typer(no_args_is_help=True)
 
 CRDS = Path(__file__).parents[3] / "crds"
 
-Only = Annotated[list[Part] | None, typer.Option(help="A part to start; give it again for more. Default: all.")]
-Folder = Annotated[Path, typer.Option(file_okay=False, help="Holds `env` to source, the kubeconfig and the log.")]
+Only = Annotated[list[Part] | None, typer.Option(help="Part to start; may be repeated. Default: all.")]
+Folder = Annotated[Path, typer.Option(file_okay=False, help="Directory of the `env` file, the kubeconfig and the log.")]
 FOLDER = Path("build/stack")
 
 
@@ -31,44 +31,44 @@ FOLDER = Path("build/stack")
 def up(
     only: Only = None,
     folder: Folder = FOLDER,
-    detach: Annotated[bool, typer.Option("--detach", help="Leave it running; `stack down` ends it.")] = False,
-    scheduler: Annotated[bool, typer.Option("--scheduler", help="With the real scheduler.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background until `stack down`.")] = False,
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="Also start kube-scheduler.")] = False,
 ) -> None:
-    """Start the local stack with our schema and custom resources, and print what to export to use it."""
+    """Start the local stack with the database schema and the custom resources; print the variables to export."""
     parts = only or list(Part)
-    standing = DetachedStack(folder)
+    detached = DetachedStack(folder)
     if detach:
-        lines = standing.launch(parts, *(["--scheduler"] if scheduler else []), notify=to_stderr)
+        lines = detached.launch(parts, *(["--scheduler"] if scheduler else []), notify=to_stderr)
         typer.echo(lines, nl=False)
-        to_stderr(f"it stays until `predictive-scaling stack down`; use it: . {standing.environment_file}")
+        to_stderr(f"running until `predictive-scaling stack down`; to use it: . {detached.environment_file}")
         return
-    with contextlib.suppress(KeyboardInterrupt), standing.held():
-        run(_stand(parts, ClusterOptions(scheduler=scheduler), standing))
+    with contextlib.suppress(KeyboardInterrupt), detached.held():
+        run(_run_stack(parts, ClusterOptions(scheduler=scheduler), detached))
 
 
 @app.command()
 def down(folder: Folder = FOLDER) -> None:
-    """End the stack that runs in a folder, and remove its data."""
-    ended = DetachedStack(folder).end()
-    to_stderr("stopped" if ended else f"no stack runs in {folder}")
+    """Stop the stack of a directory and remove its data."""
+    was_running = DetachedStack(folder).end()
+    to_stderr("stopped" if was_running else f"no stack runs in {folder}")
 
 
 @app.command()
 def prepare(only: Only = None) -> None:
-    """Find, fetch and build what the stack's parts need, without starting them."""
-    run(get_what_is_missing(only or list(Part)))
+    """Download and build the dependencies of the stack's parts without starting them."""
+    run(prepare_parts(only or list(Part)))
 
 
-async def _stand(parts: list[Part], cluster: ClusterOptions, standing: DetachedStack) -> None:
-    await get_what_is_missing(parts)
+async def _run_stack(parts: list[Part], cluster: ClusterOptions, detached: DetachedStack) -> None:
+    await prepare_parts(parts)
     async with Stack(parts, cluster=cluster) as stack:
-        await _furnish(stack, parts)
-        typer.echo(standing.publish(stack), nl=False)
-        to_stderr(f"ready; Ctrl-C ends it; elsewhere: . {standing.environment_file}")
+        await _install_schemas(stack, parts)
+        typer.echo(detached.publish(stack), nl=False)
+        to_stderr(f"ready; Ctrl-C stops it; to use it in another shell: . {detached.environment_file}")
         await asyncio.Event().wait()
 
 
-async def _furnish(stack: Stack, parts: list[Part]) -> None:
+async def _install_schemas(stack: Stack, parts: list[Part]) -> None:
     if Part.KUBERNETES in parts and any(CRDS.glob("*.yaml")):
         await stack.kubernetes.install_custom_resources(CRDS)
     if Part.POSTGRESQL in parts:

@@ -1,4 +1,4 @@
-"""`predictive-scaling train`: models from the recorded demand, judged and published."""
+"""`predictive-scaling train`: trains, evaluates and publishes models from the recorded demand."""
 
 import asyncio
 import json
@@ -30,6 +30,7 @@ from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
 from predictive_scaling.models.series_key import SHARED, SeriesKey
 from predictive_scaling.resources.quantities import parse_duration
+from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.database import Database
@@ -48,29 +49,21 @@ from predictive_scaling.training.trainer import Trained, Trainer
 app = typer.Typer()
 log = structlog.get_logger(__name__)
 _MAX_THREADS = 2
-_RETRY = timedelta(minutes=1)
+_RETRY_INTERVAL = timedelta(minutes=1)
 
 
 class Output(StrEnum):
-    """For people or for programs."""
+    """Output format."""
 
     TABLE = "table"
     JSON = "json"
 
 
-class Aggregation(StrEnum):
-    """As in spec.demand.aggregation."""
-
-    SUM = "Sum"
-    MEAN = "Mean"
-    MAX = "Max"
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """What was asked for.
+    """The options of a training.
 
-    every: go on at this interval. dask: the address of a scheduler. shared_only: no series' own models.
+    interval: repeat at this interval. dask: address of a scheduler. shared_only: train no per-series models.
     """
 
     series_filter: SeriesFilter
@@ -80,163 +73,173 @@ class TrainingRequest:
     dask: str | None
     shared_only: bool
 
-    def shares(self, series: Sequence[SeriesKey]) -> bool:
-        """Whether the model that all share is trained too: with all of them, if they are several, or by order."""
+    def trains_shared_model(self, series: Sequence[SeriesKey]) -> bool:
+        """Whether to train the shared model: with several series and no filter, or when only it is requested."""
         return bool(series) and (self.shared_only or (self.series_filter == EVERY_SERIES and len(series) > 1))
 
 
 @app.command()
 def train(
-    service: Annotated[list[str] | None, typer.Option(help="Only this service; may be given again.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Only this metric.")] = None,
-    aggregation: Annotated[Aggregation | None, typer.Option(help="Over the series of a service.")] = None,
-    every: Annotated[str | None, typer.Option(metavar="DURATION", help="Go on, such as every 24h.")] = None,
-    zero_is_valid: Annotated[bool, typer.Option(help="Take an exact zero for demand, not for missing data.")] = False,
-    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread over a Dask cluster.")] = None,
+    service: Annotated[list[str] | None, typer.Option(help="Train only this service; may be repeated.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Train only this metric.")] = None,
+    aggregation: Annotated[
+        Aggregation | None, typer.Option(help="Train only this aggregation over the series of a service.")
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Repeat the training at this interval, such as 24h.")
+    ] = None,
+    zero_is_valid: Annotated[bool, typer.Option(help="Treat an exact zero as demand, not as missing data.")] = False,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Distribute the training over a Dask cluster.")
+    ] = None,
     shared_only: Annotated[
-        bool, typer.Option("--shared-only", help="Only the model that all series share, from all of them.")
+        bool, typer.Option("--shared-only", help="Train only the shared model, from all series.")
     ] = False,
     rollback: Annotated[
-        str | None, typer.Option(metavar="SERVICE", help="Train nothing: go back to the version before.")
+        str | None,
+        typer.Option(metavar="SERVICE", help="Roll this service back to its previous model version; trains nothing."),
     ] = None,
-    output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TABLE,
+    output: Annotated[Output, typer.Option(help="Output format: a table, or JSON for programs.")] = Output.TABLE,
 ) -> None:
-    """Train the models of every series that a policy scales by, or of those that are named.
+    """Train the models of all series that policies scale by, or of the selected series.
 
-    With all of them the model that they share is trained too, which serves those that are young or have no model of
-    their own in memory. Each is judged on its last days; a running operator takes up what was published. --dask spreads
-    the series over the cluster whose scheduler is at ADDRESS, such as tcp://scheduler:8786. --rollback makes the
-    operator use the version before the current one (`shared` is the name of the shared model); for a training interval
-    neither it nor --every trains the service anew. Exit codes: 0 all trained, 1 some failed, 3 all trained, but a new
-    version did worse than the one in use, which stays, 66 there is nothing to train or to go back to, 75 the database
-    or the Dask cluster is away, 78 a setting or the schema does not fit.
+    Without a selection the shared model is trained too; it serves series with little history and series without a model
+    in memory. Each model is evaluated on its last days; a running operator loads the published models. --dask
+    distributes the series over the cluster with its scheduler at ADDRESS, such as tcp://scheduler:8786. --rollback
+    activates the previous version (`shared` is the name of the shared model); for one training interval neither the
+    operator nor --every trains that service. Exit codes: 0 all trained, 1 some failed, 3 all trained, but a new version
+    scored worse than the current one, which stays in use, 66 nothing to train or to roll back to, 75 the database or
+    the Dask cluster is unreachable, 78 invalid setting or database schema.
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
-    choice = SeriesFilter(frozenset(service or ()), metric, aggregation.value if aggregation else None)
+    series_filter = SeriesFilter(frozenset(service or ()), metric, aggregation.value if aggregation else None)
     if rollback is not None:
         if service or every or dask or shared_only:
-            raise SettingsError("--rollback trains nothing; leave --service, --every, --dask and --shared-only out")
-        back = SeriesFilter(frozenset((rollback,)), metric, choice.aggregation)
-        raise typer.Exit(_roll_back(Registry(settings.models_dir), back, clock, output))
-    if shared_only and choice != EVERY_SERIES:
-        raise SettingsError("--shared-only learns from every series; leave --service, --metric and --aggregation out")
-    order = TrainingRequest(choice, _interval(every), output, zero_is_valid, dask, shared_only)
-    raise typer.Exit(asyncio.run(_run(settings, clock, order)))
+            raise SettingsError("--rollback trains nothing; remove --service, --every, --dask and --shared-only")
+        rollback_filter = SeriesFilter(frozenset((rollback,)), metric, series_filter.aggregation)
+        raise typer.Exit(_roll_back(Registry(settings.models_dir), rollback_filter, clock, output))
+    if shared_only and series_filter != EVERY_SERIES:
+        raise SettingsError("--shared-only trains on all series; remove --service, --metric and --aggregation")
+    request = TrainingRequest(series_filter, _parse_interval(every), output, zero_is_valid, dask, shared_only)
+    raise typer.Exit(asyncio.run(_run(settings, clock, request)))
 
 
-async def _run(settings: Settings, clock: Clock, order: TrainingRequest) -> Exit:
+async def _run(settings: Settings, clock: Clock, request: TrainingRequest) -> Exit:
     async with AsyncExitStack() as stack:
         url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(Database(url, purpose="train", max_size=1))
         await check_schema(database)
         registry = Registry(settings.models_dir)
         history = StoredHistory(
-            Demand(database), Policies(database), BusinessEvents(database), zero_is_valid=order.zero_is_valid
+            Demand(database), Policies(database), BusinessEvents(database), zero_is_valid=request.zero_is_valid
         )
-        cluster = await stack.enter_async_context(connected(order.dask)) if order.dask else None
+        cluster = await stack.enter_async_context(connected(request.dask)) if request.dask else None
         model, span = _model(settings, spread=cluster is not None), settings.training_span
         trainer = Trainer(history, registry, clock, model, span, learner=cluster)
-        at_once = cluster.threads if cluster else 1
+        concurrency = cluster.threads if cluster else 1
 
-        async def once() -> Exit:
+        async def train_once() -> Exit:
             known = {*await history.keys(clock.now() - span), *registry.keys()} - {SHARED}
-            every = order.series_filter.select(sorted(known))
-            keys = [*([] if order.shared_only else every), *([SHARED] if order.shares(every) else [])]
-            if order.interval is not None:
+            selected = request.series_filter.select(sorted(known))
+            keys = [
+                *([] if request.shared_only else selected),
+                *([SHARED] if request.trains_shared_model(selected) else []),
+            ]
+            if request.interval is not None:
                 keys = [key for key in keys if not _is_held(registry, key, clock.now(), settings.training_interval)]
 
-            async def one(key: SeriesKey) -> Trained:
-                return await (trainer.train_shared(every) if key == SHARED else trainer.train(key))
+            async def train_series(key: SeriesKey) -> Trained:
+                return await (trainer.train_shared(selected) if key == SHARED else trainer.train(key))
 
-            return await _train_all(one, keys, order, at_once)
+            return await _train_all(train_series, keys, request, concurrency)
 
-        if order.interval is None:
-            return await once()
+        if request.interval is None:
+            return await train_once()
         checks = [database_check(database)]
         await stack.enter_async_context(
             TelemetryServer(settings.host, settings.trainer_port, checks=checks, ready=checks)
         )
-        return await _again_and_again(once, clock, order.interval)
+        return await _train_periodically(train_once, clock, request.interval)
 
 
 async def _train_all(
     train_one: Callable[[SeriesKey], Awaitable[Trained]],
     keys: Sequence[SeriesKey],
-    order: TrainingRequest,
-    at_once: int,
+    request: TrainingRequest,
+    concurrency: int,
 ) -> Exit:
-    """Each in turn here: two at once would need twice the memory, and all cores are used anyway. More on a cluster."""
+    """Train one series after another locally, as a model uses all cores and much memory; concurrently on a cluster."""
     done: list[Trained] = []
     failed: list[Failed] = []
-    room = asyncio.Semaphore(at_once)
+    semaphore = asyncio.Semaphore(concurrency)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("Training", total=len(keys))
 
-        async def one(key: SeriesKey) -> None:
-            async with room:
+        async def train_and_record(key: SeriesKey) -> None:
+            async with semaphore:
                 try:
                     done.append(await train_one(key))
                 except NothingToLearnError as error:
                     log.warning("nothing_to_learn", series=str(key), problem=str(error))
-                    if key != SHARED or order.shared_only:
+                    if key != SHARED or request.shared_only:
                         failed.append(Failed(key, str(error)))
                 progress.advance(task)
 
-        await _all_or_the_first_problem([one(key) for key in keys])
+        await _run_all([train_and_record(key) for key in keys])
     done.sort(key=lambda trained: trained.key)
-    typer.echo(as_json(done, failed) if order.output is Output.JSON else as_table(done, failed), nl=False)
+    typer.echo(as_json(done, failed) if request.output is Output.JSON else as_table(done, failed), nl=False)
     if not keys:
         log.warning("nothing_to_train", remedy="apply a ScalingPolicy, or send samples, then train again")
         return Exit.NOTHING_TO_TRAIN
     return exit_code(done, failed)
 
 
-async def _all_or_the_first_problem(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def _run_all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
     try:
         async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
+            for coroutine in work:
+                group.create_task(coroutine)
     except ExceptionGroup as problems:
         raise problems.exceptions[0] from None
 
 
 def _is_held(registry: Registry, key: SeriesKey, now: datetime, interval: timedelta) -> bool:
-    """Whether a person went back to the version in use lately: nothing of ours undoes that."""
+    """Whether a user rolled back to the current version within the last interval, which automation must not undo."""
     version = registry.current(key.slug)
-    back = was_rolled_back(registry.folder / key.slug, version) if version else None
-    if back is None or now - back.at >= interval:
+    rollback = was_rolled_back(registry.folder / key.slug, version) if version else None
+    if rollback is None or now - rollback.at >= interval:
         return False
-    log.info("training_held", series=str(key), version=version, until=(back.at + interval).isoformat())
+    log.info("training_held", series=str(key), version=version, until=(rollback.at + interval).isoformat())
     return True
 
 
-def _roll_back(registry: Registry, choice: SeriesFilter, clock: Clock, output: Output) -> Exit:
-    keys = choice.select(registry.keys())
+def _roll_back(registry: Registry, series_filter: SeriesFilter, clock: Clock, output: Output) -> Exit:
+    keys = series_filter.select(registry.keys())
     if not keys:
-        (service,) = choice.services
-        raise NoEarlierModelError(f"{service} has no model in {registry.folder}; see GET /api/v1/models for what has")
+        (service,) = series_filter.services
+        raise NoEarlierModelError(f"{service} has no model in {registry.folder}; GET /api/v1/models lists the models")
     done = [roll_back(registry, key, clock.now()) for key in keys]
-    for one in done:
-        log.info("model_rolled_back", series=str(one.key), version=one.version, previous=one.previous)
+    for rollback in done:
+        log.info("model_rolled_back", series=str(rollback.key), version=rollback.version, previous=rollback.previous)
     if output is Output.JSON:
         rows = [{**named(o.key), "version": o.version, "previous": o.previous, "acting": o.acting} for o in done]
         typer.echo(json.dumps({"rolled_back": rows}))
     else:
-        for one in done:
-            typer.echo(f"{one.key}: {one.version} is in use again; {one.evidence}")
+        for rollback in done:
+            typer.echo(f"{rollback.key}: rolled back to {rollback.version}; {rollback.evidence}")
     return Exit.GOOD
 
 
-async def _again_and_again(once: Callable[[], Awaitable[Exit]], clock: Clock, every: timedelta) -> Exit:
-    """Train now and at each interval, until SIGTERM or Ctrl-C. A database that is away is waited for."""
+async def _train_periodically(train_once: Callable[[], Awaitable[Exit]], clock: Clock, interval: timedelta) -> Exit:
+    """Train now and at each interval, until SIGTERM or Ctrl-C; retry while the database is unreachable."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stopped = asyncio.ensure_future(stop.wait())
     while not stop.is_set():
-        work = asyncio.ensure_future(_patiently(once, clock, every))
+        work = asyncio.ensure_future(_train_and_sleep(train_once, clock, interval))
         await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             work.cancel()
@@ -247,17 +250,17 @@ async def _again_and_again(once: Callable[[], Awaitable[Exit]], clock: Clock, ev
     return Exit.GOOD
 
 
-async def _patiently(once: Callable[[], Awaitable[Exit]], clock: Clock, every: timedelta) -> None:
+async def _train_and_sleep(train_once: Callable[[], Awaitable[Exit]], clock: Clock, interval: timedelta) -> None:
     try:
-        await once()
+        await train_once()
     except DatabaseUnavailableError as error:
-        log.warning("database_away", error=str(error))
-        await clock.sleep(min(every, _RETRY))
+        log.warning("database_unreachable", error=str(error))
+        await clock.sleep(min(interval, _RETRY_INTERVAL))
         return
-    await clock.sleep(every)
+    await clock.sleep(interval)
 
 
-def _interval(text: str | None) -> timedelta | None:
+def _parse_interval(text: str | None) -> timedelta | None:
     if text is None:
         return None
     try:
@@ -265,11 +268,11 @@ def _interval(text: str | None) -> timedelta | None:
     except ValueError as error:
         raise SettingsError(f"--every: {error}") from None
     if interval <= timedelta():
-        raise SettingsError("--every must be longer than nothing; write a duration such as 24h")
+        raise SettingsError("--every must be positive; write a duration such as 24h")
     return interval
 
 
 def _model(settings: Settings, *, spread: bool) -> LightGBMQuantiles:
-    """On a cluster each series has one thread: its workers take several at once."""
+    """Return the model to train; with one thread on a cluster, whose workers train several series concurrently."""
     threads = 1 if spread else min(_MAX_THREADS, os.cpu_count() or 1)
     return LightGBMQuantiles(feature_count=settings.feature_count, threads=threads)

@@ -11,9 +11,8 @@ from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
-
-_AGGREGATIONS: dict[str, Aggregation] = {"Sum": "Sum", "Mean": "Mean", "Max": "Max"}
+from predictive_scaling.resources.vocabulary import Aggregation
+from predictive_scaling.storage.demand import Demand, DemandKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class RollupDemand:
         self, keys: Sequence[SeriesKey], since: datetime, until: datetime
     ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
         """The demand of each key in every minute of [since, until)."""
-        asked = {DemandKey(key.service, key.metric, _AGGREGATIONS[key.aggregation]): key for key in keys}
+        asked = {DemandKey(key.service, key.metric, Aggregation(key.aggregation)): key for key in keys}
         found = await self.demand.minutes(list(asked), since, until)
         return {asked[key]: values for key, values in found.items()}
 

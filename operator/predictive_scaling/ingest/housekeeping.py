@@ -18,7 +18,7 @@ EVERY = timedelta(hours=1)
 PAUSE_SECONDS = 2.0
 
 
-async def keep_house(retention: Retention, clock: Clock) -> None:
+async def run_housekeeping(retention: Retention, clock: Clock) -> None:
     """Apply retention every hour of product time. A table that fails is tried again an hour later."""
     while True:
         await retention.apply(clock.now())

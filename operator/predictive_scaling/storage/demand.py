@@ -1,27 +1,27 @@
-"""Demand, minute by minute, from the rollups."""
+"""Demand per minute, read from the 1-minute rollups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from psycopg.rows import class_row
 
+from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.storage.database import Connections
 
 FloatArray = npt.NDArray[np.float64]
-Aggregation = Literal["Sum", "Mean", "Max"]
 MINUTE = timedelta(minutes=1)
 
 
 class DemandKey(NamedTuple):
-    """What a policy's demand is read from."""
+    """The service, metric and aggregation that define a demand series."""
 
     service: str
     metric: str
-    aggregation: Aggregation = "Sum"
+    aggregation: Aggregation = Aggregation.SUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class DemandMinute:
     value: float
 
 
-# One row a key, its minutes packed: millions of rows one by one would cost ten times as much on their way.
+# One row per key with packed minutes: millions of single rows would cost ten times as much to transfer.
 MINUTES = """
 select (position - 1)::int4, read.packed
 from unnest(%(services)s::text[], %(metrics)s::text[]) with ordinality as key (service_name, metric_name, position)
@@ -49,7 +49,7 @@ _PACKED = np.dtype([("microseconds", ">i8"), ("mean", ">f8")])
 _POSTGRESQL_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 CELLS_PER_STATEMENT = 4_000_000
-"""Minutes of all keys that one statement reads at most, to stay far within its time limit."""
+"""Maximum number of minutes over all keys per statement, far within the statement timeout."""
 
 RECORDED = """
 select distinct service_name, metric_name from series where last_day >= %(since)s order by 1, 2
@@ -71,31 +71,31 @@ class Demand:
         self._database = database
 
     async def minutes(self, keys: Sequence[DemandKey], since: datetime, until: datetime) -> dict[DemandKey, FloatArray]:
-        """The demand of each key in every minute of [since, until), both cut to whole minutes.
+        """Return the demand of each key in every minute of [since, until), both truncated to minutes.
 
-        Each array has shape (minutes,), NaN where there was no sample: a missing minute is never zero. Every key is
-        there, also one that has no samples at all (all NaN). One query for all, as far as CELLS_PER_STATEMENT goes.
+        Each array has shape (minutes,), NaN where there was no sample: a missing minute is never zero. The result has
+        all keys; a key without samples is all NaN. One statement reads up to CELLS_PER_STATEMENT minutes.
         """
-        since, until = _whole_minute(since), _whole_minute(until)
-        wanted = list(dict.fromkeys(keys))
+        since, until = _truncate_to_minute(since), _truncate_to_minute(until)
+        unique_keys = list(dict.fromkeys(keys))
         length = max(0, (until - since) // MINUTE)
-        found = {key: np.full(length, np.nan) for key in wanted}
+        demand = {key: np.full(length, np.nan) for key in unique_keys}
         step = CELLS_PER_STATEMENT // max(1, length) or 1
-        for first in range(0, len(wanted) if length else 0, step):
-            asked = wanted[first : first + step]
-            for position, packed in await self._read(asked, since, until):
-                key = asked[position]
-                found[key] = _aggregated(np.frombuffer(packed, _PACKED), key.aggregation, since, length)
-        return found
+        for first in range(0, len(unique_keys) if length else 0, step):
+            batch = unique_keys[first : first + step]
+            for position, packed in await self._read(batch, since, until):
+                key = batch[position]
+                demand[key] = _aggregate(np.frombuffer(packed, _PACKED), key.aggregation, since, length)
+        return demand
 
     async def recorded(self, since: datetime) -> list[DemandKey]:
-        """Every metric of every service that had a sample since then, as sums; sorted."""
+        """Return a Sum key of every metric with a sample since then, sorted."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(RECORDED, {"since": since.date()})).fetchall()
             return [DemandKey(service, metric) for service, metric in rows]
 
     async def of_service(self, service: str, since: datetime, now: datetime) -> list[DemandMinute]:
-        """The minutes of every metric of a service within [since, now], by metric and time; missing ones left out."""
+        """Return the recorded minutes of all metrics of a service in [since, now], by metric and time."""
         values = {"service": service, "since": since, "now": now}
         async with (
             self._database.connection() as connection,
@@ -115,21 +115,21 @@ class Demand:
             return await (await connection.execute(MINUTES, values, binary=True)).fetchall()
 
 
-def _aggregated(packed: npt.NDArray[np.void], aggregation: Aggregation, since: datetime, length: int) -> FloatArray:
-    """Shape (length,): each minute's aggregation over the means of the series that have it; NaN where none has."""
+def _aggregate(packed: npt.NDArray[np.void], aggregation: Aggregation, since: datetime, length: int) -> FloatArray:
+    """Return the aggregation over the series' means of each minute, shape (length,); NaN without a sample."""
     start = (since - _POSTGRESQL_EPOCH) // timedelta(microseconds=1)
     minutes = (packed["microseconds"].astype(np.int64) - start) // 60_000_000
     means = packed["mean"].astype(np.float64)
     counts = np.bincount(minutes, minlength=length)
-    if aggregation == "Max":
+    if aggregation is Aggregation.MAX:
         values = np.full(length, -np.inf)
         np.maximum.at(values, minutes, means)
     else:
         values = np.bincount(minutes, means, length)
-    if aggregation == "Mean":
+    if aggregation is Aggregation.MEAN:
         values = values / np.maximum(counts, 1)
     return np.where(counts > 0, values, np.nan)
 
 
-def _whole_minute(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(second=0, microsecond=0)
+def _truncate_to_minute(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(second=0, microsecond=0)

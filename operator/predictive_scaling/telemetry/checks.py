@@ -56,7 +56,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthReport:
+class ProcessHealth:
     """The whole, as /health shows it."""
 
     status: Health
@@ -74,11 +74,11 @@ class HealthReport:
         }
 
 
-async def examine(checks: Sequence[Check]) -> HealthReport:
+async def examine(checks: Sequence[Check]) -> ProcessHealth:
     """Ask all at once; each has its own limit, so this takes as long as the slowest limit at most. Never raises."""
     results = await asyncio.gather(*(_ask(check) for check in checks))
     named = {check.name: result for check, result in zip(checks, results, strict=True)}
-    return HealthReport(_worst([result.status for result in results]), named)
+    return ProcessHealth(_worst([result.status for result in results]), named)
 
 
 async def _ask(check: Check) -> CheckResult:

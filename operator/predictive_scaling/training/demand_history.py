@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from forecasting.series import FloatArray, Series
 from predictive_scaling.decision.forecast_context import calendar_context
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.storage.business_events import BusinessEventRow
-from predictive_scaling.storage.demand import Aggregation, Demand, DemandKey
+from predictive_scaling.storage.demand import Demand, DemandKey
 from predictive_scaling.storage.policies import Policies, PolicyRow
 
 
@@ -153,7 +154,7 @@ def trimmed(series: Series) -> Series:
 
 
 def _aggregation(name: str) -> Aggregation:
-    for known in get_args(Aggregation):
-        if known == name:
-            return known
-    raise SettingsError(f"{name!r} is no aggregation; choose one of {', '.join(get_args(Aggregation))}")
+    try:
+        return Aggregation(name)
+    except ValueError:
+        raise SettingsError(f"{name!r} is not an aggregation; use one of {', '.join(Aggregation)}") from None
