@@ -1,12 +1,13 @@
-"""Which model a policy asks for."""
+"""The choice of a forecasting model."""
 
 from enum import StrEnum
 
 
 class ModelChoice(StrEnum):
-    """`spec.forecast.model`. Auto: LightGBM where it passes the gate, the best naive one otherwise.
+    """Which model forecasts: `spec.forecast.model` of a ScalingPolicy.
 
-    Each of the others acts wherever it can forecast, whatever the gate says.
+    AUTO: LightGBM where it passes the quality gate, otherwise the best naive model. Any other choice acts wherever it
+    can forecast, also when the gate rejects it.
     """
 
     AUTO = "Auto"

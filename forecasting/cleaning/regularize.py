@@ -80,29 +80,6 @@ def regularize(
     return _told(Series(name, _moment(start), timedelta(seconds=width), means, context), tuple(repairs))
 
 
-def rebinned(series: Series, step: timedelta) -> Series:
-    """Means of bins of `step`, aligned to whole steps of the day in UTC; as it is where `step` is no longer.
-
-    The last bin counts only where all of it was recorded. Raises ValueError where the series' step does not divide it.
-    """
-    own = series.step
-    if step <= own:
-        return series
-    if step % own:
-        raise ValueError(f"{series.name} has one value each {own}, which does not divide {step}")
-    width = step // own
-    offset = (series.start - datetime(1900, 1, 1, tzinfo=UTC)) % step // own
-    bins = (offset + len(series.values)) // width
-    padded = np.full(offset + len(series.values), np.nan)
-    padded[offset:] = series.values
-    cells = padded[: bins * width].reshape(bins, width)
-    seen = np.isfinite(cells)
-    counts = seen.sum(axis=1)
-    sums = np.where(seen, cells, 0.0).sum(axis=1)
-    values = np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
-    return Series(series.name, series.start - offset * own, step, values, series.context, series.outliers)
-
-
 def usual_step(name: str, seconds: Seconds) -> float:
     """The step of ascending, distinct times, in seconds: the shortest distance that is common (gaps make longer ones).
 

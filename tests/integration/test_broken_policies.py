@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from predictive_scaling.api.services import Services, StoredModels
+from predictive_scaling.api.services import Services
+from predictive_scaling.api.stored_models import Models
 from predictive_scaling.clock import WallClock
 from predictive_scaling.commands import health_report as morning
 from predictive_scaling.commands.check import Exit, exit_code
@@ -181,7 +182,7 @@ async def test_whatever_stands_in_the_metadata_reaches_status_mirror_and_api(
 @asynccontextmanager
 async def api_of(database: Database) -> AsyncGenerator[httpx.AsyncClient]:
     """A client of the API over the same database."""
-    models = StoredModels([], [])
+    models = Models(models=[], rejected=[])
     commands = Commands(database)
     made = Services(clock=WallClock(), database=database, commands=commands, stored_models=lambda: models)
     async with client_of(made) as client:

@@ -11,7 +11,8 @@ import pytest
 
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import ResponseCache
-from predictive_scaling.api.services import Services, StoredModels
+from predictive_scaling.api.services import Services
+from predictive_scaling.api.stored_models import Models
 from predictive_scaling.clock import Clock, ManualClock
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.commands import Commands
@@ -35,14 +36,14 @@ async def api_services(
     checks: Sequence[Check] = (),
     ready: Sequence[Check] = (),
     cache: ResponseCache | None = None,
-    stored_models: StoredModels | None = None,
+    stored_models: Models | None = None,
     command_limit_seconds: float = 0.3,
     request_limit_seconds: float = 10.0,
     connections: int = 4,
 ) -> AsyncGenerator[Services]:
     """Services over this database; nothing connects before it is asked."""
     checkout = timedelta(seconds=1)
-    models = stored_models or StoredModels([], [])
+    models = stored_models or Models(models=[], rejected=[])
     # Pools open at the first visit, so that what is refused before it costs nothing.
     database = Database(url, purpose="test-api", max_size=connections, checkout_timeout=checkout)
     asking = Database(url, purpose="test-commands", checkout_timeout=checkout)

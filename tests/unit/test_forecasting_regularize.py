@@ -4,7 +4,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from forecasting.cleaning.regularize import Kind, rebinned, regularize
+from forecasting.binning import rebinned
+from forecasting.cleaning.regularize import Kind, regularize
 from forecasting.context import Context
 from forecasting.series import FloatArray
 from tests.support.demand_series import MONDAY, of_values

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from forecasting.model_choice import ModelChoice
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import parse_event
 from predictive_scaling.resources.metadata import PolicyKey
@@ -16,7 +17,6 @@ from predictive_scaling.resources.vocabulary import (
     FallbackBehavior,
     GroupField,
     Mode,
-    ModelChoice,
     TargetKind,
 )
 

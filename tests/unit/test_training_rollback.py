@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from forecasting.learning import Learned, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.__main__ import app
-from predictive_scaling.commands.api import stored_models
+from predictive_scaling.api.stored_models import stored_models
 from predictive_scaling.errors import NoEarlierModelError
 from predictive_scaling.models.promotion_history import (
     KEPT,

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import yaml
 
+from forecasting.model_choice import ModelChoice
 from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.metadata import API_VERSION
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
-from predictive_scaling.resources.vocabulary import ModelChoice
 
 MAX_ALIASES = 100
 MAX_NODES = 100_000

@@ -218,7 +218,7 @@ def _forecasts(series: Series, setting: Scenario, options: Options, say: Say) ->
             f"{series.name} has {len(series.values):,} bins; split at {options.split:g} that leaves nothing to learn "
             f"from or nothing to judge {max(ahead)} bins ahead"
         )
-    choice = options.model or ModelChoice(setting.policy.spec.forecast.model.value)
+    choice = options.model or setting.policy.spec.forecast.model
     return walk_forward(series, plan, choice, say=say)
 
 

@@ -1,10 +1,8 @@
 """`predictive-scaling api`: serves the HTTP API."""
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -13,20 +11,11 @@ from redis.asyncio import Redis
 
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import ResponseCache
-from predictive_scaling.api.services import (
-    ModelChange,
-    ModelHorizon,
-    ModelScore,
-    Services,
-    StoredModel,
-    StoredModels,
-    UnreadableModel,
-)
+from predictive_scaling.api.services import Services
 from predictive_scaling.api.serving import serve
+from predictive_scaling.api.stored_models import stored_models
 from predictive_scaling.clock import parse_clock
-from predictive_scaling.errors import DatabaseUnavailableError, ModelRejectedError
-from predictive_scaling.models.manifest import Manifest, read_manifest
-from predictive_scaling.models.promotion_history import Entry, entries
+from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.commands import Commands
@@ -40,7 +29,6 @@ from predictive_scaling.telemetry.logs import configure_logs, log_file
 log = structlog.get_logger(__name__)
 app = typer.Typer()
 
-_MAX_CHANGES = 10
 _CONNECTIONS = 8
 _COMMAND_CONNECTIONS = 6
 # A client receives a 503 after this; the pool continues to reconnect.
@@ -121,44 +109,3 @@ def _redis(settings: Settings) -> Redis | None:
     if settings.redis_url is None:
         return None
     return connect_redis(settings.redis_url.get_secret_value())
-
-
-def stored_models(registry: Registry) -> StoredModels:
-    """Return the current version of each series, and the versions that cannot be read, with the reason."""
-    models: list[StoredModel] = []
-    rejected: list[UnreadableModel] = []
-    for slug in sorted(registry.pointers()):
-        version = registry.current(slug)
-        if version is None:
-            rejected.append(
-                UnreadableModel(slug, "its CURRENT file names a version that does not exist; train the series again")
-            )
-            continue
-        try:
-            manifest = read_manifest(registry.path(slug, version))
-            models.append(_stored_model(manifest, Path(slug) / version, entries(registry.folder / slug)))
-        except ModelRejectedError as error:
-            rejected.append(UnreadableModel(f"{slug}/{version}", str(error)))
-    return StoredModels(models, rejected)
-
-
-def _stored_model(manifest: Manifest, folder: Path, changes: Sequence[Entry]) -> StoredModel:
-    return StoredModel(
-        service_name=manifest.service,
-        metric_name=manifest.metric,
-        version=manifest.version,
-        folder=str(folder),
-        trained_from=manifest.trained_from,
-        trained_until=manifest.trained_until,
-        acting=manifest.gate.acting,
-        evidence=manifest.gate.evidence,
-        scores=[ModelScore(**score.model_dump(exclude={"judged"})) for score in manifest.gate.scores],
-        horizons=[
-            ModelHorizon(step.horizon * manifest.resolution_seconds / 60, step.model)
-            for step in manifest.gate.by_horizon
-        ],
-        history=[
-            ModelChange(change.at, change.outcome.value, change.version, change.previous, change.evidence)
-            for change in reversed(changes[-_MAX_CHANGES:])
-        ],
-    )

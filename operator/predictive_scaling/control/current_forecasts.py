@@ -186,7 +186,11 @@ class ForecastProvider:
         if kept is None:
             return True
         series, choice, made_at, _ = kept
-        return series != need.series or choice is not _choice(need.policy) or has_elapsed(self._refresh, made_at, now)
+        return (
+            series != need.series
+            or choice is not need.policy.spec.forecast.model
+            or has_elapsed(self._refresh, made_at, now)
+        )
 
     def _lacks_baseline(self, need: ForecastRequirement, now: datetime) -> bool:
         return any(
@@ -255,14 +259,16 @@ class ForecastProvider:
         lag = timedelta() if until is None else max(timedelta(), until - series.end)
         known = tuple(event for event in need.known if event != without)
         series = replace(series, context=replace(forecast_context(need.policy), events=known))
-        return ForecastRequest(need.series, series, _choice(need.policy), min(_STEPS, -(-(span + lag) // step)))
+        return ForecastRequest(
+            need.series, series, need.policy.spec.forecast.model, min(_STEPS, -(-(span + lag) // step))
+        )
 
     def _store(self, need: ForecastRequirement, forecast: Forecast, now: datetime) -> StoredForecast:
         end = forecast.origin + forecast.step * len(forecast.values)
         made = StoredForecast(
             need, forecast, max(end - need.lead_time - self._refresh, forecast.origin + forecast.step)
         )
-        self._made[need.key] = (need.series, _choice(need.policy), now, made)
+        self._made[need.key] = (need.series, need.policy.spec.forecast.model, now, made)
         return made
 
     def _same_time_last_week(self, need: ForecastRequirement, now: datetime) -> CurrentForecast | None:
@@ -286,10 +292,6 @@ def series_key(policy: ScalingPolicy) -> SeriesKey:
     """The demand that a policy scales by."""
     demand = policy.spec.demand
     return SeriesKey(policy.service, demand.metric, demand.aggregation.value)
-
-
-def _choice(policy: ScalingPolicy) -> ModelChoice:
-    return ModelChoice(policy.spec.forecast.model.value)
 
 
 def _name(need: ForecastRequirement, window: EventWindow) -> BaseName:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from forecasting.binning import binned_to_last_value
 from forecasting.cleaning.outliers import BoolArray, outliers, usable
 from forecasting.series import Outlier, Series
 from predictive_scaling.decision.inputs import Demand
@@ -214,20 +215,9 @@ def binned(
         wrong = np.flatnonzero(set_aside & observed)
         known = tuple(Outlier(start + int(at) * MINUTE, float(minutes[at])) for at in wrong)
         observed &= ~set_aside
-    seen = np.flatnonzero(observed)
-    width = step // MINUTE
-    if not len(seen):
-        return None
-    end = int(seen[-1]) + 1
-    begin = end - (end // width) * width
-    if begin == end:
-        return None
-    clean = np.where(observed, minutes, np.nan)[begin:end].astype(np.float64).reshape(-1, width)
-    counts = np.isfinite(clean).sum(axis=1)
-    sums = np.nansum(clean, axis=1)
-    values = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    first = int(np.flatnonzero(np.isfinite(values))[0])
-    return Series(name, start + (begin + first * width) * MINUTE, step, values[first:], outliers=known)
+    clean = np.where(observed, minutes, np.nan).astype(np.float64)
+    series = binned_to_last_value(Series(name, start, MINUTE, clean, outliers=known), step)
+    return series if len(series.values) else None
 
 
 def whole_minute(moment: datetime) -> datetime:

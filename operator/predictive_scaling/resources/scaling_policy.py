@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from forecasting.model_choice import ModelChoice
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
@@ -14,7 +15,7 @@ from predictive_scaling.resources.quantities import HMS_PATTERN, DecimalBetween,
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.step import Step
 from predictive_scaling.resources.target import TargetSpec
-from predictive_scaling.resources.vocabulary import Aggregation, FallbackBehavior, Mode, ModelChoice
+from predictive_scaling.resources.vocabulary import Aggregation, FallbackBehavior, Mode
 
 MAX_REPLICAS = 100_000
 DEFAULT_QUANTILE = 0.9

@@ -19,15 +19,6 @@ class Aggregation(StrEnum):
     MAX = "Max"
 
 
-class ModelChoice(StrEnum):
-    """Forecasting model."""
-
-    AUTO = "Auto"
-    LIGHTGBM = "LightGBM"
-    HOLT_WINTERS = "HoltWinters"
-    SEASONAL_NAIVE = "SeasonalNaive"
-
-
 class FallbackBehavior(StrEnum):
     """Behavior of the floor without any forecast."""
 

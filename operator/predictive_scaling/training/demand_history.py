@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from forecasting.binning import bin_means
 from forecasting.cleaning.outliers import without_outliers
 from forecasting.context import NOTHING_KNOWN, Context, KnownEvent
-from forecasting.series import FloatArray, Series
+from forecasting.series import Series
 from predictive_scaling.decision.forecast_context import calendar_context
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.models.series_key import SeriesKey
@@ -99,7 +100,7 @@ class StoredHistory:
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
         begin = whole - bins * step
         by_minute = without_outliers(Series(str(key), begin, MINUTE, clean), first_too=True)
-        values = means(by_minute.values, step // MINUTE)
+        values = bin_means(by_minute.values, step // MINUTE)
         context = replace(await self._place(key), events=await self._known(key, begin, whole))
         return trimmed(Series(str(key), begin, step, values, context, by_minute.outliers))
 
@@ -132,15 +133,6 @@ def _key(row: PolicyRow) -> SeriesKey | None:
     if row.service_name is None or row.metric_name is None or row.aggregation is None:
         return None
     return SeriesKey(row.service_name, row.metric_name, row.aggregation)
-
-
-def means(minutes: FloatArray, width: int) -> FloatArray:
-    """Means of `width` minutes each, of those that were observed; NaN where none was."""
-    bins = minutes[: len(minutes) - len(minutes) % width].reshape(-1, width)
-    seen = np.isfinite(bins)
-    counts = seen.sum(axis=1)
-    sums = np.where(seen, bins, 0.0).sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
 
 def trimmed(series: Series) -> Series:

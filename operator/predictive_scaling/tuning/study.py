@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import numpy as np
 
+from forecasting.binning import binned_to_last_value
 from forecasting.cleaning.regularize import amount_of
 from forecasting.panel import DAY
 from forecasting.scaling.frontier import QUANTILES, TARGETS, at_target
 from forecasting.scaling.tuner import update
-from forecasting.series import FloatArray, Series
+from forecasting.series import Series
 from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 from predictive_scaling.simulation.advice import advise, hotter
@@ -73,7 +74,8 @@ def _seen(task: Task, policy: ScalingPolicy, lead_time: timedelta) -> tuple[Rece
     valid = np.isfinite(minutes) & (minutes >= 0 if policy.spec.demand.zero_is_valid else minutes > 0)
     minutes = np.where(valid, minutes, np.nan)
     step = step_for(lead_time)
-    series = _binned(policy.service, task, minutes, step)
+    by_minute = Series(policy.service, task.begins_at, MINUTE, minutes)
+    series = binned_to_last_value(by_minute, step)
     first = first_origin(series)
     recorded = np.frombuffer(task.recorded, RECORDED)
     seen = recent(series, recorded, reach_for(lead_time)) if first is not None else None
@@ -81,22 +83,9 @@ def _seen(task: Task, policy: ScalingPolicy, lead_time: timedelta) -> tuple[Rece
         has = amount_of("observed demand", len(series.values) * series.step)
         raise InvalidTraceError(f"{policy.key} has {has}; a frontier needs two days, the first of them as history")
     often = valid[valid.argmax() :].mean() >= _OFTEN
-    truth = _binned(policy.service, task, minutes, MINUTE) if often else series
+    truth = binned_to_last_value(by_minute, MINUTE) if often else series
     work = workload(truth, series.start + (first + 1) * step, series.end)
     return seen, _judged(work, task.unjudged)
-
-
-def _binned(name: str, task: Task, minutes: FloatArray, step: timedelta) -> Series:
-    """From the first bin with demand on, the last one ending with the newest minute that was observed."""
-    width = step // MINUTE
-    seen = np.flatnonzero(np.isfinite(minutes))
-    end = int(seen[-1]) + 1 if len(seen) else 0
-    begin = end - (end - (int(seen[0]) if len(seen) else 0)) // width * width
-    bins = minutes[begin:end].reshape(-1, width)
-    counts = np.isfinite(bins).sum(axis=1)
-    means = np.divide(np.nansum(bins, axis=1), counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    empty = int(np.isfinite(means).argmax()) if len(means) else 0
-    return Series(name, task.begins_at + (begin + empty * width) * MINUTE, step, means[empty:])
 
 
 def _judged(work: Workload, unjudged: Iterable[Span]) -> Workload:

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting.cleaning.regularize import Seconds, rebinned, regularize
+from forecasting.binning import rebinned
+from forecasting.cleaning.regularize import Seconds, regularize
 from forecasting.series import FloatArray, Series
 from predictive_scaling.errors import InvalidTraceError
 
@@ -27,10 +28,6 @@ class Trace:
     @property
     def name(self) -> str:
         return self.series.name
-
-    def binned(self, step: timedelta) -> Series:
-        """Means of bins of `step`; see forecasting.cleaning.regularize.rebinned."""
-        return rebinned(self.series, step)
 
 
 def regular(name: str, seconds: Seconds, values: FloatArray, repairs: tuple[str, ...] = ()) -> Trace:
@@ -63,7 +60,7 @@ def checked(trace: Trace, resolution: timedelta, *, zero_is_valid: bool) -> tupl
             f"{trace.name} has one value each {_duration(trace.series.step)}, which does not divide the resolution of "
             f"{_duration(resolution)}; choose a multiple of it with --resolution"
         )
-    series = trace.binned(resolution)
+    series = rebinned(trace.series, resolution)
     seen = np.isfinite(series.values)
     if seen.sum() < MIN_BINS:
         raise InvalidTraceError(
@@ -87,7 +84,7 @@ def demand_by_minute(trace: Trace, series: Series, *, zero_is_valid: bool) -> Se
     width = max(MINUTE, trace.series.step)
     if width >= series.step or width % trace.series.step or series.step % width:
         return series
-    minutes = trace.binned(width)
+    minutes = rebinned(trace.series, width)
     if zero_is_valid:
         return minutes
     return replace(minutes, values=np.where(minutes.values == 0, np.nan, minutes.values))
