@@ -60,7 +60,7 @@ async def written(steps: list[Step], *, outages: bool) -> InMemoryDecisions:
             case "intend":
                 await log.intend(a_row(argument, number), may_wait=True)
             case "transition":
-                await log.transition(Transition(*argument, now))
+                await log.transition(Transition(argument[0], argument[1], now))
             case "away":
                 table.is_away = outages and argument
             case _:

@@ -1,0 +1,1 @@
+"""The decision: the floor of a policy, as pure functions of its situation."""
