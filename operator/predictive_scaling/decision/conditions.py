@@ -45,7 +45,7 @@ class ReconcileResult:
 def policy_conditions(
     result: ReconcileResult, situation: Situation | None = None, decision: Decision | None = None
 ) -> tuple[Condition, ...]:
-    """The conditions after this reconcile, for resources.conditions.merge; without a decision only those that need none.
+    """The conditions after this reconcile, for resources.conditions.merge; without a decision only part of them.
 
     Ready: the policy is accepted, its target observed, and the reconcile succeeded. A policy that is Off, paused, in
     fallback or in conflict is Ready.
