@@ -1,4 +1,4 @@
-# Everything sets itself up: uv and what it builds with live in the user's cache, Python packages in .venv.
+# Every target installs what it needs: uv and the toolchains into the user's cache, Python packages into .venv.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,7 +18,7 @@ blank := $(subst ,, )
 UV_TARGET = $(subst $(blank),\ ,$(UV))
 READY := .venv/.ready
 RUN := .venv/bin/predictive-scaling
-# A uv of our own stands behind one that is on the PATH; the stack installs toolchains with it.
+# The installed uv is last on the PATH; the stack installs toolchains with it.
 export PATH := $(PATH):$(UV_FOLDER)/bin
 # The commands run from this checkout, in whatever environment make was called.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
@@ -35,11 +35,11 @@ say = @printf '[make] %s\n' "$(1)" >&2
 help: ## Show every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare ## Replay a day of the 1998 World Cup on real parts; DAY=1998-06-25 for another match day, KEEP=1 to look around
+demo: prepare ## Replay a day of the 1998 World Cup on a real cluster; DAY=1998-06-25 for another match day, KEEP=1 keeps it running
 	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(KEEP),--keep)
 
-# The files that take longest first, so that no process waits for the other one at the end.
-test: prepare ## Run all tests and the examples of docstrings in two processes; lists the slowest tests at the end
+# The longest files come first, so that both processes end at about the same time.
+test: prepare ## Run all tests and docstring examples in two processes; ends with the slowest tests
 	.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules $(wildcard tests/e2e tests/runbook tests/integration tests/contract tests/property tests/unit) $(EXAMPLES)
 
 lint: setup ## Check format, style, types, layers, drift of the CRDs
@@ -51,32 +51,32 @@ lint: setup ## Check format, style, types, layers, drift of the CRDs
 	@if [ -e operator/__init__.py ]; then \
 	  echo "operator/__init__.py must not exist: it shadows Python's own module operator; delete it" >&2; exit 1; fi
 
-format: setup ## Format and mend what can be mended
+format: setup ## Format and apply automatic fixes
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: setup ## Measure accuracy, speed and memory beside peers, and the API under load; TRACES=folder adds traces
+bench: setup ## Compare accuracy, speed and memory with peers and measure the API under load; TRACES=folder adds traces
 	@"$(UV)" pip install --quiet --python .venv/bin/python --require-hashes -r requirements-bench.lock
 	.venv/bin/python -m tests.bench $(if $(TRACES),--traces "$(TRACES)")
 	$(RUN) stack prepare
 	.venv/bin/python -m tests.bench.api
 
-generate-data: setup ## Fill the database with samples of DAYS days
+generate-data: setup ## Write generated samples of DAYS days to the database
 	$(RUN) generate-data --days $(DAYS)
 
 train-models: setup ## Train models from the database
 	$(RUN) train
 
-demo-check: setup ## The morning health check, against what the settings name
+demo-check: setup ## Run the health check against the configured addresses
 	$(RUN) check
 
 crds: setup ## Write crds/ from the models
 	$(RUN) crds
 
-stack-up: prepare ## Start the local stack, scheduler included, and leave it running; prints what to export
+stack-up: prepare ## Start the local stack with a scheduler in the background; prints the variables to export
 	$(RUN) stack up --detach --scheduler
 
-stack-down: setup ## End the local stack and remove its data
+stack-down: setup ## Stop the local stack and remove its data
 	$(RUN) stack down
 
 image: ## Build the container image
@@ -85,12 +85,12 @@ image: ## Build the container image
 	  exit 1; }; \
 	$$engine build -t predictive-scaling:$$(git describe --always --dirty) .
 
-lock: $(UV_TARGET) ## Compute the lock files anew from pyproject.toml
+lock: $(UV_TARGET) ## Compute the lock files again from pyproject.toml
 	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --group dev -o requirements.lock
 	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -c requirements.lock -o requirements-image.lock
 	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --extra bench --group dev -c requirements.lock -o requirements-bench.lock
 
-clean: ## Remove what was built in this checkout (the cache outside it stays)
+clean: ## Remove the build results of this checkout (the user's cache stays)
 	@if [ -x $(RUN) ]; then $(RUN) stack down; fi
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find config forecasting operator tests -name __pycache__ -prune -exec rm -rf {} +
