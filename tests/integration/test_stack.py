@@ -117,9 +117,9 @@ async def test_the_cluster_calls_itself_by_its_version(kubectl: Kubectl) -> None
 
 async def test_two_stacks_run_side_by_side() -> None:
     parts = [Part.POSTGRESQL, Part.REDIS]
-    async with Stack(parts, notify=ignore) as one, Stack(parts, notify=ignore) as other:
-        assert not set(one.environment().values()) & set(other.environment().values())
-        for stack in (one, other):
+    async with Stack(parts, notify=ignore) as first, Stack(parts, notify=ignore) as second:
+        assert not set(first.environment().values()) & set(second.environment().values())
+        for stack in (first, second):
             async with await psycopg.AsyncConnection.connect(stack.database_url) as connection:
                 await connection.execute("create table mine (id integer)")
 

@@ -33,9 +33,9 @@ async def test_two_that_want_the_same_build_it_once() -> None:
         await asyncio.sleep(0.3)
         (folder / "program").write_text("built")
 
-    one, other = await asyncio.gather(*(cached("program", "1", build, notices.append) for _ in range(2)))
-    assert one == other == cache_folder() / "program" / "1"
-    assert (one / "program").read_text() == "built"
+    first, second = await asyncio.gather(*(cached("program", "1", build, notices.append) for _ in range(2)))
+    assert first == second == cache_folder() / "program" / "1"
+    assert (first / "program").read_text() == "built"
     assert len(builds) == 1
     assert notices == ["waiting for another build of program"]
 
@@ -93,9 +93,9 @@ async def test_programs_that_are_there_are_used_in_the_versions_that_fit(
     notices: list[str] = []
     needed = [step.title for step in await preparation.missing([Part.KUBERNETES], notices.append)]
     assert (f"building {binary.value}" not in needed) == usable
-    told = [notice for notice in notices if str(program) in notice]
-    assert bool(told) == (not usable)
-    assert all("is needed" in notice for notice in told)
+    mentions = [notice for notice in notices if str(program) in notice]
+    assert bool(mentions) == (not usable)
+    assert all("is needed" in notice for notice in mentions)
 
 
 async def test_a_program_that_fails_or_hangs_when_asked_for_its_version_is_not_used(
@@ -174,10 +174,10 @@ async def test_a_go_that_is_too_old_is_replaced_by_the_wheel(tmp_path: Path, mon
 async def test_in_a_home_that_cannot_be_written_go_and_maven_keep_their_files_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, other = tmp_path / "home", tmp_path / "other"
+    home, second = tmp_path / "home", tmp_path / "other"
     home.mkdir()
-    other.mkdir()
-    program = _program(tmp_path / "go", f"echo {other}/go-build; echo {home}/go/pkg/mod")
+    second.mkdir()
+    program = _program(tmp_path / "go", f"echo {second}/go-build; echo {home}/go/pkg/mod")
     monkeypatch.setenv("HOME", str(home))
     assert await toolchain.go_folders(program) == {}
     assert toolchain.maven_options() == ()

@@ -74,7 +74,9 @@ async def test_an_hpa_follows_a_metric_that_a_process_here_serves(slow_cluster: 
         await slow_cluster.serve_api(GROUP, "v1beta1", "metrics", "default", port)
         await slow("wait", "--for=condition=Available", "--timeout=30s", f"apiservice/v1beta1.{GROUP}")
         await slow.apply(_deployment("web"), _autoscaler("web"))
-        deployment = await eventually(lambda: slow.get("deployment", "web"), lambda each: each["spec"]["replicas"] == 3)
+        deployment = await eventually(
+            lambda: slow.get("deployment", "web"), lambda deployment: deployment["spec"]["replicas"] == 3
+        )
         assert deployment["spec"]["replicas"] == 3
     finally:
         await runner.cleanup()
@@ -103,7 +105,10 @@ def _metric_server(value: str) -> web.Application:
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod["status"].get("conditions", [])
+    )
 
 
 def _pod(name: str, spec: dict[str, Any], cpu: str = "100m") -> dict[str, Any]:

@@ -60,9 +60,9 @@ class Clone:
 @pytest.fixture
 def clones() -> Iterator[list[Clone]]:
     """To be ended."""
-    found: list[Clone] = []
-    yield found
-    for clone in found:
+    clones: list[Clone] = []
+    yield clones
+    for clone in clones:
         clone.stack("down")
 
 
@@ -79,7 +79,7 @@ def a_clone(folder: Path, environment: Mapping[str, str], umask: int = 0o022) ->
             (folder / name).chmod((0o777 if (CHECKOUT / name).stat().st_mode & stat.S_IXUSR else 0o666) & ~umask)
     finally:
         os.umask(old)
-    made = subprocess.run(
+    completed = subprocess.run(
         ["make", "setup", f"PYTHON={sys.executable}"],
         cwd=folder,
         env=dict(environment),
@@ -89,7 +89,7 @@ def a_clone(folder: Path, environment: Mapping[str, str], umask: int = 0o022) ->
         timeout=600,
         check=False,
     )
-    assert made.returncode == 0, made.stderr
+    assert completed.returncode == 0, completed.stderr
     return Clone(folder, environment, umask=umask)
 
 
@@ -144,8 +144,8 @@ async def test_a_user_without_root_needs_no_home_that_can_be_written(open_folder
     if os.geteuid() == 0:
         # This very Python may lie where the user cannot read; the capability lets it, and lets it write nowhere.
         user = pwd.getpwnam("nobody")
-        for each in (place, *place.rglob("*"), cache, cache / "predictive-scaling"):
-            os.chown(each, user.pw_uid, user.pw_gid, follow_symlinks=False)
+        for path in (place, *place.rglob("*"), cache, cache / "predictive-scaling"):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
         identity = ("--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups")
         run_as = ("setpriv", *identity, *_READS_EVERYTHING, "--")
     home.chmod(0o555)

@@ -27,18 +27,18 @@ class InMemoryCluster(Cluster):
     async def items(self, path: str, *, page: int = 500, **query: str) -> list[Json]:
         del page, query
         self._check()
-        return [copy.deepcopy(found) for where, found in self.objects.items() if _is_in(where, path)]
+        return [copy.deepcopy(body) for path_of_object, body in self.objects.items() if _is_in(path_of_object, path)]
 
     async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
-        return [{"metadata": found["metadata"]} for found in await self.items(path, page=page)]
+        return [{"metadata": body["metadata"]} for body in await self.items(path, page=page)]
 
     async def create(self, path: str, body: Json) -> Json:
-        where = f"{path}/{body['metadata']['name']}"
+        path_of_object = f"{path}/{body['metadata']['name']}"
         self._check()
-        if where in self.objects:
-            raise ObjectConflictError(f"POST {where}: already exists")
+        if path_of_object in self.objects:
+            raise ObjectConflictError(f"POST {path_of_object}: already exists")
         created = {"uid": f"uid-{self._version}", "creationTimestamp": f"2026-06-17T12:00:00.{self._version:06}Z"}
-        return self._put("create", where, body | {"metadata": created | body["metadata"]})
+        return self._put("create", path_of_object, body | {"metadata": created | body["metadata"]})
 
     async def replace(self, path: str, body: Json) -> Json:
         self._check()
@@ -87,11 +87,11 @@ class InMemoryCluster(Cluster):
             raise ClusterUnavailableError("the API server did not answer")
 
 
-def _is_in(where: str, collection: str) -> bool:
+def _is_in(path_of_object: str, collection: str) -> bool:
     """Whether an object's path belongs to a collection, of one namespace or of all."""
     root, _, plural = collection.rpartition("/")
-    parts = where.removeprefix(f"{root}/namespaces/").split("/")
-    return where.startswith(f"{collection}/") or (len(parts) == 3 and parts[1] == plural)
+    parts = path_of_object.removeprefix(f"{root}/namespaces/").split("/")
+    return path_of_object.startswith(f"{collection}/") or (len(parts) == 3 and parts[1] == plural)
 
 
 def _merged(before: Json, patch: Json) -> Json:

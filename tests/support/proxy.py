@@ -40,10 +40,10 @@ class Proxy:
         except OSError:
             pass
         finally:
-            for one in (writer, to_server):
-                if one is not None:
-                    self._open.discard(one)
-                    one.close()
+            for side in (writer, to_server):
+                if side is not None:
+                    self._open.discard(side)
+                    side.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -47,7 +47,7 @@ def test_the_window_and_the_policies_run_as_fast_as_the_clock(
 ) -> None:
     behavior: dict[str, Any] = Pace(rate).behavior()
     assert behavior["scaleDown"]["stabilizationWindowSeconds"] == window
-    assert [each["value"] for each in behavior["scaleUp"]["policies"]] == [percent, pods]
+    assert [rule["value"] for rule in behavior["scaleUp"]["policies"]] == [percent, pods]
 
 
 def test_what_is_applied_is_what_the_operator_understands(scenario: DemoScenario) -> None:

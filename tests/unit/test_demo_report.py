@@ -69,9 +69,9 @@ def test_what_others_wrote_cannot_become_markup(record: ReplayRecord) -> None:
 
 
 def test_there_is_a_tooltip_for_every_minute(record: ReplayRecord) -> None:
-    found = re.search(r'id="moments">(.*?)</script>', page(record))
-    assert found is not None
-    moments = msgspec.json.decode(found[1], type=list[str])
+    script = re.search(r'id="moments">(.*?)</script>', page(record))
+    assert script is not None
+    moments = msgspec.json.decode(script[1], type=list[str])
     assert len(moments) == 510
     assert moments[0].startswith("13:00  demand")
     assert moments[-1].startswith("21:29")

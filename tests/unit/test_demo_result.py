@@ -23,7 +23,7 @@ def test_a_good_day_has_no_shortcomings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "said"),
+    ("result", "fragment"),
     [
         (a_result(hpa_only=9.9, predictive=0), "HPA alone was short for 9.9 minutes only"),
         (a_result(predictive=5.3), "more than a fifth"),
@@ -32,9 +32,9 @@ def test_a_good_day_has_no_shortcomings() -> None:
         (a_result(failed=1), "1 of 40 decisions failed"),
     ],
 )
-def test_each_bar_that_is_missed_is_named_alone(result: Result, said: str) -> None:
+def test_each_bar_that_is_missed_is_named_alone(result: Result, fragment: str) -> None:
     (shortcoming,) = result.shortcomings()
-    assert said in shortcoming
+    assert fragment in shortcoming
 
 
 def test_the_bars_themselves_are_good_enough() -> None:

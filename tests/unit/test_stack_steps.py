@@ -22,9 +22,9 @@ async def test_each_step_is_shown_when_it_begins_with_its_number_and_usual_time(
     shown: list[Status] = []
     steps = [Step("building etcd", 45, nothing), Step("building kubectl", 75, nothing)]
     await carry_out(steps, shown.append, ignore, interval_seconds=3600)
-    assert [(one.number, one.title) for one in shown] == [(1, "building etcd"), (2, "building kubectl")]
+    assert [(status.number, status.title) for status in shown] == [(1, "building etcd"), (2, "building kubectl")]
     assert shown[0].text == "step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 2 min"
-    assert [one.share for one in shown] == [pytest.approx(0, abs=0.01), pytest.approx(45 / 120, abs=0.01)]
+    assert [status.share for status in shown] == [pytest.approx(0, abs=0.01), pytest.approx(45 / 120, abs=0.01)]
 
 
 async def test_a_long_step_is_shown_again_after_each_interval_with_the_time_that_passed() -> None:
@@ -40,8 +40,8 @@ async def test_a_long_step_is_shown_again_after_each_interval_with_the_time_that
         await enough.wait()
 
     await carry_out([Step("building kube-apiserver", 0.001, long)], show, ignore, interval_seconds=0.01)
-    assert [one.number for one in shown] == [1] * 4
-    elapsed = [one.elapsed for one in shown]
+    assert [status.number for status in shown] == [1] * 4
+    elapsed = [status.elapsed for status in shown]
     assert elapsed == sorted(elapsed)
     assert elapsed[-1] > elapsed[0]
     # Longer than usual is not done.

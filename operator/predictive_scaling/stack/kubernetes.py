@@ -25,7 +25,7 @@ class Kubernetes:
     """A cluster on this machine.
 
     Its parts are attributes (`etcd`, `api_server`, `controller_manager`, `kwok`, and a `scheduler` on demand), so that
-    tests may stop, kill and start them one by one: data and ports stay. They are there once it was started.
+    tests may stop, kill and start them one by one: data and ports stay. They exist after `start`.
     """
 
     etcd: Child
@@ -142,7 +142,7 @@ class Kubernetes:
         )
 
     async def _prepare(self) -> None:
-        requested = [each for each in Binary if self._options.scheduler or each is not Binary.SCHEDULER]
+        requested = [binary for binary in Binary if self._options.scheduler or binary is not Binary.SCHEDULER]
         programs = await binaries(requested, self._notify)
         self.kubectl_program = programs[Binary.KUBECTL]
         components = Components(programs, self._ports, self._write_files(), self._options)

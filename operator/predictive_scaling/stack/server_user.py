@@ -30,7 +30,7 @@ class ServerUser:
         """Whether the user may enter a folder, by the permissions of it and of all folders above it."""
         path = folder.resolve()
         try:
-            return all(self._may_search(each) for each in (path, *path.parents))
+            return all(self._may_search(ancestor) for ancestor in (path, *path.parents))
         except OSError:
             return False
 

@@ -85,9 +85,9 @@ def _shortfalls(
 ) -> Iterator[tuple[datetime, datetime, float, float]]:
     until = [*(observation.at for observation in record.observations[1:]), record.scenario.ends_at]
     for observation, end in zip(record.observations, until, strict=True):
-        wanted = observation.demand / record.scenario.per_replica
-        if state_of(observation).ready < wanted:
-            yield observation.at, end, float(state_of(observation).ready), wanted
+        needed = observation.demand / record.scenario.per_replica
+        if state_of(observation).ready < needed:
+            yield observation.at, end, float(state_of(observation).ready), needed
 
 
 def _card(name: str, keys: str, chart: Chart) -> str:
