@@ -139,17 +139,17 @@ def learn(series: Series, settings: LightGBMQuantiles | None = None, incumbent: 
     if smoothing is not None:
         rivals.append(_naive(series, smoothing, split, horizons))
     try:
-        twin = settings.fit(before(series, split))
+        holdout_model = settings.fit(before(series, split))
         final = settings.fit(series)
     except TooShortError as error:
         nothing = np.full((WINDOW, len(horizons), rivals[0].quantiles.shape[2]), np.nan)
         verdict = unopposed([_judged(rival, split, series) for rival in rivals], str(error))
         return Learned(span, verdict, None, smoothing, horizons, nothing)
-    champion = replay(series, twin, split, horizons)
+    champion = replay(series, holdout_model, split, horizons)
     contestants = [_judged(calibrated(champion), split, series), *(_judged(rival, split, series) for rival in rivals)]
     verdict = judge(contestants[0], contestants[1:])
-    succession = _succession(series, settings, incumbent, (split, twin)) if incumbent else None
-    final = final.with_peak_shifts(peak_errors_of(twin, series, split))
+    succession = _succession(series, settings, incumbent, (split, holdout_model)) if incumbent else None
+    final = final.with_peak_shifts(peak_errors_of(holdout_model, series, split))
     return Learned(span, verdict, final, smoothing, horizons, newest_errors(champion), succession)
 
 
@@ -172,21 +172,21 @@ def split_of(series: Series) -> int:
 
 
 def _succession(
-    series: Series, settings: LightGBMQuantiles, forerunner: Incumbent, known: tuple[int, FittedLightGBM]
+    series: Series, settings: LightGBMQuantiles, incumbent: Incumbent, known: tuple[int, FittedLightGBM]
 ) -> Succession:
     """Compare with the model in use on what came after its training: neither it nor the challenger's twin saw that.
 
     known: a twin, and the bins that it learned from; another is trained where the forerunner has seen more.
     """
-    split, twin = known
-    seen = (forerunner.learned_until - series.start) // series.step
+    split, holdout_model = known
+    seen = (incumbent.learned_until - series.start) // series.step
     first = int(np.clip(seen, split, len(series.values)))
     if len(series.values) - first < ENOUGH:
         return unopposed_successor(len(series.values) - first)
     near = bins_ahead(JUDGED_AHEAD, series.step)
     if first > split:
-        twin = settings.fit(before(series, first))
-    walks = [calibrated(replay(series, model, first, near)) for model in (twin, forerunner.model)]
+        holdout_model = settings.fit(before(series, first))
+    walks = [calibrated(replay(series, model, first, near)) for model in (holdout_model, incumbent.model)]
     return succeed(*walks)
 
 

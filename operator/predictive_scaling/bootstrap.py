@@ -129,8 +129,8 @@ class Operator:
 def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
     """Make the operator's parts, for the running event loop; nothing runs yet."""
     here = asyncio.get_running_loop()
-    inventory = InformerCache(cluster)
-    find = Targets(cluster, inventory)
+    informer_cache = InformerCache(cluster)
+    find = Targets(cluster, informer_cache)
     terms = LeaseTerms(settings.lease_duration.total_seconds())
     leadership = Leadership(cluster, lease_namespace(settings), settings.lease_name, terms)
     events, states, lead_times = (
@@ -138,7 +138,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         PolicyStates(),
         LeadTimes(settings.default_lead_time),
     )
-    decisions, shelf, board = (
+    decisions, model_store, board = (
         ScalingDecisions(databases.tick),
         ModelStore(settings.models_dir, in_memory=settings.models_in_memory),
         ExternalMetricStore(is_complete=False),
@@ -147,43 +147,43 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     verification = Verification(records, lead_times, events, clock, FAILURES)
     window = DemandWindow(RollupDemand(Demand(databases.background)))
     limits = {"refresh": settings.forecast_refresh, "metrics_max_age": settings.metrics_max_age}
-    outlooks = ForecastProvider(shelf, window, **limits, effects=shelf.effects)
+    forecasts = ForecastProvider(model_store, window, **limits, effects=model_store.effects)
     execution = Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience)
     choices = TuningCache(clock)
     visitor = Reconciler(
         find=find,
         window=window,
-        forecasts=outlooks,
+        forecasts=forecasts,
         lead_times=lead_times,
         capacities=Capacities(),
         tunings=choices,
         execution=execution,
         verification=verification,
         restoration=Restoration(cluster, find, events),
-        status_writer=StatusWriter(cluster, inventory, clock),
+        status_writer=StatusWriter(cluster, informer_cache, clock),
         events=events,
         refresh=settings.forecast_refresh,
         metrics_max_age=settings.metrics_max_age,
     )
-    recovery = Recovery(inventory, decisions, records, states, verification, find, clock)
-    mirror = PolicyPublisher(
+    recovery = Recovery(informer_cache, decisions, records, states, verification, find, clock)
+    publisher = PolicyPublisher(
         Policies(databases.background),
         ExternalMetricSink(board),
         clock,
         settings.metrics_max_age,
-        lambda: [record.key for record in inventory.policies()],
-        lambda: leadership.leads and inventory.is_complete,
+        lambda: [record.key for record in informer_cache.policies()],
+        lambda: leadership.leads and informer_cache.is_complete,
         settings.namespaces,
     )
 
     def wake() -> None:
         here.call_soon_threadsafe(loop.wake)
 
-    feed = ForecastRefresher(window, outlooks, states, Predictions(databases.background), clock, wake)
-    index = IndexComparison(cluster, inventory, settings.namespaces)
+    feed = ForecastRefresher(window, forecasts, states, Predictions(databases.background), clock, wake)
+    index = IndexComparison(cluster, informer_cache, settings.namespaces)
     calendar = EventCalendar()
     loop = Loop(
-        cache=inventory,
+        cache=informer_cache,
         index=index,
         leadership=leadership,
         recovery=recovery,
@@ -191,7 +191,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         reconciler=visitor,
         failures=ReconcileFailures(visitor, events),
         refresher=feed,
-        publisher=mirror,
+        publisher=publisher,
         clock=clock,
         in_flight=settings.writes_in_flight,
         calendar=calendar,
@@ -201,10 +201,10 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         return leadership.leads
 
     models = TrainingScheduler(
-        shelf,
+        model_store,
         window,
         states,
-        inventory,
+        informer_cache,
         events,
         BusinessEvents(databases.background),
         clock,
@@ -214,23 +214,23 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     )
     desk = BusinessEventController(
         cluster,
-        inventory,
+        informer_cache,
         BusinessEvents(databases.background),
         clock,
         leads,
-        effects=shelf.effects,
+        effects=model_store.effects,
         calendar=calendar,
         namespaces=settings.namespaces,
     )
     accuracy = Accuracy(
         Predictions(databases.background), ModelPerformances(databases.background), window, states, clock
     )
-    event_effects = EventEffects(inventory, BusinessEvents(databases.background), shelf.effects, clock)
+    event_effects = EventEffects(informer_cache, BusinessEvents(databases.background), model_store.effects, clock)
     tuning = TuningScheduler(
         Predictions(databases.background),
         BusinessEvents(databases.background),
         Tunings(databases.background),
-        *(choices, window, states, inventory, events, clock),
+        *(choices, window, states, informer_cache, events, clock),
         interval=settings.tuning_interval,
     )
     commands = CommandHandler(
@@ -247,7 +247,7 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         PeriodicTask("tick", loop.run, tick, on_standby=True, max_pause_seconds=tick, woken=loop.woken),
         PeriodicTask("feed", feed.run, tick, on_standby=True, max_pause_seconds=tick, woken=feed.triggered),
         PeriodicTask("kubernetes_events", events.send, _EVENTS_SECONDS, on_standby=True, woken=events.queued),
-        PeriodicTask("mirror", mirror.write, _MIRROR_SECONDS, on_standby=True),
+        PeriodicTask("mirror", publisher.write, _MIRROR_SECONDS, on_standby=True),
         PeriodicTask("verification", verification.run, tick / 2, max_pause_seconds=tick),
         PeriodicTask("commands", commands.run, _COMMANDS_SECONDS, max_pause_seconds=_COMMANDS_MAX_SECONDS),
         PeriodicTask("business_events", desk.run, tick),
@@ -261,7 +261,9 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
     )
     aggregated = _aggregated(settings, clock, cluster, board)
     if aggregated is not None:
-        readings = SharedReadings(ExternalReadings(databases.background, settings.namespaces), board, inventory, leads)
+        readings = SharedReadings(
+            ExternalReadings(databases.background, settings.namespaces), board, informer_cache, leads
+        )
         tasks += (
             PeriodicTask("external_metrics", aggregated.refresh, _TRUST_SECONDS, on_standby=True),
             PeriodicTask("external_readings", readings.run, tick, on_standby=True, max_pause_seconds=tick),
@@ -273,12 +275,12 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
 
     leadership.on_gained = wake_all
     return Operator(
-        watch=Watch(HandlerContext(inventory, wake), settings.namespaces),
+        watch=Watch(HandlerContext(informer_cache, wake), settings.namespaces),
         leadership=leadership,
         training=models,
         tasks=tasks,
         external_metrics=board,
-        cache=inventory,
+        cache=informer_cache,
         loop=loop,
         aggregated=aggregated,
     )

@@ -84,12 +84,12 @@ async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migra
 
     async with api_services(migrated_database_url, clock=world.clock) as services, client_of(services) as client:
         table = Policies(services.database)
-        mirror = PolicyPublisher(
+        publisher = PolicyPublisher(
             table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True
         )
-        world.loop.publisher = mirror
+        world.loop.publisher = publisher
         await world.turn(4)
-        await mirror.write()
+        await publisher.write()
         rows = {row.policy: row for row in await table.all()}
         status = (await client.get("/api/v1/scaling/status")).json()
         policies = (await client.get("/api/v1/policies")).json()
@@ -124,18 +124,20 @@ async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_wr
     world = World(*(named(name, 200 + number) for number, name in enumerate(names)))
     world.targets |= {name: InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2) for name in names}
     table = Policies(database)
-    mirror = PolicyPublisher(table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
-    world.loop.publisher = mirror
+    publisher = PolicyPublisher(
+        table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True
+    )
+    world.loop.publisher = publisher
     await world.turn(2)
-    changed = mirror._changed  # pyright: ignore[reportPrivateUsage]
+    changed = publisher._changed  # pyright: ignore[reportPrivateUsage]
     key = PolicyKey("shop", "policy-2")
     changed[key] = replace(changed[key], ready_replicas=2**40, advice={"hours": float("nan")})
-    await mirror.write()
+    await publisher.write()
     assert [row.policy for row in await table.all()] == [name for name in names if name != "policy-2"]
     (refused,) = [log for log in logs if log["event"] == "row_refused"]
     assert refused["row"] == "shop/policy-2"
     await world.turn(1)
-    await mirror.write()
+    await publisher.write()
     assert len([log for log in logs if log["event"] == "row_refused"]) == 1, "not tried again until it changes"
 
 
@@ -166,10 +168,12 @@ async def test_whatever_stands_in_the_metadata_reaches_status_mirror_and_api(
     world = World(policy, named("broken", 300))
     world.targets["broken"] = Failing(ValueError(message))
     table = Policies(database)
-    mirror = PolicyPublisher(table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True)
-    world.loop.publisher = mirror
+    publisher = PolicyPublisher(
+        table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True
+    )
+    world.loop.publisher = publisher
     await world.turn(1)
-    await mirror.write()
+    await publisher.write()
     async with api_of(database) as client:
         answer = await client.get("/api/v1/scaling/status")
         assert answer.status_code == 200

@@ -29,14 +29,14 @@ class Shop:
         self.restart()
 
     def restart(self) -> None:
-        self.desk = BusinessEventController(
-            self.world.cluster, self.world.inventory, self.table, self.world.clock, lambda: True
+        self.job = BusinessEventController(
+            self.world.cluster, self.world.informer_cache, self.table, self.world.clock, lambda: True
         )
 
     async def apply(self, name: str = "sale", generation: int = 1, **spec: Any) -> None:
         """What `kubectl apply` of an event leads to, and a pass of the operator."""
         self.put(name, generation, **spec)
-        await self.desk.run()
+        await self.job.run()
 
     def put(self, name: str = "sale", generation: int = 1, **spec: Any) -> None:
         event = named(an_event(**spec), name)
@@ -47,11 +47,11 @@ class Shop:
 
     async def delete(self, name: str = "sale") -> None:
         del self.world.event_records["shop", name]
-        await self.desk.run()
+        await self.job.run()
 
     async def wait(self, passed: timedelta) -> None:
         self.world.clock.advance(passed)
-        await self.desk.run()
+        await self.job.run()
 
     async def starts(self, since: timedelta = -600 * DAY, until: timedelta = 600 * DAY) -> list[str]:
         rows = await self.table.between(NOON + since, NOON + until)
@@ -175,14 +175,14 @@ async def test_rows_from_before_this_release_are_cleared_of_events_that_are_gone
     (planned,) = await shop.table.between(NOON, NOON + DAY)
     await shop.table.record([replace(planned, name="gone")])
     shop.restart()
-    await shop.desk.run()
+    await shop.job.run()
     assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["sale"]
 
 
 async def test_events_of_namespaces_that_are_not_watched_are_left_alone(shop: Shop) -> None:
     await shop.apply(**at(NOON + HOUR))
     shop.restart()
-    shop.desk.namespaces = ("another",)
+    shop.job.namespaces = ("another",)
     await shop.delete()
     assert await shop.starts() == ["06-17 13:00"]
 
@@ -200,6 +200,6 @@ async def test_an_event_that_cannot_be_recorded_stops_no_other(shop: Shop, monke
 
     monkeypatch.setattr(shop.table, "replace", failing)
     with capture_logs() as logs:
-        await shop.desk.run()
+        await shop.job.run()
     assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["aaa", "zzz"]
     assert [log["event_name"] for log in logs if log["event"] == "event_not_recorded"] == ["shop/bad"]

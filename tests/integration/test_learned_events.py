@@ -70,11 +70,11 @@ async def test_training_knows_the_events_that_acted_on_a_policy_of_the_series(da
 async def test_what_each_sale_did_is_recorded_with_its_occurrence(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
     publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
-    shelf = ModelStore(tmp_path, timeout_seconds=60)
-    assert (await shelf.refresh()).rejected == ()
+    model_store = ModelStore(tmp_path, timeout_seconds=60)
+    assert (await model_store.refresh()).rejected == ()
     table, world = BusinessEvents(database), World(a_policy(demand={"metric": METRIC, "perReplica": "100"}))
     await table.record([a_sale(NOON - DAY, policy="another"), a_sale(NOON + DAY)])
-    await EventEffects(world.inventory, table, shelf.effects, world.clock).run()
+    await EventEffects(world.informer_cache, table, model_store.effects, world.clock).run()
     rows = await table.between(SINCE, NOON + 2 * DAY)
     learned = {row.start_time: row.learned_multiplier for row in rows if row.start_time in SALES}
     assert len(learned) == len(SALES)
@@ -89,22 +89,22 @@ async def test_what_each_sale_did_is_recorded_with_its_occurrence(database: Data
 async def test_what_earlier_sales_did_shows_in_the_status_of_the_next(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
     publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
-    shelf = ModelStore(tmp_path, timeout_seconds=60)
-    assert (await shelf.refresh()).rejected == ()
+    model_store = ModelStore(tmp_path, timeout_seconds=60)
+    assert (await model_store.refresh()).rejected == ()
 
     world = World()
     event = an_event("sale", NOON + DAY, NOON + DAY + LONG, type="flash-sale")
     path = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents/sale"
     world.cluster.objects[path] = {"metadata": {"name": "sale", "resourceVersion": "1"}}
     world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "event-uid", 1, 1, NOON, {}, event)]
-    desk = BusinessEventController(
-        world.cluster, world.inventory, BusinessEvents(database), world.clock, lambda: True, shelf.effects
+    job = BusinessEventController(
+        world.cluster, world.informer_cache, BusinessEvents(database), world.clock, lambda: True, model_store.effects
     )
-    await desk.run()
+    await job.run()
     learned = world.cluster.objects[path]["status"]["learned"]
     assert learned["samples"] == len(SALES)
     assert float(learned["multiplier"]) == pytest.approx(2.0, rel=0.15)
     assert float(learned["low"]) < float(learned["multiplier"]) < float(learned["high"])
     written = len(world.cluster.writes)
-    await desk.run()
+    await job.run()
     assert len(world.cluster.writes) == written, "what did not change is not written again"

@@ -60,9 +60,9 @@ async def test_stuck_decisions_are_cleared_on_request_in_both_records(database: 
     await world.turn(1)
     world.clock.advance(timedelta(hours=3))
     commands = Commands(database)
-    desk = a_desk(world, database, tmp_path)
+    job = a_desk(world, database, tmp_path)
     number = await commands.ask(CLEAR_STUCK, {}, world.clock.now())
-    answer = await answered(desk, commands, number)
+    answer = await answered(job, commands, number)
     assert answer == {"cleared": 1}
     assert [row.status for row in (await table.page()).decisions] == ["cancelled"]
     assert world.phases == ["Cancelled"]
@@ -104,9 +104,9 @@ async def test_a_cleared_intent_is_not_carried_out_when_its_target_can_be_writte
 async def test_models_are_reloaded_on_request(database: Database, tmp_path: Path) -> None:
     world = World()
     commands = Commands(database)
-    desk = a_desk(world, database, tmp_path)
+    job = a_desk(world, database, tmp_path)
     number = await commands.ask(RELOAD_MODELS, {}, world.clock.now())
-    assert await answered(desk, commands, number) == {"reloaded": [], "rejected": []}
+    assert await answered(job, commands, number) == {"reloaded": [], "rejected": []}
 
 
 async def test_events_are_shown_and_recorded_and_forgotten_when_deleted(database: Database) -> None:
@@ -116,23 +116,23 @@ async def test_events_are_shown_and_recorded_and_forgotten_when_deleted(database
     world.cluster.objects[path] = {"metadata": {"name": "flash-sale", "resourceVersion": "1"}}
     record = EventRecord("shop", "flash-sale", "event-uid", 1, 1, NOON, {}, event)
     world.event_records["shop", "flash-sale"] = [record]
-    desk = BusinessEventController(world.cluster, world.inventory, table, world.clock, it_leads)
-    await desk.run()
+    job = BusinessEventController(world.cluster, world.informer_cache, table, world.clock, it_leads)
+    await job.run()
     status = world.cluster.objects[path]["status"]
     assert (status["phase"], status["matchedPolicies"]) == ("Scheduled", 1)
     (row,) = await table.between(NOON, NOON + timedelta(hours=2))
     assert (row.name, row.multiplier, list(row.policies)) == ("flash-sale", 2.0, ["checkout"])
 
     written = len(world.cluster.writes)
-    await desk.run()
+    await job.run()
     assert len(world.cluster.writes) == written
     world.clock.advance(timedelta(minutes=40))
-    await desk.run()
+    await job.run()
     assert world.cluster.objects[path]["status"]["phase"] == "Active"
 
     world.clock.at = NOON
     del world.event_records["shop", "flash-sale"]
-    await desk.run()
+    await job.run()
     assert await table.between(NOON, NOON + timedelta(hours=2)) == []
 
 
@@ -174,7 +174,7 @@ def a_desk(world: World, database: Database, folder: Path) -> CommandHandler:
         store=ModelStore(folder),
         window=world.window,
         states=world.states,
-        cache=world.inventory,
+        cache=world.informer_cache,
         events=world.events,
         clock=world.clock,
         past=past,
@@ -186,9 +186,9 @@ def a_desk(world: World, database: Database, folder: Path) -> CommandHandler:
     )
 
 
-async def answered(desk: CommandHandler, commands: Commands, number: int) -> object:
+async def answered(job: CommandHandler, commands: Commands, number: int) -> object:
     """The answer to a command while the desk is attended."""
-    attended = asyncio.create_task(desk.run())
+    attended = asyncio.create_task(job.run())
     try:
         return await commands.wait(number, 10)
     finally:
@@ -215,6 +215,6 @@ async def test_an_event_whose_status_cannot_be_written_holds_up_no_other(databas
         return await edit(path, operations)
 
     world.cluster.edit = fails_for_one
-    await BusinessEventController(world.cluster, world.inventory, table, world.clock, it_leads).run()
+    await BusinessEventController(world.cluster, world.informer_cache, table, world.clock, it_leads).run()
     assert world.cluster.objects[f"{root}/good"]["status"]["phase"] == "Scheduled"
     assert {row.name for row in await table.between(NOON, NOON + timedelta(hours=2))} == {"bad", "good"}

@@ -69,8 +69,8 @@ async def test_train_learns_from_the_database_and_a_shelf_takes_it_up(
     assert (trained["service"], trained["metric"], trained["aggregation"]) == ("checkout", METRIC, "Sum")
     assert trained["bins"] == 4 * 288
     assert trained["acting"] in trained["evidence"]
-    shelf = ModelStore(tmp_path / "models", timeout_seconds=60)
-    (reloaded,) = (await shelf.refresh()).reloaded
+    model_store = ModelStore(tmp_path / "models", timeout_seconds=60)
+    (reloaded,) = (await model_store.refresh()).reloaded
     assert (reloaded.key, reloaded.version) == (KEY, trained["version"])
 
 
@@ -87,10 +87,10 @@ async def test_several_series_share_a_model_that_serves_a_new_one(migrated_datab
     (trained,) = json.loads(ended.output)["trained"]
     assert (trained["service"], trained["bins"]) == ("shared", 2 * 4 * 288)
     assert Registry(models).keys() == [SHARED]
-    shelf = ModelStore(models, timeout_seconds=60)
-    await shelf.refresh()
+    model_store = ModelStore(models, timeout_seconds=60)
+    await model_store.refresh()
     series = Series("new", NOW - timedelta(hours=2), timedelta(minutes=5), np.full(24, 7.0))
-    (made,) = shelf.forecast(
+    (made,) = model_store.forecast(
         {"a": ForecastRequest(SeriesKey("new", METRIC, "Sum"), series, ModelChoice.AUTO, 12)}
     ).values()
     assert made.model == ("LightGBM-shared" if trained["passed"] else "LastValue")

@@ -33,17 +33,17 @@ class Watched:
     """Watches behind a proxy, and a client that goes round it."""
 
     proxy: Proxy
-    inventory: InformerCache
+    informer_cache: InformerCache
     comparison: IndexComparison
     cluster: Cluster
     namespace: str
 
     async def index(self) -> dict[str, str]:
         """The uid of every object that is read from the index."""
-        known = {f"ScalingPolicy {record.key.name}": record.uid for record in self.inventory.policies()}
-        known |= {f"BusinessEvent {record.name}": record.uid for record in self.inventory.events()}
-        autoscaler = self.inventory.autoscaler_index.get((self.namespace, "checkout"))
-        workload = self.inventory.workload_index.get((self.namespace, "Deployment", "checkout"))
+        known = {f"ScalingPolicy {record.key.name}": record.uid for record in self.informer_cache.policies()}
+        known |= {f"BusinessEvent {record.name}": record.uid for record in self.informer_cache.events()}
+        autoscaler = self.informer_cache.autoscaler_index.get((self.namespace, "checkout"))
+        workload = self.informer_cache.workload_index.get((self.namespace, "Deployment", "checkout"))
         known |= {"HorizontalPodAutoscaler checkout": autoscaler.uid} if autoscaler else {}
         return known | ({"Deployment checkout": workload.uid} if workload else {})
 
@@ -61,11 +61,13 @@ async def watched(
         kubeconfig.touch(mode=0o600)
         kubeconfig.write_text(yaml.safe_dump(configuration))
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-        inventory = InformerCache(direct)
-        watch = Watch(HandlerContext(inventory, lambda: None), (namespace,))
+        informer_cache = InformerCache(direct)
+        watch = Watch(HandlerContext(informer_cache, lambda: None), (namespace,))
         watch.start()
         try:
-            yield Watched(proxy, inventory, IndexComparison(direct, inventory, (namespace,)), direct, namespace)
+            yield Watched(
+                proxy, informer_cache, IndexComparison(direct, informer_cache, (namespace,)), direct, namespace
+            )
         finally:
             await watch.stop()
 
@@ -114,8 +116,8 @@ async def test_the_index_is_the_cluster_again_after_objects_went_and_came_unseen
     await watched.comparison.compare()
     assert await watched.index() == after
     assert DRIFT._value.get() > counted  # pyright: ignore[reportPrivateUsage]
-    assert watched.inventory.policy(PolicyKey(watched.namespace, "deleted")) is None
-    autoscaler = await watched.inventory.autoscaler(watched.namespace, "checkout")
+    assert watched.informer_cache.policy(PolicyKey(watched.namespace, "deleted")) is None
+    autoscaler = await watched.informer_cache.autoscaler(watched.namespace, "checkout")
     assert autoscaler is not None
     assert autoscaler.minimum == 7
 

@@ -88,7 +88,7 @@ def situations(draw: st.DrawFn) -> Situation:
     medians = draw(st.lists(numbers, min_size=1, max_size=40))
     spread = {0.1: 0.0, 0.5: 1.0, 0.8: 1.0, 0.9: draw(st.sampled_from([1.0, 1e10])), 0.95: 1e10}
     forecast = a_forecast(*medians, spread=spread)
-    outlook = CurrentForecast(forecast, NOON + timedelta(hours=1), draw(st.sampled_from(ForecastSource)))
+    current_forecast = CurrentForecast(forecast, NOON + timedelta(hours=1), draw(st.sampled_from(ForecastSource)))
     return Situation(
         now=NOON,
         policy=draw(policies()),
@@ -107,7 +107,7 @@ def situations(draw: st.DrawFn) -> Situation:
         state=DecisionState(
             since=NOON - timedelta(days=1), floor=draw(st.one_of(st.none(), counts)), reference_forecast=forecast
         ),
-        current_forecast=draw(st.sampled_from([outlook, None])),
+        current_forecast=draw(st.sampled_from([current_forecast, None])),
         demand=draw(st.one_of(st.none(), numbers.map(lambda value: Demand(value, NOON)))),
         events=(),
         lead_time=draw(durations),
@@ -161,13 +161,13 @@ def test_the_status_of_any_situation_is_accepted(situation: Situation, visit: Re
 @given(situations(), st.lists(texts, max_size=3))
 def test_the_decision_of_any_situation_is_accepted(situation: Situation, contributions: list[str]) -> None:
     decision, policy = decide(situation), situation.policy
-    outlook = situation.current_forecast
-    if outlook is not None:
+    current_forecast = situation.current_forecast
+    if current_forecast is not None:
         huge = (
             "demand of the last hour (+" + "9" * 400 + " %)",
             *(f"{contribution}x" for contribution in contributions),
         )
-        forecast = outlook.forecast
+        forecast = current_forecast.forecast
         told = type(forecast)(
             forecast.name,
             forecast.origin,
@@ -178,8 +178,8 @@ def test_the_decision_of_any_situation_is_accepted(situation: Situation, contrib
             "v" * 300,
             huge,
         )
-        outlook = CurrentForecast(told, outlook.valid_until, outlook.source)
-    intent = Intent(a_record(policy), policy, situation.observed, decision, outlook, "")
+        current_forecast = CurrentForecast(told, current_forecast.valid_until, current_forecast.source)
+    intent = Intent(a_record(policy), policy, situation.observed, decision, current_forecast, "")
     manifest = manifest_of_intent(intent, NOON)
     accepted("ScalingDecision", manifest, "spec", ScalingDecisionSpec)
     row = row_of_intent(intent, DecisionPhase.PENDING, NOON)

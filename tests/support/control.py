@@ -242,7 +242,7 @@ class World:
     def __init__(self, *policies: ScalingPolicy, demand: float = 880.0) -> None:
         self.clock = ManualClock(NOON)
         self.cluster = InMemoryCluster()
-        self.inventory = InformerCache(self.cluster)
+        self.informer_cache = InformerCache(self.cluster)
         self.target = InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
         self.targets: dict[str, InMemoryTarget] = {"checkout": self.target}
         self.decisions = InMemoryDecisions()
@@ -255,8 +255,8 @@ class World:
         self.leadership = Leadership(self.cluster, "default", "predictive-scaling", _LONG_LEASE)
         self.records: dict[PolicyKey, list[PolicyRecord]] = {}
         self.event_records: dict[tuple[str, str], list[EventRecord]] = {}
-        self.inventory.bind(self.records, self.event_records, {}, {})
-        self.inventory.is_complete = True
+        self.informer_cache.bind(self.records, self.event_records, {}, {})
+        self.informer_cache.is_complete = True
         self._wire()
         for policy in policies or (a_policy(),):
             self.put(policy)
@@ -373,31 +373,31 @@ class World:
         records = self.decision_records = DecisionRecords(cluster, DecisionLog(self._table), clock, kept=20)
         self.verification = Verification(records, lead_times, self.events, clock, FAILURES)
         window = self.window = DemandWindow(self.source)
-        outlooks = ForecastProvider(self.prophet, window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
+        forecasts = ForecastProvider(self.prophet, window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
         execution = Execution(cluster, records, self.leadership, self.verification, self.events, clock, patience=3.0)
         self.choices = TuningCache(clock)
         visitor = Reconciler(
             find=self._find,
             window=window,
-            forecasts=outlooks,
+            forecasts=forecasts,
             lead_times=lead_times,
             capacities=Capacities(),
             tunings=self.choices,
             execution=execution,
             verification=self.verification,
             restoration=Restoration(cluster, self._find, self.events),
-            status_writer=StatusWriter(cluster, self.inventory, clock),
+            status_writer=StatusWriter(cluster, self.informer_cache, clock),
             events=self.events,
             refresh=MINUTE,
             metrics_max_age=5 * MINUTE,
         )
-        self.feed = ForecastRefresher(window, outlooks, self.states, self.predicted, clock, lambda: None)
+        self.feed = ForecastRefresher(window, forecasts, self.states, self.predicted, clock, lambda: None)
         self.recovery = Recovery(
-            self.inventory, self._table, records, self.states, self.verification, self._find, clock
+            self.informer_cache, self._table, records, self.states, self.verification, self._find, clock
         )
         self.loop = Loop(
-            cache=self.inventory,
-            index=ShowsAll(cluster, self.inventory),
+            cache=self.informer_cache,
+            index=ShowsAll(cluster, self.informer_cache),
             leadership=self.leadership,
             recovery=self.recovery,
             states=self.states,

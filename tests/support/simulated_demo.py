@@ -77,16 +77,16 @@ class SimulatedDemo:
     def _situation(
         self, now: datetime, known: datetime, metric: float, state: DecisionState, observation: Replicas, floor: int
     ) -> Situation:
-        outlook = self._forecast(known - (known - self.scenario.begins_at) % REFRESH)
+        current_forecast = self._forecast(known - (known - self.scenario.begins_at) % REFRESH)
         observed = Observed("hpa", floor, 60, observation.existing, observation.ready, 0.8, None, False, None, ())
         return Situation(
             now=now,
             policy=self._policy,
             observed=observed,
             state=state,
-            current_forecast=CurrentForecast(outlook, outlook.origin + HORIZON, ForecastSource.FRESH),
+            current_forecast=CurrentForecast(current_forecast, current_forecast.origin + HORIZON, ForecastSource.FRESH),
             demand=Demand(metric, known),
-            events=tuple(self._base(event, match, now, outlook) for event, match in self._events),
+            events=tuple(self._base(event, match, now, current_forecast) for event, match in self._events),
             lead_time=LEAD_TIME,
             refresh=REFRESH,
             metrics_max_age=5 * MINUTE,

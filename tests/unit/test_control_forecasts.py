@@ -54,7 +54,7 @@ class Scene:
         self.window = DemandWindow(self.source)
         self.prophet = Prophet(900.0)
         limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
-        self.outlooks = ForecastProvider(self.prophet, self.window, **limits, effects=effects)
+        self.forecasts = ForecastProvider(self.prophet, self.window, **limits, effects=effects)
         self.events: tuple[BusinessEvent, ...] = ()
 
     def need(self, now: datetime) -> ForecastRequirement:
@@ -67,11 +67,11 @@ class Scene:
     async def refresh(self, now: datetime) -> int:
         need = self.need(now)
         await self.window.advance([need.series], now)
-        return len(await self.outlooks.refresh(self.outlooks.due([need], now), now))
+        return len(await self.forecasts.refresh(self.forecasts.due([need], now), now))
 
     def rung(self, now: datetime) -> ForecastSource | None:
-        outlook = self.outlooks.current(self.need(now), now)
-        return outlook.source if outlook else None
+        current_forecast = self.forecasts.current(self.need(now), now)
+        return current_forecast.source if current_forecast else None
 
 
 async def test_a_forecast_is_made_once_in_each_interval() -> None:
@@ -82,11 +82,11 @@ async def test_a_forecast_is_made_once_in_each_interval() -> None:
 async def test_a_forecast_reaches_beyond_the_lead_time_and_the_horizon() -> None:
     scene = Scene()
     await scene.refresh(NOON)
-    outlook = scene.outlooks.current(scene.need(NOON), NOON)
-    assert outlook is not None
-    end = outlook.forecast.origin + outlook.forecast.step * len(outlook.forecast.values)
+    current_forecast = scene.forecasts.current(scene.need(NOON), NOON)
+    assert current_forecast is not None
+    end = current_forecast.forecast.origin + current_forecast.forecast.step * len(current_forecast.forecast.values)
     assert end >= NOON + timedelta(hours=1)
-    assert outlook.valid_until == end - LEAD - MINUTE
+    assert current_forecast.valid_until == end - LEAD - MINUTE
 
 
 async def test_forecasts_are_made_by_the_clocks_and_holidays_of_the_policy() -> None:
@@ -112,10 +112,10 @@ async def test_without_new_demand_the_last_forecast_serves_until_it_expires_then
 async def test_last_weeks_gaps_are_filled_with_its_highest_demand() -> None:
     scene = Scene(demand_until=NOON - timedelta(days=7) + 30 * MINUTE)
     await scene.refresh(NOON)
-    outlook = scene.outlooks.current(scene.need(NOON), NOON)
-    assert outlook is not None
-    assert outlook.source is ForecastSource.LAST_WEEK
-    assert outlook.forecast.values.min() == 880.0
+    current_forecast = scene.forecasts.current(scene.need(NOON), NOON)
+    assert current_forecast is not None
+    assert current_forecast.source is ForecastSource.LAST_WEEK
+    assert current_forecast.forecast.values.min() == 880.0
 
 
 async def test_without_any_data_there_is_no_outlook() -> None:
@@ -141,7 +141,7 @@ async def test_the_base_of_an_event_has_seen_nothing_from_after_its_influence_be
     for minutes in range(60):
         await scene.refresh(NOON + minutes * MINUTE)
     now = NOON + 59 * MINUTE
-    (base,) = scene.outlooks.baselines(scene.need(now), now)
+    (base,) = scene.forecasts.baselines(scene.need(now), now)
     assert base.baseline_forecast is not None
     assert base.baseline_forecast.origin == start - timedelta(minutes=15) - LEAD
     end = base.baseline_forecast.origin + base.baseline_forecast.step * len(base.baseline_forecast.values)
@@ -158,7 +158,7 @@ async def test_forecasts_know_the_events_and_what_they_are_multiplied_with_does_
     assert sorted(len(batch.series.context.events) for batch in scene.prophet.batches[-1]) == [0, 1]
     await scene.refresh(start)
     assert {one.series.context.events for batch in scene.prophet.batches for one in batch} == {(), (known,)}
-    (base,) = scene.outlooks.baselines(scene.need(start), start)
+    (base,) = scene.forecasts.baselines(scene.need(start), start)
     assert base.learned is not None
     assert base.learned.samples == 1
 
@@ -167,7 +167,7 @@ async def test_a_long_event_gets_a_base_of_wider_bins() -> None:
     scene = Scene()
     scene.events = (an_event(start=NOON, end=NOON + timedelta(hours=12), expect={"multiplier": "2"}),)
     await scene.refresh(NOON)
-    (base,) = scene.outlooks.baselines(scene.need(NOON), NOON)
+    (base,) = scene.forecasts.baselines(scene.need(NOON), NOON)
     assert base.baseline_forecast is not None
     assert base.baseline_forecast.step == timedelta(hours=1)
 
@@ -180,14 +180,14 @@ async def test_an_event_concerns_a_policy_from_a_lead_time_before_its_ramp_until
     start = NOON + timedelta(minutes=45)
     scene.events = (an_event(start=start, end=start + timedelta(hours=1), rampUp="15m"),)
     now = NOON + minutes * MINUTE
-    assert len(scene.outlooks.baselines(scene.need(now), now)) == known
+    assert len(scene.forecasts.baselines(scene.need(now), now)) == known
 
 
 async def test_what_is_gone_is_forgotten() -> None:
     scene = Scene()
     await scene.refresh(NOON)
-    scene.outlooks.forget(set(), NOON)
-    assert scene.outlooks.due([scene.need(NOON)], NOON) != []
+    scene.forecasts.forget(set(), NOON)
+    assert scene.forecasts.due([scene.need(NOON)], NOON) != []
 
 
 class Choosy(Prophet):
@@ -201,12 +201,12 @@ class Choosy(Prophet):
 
 async def test_a_series_that_cannot_be_forecast_costs_no_other_its_forecast() -> None:
     scene = Scene()
-    scene.outlooks = ForecastProvider(Choosy(900.0), scene.window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
+    scene.forecasts = ForecastProvider(Choosy(900.0), scene.window, refresh=MINUTE, metrics_max_age=5 * MINUTE)
     services = ["a", "b", "odd", "c", "d"]
     needs = [ForecastRequirement(named(a_policy(demand={"service": service}), service), LEAD) for service in services]
     await scene.window.advance([need.series for need in needs], NOON)
     with capture_logs() as logs:
-        made = await scene.outlooks.refresh(needs, NOON)
+        made = await scene.forecasts.refresh(needs, NOON)
     assert sorted(one.need.key.name for one in made) == ["a", "b", "c", "d"]
     assert [log["series"] for log in logs if log["event"] == "forecast_failed"] == [str(needs[2].series)]
 
@@ -217,7 +217,7 @@ async def test_a_policy_whose_events_cannot_be_used_costs_no_other_its_forecast(
     needs = [broken, ForecastRequirement(named(a_policy(), "sound"), LEAD)]
     await scene.window.advance([need.series for need in needs], NOON)
     with capture_logs() as logs:
-        made = await scene.outlooks.refresh(needs, NOON)
+        made = await scene.forecasts.refresh(needs, NOON)
     assert [one.need.key.name for one in made] == ["sound"]
     assert [log["policy"] for log in logs if log["event"] == "forecast_not_requested"] == ["shop/broken"]
 

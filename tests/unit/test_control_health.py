@@ -124,28 +124,30 @@ async def test_failing_runs_are_no_hanging_ones(seconds: Seconds) -> None:
 
 
 async def test_failing_tasks_are_named_and_only_degrade(seconds: Seconds) -> None:
-    mirror, well = Tick(seconds), Tick(seconds)
-    mirror.task.name = "mirror"
-    mirror.error = ValueError("no such column")
-    for task in (mirror.task, well.task):
+    publisher, well = Tick(seconds), Tick(seconds)
+    publisher.task.name = "mirror"
+    publisher.error = ValueError("no such column")
+    for task in (publisher.task, well.task):
         await task.attempt()
-    found = await asked(tasks_check([mirror.task, well.task]))
+    found = await asked(tasks_check([publisher.task, well.task]))
     assert (found.status, found.message) == (Health.DEGRADED, "mirror failed 1 times: no such column")
 
 
 async def test_nothing_is_ready_before_the_start_and_on_half_an_index() -> None:
-    startup, inventory, leads = Startup(), InformerCache(InMemoryCluster()), True
+    startup, informer_cache, leads = Startup(), InformerCache(InMemoryCluster()), True
     found = await asked(startup_check(startup))
     assert found.status is Health.UNHEALTHY
     assert "the database schema has not been checked yet" in (found.message or "")
     startup.problem = None
     assert (await asked(startup_check(startup))).status is Health.HEALTHY
 
-    assert (await asked(index_check(inventory, lambda: leads))).status is Health.UNHEALTHY
+    assert (await asked(index_check(informer_cache, lambda: leads))).status is Health.UNHEALTHY
     leads = False
-    assert (await asked(index_check(inventory, lambda: leads))).status is Health.HEALTHY, "a standby need not know all"
-    leads, inventory.is_complete = True, True
-    assert (await asked(index_check(inventory, lambda: leads))).status is Health.HEALTHY
+    assert (await asked(index_check(informer_cache, lambda: leads))).status is Health.HEALTHY, (
+        "a standby need not know all"
+    )
+    leads, informer_cache.is_complete = True, True
+    assert (await asked(index_check(informer_cache, lambda: leads))).status is Health.HEALTHY
 
 
 @pytest.mark.parametrize(

@@ -58,13 +58,13 @@ class Scene:
     def __init__(self, folder: Path, **policy: Any) -> None:
         self.world = World(a_policy(**policy))
         self.registry = Registry(folder)
-        self.shelf = ModelStore(folder, timeout_seconds=60)
+        self.model_store = ModelStore(folder, timeout_seconds=60)
         self.past = Past()
         self.trained: list[tuple[SeriesKey, bool]] = []
         self.publishes = False
         world = self.world
-        self.desk = TrainingScheduler(
-            *(self.shelf, world.window, world.states, world.inventory, world.events, self.past, world.clock),
+        self.job = TrainingScheduler(
+            *(self.model_store, world.window, world.states, world.informer_cache, world.events, self.past, world.clock),
             interval=DAY,
             trains=True,
             train=self.train,
@@ -102,54 +102,54 @@ async def test_a_series_without_a_model_is_trained_and_taken_up_and_then_left_al
     scene: Scene, logs: list[EventDict]
 ) -> None:
     scene.publishes = True
-    await scene.desk.run()
+    await scene.job.run()
     assert scene.trained == [(scene.key, False)]
-    assert scene.shelf.models()[scene.key].service == "checkout"
+    assert scene.model_store.models()[scene.key].service == "checkout"
     (started,) = said(logs, "training_started")
     assert started["cause"] == "no_model"
     assert "there is no model" in started["evidence"]
-    await scene.desk.run()
+    await scene.job.run()
     scene.world.clock.advance(2 * HOUR)
-    await scene.desk.run()
+    await scene.job.run()
     assert len(scene.trained) == 1
 
 
 async def test_a_training_that_failed_waits_an_hour(scene: Scene) -> None:
-    await scene.desk.run()
+    await scene.job.run()
     scene.world.clock.advance(HOUR / 2)
-    await scene.desk.run()
+    await scene.job.run()
     assert len(scene.trained) == 1
     scene.world.clock.advance(HOUR)
-    await scene.desk.run()
+    await scene.job.run()
     assert len(scene.trained) == 2
 
 
 async def settled(scene: Scene) -> None:
     """A model that is thirteen hours old."""
     scene.publish(scene.world.clock.now() - 13 * HOUR)
-    await scene.desk.reload()
+    await scene.job.reload()
 
 
 async def test_accuracy_that_fell_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
     await settled(scene)
     (state,) = scene.world.states.by_key().values()
     state.accuracy = AccuracyStatus(mape=0.10)
-    await scene.desk.run()
+    await scene.job.run()
     assert scene.trained == []
     state.accuracy = AccuracyStatus(mape=0.45)
-    await scene.desk.run()
+    await scene.job.run()
     assert [one["cause"] for one in said(logs, "training_started")] == ["accuracy"]
     scene.world.clock.advance(2 * HOUR)
-    await scene.desk.run()
+    await scene.job.run()
     assert len(scene.trained) == 1, "the same evidence does not call again and again"
 
 
 async def test_a_new_type_of_event_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
     await settled(scene)
-    await scene.desk.run()
+    await scene.job.run()
     now = scene.world.clock.now()
     scene.past.rows = [BusinessEventRow("shop", "x", "sale", now - 2 * HOUR, now, None, None, 0, ["checkout"], now)]
-    await scene.desk.run()
+    await scene.job.run()
     (started,) = said(logs, "training_started")
     assert (started["cause"], "sale" in started["evidence"]) == ("event_types", True)
 
@@ -166,7 +166,7 @@ async def test_another_pattern_is_the_evidence(tmp_path: Path, logs: list[EventD
     cast(Any, scene.world.source).minutes = minutes
     await scene.world.turn(2)
     await settled(scene)
-    await scene.desk.run()
+    await scene.job.run()
     assert [one["cause"] for one in said(logs, "training_started")] == ["pattern"]
 
 
@@ -174,28 +174,28 @@ async def test_what_a_person_went_back_to_is_not_trained_over(scene: Scene, logs
     now = scene.world.clock.now()
     scene.publish(now - 60 * HOUR)
     scene.publish(now - 30 * HOUR)
-    await scene.desk.reload()
+    await scene.job.reload()
     roll_back(scene.registry, scene.key, now)
-    await scene.desk.reload()
+    await scene.job.reload()
     (told,) = said(logs, "model_rolled_back")
     assert told["verdict"].startswith("rolled back from")
-    await scene.desk.run()
+    await scene.job.run()
     assert scene.trained == []
     scene.world.clock.advance(DAY)
-    await scene.desk.run()
+    await scene.job.run()
     assert len(scene.trained) == 1
 
 
 async def test_zeros_that_are_demand_are_trained_as_demand(tmp_path: Path) -> None:
     scene = Scene(tmp_path, demand={"zeroIsValid": True})
     await scene.world.turn(2)
-    await scene.desk.run()
+    await scene.job.run()
     assert [valid for _, valid in scene.trained] == [True]
 
 
 async def test_where_others_train_nothing_is_started(scene: Scene) -> None:
-    scene.desk.trains = False
-    await scene.desk.run()
+    scene.job.trains = False
+    await scene.job.run()
     assert scene.trained == []
 
 
@@ -223,7 +223,7 @@ async def reload(scene: Scene) -> dict[str, Any]:
     await CommandHandler(
         table,
         decisions,
-        *(world.decision_records, world.verification, world.states, scene.desk, world.clock, lambda: True),
+        *(world.decision_records, world.verification, world.states, scene.job, world.clock, lambda: True),
     ).run()
     (answer,) = table.answers
     return answer
@@ -241,5 +241,5 @@ async def test_a_reload_that_is_asked_for_says_what_serves_now_and_what_was_refu
     (rejected,) = answer["rejected"]
     assert scene.key.slug in rejected["file"]
     assert "bytes, found 1000" in rejected["reason"]
-    assert scene.shelf.models()[scene.key].version == good, "the last good one serves on"
+    assert scene.model_store.models()[scene.key].version == good, "the last good one serves on"
     assert await reload(scene) == {"reloaded": [], "rejected": []}, "it is told once"

@@ -80,13 +80,13 @@ class Scene:
         self.costs = {0.8: 200.0, 0.9: 100.0, 0.95: 120.0}
         """Minutes short over the days, at each quantile."""
         self.failure: str | None = None
-        self.desk = self.a_desk()
+        self.job = self.a_desk()
 
     def a_desk(self) -> TuningScheduler:
         world, tables = self.world, self.tables
         return TuningScheduler(
             *(tables, tables, tables, world.choices, world.window, world.states),
-            *(world.inventory, world.events, world.clock),
+            *(world.informer_cache, world.events, world.clock),
             interval=6 * HOUR,
             study=self.study,
             rest=0.0,
@@ -122,7 +122,7 @@ class Scene:
         self.world.clock.advance(later)
         self.world.source.until = self.world.clock.now() + DAY
         await self.world.turn(2)
-        await self.desk.run()
+        await self.job.run()
         await self.world.turn(2)
 
     async def told(self) -> list[str]:
@@ -266,7 +266,7 @@ async def test_advice_for_another_target_is_not_shown_and_a_new_target_is_looked
 async def test_a_restart_goes_on_with_what_was_chosen(scene: Scene) -> None:
     await scene.turn()
     scene.world.restart()
-    scene.desk = scene.a_desk()
+    scene.job = scene.a_desk()
     scene.costs = {0.8: 1.0, 0.9: 100.0}
     await scene.turn(HOUR)
     assert len(scene.seen) == 1
@@ -305,22 +305,22 @@ async def test_those_with_prices_come_first_and_then_the_oldest() -> None:
     await scene.turn()
     first = [task.policy["metadata"]["name"] for task in scene.seen]
     assert (len(first), first[0]) == (8, names[9])
-    await scene.desk.run()
+    await scene.job.run()
     assert sorted(task.policy["metadata"]["name"] for task in scene.seen) == names
 
 
 async def test_after_a_turn_comes_a_rest(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = 100.0
     monkeypatch.setattr(tuning, "monotonic", lambda: seconds)
-    scene.desk.rest = 4.0
-    study = scene.desk.study
+    scene.job.rest = 4.0
+    study = scene.job.study
 
     async def slow(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
         nonlocal seconds
         seconds += 10.0
         return await study(tasks)
 
-    scene.desk.study = slow
+    scene.job.study = slow
     await scene.turn()
     seconds += 39.0
     await scene.turn(6 * HOUR)
@@ -331,12 +331,12 @@ async def test_after_a_turn_comes_a_rest(scene: Scene, monkeypatch: pytest.Monke
 
 
 async def test_a_turn_that_the_database_ended_is_rested_from_as_well(scene: Scene) -> None:
-    scene.desk.rest = 1e6
+    scene.job.rest = 1e6
     between, scene.tables.between = scene.tables.between, away
     with pytest.raises(DatabaseUnavailableError):
         await scene.turn()
     scene.tables.between = between
-    await scene.desk.run()
+    await scene.job.run()
     assert scene.seen == []
 
 
@@ -367,7 +367,7 @@ async def test_a_policy_that_is_gone_is_forgotten(scene: Scene) -> None:
     await scene.turn()
     scene.world.records.clear()
     await scene.world.loop.run()
-    await scene.desk.run()
+    await scene.job.run()
     assert scene.tables.rows == {}
     assert scene.world.choices.get(KEY) is None
 

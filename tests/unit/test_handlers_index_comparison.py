@@ -84,9 +84,9 @@ class Watched:
         self.events: dict[Any, Any] = {}
         self.autoscalers: dict[Any, Any] = {}
         self.workloads: dict[Any, Any] = {}
-        self.inventory = InformerCache(self.cluster)
-        self.inventory.bind(self.policies, self.events, self.autoscalers, self.workloads)
-        self.comparison = IndexComparison(self.cluster, self.inventory)
+        self.informer_cache = InformerCache(self.cluster)
+        self.informer_cache.bind(self.policies, self.events, self.autoscalers, self.workloads)
+        self.comparison = IndexComparison(self.cluster, self.informer_cache)
 
     def has(self, plural: str, body: Json, root: str = OURS) -> None:
         """The API server has this object."""
@@ -110,9 +110,9 @@ async def test_a_policy_that_the_api_server_lacks_is_read_no_more_and_holds_no_t
     watched.shows(a_policy_body())
     watched.has("scalingpolicies", a_policy_body())
     assert await watched.drift() == 1
-    assert [record.key.name for record in watched.inventory.policies()] == ["checkout"]
-    assert watched.inventory.policy(PolicyKey("shop", "old")) is None
-    states, records = PolicyStates(), watched.inventory.policies()
+    assert [record.key.name for record in watched.informer_cache.policies()] == ["checkout"]
+    assert watched.informer_cache.policy(PolicyKey("shop", "old")) is None
+    states, records = PolicyStates(), watched.informer_cache.policies()
     claims = TargetClaims.of(Claim(record, states.of(record, NOON)) for record in records)
     assert claims.held() == {("shop", "hpa/checkout"): KEY}
     assert await watched.drift() == 0
@@ -122,7 +122,7 @@ async def test_an_event_that_the_api_server_lacks_is_read_no_more() -> None:
     watched = Watched()
     watched.events["shop", "sale"] = [event_record(an_event_body())]
     assert await watched.drift() == 1
-    assert watched.inventory.events() == []
+    assert watched.informer_cache.events() == []
 
 
 async def test_an_object_that_was_made_again_is_read_as_it_is_now() -> None:
@@ -134,9 +134,9 @@ async def test_an_object_that_was_made_again_is_read_as_it_is_now() -> None:
     watched.workloads["shop", "Deployment", "checkout"] = [WorkloadRecord.parse(a_deployment_body("before", 3, 12))]
     watched.has("deployments", a_deployment_body("after", 9, 2), "/apis/apps/v1")
     assert await watched.drift() == 3
-    (policy,) = watched.inventory.policies()
-    autoscaler = await watched.inventory.autoscaler("shop", "checkout")
-    workload = await watched.inventory.workload("shop", WorkloadReference("apps/v1", "Deployment", "checkout"))
+    (policy,) = watched.informer_cache.policies()
+    autoscaler = await watched.informer_cache.autoscaler("shop", "checkout")
+    workload = await watched.informer_cache.workload("shop", WorkloadReference("apps/v1", "Deployment", "checkout"))
     assert autoscaler is not None
     assert workload is not None
     assert (policy.uid, autoscaler.uid, workload.uid) == ("after", "after", "after")
@@ -148,10 +148,10 @@ async def test_an_object_from_before_a_re_creation_does_not_come_back_when_the_n
     watched = Watched()
     watched.shows(a_policy_body(uid="before", version=3))
     watched.shows(a_policy_body(uid="after", version=9))
-    assert [record.uid for record in watched.inventory.policies()] == ["after"]
+    assert [record.uid for record in watched.informer_cache.policies()] == ["after"]
     watched.policies[KEY] = [record for record in watched.policies[KEY] if record.uid == "before"]
-    assert watched.inventory.policies() == []
-    assert watched.inventory.policy(KEY) is None
+    assert watched.informer_cache.policies() == []
+    assert watched.informer_cache.policy(KEY) is None
 
 
 async def test_an_object_of_another_uid_is_another_one_although_its_version_is_lower() -> None:
@@ -160,7 +160,7 @@ async def test_an_object_of_another_uid_is_another_one_although_its_version_is_l
     watched.shows(a_policy_body(uid="before", version=50))
     watched.has("scalingpolicies", a_policy_body(uid="after", version=9))
     assert await watched.drift() == 1
-    (policy,) = watched.inventory.policies()
+    (policy,) = watched.informer_cache.policies()
     assert (policy.uid, policy.resource_version) == ("after", 9)
 
 
@@ -170,7 +170,7 @@ async def test_an_object_that_the_watch_lacks_or_has_in_an_older_version_is_read
     watched.has("scalingpolicies", a_policy_body(version=9, target="after"))
     watched.has("scalingpolicies", a_policy_body("orders", "u2", 4))
     assert await watched.drift() == 2
-    assert {str(record.key): record.resource_version for record in watched.inventory.policies()} == {
+    assert {str(record.key): record.resource_version for record in watched.informer_cache.policies()} == {
         "shop/checkout": 9,
         "shop/orders": 4,
     }
@@ -181,7 +181,7 @@ async def test_what_a_list_does_not_know_yet_is_not_a_drift() -> None:
     watched.shows(a_policy_body(version=12))
     watched.has("scalingpolicies", a_policy_body(version=9))
     assert await watched.drift() == 0
-    assert watched.inventory.policies()[0].resource_version == 12
+    assert watched.informer_cache.policies()[0].resource_version == 12
 
 
 async def test_an_object_that_cannot_be_read_is_told_once_and_stops_nothing(
@@ -209,7 +209,7 @@ async def test_a_kind_that_may_not_be_listed_stops_no_other(monkeypatch: pytest.
     monkeypatch.setattr(watched.cluster, "metadata", refused)
     watched.shows(a_policy_body())
     assert await watched.drift() == 1
-    assert watched.inventory.policies() == []
+    assert watched.informer_cache.policies() == []
 
 
 async def test_corrections_are_forgotten_once_the_watch_has_caught_up() -> None:
@@ -217,11 +217,11 @@ async def test_corrections_are_forgotten_once_the_watch_has_caught_up() -> None:
     watched.shows(a_policy_body(uid="before", version=3))
     watched.has("scalingpolicies", a_policy_body(uid="after", version=9))
     await watched.comparison.compare()
-    assert watched.inventory.policy_index.corrections == 2
+    assert watched.informer_cache.policy_index.corrections == 2
     watched.policies[KEY] = [policy_record(a_policy_body(uid="after", version=10))]
     await watched.comparison.compare()
-    assert watched.inventory.policy_index.corrections == 0
-    assert watched.inventory.policies()[0].resource_version == 10
+    assert watched.informer_cache.policy_index.corrections == 0
+    assert watched.informer_cache.policies()[0].resource_version == 10
 
 
 async def test_a_watch_that_lists_again_is_compared_at_once_and_otherwise_once_a_minute(
@@ -233,14 +233,14 @@ async def test_a_watch_that_lists_again_is_compared_at_once_and_otherwise_once_a
     await watched.comparison.run()
     watched.shows(a_policy_body())
     await watched.comparison.run()
-    assert len(watched.inventory.policies()) == 1
-    watched.inventory.is_user_change({"metadata": {"uid": "u9"}}, gone=False, listed=True)
+    assert len(watched.informer_cache.policies()) == 1
+    watched.informer_cache.is_user_change({"metadata": {"uid": "u9"}}, gone=False, listed=True)
     await watched.comparison.run()
-    assert watched.inventory.policies() == []
+    assert watched.informer_cache.policies() == []
     watched.shows(a_policy_body("late", "u5"))
     seconds += 61
     await watched.comparison.run()
-    assert watched.inventory.policies() == []
+    assert watched.informer_cache.policies() == []
 
 
 async def test_nothing_is_decided_while_most_of_the_cluster_is_not_shown_yet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,12 +250,12 @@ async def test_nothing_is_decided_while_most_of_the_cluster_is_not_shown_yet(mon
         watched.has("scalingpolicies", a_policy_body(f"p{number}", f"u{number}"))
     with pytest.raises(ClusterUnavailableError, match="3 objects yet, such as ScalingPolicy shop/p0"):
         await watched.comparison.wait_until_complete()
-    assert not watched.inventory.is_complete
+    assert not watched.informer_cache.is_complete
     watched.shows(a_policy_body("p0", "u0"))
     watched.shows(a_policy_body("p1", "u1"))
     await watched.comparison.wait_until_complete()
-    assert watched.inventory.is_complete
-    assert {record.key.name for record in watched.inventory.policies()} == {"p0", "p1", "p2"}
+    assert watched.informer_cache.is_complete
+    assert {record.key.name for record in watched.informer_cache.policies()} == {"p0", "p1", "p2"}
 
 
 objects = st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(1, 3), st.integers(1, 9)))
@@ -274,7 +274,7 @@ async def test_after_a_comparison_the_index_is_the_cluster(
     await watched.comparison.compare()
     await watched.comparison.compare()
     expected = {name: (f"{name}-{uid}", 100 + version) for name, (uid, version) in cluster.items()}
-    records = watched.inventory.policies()
+    records = watched.informer_cache.policies()
     assert {record.key.name: (record.uid, record.resource_version) for record in records} == expected
     assert len(records) == len(expected)
-    assert all(watched.inventory.policy(record.key) == replace(record) for record in records)
+    assert all(watched.informer_cache.policy(record.key) == replace(record) for record in records)

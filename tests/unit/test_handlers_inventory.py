@@ -34,8 +34,8 @@ class Watched:
         self.policies: dict[Any, Any] = {}
         self.autoscalers: dict[Any, Any] = {}
         self.workloads: dict[Any, Any] = {}
-        self.inventory = InformerCache(self.cluster)
-        self.inventory.bind(self.policies, {}, self.autoscalers, self.workloads)
+        self.informer_cache = InformerCache(self.cluster)
+        self.informer_cache.bind(self.policies, {}, self.autoscalers, self.workloads)
 
     def shows(self, record: HorizontalPodAutoscalerRecord) -> None:
         self.autoscalers["shop", "checkout"] = [record]
@@ -45,7 +45,7 @@ async def test_a_record_comes_from_the_watch_without_a_request() -> None:
     watched = Watched()
     watched.cluster.reachable = False
     watched.shows(parse(an_hpa()))
-    record = await watched.inventory.autoscaler("shop", "checkout")
+    record = await watched.informer_cache.autoscaler("shop", "checkout")
     assert record is not None
     assert record.minimum == 2
 
@@ -53,18 +53,18 @@ async def test_a_record_comes_from_the_watch_without_a_request() -> None:
 async def test_our_own_write_counts_until_the_watch_has_caught_up() -> None:
     watched = Watched()
     watched.shows(parse(an_hpa(version=7, minimum=2)))
-    watched.inventory.remember(parse(an_hpa(version=9, minimum=5)))
-    seen = [await watched.inventory.autoscaler("shop", "checkout")]
+    watched.informer_cache.remember(parse(an_hpa(version=9, minimum=5)))
+    seen = [await watched.informer_cache.autoscaler("shop", "checkout")]
     watched.shows(parse(an_hpa(version=10, minimum=3)))
-    seen.append(await watched.inventory.autoscaler("shop", "checkout"))
+    seen.append(await watched.informer_cache.autoscaler("shop", "checkout"))
     assert [record.minimum for record in seen if record] == [5, 3]
 
 
 async def test_a_write_to_an_hpa_that_was_recreated_since_does_not_count() -> None:
     watched = Watched()
-    watched.inventory.remember(parse(an_hpa(version=9, minimum=5)))
+    watched.informer_cache.remember(parse(an_hpa(version=9, minimum=5)))
     watched.shows(parse(an_hpa(version=8, minimum=2, uid="another")))
-    record = await watched.inventory.autoscaler("shop", "checkout")
+    record = await watched.informer_cache.autoscaler("shop", "checkout")
     assert record is not None
     assert record.minimum == 2
 
@@ -72,11 +72,11 @@ async def test_a_write_to_an_hpa_that_was_recreated_since_does_not_count() -> No
 async def test_what_the_watch_lacks_is_asked_for_before_it_counts_as_gone() -> None:
     watched = Watched()
     watched.cluster.objects[path_of("shop", "checkout")] = an_hpa(minimum=4)
-    record = await watched.inventory.autoscaler("shop", "checkout")
+    record = await watched.informer_cache.autoscaler("shop", "checkout")
     assert record is not None
     assert record.minimum == 4
-    assert await watched.inventory.autoscaler("shop", "gone") is None
-    assert await watched.inventory.workload("shop", WorkloadReference("apps/v1", "Deployment", "gone")) is None
+    assert await watched.informer_cache.autoscaler("shop", "gone") is None
+    assert await watched.informer_cache.workload("shop", WorkloadReference("apps/v1", "Deployment", "gone")) is None
 
 
 async def test_a_watch_that_owes_us_a_write_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,32 +84,32 @@ async def test_a_watch_that_owes_us_a_write_is_deaf(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "monotonic", lambda: seconds)
     watched = Watched()
     watched.policies[KEY] = [a_record()]
-    watched.inventory.expect_policy_write(KEY, 50)
+    watched.informer_cache.expect_policy_write(KEY, 50)
     seconds += 90
-    watched.inventory.expect_policy_write(KEY, 60)
-    assert watched.inventory.watch_lag_seconds() == 90
+    watched.informer_cache.expect_policy_write(KEY, 60)
+    assert watched.informer_cache.watch_lag_seconds() == 90
     watched.policies[KEY] = [replace(a_record(), resource_version=55)]
-    assert watched.inventory.watch_lag_seconds() == 0
+    assert watched.informer_cache.watch_lag_seconds() == 0
 
 
 async def test_our_own_status_writes_are_no_news() -> None:
-    inventory = Watched().inventory
+    informer_cache = Watched().informer_cache
     body = {"metadata": {"uid": "u", "generation": 1, "resourceVersion": "1"}, "status": {}}
-    assert inventory.is_user_change(body, gone=False)
-    assert not inventory.is_user_change(body | {"status": {"floor": 9}}, gone=False)
+    assert informer_cache.is_user_change(body, gone=False)
+    assert not informer_cache.is_user_change(body | {"status": {"floor": 9}}, gone=False)
     edited = {"metadata": {"uid": "u", "generation": 1, "annotations": {"predictive-scaling.io/paused": "true"}}}
-    assert inventory.is_user_change(edited, gone=False)
-    assert inventory.is_user_change(edited, gone=True)
+    assert informer_cache.is_user_change(edited, gone=False)
+    assert informer_cache.is_user_change(edited, gone=True)
 
 
 async def test_nothing_is_remembered_of_objects_that_are_gone() -> None:
     watched = Watched()
-    watched.inventory.is_user_change({"metadata": {"uid": "gone", "generation": 1}}, gone=False)
-    watched.inventory.expect_policy_write(KEY, 50)
-    watched.inventory.remember(parse(an_hpa()))
-    watched.inventory.purge()
-    inventory: Any = watched.inventory
-    assert (inventory._fingerprints, inventory._unseen, inventory._written) == ({}, {}, {})
+    watched.informer_cache.is_user_change({"metadata": {"uid": "gone", "generation": 1}}, gone=False)
+    watched.informer_cache.expect_policy_write(KEY, 50)
+    watched.informer_cache.remember(parse(an_hpa()))
+    watched.informer_cache.purge()
+    informer_cache: Any = watched.informer_cache
+    assert (informer_cache._fingerprints, informer_cache._unseen, informer_cache._written) == ({}, {}, {})
 
 
 def test_an_hpa_is_read_with_all_that_decides() -> None:

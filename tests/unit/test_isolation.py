@@ -153,8 +153,8 @@ async def test_bad_events_are_stalled_with_their_reasons_and_the_others_are_show
     for namespace, name in world.event_records:
         path = f"{root}/{namespace}/businessevents/{name}"
         world.cluster.objects[path] = {"metadata": {"name": name, "resourceVersion": "1"}}
-    desk = BusinessEventController(world.cluster, world.inventory, NoTable(), world.clock, lambda: True)
-    await desk.run()
+    job = BusinessEventController(world.cluster, world.informer_cache, NoTable(), world.clock, lambda: True)
+    await job.run()
 
     def stalled(namespace: str, name: str) -> tuple[str, str]:
         status = world.cluster.objects[f"{root}/{namespace}/businessevents/{name}"]["status"]

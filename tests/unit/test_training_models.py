@@ -50,7 +50,7 @@ def published(registry: Registry, learned: Learned) -> Manifest:
 
 
 @pytest.fixture
-def shelf(registry: Registry) -> ModelStore:
+def model_store(registry: Registry) -> ModelStore:
     return ModelStore(registry.folder, timeout_seconds=60)
 
 
@@ -123,25 +123,25 @@ def test_what_a_crash_left_half_written_is_no_version(registry: Registry, publis
 
 
 async def test_a_published_model_serves_without_a_restart(
-    registry: Registry, shelf: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: Learned
 ) -> None:
-    assert await shelf.refresh() == ReloadReport()
-    before = shelf.forecast({"a": wanted()})["a"]
+    assert await model_store.refresh() == ReloadReport()
+    before = model_store.forecast({"a": wanted()})["a"]
     manifest = publish(registry, KEY, learned, NOW)
-    report = await shelf.refresh()
+    report = await model_store.refresh()
     assert [one.version for one in report.reloaded] == [manifest.version]
     assert report.rejected == ()
-    after = shelf.forecast({"a": wanted()})["a"]
+    after = model_store.forecast({"a": wanted()})["a"]
     assert before.model in NAIVE
     assert (after.model, after.version) == ("LightGBM", manifest.version)
     assert after.contributions
     assert (np.diff(after.values, axis=1) >= 0).all()
-    assert await shelf.refresh() == ReloadReport(), "nothing has changed"
+    assert await model_store.refresh() == ReloadReport(), "nothing has changed"
 
 
-async def test_a_policy_gets_the_model_that_it_asks_for(shelf: ModelStore, published: Manifest) -> None:
-    await shelf.refresh()
-    found = shelf.forecast({choice: wanted(choice=choice) for choice in ModelChoice})
+async def test_a_policy_gets_the_model_that_it_asks_for(model_store: ModelStore, published: Manifest) -> None:
+    await model_store.refresh()
+    found = model_store.forecast({choice: wanted(choice=choice) for choice in ModelChoice})
     assert {choice.value: forecast.model for choice, forecast in found.items()} == {
         "Auto": "LightGBM",
         "LightGBM": "LightGBM",
@@ -152,13 +152,13 @@ async def test_a_policy_gets_the_model_that_it_asks_for(shelf: ModelStore, publi
 
 
 async def test_a_model_that_failed_the_gate_does_not_act(
-    registry: Registry, shelf: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: Learned
 ) -> None:
     verdict = replace(learned.verdict, passed=False, acting="LastValue", evidence="LastValue acts, as it must")
     publish(registry, KEY, replace(learned, verdict=verdict), NOW)
-    (reloaded,) = (await shelf.refresh()).reloaded
+    (reloaded,) = (await model_store.refresh()).reloaded
     assert not reloaded.passed
-    assert shelf.forecast({"a": wanted()})["a"].model == "LastValue"
+    assert model_store.forecast({"a": wanted()})["a"].model == "LastValue"
 
 
 def refused(learned: Learned, by_horizon: tuple[Acting, ...] = ()) -> Learned:
@@ -168,11 +168,11 @@ def refused(learned: Learned, by_horizon: tuple[Acting, ...] = ()) -> Learned:
 
 
 async def test_a_policy_that_asks_for_lightgbm_gets_it_against_the_gate_and_is_told(
-    registry: Registry, shelf: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: Learned
 ) -> None:
     version = publish(registry, KEY, refused(learned), NOW).version
-    await shelf.refresh()
-    found = shelf.forecast({choice: wanted(choice=choice) for choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM)})
+    await model_store.refresh()
+    found = model_store.forecast({choice: wanted(choice=choice) for choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM)})
     auto, asked = found[ModelChoice.AUTO], found[ModelChoice.LIGHTGBM]
     assert (auto.model, auto.note) == ("LastValue", "")
     assert (asked.model, asked.version) == ("LightGBM", version)
@@ -183,12 +183,12 @@ async def test_a_policy_that_asks_for_lightgbm_gets_it_against_the_gate_and_is_t
 
 
 async def test_a_policy_that_asks_for_lightgbm_gets_it_at_every_horizon(
-    registry: Registry, shelf: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: Learned
 ) -> None:
     table = (Acting(4, "LastValue"), Acting(8, "LightGBM"))
     publish(registry, KEY, refused(learned, table), NOW)
-    await shelf.refresh()
-    found = shelf.forecast({choice: wanted(choice=choice) for choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM)})
+    await model_store.refresh()
+    found = model_store.forecast({choice: wanted(choice=choice) for choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM)})
     auto, asked = found[ModelChoice.AUTO], found[ModelChoice.LIGHTGBM]
     assert not np.allclose(auto.values[:4], asked.values[:4])
     assert np.allclose(auto.values[4:], asked.values[4:])
@@ -196,59 +196,61 @@ async def test_a_policy_that_asks_for_lightgbm_gets_it_at_every_horizon(
 
 
 async def test_a_model_that_cannot_forecast_yet_is_stood_in_for_and_that_is_told(
-    registry: Registry, shelf: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: Learned
 ) -> None:
-    untrained = shelf.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"]
+    untrained = model_store.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"]
     assert untrained.model in NAIVE
     assert untrained.note == "spec.forecast.model is LightGBM, which cannot forecast this series yet"
     publish(registry, KEY, replace(learned, lightgbm=None), NOW)
-    await shelf.refresh()
-    assert "cannot forecast" in shelf.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"].note
+    await model_store.refresh()
+    assert "cannot forecast" in model_store.forecast({"a": wanted(choice=ModelChoice.LIGHTGBM)})["a"].note
 
 
-async def test_the_naive_models_act_against_the_gate_too(shelf: ModelStore, published: Manifest) -> None:
-    await shelf.refresh()
+async def test_the_naive_models_act_against_the_gate_too(model_store: ModelStore, published: Manifest) -> None:
+    await model_store.refresh()
     for choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
-        made = shelf.forecast({"a": wanted(choice=choice)})["a"]
+        made = model_store.forecast({"a": wanted(choice=choice)})["a"]
         assert made.model == choice.value
         assert made.note.startswith(f"spec.forecast.model is {choice.value}, against the verdict")
         assert published.gate.evidence in made.note
 
 
-def test_without_data_there_is_no_forecast(shelf: ModelStore) -> None:
-    assert shelf.forecast({"a": wanted(of_values(np.nan, np.nan)), "b": wanted(of_values())}) == {}
+def test_without_data_there_is_no_forecast(model_store: ModelStore) -> None:
+    assert model_store.forecast({"a": wanted(of_values(np.nan, np.nan)), "b": wanted(of_values())}) == {}
 
 
 @pytest.mark.parametrize("values", [[0.0] * 5, [4.0], [9.0] * 700, [np.nan, 2.0, np.nan]], ids=len)
-async def test_a_shelf_answers_for_any_series(shelf: ModelStore, published: Manifest, values: list[float]) -> None:
-    await shelf.refresh()
+async def test_a_shelf_answers_for_any_series(
+    model_store: ModelStore, published: Manifest, values: list[float]
+) -> None:
+    await model_store.refresh()
     assert published.gate.passed
     for choice in ModelChoice:
-        forecast = shelf.forecast({"a": wanted(of_values(*values), choice)})["a"]
+        forecast = model_store.forecast({"a": wanted(of_values(*values), choice)})["a"]
         assert np.isfinite(forecast.values).all()
 
 
-async def test_a_series_of_another_step_is_forecast_naively(shelf: ModelStore, published: Manifest) -> None:
-    await shelf.refresh()
+async def test_a_series_of_another_step_is_forecast_naively(model_store: ModelStore, published: Manifest) -> None:
+    await model_store.refresh()
     other = a_series(step=timedelta(minutes=5))
     assert published.resolution_seconds == 900
-    assert shelf.forecast({"a": wanted(other)})["a"].model in NAIVE
+    assert model_store.forecast({"a": wanted(other)})["a"].model in NAIVE
 
 
 async def test_bands_follow_the_errors_that_are_seen_while_serving(
-    registry: Registry, shelf: ModelStore, published: Manifest
+    registry: Registry, model_store: ModelStore, published: Manifest
 ) -> None:
     newcomer = ModelStore(registry.folder, timeout_seconds=60)
-    await shelf.refresh()
+    await model_store.refresh()
     await newcomer.refresh()
     assert published.gate.passed
     wild = a_series(days=16, weekend=0.4).values.copy()
     begin = len(HISTORY.values)
     wild[begin:] *= np.random.default_rng(2).lognormal(0, 0.6, len(wild) - begin)
     for bins in range(begin, len(wild)):
-        shelf.forecast({"a": wanted(replace(HISTORY, values=wild[:bins]))})
+        model_store.forecast({"a": wanted(replace(HISTORY, values=wild[:bins]))})
     last = wanted(replace(HISTORY, values=wild))
-    values = [one.forecast({"a": last})["a"].values for one in (shelf, newcomer)]
+    values = [one.forecast({"a": last})["a"].values for one in (model_store, newcomer)]
     widths = [float(value[0, 3] / value[0, 1]) for value in values]
     assert widths[0] > 1.15 * widths[1]
 
@@ -321,31 +323,31 @@ def _pickle(folder: Path) -> None:
 )
 async def test_a_damaged_model_is_refused_and_the_last_good_one_stays(
     registry: Registry,
-    shelf: ModelStore,
+    model_store: ModelStore,
     learned: Learned,
     damage: Damage,
     message: str,
 ) -> None:
     good = publish(registry, KEY, replace(learned, lightgbm=None), NOW)
-    await shelf.refresh()
+    await model_store.refresh()
     bad = publish(registry, KEY, learned, NOW + timedelta(hours=1))
     damage(folder_of(registry, bad))
-    report = await shelf.refresh()
+    report = await model_store.refresh()
     assert report.reloaded == ()
     (rejected,) = report.rejected
     with pytest.raises(ModelRejectedError, match=message):
         raise ModelRejectedError(rejected.reason)
     assert "train the model again" in rejected.reason
-    assert shelf.models()[KEY].version == good.version
-    assert await shelf.refresh() == ReloadReport(), "a refusal is reported once"
+    assert model_store.models()[KEY].version == good.version
+    assert await model_store.refresh() == ReloadReport(), "a refusal is reported once"
 
 
 async def test_at_a_start_an_older_good_version_serves_in_place_of_a_damaged_one(
-    registry: Registry, shelf: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: Learned
 ) -> None:
     good = publish(registry, KEY, replace(learned, lightgbm=None), NOW)
     _cut(folder_of(registry, publish(registry, KEY, learned, NOW + timedelta(hours=1))))
-    report = await shelf.refresh()
+    report = await model_store.refresh()
     assert [one.version for one in report.reloaded] == [good.version]
     assert len(report.rejected) == 1
 
@@ -385,11 +387,11 @@ async def test_what_crashes_or_hangs_the_loader_does_so_in_a_child(
     bad = publish(registry, KEY, learned, NOW)
     _with_model(folder_of(registry, bad), "q0900.txt", change)
     assert check(folder_of(registry, bad)).manifest.version == bad.version, "the checksum is right"
-    shelf = ModelStore(registry.folder, timeout_seconds=12)
-    report = await shelf.refresh()
+    model_store = ModelStore(registry.folder, timeout_seconds=12)
+    report = await model_store.refresh()
     assert report.reloaded == ()
     assert "failed its probe" in report.rejected[0].reason
-    assert shelf.forecast({"a": wanted()})["a"].model in NAIVE
+    assert model_store.forecast({"a": wanted()})["a"].model in NAIVE
 
 
 async def test_a_bad_model_takes_no_other_with_it(registry: Registry, learned: Learned) -> None:
@@ -402,13 +404,15 @@ async def test_a_bad_model_takes_no_other_with_it(registry: Registry, learned: L
     assert list(await asyncio.to_thread(probe, folders, 60)) == [middle]
 
 
-async def test_a_model_that_is_gone_no_longer_serves(registry: Registry, shelf: ModelStore, learned: Learned) -> None:
+async def test_a_model_that_is_gone_no_longer_serves(
+    registry: Registry, model_store: ModelStore, learned: Learned
+) -> None:
     publish(registry, KEY, learned, NOW)
-    await shelf.refresh()
+    await model_store.refresh()
     shutil.rmtree(registry.folder / KEY.slug)
-    await shelf.refresh()
-    assert shelf.models() == {}
-    assert shelf.forecast({"a": wanted()})["a"].model in NAIVE
+    await model_store.refresh()
+    assert model_store.models() == {}
+    assert model_store.forecast({"a": wanted()})["a"].model in NAIVE
 
 
 def test_a_pointer_to_a_version_that_is_not_there_points_nowhere(registry: Registry, published: Manifest) -> None:

@@ -82,18 +82,18 @@ def test_going_back_uses_the_version_before_and_says_so(registry: Registry, vers
 async def test_a_running_operator_goes_back_without_a_restart(
     registry: Registry, versions: list[str], good: Learned
 ) -> None:
-    shelf = ModelStore(registry.folder, timeout_seconds=60)
-    await shelf.refresh()
-    assert shelf.models()[KEY].version == versions[0]
-    assert shelf.rolled_back() == {}
+    model_store = ModelStore(registry.folder, timeout_seconds=60)
+    await model_store.refresh()
+    assert model_store.models()[KEY].version == versions[0]
+    assert model_store.rolled_back() == {}
     roll_back(registry, KEY, NOW + 3 * DAY)
-    (back,) = (await shelf.refresh()).reloaded
+    (back,) = (await model_store.refresh()).reloaded
     assert (back.version, back.rolled_back_at) == (versions[1], NOW + 3 * DAY)
     assert back.verdict.startswith("rolled back from")
-    assert shelf.rolled_back() == {KEY: NOW + 3 * DAY}
+    assert model_store.rolled_back() == {KEY: NOW + 3 * DAY}
     publish(registry, KEY, good, NOW + 5 * DAY)
-    await shelf.refresh()
-    assert shelf.rolled_back() == {}, "a new training ends it"
+    await model_store.refresh()
+    assert model_store.rolled_back() == {}, "a new training ends it"
 
 
 def test_a_damaged_version_is_passed_over_on_the_way_back(registry: Registry, versions: list[str]) -> None:

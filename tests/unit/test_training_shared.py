@@ -94,20 +94,20 @@ def test_nothing_to_learn_from_is_said(series: dict[SeriesKey, Series]) -> None:
 
 
 async def test_a_new_series_is_forecast_at_once_and_widened_by_its_youth(registry: Registry) -> None:
-    shelf = a_shelf(registry)
-    await shelf.refresh()
+    model_store = a_shelf(registry)
+    await model_store.refresh()
     young = replace(a_shop(1, days=8), values=a_shop(1, days=8).values[-8:])
     old = a_shop(1, days=8)
-    forecasts = shelf.forecast({"young": wanted(young), "old": wanted(old, SeriesKey("old", "rps", "Sum"))})
+    forecasts = model_store.forecast({"young": wanted(young), "old": wanted(old, SeriesKey("old", "rps", "Sum"))})
     assert {forecast.model for forecast in forecasts.values()} == {NAME}
-    assert {forecast.version for forecast in forecasts.values()} == {shelf.models()[SHARED].version}
+    assert {forecast.version for forecast in forecasts.values()} == {model_store.models()[SHARED].version}
     bands = {name: float((one.values[:, 3] / one.values[:, 1]).mean()) for name, one in forecasts.items()}
     assert bands["young"] > 1.4 * bands["old"]
 
 
 async def test_its_bands_follow_each_series_own_errors(registry: Registry) -> None:
-    shelf, newcomer = a_shelf(registry), a_shelf(registry)
-    await shelf.refresh()
+    model_store, newcomer = a_shelf(registry), a_shelf(registry)
+    await model_store.refresh()
     await newcomer.refresh()
     calm = a_shop(1, days=11)
     noise = np.random.default_rng(2).lognormal(0, 0.7, len(calm.values))
@@ -117,9 +117,9 @@ async def test_its_bands_follow_each_series_own_errors(registry: Registry) -> No
         cut = {
             key: wanted(replace(one, values=one.values[:bins]), key) for key, one in ((STRANGER, calm), (other, wild))
         }
-        shelf.forecast(cut)
+        model_store.forecast(cut)
     widths: list[dict[SeriesKey, float]] = []
-    for one in (shelf, newcomer):
+    for one in (model_store, newcomer):
         made = one.forecast({STRANGER: wanted(calm), other: wanted(wild, other)})
         widths.append({key: float(forecast.values[0, 3] / forecast.values[0, 1]) for key, forecast in made.items()})
     assert widths[0][other] > 1.3 * widths[1][other]
@@ -127,13 +127,13 @@ async def test_its_bands_follow_each_series_own_errors(registry: Registry) -> No
 
 
 async def test_it_takes_less_than_100_kb_a_series(registry: Registry) -> None:
-    shelf = a_shelf(registry)
-    await shelf.refresh()
+    model_store = a_shelf(registry)
+    await model_store.refresh()
     series = a_shop(1, days=8)
     names = [SeriesKey(f"many/{number}", "rps", "Sum") for number in range(40)]
-    shelf.forecast({key: wanted(series, key) for key in names[:2]})
+    model_store.forecast({key: wanted(series, key) for key in names[:2]})
     tracemalloc.start()
-    kept = shelf.forecast({key: wanted(series, key) for key in names[2:]})
+    kept = model_store.forecast({key: wanted(series, key) for key in names[2:]})
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(kept) == 38
@@ -144,16 +144,16 @@ async def test_who_has_no_model_that_acts_gets_the_shared_one(registry: Registry
     refused = replace(own(), verdict=replace(own().verdict, passed=False, acting="LastValue"))
     publish(registry, KEYS[0], refused, NOW)
     publish(registry, KEYS[1], own(), NOW)
-    shelf = a_shelf(registry)
-    await shelf.refresh()
-    made = shelf.forecast({key: wanted(a_shop(number), key) for number, key in enumerate(KEYS)})
+    model_store = a_shelf(registry)
+    await model_store.refresh()
+    made = model_store.forecast({key: wanted(a_shop(number), key) for number, key in enumerate(KEYS)})
     assert [made[key].model for key in KEYS] == [NAME, "LightGBM", NAME]
 
 
 async def test_a_policy_that_asks_for_another_model_does_not_get_it(registry: Registry) -> None:
-    shelf = a_shelf(registry)
-    await shelf.refresh()
-    made = shelf.forecast({choice: wanted(a_shop(0), KEYS[0], choice) for choice in ModelChoice})
+    model_store = a_shelf(registry)
+    await model_store.refresh()
+    made = model_store.forecast({choice: wanted(a_shop(0), KEYS[0], choice) for choice in ModelChoice})
     assert [made[choice].model for choice in ModelChoice] == [NAME, NAME, "HoltWinters", "SeasonalNaive"]
 
 
@@ -161,9 +161,9 @@ async def test_where_it_did_worse_than_a_naive_model_it_does_not_act(registry: R
     first = learned().judged[0]
     refused = replace(first, verdict=replace(first.verdict, passed=False, acting="LastValue"))
     publish_shared(registry, NOW + timedelta(hours=1), replace(learned(), judged=(refused, *learned().judged[1:])))
-    shelf = a_shelf(registry)
-    await shelf.refresh()
-    made = shelf.forecast({key: wanted(a_shop(number), key) for number, key in enumerate(KEYS)})
+    model_store = a_shelf(registry)
+    await model_store.refresh()
+    made = model_store.forecast({key: wanted(a_shop(number), key) for number, key in enumerate(KEYS)})
     assert made[KEYS[0]].model in {"LastValue", "SeasonalNaive"}
     assert [made[key].model for key in KEYS[1:]] == [NAME, NAME]
 
@@ -171,10 +171,10 @@ async def test_where_it_did_worse_than_a_naive_model_it_does_not_act(registry: R
 async def test_only_so_many_own_models_are_in_memory_and_the_rest_are_served_by_it(registry: Registry) -> None:
     for key in KEYS:
         publish(registry, key, own(), NOW)
-    shelf = a_shelf(registry, in_memory=1)
-    await shelf.refresh()
-    assert set(shelf.models()) == {*KEYS, SHARED}
-    turns = [shelf.forecast({key: wanted(a_shop(at), key) for at, key in enumerate(KEYS)}) for _ in range(3)]
+    model_store = a_shelf(registry, in_memory=1)
+    await model_store.refresh()
+    assert set(model_store.models()) == {*KEYS, SHARED}
+    turns = [model_store.forecast({key: wanted(a_shop(at), key) for at, key in enumerate(KEYS)}) for _ in range(3)]
     models = [{key: one.model for key, one in made.items()} for made in turns]
     assert sorted(models[0].values()) == ["LightGBM", NAME, NAME]
     assert models == [models[0]] * 3, "who is in memory stays there while it is used"
@@ -187,9 +187,9 @@ async def test_only_so_many_own_models_are_in_memory_and_the_rest_are_served_by_
 async def test_an_own_model_is_read_again_when_it_is_wanted(registry: Registry) -> None:
     for key in KEYS[:2]:
         publish(registry, key, own(), NOW)
-    shelf = a_shelf(registry, in_memory=1)
-    await shelf.refresh()
-    first, second = (shelf.forecast({key: wanted(a_shop(0), key)})[key].model for key in KEYS[:2])
+    model_store = a_shelf(registry, in_memory=1)
+    await model_store.refresh()
+    first, second = (model_store.forecast({key: wanted(a_shop(0), key)})[key].model for key in KEYS[:2])
     # Nobody had asked for the one in memory, so it made room for the first; the second finds that one in use.
     assert (first, second) == ("LightGBM", NAME)
 
@@ -232,9 +232,9 @@ async def test_another_model_acts_at_the_horizons_where_it_is_better(registry: R
     for by_horizon in ((), table):
         gate = manifest.gate.model_copy(update={"by_horizon": by_horizon})
         path.write_text(manifest.model_copy(update={"gate": gate}).model_dump_json())
-        shelf = a_shelf(registry)
-        await shelf.refresh()
-        made = shelf.forecast({"a": wanted(series, KEYS[0])})["a"]
+        model_store = a_shelf(registry)
+        await model_store.refresh()
+        made = model_store.forecast({"a": wanted(series, KEYS[0])})["a"]
         assert made.model == "LightGBM"
         found.append(made.values)
     assert found[1][:2, 1] == pytest.approx([series.values[-1]] * 2, rel=0.1)
@@ -243,54 +243,54 @@ async def test_another_model_acts_at_the_horizons_where_it_is_better(registry: R
 
 
 async def test_every_forecast_of_a_batch_can_be_explained(registry: Registry) -> None:
-    shelf = a_shelf(registry)
-    await shelf.refresh()
+    model_store = a_shelf(registry)
+    await model_store.refresh()
     names = [SeriesKey(f"many/{number}", "rps", "Sum") for number in range(120)]
-    made = shelf.forecast({key: wanted(a_shop(1, days=8), key) for key in names})
+    made = model_store.forecast({key: wanted(a_shop(1, days=8), key) for key in names})
     assert all("%)" in made[key].contributions[0] for key in (names[0], names[-1]))
     assert 1 <= len(made[names[60]].contributions) <= 3
 
 
 async def test_it_is_rolled_back_like_any_other(registry: Registry) -> None:
     newer = publish_shared(registry, NOW + timedelta(days=1))
-    shelf = a_shelf(registry)
-    await shelf.refresh()
-    assert shelf.models()[SHARED].version == newer
+    model_store = a_shelf(registry)
+    await model_store.refresh()
+    assert model_store.models()[SHARED].version == newer
     back = roll_back(registry, SHARED, NOW + timedelta(days=2))
-    (told,) = (await shelf.refresh()).reloaded
+    (told,) = (await model_store.refresh()).reloaded
     assert (told.key, told.version) == (SHARED, back.version)
-    assert shelf.models()[SHARED].version == back.version != newer
-    assert SHARED in shelf.rolled_back()
+    assert model_store.models()[SHARED].version == back.version != newer
+    assert SHARED in model_store.rolled_back()
 
 
 async def test_what_is_damaged_of_it_is_refused(registry: Registry) -> None:
     folder = registry.path(SHARED.slug, registry.versions(SHARED.slug)[0])
     (folder / "members.json").write_text("[]")
-    shelf = a_shelf(registry)
-    (refused,) = (await shelf.refresh()).rejected
+    model_store = a_shelf(registry)
+    (refused,) = (await model_store.refresh()).rejected
     assert "members.json: expected" in refused.reason
-    assert shelf.forecast({"a": wanted(a_shop(0))})["a"].model in {"LastValue", "SeasonalNaive"}
+    assert model_store.forecast({"a": wanted(a_shop(0))})["a"].model in {"LastValue", "SeasonalNaive"}
 
 
 async def test_without_it_the_naive_models_answer_again(registry: Registry) -> None:
-    shelf = a_shelf(registry)
-    await shelf.refresh()
+    model_store = a_shelf(registry)
+    await model_store.refresh()
     shutil.rmtree(registry.folder / SHARED.slug)
-    await shelf.refresh()
-    assert SHARED not in shelf.models()
-    assert shelf.forecast({"a": wanted(a_shop(0))})["a"].model in {"LastValue", "SeasonalNaive"}
+    await model_store.refresh()
+    assert SHARED not in model_store.models()
+    assert model_store.forecast({"a": wanted(a_shop(0))})["a"].model in {"LastValue", "SeasonalNaive"}
 
 
 async def test_a_model_answers_only_where_its_clocks_go_and_its_holidays_are(registry: Registry) -> None:
     at_home = a_shop(0)
     publish(registry, KEYS[0], own(), NOW)
-    shelf = a_shelf(registry)
-    await shelf.refresh()
+    model_store = a_shelf(registry)
+    await model_store.refresh()
     abroad = replace(at_home, context=Context(ZoneInfo("Europe/Paris"), "FR"))
-    models = [shelf.forecast({"a": wanted(one, KEYS[0])})["a"].model for one in (at_home, abroad)]
+    models = [model_store.forecast({"a": wanted(one, KEYS[0])})["a"].model for one in (at_home, abroad)]
     assert models == ["LightGBM", NAME]
     moved = learn(abroad, QUICK)
     assert publish(registry, KEYS[0], moved, NOW + timedelta(hours=1)).place == ("Europe/Paris", "FR")
-    await shelf.refresh()
-    models = [shelf.forecast({"a": wanted(one, KEYS[0])})["a"].model for one in (at_home, abroad)]
+    await model_store.refresh()
+    models = [model_store.forecast({"a": wanted(one, KEYS[0])})["a"].model for one in (at_home, abroad)]
     assert models == [NAME, "LightGBM"]

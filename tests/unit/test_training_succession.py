@@ -94,21 +94,21 @@ def test_the_model_in_use_is_the_one_to_compare_with(tmp_path: Path) -> None:
 
 async def test_a_refused_model_leaves_the_one_in_use_and_says_why(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    shelf = ModelStore(registry.folder, timeout_seconds=60)
+    model_store = ModelStore(registry.folder, timeout_seconds=60)
     good = publish(registry, KEY, first(), NOW)
-    await shelf.refresh()
+    await model_store.refresh()
     # That this model passed against the naive ones is not the point here.
     verdict = replace(second(POOR).verdict, passed=True)
     bad = publish(registry, KEY, replace(second(POOR), verdict=verdict), NOW + timedelta(days=1))
     assert registry.current(KEY.slug) == good.version
     newest = entries(registry.folder / KEY.slug)[-1]
     assert (newest.outcome, newest.version, newest.previous) == (Outcome.REJECTED, bad.version, good.version)
-    report = await shelf.refresh()
+    report = await model_store.refresh()
     assert report.reloaded == ()
     (told,) = report.rejected
     assert told.file == f"{KEY.slug}/{bad.version}"
     assert "does worse than the version before" in told.reason
-    assert shelf.models()[KEY].version == good.version
+    assert model_store.models()[KEY].version == good.version
 
 
 async def test_an_accepted_model_tells_what_it_replaced(tmp_path: Path) -> None:
@@ -164,16 +164,16 @@ def test_more_replicas_than_needed_are_never_short(factor: float) -> None:
 
 async def test_going_back_by_hand_from_a_version_that_did_not_pass_is_no_refusal(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    shelf = ModelStore(registry.folder, timeout_seconds=60)
+    model_store = ModelStore(registry.folder, timeout_seconds=60)
     failed = replace(second(POOR).verdict, passed=False)
     before, after = (
         publish(registry, KEY, replace(learned, verdict=failed, succession=None), NOW + timedelta(days=day))
         for day, learned in enumerate((first(), second(POOR)))
     )
-    await shelf.refresh()
-    assert shelf.models()[KEY].version == after.version
+    await model_store.refresh()
+    assert model_store.models()[KEY].version == after.version
     registry.point(KEY.slug, before.version)
-    report = await shelf.refresh()
+    report = await model_store.refresh()
     assert ([one.version for one in report.reloaded], report.rejected) == ([before.version], ())
 
 
@@ -181,7 +181,7 @@ async def test_going_back_by_hand_from_a_version_that_did_not_pass_is_no_refusal
 class AlwaysPoor:
     """A learner whose model does worse than the one in use."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
         return replace(second(POOR), verdict=replace(second(POOR).verdict, passed=True))
 
 

@@ -83,25 +83,25 @@ def startup_check(startup: Startup) -> Check:
     return Check("startup", probe)
 
 
-def index_check(inventory: InformerCache, leads: Callable[[], bool]) -> Check:
+def index_check(informer_cache: InformerCache, leads: Callable[[], bool]) -> Check:
     """Is every object known? A leader decides nothing on half of the policies; a standby need not know them yet."""
 
     async def probe() -> None:
-        if leads() and not inventory.is_complete:
+        if leads() and not informer_cache.is_complete:
             raise RuntimeError("the watches have not shown every policy and event yet; nothing is decided before")
 
     return Check("index", probe)
 
 
 def watch_check(
-    inventory: InformerCache, ended: Callable[[], bool], index_missing_seconds: Callable[[], float]
+    informer_cache: InformerCache, ended: Callable[[], bool], index_missing_seconds: Callable[[], float]
 ) -> Check:
     """Do the watches show what is there? One that never does is deaf, and only a restart mends it."""
 
     async def probe() -> None:
         if ended():
             raise RuntimeError("the watch ended")
-        deaf = inventory.watch_lag_seconds()
+        deaf = informer_cache.watch_lag_seconds()
         if deaf > _DEAF_SECONDS:
             raise RuntimeError(f"the watch has not shown a write of ours for {deaf:.0f} s")
         missing = index_missing_seconds()

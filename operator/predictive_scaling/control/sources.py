@@ -41,12 +41,12 @@ class ExternalMetricSink:
         situation, decision = visited.situation, visited.decision
         if situation is None or decision is None:
             return  # what was shown before becomes stale by itself
-        seen, outlook = situation.demand, situation.current_forecast
+        seen, current_forecast = situation.demand, situation.current_forecast
         trusted = seen is not None and (seen.value > 0 or situation.policy.spec.demand.zero_is_valid)
         demand = Reading(seen.value, seen.at, seen.at + max_age) if seen is not None and trusted else None
         forecast = None
-        if outlook is not None and decision.forecast_value is not None:
-            forecast = Reading(decision.forecast_value, outlook.forecast.origin, outlook.valid_until)
+        if current_forecast is not None and decision.forecast_value is not None:
+            forecast = Reading(decision.forecast_value, current_forecast.forecast.origin, current_forecast.valid_until)
         self.store.publish(policy.namespace, policy.name, situation.policy.service, demand=demand, forecast=forecast)
 
     def remove(self, policy: PolicyKey) -> None:

@@ -61,27 +61,27 @@ def status_without_decision(
 
 
 def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None:
-    outlook = situation.current_forecast
-    if outlook is None:
+    current_forecast = situation.current_forecast
+    if current_forecast is None:
         return None
     value, quantile = decision.forecast_value, decision.quantile
     summary = "" if value is None or quantile is None else f"{amount(value)} ({quantile_name(quantile)})"
     return ForecastStatus(
-        model=outlook.forecast.model,
-        version=outlook.forecast.version,
-        generated_at=outlook.forecast.origin,
-        valid_until=outlook.valid_until,
+        model=current_forecast.forecast.model,
+        version=current_forecast.forecast.version,
+        generated_at=current_forecast.forecast.origin,
+        valid_until=current_forecast.valid_until,
         summary=summary,
-        points=_points(outlook, situation),
+        points=_points(current_forecast, situation),
     )
 
 
-def _points(outlook: CurrentForecast, situation: Situation) -> tuple[ForecastPoint, ...]:
+def _points(current_forecast: CurrentForecast, situation: Situation) -> tuple[ForecastPoint, ...]:
     """Bins that are not over yet; every second or third of them where they are more than a status holds.
 
     A bin without numbers is left out.
     """
-    forecast = outlook.forecast
+    forecast = current_forecast.forecast
     first = max(0, (situation.now - forecast.origin) // forecast.step)
     stride = max(1, -(-(len(forecast.values) - first) // MAX_POINTS))
     median, high = forecast.quantiles.index(MEDIAN), forecast.quantiles.index(HIGH)

@@ -14,7 +14,7 @@ from predictive_scaling.errors import DaskUnavailableError, SettingsError
 class TrainingBackend(Protocol):
     """Runs `learning.learn` somewhere; what comes out is the same wherever that is."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
         """Learn, judge and give back."""
         ...
 
@@ -22,8 +22,8 @@ class TrainingBackend(Protocol):
 class LocalBackend:
     """A thread of this process."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
-        return await asyncio.to_thread(learn, series, settings, forerunner)
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
+        return await asyncio.to_thread(learn, series, settings, incumbent)
 
 
 _CONNECT_SECONDS = 10.0
@@ -39,12 +39,12 @@ class DaskBackend:
         self.threads = threads
         """How many series the cluster learns at once."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, forerunner: Incumbent | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
         """Raises DaskUnavailableError where the cluster goes away or loses the task for good."""
         from distributed import CancelledError, KilledWorker
 
         # Not pure: the same series twice is two trainings, not one that is remembered.
-        future = self._client.submit(learn, series, settings, forerunner, pure=False)
+        future = self._client.submit(learn, series, settings, incumbent, pure=False)
         try:
             return await future
         except (CancelledError, KilledWorker, OSError) as error:

@@ -49,9 +49,9 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
     moment = end - (len(longest.values) - split_of(longest)) * step
     horizons = bins_ahead(CALIBRATED_AHEAD, step)
     final = settings.fit_many([*series.values()])
-    twin = settings.fit_many([until(one, moment) for one in series.values()])
-    final = final.with_peak_shifts(_peak_errors(twin, series.values(), moment))
-    walks = {key: _walks(one, twin, moment, horizons) for key, one in series.items()}
+    holdout_model = settings.fit_many([until(one, moment) for one in series.values()])
+    final = final.with_peak_shifts(_peak_errors(holdout_model, series.values(), moment))
+    walks = {key: _walks(one, holdout_model, moment, horizons) for key, one in series.items()}
     judged = {key: found for key, found in walks.items() if found is not None}
     if not judged:
         raise TooShortError(f"none of {len(series)} series is long enough to judge the shared model on")
@@ -67,22 +67,26 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
     return LearnedShared(Learned(span, overall, final, None, horizons, seeds), members)
 
 
-def _peak_errors(twin: FittedLightGBM, series: Collection[Series], moment: datetime) -> FloatArray:
+def _peak_errors(holdout_model: FittedLightGBM, series: Collection[Series], moment: datetime) -> FloatArray:
     """Of all series, about as many of each: a peak says the same of any of them."""
     firsts = [len(until(one, moment).values) for one in series]
     later = sum(len(one.values) - first for one, first in zip(series, firsts, strict=True))
     stride = max(1, later // WINDOW)
-    return np.concatenate([peak_errors_of(twin, one, at, stride) for one, at in zip(series, firsts, strict=True)])
+    return np.concatenate(
+        [peak_errors_of(holdout_model, one, at, stride) for one, at in zip(series, firsts, strict=True)]
+    )
 
 
-def _walks(series: Series, twin: FittedLightGBM, moment: datetime, horizons: IntArray) -> list[WalkForward] | None:
+def _walks(
+    series: Series, holdout_model: FittedLightGBM, moment: datetime, horizons: IntArray
+) -> list[WalkForward] | None:
     """The twin's raw and the naive ones' forecasts of the last days; None where too little of it can be judged."""
     first = len(until(series, moment).values)
     left = len(series.values) - first
     stride = int(np.clip(left // _JUDGED_ORIGINS, 1, _MAX_STRIDE))
     if left // stride * 2 // 3 < ENOUGH:
         return None
-    models: Sequence[Fitted] = (twin, LastValue(), SeasonalNaive())
+    models: Sequence[Fitted] = (holdout_model, LastValue(), SeasonalNaive())
     return [replay(series, model, first, horizons, stride) for model in models]
 
 

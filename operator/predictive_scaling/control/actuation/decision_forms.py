@@ -193,8 +193,13 @@ def row_of_object(body: Mapping[str, Any]) -> ScalingDecisionRow:
 
 
 def _forecast(intent: Intent) -> DecisionForecast | None:
-    decision, outlook = intent.decision, intent.current_forecast
-    if outlook is None or decision.forecast_value is None or decision.forecast_at is None or decision.quantile is None:
+    decision, current_forecast = intent.decision, intent.current_forecast
+    if (
+        current_forecast is None
+        or decision.forecast_value is None
+        or decision.forecast_at is None
+        or decision.quantile is None
+    ):
         return None
     if not math.isfinite(decision.forecast_value):
         return None
@@ -203,9 +208,9 @@ def _forecast(intent: Intent) -> DecisionForecast | None:
             at=decision.forecast_at,
             quantile=decision.quantile,
             value=decision.forecast_value,
-            model=outlook.forecast.model,
-            version=outlook.forecast.version,
-            contributions=tuple(map(_contribution, outlook.forecast.contributions)),
+            model=current_forecast.forecast.model,
+            version=current_forecast.forecast.version,
+            contributions=tuple(map(_contribution, current_forecast.forecast.contributions)),
         )
     except Exception:  # a decision is recorded and carried out without what cannot be told of its forecast
         log.exception("decision_forecast_left_out", decision=intent.name)

@@ -86,21 +86,21 @@ class ForecastRefresher:
             del self._noted[gone]
 
     def _changed(self, need: ForecastRequirement, now: datetime) -> list[Prediction]:
-        outlook, noted = self.forecasts.current(need, now), self._noted.get(need.key)
-        if outlook is None:
+        current_forecast, noted = self.forecasts.current(need, now), self._noted.get(need.key)
+        if current_forecast is None:
             return []
-        origin, source = outlook.forecast.origin, outlook.source
+        origin, source = current_forecast.forecast.origin, current_forecast.source
         if noted == (origin, source):
             return []
         # The fallback to last week begins at the current minute each time: one for each bin is enough.
         if (
             noted is not None
             and noted[1] is source is ForecastSource.LAST_WEEK
-            and abs(origin - noted[0]) < outlook.forecast.step
+            and abs(origin - noted[0]) < current_forecast.forecast.step
         ):
             return []
         self._noted[need.key] = (origin, source)
-        return _rows(need, outlook.forecast, source, outlook.valid_until)
+        return _rows(need, current_forecast.forecast, source, current_forecast.valid_until)
 
     async def _read(self, keys: set[SeriesKey], now: datetime) -> None:
         try:
