@@ -151,4 +151,4 @@ def test_the_command_goes_back(registry: Registry, versions: list[str], monkeypa
     (told,) = json.loads(result.stdout)["rolled_back"]
     assert (told["service"], told["version"], told["previous"]) == (KEY.service, versions[1], versions[0])
     assert isinstance(CliRunner().invoke(app, ["train", "--rollback", "other"]).exception, NoEarlierModelError)
-    assert "leave --service" in str(CliRunner().invoke(app, ["train", "--rollback", "a", "--every", "1h"]).exception)
+    assert "remove --service" in str(CliRunner().invoke(app, ["train", "--rollback", "a", "--every", "1h"]).exception)
