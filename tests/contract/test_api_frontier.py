@@ -59,4 +59,4 @@ async def test_a_frontier_marks_what_is_in_use_and_what_is_recommended(
 async def test_a_policy_that_nothing_was_found_out_about_has_no_frontier(client: httpx.AsyncClient) -> None:
     missing = await client.get("/api/v1/policies/shop/checkout/frontier")
     assert missing.status_code == 404
-    assert "nothing has been looked back on for policy shop/checkout" in missing.json()["detail"]
+    assert "policy shop/checkout" in missing.json()["detail"]

@@ -129,7 +129,7 @@ async def test_the_morning_check_says_unhealthy_and_is_readable(tmp_path: Path) 
         assert await exit_code(process) == 2
         text = log.read_text()
         assert "Health: unhealthy" in text
-        assert "Where policies stand is not known" in text
+        assert "The state of the policies is unknown" in text
 
 
 async def test_a_request_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

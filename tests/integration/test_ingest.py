@@ -225,7 +225,7 @@ async def test_a_topic_that_is_missing_and_later_made_again_is_read_from_its_beg
         await send(place, [a_sample(number) for number in range(100, 110)])
         await all_in(place, 110)
         await eventually(lambda: next_offsets(place), lambda offset: offset == 10)
-    assert "topic_was_made_again" in place.log.read_text()
+    assert "topic_recreated" in place.log.read_text()
 
 
 async def delete_topic(place: Place) -> None:
@@ -238,7 +238,7 @@ async def test_rewinding_reads_again_and_doubles_nothing(place: Place) -> None:
     await send(place, [a_sample(number) for number in range(100)])
     async with ingesting(place) as ingester:
         await eventually(lambda: next_offsets(place), lambda offset: offset == 100)
-        with pytest.raises(IngestRunningError, match="1 of `predictive-scaling ingest` read as group"):
+        with pytest.raises(IngestRunningError, match="1 `predictive-scaling ingest` processes"):
             await set_back(place, WallClock().now())
         assert await ingester.terminate() == 0
     await rows(place, "delete from metrics_1m returning 1")

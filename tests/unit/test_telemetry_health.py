@@ -65,7 +65,7 @@ async def test_a_probe_may_say_itself_that_it_is_only_degraded() -> None:
 async def test_a_hanging_part_is_given_up_at_its_limit_and_the_others_still_answer() -> None:
     async with asyncio.timeout(5):
         report = await examine([Check("database", hanging, limit_seconds=0.05), Check("kafka", fine)])
-    assert report.checks["database"].message == "no answer within 0.05 s"
+    assert report.checks["database"].message == "no response within 0.05 s"
     assert report.checks["database"].latency_seconds >= 0.05
     assert report.checks["kafka"].status is Health.HEALTHY
 

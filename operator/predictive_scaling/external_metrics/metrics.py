@@ -1,15 +1,15 @@
-"""What the external metrics server counts."""
+"""Prometheus metrics of the external metrics server."""
 
 from prometheus_client import Counter
 
 REQUESTS = Counter(
     "predictive_scaling_external_metrics_requests_total",
-    "Answers to the aggregation layer, by HTTP status. 503: the data were stale or missing.",
+    "Responses to the aggregation layer by HTTP status; 503: stale or missing data.",
     ["status"],
 )
 CERTIFICATE_RELOADS = Counter(
     "predictive_scaling_external_metrics_certificate_reloads_total",
-    "Changes of the serving certificate's files, by result: loaded, or refused as certificate and key did not fit.",
+    "Changes of the serving certificate by result: loaded, or refused because certificate and key do not match.",
     ["result"],
 )
 for _status in ("200", "404", "503"):

@@ -1,4 +1,4 @@
-"""`FeatureStore`: what a service's demand looks like right now."""
+"""`FeatureStore`: the current features of a service's demand."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,9 +18,9 @@ _MEANS = {"mean_5m": 5, "mean_15m": 15, "mean_1h": 60}
 
 
 class FeatureStore:
-    """Newest features by service: from Redis where it answers in time, else from the database.
+    """Features by service, from Redis if it responds in time, otherwise from the database.
 
-    Without arguments everything comes from the environment (DATABASE_URL, REDIS_URL): for a prompt in the image.
+    Without arguments it connects as configured in the environment (DATABASE_URL, REDIS_URL), for interactive use.
     """
 
     def __init__(
@@ -32,11 +32,11 @@ class FeatureStore:
         self._from_environment = database is None
 
     async def get_latest(self, service: str) -> dict[str, Any]:
-        """The features of a service's demand, newest first known within a day.
+        """Return the features of a service's demand over the last 24 hours.
 
         `{"service", "time", "metrics": {name: {"time", "last", "mean_5m", "mean_15m", "mean_1h", "max_1h", "level"}}}`,
         sums over the series of each metric, in its unit; means skip missing minutes, and `level` is the median of the
-        last 15. time: RFC 3339 of the newest minute, None where nothing came within a day.
+        last 15. time: RFC 3339 of the newest minute, None without samples.
         Raises DatabaseUnavailableError.
         """
         if not self._from_environment:
@@ -50,8 +50,8 @@ class FeatureStore:
                 await cache.close()
 
     async def _latest(self, service: str, cache: FeatureCache | None, clock: Clock) -> dict[str, Any]:
-        if cache and (known := await cache.get(service)) is not None:
-            return known
+        if cache and (cached := await cache.get(service)) is not None:
+            return cached
         now = clock.now()
         minutes = await self._demand.of_service(service, now - LOOK_BACK, now)
         features = features_of(service, minutes)
@@ -61,7 +61,7 @@ class FeatureStore:
 
 
 def features_of(service: str, minutes: Sequence[DemandMinute]) -> dict[str, Any]:
-    """Features from minutes that are ordered by metric and time."""
+    """Return the features of minutes that are ordered by metric and time."""
     metrics = {name: _features(list(group)) for name, group in groupby(minutes, key=lambda minute: minute.metric)}
     newest = max((features["time"] for features in metrics.values()), default=None)
     return {"service": service, "time": newest, "metrics": metrics}

@@ -1,4 +1,4 @@
-"""Messages in, rows and dead letters out. Pure: no Kafka, no database, no clock."""
+"""Converts messages to rows and dead letters. Pure: no Kafka, no database, no clock."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from predictive_scaling.storage.samples import Sample, SeriesKey
 
 
 class Message(NamedTuple):
-    """A Kafka message: where it stood and what it held. format: None where no header names one."""
+    """A Kafka message with its position. format: from the header; None without one."""
 
     topic: str
     partition: int
@@ -25,7 +25,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What messages held, each message on its own: its samples, or why it stays out."""
+    """Parsed messages: each has either samples or a dead letter."""
 
     messages: Sequence[Message]
     samples: list[tuple[Message, Sequence[Sample]]]
@@ -34,31 +34,31 @@ class Read:
 
     @property
     def services(self) -> set[str]:
-        """Those whose series must be known to `admit`."""
+        """Services whose series the register must have loaded before `admit`."""
         return {sample.service_name for _, samples in self.samples for sample in samples}
 
     def halves(self) -> tuple["Read", "Read"]:
-        """The same in two parts, by messages: to find the one that is to blame."""
+        """Split by messages into two halves, to find the message that the database rejects."""
         middle = len(self.messages) // 2
         return self._only(self.messages[:middle]), self._only(self.messages[middle:])
 
     def _only(self, messages: Sequence[Message]) -> "Read":
-        places = {(message.partition, message.offset) for message in messages}
+        positions = {(message.partition, message.offset) for message in messages}
         return Read(
             messages,
-            [entry for entry in self.samples if (entry[0].partition, entry[0].offset) in places],
-            [letter for letter in self.dead_letters if (letter.partition, letter.offset) in places],
+            [entry for entry in self.samples if (entry[0].partition, entry[0].offset) in positions],
+            [letter for letter in self.dead_letters if (letter.partition, letter.offset) in positions],
             self.received_at,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction writes.
+    """The rows of a transaction.
 
     touched: a sample of each series that is new or was last written on an earlier day, its newest.
     spans: for each partition the first offset and the one after the last.
-    refused: the limits that kept samples out, each with the service of the sample.
+    refused: the limits that rejected samples, each with the service of the sample.
     """
 
     samples: list[Sample]
@@ -69,7 +69,7 @@ class Batch:
 
 
 def read(messages: Sequence[Message], window: Window, received_at: datetime) -> Read:
-    """Understand messages; one that cannot be understood is a dead letter and disturbs no other."""
+    """Parse messages; a message that cannot be parsed becomes a dead letter without affecting the others."""
     samples: list[tuple[Message, Sequence[Sample]]] = []
     dead_letters: list[DeadLetter] = []
     for message in messages:
@@ -82,7 +82,7 @@ def read(messages: Sequence[Message], window: Window, received_at: datetime) -> 
 
 
 def admit(understood: Read, register: SeriesRegister) -> Batch:
-    """Keep what stays within the limits; the register must know the services and is not changed."""
+    """Return the samples within the limits; the register must have loaded the services and is not changed."""
     admission = Admission(register)
     kept: list[Sample] = []
     dead_letters = list(understood.dead_letters)
@@ -92,7 +92,7 @@ def admit(understood: Read, register: SeriesRegister) -> Batch:
         for sample in samples:
             key = SeriesKey(sample.service_name, sample.metric_name, sample.series)
             known = newest.get(key)
-            # Later than a sample that was admitted, and within its day, nothing is new.
+            # A further sample of the same series and day needs no check.
             if known is None or sample.time.date() != known.time.date():
                 limit = admission.refused_by(key, sample.time.date())
                 if limit is not None:
@@ -108,12 +108,12 @@ def admit(understood: Read, register: SeriesRegister) -> Batch:
 
 
 def days_of(batch: Batch) -> dict[SeriesKey, date]:
-    """What the register learns once the batch is written."""
+    """Return the last day of each touched series, for the register after the commit."""
     return {SeriesKey(s.service_name, s.metric_name, s.series): s.time.date() for s in batch.touched}
 
 
 def dead_letter(message: Message, refused: RejectedMessage, received_at: datetime) -> DeadLetter:
-    """The record of a message that stays out."""
+    """Return the dead letter of a rejected message."""
     return DeadLetter(
         message.topic,
         message.partition,
@@ -134,14 +134,14 @@ _REASONS = {
 
 
 def _over(key: SeriesKey, limit: Limit, limits: SeriesLimits) -> RejectedMessage:
-    who = "ingest" if limit is Limit.SERVICES else f"service {key.service_name}"
+    scope = "ingest" if limit is Limit.SERVICES else f"service {key.service_name}"
     new = {
         Limit.SERVICES: f"service {key.service_name}",
         Limit.METRICS: f"metric {key.metric_name}",
         Limit.SERIES: f"this series of {key.metric_name}",
     }[limit]
     active = f"{limits.of(limit)} {limit.value} that were active within {limits.days + 1} days"
-    return RejectedMessage(_REASONS[limit], f"{who} has {active}, the limit; {new} would be one more")
+    return RejectedMessage(_REASONS[limit], f"{scope} has {active}, the limit; {new} would exceed it")
 
 
 def _spans(messages: Sequence[Message]) -> dict[int, tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""From Kafka to the database, exactly once in effect.
+"""Writes messages from Kafka to the database, effectively exactly once.
 
-The offset to read next is written in the transaction of the rows. So a crash before the commit reads the same messages
-again, and one after it goes on behind them; rows that were there already change nothing.
+The next offset is written in the transaction of the rows. After a crash before the commit the same messages are read
+again; after a crash behind it reading continues after them. Duplicate rows change nothing.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ Work = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is taken at once, and from when."""
+    """Limits on batches and on the age of samples."""
 
     batch_size: int
     batch_wait: timedelta
@@ -56,19 +56,19 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What ingest writes to."""
+    """The tables that ingest writes."""
 
     batches: IngestBatches
     offsets: IngestOffsets
     samples: Samples
 
 
-class Superseded(Exception):  # noqa: N818 (not a fault: the partitions are someone else's now)
-    """What was being done is no longer ours to do."""
+class Superseded(Exception):  # noqa: N818 (not an error: the partitions belong to another member)
+    """The partitions of the current work were reassigned."""
 
 
 class Ingest:
-    """Reads one topic until told to stop. `turned_at`: monotonic second of the last turn of its loop."""
+    """Consumes a topic until it is stopped. `turned_at`: monotonic second of the last loop iteration."""
 
     def __init__(
         self,
@@ -95,40 +95,40 @@ class Ingest:
         self.turned_at = monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set: the batch in hand is finished, the group is left."""
+        """Consume until `stop` is set; then finish the current batch and leave the group."""
         await self._source.start()
         try:
             while not stop.is_set():
                 self.turned_at = monotonic()
-                await self._turn(stop)
+                await self._iterate(stop)
         finally:
             await self._source.close()
             self._forget()
             log.info("ingest_stopped", topic=self._source.topic)
 
-    async def _turn(self, stop: asyncio.Event) -> None:
+    async def _iterate(self, stop: asyncio.Event) -> None:
         try:
-            await self._read_on(stop)
+            await self._consume_batch(stop)
         except Superseded:
             self._forget()
 
-    async def _read_on(self, stop: asyncio.Event) -> None:
+    async def _consume_batch(self, stop: asyncio.Event) -> None:
         generation = self._source.generation
         if self._source.pending is not None:
-            await self._persist(stop, generation, self._take_over)
+            await self._persist(stop, generation, self._adopt_partitions)
         messages = await self._source.poll(self._limits.batch_size, self._limits.batch_wait.total_seconds())
         if generation != self._source.generation:
             raise Superseded
         if messages:
             self._sent.clear()
-            await self._persist(stop, generation, lambda: self._notice_restarts(messages))
+            await self._persist(stop, generation, lambda: self._detect_recreated_topic(messages))
             await self._persist(stop, generation, lambda: self._store(messages))
         await self._show_lag(ask=False)
 
     async def _persist(self, stop: asyncio.Event, generation: int, work: Work) -> None:
-        """Do work until it succeeds, however long the database or Kafka is away, and stay in the group meanwhile.
+        """Retry work until it succeeds, also through long outages of the database or Kafka, and stay in the group.
 
-        Raises Superseded when the partitions went, or `stop` was set while it could not be done.
+        Raises Superseded when the partitions were revoked, or `stop` was set before it succeeded.
         """
         pause, paused = FIRST_PAUSE_SECONDS, False
         while True:
@@ -138,7 +138,7 @@ class Ingest:
                 break
             except (DatabaseUnavailableError, KafkaUnavailableError) as error:
                 metrics.WRITE_FAILURES.inc()
-                log.warning("ingest_waits", error=str(error), seconds=pause)
+                log.warning("ingest_write_retried", error=str(error), seconds=pause)
             if not paused:
                 await self._source.pause()
                 paused = True
@@ -150,13 +150,13 @@ class Ingest:
     async def _wait(self, seconds: float, stop: asyncio.Event, generation: int) -> None:
         until = monotonic() + seconds
         while (left := until - monotonic()) > 0:
-            # Paused: this brings no messages, but word of rebalances, and keeps us in the group.
+            # While paused, poll returns no messages but handles rebalances and keeps the membership.
             await self._source.poll(1, min(left, 0.5))
             if stop.is_set() or self._source.generation != generation:
                 raise Superseded
             await self._show_lag(ask=True)
 
-    async def _take_over(self) -> None:
+    async def _adopt_partitions(self) -> None:
         partitions = self._source.pending or []
         topic = self._source.topic
         self._forget()
@@ -165,22 +165,22 @@ class Ingest:
         self._topic_id = await self._administration.topic_id(topic)
         starts = {p: where_to_start(known.get(p), bounds[p], self._topic_id) for p in partitions}
         for partition, start in starts.items():
-            _tell(topic, partition, start)
-        anew = [partition for partition, start in starts.items() if start.is_reset]
-        if anew:
-            await self._tables.offsets.forget(topic, anew)
-            metrics.RESETS.inc(len(anew))
+            _log_start(topic, partition, start)
+        recreated = [partition for partition, start in starts.items() if start.is_reset]
+        if recreated:
+            await self._tables.offsets.forget(topic, recreated)
+            metrics.RESETS.inc(len(recreated))
         self._positions = {partition: start.offset for partition, start in starts.items()}
         await self._source.take_over(self._positions)
 
     async def _store(self, messages: list[Message]) -> None:
         began, now = monotonic(), self._clock.now()
         window = Window.around(now, self._limits.max_age, self._limits.max_ahead)
-        await self._write(await self._understood(messages, window))
+        await self._write(await self._parse(messages, window))
         metrics.BATCH_SECONDS.observe(monotonic() - began)
         await self._source.commit(self._positions)
 
-    async def _understood(self, messages: list[Message], window: Window) -> Read:
+    async def _parse(self, messages: list[Message], window: Window) -> Read:
         now, register, samples = self._clock.now(), self._register, self._tables.samples
         understood = read(messages, window, now)
         register.advance(now.date())
@@ -193,7 +193,7 @@ class Ingest:
         return understood
 
     async def _write(self, understood: Read) -> None:
-        """Write what was read; what the database refuses is narrowed down to its message, which is a dead letter."""
+        """Write parsed messages; bisect a rejected batch to the rejected message, which becomes a dead letter."""
         batch = admit(understood, self._register)
         await self._send(batch.dead_letters)
         try:
@@ -209,7 +209,7 @@ class Ingest:
                 await self._write(half)
 
     async def _send(self, letters: Sequence[DeadLetter]) -> None:
-        """Send those on that were not sent by an earlier attempt to write their batch."""
+        """Publish the dead letters that an earlier attempt to write the batch has not published."""
         new = [letter for letter in letters if (letter.partition, letter.offset) not in self._sent]
         await self._dead_letters.send(new)
         self._sent |= {(letter.partition, letter.offset) for letter in new}
@@ -228,18 +228,18 @@ class Ingest:
         if batch.touched:
             self.limit_reports.show_usage(self._register, now.date())
 
-    async def _notice_restarts(self, messages: list[Message]) -> None:
-        """A partition that counts from the beginning again while we read: its topic was made again."""
+    async def _detect_recreated_topic(self, messages: list[Message]) -> None:
+        """Detect partitions whose offsets restarted during consumption, because their topic was recreated."""
         first: dict[int, int] = {}
         for message in messages:
             first.setdefault(message.partition, message.offset)
-        again = [partition for partition, offset in first.items() if offset < self._positions.get(partition, 0)]
-        if again:
-            log.error("topic_was_made_again", topic=self._source.topic, partitions=again, reading_from=first)
-            await self._tables.offsets.forget(self._source.topic, again)
-            metrics.RESETS.inc(len(again))
+        restarted = [partition for partition, offset in first.items() if offset < self._positions.get(partition, 0)]
+        if restarted:
+            log.error("topic_recreated", topic=self._source.topic, partitions=restarted, reading_from=first)
+            await self._tables.offsets.forget(self._source.topic, restarted)
+            metrics.RESETS.inc(len(restarted))
             self._topic_id = await self._administration.topic_id(self._source.topic)
-            self._positions |= {partition: first[partition] for partition in again}
+            self._positions |= {partition: first[partition] for partition in restarted}
 
     async def _show_lag(self, *, ask: bool) -> None:
         if ask:
@@ -250,17 +250,17 @@ class Ingest:
             metrics.LAG.labels(self._source.topic, str(partition)).set(lag)
 
     def _forget(self) -> None:
-        """Nothing is ours: whoever reads on writes what we would have to know."""
+        """Discard positions and register: other members may write from now on."""
         for partition in self._positions:
             metrics.LAG.remove(self._source.topic, str(partition))
         self._positions = {}
         self._register.forget()
 
 
-def _tell(topic: str, partition: int, start: Start) -> None:
+def _log_start(topic: str, partition: int, start: Start) -> None:
     bound = log.bind(topic=topic, partition=partition, offset=start.offset)
     if start.is_reset:
-        bound.error("topic_was_made_again", known=start.known)
+        bound.error("topic_recreated", known=start.known)
     elif start.lost:
         bound.error("messages_lost", known=start.known, messages=start.lost)
     else:

@@ -1,4 +1,4 @@
-"""The dead-letter topic. The table has every dead letter for certain, the topic as far as Kafka takes them."""
+"""The dead-letter topic, best effort; the table `dead_letters` is complete."""
 
 import asyncio
 import logging
@@ -14,19 +14,19 @@ from predictive_scaling.storage.dead_letters import DeadLetter
 log = structlog.get_logger(__name__)
 
 MAX_BYTES = 900_000
-"""Longer messages are cut: brokers take a megabyte unless told otherwise."""
-LIMIT_SECONDS = 10.0
+"""Longer messages are truncated: brokers accept one megabyte by default."""
+TIMEOUT_SECONDS = 10.0
 
 
 class DeadLetterTopic:
-    """Sends dead letters on, before their batch is committed: a crash may send one twice, and loses none.
+    """Publishes dead letters before their batch is committed: a crash may duplicate them but loses none.
 
-    Value: the message as it came, cut to MAX_BYTES. Headers: reason, detail, topic, partition, offset, size.
+    Value: the original message, truncated to MAX_BYTES. Headers: reason, detail, topic, partition, offset, size.
     """
 
     def __init__(self, bootstrap_servers: str, options: Mapping[str, str], topic: str) -> None:
         properties: dict[str, Any] = {
-            "delivery.timeout.ms": round(LIMIT_SECONDS * 1000),
+            "delivery.timeout.ms": round(TIMEOUT_SECONDS * 1000),
             **options,
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,
@@ -35,7 +35,7 @@ class DeadLetterTopic:
         self._topic = topic
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Send and wait for the broker's word; what it does not take is logged and counted, and stops nothing."""
+        """Send and wait for the acknowledgement; failures are logged and counted, not raised."""
         if letters:
             failures = await asyncio.to_thread(self._send, letters)
             if failures:
@@ -56,7 +56,7 @@ class DeadLetterTopic:
                 )
             except (BufferError, KafkaException) as error:
                 failures.append(str(error))
-        self._producer.flush(LIMIT_SECONDS + 1)
+        self._producer.flush(TIMEOUT_SECONDS + 1)
         return failures
 
 

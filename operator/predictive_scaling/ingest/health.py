@@ -1,19 +1,19 @@
-"""Whether the loop of ingest turns."""
+"""The liveness check of the ingest loop; separate, as the consumer itself needs no health types."""
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.ingest.consumer import Ingest
 from predictive_scaling.telemetry.checks import Check
 
-SILENT_SECONDS = 120.0
-"""A turn takes half a second; waiting for Kafka or the database counts as turning. Longer than this is a hang."""
+MAX_ITERATION_SECONDS = 120.0
+"""An iteration takes half a second, and retries count as iterations; a longer time is a hang."""
 
 
 def loop_check(worker: Ingest) -> Check:
-    """Fails when only a restart can help."""
+    """Return a check that fails when only a restart helps."""
 
     async def probe() -> None:
         silent = monotonic() - worker.turned_at
-        if silent > SILENT_SECONDS:
-            raise TimeoutError(f"the loop of ingest has not turned for {silent:.0f} s")
+        if silent > MAX_ITERATION_SECONDS:
+            raise TimeoutError(f"the ingest loop has made no progress for {silent:.0f} s")
 
     return Check("consumer", probe)

@@ -1,4 +1,4 @@
-"""What ingest does beside reading: waiting for its schema, and forgetting what is old."""
+"""Tasks of ingest besides consuming: waiting for the schema, and retention."""
 
 import asyncio
 from datetime import timedelta
@@ -14,25 +14,25 @@ from predictive_scaling.storage.schema import check_schema
 
 log = structlog.get_logger(__name__)
 
-EVERY = timedelta(hours=1)
+INTERVAL = timedelta(hours=1)
 PAUSE_SECONDS = 2.0
 
 
 async def run_housekeeping(retention: Retention, clock: Clock) -> None:
-    """Apply retention every hour of product time. A table that fails is tried again an hour later."""
+    """Apply retention every hour of product time; a failed table is retried an hour later."""
     while True:
         await retention.apply(clock.now())
-        await clock.sleep(EVERY)
+        await clock.sleep(INTERVAL)
 
 
 async def wait_for_schema(database: Database, worker: Ingest, stop: asyncio.Event) -> None:
-    """Until the database answers. Raises SchemaError as soon as it does and the schema is another one."""
+    """Wait until the database is reachable. Raises SchemaError when its schema is wrong."""
     while not stop.is_set():
         try:
             await check_schema(database)
             return
         except DatabaseUnavailableError as error:
-            log.warning("database_waited_for", error=str(error))
+            log.warning("database_unreachable", error=str(error))
         worker.turned_at = monotonic()
         try:
             await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)

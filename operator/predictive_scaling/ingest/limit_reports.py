@@ -1,4 +1,4 @@
-"""Makes limits loud: counted, logged, and shown in /health for as long as something stays out."""
+"""Reports reached limits: metrics, logs, and /health while samples are rejected."""
 
 from collections import Counter as Counts
 from collections.abc import Iterable
@@ -15,33 +15,33 @@ from predictive_scaling.telemetry.checks import Check, Degraded
 log = structlog.get_logger(__name__)
 
 SHOWN_SECONDS = 600.0
-"""How long /health shows a limit after the last sample that it kept out, and how often the log repeats it."""
+"""Time that /health shows a limit after the last rejected sample, and the interval of its log messages."""
 _SETTINGS = {
     Limit.SERVICES: "PREDICTIVE_SCALING_MAX_SERVICES",
     Limit.METRICS: "PREDICTIVE_SCALING_MAX_METRICS_PER_SERVICE",
     Limit.SERIES: "PREDICTIVE_SCALING_MAX_SERIES_PER_SERVICE",
 }
 _CAUSES = {
-    Limit.SERVICES: "services that were active lately; the samples of a new one stay out",
-    Limit.METRICS: "metrics that were active lately; the samples of a new one stay out",
-    Limit.SERIES: "series that were active lately; the samples of a new one stay out",
+    Limit.SERVICES: "active services, the limit; samples of new services are rejected",
+    Limit.METRICS: "active metrics, the limit; samples of new metrics are rejected",
+    Limit.SERIES: "active series, the limit; samples of new series are rejected",
 }
 
 
 @dataclass(slots=True)
 class LimitReports:
-    """What was refused lately, and for which services."""
+    """The recently reached limits and their services."""
 
     _refused_at: dict[Limit, tuple[float, str]] = field(default_factory=dict[Limit, tuple[float, str]])
     _logged_at: dict[Limit, float] = field(default_factory=dict[Limit, float])
 
     def show_usage(self, register: SeriesRegister, today: date) -> None:
-        """After the register changed."""
+        """Update the usage gauges after a change of the register."""
         for limit, usage in register.usage(today).items():
             LIMIT_USAGE.labels(limit.value).set(usage)
 
     def report(self, refused: Iterable[tuple[Limit, str]], register: SeriesRegister) -> None:
-        """After a batch: the limits that kept its samples out, each with the service of the sample."""
+        """Report the limits that rejected samples of a batch, each with the service of the sample."""
         for (limit, service), count in Counts(refused).items():
             LIMIT_REFUSED.labels(limit.value).inc(count)
             allowed, now = register.limits.of(limit), monotonic()
@@ -55,11 +55,11 @@ class LimitReports:
                     refused=count,
                     setting=_SETTINGS[limit],
                 )
-            of = "" if limit is Limit.SERVICES else f"service {service} has "
-            self._refused_at[limit] = (now, f"{of}{allowed} {_CAUSES[limit]}; raise {_SETTINGS[limit]}")
+            scope = "" if limit is Limit.SERVICES else f"service {service} has "
+            self._refused_at[limit] = (now, f"{scope}{allowed} {_CAUSES[limit]}; raise {_SETTINGS[limit]}")
 
     def check(self) -> Check:
-        """Degraded while a limit keeps samples out."""
+        """Return a check that is degraded while a limit rejects samples."""
 
         async def probe() -> None:
             now = monotonic()

@@ -1,4 +1,4 @@
-"""A measured value, whatever format it came in, and the rules that all of them keep."""
+"""Measurements, independent of the message format, and their validation."""
 
 import math
 import re
@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Measurement(NamedTuple):
-    """What a format reads out of a message. time: aware."""
+    """A measurement of a message. time: timezone-aware."""
 
     service_name: str
     metric_name: str
@@ -27,7 +27,7 @@ class Measurement(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The times that are accepted, both ends included."""
+    """The accepted times, both ends inclusive."""
 
     earliest: datetime
     latest: datetime
@@ -38,14 +38,14 @@ class Window(NamedTuple):
 
 
 def accept(measurement: Measurement, window: Window) -> Sample:
-    """The sample that is kept of a measurement. Raises Refused."""
+    """Validate a measurement and return its sample. Raises RejectedMessage."""
     service, metric, value, time, labels = measurement
     _check_name("service_name", service)
     _check_name("metric_name", metric)
     if not math.isfinite(value):
-        raise RejectedMessage(Reason.NOT_FINITE, f"value is {value}; a finite number is needed")
+        raise RejectedMessage(Reason.NOT_FINITE, f"value is {value}; it must be finite")
     if value < 0:
-        raise RejectedMessage(Reason.NEGATIVE, f"value is {value}; demand is never negative")
+        raise RejectedMessage(Reason.NEGATIVE, f"value is {value}; it must not be negative")
     if not window.earliest <= time <= window.latest:
         earliest, latest = window.earliest.isoformat(), window.latest.isoformat()
         raise RejectedMessage(
@@ -60,7 +60,7 @@ _NO_LABELS = series_of({})
 
 def _check_name(field: str, name: str) -> None:
     if not _is_good_name(name):
-        allowed = f"1 to {MAX_NAME} characters, none of them a control character"
+        allowed = f"1 to {MAX_NAME} characters, without control characters"
         raise RejectedMessage(Reason.INVALID_NAME, f"{field} is {name[:80]!r}; allowed: {allowed}")
 
 
@@ -74,8 +74,8 @@ def _series(labels: tuple[tuple[str, str], ...]) -> int:
     if len(labels) > MAX_LABELS:
         raise RejectedMessage(Reason.TOO_MANY_LABELS, f"{len(labels)} labels; allowed: {MAX_LABELS}")
     for name, value in labels:
-        _check_name("a label's name", name)
+        _check_name("label name", name)
         if len(value) > MAX_LABEL_VALUE or _CONTROL.search(value):
-            allowed = f"{MAX_LABEL_VALUE} characters, none of them a control character"
+            allowed = f"{MAX_LABEL_VALUE} characters, without control characters"
             raise RejectedMessage(Reason.INVALID_NAME, f"label {name} is {value[:80]!r}; allowed: {allowed}")
     return series_of(dict(labels))

@@ -1,10 +1,10 @@
-"""Why a message stays out."""
+"""Rejected messages and their reasons; separate, because parsers and the consumer share it."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The cause that stands in the dead-letter topic, the table and the metric."""
+    """The reason as recorded in the dead-letter topic, the table and the metric."""
 
     UNDECODABLE = "undecodable"
     UNKNOWN_FORMAT = "unknown_format"
@@ -25,8 +25,8 @@ class Reason(StrEnum):
     REFUSED_BY_DATABASE = "refused_by_database"
 
 
-class RejectedMessage(Exception):  # noqa: N818 (a verdict on a message, not a fault of ours)
-    """A message that stays out: the reason, and one sentence on what was found and what is allowed."""
+class RejectedMessage(Exception):  # noqa: N818 (about a message, not a program error)
+    """A message is invalid. detail: one sentence with the value and the allowed values."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)

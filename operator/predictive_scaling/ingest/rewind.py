@@ -1,7 +1,7 @@
-"""Going back: reading again what was read from a moment on.
+"""Rewinds consumption to a time.
 
-Goes by our own history of offsets, in product time: Kafka's record times are the producers' business. The group is set
-back as well as the database, because of the two the higher offset counts when a partition is assigned.
+Uses the recorded history of offsets in product time, because producers set Kafka's record times. Both the group and
+the database are rewound, because the higher of the two offsets is used when a partition is assigned.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from predictive_scaling.storage.ingest_offsets import IngestOffsets
 
 @dataclass(frozen=True, slots=True)
 class Rewound:
-    """A partition and the offsets it went from and to."""
+    """The offsets of a partition before and after the rewind."""
 
     partition: int
     before: int
@@ -32,26 +32,26 @@ async def rewind(
     raw_retention: timedelta,
     clock: Clock,
 ) -> list[Rewound]:
-    """Set every partition back to where it was read at `to`; those that were first read later begin anew.
+    """Rewind each partition to its offset at `to`; partitions first read later restart from the beginning.
 
-    Samples that are still there change nothing when they are read again. Those whose rows have been dropped would count
-    twice in the rollups: going back further than raw samples are kept raises SettingsError. Raises IngestRunningError
+    Samples that still exist are not duplicated. Samples whose rows were deleted would count twice in the rollups, so a
+    time before the retention of raw samples raises SettingsError. Raises IngestRunningError
     while the group has members, KafkaUnavailableError, DatabaseUnavailableError.
     """
     now = clock.now()
     if not now - raw_retention <= to <= now:
         earliest = (now - raw_retention).isoformat(timespec="seconds")
-        raise SettingsError(f"--to is {to.isoformat()}; allowed: from {earliest} (raw samples are kept so long) to now")
+        raise SettingsError(f"--to is {to.isoformat()}; allowed: from {earliest} (retention of raw samples) to now")
     await administration.refuse_running(group)
     known = await offsets.of_topic(topic)
-    then = await offsets.at(topic, to)
+    recorded = await offsets.at(topic, to)
     first = await administration.first_offsets(topic, sorted(known))
-    # The group is ahead of the database where someone reset it to skip messages: those are wanted again as well.
+    # The group is ahead of the database after a manual reset that skipped messages; those are read again too.
     committed = await administration.committed(group, topic, sorted(known)) if known else {}
-    before = {partition: max(it.next_offset, committed.get(partition, 0)) for partition, it in known.items()}
-    targets = {partition: max(then.get(partition, 0), first[partition]) for partition in known}
-    back = {partition: target for partition, target in targets.items() if target < before[partition]}
-    if back:
-        await administration.set_group_back(group, topic, back)
-        await offsets.set_back(topic, back, now)
-    return [Rewound(partition, before[partition], target) for partition, target in sorted(back.items())]
+    before = {partition: max(offset.next_offset, committed.get(partition, 0)) for partition, offset in known.items()}
+    targets = {partition: max(recorded.get(partition, 0), first[partition]) for partition in known}
+    rewound = {partition: target for partition, target in targets.items() if target < before[partition]}
+    if rewound:
+        await administration.set_group_back(group, topic, rewound)
+        await offsets.set_back(topic, rewound, now)
+    return [Rewound(partition, before[partition], target) for partition, target in sorted(rewound.items())]

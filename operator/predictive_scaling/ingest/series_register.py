@@ -1,4 +1,4 @@
-"""Which services, metrics and series were active lately, and how many of each may be. Pure: no clock, no database.
+"""The recently active services, metrics and series, and their limits. Pure: no clock, no database.
 
 Only what was active around the day of a sample counts: the pods of earlier rollouts are in the database for as long as
 rollups are kept, and need no place here.
@@ -15,11 +15,11 @@ from predictive_scaling.storage.samples import SeriesKey
 
 _DAY = timedelta(days=1)
 REMEMBERED = 7 * _DAY
-"""How long what is no longer active is remembered, so that samples that come late are no news."""
+"""Time that inactive series are remembered, so that their late samples do not count as new series."""
 
 
 class Limit(StrEnum):
-    """What is limited."""
+    """The kinds of limits."""
 
     SERVICES = "services"
     METRICS = "metrics"
@@ -28,7 +28,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeriesLimits:
-    """How many may be active at a time. metrics and series: of each service. window: how long one stays active."""
+    """Maximum numbers of active members; metrics and series per service. window: how long a member stays active."""
 
     services: int
     metrics: int
@@ -37,7 +37,7 @@ class SeriesLimits:
 
     @property
     def days(self) -> int:
-        """The window in whole days: the register knows the day of a sample, not its hour."""
+        """The window in full days, because the register stores days."""
         return max(1, math.ceil(self.window / _DAY))
 
     def of(self, limit: Limit) -> int:
@@ -46,7 +46,7 @@ class SeriesLimits:
 
 @dataclass(slots=True)
 class _Activity:
-    """The last day of each member, and how many members have which last day."""
+    """The last day of each member, and the number of members by last day."""
 
     last: dict[Hashable, date] = field(default_factory=dict[Hashable, date])
     counts: Counter[date] = field(default_factory=Counter[date])
@@ -73,12 +73,12 @@ class _Activity:
 
 
 Scope = tuple[Limit, str]
-"""What is counted together: a limit, and the service that it is of (empty for services themselves)."""
+"""A limit and its service (empty for the limit on services)."""
 
 
 @dataclass(slots=True)
 class SeriesRegister:
-    """The series of each service and the last day each was active, as far as it is written."""
+    """The series of each service with their last active day, as written to the database."""
 
     limits: SeriesLimits
     _scopes: dict[Scope, _Activity] = field(default_factory=dict[Scope, _Activity])
@@ -88,33 +88,33 @@ class SeriesRegister:
 
     @property
     def needs_services(self) -> bool:
-        """Whether the active services have to be loaded first."""
+        """Whether the active services must be loaded first."""
         return not self._knows_services
 
     def missing(self, services: Iterable[str]) -> set[str]:
-        """Services whose series have to be loaded first."""
+        """Return the services whose series must be loaded first."""
         return {service for service in services if service not in self._loaded}
 
     def load_services(self, services: Mapping[str, date]) -> None:
-        """Take in the services that the database holds, with the last day of each."""
+        """Load the services of the database with their last day."""
         self._knows_services = True
         activity = self._activity((Limit.SERVICES, ""))
         for service, day in services.items():
             activity.note(service, day)
 
     def load(self, services: Iterable[str], known: Mapping[SeriesKey, date]) -> None:
-        """Take in what the database holds of these services, also where it holds nothing."""
+        """Load the series of these services from the database; a service may have none."""
         self._loaded.update(services)
         self.learn(known)
 
     def learn(self, days: Mapping[SeriesKey, date]) -> None:
-        """Note what was written."""
+        """Record the written series."""
         for key, day in days.items():
             for scope, member in _members(key):
                 self._activity(scope).note(member, day)
 
     def advance(self, today: date) -> None:
-        """Forget what has not been active for REMEMBERED and the window."""
+        """Remove members that were inactive for the window and REMEMBERED."""
         if today <= self._today:
             return
         self._today = today
@@ -126,29 +126,29 @@ class SeriesRegister:
         self._loaded &= {service for _, service in self._scopes}
 
     def forget(self) -> None:
-        """Someone else may write from here on."""
+        """Discard everything, because another member may write from now on."""
         self._scopes.clear()
         self._loaded.clear()
         self._knows_services = False
 
     def last_day(self, key: SeriesKey) -> date | None:
-        """The last day a series was active, None for one that is not known."""
+        """Return the last active day of a series; None if unknown."""
         return self.last_active((Limit.SERIES, key.service_name), key)
 
     def active(self, limit: Limit, day: date, service: str = "") -> int:
-        """How many services, or of a service how many metrics or series, were active around a day."""
+        """Return the number of active members of a scope around a day."""
         activity = self._scopes.get((limit, service))
         return activity.around(day, self.limits.days) if activity else 0
 
     def usage(self, day: date) -> dict[Limit, float]:
-        """How much of each limit is used up on a day, a ratio: of metrics and series by the service with most."""
+        """Return the used share of each limit on a day; for metrics and series, of the service with the most."""
         found = dict.fromkeys(Limit, 0.0)
         for (limit, _), activity in self._scopes.items():
             found[limit] = max(found[limit], activity.around(day, self.limits.days) / self.limits.of(limit))
         return found
 
     def last_active(self, scope: Scope, member: Hashable) -> date | None:
-        """The last day of a member of a scope, None for one that is not known."""
+        """Return the last day of a member of a scope; None if unknown."""
         activity = self._scopes.get(scope)
         return activity.last.get(member) if activity else None
 
@@ -158,13 +158,13 @@ class SeriesRegister:
 
 @dataclass(slots=True)
 class Admission:
-    """What a batch adds to a register that stays as it is until the batch is written."""
+    """The additions of a batch to a register, which changes only after the batch is written."""
 
     register: SeriesRegister
     _new: dict[Scope, _Activity] = field(default_factory=dict[Scope, _Activity])
 
     def refused_by(self, key: SeriesKey, day: date) -> Limit | None:
-        """The limit that keeps a sample of this day out; None where it is admitted.
+        """Return the limit that rejects a sample of this day; None if it is admitted.
 
         What was active within the window before the day is never refused, however much is new.
         """
@@ -185,7 +185,7 @@ class Admission:
 
 
 def _members(key: SeriesKey) -> tuple[tuple[Scope, Hashable], ...]:
-    """A series, its metric and its service, each with what it is counted in; the widest first."""
+    """Return service, metric and series with their scopes, the widest first."""
     service, metric, _ = key
     return (
         ((Limit.SERVICES, ""), service),

@@ -1,4 +1,4 @@
-"""Kafka as ingest sees it: messages, offsets, lag. All calls of librdkafka happen in one thread of its own.
+"""The Kafka consumer of ingest: messages, offsets, lag. All calls of librdkafka run in a dedicated thread.
 
 Rebalances only note what changed; partitions are read from once `take_over` says where, so that nothing is read from a
 place that the database does not know of.
@@ -36,12 +36,12 @@ OURS = {
     "partition.assignment.strategy": "range",
     "allow.auto.create.topics": False,
     "max.poll.interval.ms": 300_000,
-    # How soon a topic that is made later, or made again, is noticed.
+    # Delay until a created or recreated topic is detected.
     "topic.metadata.refresh.interval.ms": 30_000,
-    # What is fetched ahead of us, in kilobytes: bounds our memory while the database is slow.
+    # Prefetch limit in kilobytes: bounds the memory while the database is slow.
     "queued.max.messages.kbytes": 32_768,
 }
-# Exactly-once rests on these, and on being told of whole assignments.
+# Exactly-once processing depends on these, and on complete assignments in the callbacks.
 _FIXED = (
     "enable.auto.commit",
     "enable.auto.offset.store",
@@ -56,7 +56,7 @@ _FIXED = (
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What Kafka says of a partition: its first offset, the one after its last, and the group's committed one."""
+    """The offsets of a partition: the first, the one after the last, and the group's committed offset."""
 
     low: int
     high: int
@@ -64,7 +64,7 @@ class Bounds:
 
 
 def consumer_options(bootstrap_servers: str, group: str, options: Mapping[str, str]) -> dict[str, Any]:
-    """All properties of the consumer. Raises SettingsError for one that ingest decides itself."""
+    """Return the properties of the consumer. Raises SettingsError for an option that ingest sets itself."""
     for name in _FIXED:
         if name in options:
             raise SettingsError(
@@ -92,7 +92,7 @@ class KafkaSource:
         )
 
     async def start(self) -> None:
-        """Ask for membership; partitions come with a later poll."""
+        """Join the group; a later poll assigns partitions."""
         await self._run(
             lambda: self._consumer.subscribe(
                 [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
@@ -100,11 +100,11 @@ class KafkaSource:
         )
 
     async def poll(self, limit: int, wait_seconds: float) -> list[Message]:
-        """Up to `limit` messages, or fewer after `wait_seconds` or MAX_BATCH_BYTES; keeps the membership alive."""
+        """Return up to `limit` messages, fewer after `wait_seconds` or MAX_BATCH_BYTES; keeps the membership."""
         return await self._run(lambda: self._poll(limit, wait_seconds))
 
     async def take_over(self, starts: Mapping[int, int]) -> None:
-        """Read the pending partitions from these offsets on."""
+        """Start reading the pending partitions at these offsets."""
         partitions = [TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()]
 
         def assign() -> None:
@@ -115,15 +115,15 @@ class KafkaSource:
         await self._run(assign)
 
     async def bounds(self, partitions: Sequence[int]) -> dict[int, Bounds]:
-        """What Kafka says of these partitions. Raises KafkaUnavailableError."""
+        """Return the bounds of these partitions. Raises KafkaUnavailableError."""
         return await self._run(lambda: self._bounds(partitions))
 
     async def lag(self, positions: Mapping[int, int], *, ask: bool) -> dict[int, int]:
-        """Messages after each position. ask: of the broker, for while nothing is fetched; else from the last fetch."""
+        """Return the lag of each partition. ask: query the broker, needed while paused; else use the last fetch."""
         return await self._run(lambda: self._lag(positions, ask=ask))
 
     async def commit(self, positions: Mapping[int, int]) -> None:
-        """Tell Kafka how far we are, without waiting: for tools that show the lag."""
+        """Commit positions asynchronously, for tools that show the lag."""
         offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in positions.items()]
 
         def commit() -> None:
@@ -135,11 +135,11 @@ class KafkaSource:
         await self._run(commit)
 
     async def pause(self) -> None:
-        """Fetch nothing; polls go on and find nothing."""
+        """Stop fetching; polls return no messages."""
         await self._run(lambda: self._consumer.pause(self._partitions()))
 
     async def resume(self) -> None:
-        """Fetch again."""
+        """Resume fetching."""
         await self._run(lambda: self._consumer.resume(self._partitions()))
 
     async def close(self) -> None:
@@ -160,7 +160,7 @@ class KafkaSource:
                 break
             received = self._consumer.consume(min(CHUNK, limit - len(found)), timeout=max(0.0, left))
             if generation != self.generation:
-                # A rebalance happened inside consume: what was read before it belongs to whoever reads there now.
+                # A rebalance inside consume: messages read before it belong to the new owner of the partition.
                 found, size, generation = [], 0, self.generation
             for message in received:
                 if (error := message.error()) is not None:

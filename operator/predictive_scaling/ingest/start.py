@@ -1,4 +1,4 @@
-"""Where to begin in a partition."""
+"""The start offset of a partition; pure, separate from the consumer for its tests."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from predictive_scaling.storage.ingest_offsets import IngestOffset
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """offset: the first to read. known: what the database had. lost: messages that Kafka dropped before we read them.
+    """offset: the first to read. known: the offset in the database. lost: messages that Kafka deleted unread.
 
-    is_reset: the topic was deleted and made again, what the database had means nothing.
+    is_reset: the topic was deleted and recreated, so the offset in the database is invalid.
     """
 
     offset: int
@@ -20,9 +20,9 @@ class Start:
 
 
 def where_to_start(known: IngestOffset | None, bounds: Bounds, topic_id: str) -> Start:
-    """The higher of the database's and the group's offset, within what the partition holds; its beginning at first.
+    """Return the higher of the database's and the group's offset, within the bounds of the partition.
 
-    topic_id: of the topic as it is now, empty where Kafka tells none.
+    topic_id: the current id of the topic; empty if Kafka has none.
     """
     committed = bounds.committed if bounds.committed is not None and bounds.committed <= bounds.high else None
     if known is None:

@@ -1,4 +1,4 @@
-"""Occurrences of business events: what is learned from, and what the API lists."""
+"""Occurrences of business events, for learning and for the API."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from predictive_scaling.storage.database import Database
 
 
 class EventName(NamedTuple):
-    """Which BusinessEvent."""
+    """Namespace and name of a BusinessEvent."""
 
     namespace: str
     name: str
@@ -32,12 +32,12 @@ class BusinessEventRow:
     min_replicas: int | None
     priority: int
     policies: tuple[str, ...] | list[str]
-    """Names of the policies it matched when it was last seen."""
+    """Names of the policies that it matched at the last update."""
     updated_at: datetime
     learned_multiplier: float | None = None
-    """Measured once the occurrence is over: demand during it, over what was to be expected without it."""
+    """Measured after the occurrence: demand during it over the expected demand without it."""
     confirmed_at: datetime | None = None
-    """When it was over and still in its BusinessEvent: it took place. None while it is only planned."""
+    """When the occurrence had ended while still scheduled, so that it took place. None while it is planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +45,33 @@ class Schedule:
     """When a BusinessEvent takes place."""
 
     fingerprint: str
-    """Differs where the times differ."""
+    """Differs when the times differ."""
 
     since: datetime | None
-    """When an edit gave the event this schedule; None for the first one that was seen of it."""
+    """Time of the edit that set this schedule; None for the first schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventHistory:
-    """What the table is to hold of one BusinessEvent."""
+    """The target state of the table for a BusinessEvent."""
 
     schedule: Schedule
     covered_since: datetime
-    """Occurrences that ended earlier are not looked at: they stay as they are."""
+    """Occurrences that ended earlier stay unchanged."""
 
     starts: Collection[datetime]
-    """Of all occurrences from then on; what else is planned is not going to happen."""
+    """Starts of all occurrences from then on; other planned occurrences are deleted."""
 
     excluded: Collection[datetime] = ()
-    """Starts that its excludeDates take out, also where they are past."""
+    """Starts that excludeDates removes, including past starts."""
 
     corrects_within: timedelta | None = None
-    """Where an edit says that the event took place at another time than was recorded: how far apart both may be."""
+    """Maximum difference to a recorded start that an edit corrects; None without a correction."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedOccurrence:
-    """What an occurrence that is over did to demand: a factor."""
+    """The measured factor of a past occurrence on demand."""
 
     namespace: str
     name: str
@@ -163,7 +163,7 @@ select namespace, name from business_events where confirmed_at is null
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some occurrences, by start. next_cursor: asks for those behind them; None at the end."""
+    """A page of occurrences, by start. next_cursor: cursor of the next page; None on the last page."""
 
     events: list[BusinessEventRow]
     next_cursor: str | None
@@ -176,23 +176,23 @@ class BusinessEvents:
         self._database = database
 
     async def record(self, occurrences: Sequence[BusinessEventRow]) -> None:
-        """Keep occurrences as they are now; what was learned, and that one took place, stays unless it is given."""
+        """Upsert occurrences; learned multipliers and confirmations are kept unless the rows set them."""
         async with self._database.connection() as connection:
             await _record(connection, occurrences)
 
     async def record_learned(self, learned: Sequence[LearnedOccurrence]) -> None:
-        """Record what occurrences did, where that changed; one that is not in the table is left out."""
+        """Record changed multipliers of occurrences; unknown occurrences are ignored."""
         values = {
-            "namespaces": [each.namespace for each in learned],
-            "names": [each.name for each in learned],
-            "starts": [each.start_time for each in learned],
-            "multipliers": [each.multiplier for each in learned],
+            "namespaces": [occurrence.namespace for occurrence in learned],
+            "names": [occurrence.name for occurrence in learned],
+            "starts": [occurrence.start_time for occurrence in learned],
+            "multipliers": [occurrence.multiplier for occurrence in learned],
         }
         async with self._database.connection() as connection:
             await connection.execute(RECORD_LEARNED, values)
 
     async def between(self, since: datetime, until: datetime) -> list[BusinessEventRow]:
-        """Occurrences that touch [since, until), by start."""
+        """Return the occurrences that overlap [since, until), by start."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(BusinessEventRow)) as cursor,
@@ -201,7 +201,7 @@ class BusinessEvents:
             return await cursor.fetchall()
 
     async def page(self, since: datetime, until: datetime, limit: int, cursor: str | None = None) -> EventPage:
-        """A page of the occurrences that touch [since, until). Raises InvalidCursorError."""
+        """Return a page of the occurrences that overlap [since, until). Raises InvalidCursorError."""
         start_time, namespace, name = decode_cursor(cursor, datetime, str, str) if cursor else (None, None, None)
         values = {
             "since": since,
@@ -216,27 +216,27 @@ class BusinessEvents:
             connection.cursor(row_factory=class_row(BusinessEventRow)) as rows,
         ):
             await rows.execute(PAGE, values)
-            found = await rows.fetchall()
-        shown, last = found[:limit], found[:limit][-1:]
-        more = len(found) > limit
+            fetched = await rows.fetchall()
+        shown, last = fetched[:limit], fetched[:limit][-1:]
+        more = len(fetched) > limit
         return EventPage(shown, encode_cursor(last[0].start_time, last[0].namespace, last[0].name) if more else None)
 
     async def schedules(self) -> dict[EventName, Schedule]:
-        """Of all BusinessEvents that were seen and not deleted since."""
+        """Return the schedules of all existing BusinessEvents."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(SCHEDULES)).fetchall()
         return {EventName(namespace, name): Schedule(schedule, since) for namespace, name, schedule, since in rows}
 
     async def names(self) -> set[EventName]:
-        """BusinessEvents that have a schedule, or occurrences that are only planned."""
+        """Return the BusinessEvents with a schedule or with planned occurrences."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(NAMES)).fetchall()
         return {EventName(*row) for row in rows}
 
     async def replace(self, name: EventName, history: EventHistory, changed: Sequence[BusinessEventRow]) -> None:
-        """Bring the rows of one event in line with its schedule, in one transaction.
+        """Update the rows of an event to its schedule, in one transaction.
 
-        What was planned and is no longer scheduled goes; what took place stays. `changed` are the rows to write.
+        Planned occurrences that are no longer scheduled are deleted; past occurrences stay. changed: the rows to write.
         """
         event = name._asdict()
         schedule = {"schedule": history.schedule.fingerprint, "since": history.schedule.since}
@@ -258,10 +258,10 @@ class BusinessEvents:
             await _record(connection, changed)
 
     async def cancel(self, name: EventName, seen_until: datetime | None) -> None:
-        """A deleted event will not happen; what took place stays, as it is learned from.
+        """Delete the planned occurrences of a deleted event; past occurrences stay for learning.
 
-        seen_until: when the event was there last; None where nobody looked, as after a restart: then only what was
-        confirmed before stays.
+        seen_until: when the event last existed; None if unknown, as after a restart: then only confirmed occurrences
+        stay.
         """
         event = name._asdict()
         async with self._database.connection() as connection, connection.transaction():

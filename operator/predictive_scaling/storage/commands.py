@@ -1,4 +1,4 @@
-"""What the API asks the operator to do, and the answer. LISTEN/NOTIFY wakes; the table is the truth."""
+"""Commands of the API to the operator, and their results. The table holds them; LISTEN/NOTIFY only wakes readers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -15,7 +15,7 @@ from predictive_scaling.storage.database import Connection, Database
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One request. status: asked, claimed or answered."""
+    """A command. status: asked, claimed or answered."""
 
     id: int
     created_at: datetime
@@ -64,8 +64,8 @@ select exists (select from pg_locks
         and ((classid::bigint << 32) | objid::bigint) = %(key)s)
 """
 
-_HEARING = {"key": 0x7072_6564_7363_616C}
-"""Names the lock that whoever listens to commands holds for as long as its connection lives."""
+_LISTENER_LOCK = {"key": 0x7072_6564_7363_616C}
+"""The advisory lock that a listener holds while its connection lives."""
 
 
 class Commands:
@@ -75,39 +75,39 @@ class Commands:
         self._database = database
 
     async def ask(self, kind: str, arguments: dict[str, Any], now: datetime) -> int:
-        """Ask for something; the id to wait with."""
+        """Insert a command and return its id."""
         async with self._database.connection() as connection:
             values = {"now": now, "kind": kind, "arguments": Jsonb(arguments)}
             row = await (await connection.execute(ASK, values)).fetchone()
             return row[0] if row else 0
 
     async def by_id(self, id: int) -> Command | None:  # noqa: A002 (the column's name)
-        """A command as it stands."""
+        """Return a command; None if it does not exist."""
         return await self._command(BY_ID, {"id": id})
 
     async def claim(
-        self, kinds: Sequence[str], now: datetime, patience: timedelta = timedelta(minutes=1)
+        self, kinds: Sequence[str], now: datetime, claim_timeout: timedelta = timedelta(minutes=1)
     ) -> Command | None:
-        """Take the oldest open command of these kinds; no one else gets it.
+        """Claim the oldest open command of these kinds exclusively.
 
-        One that was claimed longer ago than `patience` and never answered may be taken again; one that was asked more
-        than an hour ago is no longer wanted.
+        A command claimed more than `claim_timeout` ago without an answer is claimed again; commands older than an hour
+        are ignored.
         """
         values = {
             "kinds": list(kinds),
             "now": now,
-            "abandoned_before": now - patience,
+            "abandoned_before": now - claim_timeout,
             "asked_after": now - timedelta(hours=1),
         }
         return await self._command(CLAIM, values)
 
     async def answer(self, id: int, answer: dict[str, Any], now: datetime) -> None:  # noqa: A002 (the column's name)
-        """Answer a command; the first answer stays."""
+        """Store the result of a command; a stored result is not overwritten."""
         async with self._database.connection() as connection:
             await connection.execute(ANSWER, {"id": id, "answer": Jsonb(answer), "now": now})
 
     async def wait(self, id: int, limit_seconds: float) -> dict[str, Any] | None:  # noqa: A002 (the column's name)
-        """The answer, or None where there is none within `limit_seconds` of real time. Holds a connection meanwhile."""
+        """Wait for the result, at most `limit_seconds` of real time; None on a timeout. Occupies a connection."""
         try:
             async with (
                 asyncio.timeout(limit_seconds),
@@ -122,15 +122,15 @@ class Commands:
         return None
 
     async def is_heard(self) -> bool:
-        """Whether an operator listens, and so would take a command now."""
+        """Whether an operator listens for commands."""
         async with self._database.connection() as connection:
-            row = await (await connection.execute(IS_HEARD, _HEARING)).fetchone()
+            row = await (await connection.execute(IS_HEARD, _LISTENER_LOCK)).fetchone()
             return bool(row and row[0])
 
     async def listen(self) -> AsyncGenerator[None]:
-        """Yields once at the start, then whenever something was asked, and at least every 30 real seconds.
+        """Yield at the start, after each new command, and at least every 30 real seconds.
 
-        Holds a connection. Ends with DatabaseUnavailableError when the server goes away: listen again then.
+        Occupies a connection. Raises DatabaseUnavailableError when the server stops: call it again then.
         """
         async with aclosing(self._notifications("predictive_scaling_commands")) as notifications:
             async for _ in notifications:
@@ -146,7 +146,7 @@ class Commands:
                     async for _ in connection.notifies(timeout=30.0, stop_after=1):
                         pass
             finally:
-                await connection.close()  # a listening connection must not go back among the others
+                await connection.close()  # a listening connection must not return to the pool
 
     async def _command(self, query: Any, values: dict[str, Any]) -> Command | None:
         async with self._database.connection() as connection:
@@ -162,7 +162,7 @@ async def _command(connection: Connection, query: Any, values: dict[str, Any]) -
 async def _listen(connection: Connection, channel: str) -> None:
     await connection.execute("set idle_in_transaction_session_timeout = 0")
     if channel == "predictive_scaling_commands":
-        await connection.execute(HEAR, _HEARING)
+        await connection.execute(HEAR, _LISTENER_LOCK)
         await connection.execute("listen predictive_scaling_commands")
     else:
         await connection.execute("listen predictive_scaling_answers")

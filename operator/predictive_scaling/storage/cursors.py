@@ -1,4 +1,4 @@
-"""Cursors of lists that are read in pages: the key of the last row, so that every page costs the same."""
+"""Cursors of paginated lists: the key of the last row, so that every page has the same cost."""
 
 import base64
 import binascii
@@ -13,21 +13,19 @@ _MAX_PART = 300
 
 
 def encode_cursor(*key: str | datetime) -> str:
-    """A key as text for URLs. Opaque to clients, and no secret."""
+    """Encode a key as URL-safe text. Opaque to clients, but not secret."""
     parts = [part.isoformat() if isinstance(part, datetime) else part for part in key]
     return base64.urlsafe_b64encode(msgspec.json.encode(parts)).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *kinds: type[str] | type[datetime]) -> Sequence[str | datetime]:
-    """The key of a cursor, whose parts are of these kinds. Raises InvalidCursorError for one that no list gave."""
+    """Decode a cursor into a key of these types. Raises InvalidCursorError if it is malformed."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         parts = msgspec.json.decode(raw, type=list[str])
         return [_part(part, kind) for part, kind in zip(parts, kinds, strict=True)]
     except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise InvalidCursorError(
-            "cursor: not one that this list gave; leave it out to begin at the first page"
-        ) from None
+        raise InvalidCursorError("cursor: not returned by this list; omit it to start at the first page") from None
 
 
 def _part(text: str, kind: type[str] | type[datetime]) -> str | datetime:
@@ -36,7 +34,7 @@ def _part(text: str, kind: type[str] | type[datetime]) -> str | datetime:
     if kind is str:
         return text
     moment = datetime.fromisoformat(text)
-    # PostgreSQL and Python reach differently far; a cursor of ours is of a row that both know.
+    # PostgreSQL and Python support different time ranges; a valid cursor is in both.
     if moment.tzinfo is None or not 1900 <= moment.year <= 9000:
         raise ValueError("no time of a row")
     return moment

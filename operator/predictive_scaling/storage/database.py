@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: a pool that heals, and `engine` for a prompt inside the image."""
+"""PostgreSQL connections: a self-healing pool, and `engine` for interactive use inside the image."""
 
 import math
 import select
@@ -22,27 +22,27 @@ from predictive_scaling.storage.pool_metrics import POOLS
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
-# Refused data is told apart from a server that is away: only the latter may be asked again.
+# Rejected data is distinguished from an unavailable server: only the latter can be retried.
 _UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 
 
-_TRUSTED_SECONDS = 0.5
-"""For so long after a check a connection is handed out without another: under load each costs a round trip."""
+_CHECK_VALID_SECONDS = 0.5
+"""A checked connection is handed out without a further check, which costs a round trip, for this time."""
 
 
 class Connections(Protocol):
-    """Where a connection can be had: a Database, or `engine`."""
+    """A provider of connections: a Database, or `engine`."""
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection in a transaction."""
+        """Return a connection in a transaction."""
         ...
 
 
 class Database:
-    """A pool of connections for one purpose; each purpose has its own, so that no burst starves another.
+    """A pool of connections for one purpose; separate pools keep a burst from starving other purposes.
 
-    Opens itself at first use and lives in that event loop. Connections are checked when handed out: after a restart
-    of PostgreSQL the next visit works. Sessions are in UTC and read-write.
+    Opens at first use and belongs to that event loop. Connections are checked when handed out: after a restart
+    of PostgreSQL the next checkout works. Sessions are in UTC and read-write.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Database:
         self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     def hold(self, why: str) -> None:
-        """Hand out no connection until `release`: each visit raises DatabaseUnavailableError with the reason."""
+        """Hand out no connection until `release`: each checkout raises DatabaseUnavailableError with the reason."""
         self._held = why
 
     def release(self) -> None:
@@ -76,10 +76,10 @@ class Database:
         return _where(self._arguments)
 
     async def open(self) -> None:
-        """Start to connect, without waiting for it; done by the first visit as well."""
+        """Start connecting without waiting; the first checkout does it too."""
         if self._pool is None:
-            # A lost server is looked for this long before the pool waits for the next visitor to ask: short, as its
-            # back-off doubles and a visitor would wait for the next attempt otherwise.
+            # Short reconnect timeout: the back-off doubles, and a checkout would wait for the next attempt. After the
+            # timeout the pool reconnects at the next checkout.
             self._pool = AsyncConnectionPool(
                 kwargs=self._arguments,
                 min_size=1,
@@ -94,13 +94,13 @@ class Database:
             await self._pool.open()
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
 
     async def ping(self) -> None:
-        """Run the smallest statement. Raises DatabaseUnavailableError when the database does not answer."""
+        """Run a minimal statement. Raises DatabaseUnavailableError when the database does not respond."""
         async with self.connection() as connection:
             await connection.execute("select 1")
 
@@ -113,9 +113,9 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """A connection in a transaction: committed at the end, rolled back when an exception passes.
+        """Return a connection in a transaction, which is committed at the end and rolled back on an exception.
 
-        Raises DatabaseUnavailableError where the server is away, full, read-only or too slow: ask again later. Errors
+        Raises DatabaseUnavailableError when the server is unreachable, full, read-only or too slow: retry later. Errors
         of data and of SQL (psycopg.DataError, IntegrityError, ProgrammingError) pass through.
         """
         if self._held is not None:
@@ -123,20 +123,20 @@ class Database:
         await self.open()
         pool = self._pool
         if pool is None:
-            raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: the pool was closed meanwhile")
+            raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: the pool is closed")
         try:
             async with pool.connection() as connection:
                 try:
                     yield connection
                 except psycopg.errors.ReadOnlySqlTransaction:
-                    await connection.close()  # after a failover this server is the wrong one; the pool finds the right
+                    await connection.close()  # after a failover this is the old primary; the pool finds the new one
                     raise
         except _UNAVAILABLE as error:
             raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: {_first_line(error)}") from error
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Connection]:
-        """A connection on which each statement stands for itself: one round trip, where a transaction takes three."""
+        """Return a connection in autocommit mode: one round trip per statement, where a transaction takes three."""
         async with self.connection() as connection:
             await connection.set_autocommit(True)
             try:
@@ -145,15 +145,15 @@ class Database:
                 if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
                     await connection.set_autocommit(False)
                 else:
-                    await connection.close()  # ended in the middle of a statement; the pool makes another
+                    await connection.close()  # interrupted within a statement; the pool replaces it
 
     async def _check(self, connection: Connection) -> None:
-        """Ask whether the server is there, unless it answered on this connection a moment ago and is silent since.
+        """Test a connection, unless it responded within _CHECK_VALID_SECONDS and has no unread data.
 
-        A server that goes away closes its connections, which makes them readable.
+        A server that stops closes its connections, which makes them readable.
         """
         now = monotonic()
-        was_checked = now - self._answered.get(connection, -math.inf) <= _TRUSTED_SECONDS
+        was_checked = now - self._answered.get(connection, -math.inf) <= _CHECK_VALID_SECONDS
         poll = select.poll()  # unlike select, for any number of open files
         poll.register(connection.fileno(), select.POLLIN)
         if not was_checked or poll.poll(0):
@@ -164,11 +164,11 @@ class Database:
 
 
 class Engine:
-    """DATABASE_URL's server, one connection for each visit: for a prompt, in any event loop, with nothing to close."""
+    """Opens a connection to DATABASE_URL per use: for interactive use, in any event loop, with nothing to close."""
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """A connection in a transaction. Raises SettingsError, or DatabaseUnavailableError as `Database` does."""
+        """Return a connection in a transaction. Raises SettingsError and DatabaseUnavailableError."""
         arguments = connection_arguments(read_settings().database_url.get_secret_value(), "engine")
         try:
             async with await psycopg.AsyncConnection.connect(**arguments) as connection:
@@ -185,12 +185,12 @@ engine = Engine()
 def connection_arguments(
     url: str, purpose: str, statement_timeout: timedelta = timedelta(seconds=30)
 ) -> dict[str, Any]:
-    """What psycopg connects with: the URL's own parameters, then our time limits where it has none.
+    """Return psycopg's connection arguments: the parameters of the URL, with default timeouts.
 
     Raises SettingsError for a URL that cannot be parsed (without showing it: it may hold a password).
     """
     try:
-        given = conninfo_to_dict(check_url(url, DATABASE_SCHEMES))
+        parameters = conninfo_to_dict(check_url(url, DATABASE_SCHEMES))
     except (psycopg.ProgrammingError, UnicodeError):
         raise SettingsError(
             f"DATABASE_URL cannot be parsed; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and {ENCODE}"
@@ -198,7 +198,7 @@ def connection_arguments(
     except ValueError as error:
         raise SettingsError(f"DATABASE_URL {error}") from None
     milliseconds = round(statement_timeout.total_seconds() * 1000)
-    # Compiling a statement takes longer than running most of ours.
+    # JIT compilation takes longer than most of these statements.
     limits = (
         f"-c timezone=UTC -c jit=off -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
     )
@@ -208,8 +208,8 @@ def connection_arguments(
         "tcp_user_timeout": 30_000,
         "target_session_attrs": "read-write",
     }
-    arguments: dict[str, Any] = {**defaults, **given}
-    arguments["options"] = f"{limits} {given.get('options') or ''}".strip()
+    arguments: dict[str, Any] = {**defaults, **parameters}
+    arguments["options"] = f"{limits} {parameters.get('options') or ''}".strip()
     arguments["context"] = ADAPTERS
     arguments["prepare_threshold"] = None  # prepared statements break behind PgBouncer's transaction mode
     return arguments

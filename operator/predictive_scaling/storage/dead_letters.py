@@ -1,4 +1,4 @@
-"""Messages that could not be understood, with the reason."""
+"""Rejected messages with the reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from predictive_scaling.storage.database import Connection, Database
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message that stays out. `raw` is its beginning, at most RAW_BYTES."""
+    """A rejected message. `raw` holds its first RAW_BYTES."""
 
     topic: str
     partition: int
@@ -19,10 +19,10 @@ class DeadLetter:
     reason: str
     """A DeadLetterReason of ingest, such as missing_field."""
     detail: str
-    """One sentence: what was found and what is allowed."""
+    """One sentence with the value and the allowed values."""
     raw: bytes
     raw_size: int
-    """Bytes that the message had."""
+    """Size of the message in bytes."""
     received_at: datetime
 
 
@@ -52,7 +52,7 @@ class DeadLetters:
         self._database = database
 
     async def newest(self, limit: int = 50) -> list[DeadLetter]:
-        """The last ones received."""
+        """Return the newest dead letters."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(DeadLetter)) as cursor,
@@ -61,14 +61,14 @@ class DeadLetters:
             return await cursor.fetchall()
 
     async def counts(self, since: datetime) -> dict[str, int]:
-        """How many were received from `since` on, by reason."""
+        """Return the number of dead letters since `since` by reason."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(COUNTS, {"since": since})).fetchall()
             return dict(rows)
 
 
 async def keep(connection: Connection, letters: Sequence[DeadLetter], topic_id: str = "") -> None:
-    """Write dead letters within the caller's transaction; those that are there already stay as they are.
+    """Write dead letters within the caller's transaction; existing rows stay unchanged.
 
     topic_id: Kafka's own id of their topic, which tells a topic from one of the same name that was deleted.
     """

@@ -1,4 +1,4 @@
-"""The external metrics that the leading operator shows, for the replicas that stand by."""
+"""The external metrics of the leader, for the standby replicas."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from predictive_scaling.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class ExternalReadingRow:
-    """Demand and forecast of a policy, when each was measured or made and until when it holds; None where unknown."""
+    """Demand and forecast of a policy with their times and validity; None if unknown."""
 
     namespace: str
     policy: str
@@ -56,7 +56,7 @@ class ExternalReadings:
         self._watched = list(watched) or None
 
     async def record(self, changed: Sequence[ExternalReadingRow], kept: Sequence[tuple[str, str]]) -> None:
-        """Write the rows that changed, and remove those of all policies but `kept` (namespace and name)."""
+        """Write the changed rows and delete those of all policies except `kept` (namespace, name)."""
         others = {
             "watched": self._watched,
             "namespaces": [namespace for namespace, _ in kept],
@@ -67,7 +67,7 @@ class ExternalReadings:
             await cursor.execute(FORGET_OTHERS, others)
 
     async def all(self) -> list[ExternalReadingRow]:
-        """Every row of the watched namespaces."""
+        """Return all rows of the watched namespaces."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(ExternalReadingRow)) as cursor,

@@ -16,7 +16,7 @@ from predictive_scaling.storage.samples import Sample, Samples
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a batch reaches. spans: for each partition the first offset and the one after the last."""
+    """The offsets of a batch. spans: for each partition the first offset and the one after the last."""
 
     topic: str
     topic_id: str
@@ -24,7 +24,7 @@ class Position:
 
 
 class IngestBatches:
-    """Writes batches so that the same messages, written again, change nothing."""
+    """Writes batches idempotently."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class IngestBatches:
         position: Position,
         now: datetime,
     ) -> int:
-        """Write a batch and move its offsets on; says how many samples were new.
+        """Write a batch and advance its offsets; return the number of new samples.
 
         touched: the newest sample of each series that is to be registered. Raises DatabaseUnavailableError (write it
         again), or DataRefusedError where PostgreSQL refuses a value: nothing is written then.

@@ -1,4 +1,4 @@
-"""How far a topic has been taken in: the truth, as it is written with the rows."""
+"""The consumed offsets of a topic, authoritative because they are written with the rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from predictive_scaling.storage.database import Connection, Database
 
 @dataclass(frozen=True, slots=True)
 class IngestOffset:
-    """The next offset to read of a partition. topic_id: Kafka's own id of the topic, empty where it tells none."""
+    """The next offset to read of a partition. topic_id: Kafka's id of the topic, empty if it has none."""
 
     topic: str
     partition: int
@@ -27,7 +27,7 @@ set next_offset = greatest(ingest_offsets.next_offset, excluded.next_offset), to
     updated_at = excluded.updated_at
 """
 
-# Once a minute is enough to find the way back by.
+# One history row per minute is precise enough for a rewind.
 REMEMBER = """
 insert into ingest_history (topic, partition, minute, next_offset)
 values (%(topic)s, %(partition)s, date_bin('1 minute', %(now)s, 'epoch'), %(first_offset)s)
@@ -52,7 +52,7 @@ update ingest_offsets set next_offset = %(next_offset)s, updated_at = %(now)s
 where topic = %(topic)s and partition = %(partition)s
 """
 
-# What was read after the moment that is gone back to will be read again: its history would name wrong places.
+# Messages after the rewind time are read again, so their history rows would hold wrong offsets.
 CUT_HISTORY = """
 delete from ingest_history where topic = %(topic)s and partition = %(partition)s and next_offset > %(next_offset)s
 """
@@ -65,7 +65,7 @@ class IngestOffsets:
         self._database = database
 
     async def of_topic(self, topic: str) -> dict[int, IngestOffset]:
-        """Each partition that was ever read, by its number."""
+        """Return the offsets of all consumed partitions by number."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(IngestOffset)) as cursor,
@@ -74,20 +74,20 @@ class IngestOffsets:
             return {row.partition: row for row in await cursor.fetchall()}
 
     async def forget(self, topic: str, partitions: Sequence[int]) -> None:
-        """Begin anew: the topic was deleted and made again."""
+        """Delete the offsets of partitions whose topic was recreated."""
         async with self._database.connection() as connection, connection.cursor() as cursor:
             values = [{"topic": topic, "partition": partition} for partition in partitions]
             await cursor.executemany(FORGET, values)
             await cursor.executemany(FORGET_HISTORY, values)
 
     async def at(self, topic: str, at: datetime) -> dict[int, int]:
-        """Each partition's next offset at a moment of product time; partitions not read by then are left out."""
+        """Return each partition's next offset at a product time, without partitions that were not yet consumed."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(AT, {"topic": topic, "at": at})).fetchall()
             return dict(rows)
 
     async def set_back(self, topic: str, offsets: Mapping[int, int], now: datetime) -> None:
-        """Read partitions again from these offsets on."""
+        """Rewind partitions to these offsets."""
         async with self._database.connection() as connection, connection.cursor() as cursor:
             values = [
                 {"topic": topic, "partition": partition, "next_offset": offset, "now": now}
@@ -100,7 +100,7 @@ class IngestOffsets:
 async def advance(
     connection: Connection, topic: str, topic_id: str, spans: Mapping[int, tuple[int, int]], now: datetime
 ) -> None:
-    """Move partitions on within the caller's transaction, never back.
+    """Advance partitions within the caller's transaction, never backwards.
 
     spans: for each partition the first offset of the batch and the next one after it.
     """

@@ -1,4 +1,4 @@
-"""Brings the database's schema to the version that this code needs."""
+"""Applies the database migrations."""
 
 from datetime import datetime
 from typing import LiteralString, cast
@@ -13,7 +13,7 @@ from predictive_scaling.storage.schema import APPLIED, Migration, migrations
 
 log = structlog.get_logger(__name__)
 
-# Of a transaction, not of a session: it works behind PgBouncer, and a crash leaves nothing locked.
+# A transaction lock, not a session lock: it works behind PgBouncer, and a crash releases it.
 LOCK = "select pg_advisory_xact_lock(7291040361)"
 
 PATIENCE = "set local statement_timeout = 0"
@@ -57,7 +57,7 @@ async def _apply(connection: Connection, migration: Migration, now: datetime) ->
         _refuse_changed(migration, known[migration.version][1])
         return False
     try:
-        # The text is a file of ours, shipped beside this module.
+        # The SQL is a file of this package.
         await connection.execute(cast("LiteralString", migration.sql))
     except psycopg.errors.InsufficientPrivilege as error:
         raise SchemaError(
@@ -73,7 +73,7 @@ def _refuse_newer(known: dict[int, tuple[str, str]]) -> None:
     newest = migrations()[-1].version
     if known and max(known) > newest:
         raise SchemaError(
-            f"the database has schema version {max(known)}, this code knows {newest} at most; "
+            f"the database has schema version {max(known)}, this code supports up to {newest}; "
             "migrate with the newer release"
         )
 

@@ -1,4 +1,4 @@
-"""How good forecasts were, once their time had come: sums of errors by interval, which add up over any window."""
+"""The accuracy of past forecasts: sums of errors by interval, which can be added over any window."""
 
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
 
@@ -17,7 +17,7 @@ MAX_SUM = 1e290
 
 @dataclass(frozen=True, slots=True)
 class ErrorSums:
-    """Sums over scored target times; sums of sums are sums again. Ratios are None where nothing was scored."""
+    """Sums over scored target times; sums of sums are sums again. Ratios are None without scored target times."""
 
     samples: int = 0
     absolute_error: float = 0.0
@@ -59,7 +59,7 @@ class ErrorSums:
 
 
 def total(sums: Iterable[ErrorSums]) -> ErrorSums:
-    """All sums as one."""
+    """Return the total of all sums."""
     parts = [asdict(part) for part in sums]
     return ErrorSums(**{name: sum(part[name] for part in parts) for name in _SUMS})
 
@@ -106,7 +106,7 @@ class PolicyAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class ScoredInterval:
-    """An interval of a policy that is scored already."""
+    """A scored interval of a policy."""
 
     namespace: str
     policy: str

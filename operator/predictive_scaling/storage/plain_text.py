@@ -1,4 +1,4 @@
-"""Text as PostgreSQL can keep it: every connection of ours converts with these adapters, so no table is forgotten."""
+"""Text that PostgreSQL can store: all connections use these adapters, so that all tables are covered."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from psycopg.adapt import AdaptersMap
 from psycopg.types.json import set_json_dumps
 from psycopg.types.string import StrBinaryDumper, StrDumper, StrDumperUnknown
 
-# NUL is refused by PostgreSQL; the other control characters only do harm where the text is shown. A surrogate alone
-# is no character and cannot be encoded.
+# PostgreSQL rejects NUL; other control characters only cause harm on display. A lone surrogate is not a character
+# and cannot be encoded.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -1,4 +1,4 @@
-"""A mirror of the policies' status, for the HTTP API: it needs no cluster to answer."""
+"""A copy of the policies' status, so that the HTTP API works without the cluster."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +14,12 @@ from predictive_scaling.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
-    """A policy as its status shows it. None: not known yet."""
+    """The status of a policy. None: unknown."""
 
     namespace: str
     policy: str
     service_name: str | None
-    """None, as what follows up to max_replicas, where the policy cannot be read."""
+    """None, as the fields up to max_replicas, when the policy is invalid."""
     metric_name: str | None
     aggregation: str | None
     """Sum, Mean or Max."""
@@ -96,13 +96,13 @@ select count(*), count(*) filter (where mode = 'Auto'), count(*) filter (where l
 from policies
 """
 
-# Each write has a transaction id of its own, so any change of the table changes the sum or the count.
+# Each write has its own transaction id, so any change of the table changes the sum or the count.
 VERSION = "select count(*) || '-' || coalesce(sum(xmin::text::bigint), 0) from policies"
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyPage:
-    """Some policies, by namespace and name. next_cursor: asks for those behind them; None at the end."""
+    """A page of policies, by namespace and name. next_cursor: cursor of the next page; None on the last page."""
 
     policies: list[PolicyRow]
     next_cursor: str | None
@@ -110,7 +110,7 @@ class PolicyPage:
 
 @dataclass(frozen=True, slots=True)
 class PolicyCounts:
-    """All policies, and how many of them are in Auto, cut by their maximum, on their fallback."""
+    """Numbers of policies: all, in mode Auto, limited by their maximum, in fallback."""
 
     policies: int
     auto: int
@@ -125,7 +125,7 @@ class Policies:
         self._database = database
 
     async def record(self, rows: Sequence[PolicyRow]) -> None:
-        """Write what changed; one row for each policy."""
+        """Upsert the rows of changed policies."""
         values = [
             asdict(row)
             | {
@@ -139,7 +139,7 @@ class Policies:
             await cursor.executemany(RECORD, values)
 
     async def forget_others(self, kept: Sequence[tuple[str, str]], namespaces: Sequence[str] | None = None) -> int:
-        """Remove all policies but these (namespace, name), within `namespaces` where given; says how many went."""
+        """Delete all policies except these (namespace, name), optionally in `namespaces` only; return their number."""
         values = {
             "namespaces": None if namespaces is None else list(namespaces),
             "kept_namespaces": [namespace for namespace, _ in kept],
@@ -149,7 +149,7 @@ class Policies:
             return (await connection.execute(FORGET_OTHERS, values)).rowcount
 
     async def all(self, service: str | None = None) -> list[PolicyRow]:
-        """Every policy, by namespace and name; of one service where given."""
+        """Return all policies, optionally of one service, by namespace and name."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(PolicyRow)) as cursor,
@@ -160,7 +160,7 @@ class Policies:
     async def page(
         self, limit: int, *, service: str | None = None, cursor: str | None = None, with_forecast: bool = True
     ) -> PolicyPage:
-        """A page of the policies, or of those of one service. Raises InvalidCursorError."""
+        """Return a page of the policies, optionally of one service. Raises InvalidCursorError."""
         namespace, policy = decode_cursor(cursor, str, str) if cursor else (None, None)
         values = {"service": service, "namespace": namespace, "policy": policy, "limit": limit + 1}
         async with (
@@ -168,13 +168,13 @@ class Policies:
             connection.cursor(row_factory=class_row(PolicyRow)) as rows,
         ):
             await rows.execute(PAGE, {**values, "with_forecast": with_forecast})
-            found = await rows.fetchall()
-        shown = found[:limit]
-        more = len(found) > limit
+            fetched = await rows.fetchall()
+        shown = fetched[:limit]
+        more = len(fetched) > limit
         return PolicyPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
 
     async def counts(self) -> PolicyCounts:
-        """Of all policies."""
+        """Return the numbers of policies."""
         async with (
             self._database.reading() as connection,
             connection.cursor(row_factory=args_row(PolicyCounts)) as rows,
@@ -183,7 +183,7 @@ class Policies:
             return await rows.fetchone() or PolicyCounts(0, 0, 0, 0)
 
     async def version(self) -> str:
-        """Another text after each change of the table."""
+        """Return a version that differs after each change of the table."""
         async with self._database.reading() as connection:
             row = await (await connection.execute(VERSION)).fetchone()
             return str(row[0]) if row else ""

@@ -1,4 +1,4 @@
-"""How full the pools of this process are, read when it is scraped."""
+"""Metrics of the connection pools of this process, collected at each scrape."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class PoolCollector(Collector):
         self._purposes: WeakKeyDictionary[AsyncConnectionPool[Any], str] = WeakKeyDictionary()
 
     def watch(self, pool: AsyncConnectionPool[Any], purpose: str) -> None:
-        """Show a pool from now on; two of one purpose are added up."""
+        """Include a pool; pools of the same purpose are summed."""
         self._purposes[pool] = purpose
 
     def collect(self) -> Iterable[GaugeMetricFamily]:

@@ -1,4 +1,4 @@
-"""Forecasts as they were made: the newest of each policy, and one every few minutes of those before."""
+"""Recorded forecasts: the newest of each policy, and a thinned history of earlier forecasts."""
 
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
 
@@ -13,22 +13,22 @@ from psycopg.rows import class_row
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Connection, Database
 
-KEPT_EVERY = timedelta(minutes=5)
-"""Of the forecasts made in such an interval the first is kept; of forecasts with wider bins, one for each bin."""
-KEPT_WHOLE_EVERY = timedelta(minutes=15)
-"""The first forecast kept of such an interval is kept to its end."""
-KEPT_AHEAD = timedelta(minutes=30)
-"""How far ahead the others reach, unless a floor with a long lead time needed more of them."""
+HISTORY_INTERVAL = timedelta(minutes=5)
+"""The history keeps the first forecast of each interval; with wider bins, the first of each bin."""
+FULL_FORECAST_INTERVAL = timedelta(minutes=15)
+"""The first forecast of each such interval is kept with all of its points."""
+HISTORY_HORIZON = timedelta(minutes=30)
+"""Horizon of the other forecasts in the history, unless a floor with a long lead time needs more."""
 MAX_REAL, MIN_REAL = 3.4e38, 1e-37
-"""The columns are single precision: what is larger is recorded as MAX_REAL, what is smaller as zero."""
+"""The columns are single precision: larger values are recorded as MAX_REAL, smaller values as zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One point of one forecast: the demand of the bin that begins at target_time, as quantiles."""
+    """A point of a forecast: quantiles of the demand in the bin that starts at target_time."""
 
     created_at: datetime
-    """The moment of forecasting: nothing later was looked at."""
+    """The forecast origin: no later data was used."""
     service_name: str
     target_time: datetime
     p10: float
@@ -41,9 +41,9 @@ class Prediction:
     namespace: str
     policy: str
     source: str
-    """Its place in the fallback chain when it was last used: FreshForecast, LastForecast or SameTimeLastWeek."""
+    """Position in the fallback chain at its last use: FreshForecast, LastForecast or SameTimeLastWeek."""
     valid_until: datetime | None = None
-    """Recorded for the newest forecast of a policy only."""
+    """Only recorded for the newest forecast of a policy."""
     peak_p50: float | None = None
     """Quantiles of the highest demand from the first bin of the forecast to the end of this one; None: unknown."""
     peak_p80: float | None = None
@@ -60,7 +60,7 @@ _POINT = "created_at, target_time, p10, p50, p80, p90, p95, peak_p50, peak_p80, 
 COPY = f"copy predictions ({_POINT}) from stdin (format binary)"
 TYPES = ["timestamptz", "timestamptz", *["float4"] * 9, *["text"] * 6]
 
-# Whoever records waits for whoever records: two operators that both take themselves for the leader keep one forecast.
+# Serializes writers: two operators that both act as leader record one forecast per interval.
 LOCK = "select pg_advisory_xact_lock(7291040362)"
 
 KNOWN = """
@@ -100,7 +100,7 @@ where created_at >= %(made_since)s and target_time >= %(since)s
 order by namespace, policy, target_time
 """
 
-# How long before a target time its forecast may have been made: as far as 36 bins of 5 minutes reach.
+# Maximum time from forecast origin to target time: 36 bins of 5 minutes.
 _REACH = "interval '3 hours'"
 
 BETWEEN = f"""
@@ -123,8 +123,8 @@ where namespace = %(namespace)s and policy = %(policy)s
 order by target_time, created_at desc
 """
 
-# One forecast each interval, found by a hop along the index: most of them are never read. The limits keep the planner
-# from joining all forecasts with all of them.
+# One index lookup per interval, so that most forecasts are never read. The limits keep the planner from a join over
+# all forecasts.
 AT_INTERVALS = """
 select string_agg(timestamptz_send(point.created_at) || timestamptz_send(point.target_time) || float4send(point.p10)
     || float4send(point.p50) || float4send(point.p80) || float4send(point.p90) || float4send(point.p95)
@@ -174,7 +174,7 @@ limit %(limit)s
 
 @dataclass(frozen=True, slots=True)
 class CurrentForecastRow:
-    """The newest forecast of a policy. Quantiles: one value for each target time."""
+    """The newest forecast of a policy. Quantiles: one value per target time."""
 
     namespace: str
     policy: str
@@ -194,7 +194,7 @@ class CurrentForecastRow:
 
 @dataclass(frozen=True, slots=True)
 class CurrentPage:
-    """Some forecasts, by namespace and policy. next_cursor: asks for those behind them; None at the end."""
+    """A page of forecasts, by namespace and policy. next_cursor: cursor of the next page; None on the last page."""
 
     forecasts: list[CurrentForecastRow]
     next_cursor: str | None
@@ -202,7 +202,7 @@ class CurrentPage:
 
 @dataclass(frozen=True, slots=True)
 class PolicyKeys:
-    """Namespace and name of some policies. next_cursor: asks for those behind them; None at the end."""
+    """A page of policies (namespace, name). next_cursor: cursor of the next page; None on the last page."""
 
     policies: list[tuple[str, str]]
     next_cursor: str | None
@@ -215,10 +215,10 @@ class Predictions:
         self._database = database
 
     async def record(self, predictions: Sequence[Prediction]) -> None:
-        """Record forecasts, those of many policies at once, each policy's in the order in which they were made.
+        """Record forecasts of any number of policies, each policy's in order of creation.
 
-        The last one of each policy becomes its current forecast, whole. One in KEPT_EVERY stays in `predictions`, most
-        of them as far as KEPT_AHEAD. Recording the same forecast twice changes nothing.
+        The last forecast of each policy becomes its current forecast. One per HISTORY_INTERVAL is kept in
+        `predictions`, most of them up to HISTORY_HORIZON. Recording a forecast twice changes nothing.
         """
         forecasts = _forecasts(predictions)
         if not forecasts:
@@ -231,15 +231,15 @@ class Predictions:
                 await cursor.executemany(REPLACE, [_current(current[key]) for key in sorted(current)])
 
     async def newest(self, since: datetime, made_since: datetime, service: str | None = None) -> list[Prediction]:
-        """Each policy's last forecast made from `made_since` on: its points from `since` on, by policy and time."""
+        """Return each policy's last forecast created since `made_since`: points from `since`, by policy and time."""
         return await self._rows(NEWEST, {"since": since, "made_since": made_since, "service": service})
 
     async def between(
         self, service: str, since: datetime, until: datetime, policies: Sequence[tuple[str, str]] | None = None
     ) -> list[Prediction]:
-        """For each policy of a service and target time in [since, until), the last forecast of it that was kept.
+        """Return the last recorded forecast of each target time in [since, until), per policy of a service.
 
-        policies: namespace and name of those that are wanted; None for all.
+        policies: namespace and name of the policies to return; None for all.
         """
         namespaces = None if policies is None else [namespace for namespace, _ in policies]
         names = None if policies is None else [policy for _, policy in policies]
@@ -249,7 +249,7 @@ class Predictions:
     async def policies_between(
         self, service: str, since: datetime, until: datetime, limit: int, cursor: str | None = None
     ) -> PolicyKeys:
-        """A page of the policies that `between` has forecasts of. Raises InvalidCursorError."""
+        """Return a page of the policies with forecasts in [since, until). Raises InvalidCursorError."""
         values = {"service": service, "since": since, "until": until, **_after(cursor), "limit": limit + 1}
         async with self._database.reading() as connection:
             rows: list[tuple[str, str]] = await (await connection.execute(POLICIES_BETWEEN, values)).fetchall()
@@ -258,7 +258,7 @@ class Predictions:
     async def current(
         self, now: datetime, made_since: datetime, limit: int, *, service: str | None = None, cursor: str | None = None
     ) -> CurrentPage:
-        """A page of the forecasts that hold now, each whole. Raises InvalidCursorError."""
+        """Return a page of the currently valid forecasts with all points. Raises InvalidCursorError."""
         values = {
             "now": now,
             "made_since": made_since,
@@ -271,17 +271,17 @@ class Predictions:
             connection.cursor(row_factory=class_row(CurrentForecastRow), binary=True) as rows,
         ):
             await rows.execute(CURRENT_PAGE, values)
-            found = await rows.fetchall()
-        shown = found[:limit]
-        more = len(found) > limit
+            fetched = await rows.fetchall()
+        shown = fetched[:limit]
+        more = len(fetched) > limit
         return CurrentPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
 
     async def ahead(
         self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str]
     ) -> list[Prediction]:
-        """For each target time in [since, until), a policy's last kept forecast made at least `lead` before it.
+        """Return a policy's last recorded forecast of each target time in [since, until) made `lead` before it.
 
-        What accuracy is measured on. policy: namespace and name.
+        Accuracy is measured on these. policy: namespace and name.
         """
         namespace, name = policy
         values = {"lead": lead, "since": since, "until": until, "namespace": namespace, "policy": name}
@@ -290,9 +290,9 @@ class Predictions:
     async def at_intervals(
         self, namespace: str, policy: str, *, since: datetime, until: datetime, every: timedelta, reach: timedelta
     ) -> bytes:
-        """A policy's last kept forecast made in each interval of (since, until], its points of the next `reach`.
+        """Return a policy's last recorded forecast of each interval of (since, until], its points of the next `reach`.
 
-        Packed, by moment of forecasting and target time: each point as two int64 (microseconds since 2000, of both
+        Packed, by forecast origin and target time: each point as two int64 (microseconds since 2000, of both
         times), five float32 (the quantiles, ascending) and four float32 (the quantiles of the peak, NaN where they are
         unknown), big-endian.
         """
@@ -309,7 +309,7 @@ class Predictions:
         return row[0] or b"" if row else b""
 
     async def _keep(self, connection: Connection, forecasts: Sequence[Sequence[Prediction]]) -> None:
-        """Write the first forecast of each interval into the history, unless one of the interval is there."""
+        """Write the first forecast of each interval to the history, unless it has a forecast of that interval."""
         first: dict[tuple[str, str, datetime, datetime], Sequence[Prediction]] = {}
         for points in forecasts:
             begin, width = _begin(points[0].created_at, _width(points)), _width(points)
@@ -342,7 +342,7 @@ def _after(cursor: str | None) -> dict[str, object]:
 
 
 def _forecasts(predictions: Iterable[Prediction]) -> list[list[Prediction]]:
-    """Points by forecast, in the order in which they came."""
+    """Group points by forecast, in their given order."""
     forecasts: dict[tuple[str, str, datetime], dict[datetime, Prediction]] = {}
     for point in predictions:
         forecasts.setdefault((point.namespace, point.policy, point.created_at), {})[point.target_time] = point
@@ -350,33 +350,33 @@ def _forecasts(predictions: Iterable[Prediction]) -> list[list[Prediction]]:
 
 
 def _kept_points(points: Sequence[Prediction]) -> list[Prediction]:
-    """Those that the history keeps.
+    """Return the points that the history keeps.
 
-    A forecast is valid until a lead time before its end, so the distance of the two is how far ahead its floors looked;
-    the tuner, whose floors begin at whole bins, looks up to five bins further.
+    A forecast is valid until one lead time before its end, so the difference is the horizon that its floors used; the
+    tuner, whose floors start at full bins, uses up to five bins more.
     """
     first, bin_ = points[0], _bin(points)
-    is_whole = _begin(first.created_at, _width(points)) == _begin(first.created_at, KEPT_WHOLE_EVERY)
-    if is_whole or first.valid_until is None:
+    is_full = _begin(first.created_at, _width(points)) == _begin(first.created_at, FULL_FORECAST_INTERVAL)
+    if is_full or first.valid_until is None:
         return list(points)
     needed = points[-1].target_time + bin_ - first.valid_until + 5 * bin_
-    end = first.created_at + max(KEPT_AHEAD, needed)
+    end = first.created_at + max(HISTORY_HORIZON, needed)
     return [point for point in points if point.target_time < end]
 
 
 def _bin(points: Sequence[Prediction]) -> timedelta:
-    return points[1].target_time - points[0].target_time if len(points) > 1 else KEPT_EVERY
+    return points[1].target_time - points[0].target_time if len(points) > 1 else HISTORY_INTERVAL
 
 
 def _width(points: Sequence[Prediction]) -> timedelta:
-    """Of the interval of which one forecast is kept: at least as wide as a bin of the forecast."""
-    return max(KEPT_EVERY, _bin(points))
+    """Return the width of the history interval: at least the bin width of the forecast."""
+    return max(HISTORY_INTERVAL, _bin(points))
 
 
-def _begin(moment: datetime, width: timedelta) -> datetime:
-    """The beginning of the interval of this width that holds a moment."""
+def _begin(time: datetime, width: timedelta) -> datetime:
+    """Return the start of the interval of this width that contains a time."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + (moment - epoch) // width * width
+    return epoch + (time - epoch) // width * width
 
 
 def _row(point: Prediction) -> tuple[object, ...]:
@@ -396,7 +396,7 @@ def _current(points: Sequence[Prediction]) -> dict[str, object]:
 
 
 def _real(value: float | None) -> float | None:
-    """The value as single precision can hold it; NaN and infinities stay as they are."""
+    """Clamp a value to single precision; NaN and infinities are unchanged."""
     if value is None or not math.isfinite(value):
         return value
     return max(-MAX_REAL, min(MAX_REAL, value)) if abs(value) >= MIN_REAL else 0.0

@@ -1,4 +1,4 @@
-"""What is deleted, and when: each table on its own, in short transactions, so that every run gets on."""
+"""Retention: deletes old rows of each table separately in short transactions, so that each run makes progress."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from predictive_scaling.storage.database import Connection, Database
 log = structlog.get_logger(__name__)
 
 FAILURES = Counter(
-    "predictive_scaling_retention_failures_total", "Runs of retention that did not finish a table.", ["table"]
+    "predictive_scaling_retention_failures_total", "Retention runs that failed to finish a table.", ["table"]
 )
-ROWS = Counter("predictive_scaling_retention_rows_total", "Rows that retention deleted.", ["table"])
+ROWS = Counter("predictive_scaling_retention_rows_total", "Rows deleted by retention.", ["table"])
 SECONDS = Gauge("predictive_scaling_retention_seconds", "Time that the last run of retention took.", ["table"])
 
 BATCH_SIZE, MIN_BATCH_SIZE = 10_000, 100
-"""Rows that one statement deletes at most, and that it is brought down to where statements take too long."""
+"""Maximum number of rows per delete statement, and the minimum it is reduced to when statements are slow."""
 
-# The time is ours, not the server's: a replay of 1998 must not lose its data to the year it runs in.
+# Product time, not the server's time: a replay of 1998 must not delete its own data.
 OLDEST_CHUNK_END = "select oldest_chunk_end(%(relation)s::regclass)"
 DROP = "select drop_chunks(%(relation)s::regclass, %(before)s::timestamptz)"
 SET_LOCK_TIMEOUT = "select set_config('lock_timeout', %(milliseconds)s, true)"
@@ -46,7 +46,7 @@ where exists (
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """How the rows of a table are deleted. parts: a query of what is deleted apart, such as each policy's rows."""
+    """How to delete the rows of a table. parts: a query of partitions to delete separately, such as policies."""
 
     table: str
     keeps: str
@@ -55,7 +55,7 @@ class RowRule:
     parts: LiteralString | None = None
 
 
-# Rows that somebody else holds are left for the next run.
+# Locked rows are left for the next run.
 RULES = (
     RowRule(
         "predictions",
@@ -119,7 +119,7 @@ RULES = (
 
 @dataclass(slots=True)
 class Removed:
-    """What a run deleted. failed: tables that it did not finish; the next run goes on with them."""
+    """The result of a run. failed: unfinished tables, which the next run continues."""
 
     chunks: list[str] = field(default_factory=list[str])
     rows: dict[str, int] = field(default_factory=dict[str, int])
@@ -143,7 +143,7 @@ class Retention:
     lock_pauses: tuple[float, ...] = (1.0, 5.0, 15.0)
 
     async def apply(self, now: datetime) -> Removed:
-        """Delete what is older. A table that fails is counted and stops no other; what was deleted stays deleted."""
+        """Delete expired rows. A failed table is counted and does not stop the others; finished deletes persist."""
         before = {"raw": now - self.raw, "rollups": now - self.rollups}
         removed = Removed()
         for relation, moment in (("metrics_raw", before["raw"]), ("metrics_1m", before["rollups"])):
@@ -157,7 +157,7 @@ class Retention:
         began = monotonic()
         try:
             await work
-        except Exception as error:  # whatever a table fails with, the next ones are not to grow for it
+        except Exception as error:  # a failed table must not keep the others from being cleaned
             FAILURES.labels(table).inc()
             removed.failed.append(table)
             log.warning("retention_failed", table=table, error=str(error) or type(error).__name__)
@@ -165,7 +165,7 @@ class Retention:
         SECONDS.labels(table).set(removed.seconds[table])
 
     async def _drop_chunks(self, relation: str, before: datetime, removed: Removed) -> None:
-        """One chunk a transaction: readers and writers of the table wait for one at most."""
+        """Drop one chunk per transaction, so that readers and writers wait for at most one."""
         last: datetime | None = None
         while True:
             async with self.database.connection() as connection:

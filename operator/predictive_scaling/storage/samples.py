@@ -1,4 +1,4 @@
-"""Samples as they came, their 1-minute rollups, and the series they belong to."""
+"""Raw samples, their 1-minute rollups, and their series."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from predictive_scaling.storage.database import Connection, Database
 
 
 class Sample(NamedTuple):
-    """One measured value. series: `series_of(labels)`."""
+    """A measured value. series: `series_of(labels)`."""
 
     time: datetime
     service_name: str
@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
 
 class SeriesKey(NamedTuple):
-    """A metric of a service with one set of labels."""
+    """A metric of a service with a set of labels."""
 
     service_name: str
     metric_name: str
@@ -30,7 +30,7 @@ class SeriesKey(NamedTuple):
 
 
 def series_of(labels: Mapping[str, str]) -> int:
-    """A signed 64-bit hash of a set of labels; their order does not matter. The same for ever: it is a key.
+    """Return a signed 64-bit hash of a set of labels, independent of their order. Must never change: it is a key.
 
     >>> series_of({"pod": "a", "zone": "b"}) == series_of({"zone": "b", "pod": "a"})
     True
@@ -55,8 +55,8 @@ on commit delete rows
 COPY = "copy incoming (time, service_name, metric_name, series, value, labels) from stdin (format binary)"
 TYPES = ["timestamptz", "text", "text", "int8", "float8", "jsonb"]
 
-# Only rows that were new go into the rollups: a sample that comes twice counts once, in whatever order samples come.
-# Ordered by key, so that two ingesters that touch the same minutes wait for each other and do not deadlock.
+# Only new rows update the rollups: a duplicate sample counts once, independent of the order of samples.
+# Ordered by key, so that concurrent ingesters of the same minutes wait for each other instead of deadlocking.
 KEEP = """
 with fresh as (
     insert into metrics_raw (time, service_name, metric_name, series, value, labels)
@@ -105,20 +105,20 @@ class Samples:
         self._database = database
 
     async def services(self, since: date) -> dict[str, date]:
-        """The services that had a sample of `since` or later, with the last day of each."""
+        """Return the services with samples since `since`, with their last day."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(ACTIVE_SERVICES, {"since": since})).fetchall()
             return dict(rows)
 
     async def series(self, services: Collection[str], since: date) -> dict[SeriesKey, date]:
-        """The series of these services that had a sample of `since` or later, with the last day of each."""
+        """Return the series of these services with samples since `since`, with their last day."""
         values = {"services": list(services), "since": since}
         async with self._database.connection() as connection:
             rows = await (await connection.execute(SERIES_OF_SERVICES, values)).fetchall()
             return {SeriesKey(service, metric, series): last_day for service, metric, series, last_day in rows}
 
     async def record(self, samples: Sequence[Sample]) -> int:
-        """Keep samples outside of ingest: histories of demos and tests. Says how many were new."""
+        """Write samples outside of ingest, for demos and tests; return the number of new samples."""
         await self.prepare(sample.time for sample in samples)
         newest = {SeriesKey(s.service_name, s.metric_name, s.series): s for s in sorted(samples, key=lambda s: s.time)}
         async with self._database.connection() as connection:
@@ -126,14 +126,14 @@ class Samples:
             return await keep(connection, samples)
 
     async def prepare(self, times: Iterable[datetime]) -> None:
-        """Make room for samples of these times. In a transaction of its own: it is seldom, and others wait for it."""
+        """Create the partitions of these times, in a separate transaction, because it is rare and blocks others."""
         days = sorted({time.date() for time in times})
         async with self._database.connection() as connection:
             await connection.execute(CREATE_PARTITIONS, {"times": days})
 
 
 async def keep(connection: Connection, samples: Sequence[Sample]) -> int:
-    """Write samples within the caller's transaction; says how many were new.
+    """Write samples within the caller's transaction; return the number of new samples.
 
     Needs `Samples.prepare` for their times before: without room for one, psycopg's CheckViolation is raised.
     """
@@ -152,7 +152,7 @@ async def keep(connection: Connection, samples: Sequence[Sample]) -> int:
 
 
 async def touch_series(connection: Connection, newest: Iterable[Sample]) -> None:
-    """Note within the caller's transaction that series had a sample on a day; new ones are registered."""
+    """Update the last day of series within the caller's transaction; new series are registered."""
     values = [
         {
             "service_name": sample.service_name,

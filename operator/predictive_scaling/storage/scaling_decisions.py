@@ -41,7 +41,7 @@ _BATCH_SIZE = 1000
 
 _FINAL = tuple(status for status in DecisionStatus if status not in UNFINISHED)
 
-# To each status, those it may be reached from. Executing again is a further attempt; a failed raise may be undone.
+# The allowed previous statuses of each status. Executing again is a retry; a failed scale-up can be rolled back.
 BEFORE: Mapping[DecisionStatus, Sequence[DecisionStatus]] = {
     DecisionStatus.PENDING: (),
     DecisionStatus.EXECUTING: UNFINISHED,
@@ -152,7 +152,7 @@ order by created_at desc, id desc
 limit 1
 """
 
-# One hop through the index scaling_decisions_by_policy for each policy, however many decisions each of them has.
+# One lookup in the index scaling_decisions_by_policy per policy, independent of its number of decisions.
 LAST_OF_EACH = f"""
 select newest.*
 from unnest(%(namespaces)s::text[], %(policies)s::text[]) as wanted (namespace, policy)
@@ -194,7 +194,7 @@ class ScalingDecisions:
         self._database = database
 
     async def intend(self, decision: ScalingDecisionRow) -> bool:
-        """Record what is about to be done, before it is. False when a decision of this id is there already."""
+        """Record a decision before its execution. Returns False if the id already exists."""
         values = asdict(decision)
         values["forecast"] = None if decision.forecast is None else Jsonb(decision.forecast)
         values["limits"] = list(decision.limits)
@@ -211,10 +211,10 @@ class ScalingDecisions:
         outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
-        """Move a decision on. EXECUTING counts an attempt and starts it; a final status finishes it.
+        """Change the status of a decision. EXECUTING counts and starts an attempt; a final status finishes it.
 
-        False, and nothing changes, where there is no such decision or its status does not lead there: a finished
-        decision stays as it ended. reason, outcome and deadline_at stay as they are where None.
+        Returns False without a change if the decision does not exist or the transition is not allowed: a finished
+        decision never changes. reason, outcome and deadline_at stay unchanged when None.
         """
         values = {
             "id": id,
@@ -231,26 +231,26 @@ class ScalingDecisions:
             return (await connection.execute(TRANSITION, values)).rowcount == 1
 
     async def unfinished(self) -> list[ScalingDecisionRow]:
-        """What a crash may have left, oldest first."""
+        """Return the unfinished decisions, oldest first; a crash may leave some."""
         return await self._rows(UNFINISHED_DECISIONS, {"unfinished": _names(UNFINISHED)})
 
     async def by_id(self, ids: Sequence[str]) -> dict[str, ScalingDecisionRow]:
-        """The decisions of these ids; those that do not exist are left out."""
+        """Return the decisions of these ids that exist."""
         rows: dict[str, ScalingDecisionRow] = {}
         for batch in _batches(ids):
             rows |= {row.id: row for row in await self._rows(BY_ID, {"ids": batch})}
         return rows
 
     async def known(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that have a row."""
-        found: set[str] = set()
+        """Return the ids that exist."""
+        known: set[str] = set()
         async with self._database.connection() as connection:
             for batch in _batches(ids):
-                found |= {row[0] for row in await (await connection.execute(KNOWN, {"ids": batch})).fetchall()}
-        return found
+                known |= {row[0] for row in await (await connection.execute(KNOWN, {"ids": batch})).fetchall()}
+        return known
 
     async def ping(self) -> None:
-        """Raises DatabaseUnavailableError when the database does not answer."""
+        """Raises DatabaseUnavailableError when the database does not respond."""
         await self._database.ping()
 
     async def page(
@@ -261,7 +261,7 @@ class ScalingDecisions:
         service: str | None = None,
         cursor: str | None = None,
     ) -> DecisionPage:
-        """Decisions, newest first. Raises InvalidCursorError for a cursor that no page gave."""
+        """Return a page of decisions, newest first. Raises InvalidCursorError."""
         created_at, last_id = _read_cursor(cursor) if cursor else (None, None)
         values = {
             "status": None if status is None else str(status),
@@ -275,12 +275,12 @@ class ScalingDecisions:
         return DecisionPage(shown, _cursor(shown[-1]) if len(rows) > limit else None)
 
     async def last(self, namespace: str, policy: str) -> ScalingDecisionRow | None:
-        """The newest decision of a policy."""
+        """Return the newest decision of a policy."""
         rows = await self._rows(LAST, {"namespace": namespace, "policy": policy})
         return rows[0] if rows else None
 
     async def last_of_each(self, policies: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ScalingDecisionRow]:
-        """The newest decision of each of these policies (namespace, name); those without a decision are left out."""
+        """Return the newest decision of each of these policies (namespace, name) that has decisions."""
         last: dict[tuple[str, str], ScalingDecisionRow] = {}
         for batch in _batches(sorted(set(policies))):
             values = {"namespaces": [key[0] for key in batch], "policies": [key[1] for key in batch]}
@@ -288,11 +288,11 @@ class ScalingDecisions:
         return last
 
     async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
-        """Unfinished decisions whose deadline has passed, the oldest deadline first."""
+        """Return the unfinished decisions whose deadline has passed, by deadline."""
         return await self._rows(STUCK, {"unfinished": _names(UNFINISHED), "now": now})
 
     async def count_stuck(self, now: datetime) -> int:
-        """How many those are."""
+        """Return the number of stuck decisions."""
         async with self._database.reading() as connection:
             row = await (
                 await connection.execute(COUNT_STUCK, {"unfinished": _names(UNFINISHED), "now": now})
@@ -300,13 +300,13 @@ class ScalingDecisions:
             return row[0] if row else 0
 
     async def clear_stuck(self, now: datetime) -> int:
-        """Cancel those; says how many."""
+        """Cancel the stuck decisions and return their number."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(CLEAR_STUCK, {"unfinished": _names(UNFINISHED), "now": now})
             return cursor.rowcount
 
     async def success_rate(self, since: datetime) -> float | None:
-        """The share of executed decisions finished from `since` on that succeeded, 0 to 1; None when there was none."""
+        """Return the share of executed decisions finished since `since` that succeeded; None without any."""
         async with self._database.reading() as connection:
             row = await (await connection.execute(SUCCESS_RATE, {"since": since})).fetchone()
             return row[0] if row else None
@@ -340,5 +340,5 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
     except (binascii.Error, ValueError):
         created_at, last_id = None, ""
     if created_at is None or created_at.tzinfo is None or not last_id or "\x00" in last_id:
-        raise InvalidCursorError("cursor: not one that this list gave; leave it out to begin at the newest decision")
+        raise InvalidCursorError("cursor: not returned by this list; omit it to start at the newest decision")
     return created_at, last_id

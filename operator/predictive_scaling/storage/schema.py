@@ -1,4 +1,4 @@
-"""Whether the database's schema is the one that this code needs."""
+"""The migrations and the check of the database's schema version."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ APPLIED = "select version, name, checksum from schema_migrations order by versio
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step. `pre` may run before the new code is there, `post` only after the old code is gone."""
+    """A migration. `pre` may run before the new code is deployed, `post` only after the old code is removed."""
 
     version: int
     name: str
@@ -32,14 +32,14 @@ class Migration:
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """All that this code knows, in order; they ship with it."""
+    """Return all migrations of this release, in order."""
     folder = resources.files("predictive_scaling.storage").joinpath("migrations")
-    found = [
+    steps = [
         Migration(int(match[1]), f"{match[2]}.{match[3]}", file.read_text("utf-8"))
         for file in folder.iterdir()
         if (match := _FILE.fullmatch(file.name))
     ]
-    return tuple(sorted(found, key=lambda migration: migration.version))
+    return tuple(sorted(steps, key=lambda migration: migration.version))
 
 
 async def check_schema(database: Database) -> None:
@@ -50,12 +50,12 @@ async def check_schema(database: Database) -> None:
             rows = await (await connection.execute(APPLIED)).fetchall()
     except psycopg.errors.UndefinedTable:
         rows = []
-    found = rows[-1][0] if rows else None
-    if found is None or found < needed:
-        have = "has no schema yet" if found is None else f"has schema version {found}"
-        raise SchemaError(f"{database.where} {have}, this code needs {needed}; run `predictive-scaling migrate`")
-    if found > needed:
+    current = rows[-1][0] if rows else None
+    if current is None or current < needed:
+        state = "has no schema" if current is None else f"has schema version {current}"
+        raise SchemaError(f"{database.where} {state}, this code needs {needed}; run `predictive-scaling migrate`")
+    if current > needed:
         raise SchemaError(
-            f"{database.where} has schema version {found}, this code knows {needed} at most; run a release "
-            "as new as the one that ran `predictive-scaling migrate`"
+            f"{database.where} has schema version {current}, this code supports up to {needed}; run the "
+            "release that ran `predictive-scaling migrate`, or a newer release"
         )

@@ -1,4 +1,4 @@
-"""What safety costs each policy: its frontier, the quantile in use, and advice. The newest look back of each."""
+"""The newest tuning result of each policy: its frontier, the quantile in use, and the recommendation."""
 
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
 
@@ -13,10 +13,10 @@ from predictive_scaling.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class TuningRow:
-    """One policy's.
+    """The tuning result of a policy.
 
-    tuned_at: when it was looked back, on [since, until). under_provisioned_minute, replica_hour: the policy's prices;
-    None where it states a quantile. moved_at, rising, turns: how the quantile came to be (see tuner.Held).
+    tuned_at: time of the tuning run over [since, until). under_provisioned_minute, replica_hour: the policy's prices;
+    None where it sets a quantile. moved_at, rising, turns: the state of the tuner (see tuner.TunerState).
     hpa_target, advised_target: fractions. saved: share of replica-hours. hours_saved: replica-hours. recorded_share:
     of the forecasts, those that were made live. alone, points: quantile, target, under-provisioned share, lost share,
     minutes and replica-hours, of the HPA without a floor and of each setting.
@@ -75,7 +75,7 @@ class Tunings:
         self._database = database
 
     async def record(self, rows: Sequence[TuningRow]) -> None:
-        """Keep the newest of each policy."""
+        """Replace the results of these policies."""
         values = [
             asdict(row) | {"alone": list(row.alone), "points": [list(point) for point in row.points]} for row in rows
         ]
@@ -83,7 +83,7 @@ class Tunings:
             await cursor.executemany(RECORD, values)
 
     async def all(self) -> list[TuningRow]:
-        """Every policy's, by namespace and name."""
+        """Return the results of all policies, by namespace and name."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(TuningRow)) as cursor,
@@ -92,7 +92,7 @@ class Tunings:
             return await cursor.fetchall()
 
     async def of(self, namespace: str, policy: str) -> TuningRow | None:
-        """One policy's; None where nothing was found out yet."""
+        """Return the result of a policy; None without a tuning run."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(TuningRow)) as cursor,
@@ -101,7 +101,7 @@ class Tunings:
             return await cursor.fetchone()
 
     async def forget(self, policies: Sequence[tuple[str, str]]) -> None:
-        """These policies (namespace, name) are gone."""
+        """Delete the results of these policies (namespace, name)."""
         values = {
             "namespaces": [namespace for namespace, _ in policies],
             "policies": [policy for _, policy in policies],

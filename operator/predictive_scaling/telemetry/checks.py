@@ -1,4 +1,4 @@
-"""Health: what each part answers when it is asked, within a limit, and what that means for the whole."""
+"""Health checks of dependencies with time limits, and the resulting health of the process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,26 +14,26 @@ _MAX_MESSAGE_LENGTH = 300
 
 
 class Health(StrEnum):
-    """From best to worst."""
+    """Health, from best to worst."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
     UNHEALTHY = "unhealthy"
 
 
-class Degraded(Exception):  # noqa: N818 (an answer, not an error)
-    """Raised by a probe: it works, but less well than it should; the message says why."""
+class Degraded(Exception):  # noqa: N818 (a result, not an error)
+    """Raised by a probe when a dependency works with restrictions; the message says which."""
 
 
 Probe = Callable[[], Awaitable[None]]
-"""Returns when all is well; raises Degraded, or anything else, with a message that says what is wrong."""
+"""Returns when healthy; otherwise raises Degraded or any other exception, whose message is the problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part that is asked.
+    """A health check of a dependency.
 
-    required: without it the process is unhealthy; otherwise only degraded.
+    required: whether a failure makes the process unhealthy rather than degraded.
     """
 
     name: str
@@ -44,27 +44,27 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one part answered; no message when all is well."""
+    """The result of a check; no message when healthy."""
 
     status: Health
     latency_seconds: float
     message: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        found: dict[str, object] = {"status": self.status.value, "latency_seconds": round(self.latency_seconds, 6)}
-        return found if self.message is None else {**found, "message": self.message}
+        document: dict[str, object] = {"status": self.status.value, "latency_seconds": round(self.latency_seconds, 6)}
+        return document if self.message is None else {**document, "message": self.message}
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessHealth:
-    """The whole, as /health shows it."""
+    """The health of a process, as /health returns it."""
 
     status: Health
     checks: Mapping[str, CheckResult]
 
     @property
     def http_status(self) -> int:
-        """503 when unhealthy; degraded still serves."""
+        """503 when unhealthy, otherwise 200."""
         return 503 if self.status is Health.UNHEALTHY else 200
 
     def as_json(self) -> dict[str, object]:
@@ -75,24 +75,24 @@ class ProcessHealth:
 
 
 async def examine(checks: Sequence[Check]) -> ProcessHealth:
-    """Ask all at once; each has its own limit, so this takes as long as the slowest limit at most. Never raises."""
-    results = await asyncio.gather(*(_ask(check) for check in checks))
+    """Run all checks concurrently; takes at most as long as the longest limit. Never raises."""
+    results = await asyncio.gather(*(_run_check(check) for check in checks))
     named = {check.name: result for check, result in zip(checks, results, strict=True)}
     return ProcessHealth(_worst([result.status for result in results]), named)
 
 
-async def _ask(check: Check) -> CheckResult:
+async def _run_check(check: Check) -> CheckResult:
     began = monotonic()
     failed = Health.UNHEALTHY if check.required else Health.DEGRADED
     try:
         async with asyncio.timeout(check.limit_seconds):
             await check.probe()
-    except Degraded as why:
-        return CheckResult(Health.DEGRADED, monotonic() - began, _message(why))
+    except Degraded as restriction:
+        return CheckResult(Health.DEGRADED, monotonic() - began, _message(restriction))
     except TimeoutError:
-        message = f"no answer within {check.limit_seconds:g} s"
+        message = f"no response within {check.limit_seconds:g} s"
         return CheckResult(failed, monotonic() - began, message)
-    except Exception as error:  # whatever a part raises is its answer
+    except Exception as error:  # any exception of a probe is a failed check
         return CheckResult(failed, monotonic() - began, _message(error))
     return CheckResult(Health.HEALTHY, monotonic() - began)
 
@@ -108,15 +108,15 @@ def _message(error: Exception) -> str:
 
 
 class Pool(Protocol):
-    """The part of storage.Database that a check needs."""
+    """The subset of storage.Database that a check needs."""
 
     def connection(self) -> AbstractAsyncContextManager[object]:
-        """A connection that was tried before it is handed out; raises when the server does not answer."""
+        """Return a tested connection; raises when the server does not respond."""
         ...
 
 
 def database_check(database: Pool, *, required: bool = True) -> Check:
-    """Does PostgreSQL hand out a working connection?"""
+    """Return a check that PostgreSQL provides a working connection."""
 
     async def probe() -> None:
         async with database.connection():
@@ -126,15 +126,15 @@ def database_check(database: Pool, *, required: bool = True) -> Check:
 
 
 class PingableRedis(Protocol):
-    """The part of redis.asyncio.Redis that a check needs."""
+    """The subset of redis.asyncio.Redis that a check needs."""
 
     def ping(self) -> Awaitable[object]:
-        """Ask for a sign of life."""
+        """Send PING."""
         ...
 
 
 def redis_check(redis: PingableRedis | None) -> Check:
-    """Does the cache answer? Losing it loses nothing, so it only degrades; none at all is a choice."""
+    """Return a check that Redis responds. A failure only degrades; without a client it is healthy."""
 
     async def probe() -> None:
         if redis is not None:
@@ -144,13 +144,13 @@ def redis_check(redis: PingableRedis | None) -> Check:
 
 
 def models_check(usable_models: Callable[[], int]) -> Check:
-    """Is there a model that passed its checks? Without one the baselines forecast, which works less well.
+    """Return a check that a usable model exists. Without one the baselines forecast, so the health is degraded.
 
-    usable_models: how many there are; reads files, so it runs in a thread.
+    usable_models: returns their number; reads files, so it runs in a thread.
     """
 
     async def probe() -> None:
         if await asyncio.to_thread(usable_models) == 0:
-            raise Degraded("no trained model yet; forecasts come from the baselines")
+            raise Degraded("no trained model; forecasts come from the baselines")
 
     return Check("models", probe, required=False)

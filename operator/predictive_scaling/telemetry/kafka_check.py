@@ -1,4 +1,4 @@
-"""Does Kafka answer? librdkafka reconnects by itself, so one client is kept for the life of the process."""
+"""The health check of Kafka. librdkafka reconnects itself, so the client lives as long as the process."""
 
 import asyncio
 import logging
@@ -10,11 +10,11 @@ from confluent_kafka.admin import AdminClient
 
 from predictive_scaling.telemetry.checks import Check
 
-_LIMIT_SECONDS = 2.0
+_TIMEOUT_SECONDS = 2.0
 
 
 class KafkaProbe:
-    """Asks the brokers for the topic's metadata."""
+    """Requests the metadata of the topic from the brokers."""
 
     def __init__(self, bootstrap_servers: str, topic: str, options: Mapping[str, str]) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -24,17 +24,17 @@ class KafkaProbe:
         self._last_error = ""
 
     async def __call__(self) -> None:
-        """Raises ConnectionError with librdkafka's reason, or LookupError when the topic is missing."""
-        await asyncio.to_thread(self._ask)
+        """Raise ConnectionError with librdkafka's reason, or LookupError when the topic is missing."""
+        await asyncio.to_thread(self._fetch_metadata)
 
-    def _ask(self) -> None:
+    def _fetch_metadata(self) -> None:
         if self._client is None:
             self._client = self._connect()
         try:
-            metadata = self._client.list_topics(self._topic, timeout=_LIMIT_SECONDS - 0.2)
+            metadata = self._client.list_topics(self._topic, timeout=_TIMEOUT_SECONDS - 0.2)
         except KafkaException as error:
             reason = self._last_error or str(error.args[0])
-            raise ConnectionError(f"Kafka at {self._bootstrap_servers} does not answer: {reason}") from None
+            raise ConnectionError(f"Kafka at {self._bootstrap_servers} does not respond: {reason}") from None
         self._last_error = ""
         topic = metadata.topics.get(self._topic)
         if topic is None or topic.error is not None:
@@ -45,16 +45,16 @@ class KafkaProbe:
             **self._options,
             "bootstrap.servers": self._bootstrap_servers,
             "allow.auto.create.topics": False,
-            "error_cb": self._remember,
+            "error_cb": self._record_error,
         }
         return AdminClient(options, logger=logging.getLogger("librdkafka"))
 
-    def _remember(self, error: KafkaError) -> None:
+    def _record_error(self, error: KafkaError) -> None:
         self._last_error = error.str()
 
 
 def kafka_check(
     bootstrap_servers: str, topic: str, options: Mapping[str, str] | None = None, *, required: bool = False
 ) -> Check:
-    """Do the brokers answer, and is the topic there? `ingest` requires them, the others work without for a while."""
-    return Check("kafka", KafkaProbe(bootstrap_servers, topic, options or {}), required, _LIMIT_SECONDS)
+    """Return a check that the brokers respond and the topic exists. Only `ingest` requires them."""
+    return Check("kafka", KafkaProbe(bootstrap_servers, topic, options or {}), required, _TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""Logs are events with fields, one format for ours and for the libraries': JSON for machines, console for people."""
+"""Structured logs of the product and of its libraries, as JSON or for a console."""
 
 import logging
 import logging.handlers
@@ -22,8 +22,8 @@ _PASSWORD_FIELD = re.compile(
 )
 _SECRET_FIELD = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
 _MAX_DEPTH = 4
-# They say at INFO what only their own authors want to know.
-_TALKATIVE = ("aiohttp.access", "botocore", "kopf.activities", "kopf.objects", "urllib3", "uvicorn.access")
+# Their INFO messages are noise for operators.
+_NOISY_LOGGERS = ("aiohttp.access", "botocore", "kopf.activities", "kopf.objects", "urllib3", "uvicorn.access")
 
 
 def configure_logs(
@@ -34,10 +34,10 @@ def configure_logs(
     stream: TextIO | None = None,
     file: Path | None = None,
 ) -> None:
-    """Send all logs, those of the standard library too, to `stream` (stdout) and to `file` where one is given.
+    """Send all logs, including those of the standard library, to `stream` (default: stdout) and optionally to `file`.
 
-    level: debug, info, warning or error. Times are the clock's. A command that prints results passes stderr.
-    The file is opened again when something rotated it. Calling again replaces what was set up before.
+    level: debug, info, warning or error. Timestamps are product time. Commands that print results pass stderr.
+    The file is reopened after a rotation. A further call replaces the configuration.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -68,12 +68,12 @@ def configure_logs(
 
 
 def log_file(name: str, folder: Path = LOG_FOLDER) -> Path:
-    """Where the process `name` logs when it is asked for a file."""
+    """Return the log file of the process `name`."""
     return folder / f"{name}.log"
 
 
 def masked(text: str) -> str:
-    """The text without the passwords of the URLs and connection strings in it.
+    """Return the text with the passwords of URLs and connection strings masked.
 
     >>> masked("cannot reach postgresql://app:hunter2@db:5432/x")
     'cannot reach postgresql://app:…@db:5432/x'
@@ -84,7 +84,7 @@ def masked(text: str) -> str:
 
 
 def _masked_url(word: str) -> str:
-    """A password ends at the last @: one inside it may not be encoded. No pattern, which might try each start again."""
+    """Mask a password up to the last @, as an @ inside it may be unencoded. No pattern, which could backtrack."""
     before, separator, rest = word.partition("://")
     credentials, at, host = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
@@ -92,7 +92,7 @@ def _masked_url(word: str) -> str:
 
 
 class _StreamHandler(logging.StreamHandler[TextIO]):
-    """Writes to stdout; a reader that went away (`| head`) is no error of ours."""
+    """Writes to a stream and ignores a closed pipe (`| head`)."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         if not isinstance(sys.exc_info()[1], BrokenPipeError):
@@ -100,7 +100,7 @@ class _StreamHandler(logging.StreamHandler[TextIO]):
 
 
 class _Timestamp:
-    """Adds the clock's time, RFC 3339 in UTC."""
+    """Adds the product time, RFC 3339 in UTC."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -113,7 +113,7 @@ class _Timestamp:
 def _formatter(shared: list[Processor], style: Literal["json", "console"]) -> logging.Formatter:
     rendering: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if style == "json":
-        # Tracebacks become text before masking: an exception's message may quote a connection string.
+        # Tracebacks are rendered before masking, because exception messages may contain connection strings.
         rendering += [structlog.processors.format_exc_info, _mask, structlog.processors.JSONRenderer(default=str)]
     else:
         console = structlog.dev.ConsoleRenderer(
@@ -152,6 +152,6 @@ def _route_everything(handlers: list[logging.Handler], level: str) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    for name in _TALKATIVE:
+    for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "DEBUG" else logging.WARNING)
     logging.captureWarnings(capture=True)

@@ -1,4 +1,4 @@
-"""What every process tells about itself, and how metrics are shown. Each room declares its own."""
+"""Metrics of all processes and the exposition format. Packages declare their own metrics."""
 
 import platform
 
@@ -9,15 +9,15 @@ from predictive_scaling import __version__
 
 BUILD_INFO = Gauge(
     "predictive_scaling_build_info",
-    "1, with the version that runs.",
+    "Constant 1, labelled with the running version.",
     ["version", "python_version"],
 )
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 
-# Two processes observe it, so it stands here: a name is registered once.
+# Declared here because two processes observe it and a name can be registered only once.
 PREDICTION_LATENCY = Histogram(
     "prediction_latency_seconds",
-    "How long forecasts take: operation `make` (the operator, all policies of a refresh), `serve` (the HTTP API).",
+    "Duration of forecasts by operation: `make` (operator, all policies of a refresh), `serve` (HTTP API).",
     ["operation"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
@@ -25,6 +25,6 @@ MAKE, SERVE = "make", "serve"
 
 
 def exposition(accept: str | None, registry: CollectorRegistry = REGISTRY) -> tuple[bytes, str]:
-    """All metrics of the process and their content type, as the scraper's Accept header asks."""
+    """Return all metrics of the process and their content type, negotiated from the Accept header."""
     encode, content_type = choose_encoder(accept or "")
     return encode(registry), content_type

@@ -1,4 +1,4 @@
-"""Health and metrics over HTTP, for the processes that serve nothing else."""
+"""The HTTP server of health and metrics, for processes without an API."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ log = structlog.get_logger(__name__)
 class TelemetryServer:
     """`/health`, `/health/live`, `/health/ready` and `/metrics`.
 
-    checks: all parts, for people. ready: what must be well before work may be sent here. live: what, when it fails,
-    only a restart mends: never a dependency. A degraded part counts as well.
-    Use as `async with TelemetryServer(…) as server`; `server.port` is the real port when 0 was asked for.
+    checks: all checks, for /health. ready: checks that must pass before the process receives work. live: checks whose
+    failure only a restart repairs, never a dependency. Degraded counts as passed.
+    Use as `async with TelemetryServer(…) as server`; `server.port` is the actual port when 0 was requested.
     """
 
     def __init__(
@@ -34,19 +34,19 @@ class TelemetryServer:
         live: Sequence[Check] = (),
     ) -> None:
         self._host = host
-        self._asked_port = port
+        self._requested_port = port
         self._routes = {"/health": tuple(checks), "/health/ready": tuple(ready), "/health/live": tuple(live)}
         self._runner: web.AppRunner | None = None
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The listen port."""
         if self._runner is None or not self._runner.addresses:
-            return self._asked_port
+            return self._requested_port
         return int(self._runner.addresses[0][1])
 
     async def start(self) -> None:
-        """Raises SettingsError when the port is taken."""
+        """Start listening. Raises SettingsError when the port is in use."""
         application = web.Application()
         application.router.add_get("/metrics", _metrics)
         for path in self._routes:
@@ -54,7 +54,7 @@ class TelemetryServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
-            listener = open_listener(self._host, self._asked_port, "health and metrics")
+            listener = open_listener(self._host, self._requested_port, "health and metrics")
         except SettingsError:
             await self.stop()
             raise
@@ -82,6 +82,6 @@ class TelemetryServer:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    # A scrape may run collectors that take a moment; the loop has a tick to keep.
+    # Collectors may be slow; a thread keeps them from delaying the event loop.
     body, content_type = await asyncio.to_thread(exposition, request.headers.get("Accept"))
     return web.Response(body=body, headers={"Content-Type": content_type})
