@@ -29,24 +29,24 @@ def a_demand(days: float = 3, seed: int = 1, noise: float = 0.15) -> Series:
     return Series("shop", BEGIN, BIN, a_shape(bins, BIN, seed, noise))
 
 
-def a_foresight(series: Series, split: float = 0.8) -> RollingForecasts:
+def rolling_forecasts_of(series: Series, split: float = 0.8) -> RollingForecasts:
     """By yesterday's demand: nothing is learned."""
     plan = plan_of(series, split, 1, [1, 2, 3, 4, 12], 12)
-    return walk_forward(series, plan, ModelChoice.SEASONAL_NAIVE, say=silent)
+    return walk_forward(series, plan, ModelChoice.SEASONAL_NAIVE, report=silent)
 
 
-def a_field(
+def a_simulation(
     series: Series,
     policy: ScalingPolicy | None = None,
     events: tuple[BusinessEvent, ...] = (),
-    foresight: RollingForecasts | None = None,
+    forecasts: RollingForecasts | None = None,
 ) -> ScalingSimulation:
     """What lies behind the split."""
-    foresight = foresight or a_foresight(series)
+    forecasts = forecasts or rolling_forecasts_of(series)
     policy = adjusted(policy or default_policy("shop"), LEAD_TIME)
-    setting = Scenario(policy, events, learned_capacity(series, 0.7), 0.7, LEAD_TIME)
-    work = workload(series, foresight.moment(foresight.plan.split), series.end)
-    return ScalingSimulation(setting, work, foresight)
+    scenario = Scenario(policy, events, learned_capacity(series, 0.7), 0.7, LEAD_TIME)
+    work = workload(series, forecasts.moment(forecasts.plan.split), series.end)
+    return ScalingSimulation(scenario, work, forecasts)
 
 
 def with_gap(series: Series, since: int, until: int) -> Series:

@@ -19,44 +19,44 @@ MEDIAN = QUANTILES.index(0.5)
 
 
 @pytest.fixture(scope="module")
-def foresight() -> RollingForecasts:
+def forecasts() -> RollingForecasts:
     plan = plan_of(SERIES, 0.7, 1, [1, 2, 4], 4)
-    return walk_forward(SERIES, plan, ModelChoice.LIGHTGBM, say=lambda what, done: None)
+    return walk_forward(SERIES, plan, ModelChoice.LIGHTGBM, report=lambda what, done: None)
 
 
-def an_event_behind_the_split(foresight: RollingForecasts) -> tuple[KnownEvent, int]:
+def an_event_behind_the_split(forecasts: RollingForecasts) -> tuple[KnownEvent, int]:
     """With the origin from which its start is the next bin."""
-    split = foresight.moment(foresight.plan.split)
+    split = forecasts.moment(forecasts.plan.split)
     event = next(one for one in sorted(SERIES.context.events, key=lambda one: one.start) if one.start > split)
     return event, (event.start - SERIES.start) // SERIES.step
 
 
-def test_what_an_event_multiplies_was_forecast_without_it(foresight: RollingForecasts) -> None:
-    event, origin = an_event_behind_the_split(foresight)
-    base = foresight.long(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
+def test_what_an_event_multiplies_was_forecast_without_it(forecasts: RollingForecasts) -> None:
+    event, origin = an_event_behind_the_split(forecasts)
+    base = forecasts.long(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
     usual = SERIES.values[origin + 1 : origin + 4] / 2
     assert base == pytest.approx(usual, rel=0.3)
-    assert (foresight.values[origin - foresight.first, 1:4, MEDIAN] > 1.5 * base).all()
+    assert (forecasts.values[origin - forecasts.first, 1:4, MEDIAN] > 1.5 * base).all()
 
 
-def test_the_effect_at_an_origin_is_learned_from_the_events_before_its_refit(foresight: RollingForecasts) -> None:
-    event, origin = an_event_behind_the_split(foresight)
-    learned = foresight.learned(origin, event)
+def test_the_effect_at_an_origin_is_learned_from_the_events_before_its_refit(forecasts: RollingForecasts) -> None:
+    event, origin = an_event_behind_the_split(forecasts)
+    learned = forecasts.learned(origin, event)
     assert learned is not None
-    trained_until = foresight.moment(foresight.chunk(origin).since)
+    trained_until = forecasts.moment(forecasts.chunk(origin).since)
     assert learned.samples == sum(one.end <= trained_until for one in SERIES.context.events)
     assert learned.multiplier == pytest.approx(2.0, rel=0.2)
-    assert foresight.learned(origin, KnownEvent("another", event.start, event.end)) is None
+    assert forecasts.learned(origin, KnownEvent("another", event.start, event.end)) is None
 
 
-def test_forecasts_near_events_are_judged_apart(foresight: RollingForecasts) -> None:
+def test_forecasts_near_events_are_judged_apart(forecasts: RollingForecasts) -> None:
     events = SERIES.context.events
-    found = near_events(foresight, events, 4)
-    targets = np.arange(foresight.plan.split + 3, len(SERIES.values))
+    found = near_events(forecasts, events, 4)
+    targets = np.arange(forecasts.plan.split + 3, len(SERIES.values))
     assert found.judged == near(SERIES, events)[targets].sum() > 0
     assert found.wape < 0.35
     assert set(found.coverage) == {0.5, 0.8, 0.9, 0.95}
-    assert near_events(foresight, (), 4).judged == 0
+    assert near_events(forecasts, (), 4).judged == 0
 
 
 def test_near_begins_half_an_hour_before_and_ends_forty_minutes_after() -> None:

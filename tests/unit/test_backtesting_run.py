@@ -15,7 +15,7 @@ from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.quality.gate import Acting, Verdict
 from forecasting.series import Series
 from forecasting.walk_forward import WalkForward
-from predictive_scaling.backtesting import rolling_forecasts as foresight
+from predictive_scaling.backtesting import rolling_forecasts as rolling_forecasts
 from predictive_scaling.backtesting.manifests import default_policy
 from predictive_scaling.backtesting.reporting.page import page
 from predictive_scaling.backtesting.reporting.summary import gain, summary, ways
@@ -129,10 +129,10 @@ def test_the_gain_is_told_with_its_cost_and_with_what_it_rests_on() -> None:
     console.print(summary(found))
     told = " ".join(console.export_text().split())
     assert "with the HPA at the same hours" in gain(found)
-    contest = found.comparison
-    for number in (contest.predictive, contest.hpa_only, contest.same_hours.predictive.outcome):
+    comparison = found.comparison
+    for number in (comparison.predictive, comparison.hpa_only, comparison.same_hours.predictive.outcome):
         assert f"{number.minutes:,.0f}" in gain(found)
-    assert f"{contest.predictive.replica_hours / contest.hpa_only.replica_hours:.2f} of the HPA's" in gain(found)
+    assert f"{comparison.predictive.replica_hours / comparison.hpa_only.replica_hours:.2f} of the HPA's" in gain(found)
     for text in (told, page(found)):
         assert "at the same hours" in text
         for constant in ("a lead time of 3 min", "needs 20 of them", "a line between values 5 min apart"):
@@ -152,13 +152,13 @@ def test_the_model_that_the_gate_found_better_at_a_horizon_acts_there(monkeypatc
     def passes(champion: WalkForward, others: Sequence[WalkForward]) -> Verdict:
         return Verdict(True, "LightGBM", "acts", None, (), table)
 
-    monkeypatch.setattr(foresight, "LightGBMQuantiles", AsYesterday)
-    monkeypatch.setattr(foresight, "judge", passes)
+    monkeypatch.setattr(rolling_forecasts, "LightGBMQuantiles", AsYesterday)
+    monkeypatch.setattr(rolling_forecasts, "judge", passes)
     series = a_demand(days=2, noise=0.5)
-    plan = foresight.plan_of(series, 0.7, 1, range(1, 13), 12)
-    spliced = foresight.walk_forward(series, plan, ModelChoice.AUTO, say=silent)
+    plan = rolling_forecasts.plan_of(series, 0.7, 1, range(1, 13), 12)
+    spliced = rolling_forecasts.walk_forward(series, plan, ModelChoice.AUTO, report=silent)
     table = ()
-    plain = foresight.walk_forward(series, plan, ModelChoice.AUTO, say=silent)
+    plain = rolling_forecasts.walk_forward(series, plan, ModelChoice.AUTO, report=silent)
     judged = slice(plan.split - plain.first, None)
     medians = 1
     last = plain.of_baseline("LastValue").values[judged]

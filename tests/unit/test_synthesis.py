@@ -212,7 +212,7 @@ def test_files_hold_the_demand_and_the_events(tmp_path: Path) -> None:
     report = json.loads(said)
     assert code == 0
     assert (report["start"], report["end"]) == ("2026-11-08T12:34:00Z", "2026-11-16T12:34:00Z")
-    assert [one["service"] for one in report["services"]] == [character.name for character in WORKLOAD_PROFILES]
+    assert [one["service"] for one in report["services"]] == [profile.name for profile in WORKLOAD_PROFILES]
     plan = Plan(datetime(2026, 11, 16, 12, 34, tzinfo=UTC), days=8)
     rows = list(csv.DictReader((tmp_path / "web-shop.csv").read_text().splitlines()))
     assert rows[0]["timestamp"] == "2026-11-08T12:34:00Z"

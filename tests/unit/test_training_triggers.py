@@ -49,8 +49,8 @@ FINE = SeriesState(now=NOW, observed=60 * DAY, model=a_model(), mape=0.13)
 CHANGED = Drift(distance=0.6, usual=0.2, since=NOW - DAY, days=7)
 
 
-def cause(standing: SeriesState, terms: RetrainPolicy = TERMS) -> Cause | None:
-    found = trigger(standing, terms)
+def cause(state: SeriesState, policy: RetrainPolicy = TERMS) -> Cause | None:
+    found = trigger(state, policy)
     return found.cause if found else None
 
 
@@ -126,13 +126,13 @@ def test_evidence_counts_only_against_a_model_that_has_settled(evidence: dict[st
 
 
 @pytest.mark.parametrize(
-    "standing",
+    "state",
     [SeriesState(NOW, 60 * DAY), replace(FINE, mape=0.9), replace(FINE, model=a_model(NOW - 90 * DAY))],
     ids=["no model", "bad", "old"],
 )
-def test_between_two_attempts_there_is_an_hour_whatever_calls(standing: SeriesState) -> None:
-    assert cause(standing) is not None
-    assert cause(replace(standing, tried_at=NOW - HOUR / 2)) is None
+def test_between_two_attempts_there_is_an_hour_whatever_calls(state: SeriesState) -> None:
+    assert cause(state) is not None
+    assert cause(replace(state, tried_at=NOW - HOUR / 2)) is None
 
 
 def test_what_a_person_went_back_to_stays_for_an_interval() -> None:
@@ -147,8 +147,8 @@ def test_a_missing_model_is_more_urgent_than_a_bad_one_and_that_than_an_old_one(
 
 
 def test_a_short_interval_shortens_the_spacing() -> None:
-    terms = RetrainPolicy.of(HOUR / 2)
-    assert (terms.spacing, terms.settling) == (HOUR / 2, HOUR / 4)
+    policy = RetrainPolicy.of(HOUR / 2)
+    assert (policy.spacing, policy.settling) == (HOUR / 2, HOUR / 4)
 
 
 def an_occurrence(kind: str | None, *policies: str, namespace: str = "shop") -> BusinessEventRow:

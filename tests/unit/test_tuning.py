@@ -134,10 +134,10 @@ def test_the_frontier_is_the_backtests_to_the_replica(tuning: Tuning) -> None:
     seen = recent(series, NOTHING, 3)
     assert seen is not None
     truth = replace(series, step=MINUTE, values=minutes.astype(np.float32).astype(np.float64))
-    setting = Scenario(policy, (), float(minutes.max() / 30), 0.7, 3 * MINUTE)
-    field = ScalingSimulation(setting, workload(truth, series.start + DAY + BIN, NOON), seen)
-    assert list(tuning.points[: len(QUANTILES) * len(TARGETS)]) == field.frontier(QUANTILES, TARGETS)
-    assert tuning.hpa_only == field.hpa_only(np.array([0.7]))[0].at(0.0, 0.7)
+    scenario = Scenario(policy, (), float(minutes.max() / 30), 0.7, 3 * MINUTE)
+    simulation = ScalingSimulation(scenario, workload(truth, series.start + DAY + BIN, NOON), seen)
+    assert list(tuning.points[: len(QUANTILES) * len(TARGETS)]) == simulation.frontier(QUANTILES, TARGETS)
+    assert tuning.hpa_only == simulation.hpa_only(np.array([0.7]))[0].at(0.0, 0.7)
 
 
 def test_the_quantile_is_the_cheapest_at_the_present_target(tuning: Tuning) -> None:
@@ -227,9 +227,9 @@ def test_the_hottest_target_that_is_as_safe_as_the_hpa_alone_is_advised() -> Non
 
 def test_advice_stays_while_another_saves_no_more_than_chance() -> None:
     line = a_line((100, 5), (92, 20), (91, 45), (80, 90))
-    assert advise(line, ALONE, state=0.71).hpa_target == 0.71
+    assert advise(line, ALONE, advised_target=0.71).hpa_target == 0.71
     assert advise(line, ALONE).hpa_target == 0.72
-    assert advise(line, ALONE, state=0.73).hpa_target == 0.72, "what is not as safe any more is not held"
+    assert advise(line, ALONE, advised_target=0.73).hpa_target == 0.72, "what is not as safe any more is not held"
 
 
 def test_where_the_policy_is_short_for_longer_than_the_hpa_alone_it_says_what_buys_more() -> None:

@@ -24,27 +24,27 @@ class Accuracy:
     pinball: dict[float, float]
 
 
-def accuracy(foresight: RollingForecasts, bins: int) -> Accuracy:
+def accuracy(forecasts: RollingForecasts, bins: int) -> Accuracy:
     """Forecasts `bins` ahead, from every origin behind the split."""
-    actual, forecasts = _pairs(foresight, bins)
-    history = foresight.series.values[: foresight.plan.split]
-    day = max(1, round(DAY / foresight.series.step))
-    median = forecasts[:, QUANTILES.index(0.5)]
+    actual, predicted = _pairs(forecasts, bins)
+    history = forecasts.series.values[: forecasts.plan.split]
+    day = max(1, round(DAY / forecasts.series.step))
+    median = predicted[:, QUANTILES.index(0.5)]
     return Accuracy(
         wape=wape(actual, median),
         mape=mape(actual, median),
         mase=mase(actual, median, history, day if len(history) > day else 1),
-        coverage={q: coverage(actual, forecasts[:, QUANTILES.index(q)]) for q in JUDGED},
-        pinball={q: pinball(actual, forecasts[:, QUANTILES.index(q)], q) for q in JUDGED},
+        coverage={q: coverage(actual, predicted[:, QUANTILES.index(q)]) for q in JUDGED},
+        pinball={q: pinball(actual, predicted[:, QUANTILES.index(q)], q) for q in JUDGED},
     )
 
 
-def naive_wape(foresight: RollingForecasts, name: str, bins: int) -> float:
+def naive_wape(forecasts: RollingForecasts, name: str, bins: int) -> float:
     """Of a naive model over the same origins."""
-    return accuracy(foresight.of_baseline(name), bins).wape
+    return accuracy(forecasts.of_baseline(name), bins).wape
 
 
-def _pairs(foresight: RollingForecasts, bins: int) -> tuple[FloatArray, FloatArray]:
-    values, split = foresight.series.values, foresight.plan.split
+def _pairs(forecasts: RollingForecasts, bins: int) -> tuple[FloatArray, FloatArray]:
+    values, split = forecasts.series.values, forecasts.plan.split
     origins = np.arange(split, len(values) - bins + 1)
-    return values[origins + bins - 1], foresight.values[origins - foresight.first, bins - 1]
+    return values[origins + bins - 1], forecasts.values[origins - forecasts.first, bins - 1]

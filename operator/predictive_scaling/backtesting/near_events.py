@@ -25,16 +25,16 @@ class NearEvents:
     coverage: dict[float, float]
 
 
-def near_events(foresight: RollingForecasts, events: tuple[KnownEvent, ...], bins: int) -> NearEvents:
+def near_events(forecasts: RollingForecasts, events: tuple[KnownEvent, ...], bins: int) -> NearEvents:
     """Of forecasts `bins` ahead, from every origin behind the split, those whose target lies near an event."""
-    series, split = foresight.series, foresight.plan.split
+    series, split = forecasts.series, forecasts.plan.split
     targets = np.arange(split, len(series.values) - bins + 1) + bins - 1
     chosen = targets[near(series, events)[targets]]
-    actual, forecasts = series.values[chosen], foresight.values[chosen - bins + 1 - foresight.first, bins - 1]
+    actual, predicted = series.values[chosen], forecasts.values[chosen - bins + 1 - forecasts.first, bins - 1]
     return NearEvents(
         judged=int(np.isfinite(actual).sum()),
-        wape=wape(actual, _of(forecasts, 0.5)),
-        coverage={quantile: coverage(actual, _of(forecasts, quantile)) for quantile in JUDGED},
+        wape=wape(actual, _of(predicted, 0.5)),
+        coverage={quantile: coverage(actual, _of(predicted, quantile)) for quantile in JUDGED},
     )
 
 
@@ -49,5 +49,5 @@ def near(series: Series, events: tuple[KnownEvent, ...]) -> np.ndarray[tuple[int
     return found
 
 
-def _of(forecasts: FloatArray, quantile: float) -> FloatArray:
-    return forecasts[:, QUANTILES.index(quantile)]
+def _of(predicted: FloatArray, quantile: float) -> FloatArray:
+    return predicted[:, QUANTILES.index(quantile)]

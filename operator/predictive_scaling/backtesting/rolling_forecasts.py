@@ -104,12 +104,12 @@ class RollingForecasts:
         Had it seen the event, what multiplies it would count twice.
         """
         bins = min(_MAX_BINS, max(1, -(-span // self.series.step)))
-        stretch = self.chunk(origin)
+        chunk = self.chunk(origin)
         context = self.series.context
         others = tuple(event for event in context.events if event != without)
         panel = Panel.of([replace(self.series, context=replace(context, events=others))])
-        values = stretch.fitted.quantiles(panel, Origins.of_one(np.array([origin])), np.arange(1, bins + 1))
-        return self._forecast(origin, values[0], stretch)
+        values = chunk.fitted.quantiles(panel, Origins.of_one(np.array([origin])), np.arange(1, bins + 1))
+        return self._forecast(origin, values[0], chunk)
 
     def chunk(self, origin: int) -> ForecastChunk:
         """The stretch of an origin."""
@@ -122,10 +122,10 @@ class RollingForecasts:
         return replace(self, values=values, peaks=peaks_of(self.series, self.first, values, self.peaks.shape[1]))
 
     def _forecast(
-        self, origin: int, values: FloatArray, stretch: ForecastChunk, peaks: FloatArray | None = None
+        self, origin: int, values: FloatArray, chunk: ForecastChunk, peaks: FloatArray | None = None
     ) -> Forecast:
         moment, series = self.moment(origin), self.series
-        return Forecast(series.name, moment, series.step, QUANTILES, values, stretch.model, "", peaks=peaks)
+        return Forecast(series.name, moment, series.step, QUANTILES, values, chunk.model, "", peaks=peaks)
 
 
 def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], reach: int) -> Plan:
@@ -138,35 +138,35 @@ def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], rea
     return Plan((*map(int, tuning), *map(int, judged)), first, np.unique([*ahead]), reach)
 
 
-def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, say: Report) -> RollingForecasts:
+def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: Report) -> RollingForecasts:
     """Walk forward over a series. As live, only `Auto` asks the gate whether LightGBM may act."""
     panel = Panel.of([series])
     naive: list[Fitted] = [LastValue(), SeasonalNaive()]
     fits = [before(series, since) for since in plan.cuts[:-1]]
-    rivals: dict[str, list[Fitted | None]] = {model.name: [model] * len(fits) for model in naive}
+    baselines: dict[str, list[Fitted | None]] = {model.name: [model] * len(fits) for model in naive}
     if choice in (ModelChoice.AUTO, ModelChoice.HOLT_WINTERS):
-        rivals["HoltWinters"] = [_fitted(HoltWinters(), part) for part in fits]
-    walks = {name: _walk(name, panel, plan, models) for name, models in rivals.items()}
+        baselines["HoltWinters"] = [_fitted(HoltWinters(), part) for part in fits]
+    walks = {name: _walk(name, panel, plan, models) for name, models in baselines.items()}
     champions: list[Fitted | None] = [None] * len(fits)
     train_seconds = predict_seconds = 0.0
     champion = None
     if choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
         began = monotonic()
         for at, part in enumerate(fits):
-            say("learning", at / len(fits))
+            report("learning", at / len(fits))
             champions[at] = _fitted(LightGBMQuantiles(), part)
         train_seconds, began = monotonic() - began, monotonic()
-        say("forecasting", 0.0)
+        report("forecasting", 0.0)
         champion = _walk("LightGBM", panel, plan, champions)
         predict_seconds = monotonic() - began
-    picked = _ModelSelection(plan, series, choice, rivals, walks, champions, champion)
-    stretches = tuple(picked.stretch(at) for at in range(len(fits)))
-    values = np.concatenate([picked.values(stretch) for stretch in stretches])
-    youths = _cold_start_factors(series, np.arange(plan.cuts[0], plan.cuts[-1]))
-    peaks = _peaks(series, plan, stretches, values) * youths[..., -len(PEAK_QUANTILES) :]
-    say("forecasting", 1.0)
+    selection = _ModelSelection(plan, series, choice, baselines, walks, champions, champion)
+    chunks = tuple(selection.chunk(at) for at in range(len(fits)))
+    values = np.concatenate([selection.values(chunk) for chunk in chunks])
+    factors = _cold_start_factors(series, np.arange(plan.cuts[0], plan.cuts[-1]))
+    peaks = _peaks(series, plan, chunks, values) * factors[..., -len(PEAK_QUANTILES) :]
+    report("forecasting", 1.0)
     return RollingForecasts(
-        series, plan, plan.cuts[0], values * youths, peaks, stretches, walks, train_seconds, predict_seconds
+        series, plan, plan.cuts[0], values * factors, peaks, chunks, walks, train_seconds, predict_seconds
     )
 
 
@@ -182,7 +182,7 @@ class _ModelSelection:
     champions: list[Fitted | None]
     champion: WalkForward | None
 
-    def stretch(self, at: int) -> ForecastChunk:
+    def chunk(self, at: int) -> ForecastChunk:
         since, until = self.plan.cuts[at], self.plan.cuts[at + 1]
         name, why, by_horizon = self._acting(at, since)
         fitted = self.champions[at] if name == "LightGBM" else self.baselines[name][at]
@@ -191,19 +191,19 @@ class _ModelSelection:
         effects = layer.effects if layer else None
         return ForecastChunk(since, until, name, why, fitted or LastValue(), effects, by_horizon)
 
-    def values(self, stretch: ForecastChunk) -> FloatArray:
+    def values(self, chunk: ForecastChunk) -> FloatArray:
         """Calibrated quantiles of a stretch, at each bin ahead by the model that acts there, as live."""
-        found = self._values_of(stretch.model, stretch)
+        found = self._values_of(chunk.model, chunk)
         steps = range(1, self.plan.reach + 1)
-        acting = np.array([acting_at(stretch.by_horizon, step, stretch.model) for step in steps])
-        for other in {*acting.tolist()} - {stretch.model}:
+        acting = np.array([acting_at(chunk.by_horizon, step, chunk.model) for step in steps])
+        for other in {*acting.tolist()} - {chunk.model}:
             there = (acting == other)[:, None]
-            found = np.where(there, self._values_of(other, stretch), found)
+            found = np.where(there, self._values_of(other, chunk), found)
         return found
 
-    def _values_of(self, model: str, stretch: ForecastChunk) -> FloatArray:
+    def _values_of(self, model: str, chunk: ForecastChunk) -> FloatArray:
         walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]
-        return spread(_between(walk, stretch.since, stretch.until).quantiles, self.plan)
+        return spread(_between(walk, chunk.since, chunk.until).quantiles, self.plan)
 
     def _acting(self, at: int, since: int) -> tuple[str, str, tuple[Acting, ...]]:
         """The model of a stretch, why, and what acts at which horizon where that differs."""
@@ -246,15 +246,15 @@ def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[Fitted | None]) 
     begin = plan.cuts[0] if learns else max(1, plan.cuts[0] - WINDOW)
     edges = [begin, *plan.cuts[1:]]
     parts: list[FloatArray] = []
-    stretches = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(edges)]
-    for model, origins in zip(models, stretches, strict=True):
+    chunks = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(edges)]
+    for model, origins in zip(models, chunks, strict=True):
         nothing = np.full((len(origins), len(plan.ahead), len(QUANTILES)), np.nan)
         parts.append(nothing if model is None else model.quantiles(panel, origins, plan.ahead))
     origins = np.arange(begin, plan.cuts[-1])
     targets = origins[:, None] + plan.ahead - 1
     inside = targets < panel.bins
     actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-    levels, near = levels_at(panel, Origins.of_one(origins)), near_events_of(models, panel, stretches, plan.ahead)
+    levels, near = levels_at(panel, Origins.of_one(origins)), near_events_of(models, panel, chunks, plan.ahead)
     return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels, near))
 
 
@@ -284,12 +284,12 @@ def spread(quantiles: FloatArray, plan: Plan) -> FloatArray:
     return quantiles[:, left] * (1 - share) + quantiles[:, right] * share
 
 
-def _peaks(series: Series, plan: Plan, stretches: Sequence[ForecastChunk], values: FloatArray) -> FloatArray:
+def _peaks(series: Series, plan: Plan, chunks: Sequence[ForecastChunk], values: FloatArray) -> FloatArray:
     """Of windows of which every bin was asked for: what lies between by interpolation knows no highest bin."""
     gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
     count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
     panel = Panel.of([series])
-    spans = [(stretch, Origins.of_one(np.arange(stretch.since, stretch.until))) for stretch in stretches]
+    spans = [(chunk, Origins.of_one(np.arange(chunk.since, chunk.until))) for chunk in chunks]
     raw = np.concatenate([one.fitted.peaks(panel, origins, count) for one, origins in spans])
     return calibrated_peaks(series, plan.cuts[0], raw, values)
 

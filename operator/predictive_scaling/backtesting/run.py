@@ -1,4 +1,4 @@
-"""One backtest from its inputs to everything that is told of it. Pure but for the time that it takes."""
+"""Run one backtest: from a trace and a policy to all results. Pure except for measuring its duration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wa
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.near_events import NearEvents, near_events
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
-from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
+from predictive_scaling.backtesting.rolling_forecasts import Report, RollingForecasts, plan_of, walk_forward
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.tuned import TunedSettings, at, choose, grid_of
 from predictive_scaling.clock import monotonic
@@ -38,18 +38,17 @@ from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import LATE, Workload, learned_capacity, workload
 
 _AHEAD = timedelta(days=1)
-"""Events that begin so long after the end of a trace still are known to its last forecasts."""
+"""How long after the end of a trace an event may begin to be known to its last forecasts."""
 DEFAULT_LEAD_TIME = timedelta(minutes=3)
 BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
-Say = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to look at the trace.
+    """How to replay the trace.
 
-    split: the share that is history only. lead_time: None for the policy's own, or three minutes where that is Auto.
-    model: None for the policy's own. As live, the gate judges Auto only.
+    split: share of the trace that is history only. lead_time: None uses the policy's own, or three minutes if that is
+    Auto. model: None uses the policy's own. As live, the quality gate applies to Auto only.
     """
 
     split: float = 0.7
@@ -62,7 +61,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A setting that was chosen from the past alone, and what it did afterwards."""
+    """A setting that was chosen from the past only, and its outcome afterwards."""
 
     quantile: float
     hpa_target: float
@@ -80,11 +79,11 @@ class SameHours:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All ways of setting replicas over the same demand.
+    """The outcomes of all ways of scaling over the same demand.
 
-    same_hours: what the HPA alone does with the replica-hours of each; without it a gain says nothing, as an HPA with a
-    cooler target is short for fewer minutes too. hpa_tuned: the HPA alone at the target that `tuned_with_target`'s
-    prices choose from the same past.
+    same_hours: the HPA alone at the replica-hours of each way. A gain is meaningful only against it, because an HPA
+    with a lower target is short for fewer minutes too. hpa_tuned: the HPA alone at the target that the prices of
+    `tuned_with_target` choose from the same past.
     """
 
     hpa_only: Outcome
@@ -99,7 +98,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """Everything that was found out."""
+    """All results of a backtest."""
 
     trace: Trace
     series: Series
@@ -108,7 +107,7 @@ class Backtest:
     forecasts: RollingForecasts
     work: Workload
     demand_step: timedelta
-    """Between the values of the demand that the replicas had to carry."""
+    """Interval between the values of the demand that the replicas had to carry."""
     replayed: Replayed
     hpa_replayed: Grid
     """The HPA alone, in one column."""
@@ -125,7 +124,9 @@ class Backtest:
     seconds: float
 
 
-def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], options: Options, say: Say) -> Backtest:
+def run(
+    trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], options: Options, report: Report
+) -> Backtest:
     """Replay a trace.
 
     Raises InvalidTraceError where it is too short or has nothing in it, InvalidManifestError where an event has more
@@ -134,49 +135,49 @@ def run(trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], op
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
     series = replace(series, context=replace(forecast_context(policy), events=_known(events, series)))
-    setting = _scenario(policy, tuple(events), series, options)
-    foresight = _forecasts(series, setting, options, say)
-    split = foresight.moment(foresight.plan.split)
+    scenario = _scenario(policy, tuple(events), series, options)
+    forecasts = _forecasts(series, scenario, options, report)
+    split = forecasts.moment(forecasts.plan.split)
     demand = demand_by_minute(trace, series, zero_is_valid=policy.spec.demand.zero_is_valid)
-    tuning = ScalingSimulation(setting, workload(demand, foresight.moment(foresight.first + 1), split), foresight)
-    say("drawing the frontier of the past", 0.0)
-    chosen = choose(_tuning_with_events(tuning, foresight, say))
+    tuning = ScalingSimulation(scenario, workload(demand, forecasts.moment(forecasts.first + 1), split), forecasts)
+    report("drawing the frontier of the past", 0.0)
+    chosen = choose(_tuning_with_events(tuning, forecasts, report))
     if policy.spec.forecast.objective is not None:
         # As live: a policy with prices covers the quantile that they chose.
-        setting = at(setting, chosen.quantile)
-    field = ScalingSimulation(setting, workload(demand, split, series.end), foresight)
-    replayed = replay(setting, field.work, foresight, lambda done: say("replaying the policy", done))
-    field = _with_events(field, replayed)
-    contest = _comparison(field, chosen, foresight, replayed, say)
-    say("drawing the frontier", 0.0)
-    points = field.frontier(*grid_of(setting))
+        scenario = at(scenario, chosen.quantile)
+    simulation = ScalingSimulation(scenario, workload(demand, split, series.end), forecasts)
+    replayed = replay(scenario, simulation.work, forecasts, lambda done: report("replaying the policy", done))
+    simulation = _with_events(simulation, replayed)
+    comparison = _comparison(simulation, chosen, forecasts, replayed, report)
+    report("drawing the frontier", 0.0)
+    points = simulation.frontier(*grid_of(scenario))
     horizons = _bins(options.horizons, series)
     occurring = _occurring(events, series)
     return Backtest(
         trace=trace,
         series=series,
         policy=policy,
-        scenario=setting,
-        forecasts=foresight,
-        work=field.work,
+        scenario=scenario,
+        forecasts=forecasts,
+        work=simulation.work,
         demand_step=demand.step,
         replayed=replayed,
-        hpa_replayed=field.replayed_hpa_only(),
-        accuracy={bins: accuracy(foresight, bins) for bins in horizons},
-        near_events={bins: near_events(foresight, occurring, bins) for bins in horizons} if occurring else {},
+        hpa_replayed=simulation.replayed_hpa_only(),
+        accuracy={bins: accuracy(forecasts, bins) for bins in horizons},
+        near_events={bins: near_events(forecasts, occurring, bins) for bins in horizons} if occurring else {},
         baselines={
-            shown: {bins: naive_wape(foresight, name, bins) for bins in horizons} for shown, name in BASELINES.items()
+            shown: {bins: naive_wape(forecasts, name, bins) for bins in horizons} for shown, name in BASELINES.items()
         },
-        comparison=contest,
+        comparison=comparison,
         frontier=tuple(points),
         prices=chosen.prices,
-        advice=_advice(field, contest.hpa_only),
+        advice=_advice(simulation, comparison.hpa_only),
         seconds=monotonic() - began,
     )
 
 
 def _known(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
-    """What models are told: events without a type teach nothing, nor does what has one change a forecast untaught."""
+    """The events that models receive: an event without a type cannot be learned from."""
     typed = [event for event in events if event.spec.type]
     return known_events(typed, series.start, within_calendar(series.end) + _AHEAD)
 
@@ -195,7 +196,7 @@ def _scenario(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], series: 
 
 
 def _before_split(series: Series, split: float) -> Series:
-    """What is known when the replay begins. Raises InvalidTraceError where no demand was seen by then."""
+    """The series before the split. Raises InvalidTraceError if it has no demand."""
     past = series.values[: round(len(series.values) * split)]
     if not (past > 0).any():
         raise InvalidTraceError(
@@ -205,12 +206,12 @@ def _before_split(series: Series, split: float) -> Series:
     return replace(series, values=past)
 
 
-def _forecasts(series: Series, setting: Scenario, options: Options, say: Say) -> RollingForecasts:
+def _forecasts(series: Series, scenario: Scenario, options: Options, report: Report) -> RollingForecasts:
     step = series.step
-    needed = -(-(LATE + setting.lead_time + 2 * step) // step)
+    needed = -(-(LATE + scenario.lead_time + 2 * step) // step)
     horizons = _bins(options.horizons, series)
-    live = setting.lead_time + 2 * step + MAX_AGE
-    reach = max(-(-live // step), *horizons, round(setting.policy.spec.forecast.horizon / step))
+    live = scenario.lead_time + 2 * step + MAX_AGE
+    reach = max(-(-live // step), *horizons, round(scenario.policy.spec.forecast.horizon / step))
     ahead = sorted({*range(1, needed + 1), *horizons, reach})
     plan = plan_of(series, options.split, options.refits, ahead, reach)
     if not plan.cuts[0] < plan.split < len(series.values) - max(ahead):
@@ -218,59 +219,67 @@ def _forecasts(series: Series, setting: Scenario, options: Options, say: Say) ->
             f"{series.name} has {len(series.values):,} bins; split at {options.split:g} that leaves nothing to learn "
             f"from or nothing to judge {max(ahead)} bins ahead"
         )
-    choice = options.model or setting.policy.spec.forecast.model
-    return walk_forward(series, plan, choice, say=say)
+    choice = options.model or scenario.policy.spec.forecast.model
+    return walk_forward(series, plan, choice, report=report)
 
 
 def _bins(horizons: Sequence[timedelta], series: Series) -> list[int]:
     return sorted({max(1, round(horizon / series.step)) for horizon in horizons})
 
 
-def _with_events(field: ScalingSimulation, replayed: Replayed) -> ScalingSimulation:
-    if not field.scenario.events:
-        return field
-    return replace(field, events=EventFloors(replayed.event_wishes, replayed.suppressed))
+def _with_events(simulation: ScalingSimulation, replayed: Replayed) -> ScalingSimulation:
+    if not simulation.scenario.events:
+        return simulation
+    return replace(simulation, events=EventFloors(replayed.event_recommendations, replayed.suppressed))
 
 
-def _tuning_with_events(tuning: ScalingSimulation, foresight: RollingForecasts, say: Say) -> ScalingSimulation:
-    """What events asked for before the split is known from the live code only."""
+def _tuning_with_events(tuning: ScalingSimulation, forecasts: RollingForecasts, report: Report) -> ScalingSimulation:
+    """Add the event floors before the split, which only a replay of the live code provides."""
     if not tuning.scenario.events:
         return tuning
-    past = replay(tuning.scenario, tuning.work, foresight, lambda done: say("replaying the past", done))
+    past = replay(tuning.scenario, tuning.work, forecasts, lambda done: report("replaying the past", done))
     return _with_events(tuning, past)
 
 
 def _comparison(
-    field: ScalingSimulation, chosen: TunedSettings, foresight: RollingForecasts, replayed: Replayed, say: Say
+    simulation: ScalingSimulation,
+    chosen: TunedSettings,
+    forecasts: RollingForecasts,
+    replayed: Replayed,
+    report: Report,
 ) -> Comparison:
-    setting = field.scenario
-    quantile, target = setting.policy.spec.forecast.effective_quantile, setting.hpa_target
-    predictive = outcome(field.work, replayed.existing, replayed.ready, setting.per_replica)
-    tuned = _tuned(field, foresight, chosen.quantile, lambda done: say("replaying the tuned policy", done))
-    both = _tuned(field, foresight, chosen.both, lambda done: say("replaying the tuned policy and target", done))
-    alternatives = field.hpa_by_target()
+    scenario = simulation.scenario
+    quantile, target = scenario.policy.spec.forecast.effective_quantile, scenario.hpa_target
+    predictive = outcome(simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
+    tuned = _tuned(simulation, forecasts, chosen.quantile, lambda done: report("replaying the tuned policy", done))
+    both = _tuned(
+        simulation, forecasts, chosen.both, lambda done: report("replaying the tuned policy and target", done)
+    )
+    alternatives = simulation.hpa_by_target()
     return Comparison(
-        hpa_only=field.hpa_only(np.array([target]))[0],
-        hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_alone_target),
+        hpa_only=simulation.hpa_only(np.array([target]))[0],
+        hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_only_target),
         same_hours=SameHours(
             *(at_same_hours(alternatives, one.replica_hours) for one in (predictive, tuned.outcome, both.outcome))
         ),
-        seasonal_naive=field.by(foresight.of_baseline("SeasonalNaive"), quantile),
+        seasonal_naive=simulation.by(forecasts.of_baseline("SeasonalNaive"), quantile),
         predictive=predictive,
         tuned=tuned,
         tuned_with_target=both,
-        oracle=field.oracle(),
+        oracle=simulation.oracle(),
     )
 
 
-def _advice(field: ScalingSimulation, alone: Outcome) -> Advice:
-    quantile, target = field.scenario.policy.spec.forecast.effective_quantile, field.scenario.hpa_target
-    return advise(field.frontier((quantile,), hotter(target)), alone.at(0.0, target))
+def _advice(simulation: ScalingSimulation, hpa_only: Outcome) -> Advice:
+    quantile, target = simulation.scenario.policy.spec.forecast.effective_quantile, simulation.scenario.hpa_target
+    return advise(simulation.frontier((quantile,), hotter(target)), hpa_only.at(0.0, target))
 
 
-def _tuned(field: ScalingSimulation, foresight: RollingForecasts, chosen: Point, say: Callable[[float], None]) -> Tuned:
+def _tuned(
+    simulation: ScalingSimulation, forecasts: RollingForecasts, chosen: Point, report: Callable[[float], None]
+) -> Tuned:
     """What a setting does when the live code decides."""
-    setting = at(field.scenario, chosen)
-    done = replay(setting, field.work, foresight, say)
-    found = outcome(field.work, done.existing, done.ready, setting.per_replica)
+    scenario = at(simulation.scenario, chosen)
+    done = replay(scenario, simulation.work, forecasts, report)
+    found = outcome(simulation.work, done.existing, done.ready, scenario.per_replica)
     return Tuned(chosen.quantile, chosen.hpa_target, found)

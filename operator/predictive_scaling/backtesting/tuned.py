@@ -19,34 +19,34 @@ class TunedSettings:
     quantile: Point
     both: Point
     prices: tuple[Prices, Prices]
-    hpa_alone_target: float
+    hpa_only_target: float
 
 
 def choose(past: ScalingSimulation) -> TunedSettings:
     """By the policy's prices, or where it states none by the default ones, from the past only."""
-    setting = past.scenario
-    objective = setting.policy.spec.forecast.objective
+    scenario = past.scenario
+    objective = scenario.policy.spec.forecast.objective
     prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))
-    points = past.frontier(*grid_of(setting))
-    at_present = choices.at_target(points, setting.hpa_target)
-    hpa_alone = choices.cheapest((it.outcome.at(0.0, it.target) for it in past.hpa_by_target()), prices[1])
+    points = past.frontier(*grid_of(scenario))
+    at_present = choices.at_target(points, scenario.hpa_target)
+    hpa_only = choices.cheapest((it.outcome.at(0.0, it.target) for it in past.hpa_by_target()), prices[1])
     return TunedSettings(
-        choices.cheapest(at_present, prices[0]), choices.cheapest(points, prices[1]), prices, hpa_alone.hpa_target
+        choices.cheapest(at_present, prices[0]), choices.cheapest(points, prices[1]), prices, hpa_only.hpa_target
     )
 
 
-def grid_of(setting: Scenario) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def grid_of(scenario: Scenario) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The quantiles and HPA targets of a frontier, those of the policy among them."""
-    quantiles = {*choices.QUANTILES, setting.policy.spec.forecast.effective_quantile}
-    return tuple(sorted(quantiles)), tuple(sorted({*choices.TARGETS, setting.hpa_target}))
+    quantiles = {*choices.QUANTILES, scenario.policy.spec.forecast.effective_quantile}
+    return tuple(sorted(quantiles)), tuple(sorted({*choices.TARGETS, scenario.hpa_target}))
 
 
-def at(setting: Scenario, point: Point) -> Scenario:
+def at(scenario: Scenario, point: Point) -> Scenario:
     """The setting with a point's quantile and HPA target."""
-    policy = setting.policy
+    policy = scenario.policy
     forecast = policy.spec.forecast.model_copy(update={"quantile": point.quantile, "objective": None})
     policy = policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
-    return replace(setting, policy=policy, hpa_target=point.hpa_target)
+    return replace(scenario, policy=policy, hpa_target=point.hpa_target)
 
 
 def _prices(objective: Objective | None, default: Prices) -> Prices:

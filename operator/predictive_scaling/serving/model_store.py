@@ -77,12 +77,12 @@ class ModelStore:
 
     def __init__(self, folder: Path, timeout_seconds: float = TIMEOUT_SECONDS, in_memory: int = IN_MEMORY) -> None:
         self._registry = Registry(folder)
-        self._patience_seconds = timeout_seconds
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._timeout_seconds = timeout_seconds
+        self._pointers: dict[str, tuple[int, int]] = {}
         self._known: dict[SeriesKey, KnownModel] = {}
-        self._residents = ModelCache(in_memory)
+        self._cache = ModelCache(in_memory)
         self._shared: SharedTier | None = None
-        self._turned_back: dict[SeriesKey, datetime] = {}
+        self._rolled_back: dict[SeriesKey, datetime] = {}
         self._refreshing = threading.Lock()
 
     async def refresh(self) -> ReloadReport:
@@ -100,7 +100,7 @@ class ModelStore:
 
     def rolled_back(self) -> dict[SeriesKey, datetime]:
         """The series whose model in use is one that a person went back to, and when: a copy."""
-        return dict(self._turned_back)
+        return dict(self._rolled_back)
 
     def effects(self, key: SeriesKey) -> Effects | None:
         """What was learned of the events of a series; None where nothing was."""
@@ -113,13 +113,13 @@ class ModelStore:
         Never raises for a series, however short, flat or gappy: those get the best naive answer. A series in which
         nothing at all was observed gets none and is left out: no data is not zero demand.
         """
-        return Batch(Tiers(self._known, self._residents, self._shared, self._read_again)).forecast(wanted)
+        return Batch(Tiers(self._known, self._cache, self._shared, self._reload_version)).forecast(wanted)
 
     def _refresh(self) -> ReloadReport:
         with self._refreshing:
             pointers = self._registry.pointers()
-            changed = [slug for slug, pointer in pointers.items() if self._seen.get(slug) != pointer]
-            gone = self._seen.keys() - pointers.keys()
+            changed = [slug for slug, pointer in pointers.items() if self._pointers.get(slug) != pointer]
+            gone = self._pointers.keys() - pointers.keys()
             if not changed and not gone:
                 return ReloadReport()
             kept = {key: known for key, known in self._known.items() if key.slug not in gone}
@@ -129,18 +129,18 @@ class ModelStore:
                 # A few at a time: the files of thousands of models do not fit into memory.
                 good, refused = self._admit(changed[at : at + _BATCH_SIZE])
                 rejected += refused
-                reloaded += [self._described(one.manifest) for one in good]
-                kept |= self._take_in(good)
-            self._residents.keep(kept.keys())
+                reloaded += [self._reloaded(one.manifest) for one in good]
+                kept |= self._load_models(good)
+            self._cache.keep(kept.keys())
             # One assignment: a forecast under way keeps the models that it began with.
             self._known = kept
             if SHARED.slug in gone:
                 self._shared = None
-            self._seen = pointers
-            self._remember_turns(reloaded)
+            self._pointers = pointers
+            self._record_rollbacks(reloaded)
             return ReloadReport(tuple(reloaded), (*rejected, *self._refused(changed)))
 
-    def _take_in(self, good: Sequence[Checked]) -> dict[SeriesKey, KnownModel]:
+    def _load_models(self, good: Sequence[Checked]) -> dict[SeriesKey, KnownModel]:
         found: dict[SeriesKey, KnownModel] = {}
         for checked in good:
             manifest = checked.manifest
@@ -148,16 +148,16 @@ class ModelStore:
                 self._shared = SharedTier(load(checked), self._shared)
                 continue
             found[manifest.key] = KnownModel(manifest, holt_winters_of(manifest), effects_of(checked))
-            self._residents.put(manifest.key, lambda checked=checked: load(checked))
+            self._cache.put(manifest.key, lambda checked=checked: load(checked))
         return found
 
-    def _remember_turns(self, reloaded: Sequence[Reloaded]) -> None:
-        others = {key: at for key, at in self._turned_back.items() if key in self.models()}
+    def _record_rollbacks(self, reloaded: Sequence[Reloaded]) -> None:
+        others = {key: at for key, at in self._rolled_back.items() if key in self.models()}
         for one in reloaded:
             others.pop(one.key, None)
             if one.rolled_back_at is not None:
                 others[one.key] = one.rolled_back_at
-        self._turned_back = others
+        self._rolled_back = others
 
     def _refused(self, slugs: Sequence[str]) -> list[Rejected]:
         """Newly trained versions that did not replace the one in use: the trainer wrote its pointer anew."""
@@ -172,7 +172,7 @@ class ModelStore:
                 found.append(Rejected(f"{slug}/{newest.version}", newest.evidence))
         return found
 
-    def _read_again(self, manifest: Manifest) -> Loaded | None:
+    def _reload_version(self, manifest: Manifest) -> Loaded | None:
         """A version that was admitted before; None where it is no longer what it was."""
         try:
             checked = check(self._registry.path(manifest.key.slug, manifest.version))
@@ -196,7 +196,7 @@ class ModelStore:
                     checked[slug] = check(self._registry.path(slug, versions.pop(0)))
                 except ModelRejectedError as error:
                     rejected.append(Rejected(slug, str(error)))
-            failed = probe([one.folder for one in checked.values() if one.manifest.files], self._patience_seconds)
+            failed = probe([one.folder for one in checked.values() if one.manifest.files], self._timeout_seconds)
             for slug, one in checked.items():
                 try:
                     _try(one, failed)
@@ -212,7 +212,7 @@ class ModelStore:
         in_use = [manifest.version for key, manifest in self.models().items() if key.slug == slug]
         return versions[: versions.index(in_use[0])] if in_use and in_use[0] in versions else versions
 
-    def _described(self, manifest: Manifest) -> Reloaded:
+    def _reloaded(self, manifest: Manifest) -> Reloaded:
         back = was_rolled_back(self._registry.folder / manifest.key.slug, manifest.version)
         verdict = back.evidence if back else manifest.gate.evidence
         return Reloaded(manifest.key, manifest.version, manifest.gate.passed, verdict, back.at if back else None)

@@ -124,22 +124,22 @@ class ScalingSimulation:
             found += [one.at(*pair) for one, pair in zip(judged, pairs, strict=True)]
         return found
 
-    def floors(self, foresight: ForecastBatch, quantiles: tuple[float, ...]) -> Counts:
+    def floors(self, forecasts: ForecastBatch, quantiles: tuple[float, ...]) -> Counts:
         """What the policy's floor would be at each quantile: shape (steps, quantiles)."""
-        setting, spec = self.scenario, self.scenario.policy.spec
+        scenario, spec = self.scenario, self.scenario.policy.spec
         share = spec.forecast.utilization / 100
-        ahead = setting.lead_time + foresight.series.step
-        wishes = replicas(peaks(foresight, self.work, ahead, quantiles), setting.per_replica, share)
+        ahead = scenario.lead_time + forecasts.series.step
+        recommendations = replicas(peaks(forecasts, self.work, ahead, quantiles), scenario.per_replica, share)
         if self.events is not None:
-            wishes = np.where(self.events.suppressed[:, None], 0, wishes)
-            wishes = np.maximum(wishes, self.events.floors[:, None]).astype(np.int32)
-        needed = replicas(self.work.metric, setting.per_replica, share)
+            recommendations = np.where(self.events.suppressed[:, None], 0, recommendations)
+            recommendations = np.maximum(recommendations, self.events.floors[:, None]).astype(np.int32)
+        needed = replicas(self.work.metric, scenario.per_replica, share)
         sees = (self.work.metric > 0) | spec.demand.zero_is_valid
-        return floors_of(wishes, needed, sees, rules_of(spec), setting.rules.minimum)
+        return floors_of(recommendations, needed, sees, rules_of(spec), scenario.rules.minimum)
 
-    def by(self, foresight: ForecastBatch, quantile: float) -> Outcome:
+    def by(self, forecasts: ForecastBatch, quantile: float) -> Outcome:
         """The policy on the forecasts of another model."""
-        return self._with(self.floors(foresight, (quantile,)))
+        return self._with(self.floors(forecasts, (quantile,)))
 
     def replayed_hpa_only(self) -> Grid:
         """The HPA without a floor at its target, step by step: one column."""
@@ -154,10 +154,10 @@ class ScalingSimulation:
         return self._with(needed[:, None].astype(np.int32))
 
     def _with(self, floors: Counts) -> Outcome:
-        setting = self.scenario
-        target = np.array([setting.hpa_target])
-        grid = simulate_grid(self.work.metric, setting.per_replica, setting.rules, target, floors)
-        return outcomes(self.work, grid, setting.per_replica)[0]
+        scenario = self.scenario
+        target = np.array([scenario.hpa_target])
+        grid = simulate_grid(self.work.metric, scenario.per_replica, scenario.rules, target, floors)
+        return outcomes(self.work, grid, scenario.per_replica)[0]
 
 
 def rules_of(spec: ScalingPolicySpec) -> FloorRules:

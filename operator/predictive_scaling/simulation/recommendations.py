@@ -17,19 +17,19 @@ from predictive_scaling.simulation.workload import LATE, STEP, Workload
 _SLACK = 1e-9
 
 
-def origins_at(foresight: ForecastBatch, work: Workload) -> IntArray:
+def origins_at(forecasts: ForecastBatch, work: Workload) -> IntArray:
     """The newest origin that is known at each step, as bins before it: shape (steps,)."""
-    step = foresight.series.step
-    offset = (work.begins_at - LATE - foresight.series.start) / STEP
+    step = forecasts.series.step
+    offset = (work.begins_at - LATE - forecasts.series.start) / STEP
     return ((offset + np.arange(len(work))) // (step / STEP)).astype(np.int64)
 
 
-def peaks(foresight: ForecastBatch, work: Workload, ahead: timedelta, quantiles: tuple[float, ...]) -> FloatArray:
+def peaks(forecasts: ForecastBatch, work: Workload, ahead: timedelta, quantiles: tuple[float, ...]) -> FloatArray:
     """Each quantile of the highest demand within [step, step + ahead], as the decision sees it: (steps, quantiles)."""
-    origins = origins_at(foresight, work)
-    width = foresight.series.step
-    into = ((work.begins_at - foresight.series.start) / STEP + np.arange(len(work)) - origins * (width / STEP)).round()
-    rows = np.clip(origins - foresight.first, 0, len(foresight.values) - 1)
+    origins = origins_at(forecasts, work)
+    width = forecasts.series.step
+    into = ((work.begins_at - forecasts.series.start) / STEP + np.arange(len(work)) - origins * (width / STEP)).round()
+    rows = np.clip(origins - forecasts.first, 0, len(forecasts.values) - 1)
     by_bin, together = (
         np.stack([quantile_weights(known, quantile).by_column(len(known)) for quantile in quantiles], axis=1)
         for known in (QUANTILES, PEAK_QUANTILES)
@@ -38,11 +38,11 @@ def peaks(foresight: ForecastBatch, work: Workload, ahead: timedelta, quantiles:
     for offset in np.unique(into):
         since, which = offset * STEP, into == offset
         first, past_last = int(since // width), int(-(-(since + ahead + INSTANT) // width))
-        if first < PEAK_START_BINS and past_last <= foresight.peaks.shape[1]:
-            known = foresight.peaks[rows[which], past_last - 1] @ together
+        if first < PEAK_START_BINS and past_last <= forecasts.peaks.shape[1]:
+            known = forecasts.peaks[rows[which], past_last - 1] @ together
         else:
-            past_last = max(first + 1, min(past_last, foresight.values.shape[1]))
-            known = (foresight.values[rows[which], first:past_last] @ by_bin).max(axis=1)
+            past_last = max(first + 1, min(past_last, forecasts.values.shape[1]))
+            known = (forecasts.values[rows[which], first:past_last] @ by_bin).max(axis=1)
         found[which] = np.maximum(known, 0.0)
     return found
 

@@ -48,8 +48,8 @@ class Chance:
         """Drawn a day at a time, so that a day is the same in whatever span it lies."""
         width = timeline.bins_in_a_day
         days = range(first // width, (first + bins - 1) // width + 1)
-        dice = [self._generator(f"{purpose}/{width}", day + _EPOCH_ORDINAL) for day in days]
-        drawn = [one.standard_normal(width) if normal else one.random(width) for one in dice]
+        generator = [self._generator(f"{purpose}/{width}", day + _EPOCH_ORDINAL) for day in days]
+        drawn = [one.standard_normal(width) if normal else one.random(width) for one in generator]
         skipped = first - days[0] * width
         return np.concatenate(drawn)[skipped : skipped + bins]
 

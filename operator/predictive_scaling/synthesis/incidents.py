@@ -38,7 +38,7 @@ class Incident:
         return self.start < timeline.end and self.end > timeline.start
 
 
-def factors(happenings: Iterable[Incident], timeline: Timeline, *, rise: timedelta, fall: timedelta) -> FloatArray:
+def factors(incidents: Iterable[Incident], timeline: Timeline, *, rise: timedelta, fall: timedelta) -> FloatArray:
     """What demand is multiplied by at each bin: shape (bins,).
 
     It climbs over `rise` before the start, holds, and comes back with the time constant `fall` after the end. Where
@@ -46,11 +46,11 @@ def factors(happenings: Iterable[Incident], timeline: Timeline, *, rise: timedel
     """
     seconds = timeline.seconds
     found = np.ones(timeline.bins)
-    for happening in happenings:
-        begin, end = happening.start.timestamp(), happening.end.timestamp()
+    for incident in incidents:
+        begin, end = incident.start.timestamp(), incident.end.timestamp()
         climb = np.clip((seconds - begin) / max(1.0, rise.total_seconds()) + 1, 0.0, 1.0)
         back = np.exp(-np.maximum(seconds - end, 0.0) / max(1.0, fall.total_seconds()))
-        found *= 1 + (happening.factor - 1) * climb * back
+        found *= 1 + (incident.factor - 1) * climb * back
     return found
 
 

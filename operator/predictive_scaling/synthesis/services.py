@@ -70,21 +70,23 @@ def services(plan: Plan) -> Iterator[Service]:
     """One after the other, as they are large: the characters in turn, numbered from the second round on."""
     timeline = plan.timeline
     for number in range(plan.services):
-        character, rounds = WORKLOAD_PROFILES[number % len(WORKLOAD_PROFILES)], number // len(WORKLOAD_PROFILES)
-        name = f"{character.name}-{rounds + 1}" if rounds else character.name
+        profile, rounds = WORKLOAD_PROFILES[number % len(WORKLOAD_PROFILES)], number // len(WORKLOAD_PROFILES)
+        name = f"{profile.name}-{rounds + 1}" if rounds else profile.name
         chance = Chance(plan.seed, name)
-        told = character.tell(timeline, chance)
-        values = np.round(told.values * _shares(timeline, chance), _DECIMALS)
-        happenings = tuple(incident for incident in told.incidents if incident.touches(timeline))
-        announced = tuple(one for one in (*happenings, *_to_come(timeline, character, chance)) if one.kind in ANNOUNCED)
-        yield Service(name, character, timeline, values, happenings, announced)
+        generated = profile.generate(timeline, chance)
+        values = np.round(generated.values * _shares(timeline, chance), _DECIMALS)
+        incidents = tuple(incident for incident in generated.incidents if incident.touches(timeline))
+        announced = tuple(one for one in (*incidents, *_to_come(timeline, profile, chance)) if one.kind in ANNOUNCED)
+        yield Service(name, profile, timeline, values, incidents, announced)
 
 
-def _to_come(timeline: Timeline, character: WorkloadProfile, chance: Chance) -> list[Incident]:
+def _to_come(timeline: Timeline, profile: WorkloadProfile, chance: Chance) -> list[Incident]:
     """What begins within two weeks after the end: a later run with the same seed brings it."""
     coming = Timeline(timeline.end, timeline.step, timeline.bins_of(_AHEAD))
     return [
-        incident for incident in character.tell(coming, chance).incidents if timeline.end <= incident.start < coming.end
+        incident
+        for incident in profile.generate(coming, chance).incidents
+        if timeline.end <= incident.start < coming.end
     ]
 
 

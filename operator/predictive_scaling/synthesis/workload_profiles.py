@@ -30,7 +30,7 @@ class WorkloadProfile:
     name: str
     about: str
     metric: str
-    tell: Callable[[Timeline, Chance], GeneratedDemand]
+    generate: Callable[[Timeline, Chance], GeneratedDemand]
     zero_is_valid: bool = False
 
 
@@ -129,37 +129,37 @@ def _in_weeks(
         yield from sorted(draw(monday, chance.on(draw.__name__, monday)))
 
 
-def _flash_sale(monday: datetime, dice: np.random.Generator) -> list[Incident]:
+def _flash_sale(monday: datetime, generator: np.random.Generator) -> list[Incident]:
     """On one day from Tuesday to Saturday, in three weeks of four."""
-    start = monday + int(dice.integers(1, 6)) * DAY + int(dice.integers(10, 19)) * _HOUR
-    length = int(dice.integers(4, 7)) * 30 * _MINUTE
-    sale = Incident(start, start + length, Kind.FLASH_SALE, round(float(dice.uniform(1.8, 3.2)), 2))
-    return [sale] if dice.random() < 0.75 else []
+    start = monday + int(generator.integers(1, 6)) * DAY + int(generator.integers(10, 19)) * _HOUR
+    length = int(generator.integers(4, 7)) * 30 * _MINUTE
+    sale = Incident(start, start + length, Kind.FLASH_SALE, round(float(generator.uniform(1.8, 3.2)), 2))
+    return [sale] if generator.random() < 0.75 else []
 
 
-def _live_show(monday: datetime, dice: np.random.Generator) -> list[Incident]:
+def _live_show(monday: datetime, generator: np.random.Generator) -> list[Incident]:
     start = monday + 6 * DAY + 21 * _HOUR
-    return [Incident(start, start + 90 * _MINUTE, Kind.LIVE_SHOW, round(float(dice.uniform(1.5, 2.5)), 2))]
+    return [Incident(start, start + 90 * _MINUTE, Kind.LIVE_SHOW, round(float(generator.uniform(1.5, 2.5)), 2))]
 
 
-def _outage(monday: datetime, dice: np.random.Generator) -> list[Incident]:
-    start = monday + int(dice.integers(0, 5 * 24 * 60)) * _MINUTE
-    outage = Incident(start, start + int(dice.integers(15, 46)) * _MINUTE, Kind.OUTAGE, 0.03)
-    return [outage] if dice.random() < 0.5 else []
+def _outage(monday: datetime, generator: np.random.Generator) -> list[Incident]:
+    start = monday + int(generator.integers(0, 5 * 24 * 60)) * _MINUTE
+    outage = Incident(start, start + int(generator.integers(15, 46)) * _MINUTE, Kind.OUTAGE, 0.03)
+    return [outage] if generator.random() < 0.5 else []
 
 
-def _bursts(monday: datetime, dice: np.random.Generator) -> list[Incident]:
+def _bursts(monday: datetime, generator: np.random.Generator) -> list[Incident]:
     """Many small ones and few large ones, as attention is spread."""
-    starts = [monday + int(dice.integers(0, 7 * 24 * 60)) * _MINUTE for _ in range(int(dice.poisson(7)))]
-    sizes = [1.4 + float(min(dice.pareto(1.4), 10)) for _ in starts]
+    starts = [monday + int(generator.integers(0, 7 * 24 * 60)) * _MINUTE for _ in range(int(generator.poisson(7)))]
+    sizes = [1.4 + float(min(generator.pareto(1.4), 10)) for _ in starts]
     return [
-        Incident(start, start + int(dice.integers(2, 15)) * _MINUTE, Kind.BURST, round(size, 2))
+        Incident(start, start + int(generator.integers(2, 15)) * _MINUTE, Kind.BURST, round(size, 2))
         for start, size in zip(starts, sizes, strict=True)
     ]
 
 
-def _releases(monday: datetime, dice: np.random.Generator) -> list[Incident]:
+def _releases(monday: datetime, generator: np.random.Generator) -> list[Incident]:
     """One a week on a working day; the level afterwards is well below the usual one or well above it."""
-    start = monday + int(dice.integers(0, SATURDAY)) * DAY + int(dice.integers(9 * 60, 16 * 60)) * _MINUTE
-    level = float(dice.choice([dice.uniform(0.55, 0.8), dice.uniform(1.25, 1.7)]))
+    start = monday + int(generator.integers(0, SATURDAY)) * DAY + int(generator.integers(9 * 60, 16 * 60)) * _MINUTE
+    level = float(generator.choice([generator.uniform(0.55, 0.8), generator.uniform(1.25, 1.7)]))
     return [Incident(start, start + 3 * _MINUTE, Kind.RELEASE, round(level, 2))]

@@ -24,7 +24,7 @@ def incumbent(registry: Registry, key: SeriesKey, resolution_seconds: float) -> 
     except (ModelRejectedError, ValueError, KeyError) as error:
         checked, model, problem = None, None, str(error)
     if checked is None or model is None:
-        log.info("forerunner_not_compared", series=str(key), version=version, reason=problem or "it has no LightGBM")
+        log.info("incumbent_not_compared", series=str(key), version=version, reason=problem or "it has no LightGBM")
         return None
     manifest = checked.manifest
     serves = manifest.gate.passed and manifest.resolution_seconds == resolution_seconds

@@ -1,4 +1,4 @@
-"""Learn one model from many series, judge it on the last days of each, and keep what a forecast needs."""
+"""Train one model on many series, score it on the last days of each, and keep what a forecast needs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -31,49 +31,52 @@ from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.models.shared_members import Judged, LearnedShared
 
 SEEDS = 96
-"""Errors by which a series begins to be calibrated; its own outvote them within a day."""
+"""Initial errors for the calibration of a series; its own errors outnumber them within a day."""
 _MAX_STRIDE = 6
 _JUDGED_ORIGINS = 336
 
 
 def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -> LearnedShared:
-    """Learn from before the last days of all, judge on these, then learn from everything.
+    """Train on the demand before the last days, score on the last days, then train on all demand.
 
-    All are cut at the same moment, so that no series tells another what was to come. Raises TooShortError where there
-    is nothing to learn from.
+    All series are cut at the same moment, so that none reveals the future of another. Raises TooShortError if there
+    is too little to train on.
     """
     if not series:
         raise TooShortError("no series has any demand")
-    longest = max(series.values(), key=lambda one: len(one.values))
-    step, end = longest.step, max(one.end for one in series.values())
+    longest = max(series.values(), key=lambda member: len(member.values))
+    step, end = longest.step, max(member.end for member in series.values())
     moment = end - (len(longest.values) - split_of(longest)) * step
     horizons = bins_ahead(CALIBRATED_AHEAD, step)
     final = settings.fit_many([*series.values()])
-    holdout_model = settings.fit_many([until(one, moment) for one in series.values()])
+    holdout_model = settings.fit_many([until(member, moment) for member in series.values()])
     final = final.with_peak_shifts(_peak_errors(holdout_model, series.values(), moment))
-    walks = {key: _walks(one, holdout_model, moment, horizons) for key, one in series.items()}
-    judged = {key: found for key, found in walks.items() if found is not None}
+    walks = {key: _walks(member, holdout_model, moment, horizons) for key, member in series.items()}
+    judged = {key: of_key for key, of_key in walks.items() if of_key is not None}
     if not judged:
         raise TooShortError(f"none of {len(series)} series is long enough to judge the shared model on")
     near = bins_ahead(JUDGED_AHEAD, step)[-1]
-    marks = {key: [_marks(walk, int(near)) for walk in found] for key, found in judged.items()}
-    overall = judge_scores(*_together([*marks.values()]))
-    residuals = {key: found[0] for key, found in judged.items()}
+    holdout_scores = {key: [_holdout_scores(walk, int(near)) for walk in of_key] for key, of_key in judged.items()}
+    overall = judge_scores(*_pooled_scores([*holdout_scores.values()]))
+    residuals = {key: of_key[0] for key, of_key in judged.items()}
     members = tuple(
-        Judged(key, judge_scores(own, others), _newest(residuals[key])) for key, (own, *others) in marks.items()
+        Judged(key, judge_scores(own, others), _newest(residuals[key]))
+        for key, (own, *others) in holdout_scores.items()
     )
-    span = Span(min(one.start for one in series.values()), end, step, sum(_observed(one) for one in series.values()))
+    span = Span(
+        min(member.start for member in series.values()), end, step, sum(_observed(member) for member in series.values())
+    )
     seeds = _seeds([errors(walk) for walk in residuals.values()])
     return LearnedShared(Learned(span, overall, final, None, horizons, seeds), members)
 
 
 def _peak_errors(holdout_model: FittedLightGBM, series: Collection[Series], moment: datetime) -> FloatArray:
-    """Of all series, about as many of each: a peak says the same of any of them."""
-    firsts = [len(until(one, moment).values) for one in series]
-    later = sum(len(one.values) - first for one, first in zip(series, firsts, strict=True))
+    """Peak errors of all series, about as many of each."""
+    firsts = [len(until(member, moment).values) for member in series]
+    later = sum(len(member.values) - first for member, first in zip(series, firsts, strict=True))
     stride = max(1, later // WINDOW)
     return np.concatenate(
-        [peak_errors_of(holdout_model, one, at, stride) for one, at in zip(series, firsts, strict=True)]
+        [peak_errors_of(holdout_model, member, at, stride) for member, at in zip(series, firsts, strict=True)]
     )
 
 
@@ -90,8 +93,8 @@ def _walks(
     return [replay(series, model, first, horizons, stride) for model in models]
 
 
-def _marks(walk: WalkForward, near: int) -> Scores:
-    """Calibrated, from when there was something to go by, up to an hour ahead."""
+def _holdout_scores(walk: WalkForward, near: int) -> Scores:
+    """Scores of calibrated forecasts up to an hour ahead, without the first third, which only calibrates."""
     stride = int(walk.origins[1] - walk.origins[0])
     # Calibration counts horizons in origins: rounded up, so that no error is known too soon.
     counted = calibrated(replace(walk, horizons=-(-walk.horizons // stride)), WINDOW // stride, stride=1)
@@ -99,27 +102,27 @@ def _marks(walk: WalkForward, near: int) -> Scores:
     return scores(replace(counted, horizons=walk.horizons).since(warm).within(near))
 
 
-def _together(marks: Sequence[Sequence[Scores]]) -> tuple[Scores, list[Scores]]:
-    own, *others = (pooled([mark[at] for mark in marks]) for at in range(len(marks[0])))
+def _pooled_scores(holdout_scores: Sequence[Sequence[Scores]]) -> tuple[Scores, list[Scores]]:
+    own, *others = (pooled([mark[at] for mark in holdout_scores]) for at in range(len(holdout_scores[0])))
     return own, others
 
 
 def _newest(walk: WalkForward) -> FloatArray:
-    """The newest errors: shape (SEEDS, horizons, quantiles), NaN in front where there are fewer."""
-    found = errors(walk)[-SEEDS:]
-    kept = np.full((SEEDS, *found.shape[1:]), np.nan)
-    kept[SEEDS - len(found) :] = found
+    """The newest errors: shape (SEEDS, horizons, quantiles), padded with NaN in front."""
+    newest = errors(walk)[-SEEDS:]
+    kept = np.full((SEEDS, *newest.shape[1:]), np.nan)
+    kept[SEEDS - len(newest) :] = newest
     return kept
 
 
-def _seeds(found: Sequence[FloatArray]) -> FloatArray:
-    """SEEDS errors that are spread as those of all series together are."""
-    every = np.concatenate(found)
+def _seeds(newest: Sequence[FloatArray]) -> FloatArray:
+    """SEEDS errors with the distribution of the errors of all series."""
+    pooled_errors = np.concatenate(newest)
     ranks = (np.arange(SEEDS) + 0.5) / SEEDS
-    seeds = np.full((SEEDS, *every.shape[1:]), np.nan)
-    for horizon in range(every.shape[1]):
+    seeds = np.full((SEEDS, *pooled_errors.shape[1:]), np.nan)
+    for horizon in range(pooled_errors.shape[1]):
         for quantile in range(len(QUANTILES)):
-            known = every[:, horizon, quantile]
+            known = pooled_errors[:, horizon, quantile]
             known = known[np.isfinite(known)]
             if len(known):
                 seeds[:, horizon, quantile] = np.quantile(known, ranks)

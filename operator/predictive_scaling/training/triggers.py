@@ -75,54 +75,54 @@ class Trigger:
         return list(Cause).index(self.cause)
 
 
-def trigger(standing: SeriesState, terms: RetrainPolicy) -> Trigger | None:
+def trigger(state: SeriesState, policy: RetrainPolicy) -> Trigger | None:
     """Why the series should be trained now; None where it should not."""
-    now = standing.now
-    if standing.tried_at is not None and now - standing.tried_at < terms.spacing:
+    now = state.now
+    if state.tried_at is not None and now - state.tried_at < policy.spacing:
         return None
-    if standing.rolled_back_at is not None and now - standing.rolled_back_at < terms.interval:
+    if state.rolled_back_at is not None and now - state.rolled_back_at < policy.interval:
         return None
-    model = standing.model
+    model = state.model
     if model is None:
-        return _first(standing, terms)
-    if (moved := _place(standing, model)) is not None:
+        return _first(state, policy)
+    if (moved := _place(state, model)) is not None:
         return moved
-    is_settled = now - model.trained_until >= terms.settling
-    was_tried = standing.tried_at is not None and now - standing.tried_at < terms.settling
+    is_settled = now - model.trained_until >= policy.settling
+    was_tried = state.tried_at is not None and now - state.tried_at < policy.settling
     for rule in RULES if is_settled and not was_tried else ():
-        found = rule(standing, model, terms)
+        found = rule(state, model, policy)
         if found is not None:
             return found
-    return _interval(standing, model, terms)
+    return _interval(state, model, policy)
 
 
-def _first(standing: SeriesState, terms: RetrainPolicy) -> Trigger | None:
-    if standing.observed < terms.enough_history:
+def _first(state: SeriesState, policy: RetrainPolicy) -> Trigger | None:
+    if state.observed < policy.enough_history:
         return None
-    return Trigger(Cause.NO_MODEL, f"there is no model, and {_hours(standing.observed)} of demand to learn from")
+    return Trigger(Cause.NO_MODEL, f"there is no model, and {_hours(state.observed)} of demand to learn from")
 
 
-def _accuracy(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
+def _accuracy(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:
     baseline = next((score.mape for score in model.gate.scores if score.model == model.gate.acting), None)
-    if baseline is None or standing.mape is None or standing.mape <= baseline + terms.points:
+    if baseline is None or state.mape is None or state.mape <= baseline + policy.points:
         return None
-    rise = (standing.mape - baseline) * 100
+    rise = (state.mape - baseline) * 100
     return Trigger(
         Cause.ACCURACY,
-        f"MAPE of the last day is {standing.mape:.1%}, {rise:.1f} points over the {baseline:.1%} of its training",
+        f"MAPE of the last day is {state.mape:.1%}, {rise:.1f} points over the {baseline:.1%} of its training",
     )
 
 
-def _place(standing: SeriesState, model: Manifest) -> Trigger | None:
+def _place(state: SeriesState, model: Manifest) -> Trigger | None:
     """Nothing to wait for: until then another model answers."""
-    if not standing.places or model.place in standing.places:
+    if not state.places or model.place in state.places:
         return None
-    wanted = " and ".join(str(place) for place in sorted(standing.places))
+    wanted = " and ".join(str(place) for place in sorted(state.places))
     return Trigger(Cause.PLACE, f"it learned by the clocks of {model.place}; policies now say {wanted}")
 
 
-def _pattern(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
-    found = standing.drift
+def _pattern(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:
+    found = state.drift
     if found is None or not found.has_changed:
         return None
     return Trigger(
@@ -132,18 +132,18 @@ def _pattern(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Tr
     )
 
 
-def _event_types(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
-    new = sorted(standing.event_types - set(model.event_types))
+def _event_types(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:
+    new = sorted(state.event_types - set(model.event_types))
     if not new:
         return None
     return Trigger(Cause.EVENT_TYPES, f"events of types that its training did not see: {', '.join(new)}")
 
 
-def _interval(standing: SeriesState, model: Manifest, terms: RetrainPolicy) -> Trigger | None:
-    age, tried = standing.now - model.trained_until, standing.tried_at
-    if age < terms.interval or (tried is not None and standing.now - tried < terms.interval):
+def _interval(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:
+    age, tried = state.now - model.trained_until, state.tried_at
+    if age < policy.interval or (tried is not None and state.now - tried < policy.interval):
         return None
-    return Trigger(Cause.INTERVAL, f"the model's data end {_hours(age)} ago, the interval is {_hours(terms.interval)}")
+    return Trigger(Cause.INTERVAL, f"the model's data end {_hours(age)} ago, the interval is {_hours(policy.interval)}")
 
 
 RULES: tuple[Callable[[SeriesState, Manifest, RetrainPolicy], Trigger | None], ...] = (

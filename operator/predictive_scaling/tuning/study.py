@@ -34,18 +34,18 @@ def tune(task: Task) -> Tuning:
     policy = _bounded(parse_policy(task.policy), task.maximum)
     lead_time = timedelta(seconds=task.lead_time_seconds)
     seen, work = _seen(task, policy, lead_time)
-    field = ScalingSimulation(Scenario(policy, (), task.per_replica, task.hpa_target, lead_time), work, seen)
+    simulation = ScalingSimulation(Scenario(policy, (), task.per_replica, task.hpa_target, lead_time), work, seen)
     own, prices = policy.spec.forecast.effective_quantile, prices_of(policy.spec)
     quantiles = tuple(sorted({*QUANTILES, own} if prices is None else QUANTILES))
     targets = tuple(sorted({*TARGETS, task.hpa_target}))
-    floors = field.floors(seen, quantiles)
-    points = field.points(floors, quantiles, targets)
+    floors = simulation.floors(seen, quantiles)
+    points = simulation.points(floors, quantiles, targets)
     held = None if prices is None else update(task.held, at_target(points, task.hpa_target), prices, task.now)
     quantile = own if held is None else held.quantile
     column = quantiles.index(quantile)
-    line = field.points(floors[:, column : column + 1], (quantile,), hotter(task.hpa_target))
-    alone = field.hpa_only(np.array([task.hpa_target]))[0].at(0.0, task.hpa_target)
-    advice = advise(line, alone, task.advised)
+    line = simulation.points(floors[:, column : column + 1], (quantile,), hotter(task.hpa_target))
+    hpa_only = simulation.hpa_only(np.array([task.hpa_target]))[0].at(0.0, task.hpa_target)
+    advice = advise(line, hpa_only, task.advised)
     advised = [point for point in line if point.hpa_target == advice.hpa_target and point.hpa_target not in targets]
     return Tuning(
         since=work.begins_at,
@@ -54,7 +54,7 @@ def tune(task: Task) -> Tuning:
         hpa_target=task.hpa_target,
         prices=prices,
         points=(*points, *advised),
-        hpa_only=alone,
+        hpa_only=hpa_only,
         held=held,
         quantile=quantile,
         advised=advice.hpa_target,

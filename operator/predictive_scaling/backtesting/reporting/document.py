@@ -21,9 +21,9 @@ def as_json(backtest: Backtest) -> str:
 
 def document(backtest: Backtest) -> dict[str, Any]:
     """As plain values. Shares and errors are ratios; horizons are minutes, as text."""
-    series, step, setting = backtest.series, backtest.series.step, backtest.scenario
-    contest, foresight, last = backtest.comparison, backtest.forecasts, backtest.forecasts.chunks[-1]
-    same_hours = contest.same_hours
+    series, step, scenario = backtest.series, backtest.series.step, backtest.scenario
+    comparison, forecasts, last = backtest.comparison, backtest.forecasts, backtest.forecasts.chunks[-1]
+    same_hours = comparison.same_hours
     prices = dict(zip(("tuned", "tuned_with_target"), backtest.prices, strict=True))
     found = {
         "series": {
@@ -43,19 +43,20 @@ def document(backtest: Backtest) -> dict[str, Any]:
             for name, by_horizon in backtest.baselines.items()
         },
         "simulation": {
-            "hpa_only": _outcome(contest.hpa_only) | {"hpa_target": setting.hpa_target},
+            "hpa_only": _outcome(comparison.hpa_only) | {"hpa_target": scenario.hpa_target},
             "hpa_equal_cost": _hpa_alone(same_hours.predictive),
-            "hpa_tuned": _hpa_alone(contest.hpa_tuned),
-            "seasonal_naive": _outcome(contest.seasonal_naive),
-            "predictive": _outcome(contest.predictive)
-            | {"quantile": setting.policy.spec.forecast.effective_quantile, "hpa_target": setting.hpa_target}
+            "hpa_tuned": _hpa_alone(comparison.hpa_tuned),
+            "seasonal_naive": _outcome(comparison.seasonal_naive),
+            "predictive": _outcome(comparison.predictive)
+            | {"quantile": scenario.policy.spec.forecast.effective_quantile, "hpa_target": scenario.hpa_target}
             | _hpa_at_same_hours(same_hours.predictive),
-            "tuned": _tuned(contest.tuned) | _hpa_at_same_hours(same_hours.tuned),
-            "tuned_with_target": _tuned(contest.tuned_with_target) | _hpa_at_same_hours(same_hours.tuned_with_target),
-            "clairvoyant": _outcome(contest.oracle),
+            "tuned": _tuned(comparison.tuned) | _hpa_at_same_hours(same_hours.tuned),
+            "tuned_with_target": _tuned(comparison.tuned_with_target)
+            | _hpa_at_same_hours(same_hours.tuned_with_target),
+            "clairvoyant": _outcome(comparison.oracle),
         },
         "events": {
-            "count": len(setting.events),
+            "count": len(scenario.events),
             "accuracy": {
                 _minutes(bins, step): {
                     "judged": one.judged,
@@ -79,22 +80,22 @@ def document(backtest: Backtest) -> dict[str, Any]:
         "policy": {
             "namespace": backtest.policy.metadata.namespace,
             "name": backtest.policy.metadata.name,
-            "per_replica": setting.per_replica,
-            "lead_time": setting.lead_time.total_seconds(),
-            "events": len(setting.events),
+            "per_replica": scenario.per_replica,
+            "lead_time": scenario.lead_time.total_seconds(),
+            "events": len(scenario.events),
         },
         "model": {
             "chosen": last.model,
             "why": last.why,
             "refits": [
-                {"from": foresight.moment(chunk.since).isoformat(), "chosen": chunk.model, "why": chunk.why}
-                for chunk in foresight.chunks
-                if chunk.since >= foresight.plan.split
+                {"from": forecasts.moment(chunk.since).isoformat(), "chosen": chunk.model, "why": chunk.why}
+                for chunk in forecasts.chunks
+                if chunk.since >= forecasts.plan.split
             ],
         },
         "seconds": {
-            "train": foresight.train_seconds,
-            "predict": foresight.predict_seconds,
+            "train": forecasts.train_seconds,
+            "predict": forecasts.predict_seconds,
             "total": backtest.seconds,
         },
     }

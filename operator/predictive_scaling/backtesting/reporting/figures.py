@@ -74,15 +74,15 @@ def worst_day(backtest: Backtest, around: datetime) -> str:
         "The worst day, with the policy", keys, _with_policy(view, "The worst day with the policy", 250.0).svg()
     )
     keys = _key("demand", "--ink") + _key("ready", "--alone") + _short_key()
-    return ahead + _card("The same day, the HPA alone", keys, _alone(view).svg())
+    return ahead + _card("The same day, the HPA alone", keys, _hpa_only_chart(view).svg())
 
 
 def frontier(backtest: Backtest) -> str:
     """Shortage against replica-hours: a curve for each HPA target, along the quantiles."""
-    contest = backtest.comparison
-    hours = contest.hpa_only.replica_hours or 1.0
+    comparison = backtest.comparison
+    hours = comparison.hpa_only.replica_hours or 1.0
     shown = [point for point in backtest.frontier if point.replica_hours / hours < 2.0] or list(backtest.frontier)
-    top = max([contest.hpa_only.under_provisioned_share, *(it.under_provisioned_share for it in efficient(shown))])
+    top = max([comparison.hpa_only.under_provisioned_share, *(it.under_provisioned_share for it in efficient(shown))])
     costs = [point.replica_hours / hours for point in shown] + [1.0]
     chart = Scatter(
         left=min(costs) * 0.985,
@@ -100,8 +100,8 @@ def frontier(backtest: Backtest) -> str:
         chart.dots(
             pairs, "dot-own" if own else "dot", [f"p{100 * it.quantile:g}, target {100 * target:g} %" for it in row]
         )
-    both, tuned = contest.tuned_with_target, contest.tuned
-    chart.mark(1.0, 100 * contest.hpa_only.under_provisioned_share, "mark-alone", "HPA alone")
+    both, tuned = comparison.tuned_with_target, comparison.tuned
+    chart.mark(1.0, 100 * comparison.hpa_only.under_provisioned_share, "mark-alone", "HPA alone")
     chart.mark(
         tuned.outcome.replica_hours / hours,
         100 * tuned.outcome.under_provisioned_share,
@@ -138,31 +138,31 @@ def _with_policy(view: View, label: str, height: float) -> Chart:
     return chart
 
 
-def _alone(view: View) -> Chart:
+def _hpa_only_chart(view: View) -> Chart:
     backtest = view.backtest
-    demand, alone = backtest.work.demand / backtest.scenario.per_replica, backtest.hpa_replayed.ready[:, 0]
+    demand, hpa_only = backtest.work.demand / backtest.scenario.per_replica, backtest.hpa_replayed.ready[:, 0]
     window = slice(view.since, view.until)
     highest = max(float(demand[window].max()), float(backtest.replayed.existing[window].max()))
     chart = view.chart("The same day with the HPA alone", highest * 1.04, 230.0)
-    ready = view.points(alone, "lowest")
+    ready = view.points(hpa_only, "lowest")
     chart.area(ready, "under-alone", stepped=True)
     chart.line(ready, "capacity-alone thin", stepped=True)
     chart.line(view.points(demand, "highest"), "demand thin")
-    chart.gaps(_short(view, alone), "short")
+    chart.gaps(_short(view, hpa_only), "short")
     return chart
 
 
 def _band(view: View) -> Iterator[tuple[datetime, float, float]]:
     """The median and p90 that were forecast a quarter of an hour ahead, in replicas."""
-    backtest, foresight = view.backtest, view.backtest.forecasts
+    backtest, forecasts = view.backtest, view.backtest.forecasts
     step, per_replica = backtest.series.step, backtest.scenario.per_replica
-    ahead = min(max(1, _AHEAD // step), foresight.values.shape[1])
+    ahead = min(max(1, _AHEAD // step), forecasts.values.shape[1])
     begins, ends = backtest.work.at(view.since), backtest.work.at(view.until)
     first = (begins - backtest.series.start) // step
     last = min((ends - backtest.series.start) // step, len(backtest.series.values))
     stride = max(1, (last - first) // _MAX_POINTS)
     for target in range(first, last, stride):
-        row = foresight.values[max(0, target - ahead + 1 - foresight.first), ahead - 1]
+        row = forecasts.values[max(0, target - ahead + 1 - forecasts.first), ahead - 1]
         low, high = row[QUANTILES.index(0.5)] / per_replica, row[QUANTILES.index(0.9)] / per_replica
         yield backtest.series.start + (target + 0.5) * step, float(low), float(high)
 

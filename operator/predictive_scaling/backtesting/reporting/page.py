@@ -12,7 +12,7 @@ from predictive_scaling.backtesting.reporting.summary import (
     constants,
     gain,
     heading,
-    near_events_said,
+    near_events_summary,
     number,
     percent,
     relative_hours,
@@ -60,32 +60,32 @@ def page(backtest: Backtest) -> str:
 
 
 def _verdict(backtest: Backtest) -> tuple[str, str]:
-    alone, ahead = backtest.comparison.hpa_only, backtest.comparison.predictive
+    hpa_only, predictive = backtest.comparison.hpa_only, backtest.comparison.predictive
     same = backtest.comparison.same_hours.predictive.outcome
-    if alone.minutes < 1 and ahead.minutes < 1:
+    if hpa_only.minutes < 1 and predictive.minutes < 1:
         return "none", "The HPA alone was never short here: safety is not what a policy buys, a hotter HPA may be"
-    if ahead.minutes <= same.minutes and ahead.minutes <= alone.minutes:
+    if predictive.minutes <= same.minutes and predictive.minutes <= hpa_only.minutes:
         return "good", f"{gain(backtest)[:1].upper()}{gain(backtest)[1:]}"
     return "bad", f"An HPA with a lower target does as well for these replica-hours: {gain(backtest)}"
 
 
 def _tiles(backtest: Backtest) -> Iterator[str]:
-    alone, ahead = backtest.comparison.hpa_only, backtest.comparison.predictive
+    hpa_only, predictive = backtest.comparison.hpa_only, backtest.comparison.predictive
     both, same = backtest.comparison.tuned_with_target, backtest.comparison.same_hours
     yield _tile(
         "Minutes short of capacity",
-        _pair(f"{alone.minutes:,.0f}", f"{ahead.minutes:,.0f}"),
+        _pair(f"{hpa_only.minutes:,.0f}", f"{predictive.minutes:,.0f}"),
         f"of {backtest.work.hours * 60:,.0f}; HPA alone → the policy as written; "
         f"HPA at the same hours: {same.predictive.outcome.minutes:,.0f}",
     )
     yield _tile(
         "Replica-hours",
-        _pair(f"{alone.replica_hours:,.0f}", f"{ahead.replica_hours:,.0f}"),
-        f"{100 * (relative_hours(backtest, ahead) - 1):+.1f} %; HPA alone → the policy as written",
+        _pair(f"{hpa_only.replica_hours:,.0f}", f"{predictive.replica_hours:,.0f}"),
+        f"{100 * (relative_hours(backtest, predictive) - 1):+.1f} %; HPA alone → the policy as written",
     )
     yield _tile(
         "Tuned by prices",
-        _pair(f"{alone.minutes:,.0f}", f"{both.outcome.minutes:,.0f}"),
+        _pair(f"{hpa_only.minutes:,.0f}", f"{both.outcome.minutes:,.0f}"),
         f"minutes short at {100 * (relative_hours(backtest, both.outcome) - 1):+.1f} % replica-hours; "
         f"HPA at the same hours: {same.tuned_with_target.outcome.minutes:,.0f}",
     )
@@ -99,15 +99,15 @@ def _tiles(backtest: Backtest) -> Iterator[str]:
 
 
 def _ways(backtest: Backtest) -> Iterator[str]:
-    for name, setting, one in ways(backtest):
-        style = ' class="chosen"' if one is backtest.comparison.predictive else ""
+    for name, parameters, way in ways(backtest):
+        style = ' class="chosen"' if way is backtest.comparison.predictive else ""
         yield (
-            f"<tr{style}><td>{escape(name)}</td><td>{escape(setting)}</td>"
-            f'<td class="number">{100 * one.under_provisioned_share:.2f} %</td>'
-            f'<td class="number">{one.minutes:,.0f}</td>'
-            f'<td class="number">{100 * one.lost_demand_share:.3f} %</td>'
-            f'<td class="number">{one.replica_hours:,.0f}</td>'
-            f'<td class="number">{relative_hours(backtest, one):.3f}</td></tr>'
+            f"<tr{style}><td>{escape(name)}</td><td>{escape(parameters)}</td>"
+            f'<td class="number">{100 * way.under_provisioned_share:.2f} %</td>'
+            f'<td class="number">{way.minutes:,.0f}</td>'
+            f'<td class="number">{100 * way.lost_demand_share:.3f} %</td>'
+            f'<td class="number">{way.replica_hours:,.0f}</td>'
+            f'<td class="number">{relative_hours(backtest, way):.3f}</td></tr>'
         )
 
 
@@ -138,20 +138,20 @@ def _hour(hour: BadHour) -> str:
 
 
 def _method(backtest: Backtest) -> Iterator[str]:
-    setting, foresight = backtest.scenario, backtest.forecasts
+    scenario, forecasts = backtest.scenario, backtest.forecasts
     yield (
         "Every 15 seconds the decision code that runs live sets a floor, and a simulated HPA follows its documented "
         "rules: tolerance 10 %, scaling down after 5 minutes, up by at most 100 % or 4 pods in 15 seconds; metrics "
-        f"are {LATE.total_seconds():g} s old, new pods are ready after {setting.lead_time.total_seconds() / 60:g} min."
+        f"are {LATE.total_seconds():g} s old, new pods are ready after {scenario.lead_time.total_seconds() / 60:g} min."
     )
     yield (
         f"Forecasts saw nothing from after the moment they were made; models learned anew "
-        f"{sum(chunk.since >= foresight.plan.split for chunk in foresight.chunks)} times. "
-        f"{foresight.chunks[-1].why}."
+        f"{sum(chunk.since >= forecasts.plan.split for chunk in forecasts.chunks)} times. "
+        f"{forecasts.chunks[-1].why}."
     )
     for what, prices in zip(("The quantile", "Quantile and HPA target"), backtest.prices, strict=True):
         yield (
-            f"{what} were chosen from before {foresight.moment(foresight.plan.split):%-d %B %Y} only, at "
+            f"{what} were chosen from before {forecasts.moment(forecasts.plan.split):%-d %B %Y} only, at "
             f"{prices.under_provisioned_minute:g} for a minute short and {prices.replica_hour:g} for a replica-hour."
         ).replace("The quantile were", "The quantile was")
     yield (
@@ -162,8 +162,8 @@ def _method(backtest: Backtest) -> Iterator[str]:
     yield "Short: ready replicas could not carry the demand. Replica-hours count all that existed, ready or not."
     if undefined := undefined_values(backtest):
         yield f"{undefined}."
-    if setting.events:
-        yield f"{len(setting.events)} known events took part. Near them: {near_events_said(backtest)}."
+    if scenario.events:
+        yield f"{len(scenario.events)} known events took part. Near them: {near_events_summary(backtest)}."
     yield from (f"{repair[:1].upper()}{repair[1:]}." for repair in backtest.trace.repairs)
 
 
@@ -180,5 +180,5 @@ def _tile(name: str, figures: str, note: str) -> str:
     )
 
 
-def _pair(alone: str, ahead: str) -> str:
-    return f'<span class="was alone">{alone}</span><span>→</span><span class="big ahead">{ahead}</span>'
+def _pair(hpa_only: str, predictive: str) -> str:
+    return f'<span class="was alone">{hpa_only}</span><span>→</span><span class="big ahead">{predictive}</span>'

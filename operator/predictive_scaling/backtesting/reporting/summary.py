@@ -19,66 +19,66 @@ def summary(backtest: Backtest) -> Group:
 
 def ways(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
     """Every way of setting replicas with what it is, best known first."""
-    contest, setting = backtest.comparison, backtest.scenario
-    target, quantile = setting.hpa_target, setting.policy.spec.forecast.effective_quantile
-    tuned, both = contest.tuned, contest.tuned_with_target
+    comparison, scenario = backtest.comparison, backtest.scenario
+    target, quantile = scenario.hpa_target, scenario.policy.spec.forecast.effective_quantile
+    tuned, both = comparison.tuned, comparison.tuned_with_target
     return [
-        ("HPA alone", f"target {_percent(target)}", contest.hpa_only),
-        ("HPA alone, tuned by the same prices", _target(contest.hpa_tuned.target), contest.hpa_tuned.outcome),
-        ("yesterday as a floor", f"{_quantile(quantile)}, target {_percent(target)}", contest.seasonal_naive),
-        ("the policy as written", f"{_quantile(quantile)}, target {_percent(target)}", contest.predictive),
-        _at_same_hours(contest.same_hours.predictive),
+        ("HPA alone", f"target {_percent(target)}", comparison.hpa_only),
+        ("HPA alone, tuned by the same prices", _target(comparison.hpa_tuned.target), comparison.hpa_tuned.outcome),
+        ("yesterday as a floor", f"{_quantile(quantile)}, target {_percent(target)}", comparison.seasonal_naive),
+        ("the policy as written", f"{_quantile(quantile)}, target {_percent(target)}", comparison.predictive),
+        _at_same_hours(comparison.same_hours.predictive),
         ("the policy, tuned", f"{_quantile(tuned.quantile)}, target {_percent(target)}", tuned.outcome),
-        _at_same_hours(contest.same_hours.tuned),
+        _at_same_hours(comparison.same_hours.tuned),
         (
             "the policy and the HPA, tuned",
             f"{_quantile(both.quantile)}, target {_percent(both.hpa_target)}",
             both.outcome,
         ),
-        _at_same_hours(contest.same_hours.tuned_with_target),
-        ("one who knows the future", f"target {_percent(target)}", contest.oracle),
+        _at_same_hours(comparison.same_hours.tuned_with_target),
+        ("one who knows the future", f"target {_percent(target)}", comparison.oracle),
     ]
 
 
 def gain(backtest: Backtest) -> str:
     """What the policy as written is worth, with its cost, in one sentence."""
-    contest = backtest.comparison
-    alone, ahead, same = contest.hpa_only, contest.predictive, contest.same_hours.predictive
+    comparison = backtest.comparison
+    hpa_only, predictive, same = comparison.hpa_only, comparison.predictive, comparison.same_hours.predictive
     return (
-        f"{ahead.minutes:,.0f} minutes short with the policy at {relative_hours(backtest, ahead):.2f} of the HPA's "
-        f"replica-hours; {alone.minutes:,.0f} with the HPA alone, {same.outcome.minutes:,.0f} with the HPA at the same "
-        f"hours ({_target(same.target)})"
+        f"{predictive.minutes:,.0f} minutes short with the policy at {relative_hours(backtest, predictive):.2f} of the "
+        f"HPA's replica-hours; {hpa_only.minutes:,.0f} with the HPA alone, {same.outcome.minutes:,.0f} with the HPA at "
+        f"the same hours ({_target(same.target)})"
     )
 
 
 def relative_hours(backtest: Backtest, one: Outcome) -> float:
     """Replica-hours over those of the HPA alone, a ratio; 1 where that spent none."""
-    alone = backtest.comparison.hpa_only.replica_hours
-    return one.replica_hours / alone if alone else 1.0
+    hpa_only = backtest.comparison.hpa_only.replica_hours
+    return one.replica_hours / hpa_only if hpa_only else 1.0
 
 
 def heading(backtest: Backtest) -> str:
     """What was replayed, in one sentence."""
-    series, setting, foresight = backtest.series, backtest.scenario, backtest.forecasts
-    split = foresight.moment(foresight.plan.split)
+    series, scenario, forecasts = backtest.series, backtest.scenario, backtest.forecasts
+    split = forecasts.moment(forecasts.plan.split)
     return (
         f"{series.name}: {len(series.values):,} bins of {series.step.total_seconds() / 60:g} min from "
         f"{series.start:%Y-%m-%d} to {series.end:%Y-%m-%d}; replayed from {split:%Y-%m-%d %H:%M} UTC with a lead time "
-        f"of {setting.lead_time.total_seconds() / 60:g} min, {setting.per_replica:,.4g} a replica"
+        f"of {scenario.lead_time.total_seconds() / 60:g} min, {scenario.per_replica:,.4g} a replica"
     )
 
 
 def constants(backtest: Backtest) -> str:
     """What the numbers rest on besides the demand: whoever changes one of these gets others."""
-    setting = backtest.scenario
+    scenario = backtest.scenario
     fleet = (
-        f"{setting.per_replica:,.4g} a replica, as the policy says"
+        f"{scenario.per_replica:,.4g} a replica, as the policy says"
         if backtest.policy.spec.demand.per_replica
-        else f"{setting.per_replica:,.4g} a replica (so that the 99.9th percentile of the past needs 20 of them)"
+        else f"{scenario.per_replica:,.4g} a replica (so that the 99.9th percentile of the past needs 20 of them)"
     )
     width = backtest.demand_step.total_seconds() / 60
     return (
-        f"a lead time of {setting.lead_time.total_seconds() / 60:g} min, {fleet}, "
+        f"a lead time of {scenario.lead_time.total_seconds() / 60:g} min, {fleet}, "
         f"and demand as a line between values {width:g} min apart"
     )
 
@@ -96,7 +96,7 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
     if undefined := undefined_values(backtest):
         yield Text(undefined)
     if backtest.near_events:
-        yield Text(f"near known events: {near_events_said(backtest)}")
+        yield Text(f"near known events: {near_events_summary(backtest)}")
     last = backtest.forecasts.chunks[-1]
     yield Text(f"\nmodel: {last.why if last.model in last.why else f'{last.model}, {last.why}'}")
     yield Text(f"advice: {backtest.advice.message}")
@@ -134,7 +134,7 @@ def _accuracy(backtest: Backtest) -> Table:
     return table
 
 
-def near_events_said(backtest: Backtest) -> str:
+def near_events_summary(backtest: Backtest) -> str:
     """One sentence with the numbers of the farthest horizon of which there are any."""
     judged = [(bins, one) for bins, one in backtest.near_events.items() if one.judged]
     if not judged:

@@ -48,13 +48,13 @@ def worst_hours(backtest: Backtest, most: int = 6) -> list[BadHour]:
 def _told(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float64]], first: int) -> BadHour:
     work, per_replica = backtest.work, backtest.scenario.per_replica
     hour = slice(first, first + _HOUR_STEPS)
-    alone = work.demand[hour] - backtest.hpa_replayed.ready[hour, 0] * per_replica
+    hpa_only = work.demand[hour] - backtest.hpa_replayed.ready[hour, 0] * per_replica
     worst = first + int(np.argmax(missing[hour]))
     last = next((change for change in reversed(backtest.replayed.changes) if change.step <= worst), None)
     return BadHour(
         begins_at=work.at(first),
         short_minutes=float((missing[hour] > 0).sum() / _MINUTE_STEPS),
-        hpa_only_minutes=float(((alone > 0) & work.observed[hour]).sum() / _MINUTE_STEPS),
+        hpa_only_minutes=float(((hpa_only > 0) & work.observed[hour]).sum() / _MINUTE_STEPS),
         worst_at=work.at(worst),
         needed=float(work.demand[worst] / per_replica),
         ready=int(backtest.replayed.ready[worst]),
@@ -65,10 +65,10 @@ def _told(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float6
 
 def _expected(backtest: Backtest, step: int) -> float:
     """What was forecast for a step when a raise would have been in time."""
-    foresight, width = backtest.forecasts, backtest.series.step
+    forecasts, width = backtest.forecasts, backtest.series.step
     moment = backtest.work.at(step)
-    origin = (moment - backtest.scenario.lead_time - width - foresight.series.start) // width
-    ahead = (moment - foresight.moment(origin)) // width
-    row = foresight.values[max(0, origin - foresight.first), min(ahead, foresight.values.shape[1] - 1)]
+    origin = (moment - backtest.scenario.lead_time - width - forecasts.series.start) // width
+    ahead = (moment - forecasts.moment(origin)) // width
+    row = forecasts.values[max(0, origin - forecasts.first), min(ahead, forecasts.values.shape[1] - 1)]
     quantile = backtest.scenario.policy.spec.forecast.effective_quantile
     return quantile_weights(QUANTILES, quantile).of(row.tolist())
