@@ -38,10 +38,7 @@ def advise(points: Sequence[Point], hpa_only: Point, advised_target: float | Non
     it is kept while it is as safe and another target saves less than MIN_GAIN.
     """
     current, best = points[0], as_safe(points, hpa_only.minutes)
-    previous = next(
-        (point for point in points if advised_target is not None and abs(point.hpa_target - advised_target) < 1e-9),
-        None,
-    )
+    previous = _at_target(points, advised_target)
     if best is not None and previous is not None and as_safe([previous], hpa_only.minutes) is not None:
         best = previous if previous.replica_hours <= best.replica_hours * (1 + MIN_GAIN) else best
     hours = current.replica_hours - best.replica_hours if best else 0.0
