@@ -271,7 +271,7 @@ async def test_rewinding_reads_what_the_group_was_made_to_skip(place: Place) -> 
 
 
 async def test_going_back_further_than_samples_are_kept_is_refused(place: Place) -> None:
-    with pytest.raises(SettingsError, match="raw samples are kept so long"):
+    with pytest.raises(SettingsError, match="retention of raw samples"):
         await set_back(place, WallClock().now() - timedelta(days=31))
 
 

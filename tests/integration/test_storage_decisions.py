@@ -97,7 +97,7 @@ async def test_pages_go_through_all_decisions_newest_first(database: Database) -
 
 @pytest.mark.parametrize("cursor", ["x", "%%%", "MjAyNi0xMS0yNCBkMQ", "ä", "AAAA"])
 async def test_a_cursor_that_no_page_gave_is_refused(database: Database, cursor: str) -> None:
-    with pytest.raises(InvalidCursorError, match="leave it out"):
+    with pytest.raises(InvalidCursorError, match=r"^cursor: "):
         await ScalingDecisions(database).page(cursor=cursor)
 
 
