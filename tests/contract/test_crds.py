@@ -308,14 +308,17 @@ async def test_a_status_has_a_bounded_number_of_points(kubectl: Kubectl) -> None
     ("path", "told"),
     [
         ("scalingpolicy", "Raises and lowers the minimum of a target ahead of demand."),
-        ("scalingpolicy.spec.forecast", "Share of times in which the floor shall suffice"),
-        ("scalingpolicy.spec.forecast.horizon", "How far ahead is forecast, from 1m to 24h."),
-        ("scalingpolicy.spec.forecast.timezone", "by whose clocks demand has its days and weeks"),
-        ("scalingpolicy.spec.forecast.holidays", "an ISO 3166 country such as FR"),
-        ("scalingpolicy.spec.scaleDown", "The highest floor that was wanted within this time holds. Default: 10m."),
-        ("scalingpolicy.status.takeover", "The target's minimum then."),
-        ("businessevent.spec.recurrence", "IANA time zone such as Europe/Paris"),
-        ("scalingdecision.spec", "Replicas that were wanted before any limit."),
+        ("scalingpolicy.spec.forecast", "Quantile of peak demand over the lead time that the floor covers"),
+        ("scalingpolicy.spec.forecast.horizon", "How far ahead demand is forecast, from 1m to 24h."),
+        ("scalingpolicy.spec.forecast.timezone", "Time zone of the daily and weekly seasonality"),
+        ("scalingpolicy.spec.forecast.holidays", "an ISO 3166 code such as FR"),
+        (
+            "scalingpolicy.spec.scaleDown",
+            "The floor is not lowered below the highest recommendation of this time. Default: 10m.",
+        ),
+        ("scalingpolicy.status.takeover", "The target's original minimum."),
+        ("businessevent.spec.recurrence", "from the IANA database, such as Europe/Paris"),
+        ("scalingdecision.spec", "Recommended floor before limits, in replicas."),
     ],
 )
 async def test_explain_tells_what_a_field_is(dry_run: Kubectl, path: str, told: str) -> None:

@@ -56,9 +56,7 @@ async def test_of_many_that_migrate_at_once_each_step_is_done_by_one(database_ur
 
 async def test_a_database_without_schema_is_refused_with_the_command_to_run(database_url: str) -> None:
     async with Database(database_url) as database:
-        with pytest.raises(
-            SchemaError, match=r"has no schema, this code needs \d+; run `predictive-scaling migrate`"
-        ):
+        with pytest.raises(SchemaError, match=r"has no schema, this code needs \d+; run `predictive-scaling migrate`"):
             await check_schema(database)
 
 

@@ -34,7 +34,7 @@ class PolicySelector(Part):
     """Labels that a policy must have. At least one; use all: true to select every policy."""
 
     all: bool = False
-    """Selects every ScalingPolicy of the namespace. Defaults to false."""
+    """Selects every ScalingPolicy of the namespace."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -110,16 +110,16 @@ class BusinessEventSpec(Part):
     type is used."""
 
     suppress_forecast: bool = False
-    """Whether the event may lower the floor below the forecast, as for a planned outage. Defaults to false."""
+    """Whether the event may lower the floor below the forecast, as for a planned outage."""
 
     ramp_up: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
-    """Time over which demand rises before the start. The floor rises with it, one lead time earlier. Defaults to 0s."""
+    """Time over which demand rises before the start. The floor rises with it, one lead time earlier."""
 
     ramp_down: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
-    """Time over which demand falls after the end. Defaults to 0s."""
+    """Time over which demand falls after the end."""
 
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    """Where events overlap, the highest priority applies; among equals, the highest floor. Defaults to 0."""
+    """Where events overlap, the highest priority applies; among equals, the highest floor."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

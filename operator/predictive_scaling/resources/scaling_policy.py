@@ -36,7 +36,7 @@ class Demand(Part):
     """metric_name of the samples, such as requests_per_second. Its unit is the unit of perReplica."""
 
     aggregation: Aggregation = Aggregation.SUM
-    """How the series of a service are combined in each minute: Sum, Mean or Max. Defaults to Sum."""
+    """How the series of a service are combined in each minute: Sum, Mean or Max."""
 
     per_replica: Annotated[float | None, DecimalBetween("0.000001", "999999999999", auto=True, positive=True)] = None
     """Demand that one ready replica serves at 100 % load, in the unit of the metric, as a string such as "50". Auto,
@@ -79,10 +79,10 @@ class ForecastOptions(Part):
     """Prices from which the quantile is chosen. Excludes quantile."""
 
     utilization: Percent = 100
-    """Percent of a replica's capacity that the forecast may use. Defaults to 100; a lower value keeps a reserve."""
+    """Percent of a replica's capacity that the forecast may use. Below 100 the floor keeps a reserve."""
 
     horizon: Annotated[timedelta, DurationBetween("1m", "24h")] = timedelta(hours=1)
-    """How far ahead demand is forecast, from 1m to 24h. Defaults to 1h. Must be longer than leadTime."""
+    """How far ahead demand is forecast, from 1m to 24h. Must be longer than leadTime."""
 
     lead_time: Annotated[timedelta | None, DurationBetween("0s", "24h", auto=True)] = None
     """Time from raising the floor to ready replicas, as a duration such as 3m. Auto, the default, measures it."""
@@ -130,7 +130,7 @@ class ReplicaBounds(Part):
     """Lower and upper bound of the floor, in replicas."""
 
     min: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
-    """Lowest floor, in replicas. Defaults to 1."""
+    """Lowest floor, in replicas."""
 
     max: Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
     """Highest floor, in replicas. The target's own maximum applies, too."""
@@ -155,7 +155,7 @@ class ScaleUp(Part):
     """Maximum raise per period: a percentage of the floor such as 100%, the default, or a number of replicas."""
 
     period: Annotated[timedelta, DurationBetween("1s", "24h")] = timedelta(minutes=1)
-    """Length of the period to which maxStep applies. Defaults to 1m."""
+    """Length of the period to which maxStep applies."""
 
 
 class ScaleDown(Part):
@@ -166,20 +166,20 @@ class ScaleDown(Part):
     replica, or a number of replicas."""
 
     period: Annotated[timedelta, DurationBetween("1s", "24h")] = timedelta(minutes=1)
-    """Length of the period to which maxStep applies. Defaults to 1m."""
+    """Length of the period to which maxStep applies."""
 
     stabilization_window: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta(minutes=10)
-    """The floor is not lowered below the highest recommendation of this time. Defaults to 10m."""
+    """The floor is not lowered below the highest recommendation of this time."""
 
 
 class DeadBand(Part):
     """Changes below both thresholds are not written."""
 
     replicas: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
-    """Threshold in replicas. Defaults to 1."""
+    """Threshold in replicas."""
 
     percent: Annotated[int, Field(ge=0, le=100)] = 5
-    """Threshold in percent of the floor. Defaults to 5."""
+    """Threshold in percent of the floor."""
 
 
 class Fallback(Part):
@@ -190,7 +190,7 @@ class Fallback(Part):
     number of replicas, and CurrentReplicasIfHigher to the higher of that number and the floor."""
 
     after: Annotated[timedelta, DurationBetween("1m", "168h")] = timedelta(minutes=30)
-    """Time without any forecast after which the behavior applies. Defaults to 30m."""
+    """Time without any forecast after which the behavior applies."""
 
     replicas: Annotated[int | None, Field(ge=0, le=MAX_REPLICAS)] = None
     """Floor for the behavior Static, in replicas. Required with Static, forbidden otherwise."""
@@ -239,7 +239,7 @@ class ScalingPolicySpec(Part):
     """Behavior when no forecast is available."""
 
     suspend: bool = False
-    """Freezes the floor. Takes precedence over annotations. Defaults to false."""
+    """Freezes the floor. Takes precedence over annotations."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
