@@ -197,11 +197,11 @@ def test_lightgbm_learns_where_there_is_enough(run: Run, trace: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "name exactly one of --trace, --prometheus, --service; given: none"),
-        (("--trace", "TRACE", "--service", "shop"), "given: --trace, --service"),
-        (("--prometheus", "http://127.0.0.1:1"), "--prometheus and --query belong together"),
+        ((), "exactly one of --trace, --prometheus, --service; set: none"),
+        (("--trace", "TRACE", "--service", "shop"), "set: --trace, --service"),
+        (("--prometheus", "http://127.0.0.1:1"), "--prometheus and --query must be set together"),
         (("--prometheus", "file:///etc/passwd", "--query", "up"), "write an address such as http://localhost:9090"),
-        (("--trace", "TRACE", "--metric", "rps"), "--metric belongs to --service"),
+        (("--trace", "TRACE", "--metric", "rps"), "--metric needs --service"),
         (("--service", "shop"), "--service needs --metric"),
         (("--trace", "TRACE", "--split", "1.5"), "--split"),
         (("--trace", "TRACE", "--horizons", "5m,soon"), "--horizons"),
@@ -209,7 +209,7 @@ def test_lightgbm_learns_where_there_is_enough(run: Run, trace: Path) -> None:
         (("--trace", "TRACE", "--model", "Prophet"), "--model"),
         (("--trace", "nowhere.csv"), "nowhere.csv"),
         (("--trace", "TRACE", "--timezone", "Europe/Berln"), "did you mean Europe/Berlin?"),
-        (("--service", "shop", "--metric", "rps", "--timezone", "Europe/Berlin"), "--timezone belongs to --trace"),
+        (("--service", "shop", "--metric", "rps", "--timezone", "Europe/Berlin"), "--timezone needs --trace"),
     ],
 )
 def test_wrong_options_are_told_with_exit_code_2(run: Run, trace: Path, arguments: tuple[str, ...], told: str) -> None:

@@ -163,7 +163,7 @@ async def test_a_task_that_ends_ends_the_process_in_order(
             raise Ended
 
         operator.task("mirror").run = ends_unexpectedly
-        with pytest.raises(TaskEndedError, match="mirror ended although it should not"):
+        with pytest.raises(TaskEndedError, match="mirror ended before shutdown"):
             await run_until(asyncio.Event(), operator)
         assert cluster.objects[LEASE]["spec"]["holderIdentity"] == ""
         assert watch.stopped

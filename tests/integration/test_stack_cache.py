@@ -132,8 +132,8 @@ esac""",
     with pytest.raises(StackError) as failed:
         await preparation.prepare([Part.KUBERNETES])
     assert "disk full" in str(failed.value)
-    assert "step 4 of 6 failed; what steps 1 to 3 got is kept" in str(failed.value)
-    assert "the next run goes on with it: building kubectl" in str(failed.value)
+    assert "step 4 of 6 failed; the result of steps 1 to 3 is kept" in str(failed.value)
+    assert "the next run continues with: building kubectl" in str(failed.value)
     assert not list((cache_folder() / "kubectl").glob("*/kubectl"))
     broken.unlink()
     await preparation.prepare([Part.KUBERNETES])
