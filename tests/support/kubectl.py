@@ -14,6 +14,9 @@ import yaml
 
 _OURS = "/apis/predictive-scaling.io/v1alpha1"
 _COLLECTIONS: Mapping[str, tuple[str, str]] = {
+    "lease": ("/apis/coordination.k8s.io/v1", "leases"),
+    "pod": ("/api/v1", "pods"),
+    "pods": ("/api/v1", "pods"),
     "businessevents": (_OURS, "businessevents"),
     "be": (_OURS, "businessevents"),
     "deployment": ("/apis/apps/v1", "deployments"),
