@@ -95,7 +95,7 @@ async def test_several_series_share_a_model_that_serves_a_new_one(migrated_datab
     ).values()
     assert made.model == ("LightGBM-shared" if trained["passed"] else "LastValue")
     wrong = await train(migrated_database_url, models, "--shared-only", "--service", "cart")
-    assert (wrong.code, "--shared-only learns from every series" in wrong.errors) == (78, True)
+    assert (wrong.code, "--shared-only trains on all series" in wrong.errors) == (78, True)
 
 
 async def test_a_named_series_is_trained_in_its_own_aggregation(migrated_database_url: str, tmp_path: Path) -> None:

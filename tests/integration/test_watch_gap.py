@@ -74,13 +74,17 @@ async def watched(
 
 async def uids(kubectl: Kubectl) -> dict[str, str]:
     """The uid of every object of the namespace, from the API server."""
-    found = [
-        *await kubectl.items("scalingpolicies"),
-        *await kubectl.items("businessevents"),
-        *await kubectl.items("horizontalpodautoscalers"),
-        *await kubectl.items("deployments"),
-    ]
-    return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in found}
+    kinds = {
+        "scalingpolicies": "ScalingPolicy",
+        "businessevents": "BusinessEvent",
+        "horizontalpodautoscalers": "HorizontalPodAutoscaler",
+        "deployments": "Deployment",
+    }
+    return {
+        f"{kind} {item['metadata']['name']}": item["metadata"]["uid"]
+        for plural, kind in kinds.items()
+        for item in await kubectl.items(plural)
+    }
 
 
 async def test_the_index_is_the_cluster_again_after_objects_went_and_came_unseen(
