@@ -79,6 +79,17 @@ class Kubectl:
         await self._request("DELETE", kind)
 
     async def _request(self, method: str, kind: str, rest: str = "") -> dict[str, Any]:
+        """As kubectl, repeat what an API server that just started answers with 429."""
+        for _ in range(20):
+            try:
+                return await self._request_once(method, kind, rest)
+            except KubectlError as error:
+                if "initializing" not in str(error):
+                    raise
+                await asyncio.sleep(1)
+        return await self._request_once(method, kind, rest)
+
+    async def _request_once(self, method: str, kind: str, rest: str) -> dict[str, Any]:
         group, plural = _COLLECTIONS[kind]
         server = _api_server(self.kubeconfig)
         url = f"{server.url}{group}/namespaces/{self.namespace}/{plural}{rest}"
