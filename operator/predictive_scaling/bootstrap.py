@@ -35,7 +35,6 @@ from predictive_scaling.control.jobs.training import TrainingScheduler
 from predictive_scaling.control.jobs.tuning import TuningScheduler
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.loop import Loop
-from predictive_scaling.control.periodic_task import PeriodicTask
 from predictive_scaling.control.policy_publisher import PolicyPublisher
 from predictive_scaling.control.policy_state import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures
@@ -48,6 +47,7 @@ from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFi
 from predictive_scaling.external_metrics.values import ExternalMetricStore
 from predictive_scaling.handlers.context import HandlerContext
 from predictive_scaling.handlers.watch import Watch
+from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.settings import Settings
 from predictive_scaling.storage.business_events import BusinessEvents

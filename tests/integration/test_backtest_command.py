@@ -240,7 +240,7 @@ def demand_at(seconds: float) -> float:
 def test_a_prometheus_server_is_asked_in_parts_that_it_accepts(run: Run) -> None:
     with prometheus_running(series_answer(demand_at)) as (url, asked):
         query = 'sum(rate(http_requests_total{app="shop"}[5m]))'
-        ran = run("--prometheus", url, "--query", query, "--days", 40, "--split", 0.95, "--output", "json", *QUICK)
+        ran = run("--prometheus", url, "--query", query, "--days", 40, "--output", "json", *QUICK)
     assert ran.code == 0
     assert ran.document["series"]["points"] == pytest.approx(40 * 288, abs=2)
     assert [question["query"] for question in asked] == [query, query]

@@ -2,9 +2,9 @@
 
 import pytest
 
+from predictive_scaling import periodic_task as periodic
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.control import health as module
-from predictive_scaling.control import periodic_task as periodic
 from predictive_scaling.control.health import (
     Startup,
     hang_check,
@@ -16,8 +16,8 @@ from predictive_scaling.control.health import (
     tasks_check,
     watch_check,
 )
-from predictive_scaling.control.periodic_task import PeriodicTask
 from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.telemetry.checks import Check, CheckResult, Health, examine
 from tests.support.cluster import InMemoryCluster
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from predictive_scaling.clock import ManualClock, WallClock
 from predictive_scaling.errors import SettingsError
@@ -75,7 +76,7 @@ async def metrics(tmp_path: Path) -> AsyncIterator[Fixture]:
     board, clock = ExternalMetricStore(), ManualClock(NOW)
     trust = AggregatorTrust(front_proxy.file.read_text(), ("front-proxy-client",))
     server = ExternalMetricsServer(
-        board, clock, files, trust, host="127.0.0.1", port=0, look_every=timedelta(milliseconds=20)
+        board, clock, files, trust, host="127.0.0.1", port=0, reload_every=timedelta(milliseconds=20)
     )
     aggregator = front_proxy.issue("front-proxy-client", "aggregator")
     async with server:
@@ -211,6 +212,27 @@ async def test_a_rotated_certificate_is_served_while_open_connections_go_on(metr
                 await asyncio.sleep(0.02)
         async with session.get(url, server_hostname=HOST) as response:
             assert response.status == 200
+
+
+async def test_a_reload_that_fails_unexpectedly_is_tried_again(
+    metrics: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, failed, real = await metrics.serial(), list[str](), web.SockSite
+
+    def failing_once(*arguments: Any, **options: Any) -> web.SockSite:
+        if not failed:
+            failed.append("once")
+            raise RuntimeError("no more descriptors")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(web, "SockSite", failing_once)
+    renewed = metrics.authority.issue(HOST, "renewed", [HOST])
+    shutil.copy(renewed.certificate, metrics.files.certificate)
+    shutil.copy(renewed.key, metrics.files.key)
+    async with asyncio.timeout(5):
+        while await metrics.serial() == before:  # noqa: ASYNC110 (the server reloads on its own)
+            await asyncio.sleep(0.02)
+    assert failed == ["once"]
 
 
 async def test_a_rotated_authority_of_the_aggregator_is_trusted_and_the_old_one_no_more(

@@ -15,11 +15,12 @@ from predictive_scaling.ingest.administration import KafkaAdministration
 from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
 from predictive_scaling.ingest.health import loop_check
-from predictive_scaling.ingest.housekeeping import run_housekeeping, wait_for_schema
+from predictive_scaling.ingest.housekeeping import retention_task, wait_for_schema
 from predictive_scaling.ingest.rewind import Rewound
 from predictive_scaling.ingest.rewind import rewind as rewind_offsets
 from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource, consumer_options
+from predictive_scaling.periodic_task import run_periodically
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.ingest_batches import IngestBatches
@@ -92,7 +93,7 @@ async def _work(settings: Settings, clock: Clock, database: Database, worker: In
     await wait_for_schema(database, worker, stop)
     retention = Retention(database, settings.retention_raw, settings.retention_rollups)
     async with asyncio.TaskGroup() as tasks:
-        housekeeping = tasks.create_task(run_housekeeping(retention, clock))
+        housekeeping = tasks.create_task(run_periodically(retention_task(retention.apply, clock), lambda: True))
         await worker.run(stop)
         housekeeping.cancel()
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Sequence
 import structlog
 
 from predictive_scaling.bootstrap import Operator
-from predictive_scaling.control.periodic_task import run_periodically
 from predictive_scaling.errors import LeadershipLostError, PredictiveScalingError, TaskEndedError
+from predictive_scaling.periodic_task import run_periodically
 
 log = structlog.get_logger(__name__)
 

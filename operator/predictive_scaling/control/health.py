@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.cluster.informer_cache import InformerCache
-from predictive_scaling.control.periodic_task import PeriodicTask
+from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.telemetry.checks import Check, Degraded
 
 MIN_STALLED_SECONDS = 60.0

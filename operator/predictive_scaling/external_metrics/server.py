@@ -28,6 +28,7 @@ from predictive_scaling.external_metrics.selector import SelectorError, parse_se
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles, server_context
 from predictive_scaling.external_metrics.values import Metric, MetricSource, MetricValue, Reading
 from predictive_scaling.listener import open_listener
+from predictive_scaling.periodic_task import PeriodicTask, run_periodically
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class ExternalMetricsServer:
         *,
         host: str = "0.0.0.0",  # noqa: S104 (the API server is elsewhere; TLS asks for its certificate)
         port: int = 8443,
-        look_every: timedelta = timedelta(seconds=5),
+        reload_every: timedelta = timedelta(seconds=5),
     ) -> None:
         self._source = source
         self._clock = clock
@@ -57,7 +58,7 @@ class ExternalMetricsServer:
         self._trust = trust
         self._host = host
         self._port = port
-        self._look_every = look_every
+        self._reload_every = reload_every
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
         self._listener: socket.socket | None = None
@@ -84,7 +85,13 @@ class ExternalMetricsServer:
             await self.stop()
             raise
         await self._serve()
-        self._watcher = asyncio.create_task(self._watch(), name="external metrics certificate")
+        reload = PeriodicTask(
+            "external_metrics_certificate",
+            self.reload_if_changed,
+            self._reload_every.total_seconds(),
+            on_standby=True,
+        )
+        self._watcher = asyncio.create_task(run_periodically(reload, lambda: True), name=reload.name)
         log.info("external_metrics_listening", port=self.port)
 
     async def stop(self) -> None:
@@ -133,21 +140,21 @@ class ExternalMetricsServer:
     ) -> None:
         await self.stop()
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._look_every.total_seconds())
-            await self.reload_if_changed()
-
     async def _serve(self) -> None:
         """(Re)start TLS on the listener, which stays open meanwhile: who comes now waits and is not refused."""
         if self._runner is None or self._listener is None:
             return
         fingerprint, context = self._fingerprint(), server_context(self._files, self._trust)
-        before = self._site
-        self._site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context)
+        listener = self._listener.dup()
+        try:
+            site = web.SockSite(self._runner, listener, ssl_context=context)
+        except BaseException:
+            listener.close()
+            raise
+        before, self._site = self._site, site
         if before is not None:
             await before.stop()
-        await self._site.start()
+        await site.start()
         self._served = fingerprint
 
     def _fingerprint(self) -> bytes:

@@ -1,15 +1,16 @@
 """Tasks of ingest besides consuming: waiting for the schema, and retention."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 import structlog
 
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.ingest.consumer import Ingest
+from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.retention import Retention
 from predictive_scaling.storage.schema import check_schema
 
 log = structlog.get_logger(__name__)
@@ -18,11 +19,16 @@ INTERVAL = timedelta(hours=1)
 PAUSE_SECONDS = 2.0
 
 
-async def run_housekeeping(retention: Retention, clock: Clock) -> None:
-    """Apply retention every hour of product time; a failed table is retried an hour later."""
-    while True:
-        await retention.apply(clock.now())
-        await clock.sleep(INTERVAL)
+def retention_task(apply: Callable[[datetime], Awaitable[object]], clock: Clock) -> PeriodicTask:
+    """Return the task that applies retention every hour of product time; a failed run does not end ingest.
+
+    apply: `Retention.apply`, which takes the current time.
+    """
+
+    async def run() -> None:
+        await apply(clock.now())
+
+    return PeriodicTask("retention", run, clock.real_seconds(INTERVAL), on_standby=True)
 
 
 async def wait_for_schema(database: Database, worker: Ingest, stop: asyncio.Event) -> None:

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from predictive_scaling.control.periodic_task import MAX_PAUSE_SECONDS, PeriodicTask, run_periodically
 from predictive_scaling.errors import ClusterUnavailableError, DatabaseUnavailableError
+from predictive_scaling.periodic_task import MAX_PAUSE_SECONDS, PeriodicTask, run_periodically
 from tests.support.eventually import eventually
 
 
