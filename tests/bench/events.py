@@ -1,4 +1,4 @@
-"""How good forecasts are near known events: the matches of the World Cup, told beforehand, beside the same untold."""
+"""How good forecasts are near known events: the World Cup's matches, given in advance or withheld."""
 
 import csv
 from collections.abc import Sequence
@@ -35,15 +35,15 @@ class NearEvents:
 
 
 def near_events(series: dict[str, Series], refits: int, say: Say) -> dict[str, NearEvents]:
-    """With the matches told and without; empty where the World Cup's trace is not measured."""
+    """With the matches given and withheld; empty where the World Cup's trace is not measured."""
     plain = series.get(WORLD_CUP)
     if plain is None:
         return {}
     events = matches()
-    say(f"{WORLD_CUP}: near {len(events)} matches, told and untold")
+    say(f"{WORLD_CUP}: near {len(events)} matches, given and withheld")
     return {
-        "told": _measured(replace(plain, context=Context(events=events)), events, refits),
-        "untold": _measured(plain, events, refits),
+        "given": _measured(replace(plain, context=Context(events=events)), events, refits),
+        "withheld": _measured(plain, events, refits),
     }
 
 

@@ -43,7 +43,7 @@ from tests.bench.verdicts import (
 class Results:
     """accuracy: by series, then method. left_out: what could not be measured, and why.
 
-    events: near those that were told and those that were not; empty where there are none.
+    events: near events that were given and that were withheld; empty without events.
     """
 
     mode: str
@@ -142,9 +142,9 @@ def _against_naive(results: Results) -> Iterator[Verdict]:
 
 
 def _near_events(results: Results) -> Iterator[Verdict]:
-    told = results.events.get("told")
-    if told is not None:
-        error, share = told.wape[-1], told.coverage[-1]
+    given = results.events.get("given")
+    if given is not None:
+        error, share = given.wape[-1], given.coverage[-1]
         yield at_most("WAPE near known events, 60 min", error, NEAR_EVENTS_WAPE, goal=NEAR_EVENTS_WAPE_GOAL)
         what = "coverage of 0.9 near known events, 60 min"
         yield at_least(what, share, NEAR_EVENTS_COVERAGE, goal=NEAR_EVENTS_COVERAGE_GOAL)

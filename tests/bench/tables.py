@@ -55,7 +55,7 @@ def as_markdown(results: Results) -> str:
 
 
 def _near_events(results: Results) -> Iterator[str]:
-    """The World Cup's matches, told beforehand and not."""
+    """The World Cup's matches, given in advance and withheld."""
     if results.events:
         rows = (
             [way, what, *map(_number, numbers)]
