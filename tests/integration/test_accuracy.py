@@ -17,8 +17,9 @@ from predictive_scaling.control.jobs.accuracy import Accuracy
 from predictive_scaling.control.policy_state import PolicyState, PolicyStates
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import ModelPerformances
-from predictive_scaling.storage.predictions import Prediction, Predictions
+from predictive_scaling.storage.predictions import Predictions
 from tests.support.api_services import answer, api_services, client_of
 from tests.support.builders import a_policy
 from tests.support.control import a_state

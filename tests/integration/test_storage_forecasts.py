@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.predictions import AT_INTERVALS, Prediction, Predictions
+from predictive_scaling.storage.forecast_history import Prediction
+from predictive_scaling.storage.predictions import AT_INTERVALS, Predictions
 from predictive_scaling.storage.tunings import TuningRow, Tunings
 from predictive_scaling.tuning.recent import RECORDED
 

@@ -17,9 +17,9 @@ from predictive_scaling.clock import Clock, ManualClock
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import ErrorSums, ModelPerformance
 from predictive_scaling.storage.policies import PolicyRow
-from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from predictive_scaling.storage.tunings import TuningRow
 from predictive_scaling.telemetry.checks import Check

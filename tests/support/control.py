@@ -40,8 +40,8 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.target import TargetSpec as TargetSpec
 from predictive_scaling.serving.model_store import ForecastRequest
+from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.policies import PolicyRow
-from predictive_scaling.storage.predictions import Prediction
 from predictive_scaling.storage.scaling_decisions import (
     BEFORE,
     UNFINISHED,

@@ -14,6 +14,7 @@ from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.jobs.accuracy import Accuracy, score
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import (
     ErrorSums,
     ModelPerformance,
@@ -21,7 +22,6 @@ from predictive_scaling.storage.model_performance import (
     ScoredInterval,
     total,
 )
-from predictive_scaling.storage.predictions import Prediction
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 

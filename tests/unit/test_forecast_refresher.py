@@ -11,7 +11,7 @@ import numpy as np
 from forecasting.forecast import PEAK_QUANTILES, Forecast
 from predictive_scaling.control.demand_window import MINUTE
 from predictive_scaling.serving.model_store import ForecastRequest
-from predictive_scaling.storage.predictions import Prediction
+from predictive_scaling.storage.forecast_history import Prediction
 from tests.support.builders import NOON, a_policy
 from tests.support.control import Prophet, World
 

@@ -1,54 +1,26 @@
 """Recorded forecasts: the newest of each policy, and a thinned history of earlier forecasts."""
 
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
-
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.rows import class_row
 
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Connection, Database
+from predictive_scaling.storage.forecast_history import (
+    Prediction,
+    group_by_forecast,
+    interval_start,
+    interval_width,
+    kept_points,
+)
 
-HISTORY_INTERVAL = timedelta(minutes=5)
-"""The history keeps the first forecast of each interval; with wider bins, the first of each bin."""
-FULL_FORECAST_INTERVAL = timedelta(minutes=15)
-"""The first forecast of each such interval is kept with all of its points."""
-HISTORY_HORIZON = timedelta(minutes=30)
-"""Horizon of the other forecasts in the history, unless a floor with a long lead time needs more."""
 MAX_REAL, MIN_REAL = 3.4e38, 1e-37
 """The columns are single precision: larger values are recorded as MAX_REAL, smaller values as zero."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A point of a forecast: quantiles of the demand in the bin that starts at target_time."""
-
-    created_at: datetime
-    """The forecast origin: no later data was used."""
-    service_name: str
-    target_time: datetime
-    p10: float
-    p50: float
-    p80: float
-    p90: float
-    p95: float
-    model_name: str
-    model_version: str
-    namespace: str
-    policy: str
-    source: str
-    """Position in the fallback chain at its last use: FreshForecast, LastForecast or SameTimeLastWeek."""
-    valid_until: datetime | None = None
-    """Only recorded for the newest forecast of a policy."""
-    peak_p50: float | None = None
-    """Quantiles of the highest demand from the first bin of the forecast to the end of this one; None: unknown."""
-    peak_p80: float | None = None
-    peak_p90: float | None = None
-    peak_p95: float | None = None
 
 
 _BINS = ("p10", "p50", "p80", "p90", "p95")
@@ -220,7 +192,7 @@ class Predictions:
         The last forecast of each policy becomes its current forecast. One per HISTORY_INTERVAL is kept in
         `predictions`, most of them up to HISTORY_HORIZON. Recording a forecast twice changes nothing.
         """
-        forecasts = _forecasts(predictions)
+        forecasts = group_by_forecast(predictions)
         if not forecasts:
             return
         async with self._database.connection() as connection:
@@ -312,7 +284,7 @@ class Predictions:
         """Write the first forecast of each interval to the history, unless it has a forecast of that interval."""
         first: dict[tuple[str, str, datetime, datetime], Sequence[Prediction]] = {}
         for points in forecasts:
-            begin, width = _begin(points[0].created_at, _width(points)), _width(points)
+            begin, width = interval_start(points[0].created_at, interval_width(points)), interval_width(points)
             first.setdefault((points[0].namespace, points[0].policy, begin, begin + width), points)
         namespaces, policies, since, until = zip(*first, strict=True)
         values = {"namespaces": namespaces, "policies": policies, "since": since, "until": until}
@@ -324,7 +296,7 @@ class Predictions:
         async with connection.cursor() as cursor, cursor.copy(COPY) as copy:
             copy.set_types(TYPES)
             for points in kept:
-                for point in _kept_points(points):
+                for point in kept_points(points):
                     await copy.write_row(_row(point))
 
     async def _rows(self, query: Any, values: dict[str, Any]) -> list[Prediction]:
@@ -339,44 +311,6 @@ class Predictions:
 def _after(cursor: str | None) -> dict[str, object]:
     namespace, policy = decode_cursor(cursor, str, str) if cursor else (None, None)
     return {"after_namespace": namespace, "after_policy": policy}
-
-
-def _forecasts(predictions: Iterable[Prediction]) -> list[list[Prediction]]:
-    """Group points by forecast, in their given order."""
-    forecasts: dict[tuple[str, str, datetime], dict[datetime, Prediction]] = {}
-    for point in predictions:
-        forecasts.setdefault((point.namespace, point.policy, point.created_at), {})[point.target_time] = point
-    return [list(points.values()) for points in forecasts.values()]
-
-
-def _kept_points(points: Sequence[Prediction]) -> list[Prediction]:
-    """Return the points that the history keeps.
-
-    A forecast is valid until one lead time before its end, so the difference is the horizon that its floors used; the
-    tuner, whose floors start at full bins, uses up to five bins more.
-    """
-    first, bin_ = points[0], _bin(points)
-    is_full = _begin(first.created_at, _width(points)) == _begin(first.created_at, FULL_FORECAST_INTERVAL)
-    if is_full or first.valid_until is None:
-        return list(points)
-    needed = points[-1].target_time + bin_ - first.valid_until + 5 * bin_
-    end = first.created_at + max(HISTORY_HORIZON, needed)
-    return [point for point in points if point.target_time < end]
-
-
-def _bin(points: Sequence[Prediction]) -> timedelta:
-    return points[1].target_time - points[0].target_time if len(points) > 1 else HISTORY_INTERVAL
-
-
-def _width(points: Sequence[Prediction]) -> timedelta:
-    """Return the width of the history interval: at least the bin width of the forecast."""
-    return max(HISTORY_INTERVAL, _bin(points))
-
-
-def _begin(time: datetime, width: timedelta) -> datetime:
-    """Return the start of the interval of this width that contains a time."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + (time - epoch) // width * width
 
 
 def _row(point: Prediction) -> tuple[object, ...]:

@@ -20,8 +20,8 @@ from predictive_scaling.decision.forecast_floor import quantile_of
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import AccuracyStatus
+from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import ErrorSums, ModelPerformance, PolicyAccuracy, ScoredInterval
-from predictive_scaling.storage.predictions import Prediction
 
 log = structlog.get_logger(__name__)
 

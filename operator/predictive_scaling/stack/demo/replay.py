@@ -24,7 +24,8 @@ from predictive_scaling.stack.demo.traces import MINUTE
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Notify
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.predictions import Prediction, Predictions
+from predictive_scaling.storage.forecast_history import Prediction
+from predictive_scaling.storage.predictions import Predictions
 
 _OBSERVATION_INTERVAL = timedelta(seconds=15)
 _OBSERVATIONS_PER_ROW = 4
