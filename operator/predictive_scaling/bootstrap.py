@@ -1,4 +1,4 @@
-"""The operator's wiring, and the only place where its parts meet."""
+"""Wires the parts of the operator; the only place that knows all of them."""
 
 import asyncio
 import os
@@ -72,7 +72,7 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """One pool for what a tick waits for, one for what runs beside it: neither starves the other."""
+    """One pool for the tick and one for background work, so that neither starves the other."""
 
     tick: Database
     background: Database
@@ -91,17 +91,17 @@ class Databases:
         )
 
     def hold(self, why: str) -> None:
-        """Let nothing read or write yet: to all parts the database is unavailable."""
+        """Block reads and writes: every part sees an unavailable database."""
         for database in (self.tick, self.background):
             database.hold(why)
 
     def release(self) -> None:
-        """Let all parts read and write."""
+        """Allow reads and writes."""
         for database in (self.tick, self.background):
             database.release()
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         for database in (self.tick, self.background, self.schema):
             await database.close()
 
@@ -127,7 +127,7 @@ class Operator:
 
 
 def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
-    """Make the operator's parts, for the running event loop; nothing runs yet."""
+    """Build the parts of the operator for the running event loop; nothing is started."""
     here = asyncio.get_running_loop()
     informer_cache = InformerCache(cluster)
     find = Targets(cluster, informer_cache)

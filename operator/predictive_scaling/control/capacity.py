@@ -21,7 +21,7 @@ class Capacities:
         self._seen: dict[CapacityKey, deque[float]] = {}
 
     def observe(self, key: CapacityKey, demand: float, ready_replicas: int, utilization: float | None) -> None:
-        """Take up a moment. An idle target says nothing: its overhead would count as capacity."""
+        """Add an observation. An idle target is ignored: its overhead would count as capacity."""
         if utilization is None or utilization < _TOO_IDLE or ready_replicas < 1 or demand <= 0:
             return
         self._seen.setdefault(key, deque(maxlen=_NEWEST)).append(demand / (ready_replicas * utilization))

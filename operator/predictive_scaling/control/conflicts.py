@@ -1,4 +1,4 @@
-"""Who else holds a target: another policy, another autoscaler, or someone who set our field back (semantics 17)."""
+"""Conflicts over a target: another policy, another autoscaler, or a foreign write of our field (semantics 17)."""
 
 from collections.abc import Mapping
 
@@ -29,32 +29,32 @@ def other_autoscaler(observed: Observed) -> str | None:
 
 
 def foreign_writer(record: PolicyRecord, state: PolicyState, observed: Observed) -> str | None:
-    """Who holds our field against us, in words; None for nobody, or once a person consented to take it again.
+    """Describe the foreign writer of our field; None without one, or once a person acknowledged the conflict.
 
     That consent is a changed policy or a new value of the resume annotation; the next write then takes the field, and
-    what stands there now is what will be restored.
+    the current value is the one to restore later.
     """
-    said = Acknowledgement.of(record)
+    acknowledgement = Acknowledgement.of(record)
     holder = taken_back(observed, state.takeover)
     if holder is None and state.conflict is not None and set(observed.floor_managers) - {FIELD_MANAGER}:
         holder = state.conflict
-    if holder is not None and said == state.acknowledged:
+    if holder is not None and acknowledgement == state.acknowledged:
         return holder
     if holder is not None:
-        # Forgotten here, recorded anew before the next write.
+        # Removed here, recorded again before the next write.
         state.takeover = None
-    state.acknowledged, state.conflict = said, None
+    state.acknowledged, state.conflict = acknowledgement, None
     return None
 
 
 def taken_back(observed: Observed, takeover: Takeover | None) -> str | None:
-    """Who set our field back since we wrote it, in words; None for nobody, or where we never wrote it."""
+    """Describe the write that replaced ours; None without one, or if we never wrote the field."""
     if takeover is None or not takeover.written or takeover.target_uid != observed.uid:
         return None
     if not observed.floor_managers or FIELD_MANAGER in observed.floor_managers:
         return None
     if takeover.taken_from is not None and takeover.taken_from == observed.foreign_write:
-        # Our first write was prepared and never made: what it was to replace still stands.
+        # Our first write was prepared but never made: the value that it would replace is still there.
         return None
     may_be_default = (
         " (1 is also what the API server fills in where a manifest has no minReplicas)" if observed.minimum == 1 else ""
@@ -67,7 +67,7 @@ def taken_back(observed: Observed, takeover: Takeover | None) -> str | None:
 
 
 def lost_floor(observed: Observed, state: PolicyState) -> int | None:
-    """The floor that we held until its last owner's manifest gave the field up; None where nothing was lost.
+    """The floor that we held before the last owner's manifest dropped the field; None if nothing was lost.
 
     A manifest that loses its minReplicas by a client-side apply takes the value with it, whoever wrote that.
     """

@@ -79,7 +79,7 @@ class ForecastRequirement:
 
 @dataclass(frozen=True, slots=True)
 class StoredForecast:
-    """A forecast of a policy as it came out of the batch."""
+    """A forecast of a policy from a batch."""
 
     need: ForecastRequirement
     forecast: Forecast
@@ -87,7 +87,7 @@ class StoredForecast:
 
 
 class ForecastProvider:
-    """What is expected of each policy. `refresh` is slow and runs beside the tick; all else reads memory."""
+    """The newest forecast of each policy. `refresh` is slow and concurrent; all else reads memory."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class ForecastProvider:
         return [need for need in needs if self._is_due(need, now) or self._lacks_baseline(need, now)]
 
     async def refresh(self, needs: Collection[ForecastRequirement], now: datetime) -> list[StoredForecast]:
-        """Forecast for these, in one batch in a thread; says what is new, without the bases of events."""
+        """Forecast the due requirements in one batch, in a thread. Return new forecasts without event baselines."""
         wanted: dict[Hashable, ForecastRequest] = {}
         for need in needs:
             try:
@@ -166,7 +166,7 @@ class ForecastProvider:
         return self._same_time_last_week(need, now)
 
     def baselines(self, need: ForecastRequirement, now: datetime) -> tuple[EventBaseline, ...]:
-        """The occurrences that act on the policy, each with the forecast made before it did."""
+        """The event windows that act on the policy, each with the forecast made before it began to act."""
         return tuple(
             EventBaseline(window, self._baseline(need, window), self._learned(need, window))
             for window in need.occurrences
@@ -174,7 +174,7 @@ class ForecastProvider:
         )
 
     def forget(self, policies: Collection[PolicyKey], now: datetime) -> None:
-        """Keep nothing of policies that are gone, nor of events that are long over."""
+        """Drop forecasts of deleted policies and of events that ended long ago."""
         for gone in self._made.keys() - set(policies):
             del self._made[gone]
         for kept in (self._bases, self._previews):
@@ -203,7 +203,7 @@ class ForecastProvider:
         base = self._bases.get(name) or (self._previews.get(name) if self._learned(need, window) else None)
         if base is not None:
             return base
-        # Until the event acts, and until its base was made after that, a forecast that knows no effect of it serves.
+        # Until the event acts and its baseline was made, a forecast without its effect is used.
         kept = self._made.get(need.key)
         usable = (
             kept is not None and kept[0] == need.series and kept[3].forecast.origin <= window.acts_from(need.lead_time)

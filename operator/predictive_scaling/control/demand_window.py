@@ -96,7 +96,7 @@ class DemandWindow:
         self._reread_at: datetime | None = None
 
     async def advance(self, keys: Collection[SeriesKey], now: datetime) -> None:
-        """Take up what came in until `now` for these keys, and forget all others.
+        """Read demand of these keys up to `now`, and drop all other keys.
 
         Raises DatabaseUnavailableError; what was read before stays.
         """
@@ -119,9 +119,9 @@ class DemandWindow:
     def series(
         self, key: SeriesKey, *, until: datetime | None = None, step: timedelta = BIN, zero_is_valid: bool = False
     ) -> Series | None:
-        """Demand in bins of whole minutes, the last of which ends with the newest minute observed (before `until`).
+        """Demand in bins of whole minutes; the last bin ends with the newest observed minute (before `until`).
 
-        None where nothing was observed. An exact zero counts as missing unless it is valid.
+        None without observations. An exact zero counts as missing unless it is valid.
         """
         past = self._past.get(key)
         if past is None:
@@ -154,7 +154,7 @@ class DemandWindow:
         return Outlier(past.start + int(found[-1]) * MINUTE, float(past.values[found[-1]]))
 
     def minutes(self, key: SeriesKey, since: datetime, until: datetime) -> npt.NDArray[np.float64]:
-        """The demand of every minute of [since, until); NaN where nothing is known."""
+        """Demand of every minute of [since, until); NaN where it is missing."""
         past, wanted = self._past.get(key), np.full(max(0, (until - since) // MINUTE), np.nan)
         if past is None:
             return wanted
@@ -207,7 +207,7 @@ def binned(
 ) -> Series | None:
     """Bins that end with the last observed minute; NaN where a bin has none; None where no bin is full.
 
-    set_aside: whether each minute is an outlier; None where nobody looked for them.
+    set_aside: whether each minute is an outlier; None if outliers were not searched for.
     """
     observed = _observed(minutes, zero_is_valid)
     known = None

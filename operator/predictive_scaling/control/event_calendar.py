@@ -35,7 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class AroundNow:
-    """What the events mean for decisions and forecasts made now."""
+    """Events as decisions and forecasts need them now."""
 
     upcoming: tuple[EventWindow, ...]
     known: tuple[KnownEvents, ...]
@@ -43,7 +43,7 @@ class AroundNow:
 
 @dataclass(slots=True)
 class EventCalendar:
-    """Expansions by uid, kept for a day. An event that fails is left out, and `problem_of` says why."""
+    """Expansions by uid, kept for a day. An event that fails is left out; `problem_of` returns the reason."""
 
     _expanded: dict[str, tuple[datetime, Expansion]] = field(default_factory=dict[str, tuple[datetime, Expansion]])
     _known: dict[str, KnownEvents] = field(default_factory=dict[str, KnownEvents])

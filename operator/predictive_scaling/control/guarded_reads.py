@@ -13,14 +13,14 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class GuardedReads:
-    """Reads one part after another, each for itself."""
+    """Reads several parts; a failure of one does not affect the others."""
 
     policy: str
     failure: str | None = None
-    """The first failure, in words; None while nothing failed."""
+    """Message of the first failure; None without one."""
 
     def of(self, read: Callable[[], Value], otherwise: Value) -> Value:
-        """What `read` gives, or `otherwise` where it raises."""
+        """Return what `read` returns, or `otherwise` if it raises."""
         try:
             return read()
         except Exception as error:
@@ -30,5 +30,5 @@ class GuardedReads:
 
 
 def describe_error(error: Exception) -> str:
-    """An unexpected error in a sentence: its kind says more than its words."""
+    """Describe an unexpected error, with its type."""
     return f"{type(error).__name__}: {error}"

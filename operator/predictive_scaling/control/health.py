@@ -1,8 +1,8 @@
-"""What liveness and readiness of the operator mean, in words (docs/runbook.md lists the rules).
+"""Checks of the operator's liveness and readiness (docs/runbook.md lists the rules).
 
-Liveness: what only a restart mends. Ticks that fail or hang, a watch that shows nothing. An outage of the database or
-of the API server is none of these. An event loop that is blocked answers no probe at all, and so fails as well.
-Readiness: whether anything can be decided.
+Liveness covers what only a restart repairs: ticks that fail or hang, a watch that delivers nothing. It does not cover
+outages of the database or the API server. A blocked event loop answers no probe and therefore fails, too.
+Readiness covers whether anything can be decided.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _DEAF_SECONDS = 120.0
 
 @dataclass(slots=True)
 class Startup:
-    """How far the start has come: why nothing is decided yet; None once everything runs."""
+    """Progress of the start: why nothing is decided yet; None once everything runs."""
 
     problem: str | None = "the database schema has not been checked yet"
 
@@ -53,7 +53,7 @@ def hang_check(task: PeriodicTask, limit_seconds: float) -> Check:
 
 
 def success_check(task: PeriodicTask, limit_seconds: float) -> Check:
-    """Does the task succeed? Without it nothing is decided, whoever's fault that is."""
+    """Fail while the task does not succeed, for whatever reason: nothing is decided without it."""
 
     async def probe() -> None:
         _refuse_stalled(task, task.succeeded_at, limit_seconds)
@@ -62,7 +62,7 @@ def success_check(task: PeriodicTask, limit_seconds: float) -> Check:
 
 
 def tasks_check(tasks: Sequence[PeriodicTask]) -> Check:
-    """Which background tasks fail at present? What they do waits; nothing else does."""
+    """Report background tasks that fail now. Only their own work is delayed."""
 
     async def probe() -> None:
         failing = [task for task in tasks if task.failures]
@@ -84,11 +84,11 @@ def startup_check(startup: Startup) -> Check:
 
 
 def index_check(informer_cache: InformerCache, leads: Callable[[], bool]) -> Check:
-    """Is every object known? A leader decides nothing on half of the policies; a standby need not know them yet."""
+    """Fail while a leader has not seen every object; a standby need not have."""
 
     async def probe() -> None:
         if leads() and not informer_cache.is_complete:
-            raise RuntimeError("the watches have not shown every policy and event yet; nothing is decided before")
+            raise RuntimeError("the watches have not delivered every policy and event yet; decisions wait for that")
 
     return Check("index", probe)
 
@@ -112,7 +112,7 @@ def watch_check(
 
 
 def leader_check(leads: Callable[[], bool]) -> Check:
-    """Does this process lead? A standby is well too; it says so."""
+    """Report whether this process leads. A standby is healthy, too."""
 
     async def probe() -> None:
         if not leads():

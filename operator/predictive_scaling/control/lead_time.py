@@ -21,7 +21,7 @@ class LeadTimes:
             self._starts.setdefault(target_uid, deque(maxlen=_STARTS)).append(took)
 
     def seed(self, target_uid: str, known: timedelta) -> None:
-        """What the status says from before a restart; counts as one start until there are others."""
+        """Use the lead time in the status from before a restart as one start until there are others."""
         self._starts.setdefault(target_uid, deque([known], maxlen=_STARTS))
 
     def of(self, target_uid: str, configured: timedelta | None) -> timedelta:
@@ -44,7 +44,7 @@ class LeadTimes:
 
 
 def _high(starts: Collection[timedelta]) -> timedelta:
-    """The percentile, interpolated between the two starts next to it, in whole seconds."""
+    """The percentile, interpolated between adjacent starts, in whole seconds."""
     ordered = sorted(start.total_seconds() for start in starts)
     place = (len(ordered) - 1) * _PERCENTILE / 100
     below, share = int(place), place % 1

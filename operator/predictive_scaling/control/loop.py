@@ -1,4 +1,4 @@
-"""The tick: every policy is visited, all of them each time, so that whatever was missed heals by itself."""
+"""The tick: every policy is reconciled each time, so that missed changes heal without intervention."""
 
 import asyncio
 from collections import Counter as Counts
@@ -35,7 +35,7 @@ TICKS_FAILED = Counter("predictive_scaling_ticks_failed_total", "Passes over all
 POLICIES = Gauge("predictive_scaling_policies", "Policies in the index.")
 OBJECTS_IGNORED = Gauge(
     "predictive_scaling_objects_ignored",
-    "Objects that are left out, as they can never work as written; their status says why.",
+    "Objects that are ignored because their spec can never work; their status has the reason.",
     ["kind", "reason"],
 )
 
@@ -186,11 +186,11 @@ class Loop:
             if error is None:
                 self.failures.succeeded(state)
             elif cluster.lost:
-                # The others would wait for the same time-out; the next tick asks again, beginning elsewhere.
+                # The others would wait for the same time-out; the next tick starts with them.
                 log.warning("cluster_unreachable", policy=str(record.key), error=str(error))
             else:
                 self._publish(record, await self.failures.show(record, state, tick, error))
-        except Exception:  # what is left is a fault in reporting a failure; the other policies go on
+        except Exception:  # only a fault in reporting a failure remains; the other policies continue
             log.exception("visit_failed", policy=str(record.key))
 
     async def _try(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Exception | None:
@@ -219,7 +219,7 @@ class Loop:
         return records[first:] + records[:first]
 
     def _follow_clock(self, now: datetime) -> None:
-        """After the clock was stepped back, durations go on from what they were."""
+        """After the clock was stepped back, keep durations as they were."""
         if self._ticked_at is not None and now < self._ticked_at:
             step = now - self._ticked_at
             log.warning("clock_stepped_back", by_seconds=-step.total_seconds())

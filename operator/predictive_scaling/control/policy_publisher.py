@@ -17,9 +17,7 @@ from predictive_scaling.resources.vocabulary import ConditionType
 from predictive_scaling.storage.policies import PolicyRow
 
 FLOOR = Gauge("predictive_scaling_floor_replicas", "The floor that is held or recommended.", ["namespace", "policy"])
-DESIRED = Gauge(
-    "predictive_scaling_wanted_replicas", "The floor that was wanted before any limit.", ["namespace", "policy"]
-)
+DESIRED = Gauge("predictive_scaling_wanted_replicas", "Recommended floor before limits.", ["namespace", "policy"])
 READY = Gauge("predictive_scaling_ready_replicas", "Ready replicas of the target.", ["namespace", "policy"])
 
 
@@ -49,7 +47,7 @@ class MetricSink(Protocol):
 
 @dataclass(slots=True)
 class PolicyPublisher:
-    """Keeps the newest of each policy and writes it down beside the tick."""
+    """Keeps the newest state of each policy and writes it to the database, concurrently with the tick."""
 
     table: PolicyTable
     sink: MetricSink
@@ -57,15 +55,15 @@ class PolicyPublisher:
     max_age: timedelta
     policies: Callable[[], Sequence[PolicyKey]]
     knows_all: Callable[[], bool]
-    """Whether `policies` is the whole truth, and this process the one to act on it."""
+    """Whether `policies` is complete and this process leads."""
     namespaces: tuple[str, ...] = ()
     _changed: dict[PolicyKey, PolicyRow] = field(default_factory=dict[PolicyKey, PolicyRow])
     _shown: dict[PolicyKey, object] = field(default_factory=dict[PolicyKey, object])
     _forgetting: bool = True
-    """At the start as well: policies may have gone while nobody looked."""
+    """True at the start: policies may have been deleted while no process ran."""
 
     def stage(self, record: PolicyRecord, visited: ReconcileOutcome) -> None:
-        """Take up what a visit came to, also where it came to no decision."""
+        """Stage the outcome of a reconciliation, with or without a decision."""
         key, situation, decision = record.key, visited.situation, visited.decision
         if situation is not None:
             self.sink.publish(key, visited, self.max_age)
@@ -86,7 +84,7 @@ class PolicyPublisher:
         self._forgetting = True
 
     async def write(self) -> None:
-        """Write down what changed since the last time. Raises DatabaseUnavailableError; nothing is lost then."""
+        """Write the changes since the last run. Raises DatabaseUnavailableError; the changes stay staged then."""
         if self._forgetting and self.knows_all():
             await self.table.forget_others(list(self.policies()), self.namespaces or None)
             self._forgetting = False
@@ -112,7 +110,7 @@ def _name(row: PolicyRow) -> str:
 
 
 def _row(record: PolicyRecord, status: Mapping[str, Any], clock: Clock) -> PolicyRow:
-    """The status as the API reads it, with what the spec says where it can be read."""
+    """The status as the API reads it, with fields of the spec if it is valid."""
     policy, conditions = record.policy, list(status.get("conditions", ()))
     spec = policy.spec if policy is not None else None
     last = status.get("lastDecision")

@@ -1,4 +1,4 @@
-"""What the loop remembers of each policy between two ticks."""
+"""State of each policy between two ticks."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,16 +22,16 @@ _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What a person last said about a policy: its spec, and the resume annotation. A newer one ends a conflict."""
+    """The last change by a person: generation of the spec and resume annotation. A newer one ends a conflict."""
 
     generation: int
     resume: str | None
 
     @classmethod
     def of(cls, record: PolicyRecord, generation: int | None = None) -> "Acknowledgement":
-        """What the policy says now; generation: another one that it is about.
+        """The acknowledgement of a policy now. generation: overrides that of the record.
 
-        A long annotation is told by its digest: a status holds 253 characters of it.
+        A long annotation is represented by its digest: a status holds 253 characters.
         """
         resume = resume_of(record.annotations)
         return cls(record.generation if generation is None else generation, resume)
@@ -39,7 +39,7 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """After a refused write the next one like it waits, longer each time."""
+    """Back-off after a refused write, longer each time."""
 
     until: datetime
     failures: int
@@ -53,7 +53,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileRetry:
-    """After a visit that failed the next one waits, longer each time, unless a person changes the policy."""
+    """Back-off after a failed reconciliation, longer each time; a change by a person ends it."""
 
     until: datetime
     failures: int
@@ -76,7 +76,7 @@ class PolicyState:
     uid: str
     decision_state: DecisionState
     acknowledged: Acknowledgement
-    """What the policy said when we last wrote, or when its target was taken from us."""
+    """Acknowledgement at our last write, or when our field was overwritten."""
     takeover: Takeover | None = None
     target: str | None = None
     """The target of the takeover, as the status writes it."""
@@ -87,29 +87,29 @@ class PolicyState:
     """Id of a decision whose intent is recorded and whose effect is not."""
     last_decision: LastDecision | None = None
     requirement: ForecastRequirement | None = None
-    """What the newest visit needs forecast; None where it needs nothing."""
+    """What the last reconciliation needs forecast; None if nothing."""
     situation: Situation | None = None
-    """What the newest visit decided from."""
+    """Situation of the last decision."""
     decision: Decision | None = None
-    """What the newest visit decided."""
+    """The last decision."""
     conditions: tuple[Condition, ...] = ()
     accuracy: AccuracyStatus | None = None
     verified: tuple[bool, str | None, str] | None = None
     """Whether the newest verification succeeded, why not in a word, and its message."""
     conflict: str | None = None
-    """Who refused or took our field, until a person consents anew."""
+    """The foreign writer of our field, until a person acknowledges."""
     backoff: Backoff | None = None
     failure: Problem | None = None
-    """Why the newest visit could not do what it decided."""
+    """Why the last decision could not be carried out."""
     retry: ReconcileRetry | None = None
-    """When to visit it again after visits that failed; None where the newest one succeeded."""
+    """When to reconcile again after failures; None if the last reconciliation succeeded."""
     written_status: Mapping[str, Any] | None = None
-    """The status that the cluster has of us, as far as we know."""
+    """The status that was last written, as far as known."""
     status_written_at: datetime = _LONG_AGO
     deleting_since: float | None = None
     """The monotonic second at which we first saw it being deleted."""
     restoring: bool = False
-    """Its target's minimum is being given back: a write that is still awaited did not fail."""
+    """Its target's minimum is being restored: a pending verification has not failed."""
 
     @property
     def floor(self) -> int | None:
@@ -154,7 +154,7 @@ class PolicyStates:
         }
 
     def shift(self, by: timedelta) -> None:
-        """Move all remembered times: the clock was stepped, and durations go on from what they were."""
+        """Shift all times after the clock was stepped, so that durations stay as they were."""
         for state in self._states.values():
             state.decision_state = shifted(state.decision_state, by)
             state.backoff = state.backoff and replace(state.backoff, until=state.backoff.until + by)
@@ -179,14 +179,14 @@ def shifted(memory: DecisionState, by: timedelta) -> DecisionState:
     return replace(
         memory,
         since=memory.since + by,
-        recommendations=tuple((at + by, wanted) for at, wanted in memory.recommendations),
+        recommendations=tuple((at + by, replicas) for at, replicas in memory.recommendations),
         changes=tuple(replace(change, at=change.at + by) for change in memory.changes),
         no_forecast_since=None if memory.no_forecast_since is None else memory.no_forecast_since + by,
     )
 
 
 def restored_state(record: PolicyRecord, now: datetime) -> PolicyState:
-    """What the status of a policy remembers from before a restart. Nothing sinks before a full window was seen."""
+    """State from the status of a policy, after a restart. The floor is not lowered before a full window was seen."""
     status = record.status
     takeover = _parsed(Takeover, status.get("takeover"))
     last = _parsed(LastDecision, status.get("lastDecision"))

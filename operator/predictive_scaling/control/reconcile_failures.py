@@ -57,8 +57,8 @@ class ReconcileFailures:
             log.warning("visit_failed", policy=str(record.key), reason=problem.reason, error=str(error))
         else:
             log.error("visit_failed", policy=str(record.key), reason=problem.reason, exc_info=error)
-        asked = error.retry_after_seconds if isinstance(error, RequestFailedError) else None
-        state.retry = _longer(record, state.retry, tick.now, asked)
+        requested = error.retry_after_seconds if isinstance(error, RequestFailedError) else None
+        state.retry = _longer(record, state.retry, tick.now, requested)
         if record.deleted:
             return None
         if _shown_reason(state) != problem.reason:
@@ -75,7 +75,7 @@ class ReconcileFailures:
 def _longer(
     record: PolicyRecord, retry: ReconcileRetry | None, now: datetime, asked_seconds: float | None = None
 ) -> ReconcileRetry:
-    """The next pause: twice the last one, at most MAX_PAUSE, and at least what the server asked for."""
+    """The next pause: twice the last one, at most MAX_PAUSE, and at least what the server requested."""
     failures = retry.failures if retry is not None else 0
     pause = min(FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), MAX_PAUSE)
     if asked_seconds is not None:

@@ -1,4 +1,4 @@
-"""One policy in one tick: observe, decide, execute, show. Nothing here waits for data or for verification."""
+"""One policy in one tick: observe, decide, execute, report. Nothing here waits for data or for verification."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.status_writer import StatusWriter
 from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
 from predictive_scaling.control.tuning_cache import TuningCache
-from predictive_scaling.decision import conditions as found
+from predictive_scaling.decision.conditions import ReconcileResult, VerificationState, policy_conditions
 from predictive_scaling.decision.decide import decide
 from predictive_scaling.decision.events.active_occurrences import (
     KnownEvents,
@@ -60,7 +60,7 @@ _OUTLIERS_SHOWN = timedelta(hours=1)
 
 @dataclass(slots=True)
 class Tick:
-    """What all visits of one tick have in common."""
+    """What all reconciliations of one tick share."""
 
     now: datetime
     held: Mapping[tuple[str, str], PolicyKey]
@@ -77,7 +77,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileOutcome:
-    """What a visit came to. situation, decision: None where it came to no decision."""
+    """Outcome of a reconciliation. situation, decision: None without a decision."""
 
     situation: Situation | None
     decision: Decision | None
@@ -86,7 +86,7 @@ class ReconcileOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Visits policies, one at a time or many at once."""
+    """Reconciles policies, one at a time or concurrently."""
 
     find: TargetFinder
     window: DemandWindow
@@ -103,9 +103,9 @@ class Reconciler:
     metrics_max_age: timedelta
 
     async def reconcile(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> ReconcileOutcome | None:
-        """Do what the policy asks for now; None where it is being deleted.
+        """Reconcile a policy; None if it is being deleted.
 
-        Raises ClusterUnavailableError: nothing is lost, the next tick does it.
+        Raises ClusterUnavailableError; the next tick repeats the reconciliation.
         """
         if self.restoration.is_due(record, state, tick.claims):
             await self.restoration.restore(record, state, tick.claims)
@@ -128,9 +128,9 @@ class Reconciler:
     async def show_failure(
         self, record: PolicyRecord, state: PolicyState, tick: Tick, failure: Problem
     ) -> ReconcileOutcome:
-        """Show why a visit failed, beside what the visits before it found. Raises as Cluster does."""
-        visit = found.ReconcileResult(generation=record.generation, failure=failure)
-        state.conditions = merge(state.conditions, found.policy_conditions(visit), tick.now)
+        """Report why a reconciliation failed, and keep the rest of the status. Raises as Cluster does."""
+        result = ReconcileResult(generation=record.generation, failure=failure)
+        state.conditions = merge(state.conditions, policy_conditions(result), tick.now)
         judged = status_without_decision(record.generation, state.conditions, takeover=state.takeover)
         before = {name: value for name, value in (state.written_status or {}).items() if name != "takeover"}
         status = before | judged
@@ -160,14 +160,14 @@ class Reconciler:
         )
         state.failure = None
         decision = await self._execute(change, tick)
-        visit = found.ReconcileResult(
+        result = ReconcileResult(
             generation=record.generation,
             failure=state.failure,
             degraded=_without_database(tick.database_problem),
             conflict_reason=conflict_reason,
             **self._verification(state),
         )
-        conditions = merge(state.conditions, found.policy_conditions(visit, situation, decision), tick.now)
+        conditions = merge(state.conditions, policy_conditions(result, situation, decision), tick.now)
         transitions.emit_transitions(self.events, record, state, conditions, decision)
         state.conditions, state.decision, state.situation = conditions, decision, situation
         status = policy_status(
@@ -194,7 +194,7 @@ class Reconciler:
         return blind, decide(blind)
 
     async def _execute(self, change: Change, tick: Tick) -> Decision:
-        """The decision as it came true: a floor that was not written is shown as it stands, with the reason."""
+        """The decision as executed: a floor that was not written is reported as it is, with the reason."""
         state, decision = change.state, change.intent.decision
         why = _waiting(tick.database_problem) or "it is not written yet"
         try:
@@ -247,7 +247,7 @@ class Reconciler:
         state.requirement = need if policy.spec.mode is not Mode.OFF else None
         demand = attempts.of(lambda: self._newest_demand(policy), None)
         if conflict is None and demand is not None and tick.now - demand.at <= self.metrics_max_age:
-            # Who does not hold the target does not know what its replicas were asked to carry.
+            # Demand per replica is unknown while another party controls the target.
             ready, utilization = observed.ready_replicas, observed.utilization
             self.capacities.observe((observed.uid, series), demand.value, ready, utilization)
         return Situation(
@@ -290,11 +290,11 @@ class Reconciler:
                 if state.last_decision is None
                 else f"{state.last_decision.summary.split()[0]} is awaited"
             )
-            return {"verification": found.VerificationState.PENDING, "verification_message": message}
+            return {"verification": VerificationState.PENDING, "verification_message": message}
         if state.verified is None:
             return {}
         succeeded, why, message = state.verified
-        verdict = found.VerificationState.SUCCEEDED if succeeded else found.VerificationState.FAILED
+        verdict = VerificationState.SUCCEEDED if succeeded else VerificationState.FAILED
         return {"verification": verdict, "verification_reason": why, "verification_message": message}
 
     async def _show_problem(
@@ -307,8 +307,8 @@ class Reconciler:
         failure: Problem | None = None,
     ) -> ReconcileOutcome:
         state.requirement = None
-        visit = found.ReconcileResult(generation=record.generation, stalled=stalled, failure=failure)
-        conditions = merge(state.conditions, found.policy_conditions(visit), tick.now)
+        result = ReconcileResult(generation=record.generation, stalled=stalled, failure=failure)
+        conditions = merge(state.conditions, policy_conditions(result), tick.now)
         state.conditions = conditions
         status = status_without_decision(record.generation, conditions, takeover=state.takeover)
         if record.policy is not None:

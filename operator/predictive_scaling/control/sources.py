@@ -25,9 +25,9 @@ class RollupDemand:
         self, keys: Sequence[SeriesKey], since: datetime, until: datetime
     ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
         """The demand of each key in every minute of [since, until)."""
-        asked = {DemandKey(key.service, key.metric, Aggregation(key.aggregation)): key for key in keys}
-        found = await self.demand.minutes(list(asked), since, until)
-        return {asked[key]: values for key, values in found.items()}
+        requested = {DemandKey(key.service, key.metric, Aggregation(key.aggregation)): key for key in keys}
+        demand = await self.demand.minutes(list(requested), since, until)
+        return {requested[key]: values for key, values in demand.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ExternalMetricSink:
     store: ExternalMetricStore
 
     def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
-        """Replace what is shown of a policy. A zero that is not trusted is nothing, not little."""
+        """Replace the metrics of a policy. An untrusted zero is missing, not low demand."""
         situation, decision = visited.situation, visited.decision
         if situation is None or decision is None:
             return  # what was shown before becomes stale by itself

@@ -1,4 +1,4 @@
-"""The status of policies: written whole, only when it changed, and only by the leader."""
+"""Writes the status of policies: completely, only when it changed, and only as the leader."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ WRITES = Counter("predictive_scaling_status_writes_total", "Writes of a ScalingP
 
 @dataclass(frozen=True, slots=True)
 class StatusWriter:
-    """Shows what a visit found.
+    """Writes the status of a policy.
 
-    A newer forecast of the same floor is shown every few minutes only: each write wakes all who watch the policies,
+    A newer forecast of the same floor is written every few minutes only: each write wakes every watch of policies,
     and the forecast itself is in the database and in the HTTP API at once.
     """
 
@@ -35,7 +35,7 @@ class StatusWriter:
     clock: Clock
 
     async def write(self, record: PolicyRecord, state: PolicyState, status: Mapping[str, Any]) -> bool:
-        """Write the status where it differs from what is there; says whether it did. Raises ClusterUnavailableError."""
+        """Write the status if it differs; return whether it did. Raises ClusterUnavailableError."""
         now = self.clock.now()
         if status == state.written_status:
             return False

@@ -1,4 +1,4 @@
-"""All policies by the target that they name or took over: who acts on it, and what its minimum was at first."""
+"""Policies by the target that they name or took over: the one that acts, and the original minimum."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,14 +54,14 @@ class TargetClaims:
         return {target: claim.record.key for target, claim in self.holders.items()}
 
     def heir(self, record: PolicyRecord, state: PolicyState) -> Claim | None:
-        """The other policy that acts on the target that this one took over; None where nobody else does."""
+        """The other policy that acts on the target that this one took over; None without one."""
         if state.target is None:
             return None
         holder = self.holders.get((record.key.namespace, state.target))
         return None if holder is None or holder.record.uid == record.uid or not holder.writes else holder
 
     def first_takeover(self, record: PolicyRecord, target_uid: str) -> Takeover | None:
-        """The oldest take-over of a target that any other policy recorded; None where nobody did."""
+        """The oldest take-over of a target that another policy recorded; None without one."""
         takeovers = [
             takeover
             for claim in self.takers.get((record.key.namespace, target_uid), ())
@@ -77,12 +77,12 @@ NO_CLAIMS = TargetClaims({}, {})
 
 
 def _named(record: PolicyRecord) -> TargetName | None:
-    """The target that a policy stands for; None where it is Off, going, or cannot be read."""
+    """The target that a policy claims; None if it is Off, being deleted or invalid."""
     if record.policy is None or record.deleted or record.policy.spec.mode is Mode.OFF:
         return None
     return record.key.namespace, str(record.policy.spec.target)
 
 
 def _rank(claim: Claim) -> tuple[bool, object, str]:
-    """Who comes first: a policy that writes before one that only recommends, then the older one."""
+    """Order of precedence: policies that write before those that only recommend, then by age."""
     return not claim.writes, claim.record.created_at, claim.record.uid

@@ -43,7 +43,7 @@ def emit_transitions(
     _emit_database_events(events, record, state.conditions, conditions)
     if state.decision is not None and state.decision.event != decision.event:
         if state.decision.event is not None:
-            events.emit(record, EventReason.EVENT_WINDOW_ENDED, f"{state.decision.event} asks for the floor no more")
+            events.emit(record, EventReason.EVENT_WINDOW_ENDED, f"{state.decision.event} no longer recommends a floor")
         if decision.event is not None:
             events.emit(record, EventReason.EVENT_WINDOW_STARTED, decision.message)
 
@@ -51,7 +51,7 @@ def emit_transitions(
 def _emit_database_events(
     events: KubernetesEvents, record: PolicyRecord, before: Iterable[Condition], now: Iterable[Condition]
 ) -> None:
-    """Without the database a policy stays Ready and the reason says so: a transition of the reason, not the status."""
+    """Without the database a policy stays Ready with another reason: a transition of the reason, not of the status."""
     problem, was = _without_database(now), _without_database(before)
     if problem is not None and was is None:
         events.emit(record, EventReason.DATABASE_UNAVAILABLE, problem)

@@ -24,7 +24,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class TunedQuantile:
-    """What the last look back said of a policy.
+    """Result of the last study of a policy.
 
     span: the days that were looked back on. prices: None where the policy stated a quantile. points: over quantiles, at
     the target of then; for new prices. advised: a target.
@@ -63,13 +63,13 @@ class TunedQuantile:
 
     @property
     def why(self) -> str:
-        """What goes on after the quantile's name."""
+        """Reason for the quantile, to follow its name."""
         if self.prices is None:
             return ""
         days = max(1, round(self.span / _DAY))
-        told = f"{days} days" if days > 1 else "day"
+        span = f"{days} days" if days > 1 else "day"
         minute, hour = self.prices.under_provisioned_minute, self.prices.replica_hour
-        return f"chosen for underProvisionedMinute {minute:g} and replicaHour {hour:g} over the last {told}"
+        return f"chosen for underProvisionedMinute {minute:g} and replicaHour {hour:g} over the last {span}"
 
     @property
     def advice(self) -> Advice:
@@ -101,7 +101,7 @@ class TuningCache:
     _known: dict[PolicyKey, TunedQuantile] = field(default_factory=dict[PolicyKey, TunedQuantile])
 
     def tuned(self, policy: ScalingPolicy) -> Tuned | None:
-        """The quantile of a policy with an objective, at its present prices; None where nothing was looked back on."""
+        """The quantile of a policy with an objective at its current prices; None before its first study."""
         prices, known = prices_of(policy.spec), self._known.get(policy.key)
         if prices is None or known is None or not known.points:
             return None
@@ -124,22 +124,22 @@ class TuningCache:
         return self._known.get(key)
 
     def put(self, key: PolicyKey, choice: TunedQuantile) -> None:
-        """Take up a newer one, and tell of a quantile that moved."""
+        """Store a newer result and notify about a changed quantile."""
         before = self._known.get(key)
         was = before.quantile if before is not None and before.prices is not None else None
         self._known[key] = choice
         if choice.prices is not None and choice.quantile != was:
             log.info("quantile_tuned", policy=str(key), before=was, after=choice.quantile, why=choice.why)
-            for tell in self.moved:
-                tell(key, was, choice)
+            for notify in self.moved:
+                notify(key, was, choice)
 
     def load(self, rows: Collection[TuningRow]) -> None:
-        """Take up what the table has; nothing moved."""
+        """Load the rows of the table, without notifications."""
         for row in rows:
             self._known.setdefault(PolicyKey(row.namespace, row.policy), TunedQuantile.of(row))
 
     def forget(self, kept: Collection[PolicyKey]) -> list[PolicyKey]:
-        """Forget policies that are gone; says which."""
+        """Drop deleted policies; return their keys."""
         gone = [key for key in self._known if key not in kept]
         for key in gone:
             del self._known[key]
@@ -147,5 +147,5 @@ class TuningCache:
 
 
 def target_of(policy: ScalingPolicy, observed: Observed) -> float:
-    """What the autoscaler beside a policy aims at, a fraction of a replica."""
+    """Target utilization of the target's own autoscaler, as a fraction of a replica."""
     return observed.target_utilization or policy.spec.demand.target_utilization / 100
