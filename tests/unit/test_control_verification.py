@@ -34,7 +34,7 @@ def test_a_raise_is_open_until_its_deadline() -> None:
 @pytest.mark.parametrize(
     ("seen", "failure", "why"),
     [
-        (progress(9, desired=4, replicas=4, ready=4), Failure.TIMEOUT, "autoscaler still asks for 4"),
+        (progress(9, desired=4, replicas=4, ready=4), Failure.TIMEOUT, "autoscaler still requests 4"),
         (progress(9, replicas=5, ready=5), Failure.TIMEOUT, "only 5 replicas exist"),
         (progress(9, replicas=9, ready=7), Failure.TIMEOUT, "only 7 of 9 replicas are ready"),
         (progress(9, replicas=5, ready=5, trouble="FailedCreate: exceeded quota"), Failure.QUOTA, "exceeded quota"),

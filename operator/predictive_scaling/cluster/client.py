@@ -40,7 +40,7 @@ _TRANSIENT = frozenset({0, 401, 408, 429, 500, 502, 503, 504})
 _OF_THE_SERVER = frozenset({0, 401})
 """Failures that every request would meet: no status at all, or credentials that the server does not accept."""
 _OF_A_GATEWAY = frozenset({502, 503, 504})
-"""From whatever stands before the API server, unless the body is a Status, which only the API server writes."""
+"""Status codes of a proxy in front of the API server, unless the body is a Status, which only the API server writes."""
 
 
 class ObjectNotFoundError(PredictiveScalingError):
@@ -100,7 +100,7 @@ class Cluster:
         return await self._send("POST", path, body=body, query={"fieldManager": FIELD_MANAGER})
 
     async def replace(self, path: str, body: Json) -> Json:
-        """Put the whole object; with a resourceVersion in it, only over that version."""
+        """Replace the object; if it has a resourceVersion, only that version."""
         return await self._send("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER})
 
     async def apply(self, path: str, body: Json, *, force: bool = False) -> Json:
@@ -166,7 +166,7 @@ def _read(status: int, content: bytes, what: str, retry_after: str | None = None
     if status == 409:
         raise ObjectConflictError(message)
     if status in _TRANSIENT:
-        message = f"The Kubernetes API server could not do {message}; it is asked again"
+        message = f"The Kubernetes API server could not process {message}; the request is repeated"
         if status in _OF_THE_SERVER or (status in _OF_A_GATEWAY and answer.get("kind") != "Status"):
             raise ClusterUnavailableError(message)
         raise RequestFailedError(message, _seconds(retry_after))

@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 
 class Versioned(Protocol):
-    """What tells one object from another of the same name, and its newer record from an older one."""
+    """Identifies an object and the version of its record."""
 
     @property
     def uid(self) -> str:
@@ -115,7 +115,7 @@ class CorrectedIndex(Generic[Key, Record]):
 
 
 def undisturbed(read: Callable[[], Read]) -> Read:
-    """What `read` gives once no event comes in meanwhile: the indices are kept in another thread."""
+    """Return what `read` returns without a concurrent event: another thread updates the indices."""
     while True:
         try:
             return read()

@@ -10,7 +10,7 @@ from predictive_scaling.cluster.client import FIELD_MANAGER
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 DEFAULT_MINIMUM: Final = 1
-"""What the API server fills in where nobody states spec.minReplicas."""
+"""Default of spec.minReplicas in the API server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def field_ownership(body: Mapping[str, Any]) -> FieldOwnership:
     """Owners of spec.minReplicas of an HPA as the API server shows it. Never raises.
 
     A client-side apply of a manifest without the field deletes the old value; the API server fills in 1 and counts the
-    applier as its owner, although it states nothing. Such an owner is told by the annotation that the same client
+    applier as its owner, although it states nothing. Such an owner is recognized by the annotation that the same client
     writes with each apply: where that no longer names the field, the 1 is no wish.
     """
     metadata = _mapping(body.get("metadata"))

@@ -1,4 +1,4 @@
-"""CPU utilization of an HPA: its target and its newest value, paired by metric whatever the order of the lists."""
+"""CPU utilization of an HPA: target and newest value, paired by metric, independent of the order of the lists."""
 
 import math
 from collections.abc import Iterable, Mapping

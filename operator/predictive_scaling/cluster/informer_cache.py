@@ -54,9 +54,9 @@ WorkloadKey = tuple[str, str, str]
 
 @dataclass(slots=True)
 class InformerCache:
-    """The newest that is known of every object we work with; reading it asks nobody.
+    """The newest known record of every watched object; reading it sends no request.
 
-    Only what is missing here is asked for by a request: a watch that lags must not make a target look gone.
+    A missing record is requested: a watch that lags must not make a target look deleted.
     """
 
     cluster: Cluster
@@ -96,7 +96,7 @@ class InformerCache:
         self.workload_index.bind(workloads)
 
     def take_relisted(self) -> bool:
-        """Whether a watch listed its objects again since this was asked last: events may be lost before that."""
+        """Whether a watch listed its objects again since the last call: events before that may be lost."""
         relisted, self._relisted = self._relisted, False
         return relisted
 
@@ -128,7 +128,7 @@ class InformerCache:
             return None
 
     async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
-        """The newest record of a workload; kinds that are not watched are asked for."""
+        """The newest record of a workload; kinds that are not watched are requested."""
         watched = self.workload_index.get((namespace, reference.kind, reference.name))
         if watched is not None:
             return watched
@@ -144,7 +144,7 @@ class InformerCache:
     def is_user_change(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
         """Whether people changed an object since it was seen last; our own status writes are no news.
 
-        listed: it comes from a list that a watch began with, not from an event.
+        listed: it is part of the initial list of a watch, not an event.
         """
         self._relisted |= listed
         metadata = body["metadata"]
@@ -152,14 +152,14 @@ class InformerCache:
         if gone:
             self._fingerprints.pop(uid, None)
             return True
-        said = (metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
-        fingerprint = hash(repr((*said, metadata.get("deletionTimestamp"))))
+        spec_key = (metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
+        fingerprint = hash(repr((*spec_key, metadata.get("deletionTimestamp"))))
         before = self._fingerprints.get(uid)
         self._fingerprints[uid] = fingerprint
         return before != fingerprint
 
     def expect_policy_write(self, key: PolicyKey, resource_version: int) -> None:
-        """Remember a write of ours to a policy until the watch shows it: one that it never shows tells a deaf watch."""
+        """Remember our write to a policy until the watch delivers it; one that never arrives reveals a silent watch."""
         self._unseen.setdefault(key, (resource_version, monotonic()))
 
     def watch_lag_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""Kubernetes Events: notices of what changed, sent beside the tick, lost rather than waited for."""
+"""Kubernetes Events about changes, sent in the background; they are dropped rather than delaying a tick."""
 
 import asyncio
 import uuid

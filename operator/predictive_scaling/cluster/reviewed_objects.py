@@ -28,12 +28,12 @@ def created_at(metadata: Mapping[str, Any]) -> datetime:
 def reviewed(
     kind: str, body: Mapping[str, Any], review: Callable[[Mapping[str, Any]], Manifest | Problem]
 ) -> Manifest | Problem:
-    """What `review` says of a manifest. Where it raises, that is the problem: an object that a watch drops, because its
+    """Return what `review` returns. If it raises, that is the problem: an object that a watch drops because its
     handler raised, would be missing in the index for as long as it exists.
     """
     try:
         return review(reduced(body))
-    except Exception as error:  # whatever a manifest can hold, its record is kept
+    except Exception as error:  # the record is kept for any manifest
         metadata = body["metadata"]
         log.exception("review_failed", kind=kind, object=f"{metadata['namespace']}/{metadata['name']}")
         return unexpected_problem(error)

@@ -33,7 +33,7 @@ class WorkloadRecord:
     existing: int
     ready: int
     failure: str | None
-    """Why replicas cannot be made, as the workload's own condition says it; None while they can."""
+    """Why replicas cannot be created, from the workload's own conditions; None if they can."""
     uid: str = ""
     resource_version: int = 0
 

@@ -26,7 +26,7 @@ async def started(
 def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:
     """Time-outs against silent watches, no writes to objects, no peering, a quick exit."""
     settings = kopf.OperatorSettings()
-    # A watch that goes silent makes an operator deaf; the inactivity time-out (70 s) is kopf's own and stays.
+    # A silent watch hides all changes; kopf's own inactivity time-out (70 s) stays in effect.
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10
@@ -68,7 +68,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
 
 @kopf.on.login(registry=REGISTRY)
 async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """The same choice as cluster/client.py makes; kopf asks again when credentials expire."""
+    """The same choice as cluster/client.py makes; kopf calls it again when credentials expire."""
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         return kopf.login_with_service_account(**kwargs)
     return kopf.login_with_kubeconfig(**kwargs)

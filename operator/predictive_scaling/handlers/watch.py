@@ -40,12 +40,12 @@ class Watch:
         return self._thread is not None and not self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin to watch; the indices fill beside."""
+        """Start watching; the indices fill in the background."""
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop watching; waits for five seconds at most, as nothing of what the thread does is lost."""
+        """Stop watching; waits at most five seconds, as the thread holds no unsaved state."""
         self._stop.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, _END_SECONDS)
@@ -54,7 +54,7 @@ class Watch:
         while not self._stop.is_set():
             try:
                 asyncio.run(self._watch())
-            except Exception:  # whatever ended it, watching has to go on
+            except Exception:  # the watch restarts after any error
                 log.exception("watch_ended")
             self._stop.wait(_PAUSE_SECONDS)
 

@@ -222,4 +222,4 @@ def _explained(
         advice = f"an HPA scales to zero only with an Object or External metric: {lower}"
     elif minimum == 0:
         advice = f"scaling to zero needs the cluster's feature HPAScaleToZero: without it, {lower}"
-    return TargetRefusedError(f"the API server refused minReplicas {minimum}; {advice}. It said: {error}")
+    return TargetRefusedError(f"the API server refused minReplicas {minimum}; {advice}. Its message: {error}")

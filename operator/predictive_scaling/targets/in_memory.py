@@ -1,4 +1,4 @@
-"""A target that needs no cluster: it keeps every promise of the port and follows its floor when it is told to."""
+"""A target without a cluster, for tests: it fulfils the contract of the port and follows its floor on demand."""
 
 from dataclasses import dataclass, replace
 
@@ -103,13 +103,13 @@ class InMemoryTarget:
         self.foreign_writes += 1
 
     def settle(self, *, ready: bool = True) -> None:
-        """The controllers make the replicas that the floor asks for."""
+        """Create the replicas of the floor, as the controllers do."""
         self.replicas = max(self.replicas, self.minimum)
         if ready:
             self.ready_replicas = self.replicas
 
     def recreate(self) -> None:
-        """Someone deletes the target and creates it anew."""
+        """Delete the target and create it again, as a user does."""
         fresh = replace(InMemoryTarget(), uid=f"{self.uid}+", maximum=self.maximum)
         self.uid, self.minimum, self.managers, self.given_up = fresh.uid, fresh.minimum, fresh.managers, False
         self.observed_writes = None

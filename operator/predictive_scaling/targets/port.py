@@ -20,14 +20,14 @@ class Progress:
     """How far a target has followed its floor; what verification looks at."""
 
     floor: int
-    """The floor as it stands in the target."""
+    """Current floor of the target."""
     desired_replicas: int
-    """What the target's own autoscaler asks its workload for."""
+    """Replicas that the target's own autoscaler requests."""
     replicas: int
     """Replicas that exist."""
     ready_replicas: int
     failure: str | None = None
-    """Why replicas cannot be made, in the cluster's words, such as an exceeded quota; None where nothing is known."""
+    """Why replicas cannot be created, from the cluster, such as an exceeded quota; None if unknown."""
 
 
 class Target(Protocol):
@@ -37,7 +37,7 @@ class Target(Protocol):
     """
 
     async def observe(self) -> Observed:
-        """The target as it stands."""
+        """Observe the target."""
         ...
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
@@ -51,7 +51,7 @@ class Target(Protocol):
         ...
 
     async def restore(self, floor: int) -> None:
-        """Put the floor back that was there before us and give the field up. Does nothing where we do not hold it.
+        """Restore the original floor and release the field. Does nothing if we do not own it.
 
         Where the target's maximum is lower by now, that is what it becomes. Raises as `apply` does.
         """

@@ -153,7 +153,7 @@ def _spec(intent: Intent, now: datetime) -> ScalingDecisionSpec:
 
 
 def row_of_object(body: Mapping[str, Any]) -> ScalingDecisionRow:
-    """The row that a ScalingDecision in the cluster stands for.
+    """Return the row of a ScalingDecision in the cluster.
 
     Raises InvalidManifestError where the object cannot be read. An object without a phase is an intent that may or may
     not have been carried out; its row is pending.
@@ -212,14 +212,14 @@ def _forecast(intent: Intent) -> DecisionForecast | None:
             version=current_forecast.forecast.version,
             contributions=tuple(map(_contribution, current_forecast.forecast.contributions)),
         )
-    except Exception:  # a decision is recorded and carried out without what cannot be told of its forecast
+    except Exception:  # a decision is carried out even if its forecast cannot be described
         log.exception("decision_forecast_left_out", decision=intent.name)
         return None
 
 
 def _contribution(words: str) -> Contribution:
-    """A reason as forecasts tell it: `demand of the last 30 minutes (+21 %)`, or without a share."""
-    told = _SHARE.fullmatch(words)
-    if told is None:
+    """Parse a contribution such as `demand of the last 30 minutes (+21 %)`, with or without a share."""
+    match = _SHARE.fullmatch(words)
+    if match is None:
         return Contribution(feature=words)
-    return Contribution(feature=told["feature"], effect=effect_of(float(told["percent"]) / 100))
+    return Contribution(feature=match["feature"], effect=effect_of(float(match["percent"]) / 100))

@@ -81,7 +81,7 @@ class DecisionLog:
     table: DecisionTable
     max_queued: int = MAX_QUEUED
     unavailable: str | None = None
-    """Why the database took nothing at the last attempt; None while it does."""
+    """Why the last write failed; None if it succeeded."""
     lost: bool = False
     """Whether writes were dropped: the rows have to be written from the ScalingDecisions in the cluster."""
     not_shown: dict[str, ScalingDecisionRow] = field(default_factory=dict[str, ScalingDecisionRow])
@@ -109,7 +109,7 @@ class DecisionLog:
             self._put(row, error, may_wait=may_wait)
 
     async def transition(self, transition: Transition, *, may_wait: bool = True) -> ScalingDecisionRow | None:
-        """Change a decision's status. The row as it stands where it ended otherwise before; None where all is well.
+        """Change a decision's status. Return the row if it already ended differently, else None.
 
         A queued transition counts as made. may_wait: as for `intend`.
         """
@@ -135,7 +135,7 @@ class DecisionLog:
                 self.unavailable = None
 
     def _check(self) -> None:
-        """Nothing overtakes what is queued: until the queue is written, everything goes through it."""
+        """Keep the order: until the queue is written, every write goes through it."""
         if self.unavailable is not None:
             raise DatabaseUnavailableError(self.unavailable)
 

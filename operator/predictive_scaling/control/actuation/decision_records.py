@@ -70,9 +70,9 @@ class DecisionRecords:
     _names: dict[PolicyKey, deque[str]] = field(default_factory=dict[PolicyKey, deque[str]])
 
     async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> None:
-        """Record what is about to be done; the same intent again changes nothing.
+        """Record an intent; recording it twice changes nothing.
 
-        Raises ClusterUnavailableError, and for a lower floor DatabaseUnavailableError: then nothing may be done.
+        Raises ClusterUnavailableError, and for a decrease DatabaseUnavailableError: do not write the target then.
         """
         now, namespace = self.clock.now(), intent.record.key.namespace
         await self.log.intend(row_of_intent(intent, phase, now), may_wait=intent.raises)
@@ -99,7 +99,7 @@ class DecisionRecords:
         """Change a decision's phase in both records.
 
         False where it ended otherwise before, such as cleared by a person: the ScalingDecision then shows that end, and
-        nothing may be done for the decision any more. Raises ClusterUnavailableError: try again; and unless may_wait,
+        the decision must not be carried out. Raises ClusterUnavailableError: try again; and unless may_wait,
         DatabaseUnavailableError.
         """
         transition = Transition(name, STATUS_OF[phase], self.clock.now(), message, deadline_at)
@@ -118,7 +118,7 @@ class DecisionRecords:
     async def load(self) -> None:
         """Read which ScalingDecisions there are, so that old ones are deleted and lost rows are found.
 
-        Raises ClusterUnavailableError. A list that the API server refuses is left out: nothing of it is deleted.
+        Raises ClusterUnavailableError. A list that the API server refuses is skipped; none of its objects is deleted.
         """
         self._names.clear()
         listed = [item["metadata"] for path in self._collections() for item in await self._listed(path)]
@@ -169,8 +169,8 @@ class DecisionRecords:
 
         Raises ClusterUnavailableError.
         """
-        found = [item for path in self._collections() for item in await self._listed(path, whole=True)]
-        rows = [row for row in map(_readable, found) if row is not None]
+        items = [item for path in self._collections() for item in await self._listed(path, complete=True)]
+        rows = [row for row in map(_readable, items) if row is not None]
         return sorted(rows, key=lambda row: (row.created_at, row.id))
 
     async def was_listed(self, row: ScalingDecisionRow) -> ScalingDecisionRow | None:
@@ -186,9 +186,9 @@ class DecisionRecords:
         everywhere = f"/apis/{GROUP}/{VERSION}/scalingdecisions"
         return [_collection(namespace) for namespace in self.namespaces] or [everywhere]
 
-    async def _listed(self, path: str, *, whole: bool = False) -> Sequence[Json]:
+    async def _listed(self, path: str, *, complete: bool = False) -> Sequence[Json]:
         try:
-            return await (self.cluster.items(path) if whole else self.cluster.metadata(path))
+            return await (self.cluster.items(path) if complete else self.cluster.metadata(path))
         except ClusterUnavailableError:
             raise
         except PredictiveScalingError as error:

@@ -142,7 +142,7 @@ class Execution:
         deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
         self.verification.expect(ExpectedReplicas.of(intent, state, change.target, now, deadline))
         self._done(change, DecisionPhase.VERIFYING)
-        # Should this fail, verification moves the records on when it ends; the effect stands.
+        # If this fails, verification updates the records when it ends; the target is already written.
         if not await self.records.transition(
             intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline
         ):

@@ -38,7 +38,7 @@ async def record_takeover(
 
 
 def is_recorded(state: PolicyState, target: str, takeover: Takeover) -> bool:
-    """Whether the policy's status says so already."""
+    """Whether the policy's status already records it."""
     written = state.written_status or {}
     return written.get("takeover") == takeover.to_manifest() and state.target == target
 

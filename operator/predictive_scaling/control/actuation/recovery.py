@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 300.0
 _MAX_FAILURES_IN_A_ROW = 3
-"""Requests that find no API server, one after the other; the next tick goes on with the rest."""
+"""Consecutive requests without an API server; the next tick continues with the rest."""
 
 
 class DecisionHistory(Protocol):
@@ -60,7 +60,7 @@ class _Pending:
 
     row: ScalingDecisionRow
     is_late: bool = False
-    """Found after its policy was decided about again: it tells nothing about the policy's newest decision."""
+    """Found after a newer decision of its policy: it does not describe the newest decision."""
     failures: int = 0
     retry_at: float = 0.0
     problem: str = "not looked at yet"
@@ -81,7 +81,7 @@ class Recovery:
     _without_database: bool = False
 
     def held(self) -> dict[str, str]:
-        """Policies, by uid, for which nothing is decided yet: why not."""
+        """Policies by uid that are not decided yet, with the reason."""
         return {
             pending.row.policy_uid: f"decision {name} of a former operator is taken up first: {pending.problem}"
             for name, pending in self._pending.items()
@@ -124,7 +124,7 @@ class Recovery:
     async def catch_up(self) -> None:
         """Write what waits for the database, and read what could not be read while it was unavailable.
 
-        Raises DatabaseUnavailableError, ClusterUnavailableError: nothing is lost, the next turn does it.
+        Raises DatabaseUnavailableError, ClusterUnavailableError: the next run continues.
         """
         self.records.keep_only({record.key for record in self.cache.policies()})
         await self.records.flush()
@@ -249,7 +249,7 @@ class Recovery:
                 target=target,
                 before=row.from_replicas,
                 to=row.to_replicas,
-                # How long the replicas took was not seen: nothing is learned from this one.
+                # The start of the replicas was not observed: no lead time is learned from it.
                 ready_before=row.to_replicas,
                 target_uid=uid,
                 applied_at=row.started_at or now,

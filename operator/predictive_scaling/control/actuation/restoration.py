@@ -26,7 +26,7 @@ from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
 log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS = 60.0
-"""A deletion waits this long, in real time, for a target that cannot be restored; then it goes on without."""
+"""A deletion waits this long, in real time, for a target that cannot be restored; then it completes without."""
 
 _REFUSED = (ObjectRefusedError, ObjectConflictError, ObjectNotFoundError)
 
@@ -82,7 +82,7 @@ class Restoration:
         """Have the other policy keep what is to be restored: the minimum from before the first of them."""
         known = heir.state.takeover
         if known is not None and known.target_uid != takeover.target_uid:
-            raise RequestFailedError(f"{heir.record.key} has to give back {heir.state.target} before {target}")
+            raise RequestFailedError(f"{heir.record.key} must restore {heir.state.target} before {target}")
         if known is not None and known.since <= takeover.since:
             return
         consent = Acknowledgement.of(heir.record)

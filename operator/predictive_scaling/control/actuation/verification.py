@@ -1,4 +1,4 @@
-"""Whether replicas followed a write, beside the tick (semantics 19). Lead times are learned here."""
+"""Verifies that replicas follow a write, in the background (semantics 19). Learns lead times."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -93,7 +93,7 @@ class Verdict:
 def assess_progress(expected: ExpectedReplicas, progress: Progress, now: datetime) -> Verdict | None:
     """How it ended, or None while it is still open.
 
-    A raise is judged by its own floor and deadline, whatever later raises ask for.
+    A raise is judged by its own floor and deadline, independent of later raises.
     """
     if expected.state.restoring:
         return Verdict(DecisionPhase.CANCELLED, "The policy gave its target's minimum back before the effect was seen.")
@@ -127,7 +127,7 @@ def _too_late(expected: ExpectedReplicas, progress: Progress) -> Verdict:
         failure = Failure.QUOTA if "quota" in progress.failure else Failure.REPLICAS_NOT_MADE
         why = f"Replicas cannot be made: {progress.failure}"
     elif progress.desired_replicas < expected.to:
-        why = f"Timeout: the autoscaler still asks for {progress.desired_replicas} replicas"
+        why = f"Timeout: the autoscaler still requests {progress.desired_replicas} replicas"
     elif progress.replicas < expected.to:
         why = f"Timeout: only {progress.replicas} replicas exist"
     else:
@@ -160,7 +160,7 @@ class Verification:
             self._ended.pop(name, None)
 
     def shift(self, by: timedelta) -> None:
-        """Move all remembered times: the clock was stepped, and durations go on from what they were."""
+        """Shift all times after the clock was stepped, so that durations stay as they were."""
         self._open = {
             name: replace(one, applied_at=one.applied_at + by, deadline_at=one.deadline_at + by)
             for name, one in self._open.items()

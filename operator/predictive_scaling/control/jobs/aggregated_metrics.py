@@ -1,4 +1,4 @@
-"""External metrics beside the tick: started when the cluster says whom to trust, and following that from then on."""
+"""Serves external metrics once the cluster publishes the aggregator's authority, and follows its rotation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class AggregatedMetrics:
     async def refresh(self) -> None:
         """Start where it does not run yet; otherwise follow the cluster's authority, which may have been rotated.
 
-        Raises ClusterUnavailableError and SettingsError: nothing else depends on it, and the next turn tries again.
+        Raises ClusterUnavailableError and SettingsError: the next run tries again.
         """
         namespace, name = AUTHENTICATION_CONFIG_MAP
         config_map = await self.cluster.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
@@ -34,14 +34,14 @@ class AggregatedMetrics:
         self._server = server
 
     async def stop(self) -> None:
-        """Close what is open; safe to call when nothing is."""
+        """Stop the server, if it runs."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises SettingsError where external metrics are wanted and the files to serve them with are not named."""
+    """Raises SettingsError if external metrics are enabled without certificate and key."""
     if settings.external_metrics and None in (settings.external_metrics_certificate, settings.external_metrics_key):
         raise SettingsError(
             "PREDICTIVE_SCALING_EXTERNAL_METRICS needs PREDICTIVE_SCALING_EXTERNAL_METRICS_CERTIFICATE and …_KEY: "

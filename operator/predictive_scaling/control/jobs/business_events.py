@@ -1,4 +1,4 @@
-"""Where BusinessEvents stand: their status, and a row for each occurrence. Runs beside the tick."""
+"""Writes the status of BusinessEvents and a row for each occurrence, in the background."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ class BusinessEventController:
         before = self._written.get(record.uid, record.status)
         try:
             status = self._status(record, matched, before, now)
-        except Exception as error:  # one event's failure is its own, and its status says so
+        except Exception as error:  # a failure of one event is reported in its status and affects no other
             EVENTS_FAILED.inc()
             log.exception("event_status_failed", event_name=f"{record.namespace}/{record.name}")
             status = _status(record, unexpected_problem(error), None, {}, len(matched), None, now)
@@ -167,7 +167,7 @@ def _status(
     stalled = (
         (ConditionStatus.TRUE, problem.reason, problem.message)
         if problem
-        else (ConditionStatus.FALSE, "Accepted", "nothing is written that can never work")
+        else (ConditionStatus.FALSE, "Accepted", "the spec has no permanent error")
     )
     found = [
         Condition(type=type_, status=status, reason=reason, message=message, observed_generation=record.generation)

@@ -1,4 +1,4 @@
-"""What the HTTP API asks of the operator, by way of the commands table."""
+"""Carries out commands of the HTTP API, from the table `commands`."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ class CommandHandler:
     leads: Callable[[], bool]
 
     async def run(self) -> None:
-        """Answer until the database goes away: raises DatabaseUnavailableError then."""
+        """Answer commands. Raises DatabaseUnavailableError when the database becomes unavailable."""
         async for _ in self.table.listen():
             while self.leads() and (command := await self.table.claim(KINDS, self.clock.now())) is not None:
                 await self.table.answer(command.id, await self._do(command), self.clock.now())
@@ -73,7 +73,7 @@ class CommandHandler:
             answer = await (self._reload() if command.kind == RELOAD_MODELS else self._clear())
         except PredictiveScalingError as error:
             return {"error": str(error)}
-        except Exception as error:  # whoever asked is told; the next command may do better
+        except Exception as error:  # the caller gets the error; later commands are unaffected
             log.exception("command_failed", kind=command.kind)
             return {"error": f"{type(error).__name__}: {error}"}
         log.info("command_answered", kind=command.kind, answer=answer)
@@ -88,7 +88,7 @@ class CommandHandler:
 
     async def _clear(self) -> dict[str, Any]:
         stuck = await self.decisions.stuck(self.clock.now())
-        # In memory first: nothing may be written for a decision whose row is being cancelled.
+        # In memory first: a decision whose row is being cancelled must not be written.
         names = {row.id for row in stuck}
         self.states.drop_intents(names)
         self.verification.drop(names)

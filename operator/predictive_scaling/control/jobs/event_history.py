@@ -63,7 +63,7 @@ class _Known:
 
 @dataclass(slots=True)
 class EventHistoryRecorder:
-    """Writes what changed since the last pass; after a restart, what changed while nobody looked."""
+    """Writes changes since the last run; after a restart, changes since the previous process."""
 
     table: EventTable
     _known: dict[EventName, _Known] | None = None
@@ -146,7 +146,7 @@ def _schedule(event: BusinessEvent | None, before: Schedule, now: datetime) -> S
 
 
 def _scheduled(event: BusinessEvent, schedule: Schedule, day: datetime) -> list[Span]:
-    """The occurrences about a day, oldest first. What an edit says of the past of a recurring event never was."""
+    """The occurrences around a day, oldest first. An edit does not change past occurrences of a recurring event."""
     past = latest_occurrences(event, day - LOOK_BACK, day, MAX_PAST)
     ahead = [occurrence for occurrence in occurrences(event, day, day + LOOK_AHEAD, MAX_AHEAD) if occurrence.end > day]
     since = schedule.since if event.spec.recurrence is not None else None

@@ -1,4 +1,4 @@
-"""What the tick lives on, brought in beside it: demand from the database, forecasts from the models."""
+"""Reads demand and refreshes forecasts in the background, for the tick to use."""
 
 import asyncio
 from collections.abc import Callable, Sequence

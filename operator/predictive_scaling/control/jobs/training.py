@@ -45,7 +45,7 @@ class Models(Protocol):
 
 
 Train = Callable[[SeriesKey, bool], Awaitable[bool]]
-"""Trains a series, whose zeros are demand or not, and says whether a version was published or refused."""
+"""Trains a series and returns whether a version was published or refused. The flag: whether zeros are valid."""
 
 
 async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
@@ -64,7 +64,7 @@ async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
 class TrainingScheduler:
     """Keeps models coming. Trainings run one at a time, below the operator's own priority.
 
-    When a series is trained, and why, is for training.triggers to say; here is what it goes by.
+    training.triggers has the rules; this collects their inputs and starts trainings.
     """
 
     store: Models
@@ -86,18 +86,18 @@ class TrainingScheduler:
     )
 
     async def run(self) -> None:
-        """Train the series that needs it most, if any does, and take up what came of it."""
-        wanted = await self._most_urgent() if self.trains else None
-        if wanted is None:
+        """Train the most urgent series, if any, and load the result."""
+        most_urgent = await self._most_urgent() if self.trains else None
+        if most_urgent is None:
             return
-        key, why = wanted
+        key, why = most_urgent
         log.info("training_started", series=str(key), cause=why.cause, evidence=why.evidence)
         self._tried[key] = self.clock.now()
         if await self.train(key, self._zero_is_valid(key)):
             await self.reload()
 
     async def reload(self) -> ReloadReport:
-        """Load what is new in the models folder, and tell of it."""
+        """Load new models and emit Events about them."""
         report = await self.store.refresh()
         for model in report.reloaded:
             back, serves = model.rolled_back_at is not None, model.passed
@@ -115,7 +115,7 @@ class TrainingScheduler:
     async def _most_urgent(self) -> tuple[SeriesKey, Trigger] | None:
         """The most urgent cause first, then the series whose last training is longest ago; None where none is due."""
         now, terms, models = self.clock.now(), RetrainPolicy.of(self.interval), self.store.models()
-        # A time in the future is from before the clock was stepped back: nothing waits for as long as the step.
+        # A time in the future is from before the clock was stepped back; waiting for it would take as long as the step.
         self._tried = {key: at for key, at in self._tried.items() if at <= now}
         policies, turned_back = self._policies(), self.store.rolled_back()
         past = await self.past.between(now - self.span, now) if policies else ()
@@ -159,7 +159,7 @@ class TrainingScheduler:
         return trigger(standing, terms)
 
     def _shared_trigger(self, series: Collection[SeriesKey], terms: RetrainPolicy) -> Trigger | None:
-        """Why the model that all share should be trained: there is none, or it is of age. One series shares nothing."""
+        """Why the shared model should be trained: there is none, or it is too old. It needs at least two series."""
         if len(series) < 2:
             return None
         standing = SeriesState(
@@ -172,10 +172,10 @@ class TrainingScheduler:
         return trigger(standing, terms)
 
     def _zero_is_valid(self, key: SeriesKey) -> bool:
-        """Whether any of its policies says so; for the shared model, whether all do."""
+        """Whether any of its policies has zeroIsValid; for the shared model, whether all do."""
         needs = self.states.requirements()
-        said = [need.policy.spec.demand.zero_is_valid for need in needs if key in (need.series, SHARED)]
-        return all(said) if key == SHARED else any(said)
+        flags = [need.policy.spec.demand.zero_is_valid for need in needs if key in (need.series, SHARED)]
+        return all(flags) if key == SHARED else any(flags)
 
     def _drift(
         self, key: SeriesKey, states: Sequence[PolicyState], model: Manifest | None, terms: RetrainPolicy

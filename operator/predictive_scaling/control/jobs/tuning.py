@@ -1,4 +1,4 @@
-"""Looks back on each policy's last days, in turns beside the tick and in child processes: what safety costs it."""
+"""Studies each policy's last days in child processes: the cost of safety at each quantile."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ _TIMEOUT_SECONDS = 300.0
 _WORKER = ("predictive_scaling.tuning.worker",)
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _REST = 4.0
-"""After a turn comes a rest of so many times its length, so that turns take a fifth of a core at the most."""
+"""Pause after a run, as a multiple of its length, so that runs use at most a fifth of a core."""
 _RETRY = timedelta(hours=1)
 _NEVER = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
@@ -74,7 +74,7 @@ class TuningTable(Protocol):
 async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
     """In a process of its own, which ends with its answer. Where it does not, each task gets one to itself.
 
-    So what crashes or hangs a process costs the policies beside it nothing but time.
+    So a crash or hang of the process only delays the other policies of the batch.
     """
     try:
         ended = await run_child(
