@@ -17,6 +17,9 @@ Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 FEATURES = (*recent.COLUMNS, *earlier.COLUMNS, *clock.COLUMNS, *public_holidays.COLUMNS)
 """The columns of `build`, in order."""
+DECIMALS = 6
+"""Decimals of a feature. Logarithms carry rounding errors of 1e-15 that depend on the unit; a tree that splits at zero
+would send equal demand in two units down different branches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +50,4 @@ def build(panel: Panel, origins: Origins, horizons: IntArray) -> Built:
     matrix = np.empty((ahead.size, len(FEATURES)), dtype=np.float32)
     matrix[:, : known.shape[1]] = np.repeat(known, ahead.shape[1], axis=0)
     matrix[:, known.shape[1] :] = np.stack(then, axis=-1).reshape(ahead.size, -1)
-    return Built(matrix, levels)
+    return Built(np.round(matrix, DECIMALS, out=matrix), levels)
