@@ -94,7 +94,7 @@ async def test_a_broker_that_is_away_is_named(place: Place, tmp_path: Path) -> N
     nowhere = Place(f"127.0.0.1:{free_port()}", place.topic, "dead", place.database_url, place.log)
     code, said = await _with_little_patience(nowhere, tmp_path)
     assert code == 75
-    assert f"{place.topic} of Kafka at {nowhere.bootstrap_servers} did not take" in said
+    assert f"{place.topic} of Kafka at {nowhere.bootstrap_servers} did not accept" in said
 
 
 async def test_a_database_without_our_tables_is_refused(place: Place, tmp_path: Path) -> None:

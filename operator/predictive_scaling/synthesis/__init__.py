@@ -1,1 +1,4 @@
-"""Made-up demand of services of different characters: the same seed, the same numbers. Only destinations do I/O."""
+"""Synthetic demand of services with different workload profiles. Equal seeds give equal numbers.
+
+Only `destinations` does I/O.
+"""

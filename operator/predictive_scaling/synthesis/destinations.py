@@ -1,4 +1,4 @@
-"""Where made-up demand goes: files, the database, Kafka."""
+"""Destinations of synthetic demand: files, the database, Kafka."""
 
 import asyncio
 import csv
@@ -22,74 +22,79 @@ CHUNK_ROWS = 20_000
 _TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 1.0
 
-Written = Callable[[int], None]
-"""Told of how many more rows are written."""
+OnWritten = Callable[[int], None]
+"""Called with the number of rows that were written since the last call."""
 
 
 class Destination(Protocol):
-    """Where a service's samples go."""
+    """The port that every destination of samples implements."""
 
-    async def write(self, service: Service, written: Written) -> int:
-        """Write all of a service; says how many rows were new, as far as it can tell."""
+    async def write(self, service: Service, on_written: OnWritten) -> int:
+        """Write all samples of a service; return the number of new rows, where the destination reports it."""
         ...
 
     async def finish(self) -> None:
-        """Return when everything has arrived. Raises the error that says what has not, and why."""
+        """Return when all samples have arrived. Raises an error with the number of lost samples and the cause."""
         ...
 
 
 class Files:
-    """One CSV file a service, with the columns timestamp and value: its demand over all instances."""
+    """A CSV file for each service with the columns timestamp and value: its demand over all instances."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def write(self, service: Service, written: Written) -> int:
+    async def write(self, service: Service, on_written: OnWritten) -> int:
         rows = await asyncio.to_thread(self._write, service)
-        written(service.rows)
+        on_written(service.rows)
         return rows
 
     async def finish(self) -> None:
-        """Files are whole when they are closed."""
+        """Nothing to wait for: each file is complete when it is closed."""
 
     def _write(self, service: Service) -> int:
         demand = service.demand
-        seen = np.flatnonzero(np.isfinite(demand))
+        measured = np.flatnonzero(np.isfinite(demand))
         with (self._folder / f"{service.name}.csv").open("w", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(("timestamp", "value"))
-            stamps = np.datetime_as_string(service.timeline.seconds[seen].astype("datetime64[s]"))
-            table.writerows((f"{stamp}Z", f"{value:.10g}") for stamp, value in zip(stamps, demand[seen], strict=True))
+            stamps = np.datetime_as_string(service.timeline.seconds[measured].astype("datetime64[s]"))
+            table.writerows(
+                (f"{stamp}Z", f"{value:.10g}") for stamp, value in zip(stamps, demand[measured], strict=True)
+            )
         if service.announced:
             self._write_events(service)
-        return len(seen)
+        return len(measured)
 
     def _write_events(self, service: Service) -> None:
         with (self._folder / f"{service.name}-events.csv").open("w", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(("name", "type", "start", "end"))
-            table.writerows((one.kind, one.kind, rfc3339(one.start), rfc3339(one.end)) for one in service.announced)
+            table.writerows(
+                (incident.kind, incident.kind, rfc3339(incident.start), rfc3339(incident.end))
+                for incident in service.announced
+            )
 
 
 class Rollups:
-    """The database, the way that samples always get there: the 1-minute rollups come with them."""
+    """The database. Samples are written as ingest writes them, together with their 1-minute rollups."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
 
-    async def write(self, service: Service, written: Written) -> int:
+    async def write(self, service: Service, on_written: OnWritten) -> int:
         new = 0
         for chunk in _chunks(service):
             new += await self._samples.record(list(_samples(service, chunk)))
-            written(int(np.isfinite(service.values[:, chunk]).sum()))
+            on_written(int(np.isfinite(service.values[:, chunk]).sum()))
         return new
 
     async def finish(self) -> None:
-        """Each chunk was committed."""
+        """Nothing to wait for: each chunk is committed when it is written."""
 
 
 class Topic:
-    """Kafka, in the JSON format of `ingest`, keyed by service. Times are the samples', Kafka's own stay real."""
+    """Kafka, in the JSON format of `ingest`, keyed by service. Kafka's record times are those of the writing."""
 
     def __init__(self, bootstrap_servers: str, options: Mapping[str, str], topic: str) -> None:
         properties: dict[str, Any] = {
@@ -100,28 +105,28 @@ class Topic:
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,
         }
-        self._where = f"{topic} of Kafka at {bootstrap_servers}"
+        self._address = f"{topic} of Kafka at {bootstrap_servers}"
         self._producer = Producer(properties, logger=logging.getLogger("librdkafka"))
         self._topic = topic
         self._sent = 0
         self._lost = 0
-        self._problem = ""
+        self._first_error = ""
 
-    async def write(self, service: Service, written: Written) -> int:
+    async def write(self, service: Service, on_written: OnWritten) -> int:
         before = self._sent
         for chunk in _chunks(service):
             await asyncio.to_thread(self._produce, service, chunk)
-            written(int(np.isfinite(service.values[:, chunk]).sum()))
+            on_written(int(np.isfinite(service.values[:, chunk]).sum()))
         return self._sent - before
 
     async def finish(self) -> None:
-        """Raises KafkaUnavailableError with the broker's first complaint where a sample was not taken."""
+        """Flush. Raises KafkaUnavailableError with the broker's first error if a sample was lost."""
         missing = await asyncio.to_thread(self._producer.flush, _TIMEOUT_SECONDS + 5)
         self._lost += missing
-        self._complain()
+        self._raise_if_lost()
 
     def _produce(self, service: Service, chunk: slice) -> None:
-        self._complain()
+        self._raise_if_lost()
         for sample in _samples(service, chunk):
             message = {
                 "service_name": sample.service_name,
@@ -139,23 +144,23 @@ class Topic:
                 self._sent += 1
                 break
             except BufferError:
-                # The queue is full: it empties as the broker takes messages, or gives them up.
+                # The queue is full: it empties as messages are delivered or time out.
                 self._producer.poll(_POLL_SECONDS)
             except KafkaException as error:
-                raise KafkaUnavailableError(f"{self._where} takes nothing: {error}") from error
+                raise KafkaUnavailableError(f"{self._address} does not accept samples: {error}") from error
         self._producer.poll(0)
 
     def _delivered(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:
             self._lost += 1
-            self._problem = self._problem or error.str()
+            self._first_error = self._first_error or error.str()
 
-    def _complain(self) -> None:
+    def _raise_if_lost(self) -> None:
         if self._lost:
             raise KafkaUnavailableError(
-                f"{self._where} did not take {self._lost} of {self._sent} samples: "
-                f"{self._problem or 'no answer in time'}; see that it runs and that the topic is there, then run this "
-                "again: what arrived twice counts once"
+                f"{self._address} did not accept {self._lost} of {self._sent} samples: "
+                f"{self._first_error or 'no answer in time'}; check that Kafka runs and that the topic exists, then "
+                "run the command again: samples that arrive twice count once"
             )
 
 
@@ -166,7 +171,7 @@ def _chunks(service: Service) -> Iterator[slice]:
 
 
 def _samples(service: Service, chunk: slice) -> Iterator[Sample]:
-    """The samples of some bins, by time; each stands at the beginning of its bin."""
+    """The samples of some bins, by time; the time of a sample is the start of its bin."""
     labels = [{"instance": f"{service.name}-{number}"} for number in range(INSTANCES)]
     series = [series_of(label) for label in labels]
     moments = [datetime.fromtimestamp(int(second), UTC) for second in service.timeline.seconds[chunk]]

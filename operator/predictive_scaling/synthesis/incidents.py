@@ -1,4 +1,4 @@
-"""What befalls a service at a time: sales, shows, bursts, outages, releases; and what it does to demand."""
+"""Incidents of a service (sales, shows, bursts, outages, releases) and their effect on demand."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from predictive_scaling.synthesis.timeline import FloatArray, Timeline
 
 
 class Kind(StrEnum):
-    """What it is."""
+    """The kind of an incident."""
 
     FLASH_SALE = "flash-sale"
     LIVE_SHOW = "live-show"
@@ -21,12 +21,12 @@ class Kind(StrEnum):
 
 
 ANNOUNCED = frozenset({Kind.FLASH_SALE, Kind.LIVE_SHOW})
-"""Known beforehand: these get BusinessEvents. Nobody tells of a burst, an outage or a release."""
+"""Kinds that are known beforehand and get BusinessEvents. Bursts, outages and releases are not announced."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Incident:
-    """The truth about one, half-open in time. factor: what demand is multiplied by while it lasts."""
+    """An incident, half-open in time. factor: multiplies demand while it lasts."""
 
     start: datetime
     end: datetime
@@ -34,27 +34,27 @@ class Incident:
     factor: float
 
     def touches(self, timeline: Timeline) -> bool:
-        """Whether any of it lies within."""
+        """Whether the incident overlaps the timeline."""
         return self.start < timeline.end and self.end > timeline.start
 
 
 def factors(incidents: Iterable[Incident], timeline: Timeline, *, rise: timedelta, fall: timedelta) -> FloatArray:
-    """What demand is multiplied by at each bin: shape (bins,).
+    """The factor of demand at each bin: shape (bins,).
 
-    It climbs over `rise` before the start, holds, and comes back with the time constant `fall` after the end. Where
-    several overlap, they multiply.
+    It rises linearly over `rise` before the start and decays with the time constant `fall` after the end. The factors
+    of overlapping incidents are multiplied.
     """
     seconds = timeline.seconds
-    found = np.ones(timeline.bins)
+    factor = np.ones(timeline.bins)
     for incident in incidents:
         begin, end = incident.start.timestamp(), incident.end.timestamp()
-        climb = np.clip((seconds - begin) / max(1.0, rise.total_seconds()) + 1, 0.0, 1.0)
-        back = np.exp(-np.maximum(seconds - end, 0.0) / max(1.0, fall.total_seconds()))
-        found *= 1 + (incident.factor - 1) * climb * back
-    return found
+        rising = np.clip((seconds - begin) / max(1.0, rise.total_seconds()) + 1, 0.0, 1.0)
+        falling = np.exp(-np.maximum(seconds - end, 0.0) / max(1.0, fall.total_seconds()))
+        factor *= 1 + (incident.factor - 1) * rising * falling
+    return factor
 
 
-def within(one: Incident, timeline: Timeline) -> slice:
-    """The bins that begin while it lasts."""
-    begin, end = np.searchsorted(timeline.seconds, [one.start.timestamp(), one.end.timestamp()])
+def within(incident: Incident, timeline: Timeline) -> slice:
+    """The bins that begin during an incident."""
+    begin, end = np.searchsorted(timeline.seconds, [incident.start.timestamp(), incident.end.timestamp()])
     return slice(int(begin), int(end))

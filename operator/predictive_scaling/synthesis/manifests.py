@@ -1,4 +1,4 @@
-"""What to apply beside the data: a policy for each service, and a BusinessEvent for each thing that was announced."""
+"""The manifests that go with the data: a policy for each service, a BusinessEvent for each announced incident."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ _DIGITS = 3
 
 
 def policy(service: Service) -> dict[str, Any]:
-    """A ScalingPolicy that only recommends. One replica is such that the 99.9th percentile needs 20 at 70 %."""
+    """Return a ScalingPolicy in mode Recommend. Its 99.9th percentile of demand needs 20 replicas at 70 %."""
     demand: dict[str, Any] = {"metric": service.profile.metric, "perReplica": _per_replica(service)}
     if service.profile.zero_is_valid:
         demand["zeroIsValid"] = True
@@ -36,31 +36,31 @@ def policy(service: Service) -> dict[str, Any]:
 
 
 def events(service: Service) -> list[dict[str, Any]]:
-    """A BusinessEvent for each that was announced, past and coming. What it does is not told: it is to be learned."""
-    return [_event(service, one) for one in service.announced]
+    """Return a BusinessEvent for each announced incident, past and future. Its effect is left out: it is learned."""
+    return [_event(service, incident) for incident in service.announced]
 
 
 def as_yaml(manifests: Sequence[dict[str, Any]]) -> str:
-    """One document after the other."""
+    """Return the manifests as YAML documents of one stream."""
     return yaml.safe_dump_all(manifests, sort_keys=False, explicit_start=len(manifests) > 1)
 
 
-def _event(service: Service, one: Incident) -> dict[str, Any]:
+def _event(service: Service, incident: Incident) -> dict[str, Any]:
     return {
         "apiVersion": API_VERSION,
         "kind": "BusinessEvent",
-        "metadata": {"name": f"{service.name}-{one.kind}-{one.start.astimezone(UTC):%Y%m%d}"},
+        "metadata": {"name": f"{service.name}-{incident.kind}-{incident.start.astimezone(UTC):%Y%m%d}"},
         "spec": {
-            "type": str(one.kind),
-            "start": rfc3339(one.start),
-            "end": rfc3339(one.end),
+            "type": str(incident.kind),
+            "start": rfc3339(incident.start),
+            "end": rfc3339(incident.end),
             "policies": {"matchLabels": _labels(service)},
         },
     }
 
 
 def rfc3339(moment: datetime) -> str:
-    """In UTC, to the second.
+    """Return a time in UTC, to the second.
 
     >>> rfc3339(datetime(2026, 1, 2, 3, tzinfo=UTC))
     '2026-01-02T03:00:00Z'
@@ -74,5 +74,5 @@ def _labels(service: Service) -> dict[str, str]:
 
 def _per_replica(service: Service) -> str:
     peak = float(np.nanpercentile(service.demand, 99.9))
-    one = max(0.001, peak / (_PEAK_REPLICAS * _UTILIZATION))
-    return f"{float(f'{one:.{_DIGITS}g}'):f}".rstrip("0").rstrip(".")
+    per_replica = max(0.001, peak / (_PEAK_REPLICAS * _UTILIZATION))
+    return f"{float(f'{per_replica:.{_DIGITS}g}'):f}".rstrip("0").rstrip(".")

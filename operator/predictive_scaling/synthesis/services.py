@@ -1,4 +1,4 @@
-"""Services of all characters over one span."""
+"""Synthetic services of all workload profiles over the same span of time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from predictive_scaling.synthesis.workload_profiles import WORKLOAD_PROFILES, Wo
 
 INSTANCES = 3
 _DECIMALS = 3
-_UNEVENNESS = 0.3
-_SHIFTING = timedelta(hours=6)
-_AHEAD = timedelta(days=14)
+_SHARE_SPREAD = 0.3
+_SHARE_DRIFT = timedelta(hours=6)
+_ANNOUNCED_AHEAD = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to make. step: whole seconds, a day is whole steps. until: the end of the last bin, cut to a whole step."""
+    """What to generate. step: an integer number of seconds that divides a day. until: rounded down to a full step."""
 
     until: datetime
     days: int
@@ -30,22 +30,22 @@ class Plan:
 
     @property
     def timeline(self) -> Timeline:
-        """The span, in whole bins."""
+        """The span, in full bins that end at `until`."""
         bins = timedelta(days=self.days) // self.step
         end = self.until - timedelta(seconds=self.until.timestamp() % self.step.total_seconds())
         return Timeline(end - bins * self.step, self.step, bins)
 
     @property
     def rows(self) -> int:
-        """How many samples it comes to, at most: what is not measured is left out."""
+        """The maximum number of samples; bins without a measurement are left out."""
         return self.services * INSTANCES * self.timeline.bins
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service's demand. values: shape (INSTANCES, bins), never negative, NaN where nothing was measured.
+    """The demand of a service. values: shape (INSTANCES, bins), never negative, NaN where nothing was measured.
 
-    happenings: the truth behind it. announced: those of them that were known beforehand, and those that are to come.
+    incidents: those within the timeline. announced: those known beforehand, including the next two weeks.
     """
 
     name: str
@@ -57,17 +57,17 @@ class Service:
 
     @property
     def demand(self) -> FloatArray:
-        """Over all instances: shape (bins,)."""
+        """The sum over all instances: shape (bins,)."""
         return np.round(self.values.sum(axis=0), _DECIMALS)
 
     @property
     def rows(self) -> int:
-        """Samples that there are."""
+        """The number of measured samples."""
         return int(np.isfinite(self.values).sum())
 
 
 def services(plan: Plan) -> Iterator[Service]:
-    """One after the other, as they are large: the characters in turn, numbered from the second round on."""
+    """Generate the services one at a time, as they are large. Profiles alternate; their second use is numbered 2."""
     timeline = plan.timeline
     for number in range(plan.services):
         profile, rounds = WORKLOAD_PROFILES[number % len(WORKLOAD_PROFILES)], number // len(WORKLOAD_PROFILES)
@@ -76,22 +76,21 @@ def services(plan: Plan) -> Iterator[Service]:
         generated = profile.generate(timeline, chance)
         values = np.round(generated.values * _shares(timeline, chance), _DECIMALS)
         incidents = tuple(incident for incident in generated.incidents if incident.touches(timeline))
-        announced = tuple(one for one in (*incidents, *_to_come(timeline, profile, chance)) if one.kind in ANNOUNCED)
+        upcoming = _upcoming(timeline, profile, chance)
+        announced = tuple(incident for incident in (*incidents, *upcoming) if incident.kind in ANNOUNCED)
         yield Service(name, profile, timeline, values, incidents, announced)
 
 
-def _to_come(timeline: Timeline, profile: WorkloadProfile, chance: Chance) -> list[Incident]:
-    """What begins within two weeks after the end: a later run with the same seed brings it."""
-    coming = Timeline(timeline.end, timeline.step, timeline.bins_of(_AHEAD))
+def _upcoming(timeline: Timeline, profile: WorkloadProfile, chance: Chance) -> list[Incident]:
+    """The incidents of the two weeks after the end; a later run with the same seed generates their demand."""
+    ahead = Timeline(timeline.end, timeline.step, timeline.bins_of(_ANNOUNCED_AHEAD))
     return [
-        incident
-        for incident in profile.generate(coming, chance).incidents
-        if timeline.end <= incident.start < coming.end
+        incident for incident in profile.generate(ahead, chance).incidents if timeline.end <= incident.start < ahead.end
     ]
 
 
 def _shares(timeline: Timeline, chance: Chance) -> FloatArray:
-    """How demand is spread over the instances, never quite evenly: shape (INSTANCES, bins), the sums are 1."""
-    leaning = [chance.drifting(f"share {number}", timeline, _SHIFTING) for number in range(INSTANCES)]
-    weights = np.exp(_UNEVENNESS * np.stack(leaning))
+    """The share of demand of each instance, slightly uneven: shape (INSTANCES, bins), each column sums to 1."""
+    drifts = [chance.drifting(f"share {number}", timeline, _SHARE_DRIFT) for number in range(INSTANCES)]
+    weights = np.exp(_SHARE_SPREAD * np.stack(drifts))
     return weights / weights.sum(axis=0)

@@ -1,4 +1,4 @@
-"""Moments in a row, and what the clocks on the wall show at them."""
+"""Equally spaced bins of time, with their local hours and weekdays."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +16,7 @@ _HOUR_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Bins of equal width from `start` on, which is aware and begins a bin of the epoch's grid; a day is whole bins."""
+    """Bins of equal width. start: timezone-aware, a multiple of step since the epoch. step: divides a day."""
 
     start: datetime
     step: timedelta
@@ -29,50 +29,50 @@ class Timeline:
 
     @property
     def first(self) -> int:
-        """The first bin's number, counted from the epoch."""
+        """The number of the first bin, counted from the epoch."""
         return (self.start - _EPOCH) // self.step
 
     @property
-    def bins_in_a_day(self) -> int:
-        """As many for every day: days are UTC's."""
+    def bins_per_day(self) -> int:
+        """The number of bins of a UTC day."""
         return DAY // self.step
 
     @property
     def seconds(self) -> IntArray:
-        """When each bin begins, as epoch seconds: shape (bins,)."""
+        """The start of each bin in epoch seconds: shape (bins,)."""
         return (self.first + np.arange(self.bins)) * round(self.step.total_seconds())
 
     def bins_of(self, duration: timedelta) -> int:
-        """How many bins make up a duration; at least one."""
+        """The number of bins of a duration; at least 1."""
         return max(1, round(duration / self.step))
 
     def hours(self, zone: str) -> FloatArray:
-        """The hour that the clocks of a zone show at each bin, 0 <= hour < 24, with its fraction: shape (bins,)."""
+        """The local hour of each bin with its fraction, 0 <= hour < 24: shape (bins,)."""
         return self._local(zone) % 86_400 / _HOUR_SECONDS
 
     def weekdays(self, zone: str) -> IntArray:
-        """The weekday there, Monday is 0: shape (bins,)."""
+        """The local weekday of each bin, Monday is 0: shape (bins,)."""
         # The epoch was a Thursday.
         return (self._local(zone) // 86_400 + 3) % 7
 
     def mondays(self, zone: str) -> list[datetime]:
-        """When each week that touches the timeline began in a zone, and the one before it, whose traces may last."""
-        there = ZoneInfo(zone)
-        day = self.start.astimezone(there).date()
+        """The local start of each week of the timeline, and of the week before, whose effects may last."""
+        time_zone = ZoneInfo(zone)
+        day = self.start.astimezone(time_zone).date()
         monday = day - timedelta(days=day.weekday()) - timedelta(weeks=1)
-        found: list[datetime] = []
-        while _midnight(monday, there) < self.end:
-            found.append(_midnight(monday, there))
+        mondays: list[datetime] = []
+        while _midnight(monday, time_zone) < self.end:
+            mondays.append(_midnight(monday, time_zone))
             monday += timedelta(weeks=1)
-        return found
+        return mondays
 
     def _local(self, zone: str) -> IntArray:
-        """Epoch seconds as if the zone were UTC."""
-        seconds, there = self.seconds, ZoneInfo(zone)
-        hours, which = np.unique(seconds // _HOUR_SECONDS, return_inverse=True)
-        offsets = [datetime.fromtimestamp(int(hour) * _HOUR_SECONDS, there).utcoffset() for hour in hours]
+        """Local times as epoch seconds, as if the zone were UTC."""
+        seconds, time_zone = self.seconds, ZoneInfo(zone)
+        hours, hour_of_bin = np.unique(seconds // _HOUR_SECONDS, return_inverse=True)
+        offsets = [datetime.fromtimestamp(int(hour) * _HOUR_SECONDS, time_zone).utcoffset() for hour in hours]
         shifts = np.array([round(offset.total_seconds()) if offset else 0 for offset in offsets], dtype=np.int64)
-        return seconds + shifts[which]
+        return seconds + shifts[hour_of_bin]
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
