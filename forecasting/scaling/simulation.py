@@ -1,4 +1,4 @@
-"""A horizontal pod autoscaler in arithmetic: what it does to a demand when someone raises its minimum, or nobody does.
+"""A simulated horizontal pod autoscaler: its replicas over time for a demand and a minimum that may change.
 
 Source: kubernetes, pkg/controller/podautoscaler (desired = ceil(demand / target), tolerance, stabilisation, the default
 policies of scaling up, minimum last). One step of the simulation is one sync: 15 seconds.
@@ -16,36 +16,36 @@ from forecasting.series import FloatArray
 
 IntArray = npt.NDArray[np.int64]
 FloorAt = Callable[[int, "Replicas"], int]
-"""The minimum that someone sets at a step, seeing the replicas that there are."""
+"""Returns the minimum for a step from the step and the replicas of the step before."""
 
 
 @dataclass(frozen=True, slots=True)
 class AutoscalerRules:
-    """How an HPA is set up. Times are in steps of the simulation."""
+    """The configuration of an HPA. Times are in steps of the simulation."""
 
     target: float = 0.8
-    """Fraction of a replica that it aims at."""
+    """Target utilization, as a fraction of a replica."""
     stabilization_steps: int = 20
-    """The highest recommendation of this many steps holds on the way down."""
+    """The highest recommendation of this many steps limits a decrease."""
     start_steps: int = 32
-    """From creation to ready."""
+    """From the creation of a replica until it is ready."""
     metric_delay_steps: int = 0
     tolerance: float = 0.1
     maximum: int = 1000
     minimum: int = 1
-    """minReplicas where nobody raises it."""
+    """minReplicas without a floor."""
     up_factor: int = 2
     up_pods: int = 4
-    """In one step it rises to that many times what there is, or by so many pods, whichever is more."""
+    """One step scales up to up_factor times the replicas, or by up_pods replicas; the larger result is the limit."""
 
-    def most_after(self, current: int) -> int:
-        """How far one step may lead up."""
+    def max_after(self, current: int) -> int:
+        """Return the most replicas that one step may scale up to."""
         return max(self.up_factor * current, current + self.up_pods)
 
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """Those that exist, and those of them that are ready."""
+    """The existing replicas, and the ready ones among them."""
 
     existing: int
     ready: int
@@ -53,7 +53,7 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What became of it. All shapes (steps,)."""
+    """The result of a simulation. All shapes (steps,)."""
 
     existing: IntArray
     ready: IntArray
@@ -71,7 +71,7 @@ class Simulation:
 
 @dataclass(slots=True)
 class Autoscaler:
-    """One HPA and its pods, a step at a time."""
+    """One HPA and its pods, simulated step by step."""
 
     rules: AutoscalerRules
     per_replica: float
@@ -81,7 +81,7 @@ class Autoscaler:
     _recommended: deque[int] = field(default_factory=deque[int])
 
     def advance(self, metric: float, floor: int) -> Replicas:
-        """One sync with this metric and minimum, then what there is."""
+        """Run one sync with this metric and floor, and return the replicas after it."""
         current = len(self.ready_at)
         self._recommended.append(self._desired(metric, current))
         while len(self._recommended) > self.rules.stabilization_steps + 1:
@@ -89,8 +89,8 @@ class Autoscaler:
         desired = self._recommended[-1]
         if desired < current:
             desired = min(current, max(self._recommended))
-        desired = min(desired, self.rules.most_after(current))
-        # The minimum comes last: a raised one is reached at once.
+        desired = min(desired, self.rules.max_after(current))
+        # The minimum is applied last: no scaling policy delays a raised minimum.
         desired = min(max(desired, floor, self.rules.minimum, 1), self.rules.maximum)
         self.ready_at += [self._step + self.rules.start_steps] * (desired - current)
         # The controller deletes pods that are not ready first: the youngest.
@@ -107,20 +107,21 @@ class Autoscaler:
 
 
 def simulate(demand: FloatArray, per_replica: float, rules: AutoscalerRules, floor_at: FloorAt) -> Simulation:
-    """Run an HPA over a demand, beginning with as many ready pods as it would have.
+    """Run an HPA over a demand. It starts with the ready pods that the first demand needs.
 
-    demand: shape (steps,), finite. floor_at is asked before each sync.
+    demand: shape (steps,), finite. floor_at is called before each sync.
     """
     autoscaler = Autoscaler(rules, per_replica, [-1] * max(1, math.ceil(demand[0] / (rules.target * per_replica))))
-    seen = Replicas(len(autoscaler.ready_at), len(autoscaler.ready_at))
+    replicas = Replicas(len(autoscaler.ready_at), len(autoscaler.ready_at))
     existing, ready = np.zeros(len(demand), np.int64), np.zeros(len(demand), np.int64)
     for step in range(len(demand)):
         metric = float(demand[max(0, step - rules.metric_delay_steps)])
-        seen = autoscaler.advance(metric, floor_at(step, seen))
-        existing[step], ready[step] = seen.existing, seen.ready
+        replicas = autoscaler.advance(metric, floor_at(step, replicas))
+        existing[step], ready[step] = replicas.existing, replicas.ready
     return Simulation(existing, ready, ready * per_replica < demand)
 
 
-def no_floor(step: int, seen: Replicas) -> int:
-    """The HPA alone."""
+def no_floor(step: int, replicas: Replicas) -> int:
+    """Return 1, the lowest minimum: the HPA alone."""
+    del step, replicas
     return 1

@@ -1,7 +1,7 @@
-"""A quantile that follows its frontier, seldom and for good reason.
+"""The tuner: a quantile that follows its frontier with hysteresis.
 
-What a past of a few days says of a setting is noisy: one burst enters the past and leaves it again. So a move has to
-gain more than chance, and after each turn back twice as much as before, until nothing has moved for a long while.
+A frontier over a few days is noisy: one burst enters that history and leaves it again. Therefore a move must gain more
+than chance, and after each reversal twice as much as before, until nothing has moved for MIN_INTERVAL.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from datetime import datetime, timedelta
 from forecasting.scaling.frontier import MIN_GAIN, Point, Prices, retuned
 
 MIN_INTERVAL = timedelta(days=14)
-"""Turns are forgotten when nothing has moved for so long: twice the past that is tuned on."""
+"""Reversals are forgotten after this long without a move: twice the history that the tuner reads."""
 _MAX_GAIN = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class TunerState:
-    """The quantile in use. moved_at: since when. rising: which way the last move went; None where it was the first.
+    """The quantile in use. moved_at: the last move. rising: the direction of the last move; None for the first one.
 
-    turns: how often it has lately moved the other way than before.
+    reversals: recent moves in the direction opposite to the move before.
     """
 
     quantile: float
@@ -28,23 +28,23 @@ class TunerState:
     reversals: int = 0
 
 
-def update(held: TunerState | None, points: Sequence[Point], prices: Prices, now: datetime) -> TunerState:
-    """What to hold from now on, seeing this frontier. points: those at the present target of the HPA.
+def update(state: TunerState | None, points: Sequence[Point], prices: Prices, now: datetime) -> TunerState:
+    """Return the next state for this frontier. points: those at the current target of the HPA.
 
-    Without anything held it is the cheapest; so it is where the frontier has no such quantile as the held one. Raises
-    ValueError where there is no point.
+    Without a state, or where the frontier does not contain its quantile, the cheapest point is chosen. Raises
+    ValueError without points.
     """
-    if held is None:
+    if state is None:
         return TunerState(retuned(None, points, prices).quantile, now)
-    if now - held.moved_at >= MIN_INTERVAL:
-        held = TunerState(held.quantile, held.moved_at)
-    current = next(((point.quantile, point.hpa_target) for point in points if point.quantile == held.quantile), None)
-    least = MIN_GAIN * 2.0**held.reversals
-    found = retuned(current, points, prices, min(least, _MAX_GAIN))
-    rising = found.quantile > held.quantile
-    turns_back = held.rising is not None and rising is not held.rising
-    if turns_back and current is not None:
-        found = retuned(current, points, prices, min(2 * least, _MAX_GAIN))
-    if found.quantile == held.quantile:
-        return held
-    return TunerState(found.quantile, now, rising, held.reversals + turns_back)
+    if now - state.moved_at >= MIN_INTERVAL:
+        state = TunerState(state.quantile, state.moved_at)
+    current = next(((point.quantile, point.hpa_target) for point in points if point.quantile == state.quantile), None)
+    min_gain = MIN_GAIN * 2.0**state.reversals
+    chosen = retuned(current, points, prices, min(min_gain, _MAX_GAIN))
+    rising = chosen.quantile > state.quantile
+    is_reversal = state.rising is not None and rising is not state.rising
+    if is_reversal and current is not None:
+        chosen = retuned(current, points, prices, min(2 * min_gain, _MAX_GAIN))
+    if chosen.quantile == state.quantile:
+        return state
+    return TunerState(chosen.quantile, now, rising, state.reversals + is_reversal)

@@ -43,7 +43,7 @@ def test_floors_in_stretches_are_those_of_one_after_the_other(
 
     def floors(most: int) -> Counts:
         with patch.object(stretches, "CHUNK_STEPS", most):
-            return floors_of(asked, asked.min(axis=1), sees, rules, begin=3)
+            return floors_of(asked, asked.min(axis=1), sees, rules, initial=3)
 
     np.testing.assert_array_equal(floors(length), floors(10_000))
 
