@@ -183,7 +183,7 @@ def test_people_get_a_table_and_a_page_that_needs_no_other_file(run: Run, trace:
     page = report.read_text(encoding="utf-8")
     assert page.count("<svg") >= 2
     assert not re.search(r"(src|href)=|@import|https?://|\$[a-z]|\bnan\b", page)
-    for part in ("What safety costs", "recommended: p", "The worst hours", "How good the forecasts were"):
+    for part in ("What safety costs", "recommended: p", "The worst hours", "Forecast accuracy"):
         assert part in page
 
 

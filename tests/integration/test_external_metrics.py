@@ -62,7 +62,7 @@ async def serving(cluster: Kubernetes, tmp_path_factory: pytest.TempPathFactory)
     board, clock = ExternalMetricStore(), ManualClock(NOW)
     trust = read_trust(config_map["data"])
     server = ExternalMetricsServer(
-        board, clock, files, trust, host=LOOPBACK, port=0, reload_every=timedelta(milliseconds=200)
+        board, clock, files, trust, host=LOOPBACK, port=0, reload_interval=timedelta(milliseconds=200)
     )
     async with server:
         await cluster.serve_api(GROUP, VERSION, SERVICE, "default", server.port)

@@ -76,7 +76,7 @@ async def metrics(tmp_path: Path) -> AsyncIterator[Fixture]:
     board, clock = ExternalMetricStore(), ManualClock(NOW)
     trust = AggregatorTrust(front_proxy.file.read_text(), ("front-proxy-client",))
     server = ExternalMetricsServer(
-        board, clock, files, trust, host="127.0.0.1", port=0, reload_every=timedelta(milliseconds=20)
+        board, clock, files, trust, host="127.0.0.1", port=0, reload_interval=timedelta(milliseconds=20)
     )
     aggregator = front_proxy.issue("front-proxy-client", "aggregator")
     async with server:
@@ -253,7 +253,7 @@ async def test_files_that_do_not_serve_are_named_at_the_start(metrics: Fixture, 
     trust = AggregatorTrust(metrics.front_proxy.file.read_text())
     with pytest.raises(SettingsError, match=r"cannot serve external metrics with .*missing\.crt"):
         await ExternalMetricsServer(metrics.board, metrics.clock, files, trust, host="127.0.0.1", port=0).start()
-    with pytest.raises(SettingsError, match="the aggregation layer's CA is no certificate in PEM"):
+    with pytest.raises(SettingsError, match="the aggregation layer's CA is not a PEM certificate"):
         await ExternalMetricsServer(
             metrics.board, metrics.clock, metrics.files, AggregatorTrust("nonsense"), host="127.0.0.1", port=0
         ).start()

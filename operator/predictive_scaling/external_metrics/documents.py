@@ -1,4 +1,4 @@
-"""What the aggregation layer and the HPA controller read: discovery, values and errors as Kubernetes shapes them."""
+"""Kubernetes API objects for the aggregation layer and the HPA controller: discovery, values and errors."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -38,12 +38,12 @@ API_RESOURCES: dict[str, Any] = {
 
 
 def labels_of(value: MetricValue) -> dict[str, str]:
-    """What a selector can choose by."""
+    """Return the labels that a selector matches."""
     return {"policy": value.policy, "service": value.service}
 
 
 def value_list(metric: Metric, values: Sequence[tuple[MetricValue, Reading]]) -> dict[str, Any]:
-    """An ExternalMetricValueList: one item a policy."""
+    """Return an ExternalMetricValueList with an item for each policy."""
     return {
         "kind": "ExternalMetricValueList",
         "apiVersion": GROUP_VERSION,
@@ -61,7 +61,7 @@ def value_list(metric: Metric, values: Sequence[tuple[MetricValue, Reading]]) ->
 
 
 def failure(code: int, reason: str, message: str) -> dict[str, Any]:
-    """A metav1.Status; the HPA shows the message in its condition."""
+    """Return a metav1.Status; the HPA shows the message in its condition."""
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -78,7 +78,7 @@ def _time(moment: datetime) -> str:
 
 
 def format_quantity(value: float) -> str:
-    """A resource.Quantity to the thousandth: whole numbers as they are, others in milli.
+    """Return a resource.Quantity, rounded to thousandths: integers as they are, others in milli.
 
     value: finite, at most 9e15 in magnitude.
 

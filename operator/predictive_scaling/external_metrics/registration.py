@@ -1,4 +1,4 @@
-"""How a cluster learns that we serve external.metrics.k8s.io, and who else may have that API already."""
+"""Registration of external.metrics.k8s.io with the API server, and the check for another owner of that API."""
 
 import base64
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from predictive_scaling.errors import SettingsError
 from predictive_scaling.external_metrics.documents import GROUP, VERSION
 
 API_SERVICE = f"{VERSION}.{GROUP}"
-"""The APIService's name; a cluster has one."""
+"""The name of the APIService; a cluster has at most one of this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceReference:
-    """The Service that leads to the operator."""
+    """The Service that routes to the operator."""
 
     namespace: str
     name: str
@@ -25,7 +25,7 @@ class ServiceReference:
 
 
 def manifests(service: ServiceReference, ca_bundle: bytes, *, target_port: int = 8443) -> list[dict[str, Any]]:
-    """The Service in front of the operator, and the APIService. ca_bundle: PEM that vouches for its certificate."""
+    """Return the operator's Service and the APIService. ca_bundle: PEM of the CA of the serving certificate."""
     labels = {"app.kubernetes.io/name": "predictive-scaling", "app.kubernetes.io/component": "operator"}
     return [
         {
@@ -42,7 +42,7 @@ def manifests(service: ServiceReference, ca_bundle: bytes, *, target_port: int =
 
 
 def api_service(service: ServiceReference, ca_bundle: bytes) -> dict[str, Any]:
-    """The APIService alone."""
+    """Return the APIService."""
     return {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
@@ -59,9 +59,10 @@ def api_service(service: ServiceReference, ca_bundle: bytes) -> dict[str, Any]:
 
 
 def refuse_displacing(existing: Mapping[str, Any] | None, ours: ServiceReference) -> None:
-    """Look at the APIService that a cluster has (None: none) before ours is applied.
+    """Check the existing APIService (None: there is none) before ours is applied.
 
-    Raises SettingsError naming its owner when it leads elsewhere: taking it would break every HPA that reads from it.
+    Raises SettingsError with its owner if it refers to another Service: replacing it would break every HPA that reads
+    from it.
     """
     if existing is None:
         return
@@ -69,8 +70,8 @@ def refuse_displacing(existing: Mapping[str, Any] | None, ours: ServiceReference
     owner = f"{service.get('namespace', '')}/{service.get('name', '')}" if service else "the API server itself"
     if owner != str(ours):
         raise SettingsError(
-            f"APIService {API_SERVICE} belongs to {owner}{_release(existing)}; a cluster has one owner of it. Leave "
-            "PREDICTIVE_SCALING_EXTERNAL_METRICS off, or remove the other one first"
+            f"APIService {API_SERVICE} belongs to {owner}{_release(existing)}; a cluster has only one. "
+            "Leave PREDICTIVE_SCALING_EXTERNAL_METRICS off, or remove that APIService first"
         )
 
 

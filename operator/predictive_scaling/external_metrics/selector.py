@@ -20,19 +20,19 @@ _SETS = ("in", "notin")
 
 
 class SelectorError(ValueError):
-    """A selector that cannot be read; the message shows where."""
+    """A selector is invalid; the message shows the position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One part of a selector. values: empty for `exists` and `absent`."""
+    """A requirement of a selector. values: empty for `exists` and `absent`."""
 
     key: str
     operator: str
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """As Kubernetes does it: a label that is not there differs from every value."""
+        """Whether the labels meet it. As in Kubernetes, an absent label differs from every value."""
         return _MATCHES[self.operator](labels.get(self.key), self.values)
 
 
@@ -46,17 +46,17 @@ _MATCHES: Mapping[str, Callable[[str | None, frozenset[str]], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """All of its requirements must match; without any, everything does."""
+    """A conjunction of requirements; without requirements it matches everything."""
 
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether something with these labels is selected."""
+        """Whether the labels meet all requirements."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
 def parse_selector(text: str) -> Selector:
-    """Equality (`=`, `==`, `!=`), sets (`in`, `notin`) and existence (`key`, `!key`), in time linear in the length.
+    """Parse equality (`=`, `==`, `!=`), sets (`in`, `notin`) and existence (`key`, `!key`) in linear time.
 
     Raises SelectorError, also for more than 4096 characters or 64 requirements.
 
@@ -78,7 +78,7 @@ def parse_selector(text: str) -> Selector:
 
 
 class _Parser:
-    """Reads token after token, each once, looking ahead by one."""
+    """Reads each token once, with a lookahead of one token."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -126,7 +126,7 @@ class _Parser:
         return key
 
     def _value(self) -> str:
-        """The next value; empty where a symbol or the end follows, as in `key=` and `key in (a,)`."""
+        """Return the next value; empty before a symbol or the end, as in `key=` and `key in (a,)`."""
         value = self._word()
         if not value:
             return ""
@@ -153,5 +153,5 @@ class _Parser:
         )
 
 
-def _is_valid(pattern: re.Pattern[str], text: str, longest: int) -> bool:
-    return len(text) <= longest and pattern.fullmatch(text) is not None
+def _is_valid(pattern: re.Pattern[str], text: str, max_length: int) -> bool:
+    return len(text) <= max_length and pattern.fullmatch(text) is not None

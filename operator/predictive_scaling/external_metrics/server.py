@@ -1,4 +1,4 @@
-"""Serves external.metrics.k8s.io through the aggregation layer, to the aggregation layer alone."""
+"""Serves external.metrics.k8s.io to the API server's aggregation layer, and to no other client."""
 
 import asyncio
 import contextlib
@@ -34,11 +34,11 @@ log = structlog.get_logger(__name__)
 
 
 class ExternalMetricsServer:
-    """One listener, in the operator's event loop. `async with` starts and stops it; `port` is the real one.
+    """A listener in the operator's event loop. `async with` starts and stops it.
 
-    The handshake needs a client certificate of the trusted authority; another name than the aggregator's gets 403.
-    The API server has authorised the user by RBAC on external.metrics.k8s.io before it asks here.
-    Certificate and key are read again when they change; connections that exist go on with the old ones.
+    The handshake requires a client certificate of the trusted CA; a certificate with another name gets 403. The API
+    server authorizes users by RBAC on external.metrics.k8s.io before it forwards their requests. Certificate and key
+    are read again when they change; open connections keep the old ones.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class ExternalMetricsServer:
         files: ServingFiles,
         trust: AggregatorTrust,
         *,
-        host: str = "0.0.0.0",  # noqa: S104 (the API server is elsewhere; TLS asks for its certificate)
+        host: str = "0.0.0.0",  # noqa: S104 (the API server connects from outside; TLS requires its certificate)
         port: int = 8443,
-        reload_every: timedelta = timedelta(seconds=5),
+        reload_interval: timedelta = timedelta(seconds=5),
     ) -> None:
         self._source = source
         self._clock = clock
@@ -58,7 +58,7 @@ class ExternalMetricsServer:
         self._trust = trust
         self._host = host
         self._port = port
-        self._reload_every = reload_every
+        self._reload_interval = reload_interval
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
         self._listener: socket.socket | None = None
@@ -67,13 +67,13 @@ class ExternalMetricsServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on; the assigned port if 0 was configured."""
         return self._port if self._listener is None else int(self._listener.getsockname()[1])
 
     async def start(self) -> None:
-        """Raises SettingsError for files that do not serve, and for a port that is taken."""
+        """Start serving. Raises SettingsError for unusable files or a port in use."""
         server_context(self._files, self._trust)
-        application = web.Application(middlewares=[self._only_the_aggregator])
+        application = web.Application(middlewares=[self._require_aggregator])
         application.router.add_get(f"/apis/{GROUP}", _document(API_GROUP))
         application.router.add_get(f"/apis/{GROUP_VERSION}", _document(API_RESOURCES))
         application.router.add_get(f"/apis/{GROUP_VERSION}/namespaces/{{namespace}}/{{metric}}", self._values)
@@ -88,14 +88,14 @@ class ExternalMetricsServer:
         reload = PeriodicTask(
             "external_metrics_certificate",
             self.reload_if_changed,
-            self._reload_every.total_seconds(),
+            self._reload_interval.total_seconds(),
             on_standby=True,
         )
         self._watcher = asyncio.create_task(run_periodically(reload, lambda: True), name=reload.name)
         log.info("external_metrics_listening", port=self.port)
 
     async def stop(self) -> None:
-        """Close the listener and what is open; safe to call twice."""
+        """Close the listener and all connections; safe to call twice."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
@@ -109,20 +109,20 @@ class ExternalMetricsServer:
             listener.close()
 
     async def trust(self, trust: AggregatorTrust) -> None:
-        """Believe another authority from now on, as when the cluster rotated it. The same one changes nothing."""
+        """Replace the trusted authority, such as after its rotation; no effect if it is unchanged."""
         if trust != self._trust:
             server_context(self._files, trust)
             self._trust = trust
             await self._serve()
 
     async def reload_if_changed(self) -> bool:
-        """Serve with what the files hold now, where that is something new and fits together; says whether it did."""
+        """Reload certificate and key if they changed and match; return whether they were reloaded."""
         try:
             if self._fingerprint() == self._served:
                 return False
             server_context(self._files, self._trust)
         except (OSError, SettingsError) as error:
-            # In the middle of a rotation the key may be the next one's already: the old pair goes on serving.
+            # During a rotation the key may already belong to the next certificate; the old pair stays in use.
             log.warning("external_metrics_certificate_refused", error=str(error))
             CERTIFICATE_RELOADS.labels("refused").inc()
             return False
@@ -141,7 +141,7 @@ class ExternalMetricsServer:
         await self.stop()
 
     async def _serve(self) -> None:
-        """(Re)start TLS on the listener, which stays open meanwhile: who comes now waits and is not refused."""
+        """(Re)start TLS. The listener stays open, so that clients that connect meanwhile wait and are not refused."""
         if self._runner is None or self._listener is None:
             return
         fingerprint, context = self._fingerprint(), server_context(self._files, self._trust)
@@ -161,13 +161,13 @@ class ExternalMetricsServer:
         return hashlib.sha256(self._files.certificate.read_bytes() + self._files.key.read_bytes()).digest()
 
     @web.middleware
-    async def _only_the_aggregator(
+    async def _require_aggregator(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         certificate: dict[str, Any] | None = request.get_extra_info("peercert")
         if not self._trust.admits(certificate):
             log.warning("external_metrics_refused", path=request.path)
-            response = _failed(403, "Forbidden", "only the API server's aggregation layer may ask here")
+            response = _failed(403, "Forbidden", "only the API server's aggregation layer may read external metrics")
         else:
             response = await _as_status(request, handler)
         REQUESTS.labels(str(response.status)).inc()
@@ -176,19 +176,21 @@ class ExternalMetricsServer:
     async def _values(self, request: web.Request) -> web.Response:
         namespace, name = request.match_info["namespace"], request.match_info["metric"]
         if name not in list(Metric):
-            known = ", ".join(Metric)
-            return _failed(404, "NotFound", f"there is no metric {name!r}; there are {known}")
+            served = ", ".join(Metric)
+            return _failed(404, "NotFound", f"there is no metric {name!r}; served metrics: {served}")
         metric = Metric(name)
         selector = parse_selector(request.query.get("labelSelector", ""))
         chosen = [value for value in self._source.values(namespace, metric) if selector.matches(labels_of(value))]
         if not self._source.is_complete:
-            return _failed(503, "ServiceUnavailable", "this replica does not know all ScalingPolicies yet; ask again")
+            return _failed(
+                503, "ServiceUnavailable", "this replica has not listed all ScalingPolicies yet; retry later"
+            )
         if not chosen:
             return _failed(404, "NotFound", f"no ScalingPolicy in namespace {namespace} is selected")
-        return self._answer(namespace, metric, chosen)
+        return self._respond(namespace, metric, chosen)
 
-    def _answer(self, namespace: str, metric: Metric, chosen: Sequence[MetricValue]) -> web.Response:
-        """All of them or an error: an HPA adds the items up, so leaving a stale one out would read as less demand."""
+    def _respond(self, namespace: str, metric: Metric, chosen: Sequence[MetricValue]) -> web.Response:
+        """All values or an error: an HPA sums the items, so leaving out a stale value would read as less demand."""
         now = self._clock.now()
         current: list[tuple[MetricValue, Reading]] = []
         for value in chosen:
@@ -211,12 +213,12 @@ async def _as_status(
 
 
 def _missing(namespace: str, metric: Metric, value: MetricValue, now: datetime) -> str:
-    what = f"{metric} of ScalingPolicy {namespace}/{value.policy}"
+    subject = f"{metric} of ScalingPolicy {namespace}/{value.policy}"
     if value.reading is None:
-        return f"{what} is not known yet"
+        return f"{subject} is not known yet"
     if now >= value.reading.valid_until:
-        return f"{what} is stale: the last one is of {value.reading.at.isoformat()}"
-    return f"{what} is no number that can be served: {value.reading.value}"
+        return f"{subject} is stale: the last value is from {value.reading.at.isoformat()}"
+    return f"{subject} is {value.reading.value}, which cannot be served"
 
 
 def _failed(code: int, reason: str, message: str) -> web.Response:
@@ -224,7 +226,7 @@ def _failed(code: int, reason: str, message: str) -> web.Response:
 
 
 def _document(content: dict[str, Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def show(_: web.Request) -> web.Response:
+    async def respond(_: web.Request) -> web.Response:
         return web.json_response(content)
 
-    return show
+    return respond

@@ -1,4 +1,4 @@
-"""Who may ask: the aggregation layer of the API server, known by its client certificate."""
+"""Client authentication: only the API server's aggregation layer, identified by its certificate, is served."""
 
 import ssl
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ import msgspec
 from predictive_scaling.errors import SettingsError
 
 AUTHENTICATION_CONFIG_MAP = ("kube-system", "extension-apiserver-authentication")
-"""Namespace and name of the ConfigMap in which every API server publishes it; its role
-`extension-apiserver-authentication-reader` lets one read it."""
+"""Namespace and name of the ConfigMap in which every API server publishes the authority; the role
+`extension-apiserver-authentication-reader` allows reading it."""
 
 _CA = "requestheader-client-ca-file"
 _NAMES = "requestheader-allowed-names"
@@ -20,13 +20,13 @@ _NAMES = "requestheader-allowed-names"
 
 @dataclass(frozen=True, slots=True)
 class AggregatorTrust:
-    """The authority that signs the aggregator's certificate (PEM), and its allowed names; none means any name."""
+    """The CA that signs the aggregator's certificate (PEM), and the allowed common names; empty: any name."""
 
     authority_pem: str
     allowed_names: tuple[str, ...] = ()
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Whether a verified certificate, as ssl.SSLSocket.getpeercert gives it, is the aggregator's."""
+        """Whether a verified certificate, as returned by ssl.SSLSocket.getpeercert, is the aggregator's."""
         if certificate is None:
             return False
         return not self.allowed_names or common_name(certificate) in self.allowed_names
@@ -34,14 +34,14 @@ class AggregatorTrust:
 
 @dataclass(frozen=True, slots=True)
 class ServingFiles:
-    """What the server proves itself with: PEM files, read again when they change."""
+    """The PEM files of the serving certificate and its key, read again when they change."""
 
     certificate: Path
     key: Path
 
 
 def read_trust(config_map: Mapping[str, str]) -> AggregatorTrust:
-    """From the ConfigMap's `data`. Raises SettingsError when the cluster has no aggregation layer configured."""
+    """Parse the ConfigMap's `data`. Raises SettingsError if the cluster has no aggregation layer configured."""
     authority = config_map.get(_CA, "").strip()
     if not authority:
         namespace, name = AUTHENTICATION_CONFIG_MAP
@@ -57,9 +57,9 @@ def read_trust(config_map: Mapping[str, str]) -> AggregatorTrust:
 
 
 def server_context(files: ServingFiles, trust: AggregatorTrust) -> ssl.SSLContext:
-    """TLS that completes a handshake only with a client that the authority vouches for.
+    """Return a TLS context that requires a client certificate signed by the authority.
 
-    Raises SettingsError naming the file that is missing, unreadable or does not fit the other.
+    Raises SettingsError with the file that is missing, unreadable or does not match the other.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -67,18 +67,18 @@ def server_context(files: ServingFiles, trust: AggregatorTrust) -> ssl.SSLContex
     try:
         context.load_verify_locations(cadata=trust.authority_pem)
     except (ssl.SSLError, ValueError) as error:
-        raise SettingsError(f"the aggregation layer's CA is no certificate in PEM: {error}") from None
+        raise SettingsError(f"the aggregation layer's CA is not a PEM certificate: {error}") from None
     try:
         context.load_cert_chain(files.certificate, files.key)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
             f"cannot serve external metrics with {files.certificate} and {files.key}: {error}; "
-            "name a certificate and its key in PEM"
+            "use a PEM certificate and its key"
         ) from None
     return context
 
 
 def common_name(certificate: Mapping[str, Any]) -> str | None:
-    """The subject's common name; None where there is none."""
+    """Return the subject's common name; None if it has none."""
     subject: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())
     return next((value for parts in subject for field, value in parts if field == "commonName"), None)

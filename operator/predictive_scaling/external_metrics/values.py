@@ -1,4 +1,4 @@
-"""Demand and forecast of each policy, as the control loop last saw them: from memory, so that no HPA waits."""
+"""The newest demand and forecast of each policy from the control loop, in memory, so that no HPA waits for I/O."""
 
 import math
 from collections.abc import Sequence
@@ -7,35 +7,35 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-_LARGEST = 9e15
-"""An HPA counts in thousandths, in 64 bits."""
+_MAX_VALUE = 9e15
+"""An HPA stores thousandths in 64 bits."""
 
 
 class Metric(StrEnum):
-    """What is served. Values are in the unit of the policy's demand (requests per second, for one)."""
+    """A served metric. Values are in the unit of the policy's demand, such as requests per second."""
 
     DEMAND = "predictive-scaling-demand"
-    """The newest demand that was observed."""
+    """The newest observed demand."""
     FORECAST = "predictive-scaling-forecast"
-    """The demand that the forecast floor is made from: the highest of the policy's quantile over its window."""
+    """The demand of the forecast floor: the maximum of the policy's quantile over its window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A number, when it was measured or made, and when it ends to be true (exclusive)."""
+    """A value, the time of its measurement or forecast, and the time at which it expires (exclusive)."""
 
     value: float
     at: datetime
     valid_until: datetime
 
     def serves_at(self, now: datetime) -> bool:
-        """Whether it may be shown: not stale, finite, not negative, not beyond what an HPA can count."""
-        return now < self.valid_until and math.isfinite(self.value) and 0 <= self.value <= _LARGEST
+        """Whether it may be served: not stale, finite, not negative, within the range of an HPA."""
+        return now < self.valid_until and math.isfinite(self.value) and 0 <= self.value <= _MAX_VALUE
 
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """One metric of one policy; no reading where there is none yet."""
+    """A metric of a policy; reading: None while there is none."""
 
     policy: str
     service: str
@@ -43,15 +43,15 @@ class MetricValue:
 
 
 class MetricSource(Protocol):
-    """Where the server gets its numbers."""
+    """The port from which the server reads metric values."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether every policy of the cluster is among them."""
+        """Whether it holds every policy of the cluster."""
         ...
 
     def values(self, namespace: str, metric: Metric) -> Sequence[MetricValue]:
-        """One for each policy of the namespace, those without a reading too: missing must not look like less."""
+        """Return a value for each policy of the namespace, even without a reading: a missing item is less demand."""
         ...
 
 
@@ -60,20 +60,20 @@ class ExternalMetricStore:
 
     def __init__(self, *, is_complete: bool = True) -> None:
         self.is_complete = is_complete
-        """False until all policies are known: a policy that is missing may be there all the same."""
+        """False until all policies were listed: until then a policy that is missing may still exist."""
         self._namespaces: dict[str, dict[str, dict[Metric, MetricValue]]] = {}
 
     def publish(
         self, namespace: str, policy: str, service: str, *, demand: Reading | None, forecast: Reading | None
     ) -> None:
-        """Replace what is shown of a policy. None: there is nothing to show (an untrusted zero is nothing as well)."""
+        """Replace the readings of a policy. None: there is no reading, or demand is an untrusted zero."""
         self._namespaces.setdefault(namespace, {})[policy] = {
             Metric.DEMAND: MetricValue(policy, service, demand),
             Metric.FORECAST: MetricValue(policy, service, forecast),
         }
 
     def forget(self, namespace: str, policy: str) -> None:
-        """Show a policy no more; one that is not there is fine."""
+        """Remove the readings of a policy, if there are any."""
         policies = self._namespaces.get(namespace, {})
         policies.pop(policy, None)
         if not policies:
@@ -83,7 +83,7 @@ class ExternalMetricStore:
         return [metrics[metric] for _, metrics in sorted(self._namespaces.get(namespace, {}).items())]
 
     def shown(self) -> dict[tuple[str, str], dict[Metric, MetricValue]]:
-        """Everything, by namespace and name of the policy."""
+        """Return all values by namespace and name of the policy."""
         return {
             (namespace, policy): metrics
             for namespace, policies in self._namespaces.items()

@@ -22,7 +22,7 @@ from predictive_scaling.backtesting.reporting.summary import (
 from predictive_scaling.backtesting.reporting.worst_hours import BadHour, worst_hours
 from predictive_scaling.backtesting.run import Backtest
 from predictive_scaling.errors import SettingsError
-from predictive_scaling.figures.style import page_style
+from predictive_scaling.figures.page import Page, before_after, tile
 from predictive_scaling.simulation.workload import LATE
 
 _BAR = 90
@@ -38,18 +38,9 @@ def write_report(backtest: Backtest, path: Path) -> None:
 
 
 def page(backtest: Backtest) -> str:
-    """The whole page."""
-    template = Template(resources.files(__package__ or "").joinpath("report.html").read_text(encoding="utf-8"))
-    style, verdict = _verdict(backtest)
+    """Return the report as HTML."""
     hours = worst_hours(backtest)
-    return template.substitute(
-        title=escape(f"Backtest: {backtest.series.name}"),
-        style=page_style(),
-        heading=escape(f"Ahead of {backtest.series.name}"),
-        lead=escape(heading(backtest)) + ".",
-        verdict_style=style,
-        verdict=escape(verdict),
-        tiles="".join(_tiles(backtest)),
+    content = Template(_read("report.html")).substitute(
         advice=escape(backtest.advice.message),
         ways="".join(_ways(backtest)),
         charts=overview(backtest) + (worst_day(backtest, hours[0].worst_at) if hours else "") + frontier(backtest),
@@ -57,6 +48,21 @@ def page(backtest: Backtest) -> str:
         hours="".join(map(_hour, hours)) or '<tr><td colspan="5">There were enough replicas all the time.</td></tr>',
         method="".join(f"<li>{escape(sentence)}</li>" for sentence in _method(backtest)),
     )
+    verdict_style, verdict = _verdict(backtest)
+    return Page(
+        title=f"Backtest: {backtest.series.name}",
+        heading=f"Ahead of {backtest.series.name}",
+        lead=f"{heading(backtest)}.",
+        verdict_style=verdict_style,
+        verdict=verdict,
+        tiles=_tiles(backtest),
+        content=content,
+        style=_read("report.css"),
+    ).render()
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__ or "").joinpath(name).read_text(encoding="utf-8")
 
 
 def _verdict(backtest: Backtest) -> tuple[str, str]:
@@ -72,26 +78,26 @@ def _verdict(backtest: Backtest) -> tuple[str, str]:
 def _tiles(backtest: Backtest) -> Iterator[str]:
     hpa_only, predictive = backtest.comparison.hpa_only, backtest.comparison.predictive
     both, same = backtest.comparison.tuned_with_target, backtest.comparison.same_hours
-    yield _tile(
+    yield tile(
         "Minutes short of capacity",
-        _pair(f"{hpa_only.minutes:,.0f}", f"{predictive.minutes:,.0f}"),
+        before_after(f"{hpa_only.minutes:,.0f}", f"{predictive.minutes:,.0f}"),
         f"of {backtest.work.hours * 60:,.0f}; HPA alone → the policy as written; "
         f"HPA at the same hours: {same.predictive.outcome.minutes:,.0f}",
     )
-    yield _tile(
+    yield tile(
         "Replica-hours",
-        _pair(f"{hpa_only.replica_hours:,.0f}", f"{predictive.replica_hours:,.0f}"),
+        before_after(f"{hpa_only.replica_hours:,.0f}", f"{predictive.replica_hours:,.0f}"),
         f"{100 * (relative_hours(backtest, predictive) - 1):+.1f} %; HPA alone → the policy as written",
     )
-    yield _tile(
+    yield tile(
         "Tuned by prices",
-        _pair(f"{hpa_only.minutes:,.0f}", f"{both.outcome.minutes:,.0f}"),
+        before_after(f"{hpa_only.minutes:,.0f}", f"{both.outcome.minutes:,.0f}"),
         f"minutes short at {100 * (relative_hours(backtest, both.outcome) - 1):+.1f} % replica-hours; "
         f"HPA at the same hours: {same.tuned_with_target.outcome.minutes:,.0f}",
     )
     bins = min(backtest.accuracy, key=lambda it: abs(it * backtest.series.step.total_seconds() - 900))
     one = backtest.accuracy[bins]
-    yield _tile(
+    yield tile(
         f"Error {bins * backtest.series.step.total_seconds() / 60:g} minutes ahead",
         f'<span class="big">{number(one.wape)}</span>',
         f"of demand (WAPE); p90 covered {percent(one.coverage[0.9])}",
@@ -171,14 +177,3 @@ def _bar(error: float, worst: float, style: str) -> str:
     if not math.isfinite(error):
         return number(error)
     return f'<span class="{style}" style="width:{_BAR * error / worst:.0f}px"></span>{error:.3f}'
-
-
-def _tile(name: str, figures: str, note: str) -> str:
-    return (
-        f'<div class="card tile"><div class="name">{escape(name)}</div><div class="pair">{figures}</div>'
-        f'<div class="note">{escape(note)}</div></div>'
-    )
-
-
-def _pair(hpa_only: str, predictive: str) -> str:
-    return f'<span class="was alone">{hpa_only}</span><span>→</span><span class="big ahead">{predictive}</span>'

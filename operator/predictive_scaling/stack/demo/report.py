@@ -1,5 +1,6 @@
 """build/demo/report.html: a single file without external resources, readable without JavaScript."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from html import escape
 from importlib import resources
@@ -8,7 +9,7 @@ from string import Template
 
 import msgspec
 
-from predictive_scaling.figures.style import page_style
+from predictive_scaling.figures.page import Page, before_after, tile
 from predictive_scaling.stack.demo.commands import inspection_commands
 from predictive_scaling.stack.demo.figures import charts
 from predictive_scaling.stack.demo.measure import Band, Observation
@@ -25,24 +26,25 @@ def write_report(record: ReplayRecord, path: Path) -> None:
 
 
 def page(record: ReplayRecord) -> str:
-    """The report as HTML."""
-    scenario = record.scenario
+    """Return the report as HTML."""
     template = Template(resources.files(__package__ or "").joinpath("report.html").read_text(encoding="utf-8"))
-    verdict_style, verdict = _verdict(record)
-    return template.substitute(
-        style=page_style(),
-        title=f"Ahead of the match: {scenario.day:%-d %B %Y}",
-        heading="Capacity before the crowd",
-        lead=escape(_lead(record)),
-        verdict_style=verdict_style,
-        verdict=escape(verdict),
-        tiles=_tiles(record),
+    content = template.substitute(
         charts=charts(record),
         decisions="".join(map(_decision, record.decisions)),
         method="".join(f"<li>{escape(sentence)}</li>" for sentence in _method(record)),
         commands=escape("\n".join(inspection_commands())),
         moments=_tooltips(record),
     )
+    verdict_style, verdict = _verdict(record)
+    return Page(
+        title=f"Ahead of the match: {record.scenario.day:%-d %B %Y}",
+        heading="Capacity before the crowd",
+        lead=_lead(record),
+        verdict_style=verdict_style,
+        verdict=verdict,
+        tiles=_tiles(record),
+        content=content,
+    ).render()
 
 
 def _lead(record: ReplayRecord) -> str:
@@ -65,52 +67,37 @@ def _verdict(record: ReplayRecord) -> tuple[str, str]:
     return "good", "As promised: short for at most a fifth of the time, at no more than 1.15 of the replica-hours"
 
 
-def _tiles(record: ReplayRecord) -> str:
+def _tiles(record: ReplayRecord) -> Iterator[str]:
     hpa_only, predictive = record.result.comparison.hpa_only, record.result.comparison.predictive
     quality, ratio = record.result.forecast, record.result.comparison.hours_ratio
     failed = record.result.failed_decisions
     wape = "–" if quality.wape_15m is None else f"{quality.wape_15m:.3f}"
     coverage = "–" if quality.coverage_p90 is None else f"{100 * quality.coverage_p90:.0f} %"
-    return "".join(
-        (
-            _tile(
-                "Minutes short of capacity",
-                _pair(f"{hpa_only.under_provisioned_minutes:.0f}", f"{predictive.under_provisioned_minutes:.1f}"),
-                f"of {record.result.minutes} minutes; HPA alone → with a policy; {same_hours(record)}",
-            ),
-            _tile(
-                "Requests over capacity",
-                _pair(_amount(hpa_only.unserved), _amount(predictive.unserved)),
-                "HPA alone → with a policy",
-            ),
-            _tile(
-                "Replica-hours",
-                _pair(f"{hpa_only.replica_hours:.1f}", f"{predictive.replica_hours:.1f}"),
-                f"{100 * (ratio - 1):+.1f} % for capacity that is there in time",
-            ),
-            _tile(
-                "Error 15 minutes ahead",
-                f'<span class="big">{wape}</span>',
-                f"of demand (WAPE, {record.model or 'no model'}); p90 covered {coverage}",
-            ),
-            _tile(
-                "Decisions",
-                f'<span class="big">{record.result.decisions}</span>',
-                "all succeeded" if not failed else f"{failed} failed",
-            ),
-        )
+    yield tile(
+        "Minutes short of capacity",
+        before_after(f"{hpa_only.under_provisioned_minutes:.0f}", f"{predictive.under_provisioned_minutes:.1f}"),
+        f"of {record.result.minutes} minutes; HPA alone → with a policy; {same_hours(record)}",
     )
-
-
-def _tile(name: str, figures: str, note: str) -> str:
-    return (
-        f'<div class="card tile"><div class="name">{escape(name)}</div><div class="pair">{figures}</div>'
-        f'<div class="note">{escape(note)}</div></div>'
+    yield tile(
+        "Requests over capacity",
+        before_after(_amount(hpa_only.unserved), _amount(predictive.unserved)),
+        "HPA alone → with a policy",
     )
-
-
-def _pair(hpa_only: str, predictive: str) -> str:
-    return f'<span class="was alone">{hpa_only}</span><span>→</span><span class="big ahead">{predictive}</span>'
+    yield tile(
+        "Replica-hours",
+        before_after(f"{hpa_only.replica_hours:.1f}", f"{predictive.replica_hours:.1f}"),
+        f"{100 * (ratio - 1):+.1f} % for capacity that is there in time",
+    )
+    yield tile(
+        "Error 15 minutes ahead",
+        f'<span class="big">{wape}</span>',
+        f"of demand (WAPE, {record.model or 'no model'}); p90 covered {coverage}",
+    )
+    yield tile(
+        "Decisions",
+        f'<span class="big">{record.result.decisions}</span>',
+        "all succeeded" if not failed else f"{failed} failed",
+    )
 
 
 def _amount(requests: float) -> str:
