@@ -20,8 +20,8 @@ from tests.support.api_services import (
     a_policy,
     an_event,
     answer,
+    api_client,
     api_services,
-    client_of,
 )
 
 pytestmark = pytest.mark.integration
@@ -318,13 +318,13 @@ async def test_health_names_each_part_and_readiness_needs_the_schema(client: htt
 async def test_a_pool_that_is_used_up_is_a_quick_problem_and_heals(migrated_database_url: str) -> None:
     async with (
         api_services(migrated_database_url, connections=1) as services,
-        client_of(services) as client,
+        api_client(services) as client,
         services.database.connection(),
     ):
         async with asyncio.timeout(5):
             response = await client.get("/api/v1/scaling/status")
         assert response.status_code == 503
-    async with api_services(migrated_database_url) as services, client_of(services) as client:
+    async with api_services(migrated_database_url) as services, api_client(services) as client:
         assert (await client.get("/api/v1/scaling/status")).status_code == 200
 
 
@@ -332,7 +332,7 @@ async def test_a_check_that_fails_makes_health_503(services: Services) -> None:
     async def broken() -> None:
         raise ConnectionError("no")
 
-    async with client_of(replace(services, checks=[Check("database", broken)])) as client:
+    async with api_client(replace(services, checks=[Check("database", broken)])) as client:
         body = await answer(client, "/health", 503)
         assert body == {
             "status": "unhealthy",

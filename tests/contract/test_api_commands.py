@@ -13,7 +13,7 @@ from predictive_scaling.api.services import (
 from tests.support.api_services import (
     NOW,
     answer,
-    client_of,
+    api_client,
 )
 
 pytestmark = pytest.mark.integration
@@ -29,7 +29,7 @@ async def an_operator_answers(services: Services, kind: str, answer: dict[str, A
 
 
 async def test_the_operators_answer_to_clearing_is_shown(services: Services) -> None:
-    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+    async with api_client(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
         group.create_task(an_operator_answers(services, "clear_stuck_decisions", {"cleared": 2}))
         cleared = await client.delete("/api/v1/scaling/decisions/stuck")
     assert (cleared.status_code, cleared.json()) == (200, {"cleared": 2})
@@ -37,7 +37,7 @@ async def test_the_operators_answer_to_clearing_is_shown(services: Services) -> 
 
 async def test_the_operators_answer_to_reloading_is_shown(services: Services) -> None:
     outcome: dict[str, Any] = {"reloaded": ["checkout"], "rejected": [{"file": "x", "reason": "y"}]}
-    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+    async with api_client(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
         group.create_task(an_operator_answers(services, "reload_models", outcome))
         reloaded = await client.post("/api/v1/models/reload")
     assert (reloaded.status_code, reloaded.json()) == (200, outcome)
@@ -59,7 +59,7 @@ async def test_without_an_operator_a_command_is_accepted_with_a_place_to_look(
 
 
 async def test_without_an_operator_nobody_waits_for_the_whole_limit(services: Services) -> None:
-    async with client_of(replace(services, command_limit_seconds=3600.0)) as client, asyncio.timeout(30):
+    async with api_client(replace(services, command_limit_seconds=3600.0)) as client, asyncio.timeout(30):
         response = await client.post("/api/v1/models/reload")
     assert (response.status_code, "no operator leads" in response.json()["message"]) == (202, True)
 
@@ -77,7 +77,7 @@ async def test_an_operator_that_listens_is_waited_for(services: Services) -> Non
         group.create_task(listen_and_say_nothing())
         await listens.wait()
         assert await services.commands.is_heard()
-        async with client_of(services) as client:
+        async with api_client(services) as client:
             response = await client.post("/api/v1/models/reload")
         ends.set()
     assert (response.status_code, response.json()["message"]) == (202, "the operator has not responded yet")
@@ -94,7 +94,7 @@ async def test_an_operator_that_listens_is_waited_for(services: Services) -> Non
 async def test_an_operator_that_failed_is_a_problem_and_not_an_empty_answer(
     services: Services, result: dict[str, Any], detail: str
 ) -> None:
-    async with client_of(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
+    async with api_client(replace(services, command_limit_seconds=10.0)) as client, asyncio.TaskGroup() as group:
         group.create_task(an_operator_answers(services, "reload_models", result))
         response = await client.post("/api/v1/models/reload", json={})
     assert (response.status_code, detail in response.json()["detail"]) == (502, True)

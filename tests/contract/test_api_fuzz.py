@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.services import Services
-from tests.support.api_services import NOW, a_decision, a_forecast, a_policy, an_event, api_services, client_of
+from tests.support.api_services import NOW, a_decision, a_forecast, a_policy, an_event, api_client, api_services
 
 ODD = [
     "",
@@ -139,7 +139,7 @@ def test_any_parameters_give_an_answer_or_a_problem(migrated_database_url: str) 
         await services.predictions.record(a_forecast("checkout"))
         await services.decisions.intend(a_decision())
         await services.events.record([an_event(start_time=NOW + timedelta(hours=hour)) for hour in range(3)])
-        return await stack.enter_async_context(client_of(services))
+        return await stack.enter_async_context(api_client(services))
 
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()

@@ -12,10 +12,10 @@ from tests.support.observing import (
     decisions_of,
     minimum_of,
     phases_of,
+    record_steady_demand,
     status_of,
-    steady_demand,
-    the_condition_becomes,
-    the_minimum_becomes,
+    wait_for_condition,
+    wait_for_minimum,
 )
 from tests.support.operator_process import OperatorProcess
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 @pytest.fixture
 async def service(operator: OperatorProcess, namespace: str) -> str:
     """A service with a demand of 880, now and for the next six hours: nine replicas of 100."""
-    await steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
+    await record_steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
     return namespace
 
 
@@ -36,7 +36,7 @@ def demand_of(service: str) -> dict[str, str]:
 async def test_auto_raises_the_minimum_to_what_is_forecast_and_verifies_it(service: str, kubectl: Kubectl) -> None:
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
     await kubectl("wait", "--for=condition=Ready", "sp/checkout", "--timeout=30s")
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) == {"Succeeded"}, seconds=60)
     newest = (await decisions_of(kubectl))[-1]
     assert newest["spec"]["to"] == 9
@@ -45,7 +45,7 @@ async def test_auto_raises_the_minimum_to_what_is_forecast_and_verifies_it(servi
     assert newest["metadata"]["ownerReferences"][0]["name"] == "checkout"
     status = await status_of(kubectl)
     assert (status["floor"], status["source"], status["takeover"]["originalMinimum"]) == (9, "Forecast", 2)
-    await the_condition_becomes(kubectl, "Verified", "True")
+    await wait_for_condition(kubectl, "Verified", "True")
     assert "FloorRaised" in await kubectl("describe", "sp", "checkout")
     assert "9" in await kubectl("get", "sp", "checkout")
 
@@ -60,7 +60,7 @@ async def test_recommend_decides_and_writes_nothing(service: str, kubectl: Kubec
 
 async def test_deleting_the_policy_restores_the_minimum_and_gives_the_field_up(service: str, kubectl: Kubectl) -> None:
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
     autoscaler = await kubectl.get("hpa", "checkout")
     assert autoscaler["spec"]["minReplicas"] == 2
@@ -71,10 +71,10 @@ async def test_deleting_the_policy_restores_the_minimum_and_gives_the_field_up(s
 @pytest.mark.parametrize("mode", ["Off", "Recommend"])
 async def test_leaving_auto_restores_the_minimum(service: str, kubectl: Kubectl, mode: str) -> None:
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await kubectl.apply(a_scaling_policy(mode=mode, demand=demand_of(service)))
-    await the_minimum_becomes(kubectl, 2)
-    await the_condition_becomes(kubectl, "ScalingActive", "False", mode)
+    await wait_for_minimum(kubectl, 2)
+    await wait_for_condition(kubectl, "ScalingActive", "False", mode)
     assert "finalizers" not in (await kubectl.get("sp", "checkout"))["metadata"]
 
 
@@ -82,16 +82,16 @@ async def test_a_take_back_by_kubectl_apply_is_a_conflict_and_is_not_fought(
     operator: OperatorProcess, service: str, kubectl: Kubectl
 ) -> None:
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
-    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
+    conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
     assert "kubectl-client-side-apply" in conflict["message"]
-    await operator.ticks(8)
+    await operator.wait_for_ticks(8)
     assert await minimum_of(kubectl) == 3
 
     await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/resume=now")
-    await the_minimum_becomes(kubectl, 9)
-    await the_condition_becomes(kubectl, "Conflict", "False")
+    await wait_for_minimum(kubectl, 9)
+    await wait_for_condition(kubectl, "Conflict", "False")
     assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 3
 
 
@@ -103,14 +103,14 @@ async def test_applying_a_manifest_without_the_minimum_leaves_the_floor(
     await kubectl.apply(policy)
     await eventually(lambda: minimum_of(kubectl, "orders"), lambda floor: floor == 9, seconds=40)
     await kubectl.apply(an_autoscaler("orders", minimum=None, maximum=41))
-    await operator.ticks(4)
+    await operator.wait_for_ticks(4)
     assert await minimum_of(kubectl, "orders") == 9
     assert (await condition_of(kubectl, "Conflict"))["status"] == "False"
 
 
 async def test_the_older_of_two_policies_holds_the_target(service: str, kubectl: Kubectl) -> None:
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     rival = a_scaling_policy(
         "rival", demand=demand_of(service), target={"horizontalPodAutoscaler": {"name": "checkout"}}
     )
@@ -136,11 +136,11 @@ async def test_a_policy_waits_for_a_target_that_is_not_there_yet(service: str, k
 
 async def test_a_recreated_hpa_is_taken_over_anew(service: str, kubectl: Kubectl) -> None:
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await kubectl("delete", "hpa", "checkout")
-    await the_condition_becomes(kubectl, "Ready", "False", "TargetNotFound")
+    await wait_for_condition(kubectl, "Ready", "False", "TargetNotFound")
     await kubectl.apply(an_autoscaler("checkout", minimum=4, maximum=40))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 4
 
 
@@ -148,11 +148,11 @@ async def test_an_event_raises_the_floor_a_lead_time_and_a_ramp_before_it_starts
     operator: OperatorProcess, service: str, kubectl: Kubectl
 ) -> None:
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     start = operator.clock.now() + timedelta(minutes=15)
     times = {"start": start.isoformat(), "end": (start + timedelta(minutes=20)).isoformat()}
     await kubectl.apply(a_business_event("sale", **times, rampUp="5m", expect={"multiplier": "2"}))
-    await the_minimum_becomes(kubectl, 18, seconds=30)
+    await wait_for_minimum(kubectl, 18, seconds=30)
     assert operator.clock.now() < start
     newest = (await decisions_of(kubectl))[-1]["spec"]
     assert (newest["source"], newest["event"]) == ("Event", "sale")
@@ -186,17 +186,17 @@ async def test_a_pause_freezes_the_floor_until_it_is_lifted(
     policy = a_scaling_policy(demand=demand_of(service))
     policy["metadata"]["annotations"] = {"predictive-scaling.io/paused": "true"}
     await kubectl.apply(policy)
-    await the_condition_becomes(kubectl, "Paused", "True")
-    await operator.ticks(6)
+    await wait_for_condition(kubectl, "Paused", "True")
+    await operator.wait_for_ticks(6)
     assert await minimum_of(kubectl) == 2
     await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/paused-")
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
 
 
 async def test_a_target_kind_without_an_adapter_stalls_and_says_so(kubectl: Kubectl) -> None:
     workload = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"}}
     await kubectl.apply(a_scaling_policy(target=workload))
-    stalled = await the_condition_becomes(kubectl, "Stalled", "True", "TargetUnsupported")
+    stalled = await wait_for_condition(kubectl, "Stalled", "True", "TargetUnsupported")
     assert "not yet available" in stalled["message"]
 
 
@@ -204,8 +204,8 @@ async def test_a_raise_that_a_quota_stops_fails_and_says_so(service: str, kubect
     await kubectl("create", "quota", "few", "--hard=pods=5")
     # Short, so that the deadline of a verification, a multiple of it, is.
     await kubectl.apply(a_scaling_policy(demand=demand_of(service), forecast={"leadTime": "20s"}))
-    await the_minimum_becomes(kubectl, 9)
-    failed = await the_condition_becomes(kubectl, "Verified", "False", "Quota", seconds=60)
+    await wait_for_minimum(kubectl, 9)
+    failed = await wait_for_condition(kubectl, "Verified", "False", "Quota", seconds=60)
     assert "exceeded quota: few" in failed["message"]
     assert await minimum_of(kubectl) == 9
     assert "VerificationFailed" in await kubectl("describe", "sp", "checkout")
@@ -218,7 +218,7 @@ async def test_an_hpa_of_a_scaled_object_is_left_to_keda(kubectl: Kubectl, servi
     await kubectl.apply(a_deployment("queue"), autoscaler)
     policy = a_scaling_policy(target={"horizontalPodAutoscaler": {"name": "queue"}}, demand=demand_of(service))
     await kubectl.apply(policy)
-    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "TargetManagedByKeda")
+    conflict = await wait_for_condition(kubectl, "Conflict", "True", "TargetManagedByKeda")
     assert "target.scaledObject" in conflict["message"] or "scaledObject" in conflict["message"]
 
 

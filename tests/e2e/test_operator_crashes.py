@@ -15,10 +15,10 @@ from tests.support.observing import (
     decisions_of,
     minimum_of,
     phases_of,
+    record_steady_demand,
     status_of,
-    steady_demand,
-    the_condition_becomes,
-    the_minimum_becomes,
+    wait_for_condition,
+    wait_for_minimum,
 )
 from tests.support.operator_process import OperatorProcess
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 @pytest.fixture
 async def operator(own_operator: OperatorProcess) -> OperatorProcess:
     """Not started yet; the service `checkout` has a demand of 880: nine replicas of 100."""
-    await steady_demand(own_operator.database_url, own_operator.clock, "checkout", 880.0, timedelta(hours=8))
+    await record_steady_demand(own_operator.database_url, own_operator.clock, "checkout", 880.0, timedelta(hours=8))
     return own_operator
 
 
@@ -53,13 +53,13 @@ async def test_killed_between_intent_and_write_it_writes_once_after_a_restart(
 ) -> None:
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_intent")
     await kubectl.apply(a_scaling_policy())
-    assert await operator.ended() == -9
+    assert await operator.wait_for_exit() == -9
     assert await minimum_of(kubectl) == 2
     (intent,) = await rows_of(operator)
     assert (intent.status, intent.from_replicas) == ("pending", 2)
 
     await operator.start()
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await all_end_well(operator, kubectl)
     assert intent.id in {row.id for row in await rows_of(operator)}
 
@@ -69,13 +69,13 @@ async def test_killed_between_write_and_record_it_finishes_the_record_after_a_re
 ) -> None:
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
     await kubectl.apply(a_scaling_policy())
-    assert await operator.ended() == -9
+    assert await operator.wait_for_exit() == -9
     (written,) = await rows_of(operator)
     assert written.status == "executing"
     assert await minimum_of(kubectl) == written.to_replicas
 
     await operator.start()
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await all_end_well(operator, kubectl)
     finished = {row.id: row for row in await rows_of(operator)}[written.id]
     assert finished.status == "succeeded"
@@ -86,12 +86,12 @@ async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected
 ) -> None:
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
     await kubectl.apply(a_scaling_policy())
-    assert await operator.ended() == -9
+    assert await operator.wait_for_exit() == -9
     await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
     await operator.start()
-    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter", seconds=60)
+    conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter", seconds=60)
     assert "kubectl-client-side-apply set the minimum to 3" in conflict["message"]
-    await operator.ticks(4)
+    await operator.wait_for_ticks(4)
     assert await minimum_of(kubectl) == 3
     assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
 
@@ -109,7 +109,7 @@ async def test_what_people_did_while_it_was_away_is_caught_up_with(operator: Ope
     await kubectl.apply(a_scaling_policy(demand=demand), a_scaling_policy("edited", maximum=5, demand=demand))
     await kubectl("delete", "sp", "deleted", "--wait=false")
     await operator.start()
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await eventually(lambda: minimum_of(kubectl, "edited"), lambda floor: floor == 5, seconds=40)
     await eventually(lambda: minimum_of(kubectl, "deleted"), lambda floor: floor == 2, seconds=40)
     await kubectl("wait", "--for=delete", "sp/deleted", "--timeout=30s")
@@ -122,7 +122,7 @@ async def test_sigterm_ends_it_with_success_and_frees_the_lease_at_once(
 ) -> None:
     await operator.start()
     await kubectl.apply(a_scaling_policy())
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     asked_at = monotonic()
     assert await operator.terminate() == 0
     assert monotonic() - asked_at < 25
@@ -134,7 +134,7 @@ async def test_sigterm_ends_it_with_success_and_frees_the_lease_at_once(
 async def test_a_restart_remembers_what_to_restore(operator: OperatorProcess, kubectl: Kubectl) -> None:
     await operator.start()
     await kubectl.apply(a_scaling_policy())
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await operator.kill()
     await operator.start()
     await kubectl("delete", "sp", "checkout", "--timeout=40s")
@@ -160,22 +160,22 @@ async def test_a_leader_that_lost_its_lease_ends_and_leads_again_with_a_clean_me
         await kubectl.apply(a_scaling_policy(mode="Recommend"))
         await eventually(lambda: status_of(kubectl), lambda status: status.get("floor") == 9, seconds=40)
         operator.freeze()
-        await eventually(standby.leads, seconds=40)
+        await eventually(standby.is_leader, seconds=40)
         await kubectl.apply(a_scaling_policy())
-        await the_minimum_becomes(kubectl, 9)
+        await wait_for_minimum(kubectl, 9)
         operator.thaw()
-        assert await operator.ended() == LeadershipLostError.exit_code
+        assert await operator.wait_for_exit() == LeadershipLostError.exit_code
         assert "was lost" in operator.log
 
         await operator.start()  # as Kubernetes does
         assert await standby.terminate() == 0
-        await eventually(operator.leads, seconds=40)
-        await operator.ticks(4)
+        await eventually(operator.is_leader, seconds=40)
+        await operator.wait_for_ticks(4)
         assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
         await kubectl("delete", "sp", "checkout", "--timeout=40s")
         assert await minimum_of(kubectl) == 2
     finally:
-        if standby.runs:
+        if standby.is_running:
             await standby.kill()
 
 
@@ -185,12 +185,12 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_nothing_is_doubled(
     standby = a_standby_of(operator)
     await operator.start()
     await kubectl.apply(a_scaling_policy())
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     await standby.start()
     try:
         await operator.kill()
         await kubectl.apply(a_scaling_policy(maximum=5))
-        await the_minimum_becomes(kubectl, 5)
+        await wait_for_minimum(kubectl, 5)
         await eventually(lambda: status_of(kubectl), lambda status: status["floor"] == 5, seconds=20)
         await all_end_well(operator, kubectl)
     finally:

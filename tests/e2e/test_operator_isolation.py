@@ -13,7 +13,7 @@ from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
-from tests.support.observing import condition_of, steady_demand, the_condition_becomes, the_minimum_becomes
+from tests.support.observing import condition_of, record_steady_demand, wait_for_condition, wait_for_minimum
 from tests.support.operator_process import NOON, OperatorProcess
 
 pytestmark = pytest.mark.e2e
@@ -106,7 +106,7 @@ async def operator(
     settings = {"NAMESPACES": f'["{namespace}", "{namespace}-bad"]'}
     operator = OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)
     yield operator
-    if operator.runs:
+    if operator.is_running:
         await operator.kill()
 
 
@@ -115,10 +115,10 @@ async def test_bad_objects_of_one_namespace_stop_no_policy_of_another(
 ) -> None:
     demand = {"service": namespace, "metric": "requests_per_second", "perReplica": "100"}
     await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout"), a_scaling_policy(demand=demand))
-    await steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
+    await record_steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
     await operator.start()
-    await the_minimum_becomes(kubectl, 9)
-    await the_condition_becomes(kubectl, "Ready", "True")
+    await wait_for_minimum(kubectl, 9)
+    await wait_for_condition(kubectl, "Ready", "True")
 
     async def reasons() -> dict[str, tuple[str, str]]:
         """Of all events: whether they are stalled, and the reason."""

@@ -21,10 +21,10 @@ from tests.support.observing import (
     decisions_of,
     minimum_of,
     phases_of,
+    record_steady_demand,
     status_of,
-    steady_demand,
-    the_condition_becomes,
-    the_minimum_becomes,
+    wait_for_condition,
+    wait_for_minimum,
 )
 from tests.support.operator_process import OperatorProcess
 
@@ -71,26 +71,26 @@ async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_ba
     operator: OperatorProcess, cluster: Kubernetes, kubectl: Kubectl
 ) -> None:
     now = operator.clock.now()
-    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=20))
+    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=20))
     later = now + timedelta(minutes=21)
     await record_demand(operator.database_url, "checkout", later, later + timedelta(hours=6), lambda _: 1480.0)
     await kubectl.apply(a_scaling_policy())
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
 
     await cluster.api_server.stop()
     gone_at = monotonic()
-    assert await operator.ended() == LeadershipLostError.exit_code
+    assert await operator.wait_for_exit() == LeadershipLostError.exit_code
     await operator.start()  # as Kubernetes does
 
     async def it_was_gone_long_enough() -> bool:
-        assert operator.runs
+        assert operator.is_running
         return monotonic() - gone_at > OUTAGE_SECONDS
 
     await eventually(it_was_gone_long_enough, seconds=OUTAGE_SECONDS + 10)
     await cluster.api_server.start()
 
     assert await minimum_of(kubectl) >= 9
-    await the_minimum_becomes(kubectl, 15, seconds=60)
+    await wait_for_minimum(kubectl, 15, seconds=60)
     assert operator.log.count("leadership_lost") == 1
     assert operator.log.count("telemetry_listening") == 2, "it stood by until the API server was back"
 
@@ -98,24 +98,24 @@ async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_ba
 async def test_floors_rise_and_do_not_fall_while_postgresql_is_away_and_every_decision_gets_its_row(
     operator: OperatorProcess, postgres: PostgreSQL, kubectl: Kubectl
 ) -> None:
-    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=8))
+    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=8))
     await kubectl.apply(a_scaling_policy())
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
 
     postgres.kill()
     try:
-        await the_condition_becomes(kubectl, "Ready", "True", "DatabaseUnavailable", seconds=60)
+        await wait_for_condition(kubectl, "Ready", "True", "DatabaseUnavailable", seconds=60)
         await kubectl.apply(an_event_for_twenty(operator))
-        await the_minimum_becomes(kubectl, 20, seconds=60)
-        assert await operator.counted("predictive_scaling_decision_writes_queued") > 0
+        await wait_for_minimum(kubectl, 20, seconds=60)
+        assert await operator.metric("predictive_scaling_decision_writes_queued") > 0
         await kubectl.apply(a_scaling_policy(maximum=5))
-        await operator.ticks(4)
+        await operator.wait_for_ticks(4)
         assert await minimum_of(kubectl) == 20
     finally:
         await postgres.start()
 
-    await the_condition_becomes(kubectl, "Ready", "True", "TargetObserved", seconds=60)
-    await the_minimum_becomes(kubectl, 5, seconds=60)
+    await wait_for_condition(kubectl, "Ready", "True", "TargetObserved", seconds=60)
+    await wait_for_minimum(kubectl, 5, seconds=60)
     await every_decision_has_one_row(operator, kubectl)
     assert {"DatabaseUnavailable", "DatabaseAvailable"} <= {
         event["reason"] for event in await kubectl.items("events.events.k8s.io")
@@ -129,14 +129,14 @@ async def test_an_operator_that_starts_while_postgresql_is_away_raises_by_events
     try:
         await own_operator.start()
         await kubectl.apply(a_scaling_policy(), an_event_for_twenty(own_operator))
-        await the_minimum_becomes(kubectl, 20, seconds=60)
+        await wait_for_minimum(kubectl, 20, seconds=60)
         await own_operator.kill()
         await own_operator.start()
-        await own_operator.ticks(2)
+        await own_operator.wait_for_ticks(2)
         assert await minimum_of(kubectl) == 20
     finally:
         await postgres.start()
-    await the_condition_becomes(kubectl, "Ready", "True", "TargetObserved", seconds=60)
+    await wait_for_condition(kubectl, "Ready", "True", "TargetObserved", seconds=60)
     await every_decision_has_one_row(own_operator, kubectl)
     assert await minimum_of(kubectl) == 20
 
@@ -151,15 +151,15 @@ async def test_an_operator_ends_where_the_schema_is_not_the_one_it_needs(
         await connection.execute("delete from schema_migrations where version > 1")
     with suppress(AssertionError):  # it may end before it answered once
         await own_operator.start()
-    assert await own_operator.ended() == 78
+    assert await own_operator.wait_for_exit() == 78
     assert "run `predictive-scaling migrate`" in own_operator.log
 
 
 async def test_no_floor_is_lowered_for_want_of_data(operator: OperatorProcess, kubectl: Kubectl) -> None:
-    await steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=12))
+    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=12))
     stops_at = operator.clock.now() + timedelta(minutes=12)
     await kubectl.apply(a_scaling_policy(forecast={"horizon": "10m", "leadTime": "1m"}))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     lowest = 9
 
     async def the_last_forecast_and_last_weeks_demand_are_used_up() -> bool:
@@ -167,7 +167,7 @@ async def test_no_floor_is_lowered_for_want_of_data(operator: OperatorProcess, k
         lowest = min(lowest, await minimum_of(kubectl))
         return operator.clock.now() > stops_at + timedelta(minutes=30)
 
-    await eventually(the_last_forecast_and_last_weeks_demand_are_used_up, seconds=90, every_seconds=0.5)
+    await eventually(the_last_forecast_and_last_weeks_demand_are_used_up, seconds=90, interval_seconds=0.5)
     assert lowest == 9
     assert (await condition_of(kubectl, "MetricsFresh"))["status"] == "False"
     assert (await status_of(kubectl))["floor"] == 9

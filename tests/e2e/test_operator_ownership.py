@@ -14,10 +14,10 @@ from tests.support.observing import (
     condition_of,
     decisions_of,
     minimum_of,
+    record_steady_demand,
     status_of,
-    steady_demand,
-    the_condition_becomes,
-    the_minimum_becomes,
+    wait_for_condition,
+    wait_for_minimum,
 )
 from tests.support.operator_process import OperatorProcess
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 async def demand(operator: OperatorProcess, namespace: str) -> dict[str, str]:
     """A demand of 880 for the next six hours: nine replicas of 100."""
-    await steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
+    await record_steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
     return {"service": namespace, "metric": "requests_per_second", "perReplica": "100"}
 
 
@@ -39,12 +39,12 @@ async def acting(kubectl: Kubectl, demand: dict[str, str], *, server_side: bool 
     else:
         await kubectl.apply(manifest)
     await kubectl.apply(a_deployment("checkout"), a_scaling_policy(demand=demand))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
 
 
 async def raised_by_us(kubectl: Kubectl) -> None:
     """The floor stands, nobody is in conflict, and the 3 of the manifest comes back with the policy's end."""
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     assert (await condition_of(kubectl, "Conflict"))["status"] == "False"
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
     assert await minimum_of(kubectl) == 3
@@ -56,7 +56,7 @@ async def test_a_line_deleted_and_applied_is_written_again_at_once(
     await acting(kubectl, demand)
     await kubectl.apply(an_autoscaler("checkout", minimum=None, maximum=40))
     await eventually(lambda: decisions_of(kubectl), lambda decisions: given_up(decisions) == [(1, 9)], seconds=30)
-    await operator.ticks(2)
+    await operator.wait_for_ticks(2)
     await raised_by_us(kubectl)
 
 
@@ -72,7 +72,7 @@ async def test_forgetting_the_last_manifest_first_never_lowers_the_minimum(
     manifest = json.dumps(an_autoscaler("checkout", minimum=None, maximum=41))
     await kubectl("apply", "set-last-applied", "-f", "/dev/stdin", stdin=manifest)
     await kubectl("apply", "-f", "-", stdin=manifest)
-    await operator.ticks(2)
+    await operator.wait_for_ticks(2)
     assert given_up(await decisions_of(kubectl)) == []
     assert (await kubectl.get("hpa", "checkout"))["spec"]["maxReplicas"] == 41
     await raised_by_us(kubectl)
@@ -85,7 +85,7 @@ async def test_a_server_side_apply_without_the_field_never_lowers_the_minimum(
     await acting(kubectl, demand, server_side=created_server_side)
     manifest = json.dumps(an_autoscaler("checkout", minimum=None, maximum=41))
     await kubectl("apply", "--server-side", "-f", "-", stdin=manifest)
-    await operator.ticks(2)
+    await operator.wait_for_ticks(2)
     assert given_up(await decisions_of(kubectl)) == []
     await raised_by_us(kubectl)
 
@@ -96,9 +96,9 @@ async def test_a_field_taken_by_force_and_given_up_ends_the_conflict(kubectl: Ku
         manifest = json.dumps(an_autoscaler("checkout", minimum=minimum, maximum=40))
         await kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
         if minimum is not None:
-            await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
+            await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
             assert await minimum_of(kubectl) == minimum
-    await the_condition_becomes(kubectl, "Conflict", "False")
+    await wait_for_condition(kubectl, "Conflict", "False")
     await raised_by_us(kubectl)
 
 
@@ -107,9 +107,9 @@ async def test_one_replica_that_a_manifest_states_is_a_conflict(
 ) -> None:
     await acting(kubectl, demand)
     await kubectl.apply(an_autoscaler("checkout", minimum=DEFAULT_MINIMUM, maximum=40))
-    conflict = await the_condition_becomes(kubectl, "Conflict", "True", "ForeignWriter")
+    conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
     assert "kubectl-client-side-apply set the minimum to 1" in conflict["message"]
-    await operator.ticks(4)
+    await operator.wait_for_ticks(4)
     assert await minimum_of(kubectl) == DEFAULT_MINIMUM
 
 
@@ -121,7 +121,7 @@ async def test_zero_replicas_that_the_api_server_refuses_are_shown_as_refused(
     fallback = {"behavior": "Static", "replicas": 0, "after": "1m"}
     unseen = {**demand, "service": f"{demand['service']}-unseen"}
     await kubectl.apply(a_scaling_policy(demand=unseen, replicas=bounds, fallback=fallback))
-    ready = await the_condition_becomes(kubectl, "Ready", "False", "Refused", seconds=60)
+    ready = await wait_for_condition(kubectl, "Ready", "False", "Refused", seconds=60)
     assert "minReplicas 0" in ready["message"]
     assert "must be greater than or equal to 1" in ready["message"]
     assert "only with an Object or External metric" in ready["message"]
@@ -133,10 +133,10 @@ async def test_zero_replicas_that_the_api_server_refuses_are_shown_as_refused(
         lambda: kubectl("describe", "sp", "checkout"), lambda said: "WriteRefused" in said, seconds=20
     )
     await kubectl.apply(a_scaling_policy(demand=unseen, fallback=fallback | {"replicas": 1}))
-    await the_condition_becomes(kubectl, "Ready", "True")
-    await the_minimum_becomes(kubectl, 1)
+    await wait_for_condition(kubectl, "Ready", "True")
+    await wait_for_minimum(kubectl, 1)
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
-    await operator.ticks(1)
+    await operator.wait_for_ticks(1)
     assert await minimum_of(kubectl) == 3
 
 

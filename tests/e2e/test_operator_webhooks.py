@@ -13,10 +13,10 @@ from tests.support.manifests import Manifest, a_deployment, a_scaling_policy, an
 from tests.support.observing import (
     condition_of,
     minimum_of,
+    record_steady_demand,
     status_of,
-    steady_demand,
-    the_condition_becomes,
-    the_minimum_becomes,
+    wait_for_condition,
+    wait_for_minimum,
 )
 from tests.support.operator_process import NOON, OperatorProcess, running
 
@@ -48,7 +48,7 @@ async def operator(
     """Running, for both namespaces; the service `checkout` has a demand of 880: nine replicas of 100."""
     clock = ReplayClock(NOON, monotonic(), 60)
     settings = {"NAMESPACES": f'["{namespace}", "{namespace}-other"]'}
-    await steady_demand(migrated_database_url, clock, "checkout", 880.0, timedelta(hours=8))
+    await record_steady_demand(migrated_database_url, clock, "checkout", 880.0, timedelta(hours=8))
     async with running(OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)) as one:
         yield one
 
@@ -83,15 +83,15 @@ async def test_a_failing_webhook_of_one_namespace_holds_up_no_other(
     elsewhere: Kubectl, failing_webhook: str, operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     await kubectl.apply(a_scaling_policy())
-    await the_condition_becomes(kubectl, "Ready", "False", "RequestFailed", seconds=60)
+    await wait_for_condition(kubectl, "Ready", "False", "RequestFailed", seconds=60)
     assert 'failed calling webhook "guard.example.com"' in (await condition_of(kubectl, "Ready"))["message"]
     await elsewhere.apply(a_scaling_policy())
-    await the_minimum_becomes(elsewhere, 9)
+    await wait_for_minimum(elsewhere, 9)
     assert await minimum_of(kubectl) == 2
     assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
-    assert await operator.counted("predictive_scaling_ticks_failed_total") == 0
+    assert await operator.metric("predictive_scaling_ticks_failed_total") == 0
     assert 'predictive_scaling_visits_failed_total{reason="RequestFailed"}' in await operator.metrics()
 
     await kubectl("delete", "validatingwebhookconfiguration", failing_webhook)
-    await the_minimum_becomes(kubectl, 9, seconds=60)
-    await the_condition_becomes(kubectl, "Ready", "True", seconds=60)
+    await wait_for_minimum(kubectl, 9, seconds=60)
+    await wait_for_condition(kubectl, "Ready", "True", seconds=60)

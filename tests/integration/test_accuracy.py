@@ -20,7 +20,7 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.predictions import Predictions
-from tests.support.api_services import answer, api_services, client_of
+from tests.support.api_services import answer, api_client, api_services
 from tests.support.builders import a_policy
 from tests.support.control import a_state
 
@@ -157,7 +157,7 @@ async def test_accuracy_is_that_of_all_samples_of_the_window_asked(
     await window.advance([need.series for need in states.requirements()], clock.now())
     await leaders[0].run()
     clock.at = START + BINS * BIN
-    async with api_services(migrated_database_url, clock=clock) as api, client_of(api) as client:
+    async with api_services(migrated_database_url, clock=clock) as api, api_client(api) as client:
         for hours in (1, 3, 6, 7, 9, 24, 30):
             found = (await answer(client, f"/api/v1/metrics/accuracy?window={hours}h"))["accuracy"]
             first = BINS - hours * 12

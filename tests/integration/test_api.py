@@ -32,8 +32,8 @@ from tests.support.api_services import (
     a_forecast,
     a_performance,
     a_policy,
+    api_client,
     api_services,
-    client_of,
 )
 from tests.support.eventually import eventually, exit_code
 
@@ -161,7 +161,7 @@ async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
     redis, clock = Redis.from_url(redis_url), ReplayClock(NOW, monotonic(), rate=1)
     async with redis, api_services(migrated_database_url, clock=clock, cache=ResponseCache(redis)) as services:
         await services.predictions.record(a_forecast())
-        async with client_of(services) as client:
+        async with api_client(services) as client:
             first = (await client.get("/api/v1/predictions/current")).text
             assert await redis.exists("predictive-scaling:answers:predictions/current?service=")
             # From the cache, while it is there: a forecast that came meanwhile is not seen yet.
@@ -180,7 +180,7 @@ async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
         await frozen.flushall()
         os.kill(redis_server.server.pid, signal.SIGSTOP)
         try:
-            async with client_of(services) as client:
+            async with api_client(services) as client:
                 began = monotonic()
                 assert (await client.get("/api/v1/predictions/current")).text == both
                 assert monotonic() - began < 2

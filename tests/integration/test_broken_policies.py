@@ -31,7 +31,7 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.plain_text import plain
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.targets.in_memory import InMemoryTarget
-from tests.support.api_services import api_services, client_of
+from tests.support.api_services import api_client, api_services
 from tests.support.builders import a_policy
 from tests.support.control import NoMetricSink, World
 
@@ -82,7 +82,7 @@ async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migra
     problem = Problem("InvalidTimezone", "spec.forecast.timezone: Mars is no time zone")
     world.records[unreadable] = [replace(record, policy=None, problem=problem)]
 
-    async with api_services(migrated_database_url, clock=world.clock) as services, client_of(services) as client:
+    async with api_services(migrated_database_url, clock=world.clock) as services, api_client(services) as client:
         table = Policies(services.database)
         publisher = PolicyPublisher(
             table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: list(world.records), lambda: True
@@ -189,7 +189,7 @@ async def api_of(database: Database) -> AsyncGenerator[httpx.AsyncClient]:
     models = Models(models=[], rejected=[])
     commands = Commands(database)
     made = Services(clock=WallClock(), database=database, commands=commands, stored_models=lambda: models)
-    async with client_of(made) as client:
+    async with api_client(made) as client:
         yield client
 
 

@@ -57,7 +57,7 @@ async def test_a_minutes_sample_is_sent_when_the_minute_is_over(
         async def minutes() -> int:
             return (clock.now() - scenario.begins_at) // MINUTE
 
-        passed = await eventually(minutes, lambda count: count >= 3, every_seconds=0)
+        passed = await eventually(minutes, lambda count: count >= 3, interval_seconds=0)
         replay.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await replay

@@ -27,7 +27,7 @@ from tests.support.eventually import eventually, exit_code
 from tests.support.ingesting import Ingester, Place, ingesting, rows, scalar, send
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
-from tests.support.observing import steady_demand, the_minimum_becomes
+from tests.support.observing import record_steady_demand, wait_for_minimum
 from tests.support.operator_process import OperatorProcess, running
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ async def staged(
         await migrate(database, clock)
     place = Place(kafka.bootstrap_servers, "metrics.raw", "metrics.dead-letter", url, folder / "ingest.log")
     settings = {"REDIS_URL": redis.url, "PREDICTIVE_SCALING_MODELS_DIR": str(folder / "models")}
-    await steady_demand(url, clock, namespace, 880.0, timedelta(minutes=15))
+    await record_steady_demand(url, clock, namespace, 880.0, timedelta(minutes=15))
     await _trained_an_hour_ago(url, clock, namespace, folder, settings)
 
     async with AsyncExitStack() as stack:
@@ -236,6 +236,6 @@ async def _played(stage: Stage) -> None:
     await stage.send_errors_per_second(1.0)
     await send(stage.place, [b"no sample at all"])
     await eventually(lambda: scalar(stage.place, "select count(*) from dead_letters"))
-    await the_minimum_becomes(kubectl, 9)
+    await wait_for_minimum(kubectl, 9)
     succeeded = "select count(*) from scaling_decisions where status = 'succeeded'"
     await eventually(lambda: scalar(stage.place, succeeded), seconds=60)

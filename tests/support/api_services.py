@@ -64,7 +64,7 @@ async def api_services(
         await asking.close()
 
 
-def client_of(services: Services) -> httpx.AsyncClient:
+def api_client(services: Services) -> httpx.AsyncClient:
     """A client of the application, without a socket."""
     transport = httpx.ASGITransport(app=create_app(services))
     return httpx.AsyncClient(transport=transport, base_url="http://api")

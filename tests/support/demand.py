@@ -1,4 +1,4 @@
-"""Demand that was recorded before a test begins, or lies ahead of its clock."""
+"""Demand recorded before a test, for times before and after its clock."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,15 +16,15 @@ async def record_demand(
     since: datetime,
     until: datetime,
     demand: Callable[[datetime], float],
-    every: timedelta = MINUTE,
+    interval: timedelta = MINUTE,
 ) -> None:
-    """One sample in each interval of [since, until), as ingest would write them.
+    """Record one sample for each interval of [since, until), as ingest would write them.
 
-    What lies ahead of an operator's clock is not read before its time: a test's live demand is written beforehand.
+    The operator does not read samples later than its clock, so that a test's live demand can be recorded beforehand.
     """
     labels = {"pod": "a"}
     first = since.replace(second=0, microsecond=0)
-    minutes = [first + index * every for index in range(-(-(until - first) // every))]
+    minutes = [first + index * interval for index in range(-(-(until - first) // interval))]
     samples = [Sample(at, service, METRIC, series_of(labels), demand(at), labels) for at in minutes]
     async with Database(url, purpose="tests", max_size=1) as database:
         await Samples(database).record(samples)

@@ -1,4 +1,4 @@
-"""Waiting is polling with a budget of seconds in which the product could work."""
+"""Waiting for a condition by polling, with a budget of seconds in which the product could work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,15 +10,15 @@ from predictive_scaling.clock import monotonic
 Value = TypeVar("Value")
 
 MAX_STRETCH = 6.0
-"""How many times as long as its budget a wait may take by the clock."""
+"""Maximum ratio of a wait's wall-clock duration to its budget."""
 _PRESSURE = Path("/proc/pressure/cpu")
 
 
 class Budget:
     """Seconds in which no process of this machine waited for a core.
 
-    On a busy machine the product does less in a second, so its tests wait longer; a machine that does not tell
-    (Linux without pressure stall information) counts the seconds of the clock.
+    On a busy machine the product does less in a second, so its tests wait longer. Without pressure stall information
+    the budget counts wall-clock seconds.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -34,43 +34,43 @@ class Budget:
 
 
 async def eventually(
-    look: Callable[[], Awaitable[Value]],
-    holds: Callable[[Value], bool] = bool,
+    read: Callable[[], Awaitable[Value]],
+    predicate: Callable[[Value], bool] = bool,
     seconds: float = 20.0,
-    every_seconds: float = 0.1,
+    interval_seconds: float = 0.1,
 ) -> Value:
-    """The first value of `look` that `holds`. seconds: the budget, see Budget.
+    """Return the first value of `read` for which `predicate` is true. seconds: the budget, see Budget.
 
     Raises AssertionError with the last value, or the last AssertionError.
     """
     budget = Budget(seconds)
     while True:
         try:
-            value = await look()
-            if holds(value):
+            value = await read()
+            if predicate(value):
                 return value
-            last: object = value
+            last_result: object = value
         except AssertionError as error:
-            last = error
+            last_result = error
         if budget.is_spent:
-            raise AssertionError(f"not true within {seconds:g} s of work; last seen: {last}")
-        await asyncio.sleep(every_seconds)
+            raise AssertionError(f"not true within {seconds:g} s of work; last result: {last_result}")
+        await asyncio.sleep(interval_seconds)
 
 
 async def exit_code(process: asyncio.subprocess.Process, seconds: float = 60.0) -> int:
-    """The exit code of a process that ends within the budget. Raises AssertionError when it still runs."""
+    """Return the exit code of a process that ends within the budget. Raises AssertionError when it still runs."""
 
     async def has_ended() -> bool:
         return process.returncode is not None
 
-    await eventually(has_ended, seconds=seconds, every_seconds=0.02)
+    await eventually(has_ended, seconds=seconds, interval_seconds=0.02)
     return await process.wait()
 
 
 def _stalled_seconds() -> float:
-    """For how long, since the machine started, some process waited for a core."""
+    """Seconds since boot in which at least one process waited for a core."""
     try:
-        some = _PRESSURE.read_text().splitlines()[0]
+        some_line = _PRESSURE.read_text().splitlines()[0]
     except OSError:
         return 0.0
-    return int(some.rpartition("total=")[2]) / 1e6
+    return int(some_line.rpartition("total=")[2]) / 1e6

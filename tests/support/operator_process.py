@@ -1,4 +1,4 @@
-"""The operator as users run it: a process of its own, killed and stopped by pid."""
+"""The operator as users run it: a separate process, killed and stopped by pid."""
 
 import asyncio
 import os
@@ -18,30 +18,30 @@ from predictive_scaling.stack.ports import free_ports
 from tests.support.eventually import eventually, exit_code
 
 NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
-"""A Wednesday; when the operators of tests begin."""
+"""Start of the operators' clocks, a Wednesday."""
 
 
 @dataclass
 class OperatorProcess:
-    """One operator process at a time; it may be killed and started again."""
+    """One operator process, which can be killed and started again."""
 
     kubeconfig: Path
     database_url: str
     clock: Clock
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
-    """More of its settings, without the prefix."""
+    """Further settings, without the prefix."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
     lease: str = field(default_factory=lambda: f"test-{os.urandom(4).hex()}")
     _process: asyncio.subprocess.Process | None = None
 
     @property
     def log(self) -> str:
-        """Everything it has logged."""
+        """The log of all its runs."""
         return (self.folder / "operator.log").read_text()
 
     async def start(self, **environment: str) -> None:
-        """Start it and wait until it answers. environment: of this start only."""
+        """Start it and wait until it responds. environment: for this start only."""
         with (self.folder / "operator.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "predictive_scaling", "operator"),
@@ -50,66 +50,66 @@ class OperatorProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        state = await eventually(self._answers_or_ended, seconds=60)
-        assert state == "answers", f"the operator ended:\n{self.log[-3000:]}"
+        state = await eventually(self._liveness_or_exit, seconds=60)
+        assert state == "live", f"the operator exited:\n{self.log[-3000:]}"
 
     async def terminate(self) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM and return the exit code."""
         return await self._end(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """SIGSTOP: it does nothing until `thaw`, as on a node that hangs."""
+        """Send SIGSTOP: it does nothing until `thaw`, as on a node that hangs."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     async def kill(self) -> int:
-        """SIGKILL."""
+        """Send SIGKILL and return the exit code."""
         return await self._end(signal.SIGKILL)
 
-    async def ended(self, seconds: float = 60.0) -> int:
-        """Its exit code, once it ended by itself."""
+    async def wait_for_exit(self, seconds: float = 60.0) -> int:
+        """Wait until it exits without a signal of the test, and return its exit code."""
         assert self._process is not None
         return await exit_code(self._process, seconds)
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
     async def metrics(self) -> str:
-        """The text of its metrics endpoint."""
+        """Return the text of its metrics endpoint."""
         async with httpx.AsyncClient(trust_env=False) as client:
             return (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
 
-    async def counted(self, name: str) -> float:
-        """The value of a metric without labels."""
+    async def metric(self, name: str) -> float:
+        """Return the value of a metric without labels."""
         sample = re.search(rf"^{name} (\S+)$", await self.metrics(), re.MULTILINE)
         assert sample is not None, f"the operator has no metric {name}"
         return float(sample[1])
 
-    async def leads(self) -> bool:
-        """Whether it leads."""
-        return await self.counted("predictive_scaling_leader") == 1
+    async def is_leader(self) -> bool:
+        """Return whether it is the leader."""
+        return await self.metric("predictive_scaling_leader") == 1
 
-    async def ticks(self, count: int) -> None:
-        """Wait until it has reconciled all policies this many more times; each of them has 30 s."""
+    async def wait_for_ticks(self, count: int) -> None:
+        """Wait until it has reconciled all policies `count` more times, each within 30 s."""
         name = "predictive_scaling_tick_seconds_count"
-        finished = await self.counted(name)
-        until = finished + count
-        while finished < until:
-            finished = await eventually(lambda: self.counted(name), finished.__lt__, seconds=30)
+        finished = await self.metric(name)
+        expected = finished + count
+        while finished < expected:
+            finished = await eventually(lambda: self.metric(name), finished.__lt__, seconds=30)
 
-    async def _answers_or_ended(self) -> str:
+    async def _liveness_or_exit(self) -> str:
         async with httpx.AsyncClient(trust_env=False) as client:
             try:
-                live = await client.get(f"http://127.0.0.1:{self.port}/health/live")
+                response = await client.get(f"http://127.0.0.1:{self.port}/health/live")
             except httpx.TransportError:
-                return "" if self.runs else "ended"
-        return "answers" if live.is_success else ""
+                return "" if self.is_running else "exited"
+        return "live" if response.is_success else ""
 
     async def _end(self, number: signal.Signals) -> int:
         process = self._process
@@ -129,20 +129,25 @@ class OperatorProcess:
             "LEASE_NAME": self.lease,
             "LEASE_DURATION": "15s",
             "TRAIN_FROM_OPERATOR": "false",
-            # A minute is a second here, and the controllers' work takes as long as ever.
+            # The clock runs a minute a second, but the controllers take as long as in real time.
             "VERIFICATION_PATIENCE": "40",
             **self.settings,
         }
-        named = {f"PREDICTIVE_SCALING_{name}": value for name, value in settings.items()}
-        return {"KUBECONFIG": str(self.kubeconfig), "DATABASE_URL": self.database_url, "OMP_NUM_THREADS": "1", **named}
+        prefixed = {f"PREDICTIVE_SCALING_{name}": value for name, value in settings.items()}
+        return {
+            "KUBECONFIG": str(self.kubeconfig),
+            "DATABASE_URL": self.database_url,
+            "OMP_NUM_THREADS": "1",
+            **prefixed,
+        }
 
 
 @asynccontextmanager
 async def running(operator: OperatorProcess) -> AsyncGenerator[OperatorProcess]:
-    """Started, and killed at the end if it still runs then."""
+    """Start the operator, and kill it at the end if it still runs."""
     await operator.start()
     try:
         yield operator
     finally:
-        if operator.runs:
+        if operator.is_running:
             await operator.kill()

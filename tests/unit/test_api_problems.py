@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.request_limits import REQUESTS, RequestLimits
 from predictive_scaling.api.services import Services
-from tests.support.api_services import NOWHERE, api_services, client_of
+from tests.support.api_services import NOWHERE, api_client, api_services
 
 STATUSES = (
     "'pending', 'executing', 'verifying', 'succeeded', 'failed', 'rolled_back', 'recommended', 'superseded' or "
@@ -28,7 +28,7 @@ async def services() -> AsyncIterator[Services]:
 
 @pytest.fixture
 async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(services) as made:
+    async with api_client(services) as made:
         yield made
 
 
@@ -196,7 +196,7 @@ async def test_a_body_that_never_ends_is_given_up(services: Services) -> None:
         yield b"{"
         await asyncio.Event().wait()
 
-    async with client_of(replace(services, request_limit_seconds=0.1)) as client, asyncio.timeout(5):
+    async with api_client(replace(services, request_limit_seconds=0.1)) as client, asyncio.timeout(5):
         headers = {"Content-Type": "application/json"}
         response = await client.post("/api/v1/models/reload", content=trickle(), headers=headers)
     body = assert_problem(response, 408)

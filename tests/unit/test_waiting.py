@@ -36,6 +36,6 @@ async def test_waiting_returns_the_first_value_that_holds_and_raises_with_the_la
     async def look() -> int:
         return next(numbers)
 
-    assert await eventually(look, lambda number: number == 3, every_seconds=0) == 3
-    with pytest.raises(AssertionError, match="last seen: "):
-        await eventually(look, lambda number: number < 0, seconds=0.01, every_seconds=0.002)
+    assert await eventually(look, lambda number: number == 3, interval_seconds=0) == 3
+    with pytest.raises(AssertionError, match="last result: "):
+        await eventually(look, lambda number: number < 0, seconds=0.01, interval_seconds=0.002)
