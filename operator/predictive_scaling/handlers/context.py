@@ -1,4 +1,4 @@
-"""What every handler is given: the operator's parts that a watch event concerns."""
+"""What every handler shares: its context and the registry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from predictive_scaling.cluster.informer_cache import InformerCache
 
 @dataclass(frozen=True, slots=True)
 class HandlerContext:
-    """kopf's memo, made in bootstrap.py."""
+    """kopf's memo, created in bootstrap.py."""
 
     cache: InformerCache
     wake: Callable[[], None]
-    """Asks for a tick, from any thread; many calls before it begins are one."""
+    """Requests a tick, from any thread; calls before the tick starts are merged."""
 
 
 REGISTRY = kopf.OperatorRegistry()

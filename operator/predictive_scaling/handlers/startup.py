@@ -1,4 +1,4 @@
-"""kopf as we run it: every setting that matters is set on purpose."""
+"""The configuration of kopf: settings, login and the start of the indices."""
 
 import os
 from typing import Any
@@ -7,7 +7,7 @@ import kopf
 
 from predictive_scaling.handlers.context import REGISTRY, HandlerContext
 
-_OURS = "predictive-scaling.io"
+_DOMAIN = "predictive-scaling.io"
 
 
 @kopf.on.startup(registry=REGISTRY)
@@ -19,12 +19,12 @@ async def started(
     workloads: Any,
     **_: Any,
 ) -> None:
-    """The indices exist from here on; the tick reads them through the inventory."""
+    """Bind the indices to the informer cache, through which the tick reads them."""
     memo.cache.bind(policies, business_events, autoscalers, workloads)
 
 
 def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:
-    """Time-outs against silent watches, no writes to objects, no peering, a quick exit."""
+    """Return settings with time-outs against silent watches, no writes to objects, no peering and a quick exit."""
     settings = kopf.OperatorSettings()
     # A silent watch hides all changes; kopf's own inactivity time-out (70 s) stays in effect.
     settings.watching.server_timeout = 300
@@ -41,17 +41,17 @@ def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.process.ultimate_exiting_timeout = 25
     settings.scanning.disabled = bool(namespaces)
-    # Nothing of ours makes kopf write to objects; should anything ever, it stays within our own names.
-    settings.persistence.finalizer = f"{_OURS}/kopf"
-    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=_OURS)
+    # kopf has no reason to write to objects; if it ever did, it would use names of our own domain.
+    settings.persistence.finalizer = f"{_DOMAIN}/kopf"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=_DOMAIN)
     settings.persistence.diffbase_storage = NoDiffBase()
     return settings
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
-    """Keeps no last-handled state: no handler of ours looks at differences.
+    """Stores no last-handled state, as no handler uses differences.
 
-    kopf's own storages copy each object of each watch event deeply, to compare it with what was handled last.
+    kopf's own storages deep-copy the object of each watch event to compare it with the last-handled state.
     """
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
@@ -68,7 +68,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
 
 @kopf.on.login(registry=REGISTRY)
 async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """The same choice as cluster/client.py makes; kopf calls it again when credentials expire."""
+    """Choose the credentials as cluster/client.py does; kopf calls this again when they expire."""
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         return kopf.login_with_service_account(**kwargs)
     return kopf.login_with_kubeconfig(**kwargs)

@@ -1,7 +1,7 @@
-"""kopf in a thread and an event loop of its own.
+"""Runs kopf in its own thread and event loop.
 
-It cancels every task of its loop when it ends, and it takes the process's signals where it may; neither must reach
-what acts. Should it give up, it is begun anew with a new loop.
+kopf cancels all tasks of its loop when it ends, and installs signal handlers in the main thread; neither may affect the
+control loop. If kopf ends, it is restarted with a new event loop.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 import kopf
 import structlog
 
-from predictive_scaling.handlers import business_events, policies, startup, targets
+from predictive_scaling.handlers import indices, startup
 from predictive_scaling.handlers.context import REGISTRY, HandlerContext
 from predictive_scaling.handlers.startup import kopf_settings
 
 log = structlog.get_logger(__name__)
 
-HANDLERS = (business_events, policies, startup, targets)
-"""Imported for what they register."""
+HANDLERS = (indices, startup)
+"""Modules that register handlers when they are imported."""
 
-_PAUSE_SECONDS = 2.0
+_RESTART_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
-_END_SECONDS = 5.0
+_STOP_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Watch:
 
     @property
     def ended(self) -> bool:
-        """Whether it was started and its thread is there no more."""
+        """Whether it was started and its thread has ended."""
         return self._thread is not None and not self._thread.is_alive()
 
     def start(self) -> None:
@@ -45,10 +45,10 @@ class Watch:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop watching; waits at most five seconds, as the thread holds no unsaved state."""
+        """Stop watching; wait at most five seconds, as the thread has no unsaved state."""
         self._stop.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, _END_SECONDS)
+            await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -56,13 +56,13 @@ class Watch:
                 asyncio.run(self._watch())
             except Exception:  # the watch restarts after any error
                 log.exception("watch_ended")
-            self._stop.wait(_PAUSE_SECONDS)
+            self._stop.wait(_RESTART_SECONDS)
 
     async def _watch(self) -> None:
         try:
             await self._operate()
         finally:
-            # kopf closes its connections without waiting for them, and TLS ones need some turns of the loop for it.
+            # kopf does not wait until its connections are closed, and TLS needs some iterations of the loop for that.
             await asyncio.sleep(_CLOSE_SECONDS)
 
     async def _operate(self) -> None:
