@@ -36,7 +36,7 @@ from predictive_scaling.control.jobs.tuning import TuningScheduler
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.loop import Loop
 from predictive_scaling.control.policy_publisher import PolicyPublisher
-from predictive_scaling.control.policy_state import PolicyStates
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures
 from predictive_scaling.control.reconciler import Reconciler
 from predictive_scaling.control.sources import ExternalMetricSink, RollupDemand

@@ -28,7 +28,8 @@ from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.loop import Loop
 from predictive_scaling.control.policy_publisher import PolicyPublisher
-from predictive_scaling.control.policy_state import Acknowledgement, PolicyState, PolicyStates
+from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures
 from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler
 from predictive_scaling.control.status_writer import StatusWriter

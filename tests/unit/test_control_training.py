@@ -133,10 +133,10 @@ async def settled(scene: Scene) -> None:
 async def test_accuracy_that_fell_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
     await settled(scene)
     (state,) = scene.world.states.by_key().values()
-    state.accuracy = AccuracyStatus(mape=0.10)
+    state.note_accuracy(AccuracyStatus(mape=0.10))
     await scene.job.run()
     assert scene.trained == []
-    state.accuracy = AccuracyStatus(mape=0.45)
+    state.note_accuracy(AccuracyStatus(mape=0.45))
     await scene.job.run()
     assert [one["cause"] for one in said(logs, "training_started")] == ["accuracy"]
     scene.world.clock.advance(2 * HOUR)

@@ -72,7 +72,7 @@ def test_a_minimum_that_someone_else_set_is_overwritten() -> None:
 
 def test_what_is_awaited_when_the_minimum_is_given_back_did_not_fail() -> None:
     expected = an_expected(4, 9)
-    expected.state.restoring = True
+    expected.state.begin_restoring()
     verdict = assess_progress(expected, progress(1, replicas=4, ready=4), NOON + MINUTE)
     assert verdict is not None
     assert verdict.phase is DecisionPhase.CANCELLED

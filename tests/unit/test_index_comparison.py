@@ -19,7 +19,7 @@ from predictive_scaling.cluster.index_comparison import DRIFT, IndexComparison
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
-from predictive_scaling.control.policy_state import PolicyStates
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.target_claims import Claim, TargetClaims
 from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey

@@ -41,9 +41,8 @@ def foreign_writer(record: PolicyRecord, state: PolicyState, observed: Observed)
     if holder is not None and acknowledgement == state.acknowledged:
         return holder
     if holder is not None:
-        # Removed here, recorded again before the next write.
-        state.takeover = None
-    state.acknowledged, state.conflict = acknowledgement, None
+        state.forget_takeover()
+    state.end_conflict(acknowledgement)
     return None
 
 

@@ -17,7 +17,8 @@ from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.event_calendar import EventCalendar
 from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
 from predictive_scaling.control.policy_publisher import PolicyPublisher
-from predictive_scaling.control.policy_state import PolicyState, PolicyStates
+from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures, ReconcileTimedOutError
 from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler, Tick
 from predictive_scaling.control.target_claims import Claim, TargetClaims

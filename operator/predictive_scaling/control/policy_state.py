@@ -1,23 +1,19 @@
-"""State of each policy between two ticks."""
+"""State of one policy between two ticks. Every assignment to it is a method here, named after what happened."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.control.capacity import CapacityKey
-from predictive_scaling.control.current_forecasts import ForecastRequirement, series_key
+from predictive_scaling.control.current_forecasts import ForecastRequirement
 from predictive_scaling.decision.inputs import Decision, DecisionState, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.annotations import resume_of
-from predictive_scaling.resources.conditions import Condition, read_conditions
-from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.conditions import Condition
 from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
 
-_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+NEVER_WRITTEN = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class OwnMetadata:
 
 @dataclass(slots=True)
 class PolicyState:
-    """One policy's."""
+    """State of one policy. Other modules read the fields and change them through the methods only."""
 
     uid: str
     decision_state: DecisionState
@@ -105,7 +101,7 @@ class PolicyState:
     """When to reconcile again after failures; None if the last reconciliation succeeded."""
     written_status: Mapping[str, Any] | None = None
     """The status that was last written, as far as known."""
-    status_written_at: datetime = _LONG_AGO
+    status_written_at: datetime = NEVER_WRITTEN
     deleting_since: float | None = None
     """The monotonic second at which we first saw it being deleted."""
     restoring: bool = False
@@ -116,106 +112,150 @@ class PolicyState:
         """The floor that we hold."""
         return self.decision_state.floor
 
+    # What a decision does to the state.
 
-@dataclass(slots=True)
-class PolicyStates:
-    """All policies'."""
+    def require(self, requirement: "ForecastRequirement | None") -> None:
+        """Set what has to be forecast for this policy."""
+        self.requirement = requirement
 
-    _states: dict[str, PolicyState] = field(default_factory=dict[str, PolicyState])
-    _keys: dict[str, PolicyKey] = field(default_factory=dict[str, PolicyKey])
+    def decide(self, decision_state: DecisionState) -> None:
+        """Remember a decision that was carried out or recommended."""
+        self.decision_state = decision_state
 
-    def of(self, record: PolicyRecord, now: datetime) -> PolicyState:
-        """The state of a policy; at the first visit it is what the status remembers."""
-        state = self._states.get(record.uid)
-        if state is None:
-            state = self._states[record.uid] = restored_state(record, now)
-            self._keys[record.uid] = record.key
-        return state
+    def hold_floor(self, decision_state: DecisionState) -> None:
+        """Remember a decision that changes nothing: no write is waiting to be repeated."""
+        self.decision_state, self.backoff = decision_state, None
 
-    def requirements(self) -> list[ForecastRequirement]:
-        """What all policies need forecast."""
-        return [state.requirement for state in self._states.values() if state.requirement is not None]
+    def keep_floor(self, decided: DecisionState) -> None:
+        """Remember the observations of a decision whose floor was not written, and the floor from before it."""
+        before = self.decision_state
+        self.decision_state = replace(
+            decided, floor=before.floor, changes=before.changes, floor_source=before.floor_source
+        )
 
-    def by_key(self) -> dict[PolicyKey, PolicyState]:
-        """The states of the policies that need forecasts, by namespace and name."""
-        return {state.requirement.key: state for state in self._states.values() if state.requirement is not None}
+    def show(
+        self,
+        conditions: tuple[Condition, ...],
+        situation: Situation | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """Remember what the status reports. Without a decision the last one stays."""
+        self.conditions = conditions
+        if situation is not None and decision is not None:
+            self.situation, self.decision = situation, decision
 
-    def drop_intents(self, names: Collection[str]) -> None:
-        """Drop recorded intents that were ended elsewhere: they are not carried out, and their names not used again."""
-        for state in self._states.values():
-            if state.open_decision is not None and state.open_decision in names:
-                state.previous_decision, state.open_decision = state.open_decision, None
+    # The life of an intent, from its record to its verification.
 
-    def capacity_keys(self) -> set[CapacityKey]:
-        """Targets and series that the newest visits decided from."""
-        situations = (state.situation for state in self._states.values())
-        return {
-            (situation.observed.uid, series_key(situation.policy)) for situation in situations if situation is not None
-        }
+    def open_intent(self, name: str) -> None:
+        """Name the intent before it is recorded: one that a record lacks can then be superseded as any other."""
+        self.open_decision = name
+
+    def close_intent(self) -> None:
+        """Drop the open intent, which has ended."""
+        self.open_decision = None
+
+    def supersede_intent(self) -> None:
+        """Drop the open intent, which was never carried out; the same step later gets another name."""
+        if self.open_decision is not None:
+            self.previous_decision, self.open_decision = self.open_decision, None
+
+    def apply_intent(self, takeover: Takeover, acknowledged: Acknowledgement) -> None:
+        """Remember that the target was written: earlier conflicts and refusals are over."""
+        self.takeover = takeover.model_copy(update={"taken_from": None})
+        self.acknowledged = acknowledged
+        self.conflict, self.backoff, self.open_decision, self.restoring = None, None, None, False
+
+    def record_decision(self, decision: LastDecision, *, is_previous: bool) -> None:
+        """Remember the newest decision; the next one is named after it if `is_previous`."""
+        self.last_decision = decision
+        if is_previous:
+            self.previous_decision = decision.name
+
+    def continue_after(self, name: str) -> None:
+        """Name the next decision after this one, which was made before a restart."""
+        self.previous_decision = name
+
+    def verify(self, verified: tuple[bool, str | None, str], summary: str) -> None:
+        """Remember the verdict on the newest decision."""
+        self.verified = verified
+        if self.last_decision is not None:
+            self.last_decision = self.last_decision.model_copy(update={"summary": summary})
+
+    # Failures.
+
+    def fail(self, problem: Problem | None) -> None:
+        """Set why the decision could not be carried out; None if it was."""
+        self.failure = problem
+
+    def back_off(self, backoff: Backoff) -> None:
+        """Wait after a refused write."""
+        self.backoff = backoff
+
+    def retry_at(self, retry: ReconcileRetry | None) -> None:
+        """Wait after a failed reconciliation; None after one that succeeded."""
+        self.retry = retry
+
+    # Who owns the target.
+
+    def take_over(self, takeover: Takeover, target: str, recorded: Mapping[str, Any]) -> None:
+        """Remember a takeover. recorded: the fields of the status that now record it."""
+        self.takeover, self.target = takeover, target
+        self.written_status = {**(self.written_status or {}), **recorded}
+
+    def confirm_takeover(self) -> None:
+        """Remember that the target was written before a restart."""
+        if self.takeover is not None:
+            self.takeover = self.takeover.model_copy(update={"written": True})
+
+    def forget_takeover(self) -> None:
+        """Forget the takeover, which is recorded again before the next write: the value to restore is a new one."""
+        self.takeover = None
+
+    def enter_conflict(self, writer: str) -> None:
+        """Remember the foreign writer of our field."""
+        self.conflict = writer
+
+    def acknowledge(self, acknowledged: Acknowledgement) -> None:
+        """Remember a change by a person; it ends no conflict."""
+        self.acknowledged = acknowledged
+
+    def end_conflict(self, acknowledged: Acknowledgement) -> None:
+        """Remember that nobody else writes our field, or that a person acknowledged it."""
+        self.acknowledged, self.conflict = acknowledged, None
+
+    def begin_restoring(self) -> None:
+        """Remember that the target's minimum is being restored."""
+        self.restoring = True
+
+    def release(self) -> None:
+        """Forget the target, whose minimum was restored."""
+        self.takeover, self.target, self.conflict, self.verified, self.backoff = None, None, None, None, None
+        self.decision_state = replace(self.decision_state, floor=None, changes=(), floor_source=None)
+
+    def seconds_deleting(self, monotonic: float) -> float:
+        """The seconds since the policy was first seen being deleted. monotonic: the monotonic second now."""
+        if self.deleting_since is None:
+            self.deleting_since = monotonic
+        return monotonic - self.deleting_since
+
+    # What was written and measured.
+
+    def note_metadata(self, metadata: OwnMetadata) -> None:
+        """Remember the metadata that our newest request returned."""
+        self.own_metadata = metadata
+
+    def wrote_status(self, status: Mapping[str, Any], now: datetime) -> None:
+        """Remember the status that was written."""
+        self.written_status, self.status_written_at = status, now
+
+    def note_accuracy(self, accuracy: AccuracyStatus) -> None:
+        """Remember the newest scores of the forecasts."""
+        self.accuracy = accuracy
 
     def shift(self, by: timedelta) -> None:
         """Shift all times after the clock was stepped, so that durations stay as they were."""
-        for state in self._states.values():
-            state.decision_state = shifted(state.decision_state, by)
-            state.backoff = state.backoff and replace(state.backoff, until=state.backoff.until + by)
-            state.retry = state.retry and replace(state.retry, until=state.retry.until + by)
-            if state.status_written_at != _LONG_AGO:
-                state.status_written_at += by
-
-    def target_uids(self) -> set[str]:
-        """The targets that the policies were last decided for."""
-        return {state.situation.observed.uid for state in self._states.values() if state.situation is not None}
-
-    def keep_only(self, uids: set[str]) -> list[PolicyKey]:
-        """Forget policies that are gone, by uid; the names that no policy has any more."""
-        gone = {uid: self._keys.pop(uid) for uid in self._states.keys() - uids}
-        for uid in gone:
-            del self._states[uid]
-        return sorted(set(gone.values()) - set(self._keys.values()))
-
-
-def shifted(memory: DecisionState, by: timedelta) -> DecisionState:
-    """The memory of a policy, all of its times moved."""
-    return replace(
-        memory,
-        since=memory.since + by,
-        recommendations=tuple((at + by, replicas) for at, replicas in memory.recommendations),
-        changes=tuple(replace(change, at=change.at + by) for change in memory.changes),
-        no_forecast_since=None if memory.no_forecast_since is None else memory.no_forecast_since + by,
-    )
-
-
-def restored_state(record: PolicyRecord, now: datetime) -> PolicyState:
-    """State from the status of a policy, after a restart. The floor is not lowered before a full window was seen."""
-    status = record.status
-    takeover = _parsed(Takeover, status.get("takeover"))
-    last = _parsed(LastDecision, status.get("lastDecision"))
-    conditions = read_conditions(status)
-    observed = status.get("observedGeneration")
-    return PolicyState(
-        uid=record.uid,
-        decision_state=DecisionState(since=now, floor=status.get("floor")),
-        acknowledged=_acknowledgement(record, takeover, observed if isinstance(observed, int) else record.generation),
-        takeover=takeover,
-        target=status.get("target") if takeover else None,
-        previous_decision=last.name if last else "",
-        last_decision=last,
-        conditions=conditions,
-        accuracy=_parsed(AccuracyStatus, status.get("accuracy")),
-        written_status=status or None,
-    )
-
-
-def _acknowledgement(record: PolicyRecord, takeover: Takeover | None, generation: int) -> Acknowledgement:
-    if takeover is None:
-        return Acknowledgement.of(record, generation)
-    return Acknowledgement(takeover.generation or generation, takeover.resume)
-
-
-def _parsed(kind: Any, value: Any) -> Any:
-    if not value:
-        return None
-    try:
-        return kind.model_validate(value)
-    except ValidationError:
-        return None
+        self.decision_state = self.decision_state.shifted(by)
+        self.backoff = self.backoff and replace(self.backoff, until=self.backoff.until + by)
+        self.retry = self.retry and replace(self.retry, until=self.retry.until + by)
+        if self.status_written_at != NEVER_WRITTEN:
+            self.status_written_at += by

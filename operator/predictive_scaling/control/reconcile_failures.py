@@ -45,7 +45,7 @@ class ReconcileFailures:
 
     def succeeded(self, state: PolicyState) -> None:
         """The newest visit went well."""
-        state.retry = None
+        state.retry_at(None)
 
     async def show(
         self, record: PolicyRecord, state: PolicyState, tick: Tick, error: Exception
@@ -58,7 +58,7 @@ class ReconcileFailures:
         else:
             log.error("visit_failed", policy=str(record.key), reason=problem.reason, exc_info=error)
         requested = error.retry_after_seconds if isinstance(error, RequestFailedError) else None
-        state.retry = _longer(record, state.retry, tick.now, requested)
+        state.retry_at(_longer(record, state.retry, tick.now, requested))
         if record.deleted:
             return None
         if _shown_reason(state) != problem.reason:

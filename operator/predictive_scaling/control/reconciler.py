@@ -13,7 +13,7 @@ from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.cluster.kubernetes_events import KubernetesEvents
 from predictive_scaling.control import conflicts, transitions
 from predictive_scaling.control.actuation.decision_records import Intent
-from predictive_scaling.control.actuation.execution import Change, Execution, Outcome, kept_floor, waits
+from predictive_scaling.control.actuation.execution import Change, Execution, Outcome, waits
 from predictive_scaling.control.actuation.restoration import Restoration
 from predictive_scaling.control.actuation.verification import Verification
 from predictive_scaling.control.capacity import Capacities
@@ -130,7 +130,7 @@ class Reconciler:
     ) -> ReconcileOutcome:
         """Report why a reconciliation failed, and keep the rest of the status. Raises as Cluster does."""
         result = ReconcileResult(generation=record.generation, failure=failure)
-        state.conditions = merge(state.conditions, policy_conditions(result), tick.now)
+        state.show(merge(state.conditions, policy_conditions(result), tick.now))
         judged = status_without_decision(record.generation, state.conditions, takeover=state.takeover)
         before = {name: value for name, value in (state.written_status or {}).items() if name != "takeover"}
         status = before | judged
@@ -158,7 +158,7 @@ class Reconciler:
             situation.lead_time,
             tick.claims,
         )
-        state.failure = None
+        state.fail(None)
         decision = await self._execute(change, tick)
         result = ReconcileResult(
             generation=record.generation,
@@ -169,7 +169,7 @@ class Reconciler:
         )
         conditions = merge(state.conditions, policy_conditions(result, situation, decision), tick.now)
         transitions.emit_transitions(self.events, record, state, conditions, decision)
-        state.conditions, state.decision, state.situation = conditions, decision, situation
+        state.show(conditions, situation, decision)
         status = policy_status(
             situation,
             decision,
@@ -202,24 +202,24 @@ class Reconciler:
                 if change.intent.current_forecast is not None:
                     # Without an outlook, as right after a restart, an open intent may still be right.
                     await self.execution.supersede(state, change.intent)
-                state.decision_state, state.backoff = decision.state, None
+                state.hold_floor(decision.state)
                 return decision
             if not waits(change, tick.now) and (tick.database_problem is None or change.intent.raises):
                 outcome = await self.execution.carry_out(change)
                 if outcome in (Outcome.APPLIED, Outcome.RECOMMENDED):
-                    state.decision_state = decision.state
+                    state.decide(decision.state)
                     return decision
                 why = _UNWRITTEN.get(outcome) or state.conflict or why
         except DatabaseUnavailableError as error:
             tick.database_problem = str(error)
             why = _waiting(tick.database_problem) or why
         except (ObjectRefusedError, ObjectConflictError, TargetNotFoundError) as error:
-            state.failure = Problem(error.reason, str(error))
+            state.fail(Problem(error.reason, str(error)))
         if state.backoff is not None and waits(change, tick.now):
-            state.failure = state.backoff.problem
+            state.fail(state.backoff.problem)
         if state.failure is not None:
             why = state.failure.message
-        kept_floor(change)
+        state.keep_floor(decision.state)
         return replace(decision, floor=decision.before, message=f"Hold {decision.before}: {why}")
 
     def _conflict(
@@ -244,7 +244,7 @@ class Reconciler:
         need = ForecastRequirement(
             policy, lead_time, concerns, attempts.of(lambda: known_events_for(policy, tick.known_events), ())
         )
-        state.requirement = need if policy.spec.mode is not Mode.OFF else None
+        state.require(need if policy.spec.mode is not Mode.OFF else None)
         demand = attempts.of(lambda: self._newest_demand(policy), None)
         if conflict is None and demand is not None and tick.now - demand.at <= self.metrics_max_age:
             # Demand per replica is unknown while another party controls the target.
@@ -306,10 +306,10 @@ class Reconciler:
         stalled: Problem | None = None,
         failure: Problem | None = None,
     ) -> ReconcileOutcome:
-        state.requirement = None
+        state.require(None)
         result = ReconcileResult(generation=record.generation, stalled=stalled, failure=failure)
         conditions = merge(state.conditions, policy_conditions(result), tick.now)
-        state.conditions = conditions
+        state.show(conditions)
         status = status_without_decision(record.generation, conditions, takeover=state.takeover)
         if record.policy is not None:
             status["target"] = str(record.policy.spec.target) if state.takeover is None else state.target

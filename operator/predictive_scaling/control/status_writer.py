@@ -54,7 +54,7 @@ class StatusWriter:
         except ObjectRefusedError as error:
             log.warning("status_refused", policy=str(record.key), error=str(error))
             return False
-        state.written_status, state.status_written_at = dict(status), now
+        state.wrote_status(dict(status), now)
         self.cache.expect_policy_write(record.key, int(answer["metadata"]["resourceVersion"]))
         WRITES.inc()
         return True

@@ -1,6 +1,6 @@
 """The input of a decision, and the decision. The same situation always gives the same decision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -131,6 +131,16 @@ class DecisionState:
     """The newest forecast made while demand was as expected: the reference for an outage (semantics 10)."""
     floor_source: Source | None = None
     """The source that last recommended the full floor; explains a decrease when its recommendation ends."""
+
+    def shifted(self, by: timedelta) -> "DecisionState":
+        """Return the state with all of its times moved, after the clock was stepped."""
+        return replace(
+            self,
+            since=self.since + by,
+            recommendations=tuple((at + by, replicas) for at, replicas in self.recommendations),
+            changes=tuple(replace(change, at=change.at + by) for change in self.changes),
+            no_forecast_since=None if self.no_forecast_since is None else self.no_forecast_since + by,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """From a decision to its effect: intent, take-over, a last look at the policy, the write (semantics 28)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -84,7 +84,7 @@ class Execution:
             self._done(change, DecisionPhase.RECOMMENDED)
             return Outcome.RECOMMENDED
         # Named before it is recorded: an intent that one of its records lacks is superseded as any other.
-        state.open_decision = intent.name
+        state.open_intent(intent.name)
         await self.records.intend(intent)
         takeover = await self._taken_over(change)
         failpoint("operator.after_intent")
@@ -105,8 +105,7 @@ class Execution:
             return
         message = "Never carried out: a later look at the policy decided differently."
         await self.records.transition(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
-        # The same step may be right again later: under another name, as this one is over.
-        state.open_decision, state.previous_decision = None, name
+        state.supersede_intent()
 
     async def _apply(self, change: Change, takeover: Takeover) -> Outcome:
         intent, floor = change.intent, change.intent.decision.floor
@@ -122,7 +121,7 @@ class Execution:
             take = takeover.taken_from is not None and takeover.taken_from == intent.observed.foreign_write
             await change.target.apply(floor, take=take)
         except TargetConflictError as error:
-            change.state.conflict = str(error)
+            change.state.enter_conflict(str(error))
             await self._end(change, DecisionPhase.CANCELLED, f"Not written: {error}")
             return Outcome.CONFLICT
         except TargetRefusedError as error:
@@ -135,9 +134,7 @@ class Execution:
 
     async def _applied(self, change: Change, takeover: Takeover) -> None:
         intent, state = change.intent, change.state
-        state.takeover = takeover.model_copy(update={"taken_from": None})
-        state.acknowledged = Acknowledgement(intent.record.generation, takeover.resume)
-        state.conflict, state.backoff, state.open_decision, state.restoring = None, None, None, False
+        state.apply_intent(takeover, Acknowledgement(intent.record.generation, takeover.resume))
         now = self.clock.now()
         deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
         self.verification.expect(ExpectedReplicas.of(intent, state, change.target, now, deadline))
@@ -179,29 +176,27 @@ class Execution:
         failures = before.failures if before is not None and known else 0
         until = now + min(_FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), _MAX_PAUSE)
         problem = Problem(error.reason, f"{error}; tried again at {format_time(until)}")
-        state.backoff = Backoff(until, failures + 1, change.intent.record.generation, raises, problem)
+        state.back_off(Backoff(until, failures + 1, change.intent.record.generation, raises, problem))
         if not known:
             self.events.emit(change.intent.record, EventReason.WRITE_REFUSED, str(error))
 
     async def _end(self, change: Change, phase: DecisionPhase, message: str) -> None:
         intent = change.intent
         await self.records.transition(intent.record.key, intent.name, phase, message)
-        change.state.open_decision = None
+        change.state.close_intent()
         self._done(change, phase)
 
     def _cancelled(self, change: Change) -> None:
         """Drop an intent that was ended elsewhere. Should the same step be right still, it gets another name."""
-        change.state.open_decision = None
+        change.state.close_intent()
         self._done(change, DecisionPhase.CANCELLED)
 
     def _done(self, change: Change, phase: DecisionPhase) -> None:
         intent, decision = change.intent, change.intent.decision
-        if phase is not DecisionPhase.SUPERSEDED:
-            # Until the watch shows the edit the same name is found again, and is over already.
-            change.state.previous_decision = intent.name
-        change.state.last_decision = LastDecision(
-            name=intent.name, at=self.clock.now(), summary=f"{decision.before}->{decision.floor} {phase.value}"
-        )
+        summary = f"{decision.before}->{decision.floor} {phase.value}"
+        last = LastDecision(name=intent.name, at=self.clock.now(), summary=summary)
+        # A superseded intent keeps its name until the watch shows the edit: the same step is then the same intent.
+        change.state.record_decision(last, is_previous=phase is not DecisionPhase.SUPERSEDED)
         log.info(
             "floor_decided",
             policy=str(intent.record.key),
@@ -227,12 +222,3 @@ def waits(change: Change, now: datetime) -> bool:
     if backoff is None or now >= backoff.until or backoff.generation != intent.record.generation:
         return False
     return backoff.raises == (intent.decision.floor > intent.decision.before)
-
-
-def kept_floor(change: Change) -> None:
-    """After an unsuccessful write the old floor is remembered; what was seen is not forgotten."""
-    memory = change.state.decision_state
-    decided = change.intent.decision.state
-    change.state.decision_state = replace(
-        decided, floor=memory.floor, changes=memory.changes, floor_source=memory.floor_source
-    )

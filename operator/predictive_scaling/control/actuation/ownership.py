@@ -33,8 +33,7 @@ async def record_takeover(
     # A merge patch keeps what it does not name: a field that is not set any more has to be taken out by name.
     cleared = {"takenFrom": None, "resume": None, "generation": None} | recorded["takeover"]
     await cluster.merge(f"{path_of(record.key)}/status", {"status": recorded | {"takeover": cleared}})
-    state.takeover, state.target = takeover, target
-    state.written_status = {**(state.written_status or {}), **recorded}
+    state.take_over(takeover, target, recorded)
 
 
 def is_recorded(state: PolicyState, target: str, takeover: Takeover) -> bool:
@@ -61,13 +60,13 @@ async def is_current(cluster: Cluster, record: PolicyRecord, state: PolicyState)
         return False
     if metadata["uid"] != record.uid:
         return False
-    state.own_metadata = _own(metadata)
+    state.note_metadata(_own(metadata))
     return metadata.get("generation") == record.generation and "deletionTimestamp" not in metadata
 
 
 async def _set_finalizers(cluster: Cluster, record: PolicyRecord, state: PolicyState, finalizers: list[str]) -> None:
     answer = await cluster.apply(path_of(record.key), _metadata(record, finalizers), force=True)
-    state.own_metadata = _own(answer["metadata"])
+    state.note_metadata(_own(answer["metadata"]))
 
 
 def _own(metadata: Json) -> OwnMetadata:

@@ -16,7 +16,8 @@ from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecor
 from predictive_scaling.control.actuation.decision_forms import PHASE_OF
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.verification import ExpectedReplicas, Verification
-from predictive_scaling.control.policy_state import PolicyState, PolicyStates
+from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.errors import (
     ClusterUnavailableError,
     DatabaseUnavailableError,
@@ -157,7 +158,7 @@ class Recovery:
         state = self._state(row)
         # An intent without effect is recomputed under the same name; so it is not yet the previous one.
         if state is not None and row.status not in (DecisionStatus.PENDING, DecisionStatus.EXECUTING):
-            state.previous_decision = row.id
+            state.continue_after(row.id)
 
     async def _read_again(self, pending: Sequence[_Pending]) -> None:
         """A person may have cleared what could not be taken up."""
@@ -211,7 +212,7 @@ class Recovery:
             if pending.is_late:
                 await self._end(row, DecisionPhase.SUPERSEDED, "Never carried out: later decisions were made.")
             else:
-                state.open_decision = row.id
+                state.open_intent(row.id)
             return
         await self._verify(record, state, target, pending)
 
@@ -231,9 +232,8 @@ class Recovery:
         if row.status == DecisionStatus.PENDING and not await self._moved(row, DecisionPhase.EXECUTING):
             return
         if not pending.is_late:
-            state.previous_decision = row.id
-            if state.takeover is not None:
-                state.takeover = state.takeover.model_copy(update={"written": True})
+            state.continue_after(row.id)
+            state.confirm_takeover()
         deadline = row.deadline_at or now + timedelta(minutes=10)
         try:
             uid = (await target.observe()).uid
@@ -273,7 +273,7 @@ class Recovery:
         """The next decision of the policy gets another name than this one, which is over."""
         pending, state = self._pending.get(row.id), self._state(row)
         if state is not None and pending is not None and not pending.is_late:
-            state.previous_decision = row.id
+            state.continue_after(row.id)
 
     def _target(self, row: ScalingDecisionRow, record: PolicyRecord) -> Target:
         """The target that the decision was made for; the policy may name another one since."""

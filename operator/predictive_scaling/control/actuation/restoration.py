@@ -1,6 +1,6 @@
 """Putting back what was there before us: the policy is deleted, leaves Auto, or names another target (semantics 16)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -59,7 +59,7 @@ class Restoration:
         Raises ClusterUnavailableError while that cannot be done, TargetRefusedError or ObjectRefusedError while the
         API server refuses it; a deletion stops waiting after TIMEOUT_SECONDS.
         """
-        state.restoring = True
+        state.begin_restoring()
         try:
             await self._end_takeover(record, state, claims)
         except (ClusterUnavailableError, TargetRefusedError, *_REFUSED) as error:
@@ -67,9 +67,7 @@ class Restoration:
                 raise
             self._give_up(record, state, error)
         await ownership.release(self.cluster, record, state)
-        state.takeover, state.target, state.conflict, state.verified = None, None, None, None
-        state.backoff = None
-        state.decision_state = replace(state.decision_state, floor=None, changes=(), floor_source=None)
+        state.release()
 
     async def _end_takeover(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims) -> None:
         heir = claims.heir(record, state)
@@ -88,7 +86,7 @@ class Restoration:
         consent = Acknowledgement.of(heir.record)
         handed = takeover.model_copy(update={"generation": consent.generation, "resume": consent.resume})
         # What was written to the target before is not the other policy's consent to take it from somebody.
-        heir.state.acknowledged = consent
+        heir.state.acknowledge(consent)
         await ownership.record_takeover(self.cluster, heir.record, heir.state, target, handed)
         log.info("takeover_handed_over", policy=str(record.key), to=str(heir.record.key), target=target)
 
@@ -123,5 +121,4 @@ class Restoration:
     def _is_overdue(self, record: PolicyRecord, state: PolicyState) -> bool:
         if not record.deleted:
             return False
-        state.deleting_since = state.deleting_since or monotonic()
-        return monotonic() - state.deleting_since > TIMEOUT_SECONDS
+        return state.seconds_deleting(monotonic()) > TIMEOUT_SECONDS

@@ -224,10 +224,8 @@ class Verification:
         elif succeeded:
             self.events.emit(expected.record, EventReason.VERIFICATION_SUCCEEDED, verdict.message)
         if expected.is_newest:
-            expected.state.verified = (succeeded, verdict.failure, verdict.message)
-            if expected.state.last_decision is not None:
-                summary = f"{expected.before}->{expected.to} {verdict.phase.value}"
-                expected.state.last_decision = expected.state.last_decision.model_copy(update={"summary": summary})
+            summary = f"{expected.before}->{expected.to} {verdict.phase.value}"
+            expected.state.verify((succeeded, verdict.failure, verdict.message), summary)
         log.info("decision_ended", decision=expected.name, phase=verdict.phase.value, message=verdict.message)
 
     async def _record(self, expected: ExpectedReplicas, verdict: Verdict) -> None:

@@ -15,7 +15,8 @@ from forecasting.series import FloatArray
 from predictive_scaling.clock import Clock
 from predictive_scaling.control.current_forecasts import ForecastRequirement
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
-from predictive_scaling.control.policy_state import PolicyState, PolicyStates
+from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.decision.forecast_floor import quantile_of
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -96,7 +97,7 @@ class Accuracy:
         for accuracy in await self.table.by_policy(since, until):
             state = states.get(PolicyKey(accuracy.namespace, accuracy.policy))
             if state is not None:
-                state.accuracy = _status(accuracy)
+                state.note_accuracy(_status(accuracy))
 
     async def _load(self, since: datetime, keys: Collection[PolicyKey]) -> None:
         """Know what this process, or another leader before it, has scored; forget what is out of the window."""

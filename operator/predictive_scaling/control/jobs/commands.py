@@ -11,7 +11,7 @@ from predictive_scaling.clock import Clock
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.verification import Verification
 from predictive_scaling.control.jobs.training import TrainingScheduler
-from predictive_scaling.control.policy_state import PolicyStates
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import DecisionPhase

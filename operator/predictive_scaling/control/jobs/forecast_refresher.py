@@ -12,7 +12,7 @@ from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.control.current_forecasts import ForecastProvider, ForecastRequirement
 from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.policy_state import PolicyStates
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.recording import record_accepted
 from predictive_scaling.decision.inputs import ForecastSource
 from predictive_scaling.errors import DatabaseUnavailableError

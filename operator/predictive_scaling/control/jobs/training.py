@@ -13,7 +13,8 @@ from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.jobs.subprocesses import run_child
-from predictive_scaling.control.policy_state import PolicyState, PolicyStates
+from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.models.manifest import Manifest
 from predictive_scaling.models.series_key import SHARED, SeriesKey

@@ -15,7 +15,7 @@ from predictive_scaling.cluster.kubernetes_events import EventReason, Kubernetes
 from predictive_scaling.control.current_forecasts import series_key
 from predictive_scaling.control.demand_window import HISTORY, DemandWindow, whole_minute
 from predictive_scaling.control.jobs.subprocesses import run_child
-from predictive_scaling.control.policy_state import PolicyStates
+from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.tuning_cache import TunedQuantile, TuningCache, target_of
 from predictive_scaling.decision.formatting import quantile_name
 from predictive_scaling.decision.inputs import Situation
