@@ -1,4 +1,4 @@
-"""A newly trained model against the one in use."""
+"""A newly trained model is compared with the model in use."""
 
 import json
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from forecasting.learning import Incumbent, Learned, learn
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.quality.gate import Succession, judge, succeed
+from forecasting.quality.gate import judge, succeed
 from forecasting.series import Series
 from forecasting.walk_forward import before, replay
 from predictive_scaling.clock import ManualClock
@@ -39,95 +39,97 @@ HISTORY = a_series(days=14, weekend=0.4)
 
 
 @cache
-def first() -> Learned:
+def first_model() -> Learned:
     return learn(before(HISTORY, 10 * QUARTERS_A_DAY), GOOD)
 
 
 @cache
-def second(kind: LightGBMQuantiles) -> Learned:
-    model = first().lightgbm
+def second_model(kind: LightGBMQuantiles) -> Learned:
+    model = first_model().lightgbm
     assert model is not None
-    return learn(HISTORY, kind, Incumbent(model, first().span.until))
+    return learn(HISTORY, kind, Incumbent(model, first_model().span.until))
 
 
-def test_a_model_as_good_as_the_one_before_replaces_it() -> None:
-    found = second(GOOD).succession
-    assert found is not None
-    assert found.accepted
-    assert "replaces the version before: cost 0." in found.evidence
+def test_a_model_as_good_as_the_incumbent_replaces_it() -> None:
+    succession = second_model(GOOD).succession
+    assert succession is not None
+    assert succession.accepted
+    assert "replaces the version before: cost 0." in succession.evidence
 
 
-def test_a_model_that_does_worse_does_not() -> None:
-    found = second(POOR).succession
-    assert found is not None
-    assert not found.accepted
-    assert "does worse than the version before: cost 0." in found.evidence
+def test_a_worse_model_does_not_replace_the_incumbent() -> None:
+    succession = second_model(POOR).succession
+    assert succession is not None
+    assert not succession.accepted
+    assert "does worse than the version before: cost 0." in succession.evidence
 
 
-def test_they_are_compared_on_what_neither_has_seen() -> None:
-    model = first().lightgbm
+def test_models_are_compared_on_data_that_neither_was_trained_on() -> None:
+    model = first_model().lightgbm
     assert model is not None
-    found = learn(HISTORY, GOOD, Incumbent(model, HISTORY.end - timedelta(hours=1))).succession
-    assert found == Succession(True, "was not compared with the version before: 4 forecasts since that was trained")
+    succession = learn(HISTORY, GOOD, Incumbent(model, HISTORY.end - timedelta(hours=1))).succession
+    assert succession is not None
+    assert succession.accepted
+    assert "4 forecasts" in succession.evidence
 
 
-def test_with_no_model_in_use_there_is_nothing_to_compare(tmp_path: Path) -> None:
+def test_without_a_model_in_use_there_is_no_incumbent(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    assert first().succession is None
+    assert first_model().succession is None
     assert incumbent(registry, KEY, 900) is None
-    refused = replace(first(), verdict=replace(first().verdict, passed=False))
-    publish(registry, KEY, refused, NOW)
+    rejected = replace(first_model(), verdict=replace(first_model().verdict, passed=False))
+    publish(registry, KEY, rejected, NOW)
     assert incumbent(registry, KEY, 900) is None
 
 
-def test_the_model_in_use_is_the_one_to_compare_with(tmp_path: Path) -> None:
+def test_the_model_in_use_is_the_incumbent(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    publish(registry, KEY, first(), NOW)
-    found = incumbent(registry, KEY, 900)
-    assert found is not None
-    assert found.learned_until == first().span.until
-    assert incumbent(registry, KEY, 300) is None, "it is of another step"
+    publish(registry, KEY, first_model(), NOW)
+    current = incumbent(registry, KEY, 900)
+    assert current is not None
+    assert current.learned_until == first_model().span.until
+    assert incumbent(registry, KEY, 300) is None, "another step"
     version = registry.versions(KEY.slug)[0]
     (registry.path(KEY.slug, version) / "q0900.txt").write_text("tree")
-    assert incumbent(registry, KEY, 900) is None, "it is damaged"
+    assert incumbent(registry, KEY, 900) is None, "a damaged model"
 
 
-async def test_a_refused_model_leaves_the_one_in_use_and_says_why(tmp_path: Path) -> None:
+async def test_a_rejected_model_leaves_the_incumbent_in_use_and_reports_the_reason(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     model_store = ModelStore(registry.folder, timeout_seconds=60)
-    good = publish(registry, KEY, first(), NOW)
+    good = publish(registry, KEY, first_model(), NOW)
     await model_store.refresh()
-    # That this model passed against the naive ones is not the point here.
-    verdict = replace(second(POOR).verdict, passed=True)
-    bad = publish(registry, KEY, replace(second(POOR), verdict=verdict), NOW + timedelta(days=1))
+    # Only the comparison with the incumbent matters here, not the gate against the naive models.
+    verdict = replace(second_model(POOR).verdict, passed=True)
+    bad = publish(registry, KEY, replace(second_model(POOR), verdict=verdict), NOW + timedelta(days=1))
     assert registry.current(KEY.slug) == good.version
     newest = entries(registry.folder / KEY.slug)[-1]
     assert (newest.outcome, newest.version, newest.previous) == (Outcome.REJECTED, bad.version, good.version)
     report = await model_store.refresh()
     assert report.reloaded == ()
-    (told,) = report.rejected
-    assert told.file == f"{KEY.slug}/{bad.version}"
-    assert "does worse than the version before" in told.reason
+    (rejected,) = report.rejected
+    assert rejected.file == f"{KEY.slug}/{bad.version}"
+    assert "does worse than the version before" in rejected.reason
     assert model_store.models()[KEY].version == good.version
 
 
-async def test_an_accepted_model_tells_what_it_replaced(tmp_path: Path) -> None:
+async def test_an_accepted_model_records_what_it_replaced(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    publish(registry, KEY, first(), NOW)
-    newer = publish(registry, KEY, second(GOOD), NOW + timedelta(days=1))
+    publish(registry, KEY, first_model(), NOW)
+    newer = publish(registry, KEY, second_model(GOOD), NOW + timedelta(days=1))
     assert registry.current(KEY.slug) == newer.version
     newest = entries(registry.folder / KEY.slug)[-1]
     assert newest.outcome is Outcome.PROMOTED
     assert "it replaces the version before: cost" in newest.evidence
 
 
-def test_too_few_forecasts_decide_nothing() -> None:
+def test_too_few_forecasts_reject_nothing() -> None:
     walk = calibrated(replay(HISTORY, LastValue(), len(HISTORY.values) - 20, np.array([1, 4])))
     worse = replace(walk, quantiles=walk.quantiles * 3)
     assert succeed(worse, walk).accepted
 
 
-def test_each_horizon_has_the_model_that_does_best_there() -> None:
+def test_each_horizon_has_the_best_model_of_that_horizon() -> None:
     series = a_series(days=12, noise=0.02)
     horizons = np.array([1, 4, 24])
     naive = [calibrated(replay(series, model, 5 * 96, horizons)) for model in (LastValue(), SeasonalNaive())]
@@ -135,7 +137,7 @@ def test_each_horizon_has_the_model_that_does_best_there() -> None:
     champion.quantiles[:, 0] = naive[1].quantiles[:, 0] * 1.5
     verdict = judge(champion, naive)
     assert verdict.passed
-    assert [(one.horizon, one.model) for one in verdict.by_horizon] == [
+    assert [(acting.horizon, acting.model) for acting in verdict.by_horizon] == [
         (1, "SeasonalNaive"),
         (4, "Champion"),
         (24, "Champion"),
@@ -144,8 +146,8 @@ def test_each_horizon_has_the_model_that_does_best_there() -> None:
     assert judge(naive[1], naive).by_horizon == ()
 
 
-def test_a_verdict_says_what_the_floor_would_have_cost() -> None:
-    verdict = first().verdict
+def test_a_verdict_has_the_cost_of_the_resulting_floor() -> None:
+    verdict = first_model().verdict
     assert verdict.champion is not None
     assert 0 < verdict.champion.short < 0.3
     assert 1 < verdict.champion.hours < 2
@@ -162,31 +164,33 @@ def test_more_replicas_than_needed_are_never_short(factor: float) -> None:
     assert (verdict.champion.hours == 1) == (factor == 1)
 
 
-async def test_going_back_by_hand_from_a_version_that_did_not_pass_is_no_refusal(tmp_path: Path) -> None:
+async def test_a_manual_rollback_from_a_version_that_failed_the_gate_is_not_reported_as_rejected(
+    tmp_path: Path,
+) -> None:
     registry = Registry(tmp_path)
     model_store = ModelStore(registry.folder, timeout_seconds=60)
-    failed = replace(second(POOR).verdict, passed=False)
+    failed = replace(second_model(POOR).verdict, passed=False)
     before, after = (
         publish(registry, KEY, replace(learned, verdict=failed, succession=None), NOW + timedelta(days=day))
-        for day, learned in enumerate((first(), second(POOR)))
+        for day, learned in enumerate((first_model(), second_model(POOR)))
     )
     await model_store.refresh()
     assert model_store.models()[KEY].version == after.version
     registry.point(KEY.slug, before.version)
     report = await model_store.refresh()
-    assert ([one.version for one in report.reloaded], report.rejected) == ([before.version], ())
+    assert ([model.version for model in report.reloaded], report.rejected) == ([before.version], ())
 
 
 @dataclass(frozen=True)
-class AlwaysPoor:
-    """A learner whose model does worse than the one in use."""
+class PoorBackend:
+    """A training backend whose model does worse than the incumbent."""
 
     async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
-        return replace(second(POOR), verdict=replace(second(POOR).verdict, passed=True))
+        return replace(second_model(POOR), verdict=replace(second_model(POOR).verdict, passed=True))
 
 
-class Recorded:
-    """A history of one series."""
+class OneSeriesHistory:
+    """A demand history with one series."""
 
     async def keys(self, since: datetime) -> list[SeriesKey]:
         return [KEY]
@@ -198,30 +202,30 @@ class Recorded:
         return frozenset()
 
 
-async def test_a_training_says_that_its_version_was_refused_and_which_one_stays(tmp_path: Path) -> None:
+async def test_a_training_reports_a_refused_version_and_the_version_in_use(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     clock = ManualClock(NOW + timedelta(days=1))
-    trainer = Trainer(Recorded(), registry, clock, GOOD, timedelta(days=30), learner=AlwaysPoor())
-    good = publish(registry, KEY, first(), NOW).version
+    trainer = Trainer(OneSeriesHistory(), registry, clock, GOOD, timedelta(days=30), learner=PoorBackend())
+    good = publish(registry, KEY, first_model(), NOW).version
     refused = await trainer.train(KEY)
     assert (refused.published, refused.in_use) == (False, good)
     assert exit_code([refused], []) is Exit.REFUSED
     assert exit_code([refused], [Failed(KEY, "no data")]) is Exit.SOME_FAILED
-    (told,) = json.loads(as_json([refused], []))["trained"]
-    assert (told["published"], told["in_use"]) == (False, good)
-    assert told["version"] != good
+    (entry,) = json.loads(as_json([refused], []))["trained"]
+    assert (entry["published"], entry["in_use"]) == (False, good)
+    assert entry["version"] != good
     assert f"refused, {good} stays" in as_table([refused], [])
-    taken = replace(refused, in_use=refused.version)
-    assert exit_code([taken], []) is Exit.GOOD
-    assert "refused" not in as_table([taken], [])
+    accepted = replace(refused, in_use=refused.version)
+    assert exit_code([accepted], []) is Exit.GOOD
+    assert "refused" not in as_table([accepted], [])
 
 
-@pytest.mark.parametrize(("code", "taken_up"), [(0, True), (3, True), (1, False), (66, False), (75, False)])
-async def test_the_operator_takes_up_what_was_published_or_refused(
-    code: int, taken_up: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("code", "reloads"), [(0, True), (3, True), (1, False), (66, False), (75, False)])
+async def test_the_operator_reloads_after_a_published_or_refused_training(
+    code: int, reloads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def ended(command: list[str], timeout_seconds: float) -> CompletedChild:
-        return CompletedChild(code, b"", "told")
+    async def completed(command: list[str], timeout_seconds: float) -> CompletedChild:
+        return CompletedChild(code, b"", "stderr")
 
-    monkeypatch.setattr(training, "run_child", ended)
-    assert await training.train_in_child(KEY, zero_is_valid=False) == taken_up
+    monkeypatch.setattr(training, "run_child", completed)
+    assert await training.train_in_child(KEY, zero_is_valid=False) == reloads
