@@ -10,7 +10,7 @@ where they come from:
 >>> from forecasting.models.seasonal_naive import SeasonalNaive
 >>> from forecasting.cleaning.regularize import regularize
 >>> from forecasting.seasons import seasons
->>> from forecasting.serving import naive_batch
+>>> from forecasting.naive_batch import naive_batch
 >>> noon = datetime(2026, 11, 16, 12, tzinfo=UTC)
 >>> times = [noon - index * timedelta(minutes=10) for index in range(1, 1009)]
 >>> paris = Context(ZoneInfo("Europe/Paris"), country="FR")

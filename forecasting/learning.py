@@ -30,10 +30,10 @@ from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.naive_batch import naive_batch
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.quality.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed, unopposed_successor
 from forecasting.series import FloatArray, Series
-from forecasting.serving import naive_batch
 from forecasting.walk_forward import WalkForward, before, replay
 
 _MINUTE = timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""Why a model forecasts what it forecasts, in words."""
+"""The reasons of a forecast in words: the feature families that moved it most."""
 
 from collections.abc import Callable, Sequence
 from typing import overload
@@ -8,19 +8,19 @@ import numpy as np
 
 from forecasting.features import FEATURES
 
-_MOST = 3
-_LEAST = 0.005
+_MAX_REASONS = 3
+_MIN_SHARE = 0.005
 
 
 class Reasons(Sequence[str]):
-    """Reasons that are found when someone reads them: they cost more than the forecast, and few forecasts are told of.
+    """Reasons that are computed when they are first read: they cost more than the forecast, and few are ever read.
 
-    find: gives them; called once at most, by whoever reads first.
+    compute: returns the reasons; called at most once.
     """
 
-    def __init__(self, find: Callable[[], tuple[str, ...]]) -> None:
-        self._find: Callable[[], tuple[str, ...]] | None = find
-        self._found: tuple[str, ...] = ()
+    def __init__(self, compute: Callable[[], tuple[str, ...]]) -> None:
+        self._compute: Callable[[], tuple[str, ...]] | None = compute
+        self._computed: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -35,26 +35,26 @@ class Reasons(Sequence[str]):
         return len(self._all())
 
     def _all(self) -> tuple[str, ...]:
-        find = self._find
-        if find is not None:
-            self._found = find()
-            # The model that found them need not stay in memory.
-            self._find = None
-        return self._found
+        compute = self._compute
+        if compute is not None:
+            self._computed = compute()
+            # Release the model that the closure holds.
+            self._compute = None
+        return self._computed
 
 
 def reasons(
     booster: lgb.Booster, row: np.ndarray[tuple[int, int], np.dtype[np.float32]], columns: tuple[int, ...]
 ) -> tuple[str, ...]:
-    """Up to three feature families for one row, the one that moved the forecast furthest first.
+    """Return up to three feature families for one row of features, the one with the largest effect first.
 
-    The share is what a family does to the forecast, relative to the mean of what the model learned from (Lundberg and
-    Lee, A unified approach to interpreting model predictions, 2017; exact for trees).
+    The share is the effect of a family on the forecast, relative to the mean of the training data (Lundberg and Lee, A
+    unified approach to interpreting model predictions, 2017; exact for trees).
     """
     shares = np.asarray(booster.predict(row, pred_contrib=True, num_threads=1))[0, :-1]
     summed: dict[str, float] = {}
     for column, share in zip(columns, shares, strict=True):
         family = FEATURES[column].family
         summed[family] = summed.get(family, 0.0) + float(share)
-    strongest = sorted(summed.items(), key=lambda one: -abs(one[1]))[:_MOST]
-    return tuple(f"{family} ({np.expm1(share):+.0%})" for family, share in strongest if abs(share) >= _LEAST)
+    strongest = sorted(summed.items(), key=lambda entry: -abs(entry[1]))[:_MAX_REASONS]
+    return tuple(f"{family} ({np.expm1(share):+.0%})" for family, share in strongest if abs(share) >= _MIN_SHARE)

@@ -1,4 +1,4 @@
-"""Holt-Winters in logarithms: damped trend, season of a day. Fitted by statsmodels, filtered for many at once."""
+"""Holt-Winters in logarithms: damped trend, daily season. Fitted by statsmodels, filtered for many series at once."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ _OFFSET_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """How much of each surprise goes into level, trend and season, and how fast the trend fades.
+    """The share of each forecast error that goes into level, trend and season, and the damping of the trend.
 
-    seasonal: whether there is a season of a day at all.
+    seasonal: whether there is a daily season.
     """
 
     level: float = 0.3
@@ -34,29 +34,30 @@ class Smoothing:
 
 @dataclass(frozen=True, slots=True)
 class HoltWinters:
-    """How to fit; the smoothing is found on the last seven days.
+    """The settings of the fit; the smoothing is optimized on the last seven days.
 
-    A series in which no day repeats gets no season (an ETS of level and damped trend): one would be noise.
+    A series without a daily pattern gets no season (an ETS of level and damped trend): the season would be noise.
     """
 
     name: str = "HoltWinters"
 
     def fit(self, series: Series) -> "FittedHoltWinters":
-        """Raises TooShortError where there are no two days of demand."""
+        """Fit a series. Raises TooShortError where it has less than two days of demand."""
         panel = Panel.of([series])
-        season = panel.bins_in(DAY)
-        logs = _logs(panel)[:, -_SEASONS * season :]
-        if np.isfinite(logs).sum() < _MIN_SEASONS * season:
+        season_bins = panel.bins_in(DAY)
+        logs = _logs(panel)[:, -_SEASONS * season_bins :]
+        if np.isfinite(logs).sum() < _MIN_SEASONS * season_bins:
             raise TooShortError(f"{series.name} has less than {_MIN_SEASONS} days of demand; Holt-Winters needs them")
-        seasonal = any(one.period % DAY == timedelta() for one in seasons(series))
-        return FittedHoltWinters((_smoothing(logs, _initial(logs, season, seasonal=np.array([seasonal])), seasonal),))
+        seasonal = any(season.period % DAY == timedelta() for season in seasons(series))
+        initial = _initial(logs, season_bins, seasonal=np.array([seasonal]))
+        return FittedHoltWinters((_optimized_smoothing(logs, initial, seasonal),))
 
 
 @dataclass(frozen=True, slots=True)
 class FittedHoltWinters(Fitted):
-    """The smoothing alone; the state is filtered anew from the bins that a forecast is given.
+    """The smoothing alone; each forecast filters the state again from the bins of its panel.
 
-    smoothings: one for all series, or one for each row of the panels that it will be given.
+    smoothings: one for all series, or one for each row of the panels to forecast.
     """
 
     smoothings: tuple[Smoothing, ...] = (Smoothing(),)
@@ -67,33 +68,33 @@ class FittedHoltWinters(Fitted):
         return self if len(self.smoothings) == 1 else replace(self, smoothings=self.smoothings[rows])
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
-        season = panel.bins_in(DAY)
+        season_bins = panel.bins_in(DAY)
         logs = _logs(panel)
-        parts = _Parts.of(self.smoothings, len(logs))
-        states = _filter(logs, _initial(logs, season, parts.seasonal), parts)
+        parameters = _Parameters.of(self.smoothings, len(logs))
+        states = _filter(logs, _initial(logs, season_bins, parameters.seasonal), parameters)
         rows, newest = origins.rows[:, None], origins.cols[:, None] - 1
         targets = origins.cols[:, None] + horizons - 1
-        same_phase = targets - season * -(-(targets - newest) // season)
-        faded = np.cumsum(parts.damping[:, None] ** np.arange(1, horizons.max() + 1), axis=1)[rows, horizons - 1]
-        found = pick(states.level, rows, newest) + faded * pick(states.trend, rows, newest)
-        found = found + np.nan_to_num(pick(states.season, rows, same_phase))
+        same_phase = targets - season_bins * -(-(targets - newest) // season_bins)
+        damped = np.cumsum(parameters.damping[:, None] ** np.arange(1, horizons.max() + 1), axis=1)[rows, horizons - 1]
+        predicted = pick(states.level, rows, newest) + damped * pick(states.trend, rows, newest)
+        predicted = predicted + np.nan_to_num(pick(states.season, rows, same_phase))
         offset = _offset(panel)[origins.rows, np.maximum(origins.cols - 1, 0)][:, None]
-        points = np.clip(np.exp(np.nan_to_num(np.minimum(found, 700.0))) - offset, 0.0, MAX_DEMAND)
-        # The first day makes the states; until it is over they would know what is yet to come.
-        young = origins.cols < _begins(logs)[origins.rows] + season
-        points = np.where(young[:, None], levels_at(panel, origins).level[:, None], points)
+        points = np.clip(np.exp(np.nan_to_num(np.minimum(predicted, 700.0))) - offset, 0.0, MAX_DEMAND)
+        # The initial states come from the entire first day; an origin within that day would see its own future.
+        in_first_day = origins.cols < _first_bins(logs)[origins.rows] + season_bins
+        points = np.where(in_first_day[:, None], levels_at(panel, origins).level[:, None], points)
         return np.repeat(points[:, :, None], len(QUANTILES), axis=2)
 
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
         del panel, horizons
-        told = ("level and trend of the last hours", "the shape of the day")
-        by_row = [told if smoothing.seasonal else told[:1] for smoothing in self.smoothings]
+        reasons = ("level and trend of the last hours", "the shape of the day")
+        by_row = [reasons if smoothing.seasonal else reasons[:1] for smoothing in self.smoothings]
         return [by_row[row if len(by_row) > 1 else 0] for row in origins.rows]
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """Smoothings by row, each of shape (rows,)."""
+class _Parameters:
+    """The smoothing of each row, each of shape (rows,)."""
 
     level: FloatArray
     trend: FloatArray
@@ -102,7 +103,7 @@ class _Parts:
     seasonal: BoolArray
 
     @classmethod
-    def of(cls, smoothings: tuple[Smoothing, ...], rows: int) -> "_Parts":
+    def of(cls, smoothings: tuple[Smoothing, ...], rows: int) -> "_Parameters":
         table = np.array(
             [(smoothing.level, smoothing.trend, smoothing.season, smoothing.damping) for smoothing in smoothings],
             dtype=np.float64,
@@ -120,87 +121,88 @@ class _States:
 
 
 def _logs(panel: Panel) -> FloatArray:
-    """Logarithms from the first bin above zero on, NaN before: until then there is no unit to measure in."""
-    awake = np.cumsum(np.nan_to_num(panel.values), axis=1) > 0
-    return np.where(awake, np.log(panel.values + _offset(panel)), np.nan)
+    """Logarithms from the first bin above zero on, NaN before: until then there is no scale."""
+    has_demand = np.cumsum(np.nan_to_num(panel.values), axis=1) > 0
+    return np.where(has_demand, np.log(panel.values + _offset(panel)), np.nan)
 
 
 def _offset(panel: Panel) -> FloatArray:
-    """A tenth of the mean of the first day with demand: known from then on, so that no origin sees the future."""
+    """A tenth of the mean of the first day with demand, up to each bin of that day: no origin sees the future."""
     width = panel.bins_in(DAY)
-    seen = np.isfinite(panel.values) & (np.cumsum(np.nan_to_num(panel.values), axis=1) > 0)
-    early = seen & (np.cumsum(seen, axis=1) <= width)
+    observed = np.isfinite(panel.values) & (np.cumsum(np.nan_to_num(panel.values), axis=1) > 0)
+    early = observed & (np.cumsum(observed, axis=1) <= width)
     total = np.cumsum(np.where(early, panel.values, 0.0), axis=1)
     count = np.maximum(np.cumsum(early, axis=1), 1)
     return np.maximum(_OFFSET_SHARE * total / count, 1e-12)
 
 
-def _begins(logs: FloatArray) -> IntArray:
-    """The first bin with demand of each row; past the end where there is none."""
-    seen = np.isfinite(logs)
-    return np.where(seen.any(axis=1), seen.argmax(axis=1), logs.shape[1])
+def _first_bins(logs: FloatArray) -> IntArray:
+    """The first bin with demand of each row; the number of bins for a row without any."""
+    observed = np.isfinite(logs)
+    return np.where(observed.any(axis=1), observed.argmax(axis=1), logs.shape[1])
 
 
-def _smoothing(logs: FloatArray, start: _States, seasonal: bool) -> Smoothing:
-    """What fits one series best, by statsmodels."""
+def _optimized_smoothing(logs: FloatArray, initial: _States, seasonal: bool) -> Smoothing:
+    """The smoothing that fits one series best, by statsmodels."""
     # statsmodels takes a second to import; only training needs it.
     from statsmodels.tools.sm_exceptions import ConvergenceWarning
     from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
     names = ["smoothing_level", "smoothing_trend", "smoothing_seasonal", "damping_trend"]
     model = ExponentialSmoothing(
-        _filled(logs, start)[0],
+        _filled(logs, initial)[0],
         trend="add",
         damped_trend=True,
         seasonal="add" if seasonal else None,
-        seasonal_periods=start.season.shape[1] if seasonal else None,
+        seasonal_periods=initial.season.shape[1] if seasonal else None,
         initialization_method="known",
-        initial_level=float(start.level[0]),
+        initial_level=float(initial.level[0]),
         initial_trend=0.0,
-        initial_seasonal=start.season[0] if seasonal else None,
+        initial_seasonal=initial.season[0] if seasonal else None,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = model.fit(optimized=True).params
-    # Without a season its share is None.
-    shares = [float(np.clip(np.nan_to_num(found[name] or 0.0), 0, 1)) for name in names]
+        parameters = model.fit(optimized=True).params
+    # Without a season its parameter is None.
+    shares = [float(np.clip(np.nan_to_num(parameters[name] or 0.0), 0, 1)) for name in names]
     return Smoothing(*shares, seasonal=seasonal)
 
 
-def _initial(logs: FloatArray, season: int, seasonal: BoolArray) -> _States:
-    """Level, trend and season of each row from its first day; shapes (rows,), (rows,), (rows, season).
+def _initial(logs: FloatArray, season_bins: int, seasonal: BoolArray) -> _States:
+    """Level, trend and season of each row from its first day; shapes (rows,), (rows,), (rows, season_bins).
 
-    seasonal: shape (rows,); a row without a season has zeros for one.
+    seasonal: shape (rows,); the season of a row without one is zero.
     """
-    first = np.full((len(logs), season), np.nan)
-    for row, line, begin in zip(first, logs, _begins(logs), strict=True):
-        phases = np.arange(begin, min(begin + season, len(line))) % season
-        row[phases] = line[begin : begin + len(phases)]
-    seen = np.isfinite(first)
-    level = np.where(seen, first, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-    return _States(level, np.zeros(len(logs)), np.where(seen & seasonal[:, None], first - level[:, None], 0.0))
+    first_day = np.full((len(logs), season_bins), np.nan)
+    for row, series, begin in zip(first_day, logs, _first_bins(logs), strict=True):
+        phases = np.arange(begin, min(begin + season_bins, len(series))) % season_bins
+        row[phases] = series[begin : begin + len(phases)]
+    observed = np.isfinite(first_day)
+    level = np.where(observed, first_day, 0.0).sum(axis=1) / np.maximum(observed.sum(axis=1), 1)
+    season = np.where(observed & seasonal[:, None], first_day - level[:, None], 0.0)
+    return _States(level, np.zeros(len(logs)), season)
 
 
-def _filled(logs: FloatArray, start: _States) -> FloatArray:
-    """Missing bins as the first day had them at that time: statsmodels takes no gaps."""
-    season = start.season.shape[1]
-    usual = start.level[:, None] + start.season[:, np.arange(logs.shape[1]) % season]
+def _filled(logs: FloatArray, initial: _States) -> FloatArray:
+    """Missing bins replaced by the value of the first day at the same phase: statsmodels accepts no gaps."""
+    season_bins = initial.season.shape[1]
+    usual = initial.level[:, None] + initial.season[:, np.arange(logs.shape[1]) % season_bins]
     return np.where(np.isfinite(logs), logs, usual)
 
 
-def _filter(logs: FloatArray, start: _States, parts: "_Parts") -> _States:
-    """States after each bin, each of shape (rows, bins). A missing bin surprises nobody."""
+def _filter(logs: FloatArray, initial: _States, parameters: "_Parameters") -> _States:
+    """The states after each bin, each of shape (rows, bins). The error of a missing bin counts as zero."""
     rows, bins = logs.shape
-    season = start.season.shape[1]
+    season_bins = initial.season.shape[1]
     states = _States(np.empty((rows, bins)), np.empty((rows, bins)), np.empty((rows, bins)))
-    level, trend, seasons = start.level.copy(), start.trend.copy(), start.season.copy()
+    level, trend, seasons = initial.level.copy(), initial.trend.copy(), initial.season.copy()
     for at in range(bins):
-        phase = at % season
-        expected = level + parts.damping * trend
-        surprise = np.nan_to_num(logs[:, at] - expected - seasons[:, phase])
-        level = expected + parts.level * surprise
-        trend = parts.damping * trend + parts.level * parts.trend * surprise
-        seasons[:, phase] += parts.season * surprise
+        phase = at % season_bins
+        expected = level + parameters.damping * trend
+        error = np.nan_to_num(logs[:, at] - expected - seasons[:, phase])
+        level = expected + parameters.level * error
+        trend = parameters.damping * trend + parameters.level * parameters.trend * error
+        seasons[:, phase] += parameters.season * error
         states.level[:, at], states.trend[:, at], states.season[:, at] = level, trend, seasons[:, phase]
     return states

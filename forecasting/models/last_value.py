@@ -1,4 +1,4 @@
-"""The newest value, carried forward: what a reactive autoscaler follows."""
+"""The last-value model: the newest value, carried forward, as a reactive autoscaler follows it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from forecasting.series import FloatArray, Series
 
 @dataclass(frozen=True, slots=True)
 class LastValue(Fitted):
-    """Nothing to learn: forecaster and fitted model in one. All quantiles are the point until calibrated."""
+    """Has nothing to learn: forecaster and fitted model in one. All raw quantiles are the same point."""
 
     name: str = "LastValue"
     version: str = ""

@@ -1,4 +1,4 @@
-"""Gradient-boosted quantiles, direct: one booster a quantile, the horizon a feature."""
+"""Gradient-boosted quantiles, direct: one booster for each quantile, the horizon is a feature."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,25 +31,26 @@ from forecasting.peaks import PeakShifts
 from forecasting.series import FloatArray, Series
 
 HORIZON = timedelta(hours=3)
-_FINE = timedelta(hours=1)
-_MINIMUM = timedelta(days=2)
-_NOISE = 8.0
-"""Logarithms beyond which a change is noise. A timer's burst out of nothing is none: a thousandfold is 7."""
-_LEAVES_OF_ROWS, _MIN_IN_LEAF = 225, (20, 200)
-"""A leaf holds at least that share of all rows, within bounds: what is left of demand is mostly noise."""
+_FULL_RESOLUTION = timedelta(hours=1)
+"""Every bin up to this horizon is a training target; beyond it every third or so."""
+_MIN_HISTORY = timedelta(days=2)
+_MAX_LOG = 8.0
+"""Larger changes in logarithms are noise and are clipped. A thousandfold burst of a timer is 7 and is kept."""
+_MAX_LEAVES_OF_ROWS, _MIN_IN_LEAF_RANGE = 225, (20, 200)
+"""A leaf holds at least rows / _MAX_LEAVES_OF_ROWS rows, within the range: what smaller leaves fit is mostly noise."""
 _FAR_APART = 1.0
 _LINEAR_SHARE = 0.25
 MEMORY = WEEK + timedelta(hours=12)
-"""How far back the features look, and a little more."""
+"""The history that the features read: a week and a margin."""
 LINEAR = "linear"
 EVENTS = "events"
-"""The text of what was learned of known events; there is none where there were none."""
+"""The name of the text of learned event effects; only models of series with known events have it."""
 WEIGHTED = "q0500w"
-"""The second median: weighted by the level, as an error in a busy hour costs more; averaged with the first."""
+"""The second median, weighted by the level, as an error in a busy hour costs more; averaged with the first."""
 
 
 def booster_name(quantile: float) -> str:
-    """What a quantile's booster is called, in memory and as a file.
+    """Return the name of a quantile's booster, in memory and as a file.
 
     >>> booster_name(0.95)
     'q0950'
@@ -58,18 +59,19 @@ def booster_name(quantile: float) -> str:
 
 
 QUANTILE_OF = {**{booster_name(quantile): quantile for quantile in QUANTILES}, WEIGHTED: 0.5}
-"""What each booster of a model estimates, by its name."""
+"""The quantile that each booster estimates, by its name."""
 NAMES = tuple(QUANTILE_OF)
 TEXTS = (*NAMES, *PEAK_NAMES, SHIFTS, LINEAR)
-"""What every model's texts are called."""
+"""The names of the texts that every model has."""
 
 
 @dataclass(frozen=True, slots=True)
 class LightGBMQuantiles:
-    """How to train.
+    """The training settings.
 
-    rows, peak_rows: at most so many, drawn over all origins. feature_count: the rest, by gain, is left out. threads:
-    boosters that are trained at once. The same settings and series give the same model, whatever the number of threads.
+    rows, peak_rows: the maximum of training rows, drawn over all origins. feature_count: the features with the highest
+    gain that are kept. threads: boosters that are trained concurrently. The same settings and series give the same
+    model for any number of threads.
     """
 
     rounds: int = 100
@@ -83,12 +85,13 @@ class LightGBMQuantiles:
     name: str = "LightGBM"
 
     def fit(self, series: Series) -> "FittedLightGBM":
+        """Learn from a series. Raises TooShortError where it has less than two days of observed demand."""
         series = without_outliers(series)
         panel = Panel.of([series])
         observed = np.isfinite(panel.values[0]).sum() * series.step
-        if observed < _MINIMUM:
-            has = amount_of("observed demand", observed)
-            raise TooShortError(f"{series.name} has {has}; LightGBM needs {amount_of('it', _MINIMUM)}")
+        if observed < _MIN_HISTORY:
+            history = amount_of("observed demand", observed)
+            raise TooShortError(f"{series.name} has {history}; LightGBM needs {amount_of('it', _MIN_HISTORY)}")
         effects = learn_effects(series)
         if effects is None:
             return self.fit_rows(*self._drawn(panel), panel.step)
@@ -100,9 +103,9 @@ class LightGBMQuantiles:
         return draw_rows(panel, self.rows, self.seed), draw_peak_rows(panel, self.peak_rows, self.seed)
 
     def fit_rows(self, rows: "Rows", peak_rows: PeakRows, step_seconds: int) -> "FittedLightGBM":
-        """fit, from rows that someone else drew."""
-        every = tuple(range(len(FEATURES)))
-        columns = every if self.feature_count >= len(FEATURES) else self._strongest(rows)
+        """Learn from training rows of any origin. step_seconds: the width of a bin."""
+        all_columns = tuple(range(len(FEATURES)))
+        columns = all_columns if self.feature_count >= len(FEATURES) else self._strongest_columns(rows)
         linear = fit_linear(rows.matrix, rows.target, rows.weight, step_seconds)
         boosters, peaks = self._boosters(rows, peak_rows, columns)
         return FittedLightGBM(boosters, linear, PeakBoosters(peaks), columns)
@@ -110,11 +113,11 @@ class LightGBMQuantiles:
     def _boosters(
         self, rows: "Rows", peak_rows: PeakRows, columns: tuple[int, ...]
     ) -> tuple[dict[str, lgb.Booster], dict[str, lgb.Booster]]:
-        """Several at once, each in one thread: LightGBM's own threads spin while they wait for a busy core."""
+        """Train boosters concurrently, each in one thread: LightGBM's own threads spin while they wait for a core."""
         matrix = np.ascontiguousarray(rows.matrix[:, columns])
 
-        def some(names: Sequence[str]) -> dict[str, lgb.Booster]:
-            # A dataset is not safe to share between threads; one a thread, as binning is not free.
+        def train_all(names: Sequence[str]) -> dict[str, lgb.Booster]:
+            # Threads cannot share a dataset safely; one for each thread, not for each booster, as binning is expensive.
             dataset = lgb.Dataset(matrix, rows.target, params=self._parameters(0.5, len(matrix)), free_raw_data=False)
             return {
                 name: self._train(
@@ -125,14 +128,15 @@ class LightGBMQuantiles:
 
         workers = max(1, min(self.threads, len(NAMES)))
         with ThreadPoolExecutor(workers) as pool:
-            parts = pool.map(some, (NAMES[at::workers] for at in range(workers)))
+            parts = pool.map(train_all, (NAMES[at::workers] for at in range(workers)))
             peaks = pool.submit(fit_peaks, peak_rows, columns, self.seed)
             return {name: booster for part in parts for name, booster in part.items()}, peaks.result()
 
     def _train(self, dataset: lgb.Dataset, quantile: float, rows: int, rounds: int | None = None) -> lgb.Booster:
         return lgb.train(self._parameters(quantile, rows), dataset, num_boost_round=rounds or self.rounds)
 
-    def _strongest(self, rows: "Rows") -> tuple[int, ...]:
+    def _strongest_columns(self, rows: "Rows") -> tuple[int, ...]:
+        """The features with the highest gain in a small booster, as positions in FEATURES."""
         scout = self._train(lgb.Dataset(rows.matrix, rows.target), 0.5, len(rows.matrix), max(20, self.rounds // 5))
         gains = scout.feature_importance("gain")
         return tuple(sorted(np.argsort(-gains, kind="stable")[: self.feature_count].tolist()))
@@ -143,7 +147,7 @@ class LightGBMQuantiles:
             "alpha": quantile,
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
-            "min_data_in_leaf": int(np.clip(rows // _LEAVES_OF_ROWS, *_MIN_IN_LEAF)),
+            "min_data_in_leaf": int(np.clip(rows // _MAX_LEAVES_OF_ROWS, *_MIN_IN_LEAF_RANGE)),
             "feature_fraction": 0.5,
             "max_bin": 127,
             "num_threads": 1,
@@ -156,10 +160,10 @@ class LightGBMQuantiles:
 
 @dataclass(frozen=True, slots=True)
 class FittedLightGBM(Fitted):
-    """boosters: by NAMES. peak: of the highest demand within windows.
+    """A trained model. boosters: by NAMES. peak: boosters for the highest demand within windows.
 
-    columns: the features that all of them use, as positions in FEATURES.
-    events: what it learned of known events; boosters and line then are of demand without them.
+    columns: the features that all boosters use, as positions in FEATURES. events: the learned effects of known events;
+    the boosters and the linear median then describe demand without events.
     """
 
     boosters: Mapping[str, lgb.Booster]
@@ -172,21 +176,21 @@ class FittedLightGBM(Fitted):
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], columns: tuple[int, ...], version: str) -> "FittedLightGBM":
-        """From what `texts` gave. They must have been checked: damaged boosters crash or hang the process."""
+        """Return the model from the result of `texts`, which must be checked: damaged boosters crash or hang."""
         boosters = {name: lgb.Booster(model_str=texts[name]) for name in NAMES}
         events = EventLayer.from_text(texts[EVENTS]) if EVENTS in texts else None
         linear, peak = LinearMedian.from_text(texts[LINEAR]), PeakBoosters.from_texts(texts)
         return cls(boosters, linear, peak, columns, version=version, events=events)
 
     def texts(self) -> dict[str, str]:
-        """Each booster as LightGBM's text, the linear median and what was learned of events as JSON, by name."""
+        """Return each booster as LightGBM's text, the linear median and the event effects as JSON, by name."""
         boosters = {name: booster.model_to_string() for name, booster in self.boosters.items()}
         events = {EVENTS: self.events.text()} if self.events else {}
         return {**boosters, **self.peak.texts(), LINEAR: self.linear.text(), **events}
 
-    def with_peak_shifts(self, off: FloatArray) -> "FittedLightGBM":
-        """The same, its peaks moved by errors that a twin made on days that neither of them saw."""
-        return replace(self, peak=replace(self.peak, shifts=PeakShifts.learned(off)))
+    def with_peak_shifts(self, errors: FloatArray) -> "FittedLightGBM":
+        """Return the model with its peaks shifted by the errors of a holdout model on days that it had not seen."""
+        return replace(self, peak=replace(self.peak, shifts=PeakShifts.learned(errors)))
 
     @property
     def memory(self) -> timedelta:
@@ -201,17 +205,19 @@ class FittedLightGBM(Fitted):
     def peaks(self, panel: Panel, origins: Origins, count: int) -> FloatArray:
         if self.events is None:
             return self.peaks_from(build(panel, origins, knots_of(count)), count)
-        # What the events do to the highest median they do to the peak.
+        # Events change the peak by the same factor as the highest median.
         bins, median = np.arange(1, count + 1), QUANTILES.index(0.5)
         events = self.events.of(panel, count)
-        calm = self.from_features(build(events.quiet(), origins, bins), bins)
-        known = events.put_on(calm, origins, bins)
-        highest = [np.maximum.accumulate(one[:, :, median, None], axis=1) for one in (known, calm)]
-        factor = np.divide(*highest, out=np.ones_like(highest[0]), where=highest[1] > 0)
+        without_events = self.from_features(build(events.quiet(), origins, bins), bins)
+        with_events = events.put_on(without_events, origins, bins)
+        with_highest, without_highest = (
+            np.maximum.accumulate(quantiles[:, :, median, None], axis=1) for quantiles in (with_events, without_events)
+        )
+        factor = np.divide(with_highest, without_highest, out=np.ones_like(with_highest), where=without_highest > 0)
         return factor * self.peaks_from(build(events.quiet(), origins, knots_of(count)), count)
 
     def peaks_from(self, built: Built, count: int) -> FloatArray:
-        """What `peaks` gives without events, for those who have the features of knots_of(count) already."""
+        """Return the peaks without events from features that were built for knots_of(count)."""
         return np.maximum.accumulate(self.peak.highest(built, knots_of(count), count, self.columns), axis=1)
 
     def near_events(self, panel: Panel, origins: Origins, horizons: IntArray) -> BoolArray | None:
@@ -220,14 +226,14 @@ class FittedLightGBM(Fitted):
         return self.events.of(panel, int(horizons.max())).near(origins, horizons)
 
     def from_features(self, built: Built, horizons: IntArray) -> FloatArray:
-        """quantiles, for those who have the features already."""
+        """Return the quantiles without events from features that were built for `horizons`."""
         shape = (-1, len(horizons))
         logs = self._logs(built).reshape(*shape, len(QUANTILES))
-        # The nearer, the smoother: the line counts for half of the next bin, for a quarter of a far one.
+        # Near horizons are smoother: the linear median has half of the weight at the next bin, a quarter far ahead.
         share = (_LINEAR_SHARE * (1 + 1 / horizons))[None, :]
-        apart = self.linear.predict(built.matrix).reshape(shape) - logs[:, :, QUANTILES.index(0.5)]
-        # A line knows no clock: where it is far from the trees, it is the one that is wrong.
-        logs += (share * apart / (1 + (apart / _FAR_APART) ** 2))[:, :, None]
+        difference = self.linear.predict(built.matrix).reshape(shape) - logs[:, :, QUANTILES.index(0.5)]
+        # The linear median has no clock features: where it is far from the trees, the trees are right.
+        logs += (share * difference / (1 + (difference / _FAR_APART) ** 2))[:, :, None]
         return built.levels.value_of(np.sort(logs, axis=2))
 
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
@@ -235,7 +241,7 @@ class FittedLightGBM(Fitted):
         return [self.explain(built.of(at, len(horizons)), len(horizons)) for at in range(len(origins))]
 
     def explain(self, built: Built, horizons: int) -> tuple[str, ...]:
-        """Up to three reasons for the farthest forecast of one origin, strongest first."""
+        """Return up to three reasons for the farthest horizon of one origin, strongest first."""
         row = built.matrix[horizons - 1 : horizons, self.columns]
         return reasons(self.boosters[booster_name(0.5)], row, self.columns)
 
@@ -262,32 +268,35 @@ class Rows:
 
 
 def draw_rows(panel: Panel, limit: int, seed: int) -> Rows:
-    """At most `limit` rows from the one series of a panel, from all its origins; near horizons are drawn more often."""
-    choice = np.random.default_rng(seed)
+    """Draw at most `limit` rows from the one series of a panel, from all origins; near horizons are more frequent.
+
+    Raises TooShortError where the series has no bin above zero with a successor.
+    """
+    random = np.random.default_rng(seed)
     cols = np.arange(panel.bins_in(DAY) // 4, panel.bins)
     horizons = horizons_of(panel)
     if len(cols) > limit // 2:
-        cols = np.sort(choice.choice(cols, limit // 2, replace=False))
-    each = int(np.clip(limit // max(1, len(cols)), 1, len(horizons)))
+        cols = np.sort(random.choice(cols, limit // 2, replace=False))
+    per_origin = int(np.clip(limit // max(1, len(cols)), 1, len(horizons)))
     # Drawn without replacement with odds of 1 / horizon (the Gumbel trick): the next bins matter most.
-    odds = choice.gumbel(size=(len(cols), len(horizons))) - np.log(horizons)
-    ahead = np.sort(horizons[np.argsort(-odds, axis=1)[:, :each]], axis=1)
+    odds = random.gumbel(size=(len(cols), len(horizons))) - np.log(horizons)
+    ahead = np.sort(horizons[np.argsort(-odds, axis=1)[:, :per_origin]], axis=1)
     origins = Origins.of_one(cols)
     built = build(panel, origins, ahead)
     actual = _actual(panel, cols, ahead)
     target = built.levels.log_of(actual).ravel()
-    weight = np.repeat(built.levels.level + built.levels.offset, each)
-    usable = np.isfinite(target) & np.repeat(built.levels.awake, each)
+    weight = np.repeat(built.levels.level + built.levels.offset, per_origin)
+    usable = np.isfinite(target) & np.repeat(built.levels.awake, per_origin)
     if not usable.any():
-        raise TooShortError("no bin of demand above zero has a successor; LightGBM has nothing to learn")
+        raise TooShortError("no bin of demand above zero has a successor; LightGBM has nothing to learn from")
     weight = weight[usable] / weight[usable].mean()
-    return Rows(built.matrix[usable], np.clip(target[usable], -_NOISE, _NOISE), np.clip(weight, 0.05, 20.0))
+    return Rows(built.matrix[usable], np.clip(target[usable], -_MAX_LOG, _MAX_LOG), np.clip(weight, 0.05, 20.0))
 
 
 def horizons_of(panel: Panel) -> IntArray:
-    """Each bin of the first hour, then every third or so up to three hours."""
-    fine, far = panel.bins_in(_FINE), panel.bins_in(HORIZON)
-    return np.unique(np.concatenate([np.arange(1, fine + 1), np.arange(fine, far + 1, max(1, fine // 3))]))
+    """Return the horizons to learn, in bins: each of the first hour, then every third or so up to three hours."""
+    near, far = panel.bins_in(_FULL_RESOLUTION), panel.bins_in(HORIZON)
+    return np.unique(np.concatenate([np.arange(1, near + 1), np.arange(near, far + 1, max(1, near // 3))]))
 
 
 def _actual(panel: Panel, cols: IntArray, ahead: IntArray) -> FloatArray:

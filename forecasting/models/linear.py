@@ -1,4 +1,4 @@
-"""A robust linear median beside the trees: what is smooth and proportional, trees can only approximate in steps."""
+"""A robust linear median in addition to the trees, which can only approximate smooth relations in steps."""
 
 import json
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from forecasting.features import FEATURES, Matrix
 from forecasting.series import FloatArray
 
 _HORIZON = next(at for at, feature in enumerate(FEATURES) if feature.name == "horizon")
-# A straight line through the hours of a day, the days of a week or those around a holiday says nothing.
+# Cyclic features and the days around a holiday have no linear effect.
 _CYCLIC = ("minute_of_day", "minute_of_hour", "weekday", "days_since_holiday", "days_until_holiday")
 _COLUMNS = tuple(at for at, feature in enumerate(FEATURES) if feature.name not in _CYCLIC)
 _EDGES = (1.5, 2.5, 3.5, 5.5, 8.5, 12.5, 20.5)
-"""Bins ahead between which a line of its own is drawn."""
+"""The borders of the groups of horizons, in bins ahead; each group has its own line."""
 _RIDGE = 10.0
 _PASSES = 6
 _MAX_DISTANCE = 6.0
@@ -22,7 +22,7 @@ _MAX_LOG = 3.0
 
 @dataclass(frozen=True, slots=True)
 class LinearMedian:
-    """One line a group of horizons, between `edges` in minutes.
+    """One line for each group of horizons, between `edges` in minutes.
 
     centre, spread: shape (groups, columns). weights: shape (groups, columns + 1), the constant last.
     """
@@ -33,33 +33,37 @@ class LinearMedian:
     weights: FloatArray
 
     def predict(self, matrix: Matrix) -> FloatArray:
-        """Logs relative to the level for rows of features: shape (rows,)."""
+        """Return logs relative to the level for rows of features: shape (rows,)."""
         groups = np.digitize(matrix[:, _HORIZON], self.edges)
         inputs = _standard(matrix, self.centre[groups], self.spread[groups])
         return np.clip(np.einsum("rc,rc->r", inputs, self.weights[groups]), -_MAX_LOG, _MAX_LOG)
 
     def text(self) -> str:
-        """As JSON."""
+        """Return the lines as JSON."""
         parts = {name: getattr(self, name).tolist() for name in ("edges", "centre", "spread", "weights")}
         return json.dumps(parts, allow_nan=False)
 
     @classmethod
     def from_text(cls, text: str) -> "LinearMedian":
-        """What `text` wrote. Raises ValueError when it is anything else."""
+        """Return the lines from the result of `text`. Raises ValueError for any other text."""
         parts = json.loads(text)
         try:
-            found = cls(**{name: np.asarray(values, dtype=np.float64) for name, values in parts.items()})
+            median = cls(**{name: np.asarray(values, dtype=np.float64) for name, values in parts.items()})
             groups, width = len(_EDGES) + 1, len(_COLUMNS)
-            shapes = [found.edges.shape, found.centre.shape, found.spread.shape, found.weights.shape]
+            shapes = [median.edges.shape, median.centre.shape, median.spread.shape, median.weights.shape]
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"a linear median has edges, centre, spread and weights: {error}") from None
-        if shapes != [(groups - 1,), (groups, width), (groups, width), (groups, width + 1)]:
-            raise ValueError(f"a linear median of other shapes than this version's: {shapes}")
-        return found
+            raise ValueError(f"a linear median needs edges, centre, spread and weights: {error}") from None
+        expected = [(groups - 1,), (groups, width), (groups, width), (groups, width + 1)]
+        if shapes != expected:
+            raise ValueError(f"the linear median has shapes {shapes}; this version needs {expected}")
+        return median
 
 
 def fit_linear(matrix: Matrix, target: FloatArray, weight: FloatArray, step_seconds: int) -> LinearMedian:
-    """Least absolute errors, weighted, by reweighted least squares; a group without rows takes the one before it."""
+    """Return the lines of least absolute errors, weighted, by iteratively reweighted least squares.
+
+    A group without rows gets the line of the group before it.
+    """
     edges = np.array(_EDGES) * step_seconds / 60
     groups = np.digitize(matrix[:, _HORIZON], edges)
     count = len(_EDGES) + 1
@@ -77,14 +81,14 @@ def fit_linear(matrix: Matrix, target: FloatArray, weight: FloatArray, step_seco
 
 
 def _standard(matrix: Matrix, centre: FloatArray, spread: FloatArray) -> FloatArray:
-    """Inputs around 0 and at most _MAX_DISTANCE from it, and a column of ones."""
-    found = np.ones((len(matrix), len(_COLUMNS) + 1))
-    found[:, :-1] = np.clip((_inputs(matrix) - centre) / spread, -_MAX_DISTANCE, _MAX_DISTANCE)
-    return found
+    """Inputs standardized and clipped at _MAX_DISTANCE, and a column of ones."""
+    inputs = np.ones((len(matrix), len(_COLUMNS) + 1))
+    inputs[:, :-1] = np.clip((_inputs(matrix) - centre) / spread, -_MAX_DISTANCE, _MAX_DISTANCE)
+    return inputs
 
 
 def _inputs(matrix: Matrix) -> FloatArray:
-    """What a line is drawn through; a missing feature is as if nothing differed from the level."""
+    """The features of the linear median; a missing one is 0, the value of the level itself."""
     chosen = matrix[:, _COLUMNS].astype(np.float64)
     return np.where(np.isfinite(chosen), chosen, 0.0)
 
@@ -92,11 +96,11 @@ def _inputs(matrix: Matrix) -> FloatArray:
 def _line(inputs: FloatArray, target: FloatArray, weight: FloatArray) -> FloatArray:
     ridge = _RIDGE * np.eye(inputs.shape[1])
     ridge[-1, -1] = 0.0
-    nearness = np.ones(len(target))
+    closeness = np.ones(len(target))
     line: FloatArray = np.zeros(inputs.shape[1])
     for _ in range(_PASSES):
-        scaled = inputs * (nearness * weight)[:, None]
+        scaled = inputs * (closeness * weight)[:, None]
         line = np.asarray(np.linalg.solve(scaled.T @ inputs + ridge, scaled.T @ target), dtype=np.float64)
         distance = np.abs(target - inputs @ line)
-        nearness = 1 / np.maximum(distance / (np.median(distance) + 1e-9), 0.3)
+        closeness = 1 / np.maximum(distance / (np.median(distance) + 1e-9), 0.3)
     return line

@@ -1,6 +1,6 @@
-"""One LightGBM for many series: for those too young, too small or too many to have one each.
+"""One shared LightGBM for many series: those that are too new, too small or too many for a model each.
 
-Its features are relative to each series' own level, so that what one series teaches holds for another of any size.
+Its features are relative to the level of each series, so that it generalizes to series of any size.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ NAME = "LightGBM-shared"
 
 @dataclass(frozen=True, slots=True)
 class SharedLightGBM:
-    """How to train on many series at once; `model.rows` are drawn in all, evenly over the series."""
+    """The training settings for many series; `model.rows` is the total of rows, drawn evenly over the series."""
 
     model: LightGBMQuantiles = field(
         default_factory=lambda: LightGBMQuantiles(rounds=150, leaves=48, rows=90_000, peak_rows=30_000)
@@ -29,40 +29,48 @@ class SharedLightGBM:
     name: str = NAME
 
     def fit_many(self, series: Sequence[Series]) -> FittedLightGBM:
-        """Learn from what the series hold. Raises TooShortError when none holds enough to learn from, ValueError when
-        their steps differ.
+        """Learn from many series.
+
+        Raises TooShortError when every series is too short to learn from, ValueError when their steps differ.
         """
-        if len({one.step for one in series}) > 1:
-            raise ValueError(f"series of one step; found {sorted({str(one.step) for one in series})}")
-        each = max(2, self.model.rows // max(1, len(series)))
-        few = max(2, self.model.peak_rows // max(1, len(series)))
-        drawn = [rows for at, one in enumerate(series) if (rows := _drawn(one, (each, few), self.model.seed + at))]
-        if not drawn:
+        if len({member.step for member in series}) > 1:
+            steps = sorted({str(member.step) for member in series})
+            raise ValueError(f"all series of a shared model need the same step, but these have {', '.join(steps)}")
+        limit = max(2, self.model.rows // max(1, len(series)))
+        peak_limit = max(2, self.model.peak_rows // max(1, len(series)))
+        parts = [
+            part
+            for number, member in enumerate(series)
+            if (part := _training_rows(member, limit, peak_limit, self.model.seed + number))
+        ]
+        if not parts:
             raise TooShortError(f"none of {len(series)} series has a bin above zero with a day before it and one after")
         rows = Rows(
-            np.concatenate([one.matrix for one, _ in drawn]),
-            np.concatenate([one.target for one, _ in drawn]),
-            np.concatenate([one.weight for one, _ in drawn]),
+            np.concatenate([rows.matrix for rows, _ in parts]),
+            np.concatenate([rows.target for rows, _ in parts]),
+            np.concatenate([rows.weight for rows, _ in parts]),
         )
-        peaks = PeakRows(
-            np.concatenate([one.matrix for _, one in drawn]), np.concatenate([one.target for _, one in drawn])
+        peak_rows = PeakRows(
+            np.concatenate([peak_rows.matrix for _, peak_rows in parts]),
+            np.concatenate([peak_rows.target for _, peak_rows in parts]),
         )
-        fitted = self.model.fit_rows(rows, peaks, round(series[0].step.total_seconds()))
+        fitted = self.model.fit_rows(rows, peak_rows, round(series[0].step.total_seconds()))
         return replace(fitted, name=self.name)
 
 
-def _drawn(series: Series, limits: tuple[int, int], seed: int) -> tuple[Rows, PeakRows] | None:
-    panel, (most, most_peaks) = Panel.of([series]), limits
+def _training_rows(series: Series, limit: int, peak_limit: int, seed: int) -> tuple[Rows, PeakRows] | None:
+    """The rows of one series; None where it is too short."""
+    panel = Panel.of([series])
     if panel.bins <= panel.bins_in(DAY) // 4:
         return None
     try:
-        return draw_rows(panel, most, seed), draw_peak_rows(panel, most_peaks, seed)
+        return draw_rows(panel, limit, seed), draw_peak_rows(panel, peak_limit, seed)
     except TooShortError:
         return None
 
 
 def until(series: Series, moment: datetime) -> Series:
-    """The bins that end by then."""
+    """Return the bins that end at or before a moment."""
     return before(series, max(0, min(len(series.values), (moment - series.start) // series.step)))
 
 
@@ -73,23 +81,25 @@ def walk_forward_shared(
     refits: int = 4,
     horizons: IntArray = HORIZONS,
     *,
-    strangers: bool = False,
+    leave_one_out: bool = False,
 ) -> list[WalkForward]:
-    """backtest.walk_forward with a shared model: each forecast is made by one that learned from the same shares of all.
+    """Return walk-forward forecasts of a shared model, one walk for each series.
 
-    strangers: each series is forecast by a model that learned from the others only, as a new service would be. Series
-    of different years are cut at the same share, not at the same moment.
+    Each refit learns from the same share of every series: series of different years are cut at the same share, not at
+    the same moment. leave_one_out: each series is forecast by a model that learned from the others only, as a new
+    service is.
     """
     shares = np.linspace(split, 1.0, refits + 1)
-    cuts = [(len(one.values) * shares).round().astype(np.int64) for one in series]
+    cuts = [(len(member.values) * shares).round().astype(np.int64) for member in series]
     models: list[list[FittedLightGBM]] = [[] for _ in series]
-    for at in range(refits):
-        known = [before(one, int(cut[at])) for one, cut in zip(series, cuts, strict=True)]
-        if strangers:
-            found = [forecaster.fit_many(known[:row] + known[row + 1 :]) for row in range(len(series))]
+    for refit in range(refits):
+        known = [before(member, int(cut[refit])) for member, cut in zip(series, cuts, strict=True)]
+        if leave_one_out:
+            fitted = [forecaster.fit_many(known[:row] + known[row + 1 :]) for row in range(len(series))]
         else:
-            found = [forecaster.fit_many(known)] * len(series)
-        for row, model in enumerate(found):
-            models[row].append(model)
-    walks = zip(series, models, cuts, strict=True)
-    return [walk_with(one, row, cut, horizons) for one, row, cut in walks]
+            fitted = [forecaster.fit_many(known)] * len(series)
+        for of_series, model in zip(models, fitted, strict=True):
+            of_series.append(model)
+    return [
+        walk_with(member, of_series, cut, horizons) for member, of_series, cut in zip(series, models, cuts, strict=True)
+    ]

@@ -28,11 +28,11 @@ def shared_accuracies(series: Mapping[str, Series], refits: int, say: Say) -> di
         return {}
     kind = SharedLightGBM(replace(SharedLightGBM().model, threads=2))
     # For each series that nobody has seen the model is another: once is enough of that.
-    for method, strangers, often in ((NAME, False, refits), (UNSEEN, True, 1)):
+    for method, leave_one_out, often in ((NAME, False, refits), (UNSEEN, True, 1)):
         say(f"{method}: {len(alike)} series, {often} fits")
         began = monotonic()
         bins = np.array([minutes * _MINUTE // round(STEP.total_seconds()) for minutes in HORIZON_MINUTES])
-        walks = walk_forward_shared([*alike.values()], kind, SPLIT, often, bins, strangers=strangers)
+        walks = walk_forward_shared([*alike.values()], kind, SPLIT, often, bins, leave_one_out=leave_one_out)
         seconds = (monotonic() - began) / len(alike)
         for name, walk in zip(alike, walks, strict=True):
             found[name][method] = _accuracy(walk, often, seconds)

@@ -19,9 +19,9 @@ from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.naive_batch import naive_batch
 from forecasting.panel import Origins, Panel
 from forecasting.series import FloatArray, Series
-from forecasting.serving import naive_batch
 from tests.support.demand_series import a_series
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -18,9 +18,9 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.models.shared import SharedLightGBM
+from forecasting.naive_batch import naive_batch
 from forecasting.panel import Panel
 from forecasting.series import MAX_DEMAND, FloatArray, Series
-from forecasting.serving import naive_batch
 from predictive_scaling.control.demand_window import binned
 from tests.support.demand_series import MONDAY, a_shape
 

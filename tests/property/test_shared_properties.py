@@ -54,6 +54,6 @@ def test_a_stranger_is_forecast_by_what_the_others_taught() -> None:
             return super().fit_many(series)
 
     series = [replace(one, name=name) for one, name in zip(panel(), "abc", strict=True)]
-    found = walk_forward_shared(series, Watched(_KIND.model), _SPLIT, 1, _HORIZONS, strangers=True)
+    found = walk_forward_shared(series, Watched(_KIND.model), _SPLIT, 1, _HORIZONS, leave_one_out=True)
     assert taught == [{"b", "c"}, {"a", "c"}, {"a", "b"}]
     assert not np.allclose(found[0].quantiles, undisturbed()[0].quantiles)

@@ -13,10 +13,10 @@ from forecasting.forecaster import Fitted
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.naive_batch import naive_batch
 from forecasting.quality.gate import judge, unopposed
 from forecasting.quality.scores import scores
 from forecasting.series import FloatArray, Series
-from forecasting.serving import naive_batch
 from forecasting.walk_forward import WalkForward, before, replay, walk_forward
 from tests.support.demand_series import MONDAY, a_series, of_values
 

@@ -13,10 +13,10 @@ from forecasting.forecaster import Fitted
 from forecasting.levels import levels_at
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.naive_batch import naive_batch
 from forecasting.panel import Origins, Panel
 from forecasting.peaks import PeakShifts, came, errors, highest_so_far, peaks_of
 from forecasting.series import Series
-from forecasting.serving import naive_batch
 from forecasting.walk_forward import WalkForward, before, replay
 from tests.support.demand_series import a_series
 

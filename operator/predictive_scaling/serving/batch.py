@@ -21,10 +21,10 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import MEMORY, FittedLightGBM
 from forecasting.models.peak_boosters import knots_of
 from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.naive_batch import answer, naive_batch
 from forecasting.panel import BoolArray, Panel
 from forecasting.peaks import WINDOWS, not_below
 from forecasting.series import FloatArray, Series
-from forecasting.serving import answer, naive_batch
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.serving.served_models import ServedModel
 from predictive_scaling.serving.tiers import Tiers
