@@ -20,12 +20,12 @@ READY := .venv/.ready
 RUN := .venv/bin/predictive-scaling
 # The installed uv is last on the PATH; the stack installs toolchains with it.
 export PATH := $(PATH):$(UV_FOLDER)/bin
-# The commands run from this checkout, in whatever environment make was called.
+# The commands run from this checkout, regardless of the environment in which make was called.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
-# Without compiled modules each process that starts takes four seconds of a core in place of one.
+# Without compiled modules each process takes four CPU seconds to start instead of one.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Modules whose docstrings hold examples.
+# Modules with examples in docstrings.
 EXAMPLES = $(shell grep -rl --include='*.py' '>>> ' forecasting operator/predictive_scaling)
 
 say = @printf '[make] %s\n' "$(1)" >&2
@@ -81,11 +81,11 @@ stack-down: setup ## Stop the local stack and remove its data
 
 image: ## Build the container image
 	@engine=$$(command -v docker || command -v podman || command -v buildah) || { \
-	  echo "no docker, podman or buildah was found; install one (the steps alone run in tests/integration/test_image.py)" >&2; \
+	  echo "found no docker, podman or buildah; install one of them (tests/integration/test_image.py runs the build steps without)" >&2; \
 	  exit 1; }; \
 	$$engine build -t predictive-scaling:$$(git describe --always --dirty) .
 
-lock: $(UV_TARGET) ## Compute the lock files again from pyproject.toml
+lock: $(UV_TARGET) ## Regenerate the lock files from pyproject.toml
 	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --group dev -o requirements.lock
 	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -c requirements.lock -o requirements-image.lock
 	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --extra bench --group dev -c requirements.lock -o requirements-bench.lock
