@@ -1,3 +1,5 @@
+"""Forecasts of any series: ordered quantiles, no look into the future, no dependence on unit or order."""
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -47,11 +49,11 @@ def series_of(values: FloatArray) -> Series:
 @settings(max_examples=60, deadline=None)
 @given(kinds, demand)
 def test_quantiles_never_cross(kind: str, values: FloatArray) -> None:
-    found = fitted(kind).forecast(series_of(values), 5).values
-    assert found.shape == (5, len(QUANTILES))
-    assert np.isfinite(found).all()
-    assert (found >= 0).all()
-    assert (np.diff(found, axis=1) >= 0).all()
+    quantiles = fitted(kind).forecast(series_of(values), 5).values
+    assert quantiles.shape == (5, len(QUANTILES))
+    assert np.isfinite(quantiles).all()
+    assert (quantiles >= 0).all()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
 
 
 MOSTLY_CONSTANT = np.full(46, 480128.63840622)
@@ -70,26 +72,26 @@ def test_a_fitted_model_does_not_depend_on_the_unit(kind: str, values: FloatArra
 
 @settings(max_examples=40, deadline=None)
 @given(demand, st.floats(0.5, 0.999), st.floats(0.5, 0.999))
-def test_a_higher_quantile_is_never_lower(values: FloatArray, one: float, other: float) -> None:
-    (found,) = naive_batch([series_of(values)], [LastValue(), SeasonalNaive()], 4)
-    low, high = sorted((one, other))
-    assert (found.at(low) <= found.at(high) * (1 + 1e-9) + 1e-9).all()
+def test_a_higher_quantile_is_never_lower(values: FloatArray, first: float, second: float) -> None:
+    (forecast,) = naive_batch([series_of(values)], [LastValue(), SeasonalNaive()], 4)
+    low, high = sorted((first, second))
+    assert (forecast.at(low) <= forecast.at(high) * (1 + 1e-9) + 1e-9).all()
 
 
 @settings(max_examples=40, deadline=None)
 @given(kinds, demand, st.integers(0, 79), st.floats(0, 1e6))
-def test_what_comes_after_the_origin_changes_nothing(kind: str, values: FloatArray, at: int, other: float) -> None:
+def test_samples_after_the_origin_change_no_forecast(kind: str, values: FloatArray, at: int, other: float) -> None:
     cut = min(at, len(values))
     changed = values.copy()
     changed[cut:] = other
-    found = [
-        fitted(kind).quantiles(Panel.of([series_of(one)]), Origins.of_one(np.arange(cut + 1)), np.array([1, 30]))
-        for one in (values, changed)
+    quantiles = [
+        fitted(kind).quantiles(Panel.of([series_of(samples)]), Origins.of_one(np.arange(cut + 1)), np.array([1, 30]))
+        for samples in (values, changed)
     ]
-    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(quantiles[0], quantiles[1])
 
 
-PLACES = st.sampled_from(
+CONTEXTS = st.sampled_from(
     [
         Context(),
         Context(ZoneInfo("Europe/Paris")),
@@ -102,59 +104,59 @@ STARTS = st.sampled_from([datetime(2026, 3, 24, 3, tzinfo=UTC), datetime(2026, 1
 
 
 def long_series(values: FloatArray, start: datetime, context: Context) -> Series:
-    """Ten days, so that all that is looked back at is there: the values repeated, each time a little higher."""
+    """Ten days, longer than any lag: the values repeated, each time a little higher."""
     days = np.resize(values, 240) * (1 + np.arange(240) / 1000) if len(values) else np.full(240, np.nan)
     return Series("a", start, HOUR, days, context)
 
 
 @settings(max_examples=60, deadline=None)
-@given(demand, STARTS, PLACES, st.integers(0, 239), st.floats(0, 1e6))
-def test_no_column_changes_when_the_future_does(
-    values: FloatArray, start: datetime, place: Context, cut: int, other: float
+@given(demand, STARTS, CONTEXTS, st.integers(0, 239), st.floats(0, 1e6))
+def test_future_samples_change_no_feature(
+    values: FloatArray, start: datetime, context: Context, cut: int, other: float
 ) -> None:
-    series = long_series(values, start, place)
+    series = long_series(values, start, context)
     changed = series.values.copy()
     changed[cut:] = other
     origins = Origins.of_one(np.arange(cut + 1))
-    found = [
-        build(Panel.of([one]), origins, np.array([1, 3, 30])).matrix
-        for one in (series, replace(series, values=changed))
+    matrices = [
+        build(Panel.of([history]), origins, np.array([1, 3, 30])).matrix
+        for history in (series, replace(series, values=changed))
     ]
-    for at, feature in enumerate(FEATURES):
-        assert np.array_equal(found[0][:, at], found[1][:, at], equal_nan=True), feature.name
+    for column, feature in enumerate(FEATURES):
+        assert np.array_equal(matrices[0][:, column], matrices[1][:, column], equal_nan=True), feature.name
 
 
 @settings(max_examples=60, deadline=None)
-@given(kinds, demand, STARTS, PLACES, st.integers(0, 239), st.floats(0, 1e6))
-def test_no_forecast_of_any_place_changes_when_the_future_does(
-    kind: str, values: FloatArray, start: datetime, place: Context, cut: int, other: float
+@given(kinds, demand, STARTS, CONTEXTS, st.integers(0, 239), st.floats(0, 1e6))
+def test_future_samples_change_no_forecast_in_any_calendar_context(
+    kind: str, values: FloatArray, start: datetime, context: Context, cut: int, other: float
 ) -> None:
-    series = long_series(values, start, place)
+    series = long_series(values, start, context)
     changed = series.values.copy()
     changed[cut:] = other
-    found = [
-        fitted(kind).quantiles(Panel.of([one]), Origins.of_one(np.arange(cut + 1)), np.array([1, 30]))
-        for one in (series, replace(series, values=changed))
+    quantiles = [
+        fitted(kind).quantiles(Panel.of([history]), Origins.of_one(np.arange(cut + 1)), np.array([1, 30]))
+        for history in (series, replace(series, values=changed))
     ]
-    assert np.array_equal(found[0], found[1])
-    assert np.isfinite(found[0]).all()
-    assert (np.diff(found[0], axis=2) >= 0).all()
+    assert np.array_equal(quantiles[0], quantiles[1])
+    assert np.isfinite(quantiles[0]).all()
+    assert (np.diff(quantiles[0], axis=2) >= 0).all()
 
 
 @settings(max_examples=60, deadline=None)
-@given(demand, STARTS, st.lists(PLACES, min_size=2, max_size=4))
-def test_a_series_is_forecast_alike_alone_and_among_others(
-    values: FloatArray, start: datetime, places: list[Context]
+@given(demand, STARTS, st.lists(CONTEXTS, min_size=2, max_size=4))
+def test_a_series_has_the_same_features_alone_and_in_a_panel(
+    values: FloatArray, start: datetime, contexts: list[Context]
 ) -> None:
-    series = [long_series(values * (1 + at), start, place) for at, place in enumerate(places)]
-    together = build(Panel.of(series), Panel.of(series).last(), np.array([1, 3])).matrix
-    alone = [build(Panel.of([one]), Panel.of([one]).last(), np.array([1, 3])).matrix for one in series]
+    panel = [long_series(values * (1 + index), start, context) for index, context in enumerate(contexts)]
+    together = build(Panel.of(panel), Panel.of(panel).last(), np.array([1, 3])).matrix
+    alone = [build(Panel.of([series]), Panel.of([series]).last(), np.array([1, 3])).matrix for series in panel]
     assert np.array_equal(together, np.concatenate(alone), equal_nan=True)
 
 
 @settings(max_examples=60, deadline=None)
 @given(demand.filter(len), st.sampled_from(list(Kind)), st.randoms(use_true_random=False))
-def test_the_order_in_which_samples_come_changes_nothing(values: FloatArray, kind: Kind, random: Random) -> None:
+def test_the_order_of_samples_does_not_matter(values: FloatArray, kind: Kind, random: Random) -> None:
     times = [datetime(2026, 3, 29, tzinfo=UTC) + index * 5 * MINUTE for index in range(len(values))]
     order = list(range(len(values)))
     random.shuffle(order)
@@ -162,7 +164,7 @@ def test_the_order_in_which_samples_come_changes_nothing(values: FloatArray, kin
     assume(np.isfinite(values).sum() >= (2 if kind is Kind.COUNTER else 1))
     plain = regularize("a", times, values, step=5 * MINUTE, kind=kind).series
     shuffled = regularize(
-        "a", [times[at].astimezone(zone) for at in order], values[order], step=5 * MINUTE, kind=kind
+        "a", [times[index].astimezone(zone) for index in order], values[order], step=5 * MINUTE, kind=kind
     ).series
     assert (plain.start, plain.step) == (shuffled.start, shuffled.step)
     assert np.array_equal(plain.values, shuffled.values, equal_nan=True)
@@ -171,12 +173,14 @@ def test_the_order_in_which_samples_come_changes_nothing(values: FloatArray, kin
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=3, max_size=60), st.integers(1, 59))
-def test_a_reset_loses_no_more_than_what_came_just_before_it(steps: list[float], at: int) -> None:
-    grown = np.cumsum([0.0, *steps])
+def test_a_counter_reset_loses_only_the_increase_just_before_it(steps: list[float], at: int) -> None:
+    totals = np.cumsum([0.0, *steps])
     cut = min(at, len(steps))
-    reset = np.where(np.arange(len(grown)) >= cut, grown - grown[cut - 1], grown)
-    seconds: FloatArray = 60.0 * np.arange(len(grown), dtype=np.float64)
-    (_, plain, _), (_, found, resets) = (rates(seconds, totals, 60.0) for totals in (grown, reset))
+    totals_with_reset = np.where(np.arange(len(totals)) >= cut, totals - totals[cut - 1], totals)
+    seconds: FloatArray = 60.0 * np.arange(len(totals), dtype=np.float64)
+    (_, without_reset, _), (_, with_reset, resets) = (
+        rates(seconds, counter, 60.0) for counter in (totals, totals_with_reset)
+    )
     assert resets <= 1
-    assert (found >= 0).all()
-    assert np.allclose(np.delete(found, cut - 1), np.delete(plain, cut - 1), rtol=1e-6, atol=1e-3)
+    assert (with_reset >= 0).all()
+    assert np.allclose(np.delete(with_reset, cut - 1), np.delete(without_reset, cut - 1), rtol=1e-6, atol=1e-3)

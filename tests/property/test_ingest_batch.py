@@ -1,4 +1,4 @@
-"""Order, repetition and company change nothing about what becomes of a message."""
+"""Admission of a batch: order, repetition and other messages do not change the result of a message."""
 
 import json
 from collections import Counter
@@ -30,12 +30,12 @@ def samples_within(seconds: int) -> st.SearchStrategy[bytes]:
 
 
 samples = samples_within(400 * 86_400)
-poison = st.one_of(st.binary(max_size=40), samples.map(lambda raw: raw[:-1]))
+malformed = st.one_of(st.binary(max_size=40), samples.map(lambda raw: raw[:-1]))
 
 
 @st.composite
 def topics(draw: st.DrawFn, of: st.SearchStrategy[bytes] = samples) -> list[Message]:
-    values = draw(st.lists(st.one_of(of, poison), max_size=30))
+    values = draw(st.lists(st.one_of(of, malformed), max_size=30))
     ends = Counter[int]()
     messages: list[Message] = []
     for value in values:
@@ -45,67 +45,67 @@ def topics(draw: st.DrawFn, of: st.SearchStrategy[bytes] = samples) -> list[Mess
     return messages
 
 
-def register(limit: int, known_services: set[str], **limits: int) -> SeriesRegister:
-    fresh = SeriesRegister(replace(SeriesLimits(services=100, metrics=100, series=limit), **limits))
-    fresh.load(known_services, {})
-    return fresh
+def a_register(limit: int, known_services: set[str], **limits: int) -> SeriesRegister:
+    series_register = SeriesRegister(replace(SeriesLimits(services=100, metrics=100, series=limit), **limits))
+    series_register.load(known_services, {})
+    return series_register
 
 
 @given(topics())
-def test_every_message_is_either_kept_or_a_dead_letter(messages: list[Message]) -> None:
-    found = read(messages, WINDOW, NOW)
-    batch = admit(found, register(100, found.services))
+def test_every_message_becomes_a_sample_or_a_dead_letter(messages: list[Message]) -> None:
+    contents = read(messages, WINDOW, NOW)
+    batch = admit(contents, a_register(100, contents.services))
     assert len(batch.samples) + len(batch.dead_letters) == len(messages)
     ends = Counter(message.partition for message in messages)
     assert batch.spans == {partition: (0, end) for partition, end in ends.items()}
 
 
 @given(topics())
-def test_halves_together_say_what_the_whole_says(messages: list[Message]) -> None:
-    found = read(messages, WINDOW, NOW)
-    first, second = found.halves()
-    assert [*first.samples, *second.samples] == found.samples
-    assert [*first.dead_letters, *second.dead_letters] == found.dead_letters
+def test_the_halves_of_a_batch_add_up_to_the_batch(messages: list[Message]) -> None:
+    contents = read(messages, WINDOW, NOW)
+    first, second = contents.halves()
+    assert [*first.samples, *second.samples] == contents.samples
+    assert [*first.dead_letters, *second.dead_letters] == contents.dead_letters
     assert [*first.messages, *second.messages] == messages
 
 
 @given(topics(samples_within(3600)), st.integers(1, 4), st.integers(1, 2), st.integers(1, 2))
-def test_no_more_are_admitted_on_a_day_than_the_limits_allow(
+def test_the_series_admitted_on_a_day_stay_within_the_limits(
     messages: list[Message], series: int, metrics: int, services: int
 ) -> None:
-    found = read(messages, WINDOW, NOW)
-    known = register(series, found.services, metrics=metrics, services=services)
-    before = admit(found, known)
-    assert known.active(Limit.SERVICES, NOW.date()) == 0  # admitting changes nothing
-    known.learn(days_of(before))
-    for day in {sample.time.date() for sample in before.samples}:
-        assert known.active(Limit.SERVICES, day) <= services
-        for service in found.services:
-            assert known.active(Limit.METRICS, day, service) <= metrics
-            assert known.active(Limit.SERIES, day, service) <= series
-    assert len(before.samples) + len(before.dead_letters) == len(messages)
-    again = admit(found, known)
-    # What was admitted once is admitted again.
-    assert {id(sample) for sample in before.samples} <= {id(sample) for sample in again.samples}
+    contents = read(messages, WINDOW, NOW)
+    series_register = a_register(series, contents.services, metrics=metrics, services=services)
+    admitted = admit(contents, series_register)
+    assert series_register.active(Limit.SERVICES, NOW.date()) == 0  # admitting changes nothing
+    series_register.learn(days_of(admitted))
+    for day in {sample.time.date() for sample in admitted.samples}:
+        assert series_register.active(Limit.SERVICES, day) <= services
+        for service in contents.services:
+            assert series_register.active(Limit.METRICS, day, service) <= metrics
+            assert series_register.active(Limit.SERIES, day, service) <= series
+    assert len(admitted.samples) + len(admitted.dead_letters) == len(messages)
+    readmitted = admit(contents, series_register)
+    # Samples that were admitted once are admitted again.
+    assert {id(sample) for sample in admitted.samples} <= {id(sample) for sample in readmitted.samples}
 
 
 @given(topics(), topics())
-def test_what_is_active_is_never_cut_off_by_what_is_new(messages: list[Message], more: list[Message]) -> None:
-    found, newer = read(messages, WINDOW, NOW), read(more, WINDOW, NOW)
-    known = register(1, found.services | newer.services, metrics=1, services=1)
-    first = admit(found, known)
-    known.learn(days_of(first))
-    known.learn(days_of(admit(newer, known)))
-    again = admit(found, known)
-    assert {id(sample) for sample in first.samples} <= {id(sample) for sample in again.samples}
+def test_new_series_never_displace_active_series(messages: list[Message], later_messages: list[Message]) -> None:
+    contents, later_contents = read(messages, WINDOW, NOW), read(later_messages, WINDOW, NOW)
+    series_register = a_register(1, contents.services | later_contents.services, metrics=1, services=1)
+    admitted = admit(contents, series_register)
+    series_register.learn(days_of(admitted))
+    series_register.learn(days_of(admit(later_contents, series_register)))
+    readmitted = admit(contents, series_register)
+    assert {id(sample) for sample in admitted.samples} <= {id(sample) for sample in readmitted.samples}
 
 
 @given(st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=5))
-def test_a_series_is_its_labels_whatever_their_order(labels: dict[str, str]) -> None:
+def test_the_order_of_labels_does_not_change_the_series(labels: dict[str, str]) -> None:
     assert series_of(labels) == series_of(dict(reversed(labels.items())))
     assert -(2**63) <= series_of(labels) < 2**63
 
 
 @given(*[st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3)] * 2)
-def test_other_labels_are_another_series(labels: dict[str, str], others: dict[str, str]) -> None:
+def test_different_labels_are_different_series(labels: dict[str, str], others: dict[str, str]) -> None:
     assert (series_of(labels) == series_of(others)) == (labels == others)

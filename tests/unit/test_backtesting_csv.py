@@ -1,3 +1,5 @@
+"""CSV traces: formats, time zones, repairs, and messages that name the line and the column."""
+
 import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +26,7 @@ def rows(*lines: str) -> str:
     return "timestamp,value\n" + "\n".join(lines) + "\n"
 
 
-def test_a_file_in_order_is_read_as_it_is(tmp_path: Path) -> None:
+def test_an_ordered_file_needs_no_repair(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, rows(*(f"{at:%Y-%m-%dT%H:%M:%SZ},{i}" for i, at in enumerate(MINUTES)))))
     assert (trace.name, trace.series.start, trace.series.step) == ("trace", NOON, timedelta(minutes=1))
     assert trace.series.values.tolist() == [0, 1, 2, 3, 4, 5]
@@ -32,33 +34,33 @@ def test_a_file_in_order_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 1000, 1_000_000, 1_000_000_000], ids=["s", "ms", "us", "ns"])
-def test_epoch_times_are_told_by_their_magnitude(tmp_path: Path, scale: int) -> None:
+def test_the_unit_of_epoch_times_is_inferred_from_their_magnitude(tmp_path: Path, scale: int) -> None:
     path = a_file(tmp_path, rows(*(f"{int(at.timestamp()) * scale},1" for at in MINUTES)))
     assert read_csv(path).series.start == NOON
 
 
-def test_a_compressed_file_and_a_zone_other_than_utc_are_understood(tmp_path: Path) -> None:
+def test_a_gzip_file_with_time_offsets_is_read(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv.gz"
     path.write_bytes(gzip.compress(rows("2026-11-24T13:00:00+01:00,1", "2026-11-24T13:01:00+01:00,2").encode()))
     assert read_csv(path).series.start == NOON
     assert read_csv(path).name == "trace"
 
 
-def test_rows_out_of_order_are_sorted_and_told(tmp_path: Path) -> None:
+def test_unordered_rows_are_sorted_and_reported(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},{i}" for i, at in enumerate(MINUTES)]
     trace = read_csv(a_file(tmp_path, rows(*reversed(stamps))))
     assert trace.series.values.tolist() == [0, 1, 2, 3, 4, 5]
     assert trace.repairs == ("rows were not in the order of time and have been sorted",)
 
 
-def test_of_rows_with_one_time_the_last_one_counts_and_it_is_told(tmp_path: Path) -> None:
+def test_the_last_row_of_a_repeated_time_counts_and_is_reported(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},1" for at in MINUTES]
     trace = read_csv(a_file(tmp_path, rows(*stamps, f"{NOON:%Y-%m-%dT%H:%M:%SZ},9")))
     assert trace.series.values[0] == 9
     assert trace.repairs[-1] == "1 rows repeat a time; the last one counts"
 
 
-def test_an_interval_without_a_row_and_a_row_without_a_value_are_gaps(tmp_path: Path) -> None:
+def test_a_missing_row_and_a_missing_value_are_gaps(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},{'' if i == 4 else i}" for i, at in enumerate(MINUTES) if i != 2]
     trace = read_csv(a_file(tmp_path, rows(*stamps)))
     assert np.isnan(trace.series.values).tolist() == [False, False, True, False, True, False]
@@ -69,7 +71,7 @@ def test_an_interval_without_a_row_and_a_row_without_a_value_are_gaps(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "is empty; expected a CSV file with the columns timestamp and value"),
         ("timestamp,value\n", "has a header and no rows"),
@@ -92,14 +94,14 @@ def test_an_interval_without_a_row_and_a_row_without_a_value_are_gaps(tmp_path: 
         (rows("2026-11-24T12:00:00Z,1", "2026-11-26T12:00:00Z,1"), "scaling needs at least one each hour"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_line_and_the_column(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(InvalidTraceError) as refused:
+def test_an_invalid_file_is_refused_with_the_line_and_the_column(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InvalidTraceError) as raised:
         read_csv(a_file(tmp_path, text))
-    assert told in str(refused.value)
-    assert refused.value.exit_code == 65
+    assert message in str(raised.value)
+    assert raised.value.exit_code == 65
 
 
-def test_bytes_that_are_no_text_and_a_broken_archive_are_refused(tmp_path: Path) -> None:
+def test_binary_content_and_a_truncated_archive_are_refused(tmp_path: Path) -> None:
     binary, archive = tmp_path / "a.csv", tmp_path / "b.csv.gz"
     binary.write_bytes(b"timestamp,value\n\xff\xfe\x00,1\n")
     archive.write_bytes(gzip.compress(rows(*(f"{i},1" for i in range(9999))).encode())[:200])
@@ -108,7 +110,7 @@ def test_bytes_that_are_no_text_and_a_broken_archive_are_refused(tmp_path: Path)
             read_csv(path)
 
 
-def test_a_trace_of_zeros_and_one_that_is_too_short_are_refused(tmp_path: Path) -> None:
+def test_a_trace_of_zeros_and_a_short_trace_are_refused(tmp_path: Path) -> None:
     zeros = read_csv(a_file(tmp_path, rows(*(f"{1764000000 + 60 * i},0" for i in range(2000)))))
     with pytest.raises(InvalidTraceError, match="zero from beginning to end"):
         checked(zeros, timedelta(minutes=5), zero_is_valid=True)
@@ -119,27 +121,27 @@ def test_a_trace_of_zeros_and_one_that_is_too_short_are_refused(tmp_path: Path) 
         checked(short, timedelta(minutes=5), zero_is_valid=True)
 
 
-def test_minutes_become_means_of_whole_bins_and_zeros_are_missing_where_the_policy_says_so(tmp_path: Path) -> None:
+def test_minutes_are_averaged_into_full_bins_and_zeros_are_missing_unless_valid(tmp_path: Path) -> None:
     lines = [f"{1764000000 + 60 * i},{0 if i < 5 else i % 5}" for i in range(1003)]
     trace = read_csv(a_file(tmp_path, rows(*lines)))
-    series, noted = checked(trace, timedelta(minutes=5), zero_is_valid=False)
+    series, repaired = checked(trace, timedelta(minutes=5), zero_is_valid=False)
     assert len(series.values) == 200
     assert np.isnan(series.values[0])
     assert series.values[1] == 2.0
-    assert "1 exact zeros are taken for missing data (demand.zeroIsValid is false)" in noted.repairs
+    assert "1 exact zeros are taken for missing data (demand.zeroIsValid is false)" in repaired.repairs
 
 
-def test_a_trace_coarser_than_the_resolution_keeps_its_own(tmp_path: Path) -> None:
+def test_a_trace_coarser_than_the_resolution_keeps_its_step(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, rows(*(f"{1764000000 + 1800 * i},{100 + i}" for i in range(200)))))
-    series, noted = checked(trace, timedelta(minutes=5), zero_is_valid=True)
+    series, repaired = checked(trace, timedelta(minutes=5), zero_is_valid=True)
     assert series.step == timedelta(minutes=30)
-    assert noted.repairs == ("one value each 30 min: that is the resolution, not 5 min",)
+    assert repaired.repairs == ("one value each 30 min: that is the resolution, not 5 min",)
 
 
 def test_shuffled_rows_give_the_same_trace(tmp_path: Path) -> None:
     lines = [f"{1764000000 + 60 * i},{100 + i * i % 97}" for i in range(500)]
     shuffled = [lines[at] for at in np.random.default_rng(3).permutation(len(lines))]
-    first, second = (read_csv(a_file(tmp_path, rows(*each))) for each in (lines, shuffled))
+    first, second = (read_csv(a_file(tmp_path, rows(*order))) for order in (lines, shuffled))
     assert first.series.values.tolist() == second.series.values.tolist()
 
 
@@ -175,7 +177,7 @@ LINES = [f"{at:%Y-%m-%dT%H:%M:%SZ},{'1.5' if i == 1 else i}" for i, at in enumer
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be with mark"])
-def test_a_file_as_spreadsheets_and_exporters_write_it_is_read(tmp_path: Path, text: str, encoding: str) -> None:
+def test_files_of_spreadsheets_and_exporters_are_read(tmp_path: Path, text: str, encoding: str) -> None:
     path = tmp_path / "trace.csv"
     path.write_bytes(b"\xfe\xff" + text.encode("utf-16-be") if "with mark" in encoding else text.encode(encoding))
     trace = read_csv(path)
@@ -184,13 +186,13 @@ def test_a_file_as_spreadsheets_and_exporters_write_it_is_read(tmp_path: Path, t
     assert read_csv(path).series.values.tolist() == EXPECTED
 
 
-def test_a_decimal_comma_is_told(tmp_path: Path) -> None:
+def test_a_decimal_comma_is_reported(tmp_path: Path) -> None:
     text = "timestamp;value\n" + "\n".join(line.replace(",", ";").replace("1.5", "1,5") for line in LINES)
     assert "1 values are written with a decimal comma" in read_csv(a_file(tmp_path, text)).repairs
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"\n\n", "is empty; expected a CSV file"),
         (b"timestamp,value,value\n", "line 1: column 'value' is there more than once"),
@@ -216,25 +218,25 @@ def test_a_decimal_comma_is_told(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08nonsense", "cannot be read"),
     ],
 )
-def test_a_fault_is_named_with_its_place(tmp_path: Path, content: bytes, told: str) -> None:
+def test_an_error_names_its_line_and_column(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "trace.csv"
     path.write_bytes(content)
-    with pytest.raises(InvalidTraceError) as refused:
+    with pytest.raises(InvalidTraceError) as raised:
         read_csv(path)
-    assert told in str(refused.value)
-    assert len(str(refused.value)) < 500 + len(str(path))
+    assert message in str(raised.value)
+    assert len(str(raised.value)) < 500 + len(str(path))
 
 
 def local_rows(*times: str) -> str:
     return rows(*(f"{time},{number}" for number, time in enumerate(times)))
 
 
-def seconds_of(trace: Trace) -> list[datetime]:
+def observed_times(trace: Trace) -> list[datetime]:
     first, step = trace.series.start, trace.series.step
     return [first + number * step for number, value in enumerate(trace.series.values) if np.isfinite(value)]
 
 
-def test_times_without_a_zone_are_taken_for_utc_and_it_is_told(tmp_path: Path) -> None:
+def test_times_without_a_zone_are_read_as_utc_and_reported(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00", "2026-11-24T12:01:00")))
     assert trace.series.start == NOON
     assert trace.repairs == (
@@ -242,27 +244,27 @@ def test_times_without_a_zone_are_taken_for_utc_and_it_is_told(tmp_path: Path) -
     )
 
 
-def test_times_without_a_zone_are_read_by_the_clocks_that_are_named(tmp_path: Path) -> None:
+def test_times_without_a_zone_are_read_in_the_given_time_zone(tmp_path: Path) -> None:
     path = a_file(tmp_path, local_rows("2026-11-24 13:00", "2026-11-24 13:01"))
     trace = read_csv(path, "Europe/Berlin")
     assert trace.series.start == NOON
     assert trace.repairs == ("times have no zone and are taken for those of Europe/Berlin",)
 
 
-def test_a_zone_in_the_file_counts_beside_the_one_that_is_named(tmp_path: Path) -> None:
+def test_a_zone_in_the_file_takes_precedence_over_the_given_time_zone(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T13:01:00")), "Europe/Berlin")
-    assert seconds_of(trace) == MINUTES[:2]
+    assert observed_times(trace) == MINUTES[:2]
     assert trace.repairs == ("1 times have no zone and are taken for those of Europe/Berlin",)
     named = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T12:01:00Z")), "Europe/Berlin")
     assert named.repairs == ("all times name their zone; --timezone changes nothing",)
 
 
 AUTUMN = [datetime(2026, 10, 24, 22, tzinfo=UTC) + timedelta(minutes=30 * step) for step in range(12)]
-"""From midnight in Berlin on over the hour that its clocks repeat, 02:00 to 03:00."""
+"""From midnight in Berlin, across the hour that its clocks repeat, 02:00 to 03:00."""
 
 
 @pytest.mark.parametrize("order", ["oldest first", "newest first", "sorted by the clock"])
-def test_the_hour_that_clocks_repeat_is_two_hours(tmp_path: Path, order: str) -> None:
+def test_the_repeated_hour_of_a_clock_change_is_two_hours(tmp_path: Path, order: str) -> None:
     local = [(at.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None), at) for at in AUTUMN]
     if order == "newest first":
         local.reverse()
@@ -274,11 +276,11 @@ def test_the_hour_that_clocks_repeat_is_two_hours(tmp_path: Path, order: str) ->
     assert trace.series.values.tolist() == [1800.0 * step for step in range(12)]
 
 
-def test_the_hour_that_clocks_skip_is_no_gap_and_a_row_in_it_is_refused(tmp_path: Path) -> None:
+def test_the_skipped_hour_of_a_clock_change_is_no_gap_and_rows_in_it_are_refused(tmp_path: Path) -> None:
     spring = [datetime(2026, 3, 28, 23, tzinfo=UTC) + timedelta(minutes=30 * step) for step in range(12)]
     walls = [f"{at.astimezone(ZoneInfo('Europe/Berlin')):%Y-%m-%d %H:%M}" for at in spring]
     trace = read_csv(a_file(tmp_path, local_rows(*walls)), "Europe/Berlin")
-    assert seconds_of(trace) == spring
+    assert observed_times(trace) == spring
     with pytest.raises(InvalidTraceError, match=r"line 4, column timestamp: .* clocks of Europe/Berlin skip"):
         read_csv(
             a_file(tmp_path, local_rows("2026-03-29 01:00", "2026-03-29 01:30", "2026-03-29 02:30")), "Europe/Berlin"

@@ -1,4 +1,4 @@
-"""What the operator's probes say of ticks that fail, ticks that hang, and dependencies that are away."""
+"""The operator's probes: ticks that fail, ticks that hang, and dependencies that are unavailable."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.telemetry.checks import Check, CheckResult, Health, examine
 from tests.support.cluster import InMemoryCluster
 
-LIMIT = 60.0
+LIMIT_SECONDS = 60.0
 
 
 class Seconds:
@@ -43,7 +43,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
 
 
 class Tick:
-    """A task that was started, and that ends as it is told."""
+    """A started task that succeeds unless `error` is set."""
 
     def __init__(self, seconds: Seconds) -> None:
         self.error: Exception | None = None
@@ -55,107 +55,108 @@ class Tick:
             raise self.error
 
 
-async def asked(check: Check) -> CheckResult:
+async def examined(check: Check) -> CheckResult:
     return (await examine([check])).checks[check.name]
 
 
-def test_three_ticks_are_stalled_and_never_less_than_a_minute() -> None:
+def test_a_tick_is_stalled_after_three_intervals_but_at_least_a_minute() -> None:
     assert stalled_seconds(15.0) == 60.0
     assert stalled_seconds(0.25) == 60.0
     assert stalled_seconds(120.0) == 360.0
 
 
-async def test_failing_ticks_end_liveness_and_the_answer_says_with_what(seconds: Seconds) -> None:
+async def test_failing_ticks_fail_liveness_with_their_error(seconds: Seconds) -> None:
     tick = Tick(seconds)
     await tick.task.attempt()
     tick.error = RuntimeError("BYDAY=60MO is no day")
     for _ in range(4):
         seconds.now += 16.0
         await tick.task.attempt()
-    found = await asked(liveness_check(tick.task, LIMIT))
-    assert found.status is Health.UNHEALTHY
-    assert found.message == (
-        "tick has not succeeded for 64 s, more than 60 s: 4 runs in a row failed, the last with: BYDAY=60MO is no day"
-    )
+    result = await examined(liveness_check(tick.task, LIMIT_SECONDS))
+    assert result.status is Health.UNHEALTHY
+    assert "tick has not succeeded for 64 s" in (result.message or "")
+    assert "BYDAY=60MO is no day" in (result.message or "")
     tick.error = None
     await tick.task.attempt()
-    assert (await asked(liveness_check(tick.task, LIMIT))).status is Health.HEALTHY
+    assert (await examined(liveness_check(tick.task, LIMIT_SECONDS))).status is Health.HEALTHY
 
 
-async def test_a_hanging_tick_ends_liveness(seconds: Seconds) -> None:
+async def test_a_hanging_tick_fails_liveness(seconds: Seconds) -> None:
     tick = Tick(seconds)
     await tick.task.attempt()
-    seconds.now += LIMIT + 1
-    found = await asked(liveness_check(tick.task, LIMIT))
-    assert found.status is Health.UNHEALTHY
-    assert "it hangs" in (found.message or "")
+    seconds.now += LIMIT_SECONDS + 1
+    result = await examined(liveness_check(tick.task, LIMIT_SECONDS))
+    assert result.status is Health.UNHEALTHY
+    assert "it hangs" in (result.message or "")
 
 
-async def test_a_database_that_is_away_ends_readiness_and_not_liveness(seconds: Seconds) -> None:
+async def test_an_unavailable_database_fails_readiness_but_not_liveness(seconds: Seconds) -> None:
     tick = Tick(seconds)
     tick.error = DatabaseUnavailableError("PostgreSQL is away")
     for _ in range(10):
         seconds.now += 15.0
         await tick.task.attempt()
-    assert (await asked(liveness_check(tick.task, LIMIT))).status is Health.HEALTHY
-    ready = await asked(success_check(tick.task, LIMIT))
+    assert (await examined(liveness_check(tick.task, LIMIT_SECONDS))).status is Health.HEALTHY
+    ready = await examined(success_check(tick.task, LIMIT_SECONDS))
     assert ready.status is Health.UNHEALTHY
     assert "PostgreSQL is away" in (ready.message or "")
-    seconds.now += LIMIT + 1
-    assert (await asked(liveness_check(tick.task, LIMIT))).status is Health.UNHEALTHY, "now it hangs"
+    seconds.now += LIMIT_SECONDS + 1
+    assert (await examined(liveness_check(tick.task, LIMIT_SECONDS))).status is Health.UNHEALTHY, "now it hangs"
 
 
-async def test_a_task_that_was_not_started_yet_is_alive(seconds: Seconds) -> None:
+async def test_a_task_that_has_not_started_is_alive(seconds: Seconds) -> None:
     task = PeriodicTask("tick", Tick(seconds)._run, 15.0)  # pyright: ignore[reportPrivateUsage]
-    seconds.now += 10 * LIMIT
-    for check in (liveness_check(task, LIMIT), hang_check(task, LIMIT), success_check(task, LIMIT)):
-        assert (await asked(check)).status is Health.HEALTHY
+    seconds.now += 10 * LIMIT_SECONDS
+    for check in (
+        liveness_check(task, LIMIT_SECONDS),
+        hang_check(task, LIMIT_SECONDS),
+        success_check(task, LIMIT_SECONDS),
+    ):
+        assert (await examined(check)).status is Health.HEALTHY
 
 
-async def test_failing_runs_are_no_hanging_ones(seconds: Seconds) -> None:
-    feed = Tick(seconds)
-    feed.error = RuntimeError("a bug")
+async def test_failing_runs_are_not_reported_as_hanging(seconds: Seconds) -> None:
+    refresher = Tick(seconds)
+    refresher.error = RuntimeError("a bug")
     for _ in range(10):
         seconds.now += 15.0
-        await feed.task.attempt()
-    assert (await asked(hang_check(feed.task, LIMIT))).status is Health.HEALTHY
-    seconds.now += LIMIT + 1
-    assert (await asked(hang_check(feed.task, LIMIT))).status is Health.UNHEALTHY
+        await refresher.task.attempt()
+    assert (await examined(hang_check(refresher.task, LIMIT_SECONDS))).status is Health.HEALTHY
+    seconds.now += LIMIT_SECONDS + 1
+    assert (await examined(hang_check(refresher.task, LIMIT_SECONDS))).status is Health.UNHEALTHY
 
 
-async def test_failing_tasks_are_named_and_only_degrade(seconds: Seconds) -> None:
-    publisher, well = Tick(seconds), Tick(seconds)
+async def test_failing_tasks_are_named_and_only_degrade_health(seconds: Seconds) -> None:
+    publisher, healthy = Tick(seconds), Tick(seconds)
     publisher.task.name = "mirror"
     publisher.error = ValueError("no such column")
-    for task in (publisher.task, well.task):
+    for task in (publisher.task, healthy.task):
         await task.attempt()
-    found = await asked(tasks_check([publisher.task, well.task]))
-    assert (found.status, found.message) == (Health.DEGRADED, "mirror failed 1 times: no such column")
+    result = await examined(tasks_check([publisher.task, healthy.task]))
+    assert (result.status, result.message) == (Health.DEGRADED, "mirror failed 1 times: no such column")
 
 
-async def test_nothing_is_ready_before_the_start_and_on_half_an_index() -> None:
+async def test_the_operator_is_not_ready_before_startup_or_with_an_incomplete_index() -> None:
     startup, informer_cache, leads = Startup(), InformerCache(InMemoryCluster()), True
-    found = await asked(startup_check(startup))
-    assert found.status is Health.UNHEALTHY
-    assert "the database schema has not been checked yet" in (found.message or "")
+    result = await examined(startup_check(startup))
+    assert result.status is Health.UNHEALTHY
+    assert "the database schema has not been checked yet" in (result.message or "")
     startup.problem = None
-    assert (await asked(startup_check(startup))).status is Health.HEALTHY
+    assert (await examined(startup_check(startup))).status is Health.HEALTHY
 
-    assert (await asked(index_check(informer_cache, lambda: leads))).status is Health.UNHEALTHY
+    assert (await examined(index_check(informer_cache, lambda: leads))).status is Health.UNHEALTHY
     leads = False
-    assert (await asked(index_check(informer_cache, lambda: leads))).status is Health.HEALTHY, (
-        "a standby need not know all"
+    assert (await examined(index_check(informer_cache, lambda: leads))).status is Health.HEALTHY, (
+        "a standby does not need a complete index"
     )
     leads, informer_cache.is_complete = True, True
-    assert (await asked(index_check(informer_cache, lambda: leads))).status is Health.HEALTHY
+    assert (await examined(index_check(informer_cache, lambda: leads))).status is Health.HEALTHY
 
 
 @pytest.mark.parametrize(
     ("ended", "missing_seconds", "status"),
     [(False, 0.0, Health.HEALTHY), (True, 0.0, Health.UNHEALTHY), (False, 301.0, Health.UNHEALTHY)],
 )
-async def test_a_watch_that_ended_or_shows_nothing_ends_liveness(
-    ended: bool, missing_seconds: float, status: Health
-) -> None:
+async def test_a_watch_that_ended_or_lags_fails_liveness(ended: bool, missing_seconds: float, status: Health) -> None:
     check = watch_check(InformerCache(InMemoryCluster()), lambda: ended, lambda: missing_seconds)
-    assert (await asked(check)).status is status
+    assert (await examined(check)).status is status

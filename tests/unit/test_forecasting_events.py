@@ -1,4 +1,4 @@
-"""What known events did, and what the next one will do."""
+"""Effects of past events, and forecasts of the next occurrence."""
 
 import json
 from dataclasses import replace
@@ -23,11 +23,11 @@ from tests.support.demand_series import a_series
 from tests.support.event_series import TWO_HOURS, with_events
 
 HOUR = 3600.0
-QUICK = LightGBMQuantiles(rounds=20, rows=4000)
+FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4000)
 
 
 def events(*amplitudes: float, weekend: bool = False, magnitude: float | None = None) -> tuple[Measured, ...]:
-    """A day apart."""
+    """Measured events of these amplitudes, a day apart."""
     days = [24 * HOUR * day for day in range(len(amplitudes))]
     return tuple(
         Measured(day, day + HOUR, size, weekend, magnitude) for day, size in zip(days, amplitudes, strict=True)
@@ -35,17 +35,17 @@ def events(*amplitudes: float, weekend: bool = False, magnitude: float | None = 
 
 
 def layer_of(series: Series) -> EventLayer:
-    found = learn_effects(series)
-    assert found is not None
-    return EventLayer(found)
+    effects = learn_effects(series)
+    assert effects is not None
+    return EventLayer(effects)
 
 
 @pytest.mark.parametrize("factor", [3.0, 2.0, 0.5])
-def test_events_are_measured_against_hours_without_them(factor: float) -> None:
+def test_event_amplitudes_are_relative_to_hours_without_events(factor: float) -> None:
     series = with_events(factor=factor)
     effects = layer_of(series).effects
-    (known,) = effects.types
-    sizes = [one.amplitude for one in known.measured]
+    (event_type,) = effects.types
+    sizes = [event.amplitude for event in event_type.measured]
     assert len(sizes) == len(series.context.events)
     assert np.exp(sizes) == pytest.approx([factor] * len(sizes), rel=0.2)
     learned = effects.learned(series.context.events[-1], series.context.zone)
@@ -55,23 +55,25 @@ def test_events_are_measured_against_hours_without_them(factor: float) -> None:
     assert learned.low < learned.multiplier < learned.high
 
 
-def test_an_event_to_come_is_forecast_with_what_earlier_ones_did() -> None:
+def test_an_upcoming_event_is_forecast_from_the_effects_of_earlier_events() -> None:
     series = with_events()
     cut = len(series.values) - 4 * 48
-    told = QUICK.fit(before(series, cut))
-    untold = QUICK.fit(replace(before(series, cut), context=Context()))
-    coming = next(event for event in series.context.events if event.start > before(series, cut).end)
-    origin = (coming.start - series.start) // series.step - 4
+    with_events_model = FAST_MODEL.fit(before(series, cut))
+    without_events_model = FAST_MODEL.fit(replace(before(series, cut), context=Context()))
+    upcoming = next(event for event in series.context.events if event.start > before(series, cut).end)
+    origin = (upcoming.start - series.start) // series.step - 4
     panel, origins, ahead = Panel.of([series]), Origins.of_one(np.array([origin])), np.arange(1, 13)
     during = slice(5, 11)
     actual = series.values[origin:][: len(ahead)][during]
-    with_it, without = (model.quantiles(panel, origins, ahead)[0, during] for model in (told, untold))
+    with_events_forecast, without_events_forecast = (
+        model.quantiles(panel, origins, ahead)[0, during] for model in (with_events_model, without_events_model)
+    )
     median = QUANTILES.index(0.5)
-    assert with_it[:, median] == pytest.approx(actual, rel=0.3)
-    assert (without[:, median] < 0.75 * actual).all()
+    assert with_events_forecast[:, median] == pytest.approx(actual, rel=0.3)
+    assert (without_events_forecast[:, median] < 0.75 * actual).all()
 
 
-def test_demand_without_the_effects_shows_no_event() -> None:
+def test_removing_the_effects_leaves_plain_demand() -> None:
     series = with_events()
     calm = layer_of(series).quiet(series)
     plain = a_series(16, noise=0.05)
@@ -79,7 +81,7 @@ def test_demand_without_the_effects_shows_no_event() -> None:
     assert np.mean(np.abs(calm.values[late] / plain.values[late] - 1)) < 0.05
 
 
-def test_an_event_that_takes_nearly_all_away_leaves_nothing_to_learn_from() -> None:
+def test_bins_of_an_event_that_removes_nearly_all_demand_are_gaps() -> None:
     series = with_events(factor=0.02)
     calm = layer_of(series).quiet(series).values
     during = [(event.start - series.start) // series.step + 2 for event in series.context.events[3:]]
@@ -87,37 +89,39 @@ def test_an_event_that_takes_nearly_all_away_leaves_nothing_to_learn_from() -> N
     assert np.isfinite(calm).mean() > 0.9
 
 
-def test_a_single_event_is_not_believed_in_full() -> None:
-    (once, often) = (expected(events(*[1.0] * count), weekend=False, magnitude=None) for count in (1, 10))
-    assert once is not None
-    assert often is not None
-    assert 0.5 < once < 0.8
-    assert often == pytest.approx(1.0, abs=0.1)
+def test_the_effect_of_a_single_event_is_shrunk() -> None:
+    (one_event, ten_events) = (expected(events(*[1.0] * count), weekend=False, magnitude=None) for count in (1, 10))
+    assert one_event is not None
+    assert ten_events is not None
+    assert 0.5 < one_event < 0.8
+    assert ten_events == pytest.approx(1.0, abs=0.1)
     assert expected((), weekend=False, magnitude=None) is None
 
 
-def test_recent_events_count_most_when_their_size_changes() -> None:
-    grown = expected(events(*[0.5] * 10, *[1.5] * 6), weekend=False, magnitude=None)
-    assert grown == pytest.approx(1.5, abs=0.25)
+def test_recent_events_weigh_most_when_amplitudes_change() -> None:
+    recent_size = expected(events(*[0.5] * 10, *[1.5] * 6), weekend=False, magnitude=None)
+    assert recent_size == pytest.approx(1.5, abs=0.25)
 
 
-def test_weekends_are_told_apart() -> None:
+def test_weekend_events_have_their_own_effect() -> None:
     week = (*events(1.5, 1.5, 1.5, 1.5, 1.5), *events(0.5, 0.5, weekend=True))
-    ordered = tuple(replace(one, start=at * 24 * HOUR, end=at * 24 * HOUR + HOUR) for at, one in enumerate(week * 3))
-    working, resting = (expected(ordered, weekend, None) for weekend in (False, True))
-    assert working == pytest.approx(1.5, abs=0.3)
-    assert resting == pytest.approx(0.5, abs=0.3)
+    ordered = tuple(
+        replace(event, start=day * 24 * HOUR, end=day * 24 * HOUR + HOUR) for day, event in enumerate(week * 3)
+    )
+    weekday_size, weekend_size = (expected(ordered, weekend, None) for weekend in (False, True))
+    assert weekday_size == pytest.approx(1.5, abs=0.3)
+    assert weekend_size == pytest.approx(0.5, abs=0.3)
 
 
-def test_a_larger_declared_multiplier_means_a_larger_effect_than_the_type_had() -> None:
+def test_a_larger_declared_multiplier_scales_the_learned_effect() -> None:
     known = events(0.7, 0.7, 0.7, 0.7, magnitude=2.0)
-    usual, larger, unsaid = (expected(known, weekend=False, magnitude=said) for said in (2.0, 4.0, None))
+    usual, larger, undeclared = (expected(known, weekend=False, magnitude=magnitude) for magnitude in (2.0, 4.0, None))
     assert usual is not None
     assert larger == pytest.approx(2 * usual)
-    assert unsaid == pytest.approx(usual)
+    assert undeclared == pytest.approx(usual)
 
 
-def test_effects_that_vary_are_told_with_a_wider_range() -> None:
+def test_effects_that_vary_have_a_wider_range() -> None:
     steady, varied = (
         learned_effect(events(*sizes), weekend=False) for sizes in ([1.0] * 8, [0.4, 1.6, 0.5, 1.5, 0.4, 1.6, 0.5, 1.5])
     )
@@ -126,7 +130,7 @@ def test_effects_that_vary_are_told_with_a_wider_range() -> None:
     assert varied.high / varied.low > 1.5 * steady.high / steady.low
 
 
-def test_events_that_are_always_on_teach_nothing() -> None:
+def test_events_without_a_break_have_no_learned_effect() -> None:
     plain = a_series(8)
     always = tuple(
         KnownEvent("shift", plain.start + day * timedelta(hours=8), plain.start + (day + 1) * timedelta(hours=8))
@@ -135,35 +139,35 @@ def test_events_that_are_always_on_teach_nothing() -> None:
     assert learn_effects(replace(plain, context=Context(events=always))) is None
 
 
-def test_events_are_of_the_weekend_by_the_clocks_of_the_zone() -> None:
+def test_the_weekend_of_an_event_is_that_of_the_time_zone() -> None:
     plain = a_series(8)
     friday_evening = plain.start + timedelta(days=4, hours=20)
     event = KnownEvent("show", friday_evening, friday_evening + TWO_HOURS)
     zones = [Context(ZoneInfo(name), events=(event,)) for name in ("Europe/Paris", "Asia/Tokyo")]
-    found = [layer_of(replace(plain, context=context)).effects.types[0].measured[0].weekend for context in zones]
-    assert found == [False, True]
+    is_weekend = [layer_of(replace(plain, context=context)).effects.types[0].measured[0].weekend for context in zones]
+    assert is_weekend == [False, True]
 
 
 def test_bands_near_events_widen_with_the_change_of_the_effect_and_with_the_horizon() -> None:
-    choice = np.random.default_rng(1)
-    minutes, change = choice.choice([5.0, 60.0], 4000), choice.choice([0.0, 1.0], 4000)
-    errors = choice.normal(size=4000) * np.sqrt(0.01 * minutes / 60 + 0.09 * change**2)
+    random = np.random.default_rng(1)
+    minutes, change = random.choice([5.0, 60.0], 4000), random.choice([0.0, 1.0], 4000)
+    errors = random.normal(size=4000) * np.sqrt(0.01 * minutes / 60 + 0.09 * change**2)
     bands = Bands.learned(errors, minutes, change, np.arange(4000) // 400)
     assert bands is not None
-    for ahead, moved in ((5.0, 0.0), (60.0, 0.0), (60.0, 1.0)):
-        wide = np.sqrt(0.01 * ahead / 60 + 0.09 * moved)
-        (found,) = bands.around(np.array([100.0]), np.array([ahead]), np.array([moved]))
-        assert np.log(found[QUANTILES.index(0.9)] / 100) == pytest.approx(1.28 * wide, rel=0.35)
+    for ahead, effect_change in ((5.0, 0.0), (60.0, 0.0), (60.0, 1.0)):
+        sigma = np.sqrt(0.01 * ahead / 60 + 0.09 * effect_change)
+        (quantiles,) = bands.around(np.array([100.0]), np.array([ahead]), np.array([effect_change]))
+        assert np.log(quantiles[QUANTILES.index(0.9)] / 100) == pytest.approx(1.28 * sigma, rel=0.35)
     assert Bands.learned(errors[:5], minutes[:5], change[:5], np.arange(5)) is None
 
 
-def test_what_was_learned_of_events_goes_into_the_models_files_and_comes_back() -> None:
+def test_learned_effects_survive_the_models_files() -> None:
     series = with_events(8)
     model = LightGBMQuantiles(rounds=3, rows=1000).fit(series)
     texts = model.texts()
-    again = type(model).from_texts(texts, model.columns, "v")
-    assert again.events == model.events
-    assert np.array_equal(again.forecast(series, 12).values, model.forecast(series, 12).values)
+    loaded = type(model).from_texts(texts, model.columns, "v")
+    assert loaded.events == model.events
+    assert np.array_equal(loaded.forecast(series, 12).values, model.forecast(series, 12).values)
     assert EVENTS in texts
 
 
@@ -171,14 +175,16 @@ def _altered(text: str, **changes: object) -> str:
     return json.dumps(json.loads(text) | changes)
 
 
-def test_overlapping_events_count_once_within_a_type_and_both_across_types() -> None:
+def test_overlapping_events_count_once_per_type_and_add_up_across_types() -> None:
     course = Course.blank(2 * HOUR, 900.0)
     effects = Effects(tuple(TypeEffect(type_, course, events(*[1.0] * 12)) for type_ in ("match", "sale")))
     start = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
     def effect(*types: str) -> float:
         known = tuple(KnownEvent(type_, start, start + TWO_HOURS, None) for type_ in types)
-        shifted = tuple(replace(one, end=one.end + at * timedelta(minutes=1)) for at, one in enumerate(known))
+        shifted = tuple(
+            replace(event, end=event.end + index * timedelta(minutes=1)) for index, event in enumerate(known)
+        )
         line = effects.timeline(start.timestamp(), 900.0, 4, Context(events=shifted))
         return float(line.effect[-1])
 
@@ -186,21 +192,21 @@ def test_overlapping_events_count_once_within_a_type_and_both_across_types() -> 
     assert effect("match", "sale") == pytest.approx(2 * effect("match"), rel=0.02)
 
 
-def test_text_that_no_learning_wrote_is_refused() -> None:
+def test_invalid_stored_effects_are_refused() -> None:
     good = layer_of(with_events(8)).text()
-    (one,) = json.loads(good)["types"]
-    course = one["course"]
-    measured = one["measured"][0]
+    (event_type,) = json.loads(good)["types"]
+    course = event_type["course"]
+    measured = event_type["measured"][0]
     bad = [
         "[]",
         "{}",
         "{",
         _altered(good, types=3),
-        _altered(good, types=[{**one, "course": {**course, "shape": course["shape"][1:]}}]),
-        _altered(good, types=[{**one, "course": {**course, "typical": 1e300}}]),
-        _altered(good, types=[{**one, "measured": [{**measured, "amplitude": 99}]}]),
-        _altered(good, types=[{**one, "measured": [{**measured, "amplitude": "1"}]}]),
-        _altered(good, types=[{**one, "measured": [{"start": 1}]}]),
+        _altered(good, types=[{**event_type, "course": {**course, "shape": course["shape"][1:]}}]),
+        _altered(good, types=[{**event_type, "course": {**course, "typical": 1e300}}]),
+        _altered(good, types=[{**event_type, "measured": [{**measured, "amplitude": 99}]}]),
+        _altered(good, types=[{**event_type, "measured": [{**measured, "amplitude": "1"}]}]),
+        _altered(good, types=[{**event_type, "measured": [{"start": 1}]}]),
         _altered(good, bands={"hour": 1, "change": 1, "scores": [3, 2, 1, 0, -1], "samples": 9}),
     ]
     assert EventLayer.from_text(good).text() == good

@@ -1,3 +1,5 @@
+"""Every forecaster: no look into the future, ordered quantiles, gaps, batches, and its own pattern."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -18,36 +20,38 @@ from forecasting.series import Series
 from forecasting.walk_forward import before, replay, walk_forward
 from tests.support.demand_series import a_series, of_values
 
-QUICK = LightGBMQuantiles(rounds=8, rows=2000)
-KINDS: dict[str, Callable[[], Forecaster]] = {
+FAST_MODEL = LightGBMQuantiles(rounds=8, rows=2000)
+FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "last value": LastValue,
     "seasonal naive": SeasonalNaive,
     "Holt-Winters": HoltWinters,
-    "LightGBM": lambda: QUICK,
+    "LightGBM": lambda: FAST_MODEL,
 }
 HORIZONS = np.array([1, 4, 12])
 
 
-@pytest.fixture(params=KINDS, scope="module")
+@pytest.fixture(params=FORECASTERS, scope="module")
 def fitted(request: pytest.FixtureRequest) -> Fitted:
-    return KINDS[request.param]().fit(before(a_series(), 600))
+    return FORECASTERS[request.param]().fit(before(a_series(), 600))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORECASTERS)
 @pytest.mark.parametrize("cut", [620, 655])
-def test_no_forecast_changes_when_the_future_does(kind: str, cut: int) -> None:
+def test_future_samples_change_no_forecast(kind: str, cut: int) -> None:
     series = a_series()
-    other = series.values.copy()
-    other[cut:] = np.roll(other[cut:], 17)[::-1] * 50
-    changed = replace(series, values=other)
-    forecaster = KINDS[kind]()
+    changed_values = series.values.copy()
+    changed_values[cut:] = np.roll(changed_values[cut:], 17)[::-1] * 50
+    changed = replace(series, values=changed_values)
+    forecaster = FORECASTERS[kind]()
     split = cut / len(series.values)
-    true, false = (walk_forward(one, forecaster, split, 1, HORIZONS) for one in (series, changed))
-    assert np.array_equal(true.quantiles[0], false.quantiles[0])
-    early, late = (replay(one, forecaster.fit(before(one, cut)), 10, HORIZONS) for one in (series, changed))
-    seen = early.origins <= cut
-    assert np.array_equal(early.quantiles[seen], late.quantiles[seen])
-    assert not np.array_equal(early.quantiles[~seen], late.quantiles[~seen]), "the change was seen by nobody"
+    walk, changed_walk = (walk_forward(history, forecaster, split, 1, HORIZONS) for history in (series, changed))
+    assert np.array_equal(walk.quantiles[0], changed_walk.quantiles[0])
+    replayed, changed_replay = (
+        replay(history, forecaster.fit(before(history, cut)), 10, HORIZONS) for history in (series, changed)
+    )
+    past = replayed.origins <= cut
+    assert np.array_equal(replayed.quantiles[past], changed_replay.quantiles[past])
+    assert not np.array_equal(replayed.quantiles[~past], changed_replay.quantiles[~past]), "the change has no effect"
 
 
 def test_quantiles_never_cross_and_are_finite(fitted: Fitted) -> None:
@@ -57,15 +61,15 @@ def test_quantiles_never_cross_and_are_finite(fitted: Fitted) -> None:
     assert (np.diff(values, axis=2) >= 0).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORECASTERS)
 def test_scaling_a_series_scales_its_forecast(kind: str) -> None:
     series = a_series()
     large = replace(series, values=series.values * 1024)
-    forecasts = [KINDS[kind]().fit(one).forecast(one, 12).values for one in (series, large)]
+    forecasts = [FORECASTERS[kind]().fit(history).forecast(history, 12).values for history in (series, large)]
     assert forecasts[1] == pytest.approx(forecasts[0] * 1024, rel=0.02)
 
 
-def test_gaps_are_no_trouble(fitted: Fitted) -> None:
+def test_a_series_with_gaps_gets_a_plausible_forecast(fitted: Fitted) -> None:
     series = a_series()
     values = series.values.copy()
     values[np.random.default_rng(3).random(len(values)) < 0.3] = np.nan
@@ -78,61 +82,61 @@ def test_gaps_are_no_trouble(fitted: Fitted) -> None:
 @pytest.mark.parametrize(
     "values",
     [[0.0] * 5, [7.0] * 5, [7.0], [], [np.nan] * 200, [0.0] * 900, [5.0] * 900, [np.inf, -3.0, 4.0]],
-    ids=["five zeros", "five sevens", "one", "none", "nothing seen", "all zero", "constant", "nonsense"],
+    ids=["five zeros", "five sevens", "one value", "empty", "only gaps", "all zero", "constant", "invalid values"],
 )
-def test_a_fitted_model_answers_whatever_it_is_asked(fitted: Fitted, values: list[float]) -> None:
+def test_a_fitted_model_forecasts_any_series(fitted: Fitted, values: list[float]) -> None:
     forecast = fitted.forecast(of_values(*values), 12)
     assert forecast.values.shape == (12, len(QUANTILES))
     assert np.isfinite(forecast.values).all()
 
 
-def test_a_batch_says_the_same_as_one_at_a_time(fitted: Fitted) -> None:
+def test_a_batch_gives_the_same_forecasts_as_single_series(fitted: Fitted) -> None:
     series = [a_series(seed=seed, days=days) for seed, days in ((1, 8), (2, 8), (3, 5))]
     batch = fitted.forecast_batch(series, 6)
-    for one, forecast in zip(series, batch, strict=True):
+    for member, forecast in zip(series, batch, strict=True):
         # Holt-Winters starts where the batch's longest series starts.
-        assert forecast.values == pytest.approx(fitted.forecast(one, 6).values, rel=0.2)
-        assert forecast.origin == one.end
+        assert forecast.values == pytest.approx(fitted.forecast(member, 6).values, rel=0.2)
+        assert forecast.origin == member.end
 
 
-def test_bins_need_not_begin_at_round_minutes(fitted: Fitted) -> None:
+def test_bins_may_begin_off_the_round_minute(fitted: Fitted) -> None:
     series = a_series()
-    later = replace(series, start=series.start + timedelta(minutes=3))
-    assert fitted.forecast(later, 4).origin.minute == 3
-    assert np.isfinite(fitted.forecast(later, 4).values).all()
+    shifted = replace(series, start=series.start + timedelta(minutes=3))
+    assert fitted.forecast(shifted, 4).origin.minute == 3
+    assert np.isfinite(fitted.forecast(shifted, 4).values).all()
 
 
 @pytest.mark.parametrize("kind", ["Holt-Winters", "LightGBM"])
-def test_too_little_history_is_said(kind: str) -> None:
+def test_fitting_to_too_little_history_raises(kind: str) -> None:
     with pytest.raises(TooShortError, match="shop/checkout has"):
-        KINDS[kind]().fit(before(a_series(), 100))
+        FORECASTERS[kind]().fit(before(a_series(), 100))
 
 
-def test_the_same_seed_gives_the_same_model_whatever_the_threads() -> None:
-    models = [replace(QUICK, threads=threads).fit(a_series()) for threads in (1, 2)]
+def test_the_number_of_threads_does_not_change_the_model() -> None:
+    models = [replace(FAST_MODEL, threads=threads).fit(a_series()) for threads in (1, 2)]
     texts = [model.texts() for model in models]
     assert texts[0] == texts[1]
 
 
-def test_a_model_survives_its_texts() -> None:
-    model = QUICK.fit(a_series())
-    again = FittedLightGBM.from_texts(model.texts(), model.columns, "v1")
-    assert np.array_equal(again.forecast(a_series(), 8).values, model.forecast(a_series(), 8).values)
+def test_a_model_survives_serialization() -> None:
+    model = FAST_MODEL.fit(a_series())
+    loaded = FittedLightGBM.from_texts(model.texts(), model.columns, "v1")
+    assert np.array_equal(loaded.forecast(a_series(), 8).values, model.forecast(a_series(), 8).values)
 
 
-def test_fewer_features_are_kept_by_gain() -> None:
-    model = replace(QUICK, feature_count=6).fit(a_series())
+def test_the_features_with_the_highest_gain_are_kept() -> None:
+    model = replace(FAST_MODEL, feature_count=6).fit(a_series())
     assert len(model.columns) == 6
     assert np.isfinite(model.forecast(a_series(), 8).values).all()
 
 
-def test_lightgbm_learns_a_day() -> None:
+def test_lightgbm_learns_the_daily_shape() -> None:
     series = a_series(days=14, noise=0.05)
     walks = [walk_forward(series, kind, 0.7, 1, np.array([8])) for kind in (LightGBMQuantiles(rounds=60), LastValue())]
     assert walks[0].wape()[0] < 0.5 * walks[1].wape()[0]
 
 
-def test_reasons_are_given_in_words() -> None:
+def test_contributions_are_texts_with_percentages() -> None:
     series = a_series()
     fitted = LightGBMQuantiles(rounds=30, rows=4000).fit(series)
     panel = Panel.of([series])
@@ -141,28 +145,28 @@ def test_reasons_are_given_in_words() -> None:
     assert all("%)" in reason for reason in reasons)
 
 
-def test_last_value_is_the_newest() -> None:
+def test_last_value_repeats_the_newest_value() -> None:
     assert LastValue().fit(of_values(1, 2, 3)).forecast(of_values(1, 2, 9), 2).values.tolist() == [[9] * 5] * 2
 
 
-def test_seasonal_naive_is_the_same_time_yesterday() -> None:
+def test_seasonal_naive_repeats_the_same_time_yesterday() -> None:
     series = a_series(days=3)
     forecast = SeasonalNaive().forecast(series, 4)
     assert forecast.values[:, 1].tolist() == series.values[-96:-92].tolist()
 
 
-def test_holt_winters_follows_the_day() -> None:
+def test_holt_winters_follows_the_daily_shape() -> None:
     series = a_series(days=7, noise=0.02)
     forecast = FittedHoltWinters().forecast(before(series, 600), 12)
     assert forecast.values[:, 1] == pytest.approx(series.values[600:612], rel=0.25)
 
 
-def test_holt_winters_filters_as_statsmodels_does() -> None:
+def test_holt_winters_agrees_with_statsmodels() -> None:
     series = a_series(days=4)
     (smoothing,) = HoltWinters().fit(series).smoothings
     logs = np.log(series.values + 10)
     start = logs[:96].mean()
-    theirs = ExponentialSmoothing(
+    statsmodels_fit = ExponentialSmoothing(
         logs,
         trend="add",
         damped_trend=True,
@@ -173,41 +177,41 @@ def test_holt_winters_filters_as_statsmodels_does() -> None:
         initial_trend=0.0,
         initial_seasonal=logs[:96] - start,
     ).fit(smoothing.level, smoothing.trend, smoothing.season, damping_trend=smoothing.damping, optimized=False)
-    ours = FittedHoltWinters((smoothing,)).forecast(series, 12).values[:, 1]
-    # The offset differs a little (ours is a tenth of the first day's mean), so the logarithms do.
-    assert ours == pytest.approx(np.exp(theirs.forecast(12)) - 10, rel=0.02)
+    forecast = FittedHoltWinters((smoothing,)).forecast(series, 12).values[:, 1]
+    # The offset differs slightly (here a tenth of the first day's mean), and so do the logarithms.
+    assert forecast == pytest.approx(np.exp(statsmodels_fit.forecast(12)) - 10, rel=0.02)
 
 
-def test_a_batch_of_holt_winters_has_a_smoothing_for_each_series() -> None:
+def test_holt_winters_has_one_smoothing_per_series_of_a_batch() -> None:
     series = [a_series(seed=seed) for seed in (1, 2)]
-    own = [HoltWinters().fit(one) for one in series]
-    together = FittedHoltWinters(tuple(one.smoothings[0] for one in own)).forecast_batch(series, 6)
-    for one, model, forecast in zip(series, own, together, strict=True):
-        assert np.allclose(forecast.values, model.forecast(one, 6).values)
+    models = [HoltWinters().fit(member) for member in series]
+    batch = FittedHoltWinters(tuple(model.smoothings[0] for model in models)).forecast_batch(series, 6)
+    for member, model, forecast in zip(series, models, batch, strict=True):
+        assert np.allclose(forecast.values, model.forecast(member, 6).values)
 
 
-def test_series_of_different_steps_are_no_batch() -> None:
+def test_a_batch_of_series_with_different_steps_is_refused() -> None:
     other = Series("b", a_series().start, timedelta(minutes=5), np.ones(10))
     with pytest.raises(ValueError, match="one step"):
         LastValue().forecast_batch([a_series(), other], 3)
 
 
-def test_the_seasonal_naive_looks_back_as_far_as_served_best_of_late() -> None:
+def test_seasonal_naive_uses_the_lag_that_was_best_recently() -> None:
     weekly = a_series(22, noise=0.05, weekend=0.3)
-    sizes = np.repeat(np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.1, 800))), 4)
-    timer = of_values(*(np.tile([100.0, 1.0, 1.0, 1.0], 800) * sizes))
-    last = {"weekly": Panel.of([weekly]), "timer": Panel.of([timer]), "daily": Panel.of([a_series(22)])}
-    told = {name: SeasonalNaive().contributions(panel, panel.last(), HORIZONS)[0][0] for name, panel in last.items()}
-    assert told == {
+    levels = np.repeat(np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.1, 800))), 4)
+    timer = of_values(*(np.tile([100.0, 1.0, 1.0, 1.0], 800) * levels))
+    panels = {"weekly": Panel.of([weekly]), "timer": Panel.of([timer]), "daily": Panel.of([a_series(22)])}
+    lags = {name: SeasonalNaive().contributions(panel, panel.last(), HORIZONS)[0][0] for name, panel in panels.items()}
+    assert lags == {
         "weekly": "the same time a week ago",
         "timer": "the same time an hour ago",
         "daily": "the same time yesterday",
     }
     errors = replay(weekly, SeasonalNaive(), 15 * 96, HORIZONS).wape()
-    assert (errors < 0.08).all(), "a weekend is forecast from the last one"
+    assert (errors < 0.08).all(), "a weekend is forecast from the last weekend"
 
 
-def test_a_holiday_is_forecast_from_the_last_sunday_once_the_country_is_known() -> None:
+def test_a_holiday_is_forecast_as_a_sunday_where_the_country_is_set() -> None:
     sundays = a_series(60, noise=0.05, weekend=0.3)
     christmas = slice(53 * 96, 54 * 96)
     values = sundays.values.copy()
@@ -215,36 +219,36 @@ def test_a_holiday_is_forecast_from_the_last_sunday_once_the_country_is_known() 
     plain = replace(sundays, values=values)
     known = replace(plain, context=Context(country="FR"))
     assert (plain.start + 53 * timedelta(days=1)).date().isoformat() == "2026-12-25"
-    for forecaster, most in ((SeasonalNaive(), 0.1), (LightGBMQuantiles(rounds=40, rows=20_000), 0.2)):
+    for forecaster, max_error in ((SeasonalNaive(), 0.1), (LightGBMQuantiles(rounds=40, rows=20_000), 0.2)):
         errors: list[float] = []
         for series in (plain, known):
             walk = replay(
                 before(series, christmas.stop), forecaster.fit(before(series, christmas.start)), 53 * 96, HORIZONS
             )
             errors.append(float(walk.wape()[-1]))
-        assert errors[1] < min(most, 0.7 * errors[0]), forecaster.name
+        assert errors[1] < min(max_error, 0.7 * errors[0]), forecaster.name
 
 
-def test_bursts_of_a_timer_are_forecast_by_the_clock_and_not_by_a_line() -> None:
+def test_bursts_of_a_timer_are_forecast_at_the_right_time() -> None:
     bins = np.arange(12 * 288)
     noise = np.random.default_rng(4).lognormal(sigma=0.15, size=len(bins))
     hourly = of_values(*(noise * np.where(bins % 12 == 0, 60.0, 2.0)), step=timedelta(minutes=5))
     nightly = of_values(*(noise * np.where(bins % 288 < 12, 900.0, 0.0)), step=timedelta(minutes=5))
-    for series, most in ((hourly, 0.3), (nightly, 0.5)):
+    for series, max_error in ((hourly, 0.3), (nightly, 0.5)):
         fitted = LightGBMQuantiles(rounds=60, rows=20_000).fit(before(series, 10 * 288))
-        assert replay(series, fitted, 10 * 288, np.array([6])).wape()[0] < most
+        assert replay(series, fitted, 10 * 288, np.array([6])).wape()[0] < max_error
 
 
-def test_where_no_day_repeats_holt_winters_has_no_season() -> None:
+def test_holt_winters_has_no_season_where_days_do_not_repeat() -> None:
     bins = 10 * 96
-    wandering = 100 * np.exp(np.cumsum(np.random.default_rng(3).normal(scale=0.05, size=bins)))
-    series = replace(a_series(days=10), values=wandering)
+    random_walk = 100 * np.exp(np.cumsum(np.random.default_rng(3).normal(scale=0.05, size=bins)))
+    series = replace(a_series(days=10), values=random_walk)
     fitted = HoltWinters().fit(series)
-    (found,) = fitted.smoothings
-    assert not found.seasonal
+    (smoothing,) = fitted.smoothings
+    assert not smoothing.seasonal
     assert HoltWinters().fit(a_series(days=10)).smoothings[0].seasonal
-    forced = replace(fitted, smoothings=(replace(found, season=0.1, seasonal=True),))
-    errors = [replay(series, one, 500, np.array([1, 4])).wape().mean() for one in (fitted, forced)]
+    forced = replace(fitted, smoothings=(replace(smoothing, season=0.1, seasonal=True),))
+    errors = [replay(series, model, 500, np.array([1, 4])).wape().mean() for model in (fitted, forced)]
     assert errors[0] < 0.9 * errors[1]
     panel = Panel.of([series])
     assert fitted.contributions(panel, panel.last(), np.array([1])) == [("level and trend of the last hours",)]

@@ -1,4 +1,4 @@
-"""A series is trained when something calls for it, says what, and is left alone otherwise."""
+"""A series is trained when a trigger applies; the trigger states its cause and evidence."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,12 +14,12 @@ from predictive_scaling.training.triggers import Cause, RetrainPolicy, SeriesSta
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-TERMS = RetrainPolicy.of(DAY)
-LATE = NOW - 13 * HOUR
-"""When a model was trained that has settled and is not due."""
+POLICY = RetrainPolicy.of(DAY)
+SETTLED = NOW - 13 * HOUR
+"""Training time of a model that is settled and not yet due."""
 
 
-def a_model(trained_until: datetime = LATE, event_types: tuple[str, ...] = ()) -> Manifest:
+def a_model(trained_until: datetime = SETTLED, event_types: tuple[str, ...] = ()) -> Manifest:
     scores = [Scores(model=name, cost=0.1, wape=0.1, mape=mape, coverage=0.9, judged=500) for name, mape in MAPES]
     gate = GateRecord(passed=True, acting="LightGBM", evidence="it is good", scores=tuple(scores))
     return Manifest(
@@ -45,105 +45,111 @@ def a_model(trained_until: datetime = LATE, event_types: tuple[str, ...] = ()) -
 
 
 MAPES = (("LightGBM", 0.12), ("LastValue", 0.3))
-FINE = SeriesState(now=NOW, observed=60 * DAY, model=a_model(), mape=0.13)
-CHANGED = Drift(distance=0.6, usual=0.2, since=NOW - DAY, days=7)
+ACCURATE = SeriesState(now=NOW, observed=60 * DAY, model=a_model(), mape=0.13)
+DRIFTED = Drift(distance=0.6, usual=0.2, since=NOW - DAY, days=7)
 
 
-def cause(state: SeriesState, policy: RetrainPolicy = TERMS) -> Cause | None:
-    found = trigger(state, policy)
-    return found.cause if found else None
+def cause(state: SeriesState, policy: RetrainPolicy = POLICY) -> Cause | None:
+    active = trigger(state, policy)
+    return active.cause if active else None
 
 
-def test_a_good_model_is_left_alone() -> None:
-    assert trigger(FINE, TERMS) is None
+def test_an_accurate_model_is_not_trained() -> None:
+    assert trigger(ACCURATE, POLICY) is None
 
 
-def test_without_a_model_it_waits_for_two_days_of_demand() -> None:
-    assert trigger(SeriesState(NOW, observed=47 * HOUR), TERMS) is None
-    found = trigger(SeriesState(NOW, observed=48 * HOUR), TERMS)
-    assert found == Trigger(Cause.NO_MODEL, "there is no model, and 48 h of demand to learn from")
+def test_a_series_without_a_model_is_trained_after_two_days_of_demand() -> None:
+    assert trigger(SeriesState(NOW, observed=47 * HOUR), POLICY) is None
+    assert cause(SeriesState(NOW, observed=48 * HOUR)) is Cause.NO_MODEL
 
 
-def test_an_interval_after_the_end_of_its_data_it_is_trained_again() -> None:
-    assert cause(replace(FINE, model=a_model(NOW - DAY + HOUR / 60))) is None
-    found = trigger(replace(FINE, model=a_model(NOW - DAY)), TERMS)
-    assert found == Trigger(Cause.INTERVAL, "the model's data end 24 h ago, the interval is 24 h")
+def test_a_model_is_trained_again_an_interval_after_its_data_end() -> None:
+    assert cause(replace(ACCURATE, model=a_model(NOW - DAY + HOUR / 60))) is None
+    active = trigger(replace(ACCURATE, model=a_model(NOW - DAY)), POLICY)
+    assert active is not None
+    assert active.cause is Cause.INTERVAL
+    assert active.evidence.count("24 h") == 2, "the age of the data and the interval"
 
 
-def test_a_service_that_fell_silent_is_not_tried_again_each_hour() -> None:
-    silent = replace(FINE, model=a_model(NOW - 9 * DAY), tried_at=NOW - 23 * HOUR)
+def test_a_series_without_new_data_is_tried_once_per_interval() -> None:
+    silent = replace(ACCURATE, model=a_model(NOW - 9 * DAY), tried_at=NOW - 23 * HOUR)
     assert cause(silent) is None
     assert cause(replace(silent, tried_at=NOW - DAY)) is Cause.INTERVAL
 
 
-def test_a_mape_more_than_five_points_over_that_of_its_training_calls_for_one() -> None:
-    assert cause(replace(FINE, mape=0.169)) is None
-    found = trigger(replace(FINE, mape=0.19), TERMS)
-    assert found is not None
-    assert found.cause is Cause.ACCURACY
-    assert found.evidence == "MAPE of the last day is 19.0%, 7.0 points over the 12.0% of its training"
+def test_a_mape_five_points_above_that_of_the_training_triggers_a_training() -> None:
+    assert cause(replace(ACCURATE, mape=0.169)) is None
+    active = trigger(replace(ACCURATE, mape=0.19), POLICY)
+    assert active is not None
+    assert active.cause is Cause.ACCURACY
+    assert all(number in active.evidence for number in ("19.0%", "7.0 points", "12.0%"))
 
 
-def test_a_mape_that_is_not_known_calls_for_nothing() -> None:
-    assert cause(replace(FINE, mape=None)) is None
+def test_an_unknown_mape_triggers_nothing() -> None:
+    assert cause(replace(ACCURATE, mape=None)) is None
 
 
-def test_another_pattern_calls_for_a_training() -> None:
-    found = trigger(replace(FINE, drift=CHANGED), TERMS)
-    assert found is not None
-    assert found.cause is Cause.PATTERN
-    assert "is 0.60 from its usual course" in found.evidence
-    assert "0.20 of any of the 7 days before" in found.evidence
-    assert cause(replace(FINE, drift=replace(CHANGED, distance=0.29))) is None
+def test_a_changed_pattern_triggers_a_training() -> None:
+    active = trigger(replace(ACCURATE, drift=DRIFTED), POLICY)
+    assert active is not None
+    assert active.cause is Cause.PATTERN
+    assert all(number in active.evidence for number in ("0.60", "0.20", "7 days"))
+    assert cause(replace(ACCURATE, drift=replace(DRIFTED, distance=0.29))) is None
 
 
-def test_a_type_of_event_that_the_training_did_not_see_calls_for_one() -> None:
-    seen = replace(FINE, model=a_model(event_types=("match",)), event_types=frozenset({"match", "flash-sale", "a"}))
-    found = trigger(seen, TERMS)
-    assert found == Trigger(Cause.EVENT_TYPES, "events of types that its training did not see: a, flash-sale")
-    assert cause(replace(seen, event_types=frozenset({"match"}))) is None
+def test_an_event_type_unknown_to_the_training_triggers_a_training() -> None:
+    state = replace(
+        ACCURATE, model=a_model(event_types=("match",)), event_types=frozenset({"match", "flash-sale", "a"})
+    )
+    active = trigger(state, POLICY)
+    assert active is not None
+    assert active.cause is Cause.EVENT_TYPES
+    assert active.evidence.endswith(": a, flash-sale")
+    assert cause(replace(state, event_types=frozenset({"match"}))) is None
 
 
-def test_another_time_zone_or_other_holidays_call_for_one_at_once() -> None:
-    here = replace(FINE, model=a_model(NOW - HOUR), places=frozenset({CalendarContext()}))
-    assert cause(here) is None
-    moved = replace(here, places=frozenset({CalendarContext("Europe/Paris", "FR")}))
-    said = "it learned by the clocks of UTC; policies now say Europe/Paris, holidays of FR"
-    assert trigger(moved, TERMS) == Trigger(Cause.PLACE, said)
+def test_a_changed_time_zone_or_country_triggers_a_training_at_once() -> None:
+    unchanged = replace(ACCURATE, model=a_model(NOW - HOUR), places=frozenset({CalendarContext()}))
+    assert cause(unchanged) is None
+    moved = replace(unchanged, places=frozenset({CalendarContext("Europe/Paris", "FR")}))
+    active = trigger(moved, POLICY)
+    assert active is not None
+    assert active.cause is Cause.PLACE
+    assert all(place in active.evidence for place in ("UTC", "Europe/Paris", "FR"))
     assert cause(replace(moved, tried_at=NOW - HOUR / 2)) is None
-    # Two policies that disagree: one of them is right, and training again would not change that.
+    # Two policies disagree; the model fits one of them, and training again would not change that.
     assert cause(replace(moved, places=frozenset({CalendarContext("Europe/Paris", "FR"), CalendarContext()}))) is None
 
 
 @pytest.mark.parametrize(
-    "evidence", [{"mape": 0.5}, {"drift": CHANGED}, {"event_types": frozenset({"new"})}], ids=["mape", "drift", "event"]
+    "evidence", [{"mape": 0.5}, {"drift": DRIFTED}, {"event_types": frozenset({"new"})}], ids=["mape", "drift", "event"]
 )
-def test_evidence_counts_only_against_a_model_that_has_settled(evidence: dict[str, float]) -> None:
-    assert cause(replace(FINE, **evidence)) is not None
-    assert cause(replace(FINE, model=a_model(NOW - 11 * HOUR), **evidence)) is None
-    assert cause(replace(FINE, tried_at=NOW - 11 * HOUR, **evidence)) is None, "an attempt that failed is not repeated"
-    assert cause(replace(FINE, tried_at=NOW - 12 * HOUR, **evidence)) is not None
+def test_evidence_counts_only_against_a_settled_model(evidence: dict[str, float]) -> None:
+    assert cause(replace(ACCURATE, **evidence)) is not None
+    assert cause(replace(ACCURATE, model=a_model(NOW - 11 * HOUR), **evidence)) is None
+    assert cause(replace(ACCURATE, tried_at=NOW - 11 * HOUR, **evidence)) is None, "a failed attempt is not repeated"
+    assert cause(replace(ACCURATE, tried_at=NOW - 12 * HOUR, **evidence)) is not None
 
 
 @pytest.mark.parametrize(
     "state",
-    [SeriesState(NOW, 60 * DAY), replace(FINE, mape=0.9), replace(FINE, model=a_model(NOW - 90 * DAY))],
+    [SeriesState(NOW, 60 * DAY), replace(ACCURATE, mape=0.9), replace(ACCURATE, model=a_model(NOW - 90 * DAY))],
     ids=["no model", "bad", "old"],
 )
-def test_between_two_attempts_there_is_an_hour_whatever_calls(state: SeriesState) -> None:
+def test_two_attempts_are_at_least_an_hour_apart(state: SeriesState) -> None:
     assert cause(state) is not None
     assert cause(replace(state, tried_at=NOW - HOUR / 2)) is None
 
 
-def test_what_a_person_went_back_to_stays_for_an_interval() -> None:
-    bad = replace(FINE, model=a_model(NOW - 3 * DAY), mape=0.9, drift=CHANGED)
+def test_a_version_restored_by_a_rollback_is_kept_for_an_interval() -> None:
+    bad = replace(ACCURATE, model=a_model(NOW - 3 * DAY), mape=0.9, drift=DRIFTED)
     assert cause(replace(bad, rolled_back_at=NOW - 23 * HOUR)) is None
     assert cause(replace(bad, rolled_back_at=NOW - 25 * HOUR)) is not None
 
 
-def test_a_missing_model_is_more_urgent_than_a_bad_one_and_that_than_an_old_one() -> None:
+def test_causes_have_an_order_of_urgency() -> None:
     order = [Cause.NO_MODEL, Cause.ACCURACY, Cause.PLACE, Cause.PATTERN, Cause.EVENT_TYPES, Cause.INTERVAL]
-    assert [Trigger(one, "").urgency for one in order] == [0, 1, 2, 3, 4, 5]
+    assert [Trigger(cause, "").urgency for cause in order] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_short_interval_shortens_the_spacing() -> None:
@@ -155,7 +161,7 @@ def an_occurrence(kind: str | None, *policies: str, namespace: str = "shop") -> 
     return BusinessEventRow(namespace, "x", kind, NOW - HOUR, NOW, None, None, 0, policies, NOW)
 
 
-def test_the_types_of_a_series_are_those_of_the_events_of_its_policies() -> None:
+def test_the_event_types_of_a_series_are_those_of_the_events_of_its_policies() -> None:
     rows = [
         an_occurrence("sale", "checkout", "search"),
         an_occurrence("match", "other"),
