@@ -48,7 +48,7 @@ async def test_the_api_server_accepts_the_manifests_and_the_demo_observes_both_d
     await cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-async def test_ctrl_c_leaves_no_process_and_no_folder(open_folder: Path) -> None:
+async def test_ctrl_c_ends_all_processes_and_removes_the_folder(open_folder: Path) -> None:
     demo = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "predictive_scaling", "demo", "--output", open_folder / "out"),
         env={**os.environ, "TMPDIR": str(open_folder)},
@@ -57,18 +57,18 @@ async def test_ctrl_c_leaves_no_process_and_no_folder(open_folder: Path) -> None
     )
     assert demo.stderr is not None
     try:
-        printed = ""
+        output = ""
         async with asyncio.timeout(120):
-            while "the cluster serves" not in printed:
+            while "the cluster serves" not in output:
                 line = await demo.stderr.readline()
-                assert line, printed
-                printed += line.decode()
+                assert line, output
+                output += line.decode()
         (folder,) = stack_folders(open_folder)
         assert len(processes_with(str(folder))) > 3
         demo.send_signal(signal.SIGINT)
         async with asyncio.timeout(60):
-            _, rest = await demo.communicate()
-        assert demo.returncode == 130, rest.decode()
+            _, remaining_output = await demo.communicate()
+        assert demo.returncode == 130, remaining_output.decode()
         assert processes_with(str(folder)) == []
         assert stack_folders(open_folder) == []
     finally:
@@ -78,15 +78,15 @@ async def test_ctrl_c_leaves_no_process_and_no_folder(open_folder: Path) -> None
 
 
 def stack_folders(temporary: Path) -> list[Path]:
-    """Where stacks keep their data and logs while they run."""
+    """Return the folders of running stacks."""
     return list(temporary.glob("predictive-scaling-stack-*"))
 
 
 def processes_with(text: str) -> list[str]:
-    """Command lines of running processes that contain it."""
+    """Return the command lines of running processes that contain `text`."""
     lines = list[str]()
     for process in Path("/proc").glob("[0-9]*"):
-        # A process may end while we look.
+        # A process may end meanwhile.
         with contextlib.suppress(OSError):
             lines.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return [line for line in lines if text in line]

@@ -1,4 +1,4 @@
-"""An operator that is killed, stopped, or away while people work: nothing lost, nothing doubled."""
+"""An operator that is killed, stopped or down while people edit: no decision is lost or executed twice."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 
 @pytest.fixture
 async def operator(own_operator: OperatorProcess) -> OperatorProcess:
-    """Not started yet; the service `checkout` has a demand of 880: nine replicas of 100."""
+    """Not started yet; the service `checkout` has a demand of 880: nine replicas at 100 per replica."""
     await record_steady_demand(own_operator.database_url, own_operator.clock, "checkout", 880.0, timedelta(hours=8))
     return own_operator
 
@@ -37,18 +37,18 @@ async def rows_of(operator: OperatorProcess) -> list[ScalingDecisionRow]:
         return (await ScalingDecisions(database).page(100)).decisions
 
 
-async def all_end_well(operator: OperatorProcess, kubectl: Kubectl) -> None:
-    """Every decision ends, in both records alike, and each step was decided once."""
-    ends = {"Succeeded", "Superseded"}
-    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= ends, seconds=60)
+async def assert_all_decisions_ended_once(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    """Every decision ends, rows and ScalingDecisions agree, and no step was executed twice."""
+    final_phases = {"Succeeded", "Superseded"}
+    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
     rows = await rows_of(operator)
     assert {row.id for row in rows} == {decision["metadata"]["name"] for decision in await decisions_of(kubectl)}
-    carried_out = [(row.from_replicas, row.to_replicas) for row in rows if row.status == "succeeded"]
-    assert len(carried_out) == len(set(carried_out)), f"a step was made twice: {carried_out}"
+    steps = [(row.from_replicas, row.to_replicas) for row in rows if row.status == "succeeded"]
+    assert len(steps) == len(set(steps)), f"a step was executed twice: {steps}"
     assert all(row.status in ("succeeded", "superseded") and row.attempts <= 2 for row in rows)
 
 
-async def test_killed_between_intent_and_write_it_writes_once_after_a_restart(
+async def test_an_operator_killed_between_intent_and_write_writes_once_after_a_restart(
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_intent")
@@ -60,25 +60,25 @@ async def test_killed_between_intent_and_write_it_writes_once_after_a_restart(
 
     await operator.start()
     await wait_for_minimum(kubectl, 9)
-    await all_end_well(operator, kubectl)
+    await assert_all_decisions_ended_once(operator, kubectl)
     assert intent.id in {row.id for row in await rows_of(operator)}
 
 
-async def test_killed_between_write_and_record_it_finishes_the_record_after_a_restart(
+async def test_an_operator_killed_between_write_and_record_completes_the_record_after_a_restart(
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
     await kubectl.apply(a_scaling_policy())
     assert await operator.wait_for_exit() == -9
-    (written,) = await rows_of(operator)
-    assert written.status == "executing"
-    assert await minimum_of(kubectl) == written.to_replicas
+    (decision,) = await rows_of(operator)
+    assert decision.status == "executing"
+    assert await minimum_of(kubectl) == decision.to_replicas
 
     await operator.start()
     await wait_for_minimum(kubectl, 9)
-    await all_end_well(operator, kubectl)
-    finished = {row.id: row for row in await rows_of(operator)}[written.id]
-    assert finished.status == "succeeded"
+    await assert_all_decisions_ended_once(operator, kubectl)
+    completed = {row.id: row for row in await rows_of(operator)}[decision.id]
+    assert completed.status == "succeeded"
 
 
 async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected(
@@ -96,7 +96,9 @@ async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected
     assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
 
 
-async def test_what_people_did_while_it_was_away_is_caught_up_with(operator: OperatorProcess, kubectl: Kubectl) -> None:
+async def test_edits_made_while_the_operator_was_down_are_applied_after_its_start(
+    operator: OperatorProcess, kubectl: Kubectl
+) -> None:
     for name in ("edited", "deleted"):
         await kubectl.apply(a_deployment(name), an_autoscaler(name, minimum=2, maximum=40))
     demand = {"service": "checkout", "metric": "requests_per_second", "perReplica": "100"}
@@ -117,21 +119,19 @@ async def test_what_people_did_while_it_was_away_is_caught_up_with(operator: Ope
     assert edited["status"]["observedGeneration"] == edited["metadata"]["generation"]
 
 
-async def test_sigterm_ends_it_with_success_and_frees_the_lease_at_once(
-    operator: OperatorProcess, kubectl: Kubectl
-) -> None:
+async def test_sigterm_exits_with_0_and_releases_the_lease_at_once(operator: OperatorProcess, kubectl: Kubectl) -> None:
     await operator.start()
     await kubectl.apply(a_scaling_policy())
     await wait_for_minimum(kubectl, 9)
-    asked_at = monotonic()
+    terminated_at = monotonic()
     assert await operator.terminate() == 0
-    assert monotonic() - asked_at < 25
+    assert monotonic() - terminated_at < 25
     lease = await Kubectl(kubectl.program, kubectl.kubeconfig, "default").get("lease", operator.lease)
     assert lease["spec"].get("holderIdentity", "") == ""
     assert await minimum_of(kubectl) == 9
 
 
-async def test_a_restart_remembers_what_to_restore(operator: OperatorProcess, kubectl: Kubectl) -> None:
+async def test_the_original_minimum_is_restored_after_a_restart(operator: OperatorProcess, kubectl: Kubectl) -> None:
     await operator.start()
     await kubectl.apply(a_scaling_policy())
     await wait_for_minimum(kubectl, 9)
@@ -142,21 +142,21 @@ async def test_a_restart_remembers_what_to_restore(operator: OperatorProcess, ku
 
 
 def a_standby_of(operator: OperatorProcess) -> OperatorProcess:
-    """Another process for the same lease, database and namespace; not started yet."""
+    """Return another process for the same lease, database and namespace; not started yet."""
     folder = operator.folder / "standby"
     folder.mkdir()
     url, clock, settings = operator.database_url, operator.clock, operator.settings
     return OperatorProcess(operator.kubeconfig, url, clock, folder, settings, lease=operator.lease)
 
 
-async def test_a_leader_that_lost_its_lease_ends_and_leads_again_with_a_clean_memory(
+async def test_a_leader_that_lost_its_lease_exits_and_leads_again_without_stale_state(
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     standby = a_standby_of(operator)
     await operator.start()
     await standby.start()
     try:
-        # The first one looks at the target before anyone took it over, and remembers that.
+        # The first leader observes the target before the takeover and caches that.
         await kubectl.apply(a_scaling_policy(mode="Recommend"))
         await eventually(lambda: status_of(kubectl), lambda status: status.get("floor") == 9, seconds=40)
         operator.freeze()
@@ -179,7 +179,7 @@ async def test_a_leader_that_lost_its_lease_ends_and_leads_again_with_a_clean_me
             await standby.kill()
 
 
-async def test_a_standby_takes_over_from_a_killed_leader_and_nothing_is_doubled(
+async def test_a_standby_takes_over_from_a_killed_leader_and_repeats_no_decision(
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     standby = a_standby_of(operator)
@@ -192,6 +192,6 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_nothing_is_doubled(
         await kubectl.apply(a_scaling_policy(maximum=5))
         await wait_for_minimum(kubectl, 5)
         await eventually(lambda: status_of(kubectl), lambda status: status["floor"] == 5, seconds=20)
-        await all_end_well(operator, kubectl)
+        await assert_all_decisions_ended_once(operator, kubectl)
     finally:
         await standby.kill()

@@ -1,4 +1,4 @@
-"""Whatever the API server lets into one namespace, a policy of another is acted on."""
+"""Invalid objects in one namespace do not affect the policies of another."""
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.e2e
 HOURLY = {"timezone": "UTC", "start": "00:00", "duration": "5m"}
 
 
-def recurring(name: str, rrule: str, **more: Any) -> dict[str, Any]:
-    return a_business_event(name, type=name, recurrence=HOURLY | {"rrule": rrule} | more)
+def recurring(name: str, rrule: str, **spec: Any) -> dict[str, Any]:
+    return a_business_event(name, type=name, recurrence=HOURLY | {"rrule": rrule} | spec)
 
 
 STALLED = {
@@ -35,7 +35,7 @@ STALLED = {
     "overlapping": recurring("overlapping", "FREQ=HOURLY", duration="25h"),
     "nowhere": recurring("nowhere", "FREQ=DAILY", timezone="Mars/Olympus"),
 }
-"""Wrong for the operator, and not for the API server."""
+"""Events that the API server accepts and the operator does not."""
 EDGES = [
     a_business_event("last", start="2199-12-31T00:00:00Z", end="2199-12-31T23:59:59Z", rampDown="24h", type="last"),
     a_business_event("first", start="1970-01-01T00:00:00Z", end="1970-01-01T00:00:01Z", rampUp="24h", type="first"),
@@ -88,9 +88,9 @@ def odd_autoscaler() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def bad(cluster: Kubernetes, namespace: str) -> Kubectl:
-    """kubectl in another namespace, which holds as many bad objects as the API server lets in."""
-    name = f"{namespace}-bad"
+async def other_kubectl(cluster: Kubernetes, namespace: str) -> Kubectl:
+    """kubectl in another namespace, which contains every kind of invalid object that the API server accepts."""
+    name = f"{namespace}-invalid"
     await cluster.kubectl("create", "namespace", name)
     kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, name)
     await kubectl.apply(a_deployment("odd"), odd_autoscaler(), *odd_policies(), *STALLED.values(), *EDGES)
@@ -103,15 +103,15 @@ async def operator(
 ) -> AsyncGenerator[OperatorProcess]:
     """Not started yet, for both namespaces."""
     clock = ReplayClock(NOON, monotonic(), 60)
-    settings = {"NAMESPACES": f'["{namespace}", "{namespace}-bad"]'}
+    settings = {"NAMESPACES": f'["{namespace}", "{namespace}-invalid"]'}
     operator = OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)
     yield operator
     if operator.is_running:
         await operator.kill()
 
 
-async def test_bad_objects_of_one_namespace_stop_no_policy_of_another(
-    operator: OperatorProcess, bad: Kubectl, namespace: str, kubectl: Kubectl
+async def test_invalid_objects_of_one_namespace_do_not_affect_another(
+    operator: OperatorProcess, other_kubectl: Kubectl, namespace: str, kubectl: Kubectl
 ) -> None:
     demand = {"service": namespace, "metric": "requests_per_second", "perReplica": "100"}
     await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout"), a_scaling_policy(demand=demand))
@@ -121,20 +121,20 @@ async def test_bad_objects_of_one_namespace_stop_no_policy_of_another(
     await wait_for_condition(kubectl, "Ready", "True")
 
     async def reasons() -> dict[str, tuple[str, str]]:
-        """Of all events: whether they are stalled, and the reason."""
-        found: dict[str, tuple[str, str]] = {}
-        for event in await bad.items("businessevents"):
-            conditions = {one["type"]: one for one in event.get("status", {}).get("conditions", [])}
+        """Return the status and the reason of Stalled by event name."""
+        reasons_by_event: dict[str, tuple[str, str]] = {}
+        for event in await other_kubectl.items("businessevents"):
+            conditions = {condition["type"]: condition for condition in event.get("status", {}).get("conditions", [])}
             stalled = conditions.get("Stalled", {})
-            found[event["metadata"]["name"]] = stalled.get("status", ""), stalled.get("reason", "")
-        return found
+            reasons_by_event[event["metadata"]["name"]] = stalled.get("status", ""), stalled.get("reason", "")
+        return reasons_by_event
 
     expected = dict.fromkeys(STALLED, ("True", "InvalidRecurrence")) | {"nowhere": ("True", "InvalidTimezone")}
     expected |= {event["metadata"]["name"]: ("False", "Accepted") for event in EDGES}
-    await eventually(reasons, lambda found: found == expected, seconds=60)
-    assert (await condition_of(bad, "Stalled", "no-zone"))["reason"] == "InvalidTimezone"
+    await eventually(reasons, lambda reasons_by_event: reasons_by_event == expected, seconds=60)
+    assert (await condition_of(other_kubectl, "Stalled", "no-zone"))["reason"] == "InvalidTimezone"
     async with httpx.AsyncClient(trust_env=False) as client:
-        alive = await client.get(f"http://127.0.0.1:{operator.port}/health/live")
-    assert alive.status_code == 200
+        response = await client.get(f"http://127.0.0.1:{operator.port}/health/live")
+    assert response.status_code == 200
     await kubectl("delete", "sp", "checkout", "--timeout=60s")
     assert (await kubectl.get("hpa", "checkout"))["spec"]["minReplicas"] == 2

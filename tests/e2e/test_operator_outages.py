@@ -1,4 +1,4 @@
-"""The API server gone, the database restarted, the metrics stopped: floors hold, and all is caught up with after."""
+"""Outages of the API server, the database and the metrics: floors hold, and the operator catches up afterwards."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -41,33 +41,33 @@ async def operator(own_operator: OperatorProcess) -> OperatorProcess:
 
 
 def an_event_for_twenty(operator: OperatorProcess) -> Manifest:
-    """An event that began and asks for twenty replicas."""
+    """Return an event that has begun and requires twenty replicas."""
     start = operator.clock.now() - timedelta(minutes=1)
     times = {"start": start.isoformat(), "end": (start + timedelta(hours=5)).isoformat()}
     return a_business_event("flash-sale", **times, expect={"minReplicas": 20})
 
 
-async def every_decision_has_one_row(operator: OperatorProcess, kubectl: Kubectl) -> None:
-    """Rows and ScalingDecisions are the same, in the same order, each step once, and each ends."""
-    ends = {"Succeeded", "Superseded"}
-    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= ends, seconds=60)
+async def assert_each_decision_has_one_row(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    """Rows and ScalingDecisions agree, every decision ends, and the executed steps are consecutive and unique."""
+    final_phases = {"Succeeded", "Superseded"}
+    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
     decisions = [decision["metadata"]["name"] for decision in await decisions_of(kubectl)]
 
     async def rows() -> list[ScalingDecisionRow]:
         async with Database(operator.database_url, purpose="tests", max_size=1) as database:
             return (await ScalingDecisions(database).page(100)).decisions[::-1]
 
-    found = await eventually(
+    finished_rows = await eventually(
         rows, lambda rows: all(row.status in ("succeeded", "superseded") for row in rows), seconds=30
     )
-    assert {row.id for row in found} == set(decisions)
-    # Pods may come late, so that a raise ends Superseded by the next lowering: it was carried out all the same.
-    steps = [(row.from_replicas, row.to_replicas) for row in found if row.attempts]
+    assert {row.id for row in finished_rows} == set(decisions)
+    # Pods may become ready late, so that a raise ends Superseded by the next decrease: it was still executed.
+    steps = [(row.from_replicas, row.to_replicas) for row in finished_rows if row.attempts]
     assert sorted(steps) == sorted(set(steps))
     assert all(before[1] == after[0] for before, after in pairwise(steps))
 
 
-async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_back(
+async def test_floors_hold_while_the_api_server_is_down_and_change_again_once_it_is_up(
     operator: OperatorProcess, cluster: Kubernetes, kubectl: Kubectl
 ) -> None:
     now = operator.clock.now()
@@ -78,24 +78,24 @@ async def test_floors_hold_while_the_api_server_is_gone_and_follow_when_it_is_ba
     await wait_for_minimum(kubectl, 9)
 
     await cluster.api_server.stop()
-    gone_at = monotonic()
+    stopped_at = monotonic()
     assert await operator.wait_for_exit() == LeadershipLostError.exit_code
     await operator.start()  # as Kubernetes does
 
-    async def it_was_gone_long_enough() -> bool:
+    async def outage_is_over() -> bool:
         assert operator.is_running
-        return monotonic() - gone_at > OUTAGE_SECONDS
+        return monotonic() - stopped_at > OUTAGE_SECONDS
 
-    await eventually(it_was_gone_long_enough, seconds=OUTAGE_SECONDS + 10)
+    await eventually(outage_is_over, seconds=OUTAGE_SECONDS + 10)
     await cluster.api_server.start()
 
     assert await minimum_of(kubectl) >= 9
     await wait_for_minimum(kubectl, 15, seconds=60)
     assert operator.log.count("leadership_lost") == 1
-    assert operator.log.count("telemetry_listening") == 2, "it stood by until the API server was back"
+    assert operator.log.count("telemetry_listening") == 2, "it was on standby until the API server was up"
 
 
-async def test_floors_rise_and_do_not_fall_while_postgresql_is_away_and_every_decision_gets_its_row(
+async def test_floors_rise_and_do_not_fall_while_postgresql_is_down_and_each_decision_gets_its_row(
     operator: OperatorProcess, postgres: PostgreSQL, kubectl: Kubectl
 ) -> None:
     await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=8))
@@ -116,13 +116,13 @@ async def test_floors_rise_and_do_not_fall_while_postgresql_is_away_and_every_de
 
     await wait_for_condition(kubectl, "Ready", "True", "TargetObserved", seconds=60)
     await wait_for_minimum(kubectl, 5, seconds=60)
-    await every_decision_has_one_row(operator, kubectl)
+    await assert_each_decision_has_one_row(operator, kubectl)
     assert {"DatabaseUnavailable", "DatabaseAvailable"} <= {
         event["reason"] for event in await kubectl.items("events.events.k8s.io")
     }
 
 
-async def test_an_operator_that_starts_while_postgresql_is_away_raises_by_events_and_writes_its_rows_later(
+async def test_an_operator_started_without_postgresql_raises_for_events_and_writes_its_rows_later(
     own_operator: OperatorProcess, postgres: PostgreSQL, kubectl: Kubectl
 ) -> None:
     postgres.kill()
@@ -137,11 +137,11 @@ async def test_an_operator_that_starts_while_postgresql_is_away_raises_by_events
     finally:
         await postgres.start()
     await wait_for_condition(kubectl, "Ready", "True", "TargetObserved", seconds=60)
-    await every_decision_has_one_row(own_operator, kubectl)
+    await assert_each_decision_has_one_row(own_operator, kubectl)
     assert await minimum_of(kubectl) == 20
 
 
-async def test_an_operator_ends_where_the_schema_is_not_the_one_it_needs(
+async def test_the_operator_exits_when_the_schema_version_does_not_match(
     own_operator: OperatorProcess,
 ) -> None:
     async with (
@@ -149,25 +149,25 @@ async def test_an_operator_ends_where_the_schema_is_not_the_one_it_needs(
         database.connection() as connection,
     ):
         await connection.execute("delete from schema_migrations where version > 1")
-    with suppress(AssertionError):  # it may end before it answered once
+    with suppress(AssertionError):  # it may exit before its first response
         await own_operator.start()
     assert await own_operator.wait_for_exit() == 78
     assert "run `predictive-scaling migrate`" in own_operator.log
 
 
-async def test_no_floor_is_lowered_for_want_of_data(operator: OperatorProcess, kubectl: Kubectl) -> None:
+async def test_the_floor_is_never_lowered_without_data(operator: OperatorProcess, kubectl: Kubectl) -> None:
     await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=12))
     stops_at = operator.clock.now() + timedelta(minutes=12)
     await kubectl.apply(a_scaling_policy(forecast={"horizon": "10m", "leadTime": "1m"}))
     await wait_for_minimum(kubectl, 9)
     lowest = 9
 
-    async def the_last_forecast_and_last_weeks_demand_are_used_up() -> bool:
+    async def last_forecast_and_last_weeks_demand_have_expired() -> bool:
         nonlocal lowest
         lowest = min(lowest, await minimum_of(kubectl))
         return operator.clock.now() > stops_at + timedelta(minutes=30)
 
-    await eventually(the_last_forecast_and_last_weeks_demand_are_used_up, seconds=90, interval_seconds=0.5)
+    await eventually(last_forecast_and_last_weeks_demand_have_expired, seconds=90, interval_seconds=0.5)
     assert lowest == 9
     assert (await condition_of(kubectl, "MetricsFresh"))["status"] == "False"
     assert (await status_of(kubectl))["floor"] == 9

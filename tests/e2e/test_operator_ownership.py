@@ -1,4 +1,4 @@
-"""Whose minReplicas it is, on a real API server: manifests that state it or give it up, policies that hand it on."""
+"""Ownership of minReplicas on a real API server: manifests that set or drop it, policies that hand it over."""
 
 import json
 from datetime import timedelta
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 async def demand(operator: OperatorProcess, namespace: str) -> dict[str, str]:
-    """A demand of 880 for the next six hours: nine replicas of 100."""
+    """A demand of 880 for the next six hours: nine replicas at 100 per replica."""
     await record_steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
     return {"service": namespace, "metric": "requests_per_second", "perReplica": "100"}
 
 
-async def acting(kubectl: Kubectl, demand: dict[str, str], *, server_side: bool = False) -> None:
-    """An HPA whose manifest says 3, raised to 9 by a policy."""
+async def raise_minimum(kubectl: Kubectl, demand: dict[str, str], *, server_side: bool = False) -> None:
+    """Apply an HPA whose manifest sets the minimum to 3, and a policy that raises it to 9."""
     manifest = an_autoscaler("checkout", minimum=3, maximum=40)
     if server_side:
         await kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
@@ -42,56 +42,58 @@ async def acting(kubectl: Kubectl, demand: dict[str, str], *, server_side: bool 
     await wait_for_minimum(kubectl, 9)
 
 
-async def raised_by_us(kubectl: Kubectl) -> None:
-    """The floor stands, nobody is in conflict, and the 3 of the manifest comes back with the policy's end."""
+async def assert_raised_and_restored(kubectl: Kubectl) -> None:
+    """The floor is kept without a conflict, and deleting the policy restores the manifest's minimum of 3."""
     await wait_for_minimum(kubectl, 9)
     assert (await condition_of(kubectl, "Conflict"))["status"] == "False"
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
     assert await minimum_of(kubectl) == 3
 
 
-async def test_a_line_deleted_and_applied_is_written_again_at_once(
+async def test_a_minimum_removed_from_the_manifest_is_written_again_at_once(
     operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
-    await acting(kubectl, demand)
+    await raise_minimum(kubectl, demand)
     await kubectl.apply(an_autoscaler("checkout", minimum=None, maximum=40))
-    await eventually(lambda: decisions_of(kubectl), lambda decisions: given_up(decisions) == [(1, 9)], seconds=30)
+    await eventually(
+        lambda: decisions_of(kubectl), lambda decisions: changes_after_given_up_field(decisions) == [(1, 9)], seconds=30
+    )
     await operator.wait_for_ticks(2)
-    await raised_by_us(kubectl)
+    await assert_raised_and_restored(kubectl)
 
 
-def given_up(decisions: list[dict[str, Any]]) -> list[tuple[int, int]]:
+def changes_after_given_up_field(decisions: list[dict[str, Any]]) -> list[tuple[int, int]]:
     specs = [decision["spec"] for decision in decisions]
     return [(spec["from"], spec["to"]) for spec in specs if spec["reason"] == "FieldGivenUp"]
 
 
-async def test_forgetting_the_last_manifest_first_never_lowers_the_minimum(
+async def test_set_last_applied_before_apply_never_lowers_the_minimum(
     operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
-    await acting(kubectl, demand)
+    await raise_minimum(kubectl, demand)
     manifest = json.dumps(an_autoscaler("checkout", minimum=None, maximum=41))
     await kubectl("apply", "set-last-applied", "-f", "/dev/stdin", stdin=manifest)
     await kubectl("apply", "-f", "-", stdin=manifest)
     await operator.wait_for_ticks(2)
-    assert given_up(await decisions_of(kubectl)) == []
+    assert changes_after_given_up_field(await decisions_of(kubectl)) == []
     assert (await kubectl.get("hpa", "checkout"))["spec"]["maxReplicas"] == 41
-    await raised_by_us(kubectl)
+    await assert_raised_and_restored(kubectl)
 
 
 @pytest.mark.parametrize("created_server_side", [True, False])
 async def test_a_server_side_apply_without_the_field_never_lowers_the_minimum(
     operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str], created_server_side: bool
 ) -> None:
-    await acting(kubectl, demand, server_side=created_server_side)
+    await raise_minimum(kubectl, demand, server_side=created_server_side)
     manifest = json.dumps(an_autoscaler("checkout", minimum=None, maximum=41))
     await kubectl("apply", "--server-side", "-f", "-", stdin=manifest)
     await operator.wait_for_ticks(2)
-    assert given_up(await decisions_of(kubectl)) == []
-    await raised_by_us(kubectl)
+    assert changes_after_given_up_field(await decisions_of(kubectl)) == []
+    await assert_raised_and_restored(kubectl)
 
 
-async def test_a_field_taken_by_force_and_given_up_ends_the_conflict(kubectl: Kubectl, demand: dict[str, str]) -> None:
-    await acting(kubectl, demand, server_side=True)
+async def test_a_field_taken_by_force_and_dropped_ends_the_conflict(kubectl: Kubectl, demand: dict[str, str]) -> None:
+    await raise_minimum(kubectl, demand, server_side=True)
     for minimum in (4, None):
         manifest = json.dumps(an_autoscaler("checkout", minimum=minimum, maximum=40))
         await kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
@@ -99,13 +101,13 @@ async def test_a_field_taken_by_force_and_given_up_ends_the_conflict(kubectl: Ku
             await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
             assert await minimum_of(kubectl) == minimum
     await wait_for_condition(kubectl, "Conflict", "False")
-    await raised_by_us(kubectl)
+    await assert_raised_and_restored(kubectl)
 
 
-async def test_one_replica_that_a_manifest_states_is_a_conflict(
+async def test_a_minimum_of_one_in_a_manifest_is_a_conflict(
     operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
-    await acting(kubectl, demand)
+    await raise_minimum(kubectl, demand)
     await kubectl.apply(an_autoscaler("checkout", minimum=DEFAULT_MINIMUM, maximum=40))
     conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
     assert "kubectl-client-side-apply set the minimum to 1" in conflict["message"]
@@ -113,14 +115,14 @@ async def test_one_replica_that_a_manifest_states_is_a_conflict(
     assert await minimum_of(kubectl) == DEFAULT_MINIMUM
 
 
-async def test_zero_replicas_that_the_api_server_refuses_are_shown_as_refused(
+async def test_a_minimum_of_zero_that_the_api_server_refuses_is_a_refused_write(
     operator: OperatorProcess, kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
     await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=3, maximum=40))
     bounds = {"min": 0, "max": 40}
     fallback = {"behavior": "Static", "replicas": 0, "after": "1m"}
-    unseen = {**demand, "service": f"{demand['service']}-unseen"}
-    await kubectl.apply(a_scaling_policy(demand=unseen, replicas=bounds, fallback=fallback))
+    without_demand = {**demand, "service": f"{demand['service']}-unseen"}
+    await kubectl.apply(a_scaling_policy(demand=without_demand, replicas=bounds, fallback=fallback))
     ready = await wait_for_condition(kubectl, "Ready", "False", "Refused", seconds=60)
     assert "minReplicas 0" in ready["message"]
     assert "must be greater than or equal to 1" in ready["message"]
@@ -130,9 +132,9 @@ async def test_zero_replicas_that_the_api_server_refuses_are_shown_as_refused(
     active = await condition_of(kubectl, "ScalingActive")
     assert active["message"].startswith(f"Hold {status['floor']}: ")
     assert "WriteRefused" in await eventually(
-        lambda: kubectl("describe", "sp", "checkout"), lambda said: "WriteRefused" in said, seconds=20
+        lambda: kubectl("describe", "sp", "checkout"), lambda description: "WriteRefused" in description, seconds=20
     )
-    await kubectl.apply(a_scaling_policy(demand=unseen, fallback=fallback | {"replicas": 1}))
+    await kubectl.apply(a_scaling_policy(demand=without_demand, fallback=fallback | {"replicas": 1}))
     await wait_for_condition(kubectl, "Ready", "True")
     await wait_for_minimum(kubectl, 1)
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
@@ -140,29 +142,33 @@ async def test_zero_replicas_that_the_api_server_refuses_are_shown_as_refused(
     assert await minimum_of(kubectl) == 3
 
 
-async def test_the_takeover_is_handed_on_from_policy_to_policy(kubectl: Kubectl, demand: dict[str, str]) -> None:
-    await acting(kubectl, demand)
+async def test_the_takeover_is_handed_over_between_policies(kubectl: Kubectl, demand: dict[str, str]) -> None:
+    await raise_minimum(kubectl, demand)
     await kubectl.apply(
         a_scaling_policy("next", demand=demand, target={"horizontalPodAutoscaler": {"name": "checkout"}})
     )
     await eventually(
-        lambda: condition_of(kubectl, "Conflict", "next"), lambda found: found.get("status") == "True", seconds=30
+        lambda: condition_of(kubectl, "Conflict", "next"),
+        lambda condition: condition.get("status") == "True",
+        seconds=30,
     )
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
     assert await minimum_of(kubectl) == 9
     status = await status_of(kubectl, "next")
     assert status["takeover"]["originalMinimum"] == 3
     await eventually(
-        lambda: condition_of(kubectl, "Conflict", "next"), lambda found: found.get("status") == "False", seconds=30
+        lambda: condition_of(kubectl, "Conflict", "next"),
+        lambda condition: condition.get("status") == "False",
+        seconds=30,
     )
     await kubectl("delete", "sp", "next", "--timeout=30s")
     assert await minimum_of(kubectl) == 3
 
 
-async def test_a_policy_retargeted_and_deleted_restores_its_new_target(
+async def test_a_retargeted_policy_restores_its_new_target_when_it_is_deleted(
     kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
-    await acting(kubectl, demand)
+    await raise_minimum(kubectl, demand)
     await kubectl.apply(a_deployment("orders"), an_autoscaler("orders", minimum=4, maximum=40))
     target = {"horizontalPodAutoscaler": {"name": "orders"}}
     await kubectl.apply(a_scaling_policy(demand=demand, target=target))

@@ -1,4 +1,4 @@
-"""What fails in one namespace holds up no other one."""
+"""A failure in one namespace does not delay another."""
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
@@ -24,18 +24,18 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 
 
 @pytest.fixture
-async def elsewhere(cluster: Kubernetes, kubectl: Kubectl, namespace: str) -> Kubectl:
-    """kubectl in another namespace, which has a target of the same name."""
-    other = f"{namespace}-other"
-    await cluster.kubectl("create", "namespace", other)
-    found = Kubectl(kubectl.program, kubectl.kubeconfig, other)
-    await found.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
-    return found
+async def other_kubectl(cluster: Kubernetes, kubectl: Kubectl, namespace: str) -> Kubectl:
+    """kubectl in another namespace, which has a target with the same name."""
+    name = f"{namespace}-other"
+    await cluster.kubectl("create", "namespace", name)
+    other = Kubectl(kubectl.program, kubectl.kubeconfig, name)
+    await other.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
+    return other
 
 
 @pytest.fixture
 async def failing_webhook(kubectl: Kubectl, namespace: str) -> AsyncGenerator[str]:
-    """Every update of an HPA in the namespace asks a webhook that nobody answers; its name."""
+    """A webhook for updates of HPAs in the namespace whose server does not respond; yields its name."""
     await kubectl.apply(a_webhook(namespace))
     yield namespace
     await kubectl("delete", "validatingwebhookconfiguration", namespace, "--ignore-not-found")
@@ -45,12 +45,14 @@ async def failing_webhook(kubectl: Kubectl, namespace: str) -> AsyncGenerator[st
 async def operator(
     cluster: Kubernetes, namespace: str, migrated_database_url: str, tmp_path: Path
 ) -> AsyncGenerator[OperatorProcess]:
-    """Running, for both namespaces; the service `checkout` has a demand of 880: nine replicas of 100."""
+    """Running, for both namespaces; the service `checkout` has a demand of 880: nine replicas at 100 per replica."""
     clock = ReplayClock(NOON, monotonic(), 60)
     settings = {"NAMESPACES": f'["{namespace}", "{namespace}-other"]'}
     await record_steady_demand(migrated_database_url, clock, "checkout", 880.0, timedelta(hours=8))
-    async with running(OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)) as one:
-        yield one
+    async with running(
+        OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)
+    ) as process:
+        yield process
 
 
 def a_webhook(namespace: str) -> Manifest:
@@ -79,14 +81,14 @@ def a_webhook(namespace: str) -> Manifest:
     }
 
 
-async def test_a_failing_webhook_of_one_namespace_holds_up_no_other(
-    elsewhere: Kubectl, failing_webhook: str, operator: OperatorProcess, kubectl: Kubectl
+async def test_a_failing_webhook_of_one_namespace_does_not_delay_another(
+    other_kubectl: Kubectl, failing_webhook: str, operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     await kubectl.apply(a_scaling_policy())
     await wait_for_condition(kubectl, "Ready", "False", "RequestFailed", seconds=60)
     assert 'failed calling webhook "guard.example.com"' in (await condition_of(kubectl, "Ready"))["message"]
-    await elsewhere.apply(a_scaling_policy())
-    await wait_for_minimum(elsewhere, 9)
+    await other_kubectl.apply(a_scaling_policy())
+    await wait_for_minimum(other_kubectl, 9)
     assert await minimum_of(kubectl) == 2
     assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
     assert await operator.metric("predictive_scaling_ticks_failed_total") == 0

@@ -1,4 +1,4 @@
-"""Every command of docs/runbook.md, run in its order against real parts: it ends with 0 and prints what is promised."""
+"""Every command of docs/runbook.md, in order, on real servers: it exits with 0 and prints what the text promises."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext
@@ -9,7 +9,7 @@ from predictive_scaling.stack.kafka import Kafka
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.redis import Redis
-from tests.runbook.stage import Stage, staged
+from tests.runbook.environment import RunbookEnvironment, runbook_environment
 from tests.support.documents import DOCS, Block, blocks
 from tests.support.eventually import eventually
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 RUNBOOK = (DOCS / "runbook.md").read_text()
 BLOCKS = blocks(RUNBOOK)
 
-PRINTED = {
+EXPECTED_OUTPUT = {
     "what-is-it-doing-now-1": ["Health: healthy", "Nothing needs attention."],
     "what-is-it-doing-now-2": ["checkout", "Ready=True TargetObserved", "ForecastRose", "FloorRaised", "match"],
     "what-is-it-doing-now-3": ['"status":"healthy"', '"floor":9', '"decisions":[]', '"p90":', '"accuracy":'],
@@ -50,77 +50,81 @@ PRINTED = {
     "stop-everything-1": ["scalingpolicy.predictive-scaling.io/checkout annotated"],
     "stop-everything-2": ["condition met", "deleted", "\n2\n"],
 }
-"""A key fragment of what a block prints; those that are set in code in the text are promised there."""
+"""Fragments that the output of a block contains; the text promises those that it sets in code."""
 
 
 @pytest.fixture(scope="module")
-async def stage(
+async def runbook(
     cluster: Kubernetes,
     postgres: PostgreSQL,
     kafka: Kafka,
     redis_server: Redis,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncGenerator[Stage]:
-    async with staged(cluster, postgres, kafka, redis_server, tmp_path_factory.mktemp("runbook")) as one:
-        yield one
+) -> AsyncGenerator[RunbookEnvironment]:
+    async with runbook_environment(
+        cluster, postgres, kafka, redis_server, tmp_path_factory.mktemp("runbook")
+    ) as environment:
+        yield environment
 
 
 @asynccontextmanager
-async def skipping_what_waits(stage: Stage) -> AsyncGenerator[None]:
-    """A sample waits and is skipped; the next one arrives."""
-    await stage.stop_ingest()
-    await stage.send_errors_per_second(2.0)
+async def check_that_pending_samples_are_skipped(runbook: RunbookEnvironment) -> AsyncGenerator[None]:
+    """A pending sample is skipped; the next one is stored."""
+    await runbook.stop_ingest()
+    await runbook.send_errors_per_second(2.0)
     yield
-    await stage.start_ingest()
-    await stage.send_errors_per_second(3.0)
-    await eventually(stage.errors_per_second, lambda found: found[-1] == 3.0)
-    assert await stage.errors_per_second() == [1.0, 3.0]
+    await runbook.start_ingest()
+    await runbook.send_errors_per_second(3.0)
+    await eventually(runbook.errors_per_second, lambda values: values[-1] == 3.0)
+    assert await runbook.errors_per_second() == [1.0, 3.0]
 
 
 @asynccontextmanager
-async def reading_again(stage: Stage) -> AsyncGenerator[None]:
-    """What was skipped is there, and nothing twice."""
-    await stage.stop_ingest()
+async def check_that_samples_are_read_again(runbook: RunbookEnvironment) -> AsyncGenerator[None]:
+    """The skipped sample is stored, and no sample twice."""
+    await runbook.stop_ingest()
     yield
-    await stage.start_ingest()
-    await eventually(stage.errors_per_second, lambda found: found == [1.0, 2.0, 3.0])
+    await runbook.start_ingest()
+    await eventually(runbook.errors_per_second, lambda values: values == [1.0, 2.0, 3.0])
 
 
 @asynccontextmanager
-async def clearing(stage: Stage) -> AsyncGenerator[None]:
-    """One decision is stuck."""
-    await stage.leave_a_decision_behind()
+async def insert_stuck_decision(runbook: RunbookEnvironment) -> AsyncGenerator[None]:
+    """There is one stuck decision."""
+    await runbook.insert_stuck_decision()
     yield
 
 
 @asynccontextmanager
-async def rolling_back(stage: Stage) -> AsyncGenerator[None]:
-    """An older version comes into use."""
-    newest = stage.model_in_use
+async def check_that_an_older_model_is_in_use(runbook: RunbookEnvironment) -> AsyncGenerator[None]:
+    """The model in use is an older version than before."""
+    version_before = runbook.model_in_use
     yield
-    assert stage.model_in_use < newest
+    assert runbook.model_in_use < version_before
 
 
-AROUND = {
-    "clear-stuck-decisions-1": clearing,
-    "roll-a-model-back-1": rolling_back,
-    "skip-what-waits-1": skipping_what_waits,
-    "read-samples-again-1": reading_again,
+CHECKS_AROUND = {
+    "clear-stuck-decisions-1": insert_stuck_decision,
+    "roll-a-model-back-1": check_that_an_older_model_is_in_use,
+    "skip-what-waits-1": check_that_pending_samples_are_skipped,
+    "read-samples-again-1": check_that_samples_are_read_again,
 }
-"""What the text around a block says of before and after."""
+"""Preparations and checks for what the text around a block promises."""
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
-async def test_a_block_of_the_runbook_works_as_written(stage: Stage, block: Block) -> None:
-    if not stage.kafka.is_real and ("kafka-consumer-groups.sh" in block.text or "rewind" in block.text):
-        pytest.skip("the mock cluster knows no admin tools; Java and Maven bring a real broker")
-    async with AROUND.get(block.name, nullcontext)(stage):
-        code, printed = await stage.run(block)
-        assert code == 0, printed
-    for fragment in PRINTED.get(block.name, []):
-        assert fragment in printed
+async def test_a_block_of_the_runbook_exits_with_0_and_prints_what_it_promises(
+    runbook: RunbookEnvironment, block: Block
+) -> None:
+    if not runbook.kafka.is_real and ("kafka-consumer-groups.sh" in block.text or "rewind" in block.text):
+        pytest.skip("the mock cluster has no admin tools; with Java and Maven a real broker runs")
+    async with CHECKS_AROUND.get(block.name, nullcontext)(runbook):
+        code, output = await runbook.run(block)
+        assert code == 0, output
+    for fragment in EXPECTED_OUTPUT.get(block.name, []):
+        assert fragment in output
 
 
-def test_what_is_expected_belongs_to_a_block() -> None:
-    assert {*PRINTED, *AROUND} <= {block.name for block in BLOCKS}
+def test_every_expectation_names_a_block() -> None:
+    assert {*EXPECTED_OUTPUT, *CHECKS_AROUND} <= {block.name for block in BLOCKS}
     assert {block.language for block in BLOCKS} == {"bash", "sql", "python"}

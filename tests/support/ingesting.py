@@ -1,4 +1,4 @@
-"""`predictive-scaling ingest` as a process of its own, and messages for it."""
+"""`predictive-scaling ingest` as a separate process, and messages for it."""
 
 import asyncio
 import json
@@ -20,14 +20,19 @@ from tests.support.eventually import eventually, exit_code
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where samples come from and go to."""
+class Pipeline:
+    """The topics that ingest reads and writes, and its database and log file."""
 
     bootstrap_servers: str
     topic: str
     dead_letter_topic: str
     database_url: str
     log: Path
+
+    @property
+    def group(self) -> str:
+        """The consumer group of ingest."""
+        return f"of-{self.topic}"
 
     def environment(self, port: int, **settings: str) -> dict[str, str]:
         return {
@@ -37,7 +42,7 @@ class Place:
             "PREDICTIVE_SCALING_HOST": "127.0.0.1",
             "PREDICTIVE_SCALING_INGEST_PORT": str(port),
             "PREDICTIVE_SCALING_KAFKA_TOPIC": self.topic,
-            "PREDICTIVE_SCALING_KAFKA_GROUP": f"of-{self.topic}",
+            "PREDICTIVE_SCALING_KAFKA_GROUP": self.group,
             "PREDICTIVE_SCALING_KAFKA_DEAD_LETTER_TOPIC": self.dead_letter_topic,
             "PREDICTIVE_SCALING_KAFKA_OPTIONS": json.dumps(
                 {"session.timeout.ms": "6000", "topic.metadata.refresh.interval.ms": "1000"}
@@ -49,49 +54,49 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Ingester:
-    """One running process."""
+    """One running ingest process."""
 
     process: asyncio.subprocess.Process
     port: int
 
-    async def ended(self, seconds: float = 30.0) -> int:
-        """Its exit code, negative for a signal."""
+    async def wait_for_exit(self, seconds: float = 30.0) -> int:
+        """Wait for its end and return the exit code, negative for a signal."""
         return await exit_code(self.process, seconds)
 
-    async def up(self) -> None:
-        """Until it answers."""
+    async def wait_until_live(self) -> None:
+        """Wait until its liveness check responds."""
 
-        async def answers() -> bool:
+        async def is_live() -> bool:
             try:
                 return (await self.get("/health/live"))[0] == 200
             except aiohttp.ClientConnectionError:
                 return False
 
-        await eventually(answers)
+        await eventually(is_live)
 
     async def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await self.ended()
+        return await self.wait_for_exit()
 
     async def get(self, path: str) -> tuple[int, str]:
         url = f"http://127.0.0.1:{self.port}{path}"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return response.status, await response.text()
 
-    async def metric(self, line: str) -> float | None:
-        """The value of the metric line that begins so."""
+    async def metric(self, prefix: str) -> float | None:
+        """Return the sum of the metric lines that begin with `line`; None without any."""
         _, text = await self.get("/metrics")
-        found = [float(each.rpartition(" ")[2]) for each in text.splitlines() if each.startswith(line)]
-        return sum(found) if found else None
+        values = [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(prefix)]
+        return sum(values) if values else None
 
 
 @asynccontextmanager
-async def ingesting(place: Place, **settings: str) -> AsyncGenerator[Ingester]:
-    """`predictive-scaling ingest`, killed at the end unless it ended before."""
+async def ingesting(pipeline: Pipeline, **settings: str) -> AsyncGenerator[Ingester]:
+    """Run `predictive-scaling ingest`; it is killed at the end if it still runs."""
     port = free_port()
-    with place.log.open("ab") as log:
+    with pipeline.log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *command("ingest"), env=place.environment(port, **settings), stdout=log, stderr=log
+            *command("ingest"), env=pipeline.environment(port, **settings), stdout=log, stderr=log
         )
     try:
         yield Ingester(process, port)
@@ -101,11 +106,11 @@ async def ingesting(place: Place, **settings: str) -> AsyncGenerator[Ingester]:
             await process.wait()
 
 
-async def run(place: Place, *arguments: str, **settings: str) -> tuple[int, str]:
-    """A subcommand's exit code and all it said."""
+async def run(pipeline: Pipeline, *arguments: str, **settings: str) -> tuple[int, str]:
+    """Run a subcommand; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         *command(*arguments),
-        env=place.environment(0, **settings),
+        env=pipeline.environment(0, **settings),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -117,51 +122,51 @@ def command(*arguments: str) -> Sequence[str]:
     return (sys.executable, "-m", "predictive_scaling", *arguments)
 
 
-async def send(place: Place, messages: Sequence[bytes | Mapping[str, Any]], key: str = "checkout") -> None:
-    """Produce messages in order, and wait for the broker to have them all."""
+async def send(pipeline: Pipeline, messages: Sequence[bytes | Mapping[str, Any]], key: str = "checkout") -> None:
+    """Produce messages in order, and wait until the broker has acknowledged all of them."""
 
     def produce() -> None:
-        failed: list[KafkaError] = []
-        producer = Producer({"bootstrap.servers": place.bootstrap_servers, "linger.ms": 5})
+        errors: list[KafkaError] = []
+        producer = Producer({"bootstrap.servers": pipeline.bootstrap_servers, "linger.ms": 5})
         for number, message in enumerate(messages):
             raw = message if isinstance(message, bytes) else json.dumps(message).encode()
             producer.produce(
-                place.topic, raw, key=key, on_delivery=lambda error, _: failed.append(error) if error else None
+                pipeline.topic, raw, key=key, on_delivery=lambda error, _: errors.append(error) if error else None
             )
             if number % 1000 == 0:
                 producer.poll(0)
         assert producer.flush(30) == 0
-        assert not failed
+        assert not errors
 
     await asyncio.to_thread(produce)
 
 
-async def received(place: Place, count: int) -> list[dict[str, str]]:
-    """The headers of `count` messages of the dead-letter topic."""
+async def dead_letter_headers(pipeline: Pipeline, count: int) -> list[dict[str, str]]:
+    """Return the headers of `count` messages of the dead-letter topic."""
 
     def consume() -> list[dict[str, str]]:
         consumer = Consumer(
-            {"bootstrap.servers": place.bootstrap_servers, "group.id": "reader", "auto.offset.reset": "earliest"}
+            {"bootstrap.servers": pipeline.bootstrap_servers, "group.id": "reader", "auto.offset.reset": "earliest"}
         )
-        consumer.subscribe([place.dead_letter_topic])
-        found = consumer.consume(count, timeout=20)
+        consumer.subscribe([pipeline.dead_letter_topic])
+        messages = consumer.consume(count, timeout=20)
         consumer.close()
-        return [{name: _text(value) for name, value in message.headers() or []} for message in found]
+        return [{name: _text(value) for name, value in message.headers() or []} for message in messages]
 
     return await asyncio.to_thread(consume)
 
 
-async def rows(place: Place, query: str) -> list[tuple[Any, ...]]:
-    """What a query finds; an unreachable database finds nothing yet."""
+async def rows(pipeline: Pipeline, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
     async with (
-        Database(place.database_url, purpose="tests", max_size=1) as database,
+        Database(pipeline.database_url, purpose="tests", max_size=1) as database,
         database.connection() as connection,
     ):
         return await (await connection.execute(query.encode())).fetchall()
 
 
-async def scalar(place: Place, query: str) -> Any:
-    return (await rows(place, query))[0][0]
+async def scalar(pipeline: Pipeline, query: str) -> Any:
+    return (await rows(pipeline, query))[0][0]
 
 
 def _text(value: str | bytes | None) -> str:
