@@ -219,11 +219,11 @@ class Prophet:
         self.demand = demand
         self.batches: list[list[ForecastRequest]] = []
 
-    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
-        self.batches.append(list(wanted.values()))
+    def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
+        self.batches.append(list(requests.values()))
         return {
             name: a_forecast(*[self.demand] * one.steps, origin=one.series.end, step=one.series.step)
-            for name, one in wanted.items()
+            for name, one in requests.items()
         }
 
 

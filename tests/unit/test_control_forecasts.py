@@ -193,10 +193,10 @@ async def test_what_is_gone_is_forgotten() -> None:
 class Choosy(Prophet):
     """Cannot forecast one service, nor any batch that it is in."""
 
-    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
-        if any(one.key.service == "odd" for one in wanted.values()):
+    def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
+        if any(one.key.service == "odd" for one in requests.values()):
             raise FloatingPointError("overflow encountered in exp")
-        return super().forecast(wanted)
+        return super().forecast(requests)
 
 
 async def test_a_series_that_cannot_be_forecast_costs_no_other_its_forecast() -> None:

@@ -29,8 +29,8 @@ class Naive(Prophet):
         super().__init__(DEMAND)
         self._shelf = ModelStore(folder)
 
-    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
-        return self._shelf.forecast(wanted)
+    def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
+        return self._shelf.forecast(requests)
 
 
 class Wild(Minutes):

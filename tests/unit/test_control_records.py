@@ -14,8 +14,8 @@ class Reasoning(Prophet):
 
     reasons = ("demand of the last 30 minutes (+21 %)", "minute of the day (-5%)", "the same time yesterday")
 
-    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
-        found = super().forecast(wanted)
+    def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
+        found = super().forecast(requests)
         return {name: replace(one, contributions=self.reasons) for name, one in found.items()}
 
 

@@ -35,9 +35,9 @@ def logs() -> Generator[list[EventDict]]:
 class RisesLater(Prophet):
     """Forecasts the same demand for half an hour from noon on, and four times as much after."""
 
-    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
+    def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         found: dict[Any, Forecast] = {}
-        for name, one in wanted.items():
+        for name, one in requests.items():
             times = [one.series.end + index * one.series.step for index in range(one.steps)]
             demands = [self.demand if at < NOON + 30 * MINUTE else 4 * self.demand for at in times]
             found[name] = a_forecast(*demands, origin=one.series.end, step=one.series.step)

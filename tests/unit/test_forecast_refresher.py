@@ -19,9 +19,9 @@ from tests.support.control import Prophet, World
 class PeakProphet(Prophet):
     """Knows the peaks of the first three windows."""
 
-    def forecast(self, wanted: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
+    def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         peaks = np.arange(12.0).reshape(3, len(PEAK_QUANTILES)) + 5000
-        return {name: replace(forecast, peaks=peaks) for name, forecast in super().forecast(wanted).items()}
+        return {name: replace(forecast, peaks=peaks) for name, forecast in super().forecast(requests).items()}
 
 
 def sources(rows: Sequence[Prediction]) -> list[str]:

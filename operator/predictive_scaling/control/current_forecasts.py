@@ -49,10 +49,10 @@ class _Preview(NamedTuple):
 
 
 class Forecaster(Protocol):
-    """What forecasts in one batch; training.reload.ModelShelf is one."""
+    """Forecasts in one batch: serving.model_store.ModelStore."""
 
-    def forecast(self, wanted: Mapping[Hashable, ForecastRequest]) -> dict[Hashable, Forecast]:
-        """One forecast for each name. CPU-bound."""
+    def forecast(self, requests: Mapping[Hashable, ForecastRequest]) -> dict[Hashable, Forecast]:
+        """Return one forecast for each name. CPU-bound."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The own models that are in memory: at most so many, those that are used stay."""
+"""The models of single series that are in memory: a limited number, of which the used ones stay."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.serving.served_models import ServedModel, served
 
 IDLE_SECONDS = 600.0
-"""A model that nobody asked for this long gives its place to one that is asked for."""
+"""A model that was not used for this long can be replaced by one that is needed."""
 
 
 @dataclass(slots=True)
@@ -23,12 +23,12 @@ class _CachedModel:
 class ModelCache:
     """Models in memory by series. Safe to call from several threads.
 
-    All are asked for at every refresh, so the last used are not the most wanted: whoever is in stays while it is used,
-    and the rest are served by the shared model until a place is free.
+    Every refresh uses all series, so that an LRU cache would evict each model before its next use. Therefore a model in
+    memory stays while it is used, and the shared model serves the others until there is capacity. capacity: models.
     """
 
-    def __init__(self, room: int, seconds: Callable[[], float] = monotonic) -> None:
-        self._room = room
+    def __init__(self, capacity: int, seconds: Callable[[], float] = monotonic) -> None:
+        self._capacity = capacity
         self._seconds = seconds
         self._lock = threading.Lock()
         self._models: dict[SeriesKey, _CachedModel] = {}
@@ -37,45 +37,46 @@ class ModelCache:
         return len(self._models)
 
     def put(self, key: SeriesKey, load: Callable[[], Loaded]) -> None:
-        """Take in a new version where there is a place, or where an older one of it was in memory."""
+        """Load a new version where there is capacity, or where an older version of the series was in memory."""
         with self._lock:
-            before = self._models.pop(key, None)
-            if len(self._models) >= self._room:
+            previous = self._models.pop(key, None)
+            if len(self._models) >= self._capacity:
                 return
         loaded = load()
-        found = served(loaded)
-        if found is not None:
-            # Nobody asked for it yet: it is the first to leave.
-            used_at = before.used_at if before else self._seconds() - IDLE_SECONDS
+        model = served(loaded)
+        if model is not None:
+            # A new model was never used: it is the first to be replaced.
+            used_at = previous.used_at if previous else self._seconds() - IDLE_SECONDS
             with self._lock:
-                self._models[key] = _CachedModel(loaded.manifest.version, found, used_at)
+                self._models[key] = _CachedModel(loaded.manifest.version, model, used_at)
 
     def keep(self, keys: Collection[SeriesKey]) -> None:
-        """Forget all others."""
+        """Remove the models of all other series."""
         with self._lock:
-            self._models = {key: one for key, one in self._models.items() if key in keys}
+            self._models = {key: cached for key, cached in self._models.items() if key in keys}
 
     def get(self, key: SeriesKey, version: str, load: Callable[[], Loaded | None]) -> ServedModel | None:
-        """The model, read again where there is a place for it; None where there is not, or where it cannot be read."""
+        """Return the model, loaded again where there is capacity; None without capacity or where loading fails."""
         now = self._seconds()
         with self._lock:
-            found = self._models.get(key)
-            if found is not None and found.version == version:
-                found.used_at = now
-                return found.served
-            if found is None and not self._make_room(now):
+            cached = self._models.get(key)
+            if cached is not None and cached.version == version:
+                cached.used_at = now
+                return cached.served
+            if cached is None and not self._free_place(now):
                 return None
         loaded = load()
-        again = served(loaded) if loaded is not None else None
-        if again is not None:
+        model = served(loaded) if loaded is not None else None
+        if model is not None:
             with self._lock:
-                self._models[key] = _CachedModel(version, again, now)
-        return again
+                self._models[key] = _CachedModel(version, model, now)
+        return model
 
-    def _make_room(self, now: float) -> bool:
-        if len(self._models) < self._room:
+    def _free_place(self, now: float) -> bool:
+        """Whether a place is free, after the removal of an idle model from a full cache."""
+        if len(self._models) < self._capacity:
             return True
-        key, oldest = min(self._models.items(), key=lambda one: one[1].used_at, default=(None, None))
+        key, oldest = min(self._models.items(), key=lambda entry: entry[1].used_at, default=(None, None))
         if key is None or oldest is None or now - oldest.used_at < IDLE_SECONDS:
             return False
         del self._models[key]

@@ -1,4 +1,4 @@
-"""Trained models in memory: reloaded without a restart, and used for all policies in one batch."""
+"""Trained models in memory, reloaded without a restart, and one batch of forecasts for all policies."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ from predictive_scaling.serving.tiers import Tiers
 
 log = structlog.get_logger(__name__)
 
-IN_MEMORY = 1000
+MAX_IN_MEMORY = 1000
 _BATCH_SIZE = 50
 
 __all__ = ["ForecastRequest", "ModelStore", "Rejected", "ReloadReport", "Reloaded"]
@@ -41,7 +41,7 @@ __all__ = ["ForecastRequest", "ModelStore", "Rejected", "ReloadReport", "Reloade
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A model that may not be used. file: relative to the models folder."""
+    """A model that was refused. file: relative to the models folder."""
 
     file: str
     reason: str
@@ -49,9 +49,9 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A model that came into use. verdict: what the gate said, in words; passed: whether LightGBM acts.
+    """A model that is in use from now on. verdict: the gate's evidence in words. passed: whether LightGBM acts.
 
-    turned_back_at: when a person went back to it; None where it is newly trained.
+    rolled_back_at: the time at which a person rolled back to it; None for a newly trained model.
     """
 
     key: SeriesKey
@@ -63,7 +63,7 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class ReloadReport:
-    """What a refresh changed; both empty when nothing did."""
+    """The changes of a refresh; both empty when nothing changed."""
 
     reloaded: tuple[Reloaded, ...] = ()
     rejected: tuple[Rejected, ...] = ()
@@ -72,10 +72,10 @@ class ReloadReport:
 class ModelStore:
     """The models in use, by series. Safe to call from several threads; a refresh never disturbs a forecast.
 
-    in_memory: how many series' own LightGBM models are kept there; the shared one serves the others.
+    in_memory: the maximum of LightGBM models of single series in memory; the shared model serves the other series.
     """
 
-    def __init__(self, folder: Path, timeout_seconds: float = TIMEOUT_SECONDS, in_memory: int = IN_MEMORY) -> None:
+    def __init__(self, folder: Path, timeout_seconds: float = TIMEOUT_SECONDS, in_memory: int = MAX_IN_MEMORY) -> None:
         self._registry = Registry(folder)
         self._timeout_seconds = timeout_seconds
         self._pointers: dict[str, tuple[int, int]] = {}
@@ -86,34 +86,34 @@ class ModelStore:
         self._refreshing = threading.Lock()
 
     async def refresh(self) -> ReloadReport:
-        """Take up what was published since the last call; cheap when nothing was.
+        """Load what was published since the last call; cheap when nothing was.
 
-        A refused model is reported once; the last good one, or an older good version, serves on.
+        A refused model is reported once; the last good model, or an older good version, stays in use.
         """
         return await asyncio.to_thread(self._refresh)
 
     def models(self) -> dict[SeriesKey, Manifest]:
-        """What is in use, the shared model among them: a copy."""
+        """Return the manifests of the models in use, the shared model included: a copy."""
         shared = self._shared
-        found = {key: known.manifest for key, known in self._known.items()}
-        return found if shared is None else {**found, SHARED: shared.loaded.manifest}
+        manifests = {key: known.manifest for key, known in self._known.items()}
+        return manifests if shared is None else {**manifests, SHARED: shared.loaded.manifest}
 
     def rolled_back(self) -> dict[SeriesKey, datetime]:
-        """The series whose model in use is one that a person went back to, and when: a copy."""
+        """Return the series whose model a person rolled back, and the time of the rollback: a copy."""
         return dict(self._rolled_back)
 
     def effects(self, key: SeriesKey) -> Effects | None:
-        """What was learned of the events of a series; None where nothing was."""
+        """Return the learned effects of the events of a series; None where there are none."""
         known = self._known.get(key)
         return known.effects if known else None
 
-    def forecast(self, wanted: Mapping[Name, ForecastRequest]) -> dict[Name, Forecast]:
-        """One forecast for each name, all in one batch. CPU-bound: call it in a thread.
+    def forecast(self, requests: Mapping[Name, ForecastRequest]) -> dict[Name, Forecast]:
+        """Return one forecast for each name, all in one batch. CPU-bound: call it in a thread.
 
-        Never raises for a series, however short, flat or gappy: those get the best naive answer. A series in which
-        nothing at all was observed gets none and is left out: no data is not zero demand.
+        No series raises an error: short, flat and gappy ones get the best naive forecast. A series without any
+        observation is left out of the result: no data is not zero demand.
         """
-        return Batch(Tiers(self._known, self._cache, self._shared, self._reload_version)).forecast(wanted)
+        return Batch(Tiers(self._known, self._cache, self._shared, self._reload_version)).forecast(requests)
 
     def _refresh(self) -> ReloadReport:
         with self._refreshing:
@@ -126,13 +126,13 @@ class ModelStore:
             reloaded: list[Reloaded] = []
             rejected: list[Rejected] = []
             for at in range(0, len(changed), _BATCH_SIZE):
-                # A few at a time: the files of thousands of models do not fit into memory.
-                good, refused = self._admit(changed[at : at + _BATCH_SIZE])
+                # In batches: the files of thousands of models do not fit into memory at once.
+                admitted, refused = self._admit(changed[at : at + _BATCH_SIZE])
                 rejected += refused
-                reloaded += [self._reloaded(one.manifest) for one in good]
-                kept |= self._load_models(good)
+                reloaded += [self._reloaded(checked.manifest) for checked in admitted]
+                kept |= self._load_models(admitted)
             self._cache.keep(kept.keys())
-            # One assignment: a forecast under way keeps the models that it began with.
+            # One assignment: a running forecast keeps the models that it started with.
             self._known = kept
             if SHARED.slug in gone:
                 self._shared = None
@@ -140,50 +140,50 @@ class ModelStore:
             self._record_rollbacks(reloaded)
             return ReloadReport(tuple(reloaded), (*rejected, *self._refused(changed)))
 
-    def _load_models(self, good: Sequence[Checked]) -> dict[SeriesKey, KnownModel]:
-        found: dict[SeriesKey, KnownModel] = {}
-        for checked in good:
+    def _load_models(self, admitted: Sequence[Checked]) -> dict[SeriesKey, KnownModel]:
+        known: dict[SeriesKey, KnownModel] = {}
+        for checked in admitted:
             manifest = checked.manifest
             if manifest.key == SHARED:
                 self._shared = SharedTier(load(checked), self._shared)
                 continue
-            found[manifest.key] = KnownModel(manifest, holt_winters_of(manifest), effects_of(checked))
+            known[manifest.key] = KnownModel(manifest, holt_winters_of(manifest), effects_of(checked))
             self._cache.put(manifest.key, lambda checked=checked: load(checked))
-        return found
+        return known
 
     def _record_rollbacks(self, reloaded: Sequence[Reloaded]) -> None:
-        others = {key: at for key, at in self._rolled_back.items() if key in self.models()}
-        for one in reloaded:
-            others.pop(one.key, None)
-            if one.rolled_back_at is not None:
-                others[one.key] = one.rolled_back_at
-        self._rolled_back = others
+        rolled_back = {key: at for key, at in self._rolled_back.items() if key in self.models()}
+        for model in reloaded:
+            rolled_back.pop(model.key, None)
+            if model.rolled_back_at is not None:
+                rolled_back[model.key] = model.rolled_back_at
+        self._rolled_back = rolled_back
 
     def _refused(self, slugs: Sequence[str]) -> list[Rejected]:
-        """Newly trained versions that did not replace the one in use: the trainer wrote its pointer anew."""
-        found: list[Rejected] = []
+        """Newly trained versions that did not replace the version in use: the trainer wrote its pointer again."""
+        refused: list[Rejected] = []
         versions = {key.slug: manifest.version for key, manifest in self.models().items()}
         for slug in slugs:
             newest = next(reversed(entries(self._registry.folder / slug)), None)
             if newest is None or newest.outcome is not Outcome.REJECTED or newest.previous != versions.get(slug):
                 continue
-            # A version that was taken has a folder; by hand somebody may have gone back from it.
+            # An accepted version has a folder; a person may have rolled it back.
             if newest.version not in self._registry.versions(slug):
-                found.append(Rejected(f"{slug}/{newest.version}", newest.evidence))
-        return found
+                refused.append(Rejected(f"{slug}/{newest.version}", newest.evidence))
+        return refused
 
     def _reload_version(self, manifest: Manifest) -> Loaded | None:
-        """A version that was admitted before; None where it is no longer what it was."""
+        """Load a version that was admitted before; None where its files changed."""
         try:
             checked = check(self._registry.path(manifest.key.slug, manifest.version))
             return load(checked) if checked.manifest == manifest else None
         except (ModelRejectedError, ValueError, KeyError) as error:
-            log.warning("model_not_read_again", series=str(manifest.key), reason=str(error))
+            log.warning("model_reload_failed", series=str(manifest.key), reason=str(error))
             return None
 
     def _admit(self, slugs: Sequence[str]) -> tuple[list[Checked], list[Rejected]]:
-        """Try each series' versions, the current one first, until one is good or the one in use is reached."""
-        good: list[Checked] = []
+        """Check the versions of each series, the current one first, until one is good or is the version in use."""
+        admitted: list[Checked] = []
         rejected: list[Rejected] = []
         candidates = {slug: self._candidates(slug) for slug in slugs}
         while candidates:
@@ -196,16 +196,17 @@ class ModelStore:
                     checked[slug] = check(self._registry.path(slug, versions.pop(0)))
                 except ModelRejectedError as error:
                     rejected.append(Rejected(slug, str(error)))
-            failed = probe([one.folder for one in checked.values() if one.manifest.files], self._timeout_seconds)
-            for slug, one in checked.items():
+            folders = [version.folder for version in checked.values() if version.manifest.files]
+            failures = probe(folders, self._timeout_seconds)
+            for slug, version in checked.items():
                 try:
-                    _try(one, failed)
+                    _require_usable(version, failures)
                 except ModelRejectedError as error:
-                    rejected.append(Rejected(f"{slug}/{one.folder.name}", str(error)))
+                    rejected.append(Rejected(f"{slug}/{version.folder.name}", str(error)))
                 else:
-                    good.append(one)
+                    admitted.append(version)
                     del candidates[slug]
-        return good, rejected
+        return admitted, rejected
 
     def _candidates(self, slug: str) -> list[str]:
         versions = self._registry.candidates(slug)
@@ -213,16 +214,19 @@ class ModelStore:
         return versions[: versions.index(in_use[0])] if in_use and in_use[0] in versions else versions
 
     def _reloaded(self, manifest: Manifest) -> Reloaded:
-        back = was_rolled_back(self._registry.folder / manifest.key.slug, manifest.version)
-        verdict = back.evidence if back else manifest.gate.evidence
-        return Reloaded(manifest.key, manifest.version, manifest.gate.passed, verdict, back.at if back else None)
+        rollback = was_rolled_back(self._registry.folder / manifest.key.slug, manifest.version)
+        verdict = rollback.evidence if rollback else manifest.gate.evidence
+        at = rollback.at if rollback else None
+        return Reloaded(manifest.key, manifest.version, manifest.gate.passed, verdict, at)
 
 
-def _try(one: Checked, failed: Mapping[Path, str]) -> None:
-    """Raises ModelRejectedError where the version failed its probe or cannot be used."""
-    if one.folder in failed:
-        raise ModelRejectedError(f"{one.folder} failed its probe: {failed[one.folder]}; train the model again")
+def _require_usable(version: Checked, failures: Mapping[Path, str]) -> None:
+    """Raise ModelRejectedError where the version failed its probe or cannot be loaded."""
+    if version.folder in failures:
+        raise ModelRejectedError(
+            f"{version.folder} failed its probe: {failures[version.folder]}; train the model again"
+        )
     try:
-        load(one)
+        load(version)
     except (ValueError, KeyError) as error:
-        raise ModelRejectedError(f"{one.folder} cannot be used: {error}; train the model again") from None
+        raise ModelRejectedError(f"{version.folder} cannot be loaded: {error}; train the model again") from None

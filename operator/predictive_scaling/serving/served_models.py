@@ -1,4 +1,4 @@
-"""Which model serves a series, and the shared one among them."""
+"""The models that serve series: a model of one series, and the shared model of many."""
 
 import threading
 from collections.abc import Mapping
@@ -15,27 +15,27 @@ from forecasting.series import Series
 from predictive_scaling.models.loading import Loaded
 from predictive_scaling.models.manifest import ActingRecord, GateRecord, Manifest
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.serving.live_errors import LiveErrors, nothing_known
+from predictive_scaling.serving.live_errors import LiveErrors, no_errors
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that acts for a series. errors: those that it made on it. by_horizon: where another acts."""
+    """A model that acts for a series. errors: its errors on the series. by_horizon: horizons at which another acts."""
 
     model: FittedLightGBM
     errors: LiveErrors
     by_horizon: tuple[ActingRecord, ...]
 
     def acting(self, step: int) -> str:
-        """The model that acts so many bins ahead."""
+        """Return the name of the model that acts `step` bins ahead."""
         return acting_at(self.by_horizon, step, self.model.name)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """What is known of a series' own models, whether its LightGBM is in memory or not.
+    """The models of a series except its LightGBM, which may not be in memory.
 
-    effects: of known events; learned whether LightGBM acts or not.
+    effects: of known events; they are learned whether LightGBM acts or not.
     """
 
     manifest: Manifest
@@ -43,62 +43,62 @@ class KnownModel:
     effects: Effects | None = None
 
     def can_forecast(self, series: Series) -> bool:
-        """Whether it has a LightGBM that learned at the series' step and place."""
+        """Whether there is a LightGBM that learned at the step and calendar of the series."""
         manifest = self.manifest
-        return bool(manifest.files) and _same(manifest, series.step) and manifest.place == series.context.calendar
+        return bool(manifest.files) and _has_step(manifest, series.step) and manifest.place == series.context.calendar
 
 
 def served(loaded: Loaded) -> ServedModel | None:
-    """A series' own model; None where there is no LightGBM."""
+    """Return the LightGBM of one series, ready to serve; None where there is none."""
     if loaded.lightgbm is None:
         return None
     horizons = np.array(loaded.manifest.residual_horizons, dtype=np.int64)
-    known = loaded.residuals if loaded.residuals is not None else nothing_known(horizons)
-    return ServedModel(loaded.lightgbm, LiveErrors(horizons, known), loaded.manifest.gate.by_horizon)
+    residuals = loaded.residuals if loaded.residuals is not None else no_errors(horizons)
+    return ServedModel(loaded.lightgbm, LiveErrors(horizons, residuals), loaded.manifest.gate.by_horizon)
 
 
 class SharedTier:
-    """The shared model in use, and its errors on each series that it serves: about 60 kB a series."""
+    """The shared model in use, and its errors on each series that it serves: about 60 kB for each series."""
 
-    def __init__(self, loaded: Loaded, before: "SharedTier | None" = None) -> None:
-        """before: the one that it replaces; what it knows of series that the training did not judge is kept."""
+    def __init__(self, loaded: Loaded, previous: "SharedTier | None" = None) -> None:
+        """Start with the errors of the `previous` tier on series that the training of this model did not judge."""
         self.loaded = loaded
         self._lock = threading.Lock()
         self._errors: dict[SeriesKey, LiveErrors] = {}
-        if before is not None and before.loaded.manifest.residual_horizons == loaded.manifest.residual_horizons:
-            self._errors = {key: one for key, one in before.errors().items() if key not in loaded.members}
+        if previous is not None and previous.loaded.manifest.residual_horizons == loaded.manifest.residual_horizons:
+            self._errors = {key: errors for key, errors in previous.errors().items() if key not in loaded.members}
 
     def errors(self) -> Mapping[SeriesKey, LiveErrors]:
-        """By series: a copy."""
+        """Return the errors by series: a copy."""
         with self._lock:
             return dict(self._errors)
 
     def serves(self, key: SeriesKey, step: timedelta, *, gated: bool = True) -> ServedModel | None:
-        """The shared model with what it knows of this series; None where it may not act for it.
+        """Return the shared model with its errors on this series; None where it may not act for it.
 
         gated: as in Tiers.serving.
         """
         model, gate = self.loaded.lightgbm, self.gate(key)
-        if model is None or not (gate.passed or not gated) or not _same(self.loaded.manifest, step):
+        if model is None or not (gate.passed or not gated) or not _has_step(self.loaded.manifest, step):
             return None
         with self._lock:
             if key not in self._errors:
-                self._errors[key] = self._begun(key)
+                self._errors[key] = self._initial_errors(key)
             return ServedModel(model, self._errors[key], gate.by_horizon if gated else ())
 
     def gate(self, key: SeriesKey) -> GateRecord:
-        """A series that it was judged on has a verdict of its own, any other that over all of them."""
+        """Return the verdict on this series, or the verdict over all series where it was not judged on this one."""
         member = self.loaded.members.get(key)
         return self.loaded.manifest.gate if member is None else member.gate
 
-    def _begun(self, key: SeriesKey) -> LiveErrors:
-        """Errors on the series itself where the training judged it, otherwise such as all of them have."""
+    def _initial_errors(self, key: SeriesKey) -> LiveErrors:
+        """The errors on the series itself where the training judged it, otherwise those of all series."""
         horizons = np.array(self.loaded.manifest.residual_horizons, dtype=np.int64)
         member, pooled = self.loaded.members.get(key), self.loaded.residuals
         if member is not None:
             return LiveErrors(horizons, member.residuals.astype(np.float64))
-        return LiveErrors(horizons, pooled if pooled is not None else nothing_known(horizons))
+        return LiveErrors(horizons, pooled if pooled is not None else no_errors(horizons))
 
 
-def _same(manifest: Manifest, step: timedelta) -> bool:
+def _has_step(manifest: Manifest, step: timedelta) -> bool:
     return manifest.resolution_seconds == step.total_seconds()

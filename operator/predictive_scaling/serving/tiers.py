@@ -1,4 +1,4 @@
-"""Who answers for a series: its own model, else the one that all share, else a naive one."""
+"""The choice of the model that serves a series: its own, else the shared one, else a naive one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from predictive_scaling.serving.served_models import KnownModel, ServedModel, Sh
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """The models as they were when a batch began. load: reads a version that was admitted again."""
+    """The models at the start of a batch. load: loads an admitted version again."""
 
     known: Mapping[SeriesKey, KnownModel]
     cache: ModelCache
@@ -21,9 +21,9 @@ class Tiers:
     load: Callable[[Manifest], Loaded | None]
 
     def serving(self, key: SeriesKey, series: Series, *, gated: bool = True) -> ServedModel | None:
-        """The LightGBM that may act for a series: its own while it is in memory, the shared one; None for none.
+        """Return the LightGBM that may act for a series: its own while it is in memory, else the shared one, else None.
 
-        gated: only where the gate let it, at the horizons where it did; else wherever it can forecast.
+        gated: only where the gate passed it, at the horizons where it did; otherwise wherever it can forecast.
         """
         known = self.known.get(key)
         if known is not None and known.can_forecast(series) and (known.manifest.gate.passed or not gated):
@@ -34,7 +34,7 @@ class Tiers:
         return self.shared.serves(key, series.step, gated=gated) if self.shared is not None else None
 
     def verdict(self, key: SeriesKey, model: str) -> GateRecord | None:
-        """What the gate said of the models of a series, or of the shared one for it where that is `model`."""
+        """Return the verdict on the models of a series, or on the shared model for it where that is `model`."""
         if self.shared is not None and model == self.shared.loaded.manifest.model:
             return self.shared.gate(key)
         known = self.known.get(key)
