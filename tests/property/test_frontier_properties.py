@@ -1,3 +1,7 @@
+"""The cheapest point of a frontier, tuning under noise, and the grid of simulated autoscalers."""
+
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,38 +23,42 @@ prices = st.builds(Prices, amounts, amounts)
 
 
 @given(frontiers(), prices)
-def test_a_tuner_that_sees_the_same_frontier_again_stays(points: list[Point], price: Prices) -> None:
+def test_the_same_frontier_again_does_not_change_the_setting(points: list[Point], price: Prices) -> None:
     first = retuned(None, points, price)
     assert retuned((first.quantile, first.hpa_target), points, price) == first
 
 
 @given(frontiers(), prices, st.lists(st.floats(-0.007, 0.007), min_size=2, max_size=2), st.integers(0, 4))
 def test_noise_below_the_margin_never_makes_a_tuner_oscillate(
-    points: list[Point], price: Prices, noise: list[float], held_at: int
+    points: list[Point], price: Prices, noise: list[float], held_index: int
 ) -> None:
-    """Two frontiers that differ by noise, seen in turn: after at most one move it stays for good."""
-    seen = [
+    """Two frontiers that differ by noise, used alternately: the setting changes at most once."""
+    noisy_frontiers = [
         [
-            Point(
-                p.quantile, p.hpa_target, 0, 0, p.minutes * (1 + (-1) ** i * n), p.replica_hours * (1 + (-1) ** i * n)
+            replace(
+                point,
+                minutes=point.minutes * (1 + (-1) ** index * factor),
+                replica_hours=point.replica_hours * (1 + (-1) ** index * factor),
             )
-            for i, p in enumerate(points)
+            for index, point in enumerate(points)
         ]
-        for n in noise
+        for factor in noise
     ]
-    held = points[held_at % len(points)]
+    held = points[held_index % len(points)]
     setting, moves = (held.quantile, held.hpa_target), 0
-    for turn in range(8):
-        found = retuned(setting, seen[turn % 2], price)
-        moves += (found.quantile, found.hpa_target) != setting
-        setting = (found.quantile, found.hpa_target)
+    for step in range(8):
+        best = retuned(setting, noisy_frontiers[step % 2], price)
+        moves += (best.quantile, best.hpa_target) != setting
+        setting = (best.quantile, best.hpa_target)
     assert moves <= 1
 
 
 @given(frontiers(), prices)
-def test_the_cheapest_setting_is_an_efficient_one(points: list[Point], price: Prices) -> None:
+def test_the_cheapest_setting_is_efficient(points: list[Point], price: Prices) -> None:
     best = cheapest(points, price)
-    assert any(it.minutes <= best.minutes and it.replica_hours <= best.replica_hours for it in efficient(points))
+    assert any(
+        point.minutes <= best.minutes and point.replica_hours <= best.replica_hours for point in efficient(points)
+    )
 
 
 @settings(max_examples=60)
@@ -61,16 +69,16 @@ def test_the_cheapest_setting_is_an_efficient_one(points: list[Point], price: Pr
     st.integers(0, 8),
     st.integers(0, 6),
 )
-def test_a_grid_does_what_one_autoscaler_at_a_time_does(
+def test_a_grid_of_autoscalers_equals_single_simulations(
     demand: list[float], floors: list[int], target: float, start_steps: int, delay: int
 ) -> None:
-    metric, wanted = np.array(demand), np.resize(np.array(floors, dtype=np.int32), len(demand))
+    metric, floor_series = np.array(demand), np.resize(np.array(floors, dtype=np.int32), len(demand))
     rules = AutoscalerRules(target=target, stabilization_steps=4, start_steps=start_steps)
 
     def floor_at(step: int, seen: Replicas) -> int:
-        return int(wanted[step])
+        return int(floor_series[step])
 
-    one = simulate(metric, 100, rules, floor_at)
-    many = simulate_grid(metric, 100, rules, np.array([0.9, target]), wanted[:, None])
-    assert many.existing[:, 1].tolist() == one.existing.tolist()
-    assert many.ready[:, 1].tolist() == one.ready.tolist()
+    single = simulate(metric, 100, rules, floor_at)
+    grid = simulate_grid(metric, 100, rules, np.array([0.9, target]), floor_series[:, None])
+    assert grid.existing[:, 1].tolist() == single.existing.tolist()
+    assert grid.ready[:, 1].tolist() == single.ready.tolist()

@@ -97,7 +97,7 @@ async def test_an_edit_is_seen_at_once_and_a_change_of_the_status_is_none(expand
     assert len(expanded) == 2
 
 
-async def test_what_is_gone_is_forgotten(expanded: list[str]) -> None:
+async def test_deleted_events_are_forgotten(expanded: list[str]) -> None:
     calendar = EventCalendar()
     await calendar.around([a_record("sale"), a_record("broken")], NOON)
     await calendar.around([], NOON)

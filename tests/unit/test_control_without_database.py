@@ -27,21 +27,20 @@ KEY = PolicyKey("shop", "checkout")
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    """What was logged."""
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
-class RisesLater(Prophet):
-    """Forecasts the same demand for half an hour from noon on, and four times as much after."""
+class RisingProphet(Prophet):
+    """Forecasts a constant demand for half an hour from noon on, and four times as much afterwards."""
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
-        found: dict[Any, Forecast] = {}
-        for name, one in requests.items():
-            times = [one.series.end + index * one.series.step for index in range(one.steps)]
+        forecasts: dict[Any, Forecast] = {}
+        for name, request in requests.items():
+            times = [request.series.end + index * request.series.step for index in range(request.steps)]
             demands = [self.demand if at < NOON + 30 * MINUTE else 4 * self.demand for at in times]
-            found[name] = a_forecast(*demands, origin=one.series.end, step=one.series.step)
-        return found
+            forecasts[name] = a_forecast(*demands, origin=request.series.end, step=request.series.step)
+        return forecasts
 
 
 def edited(generation: int, **spec: Any) -> ScalingPolicy:
@@ -49,33 +48,33 @@ def edited(generation: int, **spec: Any) -> ScalingPolicy:
     return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"generation": generation})})
 
 
-def rows_of_objects(world: World) -> list[str]:
+def scaling_decision_names(world: World) -> list[str]:
     return [path.rpartition("/")[2] for path in world.cluster.objects if "/scalingdecisions/" in path]
 
 
-def steps(world: World) -> list[tuple[int, int]]:
+def replica_steps(world: World) -> list[tuple[int, int]]:
     return [(row.from_replicas, row.to_replicas) for row in world.decisions.rows.values()]
 
 
-def all_is_recorded(world: World) -> None:
-    """Each decision has one row and one ScalingDecision, in the order in which they were made, with the same end."""
+def assert_all_recorded(world: World) -> None:
+    """Each decision has one row and one ScalingDecision, in order of creation, with the same status."""
     rows = world.decisions.rows
-    assert list(rows) == rows_of_objects(world)
+    assert list(rows) == scaling_decision_names(world)
     assert len(world.decisions.inserts) == len(set(world.decisions.inserts))
     assert [row.created_at for row in rows.values()] == sorted(row.created_at for row in rows.values())
     assert [row.status for row in rows.values()] == [phase.lower() for phase in world.phases]
 
 
 async def turns(world: World, passes: int) -> None:
-    """The controllers make the replicas that are asked for at once."""
+    """Let passes of the operator run; the target has the replicas of its floor at once."""
     for _ in range(passes):
         await world.turn(1)
         world.target.settle()
 
 
-async def test_a_forecast_in_memory_raises_the_floor_and_its_rows_are_written_when_the_database_is_back() -> None:
+async def test_forecasts_in_memory_raise_the_floor_and_the_rows_follow_when_the_database_returns() -> None:
     world = World()
-    world.outlooks_by(RisesLater(300.0))
+    world.outlooks_by(RisingProphet(300.0))
     await turns(world, 8)
     assert world.target.minimum == 3
     world.lose_database()
@@ -85,30 +84,30 @@ async def test_a_forecast_in_memory_raises_the_floor_and_its_rows_are_written_wh
     assert len(world.decisions.rows) == rows
     world.regain_database()
     await world.turn(2)
-    assert steps(world) == [(2, 3), (3, 6), (6, 12)]
+    assert replica_steps(world) == [(2, 3), (3, 6), (6, 12)]
     assert set(world.decisions.statuses) == {"succeeded"}
-    all_is_recorded(world)
+    assert_all_recorded(world)
 
 
 async def test_the_intent_is_a_scaling_decision_before_the_target_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     await world.turn(1)
     world.lose_database()
-    seen: list[tuple[int, int]] = []
+    intents_at_write: list[tuple[int, int]] = []
     apply = InMemoryTarget.apply
 
-    async def watched(target: InMemoryTarget, floor: int, *, take: bool = False) -> Applied:
+    async def recording_apply(target: InMemoryTarget, floor: int, *, take: bool = False) -> Applied:
         newest = world.cluster.objects[[path for path in world.cluster.objects if "/scalingdecisions/" in path][-1]]
-        seen.append((newest["spec"]["to"], floor))
+        intents_at_write.append((newest["spec"]["to"], floor))
         return await apply(target, floor, take=take)
 
-    monkeypatch.setattr(InMemoryTarget, "apply", watched)
+    monkeypatch.setattr(InMemoryTarget, "apply", recording_apply)
     await world.turn(12)
-    assert seen == [(8, 8), (9, 9)]
+    assert intents_at_write == [(8, 8), (9, 9)]
 
 
 @pytest.mark.parametrize("mode", ["Auto", "Recommend"])
-async def test_no_floor_is_lowered_and_none_is_recommended_lower_until_the_database_is_back(mode: str) -> None:
+async def test_no_floor_or_recommendation_is_lowered_without_the_database(mode: str) -> None:
     world = World(a_policy(mode=mode))
     await world.turn(20)
     world.lose_database()
@@ -116,12 +115,12 @@ async def test_no_floor_is_lowered_and_none_is_recommended_lower_until_the_datab
     await world.turn(8)
     assert world.status["floor"] == 9
     assert world.target.minimum == (9 if mode == "Auto" else 2)
-    assert len(rows_of_objects(world)) == len(world.decisions.rows) == 3
+    assert len(scaling_decision_names(world)) == len(world.decisions.rows) == 3
     world.regain_database()
     await world.turn(4)
     assert world.status["floor"] == 5
     assert world.target.minimum == (5 if mode == "Auto" else 2)
-    all_is_recorded(world)
+    assert_all_recorded(world)
 
 
 async def test_a_higher_floor_is_recommended_without_the_database() -> None:
@@ -132,8 +131,8 @@ async def test_a_higher_floor_is_recommended_without_the_database() -> None:
     assert world.status["floor"] == 9
     world.regain_database()
     await world.turn(1)
-    assert steps(world) == [(2, 4), (4, 8), (8, 9)]
-    all_is_recorded(world)
+    assert replica_steps(world) == [(2, 4), (4, 8), (8, 9)]
+    assert_all_recorded(world)
 
 
 CALLS = [
@@ -153,7 +152,7 @@ CALLS = [
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("call", CALLS)
-async def test_whichever_call_finds_the_database_gone_floors_go_on_rising(call: str, *, restarts: bool) -> None:
+async def test_floors_are_raised_whichever_call_loses_the_database(call: str, *, restarts: bool) -> None:
     world = World()
     await turns(world, 1)
     if restarts:
@@ -170,12 +169,12 @@ async def test_whichever_call_finds_the_database_gone_floors_go_on_rising(call: 
     world.regain_database()
     await turns(world, 8)
     assert world.target.minimum == 5
-    assert steps(world) == [(2, 4), (4, 8), (8, 9), (9, 5)]
+    assert replica_steps(world) == [(2, 4), (4, 8), (8, 9), (9, 5)]
     assert not set(world.decisions.statuses) & set(UNFINISHED)
-    all_is_recorded(world)
+    assert_all_recorded(world)
 
 
-async def test_a_lowering_that_the_database_left_half_way_is_not_carried_out_before_it_is_back() -> None:
+async def test_a_decrease_interrupted_by_the_database_waits_for_its_return() -> None:
     world = World()
     await world.turn(20)
     world.target.settle()
@@ -187,10 +186,10 @@ async def test_a_lowering_that_the_database_left_half_way_is_not_carried_out_bef
     world.regain_database()
     await world.turn(2)
     assert world.target.minimum == 5
-    assert steps(world) == [(2, 4), (4, 8), (8, 9), (9, 5)]
+    assert replica_steps(world) == [(2, 4), (4, 8), (8, 9), (9, 5)]
 
 
-async def test_the_status_an_event_and_a_metric_say_so_and_the_policy_stays_ready() -> None:
+async def test_the_outage_is_reported_and_the_policy_stays_ready() -> None:
     world = World()
     await world.turn(1)
     world.lose_database()
@@ -209,7 +208,7 @@ async def test_the_status_an_event_and_a_metric_say_so_and_the_policy_stays_read
     assert sent.count("DatabaseUnavailable") == sent.count("DatabaseAvailable") == 1
 
 
-async def test_an_operator_that_starts_without_the_database_raises_to_the_floors_of_events_and_to_the_minimum() -> None:
+async def test_an_operator_started_without_the_database_applies_event_floors_and_the_minimum() -> None:
     world = World(a_policy(min=3))
     world.lose_database()
     await turns(world, 8)
@@ -221,11 +220,11 @@ async def test_an_operator_that_starts_without_the_database_raises_to_the_floors
     assert world.target.minimum == 20
     world.regain_database()
     await turns(world, 2)
-    assert steps(world)[-1][1] == 20
-    all_is_recorded(world)
+    assert replica_steps(world)[-1][1] == 20
+    assert_all_recorded(world)
 
 
-async def test_what_a_process_decided_without_the_database_outlives_it() -> None:
+async def test_decisions_made_without_the_database_survive_a_restart() -> None:
     world = World()
     await world.turn(1)
     world.lose_database()
@@ -240,12 +239,12 @@ async def test_what_a_process_decided_without_the_database_outlives_it() -> None
     await world.turn(20)
     world.target.settle()
     await world.turn(2)
-    assert steps(world) == [(2, 4), (4, 8), (8, 9)]
+    assert replica_steps(world) == [(2, 4), (4, 8), (8, 9)]
     assert set(world.decisions.statuses) == {"succeeded"}
-    all_is_recorded(world)
+    assert_all_recorded(world)
 
 
-async def test_a_restart_after_the_outage_writes_the_rows_that_were_lost_with_the_process() -> None:
+async def test_a_restart_after_the_outage_writes_the_missing_rows() -> None:
     world = World()
     await world.turn(1)
     world.lose_database()
@@ -254,11 +253,11 @@ async def test_a_restart_after_the_outage_writes_the_rows_that_were_lost_with_th
     world.regain_database()
     world.target.settle()
     await world.turn(2)
-    assert steps(world) == [(2, 4), (4, 8), (8, 9)]
+    assert replica_steps(world) == [(2, 4), (4, 8), (8, 9)]
     assert set(world.decisions.statuses) == {"succeeded"}
 
 
-async def test_what_a_full_queue_does_not_take_is_written_from_the_scaling_decisions() -> None:
+async def test_rows_that_a_full_queue_drops_are_written_from_the_scaling_decisions() -> None:
     world = World()
     world.decision_records.log.max_queued = 1
     world.lose_database()
@@ -270,12 +269,12 @@ async def test_what_a_full_queue_does_not_take_is_written_from_the_scaling_decis
     assert world.decision_records.log.queued == 1
     world.regain_database()
     await turns(world, 2)
-    assert {row.id for row in world.decisions.rows.values()} == set(rows_of_objects(world))
+    assert {row.id for row in world.decisions.rows.values()} == set(scaling_decision_names(world))
     assert not set(world.decisions.statuses) & set(UNFINISHED)
 
 
-class RefusesOne(InMemoryDecisions):
-    """The database is well and refuses one row."""
+class RefusingOneRow(InMemoryDecisions):
+    """A reachable table that refuses one row."""
 
     async def intend(self, decision: Any) -> bool:
         if decision.to_replicas == 8 and not self.is_away:
@@ -283,9 +282,9 @@ class RefusesOne(InMemoryDecisions):
         return await super().intend(decision)
 
 
-async def test_a_row_that_the_database_refuses_does_not_hold_up_those_behind_it(logs: list[EventDict]) -> None:
+async def test_a_refused_row_does_not_block_the_rows_behind_it(logs: list[EventDict]) -> None:
     world = World()
-    world.decisions = RefusesOne()
+    world.decisions = RefusingOneRow()
     world.use(world.decisions)
     await world.turn(1)
     world.lose_database()
@@ -294,10 +293,10 @@ async def test_a_row_that_the_database_refuses_does_not_hold_up_those_behind_it(
     world.regain_database()
     await world.turn(1)
     assert "decision_write_refused" in {entry["event"] for entry in logs}
-    assert steps(world) == [(2, 4), (8, 9)]
+    assert replica_steps(world) == [(2, 4), (8, 9)]
 
 
-async def test_a_transition_whose_answer_was_lost_is_not_taken_for_an_end_elsewhere() -> None:
+async def test_a_transition_with_a_lost_response_does_not_count_as_ended_elsewhere() -> None:
     table = InMemoryDecisions()
     world = World()
     world.use(table)
