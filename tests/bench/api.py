@@ -26,7 +26,7 @@ from predictive_scaling.storage.migrate import migrate
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.telemetry.logs import configure_logs
-from tests.support.api_process import api_running, events
+from tests.support.api_process import api_running, log_events
 from tests.support.api_services import a_forecast, a_policy
 from tests.support.eventually import eventually
 
@@ -128,7 +128,7 @@ async def _bare(folder: Path) -> AsyncGenerator[tuple[int, int]]:
         )
 
     async def port() -> int:
-        return next((event["port"] for event in events(log) if event["event"] == "api_listening"), 0)
+        return next((event["port"] for event in log_events(log) if event["event"] == "api_listening"), 0)
 
     try:
         yield await eventually(port, seconds=60), process.pid

@@ -1,4 +1,4 @@
-"""Every answer of the HTTP API, by the names that clients rely on, over a real PostgreSQL."""
+"""The responses of the HTTP API by their contract names, over a real PostgreSQL."""
 
 import asyncio
 import math
@@ -19,19 +19,21 @@ from tests.support.api_services import (
     a_performance,
     a_policy,
     an_event,
-    answer,
     api_client,
     api_services,
+    get_json,
 )
 
 pytestmark = pytest.mark.integration
 
 
-async def test_decisions_have_the_contracts_fields_newest_first(services: Services, client: httpx.AsyncClient) -> None:
+async def test_decisions_have_the_fields_of_the_contract_newest_first(
+    services: Services, client: httpx.AsyncClient
+) -> None:
     await services.decisions.intend(a_decision("older", created_at=NOW - timedelta(hours=1)))
     await services.decisions.intend(a_decision("newer"))
-    body = await answer(client, "/api/v1/scaling/decisions")
-    assert [each["id"] for each in body["decisions"]] == ["newer", "older"]
+    body = await get_json(client, "/api/v1/scaling/decisions")
+    assert [decision["id"] for decision in body["decisions"]] == ["newer", "older"]
     assert body["next_cursor"] is None
     assert body["decisions"][0] == {
         "id": "newer",
@@ -54,31 +56,31 @@ async def test_decisions_have_the_contracts_fields_newest_first(services: Servic
     }
 
 
-async def test_pages_of_decisions_show_each_once_also_where_times_are_equal(
+async def test_pages_contain_each_decision_once_even_with_equal_times(
     services: Services, client: httpx.AsyncClient
 ) -> None:
     for number in range(7):
         await services.decisions.intend(a_decision(f"d{number}"))
-    seen: list[str] = []
+    ids: list[str] = []
     cursor = ""
     while True:
-        body = await answer(client, f"/api/v1/scaling/decisions?limit=3{cursor}")
-        seen += [each["id"] for each in body["decisions"]]
+        body = await get_json(client, f"/api/v1/scaling/decisions?limit=3{cursor}")
+        ids += [decision["id"] for decision in body["decisions"]]
         if body["next_cursor"] is None:
             break
         cursor = f"&cursor={body['next_cursor']}"
-    assert sorted(seen) == [f"d{number}" for number in range(7)]
-    assert len(seen) == 7
+    assert sorted(ids) == [f"d{number}" for number in range(7)]
+    assert len(ids) == 7
 
 
 async def test_decisions_are_filtered_by_status_and_service(services: Services, client: httpx.AsyncClient) -> None:
     await services.decisions.intend(a_decision("a", status="failed"))
     await services.decisions.intend(a_decision("b", service_name="cart"))
-    failed = await answer(client, "/api/v1/scaling/decisions?status=failed")
-    assert [each["id"] for each in failed["decisions"]] == ["a"]
-    cart = await answer(client, "/api/v1/scaling/decisions?service=cart")
-    assert [each["id"] for each in cart["decisions"]] == ["b"]
-    injected = await answer(client, "/api/v1/scaling/decisions?service=%27%3B%20drop%20table%20policies%3B--")
+    failed = await get_json(client, "/api/v1/scaling/decisions?status=failed")
+    assert [decision["id"] for decision in failed["decisions"]] == ["a"]
+    cart = await get_json(client, "/api/v1/scaling/decisions?service=cart")
+    assert [decision["id"] for decision in cart["decisions"]] == ["b"]
+    injected = await get_json(client, "/api/v1/scaling/decisions?service=%27%3B%20drop%20table%20policies%3B--")
     assert injected["decisions"] == []
 
 
@@ -87,7 +89,7 @@ async def test_the_status_shows_each_policy_and_a_summary(services: Services, cl
     await services.decisions.intend(a_decision("done"))
     await services.decisions.intend(a_decision("bad", status="failed"))
     await services.decisions.intend(a_decision("stuck", status="verifying", finished_at=None))
-    body = await answer(client, "/api/v1/scaling/status")
+    body = await get_json(client, "/api/v1/scaling/status")
     assert body["summary"] == {
         "policies": 2,
         "auto": 1,
@@ -129,20 +131,20 @@ async def test_the_status_shows_each_policy_and_a_summary(services: Services, cl
     }
 
 
-async def test_an_empty_installation_answers_with_nothing_and_no_errors(client: httpx.AsyncClient) -> None:
-    assert await answer(client, "/api/v1/scaling/decisions") == {"decisions": [], "next_cursor": None}
-    assert await answer(client, "/api/v1/predictions/current") == {"predictions": [], "next_cursor": None}
-    assert await answer(client, "/api/v1/events") == {"events": [], "next_cursor": None}
-    assert await answer(client, "/api/v1/policies") == {"policies": [], "next_cursor": None}
-    status = await answer(client, "/api/v1/scaling/status")
+async def test_an_empty_installation_returns_empty_lists(client: httpx.AsyncClient) -> None:
+    assert await get_json(client, "/api/v1/scaling/decisions") == {"decisions": [], "next_cursor": None}
+    assert await get_json(client, "/api/v1/predictions/current") == {"predictions": [], "next_cursor": None}
+    assert await get_json(client, "/api/v1/events") == {"events": [], "next_cursor": None}
+    assert await get_json(client, "/api/v1/policies") == {"policies": [], "next_cursor": None}
+    status = await get_json(client, "/api/v1/scaling/status")
     assert status["policies"] == []
     assert status["summary"]["success_rate_24h"] is None
-    accuracy = await answer(client, "/api/v1/metrics/accuracy")
+    accuracy = await get_json(client, "/api/v1/metrics/accuracy")
     assert accuracy["accuracy"]["mape"] is None
     assert accuracy["accuracy"]["coverage"] == {"0.5": None, "0.8": None, "0.9": None, "0.95": None}
 
 
-async def test_current_predictions_are_the_newest_valid_ones_from_the_running_bin_on(
+async def test_current_predictions_are_the_newest_valid_forecasts_from_the_current_bin_on(
     services: Services, client: httpx.AsyncClient
 ) -> None:
     await services.predictions.record(
@@ -153,14 +155,14 @@ async def test_current_predictions_are_the_newest_valid_ones_from_the_running_bi
             *a_forecast("search"),
         ]
     )
-    body = await answer(client, "/api/v1/predictions/current")
-    assert [(each["policy"], each["model_version"]) for each in body["predictions"]] == [
+    body = await get_json(client, "/api/v1/predictions/current")
+    assert [(prediction["policy"], prediction["model_version"]) for prediction in body["predictions"]] == [
         ("checkout", "v2"),
         ("search", "v1"),
     ]
-    found = body["predictions"][0]
-    points = found.pop("points")
-    assert found == {
+    checkout = body["predictions"][0]
+    points = checkout.pop("points")
+    assert checkout == {
         "service_name": "checkout",
         "namespace": "shop",
         "policy": "checkout",
@@ -179,41 +181,43 @@ async def test_current_predictions_are_the_newest_valid_ones_from_the_running_bi
         "p95": 130.0,
     }
     assert [point["target_time"][11:16] for point in points] == ["07:56", "08:01", "08:06", "08:11", "08:16"]
-    only = await answer(client, "/api/v1/predictions/current?service=search")
-    assert [each["policy"] for each in only["predictions"]] == ["search"]
+    search = await get_json(client, "/api/v1/predictions/current?service=search")
+    assert [prediction["policy"] for prediction in search["predictions"]] == ["search"]
 
 
-async def test_numbers_that_are_none_read_as_null(services: Services, client: httpx.AsyncClient) -> None:
+async def test_nan_and_infinity_are_null(services: Services, client: httpx.AsyncClient) -> None:
     await services.predictions.record(a_forecast(p90=math.nan, p95=math.inf))
     await services.performances.record([a_performance(mape=None)])
-    current = await answer(client, "/api/v1/predictions/current")
+    current = await get_json(client, "/api/v1/predictions/current")
     assert current["predictions"][0]["points"][0]["p90"] is None
     assert current["predictions"][0]["points"][0]["p95"] is None
-    span = await answer(client, "/api/v1/predictions?service=checkout")
-    assert span["predictions"][0]["points"][0]["p90"] is None
-    accuracy = await answer(client, "/api/v1/metrics/accuracy")
+    predictions = await get_json(client, "/api/v1/predictions?service=checkout")
+    assert predictions["predictions"][0]["points"][0]["p90"] is None
+    accuracy = await get_json(client, "/api/v1/metrics/accuracy")
     assert accuracy["accuracy"]["services"][0]["mape"] is None
     assert accuracy["accuracy"]["mape"] is None
 
 
-async def test_predictions_of_a_span_are_the_last_for_each_target_time(
+async def test_predictions_of_a_time_range_are_the_last_for_each_target_time(
     services: Services, client: httpx.AsyncClient
 ) -> None:
     await services.predictions.record(a_forecast(made=NOW - timedelta(minutes=5)))
     await services.predictions.record(a_forecast(model_version="v2"))
-    body = await answer(
+    body = await get_json(
         client,
         "/api/v1/predictions?service=checkout&from=2026-11-27T07:53:00Z&to=2026-11-27T09:00:00%2B01:00",
     )
-    (found,) = body["predictions"]
-    assert [(each["target_time"], each["model_version"]) for each in found["points"]] == [
+    (prediction,) = body["predictions"]
+    assert [(point["target_time"], point["model_version"]) for point in prediction["points"]] == [
         ("2026-11-27T07:53:00Z", "v1"),
         ("2026-11-27T07:58:00Z", "v2"),
     ]
-    assert set(found) == {"service_name", "namespace", "policy", "points"}
+    assert set(prediction) == {"service_name", "namespace", "policy", "points"}
 
 
-async def test_accuracy_is_in_ratios_by_quantile_and_service(services: Services, client: httpx.AsyncClient) -> None:
+async def test_accuracy_is_reported_as_ratios_by_quantile_and_service(
+    services: Services, client: httpx.AsyncClient
+) -> None:
     await services.performances.record(
         [
             a_performance(),
@@ -222,7 +226,7 @@ async def test_accuracy_is_in_ratios_by_quantile_and_service(services: Services,
             a_performance(until=NOW - timedelta(days=2), mape=9.0),
         ]
     )
-    body = await answer(client, "/api/v1/metrics/accuracy?window=24h")
+    body = await get_json(client, "/api/v1/metrics/accuracy?window=24h")
     accuracy = body["accuracy"]
     assert accuracy["mape"] == pytest.approx(0.2)
     assert accuracy["window"] == "1d"
@@ -235,13 +239,11 @@ async def test_accuracy_is_in_ratios_by_quantile_and_service(services: Services,
         "wape": 0.1,
         "coverage": {"0.5": 0.5, "0.8": 0.8, "0.9": 0.91, "0.95": 1.0},
     }
-    one = await answer(client, "/api/v1/metrics/accuracy?service=cart")
-    assert one["accuracy"]["mape"] == pytest.approx(0.36)
+    cart = await get_json(client, "/api/v1/metrics/accuracy?service=cart")
+    assert cart["accuracy"]["mape"] == pytest.approx(0.36)
 
 
-async def test_the_scores_of_a_day_are_metrics_as_ratios_and_old_ones_are_not(
-    services: Services, client: httpx.AsyncClient
-) -> None:
+async def test_scores_of_the_last_day_are_exported_as_metrics(services: Services, client: httpx.AsyncClient) -> None:
     old = NOW - timedelta(days=2)
     await services.performances.record(
         [a_performance(mape=0.25), a_performance("cart", mape=0.9, until=old), a_performance("new", mape=None)]
@@ -254,8 +256,8 @@ async def test_the_scores_of_a_day_are_metrics_as_ratios_and_old_ones_are_not(
     assert 'predictive_scaling_database_connections{purpose="test-api",state="max"} 4.0' in metrics
 
 
-async def test_models_are_shown_with_their_scores_and_what_was_rejected(client: httpx.AsyncClient) -> None:
-    body = await answer(client, "/api/v1/models")
+async def test_models_are_listed_with_scores_and_rejected_files(client: httpx.AsyncClient) -> None:
+    body = await get_json(client, "/api/v1/models")
     assert body["rejected"] == [{"file": "cart/x", "reason": "size 7, expected 9"}]
     (model,) = body["models"]
     assert model["acting"] == "LightGBM"
@@ -274,11 +276,13 @@ async def test_models_are_shown_with_their_scores_and_what_was_rejected(client: 
     ]
 
 
-async def test_events_that_touch_a_span_are_listed_by_start(services: Services, client: httpx.AsyncClient) -> None:
+async def test_events_that_overlap_a_time_range_are_listed_by_start(
+    services: Services, client: httpx.AsyncClient
+) -> None:
     await services.events.record(
         [an_event(), an_event("later", start_time=NOW + timedelta(days=60), end_time=NOW + timedelta(days=61))]
     )
-    body = await answer(client, "/api/v1/events")
+    body = await get_json(client, "/api/v1/events")
     assert body["events"] == [
         {
             "namespace": "shop",
@@ -293,29 +297,29 @@ async def test_events_that_touch_a_span_are_listed_by_start(services: Services, 
             "learned_multiplier": None,
         }
     ]
-    later = await answer(client, "/api/v1/events?from=2027-01-01T00:00:00Z")
-    assert [each["name"] for each in later["events"]] == ["later"]
-    assert (await answer(client, "/api/v1/events?to=2026-11-27T09:00:00Z"))["events"] == []
+    later = await get_json(client, "/api/v1/events?from=2027-01-01T00:00:00Z")
+    assert [event["name"] for event in later["events"]] == ["later"]
+    assert (await get_json(client, "/api/v1/events?to=2026-11-27T09:00:00Z"))["events"] == []
 
 
-async def test_policies_show_their_metric_and_forecast(services: Services, client: httpx.AsyncClient) -> None:
+async def test_policies_include_their_metric_and_forecast(services: Services, client: httpx.AsyncClient) -> None:
     await services.policies.record([a_policy(), a_policy("cart")])
-    body = await answer(client, "/api/v1/policies?service=cart")
+    body = await get_json(client, "/api/v1/policies?service=cart")
     (policy,) = body["policies"]
     assert (policy["policy"], policy["metric_name"]) == ("cart", "requests_per_second")
     assert policy["forecast"] == {"model": "LightGBM", "version": "v1"}
     assert policy["updated_at"] == "2026-11-27T08:00:00Z"
 
 
-async def test_health_names_each_part_and_readiness_needs_the_schema(client: httpx.AsyncClient) -> None:
-    body = await answer(client, "/health")
+async def test_health_reports_each_check_and_readiness_checks_the_schema(client: httpx.AsyncClient) -> None:
+    body = await get_json(client, "/health")
     assert body["status"] == "healthy"
     assert set(body["checks"]["database"]) == {"status", "latency_seconds"}
-    assert (await answer(client, "/health/live"))["status"] == "healthy"
-    assert (await answer(client, "/health/ready"))["status"] == "healthy"
+    assert (await get_json(client, "/health/live"))["status"] == "healthy"
+    assert (await get_json(client, "/health/ready"))["status"] == "healthy"
 
 
-async def test_a_pool_that_is_used_up_is_a_quick_problem_and_heals(migrated_database_url: str) -> None:
+async def test_an_exhausted_pool_is_a_503_within_seconds(migrated_database_url: str) -> None:
     async with (
         api_services(migrated_database_url, connections=1) as services,
         api_client(services) as client,
@@ -328,12 +332,12 @@ async def test_a_pool_that_is_used_up_is_a_quick_problem_and_heals(migrated_data
         assert (await client.get("/api/v1/scaling/status")).status_code == 200
 
 
-async def test_a_check_that_fails_makes_health_503(services: Services) -> None:
-    async def broken() -> None:
+async def test_a_failed_check_makes_health_503(services: Services) -> None:
+    async def failing_check() -> None:
         raise ConnectionError("no")
 
-    async with api_client(replace(services, checks=[Check("database", broken)])) as client:
-        body = await answer(client, "/health", 503)
+    async with api_client(replace(services, checks=[Check("database", failing_check)])) as client:
+        body = await get_json(client, "/health", 503)
         assert body == {
             "status": "unhealthy",
             "checks": {

@@ -1,4 +1,4 @@
-"""What the HTTP API says of a policy's frontier, over a real PostgreSQL."""
+"""The frontier of a policy in the HTTP API, over a real PostgreSQL."""
 
 import httpx
 import pytest
@@ -8,17 +8,17 @@ from predictive_scaling.api.services import (
 )
 from tests.support.api_services import (
     a_tuning,
-    answer,
+    get_json,
 )
 
 pytestmark = pytest.mark.integration
 
 
-async def test_a_frontier_marks_what_is_in_use_and_what_is_recommended(
+async def test_a_frontier_marks_the_settings_in_use_and_recommended(
     services: Services, client: httpx.AsyncClient
 ) -> None:
     await services.tunings.record([a_tuning(), a_tuning("cart", under_provisioned_minute=None, replica_hour=None)])
-    body = await answer(client, "/api/v1/policies/shop/checkout/frontier")
+    body = await get_json(client, "/api/v1/policies/shop/checkout/frontier")
     points = body.pop("points")
     assert body == {
         "namespace": "shop",
@@ -53,10 +53,10 @@ async def test_a_frontier_marks_what_is_in_use_and_what_is_recommended(
     }
     marked = [(point["quantile"], point["hpa_target"], point["in_use"], point["efficient"]) for point in points]
     assert marked == [(0.9, 0.7, False, False), (0.95, 0.7, True, True), (0.95, 0.75, False, True)]
-    assert (await answer(client, "/api/v1/policies/shop/cart/frontier"))["prices"] is None
+    assert (await get_json(client, "/api/v1/policies/shop/cart/frontier"))["prices"] is None
 
 
-async def test_a_policy_that_nothing_was_found_out_about_has_no_frontier(client: httpx.AsyncClient) -> None:
-    missing = await client.get("/api/v1/policies/shop/checkout/frontier")
-    assert missing.status_code == 404
-    assert "policy shop/checkout" in missing.json()["detail"]
+async def test_a_policy_without_a_tuning_has_no_frontier(client: httpx.AsyncClient) -> None:
+    response = await client.get("/api/v1/policies/shop/checkout/frontier")
+    assert response.status_code == 404
+    assert "policy shop/checkout" in response.json()["detail"]

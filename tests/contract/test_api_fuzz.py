@@ -1,6 +1,6 @@
-"""Any parameters in any combination: an answer or a problem that says what is wrong, never an error of ours.
+"""Any combination of parameters returns a result or a problem document, never a server error.
 
-The parameters are those of the OpenAPI document, so that a new route is met without a change here.
+The parameters come from the OpenAPI document, so that new routes are covered without a change here.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from predictive_scaling.api.application import create_app
 from predictive_scaling.api.services import Services
 from tests.support.api_services import NOW, a_decision, a_forecast, a_policy, an_event, api_client, api_services
 
-ODD = [
+UNUSUAL_TEXTS = [
     "",
     " ",
     "\x00",
@@ -82,14 +82,14 @@ CURSORS = [
     "WyJcdWQ4MDAiLCJiIl0",
 ]
 
-values = st.sampled_from([*ODD, *NUMBERS, *TIMES, *DURATIONS, *CURSORS, "checkout", "shop", "failed"]) | st.text(
-    max_size=40
-)
+values = st.sampled_from(
+    [*UNUSUAL_TEXTS, *NUMBERS, *TIMES, *DURATIONS, *CURSORS, "checkout", "shop", "failed"]
+) | st.text(max_size=40)
 
 
 def operations() -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """Method, path and parameters of everything that reads."""
-    schema = create_app(_nothing()).openapi()
+    """Return method, path and parameters of every GET route."""
+    schema = create_app(_no_services()).openapi()
     return [
         (method, path, operation.get("parameters", []))
         for path, item in sorted(schema["paths"].items())
@@ -98,22 +98,26 @@ def operations() -> list[tuple[str, str, list[dict[str, Any]]]]:
     ]
 
 
-def _nothing() -> Services:
+def _no_services() -> Services:
     return Services(*cast("Any", (None, None, None, None)))  # no route is called
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
-    """A path, query parameters (also twice, also unknown ones) and headers."""
+    """A path, query parameters (including repeated and unknown names) and headers."""
     _, path, parameters = draw(st.sampled_from(operations()))
     for parameter in parameters:
         if parameter["in"] == "path":
             path = path.replace(
                 f"{{{parameter['name']}}}", quote(draw(values).encode("utf-8", "surrogatepass"), safe="") or "%20"
             )
-    names = [each["name"] for each in parameters if each["in"] == "query"]
+    names = [parameter["name"] for parameter in parameters if parameter["in"] == "query"]
     query = draw(st.lists(st.tuples(st.sampled_from([*names, "service", "unknown"]), values), max_size=4))
-    required = [(each["name"], "checkout") for each in parameters if each["in"] == "query" and each.get("required")]
+    required = [
+        (parameter["name"], "checkout")
+        for parameter in parameters
+        if parameter["in"] == "query" and parameter.get("required")
+    ]
     query += [pair for pair in required if draw(st.booleans()) and pair[0] not in dict(query)]
     headers = draw(
         st.dictionaries(
@@ -132,8 +136,8 @@ def encoded(query: list[tuple[str, str]]) -> bytes:
     return b"&".join(pairs)
 
 
-def test_any_parameters_give_an_answer_or_a_problem(migrated_database_url: str) -> None:
-    async def begin(stack: AsyncExitStack) -> httpx.AsyncClient:
+def test_any_parameters_return_a_result_or_a_problem(migrated_database_url: str) -> None:
+    async def start(stack: AsyncExitStack) -> httpx.AsyncClient:
         services = await stack.enter_async_context(api_services(migrated_database_url))
         await services.policies.record([a_policy("checkout"), a_policy("cart", floor=None, advice=None)])
         await services.predictions.record(a_forecast("checkout"))
@@ -143,7 +147,7 @@ def test_any_parameters_give_an_answer_or_a_problem(migrated_database_url: str) 
 
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        client = runner.run(begin(stack))
+        client = runner.run(start(stack))
 
         @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(requests())

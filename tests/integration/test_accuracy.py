@@ -21,7 +21,7 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.predictions import Predictions
-from tests.support.api_services import answer, api_client, api_services
+from tests.support.api_services import api_client, api_services, get_json
 from tests.support.builders import a_policy
 from tests.support.control import a_state
 
@@ -160,7 +160,7 @@ async def test_accuracy_is_that_of_all_samples_of_the_window_asked(
     clock.at = START + BINS * BIN
     async with api_services(migrated_database_url, clock=clock) as api, api_client(api) as client:
         for hours in (1, 3, 6, 7, 9, 24, 30):
-            found = (await answer(client, f"/api/v1/metrics/accuracy?window={hours}h"))["accuracy"]
+            found = (await get_json(client, f"/api/v1/metrics/accuracy?window={hours}h"))["accuracy"]
             first = BINS - hours * 12
             assert {name: found[name] for name in ("mape", "wape", "bias", "coverage", "samples")} == truth(
                 services, first, BINS
@@ -171,9 +171,9 @@ async def test_accuracy_is_that_of_all_samples_of_the_window_asked(
                 assert {name: shown[name] for name in ("mape", "wape", "coverage")} == {
                     name: expected[name] for name in ("mape", "wape", "coverage")
                 }
-        perfect = (await answer(client, "/api/v1/metrics/accuracy?window=6h"))["accuracy"]
+        perfect = (await get_json(client, "/api/v1/metrics/accuracy?window=6h"))["accuracy"]
         assert perfect["mape"] == pytest.approx(0, abs=1e-6)
-        one = (await answer(client, "/api/v1/metrics/accuracy?window=24h&service=cart"))["accuracy"]
+        one = (await get_json(client, "/api/v1/metrics/accuracy?window=24h&service=cart"))["accuracy"]
         assert one["wape"] == truth([services[1]], BINS - 24 * 12, BINS)["wape"]
         assert one["samples"] == truth([services[1]], BINS - 24 * 12, BINS)["samples"]
     await check_statuses(services, states)

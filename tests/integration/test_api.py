@@ -1,4 +1,4 @@
-"""The HTTP API as a process: start, outage and recovery, cache, slow clients, the morning check, SIGTERM."""
+"""The HTTP API as a process: start, outage and recovery, cache, slow clients, `check`, SIGTERM."""
 
 import asyncio
 import json
@@ -24,10 +24,10 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
-from tests.support.api_process import api_running, events, started
+from tests.support.api_process import api_running, log_events, start_process
 from tests.support.api_services import (
     NOW,
-    NOWHERE,
+    UNREACHABLE_DATABASE,
     a_decision,
     a_forecast,
     a_performance,
@@ -40,7 +40,7 @@ from tests.support.eventually import eventually, exit_code
 pytestmark = pytest.mark.integration
 
 
-async def test_the_process_serves_and_ends_with_0_after_sigterm(migrated_database_url: str, tmp_path: Path) -> None:
+async def test_the_process_serves_and_exits_with_0_after_sigterm(migrated_database_url: str, tmp_path: Path) -> None:
     async with api_running(migrated_database_url, tmp_path) as api:
         health = (await api.get("/health")).json()
         assert health["checks"]["database"]["status"] == "healthy"
@@ -51,10 +51,10 @@ async def test_the_process_serves_and_ends_with_0_after_sigterm(migrated_databas
         assert (await api.get("/health/ready")).status_code == 200
         assert (await api.get("/api/v1/scaling/status")).json()["summary"]["policies"] == 0
         assert await api.terminate() == 0
-        assert events(api.log)[-1]["event"] == "api_stopped"
+        assert log_events(api.log)[-1]["event"] == "api_stopped"
 
 
-async def test_a_database_that_stops_is_a_quick_503_and_all_is_well_once_it_is_back(
+async def test_a_database_outage_is_a_503_within_seconds_and_recovers(
     migrated_database_url: str, postgres: PostgreSQL, tmp_path: Path
 ) -> None:
     async with api_running(migrated_database_url, tmp_path) as api:
@@ -62,47 +62,47 @@ async def test_a_database_that_stops_is_a_quick_503_and_all_is_well_once_it_is_b
         await postgres.stop()
         try:
             for _ in range(3):
-                began = monotonic()
+                started_at = monotonic()
                 response = await api.get("/api/v1/scaling/decisions")
                 assert (response.status_code, response.json()["reason"]) == (503, "DatabaseUnavailable")
-                assert monotonic() - began < 3
+                assert monotonic() - started_at < 3
             assert (await api.get("/health")).status_code == 503
             assert (await api.get("/health/ready")).status_code == 503
             assert (await api.get("/health/live")).status_code == 200
         finally:
             await postgres.start()
-        recovered = await eventually(lambda: api.get("/api/v1/scaling/decisions"), lambda each: each.is_success)
+        recovered = await eventually(lambda: api.get("/api/v1/scaling/decisions"), lambda response: response.is_success)
         assert recovered.json()["decisions"] == []
-        await eventually(lambda: api.get("/health/ready"), lambda each: each.is_success)
+        await eventually(lambda: api.get("/health/ready"), lambda response: response.is_success)
 
 
-async def test_without_its_database_it_starts_and_says_so(tmp_path: Path) -> None:
-    async with api_running(NOWHERE, tmp_path) as api:
+async def test_the_api_starts_without_its_database_and_is_unhealthy(tmp_path: Path) -> None:
+    async with api_running(UNREACHABLE_DATABASE, tmp_path) as api:
         health = await api.get("/health")
         assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
         assert health.json()["checks"]["database"]["message"].startswith("PostgreSQL at 127.0.0.1:1/nothing")
         assert (await api.get("/health/ready")).status_code == 503
-        assert "database_unreachable_at_start" in [event["event"] for event in events(api.log)]
+        assert "database_unreachable_at_start" in [event["event"] for event in log_events(api.log)]
         assert "hunter2" not in api.log.read_text() + health.text
         assert await api.terminate() == 0
 
 
-async def test_a_database_without_the_schema_is_refused_with_what_to_run(database_url: str, tmp_path: Path) -> None:
+async def test_the_api_exits_without_the_schema_and_names_the_migrate_command(
+    database_url: str, tmp_path: Path
+) -> None:
     log = tmp_path / "api.log"
-    process = await started("api", "--port", "0", log=log, settings={"DATABASE_URL": database_url})
+    process = await start_process("api", "--port", "0", log=log, settings={"DATABASE_URL": database_url})
     assert await exit_code(process) == 78
     assert "run `predictive-scaling migrate`" in log.read_text().splitlines()[-1]
 
 
-async def test_the_morning_check_tells_well_attention_and_unreachable_apart(
-    migrated_database_url: str, tmp_path: Path
-) -> None:
+async def test_check_distinguishes_attention_from_unreachable(migrated_database_url: str, tmp_path: Path) -> None:
     now = WallClock().now()
     async with api_running(migrated_database_url, tmp_path) as api, Database(migrated_database_url) as database:
         await Policies(database).record([a_policy()])
         await ModelPerformances(database).record([a_performance(until=now - timedelta(hours=1))])
-        code, report = await morning(api.url, tmp_path)
-        # No Kafka and no model here: degraded, which is for a person to know.
+        code, report = await run_check(api.url, tmp_path)
+        # Without Kafka and a model the API is degraded, which needs attention.
         assert (code, report["health"]) == (1, "degraded")
         assert {line.partition(" ")[0] for line in report["attention"]} == {"kafka", "models"}
         assert report["policies"][0]["calls"] == []
@@ -113,49 +113,49 @@ async def test_the_morning_check_tells_well_attention_and_unreachable_apart(
         )
         stalled = {"type": "Stalled", "status": "True", "reason": "InvalidTimezone", "message": "Europe/Pari is none."}
         await Policies(database).record([a_policy(conditions=[stalled])])
-        code, report = await morning(api.url, tmp_path)
+        code, report = await run_check(api.url, tmp_path)
         assert code == 1
         assert "shop/checkout: Stalled=True: Europe/Pari is none." in report["attention"]
         assert report["stuck_decisions"] == 1
         await api.terminate()
-        code, report = await morning(api.url, tmp_path)
+        code, report = await run_check(api.url, tmp_path)
         assert (code, report["reachable"]) == (69, False)
 
 
-async def test_the_morning_check_says_unhealthy_and_is_readable(tmp_path: Path) -> None:
-    async with api_running(NOWHERE, tmp_path) as api:
+async def test_check_reports_an_unhealthy_api_as_text(tmp_path: Path) -> None:
+    async with api_running(UNREACHABLE_DATABASE, tmp_path) as api:
         log = tmp_path / "check.log"
-        process = await started("check", "--api-url", api.url, "--ingest-url", NOTHING, log=log, settings={})
+        process = await start_process("check", "--api-url", api.url, "--ingest-url", UNUSED_URL, log=log, settings={})
         assert await exit_code(process) == 2
         text = log.read_text()
         assert "Health: unhealthy" in text
         assert "The state of the policies is unknown" in text
 
 
-async def test_a_request_that_trickles_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_head_that_arrives_too_slowly_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "HEAD_LIMIT_SECONDS", 0.2)
-    async with impatient_server() as port, asyncio.timeout(5):
+    async with server_with_head_timeout() as port, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ")
-        answer = await reader.read()
+        response = await reader.read()
         writer.close()
-    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert response.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
-async def test_a_connection_that_waits_between_two_requests_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_connection_between_two_requests_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "HEAD_LIMIT_SECONDS", 0.2)
-    async with impatient_server() as port, asyncio.timeout(5):
+    async with server_with_head_timeout() as port, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200")
             assert await reader.readexactly(2) == b"ok"
-            await asyncio.sleep(0.4)  # longer than a head may take, shorter than a connection may idle
+            await asyncio.sleep(0.4)  # longer than the limit of a head, shorter than the idle limit of a connection
         writer.close()
 
 
-async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
+async def test_responses_are_the_same_with_a_full_frozen_or_flushed_redis(
     migrated_database_url: str, redis_server: RedisServer, redis_url: str
 ) -> None:
     redis, clock = Redis.from_url(redis_url), ReplayClock(NOW, monotonic(), rate=1)
@@ -164,16 +164,16 @@ async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
         async with api_client(services) as client:
             first = (await client.get("/api/v1/predictions/current")).text
             assert await redis.exists("predictive-scaling:answers:predictions/current?service=")
-            # From the cache, while it is there: a forecast that came meanwhile is not seen yet.
+            # The cached response does not contain the forecast that was recorded meanwhile.
             await services.predictions.record(a_forecast("cart"))
             assert (await client.get("/api/v1/predictions/current")).text == first
             await redis.flushall()
-            both = (await client.get("/api/v1/predictions/current")).text
-            assert '"cart"' in both
+            both_policies = (await client.get("/api/v1/predictions/current")).text
+            assert '"cart"' in both_policies
             await redis.config_set("maxmemory", "1")
             full = (await client.get("/api/v1/predictions/current?service=checkout")).json()
             await redis.config_set("maxmemory", "0")
-            assert [each["policy"] for each in full["predictions"]] == ["checkout"]
+            assert [prediction["policy"] for prediction in full["predictions"]] == ["checkout"]
     frozen = Redis.from_url(redis_url)
     async with frozen, api_services(migrated_database_url, clock=clock, cache=ResponseCache(frozen)) as services:
         await frozen.ping()
@@ -181,29 +181,29 @@ async def test_answers_are_the_same_with_a_full_frozen_or_lost_redis(
         os.kill(redis_server.server.pid, signal.SIGSTOP)
         try:
             async with api_client(services) as client:
-                began = monotonic()
-                assert (await client.get("/api/v1/predictions/current")).text == both
-                assert monotonic() - began < 2
+                started_at = monotonic()
+                assert (await client.get("/api/v1/predictions/current")).text == both_policies
+                assert monotonic() - started_at < 2
         finally:
             os.kill(redis_server.server.pid, signal.SIGCONT)
 
 
-NOTHING = "http://127.0.0.1:1"
+UNUSED_URL = "http://127.0.0.1:1"
 
 
-async def morning(api_url: str, folder: Path) -> tuple[int, dict[str, Any]]:
-    """Exit code and report of the morning check."""
+async def run_check(api_url: str, folder: Path) -> tuple[int, dict[str, Any]]:
+    """Run `check`; return its exit code and its report."""
     log = folder / "check.json"
-    process = await started(
-        "check", "--api-url", api_url, "--ingest-url", NOTHING, "--output", "json", log=log, settings={}
+    process = await start_process(
+        "check", "--api-url", api_url, "--ingest-url", UNUSED_URL, "--output", "json", log=log, settings={}
     )
     code = await exit_code(process)
     return code, json.loads(log.read_text())
 
 
 @asynccontextmanager
-async def impatient_server() -> AsyncGenerator[int]:
-    """An application that says ok, served as the API is; its port."""
+async def server_with_head_timeout() -> AsyncGenerator[int]:
+    """Serve an application that responds "ok" with the API's server; yields the port."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         del scope, receive

@@ -21,7 +21,7 @@ from predictive_scaling.external_metrics.values import ExternalMetricStore, Read
 from predictive_scaling.stack.certificates import new_authority
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.external_readings import ExternalReadings
-from tests.support.api_services import NOWHERE
+from tests.support.api_services import UNREACHABLE_DATABASE
 from tests.support.control import a_policy_named, a_record
 
 pytestmark = pytest.mark.integration
@@ -193,7 +193,7 @@ async def test_a_replica_that_knows_nothing_yet_says_so_and_not_that_there_is_no
 
 async def test_the_leader_answers_without_the_database_too(replicas: Replicas) -> None:
     replicas.leader.decide("checkout", 800, 900)
-    database = Database(NOWHERE, checkout_timeout=timedelta(milliseconds=200))
+    database = Database(UNREACHABLE_DATABASE, checkout_timeout=timedelta(milliseconds=200))
     replicas.leader.readings.table = ExternalReadings(database)
     with pytest.raises(DatabaseUnavailableError):
         await replicas.leader.readings.run()

@@ -21,7 +21,7 @@ from predictive_scaling.stack.redis import Redis
 from predictive_scaling.stack.wheels import package_folder
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.migrate import migrate
-from tests.support.api_process import api_running, started
+from tests.support.api_process import api_running, start_process
 from tests.support.documents import Block
 from tests.support.eventually import eventually, exit_code
 from tests.support.ingesting import Ingester, Pipeline, ingesting, rows, scalar, send
@@ -213,7 +213,7 @@ async def _write_programs(cluster: Kubernetes, kafka: Kafka, folder: Path) -> Pa
 async def _train_an_hour_ago(url: str, clock: Clock, service: str, folder: Path, settings: dict[str, str]) -> None:
     """Train the version that a later training replaces, and that the rollback restores."""
     clock_an_hour_ago = ReplayClock(clock.now() - timedelta(hours=1), monotonic(), 1)
-    process = await started(
+    process = await start_process(
         *("train", "--service", service, "--metric", "requests_per_second"),
         log=folder / "train.log",
         settings={

@@ -1,4 +1,4 @@
-"""The HTTP API as users run it: a process of its own, stopped by pid."""
+"""The HTTP API as users run it: a separate process, stopped by pid."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.eventually import eventually, exit_code
 
 @dataclass
 class ApiProcess:
-    """A running `predictive-scaling api` and where it listens."""
+    """A running `predictive-scaling api` and its address."""
 
     process: asyncio.subprocess.Process
     log: Path
@@ -33,18 +33,18 @@ class ApiProcess:
             return await client.get(path)
 
     async def terminate(self) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return await exit_code(self.process, 30)
 
 
-def events(log: Path) -> list[dict[str, Any]]:
-    """What it has logged: JSON, line by line."""
+def log_events(log: Path) -> list[dict[str, Any]]:
+    """Return the events of a log of JSON lines."""
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-async def started(*arguments: str, log: Path, settings: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """`predictive-scaling …` with these settings, its output in `log`."""
+async def start_process(*arguments: str, log: Path, settings: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start `predictive-scaling …` with these settings; its output goes to `log`."""
     with log.open("wb") as output:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "predictive_scaling", *arguments),
@@ -57,9 +57,9 @@ async def started(*arguments: str, log: Path, settings: Mapping[str, str]) -> as
 
 @asynccontextmanager
 async def api_running(database_url: str, folder: Path, **settings: str) -> AsyncGenerator[ApiProcess]:
-    """The API on a free port, over this database; it answers when this is entered."""
+    """Run the API on a free port, over this database; it responds on entry."""
     log = folder / "api.log"
-    process = await started(
+    process = await start_process(
         *("api", "--host", "127.0.0.1", "--port", "0"),
         log=log,
         settings={"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", **settings},
@@ -75,5 +75,5 @@ async def api_running(database_url: str, folder: Path, **settings: str) -> Async
 
 async def _port(process: asyncio.subprocess.Process, log: Path) -> int:
     if process.returncode is not None:
-        raise RuntimeError(f"the API ended with {process.returncode}: {events(log)[-1:]}")
-    return next((event["port"] for event in events(log) if event["event"] == "api_listening"), 0)
+        raise RuntimeError(f"the API exited with {process.returncode}: {log_events(log)[-1:]}")
+    return next((event["port"] for event in log_events(log) if event["event"] == "api_listening"), 0)

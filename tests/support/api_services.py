@@ -1,4 +1,4 @@
-"""The HTTP API over a database of the test's choice, and rows to put there."""
+"""The HTTP API over a given database, and builders of the rows that it reads."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -25,7 +25,7 @@ from predictive_scaling.storage.tunings import TuningRow
 from predictive_scaling.telemetry.checks import Check
 
 NOW = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
-NOWHERE = "postgresql://app:hunter2@127.0.0.1:1/nothing"
+UNREACHABLE_DATABASE = "postgresql://app:hunter2@127.0.0.1:1/nothing"
 
 
 @asynccontextmanager
@@ -41,17 +41,17 @@ async def api_services(
     request_limit_seconds: float = 10.0,
     connections: int = 4,
 ) -> AsyncGenerator[Services]:
-    """Services over this database; nothing connects before it is asked."""
+    """Return services over this database; connections are opened on first use."""
     checkout = timedelta(seconds=1)
     models = stored_models or Models(models=[], rejected=[])
-    # Pools open at the first visit, so that what is refused before it costs nothing.
+    # Pools open on first use, so that a request that is rejected earlier costs no connection.
     database = Database(url, purpose="test-api", max_size=connections, checkout_timeout=checkout)
-    asking = Database(url, purpose="test-commands", checkout_timeout=checkout)
+    command_database = Database(url, purpose="test-commands", checkout_timeout=checkout)
     try:
         yield Services(
             clock=clock or ManualClock(NOW),
             database=database,
-            commands=Commands(asking),
+            commands=Commands(command_database),
             stored_models=lambda: models,
             cache=cache or ResponseCache(),
             checks=checks,
@@ -61,17 +61,17 @@ async def api_services(
         )
     finally:
         await database.close()
-        await asking.close()
+        await command_database.close()
 
 
 def api_client(services: Services) -> httpx.AsyncClient:
-    """A client of the application, without a socket."""
+    """Return a client of the application that uses no socket."""
     transport = httpx.ASGITransport(app=create_app(services))
     return httpx.AsyncClient(transport=transport, base_url="http://api")
 
 
 def a_decision(id: str = "a1", **changes: Any) -> ScalingDecisionRow:  # noqa: A002 (the column's name)
-    """A raise that succeeded; changes by name."""
+    """Return a raise that succeeded. changes: fields by name."""
     fields: dict[str, Any] = {
         "id": id,
         "created_at": NOW - timedelta(minutes=10),
@@ -103,7 +103,7 @@ def a_decision(id: str = "a1", **changes: Any) -> ScalingDecisionRow:  # noqa: A
 
 
 def a_policy(policy: str = "checkout", **changes: Any) -> PolicyRow:
-    """A policy in Auto that acts on its forecast; changes by name."""
+    """Return a policy in Auto that acts on its forecast. changes: fields by name."""
     fields: dict[str, Any] = {
         "namespace": "shop",
         "policy": policy,
@@ -138,7 +138,7 @@ def a_policy(policy: str = "checkout", **changes: Any) -> PolicyRow:
 
 
 def a_tuning(policy: str = "checkout", **changes: Any) -> TuningRow:
-    """p95 in use at 70 %, and 75 % advised; changes by name."""
+    """Return a tuning with p95 in use at 70 %, and 75 % advised. changes: fields by name."""
     fields: dict[str, Any] = {
         "namespace": "shop",
         "policy": policy,
@@ -170,7 +170,7 @@ def a_tuning(policy: str = "checkout", **changes: Any) -> TuningRow:
 def a_forecast(
     policy: str = "checkout", *, made: datetime = NOW, valid_for: timedelta = timedelta(hours=1), **changes: Any
 ) -> list[Prediction]:
-    """Six bins of 5 minutes, the first of which is running; changes by name."""
+    """Return six bins of 5 minutes, the first of which contains `made`. changes: fields by name."""
     first = made - timedelta(minutes=2)
     fields: dict[str, Any] = {
         "created_at": made,
@@ -202,7 +202,10 @@ def a_performance(
     until: datetime = NOW - timedelta(hours=1),
     **changes: Any,
 ) -> ModelPerformance:
-    """An interval's scores at a demand of 10 each; changes by name. mape None: no demand was above zero."""
+    """Return the scores of an interval at a demand of 10 in each sample. mape None: no demand was above zero.
+
+    changes: fields by name.
+    """
     demand = 10.0 * samples
     covered = round(coverage * samples)
     fields: dict[str, Any] = {
@@ -233,7 +236,7 @@ def a_performance(
 
 
 def an_event(name: str = "flash-sale", **changes: Any) -> BusinessEventRow:
-    """A sale that begins in an hour; changes by name."""
+    """Return a sale that begins in an hour. changes: fields by name."""
     fields: dict[str, Any] = {
         "namespace": "shop",
         "name": name,
@@ -249,8 +252,8 @@ def an_event(name: str = "flash-sale", **changes: Any) -> BusinessEventRow:
     return BusinessEventRow(**(fields | changes))
 
 
-async def answer(client: httpx.AsyncClient, path: str, status: int = 200) -> dict[str, Any]:
-    """The document behind a path, as strict JSON: neither NaN nor Infinity may leak."""
+async def get_json(client: httpx.AsyncClient, path: str, status: int = 200) -> dict[str, Any]:
+    """Return the JSON document at a path; fail on NaN and Infinity."""
     response = await client.get(path)
     assert response.status_code == status, response.text
     return json.loads(response.text, parse_constant=lambda name: pytest.fail(f"{name} in {path}"))

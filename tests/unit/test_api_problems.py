@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.request_limits import REQUESTS, RequestLimits
 from predictive_scaling.api.services import Services
-from tests.support.api_services import NOWHERE, api_client, api_services
+from tests.support.api_services import UNREACHABLE_DATABASE, api_client, api_services
 
 STATUSES = (
     "'pending', 'executing', 'verifying', 'succeeded', 'failed', 'rolled_back', 'recommended', 'superseded' or "
@@ -22,7 +22,7 @@ STATUSES = (
 
 @pytest.fixture
 async def services() -> AsyncIterator[Services]:
-    async with api_services(NOWHERE) as made:
+    async with api_services(UNREACHABLE_DATABASE) as made:
         yield made
 
 
