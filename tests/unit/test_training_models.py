@@ -322,7 +322,7 @@ def _add_pickle(folder: Path) -> None:
         (_delete_booster, "q0500.txt cannot be read"),
         (_delete_manifest, "manifest.json cannot be read"),
         (_write_invalid_manifest, "manifest.json: its content: Invalid JSON"),
-        (_manifest_edit(service="other"), "is of series other/requests_per_second/Sum"),
+        (_manifest_edit(service="other"), "belongs to series other/requests_per_second/Sum"),
         (_manifest_edit(features=["lag_1"]), "other features"),
         (_manifest_edit(columns=[0, 99]), "columns expected within"),
         (_manifest_edit(files=[]), "not in the manifest"),

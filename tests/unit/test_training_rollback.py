@@ -13,7 +13,7 @@ from predictive_scaling.__main__ import app
 from predictive_scaling.api.stored_models import stored_models
 from predictive_scaling.errors import NoEarlierModelError
 from predictive_scaling.models.promotion_history import (
-    KEPT,
+    MAX_ENTRIES,
     PROMOTION_HISTORY,
     Entry,
     Outcome,
@@ -105,7 +105,7 @@ def test_where_there_is_nothing_to_go_back_to_it_says_why(registry: Registry, go
     with pytest.raises(NoEarlierModelError, match="has no version in use"):
         roll_back(registry, KEY, NOW)
     only = publish(registry, KEY, good, NOW).version
-    with pytest.raises(NoEarlierModelError, match=f"has no whole version before {only}"):
+    with pytest.raises(NoEarlierModelError, match=f"has no intact version before {only}"):
         roll_back(registry, KEY, NOW)
     assert registry.current(KEY.slug) == only
 
@@ -124,12 +124,12 @@ def an_entry(number: int) -> Entry:
 
 
 def test_a_ledger_keeps_the_newest_and_survives_damage(tmp_path: Path) -> None:
-    for number in range(KEPT + 5):
+    for number in range(MAX_ENTRIES + 5):
         record(tmp_path, an_entry(number))
-    assert [entry.version for entry in entries(tmp_path)] == [str(number) for number in range(5, KEPT + 5)]
+    assert [entry.version for entry in entries(tmp_path)] == [str(number) for number in range(5, MAX_ENTRIES + 5)]
     with (tmp_path / PROMOTION_HISTORY).open("ab") as file:
         file.write(b'{"at": "not\n\xff\n')
-    assert len(entries(tmp_path)) == KEPT
+    assert len(entries(tmp_path)) == MAX_ENTRIES
     record(tmp_path, an_entry(999))
     assert entries(tmp_path)[-1].version == "999"
 

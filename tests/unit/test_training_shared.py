@@ -298,7 +298,7 @@ async def test_a_model_serves_only_series_of_its_own_time_zone_and_holidays(regi
     models = [model_store.forecast({"a": a_request(series, KEYS[0])})["a"].model for series in (at_home, abroad)]
     assert models == ["LightGBM", NAME]
     moved = learn(abroad, FAST_MODEL)
-    assert publish(registry, KEYS[0], moved, NOW + timedelta(hours=1)).place == ("Europe/Paris", "FR")
+    assert publish(registry, KEYS[0], moved, NOW + timedelta(hours=1)).calendar == ("Europe/Paris", "FR")
     await model_store.refresh()
     models = [model_store.forecast({"a": a_request(series, KEYS[0])})["a"].model for series in (at_home, abroad)]
     assert models == [NAME, "LightGBM"]

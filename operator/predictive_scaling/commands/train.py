@@ -28,7 +28,7 @@ from predictive_scaling.errors import (
 from predictive_scaling.models.promotion_history import was_rolled_back
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
-from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.models.series_key import EVERY_SERIES, SHARED, SeriesFilter, SeriesKey
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.settings import Settings, read_settings
@@ -43,7 +43,6 @@ from predictive_scaling.telemetry.server import TelemetryServer
 from predictive_scaling.training.backends import connected
 from predictive_scaling.training.demand_history import StoredHistory
 from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code, named
-from predictive_scaling.training.series_filter import EVERY_SERIES, SeriesFilter
 from predictive_scaling.training.trainer import Trained, Trainer
 
 app = typer.Typer()

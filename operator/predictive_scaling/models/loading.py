@@ -1,7 +1,8 @@
-"""From a version in the models folder to a model in memory, trusting nothing on the way.
+"""Load models from the models folder without trusting their files.
 
-LightGBM's text loader kills or hangs the process on damaged text, so size and checksum come first, then a load and a
-prediction in a child process with a time limit, and only then a load in ours. Nothing is ever unpickled.
+LightGBM's text loader crashes or hangs the process on damaged text. So size and checksum are checked first, then a
+child process with a time limit loads the model and predicts with it, and only then this process loads it. Nothing is
+ever unpickled.
 """
 
 import hashlib
@@ -33,17 +34,18 @@ from predictive_scaling.models.shared_members import Member
 
 TIMEOUT_SECONDS = 20.0
 _PER_MODEL_SECONDS = 2.0
-_BATCH = 50
-_WAITING = 6
-"""How much longer than it may work a child may take."""
+_BATCH_SIZE = 50
+_WALL_TIME_FACTOR = 6
+"""Wall time limit of a child process, as a multiple of its CPU time limit."""
 _REMEDY = "train the model again"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version that may be used. lightgbm: None where the series was too short. residuals: as in Learned.
+    """A version that may be used.
 
-    members: the series that a shared model was judged on.
+    lightgbm: None if the series was too short. residuals: as in Learned. members: the series on which a shared model
+    was judged.
     """
 
     manifest: Manifest
@@ -55,7 +57,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A version whose files are what the manifest says. contents: by file name; no code has looked at them yet."""
+    """A version whose files match its manifest. contents: by file name, not parsed yet."""
 
     folder: Path
     manifest: Manifest
@@ -63,7 +65,10 @@ class Checked:
 
 
 def check(folder: Path) -> Checked:
-    """Compare a version's files with its manifest. Raises ModelRejectedError naming file, expected and found."""
+    """Compare a version's files with its manifest.
+
+    Raises ModelRejectedError with the file, the expected value and the actual value.
+    """
     manifest = read_manifest(folder)
     _check_shape(folder, manifest)
     expected = {file.name for file in manifest.files} | {MANIFEST}
@@ -74,22 +79,25 @@ def check(folder: Path) -> Checked:
 
 
 def probe(folders: Sequence[Path], timeout_seconds: float = TIMEOUT_SECONDS) -> dict[Path, str]:
-    """Load and try each version in a child process. Gives the reason for each that failed, crashed or hung it."""
-    failed: dict[Path, str] = {}
-    rest = list(folders)
-    while rest:
-        batch = rest[:_BATCH]
-        fates, ending = _run_child(batch, timeout_seconds + _PER_MODEL_SECONDS * len(batch))
-        failed.update({folder: said for folder, said in zip(batch, fates, strict=False) if said})
-        if len(fates) < len(batch):
-            # The one that the child was busy with took it down; those behind it get another child.
-            failed[batch[len(fates)]] = ending
-        rest = rest[min(len(fates) + 1, len(batch)) :]
-    return failed
+    """Return the problem of each version that a child process cannot load and predict with, by folder.
+
+    A version that crashes or hangs the child process has a problem too.
+    """
+    problems: dict[Path, str] = {}
+    remaining = list(folders)
+    while remaining:
+        batch = remaining[:_BATCH_SIZE]
+        reported, exit_reason = _run_child(batch, timeout_seconds + _PER_MODEL_SECONDS * len(batch))
+        problems.update({folder: problem for folder, problem in zip(batch, reported, strict=False) if problem})
+        if len(reported) < len(batch):
+            # The model that the child was loading ended it; the models after it get another child.
+            problems[batch[len(reported)]] = exit_reason
+        remaining = remaining[min(len(reported) + 1, len(batch)) :]
+    return problems
 
 
 def load(checked: Checked) -> Loaded:
-    """A checked and probed version, from the very bytes that were checked."""
+    """Load a checked and probed version from the bytes that were checked."""
     manifest, contents = checked.manifest, checked.contents
     holt_winters = holt_winters_of(manifest)
     if not manifest.files:
@@ -97,38 +105,40 @@ def load(checked: Checked) -> Loaded:
     texts = {name: contents[file].decode() for name in (*TEXTS, EVENTS) if (file := f"{name}.txt") in contents}
     model = FittedLightGBM.from_texts(texts, manifest.columns, manifest.version)
     residuals = np.load(io.BytesIO(contents[RESIDUALS]), allow_pickle=False)
-    found = members.from_files(contents, len(manifest.residual_horizons)) if manifest.model == SHARED_NAME else {}
-    return Loaded(manifest, replace(model, name=manifest.model), holt_winters, residuals.astype(np.float64), found)
+    judged = members.from_files(contents, len(manifest.residual_horizons)) if manifest.model == SHARED_NAME else {}
+    return Loaded(manifest, replace(model, name=manifest.model), holt_winters, residuals.astype(np.float64), judged)
 
 
 def holt_winters_of(manifest: Manifest) -> FittedHoltWinters:
-    """The Holt-Winters of a version: all of it stands in the manifest."""
+    """Return the Holt-Winters model of a version; the manifest contains all of its parameters."""
     smoothing = Smoothing(**manifest.holt_winters.model_dump()) if manifest.holt_winters else Smoothing()
     return FittedHoltWinters((smoothing,), version=manifest.version)
 
 
 def effects_of(checked: Checked) -> Effects | None:
-    """What a checked and probed version learned of events; None where it learned nothing."""
+    """Return the event effects that a checked and probed version learned; None if it learned none."""
     text = checked.contents.get(f"{EVENTS}.txt")
     return EventLayer.from_text(text.decode()).effects if text else None
 
 
 def _check_shape(folder: Path, manifest: Manifest) -> None:
-    """Whether this code can use what the manifest describes."""
+    """Raise ModelRejectedError if this code cannot use the files that the manifest describes."""
     path = folder / MANIFEST
     if manifest.version != folder.name:
-        raise ModelRejectedError(f"{path} is of version {manifest.version}, expected {folder.name}; {_REMEDY}")
+        raise ModelRejectedError(f"{path} has version {manifest.version}, expected {folder.name}; {_REMEDY}")
     if manifest.key.slug != folder.parent.name:
-        raise ModelRejectedError(f"{path} is of series {manifest.key}, which is not {folder.parent.name}; {_REMEDY}")
+        raise ModelRejectedError(
+            f"{path} belongs to series {manifest.key}, not to folder {folder.parent.name}; {_REMEDY}"
+        )
     if manifest.features != tuple(feature.name for feature in FEATURES) or manifest.quantiles != QUANTILES:
         raise ModelRejectedError(f"{path} lists other features or quantiles than this version computes; {_REMEDY}")
     if any(not 0 <= column < len(FEATURES) for column in manifest.columns):
         raise ModelRejectedError(f"{path}: columns expected within 0 to {len(FEATURES) - 1}; {_REMEDY}")
-    wanted = {*(f"{name}.txt" for name in TEXTS), RESIDUALS} if manifest.files else set[str]()
-    wanted |= {*members.FILES} if manifest.model == SHARED_NAME else set()
-    if {file.name for file in manifest.files} - {f"{EVENTS}.txt"} != wanted:
-        found = sorted(file.name for file in manifest.files)
-        raise ModelRejectedError(f"{path} lists {found}, expected {sorted(wanted)}; {_REMEDY}")
+    expected = {*(f"{name}.txt" for name in TEXTS), RESIDUALS} if manifest.files else set[str]()
+    expected |= {*members.FILES} if manifest.model == SHARED_NAME else set()
+    if {file.name for file in manifest.files} - {f"{EVENTS}.txt"} != expected:
+        listed = sorted(file.name for file in manifest.files)
+        raise ModelRejectedError(f"{path} lists {listed}, expected {sorted(expected)}; {_REMEDY}")
 
 
 def _content(folder: Path, file: File) -> bytes:
@@ -142,33 +152,34 @@ def _content(folder: Path, file: File) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise ModelRejectedError(f"{path} cannot be read: {error.strerror}; {_REMEDY}") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != file.sha256:
-        raise ModelRejectedError(f"{path}: expected SHA-256 {file.sha256}, found {found}; {_REMEDY}")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
+        raise ModelRejectedError(f"{path}: expected SHA-256 {file.sha256}, found {digest}; {_REMEDY}")
     return content
 
 
 def _run_child(folders: Sequence[Path], limit_seconds: float) -> tuple[list[str], str]:
-    """What the child said of each folder it finished (empty: good), and how it ended."""
-    # The limit is on the child's own work, so that a busy machine refuses no good model; one that only waits ends too.
+    """Return the problem of each folder that the child finished (empty: none), and the reason why the child ended."""
+    # The limit is CPU time, so that a busy machine rejects no good model; a longer limit on wall time ends a child that
+    # only waits.
     command = [sys.executable, "-m", "predictive_scaling.models.probe", str(math.ceil(limit_seconds))]
     try:
         child = subprocess.run(
-            [*command, *map(str, folders)], capture_output=True, timeout=_WAITING * limit_seconds, check=False
+            [*command, *map(str, folders)], capture_output=True, timeout=_WALL_TIME_FACTOR * limit_seconds, check=False
         )
         output = child.stdout
-        ending = (
-            f"loading or predicting took more than {limit_seconds:.0f} s of work"
+        exit_reason = (
+            f"loading or predicting took more than {limit_seconds:.0f} s of CPU time"
             if child.returncode == -signal.SIGXCPU
-            else f"loading it ended the probe with code {child.returncode}"
+            else f"loading it ended the probe with exit code {child.returncode}"
         )
     except subprocess.TimeoutExpired as expired:
         output = expired.stdout or b""
-        ending = f"loading or predicting took longer than {_WAITING * limit_seconds:.0f} s"
-    fates: list[str] = []
+        exit_reason = f"loading or predicting took longer than {_WALL_TIME_FACTOR * limit_seconds:.0f} s"
+    problems: list[str] = []
     for line in output.splitlines():
         try:
-            fates.append(str(json.loads(line)["problem"]))
+            problems.append(str(json.loads(line)["problem"]))
         except (ValueError, KeyError, TypeError):
             break
-    return fates[: len(folders)], ending
+    return problems[: len(folders)], exit_reason

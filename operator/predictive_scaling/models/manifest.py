@@ -1,4 +1,4 @@
-"""What is written beside a model: where it comes from, what it is worth, and how to tell that it is whole."""
+"""The manifest of a model version: its origin, its scores, and the sizes and checksums of its files."""
 
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.series_key import SeriesKey
 
 SCHEMA = 1
-"""Of our folders, not of LightGBM, whose loader takes any version for its own."""
+"""Version of the folder layout. LightGBM's own version does not help: its loader accepts every version."""
 MANIFEST = "manifest.json"
 _MAX_BYTES = 1_000_000
 
@@ -19,13 +19,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Part(BaseModel):
-    """A part of a manifest: unknown fields are refused, nothing changes."""
+    """Base of all parts of a manifest: immutable, and unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class File(Part):
-    """A file of the folder."""
+    """A file of the version's folder."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\.(txt|npy|json)$")]
     bytes: Annotated[int, Field(ge=1, le=50_000_000)]
@@ -33,7 +33,7 @@ class File(Part):
 
 
 class Scores(Part):
-    """What the gate saw of one model: ratios, mean over horizons; NaN is written as null."""
+    """The scores of one model at the quality gate: ratios, means over the horizons; NaN is written as null."""
 
     model: str
     cost: float | None
@@ -46,16 +46,17 @@ class Scores(Part):
 
 
 class ActingRecord(Part):
-    """The model that acts up to a horizon, in bins ahead."""
+    """The model that acts up to a horizon (in bins ahead)."""
 
     horizon: Annotated[int, Field(ge=1)]
     model: str
 
 
 class GateRecord(Part):
-    """passed: LightGBM acts. acting: the model that does. evidence: one sentence with numbers.
+    """The verdict of the quality gate.
 
-    by_horizon: ascending; empty where one model acts at all of them.
+    passed: LightGBM acts. acting: the model that acts. evidence: one sentence with numbers. by_horizon: ascending;
+    empty if one model acts at all horizons.
     """
 
     passed: bool
@@ -66,7 +67,7 @@ class GateRecord(Part):
 
 
 class SmoothingRecord(Part):
-    """Holt-Winters' parameters."""
+    """The parameters of Holt-Winters."""
 
     level: Annotated[float, Field(ge=0, le=1)]
     trend: Annotated[float, Field(ge=0, le=1)]
@@ -76,11 +77,11 @@ class SmoothingRecord(Part):
 
 
 class Manifest(Part):
-    """One version of the models of one series, or of the one that many share.
+    """One version of the models of a series, or of the shared model.
 
-    columns: positions of the features that LightGBM uses, in `features`. files: empty where the series was too short
-    for LightGBM. residual_horizons: bins ahead, of the errors in residuals.npy. event_types: of the business events
-    that had begun by then.
+    columns: positions in `features` of the features that LightGBM uses. files: empty if the series was too short for
+    LightGBM. residual_horizons: bins ahead of the errors in residuals.npy. event_types: types of the business events
+    that had begun before the training.
     """
 
     schema_version: int
@@ -105,18 +106,21 @@ class Manifest(Part):
     holidays: str = ""
 
     @property
-    def place(self) -> CalendarContext:
-        """By whose clocks and holidays it learned; elsewhere its columns mean something else."""
+    def calendar(self) -> CalendarContext:
+        """Time zone and holidays of the training; with others, the feature columns have another meaning."""
         return CalendarContext(self.timezone, self.holidays)
 
     @property
     def key(self) -> SeriesKey:
-        """Whose models these are."""
+        """The series that the models forecast."""
         return SeriesKey(self.service, self.metric, self.aggregation)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a version's folder. Raises ModelRejectedError naming the file, what was expected and found."""
+    """Read the manifest of a version's folder.
+
+    Raises ModelRejectedError with the file, the expected value and the actual value.
+    """
     path = folder / MANIFEST
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_BYTES:
@@ -130,8 +134,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelRejectedError(f"{path} cannot be read: {error.strerror}; train the model again") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its content"
-        raise ModelRejectedError(f"{path}: {where}: {first['msg']}; train the model again") from None
+        location = ".".join(str(part) for part in first["loc"]) or "its content"
+        raise ModelRejectedError(f"{path}: {location}: {first['msg']}; train the model again") from None
 
 
 class _Schema(BaseModel):

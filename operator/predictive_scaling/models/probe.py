@@ -1,6 +1,6 @@
-"""The child that loads models which may crash it: `python -m predictive_scaling.models.probe SECONDS FOLDER…`.
+"""Child process that loads models which may crash it: `python -m predictive_scaling.models.probe SECONDS FOLDER…`.
 
-One line of JSON for each folder, in order: {"problem": ""} where the model is good.
+It writes one line of JSON for each folder, in order: {"problem": ""} if the model is good.
 """
 
 import json
@@ -13,11 +13,11 @@ import numpy as np
 
 _MAX_TREES = 5000
 _MAX_LOG = 25.0
-_ROWS = 64
+_ROW_COUNT = 64
 
 
 def problem_of(folder: Path) -> str:
-    """What is wrong with the boosters of a folder; empty where nothing is."""
+    """Return the problem of a folder's boosters; empty if there is none."""
     for path in sorted(folder.glob("q*.txt")):
         booster = lgb.Booster(model_str=path.read_text(encoding="utf-8"))
         if booster.num_trees() > _MAX_TREES:
@@ -29,14 +29,17 @@ def problem_of(folder: Path) -> str:
 
 
 def _matrix(features: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Rows as they come: usual ones, extreme ones, one of zeros and one of nothing."""
-    rows = np.random.default_rng(0).normal(size=(_ROWS, features)) * np.geomspace(0.1, 1000, _ROWS)[:, None]
+    """Return rows of features with usual and extreme values, one row of zeros and one row of NaN."""
+    rows = np.random.default_rng(0).normal(size=(_ROW_COUNT, features)) * np.geomspace(0.1, 1000, _ROW_COUNT)[:, None]
     rows[0], rows[1] = 0.0, np.nan
     return rows
 
 
 def main(arguments: list[str]) -> None:
-    """Seconds of work allowed, then folders: try each, and say so at once, as the next one may crash."""
+    """Probe each folder, and write each result at once, because the next folder may crash the process.
+
+    arguments: the CPU time limit in seconds, then the folders.
+    """
     limit_seconds = int(arguments[0])
     resource.setrlimit(resource.RLIMIT_CPU, (limit_seconds, limit_seconds + 1))
     for folder in arguments[1:]:

@@ -1,4 +1,4 @@
-"""What became of the models of a series, and why: one line of JSON each in models/<series>/history.jsonl."""
+"""The promotion history of a series: one line of JSON for each change in models/<series>/history.jsonl."""
 
 import os
 from datetime import datetime
@@ -9,13 +9,15 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PROMOTION_HISTORY = "history.jsonl"
-KEPT = 100
+MAX_ENTRIES = 100
 _MAX_BYTES = 1_000_000
 
 
 class Outcome(StrEnum):
-    """promoted: a newly trained LightGBM acts. rejected: the gate did not let it, so a naive model does. rolled_back: a
-    person went back to an earlier version.
+    """The outcome of a change.
+
+    promoted: a newly trained LightGBM acts. rejected: the gate refused it, so a naive model acts. rolled_back: a person
+    returned to an earlier version.
     """
 
     PROMOTED = "promoted"
@@ -24,7 +26,7 @@ class Outcome(StrEnum):
 
 
 class Entry(BaseModel):
-    """One change. version: the one in use from then on. previous: the one before it. evidence: one sentence."""
+    """A change. version: in use afterwards. previous: in use before. evidence: one sentence."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -36,7 +38,7 @@ class Entry(BaseModel):
 
 
 def entries(folder: Path) -> list[Entry]:
-    """What is recorded of a series, oldest first; a line that cannot be read is left out."""
+    """Return the recorded changes of a series, oldest first, without lines that cannot be read."""
     path = folder / PROMOTION_HISTORY
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_BYTES:
@@ -44,25 +46,25 @@ def entries(folder: Path) -> list[Entry]:
         lines = path.read_bytes().splitlines()
     except OSError:
         return []
-    found: list[Entry] = []
+    valid: list[Entry] = []
     for line in lines:
         try:
-            found.append(Entry.model_validate_json(line))
+            valid.append(Entry.model_validate_json(line))
         except ValidationError:
             continue
-    return found
+    return valid
 
 
 def record(folder: Path, entry: Entry) -> None:
-    """Add an entry; the newest KEPT stay. A crash leaves the old entries or the new ones."""
-    kept = [*entries(folder), entry][-KEPT:]
+    """Add an entry and keep the newest MAX_ENTRIES. A crash leaves either the old entries or the new entries."""
+    kept = [*entries(folder), entry][-MAX_ENTRIES:]
     draft = folder / f".unfinished-{PROMOTION_HISTORY}-{os.getpid()}"
-    draft.write_bytes(b"".join(one.model_dump_json().encode() + b"\n" for one in kept))
+    draft.write_bytes(b"".join(line.model_dump_json().encode() + b"\n" for line in kept))
     draft.replace(folder / PROMOTION_HISTORY)
 
 
 def was_rolled_back(folder: Path, version: str) -> Entry | None:
-    """How a person went back to this version; None where nobody did, or something came after it."""
+    """Return the entry of the rollback to this version; None if there was none or another change followed it."""
     newest = next(reversed(entries(folder)), None)
     if newest is None or newest.outcome is not Outcome.ROLLED_BACK or newest.version != version:
         return None

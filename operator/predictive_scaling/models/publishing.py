@@ -1,4 +1,4 @@
-"""From what was learned to a version in the models folder."""
+"""Publish learned models as a version in the models folder."""
 
 import hashlib
 import io
@@ -42,15 +42,15 @@ def publish(
     event_types: Collection[str] = (),
     judged: Sequence[Judged] = (),
 ) -> Manifest:
-    """Write a version, point to it, record it, and remove the oldest. Its name is the time and a hash of the content.
+    """Write a version, make it the current one, record it, and remove the oldest versions.
 
-    Where it does worse than the version in use, that one stays, and only the refusal is recorded. event_types: of the
-    business events that have begun by now, as evidence of what it could learn from. judged: the series that a shared
-    model was judged on.
+    The version's name is the time and a hash of its content. If it is worse than the version in use, the version in use
+    stays, and only the refusal is recorded. event_types: types of the business events that have begun by now, which the
+    model could learn from. judged: the series on which a shared model was judged.
     """
     files = _files(learned)
     if learned.lightgbm is not None and learned.lightgbm.name == SHARED_NAME:
-        files |= members.as_files([_member(one) for one in judged])
+        files |= members.as_files([_member(series) for series in judged])
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(name.encode() + b"\0" + content)
@@ -60,7 +60,7 @@ def publish(
     succession = learned.succession
     refused = succession is not None and not succession.accepted and manifest.gate.passed
     if refused and previous is not None:
-        # The pointer is written anew: whoever watches it reads the refusal.
+        # Write the pointer again, so that processes that watch it read the refusal.
         registry.point(key.slug, previous)
     else:
         registry.add(key.slug, version, {**files, MANIFEST: manifest.model_dump_json(indent=1).encode()})
@@ -123,18 +123,18 @@ def _gate(verdict: Verdict, succession: Succession | None = None) -> GateRecord:
         acting=verdict.acting,
         evidence=evidence,
         scores=tuple(_scores(score) for score in scores),
-        by_horizon=tuple(ActingRecord(horizon=one.horizon, model=one.model) for one in verdict.by_horizon),
+        by_horizon=tuple(ActingRecord(horizon=acting.horizon, model=acting.model) for acting in verdict.by_horizon),
     )
 
 
 def _scores(score: Score) -> Scores:
     numbers = {name: getattr(score, name) for name in ("cost", "wape", "mape", "coverage", "short", "hours")}
-    known = {name: float(value) if np.isfinite(value) else None for name, value in numbers.items()}
-    return Scores(model=score.model, judged=score.judged, **known)
+    finite = {name: float(value) if np.isfinite(value) else None for name, value in numbers.items()}
+    return Scores(model=score.model, judged=score.judged, **finite)
 
 
 def _smoothing(model: FittedHoltWinters | None) -> SmoothingRecord | None:
     if model is None:
         return None
-    (found,) = model.smoothings
-    return SmoothingRecord(**asdict(found))
+    (smoothing,) = model.smoothings
+    return SmoothingRecord(**asdict(smoothing))

@@ -1,4 +1,4 @@
-"""The folder of models: models/<series>/<version>/…, and CURRENT, which names the version in use."""
+"""The models folder: models/<series>/<version>/…, and the file CURRENT, which names the version in use."""
 
 import os
 import shutil
@@ -10,54 +10,54 @@ from predictive_scaling.models.manifest import read_manifest
 from predictive_scaling.models.series_key import SeriesKey
 
 CURRENT = "CURRENT"
-KEPT = 3
+MAX_VERSIONS = 3
 _UNFINISHED = ".unfinished-"
-_POINTER_BYTES = 64
+_MAX_POINTER_BYTES = 64
 
 
 class Registry:
-    """Files; of a model at most the manifest is read. One writer a series at a time, any number of readers."""
+    """The versions on disk. It reads manifests, not models. One writer per series at a time, any number of readers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def pointers(self) -> dict[str, tuple[int, int]]:
-        """For each series' folder the identity of its pointer: another one means another version."""
-        found: dict[str, tuple[int, int]] = {}
+        """Return the file identity of each series' pointer; it changes when the pointer is written."""
+        identities: dict[str, tuple[int, int]] = {}
         try:
             entries = list(os.scandir(self.folder))
         except FileNotFoundError:
-            return found
+            return identities
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 try:
                     stat = os.lstat(Path(entry.path) / CURRENT)
                 except FileNotFoundError:
                     continue
-                found[entry.name] = (stat.st_ino, stat.st_mtime_ns)
-        return found
+                identities[entry.name] = (stat.st_ino, stat.st_mtime_ns)
+        return identities
 
     def keys(self) -> list[SeriesKey]:
-        """The series that have a readable version, sorted."""
-        found: set[SeriesKey] = set()
+        """Return the series that have a readable current version, sorted."""
+        keys: set[SeriesKey] = set()
         for slug in self.pointers():
             version = self.current(slug)
             if version is not None:
                 with suppress(ModelRejectedError):
-                    found.add(read_manifest(self.path(slug, version)).key)
-        return sorted(found)
+                    keys.add(read_manifest(self.path(slug, version)).key)
+        return sorted(keys)
 
     def current(self, slug: str) -> str | None:
-        """The version that the pointer names; None where there is none or it names none that is there."""
+        """Return the version that the pointer names; None without a pointer or if that version does not exist."""
         try:
             with (self.folder / slug / CURRENT).open(encoding="ascii") as pointer:
-                version = pointer.read(_POINTER_BYTES).strip()
+                version = pointer.read(_MAX_POINTER_BYTES).strip()
         except (OSError, UnicodeDecodeError):
             return None
         return version if version in self.versions(slug) else None
 
     def versions(self, slug: str) -> list[str]:
-        """Finished versions of a series, newest first."""
+        """Return the completely written versions of a series, newest first."""
         try:
             entries = list(os.scandir(self.folder / slug))
         except FileNotFoundError:
@@ -66,19 +66,20 @@ class Registry:
         return sorted((name for name in names if not name.startswith(".")), reverse=True)
 
     def candidates(self, slug: str) -> list[str]:
-        """Versions in the order in which they should be tried: the current one, then the newest."""
+        """Return the versions in the order in which they should be tried: current version, then newest first."""
         current = self.current(slug)
         others = [version for version in self.versions(slug) if version != current]
         return [current, *others] if current else others
 
     def path(self, slug: str, version: str) -> Path:
-        """The folder of a version."""
+        """Return the folder of a version."""
         return self.folder / slug / version
 
     def add(self, slug: str, version: str, files: dict[str, bytes]) -> Path:
-        """Put a version there whole or not at all, and point to it. The same version twice changes nothing.
+        """Write a version completely or not at all, and make it the current one. Returns its folder.
 
-        After a crash at any moment the old pointer or the new one stands, each at a whole version.
+        Adding the same version twice changes nothing. After a crash at any moment, the pointer names the old version or
+        the new version, and either is complete.
         """
         final = self.path(slug, version)
         if not final.is_dir():
@@ -100,13 +101,13 @@ class Registry:
         draft.replace(self.folder / slug / CURRENT)
         _sync(draft.parent)
 
-    def prune(self, slug: str, kept: int = KEPT) -> list[str]:
-        """Remove all but the newest versions, never the current one. What was removed, newest first."""
+    def prune(self, slug: str, kept: int = MAX_VERSIONS) -> list[str]:
+        """Remove all but the newest versions, never the current one. Returns the removed versions, newest first."""
         current = self.current(slug)
-        gone = [version for version in self.versions(slug)[kept:] if version != current]
-        for version in gone:
+        removed = [version for version in self.versions(slug)[kept:] if version != current]
+        for version in removed:
             shutil.rmtree(self.path(slug, version), ignore_errors=True)
-        return gone
+        return removed
 
 
 def _write(path: Path, content: bytes) -> None:

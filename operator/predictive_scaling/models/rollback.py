@@ -1,4 +1,4 @@
-"""Back to an earlier version of a series' models."""
+"""Roll back a series to an earlier version of its models."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from predictive_scaling.models.series_key import SeriesKey
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """version: in use now. previous: the one that was left. acting: the kind of model that forecasts."""
+    """A rollback. version: in use now. previous: in use before. acting: the kind of model that forecasts."""
 
     key: SeriesKey
     version: str
@@ -22,9 +22,9 @@ class RolledBack:
 
 
 def roll_back(registry: Registry, key: SeriesKey, now: datetime) -> RolledBack:
-    """Point to the newest whole version before the current one, and record it.
+    """Make the newest intact version before the current one the current one, and record it.
 
-    No training undoes it for a training interval. Raises NoEarlierModelError where there is none.
+    No training undoes the rollback for one training interval. Raises NoEarlierModelError if there is no such version.
     """
     current = registry.current(key.slug)
     versions = registry.versions(key.slug)
@@ -38,10 +38,10 @@ def roll_back(registry: Registry, key: SeriesKey, now: datetime) -> RolledBack:
             problems.append(str(error))
             continue
         evidence = f"rolled back from {current}; when it was trained: {gate.evidence}"
-        # Recorded first: a pointer without its entry would let the next training undo it at once.
+        # Record first: without the entry, the next training would undo the rollback at once.
         entry = Entry(at=now, outcome=Outcome.ROLLED_BACK, version=version, previous=current, evidence=evidence)
         record(registry.folder / key.slug, entry)
         registry.point(key.slug, version)
         return RolledBack(key, version, current, gate.acting, evidence)
-    refused = f" ({'; '.join(problems)})" if problems else ""
-    raise NoEarlierModelError(f"{key} has no whole version before {current} in {registry.folder}{refused}; train it")
+    details = f" ({'; '.join(problems)})" if problems else ""
+    raise NoEarlierModelError(f"{key} has no intact version before {current} in {registry.folder}{details}; train it")

@@ -1,16 +1,17 @@
-"""Which series of demand a model belongs to, and the folder that it lives in."""
+"""Identify a series of demand, name its folder, and select series to train."""
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
-_READABLE = 48
+_MAX_READABLE = 48
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SeriesKey:
-    """One series of demand: what a ScalingPolicy's `spec.demand` names. aggregation: Sum, Mean or Max."""
+    """A series of demand, as `spec.demand` of a ScalingPolicy names it. aggregation: Sum, Mean or Max."""
 
     service: str
     metric: str
@@ -18,18 +19,46 @@ class SeriesKey:
 
     @property
     def slug(self) -> str:
-        """A folder name: readable, safe on any file system, and different for different keys.
+        """Folder name: readable, safe on any file system, and different for different keys.
 
         >>> SeriesKey("shop/checkout", "requests_per_second", "Sum").slug
         'shop-checkout-requests-per-second-sum-8164358d'
         """
         readable = _UNSAFE.sub("-", f"{self.service}-{self.metric}-{self.aggregation}".lower()).strip("-")
         digest = hashlib.sha256("\0".join((self.service, self.metric, self.aggregation)).encode()).hexdigest()
-        return f"{readable[:_READABLE].strip('-')}-{digest[:8]}"
+        return f"{readable[:_MAX_READABLE].strip('-')}-{digest[:8]}"
 
     def __str__(self) -> str:
         return f"{self.service}/{self.metric}/{self.aggregation}"
 
 
 SHARED = SeriesKey("shared", "*", "*")
-"""Its key among the models: no metric has such a name."""
+"""Key of the shared model; no metric can have this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFilter:
+    """Select series to train. Without services, metric and aggregation it selects every series."""
+
+    services: frozenset[str]
+    metric: str | None
+    aggregation: str | None
+
+    def select(self, keys: Sequence[SeriesKey]) -> list[SeriesKey]:
+        """Return the selected series.
+
+        If the filter names both services and metric, these series are selected even if `keys` does not contain them.
+        """
+        if self.services and self.metric:
+            return [SeriesKey(service, self.metric, self.aggregation or "Sum") for service in sorted(self.services)]
+        return [key for key in keys if self._matches(key)]
+
+    def _matches(self, key: SeriesKey) -> bool:
+        return (
+            (not self.services or key.service in self.services)
+            and self.metric in (None, key.metric)
+            and self.aggregation in (None, key.aggregation)
+        )
+
+
+EVERY_SERIES = SeriesFilter(frozenset(), None, None)

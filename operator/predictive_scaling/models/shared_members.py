@@ -1,4 +1,4 @@
-"""What the shared model is worth for each series that it was judged on, and the errors that it made there."""
+"""Scores and errors of the shared model for each series on which it was judged."""
 
 import io
 import json
@@ -10,9 +10,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from forecasting.forecast import QUANTILES
-from forecasting.learning import (
-    Learned,
-)
+from forecasting.learning import Learned
 from forecasting.quality.gate import Verdict
 from forecasting.series import FloatArray
 from predictive_scaling.errors import ModelRejectedError
@@ -28,7 +26,10 @@ Errors = npt.NDArray[np.float16]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A series. residuals: log errors on days that the judged model had not seen, shape (n, horizons, quantiles)."""
+    """A judged series, as stored.
+
+    residuals: log errors on days that the judged model had not seen, shape (n, horizons, quantiles).
+    """
 
     key: SeriesKey
     gate: GateRecord
@@ -46,7 +47,7 @@ _RECORDS = TypeAdapter(tuple[_Record, ...])
 
 
 def as_files(members: Sequence[Member]) -> dict[str, bytes]:
-    """By file name."""
+    """Return the content of each file, by file name."""
     records = [
         {**{name: getattr(member.key, name) for name in ("service", "metric", "aggregation")}, "gate": member.gate}
         for member in members
@@ -58,7 +59,7 @@ def as_files(members: Sequence[Member]) -> dict[str, bytes]:
 
 
 def from_files(contents: Mapping[str, bytes], horizons: int) -> dict[SeriesKey, Member]:
-    """What as_files wrote. Raises ModelRejectedError when it is anything else."""
+    """Return the members that `as_files` wrote, by series. Raises ModelRejectedError for any other content."""
     try:
         records = _RECORDS.validate_json(contents[RECORDS])
         errors = np.load(io.BytesIO(contents[ERRORS]), allow_pickle=False)
@@ -69,14 +70,14 @@ def from_files(contents: Mapping[str, bytes], horizons: int) -> dict[SeriesKey, 
         raise ModelRejectedError(f"{ERRORS} has shape {errors.shape}, expected {expected}; train the model again")
     keys = [SeriesKey(record.service, record.metric, record.aggregation) for record in records]
     return {
-        key: Member(key, one.gate, rows.astype(np.float16))
-        for key, one, rows in zip(keys, records, errors, strict=True)
+        key: Member(key, record.gate, rows.astype(np.float16))
+        for key, record, rows in zip(keys, records, errors, strict=True)
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One series that the shared model was judged on. residuals: shape (SEEDS, horizons, quantiles)."""
+    """A series on which the shared model was judged. residuals: shape (SEEDS, horizons, quantiles)."""
 
     key: SeriesKey
     verdict: Verdict
@@ -85,7 +86,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class LearnedShared:
-    """What came of it. learned.residuals: errors as all series together make them."""
+    """A trained shared model. learned.residuals: errors with the distribution of all series together."""
 
     learned: Learned
     judged: tuple[Judged, ...]

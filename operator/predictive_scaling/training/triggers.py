@@ -59,7 +59,7 @@ class SeriesState:
     mape: float | None = None
     drift: Drift | None = None
     event_types: frozenset[str] = frozenset()
-    places: frozenset[CalendarContext] = frozenset()
+    calendars: frozenset[CalendarContext] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def trigger(state: SeriesState, policy: RetrainPolicy) -> Trigger | None:
     model = state.model
     if model is None:
         return _first(state, policy)
-    if (moved := _place(state, model)) is not None:
+    if (moved := _calendar(state, model)) is not None:
         return moved
     is_settled = now - model.trained_until >= policy.settling
     was_tried = state.tried_at is not None and now - state.tried_at < policy.settling
@@ -113,12 +113,12 @@ def _accuracy(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Tri
     )
 
 
-def _place(state: SeriesState, model: Manifest) -> Trigger | None:
+def _calendar(state: SeriesState, model: Manifest) -> Trigger | None:
     """Nothing to wait for: until then another model answers."""
-    if not state.places or model.place in state.places:
+    if not state.calendars or model.calendar in state.calendars:
         return None
-    wanted = " and ".join(str(place) for place in sorted(state.places))
-    return Trigger(Cause.PLACE, f"it learned by the clocks of {model.place}; policies now say {wanted}")
+    wanted = " and ".join(str(place) for place in sorted(state.calendars))
+    return Trigger(Cause.PLACE, f"it learned by the clocks of {model.calendar}; policies now say {wanted}")
 
 
 def _pattern(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:

@@ -153,7 +153,7 @@ class TrainingScheduler:
             mape=_least([state.accuracy.mape for state in states if state.accuracy is not None]),
             drift=self._drift(key, states, model, terms),
             event_types=event_types(past, [state.requirement.key for state in states if state.requirement is not None]),
-            places=frozenset(
+            calendars=frozenset(
                 forecast_context(state.requirement.policy).calendar for state in states if state.requirement is not None
             ),
         )
