@@ -69,7 +69,7 @@ async def cluster() -> AsyncGenerator[Any]:
 
 async def trained(folder: Path, learner: TrainingBackend | None) -> dict[SeriesKey, Manifest]:
     registry, clock = Registry(folder), ManualClock(NOW)
-    trainer = Trainer(History(), registry, clock, QUICK, timedelta(days=60), learner=learner)
+    trainer = Trainer(History(), registry, clock, QUICK, timedelta(days=60), backend=learner)
     found: dict[SeriesKey, Manifest] = {}
     for key in KEYS:
         version = (await trainer.train(key)).version

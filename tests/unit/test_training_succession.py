@@ -25,9 +25,8 @@ from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ModelStore
-from predictive_scaling.training.incumbent import incumbent
 from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code
-from predictive_scaling.training.trainer import Trainer
+from predictive_scaling.training.trainer import Trainer, load_incumbent
 from tests.support.demand_series import a_series
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
@@ -76,22 +75,22 @@ def test_models_are_compared_on_data_that_neither_was_trained_on() -> None:
 def test_without_a_model_in_use_there_is_no_incumbent(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     assert first_model().succession is None
-    assert incumbent(registry, KEY, 900) is None
+    assert load_incumbent(registry, KEY, 900) is None
     rejected = replace(first_model(), verdict=replace(first_model().verdict, passed=False))
     publish(registry, KEY, rejected, NOW)
-    assert incumbent(registry, KEY, 900) is None
+    assert load_incumbent(registry, KEY, 900) is None
 
 
 def test_the_model_in_use_is_the_incumbent(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     publish(registry, KEY, first_model(), NOW)
-    current = incumbent(registry, KEY, 900)
+    current = load_incumbent(registry, KEY, 900)
     assert current is not None
     assert current.learned_until == first_model().span.until
-    assert incumbent(registry, KEY, 300) is None, "another step"
+    assert load_incumbent(registry, KEY, 300) is None, "another step"
     version = registry.versions(KEY.slug)[0]
     (registry.path(KEY.slug, version) / "q0900.txt").write_text("tree")
-    assert incumbent(registry, KEY, 900) is None, "a damaged model"
+    assert load_incumbent(registry, KEY, 900) is None, "a damaged model"
 
 
 async def test_a_rejected_model_leaves_the_incumbent_in_use_and_reports_the_reason(tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ class OneSeriesHistory:
 async def test_a_training_reports_a_refused_version_and_the_version_in_use(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     clock = ManualClock(NOW + timedelta(days=1))
-    trainer = Trainer(OneSeriesHistory(), registry, clock, GOOD, timedelta(days=30), learner=PoorBackend())
+    trainer = Trainer(OneSeriesHistory(), registry, clock, GOOD, timedelta(days=30), backend=PoorBackend())
     good = publish(registry, KEY, first_model(), NOW).version
     refused = await trainer.train(KEY)
     assert (refused.published, refused.in_use) == (False, good)

@@ -72,9 +72,9 @@ def test_a_model_is_trained_again_an_interval_after_its_data_end() -> None:
 
 
 def test_a_series_without_new_data_is_tried_once_per_interval() -> None:
-    silent = replace(ACCURATE, model=a_model(NOW - 9 * DAY), tried_at=NOW - 23 * HOUR)
+    silent = replace(ACCURATE, model=a_model(NOW - 9 * DAY), attempted_at=NOW - 23 * HOUR)
     assert cause(silent) is None
-    assert cause(replace(silent, tried_at=NOW - DAY)) is Cause.INTERVAL
+    assert cause(replace(silent, attempted_at=NOW - DAY)) is Cause.INTERVAL
 
 
 def test_a_mape_five_points_above_that_of_the_training_triggers_a_training() -> None:
@@ -109,16 +109,18 @@ def test_an_event_type_unknown_to_the_training_triggers_a_training() -> None:
 
 
 def test_a_changed_time_zone_or_country_triggers_a_training_at_once() -> None:
-    unchanged = replace(ACCURATE, model=a_model(NOW - HOUR), places=frozenset({CalendarContext()}))
+    unchanged = replace(ACCURATE, model=a_model(NOW - HOUR), calendars=frozenset({CalendarContext()}))
     assert cause(unchanged) is None
-    moved = replace(unchanged, places=frozenset({CalendarContext("Europe/Paris", "FR")}))
+    moved = replace(unchanged, calendars=frozenset({CalendarContext("Europe/Paris", "FR")}))
     active = trigger(moved, POLICY)
     assert active is not None
-    assert active.cause is Cause.PLACE
+    assert active.cause is Cause.CALENDAR
     assert all(place in active.evidence for place in ("UTC", "Europe/Paris", "FR"))
-    assert cause(replace(moved, tried_at=NOW - HOUR / 2)) is None
+    assert cause(replace(moved, attempted_at=NOW - HOUR / 2)) is None
     # Two policies disagree; the model fits one of them, and training again would not change that.
-    assert cause(replace(moved, places=frozenset({CalendarContext("Europe/Paris", "FR"), CalendarContext()}))) is None
+    assert (
+        cause(replace(moved, calendars=frozenset({CalendarContext("Europe/Paris", "FR"), CalendarContext()}))) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,8 +129,10 @@ def test_a_changed_time_zone_or_country_triggers_a_training_at_once() -> None:
 def test_evidence_counts_only_against_a_settled_model(evidence: dict[str, float]) -> None:
     assert cause(replace(ACCURATE, **evidence)) is not None
     assert cause(replace(ACCURATE, model=a_model(NOW - 11 * HOUR), **evidence)) is None
-    assert cause(replace(ACCURATE, tried_at=NOW - 11 * HOUR, **evidence)) is None, "a failed attempt is not repeated"
-    assert cause(replace(ACCURATE, tried_at=NOW - 12 * HOUR, **evidence)) is not None
+    assert cause(replace(ACCURATE, attempted_at=NOW - 11 * HOUR, **evidence)) is None, (
+        "a failed attempt is not repeated"
+    )
+    assert cause(replace(ACCURATE, attempted_at=NOW - 12 * HOUR, **evidence)) is not None
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_evidence_counts_only_against_a_settled_model(evidence: dict[str, float]
 )
 def test_two_attempts_are_at_least_an_hour_apart(state: SeriesState) -> None:
     assert cause(state) is not None
-    assert cause(replace(state, tried_at=NOW - HOUR / 2)) is None
+    assert cause(replace(state, attempted_at=NOW - HOUR / 2)) is None
 
 
 def test_a_version_restored_by_a_rollback_is_kept_for_an_interval() -> None:
@@ -148,13 +152,13 @@ def test_a_version_restored_by_a_rollback_is_kept_for_an_interval() -> None:
 
 
 def test_causes_have_an_order_of_urgency() -> None:
-    order = [Cause.NO_MODEL, Cause.ACCURACY, Cause.PLACE, Cause.PATTERN, Cause.EVENT_TYPES, Cause.INTERVAL]
+    order = [Cause.NO_MODEL, Cause.ACCURACY, Cause.CALENDAR, Cause.PATTERN, Cause.EVENT_TYPES, Cause.INTERVAL]
     assert [Trigger(cause, "").urgency for cause in order] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_short_interval_shortens_the_spacing() -> None:
     policy = RetrainPolicy.of(HOUR / 2)
-    assert (policy.spacing, policy.settling) == (HOUR / 2, HOUR / 4)
+    assert (policy.spacing, policy.settling_time) == (HOUR / 2, HOUR / 4)
 
 
 def an_occurrence(kind: str | None, *policies: str, namespace: str = "shop") -> BusinessEventRow:

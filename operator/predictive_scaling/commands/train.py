@@ -42,7 +42,7 @@ from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer
 from predictive_scaling.training.backends import connected
 from predictive_scaling.training.demand_history import StoredHistory
-from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code, named
+from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code, key_fields
 from predictive_scaling.training.trainer import Trained, Trainer
 
 app = typer.Typer()
@@ -136,7 +136,7 @@ async def _run(settings: Settings, clock: Clock, request: TrainingRequest) -> Ex
         )
         cluster = await stack.enter_async_context(connected(request.dask)) if request.dask else None
         model, span = _model(settings, spread=cluster is not None), settings.training_span
-        trainer = Trainer(history, registry, clock, model, span, learner=cluster)
+        trainer = Trainer(history, registry, clock, model, span, backend=cluster)
         concurrency = cluster.threads if cluster else 1
 
         async def train_once() -> Exit:
@@ -223,7 +223,7 @@ def _roll_back(registry: Registry, series_filter: SeriesFilter, clock: Clock, ou
     for rollback in done:
         log.info("model_rolled_back", series=str(rollback.key), version=rollback.version, previous=rollback.previous)
     if output is Output.JSON:
-        rows = [{**named(o.key), "version": o.version, "previous": o.previous, "acting": o.acting} for o in done]
+        rows = [{**key_fields(o.key), "version": o.version, "previous": o.previous, "acting": o.acting} for o in done]
         typer.echo(json.dumps({"rolled_back": rows}))
     else:
         for rollback in done:

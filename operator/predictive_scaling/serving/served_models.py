@@ -45,7 +45,9 @@ class KnownModel:
     def can_forecast(self, series: Series) -> bool:
         """Whether there is a LightGBM that learned at the step and calendar of the series."""
         manifest = self.manifest
-        return bool(manifest.files) and _has_step(manifest, series.step) and manifest.calendar == series.context.calendar
+        return (
+            bool(manifest.files) and _has_step(manifest, series.step) and manifest.calendar == series.context.calendar
+        )
 
 
 def served(loaded: Loaded) -> ServedModel | None:

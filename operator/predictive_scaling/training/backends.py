@@ -1,4 +1,4 @@
-"""Where a series is learned: the port, and the one in this process."""
+"""Where a training runs: the port, and its backends for this process and for a Dask cluster."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,15 +12,15 @@ from predictive_scaling.errors import DaskUnavailableError, SettingsError
 
 
 class TrainingBackend(Protocol):
-    """Runs `learning.learn` somewhere; what comes out is the same wherever that is."""
+    """Runs `learning.learn`; every backend returns the same result."""
 
     async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
-        """Learn, judge and give back."""
+        """Train and judge the models of a series."""
         ...
 
 
 class LocalBackend:
-    """A thread of this process."""
+    """A backend that trains in a thread of this process."""
 
     async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
         return await asyncio.to_thread(learn, series, settings, incumbent)
@@ -31,25 +31,28 @@ _MIN_THREADS = 1
 
 
 class DaskBackend:
-    """A Learner that hands each series to the cluster. Made by `connected`."""
+    """A backend that submits each series to a Dask cluster. Created by `connected`."""
 
     def __init__(self, client: Any, address: str, threads: int) -> None:
         self._client = client
         self._address = address
         self.threads = threads
-        """How many series the cluster learns at once."""
+        """Number of series that the cluster trains concurrently."""
 
     async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
-        """Raises DaskUnavailableError where the cluster goes away or loses the task for good."""
+        """Train and judge on the cluster.
+
+        Raises DaskUnavailableError if the cluster becomes unreachable or finally loses the task.
+        """
         from distributed import CancelledError, KilledWorker
 
-        # Not pure: the same series twice is two trainings, not one that is remembered.
+        # Not pure: Dask must train the same series again instead of returning a cached result.
         future = self._client.submit(learn, series, settings, incumbent, pure=False)
         try:
             return await future
         except (CancelledError, KilledWorker, OSError) as error:
             raise DaskUnavailableError(
-                f"the Dask cluster at {self._address} lost the training of {series.name}: {error}; see that its "
+                f"the Dask cluster at {self._address} lost the training of {series.name}: {error}; check that its "
                 "workers run and have enough memory, then train again"
             ) from error
         finally:
@@ -58,10 +61,10 @@ class DaskBackend:
 
 @asynccontextmanager
 async def connected(address: str, wait_seconds: float = _CONNECT_SECONDS) -> AsyncGenerator[DaskBackend]:
-    """A connection to the cluster whose scheduler is at `address`, such as tcp://scheduler:8786.
+    """Connect to the cluster whose scheduler is at `address`, such as tcp://scheduler:8786, and yield its backend.
 
-    Raises SettingsError where Dask is not installed or the address is none, DaskUnavailableError where the scheduler
-    does not answer or has no worker.
+    Raises SettingsError if Dask is not installed or the address is invalid, DaskUnavailableError if the scheduler does
+    not answer or has no worker.
     """
     try:
         from distributed import Client
@@ -77,11 +80,11 @@ async def connected(address: str, wait_seconds: float = _CONNECT_SECONDS) -> Asy
         await client.close()
 
 
-def _client(kind: Any, address: str, wait_seconds: float) -> Any:
+def _client(client_class: Any, address: str, wait_seconds: float) -> Any:
     try:
-        return kind(address, asynchronous=True, timeout=wait_seconds, set_as_default=False)
+        return client_class(address, asynchronous=True, timeout=wait_seconds, set_as_default=False)
     except (ValueError, TypeError) as error:
-        raise SettingsError(f"--dask {address!r} is no address such as tcp://scheduler:8786: {error}") from None
+        raise _invalid_address(address, error) from None
 
 
 async def _connect(client: Any, address: str, wait_seconds: float) -> None:
@@ -89,15 +92,19 @@ async def _connect(client: Any, address: str, wait_seconds: float) -> None:
         await client
     except (OSError, TimeoutError) as error:
         raise DaskUnavailableError(
-            f"no Dask scheduler answers at {address} within {wait_seconds:.0f} s ({error}); see that it runs and that "
-            "the address is right"
+            f"no Dask scheduler answers at {address} within {wait_seconds:.0f} s ({error}); check that it runs and "
+            "that the address is correct"
         ) from error
     except (ValueError, TypeError) as error:
-        raise SettingsError(f"--dask {address!r} is no address such as tcp://scheduler:8786: {error}") from None
+        raise _invalid_address(address, error) from None
+
+
+def _invalid_address(address: str, error: Exception) -> SettingsError:
+    return SettingsError(f"--dask {address!r} is not an address such as tcp://scheduler:8786: {error}")
 
 
 async def _threads(client: Any, address: str, wait_seconds: float) -> int:
-    """All workers' threads together."""
+    """Return the number of threads of all workers together."""
     try:
         await client.wait_for_workers(1, timeout=wait_seconds)
         return max(_MIN_THREADS, sum((await client.nthreads()).values()))

@@ -1,4 +1,4 @@
-"""Which business events have acted on a series, and of what types."""
+"""Demand and business events of a series, as training reads them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -21,56 +21,56 @@ from predictive_scaling.storage.policies import Policies, PolicyRow
 
 
 class PastEvents(Protocol):
-    """The part of storage.BusinessEvents that is read here."""
+    """The part of storage.BusinessEvents that training reads."""
 
     async def between(self, since: datetime, until: datetime) -> Sequence[BusinessEventRow]:
-        """Occurrences that touch [since, until), by start."""
+        """Return the occurrences that overlap [since, until), by start."""
         ...
 
 
 def event_types(rows: Iterable[BusinessEventRow], policies: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Types of the occurrences that one of the policies (namespace, name) was matched by."""
-    return frozenset(row.type for row in _matched(rows, policies) if row.type is not None)
+    """Return the types of the occurrences that select one of the policies (namespace, name)."""
+    return frozenset(row.type for row in _matching(rows, policies) if row.type is not None)
 
 
 def known_events(rows: Iterable[BusinessEventRow], policies: Iterable[tuple[str, str]]) -> tuple[KnownEvent, ...]:
-    """The same occurrences as forecasts know them; those without a type teach nothing."""
+    """Return the same occurrences for forecasts, without those that have no type, as nothing is learned from them."""
     return tuple(
         KnownEvent(row.type, row.start_time, row.end_time, row.multiplier)
-        for row in _matched(rows, policies)
+        for row in _matching(rows, policies)
         if row.type is not None and row.start_time < row.end_time
     )
 
 
-def _matched(rows: Iterable[BusinessEventRow], policies: Iterable[tuple[str, str]]) -> list[BusinessEventRow]:
-    wanted = set(policies)
-    return [row for row in rows if any((row.namespace, name) in wanted for name in row.policies)]
+def _matching(rows: Iterable[BusinessEventRow], policies: Iterable[tuple[str, str]]) -> list[BusinessEventRow]:
+    names = set(policies)
+    return [row for row in rows if any((row.namespace, name) in names for name in row.policies)]
 
 
 MINUTE = timedelta(minutes=1)
 
 
 class DemandHistory(Protocol):
-    """Where the trainer reads demand."""
+    """The demand that the trainer reads."""
 
     async def keys(self, since: datetime) -> Sequence[SeriesKey]:
-        """Every series that somebody scales by; where nobody does, every series with demand since then. Sorted."""
+        """Return all series that policies scale by, sorted; without policies, all series with demand since then."""
         ...
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
-        """The mean demand of each bin within [start, end), the bins ending at `end`; NaN where nothing was observed."""
+        """Return the mean demand of each bin within [start, end), aligned to `end`; NaN for bins without samples."""
         ...
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
-        """Types of the business events that touched [start, end) and acted on a policy that scales by the series."""
+        """Return the types of the business events in [start, end) that acted on a policy of the series."""
         ...
 
 
 class StoredHistory:
     """A DemandHistory over the tables `policies`, `series`, `metrics_1m` and `business_events`.
 
-    events: where business events are read; without it no series is known to have had any.
-    zero_is_valid: otherwise an exact zero is a missing minute, as the operator reads it.
+    events: the source of business events; None means no events. zero_is_valid: if False, an exact zero is a missing
+    minute, as in the operator.
     """
 
     def __init__(
@@ -93,56 +93,56 @@ class StoredHistory:
         return sorted(SeriesKey(*key) for key in await self._demand.recorded(since))
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
-        wanted = DemandKey(key.service, key.metric, _aggregation(key.aggregation))
-        whole = end.astimezone(UTC).replace(second=0, microsecond=0)
-        bins = (whole - start) // step
-        minutes = (await self._demand.minutes([wanted], whole - bins * step, whole))[wanted]
+        demand_key = DemandKey(key.service, key.metric, _aggregation(key.aggregation))
+        last_minute = end.astimezone(UTC).replace(second=0, microsecond=0)
+        bins = (last_minute - start) // step
+        begin = last_minute - bins * step
+        minutes = (await self._demand.minutes([demand_key], begin, last_minute))[demand_key]
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
-        begin = whole - bins * step
         by_minute = without_outliers(Series(str(key), begin, MINUTE, clean), first_too=True)
         values = bin_means(by_minute.values, step // MINUTE)
-        context = replace(await self._place(key), events=await self._known(key, begin, whole))
+        context = replace(await self._calendar(key), events=await self._known_events(key, begin, last_minute))
         return trimmed(Series(str(key), begin, step, values, context, by_minute.outliers))
 
-    async def _known(self, key: SeriesKey, start: datetime, end: datetime) -> tuple[KnownEvent, ...]:
+    async def _known_events(self, key: SeriesKey, start: datetime, end: datetime) -> tuple[KnownEvent, ...]:
         if self._events is None:
             return ()
-        return known_events(await self._events.between(start, end), await self._ours(key))
+        return known_events(await self._events.between(start, end), await self._policy_names(key))
 
-    async def _place(self, key: SeriesKey) -> Context:
-        """Of the first of its policies that says where its demand comes from."""
-        told = next((row for row in await self._scaling_by(key) if row.timezone or row.holidays), None)
-        return calendar_context(told.timezone, told.holidays) if told else NOTHING_KNOWN
+    async def _calendar(self, key: SeriesKey) -> Context:
+        """Return the calendar of the first policy of the series that states a time zone or holidays."""
+        row = next((row for row in await self._policies_of(key) if row.timezone or row.holidays), None)
+        return calendar_context(row.timezone, row.holidays) if row else NOTHING_KNOWN
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
         if self._events is None:
             return frozenset()
-        return event_types(await self._events.between(start, end), await self._ours(key))
+        return event_types(await self._events.between(start, end), await self._policy_names(key))
 
-    async def _ours(self, key: SeriesKey) -> list[tuple[str, str]]:
-        """The policies that scale by a series, by namespace and name."""
-        return [(row.namespace, row.policy) for row in await self._scaling_by(key)]
+    async def _policy_names(self, key: SeriesKey) -> list[tuple[str, str]]:
+        """Return namespace and name of the policies that scale by a series."""
+        return [(row.namespace, row.policy) for row in await self._policies_of(key)]
 
-    async def _scaling_by(self, key: SeriesKey) -> list[PolicyRow]:
+    async def _policies_of(self, key: SeriesKey) -> list[PolicyRow]:
         rows = await self._policies.all(key.service)
         return [row for row in rows if (row.metric_name, row.aggregation) == (key.metric, key.aggregation)]
 
 
 def _key(row: PolicyRow) -> SeriesKey | None:
-    """The demand that a policy scales by; None for a policy that cannot be read."""
+    """Return the series that a policy scales by; None for a policy that cannot be read."""
     if row.service_name is None or row.metric_name is None or row.aggregation is None:
         return None
     return SeriesKey(row.service_name, row.metric_name, row.aggregation)
 
 
 def trimmed(series: Series) -> Series:
-    """From the first bin with demand to the last; an empty series stays empty."""
-    seen = np.flatnonzero(np.isfinite(series.values))
-    if not len(seen):
+    """Return the series from its first observed bin to its last; without observed bins, an empty series."""
+    observed = np.flatnonzero(np.isfinite(series.values))
+    if not len(observed):
         return replace(series, values=series.values[:0], context=NOTHING_KNOWN)
-    first, last = int(seen[0]), int(seen[-1]) + 1
+    first, end = int(observed[0]), int(observed[-1]) + 1
     begin = series.start + first * series.step
-    return replace(series, start=begin, values=series.values[first:last])
+    return replace(series, start=begin, values=series.values[first:end])
 
 
 def _aggregation(name: str) -> Aggregation:

@@ -1,4 +1,4 @@
-"""Exit codes of `train`, apart from the command because the operator that starts it reads them."""
+"""Results of `train` as exit code, JSON and table; the operator that starts `train` reads its exit code."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from predictive_scaling.training.trainer import Trained
 
 
 class Exit(IntEnum):
-    """REFUSED: all was trained, but a version did worse than the one in use, which stays."""
+    """Exit code of `train`. REFUSED: all series were trained, but a new version is worse than the one in use."""
 
     GOOD = 0
     SOME_FAILED = 1
@@ -23,7 +23,7 @@ class Exit(IntEnum):
     NOTHING_TO_TRAIN = 66
 
 
-_WIDE = 240
+_TABLE_WIDTH = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,68 +34,70 @@ class Failed:
     problem: str
 
 
-def exit_code(done: Sequence[Trained], failed: Sequence[Failed]) -> Exit:
-    """What a training came to."""
+def exit_code(trained: Sequence[Trained], failed: Sequence[Failed]) -> Exit:
+    """Return the exit code of a training."""
     if failed:
         return Exit.SOME_FAILED
-    return Exit.GOOD if all(one.published for one in done) else Exit.REFUSED
+    return Exit.GOOD if all(training.published for training in trained) else Exit.REFUSED
 
 
-def as_json(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
-    """One line of JSON."""
-    trained = [
-        {
-            **named(one.key),
-            "version": one.version,
-            "published": one.published,
-            "in_use": one.in_use,
-            "passed": one.gate.passed,
-            "acting": one.gate.acting,
-            "evidence": one.gate.evidence,
-            "scores": [score.model_dump() for score in one.gate.scores],
-            "bins": one.bins,
-            "seconds": round(one.seconds, 3),
-        }
-        for one in done
-    ]
-    document = {"trained": trained, "failed": [{**named(f.key), "problem": f.problem} for f in failed]}
-    # Python's own encoder would write NaN, which is no JSON; this one writes null.
+def as_json(trained: Sequence[Trained], failed: Sequence[Failed]) -> str:
+    """Return the results as one line of JSON."""
+    document = {
+        "trained": [
+            {
+                **key_fields(training.key),
+                "version": training.version,
+                "published": training.published,
+                "in_use": training.in_use,
+                "passed": training.gate.passed,
+                "acting": training.gate.acting,
+                "evidence": training.gate.evidence,
+                "scores": [score.model_dump() for score in training.gate.scores],
+                "bins": training.bins,
+                "seconds": round(training.seconds, 3),
+            }
+            for training in trained
+        ],
+        "failed": [{**key_fields(failure.key), "problem": failure.problem} for failure in failed],
+    }
+    # Python's json module would write NaN, which is not valid JSON; msgspec writes null.
     return msgspec.json.encode(document).decode() + "\n"
 
 
-def named(key: SeriesKey) -> dict[str, str]:
-    """A series, as JSON tells it."""
+def key_fields(key: SeriesKey) -> dict[str, str]:
+    """Return the fields that identify a series in JSON."""
     return {"service": key.service, "metric": key.metric, "aggregation": key.aggregation}
 
 
-def as_table(done: Sequence[Trained], failed: Sequence[Failed]) -> str:
-    """A row each."""
+def as_table(trained: Sequence[Trained], failed: Sequence[Failed]) -> str:
+    """Return the results as a table with one row per series."""
     table = Table(
         "SERIES", "VERSION", "ACTS", "WAPE", "NAIVE", "COVERAGE", "BINS", "SECONDS", "WHY", box=None, pad_edge=False
     )
-    for one in done:
-        wape, naive, coverage = _numbers(one.gate)
+    for training in trained:
+        wape, naive, coverage = _score_cells(training.gate)
         table.add_row(
-            str(one.key),
-            one.version if one.published else f"refused, {one.in_use} stays",
-            one.gate.acting if one.published else "-",
+            str(training.key),
+            training.version if training.published else f"refused, {training.in_use} stays",
+            training.gate.acting if training.published else "-",
             wape,
             naive,
             coverage,
-            str(one.bins),
-            f"{one.seconds:.1f}",
-            one.gate.evidence,
+            str(training.bins),
+            f"{training.seconds:.1f}",
+            training.gate.evidence,
         )
-    for one in failed:
-        table.add_row(str(one.key), "-", "-", "-", "-", "-", "-", "-", one.problem)
-    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    for failure in failed:
+        table.add_row(str(failure.key), "-", "-", "-", "-", "-", "-", "-", failure.problem)
+    console = Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
 
 
-def _numbers(gate: GateRecord) -> tuple[str, str, str]:
-    """WAPE of the model that acts and of the best other one, and the coverage of its 0.9 quantile."""
+def _score_cells(gate: GateRecord) -> tuple[str, str, str]:
+    """Return the WAPE of the acting model, the best WAPE of the others, and the acting model's p90 coverage."""
     own = next((score for score in gate.scores if score.model == gate.acting), None)
     others = [score.wape for score in gate.scores if score is not own and score.wape is not None]
     wape = "-" if own is None or own.wape is None else f"{own.wape:.3f}"

@@ -52,26 +52,29 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
     holdout_model = settings.fit_many([until(member, moment) for member in series.values()])
     final = final.with_peak_shifts(_peak_errors(holdout_model, series.values(), moment))
     walks = {key: _walks(member, holdout_model, moment, horizons) for key, member in series.items()}
-    judged = {key: of_key for key, of_key in walks.items() if of_key is not None}
+    judged = {key: by_model for key, by_model in walks.items() if by_model is not None}
     if not judged:
         raise TooShortError(f"none of {len(series)} series is long enough to judge the shared model on")
     near = bins_ahead(JUDGED_AHEAD, step)[-1]
-    holdout_scores = {key: [_holdout_scores(walk, int(near)) for walk in of_key] for key, of_key in judged.items()}
+    holdout_scores = {key: [_holdout_scores(walk, int(near)) for walk in by_model] for key, by_model in judged.items()}
     overall = judge_scores(*_pooled_scores([*holdout_scores.values()]))
-    residuals = {key: of_key[0] for key, of_key in judged.items()}
+    residuals = {key: by_model[0] for key, by_model in judged.items()}
     members = tuple(
         Judged(key, judge_scores(own, others), _newest(residuals[key]))
         for key, (own, *others) in holdout_scores.items()
     )
     span = Span(
-        min(member.start for member in series.values()), end, step, sum(_observed(member) for member in series.values())
+        min(member.start for member in series.values()),
+        end,
+        step,
+        sum(_observed_bins(member) for member in series.values()),
     )
     seeds = _seeds([errors(walk) for walk in residuals.values()])
     return LearnedShared(Learned(span, overall, final, None, horizons, seeds), members)
 
 
 def _peak_errors(holdout_model: FittedLightGBM, series: Collection[Series], moment: datetime) -> FloatArray:
-    """Peak errors of all series, about as many of each."""
+    """Return the peak errors of all series, with one stride, so that about WINDOW errors remain in total."""
     firsts = [len(until(member, moment).values) for member in series]
     later = sum(len(member.values) - first for member, first in zip(series, firsts, strict=True))
     stride = max(1, later // WINDOW)
@@ -83,32 +86,39 @@ def _peak_errors(holdout_model: FittedLightGBM, series: Collection[Series], mome
 def _walks(
     series: Series, holdout_model: FittedLightGBM, moment: datetime, horizons: IntArray
 ) -> list[WalkForward] | None:
-    """The twin's raw and the naive ones' forecasts of the last days; None where too little of it can be judged."""
+    """Return the raw forecasts of the last days by the holdout model and the baselines.
+
+    None if too few origins can be judged.
+    """
     first = len(until(series, moment).values)
-    left = len(series.values) - first
-    stride = int(np.clip(left // _JUDGED_ORIGINS, 1, _MAX_STRIDE))
-    if left // stride * 2 // 3 < ENOUGH:
+    remaining = len(series.values) - first
+    stride = int(np.clip(remaining // _JUDGED_ORIGINS, 1, _MAX_STRIDE))
+    if remaining // stride * 2 // 3 < ENOUGH:
         return None
     models: Sequence[Fitted] = (holdout_model, LastValue(), SeasonalNaive())
     return [replay(series, model, first, horizons, stride) for model in models]
 
 
 def _holdout_scores(walk: WalkForward, near: int) -> Scores:
-    """Scores of calibrated forecasts up to an hour ahead, without the first third, which only calibrates."""
+    """Return the scores of calibrated forecasts up to `near` bins ahead.
+
+    The first third of the origins only warms up the calibration and is not scored.
+    """
     stride = int(walk.origins[1] - walk.origins[0])
-    # Calibration counts horizons in origins: rounded up, so that no error is known too soon.
-    counted = calibrated(replace(walk, horizons=-(-walk.horizons // stride)), WINDOW // stride, stride=1)
-    warm = int(walk.origins[len(walk.origins) // 3])
-    return scores(replace(counted, horizons=walk.horizons).since(warm).within(near))
+    # Calibration counts horizons in origins; round up, so that no error is used before it is known.
+    calibrated_walk = calibrated(replace(walk, horizons=-(-walk.horizons // stride)), WINDOW // stride, stride=1)
+    first_scored = int(walk.origins[len(walk.origins) // 3])
+    return scores(replace(calibrated_walk, horizons=walk.horizons).since(first_scored).within(near))
 
 
 def _pooled_scores(holdout_scores: Sequence[Sequence[Scores]]) -> tuple[Scores, list[Scores]]:
-    own, *others = (pooled([mark[at] for mark in holdout_scores]) for at in range(len(holdout_scores[0])))
+    """Pool the scores over all series. Returns the holdout model's scores and those of the baselines."""
+    own, *others = (pooled([by_model[index] for by_model in holdout_scores]) for index in range(len(holdout_scores[0])))
     return own, others
 
 
 def _newest(walk: WalkForward) -> FloatArray:
-    """The newest errors: shape (SEEDS, horizons, quantiles), padded with NaN in front."""
+    """Return the newest errors, shape (SEEDS, horizons, quantiles), padded with NaN at the front."""
     newest = errors(walk)[-SEEDS:]
     kept = np.full((SEEDS, *newest.shape[1:]), np.nan)
     kept[SEEDS - len(newest) :] = newest
@@ -116,18 +126,18 @@ def _newest(walk: WalkForward) -> FloatArray:
 
 
 def _seeds(newest: Sequence[FloatArray]) -> FloatArray:
-    """SEEDS errors with the distribution of the errors of all series."""
+    """Return SEEDS errors with the distribution of the errors of all series."""
     pooled_errors = np.concatenate(newest)
     ranks = (np.arange(SEEDS) + 0.5) / SEEDS
     seeds = np.full((SEEDS, *pooled_errors.shape[1:]), np.nan)
     for horizon in range(pooled_errors.shape[1]):
         for quantile in range(len(QUANTILES)):
-            known = pooled_errors[:, horizon, quantile]
-            known = known[np.isfinite(known)]
-            if len(known):
-                seeds[:, horizon, quantile] = np.quantile(known, ranks)
+            finite = pooled_errors[:, horizon, quantile]
+            finite = finite[np.isfinite(finite)]
+            if len(finite):
+                seeds[:, horizon, quantile] = np.quantile(finite, ranks)
     return seeds
 
 
-def _observed(series: Series) -> int:
+def _observed_bins(series: Series) -> int:
     return int(np.isfinite(series.values).sum())

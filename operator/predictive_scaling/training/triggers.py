@@ -1,4 +1,4 @@
-"""When a series is trained, and why: pure, one rule a cause."""
+"""Decide whether a series must be trained, and why: pure, one rule per cause."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from predictive_scaling.models.manifest import Manifest
 
 
 class Cause(StrEnum):
-    """Why, the most urgent first."""
+    """Why a series is trained, most urgent first."""
 
     NO_MODEL = "no_model"
     ACCURACY = "accuracy"
-    PLACE = "place"
+    CALENDAR = "place"
     PATTERN = "pattern"
     EVENT_TYPES = "event_types"
     INTERVAL = "interval"
@@ -23,38 +23,38 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetrainPolicy:
-    """How often at most, and how much is enough.
+    """Intervals and thresholds of retraining.
 
-    interval: between two trainings that nothing calls for. spacing: between two attempts, whatever calls for them.
-    settling: so old must a model be before evidence counts against it: much of what is measured was its forerunner's.
-    enough_history: observed demand that a first training needs. points: by how much the MAPE may rise, a ratio.
+    interval: between regular trainings. spacing: minimum time between two attempts, for any cause. settling_time: the
+    age at which evidence begins to count against a model; before, most measured errors are those of the previous model.
+    min_history: observed demand that a first training needs. max_mape_rise: tolerated rise of the MAPE, a ratio.
     """
 
     interval: timedelta
     spacing: timedelta
-    settling: timedelta
-    enough_history: timedelta = timedelta(days=2)
-    points: float = 0.05
+    settling_time: timedelta
+    min_history: timedelta = timedelta(days=2)
+    max_mape_rise: float = 0.05
 
     @classmethod
     def of(cls, interval: timedelta) -> "RetrainPolicy":
-        """An hour between attempts, half an interval to settle; less where the interval is short."""
-        return cls(interval, spacing=min(timedelta(hours=1), interval), settling=interval / 2)
+        """Return a policy with an hour (at most an interval) between attempts and half an interval to settle."""
+        return cls(interval, spacing=min(timedelta(hours=1), interval), settling_time=interval / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesState:
-    """What is known of a series now.
+    """The current state of a series.
 
-    observed: the span of demand that was seen of it. tried_at: the last attempt to train it. turned_back_at: when a
-    person went back to the model in use. mape: of the last day's live forecasts, a ratio. event_types: of the
-    announced events that have begun by now. places: where its policies say that demand comes from.
+    observed: span of its observed demand. model: in use; None without one. attempted_at: the last attempt to train it.
+    rolled_back_at: when a person rolled back to the model in use. mape: of the live forecasts of the last day, a ratio.
+    event_types: types of the announced events that have begun by now. calendars: those that its policies state.
     """
 
     now: datetime
     observed: timedelta
     model: Manifest | None = None
-    tried_at: datetime | None = None
+    attempted_at: datetime | None = None
     rolled_back_at: datetime | None = None
     mape: float | None = None
     drift: Drift | None = None
@@ -64,47 +64,47 @@ class SeriesState:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """evidence: one sentence with the numbers."""
+    """A cause for a training. evidence: one sentence with the numbers."""
 
     cause: Cause
     evidence: str
 
     @property
     def urgency(self) -> int:
-        """0 is the most urgent."""
+        """Rank of the cause; 0 is the most urgent."""
         return list(Cause).index(self.cause)
 
 
 def trigger(state: SeriesState, policy: RetrainPolicy) -> Trigger | None:
-    """Why the series should be trained now; None where it should not."""
+    """Return why the series must be trained now; None if it must not be trained now."""
     now = state.now
-    if state.tried_at is not None and now - state.tried_at < policy.spacing:
+    if state.attempted_at is not None and now - state.attempted_at < policy.spacing:
         return None
     if state.rolled_back_at is not None and now - state.rolled_back_at < policy.interval:
         return None
     model = state.model
     if model is None:
-        return _first(state, policy)
-    if (moved := _calendar(state, model)) is not None:
-        return moved
-    is_settled = now - model.trained_until >= policy.settling
-    was_tried = state.tried_at is not None and now - state.tried_at < policy.settling
-    for rule in RULES if is_settled and not was_tried else ():
-        found = rule(state, model, policy)
-        if found is not None:
-            return found
+        return _first_training(state, policy)
+    if (calendar_changed := _calendar(state, model)) is not None:
+        return calendar_changed
+    is_settled = now - model.trained_until >= policy.settling_time
+    was_attempted = state.attempted_at is not None and now - state.attempted_at < policy.settling_time
+    for rule in RULES if is_settled and not was_attempted else ():
+        triggered = rule(state, model, policy)
+        if triggered is not None:
+            return triggered
     return _interval(state, model, policy)
 
 
-def _first(state: SeriesState, policy: RetrainPolicy) -> Trigger | None:
-    if state.observed < policy.enough_history:
+def _first_training(state: SeriesState, policy: RetrainPolicy) -> Trigger | None:
+    if state.observed < policy.min_history:
         return None
     return Trigger(Cause.NO_MODEL, f"there is no model, and {_hours(state.observed)} of demand to learn from")
 
 
 def _accuracy(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:
     baseline = next((score.mape for score in model.gate.scores if score.model == model.gate.acting), None)
-    if baseline is None or state.mape is None or state.mape <= baseline + policy.points:
+    if baseline is None or state.mape is None or state.mape <= baseline + policy.max_mape_rise:
         return None
     rise = (state.mape - baseline) * 100
     return Trigger(
@@ -114,21 +114,24 @@ def _accuracy(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Tri
 
 
 def _calendar(state: SeriesState, model: Manifest) -> Trigger | None:
-    """Nothing to wait for: until then another model answers."""
+    """Compare the calendar of the model with those of the policies.
+
+    The rule does not wait until the model has settled, because another model forecasts until it is trained again.
+    """
     if not state.calendars or model.calendar in state.calendars:
         return None
-    wanted = " and ".join(str(place) for place in sorted(state.calendars))
-    return Trigger(Cause.PLACE, f"it learned by the clocks of {model.calendar}; policies now say {wanted}")
+    stated = " and ".join(str(calendar) for calendar in sorted(state.calendars))
+    return Trigger(Cause.CALENDAR, f"it was trained for the calendar {model.calendar}; policies now state {stated}")
 
 
 def _pattern(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:
-    found = state.drift
-    if found is None or not found.has_changed:
+    drift = state.drift
+    if drift is None or not drift.has_changed:
         return None
     return Trigger(
         Cause.PATTERN,
-        f"demand since {found.since:%Y-%m-%dT%H:%M}Z is {found.distance:.2f} from its usual course in logarithms, more "
-        f"than {BEYOND:g} times the {found.usual:.2f} of any of the {found.days} days before",
+        f"demand since {drift.since:%Y-%m-%dT%H:%M}Z is {drift.distance:.2f} from its usual pattern in logarithms, "
+        f"more than {BEYOND:g} times the {drift.usual:.2f} of any of the {drift.days} days before",
     )
 
 
@@ -136,14 +139,16 @@ def _event_types(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> 
     new = sorted(state.event_types - set(model.event_types))
     if not new:
         return None
-    return Trigger(Cause.EVENT_TYPES, f"events of types that its training did not see: {', '.join(new)}")
+    return Trigger(Cause.EVENT_TYPES, f"events of types that were not in its training: {', '.join(new)}")
 
 
 def _interval(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trigger | None:
-    age, tried = state.now - model.trained_until, state.tried_at
-    if age < policy.interval or (tried is not None and state.now - tried < policy.interval):
+    age, attempted_at = state.now - model.trained_until, state.attempted_at
+    if age < policy.interval or (attempted_at is not None and state.now - attempted_at < policy.interval):
         return None
-    return Trigger(Cause.INTERVAL, f"the model's data end {_hours(age)} ago, the interval is {_hours(policy.interval)}")
+    return Trigger(
+        Cause.INTERVAL, f"the model's data ended {_hours(age)} ago, the interval is {_hours(policy.interval)}"
+    )
 
 
 RULES: tuple[Callable[[SeriesState, Manifest, RetrainPolicy], Trigger | None], ...] = (
@@ -151,7 +156,7 @@ RULES: tuple[Callable[[SeriesState, Manifest, RetrainPolicy], Trigger | None], .
     _pattern,
     _event_types,
 )
-"""Evidence against a model, the most urgent first."""
+"""Rules that collect evidence against a model, most urgent first."""
 
 
 def _hours(span: timedelta) -> str:

@@ -148,7 +148,7 @@ class TrainingScheduler:
             now=self.clock.now(),
             observed=self.window.observed(key),
             model=model,
-            tried_at=self._tried.get(key),
+            attempted_at=self._tried.get(key),
             rolled_back_at=turned_back_at,
             mape=_least([state.accuracy.mape for state in states if state.accuracy is not None]),
             drift=self._drift(key, states, model, terms),
@@ -167,7 +167,7 @@ class TrainingScheduler:
             now=self.clock.now(),
             observed=max((self.window.observed(key) for key in series), default=timedelta()),
             model=self.store.models().get(SHARED),
-            tried_at=self._tried.get(SHARED),
+            attempted_at=self._tried.get(SHARED),
             rolled_back_at=self.store.rolled_back().get(SHARED),
         )
         return trigger(standing, terms)
@@ -183,7 +183,7 @@ class TrainingScheduler:
     ) -> Drift | None:
         """Measured afresh only every now and then: it needs a week of demand."""
         now, known = self.clock.now(), self._drifts.get(key)
-        if model is None or now - model.trained_until < terms.settling:
+        if model is None or now - model.trained_until < terms.settling_time:
             return None
         if known is not None and known[0] == model.version and not has_elapsed(terms.spacing, known[1], now):
             return known[2]
