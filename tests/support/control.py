@@ -85,6 +85,12 @@ def a_policy_named(name: str, *, generation: int = 1, target: str = "checkout", 
     return policy.model_copy(update={"metadata": policy.metadata.model_copy(update=changed)})
 
 
+def an_edited_policy(**spec: Any) -> ScalingPolicy:
+    """ScalingPolicy shop/checkout with another spec; the uid is that of `a_policy`."""
+    policy = a_policy_named("checkout", **spec)
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"uid": a_policy().metadata.uid})})
+
+
 def a_state(floor: int | None = None, **fields: Any) -> PolicyState:
     """The state of shop/checkout after a long time in which nothing happened."""
     return PolicyState(
