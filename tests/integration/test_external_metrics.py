@@ -1,4 +1,4 @@
-"""External metrics through the real aggregation layer, to the real HPA controller."""
+"""External metrics through the real aggregation layer to the real HPA controller."""
 
 import json
 import shutil
@@ -37,17 +37,17 @@ NOW = datetime(1998, 7, 3, 13, 0, tzinfo=UTC)
 
 @dataclass
 class Serving:
-    """Our server, registered with the cluster."""
+    """The metrics server, registered with the cluster."""
 
     server: ExternalMetricsServer
-    board: ExternalMetricStore
+    store: ExternalMetricStore
     clock: ManualClock
     files: ServingFiles
     trust: AggregatorTrust
 
-    def show(self, kubectl: Kubectl, demand: float, policy: str = "checkout") -> None:
+    def publish(self, kubectl: Kubectl, demand: float, policy: str = "checkout") -> None:
         reading = Reading(demand, self.clock.now(), self.clock.now() + timedelta(minutes=5))
-        self.board.publish(kubectl.namespace, policy, policy, demand=reading, forecast=reading)
+        self.store.publish(kubectl.namespace, policy, policy, demand=reading, forecast=reading)
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +59,23 @@ async def serving(cluster: Kubernetes, tmp_path_factory: pytest.TempPathFactory)
     files = ServingFiles(folder / "tls.crt", folder / "tls.key")
     shutil.copy(issued.certificate, files.certificate)
     shutil.copy(issued.key, files.key)
-    board, clock = ExternalMetricStore(), ManualClock(NOW)
+    store, clock = ExternalMetricStore(), ManualClock(NOW)
     trust = read_trust(config_map["data"])
     server = ExternalMetricsServer(
-        board, clock, files, trust, host=LOOPBACK, port=0, reload_interval=timedelta(milliseconds=200)
+        store, clock, files, trust, host=LOOPBACK, port=0, reload_interval=timedelta(milliseconds=200)
     )
     async with server:
         await cluster.serve_api(GROUP, VERSION, SERVICE, "default", server.port)
         await cluster.kubectl("wait", "--for=condition=Available", "--timeout=30s", f"apiservice/{API_SERVICE}")
-        running = Serving(server, board, clock, files, trust)
+        running = Serving(server, store, clock, files, trust)
         yield running
         await running.server.stop()
     await cluster.kubectl("delete", "apiservice", API_SERVICE)
     await cluster.kubectl("delete", "service", SERVICE, "-n", "default")
 
 
-async def test_users_read_the_metrics_with_kubectl(serving: Serving, kubectl: Kubectl) -> None:
-    serving.show(kubectl, 1234.5)
+async def test_kubectl_reads_the_metrics(serving: Serving, kubectl: Kubectl) -> None:
+    serving.publish(kubectl, 1234.5)
     path = f"/apis/{GROUP}/{VERSION}/namespaces/{kubectl.namespace}/predictive-scaling-forecast"
     body = json.loads(await kubectl("get", "--raw", f"{path}?labelSelector=policy%3Dcheckout"))
     assert body["items"][0]["value"] == "1234500m"
@@ -87,79 +87,87 @@ async def test_users_read_the_metrics_with_kubectl(serving: Serving, kubectl: Ku
     assert "predictive-scaling-demand" in resources
 
 
-async def test_an_hpa_follows_the_demand_up_and_down(serving: Serving, kubectl: Kubectl) -> None:
-    serving.show(kubectl, 700)
-    serving.show(kubectl, 5000, "cart")
+async def test_an_hpa_follows_the_demand(serving: Serving, kubectl: Kubectl) -> None:
+    serving.publish(kubectl, 700)
+    serving.publish(kubectl, 5000, "cart")
     await kubectl.apply(a_served_deployment(), an_autoscaler())
-    await replicas_become(kubectl, 7)
-    serving.show(kubectl, 250)
-    await replicas_become(kubectl, 3)
+    await wait_for_replicas(kubectl, 7)
+    serving.publish(kubectl, 250)
+    await wait_for_replicas(kubectl, 3)
 
 
-async def test_stale_demand_is_a_condition_and_holds_the_replicas(serving: Serving, kubectl: Kubectl) -> None:
-    serving.show(kubectl, 700)
+async def test_stale_demand_sets_a_condition_and_keeps_the_replicas(serving: Serving, kubectl: Kubectl) -> None:
+    serving.publish(kubectl, 700)
     await kubectl.apply(a_served_deployment(), an_autoscaler())
-    await replicas_become(kubectl, 7)
+    await wait_for_replicas(kubectl, 7)
     serving.clock.advance(timedelta(minutes=5))
-    scaling = await eventually(lambda: condition(kubectl, "ScalingActive"), lambda each: each["status"] == "False")
-    assert scaling["reason"] == "FailedGetExternalMetric"
-    assert f"predictive-scaling-demand of ScalingPolicy {kubectl.namespace}/checkout is stale" in scaling["message"]
+    scaling_active = await eventually(
+        lambda: condition(kubectl, "ScalingActive"), lambda condition: condition["status"] == "False"
+    )
+    assert scaling_active["reason"] == "FailedGetExternalMetric"
+    for fragment in (f"{kubectl.namespace}/checkout", "stale"):
+        assert fragment in scaling_active["message"]
     assert (await kubectl.get("deployment", "web"))["spec"]["replicas"] == 7
-    serving.show(kubectl, 400)
-    await replicas_become(kubectl, 4)
+    serving.publish(kubectl, 400)
+    await wait_for_replicas(kubectl, 4)
 
 
-async def test_a_rotated_authority_and_certificate_leave_no_gap(
+async def test_rotating_the_authority_and_the_certificate_interrupts_nothing(
     serving: Serving, cluster: Kubernetes, kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    serving.show(kubectl, 700)
+    serving.publish(kubectl, 700)
     await kubectl.apply(a_served_deployment(), an_autoscaler())
-    await replicas_become(kubectl, 7)
-    following = new_authority(tmp_path, "next-ca", WallClock().now())
-    renewed = following.issue(f"{SERVICE}.default.svc", "next", [f"{SERVICE}.default.svc"])
-    # First both are believed, then the new one serves, then the old one is forgotten: as cert-manager's users do it.
-    await believe(kubectl, cluster.ca_file.read_bytes() + following.file.read_bytes())
+    await wait_for_replicas(kubectl, 7)
+    new_ca = new_authority(tmp_path, "next-ca", WallClock().now())
+    renewed = new_ca.issue(f"{SERVICE}.default.svc", "next", [f"{SERVICE}.default.svc"])
+    # Trust both authorities, serve the new certificate, then drop the old authority, as cert-manager's users do.
+    await set_ca_bundle(kubectl, cluster.ca_file.read_bytes() + new_ca.file.read_bytes())
     shutil.copy(renewed.certificate, serving.files.certificate)
     shutil.copy(renewed.key, serving.files.key)
-    await believe(kubectl, following.file.read_bytes())
-    serving.show(kubectl, 300)
-    await replicas_become(kubectl, 3)
+    await set_ca_bundle(kubectl, new_ca.file.read_bytes())
+    serving.publish(kubectl, 300)
+    await wait_for_replicas(kubectl, 3)
     await kubectl("wait", "--for=condition=Available", "--timeout=20s", f"apiservice/{API_SERVICE}")
-    serving.show(kubectl, 500)
-    await replicas_become(kubectl, 5)
+    serving.publish(kubectl, 500)
+    await wait_for_replicas(kubectl, 5)
 
 
-async def test_a_server_that_is_gone_shows_in_the_api_service_and_heals(serving: Serving, kubectl: Kubectl) -> None:
-    serving.show(kubectl, 700)
+async def test_a_stopped_server_makes_the_api_service_unavailable_until_it_restarts(
+    serving: Serving, kubectl: Kubectl
+) -> None:
+    serving.publish(kubectl, 700)
     await kubectl.apply(a_served_deployment(), an_autoscaler())
-    await replicas_become(kubectl, 7)
+    await wait_for_replicas(kubectl, 7)
     port = serving.server.port
     await serving.server.stop()
     await kubectl("wait", "--for=condition=Available=False", "--timeout=60s", f"apiservice/{API_SERVICE}")
     assert (await kubectl.get("deployment", "web"))["spec"]["replicas"] == 7
     serving.server = ExternalMetricsServer(
-        serving.board, serving.clock, serving.files, serving.trust, host=LOOPBACK, port=port
+        serving.store, serving.clock, serving.files, serving.trust, host=LOOPBACK, port=port
     )
     await serving.server.start()
-    serving.show(kubectl, 200)
-    await replicas_become(kubectl, 2, seconds=60)
+    serving.publish(kubectl, 200)
+    await wait_for_replicas(kubectl, 2, seconds=60)
 
 
-async def believe(kubectl: Kubectl, bundle: bytes) -> None:
-    """Have the API server vouch for what this bundle signed."""
+async def set_ca_bundle(kubectl: Kubectl, bundle: bytes) -> None:
+    """Make the API server trust certificates that this bundle signed."""
     patch = {"spec": {"caBundle": api_service(ServiceReference("default", SERVICE), bundle)["spec"]["caBundle"]}}
     await kubectl("patch", "apiservice", API_SERVICE, "--type=merge", "-p", json.dumps(patch))
 
 
-async def replicas_become(kubectl: Kubectl, count: int, seconds: float = 30.0) -> None:
+async def wait_for_replicas(kubectl: Kubectl, count: int, seconds: float = 30.0) -> None:
     await eventually(
-        lambda: kubectl.get("deployment", "web"), lambda each: each["spec"].get("replicas") == count, seconds
+        lambda: kubectl.get("deployment", "web"),
+        lambda deployment: deployment["spec"].get("replicas") == count,
+        seconds,
     )
 
 
 async def condition(kubectl: Kubectl, kind: str) -> dict[str, Any]:
     status = (await kubectl.get("hpa", "web")).get("status", {})
-    return next((each for each in status.get("conditions", []) if each["type"] == kind), {"status": "Unknown"})
+    conditions = status.get("conditions", [])
+    return next((condition for condition in conditions if condition["type"] == kind), {"status": "Unknown"})
 
 
 def a_served_deployment() -> dict[str, Any]:

