@@ -116,7 +116,7 @@ async def test_what_cannot_be_trained_is_said_by_exit_codes(migrated_database_ur
     assert "nobody/rps/Sum has 0 bins of demand" in unknown.output
     wrong = await train(migrated_database_url, tmp_path, "--every", "often")
     assert wrong.code == 78
-    assert "--every: 'often' is no duration" in wrong.errors
+    assert "--every: 'often' is not a duration" in wrong.errors
     assert Registry(tmp_path).keys() == []
 
 

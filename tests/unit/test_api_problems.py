@@ -68,7 +68,7 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
             "query",
             "to must be after from, by 7 days at most",
         ),
-        ("metrics/accuracy?window=yesterday", "window", "is no duration; write one such as 90s, 15m or 1h30m"),
+        ("metrics/accuracy?window=yesterday", "window", "is not a duration; write it as 90s, 15m or 1h30m"),
         ("metrics/accuracy?window=1s", "window", "must be between 1m and 400d"),
         ("metrics/accuracy?window=9999999d", "window", "must be between 1m and 400d"),
         ("metrics/accuracy?window=99999999999999999d", "window", "longer than the longest supported duration"),

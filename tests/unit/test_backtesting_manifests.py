@@ -62,7 +62,10 @@ def test_a_manifest_is_read_as_the_cluster_reads_it(tmp_path: Path) -> None:
         ("- a\n- b\n", "line 1: expected a manifest, that is a map of fields"),
         ("a: [b\nc: d\n", "line 2: "),
         ("a: \x01\n", "is no YAML"),
-        (POLICY.replace("max: 40", "max: 40, mix: 2"), "shop/checkout: spec.replicas.mix is no field; did you mean m"),
+        (
+            POLICY.replace("max: 40", "max: 40, mix: 2"),
+            "shop/checkout: spec.replicas.mix is not a field; did you",
+        ),
         (POLICY.replace('"50"', "50"), "spec.demand.perReplica"),
         (POLICY.replace("max: 40", "min: 50, max: 40"), "spec.replicas.min: must not exceed max"),
         (POLICY.replace("metadata:", "2026-02-31:"), "line 1: "),

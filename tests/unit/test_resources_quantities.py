@@ -17,7 +17,7 @@ def test_a_duration_is_read_as_it_is_written(seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "15", "m", "1m1h", "1.5h", "-5m", "10 minutes", "1h" * 100])
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(ValueError, match="write one such as 90s, 15m or 1h30m"):
+    with pytest.raises(ValueError, match="write it as 90s, 15m or 1h30m"):
         parse_duration(text)
 
 

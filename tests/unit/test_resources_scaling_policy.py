@@ -99,7 +99,7 @@ def test_every_mistake_is_named_at_once_with_what_was_given_and_what_is_allowed(
 
     assert str(refused.value) == (
         "ScalingPolicy shop/checkout: spec.mode is 'auto'; input should be 'Off', 'Recommend' or 'Auto'; "
-        "spec.forecast.quantil is no field; did you mean quantile?; "
+        "spec.forecast.quantil is not a field; did you mean quantile?; "
         "spec.replicas.min: must not exceed max"
     )
 

@@ -1,4 +1,4 @@
-"""What people tell a policy by annotations: pause, pin, one direction only, resume."""
+"""Annotations by which people override a policy: pause, pin, direction, resume."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,34 +21,34 @@ RESUME = f"{GROUP}/resume"
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What the annotations ask for. What cannot be read counts as not said and is named in `errors`.
+    """The overrides of the annotations. An invalid annotation counts as absent and is reported in `errors`.
 
-    So an `until` that cannot be read ends nothing: a pause is rather kept too long than given up too early.
+    An invalid `until` therefore ends nothing: a pause that lasts too long is safer than one that ends too early.
     """
 
     paused: bool = False
     pin: int | None = None
     direction: Direction | None = None
     until: datetime | None = None
-    """The three above count before this moment; None: for as long as they are there."""
+    """End of the three above; None: as long as they are set."""
     resume: str | None = None
-    """Changes when a person says that a conflict is over."""
+    """A person changes this value to end a conflict."""
     errors: tuple[str, ...] = ()
 
     def at(self, now: datetime) -> "Override":
-        """What counts now: after `until` only `resume` and the errors are left."""
+        """Return the overrides in effect at `now`: after `until` only `resume` and the errors."""
         if self.until is None or now < self.until:
             return self
         return Override(resume=self.resume, errors=self.errors)
 
 
 def read_annotations(annotations: Mapping[str, str]) -> Override:
-    """The override that a policy's annotations ask for; never raises.
+    """Parse the annotations of a policy; never raises.
 
     >>> read_annotations({"predictive-scaling.io/pin": "12"}).pin
     12
     >>> read_annotations({"predictive-scaling.io/pin": "many"}).errors
-    ('annotation predictive-scaling.io/pin is "many"; write a count of replicas such as "12"',)
+    ('annotation predictive-scaling.io/pin is "many"; write a number of replicas such as "12"',)
     """
     errors: list[str] = []
     return Override(
@@ -62,9 +62,9 @@ def read_annotations(annotations: Mapping[str, str]) -> Override:
 
 
 def resume_of(annotations: Mapping[str, str]) -> str | None:
-    """The value of the annotation `resume`, or a hash of one that a status cannot hold; None where there is none.
+    """Return the annotation `resume`, or its hash if it does not fit into a status; None if it is absent.
 
-    Values are only ever compared with earlier ones.
+    Values are only compared with earlier values.
     """
     value = annotations.get(RESUME)
     if value is None or (len(value) <= MAX_TEXT_LENGTH and writable(value) == value):
@@ -72,23 +72,23 @@ def resume_of(annotations: Mapping[str, str]) -> str | None:
     return f"sha256:{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()}"
 
 
-def _complain(errors: list[str], annotation: str, given: str, allowed: str) -> None:
-    errors.append(f'annotation {annotation} is "{writable(given[:100])}"; write {allowed}')
+def _report(errors: list[str], annotation: str, value: str, allowed: str) -> None:
+    errors.append(f'annotation {annotation} is "{writable(value[:100])}"; write {allowed}')
 
 
 def _flag(text: str | None, errors: list[str]) -> bool:
     if text not in (None, "true", "false"):
-        _complain(errors, PAUSED, text, '"true", or take it away')
+        _report(errors, PAUSED, text, '"true", or remove it')
     return text == "true"
 
 
 def _count(text: str | None, errors: list[str]) -> int | None:
     if text is None:
         return None
-    # isdecimal alone takes digits of all scripts, and int() reads them.
+    # isdecimal() alone accepts digits of all scripts, and int() parses them.
     if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_REPLICAS)) and int(text) <= MAX_REPLICAS:
         return int(text)
-    _complain(errors, PIN, text, 'a count of replicas such as "12"')
+    _report(errors, PIN, text, 'a number of replicas such as "12"')
     return None
 
 
@@ -98,7 +98,7 @@ def _direction(text: str | None, errors: list[str]) -> Direction | None:
     try:
         return Direction(text)
     except ValueError:
-        _complain(errors, DIRECTION, text, " or ".join(Direction))
+        _report(errors, DIRECTION, text, " or ".join(Direction))
         return None
 
 
@@ -110,6 +110,6 @@ def _moment(text: str | None, errors: list[str]) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        _complain(errors, UNTIL, text, "an RFC 3339 time with its offset, such as 2026-11-27T08:00:00+01:00")
+        _report(errors, UNTIL, text, "an RFC 3339 time with its offset, such as 2026-11-27T08:00:00+01:00")
         return None
     return in_utc(moment)

@@ -22,9 +22,9 @@ _WORD = r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
 
 LabelValue = Annotated[
     str,
-    Matching(rf"^({_WORD})?$", "must be a label's value: letters, digits, '-', '_' and '.'", longest=63, shortest=0),
+    Matching(rf"^({_WORD})?$", "must be a label value: letters, digits, '-', '_' and '.'", max_length=63, min_length=0),
 ]
-EventType = Annotated[str, Matching(rf"^{_WORD}$", "must be a word such as flash-sale", longest=63)]
+EventType = Annotated[str, Matching(rf"^{_WORD}$", "must be a word such as flash-sale", max_length=63)]
 
 
 class PolicySelector(Part):
@@ -45,13 +45,13 @@ class PolicySelector(Part):
         Rule(
             cel=f"!has(self.matchLabels) || self.matchLabels.all(key, key.matches(r'{_LABEL_KEY}'))",
             holds=lambda policies: all(re.fullmatch(_LABEL_KEY, key) for key in policies.match_labels or ()),
-            message="must have keys that are names of labels, such as tier or app.kubernetes.io/part-of",
+            message="must have label names as keys, such as tier or app.kubernetes.io/part-of",
             field="matchLabels",
         ),
         Rule(
             cel="!has(self.matchLabels) || size(self.matchLabels) > 0",
             holds=lambda policies: policies.match_labels is None or len(policies.match_labels) > 0,
-            message="must name at least one label; for every policy use all: true",
+            message="must have at least one label; use all: true to select every policy",
             field="matchLabels",
         ),
     )
@@ -162,6 +162,6 @@ class BusinessEvent(Part):
 def parse_event(body: Mapping[str, Any]) -> BusinessEvent:
     """Return the typed BusinessEvent of a manifest.
 
-    Raises InvalidManifestError naming each invalid field, its value and what is allowed.
+    Raises InvalidManifestError with each invalid field, its value and what is allowed.
     """
     return read(BusinessEvent, body)

@@ -20,14 +20,14 @@ from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionTy
 
 MAX_MESSAGE_LENGTH = 1024
 UNKNOWN_REASON = "Unknown"
-"""Stands in where what the cluster gave as a reason holds no letter."""
+"""Replaces a reason from the cluster that contains no letter."""
 _MAX_REASON_LENGTH = 63
 _MAX_CONDITIONS = 20
 _FIRST_SECOND, _LAST_SECOND = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The moment in UTC; what an offset carries beyond the calendar becomes its first or last second.
+    """Return the time in UTC; a time that its offset moves out of the calendar becomes the first or last second.
 
     >>> in_utc(datetime.fromisoformat("9999-12-31T23:00:00-05:00")).isoformat()
     '9999-12-31T23:59:59+00:00'
@@ -39,7 +39,7 @@ def in_utc(moment: datetime) -> datetime:
 
 
 def format_time(moment: datetime) -> str:
-    """A time as statuses hold it: UTC, whole seconds.
+    """Return a time as written in statuses: UTC, full seconds.
 
     >>> format_time(datetime(2026, 11, 27, 8, tzinfo=UTC))
     '2026-11-27T08:00:00Z'
@@ -62,7 +62,7 @@ Timestamp = Annotated[
     PlainSerializer(format_time, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
 ]
-"""A time in a status: UTC, whole seconds."""
+"""A time in a status: UTC, full seconds."""
 
 
 class Condition(Part):
@@ -112,23 +112,24 @@ def merge(
     now: datetime,
     known: Iterable[str] = tuple(ConditionType),
 ) -> tuple[Condition, ...]:
-    """The conditions after `new` was found: all known types in their order, unjudged ones as Unknown, then others.
+    """Return the conditions updated by `new`: all known types in their order, then others.
 
-    lastTransitionTime moves to `now` only where the status changes.
+    A known type without a condition is Unknown. lastTransitionTime becomes `now` only where the status changes.
 
-    >>> [it.status.value for it in merge([], [], datetime(2026, 1, 1, tzinfo=UTC), known=["Ready"])]
+    >>> [condition.status.value for condition in merge([], [], datetime(2026, 1, 1, tzinfo=UTC), known=["Ready"])]
     ['Unknown']
     """
     before = {condition.type: condition for condition in conditions}
-    found = {condition.type: condition for condition in new}
-    # Somebody else's conditions stay, as far as a status has places.
-    types = [*dict.fromkeys([*map(str, known), *found, *before])][:_MAX_CONDITIONS]
+    after = {condition.type: condition for condition in new}
+    # Conditions of other controllers stay, up to the maximum number of conditions.
+    types = [*dict.fromkeys([*map(str, known), *after, *before])][:_MAX_CONDITIONS]
     return tuple(
-        _moved(before.get(type_), found.get(type_) or before.get(type_) or _unjudged(type_), now) for type_ in types
+        _with_transition(before.get(type_), after.get(type_) or before.get(type_) or _unjudged(type_), now)
+        for type_ in types
     )
 
 
-def _moved(before: Condition | None, after: Condition, now: datetime) -> Condition:
+def _with_transition(before: Condition | None, after: Condition, now: datetime) -> Condition:
     unchanged = before is not None and before.status is after.status
     since = before.last_transition_time if before is not None and unchanged else now
     return after.model_copy(update={"last_transition_time": since or now})
@@ -139,7 +140,7 @@ def _unjudged(type_: str) -> Condition:
 
 
 def read_conditions(status: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """The conditions in the status of an object; what cannot be read is left out, and judged anew."""
+    """Return the conditions in the status of an object; invalid ones are left out, and evaluated again."""
     readable: list[Condition] = []
     for item in status.get("conditions") or ():
         try:

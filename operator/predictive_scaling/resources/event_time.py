@@ -1,7 +1,7 @@
-"""Dates and times of manifests, within a calendar that leaves room for arithmetic.
+"""Dates and times of manifests, limited to a calendar in which arithmetic cannot overflow.
 
-A ramp, a lead time or a duration moves a time by days; at the edges of what Python can count (the years 1 and 9999)
-that overflows. All dates and times in manifests lie in the calendar below, so no sum or difference of them can.
+A ramp, a lead time or a duration shifts a time by days, which overflows near the limits of Python's datetime (the years
+1 and 9999). All dates and times in manifests are within the calendar below, so that no sum or difference overflows.
 """
 
 from datetime import UTC, date, datetime
@@ -20,7 +20,7 @@ _IN_CALENDAR = {
 
 
 def within_calendar(moment: datetime) -> datetime:
-    """The moment, or the nearest end of the calendar where it lies outside. Aware, and so is the result."""
+    """Return the time, or the nearest end of the calendar if it is outside. moment: timezone-aware."""
     return min(max(moment, CALENDAR_START), CALENDAR_END)
 
 

@@ -16,7 +16,7 @@ from predictive_scaling.resources.statuses import BusinessEventStatus, ScalingPo
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of `kubectl get`; wide ones show with `-o wide`."""
+    """A column of `kubectl get`; wide: shown only with `-o wide`."""
 
     name: str
     path: str
@@ -42,7 +42,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """Such as ScalingPolicy."""
+        """The name of the kind, such as ScalingPolicy."""
         return self.model.__name__
 
 

@@ -1,4 +1,4 @@
-"""Text of a certain form, refused with a sentence besides the pattern."""
+"""Text that must match a pattern; the error explains the allowed form in words."""
 
 import re
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Annotates a str that has to match a pattern, and not `forbidden`; `allowed` says in words what does.
+    """Annotates a str that must match `pattern`, and not `forbidden`; `allowed` describes the form in words.
 
-    The patterns are such as Go, Python and CEL read alike.
+    The patterns use only syntax that Go, Python and CEL interpret in the same way.
     """
 
     pattern: str
     allowed: str
-    longest: int
-    shortest: int = 1
+    max_length: int
+    min_length: int = 1
     forbidden: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
-        text = core_schema.str_schema(min_length=self.shortest, max_length=self.longest)
+        text = core_schema.str_schema(min_length=self.min_length, max_length=self.max_length)
         return core_schema.no_info_after_validator_function(self._check, text)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

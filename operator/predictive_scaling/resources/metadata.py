@@ -12,7 +12,7 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 MAX_NAME_LENGTH = 63
-"""Names are label values too."""
+"""The maximum length of a label value, as names are used as label values."""
 
 
 class PolicyKey(NamedTuple):
@@ -26,7 +26,7 @@ class PolicyKey(NamedTuple):
 
 
 class Metadata(Part):
-    """The part of an object's metadata that is used here."""
+    """The used fields of an object's metadata."""
 
     model_config = Part.model_config | {"extra": "ignore"}
 

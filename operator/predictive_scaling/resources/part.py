@@ -1,4 +1,4 @@
-"""What all parts of our manifests have in common: how they are read, checked and described."""
+"""The base of all parts of our manifests: parsing, validation and JSON schema."""
 
 import difflib
 import re
@@ -37,18 +37,18 @@ class Part(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
-    """What must hold between the fields of this part."""
+    """Rules between the fields of this part."""
 
     @model_validator(mode="after")
-    def _obeys_its_rules(self) -> Self:
+    def _check_rules(self) -> Self:
         for rule in self.rules:
             if not rule.holds(self):
-                blamed = f"{rule.field}: " if rule.field else ""
-                raise PydanticCustomError("rule", "{text}", {"text": blamed + rule.message})
+                field = f"{rule.field}: " if rule.field else ""
+                raise PydanticCustomError("rule", "{text}", {"text": field + rule.message})
         return self
 
     def to_manifest(self) -> dict[str, Any]:
-        """The part as it is written in a manifest or a status, without what is not set."""
+        """Return the part as written in a manifest or a status, without unset fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     @classmethod
@@ -56,21 +56,21 @@ class Part(BaseModel):
         described = handler.resolve_ref_schema(handler(schema))
         for name, field in cls.model_fields.items():
             default = field.get_default(call_default_factory=True, validated_data={})
-            written = described["properties"][field.alias or name]
-            written.pop("default", None)
+            field_schema = described["properties"][field.alias or name]
+            field_schema.pop("default", None)
             if isinstance(default, Part):
-                written["default"] = {}
+                field_schema["default"] = {}
             elif not field.is_required():
                 value = TypeAdapter(field.rebuild_annotation()).dump_python(default, mode="json")
                 if value not in (None, "", []):
-                    written["default"] = value
+                    field_schema["default"] = value
         if cls.rules:
             described["x-kubernetes-validations"] = [rule.to_validation() for rule in cls.rules]
         return described
 
 
 def writable(text: str) -> str:
-    r"""The text with a replacement character for each control character and each half of a surrogate pair.
+    r"""Replace each control character and each lone surrogate by the replacement character.
 
     JSON, PostgreSQL and terminals each refuse or misread some of them; line breaks and tabs stay.
 
@@ -80,17 +80,18 @@ def writable(text: str) -> str:
     return _UNWRITABLE.sub("\ufffd", text)
 
 
-def fitted_to(longest: int) -> BeforeValidator:
-    """Cuts text that our own code records to `longest` characters and makes it writable; manifests are not touched.
+def fitted_to(max_length: int) -> BeforeValidator:
+    """Truncate text that our own code records to `max_length` characters and make it writable.
 
-    A record that quotes a person or an error must not fail for what it quotes; what a manifest says has to fit.
+    A record must not fail because of a person's text or an error that it quotes. Text of a manifest is not changed: it
+    has to fit.
     """
 
     def fit(text: Any, info: ValidationInfo) -> Any:
         if info.mode != "python" or not isinstance(text, str):
             return text
         readable = writable(text)
-        return readable if len(readable) <= longest else readable[: longest - 1] + "…"
+        return readable if len(readable) <= max_length else readable[: max_length - 1] + "…"
 
     return BeforeValidator(fit)
 
@@ -99,9 +100,9 @@ Manifest = TypeVar("Manifest", bound=BaseModel)
 
 
 def read(kind: type[Manifest], body: Mapping[str, Any]) -> Manifest:
-    """The typed form of a manifest, as strict about types as the API server is.
+    """Return the typed form of a manifest. Types are checked as strictly as by the API server.
 
-    Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
+    Raises InvalidManifestError with each invalid field, its value and what is allowed.
     """
     try:
         text = to_json(dict(body))
@@ -118,15 +119,15 @@ def _name(body: Mapping[str, Any]) -> str:
     metadata = body.get("metadata")
     if not isinstance(metadata, Mapping):
         return "without a name"
-    named = cast(Mapping[str, Any], metadata)
-    return "/".join(str(named[part]) for part in ("namespace", "name") if named.get(part)) or "without a name"
+    fields = cast(Mapping[str, Any], metadata)
+    return "/".join(str(fields[name]) for name in ("namespace", "name") if fields.get(name)) or "without a name"
 
 
 def _sentence(problem: ErrorDetails, kind: type[BaseModel]) -> str:
     path = ".".join(str(step) for step in problem["loc"]) or "manifest"
     match problem["type"]:
         case "extra_forbidden":
-            return f"{path} is no field{_suggestion(problem['loc'], kind)}"
+            return f"{path} is not a field{_suggestion(problem['loc'], kind)}"
         case "missing":
             return f"{path} is required"
         case "rule":
@@ -134,20 +135,21 @@ def _sentence(problem: ErrorDetails, kind: type[BaseModel]) -> str:
         case _:
             text = problem["msg"].removeprefix("Value error, ")
             # A word in capitals is a name, such as INTERVAL.
-            said = text if text[:2].isupper() else f"{text[:1].lower()}{text[1:]}"
-            return f"{path} is {problem['input']!r:.100}; {said}"
+            message = text if text[:2].isupper() else f"{text[:1].lower()}{text[1:]}"
+            return f"{path} is {problem['input']!r:.100}; {message}"
 
 
 def _suggestion(loc: tuple[int | str, ...], kind: type[BaseModel]) -> str:
     part: Any = kind
     for step in loc[:-1]:
         fields = {field.alias or name: field for name, field in part.model_fields.items()}
-        part = next((a for a in _annotations(fields[str(step)].annotation) if hasattr(a, "model_fields")), None)
+        types = _annotations(fields[str(step)].annotation)
+        part = next((annotation for annotation in types if hasattr(annotation, "model_fields")), None)
         if part is None:
             return ""
     names = [field.alias or name for name, field in part.model_fields.items()]
     close = difflib.get_close_matches(str(loc[-1]), names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(names)}"
+    return f"; did you mean {close[0]}?" if close else f"; the fields are {', '.join(names)}"
 
 
 def _annotations(annotation: Any) -> tuple[Any, ...]:

@@ -14,20 +14,20 @@ from predictive_scaling.resources.matching import Matching
 _ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 _COUNTRY = "^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
 _NO_PLACE = "^(Factory|localtime|posixrules|leapseconds|(posix|right)/.*)$"
-"""Files beside the zones that no place has: the clock of the machine, examples, and zones that count leap seconds."""
+"""Files of the database that are not zones of a place: the machine's clock, examples, zones with leap seconds."""
 
 
 @lru_cache(maxsize=1)
 def known_zones() -> frozenset[str]:
-    """Names of all time zones of the IANA database. Reads the files of the database once."""
+    """Return the names of all time zones of the IANA database. The database is read once."""
     return frozenset(name for name in zoneinfo.available_timezones() if not re.match(_NO_PLACE, name))
 
 
 def _known_zone(name: str) -> str:
     if name not in known_zones():
         close = difflib.get_close_matches(name, known_zones(), n=1)
-        hint = f"did you mean {close[0]}?" if close else "write one such as Europe/Paris"
-        raise ValueError(f"is no time zone of the IANA database; {hint}")
+        hint = f"did you mean {close[0]}?" if close else "use a zone such as Europe/Paris"
+        raise ValueError(f"is not a time zone of the IANA database; {hint}")
     return name
 
 
@@ -38,14 +38,14 @@ def _known_country(code: str) -> str:
 
 Timezone = Annotated[
     str,
-    Matching(_ZONE, "must be a time zone such as Europe/Paris", longest=64, forbidden=_NO_PLACE),
+    Matching(_ZONE, "must be a time zone such as Europe/Paris", max_length=64, forbidden=_NO_PLACE),
     AfterValidator(_known_zone),
 ]
-"""A zone of the IANA database. The API server judges the form, the operator whether it exists."""
+"""A zone of the IANA database. The API server checks the form, the operator the existence."""
 
 HolidayCalendar = Annotated[
     str,
-    Matching(_COUNTRY, "must be a country such as FR, or a part of one such as DE-BY", longest=6),
+    Matching(_COUNTRY, "must be a country such as FR, or a subdivision such as DE-BY", max_length=6),
     AfterValidator(_known_country),
 ]
-"""A country or a part of one (ISO 3166) with known public holidays, judged alike."""
+"""A country or subdivision (ISO 3166) with known public holidays, checked in the same way."""

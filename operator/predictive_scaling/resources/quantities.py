@@ -12,36 +12,36 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 AUTO = "Auto"
-"""What a manifest says where the operator finds the value by itself; None in the models."""
+"""The value in a manifest that the operator determines itself; None in the models."""
 
 DURATION_PATTERN = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
-# CEL's duration() knows no days; at most five digits, so that it cannot overflow.
+# CEL's duration() has no unit for days; at most five digits, so that it cannot overflow.
 _HMS = r"[0-9]{1,5}h([0-9]{1,5}m)?([0-9]{1,5}s)?|[0-9]{1,5}m([0-9]{1,5}s)?|[0-9]{1,5}s"
 HMS_PATTERN = f"^({_HMS})$"
-"""What a duration in a custom resource looks like, for rules that compare two of them."""
+"""The pattern of a duration in a custom resource, for rules that compare two durations."""
 _MIN_DIGITS, _PLACES = 12, 6
 
 
-# Thousands of policies are read again and again, and write the same few durations.
+# Thousands of policies are parsed repeatedly and contain the same few durations.
 @lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
-    """The duration that `text` writes, such as 90s, 15m, 1h30m, 14d or 500ms.
+    """Parse a duration such as 90s, 15m, 1h30m, 14d or 500ms.
 
-    Raises ValueError that says what was given and what is allowed.
+    Raises ValueError with the text and what is allowed.
 
     >>> parse_duration("1h30m")
     datetime.timedelta(seconds=5400)
     """
     match = _DURATION.fullmatch(text.strip()) if len(text) <= 40 else None
     if match is None or not any(match.groups()):
-        raise ValueError(f"{text!r} is no duration; write one such as 90s, 15m or 1h30m")
+        raise ValueError(f"{text!r} is not a duration; write it as 90s, 15m or 1h30m")
     days, hours, minutes, seconds, milliseconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds)
 
 
 def format_duration(duration: timedelta) -> str:
-    """The shortest way to write it.
+    """Return the shortest form of a duration.
 
     >>> format_duration(timedelta(seconds=5400)), format_duration(timedelta())
     ('1h30m', '0s')
@@ -50,7 +50,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def format_hms(duration: timedelta) -> str:
-    """The shortest way to write it in hours, minutes and whole seconds, as the custom resources do.
+    """Return the shortest form in hours, minutes and full seconds, as in the custom resources.
 
     >>> format_hms(timedelta(days=2, minutes=5))
     '48h5m'
@@ -69,15 +69,15 @@ def _format(duration: timedelta, units: tuple[tuple[str, int], ...]) -> str:
 
 
 def format_decimal(value: float) -> str:
-    """A decimal as manifests write it: plain, at most six places, no trailing zeros.
+    """Return a decimal as written in manifests: plain, at most six places, no trailing zeros.
 
-    Raises ValueError for what is not finite.
+    Raises ValueError if it is not finite.
 
     >>> format_decimal(0.9), format_decimal(1200.0), format_decimal(1e-9)
     ('0.9', '1200', '0')
     """
     if not math.isfinite(value):
-        raise ValueError(f"{value} is not finite; a manifest holds finite decimals only")
+        raise ValueError(f"{value} is not finite; decimals of a manifest must be finite")
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
@@ -87,7 +87,7 @@ def _read(value: Any) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read), PlainSerializer(format_duration, return_type=str)]
-"""A timedelta that is written as in settings; ISO 8601 is read too."""
+"""A timedelta that is written as in settings; ISO 8601 is also accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class DurationBetween:
     high: str
     auto: bool = False
     clamps: bool = False
-    """Bring what our own code records to the nearest bound, so that no record fails for its width."""
+    """Limit values that our own code records to the bounds, so that no record fails because of its range."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
@@ -137,14 +137,14 @@ class DecimalBetween:
     high: str
     auto: bool = False
     positive: bool = False
-    """Say "positive" where the lower bound is only there to exclude zero."""
+    """Messages say "positive" if the only purpose of the lower bound is to exclude zero."""
 
     optional: bool = False
-    """It may be left out, and is None then."""
+    """It may be absent, and is None then."""
 
     clamps: bool = False
-    """Bring what our own code records to the nearest bound, so that no record fails for its width; NaN is left out
-    where the field is optional."""
+    """Limit values that our own code records to the bounds, so that no record fails because of its range; NaN becomes
+    None in an optional field."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
@@ -160,7 +160,7 @@ class DecimalBetween:
 
     @property
     def _digits(self) -> int:
-        """As many before the point as the highest value has."""
+        """The number of digits before the decimal point of the highest value."""
         return max(_MIN_DIGITS, len(self.high.partition(".")[0]))
 
     @property
@@ -168,8 +168,9 @@ class DecimalBetween:
         return rf"[0-9]{{1,{self._digits}}}(\.[0-9]{{1,{_PLACES}}})?"
 
     def _allowed(self) -> str:
-        what = f'a positive decimal up to "{self.high}"' if self.positive else f'between "{self.low}" and "{self.high}"'
-        return f"must be a string that holds {what}" + (", or Auto" if self.auto else "")
+        bounds = f'up to "{self.high}"' if self.positive else f'between "{self.low}" and "{self.high}"'
+        kind = "a positive decimal" if self.positive else "a decimal"
+        return f"must be a string with {kind} {bounds}" + (", or Auto" if self.auto else "")
 
     def _read(self, value: Any, info: ValidationInfo) -> float | None:
         if (self.auto and value in (None, AUTO)) or (self.optional and value is None):

@@ -27,7 +27,7 @@ _HOURS_AND_MINUTES = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _TIME_ALLOWED = "must be a time of day such as 18:00"
 
 RuleText = Annotated[
-    str, Matching(f"^{_PART}(;{_PART})*$", "must be a recurrence rule such as FREQ=WEEKLY;BYDAY=FR", longest=256)
+    str, Matching(f"^{_PART}(;{_PART})*$", "must be a recurrence rule such as FREQ=WEEKLY;BYDAY=FR", max_length=256)
 ]
 
 
@@ -36,7 +36,7 @@ def _time_of_day(text: Any) -> Any:
         return text
     if not re.fullmatch(_HOURS_AND_MINUTES, text):
         raise ValueError(_TIME_ALLOWED)
-    # Strict validation takes no text after a validator of our own has seen it.
+    # Strict validation accepts no text after a custom validator.
     return time.fromisoformat(text)
 
 
@@ -58,7 +58,7 @@ TimeOfDay = Annotated[
 """A local time such as 18:00."""
 
 
-def _readable_rule(text: str) -> str:
+def _valid_rule(text: str) -> str:
     parse_rule(text)
     return text
 
@@ -68,16 +68,16 @@ def _has(pattern: str, text: str) -> bool:
 
 
 def _allows(part: PartSyntax) -> Rule:
-    """The part's value is allowed, or the part is not there; FREQ has to be."""
-    here = f"(^|;){part.name}="
+    """The rule that the part has an allowed value, or is absent; FREQ is required."""
+    present = f"(^|;){part.name}="
     cel, holds = f"self.rrule.matches('{part.pattern}')", f"{part.pattern}"
     if part.name == "FREQ":
-        here = "^"
+        present = "^"
     else:
-        cel = f"!self.rrule.matches('{here}') || {cel}"
+        cel = f"!self.rrule.matches('{present}') || {cel}"
     return Rule(
         cel=cel,
-        holds=lambda recurrence: not _has(here, recurrence.rrule) or _has(holds, recurrence.rrule),
+        holds=lambda recurrence: not _has(present, recurrence.rrule) or _has(holds, recurrence.rrule),
         message=f"{part.name} {part.allowed}",
         field="rrule",
     )
@@ -86,10 +86,10 @@ def _allows(part: PartSyntax) -> Rule:
 class Recurrence(Part):
     """A recurrence rule, and the local time of day at which each occurrence starts."""
 
-    rrule: Annotated[RuleText, AfterValidator(_readable_rule)]
+    rrule: Annotated[RuleText, AfterValidator(_valid_rule)]
     """iCalendar recurrence rule such as FREQ=WEEKLY;BYDAY=FR. FREQ is HOURLY or slower; BYMINUTE and BYSECOND are not
-    allowed, INTERVAL is at most 999, COUNT is at most 10000, UNTIL is written in UTC. A rule that never comes true is
-    refused by the operator: Stalled=True says so."""
+    allowed, INTERVAL is at most 999, COUNT is at most 10000, UNTIL is written in UTC. The operator rejects a rule that
+    never occurs with Stalled=True."""
 
     timezone: Timezone
     """Time zone of start and from, from the IANA database, such as Europe/Paris."""
@@ -108,7 +108,7 @@ class Recurrence(Part):
         Rule(
             cel=f"!self.rrule.matches('{_TWICE}')",
             holds=lambda recurrence: not _has(_TWICE, recurrence.rrule),
-            message="each part must be there once only",
+            message="no part may occur twice",
             field="rrule",
         ),
         Rule(

@@ -1,4 +1,4 @@
-"""The RRULE of RFC 5545 as far as events use it: which parts there are, and the values that each may have."""
+"""The RRULE of RFC 5545 as far as events use it: the supported parts and their allowed values."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Frequency(StrEnum):
 
 
 class PartSyntax(NamedTuple):
-    """A part of the rule: the regular expression of its value, which Go, Python and CEL read alike, in words too."""
+    """A part of the rule. value: regular expression of its values, valid in Go, Python and CEL. allowed: in words."""
 
     name: str
     value: str
@@ -58,7 +58,7 @@ PARTS = (
     PartSyntax("INTERVAL", "[1-9][0-9]{0,2}", f"must be between 1 and {MAX_INTERVAL}"),
     PartSyntax("COUNT", "[1-9][0-9]{0,3}|10000", f"must be between 1 and {MAX_COUNT}"),
     PartSyntax("UNTIL", _UNTIL, f"must be a time in UTC between {FIRST_YEAR} and {LAST_YEAR} such as 20271231T235959Z"),
-    PartSyntax("BYDAY", _list_of(_ORDINAL_DAY), "must list weekdays such as MO,FR or -1FR, counted to 53 at most"),
+    PartSyntax("BYDAY", _list_of(_ORDINAL_DAY), "must list weekdays such as MO,FR or -1FR, with ordinals up to 53"),
     PartSyntax("BYMONTHDAY", _list_of(_MONTH_DAY), "must list days between 1 and 31 or between -31 and -1"),
     PartSyntax("BYYEARDAY", _list_of(_YEAR_DAY), "must list days between 1 and 366 or between -366 and -1"),
     PartSyntax("BYWEEKNO", _list_of(_WEEK), "must list weeks between 1 and 53 or between -53 and -1"),
@@ -67,15 +67,15 @@ PARTS = (
     PartSyntax("BYSETPOS", _list_of(_YEAR_DAY), "must list positions between 1 and 366 or between -366 and -1"),
     PartSyntax("WKST", _DAY, "must be a weekday such as MO"),
 )
-"""Without BYSECOND and BYMINUTE, which would make an hourly rule faster than hourly: the minute comes from `start`."""
+"""Without BYSECOND and BYMINUTE, which would make an hourly rule more frequent than hourly: `start` sets the minute."""
 
 
 COUNTED_WEEKDAY = re.compile(r"(^|;)BYDAY=[A-Z,]*[+-]?[0-9]")
-COUNTED_WEEKDAY_ALLOWED = "BYDAY may count weekdays, as 2MO does, with FREQ=MONTHLY or FREQ=YEARLY only"
+COUNTED_WEEKDAY_ALLOWED = "BYDAY may have ordinals, such as 2MO, only with FREQ=MONTHLY or FREQ=YEARLY"
 
 
 class WeekdayPart(NamedTuple):
-    """A weekday of BYDAY, Monday 0; ordinal: the nth of the month or year, from its end where negative, 0 for each."""
+    """A weekday of BYDAY, Monday 0. ordinal: the nth of the month or year, negative from its end, 0 for every one."""
 
     weekday: int
     ordinal: int
@@ -83,7 +83,7 @@ class WeekdayPart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecurrenceRule:
-    """A rule as it is read. An empty tuple stands for a part that is not there."""
+    """A parsed rule. An empty tuple means that the part is absent."""
 
     frequency: Frequency
     interval: int = 1
@@ -102,9 +102,9 @@ class RecurrenceRule:
 
 @lru_cache(maxsize=4096)
 def parse_rule(text: str) -> RecurrenceRule:
-    """Read a rule such as FREQ=WEEKLY;BYDAY=FR.
+    """Parse a rule such as FREQ=WEEKLY;BYDAY=FR.
 
-    Raises ValueError that names the part that is wrong and what is allowed.
+    Raises ValueError with the invalid part and what is allowed.
     """
     parts = _parts_of(text)
     rule = RecurrenceRule(
@@ -131,9 +131,9 @@ def _parts_of(text: str) -> dict[str, str]:
     parts: dict[str, str] = {}
     for name, _, value in (part.partition("=") for part in text.split(";")):
         if name not in syntax:
-            raise ValueError(f"the part {name} is not known; known are {', '.join(syntax)}")
+            raise ValueError(f"the part {name} is unknown; the parts are {', '.join(syntax)}")
         if name in parts:
-            raise ValueError(f"the part {name} must be there once only")
+            raise ValueError(f"the part {name} must not occur twice")
         if not re.fullmatch(syntax[name].value, value):
             raise ValueError(f"{name} {syntax[name].allowed}")
         parts[name] = value
@@ -146,7 +146,7 @@ def _until(text: str) -> datetime:
     try:
         until = datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
-        raise ValueError(f"UNTIL {text} is no date of the calendar") from None
+        raise ValueError(f"UNTIL {text} is not a date of the calendar") from None
     return min(max(until, CALENDAR_START), CALENDAR_END)
 
 

@@ -23,7 +23,7 @@ MAX_DEMAND_LENGTH = f"{Decimal(str(MAX_DEMAND)):f}"
 _MAX_EFFECT = 999_999.0
 
 
-def _counted(replicas: Any, info: ValidationInfo) -> Any:
+def _clamped(replicas: Any, info: ValidationInfo) -> Any:
     return min(max(replicas, 0), MAX_TARGET_REPLICAS) if info.mode == "python" and type(replicas) is int else replicas
 
 
@@ -36,7 +36,7 @@ def effect_of(ratio: float) -> str | None:
     return None if math.isnan(ratio) else format_decimal(min(max(ratio, -_MAX_EFFECT), _MAX_EFFECT))
 
 
-Replicas = Annotated[int, Field(ge=0, le=MAX_TARGET_REPLICAS), BeforeValidator(_counted)]
+Replicas = Annotated[int, Field(ge=0, le=MAX_TARGET_REPLICAS), BeforeValidator(_clamped)]
 Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)]
 Word = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)]
 Demand = Annotated[float, DecimalBetween("0", MAX_DEMAND_LENGTH, clamps=True)]
@@ -169,6 +169,6 @@ class ScalingDecision(Part):
 def parse_decision(body: Mapping[str, Any]) -> ScalingDecision:
     """Return the typed ScalingDecision of a manifest.
 
-    Raises InvalidManifestError naming each wrong field, what was given and what is allowed.
+    Raises InvalidManifestError with each invalid field, its value and what is allowed.
     """
     return read(ScalingDecision, body)

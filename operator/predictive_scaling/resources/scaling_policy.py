@@ -19,10 +19,10 @@ from predictive_scaling.resources.vocabulary import Aggregation, FallbackBehavio
 
 MAX_REPLICAS = 100_000
 DEFAULT_QUANTILE = 0.9
-_LOWEST_QUANTILE, _MAX_QUANTILE = 0.5, 0.999
+_MIN_QUANTILE, _MAX_QUANTILE = 0.5, 0.999
 
 Percent = Annotated[int, Field(ge=1, le=100)]
-SeriesName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f]+$", "must not hold control characters", longest=253)]
+SeriesName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f]+$", "must not contain control characters", max_length=253)]
 Price = Annotated[float, DecimalBetween("0.000001", "1000000000", positive=True)]
 
 
@@ -117,13 +117,13 @@ class ForecastOptions(Part):
     def effective_quantile(self) -> float:
         """Return the configured quantile, else the one that follows from the prices, else 0.9.
 
-        The quantile from prices is used until the tuner has studied the policy's own demand. It counts each missing
+        The quantile from prices is used until the tuner has simulated the policy's own demand. It counts each missing
         replica as a separate shortage, as no history shows how many are missing at the same time.
         """
         if self.objective is None:
             return DEFAULT_QUANTILE if self.quantile is None else self.quantile
         short, replica = self.objective.under_provisioned_minute, self.objective.replica_hour / 60
-        return min(max(short / (short + replica), _LOWEST_QUANTILE), _MAX_QUANTILE)
+        return min(max(short / (short + replica), _MIN_QUANTILE), _MAX_QUANTILE)
 
 
 class ReplicaBounds(Part):
@@ -199,7 +199,7 @@ class Fallback(Part):
         Rule(
             # The default {} of fallback is validated before behavior has its default.
             cel="has(self.replicas) == (has(self.behavior) && self.behavior == 'Static')",
-            holds=lambda it: (it.replicas is not None) == (it.behavior is FallbackBehavior.STATIC),
+            holds=lambda fallback: (fallback.replicas is not None) == (fallback.behavior is FallbackBehavior.STATIC),
             message="must be set with behavior Static, and only then",
             message_cel="'must be set with behavior Static, and only then; behavior is ' + self.behavior",
             field="replicas",
@@ -248,8 +248,8 @@ class ScalingPolicySpec(Part):
             holds=lambda spec: (
                 spec.fallback.replicas is None or spec.replicas.min <= spec.fallback.replicas <= spec.replicas.max
             ),
-            message="must lie between replicas.min and replicas.max",
-            message_cel="'must lie between replicas.min (%d) and replicas.max (%d)'"
+            message="must be between replicas.min and replicas.max",
+            message_cel="'must be between replicas.min (%d) and replicas.max (%d)'"
             ".format([self.replicas.min, self.replicas.max])",
             field="fallback.replicas",
         ),
@@ -281,6 +281,6 @@ class ScalingPolicy(Part):
 def parse_policy(body: Mapping[str, Any]) -> ScalingPolicy:
     """Return the typed ScalingPolicy of a manifest.
 
-    Raises InvalidManifestError naming each invalid field, its value and what is allowed.
+    Raises InvalidManifestError with each invalid field, its value and what is allowed.
     """
     return read(ScalingPolicy, body)

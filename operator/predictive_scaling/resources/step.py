@@ -1,4 +1,4 @@
-"""How far a floor may move at once: `50%` of it, or `4` replicas."""
+"""The maximum change of a floor per period: `50%` of it, or `4` replicas."""
 
 import re
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from pydantic_core import CoreSchema, core_schema
 _MAX_PERCENT = 1000
 _MAX_COUNT = 100_000
 _PATTERN = r"^([1-9][0-9]{0,2}%|1000%|[1-9][0-9]{0,5})$"
-_ALLOWED = f"must be a percentage between 1% and {_MAX_PERCENT}%, or a count of replicas from 1 to {_MAX_COUNT}"
+_ALLOWED = f"must be a percentage between 1% and {_MAX_PERCENT}%, or a number of replicas from 1 to {_MAX_COUNT}"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A percentage of the floor or a count of replicas."""
+    """A percentage of the floor or a number of replicas."""
 
     amount: int
     is_percent: bool
 
     def of(self, floor: int) -> int:
-        """How many replicas a floor may move: rounded up, at least one.
+        """Return the maximum change of a floor in replicas: rounded up, at least one.
 
         >>> Step(20, is_percent=True).of(12), Step(20, is_percent=True).of(0), Step(4, is_percent=False).of(12)
         (3, 1, 4)
@@ -34,7 +34,7 @@ class Step:
 
     @classmethod
     def parse(cls, value: Any) -> "Step":
-        """The step that a manifest writes as `50%`, `4` or `"4"`. Raises ValueError that says what is allowed."""
+        """Parse a step of a manifest: `50%`, `4` or `"4"`. Raises ValueError with the allowed values."""
         if isinstance(value, Step):
             return value
         text = value if isinstance(value, str) else str(value) if type(value) is int else ""

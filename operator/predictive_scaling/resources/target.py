@@ -14,23 +14,26 @@ ObjectName = Annotated[
     Matching(
         r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         "must be the name of an object: lower-case letters, digits, '-' and '.'",
-        longest=253,
+        max_length=253,
     ),
 ]
 GroupVersion = Annotated[
-    str, Matching(r"^([a-z0-9.-]+/)?v[0-9]+[a-z0-9]*$", "must be an API group and version such as apps/v1", longest=253)
+    str,
+    Matching(r"^([a-z0-9.-]+/)?v[0-9]+[a-z0-9]*$", "must be an API group and version such as apps/v1", max_length=253),
 ]
-KindName = Annotated[str, Matching(r"^[A-Z][A-Za-z0-9]*$", "must be a kind such as Deployment", longest=63)]
-GroupName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f:]+$", "must not hold colons or control characters", longest=255)]
+KindName = Annotated[str, Matching(r"^[A-Z][A-Za-z0-9]*$", "must be a kind such as Deployment", max_length=63)]
+GroupName = Annotated[
+    str, Matching(r"^[^\x00-\x1f\x7f:]+$", "must not contain colons or control characters", max_length=255)
+]
 Region = Annotated[
-    str, Matching(r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$", "must be an AWS region such as eu-west-1", longest=25)
+    str, Matching(r"^[a-z]{2,4}(-[a-z]+)+-[0-9]+$", "must be an AWS region such as eu-west-1", max_length=25)
 ]
 RoleArn = Annotated[
     str,
     Matching(
         r"^arn:(aws|aws-cn|aws-us-gov|aws-eusc|aws-iso|aws-iso-b):iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$",
         "must be the ARN of an IAM role such as arn:aws:iam::123456789012:role/scaler",
-        longest=512,
+        max_length=512,
     ),
 ]
 
@@ -60,7 +63,7 @@ class WorkloadTarget(Part):
             holds=lambda workload: workload.kind not in _WITHOUT_SCALE,
             message="must be a kind with a scale subresource, such as Deployment or StatefulSet",
             message_cel="self.apiVersion + ' ' + self.kind + ' has no scale subresource; "
-            "name a kind that has one, such as Deployment or StatefulSet'",
+            "use a kind that has one, such as Deployment or StatefulSet'",
             field="kind",
         ),
     )
@@ -112,13 +115,13 @@ class TargetSpec(Part):
 
     @property
     def kind(self) -> TargetKind:
-        """The kind that is set."""
-        return next(kind for kind, named in self._by_kind().items() if named)
+        """The kind of the target."""
+        return next(kind for kind, target in self._by_kind().items() if target)
 
     @property
     def name(self) -> str:
         """The name of the target object."""
-        return next(named.name for named in self._by_kind().values() if named)
+        return next(target.name for target in self._by_kind().values() if target)
 
     def __str__(self) -> str:
         match self.kind:
