@@ -33,8 +33,8 @@ KEY = PolicyKey("shop", "checkout")
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What differs is not on its way."""
-    monkeypatch.setattr(module, "_ON_ITS_WAY_SECONDS", 0.0)
-    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +245,7 @@ async def test_a_watch_that_lists_again_is_compared_at_once_and_otherwise_once_a
 
 async def test_nothing_is_decided_while_most_of_the_cluster_is_not_shown_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched()
-    monkeypatch.setattr(module, "_MAX_READ_AT_START", 1)
+    monkeypatch.setattr(module, "_MAX_READS_AT_START", 1)
     for number in range(3):
         watched.has("scalingpolicies", a_policy_body(f"p{number}", f"u{number}"))
     with pytest.raises(ClusterUnavailableError, match="3 objects yet, such as ScalingPolicy shop/p0"):

@@ -66,8 +66,8 @@ class Frontier(ResponseModel):
 
 @router.get("/{namespace}/{name}/frontier", responses=responses(404))
 async def show_frontier(
-    namespace: Annotated[Name, Path(description="Namespace or name of the policy.")],
-    name: Annotated[Name, Path(description="Namespace or name of the policy.")],
+    namespace: Annotated[Name, Path(description="Namespace of the policy.")],
+    name: Annotated[Name, Path(description="Name of the policy.")],
     _: Annotated[QueryModel, Query()],
     services: Use,
 ) -> Frontier:

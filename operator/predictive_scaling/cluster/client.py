@@ -1,6 +1,6 @@
-"""Our way to the API server: JSON in, JSON out, one place where its errors become ours.
+"""The client of the API server: JSON in, JSON out, and the mapping of its errors to ours.
 
-Objects stay dictionaries: the generated models cost more than all else that a tick of thousands of policies does.
+Objects stay dictionaries: the generated models would cost more than the rest of a tick of thousands of policies.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from predictive_scaling.errors import (
 
 FIELD_MANAGER: Final = "predictive-scaling"
 REQUEST_TIMEOUT_SECONDS: Final = 4.0
-"""Below the slack of a lease (15 s held, renewed until 10 s): a write that began in time cannot outlive leadership."""
+"""Below the slack of a lease (15 s, renewed until 10 s): a write that started in time ends before the lease does."""
 
 Json = dict[str, Any]
 
@@ -37,9 +37,9 @@ _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _EDIT = "application/json-patch+json"
 _TRANSIENT = frozenset({0, 401, 408, 429, 500, 502, 503, 504})
-_OF_THE_SERVER = frozenset({0, 401})
-"""Failures that every request would meet: no status at all, or credentials that the server does not accept."""
-_OF_A_GATEWAY = frozenset({502, 503, 504})
+_SERVER_FAILURES = frozenset({0, 401})
+"""Failures that affect all requests: no status, or rejected credentials."""
+_GATEWAY_FAILURES = frozenset({502, 503, 504})
 """Status codes of a proxy in front of the API server, unless the body is a Status, which only the API server writes."""
 
 
@@ -50,23 +50,23 @@ class ObjectNotFoundError(PredictiveScalingError):
 
 
 class ObjectConflictError(PredictiveScalingError):
-    """The API server refused a write because of another one: a name that exists, a field that someone else holds."""
+    """The API server refused a write because of another write: an existing name, a field of another manager."""
 
     reason = "Conflict"
 
 
 class ObjectRefusedError(PredictiveScalingError):
-    """The API server refused a request for good."""
+    """The API server refused a request permanently."""
 
     reason = "Refused"
 
 
 class Cluster:
-    """One API server. Safe for concurrent use; every request ends within `timeout_seconds`.
+    """An API server. Safe for concurrent use; every request ends within `timeout_seconds`.
 
     All methods raise ObjectNotFoundError, ObjectConflictError, ObjectRefusedError or ClusterUnavailableError, with
-    the API server's message. Of the latter, RequestFailedError (a 500 of a webhook, a 429) and RequestTimedOutError
-    concern one request; any other one means that the API server itself cannot be reached.
+    the API server's message. The subclasses RequestFailedError (a webhook's 500, a 429) and RequestTimedOutError
+    concern a single request; otherwise a ClusterUnavailableError means that the API server cannot be reached.
     """
 
     def __init__(self, client: kubernetes_client.ApiClient, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> None:
@@ -74,15 +74,15 @@ class Cluster:
         self._timeout_seconds = timeout_seconds
 
     async def get(self, path: str) -> Json:
-        """The object at a path such as /apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/checkout."""
+        """Return an object. path: such as /apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/checkout."""
         return await self._send("GET", path)
 
     async def items(self, path: str, *, page: int = 500, **query: str) -> list[Json]:
-        """All objects of a collection, read in pages."""
+        """Return all objects of a collection, read in pages."""
         return await self._pages(path, query | {"limit": str(page)}, _JSON)
 
     async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
-        """All objects of a collection without spec and status, read in pages."""
+        """Return all objects of a collection without spec and status, read in pages."""
         return await self._pages(path, {"limit": str(page)}, _METADATA)
 
     async def _pages(self, path: str, query: dict[str, str], accept: str) -> list[Json]:
@@ -90,21 +90,21 @@ class Cluster:
         while True:
             listed = await self._send("GET", path, query=query, accept=accept)
             items += listed.get("items") or ()  # null in an empty list of metadata
-            following = listed.get("metadata", {}).get("continue")
-            if not following:
+            next_page = listed.get("metadata", {}).get("continue")
+            if not next_page:
                 return items
-            query |= {"continue": following}
+            query |= {"continue": next_page}
 
     async def create(self, path: str, body: Json) -> Json:
-        """The object as it was created; ObjectConflictError when the name exists."""
+        """Create an object and return it. Raises ObjectConflictError if the name exists."""
         return await self._send("POST", path, body=body, query={"fieldManager": FIELD_MANAGER})
 
     async def replace(self, path: str, body: Json) -> Json:
-        """Replace the object; if it has a resourceVersion, only that version."""
+        """Replace the object; a resourceVersion in the body must be the current one."""
         return await self._send("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER})
 
     async def apply(self, path: str, body: Json, *, force: bool = False) -> Json:
-        """Server-side apply as FIELD_MANAGER: the body lists all that we own, what is missing is given up."""
+        """Server-side apply as FIELD_MANAGER: the body has all fields that we own; missing fields are given up."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._send("PATCH", path, body=body, query=query, content_type=_APPLY)
 
@@ -113,12 +113,12 @@ class Cluster:
         return await self._send("PATCH", path, body=body, query={"fieldManager": FIELD_MANAGER}, content_type=_MERGE)
 
     async def edit(self, path: str, operations: list[Json]) -> Json:
-        """JSON patch (RFC 6902); a `test` operation that does not hold raises ObjectRefusedError."""
+        """JSON patch (RFC 6902); a failed `test` operation raises ObjectRefusedError."""
         query = {"fieldManager": FIELD_MANAGER}
         return await self._send("PATCH", path, body=operations, query=query, content_type=_EDIT)
 
     async def delete(self, path: str) -> None:
-        """Delete in the background; ObjectNotFoundError when it is gone already."""
+        """Delete in the background. Raises ObjectNotFoundError if the object does not exist."""
         await self._send("DELETE", path, query={"propagationPolicy": "Background"})
 
     async def _send(
@@ -131,7 +131,7 @@ class Cluster:
         content_type: str = _JSON,
         accept: str = _JSON,
     ) -> Json:
-        what = f"{method} {path}"
+        call = f"{method} {path}"
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 request = await self._client.param_serialize(
@@ -142,50 +142,50 @@ class Cluster:
                     body=body,
                     auth_settings=["BearerToken"],
                 )
-                answer = await self._client.call_api(*request, _request_timeout=self._timeout_seconds)
-                content = await answer.read()
+                response = await self._client.call_api(*request, _request_timeout=self._timeout_seconds)
+                content = await response.read()
         except aiohttp.ConnectionTimeoutError as error:
-            raise ClusterUnavailableError(f"The Kubernetes API server did not answer {what}: {error}") from error
+            raise ClusterUnavailableError(f"The Kubernetes API server did not answer {call}: {error}") from error
         except TimeoutError as error:
             raise RequestTimedOutError(
-                f"The Kubernetes API server did not answer {what} within {self._timeout_seconds:g} s"
+                f"The Kubernetes API server did not answer {call} within {self._timeout_seconds:g} s"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             cause = str(error) or type(error).__name__
-            raise ClusterUnavailableError(f"The Kubernetes API server did not answer {what}: {cause}") from error
-        return _read(answer.status, content or b"", what, answer.headers.get("Retry-After"))
+            raise ClusterUnavailableError(f"The Kubernetes API server did not answer {call}: {cause}") from error
+        return _read(response.status, content or b"", call, response.headers.get("Retry-After"))
 
 
-def _read(status: int, content: bytes, what: str, retry_after: str | None = None) -> Json:
-    answer: Json = _object(content)
+def _read(status: int, content: bytes, call: str, retry_after: str | None = None) -> Json:
+    body: Json = _object(content)
     if status < 400:
-        return answer
-    message = f"{what}: {answer.get('message') or status}"
+        return body
+    message = f"{call}: {body.get('message') or status}"
     if status in (404, 410):
         raise ObjectNotFoundError(message)
     if status == 409:
         raise ObjectConflictError(message)
     if status in _TRANSIENT:
         message = f"The Kubernetes API server could not process {message}; the request is repeated"
-        if status in _OF_THE_SERVER or (status in _OF_A_GATEWAY and answer.get("kind") != "Status"):
+        if status in _SERVER_FAILURES or (status in _GATEWAY_FAILURES and body.get("kind") != "Status"):
             raise ClusterUnavailableError(message)
         raise RequestFailedError(message, _seconds(retry_after))
     raise ObjectRefusedError(message)
 
 
 def _object(content: bytes) -> Json:
-    """The JSON object of an answer; what is none, as a gateway may send it, as a message."""
+    """The JSON object of a response; other content, such as a gateway's page, as a message."""
     if not content:
         return {}
     try:
-        found = json.loads(content)
+        body = json.loads(content)
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {"message": content[:200].decode(errors="replace")}
+        body = None
+    return body if isinstance(body, dict) else {"message": content[:200].decode(errors="replace")}
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After in seconds, as the API server writes it; None for none, or for a date."""
+    """A Retry-After in seconds, as sent by the API server; None if it is absent or a date."""
     return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
 
 
@@ -193,14 +193,14 @@ def _seconds(retry_after: str | None) -> float | None:
 async def connected(
     kubeconfig: Path | None = None, *, connections: int = 64, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
 ) -> AsyncGenerator[Cluster]:
-    """A cluster: that of `kubeconfig`, or this pod's own, or the one that KUBECONFIG (or ~/.kube/config) names.
+    """Connect to the cluster of `kubeconfig`, or of this pod, or of KUBECONFIG (or ~/.kube/config).
 
-    connections: requests in flight at most. Raises SettingsError when there is none.
+    connections: maximum number of requests in flight. Raises SettingsError if no cluster is configured.
     """
     configuration = await _configuration(kubeconfig)
     configuration.connection_pool_maxsize = connections
     configuration.proxy = configuration.proxy or _proxy_of(configuration.host)
-    # By itself the session would read the environment and ~/.netrc at each request.
+    # By default the session would read the environment and ~/.netrc at each request.
     configuration.client_session_kwargs = {"trust_env": False}
     client = kubernetes_client.ApiClient(configuration)
     try:
@@ -210,7 +210,7 @@ async def connected(
 
 
 def _proxy_of(host: str) -> str | None:
-    """The proxy that HTTPS_PROXY or HTTP_PROXY names for the API server, unless NO_PROXY excepts it."""
+    """The proxy for the API server from HTTPS_PROXY or HTTP_PROXY; None if NO_PROXY excludes the server."""
     address = urlsplit(host)
     if address.hostname is None or proxy_bypass(address.hostname):
         return None
@@ -226,10 +226,10 @@ async def _configuration(kubeconfig: Path | None) -> kubernetes_client.Configura
         elif "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
             kubernetes_config.load_incluster_config(configuration)
         else:
-            # Without a path the library reads KUBECONFIG (a list of files, also), then ~/.kube/config.
+            # Without a path the library reads KUBECONFIG (which may list several files), then ~/.kube/config.
             await kubernetes_config.load_kube_config(client_configuration=configuration)
     except kubernetes_config.ConfigException as error:
         raise SettingsError(
-            f"No cluster to work on: {error}. Run inside a pod with a service account, or set KUBECONFIG."
+            f"No cluster is configured: {error}. Run inside a pod with a service account, or set KUBECONFIG."
         ) from error
     return configuration

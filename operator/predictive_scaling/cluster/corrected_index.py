@@ -1,7 +1,7 @@
-"""An index that kopf keeps, with corrections from the API server over it.
+"""An index of kopf with corrections from the API server.
 
-kopf discards an object when the watch shows its deletion, and only then: what is deleted while a watch is interrupted
-stays in kopf's index for good. A correction hides such an object, or holds a record that the watch has not shown.
+kopf removes an object only when the watch shows its deletion: an object that is deleted while a watch is interrupted
+stays in kopf's index. A correction hides such an object, or holds a record that the watch has not shown.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ Read = TypeVar("Read")
 
 
 class Version(NamedTuple):
-    """Which record of which object."""
+    """The uid of an object and the version of its record."""
 
     uid: str
     resource_version: int
@@ -37,20 +37,20 @@ class Version(NamedTuple):
 
 @dataclass(slots=True)
 class CorrectedIndex(Generic[Key, Record]):
-    """Reads are from any moment of kopf's thread; corrections are made in the thread that reads."""
+    """Reads may coincide with updates by kopf's thread; corrections are made in the reading thread."""
 
     _index: Mapping[Key, Any] = field(default_factory=dict[Key, Any])
     _newer: dict[Key, Record] = field(default_factory=dict[Key, Record])
     _gone: dict[str, Key] = field(default_factory=dict[str, Key])
 
     def bind(self, index: Mapping[Key, Any]) -> None:
-        """Read from this index, which is new: corrections of the one before are void."""
+        """Read from a new index; corrections of the previous index are discarded."""
         self._index = index
         self._newer.clear()
         self._gone.clear()
 
     def get(self, key: Key) -> Record | None:
-        """The newest record under a key that is not known to be gone."""
+        """Return the newest record of a key, unless its object is known to be deleted; None without one."""
         newer = self._newer.get(key)
         if newer is None and key not in self._index:
             return None
@@ -58,7 +58,7 @@ class CorrectedIndex(Generic[Key, Record]):
         return self._newest(key, records if newer is None else [*records, newer])
 
     def all(self) -> list[Record]:
-        """The newest record of every key, in no order."""
+        """Return the newest record of every key, in no particular order."""
         stores = undisturbed(lambda: {key: list(store) for key, store in self._index.items()})
         for key, newer in self._newer.items():
             stores.setdefault(key, []).append(newer)
@@ -66,29 +66,29 @@ class CorrectedIndex(Generic[Key, Record]):
         return [record for record in newest if record is not None]
 
     def version(self, key: Key) -> Version | None:
-        """Which record is read under a key; None where there is none."""
+        """Return the version of the record of a key; None without one."""
         record = self.get(key)
         return None if record is None else Version(record.uid, record.resource_version)
 
     def known_keys(self) -> set[Key]:
-        """All keys with a record."""
+        """Return all keys with a record."""
         keys = undisturbed(lambda: set(self._index)) | self._newer.keys()
         return {key for key in keys if self.get(key) is not None} if self._gone else keys
 
     def put(self, key: Key, record: Record) -> None:
-        """Read this record under a key until the watch shows the same one or a newer one."""
+        """Use this record for a key until the watch shows it or a newer one."""
         self._newer[key] = record
         self._gone.pop(record.uid, None)
 
     def drop(self, key: Key, uid: str) -> None:
-        """Read the object of this uid no more: the API server does not have it."""
+        """Hide the object of this uid: the API server does not have it."""
         self._gone[uid] = key
         newer = self._newer.get(key)
         if newer is not None and newer.uid == uid:
             del self._newer[key]
 
     def purge(self) -> None:
-        """Forget the corrections that the watch has caught up with."""
+        """Remove the corrections that the watch has made obsolete."""
         for key, newer in list(self._newer.items()):
             shown = self._newest(key, undisturbed(lambda key=key: list(self._index.get(key, ()))))
             if shown is not None and shown.resource_version >= newer.resource_version:
@@ -99,7 +99,7 @@ class CorrectedIndex(Generic[Key, Record]):
 
     @property
     def corrections(self) -> int:
-        """How many there are."""
+        """The number of corrections."""
         return len(self._newer) + len(self._gone)
 
     def _newest(self, key: Key, records: list[Record]) -> Record | None:
@@ -108,16 +108,16 @@ class CorrectedIndex(Generic[Key, Record]):
         present = [record for record in records if record.uid not in self._gone]
         newest = max(present, key=lambda record: record.resource_version, default=None)
         for record in present:
-            # An object was made again: should the newer one go too, the older one must not come back.
+            # The object was recreated: if the newer one is deleted, too, the older one must not reappear.
             if newest is not None and record.uid != newest.uid:
                 self._gone[record.uid] = key
         return newest
 
 
 def undisturbed(read: Callable[[], Read]) -> Read:
-    """Return what `read` returns without a concurrent event: another thread updates the indices."""
+    """Call `read` until it succeeds without a concurrent update by another thread; return its result."""
     while True:
         try:
             return read()
-        except RuntimeError:  # a dictionary changed while it was walked through
+        except RuntimeError:  # a dictionary changed during iteration
             continue

@@ -1,4 +1,4 @@
-"""Who owns spec.minReplicas of an HPA, as its managed fields say (server-side apply)."""
+"""The owners of spec.minReplicas of an HPA, from its managed fields (server-side apply)."""
 
 import json
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ class FieldOwnership:
     """Owners of spec.minReplicas."""
 
     managers: tuple[str, ...] = ()
-    """Field managers that state a value, newest write first; ours among them where we hold the field."""
+    """Field managers that state a value, newest write first, including ours if we hold the field."""
     foreign_write: str | None = None
-    """The newest write by anybody else: manager, time and value. It changes with each of them; None for none."""
+    """The newest write by another manager: manager, time and value. It differs for each write; None for none."""
     is_given_up: bool = False
-    """The value is the default that the API server filled in when the last owner took the field out of its manifest."""
+    """The value is the API server's default, filled in when the last owner removed the field from its manifest."""
 
 
 def field_ownership(body: Mapping[str, Any]) -> FieldOwnership:
-    """Owners of spec.minReplicas of an HPA as the API server shows it. Never raises.
+    """Return the owners of spec.minReplicas of an HPA of the API server. Never raises.
 
     A client-side apply of a manifest without the field deletes the old value; the API server fills in 1 and counts the
-    applier as its owner, although it states nothing. Such an owner is recognized by the annotation that the same client
-    writes with each apply: where that no longer names the field, the 1 is no wish.
+    applier as its owner, although it states no value. This owner is recognized by the annotation that the same client
+    writes with each apply: if the manifest in it no longer has the field, nobody requested the 1.
     """
     metadata = _mapping(body.get("metadata"))
     minimum = _mapping(body.get("spec")).get("minReplicas", DEFAULT_MINIMUM)
@@ -50,11 +50,11 @@ def _owns_minimum(entry: Mapping[str, Any]) -> bool:
 
 
 def _states_nothing(entry: Mapping[str, Any], metadata: Mapping[str, Any], minimum: Any) -> bool:
-    """Whether an owner got the field by default: it applies client-side, and its last manifest has no minReplicas."""
+    """Whether an owner has the field by default: it applies client-side, and its last manifest has no minReplicas."""
     if minimum != DEFAULT_MINIMUM or _manager(entry) == FIELD_MANAGER:
         return False
-    written = _mapping(_mapping(_mapping(entry.get("fieldsV1")).get("f:metadata")).get("f:annotations"))
-    if f"f:{_LAST_APPLIED}" not in written:
+    annotations = _mapping(_mapping(_mapping(entry.get("fieldsV1")).get("f:metadata")).get("f:annotations"))
+    if f"f:{_LAST_APPLIED}" not in annotations:
         return False
     try:
         manifest = json.loads(_mapping(metadata.get("annotations")).get(_LAST_APPLIED, ""))

@@ -12,14 +12,14 @@ _CPU = "cpu"
 
 
 class CpuUtilization(NamedTuple):
-    """Target and newest value as fractions of what the pods request; None for what the HPA does not state."""
+    """Target and newest value as fractions of the pods' requests; None if the HPA does not state it."""
 
     target: float | None = None
     value: float | None = None
 
 
 class _Metric(NamedTuple):
-    """What makes a metric of the spec and an entry of the status the same one."""
+    """The identity of a metric in spec and status."""
 
     type: str
     container: str = ""
@@ -29,16 +29,15 @@ _POD = _Metric("Resource")
 
 
 def cpu_utilization(specified: Any, current: Any) -> CpuUtilization:
-    """The CPU metric that decides: of the pod where the spec has one, else of the container closest to its target.
+    """Return the deciding CPU metric: that of the pod, else that of the container closest to its target.
 
-    Only CPU with a utilization target counts: memory, Pods, Object and External metrics and average values say nothing
-    about the share of a replica that is used. Of several containers the one with the highest value relative to its
-    target decides, as it does for the HPA; without values the first by name. Never raises: an entry that cannot be
-    read is left out.
+    Only CPU with a utilization target counts: memory, Pods, Object and External metrics and average values do not show
+    the used share of a replica. Among several containers, the highest value relative to its target decides, as for the
+    HPA; without values, the first by name. Never raises: an invalid entry is left out.
     """
     targets: dict[_Metric, float] = {}
     for metric, utilization in _utilizations(specified, "target"):
-        # The API server accepts the same metric twice; the lower target is the one that the HPA acts on.
+        # The API server accepts the same metric twice; the HPA acts on the lower target.
         if utilization > 0 and utilization <= targets.get(metric, math.inf):
             targets[metric] = utilization
     values = dict(_utilizations(current, "current"))
@@ -85,7 +84,7 @@ def _identity(entry: Any) -> tuple[_Metric | None, Mapping[str, Any]]:
 
 
 def _fraction(percent: Any) -> float | None:
-    """A percentage as a fraction; None for anything but a number that a utilization can be."""
+    """A percentage as a fraction; None if it is not a valid utilization."""
     if isinstance(percent, bool) or not isinstance(percent, int | float):
         return None
     return percent / 100 if 0 <= percent < math.inf else None
@@ -99,7 +98,7 @@ _WITHOUT_REPLICAS = frozenset({"Object", "External"})
 
 @dataclass(frozen=True, slots=True)
 class HorizontalPodAutoscalerRecord:
-    """What we need of an HPA, without its managed fields' bulk."""
+    """The fields of an HPA that the operator uses, without its large managed fields."""
 
     namespace: str
     name: str
@@ -113,7 +112,7 @@ class HorizontalPodAutoscalerRecord:
     utilization: float | None
     scaled_to_zero: bool
     can_scale_to_zero: bool
-    """Whether it has a metric that is there without replicas: Object or External."""
+    """Whether it has a metric that exists without replicas: Object or External."""
     owner: str | None
     floor_managers: tuple[str, ...]
     foreign_write: str | None
@@ -122,17 +121,17 @@ class HorizontalPodAutoscalerRecord:
 
     @property
     def path(self) -> str:
-        """Where the API server has it."""
+        """Its path in the API server."""
         return path_of(self.namespace, self.name)
 
 
 def path_of(namespace: str, name: str) -> str:
-    """The URL path of an HPA."""
+    """Return the URL path of an HPA."""
     return f"{_API}/namespaces/{namespace}/horizontalpodautoscalers/{name}"
 
 
 def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
-    """A record of an HPA as the API server shows it in autoscaling/v2; what its status lacks or garbles is left out."""
+    """Return the record of an HPA in autoscaling/v2; missing or invalid fields of its status are left out."""
     metadata, spec = body["metadata"], body["spec"]
     status, reference = _mapping(body.get("status")), spec["scaleTargetRef"]
     cpu = cpu_utilization(spec.get("metrics"), status.get("currentMetrics"))
@@ -160,7 +159,10 @@ def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
 
 def _is_disabled(status: Mapping[str, Any]) -> bool:
     conditions = _mappings(status.get("conditions"))
-    return any(c.get("type") == "ScalingActive" and c.get("reason") == "ScalingDisabled" for c in conditions)
+    return any(
+        condition.get("type") == "ScalingActive" and condition.get("reason") == "ScalingDisabled"
+        for condition in conditions
+    )
 
 
 def _controller(metadata: Mapping[str, Any]) -> str | None:

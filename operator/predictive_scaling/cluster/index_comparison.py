@@ -1,4 +1,4 @@
-"""The watches' indices against the API server, both ways: what they lack, and what they have too much."""
+"""Compares the watches' indices with the API server: finds objects that are missing, outdated or deleted."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,33 +22,33 @@ log = structlog.get_logger(__name__)
 
 DRIFT = Counter(
     "predictive_scaling_index_drift_total",
-    "Objects of which the watches showed another state than the API server had; each was corrected.",
+    "Objects whose state in the watches differed from the API server; each was corrected.",
 )
-EVERY_SECONDS: Final = 60.0
-_ON_ITS_WAY_SECONDS = 5.0
-"""An event of a watch may take this long; what differs for longer is a drift."""
-_LOOK_AGAIN_SECONDS = 0.2
+_INTERVAL_SECONDS: Final = 60.0
+_GRACE_SECONDS = 5.0
+"""A watch may deliver an event this late; a difference that lasts longer is a drift."""
+_POLL_SECONDS = 0.2
 _MAX_WAIT_SECONDS = 30.0
-_MAX_READ_AT_START = 200
-"""More than these are not read one by one: the watches are still at their first list."""
+_MAX_READS_AT_START = 200
+"""If more objects are missing, the watches are still reading their first list, and nothing is read individually."""
 _READS_IN_FLIGHT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedKind:
-    """One of the kinds that are watched."""
+    """A kind of object that is watched."""
 
     kind: str
     api: str
     """The path of its API group and version."""
     plural: str
     key: Callable[[str, str], Any]
-    """What the index has an object under: from namespace and name."""
+    """Returns the index key of a namespace and name."""
     index: Callable[[InformerCache], CorrectedIndex[Any, Any]]
     parse: Callable[[Mapping[str, Any]], Any]
 
     def collection(self, namespace: str | None) -> str:
-        """The path of all objects of a namespace, or of all namespaces."""
+        """Return the path of all objects of a namespace, or of all namespaces."""
         return f"{self.api}/namespaces/{namespace}/{self.plural}" if namespace else f"{self.api}/{self.plural}"
 
 
@@ -88,17 +88,17 @@ ALL_KINDS = (POLICIES, EVENTS, AUTOSCALERS, DEPLOYMENTS, STATEFUL_SETS)
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An object of which list and index say different things."""
+    """An object that differs between the list and the index."""
 
     kind: WatchedKind
     namespace: str
     name: str
     listed: Version | None
-    """None where the API server does not list it."""
+    """None if the API server does not list it."""
 
     @property
     def key(self) -> Any:
-        """What the index has it under."""
+        """The key of the object in the index."""
         return self.kind.key(self.namespace, self.name)
 
     def __str__(self) -> str:
@@ -107,41 +107,41 @@ class Difference:
 
 @dataclass(slots=True)
 class IndexComparison:
-    """Lists metadata only, and reads an object in full only where it differs."""
+    """Compares listed metadata with the indices; reads only the objects that differ in full."""
 
     cluster: Cluster
     cache: InformerCache
     namespaces: tuple[str, ...] = ()
-    """What is watched; none means all."""
+    """The watched namespaces; empty for all."""
     _compared_at: float = float("-inf")
     _unreadable: dict[str, int] = field(default_factory=dict[str, int])
 
     async def run(self) -> None:
-        """Compare once a minute, and soon after a watch listed its objects again. Raises ClusterUnavailableError."""
-        if self.cache.take_relisted() or monotonic() - self._compared_at >= EVERY_SECONDS:
+        """Compare once a minute and after a watch listed its objects again. Raises ClusterUnavailableError."""
+        if self.cache.take_relisted() or monotonic() - self._compared_at >= _INTERVAL_SECONDS:
             await self.compare()
 
     async def wait_until_complete(self) -> None:
-        """Until the indices hold every policy and event that the API server has.
+        """Wait until the indices hold every policy and event of the API server.
 
-        Who decides on half of the policies would take the wrong one for the owner of a target. What no watch shows is
-        read. Raises ClusterUnavailableError while the watches are still far from complete.
+        With only some of the policies, a decision could take the wrong policy for the holder of a target. Objects that
+        no watch shows are read. Raises ClusterUnavailableError while the watches are still far from complete.
         """
         differences = await self._differences((POLICIES, EVENTS), strict=True)
-        left = await self._lasting(differences, _MAX_WAIT_SECONDS)
-        if len(left) > _MAX_READ_AT_START:
+        remaining = await self._lasting(differences, _MAX_WAIT_SECONDS)
+        if len(remaining) > _MAX_READS_AT_START:
             raise ClusterUnavailableError(
-                f"The watches have not shown {len(left)} objects yet, such as {left[0]}; nothing is decided before"
+                f"The watches have not delivered {len(remaining)} objects yet, such as {remaining[0]}; decisions wait "
+                "for them"
             )
-        await self._correct(left)
+        await self._correct(remaining)
         self.cache.is_complete = True
 
     async def compare(self) -> None:
-        """Correct each object of which the index shows another state than the API server has, and count it."""
+        """Correct and count each object whose state in the index differs from the API server."""
         self._compared_at = monotonic()
         differences = await self._differences(ALL_KINDS)
-        left = await self._lasting(differences, _ON_ITS_WAY_SECONDS)
-        await self._correct(left)
+        await self._correct(await self._lasting(differences, _GRACE_SECONDS))
         self.cache.purge()
 
     async def _differences(self, kinds: Iterable[WatchedKind], *, strict: bool = False) -> list[Difference]:
@@ -164,11 +164,11 @@ class IndexComparison:
             for item in await self.cluster.metadata(kind.collection(namespace)):
                 metadata = item["metadata"]
                 version = Version(metadata.get("uid", ""), int(metadata.get("resourceVersion", 0)))
-                found = Difference(kind, metadata["namespace"], metadata["name"], version)
-                listed[found.key] = found
-        # Only what was in the index before the list was read can be missing in it.
+                difference = Difference(kind, metadata["namespace"], metadata["name"], version)
+                listed[difference.key] = difference
+        # Objects that entered the index after the list was read may be missing in the list.
         extra = [Difference(kind, *_names(key), None) for key in before - listed.keys()]
-        return [one for one in (*listed.values(), *extra) if self._differs(one)]
+        return [difference for difference in (*listed.values(), *extra) if self._differs(difference)]
 
     def _is_of(self, kind: WatchedKind, key: Any) -> bool:
         return len(key) < 3 or key[1] == kind.kind
@@ -181,16 +181,16 @@ class IndexComparison:
         return shown.uid != listed.uid or shown.resource_version < listed.resource_version
 
     async def _lasting(self, differences: Sequence[Difference], seconds: float) -> list[Difference]:
-        """Those that still differ after this long, or once the watches show none of them for some seconds."""
-        began = progress_at = monotonic()
-        left = [difference for difference in differences if self._differs(difference)]
-        while left and monotonic() - began < seconds and monotonic() - progress_at < _ON_ITS_WAY_SECONDS:
-            before = len(left)
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-            left = [one for one in left if self._differs(one)]
-            if len(left) < before:
+        """Return the differences that remain after `seconds`, or when the watches made no progress for some seconds."""
+        started_at = progress_at = monotonic()
+        remaining = [difference for difference in differences if self._differs(difference)]
+        while remaining and monotonic() - started_at < seconds and monotonic() - progress_at < _GRACE_SECONDS:
+            before = len(remaining)
+            await asyncio.sleep(_POLL_SECONDS)
+            remaining = [difference for difference in remaining if self._differs(difference)]
+            if len(remaining) < before:
                 progress_at = monotonic()
-        return left
+        return remaining
 
     async def _correct(self, differences: Sequence[Difference]) -> None:
         slots = asyncio.Semaphore(_READS_IN_FLIGHT)
@@ -226,7 +226,7 @@ class IndexComparison:
         metadata = body["metadata"]
         try:
             record = difference.kind.parse(body)
-        except Exception:  # no object may stop the comparison; it stays out, as it did in the watch
+        except Exception:  # no object may stop the comparison; it is left out, as in the watch
             self._unreadable[metadata["uid"]] = int(metadata["resourceVersion"])
             log.exception("object_unreadable", object=str(difference))
             return

@@ -1,4 +1,4 @@
-"""What the watches know of the cluster: one slim record an object, and what our own writes answered meanwhile."""
+"""The newest known state of the cluster: a slim record of each watched object, updated by our own writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
 @dataclass(frozen=True, slots=True)
 class PolicyRecord:
-    """A ScalingPolicy as the watch last showed it; one that cannot be read stays, with what is wrong with it."""
+    """A ScalingPolicy from the watch; an invalid one stays, with its problem."""
 
     key: PolicyKey
     uid: str
@@ -35,7 +35,7 @@ class PolicyRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """A BusinessEvent as the watch last showed it."""
+    """A BusinessEvent from the watch; an invalid one stays, with its problem."""
 
     namespace: str
     name: str
@@ -56,12 +56,12 @@ WorkloadKey = tuple[str, str, str]
 class InformerCache:
     """The newest known record of every watched object; reading it sends no request.
 
-    A missing record is requested: a watch that lags must not make a target look deleted.
+    A missing record is requested: a lagging watch must not make a target look deleted.
     """
 
     cluster: Cluster
     is_complete: bool = False
-    """Whether the indices were seen to hold all that there is."""
+    """Whether the indices were compared with the API server and hold all its policies and events."""
     policy_index: CorrectedIndex[PolicyKey, PolicyRecord] = field(
         default_factory=CorrectedIndex[PolicyKey, PolicyRecord]
     )
@@ -88,7 +88,7 @@ class InformerCache:
         autoscalers: Mapping[tuple[str, str], Any],
         workloads: Mapping[WorkloadKey, Any],
     ) -> None:
-        """Read from these indices; called once they exist."""
+        """Use these indices; called as soon as they exist."""
         self.is_complete = False
         self.policy_index.bind(policies)
         self.event_index.bind(events)
@@ -96,24 +96,24 @@ class InformerCache:
         self.workload_index.bind(workloads)
 
     def take_relisted(self) -> bool:
-        """Whether a watch listed its objects again since the last call: events before that may be lost."""
+        """Return whether a watch listed its objects again since the last call: earlier events may be lost."""
         relisted, self._relisted = self._relisted, False
         return relisted
 
     def policies(self) -> list[PolicyRecord]:
-        """All policies, in no order."""
+        """Return all policies, in no particular order."""
         return self.policy_index.all()
 
     def policy(self, key: PolicyKey) -> PolicyRecord | None:
-        """One policy, or None where the watch knows of none."""
+        """Return a policy; None if the watch has none of this key."""
         return self.policy_index.get(key)
 
     def events(self) -> list[EventRecord]:
-        """All BusinessEvents, in no order."""
+        """Return all BusinessEvents, in no particular order."""
         return self.event_index.all()
 
     async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
-        """The newest record of an HPA: the watch's, or what our last write answered while the watch has not seen it."""
+        """Return the newest record of an HPA: from the watch, or from our last write until the watch delivers it."""
         key = (namespace, name)
         watched = self.autoscaler_index.get(key)
         written = self._written.get(key)
@@ -128,7 +128,7 @@ class InformerCache:
             return None
 
     async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
-        """The newest record of a workload; kinds that are not watched are requested."""
+        """Return the newest record of a workload; kinds that are not watched are requested."""
         watched = self.workload_index.get((namespace, reference.kind, reference.name))
         if watched is not None:
             return watched
@@ -138,11 +138,11 @@ class InformerCache:
             return None
 
     def remember(self, record: HorizontalPodAutoscalerRecord) -> None:
-        """Take over what a write of ours answered."""
+        """Keep the response of our own write."""
         self._written[record.namespace, record.name] = record
 
     def is_user_change(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
-        """Whether people changed an object since it was seen last; our own status writes are no news.
+        """Whether a user changed an object since its last event; our own status writes do not count.
 
         listed: it is part of the initial list of a watch, not an event.
         """
@@ -159,20 +159,20 @@ class InformerCache:
         return before != fingerprint
 
     def expect_policy_write(self, key: PolicyKey, resource_version: int) -> None:
-        """Remember our write to a policy until the watch delivers it; one that never arrives reveals a silent watch."""
+        """Remember our write to a policy until the watch delivers it; a missing delivery reveals a silent watch."""
         self._unseen.setdefault(key, (resource_version, monotonic()))
 
     def watch_lag_seconds(self) -> float:
-        """For how many seconds the watch has owed us the oldest of our own writes; 0 when it owes none."""
-        self._forget_seen()
+        """Return for how many seconds the oldest of our own writes has not been delivered; 0 if all are delivered."""
+        self._forget_delivered()
         oldest = min((at for _, at in self._unseen.values()), default=None)
         return 0.0 if oldest is None else monotonic() - oldest
 
     def purge(self) -> None:
-        """Forget what was remembered of objects that are gone, and corrections that the watches caught up with."""
+        """Remove state of deleted objects and corrections that the watches have made obsolete."""
         for index in (self.policy_index, self.event_index, self.autoscaler_index, self.workload_index):
             index.purge()
-        self._forget_seen()
+        self._forget_delivered()
         uids = {record.uid for record in (*self.policies(), *self.events())}
         for uid in undisturbed(lambda: set(self._fingerprints)) - uids:
             self._fingerprints.pop(uid, None)
@@ -181,7 +181,7 @@ class InformerCache:
             if watched is None or watched.uid != written.uid or watched.resource_version >= written.resource_version:
                 del self._written[key]
 
-    def _forget_seen(self) -> None:
+    def _forget_delivered(self) -> None:
         for key, (version, _) in list(self._unseen.items()):
             record = self.policy(key)
             if record is None or record.resource_version >= version:

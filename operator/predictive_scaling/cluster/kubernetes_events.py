@@ -19,11 +19,11 @@ log = structlog.get_logger(__name__)
 
 CONTROLLER: Final = "predictive-scaling.io/operator"
 _MAX_NOTE_LENGTH = 1000
-_WAITING = 1000
+_MAX_QUEUED = 1000
 
 
 class EventReason(StrEnum):
-    """Reasons of our Events. Each is a transition, never a state."""
+    """Reasons of our Events. Each reports a transition, never a state."""
 
     FLOOR_RAISED = "FloorRaised"
     FLOOR_LOWERED = "FloorLowered"
@@ -67,29 +67,29 @@ _WARNINGS = frozenset(
 
 @dataclass(slots=True)
 class KubernetesEvents:
-    """A queue and its sender."""
+    """A queue of Events and its sender."""
 
     cluster: Cluster
     instance: str
     queued: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when there is something to send."""
-    _queue: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(maxsize=_WAITING))
+    """Set when an Event is queued."""
+    _queue: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(maxsize=_MAX_QUEUED))
 
-    def emit(self, record: PolicyRecord | EventRecord, what: EventReason, note: str) -> None:
-        """Tell of a policy or a BusinessEvent."""
+    def emit(self, record: PolicyRecord | EventRecord, reason: EventReason, note: str) -> None:
+        """Queue an Event about a policy or a BusinessEvent."""
         if isinstance(record, PolicyRecord):
             kind, namespace, name, uid = "ScalingPolicy", record.key.namespace, record.key.name, record.uid
         else:
             kind, namespace, name, uid = "BusinessEvent", record.namespace, record.name, record.uid
         regarding = {"apiVersion": API_VERSION, "kind": kind, "namespace": namespace, "name": name, "uid": uid}
         try:
-            self._queue.put_nowait(self._event(regarding, what, note))
+            self._queue.put_nowait(self._event(regarding, reason, note))
         except asyncio.QueueFull:
-            log.warning("event_dropped", policy=f"{namespace}/{name}", reason=what)
+            log.warning("event_dropped", policy=f"{namespace}/{name}", reason=reason)
         self.queued.set()
 
     async def send(self) -> None:
-        """Send all that is queued; what cannot be sent is dropped."""
+        """Send all queued Events; an Event that cannot be sent is dropped."""
         while not self._queue.empty():
             event = self._queue.get_nowait()
             path = f"/apis/events.k8s.io/v1/namespaces/{event['metadata']['namespace']}/events"
@@ -98,8 +98,8 @@ class KubernetesEvents:
             except PredictiveScalingError as error:
                 log.warning("event_dropped", reason=event["reason"], error=str(error))
 
-    def _event(self, regarding: dict[str, str], what: EventReason, note: str) -> dict[str, Any]:
-        # An Event's time is real time: kubectl shows its age by the machine's clock.
+    def _event(self, regarding: dict[str, str], reason: EventReason, note: str) -> dict[str, Any]:
+        # The time of an Event is real time: kubectl shows its age by the machine's clock.
         moment = WallClock().now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         name = f"{regarding['name'][:40]}.{uuid.uuid4().hex[:16]}"
         return {
@@ -110,8 +110,8 @@ class KubernetesEvents:
             "reportingController": CONTROLLER,
             "reportingInstance": self.instance[:128],
             "action": "Scale",
-            "reason": what.value,
-            "type": "Warning" if what in _WARNINGS else "Normal",
+            "reason": reason.value,
+            "type": "Warning" if reason in _WARNINGS else "Normal",
             "regarding": regarding,
             "note": writable(note[:_MAX_NOTE_LENGTH]),
         }

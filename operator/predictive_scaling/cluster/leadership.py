@@ -1,11 +1,12 @@
-"""Who of several operators acts: a Lease, judged by this process's own monotonic clock.
+"""Leader election by a Lease, based on this process's own monotonic clock.
 
-Kubernetes does not promise that a Lease makes two leaders impossible. So whoever leads looks at a deadline that counts
-from before its last renewal was sent, just before each batch of writes, and no request outlives the slack between
-that deadline and the moment when another may take over. Leases are always in real time.
+Kubernetes does not guarantee that a Lease has only one leader at any time. A leader therefore checks a deadline before
+each batch of writes. The deadline counts from before its last renewal was sent, and no request takes longer than the
+slack between that deadline and the time at which another process may take the lease. Leases are always in real time.
 
-Whoever led and lost the lease never leads again: what it remembers of floors, takeovers and decisions is from before
-another one acted. `lost` is set, and the process ends (as client-go's leader election has it); a new one begins clean.
+A process that loses the lease never leads again, because its state (floors, take-overs, decisions) is older than the
+actions of another leader. `lost` is set, and the process ends, as with client-go's leader election; a new process
+starts without stale state.
 """
 
 import asyncio
@@ -33,13 +34,13 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LeaseTerms:
-    """How long a lease is held, for how long it may be relied on after a renewal was sent, and the pause between."""
+    """The durations of a lease."""
 
     duration_seconds: float = 15.0
 
     @property
     def reliance_seconds(self) -> float:
-        """Two thirds of the duration; the rest is slack for requests that are under way."""
+        """How long a leader may act after it sent a renewal: two thirds; the rest is slack for requests in flight."""
         return self.duration_seconds * 2 / 3
 
     @property
@@ -50,7 +51,7 @@ class LeaseTerms:
 
 @dataclass(slots=True)
 class Leadership:
-    """One candidate."""
+    """A candidate of the leader election."""
 
     cluster: Cluster
     namespace: str
@@ -58,9 +59,9 @@ class Leadership:
     terms: LeaseTerms = field(default_factory=LeaseTerms)
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}")
     gained: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when leadership is gained; whoever recovers what a former leader left clears it."""
+    """Set when leadership is gained; cleared by the recovery of the former leader's decisions."""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when leadership was held and is lost: this process may not lead again."""
+    """Set when leadership was held and lost: this process may not lead again."""
     on_gained: Callable[[], None] = lambda: None
     """Called when leadership is gained."""
     _has_led: bool = False
@@ -74,9 +75,9 @@ class Leadership:
         return monotonic() < self._relied_until
 
     async def campaign(self) -> None:
-        """Take the lease if it is free, renew it if it is ours; once it was lost, only say so again."""
+        """Take the lease if it is free, renew it if it is ours; do nothing once it was lost."""
         if self._has_led and not self.leads:
-            self._lose("it was not renewed in time")
+            self._lose("the lease was not renewed in time")
         if self.lost.is_set():
             return
         try:
@@ -88,10 +89,10 @@ class Leadership:
         if self.leads and not self._has_led:
             self._gain()
         elif self._has_led and not self.leads:
-            self._lose("it was not renewed in time")
+            self._lose("the lease was not renewed in time")
 
     async def release(self) -> None:
-        """Give the lease up, so that the next one need not wait for it to expire."""
+        """Release the lease, so that the next leader need not wait for it to expire."""
         LEADER.set(0)
         if not self.leads:
             return
@@ -114,7 +115,7 @@ class Leadership:
         else:
             if not self._may_take(lease):
                 if self._has_led:
-                    self._lose(f"{lease['spec']['holderIdentity']} holds it")
+                    self._lose(f"{lease['spec']['holderIdentity']} holds the lease")
                 return
             await self.cluster.replace(self._path, self._renewed(lease))
         self._relied_until = began + self.terms.reliance_seconds
@@ -169,6 +170,6 @@ class Leadership:
 
 
 def _now() -> str:
-    # A Lease's times are for people and for other clients; ours never reads them.
+    # The times of a Lease are for people and other clients; this client never reads them.
     now: datetime = WallClock().now()
     return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

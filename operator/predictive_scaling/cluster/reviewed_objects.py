@@ -1,4 +1,4 @@
-"""What every record keeps of an object: when it was created, and what the review of its manifest gave."""
+"""Creates the records of policies and events, with the result of the review of their manifests."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 def created_at(metadata: Mapping[str, Any]) -> datetime:
-    """When an object was created, by the API server's clock: good for comparing objects, not for product time."""
+    """Return the creation time of an object by the API server's clock: for comparing objects, not as product time."""
     text = metadata.get("creationTimestamp")
     try:
         created = datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
@@ -28,8 +28,9 @@ def created_at(metadata: Mapping[str, Any]) -> datetime:
 def reviewed(
     kind: str, body: Mapping[str, Any], review: Callable[[Mapping[str, Any]], Manifest | Problem]
 ) -> Manifest | Problem:
-    """Return what `review` returns. If it raises, that is the problem: an object that a watch drops because its
-    handler raised, would be missing in the index for as long as it exists.
+    """Return the result of `review`, or its exception as a problem.
+
+    If the index handler raised, kopf would leave the object out of the index for as long as it exists.
     """
     try:
         return review(reduced(body))
@@ -40,13 +41,13 @@ def reviewed(
 
 
 def reduced(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body without managed fields, the bulk of it, and without its status, which is kept apart."""
+    """Return a body without managed fields, which are most of it, and without its status, which is kept separately."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
     return {name: value for name, value in body.items() if name not in ("metadata", "status")} | {"metadata": metadata}
 
 
 def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
-    """The record of a policy, with what is wrong with it where it cannot be read. Never raises."""
+    """Return the record of a policy, with its problem if it is invalid. Never raises."""
     metadata = body["metadata"]
     verdict = reviewed("ScalingPolicy", body, review_policy)
     return PolicyRecord(
@@ -65,7 +66,7 @@ def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
 
 
 def event_record(body: Mapping[str, Any]) -> EventRecord:
-    """The record of an event, with what is wrong with it where it cannot be read. Never raises."""
+    """Return the record of an event, with its problem if it is invalid. Never raises."""
     metadata = body["metadata"]
     verdict = reviewed("BusinessEvent", body, review_event)
     return EventRecord(

@@ -1,24 +1,24 @@
-"""What runs the replicas: Deployments and StatefulSets, as far as their numbers go."""
+"""Records of the workloads that run the replicas: Deployments and StatefulSets."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "ReplicaSet": "replicasets"}
-# What a Deployment says while its pods cannot be made or do not come up.
+# Conditions of a Deployment whose pods cannot be created.
 _FAILURE_CONDITIONS = frozenset({"ReplicaFailure"})
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadReference:
-    """What an HPA's scaleTargetRef names."""
+    """The scaleTargetRef of an HPA."""
 
     api_version: str
     kind: str
     name: str
 
     def path(self, namespace: str) -> str:
-        """Where the API server has it. Kinds of other groups are guessed by the usual plural."""
+        """Return its path in the API server. The plural of other kinds is guessed."""
         plural = _PLURALS.get(self.kind, f"{self.kind.lower()}s")
         root = "/apis" if "/" in self.api_version else "/api"
         return f"{root}/{self.api_version}/namespaces/{namespace}/{plural}/{self.name}"
@@ -26,7 +26,7 @@ class WorkloadReference:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadRecord:
-    """Numbers of a workload."""
+    """The numbers of replicas of a workload."""
 
     desired: int
     """spec.replicas."""
@@ -39,7 +39,7 @@ class WorkloadRecord:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "WorkloadRecord":
-        """A record of a workload as the API server shows it."""
+        """Return the record of a workload of the API server."""
         status, metadata = body.get("status") or {}, body.get("metadata") or {}
         return cls(
             desired=(body.get("spec") or {}).get("replicas", 1),

@@ -91,7 +91,7 @@ def _assess(situation: Situation) -> tuple[DecisionContext, tuple[Recommendation
         before=before,
         inputs=inputs,
         pause=pause,
-        # The first of equals: an event or a forecast explains more than the minimum does.
+        # Among equals the first one: an event or a forecast explains more than the minimum.
         strongest=max(
             (recommendation for recommendation in recommendations if recommendation.applies),
             key=lambda recommendation: recommendation.replicas,
@@ -107,7 +107,7 @@ def _decision(
     context: DecisionContext, recommendations: tuple[Recommendation, ...], floor: int, limits: tuple[Limit, ...]
 ) -> Decision:
     situation, pause, strongest = context.situation, context.pause, context.strongest
-    forecast = next((item for item in recommendations if item.source is Source.FORECAST), None)
+    forecast = next((option for option in recommendations if option.source is Source.FORECAST), None)
     return Decision(
         before=current_floor(situation),
         floor=floor,

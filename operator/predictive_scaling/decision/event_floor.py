@@ -17,8 +17,8 @@ from predictive_scaling.decision.spans import Span
 BASELINE_QUANTILE = 0.5
 """A declared multiplier already is an upper estimate; a margin on its baseline would multiply with it.
 
-On the World Cup matches of 3 July 1998 (declared 3, floor from p90, pods ready after 8 minutes) neither baseline was
-ever short, where the HPA alone was for 28 minutes; the 0.9 quantile took 1.48 of its replica-hours, the median 1.21.
+On the World Cup matches of 3 July 1998 (declared 3, floor from p90, pods ready after 8 minutes) no baseline was ever
+short, while the HPA alone was short for 28 minutes; the 0.9 quantile used 1.48 of its replica-hours, the median 1.21.
 """
 
 

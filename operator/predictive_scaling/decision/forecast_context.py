@@ -14,7 +14,7 @@ def forecast_context(policy: ScalingPolicy) -> Context:
 
 
 def calendar_context(timezone: str | None, holidays: str | None) -> Context:
-    """The same from names, as the table of published policies stores them."""
+    """Return the calendar of a time zone and country by name, as stored in the table of published policies."""
     return Context(_zone(timezone), holidays or "")
 
 

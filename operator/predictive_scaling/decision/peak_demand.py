@@ -16,7 +16,7 @@ PEAK_START_BINS = 2
 
 
 class Peak(NamedTuple):
-    """A demand, and the beginning of the bin in which it is expected."""
+    """A demand, and the start of the bin in which it is expected."""
 
     value: float
     at: datetime

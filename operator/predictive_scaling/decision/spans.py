@@ -30,10 +30,10 @@ def window_ahead(now: datetime, lead_time: timedelta, refresh: timedelta) -> Spa
 
 def difference(spans: Iterable[Span], excluded: Iterable[Span]) -> tuple[Span, ...]:
     """The parts of `spans` outside all of `excluded`."""
-    rest = tuple(spans)
-    for hole in excluded:
+    remaining = tuple(spans)
+    for gap in excluded:
         pieces = (
-            (Span(span.start, min(span.end, hole.start)), Span(max(span.start, hole.end), span.end)) for span in rest
+            (Span(span.start, min(span.end, gap.start)), Span(max(span.start, gap.end), span.end)) for span in remaining
         )
-        rest = tuple(piece for pair in pieces for piece in pair if piece.start < piece.end)
-    return rest
+        remaining = tuple(piece for pair in pieces for piece in pair if piece.start < piece.end)
+    return remaining

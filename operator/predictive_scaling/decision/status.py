@@ -1,4 +1,4 @@
-"""The status of a policy, as api.md has it (semantics 22): bounded, and the same for the same facts."""
+"""The status of a policy (semantics 22): bounded in size, and equal for equal inputs."""
 
 import math
 from typing import Any
@@ -31,7 +31,7 @@ def policy_status(
     takeover: Takeover | None = None,
     advice: Advice | None = None,
 ) -> dict[str, Any]:
-    """What a visit with a decision leaves in the status; conditions: merged already (resources.conditions.merge)."""
+    """Return the status after a reconcile with a decision. conditions: already merged (resources.conditions.merge)."""
     policy, observed = situation.policy, situation.observed
     return ScalingPolicyStatus(
         observed_generation=policy.metadata.generation,
@@ -56,7 +56,7 @@ def policy_status(
 def status_without_decision(
     generation: int, conditions: tuple[Condition, ...], *, takeover: Takeover | None = None
 ) -> dict[str, Any]:
-    """What a visit leaves that came to no decision: the target was not found, or the policy can never work."""
+    """Return the status after a reconcile without a decision: the target does not exist, or the policy is invalid."""
     return ScalingPolicyStatus(observed_generation=generation, conditions=conditions, takeover=takeover).to_manifest()
 
 
@@ -77,10 +77,7 @@ def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None
 
 
 def _points(current_forecast: CurrentForecast, situation: Situation) -> tuple[ForecastPoint, ...]:
-    """Bins that are not over yet; every second or third of them where they are more than a status holds.
-
-    A bin without numbers is left out.
-    """
+    """The current and future bins, thinned evenly to the maximum of a status. A bin without numbers is left out."""
     forecast = current_forecast.forecast
     first = max(0, (situation.now - forecast.origin) // forecast.step)
     stride = max(1, -(-(len(forecast.values) - first) // MAX_POINTS))

@@ -1,4 +1,4 @@
-"""An HPA's minReplicas, by server-side apply of exactly that field; never its maximum, never its workload."""
+"""Writes an HPA's minReplicas by server-side apply of this field only: never its maximum, never its workload."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -31,18 +31,18 @@ _EXTERNAL_SCALERS = {"ScaledObject": "target.scaledObject"}
 
 
 class Records(Protocol):
-    """Where the newest records come from: the watch, or our own writes."""
+    """The newest records of HPAs and workloads: from the watch, or from our own writes."""
 
     async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
-        """The newest record; None when there is no such HPA."""
+        """Return the newest record; None if the HPA does not exist."""
         ...
 
     async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
-        """The newest record of what an HPA scales; None when there is none or its kind is not watched."""
+        """Return the newest record of an HPA's workload; None if it does not exist or its kind is not watched."""
         ...
 
     def remember(self, record: HorizontalPodAutoscalerRecord) -> None:
-        """Take over what a write of ours answered, until the watch has caught up with it."""
+        """Keep the response of our own write until the watch has delivered it."""
         ...
 
 
@@ -78,9 +78,8 @@ class HorizontalPodAutoscaler:
         before = await self._record()
         seen = self._observed or before
         if take and seen.uid == before.uid and seen.foreign_write != before.foreign_write:
-            raise TargetConflictError(f"spec.minReplicas was written meanwhile, by {before.foreign_write}")
-        answer = await self._write(before, floor, force=take or before.floor_given_up)
-        after = parse(answer)
+            raise TargetConflictError(f"spec.minReplicas was changed since it was observed, by {before.foreign_write}")
+        after = parse(await self._write(before, floor, force=take or before.floor_given_up))
         self._records.remember(after)
         return Applied(after.minimum, changed=after.resource_version != before.resource_version)
 
@@ -92,19 +91,19 @@ class HorizontalPodAutoscaler:
         self._records.remember(parse(await self._give_up(record.path, body)))
 
     async def _give_up(self, path: str, body: Json) -> Json:
-        """Take our entry out of the managed fields; the value stays."""
+        """Remove our entry from the managed fields; the value stays."""
         for _ in range(_ATTEMPTS):
             try:
                 return await self._cluster.edit(path, _without_us(body))
             except ObjectNotFoundError as error:
                 raise self._not_found() from error
             except (ObjectConflictError, ObjectRefusedError):
-                # Something else of the HPA changed meanwhile, such as its status.
+                # Another field of the HPA changed meanwhile, such as its status.
                 body = await self._cluster.get(path)
-        raise TargetRefusedError(f"minReplicas of {path} is back, and our ownership of the field could not be given up")
+        raise TargetRefusedError(f"minReplicas of {path} is restored, but our ownership could not be released")
 
     async def _write(self, record: HorizontalPodAutoscalerRecord, minimum: int, *, force: bool) -> Json:
-        """Apply the minimum. A forced write takes the field only from the write that the record shows."""
+        """Apply the minimum. A forced write fails if the field was written again since the record."""
         for _ in range(_ATTEMPTS):
             try:
                 return await self._cluster.apply(record.path, self._body(record, minimum, force=force), force=force)
@@ -114,12 +113,12 @@ class HorizontalPodAutoscaler:
                 live = await self._live(record)
                 if live.foreign_write != record.foreign_write or not (force and isinstance(error, ObjectConflictError)):
                     raise _explained(error, minimum, live) from error
-                # Something else of the HPA changed since it was looked at, such as its status.
+                # Another field of the HPA changed since the record, such as its status.
                 record = live
-        raise RequestFailedError(f"{record.path} changed during each of {_ATTEMPTS} writes; it is written later")
+        raise RequestFailedError(f"{record.path} changed during each of {_ATTEMPTS} writes; the write is retried later")
 
     async def _live(self, record: HorizontalPodAutoscalerRecord) -> HorizontalPodAutoscalerRecord:
-        """The HPA as it is now. Raises TargetNotFoundError where it is gone or another one of the same name."""
+        """Read the HPA. Raises TargetNotFoundError if it was deleted or recreated."""
         try:
             live = parse(await self._cluster.get(record.path))
         except ObjectNotFoundError as error:
@@ -127,7 +126,7 @@ class HorizontalPodAutoscaler:
         except ObjectRefusedError:
             return record
         if live.uid != record.uid:
-            raise TargetNotFoundError(f"{record.path} was deleted and created again; the new one is looked at next")
+            raise TargetNotFoundError(f"{record.path} was deleted and created again; the new HPA is observed next")
         return live
 
     async def progress(self) -> Progress:
@@ -154,8 +153,7 @@ class HorizontalPodAutoscaler:
         )
 
     def _body(self, record: HorizontalPodAutoscalerRecord, minimum: int, *, force: bool) -> Json:
-        # The uid makes the write fail on an HPA of the same name that was created since; the version, on one that
-        # anybody changed since it was looked at.
+        # With the uid the write fails if the HPA was recreated; with the version, if it changed since the record.
         metadata = {"name": self._name, "namespace": self._namespace, "uid": record.uid}
         if force:
             metadata["resourceVersion"] = str(record.resource_version)
@@ -168,7 +166,7 @@ class HorizontalPodAutoscaler:
 
 
 class LiveRecords:
-    """Records straight from the API server, one request each: for tools and tests without a watch."""
+    """Reads each record from the API server: for tools and tests without a watch."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -186,11 +184,11 @@ class LiveRecords:
             return None
 
     def remember(self, record: HorizontalPodAutoscalerRecord) -> None:
-        """Nothing is kept: the next record is read again."""
+        """Nothing to keep: each record is read again."""
 
 
 def refusal_of_owner(owner: str) -> str | None:
-    """Why an HPA with this controller cannot be our target; None where it can."""
+    """Return why an HPA with this owner cannot be a target; None if it can."""
     kind, _, name = owner.partition("/")
     if kind not in _EXTERNAL_SCALERS:
         return None
@@ -198,9 +196,9 @@ def refusal_of_owner(owner: str) -> str | None:
 
 
 def _without_us(body: Mapping[str, Any]) -> list[Json]:
-    """The patch that takes our entry out of the managed fields.
+    """Return the patch that removes our entry from the managed fields.
 
-    Giving the field up by an apply without it would remove the value, and the API server would fill in 1.
+    An apply without the field would remove the value, and the API server would fill in 1.
     """
     metadata = body["metadata"]
     entries: list[Json] = metadata.get("managedFields") or []
@@ -213,9 +211,9 @@ def _explained(
     error: ObjectConflictError | ObjectRefusedError, minimum: int, live: HorizontalPodAutoscalerRecord
 ) -> TargetConflictError | TargetRefusedError:
     if isinstance(error, ObjectConflictError):
-        return TargetConflictError(f"someone else holds spec.minReplicas: {error}")
+        return TargetConflictError(f"another manager holds spec.minReplicas: {error}")
     lower = "set spec.replicas.min of the policy to 1"
-    advice = "allow what it names, or change spec.replicas of the policy"
+    advice = "allow the write, or change spec.replicas of the policy"
     if "is forbidden: User" in str(error):
         advice = "grant the operator's service account patch on horizontalpodautoscalers"
     elif minimum == 0 and not live.can_scale_to_zero:

@@ -1,4 +1,4 @@
-"""A target without a cluster, for tests: it fulfils the contract of the port and follows its floor on demand."""
+"""A target without a cluster, for tests. It fulfills the contract of the port and follows its floor on demand."""
 
 from dataclasses import dataclass, replace
 
@@ -13,31 +13,31 @@ from predictive_scaling.errors import (
 )
 from predictive_scaling.targets.port import Applied, Progress
 
-_SOMEONE = "kubectl-client-side-apply"
+_OTHER_MANAGER = "kubectl-client-side-apply"
 
 
 @dataclass(slots=True)
 class InMemoryTarget:
-    """Replicas as numbers. `foreign_write` is what other people do; `settle` is what controllers do."""
+    """Replicas as numbers. `foreign_write` simulates another writer, `settle` the controllers."""
 
     minimum: int = 1
     maximum: int = 100
     replicas: int = 1
     ready_replicas: int = 1
     uid: str = "in-memory"
-    managers: tuple[str, ...] = (_SOMEONE,)
+    managers: tuple[str, ...] = (_OTHER_MANAGER,)
     owner: str | None = None
     failure: str | None = None
     exists: bool = True
     reachable: bool = True
     writes: int = 0
-    """Writes that changed something."""
+    """Number of writes that changed the target."""
     foreign_writes: int = 1
-    """Writes of the floor by others, the one that created it among them."""
+    """Number of writes of the floor by other managers, including the creation of the target."""
     given_up: bool = False
-    """Whether the floor is the default that was filled in when its manifest gave it up."""
+    """Whether the floor is the API's default, filled in when its manager removed the field."""
     observed_writes: int | None = None
-    """foreign_writes when it was last observed; None before that."""
+    """foreign_writes at the last observation; None before the first."""
 
     async def observe(self) -> Observed:
         self._check()
@@ -65,11 +65,11 @@ class InMemoryTarget:
             changed = floor != self.minimum
             self.managers = (FIELD_MANAGER,) if changed else self.managers
         elif take and self.observed_writes not in (None, self.foreign_writes):
-            raise TargetConflictError(f"the floor was written meanwhile, by {self._foreign_write}")
+            raise TargetConflictError(f"the floor was changed since it was observed, by {self._foreign_write}")
         elif take:
             changed, self.managers = True, (FIELD_MANAGER,)
         elif self.managers and floor != self.minimum:
-            raise TargetConflictError(f"someone else holds the floor: {self.managers[0]}")
+            raise TargetConflictError(f"another manager holds the floor: {self.managers[0]}")
         else:
             changed, self.managers = True, (FIELD_MANAGER, *self.managers)
         self.minimum, self.given_up = floor, False
@@ -91,25 +91,25 @@ class InMemoryTarget:
             self.minimum, max(self.minimum, self.replicas), self.replicas, self.ready_replicas, self.failure
         )
 
-    def foreign_write(self, minimum: int, manager: str = _SOMEONE) -> None:
-        """Someone else sets the floor, as `kubectl apply` of a manifest with minReplicas does."""
+    def foreign_write(self, minimum: int, manager: str = _OTHER_MANAGER) -> None:
+        """Set the floor as another manager, like `kubectl apply` of a manifest with minReplicas."""
         if minimum != self.minimum:
             self.minimum, self.managers, self.given_up = minimum, (manager,), False
             self.foreign_writes += 1
 
     def give_up(self) -> None:
-        """Someone applies, client-side, a manifest that no longer states the floor: the API fills in its default."""
+        """Remove the floor, like a client-side apply of a manifest without it: the API fills in its default."""
         self.minimum, self.managers, self.given_up = DEFAULT_MINIMUM, (), True
         self.foreign_writes += 1
 
     def settle(self, *, ready: bool = True) -> None:
-        """Create the replicas of the floor, as the controllers do."""
+        """Create the replicas of the floor, like the controllers."""
         self.replicas = max(self.replicas, self.minimum)
         if ready:
             self.ready_replicas = self.replicas
 
     def recreate(self) -> None:
-        """Delete the target and create it again, as a user does."""
+        """Delete the target and create it again, like a user."""
         fresh = replace(InMemoryTarget(), uid=f"{self.uid}+", maximum=self.maximum)
         self.uid, self.minimum, self.managers, self.given_up = fresh.uid, fresh.minimum, fresh.managers, False
         self.observed_writes = None
@@ -119,10 +119,10 @@ class InMemoryTarget:
         others = [manager for manager in self.managers if manager != FIELD_MANAGER]
         if not others and not self.given_up:
             return None
-        return f"{others[0] if others else _SOMEONE}, write {self.foreign_writes}"
+        return f"{others[0] if others else _OTHER_MANAGER}, write {self.foreign_writes}"
 
     def _check(self) -> None:
         if not self.reachable:
-            raise ClusterUnavailableError("The target's API does not answer")
+            raise ClusterUnavailableError("The target's API does not respond")
         if not self.exists:
             raise TargetNotFoundError("The target does not exist")

@@ -1,4 +1,4 @@
-"""The port to where replicas live. Every adapter, the one in memory too, passes tests/contract/test_targets.py."""
+"""The port of targets. Every adapter, including the one in memory, passes tests/contract/test_targets.py."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,12 +12,12 @@ class Applied:
 
     floor: int
     changed: bool
-    """False where the target had this floor already."""
+    """False if the target had this floor already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a target has followed its floor; what verification looks at."""
+    """How far a target has followed its floor; the input of verification."""
 
     floor: int
     """Current floor of the target."""
@@ -31,7 +31,7 @@ class Progress:
 
 
 class Target(Protocol):
-    """One thing whose minimum we own.
+    """A target whose minimum the operator owns.
 
     All methods raise TargetNotFoundError, TargetUnsupportedError or ClusterUnavailableError.
     """
@@ -43,20 +43,20 @@ class Target(Protocol):
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
         """Set the floor; the same floor twice changes nothing.
 
-        take: take the field from whoever holds it; right for the first write of a take-over only. A floor that was
-        given up has no holder.
-        Raises TargetConflictError naming the holder when someone else holds the field, or wrote it since it was
-        observed; TargetRefusedError, with what to do, when the API refuses the value for good.
+        take: take the field from its current manager; only for the first write of a take-over. A floor that was
+        given up has no manager.
+        Raises TargetConflictError with the manager if another manager holds the field or wrote it since it was
+        observed; TargetRefusedError with the remedy if the API refuses the value permanently.
         """
         ...
 
     async def restore(self, floor: int) -> None:
         """Restore the original floor and release the field. Does nothing if we do not own it.
 
-        Where the target's maximum is lower by now, that is what it becomes. Raises as `apply` does.
+        If the target's maximum is lower by now, the floor becomes that maximum. Raises as `apply` does.
         """
         ...
 
     async def progress(self) -> Progress:
-        """How far the target has followed."""
+        """Return how far the target has followed its floor."""
         ...

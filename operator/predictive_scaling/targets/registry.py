@@ -1,4 +1,4 @@
-"""Which adapter a policy's target needs."""
+"""The registry of target adapters."""
 
 from collections.abc import Callable
 
@@ -10,18 +10,18 @@ from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAu
 from predictive_scaling.targets.port import Target
 
 TargetFinder = Callable[[str, TargetSpec], Target]
-"""The target that a spec names in a namespace; raises TargetUnsupportedError."""
+"""Returns the target of a spec in a namespace; raises TargetUnsupportedError."""
 
 
 class Targets:
-    """Makes adapters; they are cheap and hold no connection of their own."""
+    """Creates adapters, which are cheap and have no connection of their own."""
 
     def __init__(self, cluster: Cluster, records: Records) -> None:
         self._cluster = cluster
         self._records = records
 
     def __call__(self, namespace: str, spec: TargetSpec) -> Target:
-        """The adapter of what `spec` names. Raises TargetUnsupportedError for kinds that have none yet."""
+        """Return the adapter of a target. Raises TargetUnsupportedError for kinds without an adapter."""
         if spec.horizontal_pod_autoscaler is not None:
             return HorizontalPodAutoscaler(self._cluster, self._records, namespace, spec.horizontal_pod_autoscaler.name)
         raise TargetUnsupportedError(
@@ -31,7 +31,7 @@ class Targets:
 
 
 def autoscaler_named(text: str) -> TargetSpec | None:
-    """The target that a status wrote as hpa/NAME; None for other kinds, which were never taken over.
+    """Return the target that a status names as hpa/NAME; None for other kinds, which are never taken over.
 
     >>> str(autoscaler_named("hpa/checkout"))
     'hpa/checkout'

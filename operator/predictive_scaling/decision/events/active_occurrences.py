@@ -38,9 +38,9 @@ def upcoming_occurrences(expansion: Expansion, now: datetime) -> tuple[EventWind
 
 
 def known_occurrences(expansion: Expansion, now: datetime, previous: KnownEvents | None = None) -> KnownEvents | None:
-    """The occurrences that forecasts made now use: as far back as models look, as far ahead as they forecast.
+    """Return the occurrences that current forecasts use: within the history of the models and their horizon.
 
-    previous: the last result for this event, which is returned while nothing has changed.
+    previous: the last result for this event, which is returned again if nothing has changed.
     """
     event = expansion.event
     if not event.spec.type:
@@ -56,8 +56,8 @@ def known_occurrences(expansion: Expansion, now: datetime, previous: KnownEvents
 def known_events_for(policy: ScalingPolicy, events: Iterable[KnownEvents]) -> tuple[KnownEvent, ...]:
     """The occurrences of the events that select the policy."""
     namespace, labels = policy.metadata.namespace, policy.metadata.labels
-    selected = (item for item in events if item.event.selects(namespace, labels))
-    return tuple(known for item in selected for known in item.known)
+    selected = (known for known in events if known.event.selects(namespace, labels))
+    return tuple(event for known in selected for event in known.known)
 
 
 def active_occurrences(

@@ -21,7 +21,7 @@ _DEFAULT_CREATION = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_ZONE_OFFSET = timedelta(days=1)
 """More than the difference between any two time zones."""
 _SEARCH_SPANS = (timedelta(days=2), timedelta(days=20), timedelta(days=120))
-"""How far back the latest occurrences are searched, before the full span is."""
+"""How far back the latest occurrences are searched, before the full span is searched."""
 _REPEATED_HOUR = timedelta(hours=2)
 """The walk starts this much earlier: the second of two equal local times is derived from the first."""
 
@@ -151,7 +151,7 @@ def expand(event: BusinessEvent, since: datetime, until: datetime) -> Expansion:
 
 
 def known_event(event: BusinessEvent, occurrence: Span) -> KnownEvent:
-    """One occurrence, as forecasts know it."""
+    """Return an occurrence in the form that forecasts use."""
     return KnownEvent(event.spec.type or "", occurrence.start, occurrence.end, event.spec.expect.multiplier)
 
 
