@@ -1,4 +1,4 @@
-"""Incidents of a service (sales, shows, bursts, outages, releases) and their effect on demand."""
+"""Incidents of a service (sales, shows, matches, bursts, outages, releases) and their effect on demand."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,20 +18,26 @@ class Kind(StrEnum):
     BURST = "burst"
     OUTAGE = "outage"
     RELEASE = "release"
+    MATCH = "match"
 
 
-ANNOUNCED = frozenset({Kind.FLASH_SALE, Kind.LIVE_SHOW})
+ANNOUNCED = frozenset({Kind.FLASH_SALE, Kind.LIVE_SHOW, Kind.MATCH})
 """Kinds that are known beforehand and get BusinessEvents. Bursts, outages and releases are not announced."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Incident:
-    """An incident, half-open in time. factor: multiplies demand while it lasts."""
+    """An incident, half-open in time.
+
+    factor: multiplies demand while it lasts; for a match, the factor at its end without goals. name: of a match, empty
+    for other kinds.
+    """
 
     start: datetime
     end: datetime
     kind: Kind
     factor: float
+    name: str = ""
 
     def touches(self, timeline: Timeline) -> bool:
         """Whether the incident overlaps the timeline."""

@@ -50,10 +50,14 @@ class Timeline:
         """The local hour of each bin with its fraction, 0 <= hour < 24: shape (bins,)."""
         return self._local(zone) % 86_400 / _HOUR_SECONDS
 
+    def days(self, zone: str) -> IntArray:
+        """The local day in a zone at each bin, counted from 1970-01-01: shape (bins,)."""
+        return self._local(zone) // 86_400
+
     def weekdays(self, zone: str) -> IntArray:
         """The local weekday of each bin, Monday is 0: shape (bins,)."""
         # The epoch was a Thursday.
-        return (self._local(zone) // 86_400 + 3) % 7
+        return (self.days(zone) + 3) % 7
 
     def mondays(self, zone: str) -> list[datetime]:
         """The local start of each week of the timeline, and of the week before, whose effects may last."""

@@ -1,6 +1,6 @@
 """Workload profiles: common kinds of services, each with a different difficulty for forecasts.
 
-Names of purposes and of the functions passed to _in_weeks are part of the random seed: a rename changes the numbers.
+Names of purposes and of the functions passed to in_weeks are part of the random seed: a rename changes the numbers.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,9 +42,9 @@ def web_shop(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     zone = "Europe/Berlin"
     shape = day(timeline, zone, {0: 0.3, 4: 0.12, 8: 0.55, 12: 0.8, 16: 0.75, 20: 1.25, 22: 0.8})
     baseline = chance.between("level", 280, 560) * shape * weekend(timeline, zone, 1.25) * growth(timeline, 0.6)
-    sales = tuple(_in_weeks(timeline, zone, chance, _flash_sale))
+    sales = tuple(in_weeks(timeline, zone, chance, _flash_sale))
     raised = baseline * factors(sales, timeline, rise=10 * _MINUTE, fall=20 * _MINUTE)
-    return GeneratedDemand(raised * _noise(timeline, chance, 0.05, 0.03), sales)
+    return GeneratedDemand(raised * noise_factor(timeline, chance, 0.05, 0.03), sales)
 
 
 def public_api(timeline: Timeline, chance: Chance) -> GeneratedDemand:
@@ -52,7 +52,7 @@ def public_api(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     zone = "America/New_York"
     shape = day(timeline, zone, {0: 0.15, 6: 0.2, 9: 0.9, 11: 1.0, 13: 0.85, 15: 1.0, 18: 0.5, 22: 0.2})
     shape = shape * weekend(timeline, zone, 0.35)
-    outages = tuple(_in_weeks(timeline, zone, chance, _outage))
+    outages = tuple(in_weeks(timeline, zone, chance, _outage))
     retries = [Incident(outage.end, outage.end + 5 * _MINUTE, Kind.BURST, 1.4) for outage in outages]
     baseline = chance.between("level", 120, 240) * shape * factors(outages, timeline, rise=_MINUTE, fall=_MINUTE / 2)
     baseline = baseline * factors(retries, timeline, rise=_MINUTE, fall=10 * _MINUTE)
@@ -70,18 +70,18 @@ def batch_jobs(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     level = chance.between("level", 25, 45)
     hourly = np.where(since_full_hour < 5, level, 0.0)
     nightly = np.where((hours >= 2) & (hours < 2 + 40 / 60), 4 * level, 0.0)
-    return GeneratedDemand((1.5 + (hourly + nightly) * sizes) * _noise(timeline, chance, 0.04, 0.05))
+    return GeneratedDemand((1.5 + (hourly + nightly) * sizes) * noise_factor(timeline, chance, 0.04, 0.05))
 
 
 def social_feed(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """Unannounced bursts, a few of them huge, on the daily shape of Madrid, and a live show on Sunday evenings."""
     zone = "Europe/Madrid"
     baseline = chance.between("level", 60, 110) * day(timeline, zone, {0: 0.8, 4: 0.3, 9: 0.7, 14: 1.0, 22: 1.2})
-    bursts = tuple(_in_weeks(timeline, zone, chance, _bursts))
-    shows = tuple(_in_weeks(timeline, zone, chance, _live_show))
+    bursts = tuple(in_weeks(timeline, zone, chance, _bursts))
+    shows = tuple(in_weeks(timeline, zone, chance, _live_show))
     raised = baseline * factors(bursts, timeline, rise=2 * _MINUTE, fall=35 * _MINUTE)
     raised = raised * factors(shows, timeline, rise=15 * _MINUTE, fall=25 * _MINUTE)
-    return GeneratedDemand(raised * _noise(timeline, chance, 0.08, 0.06), tuple(sorted((*bursts, *shows))))
+    return GeneratedDemand(raised * noise_factor(timeline, chance, 0.08, 0.06), tuple(sorted((*bursts, *shows))))
 
 
 def internal_tool(timeline: Timeline, chance: Chance) -> GeneratedDemand:
@@ -96,8 +96,8 @@ def internal_tool(timeline: Timeline, chance: Chance) -> GeneratedDemand:
 def checkout(timeline: Timeline, chance: Chance) -> GeneratedDemand:
     """A service whose releases change the cost of a visit: its level shifts, after three minutes without samples."""
     shape = day(timeline, "UTC", {0: 0.5, 4: 0.35, 9: 0.8, 13: 0.9, 19: 1.15, 22: 0.75})
-    releases = tuple(_in_weeks(timeline, "UTC", chance, _releases))
-    values = chance.between("level", 60, 120) * shape * _noise(timeline, chance, 0.05, 0.04)
+    releases = tuple(in_weeks(timeline, "UTC", chance, _releases))
+    values = chance.between("level", 60, 120) * shape * noise_factor(timeline, chance, 0.05, 0.04)
     levels = np.ones(timeline.bins)
     for release in releases:
         # Each release sets the level, so that a longer timeline has the same levels from the next release on.
@@ -118,13 +118,13 @@ WORKLOAD_PROFILES = (
 )
 
 
-def _noise(timeline: Timeline, chance: Chance, slow: float, quick: float) -> FloatArray:
+def noise_factor(timeline: Timeline, chance: Chance, slow: float, quick: float) -> FloatArray:
     """A factor around 1 for each bin, with a slow and a quick part: shape (bins,)."""
     slow_part = slow * chance.drifting("slow noise", timeline, 45 * _MINUTE)
     return np.exp(slow_part + quick * chance.normal("quick noise", timeline))
 
 
-def _in_weeks(
+def in_weeks(
     timeline: Timeline, zone: str, chance: Chance, draw: Callable[[datetime, np.random.Generator], list[Incident]]
 ) -> Iterator[Incident]:
     """The incidents of each week, by start."""
