@@ -29,7 +29,7 @@ COMMANDS = MappingProxyType(
             "stack",
             "Run the local stack: control plane, Kafka, PostgreSQL, Redis and AWS as local processes.",
         ),
-        "demo": ("demo", "Replay a day of the 1998 World Cup traffic next to an HPA."),
+        "demo": ("demo", "Replay a match day on a local cluster, next to an HPA alone."),
     }
 )
 

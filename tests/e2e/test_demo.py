@@ -20,18 +20,18 @@ from predictive_scaling.stack.demo.manifests import (
     upcoming_event,
 )
 from predictive_scaling.stack.demo.observe import observing
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, make_scenario
+from predictive_scaling.stack.demo.scenario import make_scenario
+from predictive_scaling.stack.demo.workload import generated_workload
 from predictive_scaling.stack.kubernetes import Kubernetes
-from tests.support.demo_replays import TRACES
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.e2e
 
-NOW = datetime(1998, 7, 3, 13, tzinfo=UTC)
+NOW = datetime(2026, 5, 21, 14, tzinfo=UTC)
 
 
 async def test_the_api_server_accepts_the_manifests_and_the_demo_observes_both_deployments(cluster: Kubernetes) -> None:
-    scenario = make_scenario(DEFAULT_DAY, TRACES)
+    scenario = make_scenario(generated_workload())
     await cluster.apply([namespace()], "demo-namespace")
     workloads = [part for name in (HPA_ONLY, PREDICTIVE) for part in deployment_with_hpa(name, scenario, Pace(100))]
     events = [past_event(scenario.earlier[-1]), *map(upcoming_event, scenario.matches)]

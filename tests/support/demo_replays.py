@@ -2,7 +2,6 @@
 
 import math
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 
@@ -11,10 +10,9 @@ from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observa
 from predictive_scaling.stack.demo.replay_record import DecisionLine, ReplayRecord
 from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, DemoScenario, make_scenario
-from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.demo.scenario import DemoScenario, make_scenario
+from predictive_scaling.stack.demo.workload import MINUTE, generated_workload
 
-TRACES = Path(__file__).parents[2] / "examples" / "traces"
 RAMP, LEAD = timedelta(minutes=15), timedelta(minutes=9)
 STEP = timedelta(seconds=15)
 
@@ -46,9 +44,9 @@ def simulated(scenario: DemoScenario, multiplier: float | None) -> Simulation:
     return simulate(demand, scenario.per_replica, AutoscalerRules(), floor_at)
 
 
-def a_replay_record(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> ReplayRecord:
+def a_replay_record(day: date | None = None, multiplier: float = 3.0) -> ReplayRecord:
     """A whole day as the demo would tell it; the forecast is the demand itself, a little late."""
-    scenario = make_scenario(day, TRACES)
+    scenario = make_scenario(generated_workload(), day)
     hpa_only, predictive = simulated(scenario, None), simulated(scenario, multiplier)
     floors = expected_floors(scenario, multiplier)
     observations = tuple(
@@ -79,7 +77,7 @@ def a_replay_record(day: date = DEFAULT_DAY, multiplier: float = 3.0) -> ReplayR
     quality = forecast_quality([(band, scenario.demand_at(at)) for at, band in forecasts])
     comparison = compare(observations, scenario.ends_at, scenario.per_replica)
     result = Result(
-        trace="worldcup98-requests-per-minute",
+        trace=scenario.demand.name,
         minutes=scenario.minutes,
         comparison=comparison,
         same_hours=hpa_at_same_hours(scenario.replayed(), scenario.per_replica, comparison.hours_ratio),

@@ -30,14 +30,14 @@ from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.stack.demo.manifests import HORIZON, LEAD_TIME, RAMP, policy, upcoming_event
 from predictive_scaling.stack.demo.measure import DeploymentState, Observation
 from predictive_scaling.stack.demo.scenario import DemoScenario
-from predictive_scaling.stack.demo.traces import MINUTE, Match
+from predictive_scaling.stack.demo.workload import MINUTE, Match
 
 STEP = timedelta(seconds=15)
 SAMPLE_DELAY = timedelta(seconds=30)
 """From a minute's end until its sample is used."""
 REFRESH = BIN
 """Between two forecasts; the operator's default is a minute, but arithmetic shall be quick."""
-_KEY = SeriesKey("worldcup", "requests_per_minute", "Sum")
+_KEY = SeriesKey("sports-site", "requests_per_minute", "Sum")
 
 
 @dataclass
@@ -102,7 +102,7 @@ class SimulatedDemo:
         if until not in self._forecasts:
             start = until - HISTORY
             minutes = np.array([value for _, value in self.scenario.samples(start, until)], dtype=np.float32)
-            series = binned("worldcup", until - len(minutes) * MINUTE, minutes, step=BIN, zero_is_valid=False)
+            series = binned("sports-site", until - len(minutes) * MINUTE, minutes, step=BIN, zero_is_valid=False)
             assert series is not None
             request = ForecastRequest(_KEY, series, ModelChoice.AUTO, HORIZON // BIN)
             self._forecasts[until] = self._model_store.forecast({"site": request})["site"]

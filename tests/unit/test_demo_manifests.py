@@ -13,13 +13,13 @@ from predictive_scaling.stack.demo.manifests import (
     policy,
     upcoming_event,
 )
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY, DemoScenario, make_scenario
-from tests.support.demo_replays import TRACES
+from predictive_scaling.stack.demo.scenario import DemoScenario, make_scenario
+from predictive_scaling.stack.demo.workload import generated_workload
 
 
 @pytest.fixture(scope="module")
 def scenario() -> DemoScenario:
-    return make_scenario(DEFAULT_DAY, TRACES)
+    return make_scenario(generated_workload())
 
 
 def test_the_deployments_differ_only_in_their_names(scenario: DemoScenario) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observation, compare, forecast_quality
 
-BEGIN = datetime(1998, 7, 3, 13, tzinfo=UTC)
+BEGIN = datetime(2026, 5, 21, 14, tzinfo=UTC)
 PER_REPLICA = 100.0
 
 

@@ -15,7 +15,7 @@ def a_result(
     comparison = DemoComparison(Performance(hpa_only, 50.0, 200_000.0), Performance(predictive, 50.0 * hours, 10_000.0))
     same_hours = SimulatedHpa(0.735, 17.25, 1.0812)
     quality = ForecastQuality(0.12345, 0.91)
-    return Result("worldcup98-requests-per-minute", 510, comparison, same_hours, decisions, failed, quality)
+    return Result("generated-sports-site", 510, comparison, same_hours, decisions, failed, quality)
 
 
 def test_a_good_day_has_no_shortcomings() -> None:
@@ -45,7 +45,7 @@ def test_the_file_has_the_names_that_programs_read(tmp_path: Path) -> None:
     a_result().write(tmp_path / "demo" / "result.json")
     written = json.loads((tmp_path / "demo" / "result.json").read_text())
     assert written == {
-        "trace": "worldcup98-requests-per-minute",
+        "trace": "generated-sports-site",
         "minutes": 510,
         "hpa_only": {"under_provisioned_minutes": 26, "replica_hours": 50.0},
         "predictive": {"under_provisioned_minutes": 2, "replica_hours": 54.0},

@@ -1,4 +1,4 @@
-"""`predictive-scaling demo`: replays a day of the 1998 World Cup traffic against the local stack."""
+"""`predictive-scaling demo`: replays a match day against the local stack."""
 
 import asyncio
 import sys
@@ -13,8 +13,8 @@ from predictive_scaling.stack.demo.commands import inspection_commands
 from predictive_scaling.stack.demo.replay_record import ReplayRecord
 from predictive_scaling.stack.demo.report import write_report
 from predictive_scaling.stack.demo.run import Options, run_demo
-from predictive_scaling.stack.demo.scenario import DEFAULT_DAY
 from predictive_scaling.stack.demo.summary import summary
+from predictive_scaling.stack.demo.workload import DEMAND_FILE, GENERATED_DAY, MATCHES_FILE, RECORDED_DAY
 from predictive_scaling.stack.signals import run
 from predictive_scaling.stack.stack import Stack
 
@@ -31,18 +31,25 @@ _INSPECTION_HINT = {
 @app.command()
 def demo(
     day: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], help="Day to replay; only the default day has pass criteria.")
-    ] = datetime(DEFAULT_DAY.year, DEFAULT_DAY.month, DEFAULT_DAY.day),  # noqa: DTZ001 (a date, not a time)
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help=f"Match day to replay. Only the default, {GENERATED_DAY} ({RECORDED_DAY} if recorded), has criteria.",
+        ),
+    ] = None,
     rate: Annotated[float, typer.Option(min=1, max=100, help="Speed relative to real time.")] = DEFAULT_RATE,
-    traces: Annotated[Path, typer.Option(help="Directory of the recorded demand.")] = Path("examples/traces"),
+    traces: Annotated[
+        Path | None,
+        typer.Option(help=f"Directory of recorded demand ({DEMAND_FILE}, {MATCHES_FILE}); default: generated demand."),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Directory of the report, the result, the models and the logs.")] = Path(
         "build/demo"
     ),
     keep: Annotated[bool, typer.Option("--keep", help="Keep the stack running at the end, until Ctrl-C.")] = False,
 ) -> None:
-    """Replay a day of the 1998 World Cup traffic next to an HPA; write report.html and result.json."""
+    """Replay a match day of a sports site next to an HPA alone; write report.html and result.json."""
     console = Console()
-    options = Options(day.date(), rate, traces, output, keep)
+    options = Options(day.date() if day else None, rate, traces, output, keep)
 
     async def show_result(record: ReplayRecord, stack: Stack) -> None:
         record.result.write(output / "result.json")

@@ -1,1 +1,1 @@
-"""The demo: a day of the 1998 World Cup on real parts, one Deployment with an HPA alone and one with a policy."""
+"""The demo: a match day on real parts, with one Deployment with an HPA alone and one with a policy."""

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Producer
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
-from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.demo.workload import MINUTE
 
 TOPIC = "metrics.raw"
 _FLUSH_SECONDS = 30
@@ -38,7 +38,7 @@ class DemandProducer:
         await self.flush()
 
     async def history(self, scenario: DemoScenario, until: datetime) -> int:
-        """Send the samples of the trace before `until`; returns their number."""
+        """Send the samples before `until`; returns their number."""
         samples = scenario.samples(scenario.demand.start, until)
         for begin in range(0, len(samples), _BATCH_SIZE):
             self._send(samples[begin : begin + _BATCH_SIZE])

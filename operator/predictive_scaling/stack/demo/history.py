@@ -1,4 +1,4 @@
-"""Loads two months of history through the same pipeline as live samples, and trains a model on it."""
+"""Loads months of history through the same pipeline as live samples, and trains a model on it."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.demand_producer import DemandProducer
 from predictive_scaling.stack.demo.processes import PROGRAM, Product
 from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
-from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.demo.workload import MINUTE
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Notify
 from predictive_scaling.storage.database import Database

@@ -15,16 +15,17 @@ from predictive_scaling.stack.demo.scenario import (
     DemoScenario,
     object_name,
 )
-from predictive_scaling.stack.demo.traces import MINUTE, Match
+from predictive_scaling.stack.demo.workload import MINUTE, Match
 from predictive_scaling.stack.kubelets import NODE
 
 Manifest = dict[str, Any]
 
-NAMESPACE = "worldcup"
+NAMESPACE = "match-day"
 HPA_ONLY = "site-hpa-only"
 PREDICTIVE = "site-predictive"
 POLICY = "site"
 MAX_REPLICAS = 60
+_EVENT_LABELS = {"events": "matches"}
 
 HPA_SYNC = timedelta(seconds=15)
 """Kubernetes' default, as the window and the policies below."""
@@ -87,7 +88,7 @@ def namespace() -> Manifest:
 def deployment_with_hpa(name: str, scenario: DemoScenario, pace: Pace) -> list[Manifest]:
     """A Deployment and its HPA, which leaves out minReplicas so that a policy may own it."""
     labels = {"app": name}
-    container = {"name": "site", "image": "registry.invalid/site:1998"}
+    container = {"name": "site", "image": "registry.invalid/site:1"}
     return [
         {
             "apiVersion": "apps/v1",
@@ -117,7 +118,7 @@ def policy(scenario: DemoScenario) -> Manifest:
     return {
         "apiVersion": "predictive-scaling.io/v1alpha1",
         "kind": "ScalingPolicy",
-        "metadata": {"name": POLICY, "namespace": NAMESPACE, "labels": {"event": "world-cup"}},
+        "metadata": {"name": POLICY, "namespace": NAMESPACE, "labels": _EVENT_LABELS},
         "spec": {
             "mode": "Auto",
             "target": {"horizontalPodAutoscaler": {"name": PREDICTIVE}},
@@ -157,7 +158,7 @@ def _event(match: Match, more: Manifest) -> Manifest:
             "type": match.type,
             "start": match.start.isoformat().replace("+00:00", "Z"),
             "end": match.end.isoformat().replace("+00:00", "Z"),
-            "policies": {"matchLabels": {"event": "world-cup"}},
+            "policies": {"matchLabels": _EVENT_LABELS},
             **more,
         },
     }

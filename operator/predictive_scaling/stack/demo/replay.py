@@ -20,7 +20,7 @@ from predictive_scaling.stack.demo.result import Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
 from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.table import LiveTable, TableRow
-from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.demo.workload import MINUTE
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Notify
 from predictive_scaling.storage.database import Database

@@ -16,7 +16,7 @@ from predictive_scaling.stack.demo.measure import Band, Observation
 from predictive_scaling.stack.demo.replay_record import BIN, DecisionLine, ReplayRecord
 from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START, DemoScenario
 from predictive_scaling.stack.demo.summary import same_hours
-from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.demo.workload import MINUTE
 
 
 def write_report(record: ReplayRecord, path: Path) -> None:
@@ -51,7 +51,7 @@ def _lead(record: ReplayRecord) -> str:
     scenario = record.scenario
     games = " and ".join(match.name for match in scenario.matches)
     return (
-        f"{scenario.day:%-d %B %Y}, {games}: the recorded requests to the web site of the World Cup, "
+        f"{scenario.day:%-d %B %Y}, {games}: {scenario.demand_source}, "
         f"{scenario.begins_at:%H:%M} to {scenario.ends_at:%H:%M} UTC, replayed at {record.rate:g} times real time. "
         "Two Deployments on one Kubernetes API server get the same demand and have the same HorizontalPodAutoscaler; "
         "one of them also has a ScalingPolicy."
@@ -61,7 +61,7 @@ def _lead(record: ReplayRecord) -> str:
 def _verdict(record: ReplayRecord) -> tuple[str, str]:
     shortcomings = record.result.shortcomings()
     if not record.scenario.has_verdict:
-        return "none", "Measured; only 3 July 1998 has a verdict"
+        return "none", f"Measured; only {record.scenario.default_day:%-d %B %Y} has a verdict"
     if shortcomings:
         return "bad", "Below the bar: " + "; ".join(shortcomings)
     return "good", "As promised: short for at most a fifth of the time, at no more than 1.15 of the replica-hours"
@@ -125,12 +125,12 @@ def _decision(line: DecisionLine) -> str:
 def _method(record: ReplayRecord) -> list[str]:
     scenario = record.scenario
     demand = (
-        "Demand: requests per minute from the site's own log, sent to Kafka at the end of each minute; from there it "
-        "reaches both HPAs and the operator through the same pipeline."
+        f"Demand: {scenario.demand_source}, one sample per minute, sent to Kafka at the end of each minute; from there "
+        "it reaches both HPAs and the operator through the same pipeline."
     )
     capacity = (
         f"One replica serves {scenario.per_replica:,.0f} requests a minute, so that 20 of them at 70 % carry the "
-        f"99.9th percentile of the tournament; a new pod is ready after {POD_START / MINUTE:g} minutes, as where a "
+        f"99.9th percentile of the season; a new pod is ready after {POD_START / MINUTE:g} minutes, as where a "
         "node has to be added first."
     )
     fairness = (

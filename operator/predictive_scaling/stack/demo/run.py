@@ -25,6 +25,7 @@ from predictive_scaling.stack.demo.processes import MODELS, Product, choose_port
 from predictive_scaling.stack.demo.replay import RunningDemo, replay
 from predictive_scaling.stack.demo.replay_record import ReplayRecord
 from predictive_scaling.stack.demo.scenario import POD_START, DemoScenario, make_scenario
+from predictive_scaling.stack.demo.workload import generated_workload, recorded_workload
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Notify
@@ -46,9 +47,11 @@ _METRICS_NAMESPACE = "default"
 class Options:
     """The options of the command line."""
 
-    day: date
+    day: date | None
+    """The default day of the workload if None."""
     rate: float
-    traces: Path
+    traces: Path | None
+    """The folder of recorded demand; demand is generated if None."""
     output: Path
     keep: bool = False
     """Leave everything running at the end, until Ctrl-C."""
@@ -61,7 +64,8 @@ async def run_demo(
 
     Raises StackError when a part does not start or the product is not ready in time.
     """
-    scenario = make_scenario(options.day, options.traces)
+    workload = generated_workload() if options.traces is None else recorded_workload(options.traces)
+    scenario = make_scenario(workload, options.day)
     pace = Pace(options.rate)
     async with Stack(PARTS, cluster=_cluster(pace), notify=notify) as stack:
         product = await _prepare_product(stack, options.output, notify)

@@ -8,7 +8,7 @@ from forecasting.scaling.simulation import AutoscalerRules
 from forecasting.scaling.simulation_grid import simulate_grid
 from forecasting.series import FloatArray
 from predictive_scaling.stack.demo.scenario import HPA_UTILIZATION, POD_START
-from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.demo.workload import MINUTE
 
 _STEPS_A_MINUTE = 4
 _TARGETS = np.round(np.arange(0.2, 1.2001, 0.005), 3)

@@ -2,27 +2,24 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, datetime, timedelta
 
 import numpy as np
 
 from forecasting.series import FloatArray, Series
 from predictive_scaling.errors import InvalidManifestError
-from predictive_scaling.stack.demo.traces import DEMAND_FILE, MATCHES_FILE, MINUTE, Match, read_demand, read_matches
-
-DEFAULT_DAY = date(1998, 7, 3)
-"""Two quarter-finals with an afternoon between them. Only this day has a verdict."""
+from predictive_scaling.stack.demo.workload import MINUTE, Match, Workload
+from predictive_scaling.synthesis.timeline import DAY
 
 BEFORE_FIRST_MATCH = timedelta(minutes=90)
 AFTER_LAST_MATCH = timedelta(minutes=40)
-TOURNAMENT = (datetime(1998, 6, 10, tzinfo=UTC), datetime(1998, 7, 13, tzinfo=UTC))
 PEAK_PERCENTILE = 99.9
 PEAK_REPLICAS = 20
 PEAK_UTILIZATION = 0.7
 
-SERVICE = "worldcup"
+SERVICE = "sports-site"
 METRIC = "requests_per_minute"
 HPA_UTILIZATION = 0.8
 """The target of both HPAs, as a fraction of the capacity of a replica."""
@@ -38,13 +35,16 @@ class DemoScenario:
     begins_at: datetime
     ends_at: datetime
     demand: Series
-    """The entire trace, in requests a minute."""
+    """The entire series, in requests a minute."""
     matches: tuple[Match, ...]
     """The matches of the day: each becomes a BusinessEvent with an expected multiplier."""
     earlier: tuple[Match, ...]
     """The matches before the window: they become past BusinessEvents."""
     per_replica: float
     """Requests a minute that one ready replica serves at 100 %."""
+    demand_source: str
+    """See Workload.description."""
+    default_day: date
 
     @property
     def minutes(self) -> int:
@@ -52,10 +52,10 @@ class DemoScenario:
 
     @property
     def has_verdict(self) -> bool:
-        return self.day == DEFAULT_DAY
+        return self.day == self.default_day
 
     def demand_at(self, at: datetime) -> float:
-        """Requests a minute at this moment; a minute missing from the trace has the value of the minute before."""
+        """Requests a minute at this moment; a minute without a sample has the value of the minute before."""
         values = self.demand.values[: self._index(at) + 1]
         known = values[np.isfinite(values)]
         return float(known[-1]) if len(known) else 0.0
@@ -65,7 +65,7 @@ class DemoScenario:
         return np.array([self.demand_at(self.begins_at + minute * MINUTE) for minute in range(self.minutes)])
 
     def samples(self, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
-        """The samples that the trace has for the minutes that begin in [since, until)."""
+        """The samples of the minutes that begin in [since, until)."""
         first, last = max(0, self._index(since)), max(0, self._index(until))
         chosen = enumerate(self.demand.values[first:last], start=first)
         return [(self.demand.start + index * MINUTE, float(value)) for index, value in chosen if math.isfinite(value)]
@@ -74,12 +74,13 @@ class DemoScenario:
         return min(int((at - self.demand.start) / MINUTE), len(self.demand.values))
 
 
-def make_scenario(day: date, traces: Path) -> DemoScenario:
+def make_scenario(workload: Workload, day: date | None = None) -> DemoScenario:
     """The hours around the matches of `day`, from 90 minutes before the first kick-off.
 
-    Raises InvalidManifestError when no match was played on it, naming the nearest days that had one.
+    day: by default the workload's own. Raises InvalidManifestError when no match was played on it, naming the nearest
+    days that had one.
     """
-    demand, matches = read_demand(traces / DEMAND_FILE), read_matches(traces / MATCHES_FILE)
+    demand, matches, day = workload.demand, workload.matches, day or workload.default_day
     chosen = tuple(match for match in matches if match.start.date() == day)
     if not chosen:
         near = sorted({match.start.date() for match in matches}, key=lambda other: abs(other - day))[:3]
@@ -93,22 +94,32 @@ def make_scenario(day: date, traces: Path) -> DemoScenario:
         demand=demand,
         matches=chosen,
         earlier=tuple(match for match in matches if match.end <= begins_at),
-        per_replica=replica_capacity(demand),
+        per_replica=replica_capacity(demand, matches),
+        demand_source=workload.description,
+        default_day=workload.default_day,
     )
 
 
-def replica_capacity(demand: Series) -> float:
-    """Requests a minute such that 20 replicas at 70 % carry the 99.9th percentile of the tournament's minutes."""
-    first, last = (int((edge - demand.start) / MINUTE) for edge in TOURNAMENT)
+def replica_capacity(demand: Series, matches: Sequence[Match]) -> float:
+    """Requests a minute such that 20 replicas at 70 % carry the 99.9th percentile of all minutes of the season.
+
+    The season lasts from the first match day to the last.
+    """
+    edges = _midnight(matches[0].start), _midnight(matches[-1].start) + DAY
+    first, last = (max(0, int((edge - demand.start) / MINUTE)) for edge in edges)
     peak = float(np.nanpercentile(demand.values[first:last], PEAK_PERCENTILE))
     return peak / (PEAK_REPLICAS * PEAK_UTILIZATION)
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def object_name(match: Match) -> str:
     """A name that Kubernetes accepts.
 
-    >>> at = datetime(1998, 7, 3, 14, 30, tzinfo=UTC)
-    >>> object_name(Match("Italy v France", "football-match", at, at))
-    '1998-07-03-italy-v-france'
+    >>> at = datetime.fromisoformat("2026-05-23T13:00:00Z")
+    >>> object_name(Match("Amber v Jade", "match", at, at))
+    '2026-05-23-amber-v-jade'
     """
     return f"{match.start.date().isoformat()}-{re.sub(r'[^a-z0-9]+', '-', match.name.lower()).strip('-')}"

@@ -45,7 +45,7 @@ def _forecast(record: ReplayRecord) -> str:
 def _verdict(record: ReplayRecord) -> Text:
     shortcomings = record.result.shortcomings()
     if not record.scenario.has_verdict:
-        return Text("Measured; only 3 July 1998 has a verdict.")
+        return Text(f"Measured; only {record.scenario.default_day:%-d %B %Y} has a verdict.")
     if shortcomings:
         return Text("Below the bar: " + "; ".join(shortcomings) + ".", style="bold red")
     return Text("As promised: a fifth of the short minutes or fewer, at no more than 1.15 of the hours.", style="green")

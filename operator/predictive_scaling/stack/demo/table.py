@@ -14,7 +14,7 @@ from rich.text import Text
 from predictive_scaling.stack.demo.manifests import LEAD_TIME
 from predictive_scaling.stack.demo.measure import Band, DemoComparison, DeploymentState, Observation
 from predictive_scaling.stack.demo.scenario import DemoScenario
-from predictive_scaling.stack.demo.traces import MINUTE
+from predictive_scaling.stack.demo.workload import MINUTE
 
 _ROW_INTERVAL = timedelta(minutes=10)
 _ROWS = 14
