@@ -12,7 +12,7 @@ from forecasting.series import Series
 from predictive_scaling.clock import monotonic
 from tests.bench.accuracy import Accuracy, accuracies
 from tests.bench.events import near_events
-from tests.bench.markdown import with_sections
+from tests.bench.markdown import section, with_sections
 from tests.bench.prophet_peer import is_installed
 from tests.bench.results import Results, scaling_verdicts
 from tests.bench.scaling import Scaled, scaled
@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[2]
 JSON = ROOT / "build" / "bench.json"
 SCALING_JSON = ROOT / "build" / "bench-scaling.json"
 DOCS = ROOT / "docs" / "benchmarks.md"
-MEASURED = "## Measured"
+MEASURED = {True: "Measured on recorded series", False: "Measured on generated series"}
+"""The section of the document, by whether the series are recorded."""
 _REFITS = 4
 _BATCHES = (1, 100, 1_000, 10_000)
 _DECISIONS = (1, 10, 100, 1_000, 10_000)
@@ -34,9 +35,12 @@ _DECISIONS = (1, 10, 100, 1_000, 10_000)
 
 def bench(
     traces: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="CSV files (.gz too) to measure as well.")
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Folder of recorded series (CSV, also .gz); default: generated series."
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One short trace, one refit, small batches: a trial.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Short series, one refit, small batches: a trial.")] = False,
     only_scaling: Annotated[
         bool, typer.Option("--only-scaling", help="Only what the forecasts do to scaling; the rest stays as it was.")
     ] = False,
@@ -50,7 +54,7 @@ def bench(
     if not is_installed():
         left_out["Prophet"] = "is not installed; `make bench` installs requirements-bench.lock"
     if only_scaling:
-        _write_scaling(_scaling(read, refits), write_docs=write_docs)
+        _write_scaling(_scaling(read, refits), MEASURED[traces is not None], write_docs=write_docs)
         return
     # Speed first: nothing of the long part is in memory or on the cores yet.
     trained, model = training(_say)
@@ -58,9 +62,9 @@ def bench(
     ran, decided = batches(model, counts, _say), deciding(_DECISIONS, _say)
     accuracy = _accuracy(read.series, refits, quick=quick)
     scaling = _scaling(read, refits)
-    events = near_events(read.series, refits, _say)
+    events = near_events(read.series, read.events, refits, _say)
     results = Results(
-        mode=_mode(read.series, refits, quick=quick),
+        mode=_mode(refits, quick=quick, recorded=traces is not None),
         seconds=monotonic() - began,
         accuracy=accuracy,
         scaling=scaling,
@@ -70,7 +74,7 @@ def bench(
         deciding=decided,
         left_out=left_out,
     )
-    _write(results, write_docs=write_docs)
+    _write(results, MEASURED[traces is not None], write_docs=write_docs)
 
 
 def _accuracy(series: dict[str, Series], refits: int, *, quick: bool) -> dict[str, dict[str, Accuracy]]:
@@ -85,31 +89,31 @@ def _scaling(read: Measured, refits: int) -> dict[str, Scaled]:
     return {name: one for name, one in found.items() if one is not None}
 
 
-def _mode(series: dict[str, Series], refits: int, *, quick: bool) -> str:
+def _mode(refits: int, *, quick: bool, recorded: bool) -> str:
+    kind = "recorded series" if recorded else "generated series"
     if quick:
-        return f"`--quick` ({', '.join(series)} only, one refit): a trial, not a result"
-    return f"default, {refits} refits"
+        return f"`--quick`, {kind}, one refit: a trial that shows the order of magnitude"
+    return f"{kind}, {refits} refits"
 
 
-def _write(results: Results, *, write_docs: bool) -> None:
+def _write(results: Results, heading: str, *, write_docs: bool) -> None:
     tables = as_markdown(results)
     JSON.parent.mkdir(exist_ok=True)
     JSON.write_text(as_json(results))
     if write_docs:
-        said, found, _ = DOCS.read_text().partition(f"{MEASURED}\n")
-        if not found:
-            raise typer.BadParameter(f"{DOCS.name} has no line {MEASURED!r} to write the tables behind")
-        DOCS.write_text(f"{said}{MEASURED}\n\n{tables}")
+        DOCS.write_text(with_sections(DOCS.read_text(), {heading: tables.rstrip()}, level=2))
     typer.echo(tables, nl=False)
     _say(f"all of it is in {JSON.relative_to(ROOT)}")
 
 
-def _write_scaling(scaling: dict[str, Scaled], *, write_docs: bool) -> None:
+def _write_scaling(scaling: dict[str, Scaled], heading: str, *, write_docs: bool) -> None:
     sections = scaling_sections(scaling)
     SCALING_JSON.parent.mkdir(exist_ok=True)
     SCALING_JSON.write_text(json.dumps({name: asdict(one) for name, one in scaling.items()}, indent=1) + "\n")
     if write_docs:
-        DOCS.write_text(with_sections(DOCS.read_text(), sections))
+        text = DOCS.read_text()
+        measured = with_sections(section(text, heading, level=2), sections)
+        DOCS.write_text(with_sections(text, {heading: measured.rstrip()}, level=2))
     for heading, body in sections.items():
         typer.echo(f"### {heading}\n\n{body}\n")
     for one in scaling_verdicts(scaling, development(scaling)):

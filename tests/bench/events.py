@@ -1,9 +1,10 @@
-"""How good forecasts are near known events: the World Cup's matches, given in advance or withheld."""
+"""Accuracy near known events: matches, given in advance or withheld."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,9 @@ from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.panel import IntArray
 from forecasting.series import Series
 from forecasting.walk_forward import walk_forward
-from tests.bench.traces import HERE, WORLD_CUP, Say
 from tests.bench.verdicts import HORIZON_MINUTES
 
-MATCHES = HERE / "worldcup98-matches.csv"
 SPLIT = 0.7
-_JUDGED = datetime(1998, 7, 2, tzinfo=UTC), datetime(1998, 7, 13, tzinfo=UTC)
 _BEFORE, _AFTER = timedelta(minutes=30), timedelta(minutes=40)
 
 
@@ -34,22 +32,26 @@ class NearEvents:
     judged: int
 
 
-def near_events(series: dict[str, Series], refits: int, say: Say) -> dict[str, NearEvents]:
-    """With the matches given and withheld; empty where the World Cup's trace is not measured."""
-    plain = series.get(WORLD_CUP)
-    if plain is None:
-        return {}
-    events = matches()
-    say(f"{WORLD_CUP}: near {len(events)} matches, given and withheld")
-    return {
-        "given": _measured(replace(plain, context=Context(events=events)), events, refits),
-        "withheld": _measured(plain, events, refits),
-    }
+def near_events(
+    series: Mapping[str, Series],
+    events: Mapping[str, tuple[KnownEvent, ...]],
+    refits: int,
+    say: Callable[[str], None],
+) -> dict[str, NearEvents]:
+    """With the events of the first series that has any, given and withheld; empty where none has."""
+    for name, known in events.items():
+        plain = series[name]
+        say(f"{name}: near {len(known)} matches, given and withheld")
+        return {
+            "given": _measured(replace(plain, context=Context(events=known)), known, refits),
+            "withheld": _measured(plain, known, refits),
+        }
+    return {}
 
 
-def matches() -> tuple[KnownEvent, ...]:
-    """Kick-off to the end of each."""
-    with MATCHES.open(newline="") as rows:
+def read_matches(path: Path) -> tuple[KnownEvent, ...]:
+    """Kick-off to the end of each match of a CSV file with the columns name, type, start and end."""
+    with path.open(newline="") as rows:
         return tuple(
             KnownEvent(row["type"], datetime.fromisoformat(row["start"]), datetime.fromisoformat(row["end"]))
             for row in csv.DictReader(rows)
@@ -70,10 +72,9 @@ def _measured(series: Series, events: Sequence[KnownEvent], refits: int) -> Near
 
 
 def near(series: Series, events: Sequence[KnownEvent], targets: IntArray) -> npt.NDArray[np.bool_]:
-    """Whether bins begin half an hour before kick-off to 40 minutes after the end, on the days that are judged."""
+    """Whether bins begin half an hour before kick-off to 40 minutes after the end."""
     begins = series.start.timestamp() + targets * series.step.total_seconds()
-    since, until = (moment.timestamp() for moment in _JUDGED)
-    found = np.zeros(len(targets), dtype=np.bool_)
+    is_near = np.zeros(len(targets), dtype=np.bool_)
     for event in events:
-        found |= (begins >= (event.start - _BEFORE).timestamp()) & (begins < (event.end + _AFTER).timestamp())
-    return found & (begins >= since) & (begins < until)
+        is_near |= (begins >= (event.start - _BEFORE).timestamp()) & (begins < (event.end + _AFTER).timestamp())
+    return is_near

@@ -10,17 +10,28 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def with_sections(text: str, sections: Mapping[str, str]) -> str:
-    """The text with the bodies of sections of the third level replaced, by heading. Raises KeyError for an unknown one.
+def section(text: str, heading: str, level: int = 3) -> str:
+    """The body of a section, up to the next heading of its level or above. Raises KeyError for an unknown heading."""
+    begin, end = _body(text, heading, level)
+    return text[begin:end]
+
+
+def with_sections(text: str, sections: Mapping[str, str], level: int = 3) -> str:
+    """The text with the bodies of sections replaced, by heading. Raises KeyError for an unknown heading.
 
     >>> with_sections("intro\\n\\n### One\\n\\nold\\n\\n### Two\\n\\nkept\\n", {"One": "new"})
     'intro\\n\\n### One\\n\\nnew\\n\\n### Two\\n\\nkept\\n'
     """
     for heading, body in sections.items():
-        pattern = re.compile(rf"(?ms)^### {re.escape(heading)}\n.*?(?=^### |\Z)")
-        found = pattern.search(text)
-        if found is None:
-            raise KeyError(heading)
-        end = "" if found.end() == len(text) else "\n"
-        text = f"{text[: found.start()]}### {heading}\n\n{body}\n{end}{text[found.end() :]}"
+        begin, end = _body(text, heading, level)
+        separator = "" if end == len(text) else "\n"
+        text = f"{text[:begin]}\n{body}\n{separator}{text[end:]}"
     return text
+
+
+def _body(text: str, heading: str, level: int) -> tuple[int, int]:
+    marks = "#" * level
+    match = re.search(rf"(?ms)^{marks} {re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", text)
+    if match is None:
+        raise KeyError(heading)
+    return match.span(1)

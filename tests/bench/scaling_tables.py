@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from tests.bench.gains import gains
 from tests.bench.markdown import table
 from tests.bench.scaling import POLICY_WAYS, WAYS, Scaled
-from tests.bench.traces import development
+from tests.bench.traces import development, group_name
 
-GAINS = "Scaling: minutes short, beside the HPA alone at the same replica-hours"
+GAINS = "Scaling: minutes short, compared with the HPA alone at the same replica-hours"
 EVERY_WAY = "Scaling: every way"
 _HEAD = [
     "series",
@@ -33,7 +33,7 @@ def _groups(scaling: Mapping[str, Scaled]) -> Iterator[tuple[str, list[Scaled]]]
     own = development(scaling)
     others = [name for name in scaling if name not in own]
     if own:
-        yield f"{len(own)} development series", [scaling[name] for name in own]
+        yield group_name(own), [scaling[name] for name in own]
     if others:
         yield f"{len(others)} other series", [scaling[name] for name in others]
     if own and others:

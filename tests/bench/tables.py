@@ -11,6 +11,7 @@ from tests.bench.markdown import table
 from tests.bench.results import Results, verdicts
 from tests.bench.scaling import PRESENT_TARGET
 from tests.bench.scaling_tables import scaling_sections
+from tests.bench.traces import group_name
 from tests.bench.verdicts import COVERED, HORIZON_MINUTES
 
 _MINUTES = [f"{minutes} min" for minutes in HORIZON_MINUTES]
@@ -55,7 +56,7 @@ def as_markdown(results: Results) -> str:
 
 
 def _near_events(results: Results) -> Iterator[str]:
-    """The World Cup's matches, given in advance and withheld."""
+    """Matches, given in advance and withheld."""
     if results.events:
         rows = (
             [way, what, *map(_number, numbers)]
@@ -66,7 +67,7 @@ def _near_events(results: Results) -> Iterator[str]:
                 ("WAPE over all", one.wape_all),
             )
         )
-        yield "### Near known events: World Cup matches, half an hour before kick-off to 40 minutes after the end"
+        yield "### Near known events: matches, half an hour before kick-off to 40 minutes after the end"
         yield table(["events", "what", *_MINUTES], rows)
 
 
@@ -75,7 +76,7 @@ def _accuracy(results: Results) -> Iterator[list[str]]:
     names = results.development
     for method in methods:
         means = [_number(mean) for mean in results.mean_wape(method, names)]
-        yield [f"mean of {len(names)} development series", method, *means, "", ""]
+        yield [f"mean of {group_name(names)}", method, *means, "", ""]
     for name, found in results.accuracy.items():
         for method, one in found.items():
             yield [name, method, *map(_number, one.wape), str(one.refits), f"{one.seconds:.1f}"]
