@@ -35,8 +35,8 @@ say = @printf '[make] %s\n' "$(1)" >&2
 help: ## Show every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare ## Replay a day of the 1998 World Cup on a real cluster; DAY=1998-06-25 for another match day, KEEP=1 keeps it running
-	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(KEEP),--keep)
+demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-05-09 for another day, TRACES=folder for recorded demand, KEEP=1 keeps it running
+	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(TRACES),--traces "$(TRACES)") $(if $(KEEP),--keep)
 
 # The longest files come first, so that both processes end at about the same time.
 test: prepare ## Run all tests and docstring examples in two processes; ends with the slowest tests
@@ -55,7 +55,7 @@ format: setup ## Format and apply automatic fixes
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-bench: setup ## Compare accuracy, speed and memory with peers and measure the API under load; TRACES=folder adds traces
+bench: setup ## Compare accuracy, speed and memory with peers and measure the API under load; TRACES=folder measures recorded series
 	@"$(UV)" pip install --quiet --python .venv/bin/python --require-hashes -r requirements-bench.lock
 	.venv/bin/python -m tests.bench $(if $(TRACES),--traces "$(TRACES)")
 	$(RUN) stack prepare

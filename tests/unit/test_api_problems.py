@@ -105,7 +105,7 @@ async def test_a_wrong_parameter_is_named_with_what_is_allowed(
         "'; drop table x",
     ],
 )
-async def test_an_invalid_cursor_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
+async def test_a_cursor_that_no_page_gave_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
     body = assert_problem(await client.get("/api/v1/scaling/decisions", params={"cursor": cursor}), 422)
     assert body["reason"] == "InvalidCursor"
     assert body["detail"].startswith("cursor: ")

@@ -1,4 +1,4 @@
-"""The contributions in the record of a decision."""
+"""What the record of a decision says."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,39 +9,39 @@ from predictive_scaling.serving.model_store import ForecastRequest
 from tests.support.control import Prophet, World
 
 
-class ExplainingProphet(Prophet):
-    """Adds contributions to its forecasts."""
+class Reasoning(Prophet):
+    """Says why."""
 
-    contributions = ("demand of the last 30 minutes (+21 %)", "minute of the day (-5%)", "the same time yesterday")
+    reasons = ("demand of the last 30 minutes (+21 %)", "minute of the day (-5%)", "the same time yesterday")
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
-        forecasts = super().forecast(requests)
-        return {name: replace(forecast, contributions=self.contributions) for name, forecast in forecasts.items()}
+        found = super().forecast(requests)
+        return {name: replace(one, contributions=self.reasons) for name, one in found.items()}
 
 
-def decision_manifests(world: World) -> list[dict[str, Any]]:
-    return [body for path, body in world.cluster.objects.items() if "/scalingdecisions/" in path]
+def manifests(world: World) -> list[dict[str, Any]]:
+    return [one for path, one in world.cluster.objects.items() if "/scalingdecisions/" in path]
 
 
 async def test_a_decision_has_the_contributions_of_its_forecast() -> None:
     world = World()
-    world.outlooks_by(ExplainingProphet(880.0))
+    world.outlooks_by(Reasoning(880.0))
     await world.turn(4)
-    expected = [
+    told = [
         {"feature": "demand of the last 30 minutes", "effect": "0.21"},
         {"feature": "minute of the day", "effect": "-0.05"},
         {"feature": "the same time yesterday"},
     ]
-    assert [manifest["spec"]["forecast"]["contributions"] for manifest in decision_manifests(world)] == [
-        expected
-    ] * len(decision_manifests(world))
+    assert [manifest["spec"]["forecast"]["contributions"] for manifest in manifests(world)] == [told] * len(
+        manifests(world)
+    )
     row = next(iter(world.decisions.rows.values()))
     assert row.forecast is not None
-    assert row.forecast["contributions"] == expected
+    assert row.forecast["contributions"] == told
 
 
-async def test_a_forecast_without_contributions_gives_a_decision_without_contributions() -> None:
+async def test_a_forecast_that_says_nothing_has_none() -> None:
     world = World()
     await world.turn(4)
-    assert decision_manifests(world)
-    assert all(manifest["spec"]["forecast"]["contributions"] == [] for manifest in decision_manifests(world))
+    assert manifests(world)
+    assert all(manifest["spec"]["forecast"]["contributions"] == [] for manifest in manifests(world))

@@ -1,4 +1,4 @@
-"""The operator trains the series that need it, one at a time, logs the cause, and reloads published models."""
+"""The operator trains what needs it, one at a time, says why, and takes up what is published."""
 
 from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,19 +32,19 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 @cache
-def a_trained_model() -> Learned:
+def a_learned() -> Learned:
     return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
 
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
+    with capture_logs() as found:
+        yield found
 
 
 @dataclass
-class BusinessEventTable:
-    """The table business_events."""
+class Past:
+    """Business events as the table has them."""
 
     rows: list[BusinessEventRow] = field(default_factory=list[BusinessEventRow])
 
@@ -53,26 +53,18 @@ class BusinessEventTable:
 
 
 class Scene:
-    """A world with a policy in Auto, a models folder, and trainings that are only recorded."""
+    """A world whose policy is in Auto, a models folder, and trainings that are only noted."""
 
     def __init__(self, folder: Path, **policy: Any) -> None:
         self.world = World(a_policy(**policy))
         self.registry = Registry(folder)
         self.model_store = ModelStore(folder, timeout_seconds=60)
-        self.events = BusinessEventTable()
+        self.past = Past()
         self.trained: list[tuple[SeriesKey, bool]] = []
         self.publishes = False
         world = self.world
         self.job = TrainingScheduler(
-            *(
-                self.model_store,
-                world.window,
-                world.states,
-                world.informer_cache,
-                world.events,
-                self.events,
-                world.clock,
-            ),
+            *(self.model_store, world.window, world.states, world.informer_cache, world.events, self.past, world.clock),
             interval=DAY,
             trains=True,
             train=self.train,
@@ -90,7 +82,7 @@ class Scene:
 
     def publish(self, at: datetime) -> str:
         """A version whose data end at `at`."""
-        learned = a_trained_model()
+        learned = a_learned()
         span = replace(learned.span, since=at - 14 * DAY, until=at)
         return publish(self.registry, self.key, replace(learned, span=span), at).version
 
@@ -102,18 +94,18 @@ async def scene(tmp_path: Path) -> Scene:
     return scene
 
 
-def logged(logs: list[EventDict], event: str) -> list[EventDict]:
+def said(logs: list[EventDict], event: str) -> list[EventDict]:
     return [log for log in logs if log["event"] == event]
 
 
-async def test_a_series_without_a_model_is_trained_once_and_its_model_is_loaded(
+async def test_a_series_without_a_model_is_trained_and_taken_up_and_then_left_alone(
     scene: Scene, logs: list[EventDict]
 ) -> None:
     scene.publishes = True
     await scene.job.run()
     assert scene.trained == [(scene.key, False)]
     assert scene.model_store.models()[scene.key].service == "checkout"
-    (started,) = logged(logs, "training_started")
+    (started,) = said(logs, "training_started")
     assert started["cause"] == "no_model"
     assert "there is no model" in started["evidence"]
     await scene.job.run()
@@ -122,7 +114,7 @@ async def test_a_series_without_a_model_is_trained_once_and_its_model_is_loaded(
     assert len(scene.trained) == 1
 
 
-async def test_a_failed_training_is_retried_after_an_hour(scene: Scene) -> None:
+async def test_a_training_that_failed_waits_an_hour(scene: Scene) -> None:
     await scene.job.run()
     scene.world.clock.advance(HOUR / 2)
     await scene.job.run()
@@ -132,61 +124,61 @@ async def test_a_failed_training_is_retried_after_an_hour(scene: Scene) -> None:
     assert len(scene.trained) == 2
 
 
-async def publish_settled_model(scene: Scene) -> None:
-    """Publish a model that is thirteen hours old."""
+async def settled(scene: Scene) -> None:
+    """A model that is thirteen hours old."""
     scene.publish(scene.world.clock.now() - 13 * HOUR)
     await scene.job.reload()
 
 
-async def test_a_loss_of_accuracy_triggers_a_training(scene: Scene, logs: list[EventDict]) -> None:
-    await publish_settled_model(scene)
+async def test_accuracy_that_fell_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
+    await settled(scene)
     (state,) = scene.world.states.by_key().values()
     state.note_accuracy(AccuracyStatus(mape=0.10))
     await scene.job.run()
     assert scene.trained == []
     state.note_accuracy(AccuracyStatus(mape=0.45))
     await scene.job.run()
-    assert [entry["cause"] for entry in logged(logs, "training_started")] == ["accuracy"]
+    assert [one["cause"] for one in said(logs, "training_started")] == ["accuracy"]
     scene.world.clock.advance(2 * HOUR)
     await scene.job.run()
-    assert len(scene.trained) == 1, "the same evidence triggers only one training"
+    assert len(scene.trained) == 1, "the same evidence does not call again and again"
 
 
-async def test_a_new_event_type_triggers_a_training(scene: Scene, logs: list[EventDict]) -> None:
-    await publish_settled_model(scene)
+async def test_a_new_type_of_event_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
+    await settled(scene)
     await scene.job.run()
     now = scene.world.clock.now()
-    scene.events.rows = [BusinessEventRow("shop", "x", "sale", now - 2 * HOUR, now, None, None, 0, ["checkout"], now)]
+    scene.past.rows = [BusinessEventRow("shop", "x", "sale", now - 2 * HOUR, now, None, None, 0, ["checkout"], now)]
     await scene.job.run()
-    (started,) = logged(logs, "training_started")
+    (started,) = said(logs, "training_started")
     assert (started["cause"], "sale" in started["evidence"]) == ("event_types", True)
 
 
-async def test_a_changed_pattern_triggers_a_training(tmp_path: Path, logs: list[EventDict]) -> None:
+async def test_another_pattern_is_the_evidence(tmp_path: Path, logs: list[EventDict]) -> None:
     scene = Scene(tmp_path)
 
     async def minutes(keys: list[SeriesKey], since: datetime, until: datetime) -> dict[SeriesKey, Any]:
-        """A daily shape that is shifted by six hours since this morning."""
+        """A day shape, six hours later from this morning on."""
         times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
         hours = np.array([at.hour + at.minute / 60 - 6 * (at > NOON - 13 * HOUR) for at in times])
         return dict.fromkeys(keys, 100 + 60 * np.sin(hours / 24 * 2 * np.pi))
 
     cast(Any, scene.world.source).minutes = minutes
     await scene.world.turn(2)
-    await publish_settled_model(scene)
+    await settled(scene)
     await scene.job.run()
-    assert [entry["cause"] for entry in logged(logs, "training_started")] == ["pattern"]
+    assert [one["cause"] for one in said(logs, "training_started")] == ["pattern"]
 
 
-async def test_a_rolled_back_model_is_not_replaced_within_an_interval(scene: Scene, logs: list[EventDict]) -> None:
+async def test_what_a_person_went_back_to_is_not_trained_over(scene: Scene, logs: list[EventDict]) -> None:
     now = scene.world.clock.now()
     scene.publish(now - 60 * HOUR)
     scene.publish(now - 30 * HOUR)
     await scene.job.reload()
     roll_back(scene.registry, scene.key, now)
     await scene.job.reload()
-    (entry,) = logged(logs, "model_rolled_back")
-    assert entry["verdict"].startswith("rolled back from")
+    (told,) = said(logs, "model_rolled_back")
+    assert told["verdict"].startswith("rolled back from")
     await scene.job.run()
     assert scene.trained == []
     scene.world.clock.advance(DAY)
@@ -194,24 +186,24 @@ async def test_a_rolled_back_model_is_not_replaced_within_an_interval(scene: Sce
     assert len(scene.trained) == 1
 
 
-async def test_valid_zeros_are_trained_as_demand(tmp_path: Path) -> None:
+async def test_zeros_that_are_demand_are_trained_as_demand(tmp_path: Path) -> None:
     scene = Scene(tmp_path, demand={"zeroIsValid": True})
     await scene.world.turn(2)
     await scene.job.run()
     assert [valid for _, valid in scene.trained] == [True]
 
 
-async def test_an_operator_that_does_not_train_starts_no_training(scene: Scene) -> None:
+async def test_where_others_train_nothing_is_started(scene: Scene) -> None:
     scene.job.trains = False
     await scene.job.run()
     assert scene.trained == []
 
 
-class ReloadCommandTable:
-    """The table commands, with one request to reload."""
+class OneCommand:
+    """The commands table with one request to reload."""
 
     def __init__(self) -> None:
-        self.open = [Command(1, NOON, RELOAD_MODELS, {}, "open", None, None)]
+        self.open = [Command(1, NOON, RELOAD_MODELS, {}, "asked", None, None)]
         self.answers: list[dict[str, Any]] = []
 
     async def listen(self) -> AsyncIterator[None]:
@@ -225,8 +217,8 @@ class ReloadCommandTable:
 
 
 async def reload(scene: Scene) -> dict[str, Any]:
-    """Return the response to `POST /api/v1/models/reload`."""
-    table, world = ReloadCommandTable(), scene.world
+    """What `POST /api/v1/models/reload` is answered with."""
+    table, world = OneCommand(), scene.world
     decisions = cast(Any, world.decisions)
     await CommandHandler(
         table,
@@ -237,7 +229,7 @@ async def reload(scene: Scene) -> dict[str, Any]:
     return answer
 
 
-async def test_a_requested_reload_reports_loaded_and_rejected_models(scene: Scene) -> None:
+async def test_a_reload_that_is_asked_for_says_what_serves_now_and_what_was_refused(scene: Scene) -> None:
     now = scene.world.clock.now()
     good = scene.publish(now - 2 * HOUR)
     assert await reload(scene) == {"reloaded": [f"{scene.key} {good}"], "rejected": []}
@@ -249,5 +241,5 @@ async def test_a_requested_reload_reports_loaded_and_rejected_models(scene: Scen
     (rejected,) = answer["rejected"]
     assert scene.key.slug in rejected["file"]
     assert "bytes, found 1000" in rejected["reason"]
-    assert scene.model_store.models()[scene.key].version == good, "the last good version still serves"
-    assert await reload(scene) == {"reloaded": [], "rejected": []}, "a rejection is reported once"
+    assert scene.model_store.models()[scene.key].version == good, "the last good one serves on"
+    assert await reload(scene) == {"reloaded": [], "rejected": []}, "it is told once"
