@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.series import FloatArray, Series
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.tuning.recent import RECORDED, Recorded
+from predictive_scaling.tuning.recent import RECORDED, RecordedRows
 from predictive_scaling.tuning.task import Task
 from tests.support.builders import NOON, a_policy
 from tests.support.demand_series import a_shape
@@ -51,7 +51,7 @@ def a_task(policy: ScalingPolicy | None = None, minutes: FloatArray | None = Non
 
 def recorded(
     made: Sequence[datetime], demands: Sequence[float], step: timedelta = 5 * MINUTE, peak: float = math.nan
-) -> Recorded:
+) -> RecordedRows:
     """The same forecast made at each moment: all quantiles are the demand of their bin; peak: of every window."""
     rows = [
         (_microseconds(at), _microseconds(at + index * step), (demand,) * 5, (peak,) * 4)

@@ -8,7 +8,7 @@ import pytest
 from forecasting.context import KnownEvent
 from forecasting.forecast import QUANTILES
 from forecasting.model_choice import ModelChoice
-from predictive_scaling.backtesting.near_events import AFTER, BEFORE, near, near_events
+from predictive_scaling.backtesting.accuracy import AFTER, BEFORE, is_near, near_events
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
 from predictive_scaling.decision.events.occurrences import known_events
 from tests.support.builders import NOON, an_event
@@ -33,7 +33,7 @@ def an_event_behind_the_split(forecasts: RollingForecasts) -> tuple[KnownEvent, 
 
 def test_what_an_event_multiplies_was_forecast_without_it(forecasts: RollingForecasts) -> None:
     event, origin = an_event_behind_the_split(forecasts)
-    base = forecasts.long(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
+    base = forecasts.without_event(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
     usual = SERIES.values[origin + 1 : origin + 4] / 2
     assert base == pytest.approx(usual, rel=0.3)
     assert (forecasts.values[origin - forecasts.first, 1:4, MEDIAN] > 1.5 * base).all()
@@ -41,19 +41,19 @@ def test_what_an_event_multiplies_was_forecast_without_it(forecasts: RollingFore
 
 def test_the_effect_at_an_origin_is_learned_from_the_events_before_its_refit(forecasts: RollingForecasts) -> None:
     event, origin = an_event_behind_the_split(forecasts)
-    learned = forecasts.learned(origin, event)
+    learned = forecasts.learned_effect(origin, event)
     assert learned is not None
     trained_until = forecasts.moment(forecasts.chunk(origin).since)
     assert learned.samples == sum(one.end <= trained_until for one in SERIES.context.events)
     assert learned.multiplier == pytest.approx(2.0, rel=0.2)
-    assert forecasts.learned(origin, KnownEvent("another", event.start, event.end)) is None
+    assert forecasts.learned_effect(origin, KnownEvent("another", event.start, event.end)) is None
 
 
 def test_forecasts_near_events_are_judged_apart(forecasts: RollingForecasts) -> None:
     events = SERIES.context.events
     found = near_events(forecasts, events, 4)
     targets = np.arange(forecasts.plan.split + 3, len(SERIES.values))
-    assert found.judged == near(SERIES, events)[targets].sum() > 0
+    assert found.judged == is_near(SERIES, events)[targets].sum() > 0
     assert found.wape < 0.35
     assert set(found.coverage) == {0.5, 0.8, 0.9, 0.95}
     assert near_events(forecasts, (), 4).judged == 0
@@ -62,7 +62,7 @@ def test_forecasts_near_events_are_judged_apart(forecasts: RollingForecasts) -> 
 def test_near_begins_half_an_hour_before_and_ends_forty_minutes_after() -> None:
     start = SERIES.start + timedelta(days=1)
     event = KnownEvent("sale", start, start + TWO_HOURS)
-    chosen = np.flatnonzero(near(SERIES, (event,)))
+    chosen = np.flatnonzero(is_near(SERIES, (event,)))
     middles = [SERIES.start + (bin_ + 0.5) * SERIES.step for bin_ in (int(chosen[0]), int(chosen[-1]))]
     assert start - BEFORE <= middles[0] < start - BEFORE + SERIES.step
     assert start + TWO_HOURS + AFTER - SERIES.step <= middles[1] < start + TWO_HOURS + AFTER

@@ -11,7 +11,7 @@ from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 from predictive_scaling.simulation.outcomes import EventFloors, ScalingSimulation, at_same_hours, outcome
-from predictive_scaling.simulation.workload import LATE_STEPS, learned_capacity, workload
+from predictive_scaling.simulation.workload import METRIC_DELAY_STEPS, learned_capacity, workload
 from tests.support.backtests import BEGIN, BIN, a_demand, a_simulation, rolling_forecasts_of, with_gap
 
 QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -111,7 +111,7 @@ def test_no_decision_changes_when_the_future_does() -> None:
     changed = replace(changed, scenario=simulation.scenario)
     first, second = (replayed(each) for each in (simulation, changed))
     # Demand is a line between the middles of bins, so it differs from half a bin before the cut on.
-    same = (cut - foresight_of(simulation).plan.split) * 20 - 10 + LATE_STEPS
+    same = (cut - foresight_of(simulation).plan.split) * 20 - 10 + METRIC_DELAY_STEPS
     assert first.floors[:same].tolist() == second.floors[:same].tolist()
     assert first.floors.tolist() != second.floors.tolist()
 
@@ -160,7 +160,7 @@ def test_without_a_capacity_the_99_9th_percentile_needs_twenty_replicas_at_the_t
 def test_the_metric_is_a_minute_old() -> None:
     series = a_demand()
     work = workload(series, series.start + 10 * BIN, series.end)
-    assert work.metric[LATE_STEPS:].tolist() == work.demand[:-LATE_STEPS].tolist()
+    assert work.metric[METRIC_DELAY_STEPS:].tolist() == work.demand[:-METRIC_DELAY_STEPS].tolist()
 
 
 def test_the_scale_of_a_series_changes_no_decision() -> None:

@@ -100,7 +100,7 @@ class Scene:
         target = task.hpa_target
         points = tuple(Point(quantile, target, 0.01, 0.001, cost, 0.0) for quantile, cost in self.costs.items())
         prices = prices_of(parse_policy(task.policy).spec)
-        held = update(task.held, points, prices, task.now) if prices else None
+        held = update(task.tuner_state, points, prices, task.now) if prices else None
         return Tuning(
             since=task.now - 7 * DAY,
             until=task.now,
@@ -109,7 +109,7 @@ class Scene:
             prices=prices,
             points=points,
             hpa_only=Point(0.0, target, 0.02, 0.002, 300.0, 0.0),
-            held=held,
+            tuner_state=held,
             quantile=held.quantile if held else 0.9,
             advised=target + 0.12,
             saved=0.09,
@@ -176,13 +176,13 @@ async def test_the_record_of_a_decision_has_the_quantile_that_was_used(scene: Sc
 
 async def test_a_quantile_moves_once_an_interval_at_the_most_and_says_so(scene: Scene) -> None:
     await scene.turn()
-    held = scene.found(scene.seen[0]).held
+    held = scene.found(scene.seen[0]).tuner_state
     scene.costs = {0.8: 200.0, 0.9: 100.0, 0.95: 10.0}
     await scene.turn(5 * HOUR)
     assert len(scene.seen) == 1
     await scene.turn(HOUR)
     assert len(scene.seen) == 2
-    assert scene.seen[1].held == held
+    assert scene.seen[1].tuner_state == held
     why = "chosen for underProvisionedMinute 1 and replicaHour 0.5 over the last 7 days"
     assert (await scene.told())[1:] == [f"p95 in place of p90: {why}"]
     assert scene.tables.rows[KEY].quantile == 0.95
@@ -399,7 +399,7 @@ async def test_a_task_that_ends_its_process_costs_those_beside_it_nothing(monkey
             if len(tasks) == 1:
                 raise TimeoutError
             return CompletedChild(-11, b"", "Segmentation fault")
-        return CompletedChild(0, ENCODE([worker.answer(task) for task in tasks]), "")
+        return CompletedChild(0, ENCODE([worker.run_task(task) for task in tasks]), "")
 
     monkeypatch.setattr(tuning, "run_child", child)
     first, failed, last = await study_in_child([whole, deadly, whole])

@@ -8,14 +8,14 @@ import pytest
 
 from forecasting.scaling.frontier import QUANTILES, TARGETS, Point, Prices, at_target, cheapest
 from forecasting.scaling.tuner import TunerState
-from predictive_scaling.simulation.advice import advise, hotter
+from predictive_scaling.simulation.advice import advise, higher_targets
 from predictive_scaling.simulation.outcomes import ScalingSimulation
 from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import workload
 from predictive_scaling.tuning import worker
-from predictive_scaling.tuning.recent import RECORDED, recent
+from predictive_scaling.tuning.recent import RECORDED, recent_forecasts
 from predictive_scaling.tuning.study import tune
-from predictive_scaling.tuning.task import FOUND, Failed, Span, Tuning
+from predictive_scaling.tuning.task import RESULTS, Failed, Span, Tuning
 from tests.support.builders import NOON, a_policy
 from tests.support.tunings import DAY, MINUTE, OBJECTIVE, a_task, in_bins, recorded, some_minutes
 
@@ -33,7 +33,7 @@ def tuning() -> Tuning:
 
 def test_a_series_without_recorded_forecasts_is_studied_with_naive_forecasts_of_the_last_week() -> None:
     series = in_bins(some_minutes())
-    forecasts = recent(series, NO_RECORDS, 3)
+    forecasts = recent_forecasts(series, NO_RECORDS, 3)
     assert forecasts is not None
     assert (forecasts.first, forecasts.values.shape, forecasts.recorded) == (DAY // BIN, (7 * DAY // BIN, 3, 5), 0)
     assert np.isfinite(forecasts.values).all()
@@ -45,7 +45,7 @@ def test_samples_after_an_origin_do_not_change_its_forecast() -> None:
     cut = 4 * DAY // BIN
     changed = replace(series, values=np.concatenate([series.values[:cut], series.values[cut:] * 3 + 1000]))
     record = recorded([series.start + 3 * DAY], [100.0] * 3)
-    forecasts, changed_forecasts = recent(series, record, 3), recent(changed, record, 3)
+    forecasts, changed_forecasts = recent_forecasts(series, record, 3), recent_forecasts(changed, record, 3)
     assert forecasts is not None
     assert changed_forecasts is not None
     known = cut - forecasts.first + 1
@@ -56,7 +56,7 @@ def test_samples_after_an_origin_do_not_change_its_forecast() -> None:
 def test_a_recorded_forecast_replaces_the_naive_forecast() -> None:
     series = in_bins(some_minutes())
     origin = series.start + 3 * DAY
-    forecasts = recent(series, recorded([origin, origin + BIN], [10.0, 20.0, 30.0, 40.0]), 3)
+    forecasts = recent_forecasts(series, recorded([origin, origin + BIN], [10.0, 20.0, 30.0, 40.0]), 3)
     assert forecasts is not None
     row = 2 * DAY // BIN
     assert forecasts.values[row : row + 2, :, 0].tolist() == [[10, 20, 30]] * 2
@@ -67,7 +67,7 @@ def test_a_recorded_forecast_replaces_the_naive_forecast() -> None:
 @pytest.mark.parametrize(("reach", "is_used"), [(4, True), (6, True), (7, False), (12, False)])
 def test_a_recorded_forecast_shorter_than_the_lead_time_is_ignored(reach: int, is_used: bool) -> None:
     series = in_bins(some_minutes())
-    forecasts = recent(series, recorded([series.start + 3 * DAY], [10.0, 20.0, 30.0, 40.0]), reach)
+    forecasts = recent_forecasts(series, recorded([series.start + 3 * DAY], [10.0, 20.0, 30.0, 40.0]), reach)
     assert forecasts is not None
     assert forecasts.recorded == is_used
     assert (forecasts.values[2 * DAY // BIN, 0, 1] == 10) == is_used
@@ -77,8 +77,8 @@ def test_recorded_peaks_replace_the_peaks_of_the_quantiles() -> None:
     series = in_bins(some_minutes())
     origin = series.start + 3 * DAY
     highest = float(np.nanmax(series.values)) * 5
-    without_peaks = recent(series, recorded([origin], [10.0, 20.0, 30.0, 40.0]), 3)
-    with_peaks = recent(series, recorded([origin], [10.0, 20.0, 30.0, 40.0], peak=highest), 3)
+    without_peaks = recent_forecasts(series, recorded([origin], [10.0, 20.0, 30.0, 40.0]), 3)
+    with_peaks = recent_forecasts(series, recorded([origin], [10.0, 20.0, 30.0, 40.0], peak=highest), 3)
     assert with_peaks is not None
     assert without_peaks is not None
     row = 2 * DAY // BIN
@@ -95,7 +95,7 @@ def test_a_forecast_made_in_the_bin_before_an_origin_counts_at_that_origin(
     """A bin gets the value that was forecast for its middle."""
     series = in_bins(some_minutes())
     created_at = series.start + 3 * DAY - before * MINUTE
-    forecasts = recent(series, recorded([created_at], [10.0, 20.0, 30.0, 40.0]), 3)
+    forecasts = recent_forecasts(series, recorded([created_at], [10.0, 20.0, 30.0, 40.0]), 3)
     assert forecasts is not None
     row = 2 * DAY // BIN
     if expected is None:
@@ -107,16 +107,16 @@ def test_a_forecast_made_in_the_bin_before_an_origin_counts_at_that_origin(
 
 def test_a_wider_recorded_bin_gives_its_value_to_all_bins_in_it() -> None:
     series = in_bins(some_minutes())
-    forecasts = recent(series, recorded([series.start + 3 * DAY], [10.0, 20.0], step=15 * MINUTE), 5)
+    forecasts = recent_forecasts(series, recorded([series.start + 3 * DAY], [10.0, 20.0], step=15 * MINUTE), 5)
     assert forecasts is not None
     assert forecasts.values[2 * DAY // BIN, :, 0].tolist() == [10, 10, 10, 20, 20]
 
 
 def test_a_study_needs_two_days_of_demand() -> None:
     minutes = some_minutes(2)
-    assert recent(in_bins(minutes), NO_RECORDS, 3) is not None
-    assert recent(in_bins(minutes[5:]), NO_RECORDS, 3) is None
-    result = worker.answer(a_task(minutes=minutes[5:]))
+    assert recent_forecasts(in_bins(minutes), NO_RECORDS, 3) is not None
+    assert recent_forecasts(in_bins(minutes[5:]), NO_RECORDS, 3) is None
+    result = worker.run_task(a_task(minutes=minutes[5:]))
     assert isinstance(result, Failed)
     assert "shop/checkout has 47 hours of observed demand" in result.reason
 
@@ -131,7 +131,7 @@ def test_the_first_day_is_history_only(tuning: Tuning) -> None:
 def test_the_frontier_equals_that_of_the_backtest(tuning: Tuning) -> None:
     minutes, policy = some_minutes(), a_policy(forecast=OBJECTIVE)
     series = in_bins(minutes)
-    forecasts = recent(series, NO_RECORDS, 3)
+    forecasts = recent_forecasts(series, NO_RECORDS, 3)
     assert forecasts is not None
     truth = replace(series, step=MINUTE, values=minutes.astype(np.float32).astype(np.float64))
     scenario = Scenario(policy, (), float(minutes.max() / 30), 0.7, 3 * MINUTE)
@@ -144,7 +144,7 @@ def test_the_cheapest_quantile_at_the_current_target_is_chosen(tuning: Tuning) -
     prices = Prices(1.0, 0.5)
     best = cheapest(at_target(tuning.points, 0.7), prices)
     assert tuning.prices == prices
-    assert tuning.held == TunerState(best.quantile, NOON)
+    assert tuning.tuner_state == TunerState(best.quantile, NOON)
     assert 0.5 < tuning.quantile < 0.99
 
 
@@ -168,12 +168,12 @@ def test_the_held_quantile_stays_while_another_saves_little(tuning: Tuning) -> N
         if quantile != tuning.quantile and price < cost[tuning.quantile] * 1.03
     )
     held = TunerState(close_quantile, NOON - DAY)
-    assert tune(msgspec.structs.replace(a_task(), held=held)).held == held
+    assert tune(msgspec.structs.replace(a_task(), tuner_state=held)).tuner_state == held
 
 
 def test_a_policy_with_a_fixed_quantile_keeps_it_and_gets_advice() -> None:
     result = tune(a_task(a_policy(forecast={"quantile": "0.87"}), some_minutes(3)))
-    assert (result.prices, result.held, result.quantile) == (None, None, 0.87)
+    assert (result.prices, result.tuner_state, result.quantile) == (None, None, 0.87)
     assert 0.87 in {point.quantile for point in result.points}
     assert result.message
 
@@ -238,17 +238,17 @@ def test_advice_stays_while_another_target_saves_too_little() -> None:
 def test_a_policy_that_is_short_longer_than_the_hpa_alone_is_advised_to_buy_safety() -> None:
     advice = advise(points_by_target((100, 80), (95, 90)), HPA_ONLY)
     assert (advice.hpa_target, advice.saved) == (0.7, 0.0)
-    assert "a higher quantile or a lower target buys more" in advice.message
+    assert "a higher quantile or a lower target is safer" in advice.message
 
 
 def test_the_current_target_is_advised_where_nothing_is_saved() -> None:
-    assert "the HPA's target of 70 % is right" in advise(points_by_target((100, 5), (99.8, 5)), HPA_ONLY).message
+    assert "keep the HPA's target of 70 %" in advise(points_by_target((100, 5), (99.8, 5)), HPA_ONLY).message
 
 
 def test_advised_targets_rise_in_steps_of_one_percent() -> None:
-    assert hotter(0.7)[:3] == (0.7, 0.71, 0.72)
-    assert hotter(0.7)[-1] == 0.95
-    assert hotter(0.99) == (0.99,)
+    assert higher_targets(0.7)[:3] == (0.7, 0.71, 0.72)
+    assert higher_targets(0.7)[-1] == 0.95
+    assert higher_targets(0.99) == (0.99,)
 
 
 # in a child process
@@ -257,8 +257,8 @@ def test_advised_targets_rise_in_steps_of_one_percent() -> None:
 def test_a_failing_task_stops_no_other_and_results_survive_serialization() -> None:
     good = a_task(minutes=some_minutes(2))
     broken = msgspec.structs.replace(good, policy={"metadata": {"name": "x", "namespace": "shop"}, "spec": {}})
-    assert isinstance(worker.answer(broken), Failed)
-    first, second = FOUND.decode(worker.ENCODE([worker.answer(broken), worker.answer(good)]))
+    assert isinstance(worker.run_task(broken), Failed)
+    first, second = RESULTS.decode(worker.ENCODE([worker.run_task(broken), worker.run_task(good)]))
     assert isinstance(first, Failed)
     assert isinstance(second, Tuning)
     assert second == tune(good)

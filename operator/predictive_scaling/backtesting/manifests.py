@@ -19,7 +19,7 @@ MAX_ALIASES = 100
 MAX_NODES = 100_000
 """Scalars, lists and maps once all aliases are written out: a bomb is small as a file and huge as a document."""
 MAX_BYTES = 4_000_000
-_MAX_RUN = 200
+_MAX_DEPTH = 200
 """Levels of nesting."""
 
 
@@ -37,22 +37,22 @@ def read_policy(path: Path) -> ScalingPolicy:
     if len(found) != 1:
         where = f"; the second begins at line {found[1].line}" if len(found) > 1 else ""
         raise InvalidManifestError(f"{path}: expected one ScalingPolicy, found {len(found)} documents{where}")
-    _is(path, found[0], "ScalingPolicy")
-    return _told(path, found[0], parse_policy)
+    _check_kind(path, found[0], "ScalingPolicy")
+    return _parse(path, found[0], parse_policy)
 
 
 def read_events(path: Path) -> tuple[BusinessEvent, ...]:
     """The BusinessEvents of a manifest, one or many documents. Raises InvalidManifestError likewise."""
     events: list[BusinessEvent] = []
     for document in documents(path):
-        _is(path, document, "BusinessEvent")
-        events.append(_told(path, document, possible_event))
+        _check_kind(path, document, "BusinessEvent")
+        events.append(_parse(path, document, parse_possible_event))
     if not events:
         raise InvalidManifestError(f"{path} holds no BusinessEvent")
     return tuple(events)
 
 
-def possible_event(body: Mapping[str, Any]) -> BusinessEvent:
+def parse_possible_event(body: Mapping[str, Any]) -> BusinessEvent:
     """A BusinessEvent that can take place. Raises InvalidManifestError where the operator would call it Stalled."""
     verdict = review_event(body)
     if isinstance(verdict, Problem):
@@ -114,7 +114,7 @@ def _count_aliases(path: Path, text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         count += isinstance(event, yaml.AliasEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if count > MAX_ALIASES or depth > _MAX_RUN:
+        if count > MAX_ALIASES or depth > _MAX_DEPTH:
             what = f"more than {MAX_ALIASES} aliases" if count > MAX_ALIASES else f"{depth} levels of nesting"
             line = event.start_mark.line + 1 if event.start_mark else 1
             raise InvalidManifestError(f"{path}, line {line}: refused, {what}")
@@ -124,7 +124,7 @@ def _map(path: Path, node: yaml.Node) -> dict[str, Any]:
     line = node.start_mark.line + 1
     if not isinstance(node, yaml.MappingNode):
         raise InvalidManifestError(f"{path}, line {line}: expected a manifest, that is a map of fields")
-    _weigh(path, node, {}, set())
+    _count_nodes(path, node, {}, set())
     loader = yaml.SafeLoader("")
     try:
         body = loader.construct_document(node)
@@ -135,13 +135,13 @@ def _map(path: Path, node: yaml.Node) -> dict[str, Any]:
     return cast(dict[str, Any], body)
 
 
-def _weigh(path: Path, node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
+def _count_nodes(path: Path, node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
     """Nodes below, with every alias counted as often as it is used."""
     if id(node) in above:
         raise InvalidManifestError(f"{path}, line {node.start_mark.line + 1}: refused, an alias that contains itself")
     if id(node) not in known:
         above.add(id(node))
-        known[id(node)] = 1 + sum(_weigh(path, child, known, above) for child in _children(node))
+        known[id(node)] = 1 + sum(_count_nodes(path, child, known, above) for child in _children(node))
         above.discard(id(node))
     if known[id(node)] > MAX_NODES:
         raise InvalidManifestError(
@@ -163,7 +163,7 @@ def _is_empty(node: yaml.Node | None) -> bool:
     return node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null")
 
 
-def _is(path: Path, document: Document, kind: str) -> None:
+def _check_kind(path: Path, document: Document, kind: str) -> None:
     given = document.body.get("kind"), document.body.get("apiVersion")
     if given != (kind, API_VERSION):
         raise InvalidManifestError(
@@ -171,7 +171,7 @@ def _is(path: Path, document: Document, kind: str) -> None:
         )
 
 
-def _told(path: Path, document: Document, parse: Any) -> Any:
+def _parse(path: Path, document: Document, parse: Any) -> Any:
     try:
         return parse(document.body)
     except InvalidManifestError as error:

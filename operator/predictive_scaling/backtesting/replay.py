@@ -41,7 +41,7 @@ _REPORT_INTERVAL_STEPS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class FloorChange:
     """A change of the floor, with its source and message."""
 
     step: int
@@ -64,7 +64,7 @@ class Replayed:
     floors: Counts
     event_recommendations: Counts
     suppressed: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    changes: tuple[Progress, ...]
+    changes: tuple[FloorChange, ...]
 
 
 def replay(
@@ -81,14 +81,14 @@ def replay(
     hpa_replicas, floor = Replicas(begin, begin), scenario.rules.minimum
     state = DecisionState(since=work.begins_at)
     found, events = np.empty((3, len(work)), np.int32), np.zeros((2, len(work)), np.int32)
-    changes: list[Progress] = []
+    changes: list[FloorChange] = []
     ages, metrics = work.age_steps.tolist(), work.metric.tolist()
     for step, origin in enumerate(origins.tolist()):
         now = work.at(step)
         demand = Demand(metrics[step], now - ages[step] * STEP)
         decision = decide(forecast_replay.situation(now, origin, demand, state, hpa_replicas, floor))
         if decision.floor != floor:
-            changes.append(Progress(step, floor, decision.floor, decision.source.value, decision.message))
+            changes.append(FloorChange(step, floor, decision.floor, decision.source.value, decision.message))
         state, floor = decision.state, decision.floor
         hpa_replicas = hpa.advance(metrics[step], floor)
         found[:, step] = hpa_replicas.existing, hpa_replicas.ready, floor
@@ -203,6 +203,6 @@ class _ReplayedForecasts:
         name = (window.event.metadata.name, window.occurrence.start, origin)
         if name not in self._baselines:
             span = window.span.end - self.forecasts.moment(origin)
-            self._baselines[name] = self.forecasts.long(origin, span, known)
-        learned = self.forecasts.learned(origin, known)
+            self._baselines[name] = self.forecasts.without_event(origin, span, known)
+        learned = self.forecasts.learned_effect(origin, known)
         return EventBaseline(window, self._baselines[name], learned)

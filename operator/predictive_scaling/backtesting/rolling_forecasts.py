@@ -29,7 +29,7 @@ from predictive_scaling.clock import monotonic
 Report = Callable[[str, float], None]
 """Told what is being done, and how much of it is done: 0 to 1."""
 
-_FIRST_LEARNED = 0.5
+_FIRST_FIT_SHARE = 0.5
 """Of what lies before the split, the part that the tuner's first model learns from; the rest is what it tunes on."""
 _TUNING_REFITS = 2
 _MAX_BINS = 36
@@ -93,12 +93,12 @@ class RollingForecasts:
         row = origin - self.first
         return self._forecast(origin, self.values[row], self.chunk(origin), self.peaks[row])
 
-    def learned(self, origin: int, event: KnownEvent) -> LearnedEffect | None:
+    def learned_effect(self, origin: int, event: KnownEvent) -> LearnedEffect | None:
         """What was known at an origin of an event's effect."""
         effects = self.chunk(origin).effects
         return effects.learned(event, self.series.context.zone) if effects else None
 
-    def long(self, origin: int, span: timedelta, without: KnownEvent) -> Forecast:
+    def without_event(self, origin: int, span: timedelta, without: KnownEvent) -> Forecast:
         """A forecast over `span` (three hours at the most at 5 minutes) that does not know of an event; not calibrated.
 
         Had it seen the event, what multiplies it would count twice.
@@ -118,7 +118,7 @@ class RollingForecasts:
     def of_baseline(self, name: str) -> "RollingForecasts":
         """The same with a naive model in place of the one that acts."""
         walk = self.baselines[name].since(self.first)
-        values = spread(walk.quantiles, self.plan)
+        values = interpolated(walk.quantiles, self.plan)
         return replace(self, values=values, peaks=peaks_of(self.series, self.first, values, self.peaks.shape[1]))
 
     def _forecast(
@@ -132,7 +132,7 @@ def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], rea
     """Refits are spread evenly over what lies behind the split; two more before it give the tuner its past."""
     bins = len(series.values)
     first = round(bins * split)
-    begin = max(1, round(first * _FIRST_LEARNED))
+    begin = max(1, round(first * _FIRST_FIT_SHARE))
     tuning = np.linspace(begin, first, _TUNING_REFITS + 1).round().astype(int)[:-1]
     judged = np.linspace(first, bins, refits + 1).round().astype(int)
     return Plan((*map(int, tuning), *map(int, judged)), first, np.unique([*ahead]), reach)
@@ -203,7 +203,7 @@ class _ModelSelection:
 
     def _values_of(self, model: str, chunk: ForecastChunk) -> FloatArray:
         walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]
-        return spread(_between(walk, chunk.since, chunk.until).quantiles, self.plan)
+        return interpolated(_between(walk, chunk.since, chunk.until).quantiles, self.plan)
 
     def _acting(self, at: int, since: int) -> tuple[str, str, tuple[Acting, ...]]:
         """The model of a stretch, why, and what acts at which horizon where that differs."""
@@ -272,7 +272,7 @@ def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
     )
 
 
-def spread(quantiles: FloatArray, plan: Plan) -> FloatArray:
+def interpolated(quantiles: FloatArray, plan: Plan) -> FloatArray:
     """From the horizons that were asked for to each bin: shape (origins, reach, quantiles)."""
     bins = np.arange(1, plan.reach + 1)
     right = np.clip(np.searchsorted(plan.ahead, bins), 1, max(1, len(plan.ahead) - 1))

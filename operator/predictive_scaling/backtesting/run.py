@@ -11,13 +11,12 @@ from forecasting.model_choice import ModelChoice
 from forecasting.scaling.frontier import Point, Prices
 from forecasting.scaling.simulation_grid import Grid
 from forecasting.series import Series
-from predictive_scaling.backtesting.accuracy import Accuracy, accuracy, naive_wape
+from predictive_scaling.backtesting.accuracy import Accuracy, NearEvents, accuracy, naive_wape, near_events
 from predictive_scaling.backtesting.manifests import adjusted
-from predictive_scaling.backtesting.near_events import NearEvents, near_events
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.rolling_forecasts import Report, RollingForecasts, plan_of, walk_forward
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
-from predictive_scaling.backtesting.tuned import TunedSettings, at, choose, grid_of
+from predictive_scaling.backtesting.tuned import TunedSettings, choose, grid_of, with_point
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.events.occurrences import known_events
 from predictive_scaling.decision.forecast_context import forecast_context
@@ -25,7 +24,7 @@ from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import within_calendar
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.simulation.advice import Advice, advise, hotter
+from predictive_scaling.simulation.advice import Advice, advise, higher_targets
 from predictive_scaling.simulation.outcomes import (
     EventFloors,
     HpaOnly,
@@ -35,7 +34,7 @@ from predictive_scaling.simulation.outcomes import (
     outcome,
 )
 from predictive_scaling.simulation.scenario import Scenario
-from predictive_scaling.simulation.workload import LATE, Workload, learned_capacity, workload
+from predictive_scaling.simulation.workload import METRIC_DELAY, Workload, learned_capacity, workload
 
 _AHEAD = timedelta(days=1)
 """How long after the end of a trace an event may begin to be known to its last forecasts."""
@@ -144,7 +143,7 @@ def run(
     chosen = choose(_tuning_with_events(tuning, forecasts, report))
     if policy.spec.forecast.objective is not None:
         # As live: a policy with prices covers the quantile that they chose.
-        scenario = at(scenario, chosen.quantile)
+        scenario = with_point(scenario, chosen.quantile)
     simulation = ScalingSimulation(scenario, workload(demand, split, series.end), forecasts)
     replayed = replay(scenario, simulation.work, forecasts, lambda done: report("replaying the policy", done))
     simulation = _with_events(simulation, replayed)
@@ -208,7 +207,7 @@ def _before_split(series: Series, split: float) -> Series:
 
 def _forecasts(series: Series, scenario: Scenario, options: Options, report: Report) -> RollingForecasts:
     step = series.step
-    needed = -(-(LATE + scenario.lead_time + 2 * step) // step)
+    needed = -(-(METRIC_DELAY + scenario.lead_time + 2 * step) // step)
     horizons = _bins(options.horizons, series)
     live = scenario.lead_time + 2 * step + MAX_AGE
     reach = max(-(-live // step), *horizons, round(scenario.policy.spec.forecast.horizon / step))
@@ -262,7 +261,7 @@ def _comparison(
         same_hours=SameHours(
             *(at_same_hours(alternatives, one.replica_hours) for one in (predictive, tuned.outcome, both.outcome))
         ),
-        seasonal_naive=simulation.by(forecasts.of_baseline("SeasonalNaive"), quantile),
+        seasonal_naive=simulation.with_forecasts(forecasts.of_baseline("SeasonalNaive"), quantile),
         predictive=predictive,
         tuned=tuned,
         tuned_with_target=both,
@@ -272,14 +271,14 @@ def _comparison(
 
 def _advice(simulation: ScalingSimulation, hpa_only: Outcome) -> Advice:
     quantile, target = simulation.scenario.policy.spec.forecast.effective_quantile, simulation.scenario.hpa_target
-    return advise(simulation.frontier((quantile,), hotter(target)), hpa_only.at(0.0, target))
+    return advise(simulation.frontier((quantile,), higher_targets(target)), hpa_only.at(0.0, target))
 
 
 def _tuned(
     simulation: ScalingSimulation, forecasts: RollingForecasts, chosen: Point, report: Callable[[float], None]
 ) -> Tuned:
     """What a setting does when the live code decides."""
-    scenario = at(simulation.scenario, chosen)
+    scenario = with_point(simulation.scenario, chosen)
     done = replay(scenario, simulation.work, forecasts, report)
     found = outcome(simulation.work, done.existing, done.ready, scenario.per_replica)
     return Tuned(chosen.quantile, chosen.hpa_target, found)

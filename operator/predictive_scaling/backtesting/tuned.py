@@ -41,7 +41,7 @@ def grid_of(scenario: Scenario) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(sorted(quantiles)), tuple(sorted({*choices.TARGETS, scenario.hpa_target}))
 
 
-def at(scenario: Scenario, point: Point) -> Scenario:
+def with_point(scenario: Scenario, point: Point) -> Scenario:
     """The setting with a point's quantile and HPA target."""
     policy = scenario.policy
     forecast = policy.spec.forecast.model_copy(update={"quantile": point.quantile, "objective": None})

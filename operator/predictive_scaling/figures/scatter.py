@@ -1,4 +1,4 @@
-"""Curves over two quantities, as SVG text: what one costs in the other."""
+"""SVG charts of one quantity against another, as text, such as shortage against cost."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ _TICKS = 6
 
 @dataclass(slots=True)
 class Scatter:
-    """x from left to right, y from 0 up. Marks are drawn in the order in which they are added."""
+    """A chart with x from left to right and y upwards from 0. Later marks are drawn over earlier marks."""
 
     left: float
     right: float
     highest: float
     label: str
-    """What it shows, for people who cannot see it."""
+    """Text alternative for people who cannot see the chart."""
     x_unit: str
     y_unit: str
     width: float = 1080.0
@@ -27,22 +27,22 @@ class Scatter:
     _marks: list[str] = field(default_factory=list[str])
 
     def x(self, value: float) -> float:
-        """Pixels from the left."""
+        """Return the pixels from the left edge; values outside the chart are drawn at its edge."""
         share = (value - self.left) / (self.right - self.left or 1.0)
         return _LEFT + min(max(share, 0.0), 1.0) * (self.width - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        """Pixels from the top; what lies above the edge is drawn at it."""
+        """Return the pixels from the top edge; values outside the chart are drawn at its edge."""
         share = min(max(value / (self.highest or 1.0), 0.0), 1.0)
         return self.height - _BOTTOM - share * (self.height - _TOP - _BOTTOM)
 
     def line(self, points: Pairs, style: str) -> None:
-        """A curve."""
+        """Draw a curve."""
         path = "L".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
         self._marks.append(f'<path class="{style}" d="M{path}"/>')
 
     def dots(self, points: Pairs, style: str, titles: Sequence[str]) -> None:
-        """A dot a point; its title shows under the pointer."""
+        """Draw one dot per point; its title is shown under the pointer."""
         for (x, y), title in zip(points, titles, strict=True):
             self._marks.append(
                 f'<circle class="{style}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="3.2">'
@@ -50,7 +50,7 @@ class Scatter:
             )
 
     def mark(self, x: float, y: float, style: str, name: str, *, up: float = 14.0) -> None:
-        """A point that stands out, with its name."""
+        """Draw a highlighted point with its name. up: pixels between point and name."""
         self._marks.append(f'<circle class="{style}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="7"/>')
         across = self.x(x)
         anchor = "end" if across > self.width - 180 else "start" if across < _LEFT + 120 else "middle"
@@ -60,7 +60,7 @@ class Scatter:
         )
 
     def svg(self) -> str:
-        """The whole chart."""
+        """Return the complete chart."""
         return (
             f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{escape(self.label)}">'
             f"{self._grid()}{''.join(self._marks)}</svg>"
@@ -89,7 +89,7 @@ class Scatter:
 
 
 def _round_values(low: float, high: float) -> list[float]:
-    """At most six values within [low, high]: 1, 2 or 5 times a power of ten apart.
+    """Return at most six values within [low, high] whose distance is 1, 2 or 5 times a power of ten.
 
     >>> _round_values(0.0, 5.0)
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

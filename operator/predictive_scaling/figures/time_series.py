@@ -1,4 +1,4 @@
-"""SVG charts over time, as text. One chart is a frame that knows its scales, and marks drawn into it."""
+"""SVG charts over time, as text. A chart has a frame with its scales, and marks drawn into it."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,48 +16,48 @@ _TICKS = (
     (timedelta(days=7), "%-d %b"),
     (timedelta(days=28), "%-d %b %Y"),
 )
-"""Distances between two times on the axis, and how they are written."""
+"""Distances between two times on the axis, and their format."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 26.0, 24.0
 
 
 @dataclass(slots=True)
 class Chart:
-    """Time from left to right, values from 0 up. Marks are drawn in the order in which they are added."""
+    """A chart with time from left to right and values upwards from 0. Later marks are drawn over earlier marks."""
 
     begins_at: datetime
     ends_at: datetime
     highest: float
-    """The greatest value that has to fit."""
+    """The highest value that must fit into the chart."""
     label: str
-    """What it shows, for people who cannot see it."""
+    """Text alternative for people who cannot see the chart."""
     unit: str
     width: float = 1080.0
     height: float = 250.0
     _marks: list[str] = field(default_factory=list[str])
 
     def x(self, at: datetime) -> float:
-        """Pixels from the left."""
+        """Return the pixels from the left edge."""
         share = (at - self.begins_at) / (self.ends_at - self.begins_at)
         return _LEFT + min(max(share, 0.0), 1.0) * (self.width - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        """Pixels from the top."""
+        """Return the pixels from the top edge."""
         return self.height - _BOTTOM - value / self.top * (self.height - _TOP - _BOTTOM)
 
     @property
     def top(self) -> float:
-        """The value at the upper edge: a whole number of ticks."""
+        """The value at the upper edge: an integer multiple of the tick."""
         return math.ceil(self.highest / self.tick) * self.tick
 
     @property
     def tick(self) -> float:
-        """Between two lines of the grid: 1, 2 or 5 times a power of ten, so that there are at most six."""
+        """The distance of two grid lines: 1, 2 or 5 times a power of ten, so that there are at most six lines."""
         rough = max(self.highest, 1e-9) / 5
         power = 10.0 ** math.floor(math.log10(rough))
         return next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
 
     def span(self, begins_at: datetime, ends_at: datetime, label: str, style: str) -> None:
-        """A shaded stretch of time with its name above it."""
+        """Draw a shaded span of time with its name above it."""
         left, right = self.x(begins_at), self.x(ends_at)
         bottom = self.height - _BOTTOM
         self._marks.append(
@@ -66,24 +66,24 @@ class Chart:
         )
 
     def line(self, points: Points, style: str, *, stepped: bool = False) -> None:
-        """A curve; stepped where each value holds until the next."""
+        """Draw a curve. stepped: each value holds until the next one."""
         self._marks.append(f'<path class="{style}" d="{self._path(points, stepped)}"/>')
 
     def area(self, points: Points, style: str, *, stepped: bool = False) -> None:
-        """Everything below a curve."""
+        """Fill the area below a curve."""
         if points:
             first, last = self.x(points[0][0]), self.x(points[-1][0])
             ground = f"L{last:.1f},{self.y(0):.1f}L{first:.1f},{self.y(0):.1f}Z"
             self._marks.append(f'<path class="{style}" d="{self._path(points, stepped)}{ground}"/>')
 
     def band(self, lower: Points, upper: Points, style: str) -> None:
-        """What lies between two curves."""
+        """Fill the area between two curves."""
         if lower and upper:
             back = self._path(list(reversed(lower)), False).replace("M", "L", 1)
             self._marks.append(f'<path class="{style}" d="{self._path(upper, False)}{back}Z"/>')
 
     def gaps(self, bars: Iterable[tuple[datetime, datetime, float, float]], style: str) -> None:
-        """Stretches from one value up to another: what was missing, and when."""
+        """Draw bars from one value up to another, for shortages. bars: begin, end, low value, high value."""
         path = "".join(
             f"M{self.x(begin):.1f},{self.y(low):.1f}H{self.x(end):.1f}V{self.y(high):.1f}H{self.x(begin):.1f}Z"
             for begin, end, low, high in bars
@@ -92,7 +92,7 @@ class Chart:
             self._marks.append(f'<path class="{style}" d="{path}"/>')
 
     def svg(self) -> str:
-        """The whole chart."""
+        """Return the complete chart."""
         box = f"{self.x(self.begins_at):.1f},{self.x(self.ends_at):.1f}"
         return (
             f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{escape(self.label)}" '

@@ -1,4 +1,4 @@
-"""Advice on the HPA's target: with a predictive floor a higher utilization may be as safe. Nothing is changed."""
+"""Advice on the HPA target: with a predictive floor, a higher target may be as safe. Advice changes nothing itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ _MIN_SAVED = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """hpa_target: the advised target, or the present one. saved: share of replica-hours. message: one sentence.
+    """Advice for one policy.
 
-    hours_saved: the same saving in replica-hours.
+    hpa_target: the advised target, or the current target. saved: saving as a share of replica-hours. hours_saved: the
+    same saving in replica-hours. message: one sentence.
     """
 
     quantile: float
@@ -25,17 +26,17 @@ class Advice:
     message: str
 
 
-def hotter(target: float) -> tuple[float, ...]:
-    """The present target and all higher targets that may be advised, in steps of one percent."""
+def higher_targets(target: float) -> tuple[float, ...]:
+    """Return the current target and all higher targets that may be advised, in steps of one percent."""
     steps = np.round(np.arange(target, max(_MAX_TARGET, target) + 0.001, 0.01), 2)
     return (target, *map(float, steps[steps > target]))
 
 
 def advise(points: Sequence[Point], hpa_only: Point, advised_target: float | None = None) -> Advice:
-    """The target with the lowest cost at which the policy is short for no longer than the HPA alone is today.
+    """Return the cheapest target at which the policy is short for no longer than the HPA alone is now.
 
-    points: of one quantile at each target of `hotter`, the present target first. advised_target: the previous advice;
-    it is kept while it is as safe and another target saves less than MIN_GAIN.
+    points: one quantile at each of the `higher_targets`, the current target first. advised_target: the previous advice;
+    it stays while it is as safe and another target saves less than MIN_GAIN.
     """
     current, best = points[0], as_safe(points, hpa_only.minutes)
     previous = _at_target(points, advised_target)
@@ -47,19 +48,18 @@ def advise(points: Sequence[Point], hpa_only: Point, advised_target: float | Non
         message = (
             f"with this policy replicas are too few for {_share(current.under_provisioned_share)} of the time, with "
             f"the HPA alone for {_share(hpa_only.under_provisioned_share)}; a higher quantile "
-            "or a lower target buys more"
+            "or a lower target is safer"
         )
         return Advice(current.quantile, current.hpa_target, 0.0, 0.0, message)
     if best.hpa_target <= current.hpa_target or saved < _MIN_SAVED:
         message = (
-            f"the HPA's target of {100 * current.hpa_target:.0f} % is right: a higher target saves too little for "
-            "its risk"
+            f"keep the HPA's target of {100 * current.hpa_target:.0f} %: a higher target saves too little for its risk"
         )
         return Advice(current.quantile, current.hpa_target, 0.0, 0.0, message)
     message = (
-        f"with this policy the HPA's target may go from {100 * current.hpa_target:.0f} % to "
+        f"with this policy the HPA's target can be raised from {100 * current.hpa_target:.0f} % to "
         f"{100 * best.hpa_target:.0f} %: {100 * saved:.0f} % fewer replica-hours at no more risk than the HPA alone "
-        "has today"
+        "has now"
     )
     return Advice(current.quantile, best.hpa_target, saved, hours, message)
 

@@ -1,4 +1,4 @@
-"""How well replicas met a demand, and every way of setting them that is compared."""
+"""Outcomes of a simulated HPA: under given floors, alone, and with an oracle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,56 +11,59 @@ from forecasting.scaling.simulation_grid import Counts, Grid, simulate_grid
 from forecasting.series import FloatArray
 from predictive_scaling.resources.scaling_policy import ScalingPolicySpec
 from predictive_scaling.resources.step import Step
-from predictive_scaling.simulation.forecast_batch import ForecastBatch
-from predictive_scaling.simulation.recommendations import peaks, replicas
+from predictive_scaling.simulation.recommendations import ForecastBatch, peaks, replicas_for
 from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import STEP, Workload
 
 _MINUTE_STEPS = 4
 _HOUR_STEPS = 240
 _MAX_COLUMNS = 40
-"""Simulated at once: more take more memory and hardly less time."""
-_SEARCHED = np.round(np.arange(0.2, 1.5001, 0.005), 3)
-"""Targets of the HPA alone that are compared with a policy; above 1 an HPA overloads its replicas."""
+"""Maximum number of columns simulated at once; more columns need more memory and save hardly any time."""
+_SEARCHED_TARGETS = np.round(np.arange(0.2, 1.5001, 0.005), 3)
+"""Utilization targets of the HPA alone that are compared with a policy; above 1 the HPA overloads its replicas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """under_provisioned_share: of observed time. lost_demand_share: of demand. replica_hours: all that existed."""
+    """How well replicas carried a demand.
+
+    under_provisioned_share: of the observed time. lost_demand_share: of the demand. replica_hours: of all replicas that
+    existed, ready or not.
+    """
 
     under_provisioned_share: float
     lost_demand_share: float
     replica_hours: float
     minutes: float
-    """Under-provisioned."""
+    """Under-provisioned minutes."""
 
     def at(self, quantile: float, target: float) -> Point:
-        """As a point of a frontier."""
+        """Return the outcome as a point of a frontier."""
         return Point(
             quantile, target, self.under_provisioned_share, self.lost_demand_share, self.minutes, self.replica_hours
         )
 
 
 def outcome(work: Workload, existing: Counts, ready: Counts, per_replica: float) -> Outcome:
-    """Judge one way of setting replicas; shapes (steps,). Gaps of the trace are not judged."""
+    """Return the outcome of replica counts, shapes (steps,). Gaps of the trace are not judged."""
     return outcomes(work, Grid(existing[:, None], ready[:, None]), per_replica)[0]
 
 
 def outcomes(work: Workload, grid: Grid, per_replica: float) -> list[Outcome]:
-    """Judge each column."""
-    seen = work.observed
-    demand = work.demand[seen][:, None]
-    missing = np.maximum(demand - grid.ready[seen] * per_replica, 0.0)
+    """Return the outcome of each column."""
+    observed = work.observed
+    demand = work.demand[observed][:, None]
+    missing = np.maximum(demand - grid.ready[observed] * per_replica, 0.0)
     short = (missing > 1e-9 * per_replica).sum(axis=0)
     lost, total, hours = missing.sum(axis=0), float(demand.sum()), grid.existing.sum(axis=0) / _HOUR_STEPS
     return [
         Outcome(
             under_provisioned_share=float(count / max(1, len(demand))),
-            lost_demand_share=float(gone / total) if total > 0 else 0.0,
-            replica_hours=float(spent),
+            lost_demand_share=float(lost_demand / total) if total > 0 else 0.0,
+            replica_hours=float(replica_hours),
             minutes=float(count / _MINUTE_STEPS),
         )
-        for count, gone, spent in zip(short, lost, hours, strict=True)
+        for count, lost_demand, replica_hours in zip(short, lost, hours, strict=True)
     ]
 
 
@@ -73,16 +76,19 @@ class HpaOnly:
 
 
 def at_same_hours(alternatives: Sequence[HpaOnly], replica_hours: float) -> HpaOnly:
-    """The HPA whose target spends nearest to so many replica-hours over this demand: chosen with hindsight.
+    """Return the HPA whose replica-hours over this demand are closest to `replica_hours`, selected with hindsight.
 
-    It is what the HPA alone does with the replica-hours that a policy spends.
+    It shows what the HPA alone achieves with the replica-hours of a policy.
     """
-    return min(alternatives, key=lambda it: abs(it.outcome.replica_hours - replica_hours))
+    return min(alternatives, key=lambda hpa: abs(hpa.outcome.replica_hours - replica_hours))
 
 
 @dataclass(frozen=True, slots=True)
 class EventFloors:
-    """What events asked for at each step, from a replay by the live code: shapes (steps,)."""
+    """The event floor at each step, from a replay by the live code: shapes (steps,).
+
+    suppressed: whether an event suppressed the forecast.
+    """
 
     floors: Counts
     suppressed: Mask
@@ -90,7 +96,7 @@ class EventFloors:
 
 @dataclass(frozen=True, slots=True)
 class ScalingSimulation:
-    """A demand, a policy and its forecasts: where ways of setting replicas compete."""
+    """Simulates a scenario's HPA over one workload: under floors of the policy, alone, and with an oracle."""
 
     scenario: Scenario
     work: Workload
@@ -98,62 +104,67 @@ class ScalingSimulation:
     events: EventFloors | None = None
 
     def hpa_only(self, targets: FloatArray) -> list[Outcome]:
-        """The HPA without a floor, at each target."""
+        """Return the outcomes of the HPA without a floor, at each target."""
         grid = simulate_grid(self.work.metric, self.scenario.per_replica, self.scenario.rules, targets)
         return outcomes(self.work, grid, self.scenario.per_replica)
 
     def hpa_by_target(self) -> tuple[HpaOnly, ...]:
-        """The HPA without a policy at each target from 20 to 150 %, ascending."""
-        return tuple(map(HpaOnly, _SEARCHED.tolist(), self.hpa_only(_SEARCHED)))
+        """Return the HPA without a policy at each target from 20 to 150 %, ascending."""
+        return tuple(map(HpaOnly, _SEARCHED_TARGETS.tolist(), self.hpa_only(_SEARCHED_TARGETS)))
 
     def frontier(self, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
-        """Every pair, by the arithmetic of the policy's rules."""
+        """Return one point per pair of quantile and target, with floors by the rules of the policy."""
         return self.points(self.floors(self.forecasts, quantiles), quantiles, targets)
 
     def points(self, floors: Counts, quantiles: tuple[float, ...], targets: tuple[float, ...]) -> list[Point]:
-        """Every pair. floors: of each quantile, shape (steps, quantiles)."""
-        together = max(1, _MAX_COLUMNS // len(targets))
-        found: list[Point] = []
-        for first in range(0, len(quantiles), together):
-            some = quantiles[first : first + together]
-            columns = np.repeat(floors[:, first : first + together], len(targets), axis=1)
-            aims = np.tile(np.array(targets), len(some))
-            grid = simulate_grid(self.work.metric, self.scenario.per_replica, self.scenario.rules, aims, columns)
-            pairs = [(quantile, target) for quantile in some for target in targets]
-            judged = outcomes(self.work, grid, self.scenario.per_replica)
-            found += [one.at(*pair) for one, pair in zip(judged, pairs, strict=True)]
-        return found
+        """Return one point per pair of quantile and target. floors: per quantile, shape (steps, quantiles)."""
+        batch_size = max(1, _MAX_COLUMNS // len(targets))
+        points: list[Point] = []
+        for first in range(0, len(quantiles), batch_size):
+            batch = quantiles[first : first + batch_size]
+            columns = np.repeat(floors[:, first : first + batch_size], len(targets), axis=1)
+            column_targets = np.tile(np.array(targets), len(batch))
+            grid = simulate_grid(
+                self.work.metric, self.scenario.per_replica, self.scenario.rules, column_targets, columns
+            )
+            pairs = [(quantile, target) for quantile in batch for target in targets]
+            of_pairs = outcomes(self.work, grid, self.scenario.per_replica)
+            points += [outcome.at(*pair) for outcome, pair in zip(of_pairs, pairs, strict=True)]
+        return points
 
     def floors(self, forecasts: ForecastBatch, quantiles: tuple[float, ...]) -> Counts:
-        """What the policy's floor would be at each quantile: shape (steps, quantiles)."""
+        """Return the floor of the policy at each quantile: shape (steps, quantiles)."""
         scenario, spec = self.scenario, self.scenario.policy.spec
         share = spec.forecast.utilization / 100
         ahead = scenario.lead_time + forecasts.series.step
-        recommendations = replicas(peaks(forecasts, self.work, ahead, quantiles), scenario.per_replica, share)
+        recommendations = replicas_for(peaks(forecasts, self.work, ahead, quantiles), scenario.per_replica, share)
         if self.events is not None:
             recommendations = np.where(self.events.suppressed[:, None], 0, recommendations)
             recommendations = np.maximum(recommendations, self.events.floors[:, None]).astype(np.int32)
-        needed = replicas(self.work.metric, scenario.per_replica, share)
-        sees = (self.work.metric > 0) | spec.demand.zero_is_valid
-        return floors_of(recommendations, needed, sees, rules_of(spec), scenario.rules.minimum)
+        needed = replicas_for(self.work.metric, scenario.per_replica, share)
+        is_valid = (self.work.metric > 0) | spec.demand.zero_is_valid
+        return floors_of(recommendations, needed, is_valid, rules_of(spec), scenario.rules.minimum)
 
-    def by(self, forecasts: ForecastBatch, quantile: float) -> Outcome:
-        """The policy on the forecasts of another model."""
-        return self._with(self.floors(forecasts, (quantile,)))
+    def with_forecasts(self, forecasts: ForecastBatch, quantile: float) -> Outcome:
+        """Return the outcome of the policy with the forecasts of another model."""
+        return self._under_floors(self.floors(forecasts, (quantile,)))
 
     def replayed_hpa_only(self) -> Grid:
-        """The HPA without a floor at its target, step by step: one column."""
+        """Return the replicas of the HPA without a floor at its own target, step by step: one column."""
         target = np.array([self.scenario.hpa_target])
         return simulate_grid(self.work.metric, self.scenario.per_replica, self.scenario.rules, target)
 
     def oracle(self) -> Outcome:
-        """A floor that is what the demand will need until replicas asked for now are ready, and no rule but bounds."""
-        needed = replicas(self.work.demand, self.scenario.per_replica, 1.0)
+        """Return the outcome of a floor that is computed from the future demand.
+
+        The floor is the highest need until replicas requested now are ready; no rule except the bounds limits it.
+        """
+        needed = replicas_for(self.work.demand, self.scenario.per_replica, 1.0)
         for _ in range(self.scenario.rules.start_steps):
             needed = np.maximum(needed, np.append(needed[1:], needed[-1]))
-        return self._with(needed[:, None].astype(np.int32))
+        return self._under_floors(needed[:, None].astype(np.int32))
 
-    def _with(self, floors: Counts) -> Outcome:
+    def _under_floors(self, floors: Counts) -> Outcome:
         scenario = self.scenario
         target = np.array([scenario.hpa_target])
         grid = simulate_grid(self.work.metric, scenario.per_replica, scenario.rules, target, floors)
@@ -161,7 +172,7 @@ class ScalingSimulation:
 
 
 def rules_of(spec: ScalingPolicySpec) -> FloorRules:
-    """A policy's rules as arithmetic."""
+    """Return the rules of a policy for the simulated floors, in replicas and steps."""
     return FloorRules(
         minimum=spec.replicas.min,
         maximum=spec.replicas.max,

@@ -1,4 +1,4 @@
-"""A policy and what it stands beside, for a simulation."""
+"""The scenario of a simulation: policy, events, capacity, lead time and HPA."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,9 +11,10 @@ from predictive_scaling.simulation.workload import STEP
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What a simulation is of.
+    """The scenario of a simulation.
 
-    per_replica: demand that one serves at 100 %. hpa_target: what the HPA aims at, a fraction.
+    per_replica: demand that one replica serves at 100 % utilization. hpa_target: utilization target of the HPA, a
+    fraction.
     """
 
     policy: ScalingPolicy
@@ -24,7 +25,7 @@ class Scenario:
 
     @property
     def rules(self) -> AutoscalerRules:
-        """The HPA beside the policy."""
+        """The rules of the HPA whose minimum the policy sets."""
         replicas = self.policy.spec.replicas
         return AutoscalerRules(
             target=self.hpa_target,

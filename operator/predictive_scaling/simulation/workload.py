@@ -1,4 +1,4 @@
-"""Demand as a simulation sees it: every 15 seconds, and how late everyone learns of it."""
+"""The demand of a simulation, every 15 seconds, and the delay with which autoscalers observe it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,20 +9,20 @@ import numpy.typing as npt
 from forecasting.series import FloatArray, Series
 
 STEP = timedelta(seconds=15)
-LATE = timedelta(minutes=1)
-"""The metric that an autoscaler acts on is a minute old; so is what a forecast is made from."""
-LATE_STEPS = LATE // STEP
+METRIC_DELAY = timedelta(minutes=1)
+"""Age of the metric that the HPA reads and of the newest data of a forecast."""
+METRIC_DELAY_STEPS = METRIC_DELAY // STEP
 _QUANTILE_OF_FULL, _REPLICAS_OF_FULL = 0.999, 20
-"""With nothing to learn from: the 99.9th percentile of the series needs 20 replicas at the reactive target."""
+"""Assumed capacity if the policy states none: the 99.9th percentile of demand needs 20 replicas at the HPA target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A stretch of demand.
+    """Demand over a span of time.
 
-    begins_at: the first step. demand, metric: shape (steps,), finite; metric is what an HPA sees. observed: shape
-    (steps,), False where the trace has a gap: nobody is judged there. age_steps: shape (steps,), how long before
-    each step the newest sample was taken.
+    begins_at: time of the first step. demand, metric: shape (steps,), finite; metric is the delayed demand that the HPA
+    reads. observed: shape (steps,), False in gaps of the trace, which are not judged. age_steps: shape (steps,), age of
+    the newest sample at each step.
     """
 
     begins_at: datetime
@@ -35,45 +35,47 @@ class Workload:
         return len(self.demand)
 
     def at(self, step: int) -> datetime:
-        """When a step is."""
+        """Return the time of a step."""
         return self.begins_at + step * STEP
 
     @property
     def hours(self) -> float:
-        """How long it takes."""
+        """Duration in hours."""
         return len(self) * (STEP / timedelta(hours=1))
 
 
 def workload(truth: Series, begins_at: datetime, ends_at: datetime) -> Workload:
-    """The demand of [begins_at, ends_at): a straight line between the middles of the bins of `truth`.
+    """Return the demand of [begins_at, ends_at), interpolated linearly between the middles of the bins of `truth`.
 
-    In a gap it goes on as it was. begins_at must not lie before the first observed bin.
+    In a gap, demand keeps its last value. begins_at must not be before the first observed bin.
     """
     steps = (ends_at - begins_at) // STEP
-    wide = truth.step / STEP
+    bin_steps = truth.step / STEP
     offset = (begins_at - truth.start) / STEP
-    seen = np.flatnonzero(np.isfinite(truth.values))
-    # From a while before, as the metric is late.
-    at = offset + np.arange(-LATE_STEPS, steps) + 0.5
-    cells = np.clip((at / wide).astype(np.int64), 0, len(truth.values) - 1)
-    observed = np.isfinite(truth.values)[cells]
-    line = np.interp(at, (seen + 0.5) * wide, truth.values[seen])
-    demand = _held(line, observed)
-    last = np.maximum.accumulate(np.where(observed, np.arange(len(at)), -1))
-    age = np.arange(LATE_STEPS, len(at)) - last[:-LATE_STEPS]
-    return Workload(begins_at, demand[LATE_STEPS:], demand[:-LATE_STEPS], observed[LATE_STEPS:], age)
+    observed_bins = np.flatnonzero(np.isfinite(truth.values))
+    # Begin METRIC_DELAY earlier, because the metric of the first step is that old.
+    at = offset + np.arange(-METRIC_DELAY_STEPS, steps) + 0.5
+    bins = np.clip((at / bin_steps).astype(np.int64), 0, len(truth.values) - 1)
+    observed = np.isfinite(truth.values)[bins]
+    interpolated = np.interp(at, (observed_bins + 0.5) * bin_steps, truth.values[observed_bins])
+    demand = _forward_filled(interpolated, observed)
+    last_observed = np.maximum.accumulate(np.where(observed, np.arange(len(at)), -1))
+    age = np.arange(METRIC_DELAY_STEPS, len(at)) - last_observed[:-METRIC_DELAY_STEPS]
+    return Workload(
+        begins_at, demand[METRIC_DELAY_STEPS:], demand[:-METRIC_DELAY_STEPS], observed[METRIC_DELAY_STEPS:], age
+    )
 
 
 def learned_capacity(past: Series, target: float) -> float:
-    """Demand that one replica serves at 100 %, where the policy does not state it. target: the HPA's, a fraction.
+    """Return the demand that one replica serves at 100 % utilization, for a policy that does not state it.
 
-    past: what was known when the replay begins; at least one bin above zero.
+    past: the demand before the replay, with at least one bin above zero. target: of the HPA, a fraction.
     """
     full = float(np.nanquantile(past.values, _QUANTILE_OF_FULL)) or float(np.nanmax(past.values))
     return full / (_REPLICAS_OF_FULL * target)
 
 
-def _held(values: FloatArray, observed: npt.NDArray[np.bool_]) -> FloatArray:
-    """Each gap filled with what came before it."""
-    last = np.maximum.accumulate(np.where(observed, np.arange(len(values)), 0))
-    return values[last]
+def _forward_filled(values: FloatArray, observed: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return the values with each gap filled with the last observed value."""
+    last_observed = np.maximum.accumulate(np.where(observed, np.arange(len(values)), 0))
+    return values[last_observed]

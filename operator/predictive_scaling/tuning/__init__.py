@@ -1,1 +1,1 @@
-"""How much safety each policy buys: its frontier over the last days, the quantile that its prices choose, advice."""
+"""Tuning of each policy: its frontier over the last days, the quantile that its prices select, and advice."""

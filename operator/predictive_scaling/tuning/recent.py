@@ -1,7 +1,7 @@
-"""The forecasts of the last days at regular origins: as they were recorded, and before that as a newcomer's.
+"""The forecasts of the last days at regular origins: the recorded forecasts, else those of a naive model.
 
-Where nothing was recorded yet, a naive model answers, calibrated on its own past: what the operator would have acted on
-without a model of its own. Models that learned from these very days are never asked: they know them.
+For origins without a recorded forecast, a naive model forecasts, calibrated on its own past, as the operator does
+without a trained model. Models that were trained on these days are never used, because they have seen the outcome.
 """
 
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import replay
 
 RECORDED = np.dtype([("created", ">i8"), ("target", ">i8"), ("quantiles", ">f4", (5,)), ("peaks", ">f4", (4,))])
-"""One point of a recorded forecast. created, target: microseconds since 2000, as PostgreSQL sends them.
+"""A point of a recorded forecast. created, target: microseconds since 2000, as PostgreSQL sends them.
 
-peaks: quantiles of the highest demand up to the end of this point's bin; NaN where they were not recorded.
+peaks: quantiles of the highest demand up to the end of this point's bin; NaN if they were not recorded.
 """
-SPAN = WEEK
-"""What is looked back on, at the most."""
-LEAST = DAY
-"""What there has to be, at the least, after a day that only serves as history."""
-_RENEWED = 36
+MAX_SPAN = WEEK
+"""Maximum span that is evaluated."""
+MIN_SPAN = DAY
+"""Minimum span that is evaluated, after one day that only serves as history."""
+_CALIBRATION_STRIDE = 36
 _EPOCH_2000_SECONDS = 946_684_800
 
-Recorded = npt.NDArray[np.void]
+RecordedRows = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
-    """Forecasts at each origin from `first` on; see Foreseen. recorded: at how many of them one was recorded."""
+class RecentForecasts:
+    """A ForecastBatch of the last days. recorded: number of origins with a recorded forecast."""
 
     series: Series
     first: int
@@ -46,71 +46,73 @@ class Recent:
 
     @property
     def recorded_share(self) -> float:
-        """A ratio."""
+        """Share of the origins with a recorded forecast, a ratio."""
         return self.recorded / len(self.values)
 
 
 def first_origin(series: Series) -> int | None:
-    """The first origin that is looked back on, in bins; None where the series is too short."""
-    day, most = round(DAY / series.step), round(SPAN / series.step)
+    """Return the first origin that is evaluated, in bins; None if the series is too short."""
+    day, max_bins = round(DAY / series.step), round(MAX_SPAN / series.step)
     bins = len(series.values)
-    first = max(day, bins - most)
-    return first if bins - first >= round(LEAST / series.step) else None
+    first = max(day, bins - max_bins)
+    return first if bins - first >= round(MIN_SPAN / series.step) else None
 
 
-def recent(series: Series, recorded: Recorded, reach: int) -> Recent | None:
-    """What was known at each origin of the last days, `reach` bins ahead; None where the series is too short.
+def recent_forecasts(series: Series, recorded: RecordedRows, reach: int) -> RecentForecasts | None:
+    """Return what was known at each origin of the last days, `reach` bins ahead; None if the series is too short.
 
-    recorded: rows by `created` and `target`; of several forecasts of one bin the newest counts.
+    recorded: rows ordered by `created` and `target`; of several forecasts for one origin the newest counts.
     """
     first = first_origin(series)
     if first is None:
         return None
-    values = _naive(series, first, reach)[: len(series.values) - first]
-    found, found_peaks, there = _on_grid(series, first, recorded, reach)
-    values[there] = found[there]
+    values = _naive_forecasts(series, first, reach)[: len(series.values) - first]
+    recorded_values, recorded_peaks, is_recorded = _at_origins(series, first, recorded, reach)
+    values[is_recorded] = recorded_values[is_recorded]
     peaks = peaks_of(series, first, values)
-    # A floor was computed from the peaks that were recorded, where there were any.
-    recorded_peaks = found_peaks[:, : peaks.shape[1]]
+    # The live floor was computed from the recorded peaks, if there were any.
+    recorded_peaks = recorded_peaks[:, : peaks.shape[1]]
     peaks = not_below(np.where(np.isfinite(recorded_peaks), recorded_peaks, peaks), values)
-    return Recent(series, first, values, peaks, int(there.sum()))
+    return RecentForecasts(series, first, values, peaks, int(is_recorded.sum()))
 
 
-def _naive(series: Series, first: int, reach: int) -> FloatArray:
+def _naive_forecasts(series: Series, first: int, reach: int) -> FloatArray:
     horizons, begin = np.arange(1, reach + 1), max(1, first - WINDOW)
     walks = [
-        calibrated(replay(series, model, begin, horizons), stride=_RENEWED) for model in (LastValue(), SeasonalNaive())
+        calibrated(replay(series, model, begin, horizons), stride=_CALIBRATION_STRIDE)
+        for model in (LastValue(), SeasonalNaive())
     ]
     walks = [walk.since(first) for walk in walks]
     acting = unopposed(walks, "nothing was learned").acting
     return next(walk.quantiles for walk in walks if walk.name == acting).copy()
 
 
-def _on_grid(
-    series: Series, first: int, recorded: Recorded, reach: int
+def _at_origins(
+    series: Series, first: int, recorded: RecordedRows, reach: int
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
-    """Recorded forecasts at the origins: values, peaks, and at which there is one.
+    """Return the recorded forecasts at the origins: values, peaks, and whether an origin has one.
 
-    A bin gets what was said for its middle. Peaks are NaN where none were recorded.
+    A bin gets the values of the point that covers its middle. Peaks are NaN if they were not recorded.
     """
     origins = len(series.values) - first
-    values, there = np.full((origins, reach, 5), np.nan), np.zeros(origins, bool)
+    values, is_recorded = np.full((origins, reach, 5), np.nan), np.zeros(origins, bool)
     peaks = np.full((origins, reach, len(PEAK_QUANTILES)), np.nan)
     if not len(recorded):
-        return values, peaks, there
-    made, starts, counts = np.unique(recorded["created"], return_index=True, return_counts=True)
+        return values, peaks, is_recorded
+    created, starts, counts = np.unique(recorded["created"], return_index=True, return_counts=True)
     width = series.step.total_seconds()
-    # In seconds after the first origin; a forecast made within the bin before an origin is known at it.
-    made_at = made / 1e6 + _EPOCH_2000_SECONDS - series.start.timestamp() - first * width
-    rows = np.ceil(made_at / width - 1e-9).astype(np.int64)
+    # In seconds after the first origin; a forecast made within the bin before an origin is known at that origin.
+    created_at = created / 1e6 + _EPOCH_2000_SECONDS - series.start.timestamp() - first * width
+    rows = np.ceil(created_at / width - 1e-9).astype(np.int64)
     for row, start, count in zip(rows, starts, counts, strict=True):
         if 0 <= row < origins:
-            targets = (recorded["target"][start : start + count] - made[0]) / 1e6 + made_at[0]
+            targets = (recorded["target"][start : start + count] - created[0]) / 1e6 + created_at[0]
             middles = (row + np.arange(reach) + 0.5) * width
-            which = np.clip(np.searchsorted(targets, middles, side="right") - 1, 0, count - 1)
-            # The last bin stands for two more at most: a forecast kept for a shorter lead time is too short.
-            bin_ = targets[1] - targets[0] if count > 1 else width
-            values[row] = recorded["quantiles"][start + which]
-            there[row] = np.isfinite(values[row]).all() and middles[-1] < targets[-1] + bin_ + 2 * width
-            peaks[row] = recorded["peaks"][start + which] if there[row] else np.nan
-    return values, peaks, there
+            points = np.clip(np.searchsorted(targets, middles, side="right") - 1, 0, count - 1)
+            # The last point covers at most two more bins: a forecast recorded for a shorter lead time is too short.
+            point_width = targets[1] - targets[0] if count > 1 else width
+            values[row] = recorded["quantiles"][start + points]
+            is_long_enough = middles[-1] < targets[-1] + point_width + 2 * width
+            is_recorded[row] = np.isfinite(values[row]).all() and is_long_enough
+            peaks[row] = recorded["peaks"][start + points] if is_recorded[row] else np.nan
+    return values, peaks, is_recorded

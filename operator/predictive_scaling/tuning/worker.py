@@ -1,4 +1,4 @@
-"""The child process in which tunings are computed, so that no tick waits for them: tasks in, what was found out."""
+"""Child process that computes tunings, so that no tick waits for them: tasks on stdin, results on stdout."""
 
 import sys
 
@@ -8,18 +8,21 @@ from predictive_scaling.tuning.task import ENCODE, TASKS, Failed, Task, Tuning
 
 
 def main() -> None:
-    """Read all tasks from stdin, answer on stdout in their order. It ends when its parent does: stdin ends then."""
-    sys.stdout.buffer.write(ENCODE([answer(task) for task in TASKS.decode(sys.stdin.buffer.read())]))
+    """Read all tasks from stdin and write their results to stdout in order.
+
+    The process ends with its parent, because its stdin ends then.
+    """
+    sys.stdout.buffer.write(ENCODE([run_task(task) for task in TASKS.decode(sys.stdin.buffer.read())]))
 
 
-def answer(task: Task) -> Tuning | Failed:
-    """One task; what cannot be answered is told, and stops no other."""
+def run_task(task: Task) -> Tuning | Failed:
+    """Return the tuning of one task, or the reason why it failed."""
     try:
         return tune(task)
     except PredictiveScalingError as error:
         return Failed(str(error))
     except Exception as error:
-        # The other policies of the batch are none the worse; the parent logs it.
+        # The other tasks of the batch go on; the parent logs the reason.
         return Failed(f"{type(error).__name__}: {error}")
 
 

@@ -23,7 +23,7 @@ from predictive_scaling.backtesting.reporting.worst_hours import BadHour, worst_
 from predictive_scaling.backtesting.run import Backtest
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.figures.page import Page, before_after, tile
-from predictive_scaling.simulation.workload import LATE
+from predictive_scaling.simulation.workload import METRIC_DELAY
 
 _BAR = 90
 
@@ -145,10 +145,11 @@ def _hour(hour: BadHour) -> str:
 
 def _method(backtest: Backtest) -> Iterator[str]:
     scenario, forecasts = backtest.scenario, backtest.forecasts
+    lead_time_minutes = scenario.lead_time.total_seconds() / 60
     yield (
-        "Every 15 seconds the decision code that runs live sets a floor, and a simulated HPA follows its documented "
-        "rules: tolerance 10 %, scaling down after 5 minutes, up by at most 100 % or 4 pods in 15 seconds; metrics "
-        f"are {LATE.total_seconds():g} s old, new pods are ready after {scenario.lead_time.total_seconds() / 60:g} min."
+        "Every 15 seconds the live decision code sets a floor, and a simulated HPA follows its documented rules: "
+        "tolerance 10 %, scale-down after 5 minutes, scale-up by at most 100 % or 4 pods in 15 seconds; metrics "
+        f"are {METRIC_DELAY.total_seconds():g} s old, new pods are ready after {lead_time_minutes:g} min."
     )
     yield (
         f"Forecasts saw nothing from after the moment they were made; models learned anew "

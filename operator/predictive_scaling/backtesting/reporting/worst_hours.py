@@ -42,10 +42,10 @@ def worst_hours(backtest: Backtest, most: int = 6) -> list[BadHour]:
     lost[: len(missing)] = missing
     by_hour = lost.reshape(hours, _HOUR_STEPS).sum(axis=1)
     worst = [int(at) for at in np.argsort(-by_hour, kind="stable")[:most] if by_hour[at] > 0]
-    return [_told(backtest, missing, at * _HOUR_STEPS) for at in worst]
+    return [_bad_hour(backtest, missing, at * _HOUR_STEPS) for at in worst]
 
 
-def _told(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float64]], first: int) -> BadHour:
+def _bad_hour(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.float64]], first: int) -> BadHour:
     work, per_replica = backtest.work, backtest.scenario.per_replica
     hour = slice(first, first + _HOUR_STEPS)
     hpa_only = work.demand[hour] - backtest.hpa_replayed.ready[hour, 0] * per_replica

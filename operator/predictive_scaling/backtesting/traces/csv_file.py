@@ -19,7 +19,7 @@ from predictive_scaling.errors import InvalidTraceError
 pd: Any = pandas
 """Its types are too wide to be of use; what leaves this module is annotated."""
 
-_ROWS_AT_ONCE = 500_000
+_CHUNK_ROWS = 500_000
 _MAX_HEADER = 1 << 20
 _MAX_BLANK_LINES = 1000
 _DELIMITERS = (",", ";", "\t", "|")
@@ -57,7 +57,7 @@ class CsvFile:
                     sep=self.delimiter,
                     dtype=str,
                     index_col=False,
-                    chunksize=_ROWS_AT_ONCE,
+                    chunksize=_CHUNK_ROWS,
                     keep_default_na=False,
                     skip_blank_lines=False,
                 ) as frames:

@@ -12,7 +12,7 @@ from forecasting.cleaning.regularize import Seconds
 from forecasting.series import FloatArray
 from predictive_scaling.backtesting.traces.csv_file import CsvFile, open_csv
 from predictive_scaling.backtesting.traces.local_times import to_utc
-from predictive_scaling.backtesting.traces.recorded import Trace, regular
+from predictive_scaling.backtesting.traces.recorded import Trace, regular_trace
 from predictive_scaling.errors import InvalidTraceError
 
 pd: Any = pandas
@@ -67,7 +67,7 @@ def read_csv(path: Path, timezone: str | None = None) -> Trace:
     if samples.decimal_commas:
         notes.append(f"{samples.decimal_commas:,} values are written with a decimal comma")
     name = path.name.removesuffix(".gz").removesuffix(".csv")
-    return regular(name, times, np.concatenate(samples.values), tuple(notes))
+    return regular_trace(name, times, np.concatenate(samples.values), tuple(notes))
 
 
 def _read(part: Any, file: CsvFile, samples: _Samples) -> None:

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from predictive_scaling.backtesting.traces.recorded import Trace, regular
+from predictive_scaling.backtesting.traces.recorded import Trace, regular_trace
 from predictive_scaling.errors import InvalidTraceError, TraceSourceUnavailableError
 
-_POINTS_AT_ONCE = 10_000
+_MAX_POINTS = 10_000
 """A range query may have 11,000 points."""
 _TIMEOUT = timedelta(seconds=60)
 _MAX_BYTES = 64_000_000
@@ -33,45 +33,45 @@ class PrometheusQuery:
     step: timedelta
 
 
-def read_prometheus(asked: PrometheusQuery) -> Trace:
+def read_prometheus(source: PrometheusQuery) -> Trace:
     """The demand that a query gives. Raises InvalidTraceError where it gives none, or several series;
     TraceSourceUnavailableError where the server does not answer, or refuses the question.
     """
     seconds: list[float] = []
     values: list[float] = []
-    for document in _answers(asked):
-        for at, value in _samples(asked, document):
+    for document in _responses(source):
+        for at, value in _samples(source, document):
             seconds.append(at)
             values.append(value)
     if not seconds:
         raise InvalidTraceError(
-            f"{asked.query} gave no sample from {asked.start:%Y-%m-%dT%H:%MZ} to {asked.end:%Y-%m-%dT%H:%MZ} at "
-            f"{asked.url}"
+            f"{source.query} gave no sample from {source.start:%Y-%m-%dT%H:%MZ} to {source.end:%Y-%m-%dT%H:%MZ} at "
+            f"{source.url}"
         )
     numbers = np.array(values)
     known = np.isfinite(numbers)
     if (numbers[known] < 0).any():
-        raise InvalidTraceError(f"{asked.query} is negative at times; demand is not")
+        raise InvalidTraceError(f"{source.query} is negative at times; demand is not")
     odd = int((~known).sum())
     notes = (f"{odd:,} samples are no finite numbers and count as gaps",) if odd else ()
-    return regular(asked.query, np.array(seconds)[known], numbers[known], notes)
+    return regular_trace(source.query, np.array(seconds)[known], numbers[known], notes)
 
 
-def _answers(asked: PrometheusQuery) -> Iterator[dict[str, Any]]:
+def _responses(asked: PrometheusQuery) -> Iterator[dict[str, Any]]:
     begin = asked.start
     while begin < asked.end:
-        end = min(asked.end, begin + (_POINTS_AT_ONCE - 1) * asked.step)
+        end = min(asked.end, begin + (_MAX_POINTS - 1) * asked.step)
         parameters = {
             "query": asked.query,
             "start": f"{begin.timestamp():.3f}",
             "end": f"{end.timestamp():.3f}",
             "step": f"{asked.step.total_seconds():g}",
         }
-        yield _ask(asked.url, urllib.parse.urlencode(parameters))
+        yield _request(asked.url, urllib.parse.urlencode(parameters))
         begin = end + asked.step
 
 
-def _ask(url: str, form: str) -> dict[str, Any]:
+def _request(url: str, form: str) -> dict[str, Any]:
     address = url.rstrip("/") + "/api/v1/query_range"
     # A form in the body: queries may be longer than addresses. The scheme was checked by the command.
     request = urllib.request.Request(address, data=form.encode(), method="POST")  # noqa: S310
@@ -80,7 +80,7 @@ def _ask(url: str, form: str) -> dict[str, Any]:
             body = response.read(_MAX_BYTES + 1)
     except urllib.error.HTTPError as error:
         raise TraceSourceUnavailableError(
-            f"{address} answered {error.code}: {_told(error.read(_EXCERPT * 10))}"
+            f"{address} answered {error.code}: {_error_text(error.read(_EXCERPT * 10))}"
         ) from None
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -92,7 +92,7 @@ def _ask(url: str, form: str) -> dict[str, Any]:
     except ValueError:
         raise TraceSourceUnavailableError(f"{address} sent no JSON: {body[:_EXCERPT]!r}; is it Prometheus?") from None
     if not isinstance(document, dict) or cast(dict[str, Any], document).get("status") != "success":
-        raise TraceSourceUnavailableError(f"{address} refused the query: {_told(body)}")
+        raise TraceSourceUnavailableError(f"{address} refused the query: {_error_text(body)}")
     return cast(dict[str, Any], document)
 
 
@@ -116,7 +116,7 @@ def _number(text: str) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _told(body: bytes) -> str:
+def _error_text(body: bytes) -> str:
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):

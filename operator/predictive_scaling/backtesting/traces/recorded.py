@@ -30,7 +30,7 @@ class Trace:
         return self.series.name
 
 
-def regular(name: str, seconds: Seconds, values: FloatArray, repairs: tuple[str, ...] = ()) -> Trace:
+def regular_trace(name: str, seconds: Seconds, values: FloatArray, repairs: tuple[str, ...] = ()) -> Trace:
     """A trace from samples in any order; see forecasting.cleaning.regularize.
 
     seconds: shape (n,), since the epoch. values: shape (n,), finite and not negative. Raises InvalidTraceError where

@@ -24,8 +24,8 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.tunings import TuningRow
 from predictive_scaling.training.demand_history import PastEvents
-from predictive_scaling.tuning.recent import LEAST, SPAN
-from predictive_scaling.tuning.task import ENCODE, FOUND, Failed, Span, Task, Tuning, prices_of, reach_for, step_for
+from predictive_scaling.tuning.recent import MAX_SPAN, MIN_SPAN
+from predictive_scaling.tuning.task import ENCODE, RESULTS, Failed, Span, Task, Tuning, prices_of, reach_for, step_for
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
         why = f"the child process was not done after {_TIMEOUT_SECONDS:.0f} s"
     else:
         if not ended.exit_code:
-            return FOUND.decode(ended.output)
+            return RESULTS.decode(ended.output)
         why = f"the child process ended with {ended.exit_code}: {ended.stderr_tail}"
     if len(tasks) == 1:
         return [Failed(why)]
@@ -162,7 +162,7 @@ class TuningScheduler:
         return [(key, situation) for _, _, key, situation in sorted(due, key=lambda one: one[:3])[:_BATCH_SIZE]]
 
     def _is_due(self, key: PolicyKey, situation: Situation, known: TunedQuantile | None, now: datetime) -> bool:
-        if self.window.observed(series_key(situation.policy)) < 2 * LEAST or not has_elapsed(
+        if self.window.observed(series_key(situation.policy)) < 2 * MIN_SPAN or not has_elapsed(
             _RETRY, self._tried.get(key, _NEVER), now
         ):
             return False
@@ -189,7 +189,7 @@ class TuningScheduler:
             begins_at=begins_at,
             minutes=self.window.minutes(series, begins_at, until).astype("float32").tobytes(),
             recorded=await self.predictions.at_intervals(
-                *key, since=until - SPAN, until=until, every=step, reach=step * reach_for(lead_time)
+                *key, since=until - MAX_SPAN, until=until, every=step, reach=step * reach_for(lead_time)
             ),
             unjudged=tuple(
                 Span(row.start_time - lead_time, row.end_time)
@@ -197,7 +197,7 @@ class TuningScheduler:
                 if row.namespace == key.namespace and key.name in row.policies
             ),
             now=now,
-            held=known.held if known is not None else None,
+            tuner_state=known.held if known is not None else None,
             advised=known.advised if known is not None else None,
         )
 
@@ -235,7 +235,7 @@ class TuningScheduler:
 
 
 def _row(key: PolicyKey, found: Tuning, now: datetime) -> TuningRow:
-    prices, held = found.prices, found.held
+    prices, held = found.prices, found.tuner_state
     return TuningRow(
         namespace=key.namespace,
         policy=key.name,
