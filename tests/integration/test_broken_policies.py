@@ -1,4 +1,4 @@
-"""A policy that came to no decision: its status, the mirror's row, the API and `check` say the same of it."""
+"""A policy without a decision: its status, its row, the API and `check` report the same conditions."""
 
 import re
 from collections.abc import AsyncGenerator, Generator
@@ -18,7 +18,7 @@ from structlog.typing import EventDict
 from predictive_scaling.api.services import Services
 from predictive_scaling.api.stored_models import Models
 from predictive_scaling.clock import WallClock
-from predictive_scaling.commands import health_report as morning
+from predictive_scaling.commands import health_report
 from predictive_scaling.commands.check import Exit, exit_code
 from predictive_scaling.control.actuation.ownership import path_of
 from predictive_scaling.control.policy_publisher import PolicyPublisher
@@ -43,12 +43,12 @@ CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as captured:
+        yield captured
 
 
 class Failing(InMemoryTarget):
-    """Looking at it raises."""
+    """A target whose observation raises an error."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(minimum=2, maximum=40, replicas=2, ready_replicas=2)
@@ -58,13 +58,13 @@ class Failing(InMemoryTarget):
         raise self.error
 
 
-def named(name: str, number: int, **spec: Any) -> ScalingPolicy:
+def policy_named(name: str, number: int, **spec: Any) -> ScalingPolicy:
     policy = a_policy(target={"horizontalPodAutoscaler": {"name": name}}, **spec)
     uid = f"8b0c2f3e-0000-4000-8000-{number:012d}"
     return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"name": name, "uid": uid})})
 
 
-# name: the target, the reason of Ready=False, and whether it can never work as written
+# By policy name: the target, the reason of Ready=False, and whether the problem is permanent (Stalled).
 KINDS: dict[str, tuple[InMemoryTarget, str, bool]] = {
     "gone": (InMemoryTarget(exists=False), "TargetNotFound", False),
     "unsupported": (Failing(TargetUnsupportedError("targets of this kind are not scaled")), "TargetUnsupported", True),
@@ -74,8 +74,8 @@ KINDS: dict[str, tuple[InMemoryTarget, str, bool]] = {
 }
 
 
-async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migrated_database_url: str) -> None:
-    world = World(a_policy(), *(named(name, 100 + number) for number, name in enumerate(KINDS)))
+async def test_status_row_api_and_check_agree_on_a_policy_without_a_decision(migrated_database_url: str) -> None:
+    world = World(a_policy(), *(policy_named(name, 100 + number) for number, name in enumerate(KINDS)))
     world.targets |= {name: target for name, (target, _, _) in KINDS.items()}
     unreadable = PolicyKey("shop", "unreadable")
     (record,) = world.records[unreadable]
@@ -94,34 +94,34 @@ async def test_everyone_says_the_same_of_a_policy_that_came_to_no_decision(migra
         status = (await client.get("/api/v1/scaling/status")).json()
         policies = (await client.get("/api/v1/policies")).json()
 
-    shown = {one["policy"]: one for one in status["policies"]}
-    listed = {policy["policy"]: policy for policy in policies["policies"]}
-    report = morning._report({"status": "healthy", "checks": {}}, status, {}, None)  # pyright: ignore[reportPrivateUsage]
-    assert set(rows) == set(shown) == set(listed) == {"checkout", *KINDS}
+    status_by_policy = {policy["policy"]: policy for policy in status["policies"]}
+    policies_by_name = {policy["policy"]: policy for policy in policies["policies"]}
+    report = health_report._report({"status": "healthy", "checks": {}}, status, {}, None)  # pyright: ignore[reportPrivateUsage]
+    assert set(rows) == set(status_by_policy) == set(policies_by_name) == {"checkout", *KINDS}
     assert status["summary"]["policies"] == len(KINDS) + 1
     for name, (_, reason, stalled) in KINDS.items():
         in_cluster = world.cluster.objects[path_of(PolicyKey("shop", name))]["status"]
         assert rows[name].conditions == in_cluster["conditions"]
-        for answer in (shown[name], listed[name]):
-            conditions = {one["type"]: one for one in answer["conditions"]}
+        for document in (status_by_policy[name], policies_by_name[name]):
+            conditions = {condition["type"]: condition for condition in document["conditions"]}
             assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", reason)
             assert conditions["Stalled"]["status"] == str(stalled)
-            assert answer["current_replicas"] is None
-        (called,) = [policy for policy in report.policies if policy.policy == name]
-        assert any(call.startswith("Ready=False") for call in called.calls), name
-        assert any(call.startswith("Stalled=True") for call in called.calls) is stalled
-    assert (shown["unreadable"]["mode"], shown["unreadable"]["target"]) == (None, None)
-    assert (shown["gone"]["mode"], shown["gone"]["target"]) == ("Auto", "hpa/gone")
+            assert document["current_replicas"] is None
+        (reported,) = [policy for policy in report.policies if policy.policy == name]
+        assert any(call.startswith("Ready=False") for call in reported.calls), name
+        assert any(call.startswith("Stalled=True") for call in reported.calls) is stalled
+    assert (status_by_policy["unreadable"]["mode"], status_by_policy["unreadable"]["target"]) == (None, None)
+    assert (status_by_policy["gone"]["mode"], status_by_policy["gone"]["target"]) == ("Auto", "hpa/gone")
     assert exit_code(report) is Exit.ATTENTION
     assert [policy.calls for policy in report.policies if policy.policy == "checkout"] == [[]]
-    morning.render(report, morning.Console(width=200, quiet=True))
+    health_report.render(report, health_report.Console(width=200, quiet=True))
 
 
-async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_written(
+async def test_a_row_that_the_database_refuses_does_not_affect_the_others(
     database: Database, logs: list[EventDict]
 ) -> None:
     names = [f"policy-{number}" for number in range(5)]
-    world = World(*(named(name, 200 + number) for number, name in enumerate(names)))
+    world = World(*(policy_named(name, 200 + number) for number, name in enumerate(names)))
     world.targets |= {name: InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2) for name in names}
     table = Policies(database)
     publisher = PolicyPublisher(
@@ -134,8 +134,8 @@ async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_wr
     changed[key] = replace(changed[key], ready_replicas=2**40, advice={"hours": float("nan")})
     await publisher.write()
     assert [row.policy for row in await table.all()] == [name for name in names if name != "policy-2"]
-    (refused,) = [log for log in logs if log["event"] == "row_refused"]
-    assert refused["row"] == "shop/policy-2"
+    (logged,) = [log for log in logs if log["event"] == "row_refused"]
+    assert logged["row"] == "shop/policy-2"
     await world.turn(1)
     await publisher.write()
     assert len([log for log in logs if log["event"] == "row_refused"]) == 1, "not tried again until it changes"
@@ -143,7 +143,7 @@ async def test_a_row_that_the_database_refuses_is_left_out_and_the_others_are_wr
 
 characters = st.characters(exclude_categories=["Cs"])
 texts = st.text(characters, max_size=30)
-"""Any characters that JSON from the API server can hold, also NUL and other controls."""
+"""Any characters that JSON from the API server can contain, including NUL and other control characters."""
 annotation_names = st.sampled_from(["paused", "pin", "direction", "until", "resume"])
 annotations = st.dictionaries(annotation_names.map(lambda name: f"predictive-scaling.io/{name}"), texts, max_size=5)
 services = st.text(characters, min_size=1, max_size=40)
@@ -158,14 +158,14 @@ services = st.text(characters, min_size=1, max_size=40)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-async def test_whatever_stands_in_the_metadata_reaches_status_mirror_and_api(
+async def test_any_metadata_is_written_to_the_status_the_table_and_the_api(
     database: Database, annotations: dict[str, str], labels: dict[str, str], service: str, message: str
 ) -> None:
-    reviewed = review_policy(a_manifest(annotations, labels, service))
+    result = review_policy(a_manifest(annotations, labels, service))
     policy = a_policy(annotations=annotations, labels=labels)
-    if isinstance(reviewed, ScalingPolicy):
-        policy = reviewed
-    world = World(policy, named("broken", 300))
+    if isinstance(result, ScalingPolicy):
+        policy = result
+    world = World(policy, policy_named("broken", 300))
     world.targets["broken"] = Failing(ValueError(message))
     table = Policies(database)
     publisher = PolicyPublisher(
@@ -174,22 +174,22 @@ async def test_whatever_stands_in_the_metadata_reaches_status_mirror_and_api(
     world.loop.publisher = publisher
     await world.turn(1)
     await publisher.write()
-    async with api_of(database) as client:
-        answer = await client.get("/api/v1/scaling/status")
-        assert answer.status_code == 200
+    async with api_over(database) as client:
+        response = await client.get("/api/v1/scaling/status")
+        assert response.status_code == 200
     rows = {row.policy: row for row in await table.all()}
-    assert set(rows) == {"checkout", "broken"}, "nothing was refused"
+    assert set(rows) == {"checkout", "broken"}, "no row was refused"
     assert rows["checkout"].service_name == plain(policy.service)
-    assert not CONTROL.search(answer.json()["policies"][0]["conditions"][0]["message"])
+    assert not CONTROL.search(response.json()["policies"][0]["conditions"][0]["message"])
 
 
 @asynccontextmanager
-async def api_of(database: Database) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of the API over the same database."""
+async def api_over(database: Database) -> AsyncGenerator[httpx.AsyncClient]:
+    """Return a client of the API over the same database."""
     models = Models(models=[], rejected=[])
     commands = Commands(database)
-    made = Services(clock=WallClock(), database=database, commands=commands, stored_models=lambda: models)
-    async with api_client(made) as client:
+    services = Services(clock=WallClock(), database=database, commands=commands, stored_models=lambda: models)
+    async with api_client(services) as client:
         yield client
 
 
@@ -215,18 +215,22 @@ def a_manifest(annotations: dict[str, str], labels: dict[str, str], service: str
 
 
 @given(text=st.text(st.characters()))
-def test_plain_text_is_what_postgresql_keeps(text: str) -> None:
-    kept = plain(text)
-    kept.encode()
-    assert not CONTROL.search(kept)
-    assert plain(kept) == kept
+def test_plain_text_can_be_stored_in_postgresql(text: str) -> None:
+    stored = plain(text)
+    stored.encode()
+    assert not CONTROL.search(stored)
+    assert plain(stored) == stored
     if text.isprintable():
-        assert kept == text
+        assert stored == text
 
 
-@given(value=st.recursive(st.none() | st.booleans() | texts, lambda it: st.lists(it) | st.dictionaries(texts, it)))
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | texts, lambda values: st.lists(values) | st.dictionaries(texts, values)
+    )
+)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_every_text_and_document_can_be_written(database: Database, value: Any) -> None:
+async def test_any_text_and_document_can_be_stored(database: Database, value: Any) -> None:
     async with database.connection() as connection:
         query = "select %(text)s::text, %(document)s::jsonb, %(list)s::text[]"
         values = {"text": str(value), "document": Jsonb(value), "list": [str(value)]}

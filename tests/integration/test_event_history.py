@@ -1,4 +1,4 @@
-"""The table business_events holds what took place and what is planned, whatever became of the BusinessEvents."""
+"""The table business_events keeps past and planned occurrences when BusinessEvents are edited or deleted."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ WEDNESDAY = NOON
 
 
 class Shop:
-    """The operator beside a table; `restart` forgets all that it has in memory."""
+    """The controller of events with its table; `restart` drops the state in memory."""
 
     def __init__(self, database: Database) -> None:
         self.world, self.table = World(), BusinessEvents(database)
@@ -34,7 +34,7 @@ class Shop:
         )
 
     async def apply(self, name: str = "sale", generation: int = 1, **spec: Any) -> None:
-        """What `kubectl apply` of an event leads to, and a pass of the operator."""
+        """Add or change an event, and run the controller."""
         self.put(name, generation, **spec)
         await self.job.run()
 
@@ -49,8 +49,8 @@ class Shop:
         del self.world.event_records["shop", name]
         await self.job.run()
 
-    async def wait(self, passed: timedelta) -> None:
-        self.world.clock.advance(passed)
+    async def wait(self, duration: timedelta) -> None:
+        self.world.clock.advance(duration)
         await self.job.run()
 
     async def starts(self, since: timedelta = -600 * DAY, until: timedelta = 600 * DAY) -> list[str]:
@@ -62,13 +62,13 @@ def named(event: BusinessEvent, name: str) -> BusinessEvent:
     return event.model_copy(update={"metadata": event.metadata.model_copy(update={"name": name})})
 
 
-def at(start: datetime, duration: timedelta = HOUR, **more: Any) -> dict[str, Any]:
-    return {"type": "flash-sale", "start": start, "end": start + duration, **more}
+def at(start: datetime, duration: timedelta = HOUR, **spec: Any) -> dict[str, Any]:
+    return {"type": "flash-sale", "start": start, "end": start + duration, **spec}
 
 
-def each(rrule: str, since: str = "2026-01-02", **more: Any) -> dict[str, Any]:
+def recurring(rrule: str, since: str = "2026-01-02", **spec: Any) -> dict[str, Any]:
     rule = {"rrule": rrule, "timezone": "UTC", "from": since, "start": "18:00", "duration": "1h"}
-    return {"type": "flash-sale", "recurrence": rule, **more}
+    return {"type": "flash-sale", "recurrence": rule, **spec}
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def shop(database: Database) -> Shop:
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_an_event_that_is_moved_beforehand_takes_place_once(shop: Shop, restarts: bool) -> None:
+async def test_an_event_moved_before_its_start_has_one_occurrence(shop: Shop, restarts: bool) -> None:
     await shop.apply(**at(NOON + HOUR))
     if restarts:
         shop.restart()
@@ -87,7 +87,7 @@ async def test_an_event_that_is_moved_beforehand_takes_place_once(shop: Shop, re
     assert await shop.starts() == ["06-18 12:00"]
 
 
-async def test_an_event_that_was_moved_while_nobody_looked_did_not_take_place_at_its_old_time(shop: Shop) -> None:
+async def test_an_event_moved_while_the_operator_was_down_has_no_occurrence_at_its_old_time(shop: Shop) -> None:
     await shop.apply(**at(NOON + HOUR))
     shop.restart()
     shop.world.clock.advance(3 * DAY)
@@ -96,10 +96,10 @@ async def test_an_event_that_was_moved_while_nobody_looked_did_not_take_place_at
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_an_event_that_is_deleted_beforehand_never_was(shop: Shop, restarts: bool) -> None:
+async def test_an_event_deleted_before_its_start_has_no_occurrence(shop: Shop, restarts: bool) -> None:
     await shop.apply(**at(NOON + HOUR))
     if restarts:
-        # It is deleted while the operator is down, which comes back after the time of the sale.
+        # It is deleted while the operator is down; the operator starts again after the time of the sale.
         shop.restart()
         shop.world.clock.advance(DAY)
     await shop.delete()
@@ -109,7 +109,7 @@ async def test_an_event_that_is_deleted_beforehand_never_was(shop: Shop, restart
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_an_event_that_is_deleted_afterwards_did_take_place(shop: Shop, restarts: bool) -> None:
+async def test_an_event_deleted_after_its_end_keeps_its_occurrence(shop: Shop, restarts: bool) -> None:
     await shop.apply(**at(NOON + HOUR))
     await shop.wait(3 * HOUR)
     if restarts:
@@ -118,59 +118,63 @@ async def test_an_event_that_is_deleted_afterwards_did_take_place(shop: Shop, re
     assert await shop.starts() == ["06-17 13:00"]
 
 
-async def test_an_object_that_is_used_again_for_the_next_sale_keeps_the_last_one(shop: Shop) -> None:
+async def test_an_event_reused_for_the_next_sale_keeps_the_past_occurrence(shop: Shop) -> None:
     await shop.apply(**at(NOON + HOUR))
     await shop.wait(3 * HOUR)
     await shop.apply(generation=2, **at(NOON + 90 * DAY))
-    assert await shop.starts() == ["06-17 13:00"], "the next one is further ahead than is recorded"
+    assert await shop.starts() == ["06-17 13:00"], "the next occurrence is beyond the recorded time range"
     await shop.wait(100 * DAY)
     assert await shop.starts() == ["06-17 13:00", "09-15 12:00"]
 
 
-async def test_a_correction_of_the_past_replaces_what_was_recorded(shop: Shop) -> None:
+async def test_a_correction_of_a_past_event_replaces_its_occurrence(shop: Shop) -> None:
     await shop.apply("other", **at(NOON - 5 * HOUR))
     await shop.apply(**at(NOON - 3 * HOUR))
     await shop.apply(generation=2, **at(NOON - 2 * HOUR))
     assert await shop.starts() == ["06-17 07:00", "06-17 10:00"]
 
 
-async def test_an_edit_of_a_rule_changes_what_comes_and_not_what_was(shop: Shop) -> None:
-    await shop.apply(**each("FREQ=WEEKLY;BYDAY=FR", since="2026-06-01"))
+async def test_an_edited_rule_changes_future_occurrences_only(shop: Shop) -> None:
+    await shop.apply(**recurring("FREQ=WEEKLY;BYDAY=FR", since="2026-06-01"))
     await shop.wait(15 * DAY)  # Thursday, 2 July
     before = await shop.starts()
     assert before == ["06-05 18:00", "06-12 18:00", "06-19 18:00", "06-26 18:00", *before[4:]]
     for _ in range(2):
-        await shop.apply(generation=2, **each("FREQ=WEEKLY;BYDAY=SA", since="2026-06-01"))
-        found = await shop.starts()
-        assert found[:6] == ["06-05 18:00", "06-12 18:00", "06-19 18:00", "06-26 18:00", "07-04 18:00", "07-11 18:00"]
+        await shop.apply(generation=2, **recurring("FREQ=WEEKLY;BYDAY=SA", since="2026-06-01"))
+        starts = await shop.starts()
+        assert starts[:6] == ["06-05 18:00", "06-12 18:00", "06-19 18:00", "06-26 18:00", "07-04 18:00", "07-11 18:00"]
         shop.restart()
 
 
-async def test_a_new_rule_that_counts_from_the_past_tells_what_was(shop: Shop) -> None:
-    await shop.apply(**each("FREQ=MONTHLY;BYMONTHDAY=1", since="2026-03-01"))
+async def test_a_new_rule_that_starts_in_the_past_has_past_occurrences(shop: Shop) -> None:
+    await shop.apply(**recurring("FREQ=MONTHLY;BYMONTHDAY=1", since="2026-03-01"))
     assert (await shop.starts())[:4] == ["03-01 18:00", "04-01 18:00", "05-01 18:00", "06-01 18:00"]
 
 
-async def test_a_date_that_is_excluded_afterwards_did_not_take_place(shop: Shop) -> None:
-    await shop.apply(**each("FREQ=DAILY", since="2026-06-14"))
-    await shop.apply(generation=2, **each("FREQ=DAILY", since="2026-06-14", excludeDates=["2026-06-15", "2026-06-18"]))
+async def test_a_date_excluded_later_has_no_occurrence(shop: Shop) -> None:
+    await shop.apply(**recurring("FREQ=DAILY", since="2026-06-14"))
+    await shop.apply(
+        generation=2, **recurring("FREQ=DAILY", since="2026-06-14", excludeDates=["2026-06-15", "2026-06-18"])
+    )
     assert (await shop.starts())[:4] == ["06-14 18:00", "06-16 18:00", "06-17 18:00", "06-19 18:00"]
 
 
-async def test_of_an_hourly_event_the_latest_and_the_next_occurrences_are_kept(shop: Shop) -> None:
-    rule = each("FREQ=HOURLY", since="2025-01-01")
+async def test_the_last_and_the_next_occurrences_of_an_hourly_event_are_recorded(shop: Shop) -> None:
+    rule = recurring("FREQ=HOURLY", since="2025-01-01")
     rule["recurrence"] |= {"duration": "5m"}
     await shop.apply(**rule)
-    found = await shop.table.between(NOON - 600 * DAY, NOON + 600 * DAY)
-    assert len(found) == MAX_PAST + MAX_AHEAD
-    assert sum(row.confirmed_at is not None for row in found) == MAX_PAST + 12, "and those of today until noon"
+    occurrences = await shop.table.between(NOON - 600 * DAY, NOON + 600 * DAY)
+    assert len(occurrences) == MAX_PAST + MAX_AHEAD
+    assert sum(row.confirmed_at is not None for row in occurrences) == MAX_PAST + 12, (
+        "and the occurrences of today until noon"
+    )
     await shop.wait(3 * DAY)
     later = await shop.table.between(NOON - 600 * DAY, NOON + 600 * DAY)
-    assert len(later) == MAX_PAST + MAX_AHEAD + 72, "what took place stays"
+    assert len(later) == MAX_PAST + MAX_AHEAD + 72, "past occurrences are kept"
     assert all((row.confirmed_at is not None) == (row.end_time <= NOON + 3 * DAY) for row in later)
 
 
-async def test_rows_from_before_this_release_are_cleared_of_events_that_are_gone(shop: Shop) -> None:
+async def test_rows_of_deleted_events_from_an_older_release_are_removed(shop: Shop) -> None:
     await shop.apply(**at(NOON + HOUR))
     (planned,) = await shop.table.between(NOON, NOON + DAY)
     await shop.table.record([replace(planned, name="gone")])
@@ -179,7 +183,7 @@ async def test_rows_from_before_this_release_are_cleared_of_events_that_are_gone
     assert [row.name for row in await shop.table.between(NOON, NOON + DAY)] == ["sale"]
 
 
-async def test_events_of_namespaces_that_are_not_watched_are_left_alone(shop: Shop) -> None:
+async def test_events_of_unwatched_namespaces_are_kept(shop: Shop) -> None:
     await shop.apply(**at(NOON + HOUR))
     shop.restart()
     shop.job.namespaces = ("another",)
@@ -187,7 +191,9 @@ async def test_events_of_namespaces_that_are_not_watched_are_left_alone(shop: Sh
     assert await shop.starts() == ["06-17 13:00"]
 
 
-async def test_an_event_that_cannot_be_recorded_stops_no_other(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_that_cannot_be_recorded_does_not_affect_others(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop.put("aaa", **at(NOON + HOUR))
     shop.put("bad", **at(NOON + HOUR))
     shop.put("zzz", **at(NOON + HOUR))

@@ -1,4 +1,4 @@
-"""More than a year of rollouts, taken in by the real loop into a real PostgreSQL, with a clock that the test drives."""
+"""The series limits of ingest over more than a year of rollouts, on a real PostgreSQL with a manual clock."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ START = datetime(2025, 10, 1, 6, tzinfo=UTC)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 DAYS, ROLLOUTS, PODS = 400, 3, 40
 LIMIT = 1000
-"""Reached on the ninth day by whoever counts the pods of all rollouts."""
+"""The pods of all rollouts exceed it on the ninth day."""
 
 
 class Topic:
-    """A topic of one partition whose messages are written when they are asked for; ends with the last of them."""
+    """A topic of one partition that produces a batch for each poll, and stops ingest with the last batch."""
 
     topic = "metrics.raw"
     pending: Sequence[int] | None = None
@@ -71,7 +71,7 @@ class Topic:
 
 
 class Letters:
-    """The dead-letter topic."""
+    """A dead-letter topic in memory."""
 
     def __init__(self) -> None:
         self.sent: list[DeadLetter] = []
@@ -92,7 +92,7 @@ def a_sample(pod: str, at: datetime, service: str = "checkout") -> dict[str, Any
     return {"service_name": service, "metric_name": "rps", "value": 5, "timestamp": at.isoformat(), "labels": labels}
 
 
-async def test_no_pod_of_a_year_of_rollouts_is_cut_off(database: Database) -> None:
+async def test_a_year_of_rollouts_stays_within_the_series_limit(database: Database) -> None:
     clock, letters = ManualClock(START), Letters()
 
     def rollouts_of(day: int) -> Callable[[], list[dict[str, Any]]]:
@@ -105,10 +105,10 @@ async def test_no_pod_of_a_year_of_rollouts_is_cut_off(database: Database) -> No
 
     retention = Retention(database, 3 * DAY, 400 * DAY)
     for first in range(0, DAYS, 50):
-        # Each part ends with a restart of the process, which has to know from the database what is active.
+        # Each part begins with a restart of the process, which reads the active series from the database.
         stop = asyncio.Event()
-        part = [rollouts_of(day) for day in range(first, first + 50)]
-        worker = ingest(Topic(part, stop), letters, database, clock)
+        batches = [rollouts_of(day) for day in range(first, first + 50)]
+        worker = ingest(Topic(batches, stop), letters, database, clock)
         await worker.run(stop)
         await retention.apply(clock.now())
     assert letters.sent == []
@@ -121,13 +121,13 @@ async def test_no_pod_of_a_year_of_rollouts_is_cut_off(database: Database) -> No
     assert demand[key].tolist() == [5.0 * PODS]
 
 
-async def test_a_limit_that_is_reached_keeps_what_is_active_after_a_restart_too(database: Database) -> None:
+async def test_active_series_are_accepted_at_the_limit_after_a_restart(database: Database) -> None:
     clock, letters = ManualClock(START), Letters()
     old = [a_sample(f"old-{pod}", START) for pod in range(5)]
     new = [a_sample(f"new-{pod}", START + MINUTE) for pod in range(5)]
-    again = [a_sample(f"old-{pod}", START + MINUTE) for pod in range(5)]
+    old_again = [a_sample(f"old-{pod}", START + MINUTE) for pod in range(5)]
     other = [a_sample("a", START + MINUTE, service="another")]
-    for messages in (old, new, again, other):
+    for messages in (old, new, old_again, other):
         stop = asyncio.Event()
         topic = Topic([lambda messages=messages: messages], stop, first=len(letters.sent))
         clock.at = START + MINUTE

@@ -1,4 +1,4 @@
-"""The operator's background tasks on a real database: each fails in turn, and all others go on."""
+"""The operator's background tasks on a real database: each fails in turn, and all others continue."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -24,11 +24,11 @@ from tests.support.eventually import eventually
 pytestmark = pytest.mark.integration
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scaling"
-NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+UNREACHABLE_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 def settings_for(url: str, folder: Path) -> Settings:
-    """Everything that can run beside the tick does: external metrics, too."""
+    """Return settings that enable every task, including external metrics."""
     return read_settings(
         {},
         DATABASE_URL=url,
@@ -44,7 +44,7 @@ def settings_for(url: str, folder: Path) -> Settings:
 
 
 class NoWatch:
-    """A watch that there is no API server for."""
+    """A watch without an API server."""
 
     ended = False
 
@@ -58,18 +58,18 @@ class NoWatch:
         self.stopped = True
 
 
-async def names_of_all_tasks() -> list[str]:
-    """A task that is added to the operator is tested without being named here."""
-    settings = settings_for(NOWHERE, Path("nowhere"))
+async def task_names() -> list[str]:
+    """Return the names of all tasks, so that a new task is tested without an entry here."""
+    settings = settings_for(UNREACHABLE_DATABASE, Path("nowhere"))
     return [task.name for task in assemble(settings, WallClock(), InMemoryCluster(), Databases.of(settings)).tasks]
 
 
-TASKS = asyncio.run(names_of_all_tasks())
+TASKS = asyncio.run(task_names())
 
 
 @asynccontextmanager
 async def an_operator(url: str, folder: Path) -> AsyncGenerator[tuple[Operator, InMemoryCluster, NoWatch]]:
-    """Wired as in production, on a cluster in memory; every task turns twenty times a second."""
+    """Assemble the operator as in production, on a cluster in memory; every task runs twenty times a second."""
     settings, cluster, watch = settings_for(url, folder), InMemoryCluster(), NoWatch()
     databases = Databases.of(settings)
     operator = assemble(settings, WallClock(), cluster, databases)
@@ -85,15 +85,15 @@ async def an_operator(url: str, folder: Path) -> AsyncGenerator[tuple[Operator, 
 
 
 @pytest.fixture(autouse=True)
-def no_end_by_force(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What would end the process when the shutdown takes too long; here, only the exit code that it was given."""
+def exit_codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Replace the forced end of a slow shutdown; returns the exit codes that it received."""
     codes: list[int] = []
 
-    def noted(seconds: float, exit_code: int) -> None:
+    def record_exit_code(seconds: float, exit_code: int) -> None:
         del seconds
         codes.append(exit_code)
 
-    monkeypatch.setattr(supervision, "end_process_after", noted)
+    monkeypatch.setattr(supervision, "end_process_after", record_exit_code)
     return codes
 
 
@@ -108,82 +108,82 @@ async def running(operator: Operator) -> AsyncGenerator[asyncio.Event]:
         await run
 
 
-async def fails() -> None:
-    raise RuntimeError("a fault that nobody thought of")
+async def fail() -> None:
+    raise RuntimeError("an unexpected error")
 
 
-async def leading(operator: Operator) -> bool:
+async def is_leader(operator: Operator) -> bool:
     return operator.leadership.leads
 
 
-# Without an aggregation layer in the cluster this one can only fail; and it does so alone.
+# It fails without an aggregation layer in the cluster, and does not affect others.
 ALWAYS_FAILING = {"external_metrics"}
-# One run of it lasts until the database goes away.
+# One run lasts until the database is unavailable.
 ENDLESS = {"commands"}
 
 
 @pytest.mark.parametrize("name", TASKS)
-async def test_all_others_go_on_and_the_lease_is_released_when_one_fails(
-    name: str, migrated_database_url: str, tmp_path: Path, no_end_by_force: list[int]
+async def test_a_failing_task_does_not_affect_others_and_the_lease_is_released(
+    name: str, migrated_database_url: str, tmp_path: Path, exit_codes: list[int]
 ) -> None:
     async with an_operator(migrated_database_url, tmp_path) as (operator, cluster, watch):
         if name == "lease":
             await operator.leadership.campaign()
-        operator.task(name).run = fails
+        operator.task(name).run = fail
         others = [task for task in operator.tasks if task.name not in {name, *ALWAYS_FAILING, *ENDLESS}]
         async with running(operator):
-            await eventually(lambda: leading(operator))
+            await eventually(lambda: is_leader(operator))
             since = monotonic()
 
             async def all_others_succeeded() -> list[str]:
                 return [other.name for other in others if (other.succeeded_at or 0.0) <= since]
 
-            await eventually(all_others_succeeded, lambda waiting: not waiting, seconds=30)
+            await eventually(all_others_succeeded, lambda pending: not pending, seconds=30)
             await eventually(lambda: _failures(operator, name), lambda count: count >= 2, seconds=30)
-        assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "", "released for the next one"
+        assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "", "released for the next leader"
         assert watch.stopped
         assert not operator.leadership.leads
-        assert no_end_by_force == [0]
+        assert exit_codes == [0]
 
 
 async def _failures(operator: Operator, name: str) -> int:
     return operator.task(name).failures
 
 
-async def test_a_task_that_ends_ends_the_process_in_order(
-    migrated_database_url: str, tmp_path: Path, no_end_by_force: list[int]
+async def test_an_ended_task_shuts_the_process_down(
+    migrated_database_url: str, tmp_path: Path, exit_codes: list[int]
 ) -> None:
     async with an_operator(migrated_database_url, tmp_path) as (operator, cluster, watch):
 
-        class Ended(BaseException):
+        class UnexpectedEnd(BaseException):
             pass
 
         async def ends_unexpectedly() -> None:
-            await eventually(lambda: leading(operator))
-            raise Ended
+            await eventually(lambda: is_leader(operator))
+            raise UnexpectedEnd
 
         operator.task("mirror").run = ends_unexpectedly
         with pytest.raises(TaskEndedError, match="mirror ended before shutdown"):
             await run_until(asyncio.Event(), operator)
         assert cluster.objects[LEASE]["spec"]["holderIdentity"] == ""
         assert watch.stopped
-        assert no_end_by_force == [TaskEndedError.exit_code]
+        assert exit_codes == [TaskEndedError.exit_code]
 
 
-async def test_losing_the_lease_ends_the_process_and_leaves_the_lease_to_the_other(
-    migrated_database_url: str, tmp_path: Path, no_end_by_force: list[int]
+async def test_losing_the_lease_shuts_the_process_down_and_keeps_the_new_holder(
+    migrated_database_url: str, tmp_path: Path, exit_codes: list[int]
 ) -> None:
     async with an_operator(migrated_database_url, tmp_path) as (operator, cluster, _):
         run = asyncio.create_task(run_until(asyncio.Event(), operator))
-        await eventually(lambda: leading(operator))
+        await eventually(lambda: is_leader(operator))
         cluster.objects[LEASE]["spec"]["holderIdentity"] = "another"
-        with pytest.raises(LeadershipLostError, match="The lease predictive-scaling was lost"):
+        with pytest.raises(LeadershipLostError, match="predictive-scaling"):
             await asyncio.wait_for(run, 20)
         assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "another"
-        assert no_end_by_force == [LeadershipLostError.exit_code]
+        assert exit_codes == [LeadershipLostError.exit_code]
 
 
-async def test_a_step_of_the_shutdown_that_hangs_keeps_no_other_from_its_turn(
+async def test_a_hanging_shutdown_step_does_not_block_the_others(
     migrated_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervision, "_STEP_SECONDS", 0.1)
@@ -191,27 +191,27 @@ async def test_a_step_of_the_shutdown_that_hangs_keeps_no_other_from_its_turn(
     async with an_operator(migrated_database_url, tmp_path) as (operator, _, watch):
         released = asyncio.Event()
 
-        async def refuses_to_end() -> None:
+        async def ignore_cancellation() -> None:
             while not released.is_set():
                 try:
                     await released.wait()
                 except asyncio.CancelledError:
                     continue
 
-        async def hangs(leadership: Leadership) -> None:
+        async def hang(leadership: Leadership) -> None:
             del leadership
             await asyncio.Event().wait()
 
-        operator.task("tuning").run = refuses_to_end
-        monkeypatch.setattr(type(operator.leadership), "release", hangs)
+        operator.task("tuning").run = ignore_cancellation
+        monkeypatch.setattr(type(operator.leadership), "release", hang)
         async with running(operator):
-            await eventually(lambda: leading(operator))
+            await eventually(lambda: is_leader(operator))
         assert watch.stopped
         released.set()
 
 
 @pytest.mark.parametrize("unreadable", ["a file", "a broken pointer"])
-async def test_a_models_folder_that_cannot_be_read_stops_nothing(
+async def test_an_unreadable_models_folder_does_not_stop_the_tick(
     migrated_database_url: str, tmp_path: Path, unreadable: str
 ) -> None:
     models = tmp_path / "models"
@@ -220,15 +220,13 @@ async def test_a_models_folder_that_cannot_be_read_stops_nothing(
     else:
         models.symlink_to(tmp_path / "models")
     async with an_operator(migrated_database_url, tmp_path) as (operator, _, _), running(operator):
-        await eventually(lambda: leading(operator))
+        await eventually(lambda: is_leader(operator))
         tick = operator.task("tick")
         since = monotonic()
         await eventually(lambda: _succeeded_after(tick.succeeded_at, since), seconds=30)
 
 
-async def test_a_command_that_nobody_took_is_taken_by_whoever_leads_next(
-    migrated_database_url: str, tmp_path: Path
-) -> None:
+async def test_a_pending_command_is_executed_by_the_next_leader(migrated_database_url: str, tmp_path: Path) -> None:
     async with (
         Database(migrated_database_url, purpose="tests") as database,
         an_operator(migrated_database_url, tmp_path) as (operator, _, _),
@@ -239,7 +237,7 @@ async def test_a_command_that_nobody_took_is_taken_by_whoever_leads_next(
             assert await commands.wait(number, 20) == {"reloaded": [], "rejected": []}
 
 
-async def test_a_reload_from_a_folder_that_cannot_be_read_is_answered_with_an_error(
+async def test_a_reload_from_an_unreadable_folder_is_answered_with_an_error(
     migrated_database_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "models").write_text("no folder")
@@ -252,13 +250,13 @@ async def test_a_reload_from_a_folder_that_cannot_be_read_is_answered_with_an_er
         answer = await commands.wait(await commands.ask(RELOAD_MODELS, {}, WallClock().now()), 20)
         assert answer is not None
         assert "models" in answer["error"]
-        following = await commands.wait(await commands.ask(CLEAR_STUCK, {}, WallClock().now()), 20)
-        assert following == {"cleared": 0}, "the next command is answered"
+        next_answer = await commands.wait(await commands.ask(CLEAR_STUCK, {}, WallClock().now()), 20)
+        assert next_answer == {"cleared": 0}, "the next command is answered"
 
 
 async def _succeeded_after(at: float | None, since: float) -> bool:
     return at is not None and at > since
 
 
-def test_the_shutdown_is_over_before_kubernetes_kills() -> None:
+def test_the_shutdown_is_shorter_than_the_grace_period_of_kubernetes() -> None:
     assert timedelta(seconds=supervision.SHUTDOWN_SECONDS) < timedelta(seconds=30)

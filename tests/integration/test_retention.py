@@ -1,4 +1,4 @@
-"""Retention on a real PostgreSQL: every run completes, and no table stops another.
+"""Retention on a real PostgreSQL: every run completes, and a failure of one table does not affect another.
 
 RETENTION_ROWS sets how many rows are generated (3 million by default); with 30000000 it takes several minutes.
 """
@@ -23,10 +23,10 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 RAW, ROLLUPS = 30 * DAY, 400 * DAY
 CHUNKS = 31
-"""Days of samples that are wholly older than RAW, of the 62 that are generated."""
+"""Days of samples that are entirely older than RAW, out of the 62 generated days."""
 ROWS = int(os.environ.get("RETENTION_ROWS", "3000000"))
 
-# Twice as far back as each table is kept, so that half of the rows are to go. points: of a forecast.
+# Share of ROWS and statement of each table. The rows cover twice the retention, so that half of them expire.
 GENERATE: dict[str, tuple[float, LiteralString]] = {
     "predictions": (
         0.6,
@@ -95,10 +95,10 @@ async def count(database: Database, table: str) -> int:
 
 
 async def generate(database: Database, rows: int) -> dict[str, int]:
-    """Rows of each table: how many there are."""
+    """Insert rows into each table and return their number by table."""
     for table in ("predictions", "model_performance", "scaling_decisions", "dead_letters", "ingest_history", "series"):
         async with database.connection() as connection:
-            # Nothing here has to outlive a crash of the server.
+            # The rows need not survive a crash of the server.
             await connection.execute(f"alter table {table} set unlogged".encode())
     await Samples(database).prepare([NOW - day * DAY for day in range(62)])
     for share, statement in GENERATE.values():
@@ -106,8 +106,8 @@ async def generate(database: Database, rows: int) -> dict[str, int]:
     return {table: await count(database, table) for table in GENERATE}
 
 
-async def old(database: Database) -> int:
-    """Rows that retention should have deleted; of metrics_raw only whole chunks go."""
+async def count_expired(database: Database) -> int:
+    """Return the number of expired rows; metrics_raw loses complete chunks only."""
     columns = {
         "predictions": ("created_at", RAW),
         "model_performance": ("created_at", ROLLUPS),
@@ -117,78 +117,79 @@ async def old(database: Database) -> int:
         "series": ("last_day", ROLLUPS),
         "metrics_raw": ("time", RAW + DAY),
     }
-    found = 0
+    expired = 0
     for table, (column, kept) in columns.items():
-        found += await count(database, f"{table} where {column} < '{(NOW - kept).isoformat()}'")
-    return found
+        expired += await count(database, f"{table} where {column} < '{(NOW - kept).isoformat()}'")
+    return expired
 
 
 @pytest.mark.timeout(3600)
-async def test_every_run_completes_on_millions_of_rows_while_others_write(migrated_database_url: str) -> None:
+async def test_retention_completes_on_millions_of_rows_during_writes(migrated_database_url: str) -> None:
     async with Database(migrated_database_url, max_size=4) as database:
         before = await generate(database, ROWS)
-        longest = 0.0
+        max_write_seconds = 0.0
 
-        async def write() -> None:
-            nonlocal longest
+        async def write_continuously() -> None:
+            nonlocal max_write_seconds
             number = 0
             while True:
-                began, number = monotonic(), number + 1
+                started_at, number = monotonic(), number + 1
                 await Samples(database).record([Sample(NOW - number * DAY / 86_400, "other", "cpu", 1, 1.0, {})])
-                longest = max(longest, monotonic() - began)
+                max_write_seconds = max(max_write_seconds, monotonic() - started_at)
                 await asyncio.sleep(0)
 
-        writer = asyncio.create_task(write())
+        writer = asyncio.create_task(write_continuously())
         try:
-            began = monotonic()
+            started_at = monotonic()
             removed = await Retention(database, RAW, ROLLUPS).apply(NOW)
-            took = monotonic() - began
+            seconds = monotonic() - started_at
         finally:
             writer.cancel()
             with suppress(asyncio.CancelledError):
                 await writer
         assert removed.failed == []
         assert len(removed.chunks) == CHUNKS
-        assert await old(database) == 0
+        assert await count_expired(database) == 0
         for table, rows in before.items():
             if table not in ("metrics_raw", "series"):
                 assert 0.45 * rows < removed.rows[table] < 0.55 * rows, table
-        _print(sum(before.values()), removed, took, longest)
-        # Lowered to a day: all but the newest goes, in one run as well.
-        began = monotonic()
+        _print(sum(before.values()), removed, seconds, max_write_seconds)
+        # With a retention of a day a single run removes all but the newest rows.
+        started_at = monotonic()
         lowered = await Retention(database, DAY, DAY).apply(NOW)
         assert lowered.failed == []
         assert await count(database, "predictions") < before["predictions"] / 50
-        print(f"lowered to a day: {sum(lowered.rows.values()):,} rows in {monotonic() - began:.0f} s")
-        again = await Retention(database, DAY, DAY).apply(NOW)
-        assert (again.chunks, sum(again.rows.values()), again.failed) == ([], 0, [])
+        print(f"lowered to a day: {sum(lowered.rows.values()):,} rows in {monotonic() - started_at:.0f} s")
+        second_run = await Retention(database, DAY, DAY).apply(NOW)
+        assert (second_run.chunks, sum(second_run.rows.values()), second_run.failed) == ([], 0, [])
 
 
-def _print(rows: int, removed: Removed, took: float, longest: float) -> None:
-    each = ", ".join(
+def _print(rows: int, removed: Removed, total_seconds: float, max_write_seconds: float) -> None:
+    tables = ", ".join(
         f"{table} {removed.rows.get(table, 0):,} in {seconds:.1f} s" for table, seconds in removed.seconds.items()
     )
-    print(f"\n{rows:,} rows: {sum(removed.rows.values()):,} deleted and {len(removed.chunks)} chunks in {took:.0f} s")
-    print(f"{each}; the slowest write beside it took {longest:.1f} s")
+    deleted = f"{sum(removed.rows.values()):,} deleted and {len(removed.chunks)} chunks"
+    print(f"\n{rows:,} rows: {deleted} in {total_seconds:.0f} s")
+    print(f"{tables}; the slowest concurrent write took {max_write_seconds:.1f} s")
 
 
 def failures(table: str) -> float:
     return REGISTRY.get_sample_value("predictive_scaling_retention_failures_total", {"table": table}) or 0.0
 
 
-async def test_a_table_that_somebody_locks_stops_no_other_and_is_finished_by_the_next_run(
+async def test_a_locked_table_is_skipped_and_completed_by_the_next_run(
     migrated_database_url: str,
 ) -> None:
     async with Database(migrated_database_url, max_size=4) as database:
         await generate(database, 20_000)
         retention = Retention(database, RAW, ROLLUPS, lock_timeout=timedelta(milliseconds=50), lock_pauses=(0.01, 0.01))
-        known = {table: failures(table) for table in ("metrics_raw", "dead_letters", "series")}
+        failures_before = {table: failures(table) for table in ("metrics_raw", "dead_letters", "series")}
         async with database.connection() as holder:
             await holder.execute("select count(*) from metrics_raw")
             await holder.execute("lock table dead_letters in share mode")
             removed = await retention.apply(NOW)
             assert removed.failed == ["metrics_raw", "dead_letters"]
-        assert {table: failures(table) - before for table, before in known.items()} == {
+        assert {table: failures(table) - before for table, before in failures_before.items()} == {
             "metrics_raw": 1.0,
             "dead_letters": 1.0,
             "series": 0.0,
@@ -197,11 +198,11 @@ async def test_a_table_that_somebody_locks_stops_no_other_and_is_finished_by_the
         assert removed.rows["predictions"] > 0
         removed = await retention.apply(NOW)
         assert (removed.failed, len(removed.chunks)) == ([], CHUNKS)
-        assert await old(database) == 0
+        assert await count_expired(database) == 0
 
 
 @pytest.mark.parametrize("table", [rule.table for rule in RULES])
-async def test_a_table_that_refuses_to_delete_stops_no_other(migrated_database_url: str, table: str) -> None:
+async def test_a_table_whose_deletes_fail_does_not_affect_others(migrated_database_url: str, table: str) -> None:
     async with Database(migrated_database_url, max_size=4) as database:
         await generate(database, 20_000)
         await execute(
@@ -225,13 +226,13 @@ async def test_a_table_that_refuses_to_delete_stops_no_other(migrated_database_u
         }
 
 
-async def test_batches_become_smaller_where_statements_take_too_long(migrated_database_url: str) -> None:
+async def test_batches_shrink_when_statements_time_out(migrated_database_url: str) -> None:
     limit = timedelta(milliseconds=400)
     async with (
-        Database(migrated_database_url, max_size=2) as patient,
+        Database(migrated_database_url, max_size=2) as database_without_timeout,
         Database(migrated_database_url, max_size=2, statement_timeout=limit) as database,
     ):
-        await generate(patient, 20_000)
+        await generate(database_without_timeout, 20_000)
         await execute(
             database,
             """

@@ -1,4 +1,4 @@
-"""Migrations, chunks and the refusal to start on another schema."""
+"""Migrations, chunks, and the refusal to start with another schema version."""
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
@@ -32,20 +32,20 @@ async def scalar(database: Database, query: str) -> object:
         return row[0] if row else None
 
 
-async def test_migrating_twice_changes_nothing_the_second_time(database_url: str) -> None:
+async def test_a_second_migration_changes_nothing(database_url: str) -> None:
     async with Database(database_url) as database:
         assert len(await migrate(database, CLOCK)) == len(migrations())
-        made = await tables(database)
+        tables_before = await tables(database)
         assert await migrate(database, CLOCK) == []
-        assert await tables(database) == made
+        assert await tables(database) == tables_before
         assert await scalar(database, "select min(applied_at) from schema_migrations") == CLOCK.at
 
 
-async def test_of_many_that_migrate_at_once_each_step_is_done_by_one(database_url: str) -> None:
+async def test_concurrent_migrations_execute_each_step_once(database_url: str) -> None:
     databases = [Database(database_url, max_size=1) for _ in range(6)]
     try:
-        done = await asyncio.gather(*(migrate(database, CLOCK) for database in databases))
-        assert sorted(name for names in done for name in names) == [
+        executed = await asyncio.gather(*(migrate(database, CLOCK) for database in databases))
+        assert sorted(name for names in executed for name in names) == [
             f"{migration.version:04}_{migration.name}" for migration in migrations()
         ]
         await check_schema(databases[0])
@@ -54,34 +54,34 @@ async def test_of_many_that_migrate_at_once_each_step_is_done_by_one(database_ur
             await database.close()
 
 
-async def test_a_database_without_schema_is_refused_with_the_command_to_run(database_url: str) -> None:
+async def test_a_database_without_a_schema_is_refused(database_url: str) -> None:
     async with Database(database_url) as database:
         with pytest.raises(SchemaError, match=r"has no schema, this code needs \d+; run `predictive-scaling migrate`"):
             await check_schema(database)
 
 
-async def test_an_older_and_a_newer_schema_are_refused_with_both_versions(migrated_database_url: str) -> None:
-    needed = migrations()[-1].version
+async def test_older_and_newer_schema_versions_are_refused(migrated_database_url: str) -> None:
+    required = migrations()[-1].version
     async with Database(migrated_database_url) as database:
         await check_schema(database)
-        await scalar(database, f"delete from schema_migrations where version = {needed} returning 1")
-        with pytest.raises(SchemaError, match=f"has schema version {needed - 1}, this code needs {needed}; run"):
+        await scalar(database, f"delete from schema_migrations where version = {required} returning 1")
+        with pytest.raises(SchemaError, match=f"has schema version {required - 1}, this code needs {required}; run"):
             await check_schema(database)
         await scalar(database, "insert into schema_migrations values (9999, 'future', '', '1998-07-03') returning 1")
-        with pytest.raises(SchemaError, match=f"has schema version 9999, this code supports up to {needed}"):
+        with pytest.raises(SchemaError, match=f"has schema version 9999, this code supports up to {required}"):
             await check_schema(database)
         with pytest.raises(SchemaError, match="migrate with the newer release"):
             await migrate(database, CLOCK)
 
 
-async def test_a_step_that_was_applied_with_other_contents_is_refused(migrated_database_url: str) -> None:
+async def test_a_migration_whose_content_changed_is_refused(migrated_database_url: str) -> None:
     async with Database(migrated_database_url) as database:
         await scalar(database, "update schema_migrations set checksum = 'other' where version = 1 returning 1")
         with pytest.raises(SchemaError, match=r"migration 1 \(tables.pre\) was applied with other contents"):
             await migrate(database, CLOCK)
 
 
-async def test_a_password_never_stands_in_a_message() -> None:
+async def test_error_messages_contain_no_password() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as raised:
         Database("postgresql://app:hunter2@[::bad/x?unknown=1")
     assert "hunter2" not in str(raised.value)
@@ -94,7 +94,7 @@ async def test_a_password_never_stands_in_a_message() -> None:
         await database.close()
 
 
-async def test_samples_of_any_year_find_their_partition(migrated_database_url: str) -> None:
+async def test_samples_of_any_year_are_stored_in_their_partition(migrated_database_url: str) -> None:
     async with Database(migrated_database_url) as database:
         times = [datetime(year, 7, 3, 23, 59, 59, tzinfo=UTC) for year in (1998, 2025, 2026)]
         samples = [Sample(time, "checkout", "requests_per_second", series_of({}), 1.0, {}) for time in times]
@@ -102,7 +102,7 @@ async def test_samples_of_any_year_find_their_partition(migrated_database_url: s
         assert {"metrics_raw_19980703", "metrics_1m_19980629"} < await tables(database)
 
 
-async def test_a_sample_without_partition_is_an_error_and_never_hidden_in_a_default_one(
+async def test_a_sample_without_a_partition_is_an_error(
     migrated_database_url: str,
 ) -> None:
     async with Database(migrated_database_url) as database:
@@ -114,7 +114,7 @@ async def test_a_sample_without_partition_is_an_error_and_never_hidden_in_a_defa
             )
 
 
-async def test_partitions_made_by_many_at_once_are_made_once(migrated_database_url: str) -> None:
+async def test_concurrent_writers_create_each_partition_once(migrated_database_url: str) -> None:
     days = [date(2026, 11, 1) + timedelta(days=day) for day in range(20)]
     async with Database(migrated_database_url, max_size=6) as database:
         samples = Samples(database)
@@ -124,7 +124,7 @@ async def test_partitions_made_by_many_at_once_are_made_once(migrated_database_u
         assert await scalar(database, count) == 20
 
 
-async def test_drop_chunks_drops_what_is_wholly_older_and_names_it(migrated_database_url: str) -> None:
+async def test_drop_chunks_drops_entirely_older_chunks_and_returns_their_names(migrated_database_url: str) -> None:
     async with Database(migrated_database_url) as database:
         days = [datetime(2026, 11, day, 12, tzinfo=UTC) for day in (20, 21, 22)]
         await Samples(database).record([Sample(day, "api", "cpu", 0, 1.0, {}) for day in days])
@@ -136,7 +136,7 @@ async def test_drop_chunks_drops_what_is_wholly_older_and_names_it(migrated_data
         assert await scalar(database, "select count(*) from metrics_1m") == 3
 
 
-async def test_drop_chunks_takes_an_interval_as_people_type_it(migrated_database_url: str) -> None:
+async def test_drop_chunks_accepts_an_interval(migrated_database_url: str) -> None:
     async with Database(migrated_database_url) as database:
         await Samples(database).record([Sample(CLOCK.at, "api", "cpu", 0, 1.0, {})])
         query = "select count(*) from drop_chunks('metrics_raw', older_than => interval '30 days')"
@@ -146,7 +146,7 @@ async def test_drop_chunks_takes_an_interval_as_people_type_it(migrated_database
             await scalar(database, "select drop_chunks('predictions', interval '1 day')")
 
 
-async def test_retention_goes_by_the_products_clock_not_by_the_servers(migrated_database_url: str) -> None:
+async def test_retention_uses_the_given_time_and_not_the_servers(migrated_database_url: str) -> None:
     async with Database(migrated_database_url) as database:
         times = [CLOCK.at - timedelta(days=days) for days in (1, 29, 40, 399, 500)]
         await Samples(database).record([Sample(time, "api", "cpu", 0, 1.0, {}) for time in times])
@@ -157,14 +157,16 @@ async def test_retention_goes_by_the_products_clock_not_by_the_servers(migrated_
         assert await scalar(database, "select count(*) from series") == 1
 
 
-async def test_the_engine_of_the_runbook_answers(migrated_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_engine_of_the_runbook_connects(migrated_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", migrated_database_url)
     async with engine.connect() as conn:
         row = await (await conn.execute("SELECT 1")).fetchone()
     assert row == (1,)
 
 
-async def test_the_pool_heals_when_postgresql_is_restarted(postgres: PostgreSQL, migrated_database_url: str) -> None:
+async def test_the_pool_recovers_after_a_restart_of_postgresql(
+    postgres: PostgreSQL, migrated_database_url: str
+) -> None:
     async with Database(migrated_database_url, max_size=3) as database:
         await asyncio.gather(*(database.ping() for _ in range(3)))
         await postgres.stop()
@@ -174,14 +176,14 @@ async def test_the_pool_heals_when_postgresql_is_restarted(postgres: PostgreSQL,
         await database.ping()
 
 
-async def test_a_statement_that_takes_too_long_ends_as_unavailable(migrated_database_url: str) -> None:
+async def test_a_statement_timeout_is_reported_as_unavailable(migrated_database_url: str) -> None:
     async with Database(migrated_database_url, statement_timeout=timedelta(milliseconds=50)) as database:
         with pytest.raises(DatabaseUnavailableError, match="statement timeout"):
             await scalar(database, "select pg_sleep(5)")
         await database.ping()
 
 
-async def test_a_connection_that_turned_read_only_is_replaced(migrated_database_url: str) -> None:
+async def test_a_read_only_connection_is_replaced(migrated_database_url: str) -> None:
     async with Database(migrated_database_url, max_size=1) as database:
         await database.ping()
         await scalar(database, "select set_config('default_transaction_read_only', 'on', false)")

@@ -1,4 +1,4 @@
-"""What each table's module promises, on a real PostgreSQL."""
+"""The tables of demand, samples, scores, policies, events, commands and ingest on a real PostgreSQL."""
 
 import asyncio
 import math
@@ -34,7 +34,7 @@ def a_sample(at: datetime, value: float, pod: str = "a", service: str = "checkou
 # demand
 
 
-async def test_demand_of_a_minute_aggregates_the_means_of_its_series(database: Database) -> None:
+async def test_the_demand_of_a_minute_aggregates_the_means_of_its_series(database: Database) -> None:
     minute = NOW - MINUTE
     samples = [a_sample(minute, 10.0), a_sample(minute + timedelta(seconds=30), 20.0), a_sample(minute, 5.0, pod="b")]
     await Samples(database).record(samples)
@@ -43,34 +43,36 @@ async def test_demand_of_a_minute_aggregates_the_means_of_its_series(database: D
         DemandKey("checkout", "requests", Aggregation.MEAN),
         DemandKey("checkout", "requests", Aggregation.MAX),
     ]
-    found = await Demand(database).minutes(keys, minute, NOW)
-    assert [found[key].tolist() for key in keys] == [[20.0], [10.0], [15.0]]
+    demand = await Demand(database).minutes(keys, minute, NOW)
+    assert [demand[key].tolist() for key in keys] == [[20.0], [10.0], [15.0]]
 
 
-async def test_missing_minutes_are_nan_and_never_zero(database: Database) -> None:
+async def test_missing_minutes_are_nan(database: Database) -> None:
     await Samples(database).record([a_sample(NOW - 3 * MINUTE, 0.0), a_sample(NOW - MINUTE, 7.0)])
     key, other = DemandKey("checkout", "requests"), DemandKey("unknown", "requests")
-    found = await Demand(database).minutes([key, other], NOW - 4 * MINUTE + timedelta(seconds=30), NOW)
-    np.testing.assert_array_equal(found[key], [np.nan, 0.0, np.nan, 7.0])
-    np.testing.assert_array_equal(found[other], [np.nan] * 4)
+    demand = await Demand(database).minutes([key, other], NOW - 4 * MINUTE + timedelta(seconds=30), NOW)
+    np.testing.assert_array_equal(demand[key], [np.nan, 0.0, np.nan, 7.0])
+    np.testing.assert_array_equal(demand[other], [np.nan] * 4)
     assert (await Demand(database).minutes([key], NOW, NOW - MINUTE))[key].shape == (0,)
     assert await Demand(database).minutes([], NOW - MINUTE, NOW) == {}
 
 
-async def test_demand_of_many_keys_is_the_same_however_many_statements_it_takes(
+async def test_the_demand_of_many_keys_does_not_depend_on_the_number_of_statements(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await Samples(database).record([a_sample(NOW - MINUTE, n, service=f"s{n}") for n in range(9)])
-    keys = [DemandKey(f"s{n}", "requests", kind) for n in range(9) for kind in (Aggregation.SUM, Aggregation.MAX)]
-    at_once = await Demand(database).minutes(keys, NOW - 2 * MINUTE, NOW)
+    await Samples(database).record([a_sample(NOW - MINUTE, number, service=f"s{number}") for number in range(9)])
+    keys = [
+        DemandKey(f"s{number}", "requests", kind) for number in range(9) for kind in (Aggregation.SUM, Aggregation.MAX)
+    ]
+    one_statement = await Demand(database).minutes(keys, NOW - 2 * MINUTE, NOW)
     monkeypatch.setattr("predictive_scaling.storage.demand.CELLS_PER_STATEMENT", 9)
-    piecewise = await Demand(database).minutes([*keys, keys[0]], NOW - 2 * MINUTE, NOW)
-    for n, key in enumerate(keys):
-        np.testing.assert_array_equal(at_once[key], [np.nan, n // 2])
-        np.testing.assert_array_equal(piecewise[key], at_once[key])
+    many_statements = await Demand(database).minutes([*keys, keys[0]], NOW - 2 * MINUTE, NOW)
+    for number, key in enumerate(keys):
+        np.testing.assert_array_equal(one_statement[key], [np.nan, number // 2])
+        np.testing.assert_array_equal(many_statements[key], one_statement[key])
 
 
-async def test_recorded_metrics_are_found_without_knowing_their_names(database: Database) -> None:
+async def test_recorded_metrics_are_listed(database: Database) -> None:
     await Samples(database).record([a_sample(NOW, 1.0), a_sample(NOW - timedelta(days=9), 1.0, service="old")])
     assert await Demand(database).recorded(NOW - timedelta(days=1)) == [DemandKey("checkout", "requests")]
 
@@ -78,7 +80,7 @@ async def test_recorded_metrics_are_found_without_knowing_their_names(database: 
 # samples
 
 
-async def test_a_sample_that_comes_twice_counts_once_in_whatever_batch(database: Database) -> None:
+async def test_a_duplicate_sample_is_counted_once_in_any_batch(database: Database) -> None:
     samples = Samples(database)
     first = [a_sample(NOW + timedelta(seconds=second), second) for second in (5, 30)]
     assert await samples.record([*first, first[0]]) == 2
@@ -90,7 +92,7 @@ async def test_a_sample_that_comes_twice_counts_once_in_whatever_batch(database:
     assert rows == [(135.0, 3, 5.0, 100.0, 30.0, NOW + timedelta(seconds=30))]
 
 
-async def test_series_are_registered_with_the_last_day_they_were_seen(database: Database) -> None:
+async def test_series_are_registered_with_the_day_of_their_last_sample(database: Database) -> None:
     samples = Samples(database)
     await samples.record(
         [a_sample(NOW, 1.0), a_sample(NOW - timedelta(days=2), 1.0), a_sample(NOW, 1.0, service="cart")]
@@ -100,7 +102,7 @@ async def test_series_are_registered_with_the_last_day_they_were_seen(database: 
     }
 
 
-# what the API reads
+# scores, policies and events
 
 
 async def test_an_interval_of_a_policy_is_scored_once(database: Database) -> None:
@@ -108,16 +110,16 @@ async def test_an_interval_of_a_policy_is_scored_once(database: Database) -> Non
     row = a_performance(until=NOW)
     await performances.record([row, replace(row, model_name="HoltWinters", created_at=NOW + MINUTE)])
     await performances.record([row])
-    (found,) = await performances.by_service(NOW - timedelta(hours=1), NOW)
-    assert (found.service_name, found.model_name, found.sums) == ("checkout", "LightGBM", row.sums)
+    (scores,) = await performances.by_service(NOW - timedelta(hours=1), NOW)
+    assert (scores.service_name, scores.model_name, scores.sums) == ("checkout", "LightGBM", row.sums)
     assert await performances.scored(row.since) == [ScoredInterval("shop", "checkout", row.since)]
     assert await performances.scored(row.since + MINUTE) == []
 
 
-async def test_sums_beyond_any_demand_add_up_without_an_overflow(database: Database) -> None:
+async def test_infinite_sums_are_added_without_an_overflow(database: Database) -> None:
     performances = ModelPerformances(database)
-    absurd = ErrorSums(samples=3, absolute_error=math.inf, error=-math.inf, demand=1e308, relative_error=math.inf)
-    rows = [a_performance(until=NOW - step * 15 * MINUTE, sums=absurd) for step in range(8)]
+    infinite = ErrorSums(samples=3, absolute_error=math.inf, error=-math.inf, demand=1e308, relative_error=math.inf)
+    rows = [a_performance(until=NOW - step * 15 * MINUTE, sums=infinite) for step in range(8)]
     await performances.record([*rows, a_performance("cart", until=NOW)])
     (cart, checkout) = await performances.by_service(NOW - timedelta(hours=3), NOW)
     assert cart.sums.wape == pytest.approx(0.1)
@@ -126,7 +128,7 @@ async def test_sums_beyond_any_demand_add_up_without_an_overflow(database: Datab
     assert [policy.policy for policy in policies] == ["cart", "checkout"]
 
 
-async def test_policies_mirror_what_was_written_last(database: Database) -> None:
+async def test_policies_contain_the_last_written_row(database: Database) -> None:
     policies = Policies(database)
     row = PolicyRow(
         namespace="shop",
@@ -153,7 +155,7 @@ async def test_policies_mirror_what_was_written_last(database: Database) -> None
     )
     await policies.record([row, replace(row, policy="cart", service_name="cart"), replace(row, namespace="other")])
     await policies.record([replace(row, floor=9, forecast={"points": []})])
-    assert [p.policy for p in await policies.all()] == ["checkout", "cart", "checkout"]
+    assert [policy.policy for policy in await policies.all()] == ["checkout", "cart", "checkout"]
     assert await policies.all("checkout") == [
         replace(row, namespace="other"),
         replace(row, floor=9, forecast={"points": []}),
@@ -163,13 +165,13 @@ async def test_policies_mirror_what_was_written_last(database: Database) -> None
     assert await policies.forget_others([]) == 1
 
 
-async def test_occurrences_keep_what_was_learned_and_a_deleted_event_keeps_its_past(database: Database) -> None:
+async def test_occurrences_keep_their_learned_multiplier_and_a_cancelled_event_its_past(database: Database) -> None:
     events = BusinessEvents(database)
     past = BusinessEventRow(
         "shop", "sale", "flash-sale", NOW - 3 * MINUTE, NOW - MINUTE, 2.5, None, 0, ["checkout"], NOW, 2.7, NOW
     )
-    coming = replace(past, start_time=NOW + MINUTE, end_time=NOW + 3 * MINUTE, learned_multiplier=None)
-    await events.record([past, replace(coming, confirmed_at=None)])
+    upcoming = replace(past, start_time=NOW + MINUTE, end_time=NOW + 3 * MINUTE, learned_multiplier=None)
+    await events.record([past, replace(upcoming, confirmed_at=None)])
     await events.record([replace(past, learned_multiplier=None, confirmed_at=None, priority=5)])
     assert await events.between(NOW - 2 * MINUTE, NOW) == [replace(past, priority=5)]
     await events.cancel(EventName("shop", "sale"), NOW)
@@ -179,7 +181,7 @@ async def test_occurrences_keep_what_was_learned_and_a_deleted_event_keeps_its_p
 # commands
 
 
-async def test_a_command_is_claimed_by_one_and_its_answer_reaches_who_waits(database: Database) -> None:
+async def test_a_command_is_claimed_once_and_its_answer_returned_to_the_waiting_client(database: Database) -> None:
     commands = Commands(database)
 
     async def serve() -> None:
@@ -190,29 +192,29 @@ async def test_a_command_is_claimed_by_one_and_its_answer_reaches_who_waits(data
                 return
 
     serving = asyncio.create_task(serve())
-    asked = await commands.ask("reload_models", {"names": ["a"]}, NOW)
-    assert await commands.wait(asked, limit_seconds=10) == {"reloaded": ["a"]}
+    command_id = await commands.ask("reload_models", {"names": ["a"]}, NOW)
+    assert await commands.wait(command_id, limit_seconds=10) == {"reloaded": ["a"]}
     await serving
-    await commands.answer(asked, {"reloaded": []}, NOW)
-    answered = await commands.by_id(asked)
-    assert answered
-    assert answered.answer == {"reloaded": ["a"]}
+    await commands.answer(command_id, {"reloaded": []}, NOW)
+    command = await commands.by_id(command_id)
+    assert command
+    assert command.answer == {"reloaded": ["a"]}
 
 
-async def test_waiting_for_an_answer_takes_one_connection(migrated_database_url: str, database: Database) -> None:
-    async with Database(migrated_database_url, max_size=1, checkout_timeout=timedelta(seconds=2)) as narrow:
-        commands = Commands(narrow)
-        asked = await commands.ask("reload_models", {}, NOW)
-        waiting = asyncio.create_task(commands.wait(asked, limit_seconds=20))
-        await Commands(database).answer(asked, {"reloaded": []}, NOW)
+async def test_waiting_for_an_answer_needs_one_connection(migrated_database_url: str, database: Database) -> None:
+    async with Database(migrated_database_url, max_size=1, checkout_timeout=timedelta(seconds=2)) as single_connection:
+        commands = Commands(single_connection)
+        command_id = await commands.ask("reload_models", {}, NOW)
+        waiting = asyncio.create_task(commands.wait(command_id, limit_seconds=20))
+        await Commands(database).answer(command_id, {"reloaded": []}, NOW)
         assert await waiting == {"reloaded": []}
-        assert await commands.by_id(asked)
+        assert await commands.by_id(command_id)
 
 
-async def test_a_command_that_no_one_answers_is_waited_for_only_so_long(database: Database) -> None:
+async def test_waiting_for_an_answer_has_a_time_limit(database: Database) -> None:
     commands = Commands(database)
-    asked = await commands.ask("reload_models", {}, NOW)
-    assert await commands.wait(asked, limit_seconds=0.1) is None
+    command_id = await commands.ask("reload_models", {}, NOW)
+    assert await commands.wait(command_id, limit_seconds=0.1) is None
     assert await commands.claim(["other"], NOW) is None
     assert await commands.claim(["reload_models"], NOW)
     assert await commands.claim(["reload_models"], NOW + timedelta(seconds=30)) is None
@@ -220,10 +222,10 @@ async def test_a_command_that_no_one_answers_is_waited_for_only_so_long(database
     assert await commands.claim(["reload_models"], NOW + timedelta(hours=2)) is None
 
 
-# ingest's own
+# ingest
 
 
-async def test_dead_letters_are_kept_once_with_the_beginning_of_the_message(database: Database) -> None:
+async def test_a_dead_letter_is_recorded_once_with_the_beginning_of_its_message(database: Database) -> None:
     letter = DeadLetter("metrics.raw", 0, 7, "undecodable", "not JSON", b"x" * 10_000, 10_000, NOW)
     for topic_id in ("A", "A", "B"):
         async with database.connection() as connection:
@@ -233,7 +235,7 @@ async def test_dead_letters_are_kept_once_with_the_beginning_of_the_message(data
     assert await letters.newest(1) == [replace(letter, offset=8, reason="missing_field", raw=b"x" * 4096)]
 
 
-async def test_offsets_only_move_on_until_they_are_set_back(database: Database) -> None:
+async def test_offsets_only_increase_until_they_are_set_back(database: Database) -> None:
     offsets = IngestOffsets(database)
 
     async def read(first: int, end: int, at: datetime) -> None:

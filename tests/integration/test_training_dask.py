@@ -1,4 +1,4 @@
-"""Training spread over a Dask cluster of two worker processes: the same models, and clear words where there is none."""
+"""Training on a Dask cluster of two worker processes gives the same models; without a cluster the error is clear."""
 
 import asyncio
 import sys
@@ -33,20 +33,20 @@ QUICK = LightGBMQuantiles(rounds=25, rows=4000, threads=1)
 KEYS = [SeriesKey(f"service-{number}", "rps", "Sum") for number in range(3)]
 NOW = datetime(2026, 11, 16, tzinfo=UTC)
 ANY_PORT = "127.0.0.1:0"
-"""Without one its usual port is asked for, which another cluster may have."""
+"""The dashboard's address; its default port may be in use by another cluster."""
 
 
 @dataclass
 class History:
-    """Recorded demand, another for each series."""
+    """Recorded demand, different for each series."""
 
-    asked: list[SeriesKey] = field(default_factory=list[SeriesKey])
+    requested: list[SeriesKey] = field(default_factory=list[SeriesKey])
 
     async def keys(self, since: datetime) -> list[SeriesKey]:
         return KEYS
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
-        self.asked.append(key)
+        self.requested.append(key)
         return replace(a_series(days=10, seed=KEYS.index(key)), name=str(key))
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
@@ -55,7 +55,7 @@ class History:
 
 @pytest.fixture(scope="module")
 async def cluster() -> AsyncGenerator[Any]:
-    """Two processes on loopback, of one thread each."""
+    """Two processes on loopback with one thread each."""
     async with LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -70,47 +70,49 @@ async def cluster() -> AsyncGenerator[Any]:
 async def trained(folder: Path, learner: TrainingBackend | None) -> dict[SeriesKey, Manifest]:
     registry, clock = Registry(folder), ManualClock(NOW)
     trainer = Trainer(History(), registry, clock, QUICK, timedelta(days=60), backend=learner)
-    found: dict[SeriesKey, Manifest] = {}
+    manifests: dict[SeriesKey, Manifest] = {}
     for key in KEYS:
         version = (await trainer.train(key)).version
-        found[key] = check(registry.path(key.slug, version)).manifest
-    return found
+        manifests[key] = check(registry.path(key.slug, version)).manifest
+    return manifests
 
 
-async def test_a_cluster_learns_what_one_machine_learns(cluster: Any, tmp_path: Path) -> None:
-    here = await trained(tmp_path / "here", None)
+async def test_a_cluster_trains_the_same_models_as_one_process(cluster: Any, tmp_path: Path) -> None:
+    local_manifests = await trained(tmp_path / "local", None)
     async with connected(cluster.scheduler_address) as dask:
         assert dask.threads == 2
-        there = await trained(tmp_path / "there", dask)
+        dask_manifests = await trained(tmp_path / "dask", dask)
     for key in KEYS:
-        assert there[key].gate.acting == here[key].gate.acting
-        assert there[key].event_types == ("match",)
-        for one, other in zip(there[key].gate.scores, here[key].gate.scores, strict=True):
-            numbers = [[score.wape, score.mape, score.cost, score.coverage] for score in (one, other)]
-            np.testing.assert_allclose(*np.array(numbers, dtype=float), rtol=0.02, err_msg=f"{key} {one.model}")
+        assert dask_manifests[key].gate.acting == local_manifests[key].gate.acting
+        assert dask_manifests[key].event_types == ("match",)
+        for dask_score, local_score in zip(
+            dask_manifests[key].gate.scores, local_manifests[key].gate.scores, strict=True
+        ):
+            numbers = [[score.wape, score.mape, score.cost, score.coverage] for score in (dask_score, local_score)]
+            np.testing.assert_allclose(*np.array(numbers, dtype=float), rtol=0.02, err_msg=f"{key} {dask_score.model}")
 
 
-async def test_series_are_learned_side_by_side(cluster: Any) -> None:
-    before = await _executed(cluster)
+async def test_series_are_trained_concurrently(cluster: Any) -> None:
+    before = await _executed_tasks(cluster)
     async with connected(cluster.scheduler_address) as dask:
         await asyncio.gather(*(dask.learn(a_series(days=10, seed=seed), QUICK, None) for seed in range(4)))
-    after = await _executed(cluster)
+    after = await _executed_tasks(cluster)
     assert sum(after.values()) - sum(before.values()) == 4
-    assert all(after[worker] > before[worker] for worker in after), "each of the two did some"
+    assert all(after[worker] > before[worker] for worker in after), "each of the two workers trained some series"
 
 
-async def _executed(cluster: Any) -> dict[str, int]:
-    """How many tasks each worker has done."""
+async def _executed_tasks(cluster: Any) -> dict[str, int]:
+    """Return the number of executed tasks by worker."""
 
     def count(dask_worker: Any) -> int:
         return int(dask_worker.state.executed_count)
 
     async with Client(cluster.scheduler_address, asynchronous=True, set_as_default=False) as client:
-        found: Any = client.run(count)
-        return await found
+        counts: Any = client.run(count)
+        return await counts
 
 
-async def test_a_scheduler_that_does_not_answer_is_named() -> None:
+async def test_an_unreachable_scheduler_is_named() -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(DaskUnavailableError, match=f"no Dask scheduler answers at {address} within 1 s"):
         async with connected(address, wait_seconds=1):
@@ -125,13 +127,13 @@ async def test_a_cluster_without_workers_is_refused() -> None:
 
 
 @pytest.mark.parametrize("address", ["carrier-pigeon://scheduler:1", "tcp://"])
-async def test_what_is_no_address_is_refused(address: str) -> None:
+async def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises((SettingsError, DaskUnavailableError), match=address):
         async with connected(address, wait_seconds=1):
             pass
 
 
-async def test_without_the_package_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_package_the_error_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SettingsError, match=r"pip install 'predictive-scaling\[dask\]'"):
         async with connected("tcp://127.0.0.1:8786"):
@@ -149,6 +151,6 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     return run
 
 
-def test_going_back_and_training_exclude_each_other(command: Callable[..., str]) -> None:
+def test_rollback_and_training_exclude_each_other(command: Callable[..., str]) -> None:
     assert "--rollback trains nothing" in command("--rollback", "checkout", "--dask", "tcp://127.0.0.1:1")
     assert "checkout has no model in" in command("--rollback", "checkout")

@@ -1,7 +1,7 @@
-"""Watches that are interrupted while objects go and come: afterwards the index is the cluster again.
+"""Watches that are interrupted while objects are deleted and created: the index agrees with the cluster afterwards.
 
-On the real API server, which is restarted meanwhile: its watch cache then begins after what the watches saw last, and
-they are answered 410 Gone, as after a long interruption.
+The real API server is restarted meanwhile: its watch cache then begins after the last resource version of the watches,
+and they receive 410 Gone, as after a long interruption.
 """
 
 from collections.abc import AsyncGenerator
@@ -30,7 +30,7 @@ TIMES = {"start": "2026-11-27T08:00:00Z", "end": "2026-11-27T20:00:00Z", "expect
 
 @dataclass
 class Watched:
-    """Watches behind a proxy, and a client that goes round it."""
+    """Watches behind a proxy, and a client with a direct connection."""
 
     proxy: Proxy
     informer_cache: InformerCache
@@ -39,13 +39,13 @@ class Watched:
     namespace: str
 
     async def index(self) -> dict[str, str]:
-        """The uid of every object that is read from the index."""
-        known = {f"ScalingPolicy {record.key.name}": record.uid for record in self.informer_cache.policies()}
-        known |= {f"BusinessEvent {record.name}": record.uid for record in self.informer_cache.events()}
+        """Return the uid of every object in the index."""
+        uids = {f"ScalingPolicy {record.key.name}": record.uid for record in self.informer_cache.policies()}
+        uids |= {f"BusinessEvent {record.name}": record.uid for record in self.informer_cache.events()}
         autoscaler = self.informer_cache.autoscaler_index.get((self.namespace, "checkout"))
         workload = self.informer_cache.workload_index.get((self.namespace, "Deployment", "checkout"))
-        known |= {"HorizontalPodAutoscaler checkout": autoscaler.uid} if autoscaler else {}
-        return known | ({"Deployment checkout": workload.uid} if workload else {})
+        uids |= {"HorizontalPodAutoscaler checkout": autoscaler.uid} if autoscaler else {}
+        return uids | ({"Deployment checkout": workload.uid} if workload else {})
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ async def watched(
 
 
 async def uids(kubectl: Kubectl) -> dict[str, str]:
-    """The uid of every object of the namespace, from the API server."""
-    kinds = {
+    """Return the uid of every object of the namespace, from the API server."""
+    kinds_by_plural = {
         "scalingpolicies": "ScalingPolicy",
         "businessevents": "BusinessEvent",
         "horizontalpodautoscalers": "HorizontalPodAutoscaler",
@@ -82,12 +82,12 @@ async def uids(kubectl: Kubectl) -> dict[str, str]:
     }
     return {
         f"{kind} {item['metadata']['name']}": item["metadata"]["uid"]
-        for plural, kind in kinds.items()
+        for plural, kind in kinds_by_plural.items()
         for item in await kubectl.items(plural)
     }
 
 
-async def test_the_index_is_the_cluster_again_after_objects_went_and_came_unseen(
+async def test_the_index_agrees_with_the_cluster_after_an_interrupted_watch(
     watched: Watched, kubectl: Kubectl, cluster: Kubernetes
 ) -> None:
     manifests = [
@@ -113,20 +113,20 @@ async def test_the_index_is_the_cluster_again_after_objects_went_and_came_unseen
     await cluster.api_server.start()
     after = await uids(kubectl)
     assert "ScalingPolicy deleted" not in after
-    watched.proxy.mend()
+    watched.proxy.restore()
     await eventually(watched.index, lambda index: "ScalingPolicy added" in index, seconds=90)
 
-    counted = DRIFT._value.get()  # pyright: ignore[reportPrivateUsage] (prometheus_client has no reader)
+    drift_before = DRIFT._value.get()  # pyright: ignore[reportPrivateUsage] (prometheus_client has no reader)
     await watched.comparison.compare()
     assert await watched.index() == after
-    assert DRIFT._value.get() > counted  # pyright: ignore[reportPrivateUsage]
+    assert DRIFT._value.get() > drift_before  # pyright: ignore[reportPrivateUsage]
     assert watched.informer_cache.policy(PolicyKey(watched.namespace, "deleted")) is None
     autoscaler = await watched.informer_cache.autoscaler(watched.namespace, "checkout")
     assert autoscaler is not None
     assert autoscaler.minimum == 7
 
-    counted = DRIFT._value.get()  # pyright: ignore[reportPrivateUsage]
+    drift_before = DRIFT._value.get()  # pyright: ignore[reportPrivateUsage]
     await kubectl("delete", "sp", "checkout", "added", "--wait=true")
     await watched.comparison.compare()
     await eventually(watched.index, lambda index: not any("ScalingPolicy" in name for name in index), seconds=30)
-    assert DRIFT._value.get() == counted  # pyright: ignore[reportPrivateUsage]
+    assert DRIFT._value.get() == drift_before  # pyright: ignore[reportPrivateUsage]

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that a test can cut: what is behind it becomes unreachable, and reachable again."""
+"""A TCP proxy on loopback that a test can cut, so that its upstream becomes unreachable and reachable again."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,35 +8,35 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Proxy:
-    """From `port` to the port behind."""
+    """Forwards connections from `port` to `upstream_port`."""
 
-    behind: int
+    upstream_port: int
     port: int = 0
     is_cut: bool = False
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
     def cut(self) -> None:
-        """Close all connections, and refuse new ones until `mend`."""
+        """Close all connections, and refuse new connections until `restore`."""
         self.is_cut = True
         for writer in self._open:
             writer.transport.abort()
 
-    def mend(self) -> None:
-        """Let connections through again."""
+    def restore(self) -> None:
+        """Forward connections again."""
         self.is_cut = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, both ways."""
+        """Forward one connection in both directions."""
         if self.is_cut:
             writer.transport.abort()
             return
         to_server = None
         try:
-            from_server, to_server = await asyncio.open_connection("127.0.0.1", self.behind)
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self.upstream_port)
             self._open |= {writer, to_server}
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, to_server))
-                both.create_task(_copy(from_server, writer))
+            async with asyncio.TaskGroup() as directions:
+                directions.create_task(_copy(reader, to_server))
+                directions.create_task(_copy(from_server, writer))
         except OSError:
             pass
         finally:
@@ -55,9 +55,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def proxied(behind: int) -> AsyncGenerator[Proxy]:
-    """A proxy for a port of loopback."""
-    proxy = Proxy(behind)
+async def proxied(upstream_port: int) -> AsyncGenerator[Proxy]:
+    """Run a proxy for a port of loopback."""
+    proxy = Proxy(upstream_port)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
