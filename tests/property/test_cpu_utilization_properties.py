@@ -1,4 +1,4 @@
-"""CPU utilization of an HPA, for metrics of any kind in any order."""
+"""CPU utilization of an HPA for metrics of any kind in any order."""
 
 from typing import Any
 
@@ -8,40 +8,40 @@ from hypothesis import strategies as st
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import cpu_utilization
 
 Pair = tuple[dict[str, Any], dict[str, Any] | None]
-"""A metric of the spec, and its entry in the status; None where the controller left it out."""
+"""A metric of the spec, and its entry in the status; None where the controller omitted it."""
 
 percents = st.integers(1, 400)
 values = st.none() | st.integers(0, 400)
 
 
-def measured(kind: str, source: dict[str, Any], target: dict[str, Any], current: dict[str, Any] | None) -> Pair:
+def a_metric(kind: str, source: dict[str, Any], target: dict[str, Any], current: dict[str, Any] | None) -> Pair:
     field = kind[0].lower() + kind[1:]
     specified = {"type": kind, field: {**source, "target": target}}
     return specified, None if current is None else {"type": kind, field: {**source, "current": current}}
 
 
-def utilization(kind: str, source: dict[str, Any], percent: int, value: int | None) -> Pair:
-    now = None if value is None else {"averageUtilization": value, "averageValue": "5m"}
-    return measured(kind, source, {"type": "Utilization", "averageUtilization": percent}, now)
+def utilization_metric(kind: str, source: dict[str, Any], percent: int, value: int | None) -> Pair:
+    current = None if value is None else {"averageUtilization": value, "averageValue": "5m"}
+    return a_metric(kind, source, {"type": "Utilization", "averageUtilization": percent}, current)
 
 
-def others() -> st.SearchStrategy[Pair]:
-    """Metrics that say nothing about CPU utilization, some of them with a utilization of something else."""
-    memory = st.builds(utilization, st.just("Resource"), st.just({"name": "memory"}), percents, values)
+def other_metrics() -> st.SearchStrategy[Pair]:
+    """Metrics other than CPU utilization, some of them with a utilization of another resource."""
+    memory = st.builds(utilization_metric, st.just("Resource"), st.just({"name": "memory"}), percents, values)
     of_container = st.just({"name": "memory", "container": "app"})
-    container_memory = st.builds(utilization, st.just("ContainerResource"), of_container, percents, values)
-    cores = st.just(measured("Resource", {"name": "cpu"}, {"type": "AverageValue", "averageValue": "1"}, None))
+    container_memory = st.builds(utilization_metric, st.just("ContainerResource"), of_container, percents, values)
+    cores = st.just(a_metric("Resource", {"name": "cpu"}, {"type": "AverageValue", "averageValue": "1"}, None))
     metric = {"metric": {"name": "requests"}}
     elsewhere = st.sampled_from(
         [
-            measured("Pods", metric, {"type": "AverageValue", "averageValue": "50"}, {"averageValue": "30"}),
-            measured(
+            a_metric("Pods", metric, {"type": "AverageValue", "averageValue": "50"}, {"averageValue": "30"}),
+            a_metric(
                 "Object",
                 {**metric, "describedObject": {"kind": "Ingress", "name": "main"}},
                 {"type": "Value", "value": "2k"},
                 {"value": "1k"},
             ),
-            measured("External", metric, {"type": "AverageValue", "averageValue": "30"}, {"averageValue": "12"}),
+            a_metric("External", metric, {"type": "AverageValue", "averageValue": "30"}, {"averageValue": "12"}),
         ]
     )
     return memory | container_memory | cores | elsewhere
@@ -49,23 +49,23 @@ def others() -> st.SearchStrategy[Pair]:
 
 @st.composite
 def hpas(draw: st.DrawFn, *, with_pod_metric: bool) -> tuple[list[Any], list[Any], list[Pair]]:
-    """Metrics of a spec and a status, both shuffled and with entries that cannot be read; and the CPU metrics."""
+    """Metrics of a spec and a status, both shuffled and with malformed entries; and the CPU metrics."""
     names = draw(st.lists(st.sampled_from(["app", "sidecar", "proxy"]), unique=True))
     cpu = [
-        utilization("ContainerResource", {"name": "cpu", "container": name}, draw(percents), draw(values))
+        utilization_metric("ContainerResource", {"name": "cpu", "container": name}, draw(percents), draw(values))
         for name in names
     ]
     if with_pod_metric:
-        cpu.append(utilization("Resource", {"name": "cpu"}, draw(percents), draw(values)))
-    pairs = cpu + draw(st.lists(others(), max_size=5))
-    garbled = st.lists(st.sampled_from([None, {}, {"type": ""}, {"type": "Resource"}, {"type": "Pods", "pods": 3}]))
-    specified = draw(st.permutations([specified for specified, _ in pairs] + draw(garbled)))
-    current = draw(st.permutations([now for _, now in pairs if now is not None] + draw(garbled)))
+        cpu.append(utilization_metric("Resource", {"name": "cpu"}, draw(percents), draw(values)))
+    pairs = cpu + draw(st.lists(other_metrics(), max_size=5))
+    malformed = st.lists(st.sampled_from([None, {}, {"type": ""}, {"type": "Resource"}, {"type": "Pods", "pods": 3}]))
+    specified = draw(st.permutations([specified for specified, _ in pairs] + draw(malformed)))
+    current = draw(st.permutations([now for _, now in pairs if now is not None] + draw(malformed)))
     return specified, current, cpu
 
 
 @given(hpas(with_pod_metric=True))
-def test_the_metric_of_the_whole_pod_is_found_among_all_others(hpa: tuple[list[Any], list[Any], list[Pair]]) -> None:
+def test_the_cpu_metric_of_the_pod_is_selected_among_all_metrics(hpa: tuple[list[Any], list[Any], list[Pair]]) -> None:
     specified, current, cpu = hpa
     metric, now = cpu[-1]
     value = None if now is None else now["resource"]["current"]["averageUtilization"] / 100
@@ -73,7 +73,9 @@ def test_the_metric_of_the_whole_pod_is_found_among_all_others(hpa: tuple[list[A
 
 
 @given(hpas(with_pod_metric=False))
-def test_without_it_target_and_value_are_those_of_one_container(hpa: tuple[list[Any], list[Any], list[Pair]]) -> None:
+def test_without_a_pod_metric_one_container_metric_is_used(
+    hpa: tuple[list[Any], list[Any], list[Pair]],
+) -> None:
     specified, current, cpu = hpa
     possible = [
         (
@@ -82,13 +84,13 @@ def test_without_it_target_and_value_are_those_of_one_container(hpa: tuple[list[
         )
         for metric, now in cpu
     ]
-    found = cpu_utilization(specified, current)
-    assert found in (possible or [(None, None)])
+    result = cpu_utilization(specified, current)
+    assert result in (possible or [(None, None)])
     relative = [value / target for target, value in possible if value is not None]
     if relative:
-        assert found.target is not None
-        assert found.value is not None
-        assert found.value / found.target == max(relative)
+        assert result.target is not None
+        assert result.value is not None
+        assert result.value / result.target == max(relative)
 
 
 @given(st.data())
@@ -110,6 +112,6 @@ def test_the_order_of_the_lists_does_not_matter(data: st.DataObject) -> None:
         ),
     )
 )
-def test_no_status_makes_it_raise(garbled: Any) -> None:
-    cpu_utilization(garbled, garbled)
-    cpu_utilization([garbled], [garbled])
+def test_malformed_metrics_never_raise(malformed: Any) -> None:
+    cpu_utilization(malformed, malformed)
+    cpu_utilization([malformed], [malformed])

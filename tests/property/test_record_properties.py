@@ -1,4 +1,4 @@
-"""Whatever comes in, what is recorded of it is accepted: no status and no decision is ever refused for its width."""
+"""Statuses and decisions of extreme inputs are always valid: the API server refuses none of them."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -50,14 +50,14 @@ texts = st.one_of(
     st.text(st.characters(), max_size=80),
     st.text(st.characters(categories=["Cc", "Cs", "Co", "Nd"]), max_size=80),
     st.text(st.characters(), min_size=1, max_size=4).map(
-        lambda some: (some * MAX_ANNOTATION_BYTES)[:MAX_ANNOTATION_BYTES]
+        lambda text: (text * MAX_ANNOTATION_BYTES)[:MAX_ANNOTATION_BYTES]
     ),
 )
 words = st.one_of(texts, st.sampled_from(["", "0", "12", "100000", "100001", "-1", "1e9", "true", "UpOnly"]))
-edges_of_time = st.sampled_from(
+extreme_times = st.sampled_from(
     ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.999999Z"]
 )
-moments = st.one_of(edges_of_time, st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat), words)
+times = st.one_of(extreme_times, st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat), words)
 names = st.sampled_from(["x", "a" * 63])
 long_names = st.sampled_from(["x", "a" * 253, "ä" * 253])
 durations = st.sampled_from([timedelta(0), timedelta(minutes=3), timedelta(days=9999), -timedelta(seconds=1)])
@@ -65,8 +65,8 @@ durations = st.sampled_from([timedelta(0), timedelta(minutes=3), timedelta(days=
 
 @st.composite
 def annotations(draw: st.DrawFn) -> dict[str, str]:
-    said = {PAUSED: draw(words), PIN: draw(words), DIRECTION: draw(words), UNTIL: draw(moments), RESUME: draw(words)}
-    return {name: said[name] for name in draw(st.sets(st.sampled_from(sorted(said))))}
+    values = {PAUSED: draw(words), PIN: draw(words), DIRECTION: draw(words), UNTIL: draw(times), RESUME: draw(words)}
+    return {name: values[name] for name in draw(st.sets(st.sampled_from(sorted(values))))}
 
 
 @st.composite
@@ -84,7 +84,7 @@ def policies(draw: st.DrawFn) -> ScalingPolicy:
 
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
-    """Demand, forecasts, replicas and people at their most extreme."""
+    """Situations with extreme demand, forecasts, replicas and annotations."""
     medians = draw(st.lists(numbers, min_size=1, max_size=40))
     spread = {0.1: 0.0, 0.5: 1.0, 0.8: 1.0, 0.9: draw(st.sampled_from([1.0, 1e10])), 0.95: 1e10}
     forecast = a_forecast(*medians, spread=spread)
@@ -120,8 +120,8 @@ def situations(draw: st.DrawFn) -> Situation:
 
 
 @st.composite
-def visits(draw: st.DrawFn) -> ReconcileResult:
-    """What the cluster says goes into reasons and messages as it is."""
+def reconcile_results(draw: st.DrawFn) -> ReconcileResult:
+    """Results whose reasons and messages contain any text of the cluster."""
     problems = st.one_of(st.none(), st.builds(Problem, words, texts))
     return ReconcileResult(
         generation=draw(st.sampled_from([0, 1, 2**63 - 1])),
@@ -134,41 +134,41 @@ def visits(draw: st.DrawFn) -> ReconcileResult:
     )
 
 
-def accepted(kind: str, body: dict[str, Any], part: str, model: type[BaseModel]) -> None:
-    """The CRD's schema allows it, JSON can hold it, and it reads back as strictly as the API server's rules do."""
+def assert_accepted(kind: str, body: dict[str, Any], part: str, model: type[BaseModel]) -> None:
+    """Assert that the schema of the CRD allows the body, and that JSON preserves it under strict validation."""
     text = json.dumps(body[part], ensure_ascii=False, allow_nan=False).encode()
     assert violations(kind, body) == []
     model.model_validate_json(text, strict=True)
 
 
 def status_of(
-    situation: Situation, visit: ReconcileResult, before: tuple[Condition, ...] = (), **more: Any
+    situation: Situation, result: ReconcileResult, before: tuple[Condition, ...] = (), **more: Any
 ) -> dict[str, Any]:
     decision = decide(situation)
-    conditions = merge(before, policy_conditions(visit, situation, decision), NOON)
+    conditions = merge(before, policy_conditions(result, situation, decision), NOON)
     return policy_status(situation, decision, conditions, **more)
 
 
 @settings(max_examples=300)
-@given(situations(), visits())
-def test_the_status_of_any_situation_is_accepted(situation: Situation, visit: ReconcileResult) -> None:
-    status = status_of(situation, visit)
+@given(situations(), reconcile_results())
+def test_the_status_of_any_situation_is_valid(situation: Situation, result: ReconcileResult) -> None:
+    status = status_of(situation, result)
     spec = {"target": {}, "demand": {"metric": "m"}, "replicas": {"max": 1}}
-    accepted("ScalingPolicy", {"spec": spec, "status": status}, "status", ScalingPolicyStatus)
+    assert_accepted("ScalingPolicy", {"spec": spec, "status": status}, "status", ScalingPolicyStatus)
 
 
 @settings(max_examples=200)
 @given(situations(), st.lists(texts, max_size=3))
-def test_the_decision_of_any_situation_is_accepted(situation: Situation, contributions: list[str]) -> None:
+def test_the_decision_of_any_situation_is_valid(situation: Situation, contributions: list[str]) -> None:
     decision, policy = decide(situation), situation.policy
     current_forecast = situation.current_forecast
     if current_forecast is not None:
-        huge = (
+        long_contributions = (
             "demand of the last hour (+" + "9" * 400 + " %)",
             *(f"{contribution}x" for contribution in contributions),
         )
         forecast = current_forecast.forecast
-        told = type(forecast)(
+        extreme_forecast = type(forecast)(
             forecast.name,
             forecast.origin,
             forecast.step,
@@ -176,19 +176,19 @@ def test_the_decision_of_any_situation_is_accepted(situation: Situation, contrib
             forecast.values,
             "m" * 300,
             "v" * 300,
-            huge,
+            long_contributions,
         )
-        current_forecast = CurrentForecast(told, current_forecast.valid_until, current_forecast.source)
+        current_forecast = CurrentForecast(extreme_forecast, current_forecast.valid_until, current_forecast.source)
     intent = Intent(a_record(policy), policy, situation.observed, decision, current_forecast, "")
     manifest = manifest_of_intent(intent, NOON)
-    accepted("ScalingDecision", manifest, "spec", ScalingDecisionSpec)
+    assert_accepted("ScalingDecision", manifest, "spec", ScalingDecisionSpec)
     row = row_of_intent(intent, DecisionPhase.PENDING, NOON)
     assert writable(row.message) == row.message
     assert max(row.from_replicas, row.to_replicas, row.uncapped_replicas) < 2**31
 
 
 @given(numbers, numbers, numbers, durations, texts, counts)
-def test_what_stands_beside_a_decision_in_a_status_is_accepted(
+def test_all_other_fields_of_a_status_are_valid(
     number: float, other: float, third: float, duration: timedelta, text: str, count: int
 ) -> None:
     situation = Situation(
@@ -205,20 +205,20 @@ def test_what_stands_beside_a_decision_in_a_status_is_accepted(
         advice=Advice(quantile=number, replica_hours_saved=other, message=text),
     )
     spec = {"target": {}, "demand": {"metric": "m"}, "replicas": {"max": 1}}
-    accepted("ScalingPolicy", {"spec": spec, "status": status}, "status", ScalingPolicyStatus)
+    assert_accepted("ScalingPolicy", {"spec": spec, "status": status}, "status", ScalingPolicyStatus)
 
 
 @given(*[numbers.filter(lambda number: number == number)] * 3, st.datetimes(timezones=st.just(UTC)))
-def test_what_was_learned_of_events_is_accepted(multiplier: float, low: float, high: float, start: datetime) -> None:
+def test_learned_effects_in_a_status_are_valid(multiplier: float, low: float, high: float, start: datetime) -> None:
     learned = Learned(multiplier=multiplier, low=low, high=high, samples=3)
     status = BusinessEventStatus(next_start=start, learned=learned).to_manifest()
     spec = {"policies": {"all": True}}
-    accepted("BusinessEvent", {"spec": spec, "status": status}, "status", BusinessEventStatus)
+    assert_accepted("BusinessEvent", {"spec": spec, "status": status}, "status", BusinessEventStatus)
 
 
 @given(annotations())
-def test_annotations_never_raise_and_say_in_words_what_is_wrong(said: dict[str, str]) -> None:
-    override = read_annotations(said)
+def test_any_annotations_are_read_without_raising_and_with_short_errors(values: dict[str, str]) -> None:
+    override = read_annotations(values)
     assert all(len(error) < 400 and writable(error) == error for error in override.errors)
     if override.until is not None:
         override.at(NOON)
@@ -226,7 +226,7 @@ def test_annotations_never_raise_and_say_in_words_what_is_wrong(said: dict[str, 
 
 
 @given(situations())
-def test_a_pin_is_obeyed_whatever_is_forecast(situation: Situation) -> None:
+def test_a_pin_applies_in_any_situation(situation: Situation) -> None:
     policy = situation.policy
     pinned = policy.metadata.model_copy(update={"annotations": {PIN: "7"}})
     spec = policy.spec.model_copy(update={"mode": "Auto", "suspend": False})
@@ -251,13 +251,13 @@ def test_a_pin_is_obeyed_whatever_is_forecast(situation: Situation) -> None:
 
 
 @pytest.mark.parametrize("until", ["9999-12-31T23:59:59-12:00", "9999-12-31T00:00:00+00:00"])
-def test_a_pause_until_the_end_of_the_calendar_lasts(until: str) -> None:
+def test_a_pause_until_the_end_of_the_calendar_is_active(until: str) -> None:
     policy = a_policy(annotations={PAUSED: "true", UNTIL: until})
     assert read_annotations(policy.metadata.annotations).at(NOON).paused
 
 
 @given(words, words)
-def test_a_new_value_of_resume_is_told_from_the_old_one_at_any_length(one: str, other: str) -> None:
-    kept = [resume_of({RESUME: value}) for value in (one, other)]
-    assert (kept[0] == kept[1]) == (one == other)
-    assert all(value is not None and len(value) <= 253 for value in kept)
+def test_resume_values_of_any_length_are_distinguished(first: str, second: str) -> None:
+    stored = [resume_of({RESUME: value}) for value in (first, second)]
+    assert (stored[0] == stored[1]) == (first == second)
+    assert all(value is not None and len(value) <= 253 for value in stored)

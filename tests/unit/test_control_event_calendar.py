@@ -1,4 +1,4 @@
-"""Events around now: each is expanded once a day, and none stops the others."""
+"""The calendar of current events: each is expanded once a day, and a failing event affects no other."""
 
 import asyncio
 from collections.abc import Generator
@@ -21,22 +21,22 @@ DAY, HOUR, TICK = timedelta(days=1), timedelta(hours=1), timedelta(seconds=15)
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
 @pytest.fixture
 def expanded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the events that were expanded, in order."""
+    """The names of the expanded events, in order."""
     names: list[str] = []
 
-    def counted(event: BusinessEvent, since: datetime, until: datetime) -> Expansion:
+    def recording_expand(event: BusinessEvent, since: datetime, until: datetime) -> Expansion:
         names.append(event.metadata.name)
         if event.metadata.name == "broken":
             raise OverflowError("date value out of range")
         return expand(event, since, until)
 
-    monkeypatch.setattr(module, "expand", counted)
+    monkeypatch.setattr(module, "expand", recording_expand)
     return names
 
 
@@ -50,32 +50,32 @@ def hourly(name: str = "hourly", **more: Any) -> EventRecord:
     return a_record(name, type="batch", recurrence=rule, **more)
 
 
-async def test_an_event_that_fails_is_left_out_alone_and_says_why(logs: list[EventDict], expanded: list[str]) -> None:
+async def test_only_a_failing_event_is_left_out_and_reported(logs: list[EventDict], expanded: list[str]) -> None:
     calendar = EventCalendar()
     records = [a_record("first", type="sale"), a_record("broken", type="sale"), a_record("last", type="sale")]
     await calendar.around(records, NOON)
     around = await calendar.around(records, NOON)
-    assert [one.event.metadata.name for one in around.upcoming] == ["first", "last"]
-    assert [one.event.metadata.name for one in around.known] == ["first", "last"]
+    assert [window.event.metadata.name for window in around.upcoming] == ["first", "last"]
+    assert [known.event.metadata.name for known in around.known] == ["first", "last"]
     problem = calendar.problem_of("broken-uid")
     assert problem is not None
     assert problem.reason == "InternalError"
     assert "OverflowError: date value out of range" in problem.message
     assert calendar.problem_of("first-uid") is None
-    assert [log["event_name"] for log in logs if log["event"] == "event_left_out"] == ["shop/broken"], "once"
+    assert [log["event_name"] for log in logs if log["event"] == "event_left_out"] == ["shop/broken"], "logged once"
 
 
-async def test_an_event_that_failed_is_there_again_once_it_is_mended(expanded: list[str]) -> None:
+async def test_a_failed_event_is_included_again_once_it_is_valid(expanded: list[str]) -> None:
     calendar = EventCalendar()
     await calendar.around([a_record("broken")], NOON)
-    mended = a_record("mended")
-    record = EventRecord("shop", "broken", "broken-uid", 2, 2, NOON, {}, mended.event)
+    valid = a_record("valid")
+    record = EventRecord("shop", "broken", "broken-uid", 2, 2, NOON, {}, valid.event)
     around = await calendar.around([record], NOON)
     assert len(around.upcoming) == 1
     assert calendar.problem_of("broken-uid") is None
 
 
-async def test_an_event_is_expanded_once_a_day_however_many_ticks_there_are(expanded: list[str]) -> None:
+async def test_an_event_is_expanded_once_a_day_regardless_of_ticks(expanded: list[str]) -> None:
     calendar, records = EventCalendar(), [hourly()]
     for tick in range(4 * 60 * 2):
         now = NOON + tick * TICK
@@ -87,7 +87,7 @@ async def test_an_event_is_expanded_once_a_day_however_many_ticks_there_are(expa
     assert len(expanded) == 2
 
 
-async def test_an_edit_is_seen_at_once_and_a_change_of_the_status_is_none(expanded: list[str]) -> None:
+async def test_an_edit_expands_the_event_at_once_and_a_status_change_does_not(expanded: list[str]) -> None:
     calendar = EventCalendar()
     await calendar.around([a_record("sale")], NOON)
     await calendar.around([a_record("sale", generation=2)], NOON)
@@ -105,7 +105,7 @@ async def test_deleted_events_are_forgotten(expanded: list[str]) -> None:
     assert calendar.problem_of("broken-uid") is None
 
 
-async def test_what_forecasts_know_is_made_once_until_it_changes() -> None:
+async def test_known_events_are_reused_until_they_change() -> None:
     calendar, records = EventCalendar(), [hourly()]
     (first,), (second,) = [(await calendar.around(records, NOON + tick * TICK)).known for tick in (1, 2)]
     assert first is second
@@ -113,7 +113,7 @@ async def test_what_forecasts_know_is_made_once_until_it_changes() -> None:
     assert later.known[:-1] == first.known[1:]
 
 
-async def test_other_tasks_have_their_turn_between_two_expansions() -> None:
+async def test_other_tasks_run_between_two_expansions() -> None:
     calendar, records = EventCalendar(), [hourly(f"hourly-{number}") for number in range(20)]
     turns = 0
 
@@ -129,7 +129,7 @@ async def test_other_tasks_have_their_turn_between_two_expansions() -> None:
     assert turns >= len(records)
 
 
-async def test_a_counted_rule_that_began_too_long_ago_is_left_out_with_what_to_do() -> None:
+async def test_a_counted_rule_that_began_too_long_ago_is_left_out_with_a_remedy() -> None:
     rule = {
         "rrule": "FREQ=DAILY;BYMONTH=6;COUNT=10000",
         "timezone": "UTC",
@@ -139,7 +139,7 @@ async def test_a_counted_rule_that_began_too_long_ago_is_left_out_with_what_to_d
     }
     calendar = EventCalendar()
     around = await calendar.around([a_record("old", recurrence=rule), a_record("sale")], NOON)
-    assert [one.event.metadata.name for one in around.upcoming] == ["sale"]
+    assert [window.event.metadata.name for window in around.upcoming] == ["sale"]
     problem = calendar.problem_of("old-uid")
     assert problem is not None
     assert problem.reason == "InvalidRecurrence"

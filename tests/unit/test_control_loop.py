@@ -27,18 +27,17 @@ KEY = PolicyKey("shop", "checkout")
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    """What was logged."""
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
-def edited(generation: int, **spec: Any) -> ScalingPolicy:
-    """The policy after an edit of its spec."""
+def an_edited_policy(generation: int, **spec: Any) -> ScalingPolicy:
+    """ScalingPolicy shop/checkout after an edit of its spec."""
     policy = a_policy(**spec)
     return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"generation": generation})})
 
 
-async def test_auto_raises_the_floor_step_by_step_to_what_is_forecast() -> None:
+async def test_auto_raises_the_floor_in_steps_to_the_forecast() -> None:
     world = World()
     await world.turn(20)
     assert world.target.minimum == 9
@@ -47,44 +46,44 @@ async def test_auto_raises_the_floor_step_by_step_to_what_is_forecast() -> None:
     assert world.status["takeover"]["originalMinimum"] == 2
 
 
-async def test_a_world_in_which_nothing_changes_is_not_written_to() -> None:
+async def test_without_changes_nothing_but_the_lease_is_written() -> None:
     world = World()
     await world.turn(20)
     world.target.settle()
     await world.turn(8)
     world.clock.at = world.clock.at.replace(second=0)
     await world.turn(1, step=timedelta())
-    written = len(world.cluster.writes)
+    writes = len(world.cluster.writes)
     await world.turn(3, step=timedelta())
-    assert len(world.cluster.writes) - written == 3  # the lease, each time
+    assert len(world.cluster.writes) - writes == 3  # the lease, each time
 
 
-async def test_recommend_decides_and_does_not_touch_the_target() -> None:
+async def test_recommend_decides_and_does_not_write_the_target() -> None:
     world = World(a_policy(mode="Recommend"))
     await world.turn(20)
     assert (world.target.minimum, world.target.writes, world.status["floor"]) == (2, 0, 9)
     assert set(world.phases) == {"Recommended"}
 
 
-async def test_the_policy_is_held_and_the_old_minimum_noted_before_the_first_write(
+async def test_the_finalizer_and_the_original_minimum_are_recorded_before_the_first_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
-    seen: list[tuple[list[str], int]] = []
+    recorded: list[tuple[list[str], int]] = []
     apply = InMemoryTarget.apply
 
-    async def watched(target: InMemoryTarget, floor: int, *, take: bool = False) -> Applied:
+    async def recording_apply(target: InMemoryTarget, floor: int, *, take: bool = False) -> Applied:
         policy = world.cluster.objects[path_of(KEY)]
-        seen.append((policy["metadata"]["finalizers"], policy["status"]["takeover"]["originalMinimum"]))
+        recorded.append((policy["metadata"]["finalizers"], policy["status"]["takeover"]["originalMinimum"]))
         assert world.decisions.statuses[-1] == "executing"
         return await apply(target, floor, take=take)
 
-    monkeypatch.setattr(InMemoryTarget, "apply", watched)
+    monkeypatch.setattr(InMemoryTarget, "apply", recording_apply)
     await world.turn(20)
-    assert seen == [([FINALIZER], 2)] * 3
+    assert recorded == [([FINALIZER], 2)] * 3
 
 
-async def test_a_policy_whose_visit_fails_stops_no_other(logs: list[EventDict]) -> None:
+async def test_a_failing_policy_does_not_stop_others(logs: list[EventDict]) -> None:
     world = World()
     broken = a_policy(target={"horizontalPodAutoscaler": {"name": "broken"}})
     metadata = broken.metadata.model_copy(update={"name": "broken", "uid": "another"})
@@ -94,7 +93,7 @@ async def test_a_policy_whose_visit_fails_stops_no_other(logs: list[EventDict]) 
     assert {log["policy"] for log in logs if log["event"] == "visit_failed"} == {"shop/broken"}
 
 
-async def test_without_the_api_server_nothing_is_done_and_nothing_is_forgotten() -> None:
+async def test_without_the_api_server_nothing_is_written_and_no_state_is_lost() -> None:
     world = World()
     await world.turn(4)
     world.cluster.reachable = False
@@ -108,51 +107,51 @@ async def test_without_the_api_server_nothing_is_done_and_nothing_is_forgotten()
     assert len(world.decisions.rows) == 3
 
 
-class Interrupted(InMemoryTarget):
-    """Its process is killed before, or after, the write reaches it."""
+class InterruptedTarget(InMemoryTarget):
+    """A target whose operator is killed before or after the write."""
 
-    interrupted: str = "before"
+    interruption: str = "before"
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
-        if self.interrupted == "after":
+        if self.interruption == "after":
             await InMemoryTarget.apply(self, floor, take=take)
         raise ClusterUnavailableError("killed")
 
 
-def interrupted(world: World, when: str) -> None:
-    """From here on every write to the target is interrupted."""
-    target = Interrupted(minimum=2, maximum=40, replicas=2, ready_replicas=2)
-    target.interrupted = when
+def replace_with_interrupted(world: World, when: str) -> None:
+    """Replace the target of the world by one whose writes are interrupted."""
+    target = InterruptedTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
+    target.interruption = when
     world.targets["checkout"] = world.target = target
 
 
-def mended(world: World) -> None:
-    """The same target, and a new process."""
+def restart_with_working_target(world: World) -> None:
+    """Repair the target and restart the process."""
     broken = world.target
     world.target = InMemoryTarget(broken.minimum, 40, broken.replicas, broken.ready_replicas, managers=broken.managers)
     world.targets["checkout"] = world.target
     world.restart()
 
 
-async def test_an_intent_without_effect_is_carried_out_under_its_own_name_after_a_restart() -> None:
+async def test_an_intent_without_effect_is_executed_under_its_name_after_a_restart() -> None:
     world = World()
-    interrupted(world, "before")
+    replace_with_interrupted(world, "before")
     await world.turn(1, step=timedelta())
     (intent,) = world.decisions.rows
-    mended(world)
+    restart_with_working_target(world)
     await world.turn(1, step=timedelta())
     assert world.target.minimum == 4
     assert list(world.decisions.rows) == [intent]
     assert world.decisions.rows[intent].status == "verifying"
 
 
-async def test_an_effect_without_a_record_is_verified_after_a_restart_and_not_made_again() -> None:
+async def test_an_unrecorded_write_is_verified_after_a_restart_and_not_repeated() -> None:
     world = World()
-    interrupted(world, "after")
+    replace_with_interrupted(world, "after")
     await world.turn(1, step=timedelta())
     (intent,) = world.decisions.rows
     assert (world.target.minimum, world.decisions.rows[intent].status) == (4, "executing")
-    mended(world)
+    restart_with_working_target(world)
     await world.turn(1, step=timedelta())
     world.target.settle()
     await world.turn(20)
@@ -161,18 +160,18 @@ async def test_an_effect_without_a_record_is_verified_after_a_restart_and_not_ma
     assert steps == [(2, 4), (4, 8), (8, 9)]
 
 
-async def test_an_intent_that_the_policy_outgrew_is_superseded() -> None:
+async def test_an_intent_for_an_older_generation_is_superseded() -> None:
     world = World()
-    interrupted(world, "before")
+    replace_with_interrupted(world, "before")
     await world.turn(1, step=timedelta())
-    mended(world)
-    world.put(edited(2, max=3))
+    restart_with_working_target(world)
+    world.put(an_edited_policy(2, max=3))
     await world.turn(1, step=timedelta())
     assert world.decisions.statuses == ["superseded", "verifying"]
     assert world.target.minimum == 3
 
 
-async def test_a_policy_edited_between_decision_and_write_is_not_written_for() -> None:
+async def test_a_decision_is_not_written_if_the_policy_was_edited_in_between() -> None:
     world = World()
     await world.turn(1, step=timedelta())
     world.cluster.objects[path_of(KEY)]["metadata"]["generation"] = 2
@@ -182,7 +181,7 @@ async def test_a_policy_edited_between_decision_and_write_is_not_written_for() -
     assert world.decisions.statuses == ["verifying", "superseded"]
 
 
-async def test_what_someone_else_set_is_left_alone_until_a_person_consents() -> None:
+async def test_a_foreign_write_is_kept_until_a_user_resumes_the_policy() -> None:
     world = World()
     await world.turn(20)
     world.target.foreign_write(3)
@@ -199,7 +198,7 @@ async def test_what_someone_else_set_is_left_alone_until_a_person_consents() -> 
     assert world.status["takeover"]["originalMinimum"] == 3
 
 
-async def test_a_restart_does_not_turn_a_conflict_into_a_fight() -> None:
+async def test_a_conflict_is_kept_after_a_restart() -> None:
     world = World()
     await world.turn(20)
     world.target.foreign_write(3)
@@ -210,17 +209,17 @@ async def test_a_restart_does_not_turn_a_conflict_into_a_fight() -> None:
     assert world.condition("Conflict")["status"] == "True"
 
 
-async def test_an_edited_policy_takes_the_floor_again() -> None:
+async def test_an_edit_of_the_policy_ends_a_conflict() -> None:
     world = World()
     await world.turn(20)
     world.target.foreign_write(3)
     await world.turn(2)
-    world.put(edited(2, max=39))
+    world.put(an_edited_policy(2, max=39))
     await world.turn(20)
     assert world.target.minimum == 9
 
 
-async def test_deleting_restores_what_was_there_and_lets_the_policy_go() -> None:
+async def test_a_deletion_restores_the_original_minimum_and_removes_the_finalizer() -> None:
     world = World()
     await world.turn(20)
     (record,) = world.records[KEY]
@@ -230,7 +229,7 @@ async def test_deleting_restores_what_was_there_and_lets_the_policy_go() -> None
     assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
 
 
-async def test_deleting_lets_the_policy_go_when_its_target_is_gone() -> None:
+async def test_a_deletion_removes_the_finalizer_when_the_target_does_not_exist() -> None:
     world = World()
     await world.turn(20)
     world.target.exists = False
@@ -240,7 +239,7 @@ async def test_deleting_lets_the_policy_go_when_its_target_is_gone() -> None:
     assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
 
 
-async def test_a_deletion_waits_for_a_target_that_is_away_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deletion_waits_for_an_unavailable_target_but_not_indefinitely(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     await world.turn(20)
     world.target.reachable = False
@@ -255,48 +254,48 @@ async def test_a_deletion_waits_for_a_target_that_is_away_but_not_for_ever(monke
     assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
 
 
-async def test_leaving_auto_restores_as_deleting_does() -> None:
+async def test_leaving_auto_restores_the_original_minimum() -> None:
     world = World()
     await world.turn(20)
-    world.put(edited(2, mode="Off"))
+    world.put(an_edited_policy(2, mode="Off"))
     await world.turn(2)
     assert world.target.minimum == 2
     assert "takeover" not in world.status
 
 
-async def test_naming_another_target_restores_the_old_one() -> None:
+async def test_a_change_of_the_target_restores_the_previous_target() -> None:
     world = World()
     await world.turn(20)
     old = world.target
     world.targets["orders"] = world.target = InMemoryTarget(3, 40, 3, 3, uid="orders")
-    world.put(edited(2, target={"horizontalPodAutoscaler": {"name": "orders"}}))
+    world.put(an_edited_policy(2, target={"horizontalPodAutoscaler": {"name": "orders"}}))
     await world.turn(20)
     assert (old.minimum, world.target.minimum) == (2, 9)
     assert world.status["takeover"]["originalMinimum"] == 3
 
 
-async def test_a_refused_write_is_tried_again_later_and_later() -> None:
+async def test_a_refused_write_is_retried_with_backoff() -> None:
     world = World()
     world.target.maximum = 40
-    refuses = Refusing(minimum=2, maximum=40, replicas=2, ready_replicas=2)
-    world.targets["checkout"] = world.target = refuses
+    refusing_target = RefusingTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
+    world.targets["checkout"] = world.target = refusing_target
     await world.turn(4 * 8)
     assert set(world.decisions.statuses) == {"failed"}
-    assert 2 <= refuses.asked <= 5
+    assert 2 <= refusing_target.attempts <= 5
 
 
-class Refusing(InMemoryTarget):
-    """Refuses every write, as an admission policy may."""
+class RefusingTarget(InMemoryTarget):
+    """A target whose writes are refused, for example by an admission policy."""
 
-    asked: int = 0
+    attempts: int = 0
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
         del floor, take
-        self.asked += 1
+        self.attempts += 1
         raise TargetRefusedError("denied by policy")
 
 
-async def test_a_rising_chain_of_raises_ends_well_although_each_waits_for_its_pods() -> None:
+async def test_consecutive_raises_succeed_although_each_waits_for_its_pods() -> None:
     world = World(a_policy(demand={"metric": "requests_per_second", "perReplica": "100"}))
     await world.turn(12)
     world.prophet.demand = 2000.0
@@ -308,7 +307,7 @@ async def test_a_rising_chain_of_raises_ends_well_although_each_waits_for_its_po
     assert set(world.decisions.statuses) == {"succeeded"}
 
 
-async def test_a_standby_does_nothing() -> None:
+async def test_a_standby_writes_nothing() -> None:
     world = World()
     world.cluster.objects["/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scaling"] = {
         "metadata": {"name": "predictive-scaling", "resourceVersion": "1"},
@@ -319,7 +318,7 @@ async def test_a_standby_does_nothing() -> None:
     assert world.cluster.writes == []
 
 
-async def test_a_floor_does_not_sink_when_demand_stops_to_come_in() -> None:
+async def test_the_floor_is_not_lowered_when_demand_samples_stop() -> None:
     world = World()
     await world.turn(20)
     world.target.settle()
@@ -329,7 +328,7 @@ async def test_a_floor_does_not_sink_when_demand_stops_to_come_in() -> None:
     assert world.condition("MetricsFresh")["status"] == "False"
 
 
-async def test_a_restart_remembers_the_floor_that_was_recommended() -> None:
+async def test_the_recommended_floor_survives_a_restart() -> None:
     world = World(a_policy(mode="Recommend"))
     await world.turn(20)
     count = len(world.decisions.rows)
@@ -338,7 +337,7 @@ async def test_a_restart_remembers_the_floor_that_was_recommended() -> None:
     assert (world.status["floor"], len(world.decisions.rows)) == (9, count)
 
 
-async def test_what_the_api_server_refuses_for_good_is_said_in_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_that_the_api_server_forbids_is_reported_in_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     create = world.cluster.create
 
@@ -355,7 +354,7 @@ async def test_what_the_api_server_refuses_for_good_is_said_in_the_status(monkey
     assert world.target.minimum == 2
 
 
-async def test_an_event_raises_the_floor_before_it_starts_and_is_named() -> None:
+async def test_an_event_raises_the_floor_before_its_start_and_is_the_source() -> None:
     world = World()
     await world.turn(20)
     start = world.clock.now() + 10 * MINUTE

@@ -1,4 +1,4 @@
-"""Decisions that a former operator left unfinished: each is taken up on its own, and none holds up another policy."""
+"""Decisions that an earlier process left unfinished: each is recovered on its own and delays no other policy."""
 
 from collections.abc import Generator
 from dataclasses import replace
@@ -25,13 +25,12 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    """What was logged."""
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
 class Seconds:
-    """The monotonic clock, moved by a test."""
+    """A monotonic clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -47,8 +46,8 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     return clock
 
 
-class Unobservable(InMemoryTarget):
-    """Cannot be looked at until `error` is None."""
+class UnobservableTarget(InMemoryTarget):
+    """A target whose observation fails until `error` is None."""
 
     error: Exception | None = None
 
@@ -58,16 +57,16 @@ class Unobservable(InMemoryTarget):
         return await InMemoryTarget.observe(self)
 
 
-def a_neighbour(**spec: Any) -> ScalingPolicy:
-    """ScalingPolicy shop/orders, of hpa/orders."""
-    parts: dict[str, Any] = {"target": {"horizontalPodAutoscaler": {"name": "orders"}}} | spec
-    policy = a_policy(**parts)
+def another_policy(**spec: Any) -> ScalingPolicy:
+    """ScalingPolicy shop/orders on hpa/orders."""
+    fields: dict[str, Any] = {"target": {"horizontalPodAutoscaler": {"name": "orders"}}} | spec
+    policy = a_policy(**fields)
     metadata = policy.metadata.model_copy(update={"name": "orders", "uid": "orders-uid"})
     return policy.model_copy(update={"metadata": metadata})
 
 
-def an_unfinished(status: DecisionStatus, number: int = 1, **fields: Any) -> ScalingDecisionRow:
-    """A decision for the neighbour, from an hour ago."""
+def an_unfinished_decision(status: DecisionStatus, number: int = 1, **fields: Any) -> ScalingDecisionRow:
+    """A decision of shop/orders from an hour ago."""
     row = ScalingDecisionRow(
         id=f"orders-{number}",
         created_at=NOON - HOUR,
@@ -91,21 +90,21 @@ def an_unfinished(status: DecisionStatus, number: int = 1, **fields: Any) -> Sca
     return replace(row, **fields)
 
 
-def a_world(row: ScalingDecisionRow, neighbour: ScalingPolicy | None = None) -> World:
-    """shop/checkout, whose floor should rise to 9, and shop/orders, whose last operator left `row` unfinished."""
-    world = World(a_policy(), neighbour or a_neighbour())
-    world.targets["orders"] = Unobservable(4, 40, 4, 4, uid="orders", managers=("predictive-scaling",))
+def a_world(row: ScalingDecisionRow, other: ScalingPolicy | None = None) -> World:
+    """shop/checkout, whose floor should rise to 9, and shop/orders with the unfinished decision `row`."""
+    world = World(a_policy(), other or another_policy())
+    world.targets["orders"] = UnobservableTarget(4, 40, 4, 4, uid="orders", managers=("predictive-scaling",))
     world.decisions.rows[row.id] = row
     return world
 
 
 @pytest.mark.parametrize("status", UNFINISHED)
-async def test_a_decision_for_a_target_that_has_no_adapter_any_more_ends_and_stops_nobody(
+async def test_a_decision_for_a_target_without_an_adapter_is_cancelled_and_delays_no_other(
     status: DecisionStatus,
 ) -> None:
     workload = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "orders"}}
-    row = an_unfinished(status, target="workload/orders")
-    world = a_world(row, a_neighbour(target=workload))
+    row = an_unfinished_decision(status, target="workload/orders")
+    world = a_world(row, another_policy(target=workload))
     await world.turn(20)
     assert world.target.minimum == 9
     assert world.decisions.rows[row.id].status == "cancelled"
@@ -120,20 +119,21 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("status", [DecisionStatus.PENDING, DecisionStatus.EXECUTING])
-async def test_a_target_that_cannot_be_looked_at_holds_its_own_policy_until_it_can(
+async def test_an_unobservable_target_blocks_only_its_policy_until_it_is_observable(
     status: DecisionStatus, error: Exception, seconds: Seconds
 ) -> None:
-    row = an_unfinished(status)
+    row = an_unfinished_decision(status)
     world = a_world(row)
     orders = world.targets["orders"]
-    assert isinstance(orders, Unobservable)
+    assert isinstance(orders, UnobservableTarget)
     orders.error = error
     await world.turn(20)
     assert world.target.minimum == 9
     assert orders.writes == 0
     assert world.decisions.rows[row.id].status == status
-    held = world.cluster.objects["/apis/predictive-scaling.io/v1alpha1/namespaces/shop/scalingpolicies/orders"]
-    (ready,) = [one for one in held["status"]["conditions"] if one["type"] == "Ready"]
+    orders_policy = world.cluster.objects["/apis/predictive-scaling.io/v1alpha1/namespaces/shop/scalingpolicies/orders"]
+    conditions = orders_policy["status"]["conditions"]
+    (ready,) = [condition for condition in conditions if condition["type"] == "Ready"]
     assert (ready["status"], ready["reason"]) == ("False", "RecoveryPending")
     assert str(error) in ready["message"]
 
@@ -144,36 +144,36 @@ async def test_a_target_that_cannot_be_looked_at_holds_its_own_policy_until_it_c
     assert orders.minimum == 9
 
 
-async def test_what_no_retry_mends_ends_failed_with_the_reason() -> None:
-    row = an_unfinished(DecisionStatus.EXECUTING)
+async def test_an_unexpected_error_ends_the_decision_as_failed_with_the_error() -> None:
+    row = an_unfinished_decision(DecisionStatus.EXECUTING)
     world = a_world(row)
     orders = world.targets["orders"]
-    assert isinstance(orders, Unobservable)
+    assert isinstance(orders, UnobservableTarget)
     orders.error = KeyError("spec")
     await world.turn(1)
     orders.error = None
     await world.turn(20)
     assert world.target.minimum == orders.minimum == 9
-    ended = world.decisions.rows[row.id]
-    assert ended.status == "failed"
-    assert "KeyError" in (ended.outcome or "")
+    decision = world.decisions.rows[row.id]
+    assert decision.status == "failed"
+    assert "KeyError" in (decision.outcome or "")
 
 
-async def test_a_decision_whose_policy_was_made_again_is_cancelled() -> None:
-    row = an_unfinished(DecisionStatus.EXECUTING, policy_uid="before")
+async def test_a_decision_of_a_re_created_policy_is_cancelled() -> None:
+    row = an_unfinished_decision(DecisionStatus.EXECUTING, policy_uid="before")
     world = a_world(row)
     await world.turn(20)
     assert world.decisions.rows[row.id].status == "cancelled"
     assert world.target.minimum == world.targets["orders"].minimum == 9
 
 
-async def test_a_decision_cleared_while_its_target_cannot_be_looked_at_holds_its_policy_no_more(
+async def test_a_decision_cleared_while_its_target_is_unobservable_does_not_block_its_policy(
     seconds: Seconds,
 ) -> None:
-    row = an_unfinished(DecisionStatus.PENDING)
+    row = an_unfinished_decision(DecisionStatus.PENDING)
     world = a_world(row)
     orders = world.targets["orders"]
-    assert isinstance(orders, Unobservable)
+    assert isinstance(orders, UnobservableTarget)
     orders.error = ObjectRefusedError("forbidden")
     await world.turn(2)
     orders.error = None
@@ -184,14 +184,14 @@ async def test_a_decision_cleared_while_its_target_cannot_be_looked_at_holds_its
     assert orders.minimum == 9
 
 
-async def test_many_decisions_are_taken_up_although_requests_for_each_second_one_fail(seconds: Seconds) -> None:
-    world = a_world(an_unfinished(DecisionStatus.PENDING))
+async def test_many_decisions_are_recovered_although_some_requests_fail(seconds: Seconds) -> None:
+    world = a_world(an_unfinished_decision(DecisionStatus.PENDING))
     orders = world.targets["orders"]
-    assert isinstance(orders, Unobservable)
+    assert isinstance(orders, UnobservableTarget)
     orders.error = ClusterUnavailableError("away")
     for number in range(2, 30):
-        world.decisions.rows[f"orders-{number}"] = an_unfinished(DecisionStatus.PENDING, number)
-    other = an_unfinished(DecisionStatus.PENDING, 99, policy="gone", policy_uid="gone")
+        world.decisions.rows[f"orders-{number}"] = an_unfinished_decision(DecisionStatus.PENDING, number)
+    other = an_unfinished_decision(DecisionStatus.PENDING, 99, policy="gone", policy_uid="gone")
     world.decisions.rows[other.id] = other
     for _ in range(12):
         await world.turn(1)
@@ -200,7 +200,7 @@ async def test_many_decisions_are_taken_up_although_requests_for_each_second_one
     assert world.decisions.rows[other.id].status == "cancelled"
 
 
-async def test_a_list_of_scaling_decisions_that_is_refused_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refused_list_of_scaling_decisions_delays_no_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
 
     async def refused(path: str, *, page: int = 500) -> list[Json]:
@@ -212,7 +212,9 @@ async def test_a_list_of_scaling_decisions_that_is_refused_stops_nobody(monkeypa
 
 
 async def test_a_restart_continues_after_the_newest_decision_of_each_policy() -> None:
-    world = a_world(an_unfinished(DecisionStatus.SUCCEEDED))
+    world = a_world(an_unfinished_decision(DecisionStatus.SUCCEEDED))
     await world.turn(1)
-    (made,) = [name for name, row in world.decisions.rows.items() if row.policy == "orders" and name != "orders-1"]
-    assert made == decision_name("orders", decision_id("orders-uid", 1, "orders-1", 4, 8))
+    (new_decision,) = [
+        name for name, row in world.decisions.rows.items() if row.policy == "orders" and name != "orders-1"
+    ]
+    assert new_decision == decision_name("orders", decision_id("orders-uid", 1, "orders-1", 4, 8))

@@ -1,4 +1,4 @@
-"""The server as the aggregation layer meets it: TLS, client certificate, documents, errors."""
+"""The external metrics server as the aggregation layer uses it: TLS, client certificates, documents and errors."""
 
 import asyncio
 import shutil
@@ -27,9 +27,9 @@ DEMAND = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/predictive-scali
 
 
 @dataclass
-class Fixture:
+class MetricsServer:
     server: ExternalMetricsServer
-    board: ExternalMetricStore
+    store: ExternalMetricStore
     clock: ManualClock
     authority: Authority
     front_proxy: Authority
@@ -37,7 +37,7 @@ class Fixture:
     aggregator: CertificateFiles
 
     async def get(self, path: str, client: CertificateFiles | None = None) -> tuple[int, dict[str, Any]]:
-        """What the API server would see."""
+        """Return the status and the document that the API server would receive."""
         async with (
             aiohttp.ClientSession() as session,
             session.get(
@@ -50,44 +50,44 @@ class Fixture:
 
     def tls(self, client: CertificateFiles | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.authority.file))
-        # The stack's short-lived authority has no key identifiers, which newer Pythons ask for.
+        # The stack's short-lived authority has no key identifiers, which newer Pythons require.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if client is not None:
             context.load_cert_chain(client.certificate, client.key)
         return context
 
     async def serial(self) -> int:
-        """Serial number of the certificate that a new connection is shown."""
+        """The serial number of the certificate that a new connection receives."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.server.port, ssl=self.tls(self.aggregator), server_hostname=HOST
         )
-        shown = writer.get_extra_info("peercert")["serialNumber"]
+        serial_number = writer.get_extra_info("peercert")["serialNumber"]
         writer.close()
         del reader
-        return int(shown, 16)
+        return int(serial_number, 16)
 
 
 @pytest.fixture
-async def metrics(tmp_path: Path) -> AsyncIterator[Fixture]:
+async def metrics(tmp_path: Path) -> AsyncIterator[MetricsServer]:
     wall = WallClock().now()
     authority, front_proxy = new_authority(tmp_path, "ca", wall), new_authority(tmp_path, "front-proxy-ca", wall)
     issued = authority.issue(HOST, "serving", [HOST])
     files = ServingFiles(issued.certificate, issued.key)
-    board, clock = ExternalMetricStore(), ManualClock(NOW)
+    store, clock = ExternalMetricStore(), ManualClock(NOW)
     trust = AggregatorTrust(front_proxy.file.read_text(), ("front-proxy-client",))
     server = ExternalMetricsServer(
-        board, clock, files, trust, host="127.0.0.1", port=0, reload_interval=timedelta(milliseconds=20)
+        store, clock, files, trust, host="127.0.0.1", port=0, reload_interval=timedelta(milliseconds=20)
     )
     aggregator = front_proxy.issue("front-proxy-client", "aggregator")
     async with server:
-        yield Fixture(server, board, clock, authority, front_proxy, files, aggregator)
+        yield MetricsServer(server, store, clock, authority, front_proxy, files, aggregator)
 
 
 def a_reading(value: float) -> Reading:
     return Reading(value, NOW, NOW + timedelta(minutes=5))
 
 
-async def test_discovery_names_both_metrics_as_namespaced(metrics: Fixture) -> None:
+async def test_discovery_lists_both_metrics_as_namespaced(metrics: MetricsServer) -> None:
     status, group = await metrics.get("/apis/external.metrics.k8s.io")
     assert (status, group["kind"], group["preferredVersion"]["version"]) == (200, "APIGroup", "v1beta1")
     status, resources = await metrics.get("/apis/external.metrics.k8s.io/v1beta1")
@@ -98,8 +98,8 @@ async def test_discovery_names_both_metrics_as_namespaced(metrics: Fixture) -> N
     ]
 
 
-async def test_answers_are_sent_at_once_on_a_kept_alive_connection(
-    metrics: Fixture, monkeypatch: pytest.MonkeyPatch
+async def test_responses_are_sent_at_once_on_a_kept_alive_connection(
+    metrics: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepted: list[socket.socket] = []
     accept = socket.socket.accept
@@ -119,9 +119,9 @@ async def test_answers_are_sent_at_once_on_a_kept_alive_connection(
     writer.close()
 
 
-async def test_a_metric_has_one_item_for_each_selected_policy(metrics: Fixture) -> None:
-    metrics.board.publish("shop", "checkout", "web", demand=a_reading(1234.5), forecast=None)
-    metrics.board.publish("shop", "cart", "cart", demand=a_reading(7.0), forecast=None)
+async def test_a_metric_has_an_item_for_each_selected_policy(metrics: MetricsServer) -> None:
+    metrics.store.publish("shop", "checkout", "web", demand=a_reading(1234.5), forecast=None)
+    metrics.store.publish("shop", "cart", "cart", demand=a_reading(7.0), forecast=None)
     status, body = await metrics.get(f"{DEMAND}?labelSelector=policy%3Dcheckout")
     assert status == 200
     assert body == {
@@ -141,10 +141,10 @@ async def test_a_metric_has_one_item_for_each_selected_policy(metrics: Fixture) 
     assert [item["value"] for item in body["items"]] == ["7", "1234500m"]
 
 
-async def test_stale_data_is_an_error_and_never_reads_as_less_demand(metrics: Fixture) -> None:
-    metrics.board.publish("shop", "checkout", "web", demand=a_reading(800.0), forecast=None)
+async def test_stale_data_is_an_error_and_never_a_lower_demand(metrics: MetricsServer) -> None:
+    metrics.store.publish("shop", "checkout", "web", demand=a_reading(800.0), forecast=None)
     metrics.clock.advance(timedelta(minutes=4))
-    metrics.board.publish(
+    metrics.store.publish(
         "shop", "cart", "cart", demand=Reading(7.0, metrics.clock.now(), NOW + timedelta(hours=1)), forecast=None
     )
     assert (await metrics.get(DEMAND))[0] == 200
@@ -156,7 +156,7 @@ async def test_stale_data_is_an_error_and_never_reads_as_less_demand(metrics: Fi
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "told"),
+    ("path", "status", "message"),
     [
         (f"{DEMAND}", 404, "no ScalingPolicy in namespace shop is selected"),
         (f"{DEMAND}?labelSelector=policy%3D%3D%3D", 400, "labelSelector: cannot read"),
@@ -165,27 +165,27 @@ async def test_stale_data_is_an_error_and_never_reads_as_less_demand(metrics: Fi
         ("/metrics", 404, "Not Found"),
     ],
 )
-async def test_what_cannot_be_answered_is_a_status_that_says_why(
-    metrics: Fixture, path: str, status: int, told: str
+async def test_an_invalid_request_gets_a_status_with_the_reason(
+    metrics: MetricsServer, path: str, status: int, message: str
 ) -> None:
-    found, body = await metrics.get(path)
-    assert (found, body["kind"], body["code"]) == (status, "Status", status)
-    assert told in body["message"]
+    http_status, body = await metrics.get(path)
+    assert (http_status, body["kind"], body["code"]) == (status, "Status", status)
+    assert message in body["message"]
 
 
-async def test_what_is_not_known_yet_is_an_error_and_not_zero(metrics: Fixture) -> None:
-    metrics.board.publish("shop", "checkout", "web", demand=None, forecast=None)
+async def test_an_unknown_value_is_an_error_and_not_zero(metrics: MetricsServer) -> None:
+    metrics.store.publish("shop", "checkout", "web", demand=None, forecast=None)
     status, body = await metrics.get(DEMAND)
     assert status == 503
     assert body["message"] == "predictive-scaling-demand of ScalingPolicy shop/checkout is not known yet"
 
 
-async def test_another_client_of_the_same_authority_is_refused(metrics: Fixture) -> None:
+async def test_a_client_with_another_common_name_is_refused(metrics: MetricsServer) -> None:
     status, body = await metrics.get(DEMAND, metrics.front_proxy.issue("bob", "bob"))
     assert (status, body["reason"]) == (403, "Forbidden")
 
 
-async def test_a_client_without_the_aggregators_authority_gets_no_connection(metrics: Fixture) -> None:
+async def test_a_client_certificate_of_another_authority_is_refused(metrics: MetricsServer) -> None:
     stranger = metrics.authority.issue("front-proxy-client", "stranger")
     for context in (metrics.tls(None), metrics.tls(stranger)):
         with pytest.raises(aiohttp.ClientError):
@@ -193,8 +193,8 @@ async def test_a_client_without_the_aggregators_authority_gets_no_connection(met
                 await session.get(f"https://127.0.0.1:{metrics.server.port}{DEMAND}", ssl=context, server_hostname=HOST)
 
 
-async def test_a_rotated_certificate_is_served_while_open_connections_go_on(metrics: Fixture) -> None:
-    metrics.board.publish("shop", "checkout", "web", demand=a_reading(800.0), forecast=None)
+async def test_a_rotated_certificate_is_served_and_open_connections_continue(metrics: MetricsServer) -> None:
+    metrics.store.publish("shop", "checkout", "web", demand=a_reading(800.0), forecast=None)
     before = await metrics.serial()
     connector = aiohttp.TCPConnector(ssl=metrics.tls(metrics.aggregator))
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -203,20 +203,18 @@ async def test_a_rotated_certificate_is_served_while_open_connections_go_on(metr
             await response.read()
         renewed = metrics.authority.issue(HOST, "renewed", [HOST])
         shutil.copy(renewed.certificate, metrics.files.certificate)
-        # The key is still the old one: what does not fit is not served.
+        # The key is still the old key: a pair that does not match is not served.
         assert not await metrics.server.reload_if_changed()
         assert await metrics.serial() == before
         shutil.copy(renewed.key, metrics.files.key)
         async with asyncio.timeout(5):
-            while await metrics.serial() == before:  # noqa: ASYNC110 (the watcher looks by itself)
+            while await metrics.serial() == before:  # noqa: ASYNC110 (the server reloads on its own)
                 await asyncio.sleep(0.02)
         async with session.get(url, server_hostname=HOST) as response:
             assert response.status == 200
 
 
-async def test_a_reload_that_fails_unexpectedly_is_tried_again(
-    metrics: Fixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_reload_is_retried(metrics: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     before, failed, real = await metrics.serial(), list[str](), web.SockSite
 
     def failing_once(*arguments: Any, **options: Any) -> web.SockSite:
@@ -235,25 +233,25 @@ async def test_a_reload_that_fails_unexpectedly_is_tried_again(
     assert failed == ["once"]
 
 
-async def test_a_rotated_authority_of_the_aggregator_is_trusted_and_the_old_one_no_more(
-    metrics: Fixture, tmp_path: Path
+async def test_a_rotated_authority_of_the_aggregator_replaces_the_old_authority(
+    metrics: MetricsServer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "next"
     folder.mkdir()
-    following = new_authority(folder, "front-proxy-ca", WallClock().now())
-    await metrics.server.trust(AggregatorTrust(following.file.read_text(), ("front-proxy-client",)))
-    status, _ = await metrics.get("/apis/external.metrics.k8s.io", following.issue("front-proxy-client", "next"))
+    next_authority = new_authority(folder, "front-proxy-ca", WallClock().now())
+    await metrics.server.trust(AggregatorTrust(next_authority.file.read_text(), ("front-proxy-client",)))
+    status, _ = await metrics.get("/apis/external.metrics.k8s.io", next_authority.issue("front-proxy-client", "next"))
     assert status == 200
     with pytest.raises(aiohttp.ClientError):
         await metrics.get("/apis/external.metrics.k8s.io")
 
 
-async def test_files_that_do_not_serve_are_named_at_the_start(metrics: Fixture, tmp_path: Path) -> None:
+async def test_unusable_certificate_files_are_reported_at_start(metrics: MetricsServer, tmp_path: Path) -> None:
     files = ServingFiles(tmp_path / "missing.crt", metrics.files.key)
     trust = AggregatorTrust(metrics.front_proxy.file.read_text())
     with pytest.raises(SettingsError, match=r"cannot serve external metrics with .*missing\.crt"):
-        await ExternalMetricsServer(metrics.board, metrics.clock, files, trust, host="127.0.0.1", port=0).start()
+        await ExternalMetricsServer(metrics.store, metrics.clock, files, trust, host="127.0.0.1", port=0).start()
     with pytest.raises(SettingsError, match="the aggregation layer's CA is not a PEM certificate"):
         await ExternalMetricsServer(
-            metrics.board, metrics.clock, metrics.files, AggregatorTrust("nonsense"), host="127.0.0.1", port=0
+            metrics.store, metrics.clock, metrics.files, AggregatorTrust("nonsense"), host="127.0.0.1", port=0
         ).start()

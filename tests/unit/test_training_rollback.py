@@ -1,4 +1,4 @@
-"""What became of a series' models is recorded, and a person can go back."""
+"""The promotion history of a series, and rolling back to an earlier version."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -34,12 +34,12 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def good() -> Learned:
+def good_model() -> Learned:
     return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
 
 
 @pytest.fixture(scope="module")
-def naive() -> Learned:
+def naive_model() -> Learned:
     return learn(of_values(*[5.0] * 90), LightGBMQuantiles(rounds=3))
 
 
@@ -49,68 +49,68 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def versions(registry: Registry, good: Learned, naive: Learned) -> list[str]:
-    """Three days of trainings, the last of which did not pass the gate; newest first."""
-    for day, learned in enumerate([good, good, naive]):
-        publish(registry, KEY, learned, NOW + day * DAY)
+def versions(registry: Registry, good_model: Learned, naive_model: Learned) -> list[str]:
+    """Versions of three daily trainings, newest first; the newest did not pass the gate."""
+    for day, model in enumerate([good_model, good_model, naive_model]):
+        publish(registry, KEY, model, NOW + day * DAY)
     return registry.versions(KEY.slug)
 
 
-def folder(registry: Registry) -> Path:
+def series_folder(registry: Registry) -> Path:
     return registry.folder / KEY.slug
 
 
-def test_each_training_is_recorded_with_what_the_gate_said(registry: Registry, versions: list[str]) -> None:
-    first, second, third = entries(folder(registry))
-    assert [one.outcome for one in (first, second, third)] == [Outcome.PROMOTED, Outcome.PROMOTED, Outcome.REJECTED]
-    assert [one.version for one in (third, second, first)] == versions
+def test_each_training_is_recorded_with_the_verdict_of_the_gate(registry: Registry, versions: list[str]) -> None:
+    first, second, third = entries(series_folder(registry))
+    assert [entry.outcome for entry in (first, second, third)] == [Outcome.PROMOTED, Outcome.PROMOTED, Outcome.REJECTED]
+    assert [entry.version for entry in (third, second, first)] == versions
     assert (first.previous, second.previous, third.previous) == (None, first.version, second.version)
     assert "LightGBM acts: it costs" in first.evidence
     assert third.at == NOW + 2 * DAY
 
 
-def test_going_back_uses_the_version_before_and_says_so(registry: Registry, versions: list[str]) -> None:
-    done = roll_back(registry, KEY, NOW + 3 * DAY)
-    assert (done.version, done.previous, done.acting) == (versions[1], versions[0], "LightGBM")
+def test_a_rollback_uses_the_previous_version_and_is_recorded(registry: Registry, versions: list[str]) -> None:
+    rollback = roll_back(registry, KEY, NOW + 3 * DAY)
+    assert (rollback.version, rollback.previous, rollback.acting) == (versions[1], versions[0], "LightGBM")
     assert registry.current(KEY.slug) == versions[1]
-    newest = entries(folder(registry))[-1]
+    newest = entries(series_folder(registry))[-1]
     assert (newest.outcome, newest.version, newest.previous) == (Outcome.ROLLED_BACK, versions[1], versions[0])
     assert newest.evidence.startswith(f"rolled back from {versions[0]}; when it was trained: LightGBM acts")
-    assert roll_back(registry, KEY, NOW + 3 * DAY).version == versions[2], "and once more"
+    assert roll_back(registry, KEY, NOW + 3 * DAY).version == versions[2], "a second rollback goes one version further"
 
 
-async def test_a_running_operator_goes_back_without_a_restart(
-    registry: Registry, versions: list[str], good: Learned
+async def test_a_running_operator_loads_a_rollback_without_a_restart(
+    registry: Registry, versions: list[str], good_model: Learned
 ) -> None:
     model_store = ModelStore(registry.folder, timeout_seconds=60)
     await model_store.refresh()
     assert model_store.models()[KEY].version == versions[0]
     assert model_store.rolled_back() == {}
     roll_back(registry, KEY, NOW + 3 * DAY)
-    (back,) = (await model_store.refresh()).reloaded
-    assert (back.version, back.rolled_back_at) == (versions[1], NOW + 3 * DAY)
-    assert back.verdict.startswith("rolled back from")
+    (reloaded,) = (await model_store.refresh()).reloaded
+    assert (reloaded.version, reloaded.rolled_back_at) == (versions[1], NOW + 3 * DAY)
+    assert reloaded.verdict.startswith("rolled back from")
     assert model_store.rolled_back() == {KEY: NOW + 3 * DAY}
-    publish(registry, KEY, good, NOW + 5 * DAY)
+    publish(registry, KEY, good_model, NOW + 5 * DAY)
     await model_store.refresh()
-    assert model_store.rolled_back() == {}, "a new training ends it"
+    assert model_store.rolled_back() == {}, "a new training ends the rollback"
 
 
-def test_a_damaged_version_is_passed_over_on_the_way_back(registry: Registry, versions: list[str]) -> None:
+def test_a_rollback_skips_a_damaged_version(registry: Registry, versions: list[str]) -> None:
     (registry.path(KEY.slug, versions[1]) / "q0500.txt").write_text("half a mod")
     assert roll_back(registry, KEY, NOW).version == versions[2]
 
 
-def test_where_there_is_nothing_to_go_back_to_it_says_why(registry: Registry, good: Learned) -> None:
+def test_a_rollback_without_an_earlier_version_is_refused(registry: Registry, good_model: Learned) -> None:
     with pytest.raises(NoEarlierModelError, match="has no version in use"):
         roll_back(registry, KEY, NOW)
-    only = publish(registry, KEY, good, NOW).version
+    only = publish(registry, KEY, good_model, NOW).version
     with pytest.raises(NoEarlierModelError, match=f"has no intact version before {only}"):
         roll_back(registry, KEY, NOW)
     assert registry.current(KEY.slug) == only
 
 
-def test_the_api_shows_what_became_of_a_series_newest_first(registry: Registry, versions: list[str]) -> None:
+def test_the_api_lists_the_promotion_history_newest_first(registry: Registry, versions: list[str]) -> None:
     roll_back(registry, KEY, NOW + 3 * DAY)
     (model,) = stored_models(registry).models
     assert model.version == versions[1]
@@ -123,7 +123,7 @@ def an_entry(number: int) -> Entry:
     return Entry(at=NOW, outcome=Outcome.PROMOTED, version=str(number), previous=None, evidence="é")
 
 
-def test_a_ledger_keeps_the_newest_and_survives_damage(tmp_path: Path) -> None:
+def test_the_promotion_history_keeps_the_newest_entries_and_survives_damage(tmp_path: Path) -> None:
     for number in range(MAX_ENTRIES + 5):
         record(tmp_path, an_entry(number))
     assert [entry.version for entry in entries(tmp_path)] == [str(number) for number in range(5, MAX_ENTRIES + 5)]
@@ -134,21 +134,21 @@ def test_a_ledger_keeps_the_newest_and_survives_damage(tmp_path: Path) -> None:
     assert entries(tmp_path)[-1].version == "999"
 
 
-def test_a_ledger_that_is_a_link_or_missing_says_nothing(tmp_path: Path) -> None:
+def test_a_missing_or_linked_promotion_history_is_empty(tmp_path: Path) -> None:
     assert entries(tmp_path / "nowhere") == []
     record(tmp_path, an_entry(1))
     other = tmp_path / "other"
     other.mkdir()
     (other / PROMOTION_HISTORY).symlink_to(tmp_path / PROMOTION_HISTORY)
     assert entries(other) == []
-    assert was_rolled_back(tmp_path, "1") is None, "it was promoted, nobody went back to it"
+    assert was_rolled_back(tmp_path, "1") is None, "it was promoted, not rolled back to"
 
 
-def test_the_command_goes_back(registry: Registry, versions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_train_command_rolls_back(registry: Registry, versions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREDICTIVE_SCALING_MODELS_DIR", str(registry.folder))
     result = CliRunner().invoke(app, ["train", "--rollback", KEY.service, "--output", "json"])
     assert result.exit_code == 0
-    (told,) = json.loads(result.stdout)["rolled_back"]
-    assert (told["service"], told["version"], told["previous"]) == (KEY.service, versions[1], versions[0])
+    (rollback,) = json.loads(result.stdout)["rolled_back"]
+    assert (rollback["service"], rollback["version"], rollback["previous"]) == (KEY.service, versions[1], versions[0])
     assert isinstance(CliRunner().invoke(app, ["train", "--rollback", "other"]).exception, NoEarlierModelError)
     assert "remove --service" in str(CliRunner().invoke(app, ["train", "--rollback", "a", "--every", "1h"]).exception)
