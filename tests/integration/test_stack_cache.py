@@ -8,7 +8,7 @@ import pytest
 
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack import binaries as binaries_module
-from predictive_scaling.stack import found_programs, preparation, toolchain
+from predictive_scaling.stack import installed_programs, preparation, toolchain
 from predictive_scaling.stack.binaries import binaries
 from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.cache import cache_folder, cached
@@ -93,19 +93,19 @@ async def test_installed_programs_of_a_supported_version_are_used(
     assert (f"building {binary.value}" not in steps) == usable
     mentions = [notice for notice in notices if str(program) in notice]
     assert bool(mentions) == (not usable)
-    assert all("is needed" in notice for notice in mentions)
+    assert all("is required" in notice for notice in mentions)
 
 
 async def test_a_program_whose_version_command_fails_or_hangs_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(found_programs, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(installed_programs, "_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     for script in ("exec sleep 60", "echo v3.6.5; exit 3", "kill -SEGV $$"):
         _program(tmp_path / "etcd", script)
-        assert await found_programs.in_assets(Binary.ETCD, ignore) is None
+        assert await installed_programs.in_assets(Binary.ETCD, ignore) is None
     (tmp_path / "etcd").write_bytes(b"\x7fELF of another machine")
-    assert await found_programs.in_assets(Binary.ETCD, ignore) is None
+    assert await installed_programs.in_assets(Binary.ETCD, ignore) is None
 
 
 async def test_an_interrupted_build_continues_at_the_failed_step(

@@ -10,7 +10,7 @@ from predictive_scaling.errors import SettingsError
 from predictive_scaling.ingest.batch import Message, read
 from predictive_scaling.ingest.measurement import Window
 from predictive_scaling.ingest.source import Bounds, consumer_options
-from predictive_scaling.ingest.start import Start, where_to_start
+from predictive_scaling.ingest.start import Start, start_of
 from predictive_scaling.storage.dead_letters import DeadLetter
 from predictive_scaling.storage.ingest_offsets import IngestOffset
 from predictive_scaling.storage.samples import Sample, series_of
@@ -170,7 +170,7 @@ KNOWN = IngestOffset("metrics.raw", 0, 500, "A")
 def test_a_partition_is_read_from_the_higher_of_the_two_offsets(
     known: IngestOffset | None, bounds: Bounds, topic_id: str, start: Start
 ) -> None:
-    assert where_to_start(known, bounds, topic_id) == start
+    assert start_of(known, bounds, topic_id) == start
 
 
 @pytest.mark.parametrize("name", ["enable.auto.commit", "group.protocol", "partition.assignment.strategy", "group.id"])

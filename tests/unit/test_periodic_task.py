@@ -46,7 +46,7 @@ async def becomes(holds: Callable[[], bool]) -> None:
     async def look() -> bool:
         return holds()
 
-    await eventually(look, every_seconds=0.01)
+    await eventually(look, interval_seconds=0.01)
 
 
 @pytest.mark.parametrize(

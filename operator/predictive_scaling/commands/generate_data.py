@@ -187,8 +187,8 @@ def _parse_step(text: str) -> timedelta:
         step = parse_duration(text)
     except ValueError as error:
         raise SettingsError(f"--resolution: {error}") from None
-    is_whole = step >= timedelta(seconds=1) and step.microseconds == 0
-    if not is_whole or step > _MAX_STEP or DAY % step:
+    has_full_seconds = step >= timedelta(seconds=1) and step.microseconds == 0
+    if not has_full_seconds or step > _MAX_STEP or DAY % step:
         raise SettingsError(f"--resolution {text}: use a divisor of a day between 1s and 1h")
     return step
 

@@ -14,8 +14,7 @@ from predictive_scaling.errors import SettingsError
 from predictive_scaling.ingest.administration import KafkaAdministration
 from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
-from predictive_scaling.ingest.health import loop_check
-from predictive_scaling.ingest.housekeeping import retention_task, wait_for_schema
+from predictive_scaling.ingest.housekeeping import loop_check, retention_task, wait_for_schema
 from predictive_scaling.ingest.rewind import Rewound
 from predictive_scaling.ingest.rewind import rewind as rewind_offsets
 from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister

@@ -223,7 +223,15 @@ def _roll_back(registry: Registry, series_filter: SeriesFilter, clock: Clock, ou
     for rollback in done:
         log.info("model_rolled_back", series=str(rollback.key), version=rollback.version, previous=rollback.previous)
     if output is Output.JSON:
-        rows = [{**key_fields(o.key), "version": o.version, "previous": o.previous, "acting": o.acting} for o in done]
+        rows = [
+            {
+                **key_fields(rollback.key),
+                "version": rollback.version,
+                "previous": rollback.previous,
+                "acting": rollback.acting,
+            }
+            for rollback in done
+        ]
         typer.echo(json.dumps({"rolled_back": rows}))
     else:
         for rollback in done:

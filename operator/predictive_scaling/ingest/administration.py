@@ -18,7 +18,7 @@ class KafkaAdministration:
 
     def __init__(self, bootstrap_servers: str, options: Mapping[str, str]) -> None:
         properties: dict[str, Any] = {**options, "bootstrap.servers": bootstrap_servers}
-        self._where = bootstrap_servers
+        self._bootstrap_servers = bootstrap_servers
         self._client = AdminClient(properties, logger=logging.getLogger("librdkafka"))
 
     async def topic_id(self, topic: str) -> str:
@@ -83,4 +83,6 @@ class KafkaAdministration:
         try:
             return await asyncio.to_thread(ask)
         except (KafkaException, TimeoutError) as error:
-            raise KafkaUnavailableError(f"Kafka at {self._where} failed to return {what}: {error}") from error
+            raise KafkaUnavailableError(
+                f"Kafka at {self._bootstrap_servers} failed to return {what}: {error}"
+            ) from error

@@ -81,14 +81,14 @@ def read(messages: Sequence[Message], window: Window, received_at: datetime) -> 
     return Read(messages, samples, dead_letters, received_at)
 
 
-def admit(understood: Read, register: SeriesRegister) -> Batch:
+def admit(parsed: Read, register: SeriesRegister) -> Batch:
     """Return the samples within the limits; the register must have loaded the services and is not changed."""
     admission = Admission(register)
     kept: list[Sample] = []
-    dead_letters = list(understood.dead_letters)
+    dead_letters = list(parsed.dead_letters)
     newest: dict[SeriesKey, Sample] = {}
     refused: list[tuple[Limit, str]] = []
-    for message, samples in understood.samples:
+    for message, samples in parsed.samples:
         for sample in samples:
             key = SeriesKey(sample.service_name, sample.metric_name, sample.series)
             known = newest.get(key)
@@ -97,19 +97,22 @@ def admit(understood: Read, register: SeriesRegister) -> Batch:
                 limit = admission.refused_by(key, sample.time.date())
                 if limit is not None:
                     refused.append((limit, key.service_name))
-                    letter = dead_letter(message, _over(key, limit, register.limits), understood.received_at)
+                    letter = dead_letter(message, _over(key, limit, register.limits), parsed.received_at)
                     dead_letters.append(letter)
                     continue
             kept.append(sample)
             if known is None or sample.time > known.time:
                 newest[key] = sample
     touched = [sample for key, sample in newest.items() if sample.time.date() > (register.last_day(key) or date.min)]
-    return Batch(kept, touched, dead_letters, _spans(understood.messages), refused)
+    return Batch(kept, touched, dead_letters, _spans(parsed.messages), refused)
 
 
 def days_of(batch: Batch) -> dict[SeriesKey, date]:
     """Return the last day of each touched series, for the register after the commit."""
-    return {SeriesKey(s.service_name, s.metric_name, s.series): s.time.date() for s in batch.touched}
+    return {
+        SeriesKey(sample.service_name, sample.metric_name, sample.series): sample.time.date()
+        for sample in batch.touched
+    }
 
 
 def dead_letter(message: Message, refused: RejectedMessage, received_at: datetime) -> DeadLetter:

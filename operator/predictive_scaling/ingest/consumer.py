@@ -1,7 +1,7 @@
 """Writes messages from Kafka to the database, effectively exactly once.
 
 The next offset is written in the transaction of the rows. After a crash before the commit the same messages are read
-again; after a crash behind it reading continues after them. Duplicate rows change nothing.
+again; after a crash following the commit reading continues after them. Duplicate rows change nothing.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from predictive_scaling.ingest.measurement import Window
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 from predictive_scaling.ingest.series_register import REMEMBERED, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource
-from predictive_scaling.ingest.start import Start, where_to_start
+from predictive_scaling.ingest.start import Start, start_of
 from predictive_scaling.storage.dead_letters import DeadLetter
 from predictive_scaling.storage.ingest_batches import IngestBatches, Position
 from predictive_scaling.storage.ingest_offsets import IngestOffsets
@@ -149,9 +149,9 @@ class Ingest:
 
     async def _wait(self, seconds: float, stop: asyncio.Event, generation: int) -> None:
         until = monotonic() + seconds
-        while (left := until - monotonic()) > 0:
+        while (remaining := until - monotonic()) > 0:
             # While paused, poll returns no messages but handles rebalances and keeps the membership.
-            await self._source.poll(1, min(left, 0.5))
+            await self._source.poll(1, min(remaining, 0.5))
             if stop.is_set() or self._source.generation != generation:
                 raise Superseded
             await self._show_lag(ask=True)
@@ -163,7 +163,9 @@ class Ingest:
         known = await self._tables.offsets.of_topic(topic)
         bounds = await self._source.bounds(partitions)
         self._topic_id = await self._administration.topic_id(topic)
-        starts = {p: where_to_start(known.get(p), bounds[p], self._topic_id) for p in partitions}
+        starts = {
+            partition: start_of(known.get(partition), bounds[partition], self._topic_id) for partition in partitions
+        }
         for partition, start in starts.items():
             _log_start(topic, partition, start)
         recreated = [partition for partition, start in starts.items() if start.is_reset]
@@ -182,30 +184,30 @@ class Ingest:
 
     async def _parse(self, messages: list[Message], window: Window) -> Read:
         now, register, samples = self._clock.now(), self._register, self._tables.samples
-        understood = read(messages, window, now)
+        parsed = read(messages, window, now)
         register.advance(now.date())
         since = (now - register.limits.window - REMEMBERED).date()
         if register.needs_services:
             register.load_services(await samples.services(since))
-        missing = register.missing(understood.services)
+        missing = register.missing(parsed.services)
         if missing:
             register.load(missing, await samples.series(missing, since))
-        return understood
+        return parsed
 
-    async def _write(self, understood: Read) -> None:
+    async def _write(self, parsed: Read) -> None:
         """Write parsed messages; bisect a rejected batch to the rejected message, which becomes a dead letter."""
-        batch = admit(understood, self._register)
+        batch = admit(parsed, self._register)
         await self._send(batch.dead_letters)
         try:
             await self._commit(batch)
         except DataRefusedError as error:
-            if len(understood.messages) == 1:
-                message = understood.messages[0]
+            if len(parsed.messages) == 1:
+                message = parsed.messages[0]
                 refused = RejectedMessage(Reason.REFUSED_BY_DATABASE, str(error))
-                letters = [dead_letter(message, refused, understood.received_at)]
-                await self._write(Read(understood.messages, [], letters, understood.received_at))
+                letters = [dead_letter(message, refused, parsed.received_at)]
+                await self._write(Read(parsed.messages, [], letters, parsed.received_at))
                 return
-            for half in understood.halves():
+            for half in parsed.halves():
                 await self._write(half)
 
     async def _send(self, letters: Sequence[DeadLetter]) -> None:

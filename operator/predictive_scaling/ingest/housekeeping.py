@@ -1,4 +1,4 @@
-"""Tasks of ingest besides consuming: waiting for the schema, and retention."""
+"""Tasks of ingest besides consuming: waiting for the schema, retention, and the liveness check of the loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,7 @@ from predictive_scaling.ingest.consumer import Ingest
 from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.schema import check_schema
+from predictive_scaling.telemetry.checks import Check
 
 log = structlog.get_logger(__name__)
 
@@ -44,3 +45,18 @@ async def wait_for_schema(database: Database, worker: Ingest, stop: asyncio.Even
             await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
         except TimeoutError:
             continue
+
+
+MAX_ITERATION_SECONDS = 120.0
+"""An iteration takes half a second, and retries count as iterations; a longer time is a hang."""
+
+
+def loop_check(worker: Ingest) -> Check:
+    """Return a check that fails when only a restart helps."""
+
+    async def probe() -> None:
+        silent = monotonic() - worker.turned_at
+        if silent > MAX_ITERATION_SECONDS:
+            raise TimeoutError(f"the ingest loop has made no progress for {silent:.0f} s")
+
+    return Check("consumer", probe)

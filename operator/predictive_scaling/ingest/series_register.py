@@ -1,7 +1,7 @@
 """The recently active services, metrics and series, and their limits. Pure: no clock, no database.
 
-Only what was active around the day of a sample counts: the pods of earlier rollouts are in the database for as long as
-rollups are kept, and need no place here.
+Only members that were active around the day of a sample count. The pods of earlier rollouts stay in the database as
+long as the rollups, but not in the register.
 """
 
 import math
@@ -142,10 +142,10 @@ class SeriesRegister:
 
     def usage(self, day: date) -> dict[Limit, float]:
         """Return the used share of each limit on a day; for metrics and series, of the service with the most."""
-        found = dict.fromkeys(Limit, 0.0)
+        usage = dict.fromkeys(Limit, 0.0)
         for (limit, _), activity in self._scopes.items():
-            found[limit] = max(found[limit], activity.around(day, self.limits.days) / self.limits.of(limit))
-        return found
+            usage[limit] = max(usage[limit], activity.around(day, self.limits.days) / self.limits.of(limit))
+        return usage
 
     def last_active(self, scope: Scope, member: Hashable) -> date | None:
         """Return the last day of a member of a scope; None if unknown."""
@@ -166,7 +166,7 @@ class Admission:
     def refused_by(self, key: SeriesKey, day: date) -> Limit | None:
         """Return the limit that rejects a sample of this day; None if it is admitted.
 
-        What was active within the window before the day is never refused, however much is new.
+        Members that were active within the window before the day are always admitted, regardless of the new members.
         """
         members = [(scope, member) for scope, member in _members(key) if not self._is_active(scope, member, day)]
         for (limit, service), _ in members:

@@ -1,7 +1,7 @@
 """The Kafka consumer of ingest: messages, offsets, lag. All calls of librdkafka run in a dedicated thread.
 
-Rebalances only note what changed; partitions are read from once `take_over` says where, so that nothing is read from a
-place that the database does not know of.
+A rebalance only records the change. Partitions are read after `take_over` has set their offsets, so that reading always
+starts at an offset that was checked against the database.
 """
 
 import asyncio
@@ -74,10 +74,10 @@ def consumer_options(bootstrap_servers: str, group: str, options: Mapping[str, s
 
 
 class KafkaSource:
-    """A member of the consumer group of one topic.
+    """A member of the consumer group of a topic.
 
-    generation changes whenever partitions come or go: a batch that was read before is not ours any more. pending are
-    the partitions that are ours and wait for `take_over`.
+    generation: changes with each assignment and revocation of partitions; a batch that was read before is invalid.
+    pending: the assigned partitions that wait for `take_over`.
     """
 
     def __init__(self, options: Mapping[str, Any], topic: str) -> None:
@@ -87,7 +87,7 @@ class KafkaSource:
         self.last_error: str | None = None
         self._assigned: list[int] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
-        self._consumer = _made(
+        self._consumer = _construct(
             lambda: Consumer({**options, "error_cb": self._failed, "on_commit": _committed}, logger=LIBRARY_LOG)
         )
 
@@ -152,47 +152,48 @@ class KafkaSource:
 
     def _poll(self, limit: int, wait_seconds: float) -> list[Message]:
         until, generation = monotonic() + wait_seconds, self.generation
-        found: list[Message] = []
+        messages: list[Message] = []
         size = 0
-        while len(found) < limit and size < MAX_BATCH_BYTES:
-            left = until - monotonic()
-            if left <= 0 and found:
+        while len(messages) < limit and size < MAX_BATCH_BYTES:
+            remaining = until - monotonic()
+            if remaining <= 0 and messages:
                 break
-            received = self._consumer.consume(min(CHUNK, limit - len(found)), timeout=max(0.0, left))
+            received = self._consumer.consume(min(CHUNK, limit - len(messages)), timeout=max(0.0, remaining))
             if generation != self.generation:
                 # A rebalance inside consume: messages read before it belong to the new owner of the partition.
-                found, size, generation = [], 0, self.generation
+                messages, size, generation = [], 0, self.generation
             for message in received:
                 if (error := message.error()) is not None:
                     self._failed(error)
                 elif message.partition() in self._assigned:
-                    found.append(_message(message))
-                    size += len(found[-1].value)
+                    messages.append(_message(message))
+                    size += len(messages[-1].value)
             if not received:
                 break
-        if found:
+        if messages:
             self.last_error = None
-        return found
+        return messages
 
     def _bounds(self, partitions: Sequence[int]) -> dict[int, Bounds]:
         try:
-            wanted = [TopicPartition(self.topic, partition) for partition in partitions]
-            committed = {p.partition: p.offset for p in self._consumer.committed(wanted, timeout=LIMIT_SECONDS)}
-            found: dict[int, Bounds] = {}
-            for partition in wanted:
+            requested = [TopicPartition(self.topic, partition) for partition in partitions]
+            positions = self._consumer.committed(requested, timeout=LIMIT_SECONDS)
+            committed = {position.partition: position.offset for position in positions}
+            bounds: dict[int, Bounds] = {}
+            for partition in requested:
                 low, high = self._watermarks(partition)
                 offset = committed.get(partition.partition, -1)
-                found[partition.partition] = Bounds(low, high, offset if offset >= 0 else None)
-            return found
+                bounds[partition.partition] = Bounds(low, high, offset if offset >= 0 else None)
+            return bounds
         except KafkaException as error:
-            raise KafkaUnavailableError(f"Kafka does not tell the offsets of {self.topic}: {error.args[0]}") from error
+            raise KafkaUnavailableError(f"Kafka did not return the offsets of {self.topic}: {error.args[0]}") from error
 
     def _watermarks(self, partition: TopicPartition) -> tuple[int, int]:
-        answer = self._consumer.get_watermark_offsets(partition, timeout=LIMIT_SECONDS)
-        found = cast("tuple[int, int] | None", answer)  # None when there was no answer in time; its types do not say so
-        if found is None:
+        offsets = self._consumer.get_watermark_offsets(partition, timeout=LIMIT_SECONDS)
+        watermarks = cast("tuple[int, int] | None", offsets)  # None after a timeout, which its type hides
+        if watermarks is None:
             raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
-        return found
+        return watermarks
 
     def _lag(self, positions: Mapping[int, int], *, ask: bool) -> dict[int, int]:
         lag: dict[int, int] = {}
@@ -223,7 +224,7 @@ class KafkaSource:
         self._assigned = []
         self.pending = None
         self.generation += 1
-        log.info("partitions_revoked", topic=self.topic, partitions=sorted(p.partition for p in partitions))
+        log.info("partitions_revoked", topic=self.topic, partitions=sorted(each.partition for each in partitions))
 
     def _failed(self, error: KafkaError) -> None:
         text = error.str()
@@ -232,21 +233,19 @@ class KafkaSource:
         self.last_error = text
 
 
-def _made(make: Callable[[], Answer]) -> Answer:
+def _construct(create: Callable[[], Answer]) -> Answer:
     try:
-        return make()
+        return create()
     except KafkaException as error:
         raise SettingsError(f"PREDICTIVE_SCALING_KAFKA_OPTIONS: {error.args[0].str()}") from None
 
 
 def _message(message: KafkaMessage) -> Message:
     headers = message.headers()
-    named = None
-    if headers:
-        named = next((value for name, value in headers if name == HEADER), None)
-    text = named.decode("utf-8", "replace") if isinstance(named, bytes) else named
+    header = next((value for name, value in headers if name == HEADER), None) if headers else None
+    format_ = header.decode("utf-8", "replace") if isinstance(header, bytes) else header
     return Message(
-        message.topic() or "", message.partition() or 0, message.offset() or 0, _bytes(message.value()), text
+        message.topic() or "", message.partition() or 0, message.offset() or 0, _bytes(message.value()), format_
     )
 
 

@@ -19,7 +19,7 @@ class Start:
     lost: int = 0
 
 
-def where_to_start(known: IngestOffset | None, bounds: Bounds, topic_id: str) -> Start:
+def start_of(known: IngestOffset | None, bounds: Bounds, topic_id: str) -> Start:
     """Return the higher of the database's and the group's offset, within the bounds of the partition.
 
     topic_id: the current id of the topic; empty if Kafka has none.

@@ -13,7 +13,7 @@ REGION = "eu-west-1"
 
 
 class AWS(SingleProcess):
-    """An account that is kept in memory: it is lost when the server stops."""
+    """An account in memory, which is lost when the server stops."""
 
     def __init__(self, folder: Path, notify: Notify) -> None:
         self.folder = folder
@@ -22,7 +22,7 @@ class AWS(SingleProcess):
 
     @property
     def endpoint_url(self) -> str:
-        """For AWS_ENDPOINT_URL."""
+        """The value for AWS_ENDPOINT_URL."""
         return f"http://{LOOPBACK}:{self._port}"
 
     def environment(self) -> dict[str, str]:
@@ -35,7 +35,7 @@ class AWS(SingleProcess):
         }
 
     async def start(self) -> None:
-        """Start it and wait until it answers. Raises StackError with the end of its log."""
+        """Start the server and wait until it responds. Raises StackError with the end of its log."""
         self._child = self._child or self._build_server()
         await self._child.start()
 

@@ -1,4 +1,4 @@
-"""The programs of the control plane: an installed one, else built from pinned Go modules into the cache."""
+"""The programs of the control plane: installed, or built from pinned Go modules into the cache."""
 
 import hashlib
 import platform
@@ -12,13 +12,13 @@ from pathlib import Path
 from predictive_scaling.stack import toolchain
 from predictive_scaling.stack.binary import KUBERNETES_VERSION, Binary
 from predictive_scaling.stack.cache import cache_folder, cached
-from predictive_scaling.stack.found_programs import in_assets, on_path
+from predictive_scaling.stack.installed_programs import in_assets, on_path
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Notify
 
 _MODULES = Path(__file__).parent / "control_plane"
 _MAJOR, _MINOR, _ = KUBERNETES_VERSION.split(".")
-# Without these the programs call themselves v0.0.0-master, which Helm and `kubectl version` refuse.
+# Without these flags the programs report v0.0.0-master, which Helm and `kubectl version` reject.
 _VERSION_FLAGS = " ".join(
     f"-X k8s.io/component-base/version.{name}={value}"
     for name, value in (("gitVersion", f"v{KUBERNETES_VERSION}"), ("gitMajor", _MAJOR), ("gitMinor", _MINOR))
@@ -45,15 +45,15 @@ _SOURCES: Mapping[Binary, _Source] = {
 
 
 async def binaries(requested: Iterable[Binary], notify: Notify) -> dict[Binary, Path]:
-    """Where each program is: in KUBEBUILDER_ASSETS, in the cache, on the PATH, or built now, one after the other.
+    """Return the path of each program: in KUBEBUILDER_ASSETS, in the cache, on the PATH, or built now in turn.
 
-    Programs built before a failure stay. Raises StackError with the end of the compiler's output.
+    Programs built before a failure are kept. Raises StackError with the end of the compiler's output.
     """
     return {binary: await find(binary, notify) or await build(binary, notify) for binary in requested}
 
 
 async def find(binary: Binary, notify: Notify) -> Path | None:
-    """The path of a program that need not be built; None where there is none."""
+    """Return the path of an existing program; None if it has to be built."""
     asset = await in_assets(binary, notify)
     if asset is not None:
         return asset
@@ -62,12 +62,12 @@ async def find(binary: Binary, notify: Notify) -> Path | None:
 
 
 def usual_build(binary: Binary) -> timedelta:
-    """Build time on two cores without Go's own cache, in the order of Binary."""
+    """Return the build time on two cores without Go's own cache, if the programs are built in the order of Binary."""
     return timedelta(seconds=_SOURCES[binary].seconds)
 
 
 async def build(binary: Binary, notify: Notify) -> Path:
-    """Build a program into the cache. Raises StackError with the end of the compiler's output."""
+    """Build a program into the cache and return its path. Raises StackError with the end of the compiler's output."""
     folder = await cached(binary.value, _key(binary), partial(_build, binary, _SOURCES[binary], notify), notify)
     return folder / binary.value
 

@@ -1,4 +1,4 @@
-"""The control plane's programs, and which versions of each can be used together."""
+"""The programs of the control plane, and the versions that can be used together."""
 
 import enum
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Binary(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The arguments that print a program's version, and the usable versions, both ends included."""
+    """The arguments that print a program's version, and the usable versions, both ends inclusive."""
 
     arguments: tuple[str, ...]
     oldest: Version

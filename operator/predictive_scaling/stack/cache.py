@@ -13,30 +13,30 @@ from predictive_scaling.errors import StackError
 from predictive_scaling.stack.progress import Notify
 
 Build = Callable[[Path], Awaitable[None]]
-"""Fills an empty folder; raises when it cannot."""
+"""Fills an empty folder, or raises."""
 
 _POLL_SECONDS = 0.2
 
 
 def cache_folder() -> Path:
-    """`predictive-scaling` in the user's cache folder, made when missing. Raises StackError when it cannot be."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG base directory specification: what is not absolute is ignored.
-    base = named if named.is_absolute() else Path.home() / ".cache"
+    """Return `predictive-scaling` in the user's cache folder; create it if missing. Raises StackError on failure."""
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG base directory specification: a relative path is ignored.
+    base = configured if configured.is_absolute() else Path.home() / ".cache"
     folder = base / "predictive-scaling"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StackError(
-            f"{folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a folder that can be written"
+            f"{folder} cannot be created ({error.strerror}); set XDG_CACHE_HOME to a writable folder"
         ) from None
     return folder
 
 
 async def cached(name: str, key: str, build: Build, notify: Notify, base: Path | None = None) -> Path:
-    """The folder of `name` in the version `key`, built when missing. base: the user's cache folder unless given.
+    """Return the folder of `name` in the version `key`; build it if missing. base: default is the user's cache folder.
 
-    Two that want the same build it once, the second waits; a build that was broken off leaves nothing behind.
+    Concurrent callers build it once, and the others wait. An interrupted build leaves nothing behind.
     """
     folder = (base or cache_folder()) / name / key
     if folder.is_dir():
@@ -47,7 +47,7 @@ async def cached(name: str, key: str, build: Build, notify: Notify, base: Path |
     ):
         if folder.is_dir():
             return folder
-        _remove_broken_off(folder)
+        _remove_interrupted(folder)
         building = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
         try:
             await build(building)
@@ -57,7 +57,7 @@ async def cached(name: str, key: str, build: Build, notify: Notify, base: Path |
     return folder
 
 
-def _remove_broken_off(folder: Path) -> None:
+def _remove_interrupted(folder: Path) -> None:
     for building in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(building, ignore_errors=True)
 

@@ -17,7 +17,7 @@ _SKEW = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """A certificate and its key, PEM."""
+    """The PEM files of a certificate and its key."""
 
     certificate: Path
     key: Path
@@ -35,11 +35,11 @@ class Authority:
 
     @property
     def file(self) -> Path:
-        """Its own certificate, PEM."""
+        """The PEM file of its own certificate."""
         return self.folder / f"{self.name}.crt"
 
     def issue(self, common_name: str, file_name: str, hosts: Sequence[str] = ()) -> CertificateFiles:
-        """A certificate for a server with these names and addresses, or, without any, for a client."""
+        """Issue a certificate for a server with these names and addresses; without hosts, for a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (
@@ -82,7 +82,7 @@ def new_signing_key(folder: Path, name: str) -> CertificateFiles:
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The key as unencrypted PEM, as servers read it."""
+    """Return a key as unencrypted PEM, as servers read it."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

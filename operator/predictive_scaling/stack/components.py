@@ -31,15 +31,15 @@ class ClusterOptions:
     """Intervals of the cluster: a replay at n times real time divides each of them by n."""
 
     hpa_sync_period: timedelta = timedelta(seconds=2)
-    """Between two syncs of the HPA controller; Kubernetes' default is 15 s."""
+    """Interval between two syncs of the HPA controller; Kubernetes' default is 15 s."""
     hpa_downscale_stabilization: timedelta = timedelta(minutes=5)
-    """For HPAs whose behavior does not say."""
+    """Downscale stabilization of HPAs whose behavior does not set it."""
     pod_ready_delay: timedelta = timedelta(0)
-    """From a pod's start to its readiness."""
+    """Time from the start of a pod to its readiness."""
     requests_per_second: int = 500
-    """Of the controllers to the API server; Kubernetes' default of 20 throttles a fast clock."""
+    """Rate limit of the controllers' requests; Kubernetes' default of 20 throttles a fast clock."""
     scheduler: bool = False
-    """Without it, pods name their node themselves: `nodeName: node` (kubelets.NODE)."""
+    """Whether to start a scheduler. Without it, pods must set `nodeName: node` (kubelets.NODE)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Components:
     options: ClusterOptions
 
     def etcd(self) -> Child:
-        """The store; without fsync, as its data need not survive the machine."""
+        """The store, without fsync, because its data need not survive the machine."""
         client = f"http://{LOOPBACK}:{self.ports.etcd}"
         peer = f"http://{LOOPBACK}:{self.ports.etcd_peer}"
         return self._child(
@@ -129,7 +129,7 @@ class Components:
         )
 
     def controller_manager(self) -> Child:
-        """The controllers that scaling involves, with that of the HPA."""
+        """The controllers that take part in scaling, including the HPA controller."""
         rate = self.options.requests_per_second
         return self._child(
             Binary.CONTROLLER_MANAGER,
@@ -159,7 +159,7 @@ class Components:
         )
 
     def kwok(self, port: int) -> Child:
-        """Plays the kubelets: pods of our node start and become ready."""
+        """Simulates the kubelets: pods of the node start and become ready."""
         return self._child(
             Binary.KWOK,
             f"--kubeconfig={self.files.kubeconfig}",

@@ -1,4 +1,4 @@
-"""A stack that keeps running: at most one for each folder, whose files other processes use to reach and end it."""
+"""A stack that keeps running, at most one per folder. Other processes use the folder's files to reach and end it."""
 
 import contextlib
 import fcntl
@@ -43,15 +43,15 @@ class DetachedStack:
 
     @contextlib.contextmanager
     def held(self) -> Generator[None]:
-        """Own the folder. Raises StackError naming the process that owns it already."""
+        """Own the folder. Raises StackError with the process that already owns it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock.open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StackError(
-                    f"a stack runs in {self.folder} already (process {self.owner()}); "
-                    "use it, or end it: predictive-scaling stack down"
+                    f"a stack already runs in {self.folder} (process {self.owner()}); "
+                    "use it, or end it with `predictive-scaling stack down`"
                 ) from None
             self._clear()
             lock.truncate(0)
@@ -63,7 +63,7 @@ class DetachedStack:
                 self._clear()
 
     def owner(self) -> int | None:
-        """The process that owns the folder; None when none does."""
+        """Return the id of the process that owns the folder; None without an owner."""
         if not self._lock.exists():
             return None
         with self._lock.open() as lock:
@@ -74,7 +74,7 @@ class DetachedStack:
         return None
 
     def publish(self, stack: Stack) -> str:
-        """Write the files; returns the lines of `environment_file`."""
+        """Write the files; return the lines of `environment_file`."""
         environment = stack.environment()
         lines: list[str] = []
         if "KUBECONFIG" in environment:
@@ -90,13 +90,13 @@ class DetachedStack:
         return text
 
     def launch(self, parts: Sequence[Part], *options: str, notify: Notify) -> str:
-        """Start the stack in a separate process; returns the lines of `environment_file` when it is ready.
+        """Start the stack in a separate process; return the lines of `environment_file` when it is ready.
 
-        Raises StackError when it ends instead; its log is passed on while it starts.
+        Its log is passed to `notify` meanwhile. Raises StackError if the process ends.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.owner() is None:
-            self._clear()  # what a killed owner left would look ready
+            self._clear()  # files of a killed owner would make the stack look ready
         requested = [text for part in parts for text in ("--only", part.value)]
         command = [sys.executable, "-m", "predictive_scaling", "stack", "up", "--folder", str(self.folder)]
         with self.log.open("w") as log, self.log.open() as written:
@@ -116,11 +116,11 @@ class DetachedStack:
         return self.environment_file.read_text()
 
     def _is_ready(self, owner: int) -> bool:
-        # In this order: `owner` takes the lock for a moment, in which the new owner could not take it.
+        # The order matters: `owner` takes the lock briefly, and the new owner could not take it at that time.
         return self.environment_file.exists() and self.owner() == owner
 
     def end(self, limit_seconds: float = 60.0) -> bool:
-        """End the stack with SIGTERM, after `limit_seconds` with SIGKILL. Returns False when none ran."""
+        """End the stack with SIGTERM, after `limit_seconds` with SIGKILL. Return False if no stack runs."""
         owner = self.owner()
         if owner is None:
             return False

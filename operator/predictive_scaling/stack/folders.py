@@ -17,7 +17,7 @@ _LOCK = "owner"
 class TemporaryFolder:
     """A folder that exists while this object holds its lock, which the kernel releases with the process.
 
-    Where we are root, the user that runs PostgreSQL can enter it, but not list it.
+    If we are root, the user that runs PostgreSQL can enter it, but not list it.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class TemporaryFolder:
 
 
 def remove_abandoned(base: Path) -> None:
-    """Remove the folders whose owner ended, where permissions allow it."""
+    """Remove the folders whose owner has ended, if permissions allow it."""
     for folder in base.glob(f"{_PREFIX}*"):
         with suppress(OSError), (folder / _LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

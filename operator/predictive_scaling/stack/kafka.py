@@ -1,4 +1,4 @@
-"""Kafka: a real KRaft broker where Java and Maven are available, else librdkafka's mock cluster, which is reported."""
+"""Kafka: a real KRaft broker if Java and Maven are available, else librdkafka's mock cluster, with a notice."""
 
 import asyncio
 import shutil
@@ -24,7 +24,7 @@ _SOURCES = Path(__file__).parent / "kafka_server"
 _CONFIGURATION, _LOGGING, _LIBRARIES = "server.properties", "log4j2.yaml", "libraries"
 _CLUSTER_ID = "cHJlZGljdGl2ZS1zY2FsZQ"
 _JVM = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_ANSWER_SECONDS = 10
+_RESPONSE_SECONDS = 10
 _MOCK = "using librdkafka's mock cluster instead: it implements the protocol, persists nothing and cannot be restarted"
 
 
@@ -44,11 +44,11 @@ class Kafka(SingleProcess):
 
     @property
     def bootstrap_servers(self) -> str:
-        """For KAFKA_BOOTSTRAP_SERVERS."""
+        """The value for KAFKA_BOOTSTRAP_SERVERS."""
         return f"{LOOPBACK}:{self._port}"
 
     async def start(self) -> None:
-        """Start it, and the first time create TOPICS. Raises StackError with the end of its log."""
+        """Start the broker; on the first start create TOPICS. Raises StackError with the end of its log."""
         first = self._child is None and self._mock is None
         if first:
             await self._prepare()
@@ -59,22 +59,22 @@ class Kafka(SingleProcess):
                 await self.create_topic(topic, partitions)
 
     async def stop(self) -> None:
-        """End it in order; it may be started again on the same port. The mock cluster forgets everything."""
+        """Stop the broker gracefully; it may be started again on the same port. The mock cluster loses its data."""
         self._mock = None
         await super().stop()
 
     async def create_topic(self, name: str, partitions: int = 1) -> None:
-        """A new topic; one that exists already is left as it is. Raises StackError when the broker refuses."""
+        """Create a topic, unless it exists. Raises StackError if the broker refuses."""
         await asyncio.to_thread(self._create_topic, name, partitions)
 
     def _create_topic(self, name: str, partitions: int) -> None:
         if self._mock is not None:
-            self._mock.list_topics(name, timeout=_ANSWER_SECONDS)  # the mock creates a topic on the first request
+            self._mock.list_topics(name, timeout=_RESPONSE_SECONDS)  # the mock creates a topic on the first request
             return
         admin = self._admin()  # kept until the response: deleting it aborts its requests
         created = admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])
         try:
-            created[name].result(timeout=_ANSWER_SECONDS)
+            created[name].result(timeout=_RESPONSE_SECONDS)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise StackError(
@@ -91,7 +91,7 @@ class Kafka(SingleProcess):
             self._start_mock(error)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Relative to the folder: no path of this machine can hold a character that separates paths or lists.
+        # Relative to the folder: an absolute path could contain a character that separates paths or lists.
         (self.folder / _LIBRARIES).symlink_to(libraries)
         shutil.copy(_SOURCES / _LOGGING, self.folder)
         (self.folder / _CONFIGURATION).write_text(self._configuration())
@@ -110,7 +110,7 @@ class Kafka(SingleProcess):
         self.is_real = False
         self._notify(f"no real Kafka: {error}\n{_MOCK}")
         self._mock = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0})
-        brokers = self._mock.list_topics(timeout=_ANSWER_SECONDS).brokers
+        brokers = self._mock.list_topics(timeout=_RESPONSE_SECONDS).brokers
         self._port = int(next(iter(brokers.values())).port)
 
     async def _answers(self) -> None:
@@ -145,7 +145,7 @@ def is_fetched() -> bool:
 
 
 async def prepare(notify: Notify) -> None:
-    """Fetch the files of a real broker, or report that the mock cluster is used, and why."""
+    """Fetch the files of a real broker, or report that the mock cluster is used, with the reason."""
     try:
         await installed(notify)
     except StackError as error:
@@ -153,9 +153,9 @@ async def prepare(notify: Notify) -> None:
 
 
 async def installed(notify: Notify) -> tuple[Path, Path]:
-    """Java, and the folder of Kafka's libraries, fetched by Maven when missing; with the admin tools of the runbook.
+    """Return Java and the folder of Kafka's libraries, which Maven fetches if missing, with the runbook's admin tools.
 
-    Raises StackError saying what is missing and what to install.
+    Raises StackError with the missing program and the remedy.
     """
     java = await toolchain.java(notify)
 

@@ -1,4 +1,4 @@
-"""The Stage objects of kwok, which plays the kubelets: the states of a pod and how long it stays in each."""
+"""The Stage objects of kwok, which simulates the kubelets: the states of a pod and their durations."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 NODE = "node"
-"""The one Node; big enough for everything. Pods without a scheduler say `nodeName: node`."""
+"""The only node, large enough for all pods. Without a scheduler, pods set `nodeName: node`."""
 
 NODE_MANIFEST: dict[str, Any] = {
     "apiVersion": "v1",
@@ -61,7 +61,7 @@ containerStatuses:
 
 
 def stages(pod_ready_delay: timedelta) -> str:
-    """The configuration of kwok: a pod starts at once, is ready after `pod_ready_delay` and ends when deleted."""
+    """Return the configuration of kwok: a pod starts at once, is ready after `pod_ready_delay`, ends when deleted."""
     alive = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
     deleted = {"key": ".metadata.deletionTimestamp", "operator": "Exists"}
     waiting = {

@@ -24,8 +24,8 @@ Manifest = dict[str, Any]
 class Kubernetes:
     """A cluster on this machine.
 
-    Its parts are attributes (`etcd`, `api_server`, `controller_manager`, `kwok`, and a `scheduler` on demand), so that
-    tests may stop, kill and start them one by one: data and ports stay. They exist after `start`.
+    Its parts are attributes (`etcd`, `api_server`, `controller_manager`, `kwok`, and an optional `scheduler`), so that
+    tests can stop, kill and start them individually: data and ports stay. They exist after `start`.
     """
 
     etcd: Child
@@ -34,12 +34,12 @@ class Kubernetes:
     kwok: Child
     scheduler: Child | None = None
     kubectl_program: Path
-    """kubectl in the cluster's own version; the method `kubectl` runs it as the administrator."""
+    """kubectl in the version of the cluster; the method `kubectl` runs it as the administrator."""
 
     def __init__(self, folder: Path, clock: Clock, options: ClusterOptions, notify: Notify) -> None:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
-        """Of the administrator."""
+        """The kubeconfig of the administrator."""
         self._options = options
         self._notify = notify
         self._token = secrets.token_urlsafe(32)
@@ -54,16 +54,16 @@ class Kubernetes:
 
     @property
     def server(self) -> str:
-        """URL of the API server."""
+        """The URL of the API server."""
         return f"https://{LOOPBACK}:{self._ports.api_server}"
 
     @property
     def ca_file(self) -> Path:
-        """The authority that signed the certificates of the API server and of `serving_certificate`."""
+        """The PEM file of the authority of the API server's certificate and of `serving_certificate`."""
         return self._authority.file
 
     async def start(self) -> None:
-        """Start everything and wait until it is ready. Raises StackError naming the part, with the end of its log."""
+        """Start all parts and wait until they are ready. Raises StackError with the part and the end of its log."""
         if not self._parts:
             await self._prepare()
         for part in self._parts:
@@ -72,12 +72,12 @@ class Kubernetes:
                 await self.apply([NODE_MANIFEST], "node")
 
     async def stop(self) -> None:
-        """Stop everything, in reverse; it may be started again with the same data."""
+        """Stop all parts in reverse order; they may be started again with the same data."""
         for part in reversed(self._parts):
             await part.stop()
 
     def kill(self) -> None:
-        """SIGKILL to everything, as when the machine fails."""
+        """Send SIGKILL to all parts, as in a failure of the machine."""
         for part in reversed(self._parts):
             part.kill()
 
@@ -103,21 +103,21 @@ class Kubernetes:
         await self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ".", folder=folder)
 
     async def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
-        """A kubeconfig with a real token of a ServiceAccount, so that RBAC counts as in any cluster; good for a day."""
+        """Write a kubeconfig with a real token of a ServiceAccount, valid for a day, so that RBAC applies."""
         token = await self.kubectl("create", "token", service_account, "-n", namespace, "--duration=24h")
         file = self.folder / f"kubeconfig-{namespace}-{service_account}"
         self._write_kubeconfig(file, token.strip())
         return file
 
     def serving_certificate(self, service: str, namespace: str) -> CertificateFiles:
-        """For a process that the API server calls as a Service, such as external metrics. `ca_file` vouches for it."""
+        """Issue a certificate for a process that the API server calls as a Service. `ca_file` is its authority."""
         name = f"{service}.{namespace}.svc"
         return self._authority.issue(name, f"serving-{name}", [name, "localhost", LOOPBACK])
 
     async def serve_api(self, group: str, version: str, service: str, namespace: str, port: int) -> None:
-        """Have the API server forward an API group, such as external.metrics.k8s.io, to a port of this machine.
+        """Register an API group, such as external.metrics.k8s.io, that the API server forwards to a local port.
 
-        A process there serves TLS with `serving_certificate(service, namespace)`. The namespace must exist.
+        The process at that port serves TLS with `serving_certificate(service, namespace)`. The namespace must exist.
         """
         bundle = base64.b64encode(self.ca_file.read_bytes()).decode()
         reference = {"name": service, "namespace": namespace, "port": port}

@@ -4,21 +4,21 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 
-# Below what Linux gives to outgoing connections (32768 and up), one of which could take a port before its server does.
+# Below the ephemeral ports of Linux (32768 and up): an outgoing connection could take a port before its server does.
 _RANGE = range(15_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nothing listened on a moment ago, all different.
+    """Return different ports of the loopback address that are free at the time of the call.
 
-    They are drawn at random, so that two stacks that start at once do not choose the same.
+    They are chosen at random, so that two stacks that start at the same time get different ports.
     """
-    drawn = iter(random.sample(_RANGE, len(_RANGE)))
-    return list(itertools.islice(filter(_is_free, drawn), count))
+    candidates = iter(random.sample(_RANGE, len(_RANGE)))
+    return list(itertools.islice(filter(_is_free, candidates), count))
 
 
 def free_port() -> int:
-    """One of `free_ports`."""
+    """Return a free port."""
     return free_ports(1)[0]
 
 

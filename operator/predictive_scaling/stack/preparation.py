@@ -1,4 +1,4 @@
-"""Downloads and builds what the parts of the stack need, with progress."""
+"""Downloads and builds the dependencies of the stack's parts, with progress."""
 
 import sys
 from collections.abc import Collection
@@ -20,9 +20,9 @@ _KAFKA_SECONDS = 30.0
 
 
 async def prepare(parts: Collection[Part]) -> None:
-    """Get the missing programs: with a bar on a terminal, else a line at the start of each step and every 15 s.
+    """Get the missing programs, with a progress bar on a terminal, else a line per step and every 15 s.
 
-    Raises the StackError of the first step that fails; the results of earlier steps stay.
+    Raises the StackError of the first failed step; the results of earlier steps are kept.
     """
     steps = await missing(parts, to_stderr)
     if not steps:
@@ -36,7 +36,7 @@ async def prepare(parts: Collection[Part]) -> None:
 
 
 async def missing(parts: Collection[Part], notify: Notify) -> list[Step]:
-    """A step for each missing program, in order of execution."""
+    """Return a step for each missing program, in order of execution."""
     steps: list[Step] = []
     if Part.KUBERNETES in parts:
         steps += [

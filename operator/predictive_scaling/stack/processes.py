@@ -1,4 +1,4 @@
-"""Child processes with a readiness probe, which never outlive this process."""
+"""Child processes with a readiness probe that never outlive this process."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from predictive_scaling.errors import StackError
 from predictive_scaling.stack.ports import LOOPBACK
 
 Probe = Callable[[], Awaitable[None]]
-"""Returns when the part is ready, raises while it is not."""
+"""Returns if the part is ready; raises otherwise."""
 
 _POLL_SECONDS = 0.05
 _LAST_LINES = 15
@@ -23,7 +23,7 @@ _LAST_LINES = 15
 
 @dataclass(slots=True)
 class Child:
-    """One process of the stack, in a process group of its own, so that Ctrl-C reaches only this process.
+    """A process of the stack in its own process group, so that Ctrl-C does not reach it.
 
     The kernel ends it when the thread that started it ends for any reason (Linux' parent-death signal): start it from
     the main thread. It may be stopped, killed and started again, with the same log.
@@ -35,11 +35,11 @@ class Child:
     ready: Probe
     deadline_seconds: float = 120.0
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Added to our own environment."""
+    """Variables in addition to our own environment."""
     folder: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     privileges: Sequence[str] = ()
-    """More options for setpriv: the user to run as."""
+    """Additional options of setpriv: the user to run as."""
     death_signal: str = "KILL"
     _process: subprocess.Popen[bytes] | None = None
 
@@ -49,13 +49,13 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the running process, or of the last one. Raises StackError when there was none yet."""
+        """The id of the running or last process. Raises StackError before the first start."""
         if self._process is None:
             raise StackError(f"{self.name} was never started")
         return self._process.pid
 
     async def start(self) -> None:
-        """Start and wait until it is ready. Raises StackError with the end of its log."""
+        """Start the process and wait until it is ready. Raises StackError with the end of its log."""
         if self.running:
             return
         self._process = self._spawn()
@@ -72,7 +72,7 @@ class Child:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self, limit_seconds: float = 10.0) -> None:
-        """Ask it to end; kill it when it has not after `limit_seconds`."""
+        """Send the stop signal; kill the process if it has not ended after `limit_seconds`."""
         if self._process is None:
             return
         if self.running:
@@ -83,7 +83,7 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel would; returns when it is gone."""
+        """Send SIGKILL and wait until the process has ended."""
         if self._process is None:
             return
         if self.running:
@@ -105,7 +105,7 @@ class Child:
                 )
         except FileNotFoundError:
             raise StackError(
-                "setpriv was not found; install util-linux 2.33 or newer (apt-get install util-linux)"
+                "setpriv is not installed; install util-linux 2.33 or newer (apt-get install util-linux)"
             ) from None
 
     async def _not_ready(self) -> str | None:
@@ -124,7 +124,7 @@ class Child:
 
 
 def port_is_open(port: int) -> Probe:
-    """A probe that succeeds as soon as something accepts connections."""
+    """Return a probe that succeeds as soon as the port accepts connections."""
 
     async def probe() -> None:
         _, writer = await asyncio.open_connection(LOOPBACK, port)
@@ -135,7 +135,7 @@ def port_is_open(port: int) -> Probe:
 
 
 def answers(url: str, headers: Mapping[str, str] | None = None) -> Probe:
-    """A probe that succeeds as soon as a GET returns 200; certificates are not verified (the stack created them)."""
+    """Return a probe that succeeds when a GET returns 200; certificates are not verified (the stack created them)."""
 
     async def probe() -> None:
         async with aiohttp.ClientSession(headers=headers) as session, session.get(url, ssl=False) as response:
@@ -147,9 +147,9 @@ def answers(url: str, headers: Mapping[str, str] | None = None) -> Probe:
 async def run(
     *command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None, purpose: str
 ) -> str:
-    """Run a command to its end and return what it printed; `purpose` describes it in error messages.
+    """Run a command to its end and return its output; `purpose` describes it in error messages.
 
-    Raises StackError with the end of its output when it fails or is not there.
+    Raises StackError with the end of its output if it fails, or if it does not exist.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -161,7 +161,7 @@ async def run(
             stderr=asyncio.subprocess.STDOUT,
         )
     except FileNotFoundError:
-        raise StackError(f"{purpose}: {command[0]} was not found") from None
+        raise StackError(f"{purpose}: {command[0]} is not installed") from None
     try:
         printed, _ = await process.communicate()
     except asyncio.CancelledError:

@@ -7,7 +7,7 @@ Notify = Callable[[str], None]
 
 
 def to_stderr(message: str) -> None:
-    """Print a message to stderr at once; stdout is for results."""
+    """Print a message to stderr immediately; stdout is for results."""
     print(f"[stack] {message}", file=sys.stderr, flush=True)
 
 

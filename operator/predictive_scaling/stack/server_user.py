@@ -1,4 +1,4 @@
-"""The user that runs servers which refuse to run as root, and the folders it can enter."""
+"""The user for servers that refuse to run as root, and the folders that it can enter."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ class ServerUser:
 
     @property
     def setpriv_options(self) -> Sequence[str]:
-        """Options of setpriv that run a command as this user; it keeps no capability of root."""
+        """Options of setpriv that run a command as this user, without any capability of root."""
         return ("--reuid", str(self.uid), "--regid", str(self.gid), "--clear-groups", "--no-new-privs")
 
     def can_enter(self, folder: Path) -> bool:
@@ -42,7 +42,7 @@ class ServerUser:
 
 
 def server_user() -> ServerUser | None:
-    """`nobody` where we are root, who may not run PostgreSQL; None where we may run everything ourselves."""
+    """Return `nobody` if we are root, because PostgreSQL refuses to run as root; None otherwise."""
     if os.geteuid() != 0:
         return None
     try:
@@ -56,14 +56,16 @@ def server_user() -> ServerUser | None:
 
 
 def temporary_base(user: ServerUser | None, others: Iterable[Path] = _BASES) -> Path:
-    """Where temporary folders go: TMPDIR, or the first of `others` where `user` cannot enter that.
+    """Return the base of temporary folders: TMPDIR, or the first of `others` if `user` cannot enter it.
 
-    Raises StackError when the user can enter none of them.
+    Raises StackError if the user can enter none of them.
     """
     base = Path(tempfile.gettempdir())
     if user is None or user.can_enter(base):
         return base
     alternative = next((other for other in others if other.is_dir() and user.can_enter(other)), None)
     if alternative is None:
-        raise StackError(f"the user {_NAME}, who runs PostgreSQL, can enter no temporary folder; set TMPDIR to one")
+        raise StackError(
+            f"the user {_NAME}, which runs PostgreSQL, can enter no temporary folder; set TMPDIR to another"
+        )
     return alternative

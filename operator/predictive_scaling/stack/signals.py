@@ -7,7 +7,7 @@ Result = TypeVar("Result")
 
 
 def run(main: Coroutine[object, object, Result]) -> Result:
-    """`asyncio.run` that cancels `main` for SIGTERM and SIGHUP too, so that a stack is removed.
+    """Run `main` like `asyncio.run`; SIGTERM and SIGHUP also cancel it, so that a stack is removed.
 
     Raises KeyboardInterrupt for each of these signals.
     """

@@ -42,8 +42,8 @@ class Server(Protocol):
 class Stack:
     """Real servers on free ports, in a folder that is removed with them. `async with Stack([Part.KAFKA]) as stack: …`.
 
-    The parts are attributes; a part that was not requested raises StackError. Enter it from the main thread: the
-    parts end with the thread that starts them, also when it is killed.
+    The parts are attributes; a part that was not requested raises StackError. Enter it in the main thread: the
+    parts end with the thread that starts them, even if it is killed.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Stack:
         cluster: ClusterOptions | None = None,
         notify: Notify = to_stderr,
     ) -> None:
-        self._wanted = frozenset(parts)
+        self._requested = frozenset(parts)
         self._notify = notify
         self._temporary = TemporaryFolder()
         self._cluster = cluster or ClusterOptions()
@@ -61,7 +61,7 @@ class Stack:
 
     @property
     def folder(self) -> Path:
-        """Where a folder for each part holds its data and logs."""
+        """The folder with a subfolder for the data and logs of each part."""
         return self._temporary.path
 
     @property
@@ -106,17 +106,17 @@ class Stack:
         return self.aws.endpoint_url
 
     def environment(self) -> dict[str, str]:
-        """What a process of the product needs to use the parts that are there: KUBECONFIG, DATABASE_URL, …"""
+        """The variables with which the product uses the requested parts: KUBECONFIG, DATABASE_URL, …"""
         environment: dict[str, str] = {}
-        if Part.KUBERNETES in self._wanted:
+        if Part.KUBERNETES in self._requested:
             environment["KUBECONFIG"] = str(self.kubeconfig)
-        if Part.POSTGRESQL in self._wanted:
+        if Part.POSTGRESQL in self._requested:
             environment["DATABASE_URL"] = self.database_url
-        if Part.REDIS in self._wanted:
+        if Part.REDIS in self._requested:
             environment["REDIS_URL"] = self.redis_url
-        if Part.KAFKA in self._wanted:
+        if Part.KAFKA in self._requested:
             environment["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka_bootstrap_servers
-        if Part.AWS in self._wanted:
+        if Part.AWS in self._requested:
             environment |= self.aws.environment()
         return environment
 
@@ -148,14 +148,18 @@ class Stack:
             self._temporary.remove()
 
     def _build_servers(self) -> dict[Part, Server]:
-        makers: dict[Part, Callable[[Path], Server]] = {
+        constructors: dict[Part, Callable[[Path], Server]] = {
             Part.POSTGRESQL: lambda folder: PostgreSQL(folder, self._notify),
             Part.REDIS: lambda folder: Redis(folder, self._notify),
             Part.KAFKA: lambda folder: Kafka(folder, self._notify),
             Part.AWS: lambda folder: AWS(folder, self._notify),
             Part.KUBERNETES: lambda folder: Kubernetes(folder, WallClock(), self._cluster, self._notify),
         }
-        return {part: make(self.folder / part.value) for part, make in makers.items() if part in self._wanted}
+        return {
+            part: construct(self.folder / part.value)
+            for part, construct in constructors.items()
+            if part in self._requested
+        }
 
     def _part(self, part: Part, kind: type[Kind]) -> Kind:
         server = self._servers.get(part)

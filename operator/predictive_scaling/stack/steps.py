@@ -20,7 +20,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where the steps are. number: of the current step, from 1 on. All times in seconds."""
+    """The progress of the steps. number: of the current step, starting at 1. All times are in seconds."""
 
     number: int
     count: int
@@ -30,18 +30,18 @@ class Status:
     elapsed_in_all: float
     usual_in_all: float
     usual_before: float
-    """Of the steps that are done."""
+    """Usual time of the completed steps."""
 
     @property
     def share(self) -> float:
-        """How much of all steps is done, by their usual times: below 1 until the last one ends."""
+        """The completed share of all steps by their usual times; below 1 until the last step ends."""
         if not self.usual_in_all:
             return 0.0
         return (self.usual_before + min(self.elapsed, 0.99 * self.usual)) / self.usual_in_all
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """The progress as a line of text."""
         return (
             f"step {self.number} of {self.count}, {self.title}: {in_words(self.elapsed)} of about "
             f"{in_words(self.usual)}; in all {in_words(self.elapsed_in_all)} of about {in_words(self.usual_in_all)}"
@@ -51,28 +51,28 @@ class Status:
 async def carry_out(
     steps: Sequence[Step], show: Callable[[Status], None], notify: Notify, interval_seconds: float
 ) -> None:
-    """Do each step, showing where it is when it begins and after each interval.
+    """Run each step; show the progress at its start and after each interval.
 
-    Raises the StackError of the first step that fails, extended by where the next run continues.
+    Raises the StackError of the first failed step, with the step at which the next run continues.
     """
     began, in_all = monotonic(), sum(step.usual_seconds for step in steps)
     before = 0.0
     for number, step in enumerate(steps, start=1):
-        where = _Where(number, len(steps), step, began, in_all, before, monotonic())
-        show(where.status())
-        showing = asyncio.create_task(_show_again(interval_seconds, show, where))
+        progress = _Progress(number, len(steps), step, began, in_all, before, monotonic())
+        show(progress.status())
+        display = asyncio.create_task(_show_periodically(interval_seconds, show, progress))
         try:
             await step.work(notify)
         except StackError as error:
-            raise StackError(f"{error}\n{_what_stays(number, len(steps), step.title)}") from error
+            raise StackError(f"{error}\n{_failure_note(number, len(steps), step.title)}") from error
         finally:
-            showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
+            display.cancel()
+            await asyncio.gather(display, return_exceptions=True)
         before += step.usual_seconds
 
 
 def in_words(seconds: float) -> str:
-    """A duration for people.
+    """Return a duration in words.
 
     >>> in_words(45), in_words(200), in_words(600)
     ('45 s', '3 min 20 s', '10 min')
@@ -84,7 +84,7 @@ def in_words(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Where:
+class _Progress:
     number: int
     count: int
     step: Step
@@ -107,12 +107,12 @@ class _Where:
         )
 
 
-async def _show_again(interval_seconds: float, show: Callable[[Status], None], where: _Where) -> None:
+async def _show_periodically(interval_seconds: float, show: Callable[[Status], None], progress: _Progress) -> None:
     while True:
         await asyncio.sleep(interval_seconds)
-        show(where.status())
+        show(progress.status())
 
 
-def _what_stays(number: int, count: int, title: str) -> str:
+def _failure_note(number: int, count: int, title: str) -> str:
     kept = "" if number == 1 else f"the result of steps 1 to {number - 1} is kept; "
     return f"step {number} of {count} failed; {kept}the next run continues with: {title}"

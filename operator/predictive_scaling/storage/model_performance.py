@@ -12,7 +12,7 @@ from psycopg.rows import class_row, dict_row
 from predictive_scaling.storage.database import Database
 
 MAX_SUM = 1e290
-"""A sum of one interval is recorded as this at most: PostgreSQL adds up more of them than there will ever be."""
+"""Maximum recorded sum of an interval: PostgreSQL can add any realistic number of these without an overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,15 @@ class ErrorSums:
     error: float = 0.0
     demand: float = 0.0
     relative_error: float = 0.0
-    """Of the target times with a demand above zero, which are relative_samples."""
+    """Sum over the target times with a demand above zero; relative_samples is their number."""
     relative_samples: int = 0
     covered_p50: int = 0
-    """Target times at or below this quantile of their forecast."""
+    """Number of target times with demand at or below this quantile of their forecast."""
     covered_p80: int = 0
     covered_p90: int = 0
     covered_p95: int = 0
     covered: int = 0
-    """Target times at or below the quantile that the policy's floor covers."""
+    """Number of target times with demand at or below the quantile that the policy's floor covers."""
 
     @property
     def mape(self) -> float | None:
@@ -48,13 +48,13 @@ class ErrorSums:
 
     @property
     def coverage(self) -> dict[str, float | None]:
-        """By quantile."""
+        """Coverage by quantile."""
         counts = {"0.5": self.covered_p50, "0.8": self.covered_p80, "0.9": self.covered_p90, "0.95": self.covered_p95}
         return {quantile: _ratio(count, self.samples) for quantile, count in counts.items()}
 
     @property
     def chosen_coverage(self) -> float | None:
-        """At the quantile that the policy's floor covers."""
+        """Coverage of the quantile that the policy's floor covers."""
         return _ratio(self.covered, self.samples)
 
 
@@ -64,13 +64,13 @@ def total(sums: Iterable[ErrorSums]) -> ErrorSums:
     return ErrorSums(**{name: sum(part[name] for part in parts) for name in _SUMS})
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+def _ratio(part: float, total: float) -> float | None:
+    return part / total if total else None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPerformance:
-    """Scores of one policy's forecasts for the target times in [since, until)."""
+    """Scores of a policy's forecasts for the target times in [since, until)."""
 
     created_at: datetime
     model_name: str
@@ -87,7 +87,7 @@ class ModelPerformance:
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccuracy:
-    """Scores of one service's forecasts, over all of its policies. model_name: of the newest ones."""
+    """Scores of a service's forecasts, over all of its policies. model_name: of the newest forecasts."""
 
     service_name: str
     model_name: str
@@ -96,7 +96,7 @@ class ServiceAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyAccuracy:
-    """Scores of one policy's forecasts. quantile: the newest that its floor covered."""
+    """Scores of a policy's forecasts. quantile: the newest quantile of its floor."""
 
     namespace: str
     policy: str
@@ -157,12 +157,12 @@ class ModelPerformances:
         self._database = database
 
     async def record(self, rows: Sequence[ModelPerformance]) -> None:
-        """Record scores. An interval of a policy that is scored already stays as it is."""
+        """Record scores; intervals with a score stay unchanged."""
         async with self._database.connection() as connection, connection.cursor() as cursor:
             await cursor.executemany(RECORD, [_columns(row) for row in rows])
 
     async def scored(self, since: datetime) -> list[ScoredInterval]:
-        """The intervals that begin at `since` or later and are scored already."""
+        """Return the scored intervals that begin at `since` or later."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(ScoredInterval)) as cursor,
@@ -171,12 +171,12 @@ class ModelPerformances:
             return await cursor.fetchall()
 
     async def by_service(self, since: datetime, until: datetime, service: str | None = None) -> list[ServiceAccuracy]:
-        """Each service's sums over the intervals within [since, until], by name."""
+        """Return the sums of each service over the intervals within [since, until], by name."""
         rows = await self._rows(BY_SERVICE, {"since": since, "until": until, "service": service})
         return [ServiceAccuracy(row["service_name"], row["model_name"], _sums(row)) for row in rows]
 
     async def by_policy(self, since: datetime, until: datetime) -> list[PolicyAccuracy]:
-        """Each policy's sums over the intervals within [since, until], by namespace and name."""
+        """Return the sums of each policy over the intervals within [since, until], by namespace and name."""
         rows = await self._rows(BY_POLICY, {"since": since, "until": until})
         return [PolicyAccuracy(row["namespace"], row["policy"], row["quantile"], _sums(row)) for row in rows]
 
@@ -190,7 +190,7 @@ class ModelPerformances:
 
 
 def _columns(row: ModelPerformance) -> dict[str, Any]:
-    """The row's columns; the ratios are of this interval alone, for people: sums add up, ratios do not."""
+    """Return the columns of a row. The ratios cover this interval only: sums can be added, ratios cannot."""
     sums = row.sums
     ratios = {"mape": sums.mape, "wape": sums.wape, "bias": sums.bias, "coverage": sums.coverage["0.9"]}
     bounded = {name: max(-MAX_SUM, min(MAX_SUM, value)) for name, value in asdict(sums).items()}

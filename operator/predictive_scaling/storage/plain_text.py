@@ -16,7 +16,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    r"""The text without control characters but tab and line ends; a lone surrogate becomes U+FFFD.
+    r"""Remove control characters except tabs and line breaks; replace lone surrogates by U+FFFD.
 
     >>> plain("1\x00 and\tmore")
     '1 and\tmore'
@@ -27,7 +27,7 @@ def plain(text: str) -> str:
 
 
 def plain_json(value: Any) -> Any:
-    """A value that goes into a JSON document, all of its texts and names plain."""
+    """Apply `plain` to all texts and names of a JSON document."""
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, dict):
@@ -62,4 +62,4 @@ def _adapters() -> AdaptersMap:
 
 
 ADAPTERS: Final = _adapters()
-"""For psycopg's `context`."""
+"""The adapters, for psycopg's `context`."""

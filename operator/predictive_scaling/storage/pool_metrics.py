@@ -24,7 +24,7 @@ class PoolCollector(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily(
             "predictive_scaling_database_connections",
-            "Connections to PostgreSQL of a purpose: in_use, idle, and max, which it may have.",
+            "Connections of a pool to PostgreSQL: in_use, idle, and the maximum max.",
             labels=["purpose", "state"],
         )
         for (purpose, state), count in sorted(self._counts().items()):

@@ -129,10 +129,10 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """raw: how long samples, predictions and dead letters are kept. rollups: how long rollups and what happened are.
+    """raw: retention of samples, predictions and dead letters. rollups: retention of rollups, decisions and events.
 
-    lock_timeout: how long a chunk waits for whoever reads or writes its table; everybody else waits behind it.
-    lock_pauses: before each further attempt, in real time.
+    lock_timeout: how long the drop of a chunk waits for readers and writers of its table, which others then wait for.
+    lock_pauses: the pauses before further attempts, in real seconds.
     """
 
     database: Database
@@ -205,7 +205,7 @@ class Retention:
                     if batch <= MIN_BATCH_SIZE or not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
                         raise
                     batch = max(MIN_BATCH_SIZE, batch // 4)
-                    log.info("retention_batch_made_smaller", table=rule.table, rows=batch)
+                    log.info("retention_batch_reduced", table=rule.table, rows=batch)
                     continue
                 removed.rows[rule.table] = removed.rows.get(rule.table, 0) + count
                 if count < batch:

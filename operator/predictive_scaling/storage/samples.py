@@ -120,7 +120,10 @@ class Samples:
     async def record(self, samples: Sequence[Sample]) -> int:
         """Write samples outside of ingest, for demos and tests; return the number of new samples."""
         await self.prepare(sample.time for sample in samples)
-        newest = {SeriesKey(s.service_name, s.metric_name, s.series): s for s in sorted(samples, key=lambda s: s.time)}
+        newest = {
+            SeriesKey(sample.service_name, sample.metric_name, sample.series): sample
+            for sample in sorted(samples, key=lambda sample: sample.time)
+        }
         async with self._database.connection() as connection:
             await touch_series(connection, newest.values())
             return await keep(connection, samples)
@@ -135,7 +138,7 @@ class Samples:
 async def keep(connection: Connection, samples: Sequence[Sample]) -> int:
     """Write samples within the caller's transaction; return the number of new samples.
 
-    Needs `Samples.prepare` for their times before: without room for one, psycopg's CheckViolation is raised.
+    Requires `Samples.prepare` for their times. Raises psycopg's CheckViolation for a sample without a partition.
     """
     if not samples:
         return 0

@@ -1,9 +1,7 @@
-"""Decisions: the intent first, then what became of it."""
+"""Scaling decisions: recorded before their execution, and updated with its outcome."""
 
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,14 +11,14 @@ from typing import Any, TypeVar
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from predictive_scaling.errors import InvalidCursorError
+from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Database
 
 Item = TypeVar("Item")
 
 
 class DecisionStatus(StrEnum):
-    """Where a decision stands."""
+    """The status of a decision."""
 
     PENDING = "pending"
     EXECUTING = "executing"
@@ -34,10 +32,10 @@ class DecisionStatus(StrEnum):
 
 
 UNFINISHED = (DecisionStatus.PENDING, DecisionStatus.EXECUTING, DecisionStatus.VERIFYING)
-"""What a crash may leave behind."""
+"""The statuses of decisions that a crash may leave behind."""
 
 _BATCH_SIZE = 1000
-"""Policies, or ids, in one statement: each ends well within the statement time-out of a tick."""
+"""Number of policies or ids per statement, which ends well within the statement time-out of a tick."""
 
 _FINAL = tuple(status for status in DecisionStatus if status not in UNFINISHED)
 
@@ -57,7 +55,7 @@ BEFORE: Mapping[DecisionStatus, Sequence[DecisionStatus]] = {
 
 @dataclass(frozen=True, slots=True)
 class ScalingDecisionRow:
-    """One decision. `id` is the hash that names the ScalingDecision too: recomputed after a crash it is the same."""
+    """A decision. id: the hash in the name of the ScalingDecision; a decision recomputed after a crash has the same."""
 
     id: str
     created_at: datetime
@@ -67,7 +65,7 @@ class ScalingDecisionRow:
     policy_uid: str
     generation: int
     target: str
-    """As people read it: `HorizontalPodAutoscaler/checkout`."""
+    """Kind and name, such as `HorizontalPodAutoscaler/checkout`."""
     decision_type: str
     """scale_up or scale_down."""
     status: str
@@ -90,12 +88,12 @@ class ScalingDecisionRow:
     limits: tuple[str, ...] | list[str] = ()
     event: str | None = None
     outcome: str | None = None
-    """How it ended, in words; None while it is open. `message` says why it was made."""
+    """The outcome as a sentence; None while the decision is unfinished. `message` has its reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionPage:
-    """Newest first; `next_cursor` asks for what follows, None at the end."""
+    """A page of decisions, newest first. next_cursor: cursor of the next page; None on the last page."""
 
     decisions: list[ScalingDecisionRow]
     next_cursor: str | None
@@ -250,7 +248,7 @@ class ScalingDecisions:
         return known
 
     async def ping(self) -> None:
-        """Raises DatabaseUnavailableError when the database does not respond."""
+        """Raise DatabaseUnavailableError if the database does not respond."""
         await self._database.ping()
 
     async def page(
@@ -262,7 +260,7 @@ class ScalingDecisions:
         cursor: str | None = None,
     ) -> DecisionPage:
         """Return a page of decisions, newest first. Raises InvalidCursorError."""
-        created_at, last_id = _read_cursor(cursor) if cursor else (None, None)
+        created_at, last_id = decode_cursor(cursor, datetime, str) if cursor else (None, None)
         values = {
             "status": None if status is None else str(status),
             "service": service,
@@ -272,7 +270,7 @@ class ScalingDecisions:
         }
         rows = await self._rows(PAGE, values)
         shown = rows[:limit]
-        return DecisionPage(shown, _cursor(shown[-1]) if len(rows) > limit else None)
+        return DecisionPage(shown, encode_cursor(shown[-1].created_at, shown[-1].id) if len(rows) > limit else None)
 
     async def last(self, namespace: str, policy: str) -> ScalingDecisionRow | None:
         """Return the newest decision of a policy."""
@@ -326,19 +324,3 @@ def _names(statuses: Sequence[DecisionStatus]) -> list[str]:
 
 def _batches(items: Sequence[Item]) -> list[list[Item]]:
     return [list(items[start : start + _BATCH_SIZE]) for start in range(0, len(items), _BATCH_SIZE)]
-
-
-def _cursor(row: ScalingDecisionRow) -> str:
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()} {row.id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        at, _, last_id = text.partition(" ")
-        created_at = datetime.fromisoformat(at)
-    except (binascii.Error, ValueError):
-        created_at, last_id = None, ""
-    if created_at is None or created_at.tzinfo is None or not last_id or "\x00" in last_id:
-        raise InvalidCursorError("cursor: not returned by this list; omit it to start at the newest decision")
-    return created_at, last_id

@@ -26,7 +26,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the text."""
+        """The SHA-256 of the SQL."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
@@ -43,7 +43,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 async def check_schema(database: Database) -> None:
-    """Raises SchemaError unless the schema is the one this code needs, DatabaseUnavailableError when unknown."""
+    """Raise SchemaError unless the database has the schema of this code, DatabaseUnavailableError if unknown."""
     needed = migrations()[-1].version
     try:
         async with database.connection() as connection:

@@ -16,10 +16,10 @@ class TuningRow:
     """The tuning result of a policy.
 
     tuned_at: time of the tuning run over [since, until). under_provisioned_minute, replica_hour: the policy's prices;
-    None where it sets a quantile. moved_at, rising, turns: the state of the tuner (see tuner.TunerState).
+    None if it sets a quantile. moved_at, rising, turns: the state of the tuner (see tuner.TunerState).
     hpa_target, advised_target: fractions. saved: share of replica-hours. hours_saved: replica-hours. recorded_share:
-    of the forecasts, those that were made live. alone, points: quantile, target, under-provisioned share, lost share,
-    minutes and replica-hours, of the HPA without a floor and of each setting.
+    share of the forecasts that were recorded live. alone, points: quantile, target, under-provisioned share, lost
+    share, minutes and replica-hours, of the HPA without a floor and of each setting.
     """
 
     namespace: str

@@ -1,4 +1,4 @@
-"""What messages are understood. A format is one module here and one line in FORMATS."""
+"""The supported message formats. A format is one module in this package and one line in FORMATS."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,20 +7,20 @@ from predictive_scaling.ingest.measurement import Measurement
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 
 Format = Callable[[bytes], Sequence[Measurement]]
-"""The measurements of one message; raises Refused. Whether they may be kept is judged afterwards, for all formats."""
+"""Returns the measurements of a message, which are validated afterwards for all formats; raises RejectedMessage."""
 
 FORMATS: Mapping[str, Format] = {"native": native.decode}
 DEFAULT = "native"
 HEADER = "format"
-"""The Kafka header that names a message's format; without it a message is in DEFAULT."""
+"""The Kafka header with the format of a message; without it the format is DEFAULT."""
 
 
 def choose(name: str) -> Format:
-    """The format of that name. Raises Refused, naming those that there are."""
+    """Return the format of a name. Raises RejectedMessage with the supported formats."""
     try:
         return FORMATS[name]
     except KeyError:
-        known = ", ".join(sorted(FORMATS))
+        supported = ", ".join(sorted(FORMATS))
         raise RejectedMessage(
-            Reason.UNKNOWN_FORMAT, f"the header `{HEADER}` says {name[:50]!r}; known: {known}"
+            Reason.UNKNOWN_FORMAT, f"the header `{HEADER}` is {name[:50]!r}; supported: {supported}"
         ) from None

@@ -1,6 +1,6 @@
 """Our own format: `{"service_name", "metric_name", "value", "timestamp", "labels"?}` as JSON.
 
-timestamp: RFC 3339 with a zone, or a number of seconds or milliseconds since 1970, told apart by magnitude.
+timestamp: RFC 3339 with a zone, or a number of seconds or milliseconds since 1970, distinguished by magnitude.
 """
 
 import json
@@ -16,10 +16,10 @@ from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64
-"""Ours are two levels deep. What the interpreter's own limit would be differs from one Python to the next."""
+"""Valid messages have two levels. The interpreter's own limit differs between Python versions."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# In seconds the year 5138, in milliseconds 1973: no sample is from either.
+# In seconds the year 5138, in milliseconds the year 1973: no sample is from either.
 _MILLISECONDS_FROM = 1e11
 
 
@@ -32,17 +32,17 @@ class _Message(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Message)
-# A string that does not end reaches to the end of the message: it is not tried again from each quote in it.
+# An unterminated string matches to the end of the message, so that it is not tried again from each quote in it.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 def decode(raw: bytes) -> list[Measurement]:
-    """The one measurement of a message. Raises Refused."""
+    """Return the single measurement of a message. Raises RejectedMessage."""
     if len(raw) > MAX_BYTES:
         raise RejectedMessage(Reason.TOO_LARGE, f"{len(raw)} bytes; allowed: {MAX_BYTES}")
     if _is_too_deep(raw):
-        raise RejectedMessage(Reason.TOO_DEEP, "nested too deeply; a message is one flat object with labels")
+        raise RejectedMessage(Reason.TOO_DEEP, "nested too deeply; a message is a flat object with labels")
     try:
         message = _DECODER.decode(raw)
     except msgspec.ValidationError as error:
@@ -87,11 +87,11 @@ def _explained(message: str) -> RejectedMessage:
 
 
 def _undecodable(raw: bytes, message: str) -> RejectedMessage:
-    # NaN and Infinity are no JSON, but some producers write them: say so, rather than that a character is wrong.
+    # NaN and Infinity are not JSON, but some producers write them: report the value, not an invalid character.
     try:
         lenient: Any = json.loads(raw)
     except (ValueError, RecursionError):
         lenient = None
     if isinstance(lenient, dict) and isinstance(lenient.get("value"), float) and not math.isfinite(lenient["value"]):
-        return RejectedMessage(Reason.NOT_FINITE, f"value is {lenient['value']}; a finite number is needed")
+        return RejectedMessage(Reason.NOT_FINITE, f"value is {lenient['value']}; it must be finite")
     return RejectedMessage(Reason.UNDECODABLE, f"not JSON ({message}); begins with the bytes {raw[:64].hex()}")

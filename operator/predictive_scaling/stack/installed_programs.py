@@ -16,35 +16,35 @@ _VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d+")
 
 
 async def in_assets(binary: Binary, notify: Notify) -> Path | None:
-    """The program in the folder that KUBEBUILDER_ASSETS names, as envtest's tools use it.
+    """Return the program in the folder of KUBEBUILDER_ASSETS, the variable of envtest's tools.
 
-    None where the variable is not set, the folder has no such program, or its version is unusable (reported). Raises
-    StackError when the variable names no folder.
+    None if the variable is not set, the folder lacks the program, or its version is unusable (reported). Raises
+    StackError if the variable does not name a folder.
     """
     program = _asset(binary.value)
     return None if program is None else await _if_usable(binary, program, notify)
 
 
 async def on_path(binary: Binary, notify: Notify) -> Path | None:
-    """The program on the PATH; None where there is none or its version is unusable (reported)."""
+    """Return the program on the PATH; None if there is none or its version is unusable (reported)."""
     program = _on_path(binary.value)
     return None if program is None else await _if_usable(binary, program, notify)
 
 
 def _asset(name: str) -> Path | None:
-    named = os.environ.get("KUBEBUILDER_ASSETS")
-    if not named:
+    value = os.environ.get("KUBEBUILDER_ASSETS")
+    if not value:
         return None
-    folder = Path(named).resolve()
+    folder = Path(value).resolve()
     if not folder.is_dir():
-        raise StackError(f"KUBEBUILDER_ASSETS names {named}, which is no folder; correct it or leave it out")
+        raise StackError(f"KUBEBUILDER_ASSETS is {value}, which is not a folder; correct it or unset it")
     program = folder / name
     return program if program.is_file() and os.access(program, os.X_OK) else None
 
 
 def _on_path(name: str) -> Path | None:
     path = shutil.which(name)
-    # Not resolved: a program may go by the name that it is called by.
+    # Not resolved: the behavior of a program may depend on the name by which it is called.
     return None if path is None else Path(path).absolute()
 
 
@@ -54,14 +54,14 @@ async def _if_usable(binary: Binary, program: Path, notify: Notify) -> Path | No
     if version is not None and accepted.accepts(version):
         return program
     problem = "does not print its version" if version is None else f"is version {version[0]}.{version[1]}"
-    notify(f"not used: {program} {problem}; {accepted} is needed")
+    notify(f"not used: {program} {problem}; {accepted} is required")
     return None
 
 
 async def _version(program: Path, arguments: tuple[str, ...]) -> Version | None:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            printed = await run(program, *arguments, purpose=f"asking {program} for its version")
+            printed = await run(program, *arguments, purpose=f"getting the version of {program}")
     except (StackError, OSError, TimeoutError):
         return None
     version = _VERSION.search(printed)
