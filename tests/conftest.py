@@ -1,4 +1,4 @@
-"""Fixtures by theme, for all kinds of tests."""
+"""Plugins and process settings of all tests."""
 
 import os
 import signal
@@ -8,15 +8,15 @@ import structlog
 
 pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.storage", "tests.fixtures.operators", "tests.fixtures.api"]
 
-# A shell's background job ignores SIGINT, and so would every process that a test starts and then ends as Ctrl-C does.
+# A shell's background job ignores SIGINT, and its child processes inherit that: tests that send SIGINT would hang.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Each process that a test starts would compile pandas and LightGBM again: four seconds in place of one.
+# Without bytecode each subprocess would compile pandas and LightGBM again: four seconds instead of one.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# The default renders an exception with the local variables of each frame: a third of a second each.
+# The default renders exceptions with the local variables of each frame, which takes a third of a second each.
 structlog.configure(
     processors=[
         structlog.contextvars.merge_contextvars,

@@ -1,4 +1,4 @@
-"""What the API server makes of crds/: what it refuses and how, what it fills in, what kubectl shows."""
+"""The CRDs on a real API server: validation, defaults, printer columns and limits."""
 
 import json
 import re
@@ -33,13 +33,13 @@ from predictive_scaling.resources.statuses import (
 from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionType, Mode, Reason, Source
 from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.kubectl import Kubectl, KubectlError
-from tests.support.refusals import Refusal, refusals
+from tests.support.refused_manifests import RefusedManifest, refused_manifests
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
-STRICTLY = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
-# Said besides a blocking error, about rules that were not evaluated.
-UNCHECKED = "* <nil>: Invalid value: null: some validation rules were not checked"
+STRICT_DRY_RUN = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
+# Reported in addition to a blocking error, for rules that were not evaluated.
+NOT_EVALUATED = "* <nil>: Invalid value: null: some validation rules were not checked"
 
 
 def a_manifest(kind: str, name: str, **spec: Any) -> dict[str, Any]:
@@ -47,18 +47,18 @@ def a_manifest(kind: str, name: str, **spec: Any) -> dict[str, Any]:
 
 
 def a_policy(name: str = "checkout", **spec: Any) -> dict[str, Any]:
-    least = {
+    minimal = {
         "target": {"horizontalPodAutoscaler": {"name": "checkout"}},
         "demand": {"metric": "requests_per_second"},
         "replicas": {"max": 40},
     }
-    return a_manifest("ScalingPolicy", name, **(least | spec))
+    return a_manifest("ScalingPolicy", name, **(minimal | spec))
 
 
 def a_decision(name: str, policy: str) -> dict[str, Any]:
-    moved = {"type": "ScaleUp", "from": 4, "to": 9, "uncapped": 9, "mode": "Auto", "source": "Forecast"}
-    about = {"policy": policy, "service": "checkout", "target": "hpa/checkout", "reason": "ForecastRose"}
-    return a_manifest("ScalingDecision", name, **moved, **about, message="812 requests/s expected at 18:05")
+    change = {"type": "ScaleUp", "from": 4, "to": 9, "uncapped": 9, "mode": "Auto", "source": "Forecast"}
+    cause = {"policy": policy, "service": "checkout", "target": "hpa/checkout", "reason": "ForecastRose"}
+    return a_manifest("ScalingDecision", name, **change, **cause, message="812 requests/s expected at 18:05")
 
 
 async def write_status(kubectl: Kubectl, kind: str, name: str, status: dict[str, Any]) -> None:
@@ -67,41 +67,43 @@ async def write_status(kubectl: Kubectl, kind: str, name: str, status: dict[str,
 
 
 def rows(table: str) -> list[dict[str, str]]:
-    """A kubectl table by its headings; headings and cells stand two or more spaces apart."""
+    """Return the rows of a kubectl table by column; columns are separated by two or more spaces."""
     head, *lines = table.splitlines()
-    starts = [found.start() for found in re.finditer(r"(?:^|(?<=\s\s))\S", head)]
+    starts = [heading.start() for heading in re.finditer(r"(?:^|(?<=\s\s))\S", head)]
     spans = list(zip(starts, [*starts[1:], None], strict=True))
     return [{head[a:b].strip(): line[a:b].strip() for a, b in spans} for line in lines]
 
 
 @pytest.fixture
 def dry_run(cluster: Kubernetes) -> Kubectl:
-    """For what is never written, and so needs no namespace of its own."""
+    """kubectl for dry runs, which need no namespace."""
     return Kubectl(cluster.kubectl_program, cluster.kubeconfig)
 
 
-@pytest.mark.parametrize("refusal", refusals(), ids=lambda refusal: refusal.name)
-async def test_a_wrong_manifest_is_refused_with_its_field_named(dry_run: Kubectl, refusal: Refusal) -> None:
+@pytest.mark.parametrize("manifest", refused_manifests(), ids=lambda manifest: manifest.name)
+async def test_an_invalid_manifest_is_refused_with_the_path_of_the_field(
+    dry_run: Kubectl, manifest: RefusedManifest
+) -> None:
     with pytest.raises(KubectlError) as refused:
-        await dry_run(*STRICTLY, stdin=yaml.safe_dump(refusal.wrong))
+        await dry_run(*STRICT_DRY_RUN, stdin=yaml.safe_dump(manifest.invalid))
 
     # Rules name the value of a map as labels[tier], patterns as labels.tier.
-    said = re.sub(r"\[([a-z]+)\]", r".\1", str(refused.value))
-    assert refusal.field in said
-    assert refusal.says in said
-    causes = [line for line in said.splitlines() if line.startswith("* ") and not line.startswith(UNCHECKED)]
-    assert all(cause.startswith(f"* {refusal.field}: ") for cause in causes), said
+    message = re.sub(r"\[([a-z]+)\]", r".\1", str(refused.value))
+    assert manifest.field in message
+    assert manifest.message in message
+    causes = [line for line in message.splitlines() if line.startswith("* ") and not line.startswith(NOT_EVALUATED)]
+    assert all(cause.startswith(f"* {manifest.field}: ") for cause in causes), message
 
 
-async def test_each_wrong_manifest_is_accepted_once_its_one_mistake_is_mended(dry_run: Kubectl) -> None:
-    mended = [refusal.mended | {"metadata": {"name": refusal.name[:63]}} for refusal in refusals()]
+async def test_each_corrected_manifest_is_accepted(dry_run: Kubectl) -> None:
+    corrected = [manifest.corrected | {"metadata": {"name": manifest.name[:63]}} for manifest in refused_manifests()]
 
-    said = await dry_run(*STRICTLY, stdin=yaml.safe_dump_all(mended))
+    output = await dry_run(*STRICT_DRY_RUN, stdin=yaml.safe_dump_all(corrected))
 
-    assert said.count("created (server dry run)") == len(mended)
+    assert output.count("created (server dry run)") == len(corrected)
 
 
-async def test_a_policy_gets_its_defaults(kubectl: Kubectl) -> None:
+async def test_a_policy_has_defaults(kubectl: Kubectl) -> None:
     await kubectl.apply(a_policy())
 
     assert (await kubectl.get("sp", "checkout"))["spec"] == {
@@ -124,13 +126,13 @@ async def test_a_policy_gets_its_defaults(kubectl: Kubectl) -> None:
     }
 
 
-async def test_a_group_gets_its_default(kubectl: Kubectl) -> None:
+async def test_an_auto_scaling_group_target_has_a_default_field(kubectl: Kubectl) -> None:
     await kubectl.apply(a_policy(target={"autoScalingGroup": {"name": "web-asg", "region": "eu-west-1"}}))
 
     assert (await kubectl.get("sp", "checkout"))["spec"]["target"]["autoScalingGroup"]["field"] == "MinSize"
 
 
-async def test_an_event_gets_its_defaults(kubectl: Kubectl) -> None:
+async def test_an_event_has_defaults(kubectl: Kubectl) -> None:
     times = {"start": "2026-11-27T08:00:00+01:00", "end": "2026-11-27T12:00:00+01:00"}
     await kubectl.apply(a_manifest("BusinessEvent", "sale", **times, policies={"matchLabels": {"tier": "web"}}))
 
@@ -150,7 +152,7 @@ async def test_a_step_is_a_percentage_or_a_count(kubectl: Kubectl, step: str | i
     assert (await kubectl.get("sp", "checkout"))["spec"]["scaleUp"]["maxStep"] == step
 
 
-async def test_an_objective_can_replace_the_quantile_that_was_written_before(kubectl: Kubectl) -> None:
+async def test_an_objective_can_replace_a_quantile(kubectl: Kubectl) -> None:
     prices = {"underProvisionedMinute": "1.0", "replicaHour": "0.5"}
     await kubectl.apply(a_policy(forecast={"quantile": "0.95"}))
     await kubectl.apply(a_policy(forecast={"objective": prices}))
@@ -160,21 +162,21 @@ async def test_an_objective_can_replace_the_quantile_that_was_written_before(kub
     assert "quantile" not in forecast
 
 
-async def test_an_edit_is_judged_as_a_creation_is(kubectl: Kubectl) -> None:
+async def test_an_update_is_validated_like_a_creation(kubectl: Kubectl) -> None:
     await kubectl.apply(a_policy())
 
     with pytest.raises(KubectlError, match=r"spec\.replicas\.min: .*min \(50\) must not exceed max \(40\)"):
         await kubectl("patch", "sp", "checkout", "--type=merge", "-p", '{"spec": {"replicas": {"min": 50}}}')
 
 
-async def test_a_decision_is_never_changed(kubectl: Kubectl) -> None:
+async def test_a_decision_is_immutable(kubectl: Kubectl) -> None:
     await kubectl.apply(a_decision("checkout-4f1c", "checkout"))
 
     with pytest.raises(KubectlError, match=r"spec: .*is the record of a decision and cannot be changed"):
         await kubectl("patch", "sd", "checkout-4f1c", "--type=merge", "-p", '{"spec": {"to": 40}}')
 
 
-async def test_decisions_are_found_by_policy_and_by_phase(kubectl: Kubectl) -> None:
+async def test_decisions_are_selectable_by_policy_and_phase(kubectl: Kubectl) -> None:
     await kubectl.apply(a_decision("one", "checkout"), a_decision("two", "checkout"), a_decision("three", "search"))
     await write_status(kubectl, "sd", "one", ScalingDecisionStatus.model_validate({"phase": "Failed"}).to_manifest())
 
@@ -222,7 +224,7 @@ POLICY_STATUS: dict[str, Any] = {
 }
 
 
-async def test_everything_that_a_status_may_say_is_kept_and_read_back(kubectl: Kubectl) -> None:
+async def test_every_field_of_a_status_is_stored(kubectl: Kubectl) -> None:
     await kubectl.apply(a_policy())
     status = ScalingPolicyStatus.model_validate(POLICY_STATUS).to_manifest()
     await write_status(kubectl, "sp", "checkout", status)
@@ -231,7 +233,7 @@ async def test_everything_that_a_status_may_say_is_kept_and_read_back(kubectl: K
     assert (await kubectl.get("sp", "checkout"))["status"] == POLICY_STATUS
 
 
-async def test_policies_are_shown_with_their_columns(kubectl: Kubectl) -> None:
+async def test_policies_have_printer_columns(kubectl: Kubectl) -> None:
     await kubectl.apply(a_policy())
     await write_status(kubectl, "sp", "checkout", POLICY_STATUS)
 
@@ -251,22 +253,27 @@ async def test_policies_are_shown_with_their_columns(kubectl: Kubectl) -> None:
         "READY": "True",
         "LAST DECISION": "4->9 Recommended",
     }
-    more = {"SOURCE": "Forecast", "MODEL": "LightGBM", "MAPE": "0.12", "LEAD": "3m"}
-    assert {column: wide[column] for column in wide if column not in standard and column != "AGE"} == more
+    wide_columns = {"SOURCE": "Forecast", "MODEL": "LightGBM", "MAPE": "0.12", "LEAD": "3m"}
+    assert {column: wide[column] for column in wide if column not in standard and column != "AGE"} == wide_columns
 
 
-async def test_decisions_and_events_are_shown_with_their_columns(kubectl: Kubectl) -> None:
+async def test_decisions_and_events_have_printer_columns(kubectl: Kubectl) -> None:
     await kubectl.apply(a_decision("checkout-4f1c", "checkout"))
     recurrence = {"rrule": "FREQ=WEEKLY;BYDAY=FR", "timezone": "Europe/Paris", "start": "18:00", "duration": "2h"}
     await kubectl.apply(
         a_manifest("BusinessEvent", "friday", type="evening", recurrence=recurrence, policies={"all": True})
     )
-    decided = ScalingDecisionStatus.model_validate(
+    decision_status = ScalingDecisionStatus.model_validate(
         {"phase": "Verifying", "startedAt": "2026-11-24T17:45:00Z", "attempts": 1}
     )
-    status = {"phase": "Scheduled", "nextStart": "2026-11-27T17:00:00Z", "matchedPolicies": 3, "observedGeneration": 1}
-    await write_status(kubectl, "sd", "checkout-4f1c", decided.to_manifest())
-    await write_status(kubectl, "be", "friday", BusinessEventStatus.model_validate(status).to_manifest())
+    event_status = {
+        "phase": "Scheduled",
+        "nextStart": "2026-11-27T17:00:00Z",
+        "matchedPolicies": 3,
+        "observedGeneration": 1,
+    }
+    await write_status(kubectl, "sd", "checkout-4f1c", decision_status.to_manifest())
+    await write_status(kubectl, "be", "friday", BusinessEventStatus.model_validate(event_status).to_manifest())
 
     (decision,) = rows(await kubectl("get", "sd"))
     (event,) = rows(await kubectl("get", "be"))
@@ -277,25 +284,25 @@ async def test_decisions_and_events_are_shown_with_their_columns(kubectl: Kubect
     assert list(event.values())[1:5] == ["evening", "Scheduled", "2026-11-27T17:00:00Z", "3"]
 
 
-async def test_our_kinds_have_short_names_and_a_category(kubectl: Kubectl) -> None:
-    listed = rows(await kubectl("api-resources", "--categories=scaling", "--api-group=predictive-scaling.io"))
+async def test_the_kinds_have_short_names_and_a_category(kubectl: Kubectl) -> None:
+    kinds = rows(await kubectl("api-resources", "--categories=scaling", "--api-group=predictive-scaling.io"))
 
-    assert {row["SHORTNAMES"]: row["KIND"] for row in listed} == {
+    assert {row["SHORTNAMES"]: row["KIND"] for row in kinds} == {
         "sp": "ScalingPolicy",
         "be": "BusinessEvent",
         "sd": "ScalingDecision",
     }
 
 
-async def test_a_status_holds_one_condition_of_each_type(kubectl: Kubectl) -> None:
+async def test_a_status_has_one_condition_per_type(kubectl: Kubectl) -> None:
     await kubectl.apply(a_policy())
-    twice = [Condition.model_validate({"type": "Ready", "status": "True", "reason": "Seen"}).to_manifest()] * 2
+    duplicates = [Condition.model_validate({"type": "Ready", "status": "True", "reason": "Seen"}).to_manifest()] * 2
 
     with pytest.raises(KubectlError, match=r"status\.conditions\[1\]: Duplicate value"):
-        await write_status(kubectl, "sp", "checkout", {"conditions": twice})
+        await write_status(kubectl, "sp", "checkout", {"conditions": duplicates})
 
 
-async def test_a_status_has_a_bounded_number_of_points(kubectl: Kubectl) -> None:
+async def test_a_status_has_a_limited_number_of_points(kubectl: Kubectl) -> None:
     await kubectl.apply(a_policy())
     point = {"time": "2026-11-24T18:00:00Z", "p50": "700", "p90": "812.5"}
     forecast = POLICY_STATUS["forecast"] | {"points": [point] * 25}
@@ -305,7 +312,7 @@ async def test_a_status_has_a_bounded_number_of_points(kubectl: Kubectl) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "description"),
     [
         ("scalingpolicy", "Raises and lowers the minimum of a target ahead of demand."),
         ("scalingpolicy.spec.forecast", "Quantile of peak demand over the lead time that the floor covers"),
@@ -321,11 +328,11 @@ async def test_a_status_has_a_bounded_number_of_points(kubectl: Kubectl) -> None
         ("scalingdecision.spec", "Recommended floor before limits, in replicas."),
     ],
 )
-async def test_explain_tells_what_a_field_is(dry_run: Kubectl, path: str, told: str) -> None:
-    assert told in " ".join((await dry_run("explain", path)).split())
+async def test_kubectl_explain_describes_a_field(dry_run: Kubectl, path: str, description: str) -> None:
+    assert description in " ".join((await dry_run("explain", path)).split())
 
 
-async def test_the_examples_apply_as_one_folder_to_an_empty_cluster(kubectl: Kubectl) -> None:
+async def test_the_examples_apply_as_one_folder(kubectl: Kubectl) -> None:
     shop = Kubectl(kubectl.program, kubectl.kubeconfig, "shop")
     try:
         first = await shop("apply", "--validate=strict", "-f", ROOT / "examples")
@@ -339,7 +346,7 @@ async def test_the_examples_apply_as_one_folder_to_an_empty_cluster(kubectl: Kub
         await shop("delete", "--ignore-not-found", "-f", ROOT / "examples")
 
 
-def test_the_files_are_what_the_models_say() -> None:
+def test_the_files_agree_with_the_models() -> None:
     assert crd.differing(ROOT / "crds") == []
 
 
@@ -348,7 +355,7 @@ def test_the_files_are_small_enough_for_client_side_apply() -> None:
 
 
 @pytest.mark.parametrize("number", [5e-324, 2.0**63 - 1, 1e30, float("inf")])
-async def test_the_most_extreme_records_are_accepted(kubectl: Kubectl, number: float) -> None:
+async def test_records_with_extreme_values_are_accepted(kubectl: Kubectl, number: float) -> None:
     now = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     text = "\x00é\ud800" * 100_000
     status = ScalingPolicyStatus(

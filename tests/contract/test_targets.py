@@ -1,4 +1,4 @@
-"""What every target promises, the one in memory and the real ones alike."""
+"""The contract of the target port, run for the target in memory and for the real adapters."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -17,8 +17,8 @@ from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_deployment, an_autoscaler
 
 
-class Subject(Protocol):
-    """A target, and what other people do to it."""
+class TargetUnderTest(Protocol):
+    """A target, and the changes that other clients make to it."""
 
     @property
     def target(self) -> Target: ...
@@ -28,7 +28,7 @@ class Subject(Protocol):
     async def delete(self) -> None: ...
 
 
-class InMemory:
+class InMemoryUnderTest:
     def __init__(self) -> None:
         self.target = InMemoryTarget(minimum=2, maximum=40)
 
@@ -42,8 +42,8 @@ class InMemory:
         self.target.exists = False
 
 
-class OnAnAutoscaler:
-    """An HPA that was applied client-side, as most are."""
+class AutoscalerUnderTest:
+    """An HPA that was applied client-side, as most manifests are."""
 
     def __init__(self, cluster: Cluster, kubectl: Kubectl) -> None:
         self.target = HorizontalPodAutoscaler(cluster, LiveRecords(cluster), kubectl.namespace, "checkout")
@@ -60,9 +60,9 @@ class OnAnAutoscaler:
 
 
 class TargetContract:
-    """Run for each adapter below."""
+    """The tests that run for each adapter below."""
 
-    async def test_the_first_write_takes_the_floor(self, subject: Subject) -> None:
+    async def test_the_first_write_takes_the_field(self, subject: TargetUnderTest) -> None:
         before = await subject.target.observe()
         applied = await subject.target.apply(5, take=True)
         after = await subject.target.observe()
@@ -70,33 +70,35 @@ class TargetContract:
         assert FIELD_MANAGER not in before.floor_managers
         assert after.floor_managers == (FIELD_MANAGER,)
 
-    async def test_the_first_write_without_consent_is_refused_naming_the_holder(self, subject: Subject) -> None:
+    async def test_a_first_write_without_take_is_a_conflict_that_names_the_manager(
+        self, subject: TargetUnderTest
+    ) -> None:
         with pytest.raises(TargetConflictError, match="kubectl-client-side-apply"):
             await subject.target.apply(5)
 
-    async def test_the_same_floor_twice_changes_nothing(self, subject: Subject) -> None:
+    async def test_writing_the_same_floor_again_changes_nothing(self, subject: TargetUnderTest) -> None:
         await subject.target.apply(5, take=True)
-        once = await subject.target.observe()
-        again = await subject.target.apply(5)
-        twice = await subject.target.observe()
-        assert not again.changed
-        assert (twice.minimum, twice.floor_managers) == (once.minimum, once.floor_managers)
+        after_first = await subject.target.observe()
+        second_write = await subject.target.apply(5)
+        after_second = await subject.target.observe()
+        assert not second_write.changed
+        assert (after_second.minimum, after_second.floor_managers) == (after_first.minimum, after_first.floor_managers)
 
-    async def test_a_floor_above_the_targets_maximum_is_refused(self, subject: Subject) -> None:
+    async def test_a_floor_above_the_maximum_of_the_target_is_refused(self, subject: TargetUnderTest) -> None:
         with pytest.raises(TargetRefusedError, match="axReplicas"):
             await subject.target.apply(41, take=True)
         assert (await subject.target.observe()).minimum == 2
 
-    async def test_a_foreign_write_is_seen_and_not_fought(self, subject: Subject) -> None:
+    async def test_a_foreign_write_is_observed_and_not_overwritten(self, subject: TargetUnderTest) -> None:
         await subject.target.apply(5, take=True)
         await subject.foreign_write(3)
-        seen = await subject.target.observe()
-        assert seen.minimum == 3
-        assert FIELD_MANAGER not in seen.floor_managers
+        observed = await subject.target.observe()
+        assert observed.minimum == 3
+        assert FIELD_MANAGER not in observed.floor_managers
         with pytest.raises(TargetConflictError):
             await subject.target.apply(6)
 
-    async def test_a_first_write_takes_the_floor_only_from_the_write_that_was_observed(self, subject: Subject) -> None:
+    async def test_a_first_write_conflicts_with_a_write_since_the_observation(self, subject: TargetUnderTest) -> None:
         before = await subject.target.observe()
         await subject.foreign_write(3)
         with pytest.raises(TargetConflictError, match="meanwhile"):
@@ -105,29 +107,29 @@ class TargetContract:
         assert after.minimum == 3
         assert after.foreign_write != before.foreign_write
 
-    async def test_a_floor_that_was_given_up_has_no_holder(self, subject: Subject) -> None:
+    async def test_a_given_up_floor_has_no_manager(self, subject: TargetUnderTest) -> None:
         await subject.target.apply(5, take=True)
         await subject.give_up()
-        seen = await subject.target.observe()
-        assert (seen.minimum, seen.floor_managers, seen.floor_given_up) == (1, (), True)
+        observed = await subject.target.observe()
+        assert (observed.minimum, observed.floor_managers, observed.floor_given_up) == (1, (), True)
         await subject.target.apply(6)
         after = await subject.target.observe()
         assert (after.minimum, after.floor_managers, after.floor_given_up) == (6, (FIELD_MANAGER,), False)
 
-    async def test_restoring_puts_the_old_floor_back_and_gives_the_field_up(self, subject: Subject) -> None:
+    async def test_restoring_writes_the_original_floor_and_releases_the_field(self, subject: TargetUnderTest) -> None:
         await subject.target.apply(5, take=True)
         await subject.target.restore(2)
-        seen = await subject.target.observe()
-        assert seen.minimum == 2
-        assert FIELD_MANAGER not in seen.floor_managers
+        observed = await subject.target.observe()
+        assert observed.minimum == 2
+        assert FIELD_MANAGER not in observed.floor_managers
 
-    async def test_restoring_leaves_a_field_alone_that_someone_else_took(self, subject: Subject) -> None:
+    async def test_restoring_does_not_write_a_field_that_another_manager_took(self, subject: TargetUnderTest) -> None:
         await subject.target.apply(5, take=True)
         await subject.foreign_write(3)
         await subject.target.restore(2)
         assert (await subject.target.observe()).minimum == 3
 
-    async def test_a_target_that_is_gone_is_said_to_be_gone(self, subject: Subject) -> None:
+    async def test_a_deleted_target_is_not_found(self, subject: TargetUnderTest) -> None:
         await subject.delete()
         for call in (subject.target.observe, subject.target.progress):
             with pytest.raises(TargetNotFoundError):
@@ -138,40 +140,38 @@ class TargetContract:
 
 class TestInMemory(TargetContract):
     @pytest.fixture
-    async def subject(self) -> Subject:
-        return InMemory()
+    async def subject(self) -> TargetUnderTest:
+        return InMemoryUnderTest()
 
 
 @pytest.mark.e2e
-class TestOnAnAutoscaler(TargetContract):
+class TestHorizontalPodAutoscaler(TargetContract):
     @pytest.fixture
-    async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[Subject]:
+    async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[TargetUnderTest]:
         await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
         async with connected(cluster.kubeconfig) as connection:
-            yield OnAnAutoscaler(connection, kubectl)
+            yield AutoscalerUnderTest(connection, kubectl)
 
 
 @pytest.mark.e2e
-async def test_a_status_that_changes_meanwhile_does_not_keep_a_first_write_from_the_floor(
+async def test_a_change_of_other_fields_does_not_conflict_with_a_first_write(
     cluster: Kubernetes, kubectl: Kubectl
 ) -> None:
     await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
     async with connected(cluster.kubeconfig) as connection:
-        records = Remembering(connection)
+        records = StaleRecords(connection)
         target = HorizontalPodAutoscaler(connection, records, kubectl.namespace, "checkout")
         await target.observe()
-        await kubectl("annotate", "hpa", "checkout", "looked-at=later")
+        await kubectl("annotate", "hpa", "checkout", "changed=later")
         await target.apply(5, take=True)
     assert (await kubectl.get("hpa", "checkout"))["spec"]["minReplicas"] == 5
 
 
 @pytest.mark.e2e
-async def test_a_target_created_again_since_it_was_observed_is_not_written(
-    cluster: Kubernetes, kubectl: Kubectl
-) -> None:
+async def test_a_target_recreated_since_the_observation_is_not_written(cluster: Kubernetes, kubectl: Kubectl) -> None:
     await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
     async with connected(cluster.kubeconfig) as connection:
-        target = HorizontalPodAutoscaler(connection, Remembering(connection), kubectl.namespace, "checkout")
+        target = HorizontalPodAutoscaler(connection, StaleRecords(connection), kubectl.namespace, "checkout")
         await target.observe()
         await kubectl("delete", "hpa", "checkout")
         await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
@@ -180,8 +180,8 @@ async def test_a_target_created_again_since_it_was_observed_is_not_written(
     assert (await kubectl.get("hpa", "checkout"))["spec"]["minReplicas"] == 3
 
 
-class Remembering(LiveRecords):
-    """Answers with what it read first, as a watch does that lags."""
+class StaleRecords(LiveRecords):
+    """Returns the first record again, as a watch that lags does."""
 
     first: HorizontalPodAutoscalerRecord | None = None
 
@@ -191,7 +191,7 @@ class Remembering(LiveRecords):
 
 
 @pytest.mark.e2e
-async def test_a_users_own_apply_meets_no_conflict_after_a_restore(cluster: Kubernetes, kubectl: Kubectl) -> None:
+async def test_a_server_side_apply_has_no_conflict_after_a_restore(cluster: Kubernetes, kubectl: Kubectl) -> None:
     await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
     async with connected(cluster.kubeconfig) as connection:
         target = HorizontalPodAutoscaler(connection, LiveRecords(connection), kubectl.namespace, "checkout")

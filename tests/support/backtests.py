@@ -1,4 +1,4 @@
-"""Small backtests: a foresight without training, and fields to simulate on."""
+"""Small backtests: rolling forecasts without training, and simulations of them."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +21,7 @@ LEAD_TIME = timedelta(minutes=3)
 
 
 def silent(what: str, done: float) -> None:
-    """Nobody wants to know how far it is."""
+    """Ignore the progress."""
 
 
 def a_demand(days: float = 3, seed: int = 1, noise: float = 0.15) -> Series:
@@ -30,7 +30,7 @@ def a_demand(days: float = 3, seed: int = 1, noise: float = 0.15) -> Series:
 
 
 def rolling_forecasts_of(series: Series, split: float = 0.8) -> RollingForecasts:
-    """By yesterday's demand: nothing is learned."""
+    """Return seasonal naive forecasts, which need no training."""
     plan = plan_of(series, split, 1, [1, 2, 3, 4, 12], 12)
     return walk_forward(series, plan, ModelChoice.SEASONAL_NAIVE, report=silent)
 
@@ -41,12 +41,12 @@ def a_simulation(
     events: tuple[BusinessEvent, ...] = (),
     forecasts: RollingForecasts | None = None,
 ) -> ScalingSimulation:
-    """What lies behind the split."""
+    """Return the simulation of the time after the split."""
     forecasts = forecasts or rolling_forecasts_of(series)
     policy = adjusted(policy or default_policy("shop"), LEAD_TIME)
     scenario = Scenario(policy, events, learned_capacity(series, 0.7), 0.7, LEAD_TIME)
-    work = workload(series, forecasts.moment(forecasts.plan.split), series.end)
-    return ScalingSimulation(scenario, work, forecasts)
+    workload_after_split = workload(series, forecasts.moment(forecasts.plan.split), series.end)
+    return ScalingSimulation(scenario, workload_after_split, forecasts)
 
 
 def with_gap(series: Series, since: int, until: int) -> Series:

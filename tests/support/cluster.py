@@ -1,4 +1,4 @@
-"""A cluster in memory, as far as our own objects go: objects by path, and an API server that may be away."""
+"""A cluster in memory: objects by path, and an API server that can be unreachable."""
 
 import copy
 from typing import Any
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class InMemoryCluster(Cluster):
-    """Keeps objects by path; every write counts as one."""
+    """Stores objects by path, and records each write."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
@@ -42,19 +42,19 @@ class InMemoryCluster(Cluster):
 
     async def replace(self, path: str, body: Json) -> Json:
         self._check()
-        known, given = await self.get(path), body["metadata"].get("resourceVersion")
-        if given is not None and given != known["metadata"]["resourceVersion"]:
+        current, version = await self.get(path), body["metadata"].get("resourceVersion")
+        if version is not None and version != current["metadata"]["resourceVersion"]:
             raise ObjectConflictError(f"PUT {path}: the object has been modified")
         return self._put("replace", path, body)
 
     async def apply(self, path: str, body: Json, *, force: bool = False) -> Json:
         del force
         self._check()
-        known = self.objects.get(path, {"metadata": {}})
-        metadata = {**known["metadata"], **body["metadata"]}
+        current = self.objects.get(path, {"metadata": {}})
+        metadata = {**current["metadata"], **body["metadata"]}
         if "finalizers" not in body["metadata"]:
             metadata.pop("finalizers", None)
-        return self._put("apply", path, {**known, **body, "metadata": metadata})
+        return self._put("apply", path, {**current, **body, "metadata": metadata})
 
     async def merge(self, path: str, body: Json) -> Json:
         return await self._change("merge", path, body.get("status") or {}, keep=True)
@@ -70,9 +70,9 @@ class InMemoryCluster(Cluster):
         self.writes.append(("delete", path))
 
     async def _change(self, verb: str, path: str, status: Json, *, keep: bool) -> Json:
-        known = await self.get(path.removesuffix("/status"))
-        changed = _merged(known.get("status", {}), status) if keep else status
-        return self._put(verb, path.removesuffix("/status"), known | {"status": changed})
+        current = await self.get(path.removesuffix("/status"))
+        changed = _merged(current.get("status", {}), status) if keep else status
+        return self._put(verb, path.removesuffix("/status"), current | {"status": changed})
 
     def _put(self, verb: str, path: str, body: Json) -> Json:
         self._version += 1
@@ -88,14 +88,14 @@ class InMemoryCluster(Cluster):
 
 
 def _is_in(path_of_object: str, collection: str) -> bool:
-    """Whether an object's path belongs to a collection, of one namespace or of all."""
+    """Return whether an object belongs to a collection of one namespace or of all namespaces."""
     root, _, plural = collection.rpartition("/")
     parts = path_of_object.removeprefix(f"{root}/namespaces/").split("/")
     return path_of_object.startswith(f"{collection}/") or (len(parts) == 3 and parts[1] == plural)
 
 
 def _merged(before: Json, patch: Json) -> Json:
-    """RFC 7386."""
+    """Apply a JSON Merge Patch (RFC 7386)."""
     changed = {**before}
     for name, value in patch.items():
         if value is None:

@@ -1,4 +1,4 @@
-"""Series of demand for tests: seeded, with a day in them."""
+"""Seeded series of demand with daily seasonality."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ QUARTER = timedelta(minutes=15)
 def a_series(
     days: float = 8, step: timedelta = QUARTER, *, seed: int = 1, noise: float = 0.1, weekend: float = 1.0
 ) -> Series:
-    """A service with a day shape around 100, noise that grows with its level, and a share of that at weekends."""
+    """Return a demand with a daily shape around 100 and multiplicative noise. weekend: factor on weekends."""
     bins = round(days * timedelta(days=1) / step)
     is_weekend = (np.arange(bins) * (step / timedelta(days=1))).astype(int) % 7 >= 5
     values = a_shape(bins, step, seed, noise) * np.where(is_weekend, weekend, 1.0)
@@ -27,5 +27,5 @@ def a_shape(bins: int, step: timedelta, seed: int = 1, noise: float = 0.1) -> Fl
 
 
 def of_values(*values: float, step: timedelta = QUARTER) -> Series:
-    """A series of exactly these values."""
+    """Return a series of these values."""
     return Series("shop/checkout", MONDAY, step, np.array(values, dtype=float))

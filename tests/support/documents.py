@@ -1,4 +1,4 @@
-"""What documents hold: blocks of commands, headings and their anchors, words in code."""
+"""Content of Markdown documents: code blocks, heading anchors, words in code."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block, and where it stands. number: within its heading, from 1."""
+    """A fenced block and its position. number: within its heading, from 1."""
 
     anchor: str
     number: int
@@ -26,25 +26,25 @@ class Block:
 
 
 def blocks(document: str) -> list[Block]:
-    """All fenced blocks, in order."""
-    found: list[Block] = []
+    """Return all fenced blocks, in order."""
+    result: list[Block] = []
     for fence in _FENCE.finditer(document):
         anchor = anchors(document[: fence.start()])[-1]
-        number = 1 + sum(block.anchor == anchor for block in found)
-        found.append(Block(anchor, number, fence[1], fence[2]))
-    return found
+        number = 1 + sum(block.anchor == anchor for block in result)
+        result.append(Block(anchor, number, fence[1], fence[2]))
+    return result
 
 
 def anchors(document: str) -> list[str]:
-    """The anchors of all headings, in order, as GitHub makes them."""
+    """Return the anchors of all headings, in order, as GitHub generates them."""
     return [anchor(title) for title in _HEADING.findall(_FENCE.sub("", document))]
 
 
 def anchor(title: str) -> str:
-    """A heading's anchor."""
+    """Return the anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def words(document: str) -> set[str]:
-    """Everything that is set in code outside blocks."""
+    """Return the words in code outside blocks."""
     return set(_CODE.findall(_FENCE.sub("", document)))

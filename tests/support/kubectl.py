@@ -1,4 +1,4 @@
-"""kubectl as a user types it, and plain requests to the same API server, which start no process."""
+"""kubectl as a subprocess, and direct requests to the same API server, which are faster."""
 
 import asyncio
 import base64
@@ -12,29 +12,29 @@ from typing import Any
 import aiohttp
 import yaml
 
-_OURS = "/apis/predictive-scaling.io/v1alpha1"
+_GROUP = "/apis/predictive-scaling.io/v1alpha1"
 _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "pod": ("/api/v1", "pods"),
     "pods": ("/api/v1", "pods"),
-    "businessevents": (_OURS, "businessevents"),
-    "be": (_OURS, "businessevents"),
+    "businessevents": (_GROUP, "businessevents"),
+    "be": (_GROUP, "businessevents"),
     "deployment": ("/apis/apps/v1", "deployments"),
     "deployments": ("/apis/apps/v1", "deployments"),
     "events.events.k8s.io": ("/apis/events.k8s.io/v1", "events"),
     "horizontalpodautoscalers": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "hpa": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
-    "scalingdecisions": (_OURS, "scalingdecisions"),
-    "scalingpolicies": (_OURS, "scalingpolicies"),
-    "scalingpolicy": (_OURS, "scalingpolicies"),
-    "sp": (_OURS, "scalingpolicies"),
+    "scalingdecisions": (_GROUP, "scalingdecisions"),
+    "scalingpolicies": (_GROUP, "scalingpolicies"),
+    "scalingpolicy": (_GROUP, "scalingpolicies"),
+    "sp": (_GROUP, "scalingpolicies"),
 }
 """The API group and the plural of each kind that tests read, by the names that kubectl accepts for it."""
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
 class KubectlError(AssertionError):
-    """kubectl or the API server returned an error; the message is theirs."""
+    """An error of kubectl or the API server, with its message."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Kubectl:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        printed, stderr = await process.communicate((stdin or "").encode())
+        output, stderr = await process.communicate((stdin or "").encode())
         if process.returncode:
             raise KubectlError(f"kubectl {' '.join(map(str, arguments))}: {stderr.decode().strip()}")
-        return printed.decode()
+        return output.decode()
 
     async def apply(self, *manifests: dict[str, Any]) -> str:
         """`kubectl apply` of objects."""
@@ -79,7 +79,7 @@ class Kubectl:
         await self._request("DELETE", kind)
 
     async def _request(self, method: str, kind: str, rest: str = "") -> dict[str, Any]:
-        """As kubectl, repeat what an API server that just started answers with 429."""
+        """Send a request; as kubectl does, repeat it while an API server that just started responds with 429."""
         for _ in range(20):
             try:
                 return await self._request_once(method, kind, rest)
@@ -115,7 +115,7 @@ class _ApiServer:
 
 @cache
 def _api_server(kubeconfig: Path) -> _ApiServer:
-    """The API server that a kubeconfig of the stack names, with the token of its only user."""
+    """Return the API server of a kubeconfig of the stack, with the token of its only user."""
     configuration = yaml.safe_load(kubeconfig.read_text())
     cluster, user = configuration["clusters"][0]["cluster"], configuration["users"][0]["user"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()

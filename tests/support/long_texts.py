@@ -1,6 +1,6 @@
-"""Reads long repetitive texts with the patterns that meet text from outside: `python -m tests.support.long_texts NAME`.
+"""Parses long repetitive texts with the patterns for external input: `python -m tests.support.long_texts NAME`.
 
-A process of its own, so that a pattern that does not end can be ended from outside.
+It is a separate process, so that a pattern that does not terminate can be killed.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from predictive_scaling.service_links import is_service_link
 from predictive_scaling.telemetry.logs import masked
 
 UNLIMITED = 200_000
-"""Characters, where the code has no limit of its own."""
+"""Number of characters where the code has no limit."""
 
 _PIECES = [
     "a",
@@ -92,7 +92,7 @@ _PARTS: list[Any] = [
 
 
 def long_texts(size: int, *starts: str) -> Iterator[str]:
-    """Each start followed by repetitions of each piece, and with an end that nothing expects."""
+    """Yield each start followed by repetitions of each piece, also with an unexpected last character."""
     for start in ("", *starts):
         for piece in _PIECES:
             text = start + piece * ((size - len(start) - 1) // len(piece))

@@ -1,4 +1,4 @@
-"""Manifests as users write them; only what matters is stated."""
+"""Manifests as users write them, with the fields that matter to tests."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Manifest = dict[str, Any]
 
 
 def a_deployment(name: str, *, replicas: int | None = None) -> Manifest:
-    """A Deployment of pause containers; without `replicas`, so that an HPA has them for itself."""
+    """Return a Deployment of pause containers, by default without `replicas`, which the HPA then owns."""
     labels = {"app": name}
     container = {"name": "app", "image": "registry.k8s.io/pause:3.10", "resources": {"requests": {"cpu": "10m"}}}
     pod: Manifest = {"containers": [container], "nodeName": NODE}
@@ -22,7 +22,7 @@ def a_deployment(name: str, *, replicas: int | None = None) -> Manifest:
 
 
 def an_autoscaler(name: str, *, minimum: int | None = 2, maximum: int = 40) -> Manifest:
-    """An HPA on CPU, which nobody measures here: it goes by its minimum alone."""
+    """Return an HPA on CPU. Without CPU metrics in the cluster it only follows its minimum."""
     cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
     spec: Manifest = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
@@ -40,7 +40,7 @@ def an_autoscaler(name: str, *, minimum: int | None = 2, maximum: int = 40) -> M
 
 
 def a_scaling_policy(name: str = "checkout", *, mode: str = "Auto", maximum: int = 40, **spec: Any) -> Manifest:
-    """A policy on the HPA of its own name, where a replica carries 100; `spec` adds or replaces parts."""
+    """Return a policy for the HPA of the same name with 100 per replica; `spec` adds or replaces fields."""
     body: Manifest = {
         "mode": mode,
         "target": {"horizontalPodAutoscaler": {"name": name}},
@@ -56,7 +56,7 @@ def a_scaling_policy(name: str = "checkout", *, mode: str = "Auto", maximum: int
 
 
 def a_business_event(name: str, **spec: Any) -> Manifest:
-    """An event for every policy of the namespace; `spec` says when and what."""
+    """Return an event for every policy of the namespace; `spec` contains its times and expectation."""
     return {
         "apiVersion": "predictive-scaling.io/v1alpha1",
         "kind": "BusinessEvent",

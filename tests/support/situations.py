@@ -31,7 +31,7 @@ bad_numbers = st.sampled_from([float("nan"), float("inf"), -1.0])
 
 @st.composite
 def policies(draw: st.DrawFn, *, overridden: bool = False) -> ScalingPolicy:
-    """Active policies; overridden: some of them with a pin or a direction."""
+    """Active policies. overridden: some have a pin or a direction."""
     low = draw(st.integers(0, 20))
     behavior = draw(st.sampled_from(["HoldFloor", "CurrentReplicasIfHigher"]))
     pins = replicas.map(lambda count: {PIN: str(count)})
@@ -73,7 +73,7 @@ def current_forecasts(draw: st.DrawFn) -> CurrentForecast:
 
 @st.composite
 def events(draw: st.DrawFn, *, suppressing: bool = False, priority: int = 0) -> EventBaseline:
-    """Occurrences around now; suppressing: some of them suppress the forecast."""
+    """Occurrences around now. suppressing: some suppress the forecast."""
     start = NOON + timedelta(seconds=draw(st.integers(-3600, 3600)))
     multipliers = st.sampled_from(["0.1", "0.75", "1", "2.5", "20"]).map(lambda factor: {"multiplier": factor})
     expectation = st.one_of(st.just({}), multipliers, replicas.map(lambda count: {"minReplicas": count}))

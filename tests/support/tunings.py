@@ -1,4 +1,4 @@
-"""Look backs: a policy, its demand minute by minute, and forecasts as they would have been recorded."""
+"""Inputs of a tuning: a policy, its demand by minute, and recorded forecasts."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
 def some_minutes(days: float = 8, seed: int = 3) -> FloatArray:
-    """A demand with a day, and bursts of ten minutes and more of every height: a higher quantile is short for less."""
+    """Return a demand with daily seasonality and bursts of at least ten minutes: higher quantiles are short less."""
     minutes = round(days * DAY / MINUTE)
     heights = np.exp(np.random.default_rng(seed).normal(0, 0.35, -(-minutes // 20)))
     bursts = np.convolve(np.repeat(heights, 20)[:minutes], np.ones(8) / 8, "same")
@@ -28,7 +28,7 @@ def some_minutes(days: float = 8, seed: int = 3) -> FloatArray:
 
 
 def a_task(policy: ScalingPolicy | None = None, minutes: FloatArray | None = None, **changes: Any) -> Task:
-    """A look back of shop/checkout at noon, with nothing recorded and nothing held."""
+    """Return the tuning of shop/checkout at noon, without recorded forecasts and excluded times."""
     policy = policy or a_policy(forecast=OBJECTIVE)
     minutes = some_minutes() if minutes is None else minutes
     fields: dict[str, Any] = {
@@ -52,7 +52,7 @@ def a_task(policy: ScalingPolicy | None = None, minutes: FloatArray | None = Non
 def recorded(
     made: Sequence[datetime], demands: Sequence[float], step: timedelta = 5 * MINUTE, peak: float = math.nan
 ) -> RecordedRows:
-    """The same forecast made at each moment: all quantiles are the demand of their bin; peak: of every window."""
+    """Return the same forecast, made at each time: all quantiles are the demand of their bin. peak: of every window."""
     rows = [
         (_microseconds(at), _microseconds(at + index * step), (demand,) * 5, (peak,) * 4)
         for at in made
@@ -62,7 +62,7 @@ def recorded(
 
 
 def in_bins(minutes: FloatArray, step: timedelta = 5 * MINUTE) -> Series:
-    """Means of whole bins that end at noon."""
+    """Return means of complete bins that end at noon."""
     width = step // MINUTE
     return Series("checkout", NOON - len(minutes) * MINUTE, step, minutes.reshape(-1, width).mean(axis=1))
 

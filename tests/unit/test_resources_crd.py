@@ -11,7 +11,7 @@ from predictive_scaling.commands.crds import app
 from predictive_scaling.resources import crd
 from predictive_scaling.resources.kinds import KINDS, Kind
 from predictive_scaling.resources.vocabulary import ConditionType
-from tests.support.refusals import Refusal, refusals
+from tests.support.refused_manifests import RefusedManifest, refused_manifests
 
 # What structural schemas allow, and we use.
 WORDS = {
@@ -95,7 +95,7 @@ def test_conditions_are_a_map_by_type_with_room_for_all(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_rule_and_pattern_has_a_manifest_that_it_refuses(kind: Kind) -> None:
-    seen = [refusal for refusal in refusals() if refusal.wrong["kind"] == kind.name]
+    seen = [refusal for refusal in refused_manifests() if refusal.invalid["kind"] == kind.name]
     rules = {
         (path + rule.get("fieldPath", ""), rule.get("messageExpression") or rule["message"])
         for path, part in parts(kind)
@@ -107,10 +107,10 @@ def test_every_rule_and_pattern_has_a_manifest_that_it_refuses(kind: Kind) -> No
     assert {(path, told) for path, told in rules if not any(refuses(refusal, path, told) for refusal in seen)} == set()
 
 
-def refuses(refusal: Refusal, path: str, told: str) -> bool:
+def refuses(refusal: RefusedManifest, path: str, told: str) -> bool:
     # A messageExpression tells numbers that only the API server puts in: there the field is enough.
     named = re.fullmatch(re.escape(path).replace(r"\[\]", r"(\[\d+\]|\.[^.]+)"), refusal.field)
-    return named is not None and (".format(" in told or "' + " in told or refusal.says in told)
+    return named is not None and (".format(" in told or "' + " in told or refusal.message in told)
 
 
 def test_files_are_written_and_found_up_to_date(tmp_path: Path) -> None:

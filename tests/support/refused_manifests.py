@@ -10,25 +10,25 @@ FOLDER = Path(__file__).parents[1] / "data" / "refused"
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A wrong manifest, the field to blame, what is said of it, and the same manifest without the mistake."""
+class RefusedManifest:
+    """An invalid manifest, the path of the invalid field, a fragment of the message, and the corrected manifest."""
 
     name: str
     field: str
-    says: str
-    wrong: dict[str, Any]
-    mended: dict[str, Any]
+    message: str
+    invalid: dict[str, Any]
+    corrected: dict[str, Any]
 
 
-def refusals() -> list[Refusal]:
-    """All of them, by name."""
+def refused_manifests() -> list[RefusedManifest]:
+    """Return all refused manifests, by name."""
     return [_read(path) for path in sorted(FOLDER.glob("*.yaml"))]
 
 
-def _read(path: Path) -> Refusal:
-    written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    wrong = written["manifest"]
-    return Refusal(path.stem, written["field"], written["says"], wrong, merged(wrong, written["mended"]))
+def _read(path: Path) -> RefusedManifest:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    invalid = content["manifest"]
+    return RefusedManifest(path.stem, content["field"], content["says"], invalid, merged(invalid, content["mended"]))
 
 
 def merged(value: Any, patch: Any) -> Any:
