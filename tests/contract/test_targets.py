@@ -101,7 +101,7 @@ class TargetContract:
     async def test_a_first_write_conflicts_with_a_write_since_the_observation(self, subject: TargetUnderTest) -> None:
         before = await subject.target.observe()
         await subject.foreign_write(3)
-        with pytest.raises(TargetConflictError, match="meanwhile"):
+        with pytest.raises(TargetConflictError, match="since it was observed"):
             await subject.target.apply(5, take=True)
         after = await subject.target.observe()
         assert after.minimum == 3
