@@ -1,4 +1,4 @@
-"""What an answer of the API server means: gone, refused, this request only, or the whole server."""
+"""Errors of the API server: not found, refused, a failed request, or an unavailable server."""
 
 import asyncio
 import json
@@ -29,12 +29,12 @@ WEBHOOK = 'Internal error occurred: failed calling webhook "deny.shop": connecti
 
 
 def a_status(code: int, message: str) -> str:
-    """As the API server answers what it cannot do."""
+    """A Status document of the API server."""
     return json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code})
 
 
 class Server:
-    """An API server that answers as it is told."""
+    """An API server with a configurable response."""
 
     def __init__(self) -> None:
         self.status, self.body, self.headers = 200, "{}", dict[str, str]()
@@ -101,7 +101,7 @@ def a_kubeconfig(folder: Path, port: int) -> Path:
         (422, a_status(422, "invalid"), ObjectRefusedError),
     ],
 )
-async def test_an_answer_is_of_its_kind(
+async def test_each_response_raises_its_error(
     server: Server, cluster: Cluster, status: int, body: str, expected: type[PredictiveScalingError]
 ) -> None:
     server.status, server.body = status, body
@@ -111,33 +111,33 @@ async def test_an_answer_is_of_its_kind(
     assert "namespaces/shop/horizontalpodautoscalers/checkout" in str(raised.value)
 
 
-async def test_the_servers_message_is_told(server: Server, cluster: Cluster) -> None:
+async def test_the_message_of_the_server_is_in_the_error(server: Server, cluster: Cluster) -> None:
     server.status, server.body = 500, a_status(500, WEBHOOK)
     with pytest.raises(RequestFailedError, match="failed calling webhook"):
         await cluster.get("/api/v1/namespaces/shop")
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [("7", 7.0), (None, None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-3", None)]
+    ("header", "seconds"), [("7", 7.0), (None, None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-3", None)]
 )
-async def test_what_the_server_asks_to_wait_is_kept(
-    server: Server, cluster: Cluster, given: str | None, seconds: float | None
+async def test_retry_after_is_read_from_the_response(
+    server: Server, cluster: Cluster, header: str | None, seconds: float | None
 ) -> None:
     server.status = 429
-    if given is not None:
-        server.headers["Retry-After"] = given
+    if header is not None:
+        server.headers["Retry-After"] = header
     with pytest.raises(RequestFailedError) as raised:
         await cluster.get("/api/v1/namespaces/shop")
     assert raised.value.retry_after_seconds == seconds
 
 
-async def test_a_request_that_hangs_is_not_the_whole_server(server: Server, cluster: Cluster) -> None:
+async def test_a_hanging_request_does_not_make_the_server_unavailable(server: Server, cluster: Cluster) -> None:
     server.hangs = True
     with pytest.raises(RequestTimedOutError, match=r"did not answer GET /api/v1/namespaces/shop within 0\.5 s"):
         await cluster.get("/api/v1/namespaces/shop")
 
 
-async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_listen_is_unavailable(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     async with connected(a_kubeconfig(tmp_path, port)) as cluster:
         with pytest.raises(ClusterUnavailableError) as raised:
@@ -148,7 +148,7 @@ async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None
 async def test_netrc_is_not_read(
     server: Server, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its password would go to the API server, and the file would be read at each request."""
+    """Otherwise its password would be sent to the API server, and the file read at each request."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login app password hunter2\n")
     netrc.chmod(0o600)
@@ -158,7 +158,7 @@ async def test_netrc_is_not_read(
 
 
 @pytest.mark.parametrize(("no_proxy", "is_used"), [("", True), ("127.0.0.1", False)])
-async def test_a_proxy_of_the_environment_is_used_unless_the_server_is_excepted(
+async def test_a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str, is_used: bool
 ) -> None:
     proxy, (port,) = Server(), free_ports(1)
@@ -172,9 +172,9 @@ async def test_a_proxy_of_the_environment_is_used_unless_the_server_is_excepted(
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     monkeypatch.setenv("no_proxy", no_proxy)
-    (nobody,) = free_ports(1)
+    (unused_port,) = free_ports(1)
     try:
-        async with connected(a_kubeconfig(tmp_path, nobody)) as cluster:
+        async with connected(a_kubeconfig(tmp_path, unused_port)) as cluster:
             if is_used:
                 assert await cluster.get("/api/v1/namespaces/shop") == {"by": "proxy"}
             else:

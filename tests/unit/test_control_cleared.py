@@ -1,4 +1,4 @@
-"""A decision that a person cleared is not carried out afterwards, in whichever moment it was cleared."""
+"""A decision that a user cleared is never executed, whenever it was cleared."""
 
 from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import replace
@@ -24,13 +24,12 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    """What was logged."""
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
-class AskedOnce:
-    """The table of commands: one, to clear what is stuck."""
+class ClearCommandTable:
+    """The table commands, with one request to clear stuck decisions."""
 
     def __init__(self) -> None:
         self.is_open = True
@@ -52,8 +51,8 @@ class AskedOnce:
 
 
 async def clear(world: World) -> dict[str, Any]:
-    """What `DELETE /api/v1/scaling/decisions/stuck` is answered with."""
-    table, models = AskedOnce(), cast(Any, None)
+    """Return the response to `DELETE /api/v1/scaling/decisions/stuck`."""
+    table, models = ClearCommandTable(), cast(Any, None)
     await CommandHandler(
         table,
         world.decisions,
@@ -63,20 +62,20 @@ async def clear(world: World) -> dict[str, Any]:
     return answer
 
 
-class Unwritable(InMemoryTarget):
-    """Its API server is away for writes."""
+class UnwritableTarget(InMemoryTarget):
+    """A target whose writes fail until `works` is true."""
 
-    mended: bool = False
+    works: bool = False
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
-        if not self.mended:
+        if not self.works:
             raise ClusterUnavailableError("away")
         return await InMemoryTarget.apply(self, floor, take=take)
 
 
-async def with_a_stuck_intent() -> tuple[World, Unwritable, ScalingDecisionRow]:
-    """An intent that was recorded an hour ago and could not be carried out since."""
-    world, target = World(), Unwritable(2, 40, 2, 2)
+async def with_a_stuck_intent() -> tuple[World, UnwritableTarget, ScalingDecisionRow]:
+    """A world with an intent that was recorded an hour ago and could not be executed."""
+    world, target = World(), UnwritableTarget(2, 40, 2, 2)
     world.targets["checkout"] = world.target = target
     await world.turn(1)
     world.clock.advance(HOUR)
@@ -84,53 +83,51 @@ async def with_a_stuck_intent() -> tuple[World, Unwritable, ScalingDecisionRow]:
     return world, target, row
 
 
-def shown(world: World, name: str) -> Json:
+def status_of(world: World, name: str) -> Json:
     return world.cluster.objects[f"/apis/predictive-scaling.io/v1alpha1/namespaces/shop/scalingdecisions/{name}"][
         "status"
     ]
 
 
-async def test_an_intent_that_was_cleared_is_dropped_and_the_same_step_is_decided_under_another_name() -> None:
+async def test_a_cleared_intent_is_dropped_and_the_step_is_decided_under_another_name() -> None:
     world, target, row = await with_a_stuck_intent()
     assert await clear(world) == {"cleared": 1}
     state = world.states.by_key()[PolicyKey("shop", "checkout")]
     assert (state.open_decision, state.previous_decision) == (None, row.id)
-    target.mended = True
+    target.works = True
     await world.turn(1)
     assert world.decisions.rows[row.id].status == "cancelled"
-    assert shown(world, row.id)["phase"] == "Cancelled"
-    (other,) = [one for one in world.decisions.rows.values() if one.id != row.id]
+    assert status_of(world, row.id)["phase"] == "Cancelled"
+    (other,) = [decision for decision in world.decisions.rows.values() if decision.id != row.id]
     assert (other.status, other.from_replicas, other.to_replicas) == ("verifying", 2, 4)
     assert target.minimum == 4
 
 
 @pytest.mark.parametrize("moment", ["before executing", "before verifying"])
-async def test_a_row_cancelled_while_it_is_carried_out_is_respected(
-    moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_row_cancelled_during_execution_stays_cancelled(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     transition = world.decisions.transition
 
-    async def cleared_first(name: str, status: Any, *arguments: Any, **named: Any) -> bool:
+    async def clear_before_transition(name: str, status: Any, *arguments: Any, **named: Any) -> bool:
         if moment == f"before {status}" and len(world.decisions.rows) == 1:
             row = world.decisions.rows[name]
             world.decisions.rows[name] = replace(row, status="cancelled", outcome="Cleared.")
         return await transition(name, status, *arguments, **named)
 
-    monkeypatch.setattr(world.decisions, "transition", cleared_first)
+    monkeypatch.setattr(world.decisions, "transition", clear_before_transition)
     await world.turn(1, step=timedelta())
     cleared = next(iter(world.decisions.rows.values()))
     assert cleared.status == "cancelled"
-    assert shown(world, cleared.id)["phase"] == "Cancelled"
-    assert shown(world, cleared.id)["message"] == "Cleared."
+    assert status_of(world, cleared.id)["phase"] == "Cancelled"
+    assert status_of(world, cleared.id)["message"] == "Cleared."
     assert cleared.id not in world.verification.names
     await world.turn(20)
     assert world.target.minimum == 9
     assert world.decisions.rows[cleared.id].status == "cancelled"
-    assert shown(world, cleared.id)["phase"] == "Cancelled"
+    assert status_of(world, cleared.id)["phase"] == "Cancelled"
 
 
-async def test_a_decision_that_was_cleared_while_its_replicas_were_awaited_is_not_verified() -> None:
+async def test_a_decision_cleared_during_verification_is_not_verified() -> None:
     world = World()
     await world.turn(1)
     (row,) = world.decisions.rows.values()
@@ -139,14 +136,14 @@ async def test_a_decision_that_was_cleared_while_its_replicas_were_awaited_is_no
     world.target.settle()
     await world.turn(4)
     assert world.decisions.rows[row.id].status == "cancelled"
-    assert shown(world, row.id)["phase"] == "Cancelled"
+    assert status_of(world, row.id)["phase"] == "Cancelled"
 
 
-async def test_what_the_object_could_not_show_at_once_it_shows_later() -> None:
+async def test_a_failed_status_update_of_a_cleared_decision_is_made_up_for_later() -> None:
     world, target, row = await with_a_stuck_intent()
     world.cluster.reachable = False
     assert await clear(world) == {"cleared": 1}
     assert world.decisions.rows[row.id].status == "cancelled"
-    world.cluster.reachable = target.mended = True
+    world.cluster.reachable = target.works = True
     await world.turn(1)
-    assert shown(world, row.id)["phase"] == "Cancelled"
+    assert status_of(world, row.id)["phase"] == "Cancelled"

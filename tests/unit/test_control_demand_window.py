@@ -1,4 +1,4 @@
-"""Demand in memory: read once, then only what is new; missing is never zero."""
+"""Demand in memory: history is read once, then only new minutes; a missing minute is never zero."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,11 +17,11 @@ OTHER = SeriesKey("orders", "requests_per_second", "Sum")
 
 
 class Table:
-    """Minutes as the database has them; what was asked for is remembered."""
+    """Minutes of the database; records its queries."""
 
     def __init__(self) -> None:
         self.minutes_of: dict[SeriesKey, dict[datetime, float]] = {KEY: {}, OTHER: {}}
-        self.asked: list[tuple[tuple[SeriesKey, ...], datetime, datetime]] = []
+        self.queries: list[tuple[tuple[SeriesKey, ...], datetime, datetime]] = []
         self.is_away = False
 
     def put(self, at: datetime, value: float, key: SeriesKey = KEY) -> None:
@@ -36,7 +36,7 @@ class Table:
     ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
         if self.is_away:
             raise DatabaseUnavailableError("PostgreSQL is away")
-        self.asked.append((tuple(keys), since, until))
+        self.queries.append((tuple(keys), since, until))
         count = (until - since) // MINUTE
         return {
             key: np.array([self.minutes_of[key].get(since + index * MINUTE, np.nan) for index in range(count)])
@@ -62,7 +62,7 @@ async def test_a_series_ends_with_the_newest_observed_minute(table: Table) -> No
     assert (newest.value, newest.at) == (100.0, NOON)
 
 
-async def test_the_running_minute_is_not_read(table: Table) -> None:
+async def test_the_current_minute_is_not_read(table: Table) -> None:
     table.put(NOON, 3.0)
     window = DemandWindow(table)
     await window.advance([KEY], NOON + timedelta(seconds=59))
@@ -76,12 +76,12 @@ async def test_only_the_newest_minutes_are_read_again(table: Table) -> None:
     await window.advance([KEY], NOON)
     await window.advance([KEY], NOON + timedelta(minutes=1))
     await window.advance([KEY], NOON + timedelta(minutes=2))
-    spans = [until - since for _, since, until in table.asked]
+    spans = [until - since for _, since, until in table.queries]
     assert spans[0] == HISTORY
     assert spans[2] == timedelta(minutes=6)
 
 
-async def test_rows_that_come_late_are_seen(table: Table) -> None:
+async def test_late_rows_are_read(table: Table) -> None:
     window = DemandWindow(table)
     await window.advance([KEY], NOON)
     late = NOON - timedelta(minutes=90)
@@ -90,7 +90,7 @@ async def test_rows_that_come_late_are_seen(table: Table) -> None:
     assert window.minutes(KEY, late, late + MINUTE).tolist() == [700.0]
 
 
-async def test_a_series_that_joins_later_is_loaded_in_full(table: Table) -> None:
+async def test_a_series_added_later_is_loaded_in_full(table: Table) -> None:
     table.put(NOON - timedelta(days=7), 5.0, OTHER)
     window = DemandWindow(table)
     await window.advance([KEY], NOON)
@@ -99,7 +99,7 @@ async def test_a_series_that_joins_later_is_loaded_in_full(table: Table) -> None
     assert window.minutes(OTHER, NOON - timedelta(days=7), NOON - timedelta(days=7) + MINUTE).tolist() == [5.0]
 
 
-async def test_what_was_read_stays_while_the_database_is_away_and_the_gap_is_read_after(table: Table) -> None:
+async def test_demand_is_kept_during_a_database_outage_and_the_gap_is_read_afterwards(table: Table) -> None:
     window = DemandWindow(table)
     await window.advance([KEY], NOON)
     table.is_away = True
@@ -112,17 +112,17 @@ async def test_what_was_read_stays_while_the_database_is_away_and_the_gap_is_rea
     assert np.isfinite(window.minutes(KEY, NOON, NOON + timedelta(hours=3))).all()
 
 
-async def test_a_zero_is_missing_data_unless_the_policy_says_that_it_is_real(table: Table) -> None:
+async def test_a_zero_is_missing_data_unless_zeros_are_valid(table: Table) -> None:
     table.fill(NOON, NOON + timedelta(minutes=10), 0.0)
     window = DemandWindow(table)
     await window.advance([KEY], NOON + timedelta(minutes=10))
-    distrusted, trusted = window.newest(KEY), window.newest(KEY, zero_is_valid=True)
-    assert distrusted is not None
-    assert trusted is not None
-    assert (distrusted.at, trusted.at, trusted.value) == (NOON, NOON + timedelta(minutes=10), 0.0)
+    without_zeros, with_zeros = window.newest(KEY), window.newest(KEY, zero_is_valid=True)
+    assert without_zeros is not None
+    assert with_zeros is not None
+    assert (without_zeros.at, with_zeros.at, with_zeros.value) == (NOON, NOON + timedelta(minutes=10), 0.0)
 
 
-async def test_a_bin_without_a_sample_is_missing_not_zero(table: Table) -> None:
+async def test_a_bin_without_samples_is_a_gap_and_not_zero(table: Table) -> None:
     for minute in range(11, 21):
         del table.minutes_of[KEY][NOON - timedelta(minutes=minute)]
     window = DemandWindow(table)
@@ -133,7 +133,7 @@ async def test_a_bin_without_a_sample_is_missing_not_zero(table: Table) -> None:
     assert (series.values[np.isfinite(series.values)] == 100.0).all()
 
 
-async def test_a_series_before_a_moment_has_seen_nothing_later(table: Table) -> None:
+async def test_a_series_until_a_time_contains_no_later_demand(table: Table) -> None:
     table.fill(NOON - timedelta(minutes=30), NOON, 900.0)
     window = DemandWindow(table)
     await window.advance([KEY], NOON)
@@ -143,7 +143,7 @@ async def test_a_series_before_a_moment_has_seen_nothing_later(table: Table) -> 
     assert series.values.max() == 100.0
 
 
-async def test_a_series_that_nobody_scales_by_is_forgotten(table: Table) -> None:
+async def test_a_series_without_policies_is_dropped(table: Table) -> None:
     window = DemandWindow(table)
     await window.advance([KEY], NOON)
     await window.advance([], NOON + MINUTE)

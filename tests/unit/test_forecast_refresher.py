@@ -1,4 +1,4 @@
-"""Which forecasts are recorded, and where in the fallback chain each of them stands."""
+"""The recorded forecasts and their sources in the fallback chain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.support.control import Prophet, World
 
 
 class PeakProphet(Prophet):
-    """Knows the peaks of the first three windows."""
+    """Forecasts with peaks of the first three windows."""
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
         peaks = np.arange(12.0).reshape(3, len(PEAK_QUANTILES)) + 5000
@@ -25,7 +25,7 @@ class PeakProphet(Prophet):
 
 
 def sources(rows: Sequence[Prediction]) -> list[str]:
-    """Of the forecasts recorded, in order, repetitions left out."""
+    """The sources of the recorded forecasts, in order, without repetitions."""
     return [row.source for index, row in enumerate(rows) if index == 0 or row.source != rows[index - 1].source]
 
 
@@ -42,7 +42,7 @@ async def test_forecasts_are_recorded_with_the_source_that_was_used() -> None:
     assert min(after - before for before, after in pairwise(origins)) >= timedelta(minutes=5)
 
 
-async def test_a_fresh_forecast_follows_a_fallback_once_data_are_back() -> None:
+async def test_a_fresh_forecast_replaces_the_fallback_once_data_return() -> None:
     world = World()
     world.source.until = NOON + 3 * MINUTE
     await world.turn(4 * 60 * 4)
@@ -60,18 +60,18 @@ async def test_peaks_are_recorded_with_the_bins_that_end_their_windows() -> None
     assert rows[1].peak_p50 == 5004.0
 
 
-async def test_rows_that_postgresql_refuses_cost_no_other_policy_its_record() -> None:
+async def test_rows_that_postgresql_refuses_do_not_affect_other_policies() -> None:
     checkout = a_policy()
     other = checkout.metadata.model_copy(update={"name": "cart", "uid": "cart-uid"})
     world = World(checkout, checkout.model_copy(update={"metadata": other}))
     recorded: list[Prediction] = []
 
-    class Refusing:
+    class RefusingTable:
         async def record(self, predictions: Sequence[Prediction]) -> None:
             if any(row.policy == "cart" for row in predictions):
                 raise ValueError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
             recorded.extend(predictions)
 
-    world.feed.table = Refusing()
+    world.feed.table = RefusingTable()
     await world.turn(4)
     assert {row.policy for row in recorded} == {"checkout"}

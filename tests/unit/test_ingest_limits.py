@@ -1,4 +1,4 @@
-"""How many services, metrics and series may be active at a time, and what is said when that is too many."""
+"""The limits of active services, metrics and series, and how exceeding them is reported."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -19,8 +19,8 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-class Taking:
-    """Samples that come in, at a time that moves."""
+class Ingestion:
+    """Admits samples at a time that a test moves."""
 
     def __init__(self, services: int = 10, metrics: int = 10, series: int = 10, window: timedelta = DAY) -> None:
         self.register = SeriesRegister(SeriesLimits(services, metrics, series, window))
@@ -49,105 +49,105 @@ class Taking:
         return Message("metrics.raw", 0, self._offset, json.dumps(sample).encode())
 
 
-def test_pods_of_earlier_rollouts_take_no_place() -> None:
-    taking = Taking(series=10)
+def test_pods_of_earlier_rollouts_do_not_count() -> None:
+    ingestion = Ingestion(series=10)
     for rollout in range(200):
-        taking.now = NOW + rollout * DAY
-        assert taking.take(*(f"{rollout}-{pod}" for pod in range(3))).dead_letters == []
-        taking.register.advance(taking.now.date())
+        ingestion.now = NOW + rollout * DAY
+        assert ingestion.take(*(f"{rollout}-{pod}" for pod in range(3))).dead_letters == []
+        ingestion.register.advance(ingestion.now.date())
 
 
-def test_a_service_beyond_the_limit_is_a_dead_letter_that_says_so() -> None:
-    taking = Taking(services=2)
-    taking.take("a", service="one")
-    taking.take("a", service="two")
-    batch = taking.take("a", service="three")
+def test_a_service_beyond_the_limit_is_a_dead_letter() -> None:
+    ingestion = Ingestion(services=2)
+    ingestion.take("a", service="first")
+    ingestion.take("a", service="two")
+    batch = ingestion.take("a", service="three")
     assert [(letter.reason, batch.refused) for letter in batch.dead_letters] == [
         ("service_limit", [(Limit.SERVICES, "three")])
     ]
-    assert "2 services that were active within 2 days, the limit; service three would exceed it" in (
-        batch.dead_letters[0].detail
-    )
-    assert taking.take("b", service="one").dead_letters == []
-    taking.now += 4 * DAY
-    assert taking.take("a", service="three").dead_letters == []
+    assert "2 services" in batch.dead_letters[0].detail
+    assert "service three would exceed" in batch.dead_letters[0].detail
+    assert ingestion.take("b", service="first").dead_letters == []
+    ingestion.now += 4 * DAY
+    assert ingestion.take("a", service="three").dead_letters == []
 
 
-def test_a_metric_beyond_the_limit_of_its_service_is_a_dead_letter_that_says_so() -> None:
-    taking = Taking(metrics=2)
+def test_a_metric_beyond_the_limit_of_its_service_is_a_dead_letter() -> None:
+    ingestion = Ingestion(metrics=2)
     for metric in ("cpu", "memory"):
-        taking.take("a", metric=metric)
-    batch = taking.take("a", metric="latency")
+        ingestion.take("a", metric=metric)
+    batch = ingestion.take("a", metric="latency")
     assert [letter.reason for letter in batch.dead_letters] == ["metric_limit"]
-    assert taking.take("a", metric="latency", service="cart").dead_letters == []
+    assert ingestion.take("a", metric="latency", service="cart").dead_letters == []
 
 
-def test_what_is_active_goes_on_while_new_series_come_without_end() -> None:
-    taking = Taking(series=4)
+def test_active_series_are_admitted_while_new_series_arrive_constantly() -> None:
+    ingestion = Ingestion(series=4)
     old = ["a", "b", "c", "d"]
-    taking.take(*old)
+    ingestion.take(*old)
     for hour in range(1, 24 * 10):
-        taking.now = NOW + timedelta(hours=hour)
-        assert len(taking.take(*old, *(f"{hour}-{pod}" for pod in range(50))).dead_letters) == 50
-        taking.register.advance(taking.now.date())
+        ingestion.now = NOW + timedelta(hours=hour)
+        assert len(ingestion.take(*old, *(f"{hour}-{pod}" for pod in range(50))).dead_letters) == 50
+        ingestion.register.advance(ingestion.now.date())
 
 
-def test_a_series_that_rested_for_long_comes_back_as_a_new_one() -> None:
-    taking = Taking(series=2)
-    taking.take("a", "b")
-    taking.now = NOW + 5 * DAY
-    taking.take("c", "d")
-    assert [letter.reason for letter in taking.take("a").dead_letters] == ["series_limit"]
-    taking.now = NOW + 10 * DAY
-    assert taking.take("a").dead_letters == []
+def test_a_long_inactive_series_counts_as_new() -> None:
+    ingestion = Ingestion(series=2)
+    ingestion.take("a", "b")
+    ingestion.now = NOW + 5 * DAY
+    ingestion.take("c", "d")
+    assert [letter.reason for letter in ingestion.take("a").dead_letters] == ["series_limit"]
+    ingestion.now = NOW + 10 * DAY
+    assert ingestion.take("a").dead_letters == []
 
 
-def test_samples_of_the_past_count_among_the_series_of_their_own_days() -> None:
-    taking = Taking(series=3)
-    taking.take("a", "b", "c")
+def test_past_samples_count_against_the_limit_of_their_own_day() -> None:
+    ingestion = Ingestion(series=3)
+    ingestion.take("a", "b", "c")
     for days in range(4, 100, 3):
-        assert taking.take(*(f"{days}-{pod}" for pod in range(3)), age=days * DAY).dead_letters == []
-    assert len(taking.take(*(f"more-{pod}" for pod in range(9)), age=50 * DAY).dead_letters) == 9
+        assert ingestion.take(*(f"{days}-{pod}" for pod in range(3)), age=days * DAY).dead_letters == []
+    assert len(ingestion.take(*(f"more-{pod}" for pod in range(9)), age=50 * DAY).dead_letters) == 9
 
 
-def test_a_longer_window_counts_longer() -> None:
-    taking = Taking(series=2, window=timedelta(hours=100))
-    taking.take("a", "b")
-    taking.now = NOW + 5 * DAY
-    assert len(taking.take("c").dead_letters) == 1
-    taking.now = NOW + 6 * DAY
-    assert taking.take("c").dead_letters == []
+def test_a_longer_window_keeps_series_active_longer() -> None:
+    ingestion = Ingestion(series=2, window=timedelta(hours=100))
+    ingestion.take("a", "b")
+    ingestion.now = NOW + 5 * DAY
+    assert len(ingestion.take("c").dead_letters) == 1
+    ingestion.now = NOW + 6 * DAY
+    assert ingestion.take("c").dead_letters == []
 
 
-def test_what_is_long_inactive_is_forgotten() -> None:
-    taking = Taking(series=1000)
+def test_long_inactive_series_are_forgotten() -> None:
+    ingestion = Ingestion(series=1000)
     for day in range(60):
-        taking.now = NOW + day * DAY
-        taking.register.advance(taking.now.date())
-        taking.take(*(f"{day}-{pod}" for pod in range(5)), service=f"service-{day % 20}")
-    kept = sum(len(activity.last) for (limit, _), activity in taking.register._scopes.items() if limit is Limit.SERIES)  # pyright: ignore[reportPrivateUsage]
+        ingestion.now = NOW + day * DAY
+        ingestion.register.advance(ingestion.now.date())
+        ingestion.take(*(f"{day}-{pod}" for pod in range(5)), service=f"service-{day % 20}")
+    scopes = ingestion.register._scopes  # pyright: ignore[reportPrivateUsage]
+    kept = sum(len(activity.last) for (limit, _), activity in scopes.items() if limit is Limit.SERIES)
     assert kept == 5 * (REMEMBERED // DAY + 2)
-    assert taking.register.missing(["service-0", "service-19"]) == {"service-0", "service-19"}
+    assert ingestion.register.missing(["service-0", "service-19"]) == {"service-0", "service-19"}
 
 
-async def test_a_limit_that_is_reached_is_logged_counted_and_shown_until_it_is_over(
+async def test_a_reached_limit_is_logged_counted_and_reported_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = 1000.0
     monkeypatch.setattr(limit_reports, "monotonic", lambda: seconds)
-    taking, reports = Taking(series=1), LimitReports()
+    ingestion, reports = Ingestion(series=1), LimitReports()
 
-    def refused() -> float:
+    def refused_count() -> float:
         labels = {"limit": "series"}
         return REGISTRY.get_sample_value("predictive_scaling_ingest_series_limit_refused_total", labels) or 0.0
 
-    before = refused()
+    before = refused_count()
     assert (await examine([reports.check()])).status is Health.HEALTHY
     with capture_logs() as logs:
         for _ in range(3):
-            reports.report(taking.take("a", "b", "c").refused, taking.register)
-            reports.show_usage(taking.register, taking.now.date())
-    assert refused() - before == 6
+            reports.report(ingestion.take("a", "b", "c").refused, ingestion.register)
+            reports.show_usage(ingestion.register, ingestion.now.date())
+    assert refused_count() - before == 6
     events = [entry for entry in logs if entry["event"] == "series_limit_reached"]
     assert [(entry["limit"], entry["service"], entry["allowed"], entry["log_level"]) for entry in events] == [
         ("series", "checkout", 1, "error")

@@ -1,4 +1,4 @@
-"""Background tasks: one that fails is counted and tried again, and takes no other down."""
+"""Periodic tasks: a failure is counted and retried, and does not stop other tasks."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from tests.support.eventually import eventually
 
 
 class Work:
-    """Counts its runs; raises what it is told to."""
+    """Counts its runs, and raises `error`."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.runs = 0
@@ -33,20 +33,20 @@ def a_task(work: Callable[[], Awaitable[object]], name: str = "work", every_seco
 
 @asynccontextmanager
 async def running(*tasks: PeriodicTask, leads: bool = True) -> AsyncGenerator[list[asyncio.Task[None]]]:
-    started = [asyncio.create_task(run_periodically(task, lambda: leads)) for task in tasks]
+    started = [asyncio.create_task(run_periodically(periodic, lambda: leads)) for periodic in tasks]
     try:
         yield started
     finally:
-        for one in started:
-            one.cancel()
+        for periodic in started:
+            periodic.cancel()
         await asyncio.gather(*started, return_exceptions=True)
 
 
-async def becomes(holds: Callable[[], bool]) -> None:
-    async def look() -> bool:
+async def wait_until(holds: Callable[[], bool]) -> None:
+    async def check() -> bool:
         return holds()
 
-    await eventually(look, interval_seconds=0.01)
+    await eventually(check, interval_seconds=0.01)
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ async def becomes(holds: Callable[[], bool]) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_failing_task_is_run_again_and_the_others_go_on(error: BaseException) -> None:
-    failing, well = Work(error), Work()
+async def test_a_failing_task_is_retried_and_the_others_continue(error: BaseException) -> None:
+    failing, healthy = Work(error), Work()
     broken = a_task(failing, f"failing_{type(error).__name__}")
     with capture_logs() as logs:
-        async with running(broken, a_task(well)) as started:
-            await becomes(lambda: failing.runs >= 3 and well.runs >= 3)
+        async with running(broken, a_task(healthy)) as started:
+            await wait_until(lambda: failing.runs >= 3 and healthy.runs >= 3)
             assert not any(task.done() for task in started)
             failing.error = None
-            await becomes(lambda: broken.failures == 0 and broken.succeeded_at is not None)
+            await wait_until(lambda: broken.failures == 0 and broken.succeeded_at is not None)
     assert {log["task"] for log in logs if log["event"] == "task_failed"} == {broken.name}
     counted = REGISTRY.get_sample_value("predictive_scaling_task_failures_total", {"task": broken.name})
     assert counted is not None
@@ -95,7 +95,7 @@ async def test_a_cancelled_task_ends() -> None:
             await task
 
 
-async def test_a_cancelled_task_ends_although_its_run_swallows_the_cancellation() -> None:
+async def test_a_cancelled_task_ends_although_its_run_suppresses_the_cancellation() -> None:
     async def stubborn() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
@@ -108,7 +108,7 @@ async def test_a_cancelled_task_ends_although_its_run_swallows_the_cancellation(
         assert task.cancelled()
 
 
-async def test_the_pause_doubles_with_each_failure_up_to_a_limit_and_success_ends_that() -> None:
+async def test_the_pause_doubles_up_to_a_limit_and_is_reset_by_a_success() -> None:
     work = Work(RuntimeError("a bug"))
     task = PeriodicTask("doubling", work, 0.5)
     pauses: list[float] = []
@@ -122,7 +122,7 @@ async def test_the_pause_doubles_with_each_failure_up_to_a_limit_and_success_end
     assert task.pause_seconds == 0.5
 
 
-async def test_a_task_whose_period_is_longer_than_any_pause_keeps_its_period() -> None:
+async def test_a_period_longer_than_the_maximum_pause_is_kept() -> None:
     task = PeriodicTask("rare", Work(RuntimeError("a bug")), 900.0)
     for _ in range(5):
         await task.attempt()
@@ -133,17 +133,17 @@ async def test_waking_ends_the_pause_after_a_success() -> None:
     work = Work()
     task = PeriodicTask("woken", work, 3600.0)
     async with running(task):
-        await becomes(lambda: work.runs == 1)
+        await wait_until(lambda: work.runs == 1)
         task.woken.set()
-        await becomes(lambda: work.runs == 2)
+        await wait_until(lambda: work.runs == 2)
 
 
-async def test_a_standby_does_no_leaders_work_and_its_heart_beats() -> None:
-    leaders, everyones = Work(), Work()
-    task, shared = a_task(leaders), PeriodicTask("shared", everyones, 0.01, on_standby=True)
+async def test_a_standby_does_not_run_leader_tasks_and_still_reports_success() -> None:
+    leader_work, shared_work = Work(), Work()
+    task, shared = a_task(leader_work), PeriodicTask("shared", shared_work, 0.01, on_standby=True)
     async with running(task, shared, leads=False):
-        await becomes(lambda: everyones.runs >= 2 and task.succeeded_at is not None)
-    assert leaders.runs == 0
+        await wait_until(lambda: shared_work.runs >= 2 and task.succeeded_at is not None)
+    assert leader_work.runs == 0
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_a_standby_does_no_leaders_work_and_its_heart_beats() -> None:
         (RuntimeError("a bug"), False),
     ],
 )
-async def test_an_outage_of_a_dependency_is_told_from_a_fault(error: Exception, waits: bool) -> None:
+async def test_an_unavailable_dependency_is_distinguished_from_a_bug(error: Exception, waits: bool) -> None:
     task = a_task(Work(error))
     await task.attempt()
     assert task.waits_for_dependency is waits

@@ -7,12 +7,14 @@ NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 EARLIER = NOW - timedelta(hours=1)
 
 
-def ready(status: ConditionStatus, since: datetime | None = None, reason: str = "Seen", message: str = "") -> Condition:
+def ready_condition(
+    status: ConditionStatus, since: datetime | None = None, reason: str = "Seen", message: str = ""
+) -> Condition:
     return Condition(type="Ready", status=status, reason=reason, message=message, last_transition_time=since)
 
 
-def test_all_known_conditions_are_there_from_the_first_visit() -> None:
-    merged = merge([], [ready(ConditionStatus.TRUE)], NOW)
+def test_all_known_conditions_exist_from_the_first_merge() -> None:
+    merged = merge([], [ready_condition(ConditionStatus.TRUE)], NOW)
 
     assert [condition.type for condition in merged] == [type_.value for type_ in ConditionType]
     assert merged[0].status is ConditionStatus.TRUE
@@ -20,23 +22,28 @@ def test_all_known_conditions_are_there_from_the_first_visit() -> None:
     assert {condition.last_transition_time for condition in merged} == {NOW}
 
 
-def test_the_transition_time_moves_when_the_status_changes() -> None:
-    (merged,) = merge([ready(ConditionStatus.TRUE, EARLIER)], [ready(ConditionStatus.FALSE)], NOW, known=["Ready"])
+def test_the_transition_time_changes_with_the_status() -> None:
+    (merged,) = merge(
+        [ready_condition(ConditionStatus.TRUE, EARLIER)],
+        [ready_condition(ConditionStatus.FALSE)],
+        NOW,
+        known=["Ready"],
+    )
 
     assert merged.last_transition_time == NOW
 
 
-def test_the_transition_time_stays_when_only_the_reason_changes() -> None:
-    before = ready(ConditionStatus.TRUE, EARLIER)
-    after = ready(ConditionStatus.TRUE, reason="StillSeen", message="and well")
+def test_the_transition_time_is_kept_when_only_the_reason_changes() -> None:
+    before = ready_condition(ConditionStatus.TRUE, EARLIER)
+    after = ready_condition(ConditionStatus.TRUE, reason="StillSeen", message="and well")
 
     (merged,) = merge([before], [after], NOW, known=["Ready"])
 
     assert merged == after.model_copy(update={"last_transition_time": EARLIER})
 
 
-def test_a_condition_that_was_not_judged_again_stays_as_it_was() -> None:
-    before = ready(ConditionStatus.TRUE, EARLIER)
+def test_a_condition_without_a_new_value_is_kept() -> None:
+    before = ready_condition(ConditionStatus.TRUE, EARLIER)
 
     assert merge([before], [], NOW, known=["Ready"]) == (before,)
 
@@ -47,21 +54,21 @@ def test_conditions_of_unknown_types_are_kept_at_the_end() -> None:
     assert merge([foreign], [], NOW, known=["Ready"])[-1] == foreign
 
 
-def test_merging_the_same_again_changes_nothing() -> None:
-    once = merge([], [ready(ConditionStatus.TRUE)], EARLIER)
+def test_merging_the_same_condition_again_changes_nothing() -> None:
+    once = merge([], [ready_condition(ConditionStatus.TRUE)], EARLIER)
 
-    assert merge(once, [ready(ConditionStatus.TRUE)], NOW) == once
-
-
-def test_a_message_is_cut_to_what_a_status_holds() -> None:
-    told = ready(ConditionStatus.TRUE, message="x" * 5000)
-
-    assert len(told.message) == MAX_MESSAGE_LENGTH
-    assert told.message.endswith("x…")
+    assert merge(once, [ready_condition(ConditionStatus.TRUE)], NOW) == once
 
 
-def test_conditions_are_read_as_they_were_written() -> None:
-    merged = merge([], [ready(ConditionStatus.TRUE)], NOW)
+def test_a_message_is_truncated_to_the_maximum_length() -> None:
+    condition = ready_condition(ConditionStatus.TRUE, message="x" * 5000)
+
+    assert len(condition.message) == MAX_MESSAGE_LENGTH
+    assert condition.message.endswith("x…")
+
+
+def test_conditions_survive_a_round_trip() -> None:
+    merged = merge([], [ready_condition(ConditionStatus.TRUE)], NOW)
     status = {"conditions": [condition.to_manifest() for condition in merged]}
 
     assert status["conditions"][0] == {
@@ -75,10 +82,10 @@ def test_conditions_are_read_as_they_were_written() -> None:
     assert read_conditions(status) == merged
 
 
-def test_a_condition_that_cannot_be_read_is_left_out() -> None:
-    good = ready(ConditionStatus.TRUE, NOW).to_manifest()
+def test_an_invalid_condition_is_ignored() -> None:
+    good = ready_condition(ConditionStatus.TRUE, NOW).to_manifest()
 
     assert read_conditions({"conditions": [{"type": "Ready", "status": "Maybe"}, good]}) == (
-        ready(ConditionStatus.TRUE, NOW),
+        ready_condition(ConditionStatus.TRUE, NOW),
     )
     assert read_conditions({}) == ()

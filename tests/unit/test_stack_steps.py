@@ -1,4 +1,4 @@
-"""What people see who wait for set-up."""
+"""The progress that the set-up of the local stack shows."""
 
 import asyncio
 import contextlib
@@ -14,56 +14,56 @@ from predictive_scaling.stack.stack import Part
 from predictive_scaling.stack.steps import Status, Step, carry_out
 
 
-async def nothing(notify: Notify) -> None:
+async def do_nothing(notify: Notify) -> None:
     pass
 
 
-async def test_each_step_is_shown_when_it_begins_with_its_number_and_usual_time() -> None:
-    shown: list[Status] = []
-    steps = [Step("building etcd", 45, nothing), Step("building kubectl", 75, nothing)]
-    await carry_out(steps, shown.append, ignore, interval_seconds=3600)
-    assert [(status.number, status.title) for status in shown] == [(1, "building etcd"), (2, "building kubectl")]
-    assert shown[0].text == "step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 2 min"
-    assert [status.share for status in shown] == [pytest.approx(0, abs=0.01), pytest.approx(45 / 120, abs=0.01)]
+async def test_each_step_is_shown_at_its_start_with_its_number_and_usual_duration() -> None:
+    statuses: list[Status] = []
+    steps = [Step("building etcd", 45, do_nothing), Step("building kubectl", 75, do_nothing)]
+    await carry_out(steps, statuses.append, ignore, interval_seconds=3600)
+    assert [(status.number, status.title) for status in statuses] == [(1, "building etcd"), (2, "building kubectl")]
+    assert statuses[0].text == "step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 2 min"
+    assert [status.share for status in statuses] == [pytest.approx(0, abs=0.01), pytest.approx(45 / 120, abs=0.01)]
 
 
-async def test_a_long_step_is_shown_again_after_each_interval_with_the_time_that_passed() -> None:
-    shown: list[Status] = []
-    enough = asyncio.Event()
+async def test_a_long_step_is_shown_again_at_each_interval_with_its_elapsed_time() -> None:
+    statuses: list[Status] = []
+    shown_often = asyncio.Event()
 
     def show(status: Status) -> None:
-        shown.append(status)
-        if len(shown) == 4:
-            enough.set()
+        statuses.append(status)
+        if len(statuses) == 4:
+            shown_often.set()
 
-    async def long(notify: Notify) -> None:
-        await enough.wait()
+    async def wait(notify: Notify) -> None:
+        await shown_often.wait()
 
-    await carry_out([Step("building kube-apiserver", 0.001, long)], show, ignore, interval_seconds=0.01)
-    assert [status.number for status in shown] == [1] * 4
-    elapsed = [status.elapsed for status in shown]
+    await carry_out([Step("building kube-apiserver", 0.001, wait)], show, ignore, interval_seconds=0.01)
+    assert [status.number for status in statuses] == [1] * 4
+    elapsed = [status.elapsed for status in statuses]
     assert elapsed == sorted(elapsed)
     assert elapsed[-1] > elapsed[0]
-    # Longer than usual is not done.
-    assert shown[-1].share < 1
+    # A step that takes longer than usual is not complete.
+    assert statuses[-1].share < 1
 
 
-async def test_after_a_failure_it_is_said_what_stays_and_what_comes_next() -> None:
+async def test_a_failure_reports_the_failed_step_and_where_the_next_run_continues() -> None:
     async def fail(notify: Notify) -> None:
         raise StackError("the disk is full")
 
     async def never(notify: Notify) -> None:
-        pytest.fail("a step ran after one that failed")
+        pytest.fail("a step ran after a failed step")
 
-    steps = [Step("one", 1, nothing), Step("two", 1, fail), Step("three", 1, never)]
+    steps = [Step("first", 1, do_nothing), Step("two", 1, fail), Step("three", 1, never)]
     with pytest.raises(StackError) as failed:
         await carry_out(steps, lambda status: None, ignore, 3600)
-    assert str(failed.value) == (
-        "the disk is full\nstep 2 of 3 failed; the result of steps 1 to 1 is kept; the next run continues with: two"
-    )
+    message = str(failed.value)
+    assert message.startswith("the disk is full\nstep 2 of 3 failed")
+    assert message.endswith(": two"), "the step with which the next run continues"
 
 
-async def test_nothing_is_shown_any_more_once_a_step_was_broken_off() -> None:
+async def test_a_cancelled_step_shows_no_further_progress() -> None:
     shown: list[Status] = []
     begun = asyncio.Event()
 
@@ -72,7 +72,7 @@ async def test_nothing_is_shown_any_more_once_a_step_was_broken_off() -> None:
         await asyncio.Event().wait()
 
     before = asyncio.all_tasks()
-    task = asyncio.create_task(carry_out([Step("one", 1, hang)], shown.append, ignore, 0.001))
+    task = asyncio.create_task(carry_out([Step("first", 1, hang)], shown.append, ignore, 0.001))
     await begun.wait()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -81,7 +81,7 @@ async def test_nothing_is_shown_any_more_once_a_step_was_broken_off() -> None:
 
 
 class Screen(io.StringIO):
-    """Standard error."""
+    """Standard error, as a terminal or a file."""
 
     def __init__(self, *, terminal: bool) -> None:
         super().__init__()
@@ -92,15 +92,15 @@ class Screen(io.StringIO):
 
 
 async def prepared_on(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What set-up with two missing things shows there."""
+    """Return the output of a set-up with two missing parts."""
 
-    async def tell(notify: Notify) -> None:
+    async def notify_waiting(notify: Notify) -> None:
         notify("waiting for another build of [etcd]")
 
-    async def two(parts: Collection[Part], notify: Notify) -> list[Step]:
-        return [Step("building etcd", 45, tell), Step("fetching Kafka", 30, nothing)]
+    async def two_steps(parts: Collection[Part], notify: Notify) -> list[Step]:
+        return [Step("building etcd", 45, notify_waiting), Step("fetching Kafka", 30, do_nothing)]
 
-    monkeypatch.setattr(preparation, "missing", two)
+    monkeypatch.setattr(preparation, "missing", two_steps)
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
@@ -108,7 +108,7 @@ async def prepared_on(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> str:
     return screen.getvalue()
 
 
-async def test_a_log_gets_a_line_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_has_a_line_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await prepared_on(Screen(terminal=False), monkeypatch)).splitlines() == [
         "[stack] step 1 of 2, building etcd: 0 s of about 45 s; in all 0 s of about 1 min 15 s",
         "[stack] waiting for another build of [etcd]",
@@ -117,7 +117,7 @@ async def test_a_log_gets_a_line_for_each_step(monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
-async def test_a_terminal_gets_a_bar_with_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_has_a_progress_bar_with_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = await prepared_on(Screen(terminal=True), monkeypatch)
     assert "\x1b[" in shown
     for fragment in (
@@ -129,12 +129,12 @@ async def test_a_terminal_gets_a_bar_with_the_same_words(monkeypatch: pytest.Mon
         assert fragment in shown
 
 
-async def test_nothing_is_shown_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def none(parts: Collection[Part], notify: Notify) -> list[Step]:
+async def test_nothing_is_shown_if_everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_steps(parts: Collection[Part], notify: Notify) -> list[Step]:
         return []
 
     screen = Screen(terminal=True)
-    monkeypatch.setattr(preparation, "missing", none)
+    monkeypatch.setattr(preparation, "missing", no_steps)
     monkeypatch.setattr("sys.stderr", screen)
     await preparation.prepare(list(Part))
     assert screen.getvalue() == ""

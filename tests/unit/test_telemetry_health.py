@@ -1,3 +1,5 @@
+"""Health reports: checks, their limits, and the server of the telemetry endpoints."""
+
 import asyncio
 from collections.abc import AsyncIterator
 
@@ -17,24 +19,24 @@ from predictive_scaling.telemetry.kafka_check import kafka_check
 from predictive_scaling.telemetry.server import TelemetryServer
 
 
-async def fine() -> None:
+async def pass_check() -> None:
     return
 
 
-async def broken() -> None:
+async def fail_check() -> None:
     raise ConnectionError("postgresql://app:hunter2@db:5432/x\nrefused")
 
 
-async def hanging() -> None:
+async def hang() -> None:
     await asyncio.Event().wait()
 
 
-async def weak() -> None:
+async def degrade() -> None:
     raise Degraded("no trained model yet")
 
 
-async def test_all_well_is_healthy_and_says_how_long_each_took() -> None:
-    report = await examine([Check("database", fine)])
+async def test_passing_checks_are_healthy_and_have_a_latency() -> None:
+    report = await examine([Check("database", pass_check)])
     assert report.status is Health.HEALTHY
     assert report.http_status == 200
     shown = report.as_json()
@@ -42,57 +44,57 @@ async def test_all_well_is_healthy_and_says_how_long_each_took() -> None:
     assert set(report.checks["database"].as_json()) == {"status", "latency_seconds"}
 
 
-async def test_a_required_part_that_fails_is_unhealthy_and_its_message_has_no_secret() -> None:
-    report = await examine([Check("database", broken), Check("kafka", fine)])
+async def test_a_failing_required_check_is_unhealthy_and_its_message_has_no_secret() -> None:
+    report = await examine([Check("database", fail_check), Check("kafka", pass_check)])
     assert report.status is Health.UNHEALTHY
     assert report.http_status == 503
     assert report.checks["database"].message == "postgresql://app:…@db:5432/x refused"
     assert report.checks["kafka"].status is Health.HEALTHY
 
 
-async def test_what_can_be_missed_only_degrades() -> None:
-    report = await examine([Check("database", fine), Check("redis", broken, required=False)])
+async def test_a_failing_optional_check_degrades() -> None:
+    report = await examine([Check("database", pass_check), Check("redis", fail_check, required=False)])
     assert report.status is Health.DEGRADED
     assert report.http_status == 200
 
 
-async def test_a_probe_may_say_itself_that_it_is_only_degraded() -> None:
-    report = await examine([Check("models", weak)])
+async def test_a_check_may_report_itself_as_degraded() -> None:
+    report = await examine([Check("models", degrade)])
     assert report.status is Health.DEGRADED
     assert report.checks["models"].message == "no trained model yet"
 
 
-async def test_a_hanging_part_is_given_up_at_its_limit_and_the_others_still_answer() -> None:
+async def test_a_hanging_check_times_out_and_the_others_still_report() -> None:
     async with asyncio.timeout(5):
-        report = await examine([Check("database", hanging, limit_seconds=0.05), Check("kafka", fine)])
+        report = await examine([Check("database", hang, limit_seconds=0.05), Check("kafka", pass_check)])
     assert report.checks["database"].message == "no response within 0.05 s"
     assert report.checks["database"].latency_seconds >= 0.05
     assert report.checks["kafka"].status is Health.HEALTHY
 
 
-async def test_no_redis_is_a_choice_and_no_model_degrades() -> None:
+async def test_a_missing_redis_is_healthy_and_a_missing_model_degrades() -> None:
     report = await examine([redis_check(None), models_check(lambda: 0)])
     assert report.checks["redis"].status is Health.HEALTHY
     assert report.checks["models"].status is Health.DEGRADED
     assert (await examine([models_check(lambda: 2)])).status is Health.HEALTHY
 
 
-async def test_a_kafka_that_is_away_degrades_with_librdkafkas_reason() -> None:
+async def test_an_unavailable_kafka_degrades_with_the_reason_of_librdkafka() -> None:
     report = await examine([kafka_check("127.0.0.1:1", "metrics.raw")])
-    found = report.checks["kafka"]
+    result = report.checks["kafka"]
     assert report.status is Health.DEGRADED
-    assert "127.0.0.1:1" in (found.message or "")
-    assert found.latency_seconds < 2.5
+    assert "127.0.0.1:1" in (result.message or "")
+    assert result.latency_seconds < 2.5
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[TelemetryServer]:
-    checks = [Check("database", fine), Check("kafka", weak)]
-    async with TelemetryServer("127.0.0.1", 0, checks=checks, ready=[Check("schema", broken)]) as running:
+    checks = [Check("database", pass_check), Check("kafka", degrade)]
+    async with TelemetryServer("127.0.0.1", 0, checks=checks, ready=[Check("schema", fail_check)]) as running:
         yield running
 
 
-async def test_the_server_shows_health_readiness_liveness_and_metrics(server: TelemetryServer) -> None:
+async def test_the_server_has_health_readiness_liveness_and_metrics(server: TelemetryServer) -> None:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
         async with session.get("/health") as response:
             assert response.status == 200
@@ -108,6 +110,6 @@ async def test_the_server_shows_health_readiness_liveness_and_metrics(server: Te
             assert "process_resident_memory_bytes" in text
 
 
-async def test_a_taken_port_is_an_error_of_settings_that_names_it(server: TelemetryServer) -> None:
+async def test_a_port_in_use_is_a_settings_error_that_names_it(server: TelemetryServer) -> None:
     with pytest.raises(SettingsError, match=f"port {server.port} for health and metrics: Address already in use"):
         await TelemetryServer("127.0.0.1", server.port).start()
