@@ -14,6 +14,7 @@ from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_without_decision
 from predictive_scaling.resources.annotations import DIRECTION, PIN
 from predictive_scaling.resources.conditions import Condition, merge
+from predictive_scaling.resources.statuses import ForecastPoint
 from predictive_scaling.resources.vocabulary import ConditionType
 from tests.support.builders import (
     LONG_AGO,
@@ -177,7 +178,8 @@ def test_verified(result: ReconcileResult, expected: tuple[str, str]) -> None:
 def test_the_status_has_the_fields_of_the_api() -> None:
     situation = a_situation(forecast=a_forecast(*[650] * 12, spread={0.5: 0.8}))
     decision = decide(situation)
-    status = policy_status(situation, decision, merge((), policy_conditions(RESULT, situation, decision), NOON))
+    conditions = merge((), policy_conditions(RESULT, situation, decision), NOON)
+    status = policy_status(situation, decision, conditions).to_manifest()
     assert (status["floor"], status["uncappedFloor"], status["source"]) == (7, 7, "Forecast")
     assert (status["currentReplicas"], status["readyReplicas"], status["mode"]) == (4, 4, "Auto")
     assert (status["leadTime"], status["perReplica"], status["observedGeneration"]) == ("3m", "100", 1)
@@ -187,24 +189,31 @@ def test_the_status_has_the_fields_of_the_api() -> None:
     assert len(status["conditions"]) == 10
 
 
+def points_of(situation: Situation) -> tuple[ForecastPoint, ...]:
+    forecast = policy_status(situation, decide(situation), ()).forecast
+    assert forecast is not None
+    return forecast.points
+
+
 @pytest.mark.parametrize(("bins", "points"), [(12, 12), (24, 24), (25, 13), (288, 24), (1440, 24)])
 def test_a_status_has_at_most_24_points(bins: int, points: int) -> None:
     situation = a_situation(forecast=a_steady_forecast(400.0, bins=bins))
-    assert len(policy_status(situation, decide(situation), ())["forecast"]["points"]) == points
+    assert len(points_of(situation)) == points
 
 
 def test_points_in_the_past_are_not_in_the_status() -> None:
     current_forecast = a_current_forecast(a_steady_forecast(400.0, origin=NOON - timedelta(minutes=12)))
     situation = a_situation(current_forecast=current_forecast, forecast=None)
-    points = policy_status(situation, decide(situation), ())["forecast"]["points"]
-    assert points[0]["time"] == "2026-06-17T11:58:00Z"
+    points = points_of(situation)
+    assert points[0].time == NOON - timedelta(minutes=2)
 
 
 def test_a_reconcile_without_a_decision_writes_its_conditions() -> None:
     missing = ReconcileResult(3, failure=Problem("TargetNotFound", "hpa/checkout is not there"))
     status = status_without_decision(3, merge((), policy_conditions(missing), NOON))
-    assert status["observedGeneration"] == 3
-    assert {item["status"] for item in status["conditions"] if item["type"] not in ("Ready", "Stalled")} == {"Unknown"}
+    assert status.observed_generation == 3
+    others = [condition for condition in status.conditions if condition.type not in ("Ready", "Stalled")]
+    assert {condition.status for condition in others} == {"Unknown"}
 
 
 def test_the_message_has_the_cause_the_limits_and_the_contributions() -> None:
@@ -243,9 +252,9 @@ def test_the_message_of_a_paused_policy_names_the_cause() -> None:
 
 def test_points_without_finite_values_are_omitted() -> None:
     situation = a_situation(forecast=a_forecast(400, float("nan"), 400))
-    assert len(policy_status(situation, decide(situation), ())["forecast"]["points"]) == 2
+    assert len(points_of(situation)) == 2
 
 
 def test_an_invalid_capacity_is_not_in_the_status() -> None:
     situation = a_situation(per_replica=float("nan"))
-    assert "perReplica" not in policy_status(situation, decide(situation), ())
+    assert policy_status(situation, decide(situation), ()).per_replica is None

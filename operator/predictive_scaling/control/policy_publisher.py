@@ -1,10 +1,10 @@
 """What others read of a policy: the HTTP API's table, external metrics, Prometheus. No tick waits for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Protocol
 
 from prometheus_client import Gauge
 
@@ -13,7 +13,8 @@ from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.control.recording import record_accepted
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.resources.vocabulary import ConditionType
+from predictive_scaling.resources.statuses import ScalingPolicyStatus
+from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
 from predictive_scaling.storage.policies import PolicyRow
 
 FLOOR = Gauge("predictive_scaling_floor_replicas", "The floor that is held or recommended.", ["namespace", "policy"])
@@ -58,7 +59,7 @@ class PolicyPublisher:
     """Whether `policies` is complete and this process leads."""
     namespaces: tuple[str, ...] = ()
     _changed: dict[PolicyKey, PolicyRow] = field(default_factory=dict[PolicyKey, PolicyRow])
-    _shown: dict[PolicyKey, object] = field(default_factory=dict[PolicyKey, object])
+    _shown: dict[PolicyKey, ScalingPolicyStatus] = field(default_factory=dict[PolicyKey, ScalingPolicyStatus])
     _forgetting: bool = True
     """True at the start: policies may have been deleted while no process ran."""
 
@@ -67,7 +68,7 @@ class PolicyPublisher:
         key, situation, decision = record.key, visited.situation, visited.decision
         if situation is not None:
             self.sink.publish(key, visited, self.max_age)
-        _set(FLOOR, key, visited.status.get("floor"))
+        _set(FLOOR, key, visited.status.floor)
         _set(DESIRED, key, decision.uncapped if decision is not None else None)
         _set(READY, key, situation.observed.ready_replicas if situation is not None else None)
         if self._shown.get(key) != visited.status:
@@ -109,11 +110,10 @@ def _name(row: PolicyRow) -> str:
     return f"{row.namespace}/{row.policy}"
 
 
-def _row(record: PolicyRecord, status: Mapping[str, Any], clock: Clock) -> PolicyRow:
+def _row(record: PolicyRecord, status: ScalingPolicyStatus, clock: Clock) -> PolicyRow:
     """The status as the API reads it, with fields of the spec if it is valid."""
-    policy, conditions = record.policy, list(status.get("conditions", ()))
+    policy = record.policy
     spec = policy.spec if policy is not None else None
-    last = status.get("lastDecision")
     return PolicyRow(
         namespace=record.key.namespace,
         policy=record.key.name,
@@ -124,18 +124,18 @@ def _row(record: PolicyRecord, status: Mapping[str, Any], clock: Clock) -> Polic
         target=str(spec.target) if spec is not None else None,
         min_replicas=spec.replicas.min if spec is not None else None,
         max_replicas=spec.replicas.max if spec is not None else None,
-        floor=status.get("floor"),
-        current_replicas=status.get("currentReplicas"),
-        ready_replicas=status.get("readyReplicas"),
-        source=status.get("source"),
+        floor=status.floor,
+        current_replicas=status.current_replicas,
+        ready_replicas=status.ready_replicas,
+        source=status.source.value if status.source is not None else None,
         limited=any(
-            condition["type"] == ConditionType.SCALING_LIMITED and condition["status"] == "True"
-            for condition in conditions
+            condition.type == ConditionType.SCALING_LIMITED and condition.status is ConditionStatus.TRUE
+            for condition in status.conditions
         ),
-        conditions=conditions,
-        last_decision_at=datetime.fromisoformat(last["at"]) if last else None,
-        advice=status.get("advice"),
-        forecast=status.get("forecast"),
+        conditions=[condition.to_manifest() for condition in status.conditions],
+        last_decision_at=status.last_decision.at if status.last_decision is not None else None,
+        advice=status.advice.to_manifest() if status.advice is not None else None,
+        forecast=status.forecast.to_manifest() if status.forecast is not None else None,
         updated_at=clock.now(),
         timezone=spec.forecast.timezone if spec is not None else None,
         holidays=spec.forecast.holidays if spec is not None else None,

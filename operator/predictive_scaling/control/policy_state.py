@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.current_forecasts import ForecastRequirement
@@ -11,7 +10,7 @@ from predictive_scaling.decision.inputs import Decision, DecisionState, Situatio
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.annotations import resume_of
 from predictive_scaling.resources.conditions import Condition
-from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
+from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, ScalingPolicyStatus, Takeover
 
 NEVER_WRITTEN = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -99,7 +98,7 @@ class PolicyState:
     """Why the last decision could not be carried out."""
     retry: ReconcileRetry | None = None
     """When to reconcile again after failures; None if the last reconciliation succeeded."""
-    written_status: Mapping[str, Any] | None = None
+    written_status: ScalingPolicyStatus | None = None
     """The status that was last written, as far as known."""
     status_written_at: datetime = NEVER_WRITTEN
     deleting_since: float | None = None
@@ -197,10 +196,11 @@ class PolicyState:
 
     # Who owns the target.
 
-    def take_over(self, takeover: Takeover, target: str, recorded: Mapping[str, Any]) -> None:
-        """Remember a takeover. recorded: the fields of the status that now record it."""
+    def take_over(self, takeover: Takeover, target: str) -> None:
+        """Remember a takeover that was recorded in the status."""
         self.takeover, self.target = takeover, target
-        self.written_status = {**(self.written_status or {}), **recorded}
+        written = self.written_status or ScalingPolicyStatus()
+        self.written_status = written.model_copy(update={"takeover": takeover, "target": target})
 
     def confirm_takeover(self) -> None:
         """Remember that the target was written before a restart."""
@@ -244,7 +244,7 @@ class PolicyState:
         """Remember the metadata that our newest request returned."""
         self.own_metadata = metadata
 
-    def wrote_status(self, status: Mapping[str, Any], now: datetime) -> None:
+    def wrote_status(self, status: ScalingPolicyStatus, now: datetime) -> None:
         """Remember the status that was written."""
         self.written_status, self.status_written_at = status, now
 

@@ -3,18 +3,14 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
-
-from pydantic import ValidationError
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.capacity import CapacityKey
 from predictive_scaling.control.current_forecasts import ForecastRequirement, series_key
 from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
 from predictive_scaling.decision.inputs import DecisionState
-from predictive_scaling.resources.conditions import read_conditions
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, Takeover
+from predictive_scaling.resources.statuses import Takeover, parse_policy_status
 
 
 @dataclass(slots=True)
@@ -72,22 +68,21 @@ class PolicyStates:
 
 def restored_state(record: PolicyRecord, now: datetime) -> PolicyState:
     """State from the status of a policy, after a restart. The floor is not lowered before a full window was seen."""
-    status = record.status
-    takeover = _parsed(Takeover, status.get("takeover"))
-    last = _parsed(LastDecision, status.get("lastDecision"))
-    conditions = read_conditions(status)
-    observed = status.get("observedGeneration")
+    status = parse_policy_status(record.status)
+    takeover = status.takeover and status.takeover.without_unknown_fields()
+    last = status.last_decision and status.last_decision.without_unknown_fields()
+    generation = record.generation if status.observed_generation is None else status.observed_generation
     return PolicyState(
         uid=record.uid,
-        decision_state=DecisionState(since=now, floor=status.get("floor")),
-        acknowledged=_acknowledgement(record, takeover, observed if isinstance(observed, int) else record.generation),
+        decision_state=DecisionState(since=now, floor=status.floor),
+        acknowledged=_acknowledgement(record, takeover, generation),
         takeover=takeover,
-        target=status.get("target") if takeover else None,
+        target=status.target if takeover else None,
         previous_decision=last.name if last else "",
         last_decision=last,
-        conditions=conditions,
-        accuracy=_parsed(AccuracyStatus, status.get("accuracy")),
-        written_status=status or None,
+        conditions=status.conditions,
+        accuracy=status.accuracy and status.accuracy.without_unknown_fields(),
+        written_status=status if record.status else None,
     )
 
 
@@ -95,12 +90,3 @@ def _acknowledgement(record: PolicyRecord, takeover: Takeover | None, generation
     if takeover is None:
         return Acknowledgement.of(record, generation)
     return Acknowledgement(takeover.generation or generation, takeover.resume)
-
-
-def _parsed(kind: Any, value: Any) -> Any:
-    if not value:
-        return None
-    try:
-        return kind.model_validate(value)
-    except ValidationError:
-        return None

@@ -35,7 +35,7 @@ from predictive_scaling.decision.events.active_occurrences import (
 from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.decision.inputs import Decision, Demand, Observed, Situation
 from predictive_scaling.decision.review import Problem
-from predictive_scaling.decision.status import policy_status, status_without_decision
+from predictive_scaling.decision.status import policy_status, status_after_failure, status_without_decision
 from predictive_scaling.errors import (
     DatabaseUnavailableError,
     TargetNotFoundError,
@@ -43,8 +43,8 @@ from predictive_scaling.errors import (
 )
 from predictive_scaling.resources.conditions import merge
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.statuses import ScalingPolicyStatus
 from predictive_scaling.resources.vocabulary import Mode
 from predictive_scaling.targets.port import Target
 from predictive_scaling.targets.registry import TargetFinder
@@ -81,7 +81,7 @@ class ReconcileOutcome:
 
     situation: Situation | None
     decision: Decision | None
-    status: Mapping[str, Any]
+    status: ScalingPolicyStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,13 @@ class Reconciler:
         """Report why a reconciliation failed, and keep the rest of the status. Raises as Cluster does."""
         result = ReconcileResult(generation=record.generation, failure=failure)
         state.show(merge(state.conditions, policy_conditions(result), tick.now))
-        judged = status_without_decision(record.generation, state.conditions, takeover=state.takeover)
-        before = {name: value for name, value in (state.written_status or {}).items() if name != "takeover"}
-        status = before | judged
-        if state.takeover is not None:
-            status["target"] = state.target
+        status = status_after_failure(
+            state.written_status or ScalingPolicyStatus(),
+            record.generation,
+            state.conditions,
+            target=state.target,
+            takeover=state.takeover,
+        )
         await self.status_writer.write(record, state, status)
         return ReconcileOutcome(None, None, status)
 
@@ -279,9 +281,9 @@ class Reconciler:
         return self.window.outlier(series_key(policy), now - _OUTLIERS_SHOWN, zero_is_valid=zero_is_valid)
 
     def _seed_lead_time(self, state: PolicyState, observed: Observed) -> None:
-        known = (state.written_status or {}).get("leadTime")
-        if state.decision is None and isinstance(known, str):
-            self.lead_times.seed(observed.uid, parse_duration(known))
+        written = state.written_status
+        if state.decision is None and written is not None and written.lead_time is not None:
+            self.lead_times.seed(observed.uid, written.lead_time)
 
     def _verification(self, state: PolicyState) -> dict[str, Any]:
         if state.previous_decision in self.verification.open_names:
@@ -310,9 +312,10 @@ class Reconciler:
         result = ReconcileResult(generation=record.generation, stalled=stalled, failure=failure)
         conditions = merge(state.conditions, policy_conditions(result), tick.now)
         state.show(conditions)
-        status = status_without_decision(record.generation, conditions, takeover=state.takeover)
+        target = None
         if record.policy is not None:
-            status["target"] = str(record.policy.spec.target) if state.takeover is None else state.target
+            target = str(record.policy.spec.target) if state.takeover is None else state.target
+        status = status_without_decision(record.generation, conditions, target=target, takeover=state.takeover)
         await self.status_writer.write(record, state, status)
         return ReconcileOutcome(None, None, status)
 

@@ -1,9 +1,7 @@
 """Writes the status of policies: completely, only when it changed, and only as the leader."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -13,11 +11,11 @@ from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, Obje
 from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
 from predictive_scaling.control.actuation.ownership import path_of
 from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.resources.statuses import ScalingPolicyStatus
 
 log = structlog.get_logger(__name__)
 
 REFRESH = timedelta(minutes=5)
-_PASSING = frozenset({"forecast", "conditions", "accuracy"})
 
 WRITES = Counter("predictive_scaling_status_writes_total", "Writes of a ScalingPolicy's status.")
 
@@ -34,18 +32,18 @@ class StatusWriter:
     cache: InformerCache
     clock: Clock
 
-    async def write(self, record: PolicyRecord, state: PolicyState, status: Mapping[str, Any]) -> bool:
+    async def write(self, record: PolicyRecord, state: PolicyState, status: ScalingPolicyStatus) -> bool:
         """Write the status if it differs; return whether it did. Raises ClusterUnavailableError."""
         now = self.clock.now()
         if status == state.written_status:
             return False
         if not has_elapsed(REFRESH, state.status_written_at, now) and _significant(status) == _significant(
-            state.written_status or {}
+            state.written_status or ScalingPolicyStatus()
         ):
             return False
         replaced = [
             {"op": "test", "path": "/metadata/uid", "value": record.uid},
-            {"op": "add", "path": "/status", "value": dict(status)},
+            {"op": "add", "path": "/status", "value": status.to_manifest()},
         ]
         try:
             answer = await self.cluster.edit(f"{path_of(record.key)}/status", replaced)
@@ -54,14 +52,13 @@ class StatusWriter:
         except ObjectRefusedError as error:
             log.warning("status_refused", policy=str(record.key), error=str(error))
             return False
-        state.wrote_status(dict(status), now)
+        state.wrote_status(status, now)
         self.cache.expect_policy_write(record.key, int(answer["metadata"]["resourceVersion"]))
         WRITES.inc()
         return True
 
 
-def _significant(status: Mapping[str, Any]) -> dict[str, Any]:
-    """What people wait for: all but the forecast's numbers and the words of conditions that stay as they are."""
-    essence = {name: value for name, value in status.items() if name not in _PASSING}
-    essence["conditions"] = [(one["type"], one["status"], one["reason"]) for one in status.get("conditions", ())]
-    return essence
+def _significant(status: ScalingPolicyStatus) -> object:
+    """Return what is written at once: all but forecast, accuracy, and messages and times of conditions."""
+    conditions = [(condition.type, condition.status, condition.reason) for condition in status.conditions]
+    return status.model_copy(update={"forecast": None, "accuracy": None, "conditions": ()}), conditions

@@ -1,7 +1,6 @@
 """The status of a policy (semantics 22): bounded in size, and equal for equal inputs."""
 
 import math
-from typing import Any
 
 from predictive_scaling.decision.context import positive
 from predictive_scaling.decision.formatting import amount, quantile_name
@@ -30,7 +29,7 @@ def policy_status(
     accuracy: AccuracyStatus | None = None,
     takeover: Takeover | None = None,
     advice: Advice | None = None,
-) -> dict[str, Any]:
+) -> ScalingPolicyStatus:
     """Return the status after a reconcile with a decision. conditions: already merged (resources.conditions.merge)."""
     policy, observed = situation.policy, situation.observed
     return ScalingPolicyStatus(
@@ -50,14 +49,40 @@ def policy_status(
         advice=advice,
         takeover=takeover,
         conditions=conditions,
-    ).to_manifest()
+    )
 
 
 def status_without_decision(
-    generation: int, conditions: tuple[Condition, ...], *, takeover: Takeover | None = None
-) -> dict[str, Any]:
+    generation: int,
+    conditions: tuple[Condition, ...],
+    *,
+    target: str | None = None,
+    takeover: Takeover | None = None,
+) -> ScalingPolicyStatus:
     """Return the status after a reconcile without a decision: the target does not exist, or the policy is invalid."""
-    return ScalingPolicyStatus(observed_generation=generation, conditions=conditions, takeover=takeover).to_manifest()
+    return ScalingPolicyStatus(observed_generation=generation, target=target, takeover=takeover, conditions=conditions)
+
+
+def status_after_failure(
+    previous: ScalingPolicyStatus,
+    generation: int,
+    conditions: tuple[Condition, ...],
+    *,
+    target: str | None = None,
+    takeover: Takeover | None = None,
+) -> ScalingPolicyStatus:
+    """Return the status after a failed reconcile: the previous status with new conditions.
+
+    target, takeover: the take-over now, which the failed reconcile may have recorded or ended, and its target.
+    """
+    return previous.model_copy(
+        update={
+            "observed_generation": generation,
+            "target": previous.target if takeover is None else target,
+            "takeover": takeover,
+            "conditions": conditions,
+        }
+    )
 
 
 def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None:

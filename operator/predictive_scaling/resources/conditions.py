@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BeforeValidator,
     Field,
@@ -22,7 +23,7 @@ MAX_MESSAGE_LENGTH = 1024
 UNKNOWN_REASON = "Unknown"
 """Replaces a reason from the cluster that contains no letter."""
 _MAX_REASON_LENGTH = 63
-_MAX_CONDITIONS = 20
+MAX_CONDITIONS = 20
 _FIRST_SECOND, _LAST_SECOND = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
@@ -38,13 +39,18 @@ def in_utc(moment: datetime) -> datetime:
         return _LAST_SECOND if moment.year > 1 else _FIRST_SECOND
 
 
+def full_second(moment: datetime) -> datetime:
+    """Return the time at the resolution of a status: UTC, without fractions of a second."""
+    return in_utc(moment).replace(microsecond=0)
+
+
 def format_time(moment: datetime) -> str:
     """Return a time as written in statuses: UTC, full seconds.
 
     >>> format_time(datetime(2026, 11, 27, 8, tzinfo=UTC))
     '2026-11-27T08:00:00Z'
     """
-    return in_utc(moment).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    return full_second(moment).replace(tzinfo=None).isoformat() + "Z"
 
 
 def _as_reason(word: Any, info: ValidationInfo) -> Any:
@@ -59,6 +65,7 @@ Message = Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH), fitted_to(MAX_MES
 
 Timestamp = Annotated[
     AwareDatetime,
+    AfterValidator(full_second),
     PlainSerializer(format_time, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
 ]
@@ -96,7 +103,7 @@ class Condition(Part):
 Conditions = Annotated[
     tuple[Condition, ...],
     Field(
-        max_length=_MAX_CONDITIONS,
+        max_length=MAX_CONDITIONS,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     ),
 ]
@@ -119,10 +126,11 @@ def merge(
     >>> [condition.status.value for condition in merge([], [], datetime(2026, 1, 1, tzinfo=UTC), known=["Ready"])]
     ['Unknown']
     """
+    now = full_second(now)
     before = {condition.type: condition for condition in conditions}
     after = {condition.type: condition for condition in new}
     # Conditions of other controllers stay, up to the maximum number of conditions.
-    types = [*dict.fromkeys([*map(str, known), *after, *before])][:_MAX_CONDITIONS]
+    types = [*dict.fromkeys([*map(str, known), *after, *before])][:MAX_CONDITIONS]
     return tuple(
         _with_transition(before.get(type_), after.get(type_) or before.get(type_) or _unjudged(type_), now)
         for type_ in types

@@ -49,6 +49,10 @@ def format_duration(duration: timedelta) -> str:
     return _format(duration, (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)))
 
 
+def _full_seconds(duration: timedelta) -> timedelta:
+    return timedelta(seconds=round(duration.total_seconds() * 1000) // 1000)
+
+
 def format_hms(duration: timedelta) -> str:
     """Return the shortest form in hours, minutes and full seconds, as in the custom resources.
 
@@ -98,7 +102,8 @@ class DurationBetween:
     high: str
     auto: bool = False
     clamps: bool = False
-    """Limit values that our own code records to the bounds, so that no record fails because of its range."""
+    """Limit values that our own code records to the bounds, so that no record fails because of its range, and to full
+    seconds, as a manifest does: a value equals the value that is read back."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
@@ -120,7 +125,7 @@ class DurationBetween:
         if isinstance(value, str) and re.fullmatch(_HMS, value):
             value = parse_duration(value)
         elif self.clamps and isinstance(value, timedelta):
-            value = min(max(value, parse_duration(self.low)), parse_duration(self.high))
+            value = min(max(_full_seconds(value), parse_duration(self.low)), parse_duration(self.high))
         if not isinstance(value, timedelta) or not parse_duration(self.low) <= value <= parse_duration(self.high):
             raise ValueError(self._allowed())
         return value
@@ -143,8 +148,8 @@ class DecimalBetween:
     """It may be absent, and is None then."""
 
     clamps: bool = False
-    """Limit values that our own code records to the bounds, so that no record fails because of its range; NaN becomes
-    None in an optional field."""
+    """Limit values that our own code records to the bounds, so that no record fails because of its range, and round
+    them as a manifest does: a value equals the value that is read back. NaN becomes None in an optional field."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
@@ -182,7 +187,7 @@ class DecimalBetween:
             number = float(value)
             if self.optional and math.isnan(number):
                 return None
-            value = min(max(number, float(self.low)), float(self.high))
+            value = round(min(max(number, float(self.low)), float(self.high)), _PLACES)
         if not (in_text or in_code) or not float(self.low) <= float(value) <= float(self.high):
             raise ValueError(self._allowed())
         return float(value)

@@ -1,11 +1,12 @@
 """Status of a ScalingPolicy and of a BusinessEvent. Decimals are strings, as in the spec."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from predictive_scaling.resources.conditions import Conditions, Message, Timestamp
+from predictive_scaling.resources.conditions import MAX_CONDITIONS, Conditions, Message, Timestamp, read_conditions
 from predictive_scaling.resources.part import Part, fitted_to
 from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
 from predictive_scaling.resources.scaling_decision import (
@@ -27,7 +28,17 @@ Factor = Annotated[float, DecimalBetween("0", "1000000", clamps=True)]
 Length = Annotated[timedelta, DurationBetween("0s", "9999h", clamps=True)]
 
 
-class ForecastPoint(Part):
+class StatusPart(Part):
+    """A part of a ScalingPolicy's status. Fields of a later release are kept when a status is read."""
+
+    model_config = Part.model_config | {"extra": "allow"}
+
+    def without_unknown_fields(self) -> Self:
+        """Return the part without fields of a later release; parts in it keep theirs."""
+        return type(self).model_construct(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class ForecastPoint(StatusPart):
     """The forecast for one point in time."""
 
     time: Timestamp
@@ -40,7 +51,7 @@ class ForecastPoint(Part):
     """0.9 quantile of the forecast demand."""
 
 
-class ForecastStatus(Part):
+class ForecastStatus(StatusPart):
     """The forecast in use."""
 
     model: Text
@@ -62,7 +73,7 @@ class ForecastStatus(Part):
     """At most 24 points; the database and the HTTP API have all of them."""
 
 
-class AccuracyStatus(Part):
+class AccuracyStatus(StatusPart):
     """Accuracy of recent forecasts, as ratios."""
 
     wape: Ratio = None
@@ -81,7 +92,7 @@ class AccuracyStatus(Part):
     """Time over which accuracy was measured."""
 
 
-class LastDecision(Part):
+class LastDecision(StatusPart):
     """The most recent decision."""
 
     name: Text
@@ -94,7 +105,7 @@ class LastDecision(Part):
     """Change and phase, such as "4->9 Succeeded". Shown in the column LAST DECISION."""
 
 
-class Advice(Part):
+class Advice(StatusPart):
     """Setting that would cost less."""
 
     quantile: Annotated[float | None, DecimalBetween("0", "1", optional=True, clamps=True)] = None
@@ -110,11 +121,8 @@ class Advice(Part):
     """The advice in a sentence."""
 
 
-class Takeover(Part):
+class Takeover(StatusPart):
     """The target's minimum before the take-over. It is restored when the policy is deleted or leaves Auto."""
-
-    # Fields of a later release must not make this one lose what to restore.
-    model_config = Part.model_config | {"extra": "ignore"}
 
     target_uid: Text
     """uid of the target that was taken over; a re-created target has another."""
@@ -139,7 +147,7 @@ class Takeover(Part):
     characters."""
 
 
-class ScalingPolicyStatus(Part):
+class ScalingPolicyStatus(StatusPart):
     """Observed state of the policy and its target."""
 
     observed_generation: Annotated[int | None, Field(ge=0)] = None
@@ -190,6 +198,21 @@ class ScalingPolicyStatus(Part):
     conditions: Conditions = ()
     """Ready, MetricsFresh, ForecastReady, ScalingActive, ScalingLimited, Fallback, Paused, Verified, Conflict and
     Stalled. All are present from the first reconciliation on."""
+
+
+def parse_policy_status(status: Mapping[str, Any]) -> ScalingPolicyStatus:
+    """Return the status of a ScalingPolicy. Unknown fields are kept, invalid fields and conditions are omitted."""
+    valid = {name: value for name, value in status.items() if name == "conditions" or _is_valid(name, value)}
+    conditions = read_conditions(status)[:MAX_CONDITIONS]
+    return ScalingPolicyStatus.model_validate(valid | {"conditions": conditions})
+
+
+def _is_valid(name: str, value: Any) -> bool:
+    try:
+        ScalingPolicyStatus.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
 
 
 class Learned(Part):

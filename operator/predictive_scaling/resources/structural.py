@@ -22,7 +22,7 @@ def _clean(schema: Schema, definitions: dict[str, Schema], with_defaults: bool) 
     resolved = _merged(schema, definitions)
     keywords = sorted(resolved, key=_position)
     cleaned: Schema = {keyword: resolved[keyword] for keyword in keywords if keyword not in _UNSUPPORTED_KEYWORDS}
-    if cleaned.get("additionalProperties") is False:
+    if isinstance(cleaned.get("additionalProperties"), bool):
         del cleaned["additionalProperties"]
     if "description" in cleaned:
         cleaned["description"] = " ".join(cleaned["description"].split())

@@ -29,17 +29,16 @@ async def record_takeover(
     """Hold the policy until its target is restored, and write down what to restore. Raises as Cluster does."""
     if not is_held(record, state):
         await _set_finalizers(cluster, record, state, [FINALIZER])
-    recorded: Json = {"takeover": takeover.to_manifest(), "target": target}
     # A merge patch keeps what it does not name: a field that is not set any more has to be taken out by name.
-    cleared = {"takenFrom": None, "resume": None, "generation": None} | recorded["takeover"]
-    await cluster.merge(f"{path_of(record.key)}/status", {"status": recorded | {"takeover": cleared}})
-    state.take_over(takeover, target, recorded)
+    cleared = {"takenFrom": None, "resume": None, "generation": None} | takeover.to_manifest()
+    await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": cleared, "target": target}})
+    state.take_over(takeover, target)
 
 
 def is_recorded(state: PolicyState, target: str, takeover: Takeover) -> bool:
     """Whether the policy's status already records it."""
-    written = state.written_status or {}
-    return written.get("takeover") == takeover.to_manifest() and state.target == target
+    written = state.written_status
+    return written is not None and written.takeover == takeover and state.target == target
 
 
 async def release(cluster: Cluster, record: PolicyRecord, state: PolicyState) -> None:
