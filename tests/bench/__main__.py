@@ -42,51 +42,51 @@ def bench(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Short series, one refit, small batches: a trial.")] = False,
     only_scaling: Annotated[
-        bool, typer.Option("--only-scaling", help="Only what the forecasts do to scaling; the rest stays as it was.")
+        bool, typer.Option("--only-scaling", help="Measure the effect on scaling only; other results are kept.")
     ] = False,
     write_docs: Annotated[bool, typer.Option("--write-docs", help="Write the tables into docs/benchmarks.md.")] = False,
 ) -> None:
-    """Measure accuracy, scaling, speed and memory beside peers; tables to stdout, all of it to build/bench.json."""
-    began = monotonic()
+    """Measure accuracy, scaling, speed and memory; tables to stdout, all results to build/bench.json."""
+    started_at = monotonic()
     refits = 1 if quick else _REFITS
-    read = read_traces(traces, quick=quick, say=_say)
-    left_out = dict(read.left_out)
+    measured = read_traces(traces, quick=quick, say=_say)
+    left_out = dict(measured.left_out)
     if not is_installed():
         left_out["Prophet"] = "is not installed; `make bench` installs requirements-bench.lock"
     if only_scaling:
-        _write_scaling(_scaling(read, refits), MEASURED[traces is not None], write_docs=write_docs)
+        _write_scaling(_scaling(measured, refits), MEASURED[traces is not None], write_docs=write_docs)
         return
-    # Speed first: nothing of the long part is in memory or on the cores yet.
+    # Speed first, while memory and cores are free.
     trained, model = training(_say)
     counts = _BATCHES[:2] if quick else _BATCHES
-    ran, decided = batches(model, counts, _say), deciding(_DECISIONS, _say)
-    accuracy = _accuracy(read.series, refits, quick=quick)
-    scaling = _scaling(read, refits)
-    events = near_events(read.series, read.events, refits, _say)
+    batch_runs, decisions = batches(model, counts, _say), deciding(_DECISIONS, _say)
+    accuracy = _accuracy(measured.series, refits, quick=quick)
+    scaling = _scaling(measured, refits)
+    events = near_events(measured.series, measured.events, refits, _say)
     results = Results(
         mode=_mode(refits, quick=quick, recorded=traces is not None),
-        seconds=monotonic() - began,
+        seconds=monotonic() - started_at,
         accuracy=accuracy,
         scaling=scaling,
         events=events,
         training=trained,
-        batches=ran,
-        deciding=decided,
+        batches=batch_runs,
+        deciding=decisions,
         left_out=left_out,
     )
     _write(results, MEASURED[traces is not None], write_docs=write_docs)
 
 
 def _accuracy(series: dict[str, Series], refits: int, *, quick: bool) -> dict[str, dict[str, Accuracy]]:
-    accuracy = {name: accuracies(one, refits, quick=quick, say=_say) for name, one in series.items()}
+    accuracy = {name: accuracies(item, refits, quick=quick, say=_say) for name, item in series.items()}
     for name, shared in shared_accuracies(series, refits, _say).items():
         accuracy[name] |= shared
     return accuracy
 
 
-def _scaling(read: Measured, refits: int) -> dict[str, Scaled]:
-    found = {name: scaled(one, refits, _say) for name, one in read.traces.items()}
-    return {name: one for name, one in found.items() if one is not None}
+def _scaling(measured: Measured, refits: int) -> dict[str, Scaled]:
+    results = {name: scaled(trace, refits, _say) for name, trace in measured.traces.items()}
+    return {name: result for name, result in results.items() if result is not None}
 
 
 def _mode(refits: int, *, quick: bool, recorded: bool) -> str:
@@ -103,22 +103,22 @@ def _write(results: Results, heading: str, *, write_docs: bool) -> None:
     if write_docs:
         DOCS.write_text(with_sections(DOCS.read_text(), {heading: tables.rstrip()}, level=2))
     typer.echo(tables, nl=False)
-    _say(f"all of it is in {JSON.relative_to(ROOT)}")
+    _say(f"all results are in {JSON.relative_to(ROOT)}")
 
 
 def _write_scaling(scaling: dict[str, Scaled], heading: str, *, write_docs: bool) -> None:
     sections = scaling_sections(scaling)
     SCALING_JSON.parent.mkdir(exist_ok=True)
-    SCALING_JSON.write_text(json.dumps({name: asdict(one) for name, one in scaling.items()}, indent=1) + "\n")
+    SCALING_JSON.write_text(json.dumps({name: asdict(result) for name, result in scaling.items()}, indent=1) + "\n")
     if write_docs:
         text = DOCS.read_text()
-        measured = with_sections(section(text, heading, level=2), sections)
-        DOCS.write_text(with_sections(text, {heading: measured.rstrip()}, level=2))
+        section_text = with_sections(section(text, heading, level=2), sections)
+        DOCS.write_text(with_sections(text, {heading: section_text.rstrip()}, level=2))
     for heading, body in sections.items():
         typer.echo(f"### {heading}\n\n{body}\n")
-    for one in scaling_verdicts(scaling, development(scaling)):
-        typer.echo(f"{one.what}: {one.measured}, bar {one.bar}: {one.text}")
-    _say(f"all of it is in {SCALING_JSON.relative_to(ROOT)}")
+    for verdict in scaling_verdicts(scaling, development(scaling)):
+        typer.echo(f"{verdict.what}: {verdict.measured}, bar {verdict.bar}: {verdict.text}")
+    _say(f"all results are in {SCALING_JSON.relative_to(ROOT)}")
 
 
 def _say(what: str) -> None:

@@ -1,4 +1,4 @@
-"""How good forecasts are, walking forward, beside what others do in the same run."""
+"""Accuracy of walk-forward forecasts, compared with other methods in the same run."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,11 +27,11 @@ _PROPHET_REFITS_EACH = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Of one method on one series.
+    """Accuracy of one method on one series.
 
-    wape: by HORIZON_MINUTES; NaN where the series is too coarse for a horizon or too short for the method.
-    coverage, raw_coverage: by COVERED, over all horizons, calibrated and as the model has it; empty for a method
-    without quantiles of its own. seconds: for all of it.
+    wape: by HORIZON_MINUTES; NaN if the bins are too wide for a horizon or the series too short for the method.
+    coverage, raw_coverage: by COVERED, over all horizons, calibrated and uncalibrated; empty for a method without
+    quantiles. seconds: of all fits and forecasts.
     """
 
     wape: tuple[float, ...]
@@ -42,7 +42,7 @@ class Accuracy:
 
 
 def accuracies(series: Series, refits: int, *, quick: bool, say: Say) -> dict[str, Accuracy]:
-    """By method, ours first."""
+    """Return the accuracy by method, the product's first."""
     methods: list[tuple[Forecaster, int]] = [
         (LightGBMQuantiles(threads=2), refits),
         (LastValue(), refits),
@@ -51,35 +51,37 @@ def accuracies(series: Series, refits: int, *, quick: bool, say: Say) -> dict[st
     ]
     if is_installed():
         methods.append((Prophet(), refits if quick else _prophet_refits(series, refits)))
-    found: dict[str, Accuracy] = {}
-    for method, often in methods:
-        say(f"{series.name}: {method.name}, {often} fits")
-        found[method.name] = _accuracy(series, method, often)
-    return found
+    accuracy_by_method: dict[str, Accuracy] = {}
+    for method, fits in methods:
+        say(f"{series.name}: {method.name}, {fits} fits")
+        accuracy_by_method[method.name] = _accuracy(series, method, fits)
+    return accuracy_by_method
 
 
 def _accuracy(series: Series, method: Forecaster, refits: int) -> Accuracy:
-    began = monotonic()
-    known = [minutes for minutes in HORIZON_MINUTES if timedelta(minutes=minutes) % series.step == timedelta()]
-    bins: IntArray = np.array([timedelta(minutes=minutes) // series.step for minutes in known])
+    started_at = monotonic()
+    minutes_of_horizons = [
+        minutes for minutes in HORIZON_MINUTES if timedelta(minutes=minutes) % series.step == timedelta()
+    ]
+    bins: IntArray = np.array([timedelta(minutes=minutes) // series.step for minutes in minutes_of_horizons])
     try:
         walk = walk_forward(series, method, SPLIT, refits, bins)
     except TooShortError:
-        return Accuracy((float("nan"),) * len(HORIZON_MINUTES), (), (), refits, monotonic() - began)
-    errors = dict(zip(known, walk.wape().tolist(), strict=True))
+        return Accuracy((float("nan"),) * len(HORIZON_MINUTES), (), (), refits, monotonic() - started_at)
+    errors = dict(zip(minutes_of_horizons, walk.wape().tolist(), strict=True))
     wape = tuple(errors.get(minutes, float("nan")) for minutes in HORIZON_MINUTES)
-    seconds = monotonic() - began
+    seconds = monotonic() - started_at
     if method.name != OURS:
         return Accuracy(wape, (), (), refits, seconds)
-    # Calibrated at the time on nothing but the walk's own errors: the first hours count with raw bands.
+    # Calibrated on the errors of the walk so far: the first hours count with uncalibrated bands.
     return Accuracy(wape, coverages(calibrated(walk)), coverages(walk), refits, seconds)
 
 
 def coverages(walk: WalkForward) -> tuple[float, ...]:
-    """By COVERED, over all horizons."""
+    """Return the coverage by COVERED, over all horizons."""
     return tuple(walk.coverage(quantile) for quantile in COVERED)
 
 
 def _prophet_refits(series: Series, refits: int) -> int:
-    judged = (1 - SPLIT) * len(series.values) * series.step
-    return max(refits, round(judged / _PROPHET_REFITS_EACH))
+    test_span = (1 - SPLIT) * len(series.values) * series.step
+    return max(refits, round(test_span / _PROPHET_REFITS_EACH))

@@ -1,7 +1,8 @@
-"""The HTTP API under load over kept-alive connections, beside a bare FastAPI endpoint: `python -m tests.bench.api`.
+"""The HTTP API under load, compared with a bare FastAPI endpoint: `python -m tests.bench.api`.
 
-Everything is on loopback: PostgreSQL of the local stack, the API and the bare endpoint as processes of their own, the
-clients here. The bare endpoint answers a constant through the same server, so that the ratio says what our part costs.
+All processes use loopback: PostgreSQL of the local stack, the API, the bare endpoint, and the clients of this process,
+which keep their connections alive. The bare endpoint returns a constant through the same server, so that the ratio
+shows the cost of the application.
 """
 
 import asyncio
@@ -59,39 +60,39 @@ from generate_series(1, %(decisions)s) as n
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What CONNECTIONS clients got in all slices, each asking again as soon as it was answered."""
+    """The results of CONNECTIONS clients over all slices, each of which sends a request after each response."""
 
     path: str
     requests_per_second: float
     median_ms: float
     p99_ms: float
     cpu_ms: float
-    """Processor time of the serving process for each request, without PostgreSQL's; other load hardly changes it."""
+    """CPU time of the server process per request, without PostgreSQL; other load hardly changes it."""
     bytes: int
     of_bare: float
-    """Requests over those that the bare endpoint answered in slices between: what else runs slows both."""
+    """Ratio to the requests of the bare endpoint in alternating slices: other load slows both."""
 
 
 async def measure(folder: Path, paths: dict[str, str]) -> dict[str, Load]:
-    """Every path, in turns with the bare endpoint."""
+    """Measure every path, alternating with the bare endpoint."""
     async with Stack([Part.POSTGRESQL]) as stack:
         url = await stack.postgresql.create_database("bench_api")
         await _fill(url)
-        found: dict[str, Load] = {}
+        loads: dict[str, Load] = {}
         async with (
             api_running(url, folder, PREDICTIVE_SCALING_LOG_LEVEL="info") as api,
             _bare(folder) as (bare, bare_pid),
         ):
             for name, path in paths.items():
                 _notify(f"api: {name}")
-                found[name] = await _load(api.port, api.process.pid, path, bare)
-            found["bare endpoint"] = await _load(bare, bare_pid, "/bare", bare)
+                loads[name] = await _load(api.port, api.process.pid, path, bare)
+            loads["bare endpoint"] = await _load(bare, bare_pid, "/bare", bare)
         await stack.postgresql.drop_database("bench_api")
-    return found
+    return loads
 
 
 def as_markdown(loads: dict[str, Load]) -> str:
-    """One row a path."""
+    """Return a table with one row per path."""
     rows = [
         f"| {name} | {load.requests_per_second:,.0f} | {load.of_bare:.2f} | {load.median_ms:.1f} | {load.p99_ms:.1f} "
         f"| {load.cpu_ms:.2f} | {load.bytes / 1000:,.1f} |"
@@ -120,7 +121,7 @@ async def _fill(url: str) -> None:
 
 @asynccontextmanager
 async def _bare(folder: Path) -> AsyncGenerator[tuple[int, int]]:
-    """Port and process id of a FastAPI application that answers a constant, in a process of its own."""
+    """Run a FastAPI application that returns a constant, in a separate process; yields its port and process id."""
     log = folder / "bare.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -138,20 +139,22 @@ async def _bare(folder: Path) -> AsyncGenerator[tuple[int, int]]:
 
 
 async def _load(port: int, pid: int, path: str, bare: int) -> Load:
-    request, constant = (f"GET {each} HTTP/1.1\r\nHost: api\r\n\r\n".encode() for each in (path, "/bare"))
-    await _ask(port, request, SLICE_SECONDS)
+    request, constant = (f"GET {target} HTTP/1.1\r\nHost: api\r\n\r\n".encode() for target in (path, "/bare"))
+    await _send_requests(port, request, SLICE_SECONDS)
     latencies: list[float] = []
-    beside, size, cpu_seconds = 0, 0, 0.0
+    bare_requests, size, cpu_seconds = 0, 0, 0.0
     for _ in range(SLICES):
-        for clients_port, asked in ((bare, constant), (port, request)):
+        for port_of_slice, request_of_slice in ((bare, constant), (port, request)):
             before = _cpu_seconds(pid)
-            answers = await asyncio.gather(*(_ask(clients_port, asked, SLICE_SECONDS) for _ in range(CONNECTIONS)))
-            if asked is request:
+            results = await asyncio.gather(
+                *(_send_requests(port_of_slice, request_of_slice, SLICE_SECONDS) for _ in range(CONNECTIONS))
+            )
+            if request_of_slice is request:
                 cpu_seconds += _cpu_seconds(pid) - before
-                latencies += [latency for each, _ in answers for latency in each]
-                size = answers[0][1]
+                latencies += [latency for client_latencies, _ in results for latency in client_latencies]
+                size = results[0][1]
             else:
-                beside += sum(len(each) for each, _ in answers)
+                bare_requests += sum(len(client_latencies) for client_latencies, _ in results)
     latencies.sort()
     return Load(
         path=path,
@@ -160,30 +163,30 @@ async def _load(port: int, pid: int, path: str, bare: int) -> Load:
         p99_ms=1000 * latencies[int(0.99 * (len(latencies) - 1))],
         cpu_ms=1000 * cpu_seconds / len(latencies),
         bytes=size,
-        of_bare=len(latencies) / beside,
+        of_bare=len(latencies) / bare_requests,
     )
 
 
-async def _ask(port: int, request: bytes, seconds: float) -> tuple[Sequence[float], int]:
-    """Latencies of one client on one kept-alive connection, and the size of the last body."""
+async def _send_requests(port: int, request: bytes, seconds: float) -> tuple[Sequence[float], int]:
+    """Send requests on one connection; return their latencies and the size of the last body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
     latencies: list[float] = []
     size, end = 0, monotonic() + seconds
-    while (began := monotonic()) < end:
+    while (started_at := monotonic()) < end:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(head.decode())
         size = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         await reader.readexactly(size)
-        latencies.append(monotonic() - began)
+        latencies.append(monotonic() - started_at)
     writer.close()
     await writer.wait_closed()
     return latencies, size
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Of a process so far."""
+    """Return the CPU seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

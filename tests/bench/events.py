@@ -24,7 +24,7 @@ _BEFORE, _AFTER = timedelta(minutes=30), timedelta(minutes=40)
 
 @dataclass(frozen=True, slots=True)
 class NearEvents:
-    """By HORIZON_MINUTES, near events; wape_all: over all. judged: forecasts an hour ahead near them."""
+    """Accuracy near events by HORIZON_MINUTES. wape_all: over all times. judged: number of forecasts an hour ahead."""
 
     wape: tuple[float, ...]
     coverage: tuple[float, ...]
@@ -38,19 +38,21 @@ def near_events(
     refits: int,
     say: Callable[[str], None],
 ) -> dict[str, NearEvents]:
-    """With the events of the first series that has any, given and withheld; empty where none has."""
-    for name, known in events.items():
-        plain = series[name]
-        say(f"{name}: near {len(known)} matches, given and withheld")
+    """Measure the first series that has events, with the events given and withheld; empty without events."""
+    for name, events_of_series in events.items():
+        without_events = series[name]
+        say(f"{name}: near {len(events_of_series)} matches, given and withheld")
         return {
-            "given": _measured(replace(plain, context=Context(events=known)), known, refits),
-            "withheld": _measured(plain, known, refits),
+            "given": _measured(
+                replace(without_events, context=Context(events=events_of_series)), events_of_series, refits
+            ),
+            "withheld": _measured(without_events, events_of_series, refits),
         }
     return {}
 
 
 def read_matches(path: Path) -> tuple[KnownEvent, ...]:
-    """Kick-off to the end of each match of a CSV file with the columns name, type, start and end."""
+    """Read the matches of a CSV file with the columns name, type, start and end."""
     with path.open(newline="") as rows:
         return tuple(
             KnownEvent(row["type"], datetime.fromisoformat(row["start"]), datetime.fromisoformat(row["end"]))
@@ -61,20 +63,20 @@ def read_matches(path: Path) -> tuple[KnownEvent, ...]:
 def _measured(series: Series, events: Sequence[KnownEvent], refits: int) -> NearEvents:
     bins: IntArray = np.array([timedelta(minutes=minutes) // series.step for minutes in HORIZON_MINUTES])
     walk = calibrated(walk_forward(series, LightGBMQuantiles(threads=2), SPLIT, refits, bins))
-    chosen = [near(series, events, walk.origins + horizon - 1) for horizon in bins]
-    columns = list(enumerate(chosen))
+    near_targets = [near(series, events, walk.origins + horizon - 1) for horizon in bins]
+    columns = list(enumerate(near_targets))
     return NearEvents(
         wape=tuple(wape(walk.actual[rows, at], walk.at(0.5)[rows, at]) for at, rows in columns),
         coverage=tuple(coverage(walk.actual[rows, at], walk.at(0.9)[rows, at]) for at, rows in columns),
         wape_all=tuple(walk.wape().tolist()),
-        judged=int(chosen[-1].sum()),
+        judged=int(near_targets[-1].sum()),
     )
 
 
 def near(series: Series, events: Sequence[KnownEvent], targets: IntArray) -> npt.NDArray[np.bool_]:
-    """Whether bins begin half an hour before kick-off to 40 minutes after the end."""
-    begins = series.start.timestamp() + targets * series.step.total_seconds()
+    """Return whether bins begin between half an hour before kick-off and 40 minutes after the end."""
+    bin_starts = series.start.timestamp() + targets * series.step.total_seconds()
     is_near = np.zeros(len(targets), dtype=np.bool_)
     for event in events:
-        is_near |= (begins >= (event.start - _BEFORE).timestamp()) & (begins < (event.end + _AFTER).timestamp())
+        is_near |= (bin_starts >= (event.start - _BEFORE).timestamp()) & (bin_starts < (event.end + _AFTER).timestamp())
     return is_near

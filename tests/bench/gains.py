@@ -1,4 +1,4 @@
-"""What policies gain over the HPA alone at the same replica-hours, over several series."""
+"""The gain of policies over the HPA alone at the same replica-hours, over several series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.bench.scaling import Scaled
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """Over several series.
+    """Results over several series.
 
     minutes, hpa_alone_minutes, same_hours_minutes: sums of minutes short, of the policy, of the HPA alone, and of the
     HPA alone at the policy's replica-hours. hours: the mean of replica-hours relative to the HPA alone. in_sum, median:
@@ -26,14 +26,14 @@ class Gains:
 
 
 def gains(series: Sequence[Scaled], way: str) -> Gains:
-    """Of one way of scaling. At least one series."""
-    minutes = sum(one.minutes[way] for one in series)
-    same = sum(one.same_hours[way].minutes for one in series)
+    """Return the gains of one way of scaling over at least one series."""
+    minutes = sum(result.minutes[way] for result in series)
+    same = sum(result.same_hours[way].minutes for result in series)
     return Gains(
         minutes=minutes,
-        hpa_alone_minutes=sum(one.minutes["hpa_only"] for one in series),
+        hpa_alone_minutes=sum(result.minutes["hpa_only"] for result in series),
         same_hours_minutes=same,
-        hours=float(np.mean([one.hours[way] for one in series])),
+        hours=float(np.mean([result.hours[way] for result in series])),
         in_sum=same / minutes if minutes else float("inf") if same else 1.0,
-        median=float(np.median([one.gain(way) for one in series])),
+        median=float(np.median([result.gain(way) for result in series])),
     )

@@ -14,7 +14,7 @@ import typer
 from tests.bench.accuracy import OURS
 from tests.bench.verdicts import COVERED, HORIZON_MINUTES
 
-# Comes with the extra of the benchmarks alone.
+# Installed by the extra `bench` only.
 mpl: Any = import_module("matplotlib")
 mpl.use("svg")
 plt: Any = import_module("matplotlib.pyplot")
@@ -37,7 +37,7 @@ _STYLE = {
     "axes.grid": True,
     "grid.color": "#eaeef2",
     "svg.fonttype": "path",
-    # The same numbers give the same file.
+    # A fixed salt, so that the same numbers give the same file.
     "svg.hashsalt": "forecasting",
 }
 
@@ -46,19 +46,19 @@ def draw(
     results: Annotated[Path, typer.Argument(exists=True, dir_okay=False)] = ROOT / "build" / "bench.json",
     folder: Annotated[Path, typer.Argument(file_okay=False)] = ROOT / "docs" / "images",
 ) -> None:
-    """Draw what a run of the benchmarks found."""
-    found = json.loads(results.read_text())
+    """Draw the results of a run of the benchmarks."""
+    document = json.loads(results.read_text())
     with mpl.rc_context(_STYLE):
         for name, picture in (("wape", wape), ("coverage", coverage), ("frontier", frontier), ("batches", batches)):
-            figure = picture(found)
+            figure = picture(document)
             figure.savefig(folder / f"forecasting-{name}.svg", bbox_inches="tight", metadata={"Date": None})
             plt.close(figure)
 
 
-def wape(found: dict[str, Any]) -> Any:
+def wape(document: dict[str, Any]) -> Any:
     """Mean error of the development series by horizon, a line for each method."""
     figure, axes = plt.subplots(figsize=(7, 4))
-    for method, means in found["mean_wape"].items():
+    for method, means in document["mean_wape"].items():
         label, colour, line = _METHODS.get(method, (method, _PALE, "-"))
         values = [np.nan if mean is None else mean for mean in means]
         axes.plot(HORIZON_MINUTES, values, line, marker="o", markersize=4, color=colour, label=label)
@@ -67,16 +67,16 @@ def wape(found: dict[str, Any]) -> Any:
     return figure
 
 
-def coverage(found: dict[str, Any]) -> Any:
+def coverage(document: dict[str, Any]) -> Any:
     """The share of actuals below each quantile, a row for each series, before and after calibration."""
-    names = [name for name, methods in found["accuracy"].items() if methods[OURS]["coverage"]]
+    names = [name for name, methods in document["accuracy"].items() if methods[OURS]["coverage"]]
     figure, axes = plt.subplots(figsize=(7, 0.42 * len(names) + 1))
-    for at, name in enumerate(reversed(names)):
-        one = found["accuracy"][name][OURS]
-        for raw, live in zip(one["raw_coverage"], one["coverage"], strict=True):
-            axes.plot([raw, live], [at, at], color=_PALE, linewidth=2, zorder=1)
-            axes.scatter(raw, at, s=26, facecolors="white", edgecolors=_INK, zorder=2)
-            axes.scatter(live, at, s=30, color=_OURS, zorder=3)
+    for position, name in enumerate(reversed(names)):
+        scores = document["accuracy"][name][OURS]
+        for raw, live in zip(scores["raw_coverage"], scores["coverage"], strict=True):
+            axes.plot([raw, live], [position, position], color=_PALE, linewidth=2, zorder=1)
+            axes.scatter(raw, position, s=26, facecolors="white", edgecolors=_INK, zorder=2)
+            axes.scatter(live, position, s=30, color=_OURS, zorder=3)
     for quantile in COVERED:
         axes.axvline(quantile, color=_BAD, linewidth=0.8, linestyle=":")
     axes.scatter([], [], s=26, facecolors="white", edgecolors=_INK, label="as the model has it")
@@ -86,20 +86,20 @@ def coverage(found: dict[str, Any]) -> Any:
     return figure
 
 
-def frontier(found: dict[str, Any]) -> Any:
+def frontier(document: dict[str, Any]) -> Any:
     """Minutes short against replica-hours, means over the development series."""
     figure, axes = plt.subplots(figsize=(7, 4.4))
-    for line in found["mean_frontier"]:
+    for line in document["mean_frontier"]:
         target = line["hpa_target"]
-        own = abs(target - found["present_target"]) < 1e-9
+        is_present_target = abs(target - document["present_target"]) < 1e-9
         axes.plot(
             line["hours"],
             line["short"],
-            color=_OURS if own else _PALE,
-            linewidth=2 if own else 1,
+            color=_OURS if is_present_target else _PALE,
+            linewidth=2 if is_present_target else 1,
             marker="o",
             markersize=3,
-            zorder=3 if own else 1,
+            zorder=3 if is_present_target else 1,
         )
         axes.annotate(
             f"{target:.0%}",
@@ -116,10 +116,10 @@ def frontier(found: dict[str, Any]) -> Any:
         "tuned_with_target": ("and the HPA's target", "v"),
         "clairvoyant": ("knows the future", "*"),
     }.items():
-        one = found["mean_scaling"][way]
+        point = document["mean_scaling"][way]
         axes.scatter(
-            one["hours"],
-            one["short"],
+            point["hours"],
+            point["short"],
             marker=marker,
             s=60,
             color=_BAD if way == "hpa_only" else _INK,
@@ -132,16 +132,16 @@ def frontier(found: dict[str, Any]) -> Any:
     return figure
 
 
-def batches(found: dict[str, Any]) -> Any:
+def batches(document: dict[str, Any]) -> Any:
     """Seconds of one batch, by how many it is for."""
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for what, label, colour in (("batches", "forecast", _OURS), ("deciding", "decide", _INK)):
-        rows = found[what]
+        rows = document[what]
         axes.loglog([row["count"] for row in rows], [row["seconds"] for row in rows], "-o", color=colour, label=label)
-    axes.axhline(found["training"]["holt_winters_seconds"], color=_PALE, linestyle=":")
+    axes.axhline(document["training"]["holt_winters_seconds"], color=_PALE, linestyle=":")
     axes.annotate(
         "one Holt-Winters fit",
-        (1, found["training"]["holt_winters_seconds"]),
+        (1, document["training"]["holt_winters_seconds"]),
         fontsize=8,
         color=_INK,
         xytext=(2, 3),

@@ -1,4 +1,4 @@
-"""Prophet behind our interface, where it is installed."""
+"""Prophet behind the forecaster interface, if it is installed."""
 
 import importlib.util
 import logging
@@ -18,20 +18,20 @@ pd: Any = pandas
 
 
 def is_installed() -> bool:
-    """Whether the extra `bench` is there."""
+    """Return whether the extra `bench` is installed."""
     return importlib.util.find_spec("prophet") is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Prophet:
-    """Daily and weekly season, as Prophet comes."""
+    """Prophet with daily and weekly seasonality and default settings."""
 
     name: str = "Prophet"
 
     def fit(self, series: Series) -> Fitted:
         prophet: Any = importlib.import_module("prophet")
-        for chatty in ("cmdstanpy", "prophet"):
-            logging.getLogger(chatty).setLevel(logging.ERROR)
+        for logger in ("cmdstanpy", "prophet"):
+            logging.getLogger(logger).setLevel(logging.ERROR)
         model = prophet.Prophet(daily_seasonality=True, weekly_seasonality=True, uncertainty_samples=0)
         times = _times(series.start.timestamp() + np.arange(len(series.values)) * series.step.total_seconds())
         return FittedProphet(model.fit(pd.DataFrame({"ds": times, "y": series.values})))
@@ -39,7 +39,7 @@ class Prophet:
 
 @dataclass(frozen=True, slots=True)
 class FittedProphet(Fitted):
-    """It knows the time of a target and nothing of the last hours: its forecasts do not depend on their origin."""
+    """A model of the target's time only: its forecasts do not depend on their origin."""
 
     model: Any
     name: str = "Prophet"
@@ -47,10 +47,10 @@ class FittedProphet(Fitted):
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
         targets = panel.seconds_at(origins)[:, None] + (horizons - 1) * panel.step
-        unique, place = np.unique(targets, return_inverse=True)
+        unique, index = np.unique(targets, return_inverse=True)
         points = self.model.predict(pd.DataFrame({"ds": _times(unique)}))["yhat"].to_numpy(dtype=np.float64)
-        found = np.maximum(points, 0.0)[place.reshape(targets.shape)]
-        return np.repeat(found[:, :, None], len(QUANTILES), axis=2)
+        forecasts = np.maximum(points, 0.0)[index.reshape(targets.shape)]
+        return np.repeat(forecasts[:, :, None], len(QUANTILES), axis=2)
 
 
 def _times(seconds: npt.NDArray[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Everything that one run found, and how it compares with the bars."""
+"""The results of one run, and their comparison with the bars."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ from tests.bench.verdicts import (
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """accuracy: by series, then method. left_out: what could not be measured, and why.
+    """accuracy: by series, then method. left_out: the reason by what was not measured.
 
-    events: near events that were given and that were withheld; empty without events.
+    events: accuracy with given and with withheld events; empty without events.
     """
 
     mode: str
@@ -62,23 +62,23 @@ class Results:
         return development(self.accuracy)
 
     def mean_wape(self, method: str, names: Iterable[str]) -> list[float]:
-        """By HORIZON_MINUTES; NaN where a series has none."""
+        """Return the mean WAPE by HORIZON_MINUTES; NaN if a series has none."""
         rows = [self.accuracy[name][method].wape for name in names if method in self.accuracy[name]]
         return np.mean(rows, axis=0).tolist() if rows else [float("nan")] * len(HORIZON_MINUTES)
 
     def mean_scaling(self) -> dict[str, dict[str, float]]:
-        """Shortage and hours of each way, means over the development series."""
-        known = [self.scaling[name] for name in self.development if name in self.scaling]
+        """Return shortage and hours by way, means over the development series."""
+        results = [self.scaling[name] for name in self.development if name in self.scaling]
         return {
             way: {
-                "short": float(np.mean([one.short[way] for one in known])),
-                "hours": float(np.mean([one.hours[way] for one in known])),
+                "short": float(np.mean([result.short[way] for result in results])),
+                "hours": float(np.mean([result.hours[way] for result in results])),
             }
-            for way in (known[0].short if known else ())
+            for way in (results[0].short if results else ())
         }
 
     def mean_frontier(self) -> list[dict[str, object]]:
-        """A line for each HPA target, over quantiles: means over the development series, hours relative to the HPA."""
+        """Return a line per HPA target over quantiles: means over the development series, hours relative to the HPA."""
         points: dict[float, dict[float, list[tuple[float, float]]]] = {}
         for name in self.development:
             for point in self.scaling[name].frontier if name in self.scaling else ():
@@ -97,7 +97,7 @@ class Results:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Line by line."""
+    """Return all verdicts."""
     return [
         *_wape(results),
         *_coverage(results),
@@ -133,12 +133,12 @@ def _coverage(results: Results) -> Iterator[Verdict]:
 
 
 def _against_naive(results: Results) -> Iterator[Verdict]:
-    """By the mean over horizons, as the gate weighs them alike."""
-    for name, found in results.accuracy.items():
-        best = min(float(np.nanmean(found[method].wape)) for method in NAIVE)
-        own = found[OURS].wape
-        if np.isfinite(own).any():
-            yield at_most(f"WAPE over the best naive one's, {name}", float(np.nanmean(own)) / best, OVER_NAIVE, 2)
+    """Compare the means over horizons, which the quality gate weights equally."""
+    for name, accuracy_by_method in results.accuracy.items():
+        best = min(float(np.nanmean(accuracy_by_method[method].wape)) for method in NAIVE)
+        wape = accuracy_by_method[OURS].wape
+        if np.isfinite(wape).any():
+            yield at_most(f"WAPE over the best naive one's, {name}", float(np.nanmean(wape)) / best, OVER_NAIVE, 2)
 
 
 def _near_events(results: Results) -> Iterator[Verdict]:
@@ -151,21 +151,21 @@ def _near_events(results: Results) -> Iterator[Verdict]:
 
 
 def scaling_verdicts(scaling: Mapping[str, Scaled], development: Sequence[str]) -> Iterator[Verdict]:
-    """Over all development series; a bar of means says nothing about one of them."""
-    known = [scaling[name] for name in development if name in scaling]
-    if not known or wape_bars(set(development), STREAM, DEVELOPMENT) is None:
+    """Return the verdicts over all development series; the bars are not defined for other sets."""
+    results = [scaling[name] for name in development if name in scaling]
+    if not results or wape_bars(set(development), STREAM, DEVELOPMENT) is None:
         return
-    alone = float(np.mean([one.short["hpa_only"] for one in known]))
+    alone = float(np.mean([result.short["hpa_only"] for result in results]))
     for way, bar in FEWER_BAD_MINUTES.items():
-        short = float(np.mean([one.short[way] for one in known]))
+        short = float(np.mean([result.short[way] for result in results]))
         fewer = alone / short if short else float("inf") if alone else float("nan")
-        what = f"{way}: times fewer under-provisioned minutes than the HPA alone, {len(known)} series"
+        what = f"{way}: times fewer under-provisioned minutes than the HPA alone, {len(results)} series"
         yield at_least(what, fewer, bar, 1, FEWER_BAD_MINUTES_GOALS.get(way))
-        found = gains(known, way)
-        for how, gain in (("sum", found.in_sum), ("median", found.median)):
+        gains_of_way = gains(results, way)
+        for how, gain in (("sum", gains_of_way.in_sum), ("median", gains_of_way.median)):
             what = f"{way}: times fewer than the HPA at the same replica-hours, {how}"
             yield at_least(what, gain, FEWER_AT_SAME_HOURS, 2)
-        hours = float(np.mean([one.hours[way] for one in known]))
+        hours = float(np.mean([result.hours[way] for result in results]))
         what = f"{way}: replica-hours relative to the HPA alone"
         yield at_most(what, hours, REPLICA_HOURS[way], 2, REPLICA_HOURS_GOALS.get(way))
 

@@ -1,4 +1,4 @@
-"""What the forecasts do to scaling: the product's own backtest, tuned on the past only."""
+"""The effect of the forecasts on scaling: the product's backtest, tuned on the past only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from tests.bench.traces import Say
 POLICY_WAYS = ("predictive", "tuned", "tuned_with_target")
 WAYS = ("hpa_only", "hpa_tuned", *POLICY_WAYS, "clairvoyant")
 PRESENT_TARGET = 0.7
-"""Of the HPA beside the policy that is replayed: what `backtest` takes without a policy file."""
+"""Target of the HPA that is simulated with the policy: the default of `backtest` without a policy file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class SameHours:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """One series. short, minutes, hours: by WAYS; same_hours: by POLICY_WAYS.
+    """The results of one series. short, minutes, hours: by WAYS; same_hours: by POLICY_WAYS.
 
-    hours: replica-hours relative to the HPA alone, whose own are alone_hours. frontier: as `backtest --output json`
-    has it.
+    hours: relative to the replica-hours of the HPA alone, which are alone_hours. frontier: as in
+    `backtest --output json`.
     """
 
     short: dict[str, float]
@@ -44,44 +44,44 @@ class Scaled:
     model: str
 
     def gain(self, way: str) -> float:
-        """Times fewer minutes short than the HPA alone at the same replica-hours.
+        """Return the minutes short of the HPA alone at the same replica-hours over those of the policy.
 
-        1 where neither is short, infinite where only the policy never is.
+        1 if both have none, infinite if only the policy has none.
         """
-        own, other = self.minutes[way], self.same_hours[way].minutes
-        if own > 0:
-            return other / own
-        return float("inf") if other > 0 else 1.0
+        policy_minutes, hpa_minutes = self.minutes[way], self.same_hours[way].minutes
+        if policy_minutes > 0:
+            return hpa_minutes / policy_minutes
+        return float("inf") if hpa_minutes > 0 else 1.0
 
 
 def scaled(trace: Trace, refits: int, say: Say) -> Scaled | None:
-    """None where a series is too short to be replayed."""
+    """Simulate a trace. Returns None if the series is too short."""
     say(f"{trace.name}: replaying the scaling")
     try:
-        found = document(run(trace, default_policy(trace.name), (), Options(refits=refits), _silent))
+        result = document(run(trace, default_policy(trace.name), (), Options(refits=refits), _silent))
     except InvalidTraceError as error:
         say(f"{trace.name}: no scaling, {error}")
         return None
-    ways = found["simulation"]
-    alone = ways["hpa_only"]["replica_hours"]
+    simulation = result["simulation"]
+    alone = simulation["hpa_only"]["replica_hours"]
     return Scaled(
-        short={way: ways[way]["under_provisioned_share"] for way in WAYS},
-        minutes={way: ways[way]["under_provisioned_minutes"] for way in WAYS},
-        hours={way: ways[way]["replica_hours"] / alone for way in WAYS},
-        same_hours={way: _same_hours(ways[way]["hpa_at_same_hours"], alone) for way in POLICY_WAYS},
+        short={way: simulation[way]["under_provisioned_share"] for way in WAYS},
+        minutes={way: simulation[way]["under_provisioned_minutes"] for way in WAYS},
+        hours={way: simulation[way]["replica_hours"] / alone for way in WAYS},
+        same_hours={way: _same_hours(simulation[way]["hpa_at_same_hours"], alone) for way in POLICY_WAYS},
         alone_hours=alone,
-        chosen={way: _setting(ways[way]) for way in WAYS if "hpa_target" in ways[way]},
-        frontier=found["frontier"],
-        model=found["model"]["chosen"],
+        chosen={way: _setting(simulation[way]) for way in WAYS if "hpa_target" in simulation[way]},
+        frontier=result["frontier"],
+        model=result["model"]["chosen"],
     )
 
 
-def _same_hours(found: dict[str, Any], alone: float) -> SameHours:
+def _same_hours(outcome: dict[str, Any], alone: float) -> SameHours:
     return SameHours(
-        target=found["hpa_target"],
-        short=found["under_provisioned_share"],
-        minutes=found["under_provisioned_minutes"],
-        hours=found["replica_hours"] / alone,
+        target=outcome["hpa_target"],
+        short=outcome["under_provisioned_share"],
+        minutes=outcome["under_provisioned_minutes"],
+        hours=outcome["replica_hours"] / alone,
     )
 
 
@@ -91,4 +91,4 @@ def _setting(way: dict[str, Any]) -> str:
 
 
 def _silent(what: str, done: float) -> None:
-    """A line for each series is progress enough."""
+    """Ignore the progress within a series."""

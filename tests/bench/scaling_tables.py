@@ -1,4 +1,4 @@
-"""What policies did to scaling, always beside what the HPA alone does with the same replica-hours."""
+"""Tables of the scaling results, each compared with the HPA alone at the same replica-hours."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -24,9 +24,11 @@ _HEAD = [
 
 
 def scaling_sections(scaling: Mapping[str, Scaled]) -> dict[str, str]:
-    """Bodies by heading."""
-    every = table(["series", "acting", "way", "chosen", "under-provisioned", "replica-hours"], _every_way(scaling))
-    return {GAINS: table(_HEAD, [*_together(scaling), *_each(scaling)]), EVERY_WAY: every}
+    """Return the bodies of the sections by heading."""
+    all_ways = table(
+        ["series", "acting", "way", "chosen", "under-provisioned", "replica-hours"], _rows_of_all_ways(scaling)
+    )
+    return {GAINS: table(_HEAD, [*_sums_and_medians(scaling), *_series_rows(scaling)]), EVERY_WAY: all_ways}
 
 
 def _groups(scaling: Mapping[str, Scaled]) -> Iterator[tuple[str, list[Scaled]]]:
@@ -40,31 +42,38 @@ def _groups(scaling: Mapping[str, Scaled]) -> Iterator[tuple[str, list[Scaled]]]
         yield f"all {len(scaling)} series", list(scaling.values())
 
 
-def _together(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
+def _sums_and_medians(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
     for what, series in _groups(scaling):
         for way in POLICY_WAYS:
-            found = gains(series, way)
-            short, alone, same = found.minutes, found.hpa_alone_minutes, found.same_hours_minutes
-            sums = [f"{short:,.0f}", f"{found.hours:.3f}", f"{alone:,.0f}", f"{same:,.0f}"]
-            yield [f"sum of {what}", way, "", *sums, "", _times(found.in_sum)]
-            yield [f"median of {what}", way, *[""] * 6, _times(found.median)]
+            total = gains(series, way)
+            short, alone, same = total.minutes, total.hpa_alone_minutes, total.same_hours_minutes
+            sums = [f"{short:,.0f}", f"{total.hours:.3f}", f"{alone:,.0f}", f"{same:,.0f}"]
+            yield [f"sum of {what}", way, "", *sums, "", _times(total.in_sum)]
+            yield [f"median of {what}", way, *[""] * 6, _times(total.median)]
 
 
-def _each(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
-    for name, one in scaling.items():
+def _series_rows(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
+    for name, result in scaling.items():
         for way in POLICY_WAYS:
-            same = one.same_hours[way]
+            same = result.same_hours[way]
             yield [
-                *(name, way, one.chosen[way], f"{one.minutes[way]:,.0f}", f"{one.hours[way]:.3f}"),
-                *(f"{one.minutes['hpa_only']:,.0f}", f"{same.minutes:,.0f}", f"{100 * same.target:.3g}%"),
-                _times(one.gain(way)),
+                *(name, way, result.chosen[way], f"{result.minutes[way]:,.0f}", f"{result.hours[way]:.3f}"),
+                *(f"{result.minutes['hpa_only']:,.0f}", f"{same.minutes:,.0f}", f"{100 * same.target:.3g}%"),
+                _times(result.gain(way)),
             ]
 
 
-def _every_way(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
-    for name, one in scaling.items():
+def _rows_of_all_ways(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
+    for name, result in scaling.items():
         for way in WAYS:
-            yield [name, one.model, way, one.chosen.get(way, ""), f"{one.short[way]:.2%}", f"{one.hours[way]:.3f}"]
+            yield [
+                name,
+                result.model,
+                way,
+                result.chosen.get(way, ""),
+                f"{result.short[way]:.2%}",
+                f"{result.hours[way]:.3f}",
+            ]
 
 
 def _times(gain: float) -> str:

@@ -1,4 +1,4 @@
-"""How good the model is that many series share, on the series that it learned from and on those that it never saw."""
+"""Accuracy of the shared model, on the series of its training and on series that it was not trained on."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,28 +15,28 @@ from tests.bench.traces import STEP, Say
 from tests.bench.verdicts import HORIZON_MINUTES
 
 UNSEEN = f"{NAME}, series unseen"
-"""Each series is forecast by what the others taught: as a new service is."""
-_FEWEST = 3
+"""Each series is forecast by a model trained on the others, as a new service is."""
+_MIN_SERIES = 3
 _MINUTE = 60
 
 
 def shared_accuracies(series: Mapping[str, Series], refits: int, say: Say) -> dict[str, dict[str, Accuracy]]:
-    """By series, then method; nothing where fewer than three series of five minutes can share a model."""
-    alike = {name: one for name, one in series.items() if one.step == STEP}
-    found: dict[str, dict[str, Accuracy]] = {name: {} for name in alike}
-    if len(alike) < _FEWEST:
+    """Return the accuracy by series, then method; empty for fewer than three series with bins of five minutes."""
+    same_step = {name: item for name, item in series.items() if item.step == STEP}
+    accuracy_by_series: dict[str, dict[str, Accuracy]] = {name: {} for name in same_step}
+    if len(same_step) < _MIN_SERIES:
         return {}
-    kind = SharedLightGBM(replace(SharedLightGBM().model, threads=2))
-    # For each series that nobody has seen the model is another: once is enough of that.
-    for method, leave_one_out, often in ((NAME, False, refits), (UNSEEN, True, 1)):
-        say(f"{method}: {len(alike)} series, {often} fits")
-        began = monotonic()
+    forecaster = SharedLightGBM(replace(SharedLightGBM().model, threads=2))
+    # Each unseen series has its own model, so that a single fit takes long enough.
+    for method, leave_one_out, fits in ((NAME, False, refits), (UNSEEN, True, 1)):
+        say(f"{method}: {len(same_step)} series, {fits} fits")
+        started_at = monotonic()
         bins = np.array([minutes * _MINUTE // round(STEP.total_seconds()) for minutes in HORIZON_MINUTES])
-        walks = walk_forward_shared([*alike.values()], kind, SPLIT, often, bins, leave_one_out=leave_one_out)
-        seconds = (monotonic() - began) / len(alike)
-        for name, walk in zip(alike, walks, strict=True):
-            found[name][method] = _accuracy(walk, often, seconds)
-    return found
+        walks = walk_forward_shared([*same_step.values()], forecaster, SPLIT, fits, bins, leave_one_out=leave_one_out)
+        seconds = (monotonic() - started_at) / len(same_step)
+        for name, walk in zip(same_step, walks, strict=True):
+            accuracy_by_series[name][method] = _accuracy(walk, fits, seconds)
+    return accuracy_by_series
 
 
 def _accuracy(walk: WalkForward, refits: int, seconds: float) -> Accuracy:

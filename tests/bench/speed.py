@@ -1,4 +1,4 @@
-"""Seconds and memory: training, batches of forecasts, decisions. Made series, so that every run measures the same."""
+"""Seconds and memory of training, batches of forecasts and decisions, on synthetic series for comparable runs."""
 
 import multiprocessing
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class BatchRun:
-    """`count` series, STEPS_AHEAD bins, all quantiles, one shared model. added_mb: peak above what was there before."""
+    """`count` series, STEPS_AHEAD bins, all quantiles, one shared model. added_mb: peak memory minus memory before."""
 
     count: int
     seconds: float
@@ -44,66 +44,66 @@ class BatchRun:
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """Decisions one after another, each of another situation."""
+    """Consecutive decisions, each of a different situation."""
 
     count: int
     seconds: float
 
 
 def training(say: Say) -> tuple[Training, FittedLightGBM]:
-    """The measurement, and the model for the batches."""
+    """Measure the training; return the measurement and the model for the batches."""
     say("speed: training")
-    series = _made(TRAINED_DAYS, seed=1)
-    began = monotonic()
+    series = _synthetic_series(TRAINED_DAYS, seed=1)
+    started_at = monotonic()
     model = LightGBMQuantiles(threads=_THREADS).fit(series)
-    between = monotonic()
+    trained_at = monotonic()
     HoltWinters().fit(series)
-    return Training(between - began, monotonic() - between), model
+    return Training(trained_at - started_at, monotonic() - trained_at), model
 
 
 def batches(model: FittedLightGBM, counts: Sequence[int], say: Say) -> list[BatchRun]:
-    """Each in a fresh process, so that one's memory does not hide another's."""
-    found: list[BatchRun] = []
+    """Measure each batch in a new process, so that memory of one batch does not hide that of another."""
+    runs: list[BatchRun] = []
     for count in counts:
         say(f"speed: forecasting {count:,} series")
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found.append(pool.submit(_batch, model.texts(), model.columns, count).result())
-    return found
+            runs.append(pool.submit(_batch, model.texts(), model.columns, count).result())
+    return runs
 
 
 def deciding(counts: Sequence[int], say: Say) -> list[Deciding]:
-    """Seconds for so many policies in one tick."""
-    found: list[Deciding] = []
+    """Measure the decisions of one tick, for each number of policies."""
+    measurements: list[Deciding] = []
     for count in counts:
         say(f"speed: {count:,} decisions")
-        asked = [
+        situations = [
             a_situation(floor=4 + at % 9, forecast=300.0 + at % 700, demand=250.0 + at % 500) for at in range(count)
         ]
-        began = monotonic()
-        for situation in asked:
+        started_at = monotonic()
+        for situation in situations:
             decide(situation)
-        found.append(Deciding(count, monotonic() - began))
-    return found
+        measurements.append(Deciding(count, monotonic() - started_at))
+    return measurements
 
 
 def _batch(texts: dict[str, str], columns: tuple[int, ...], count: int) -> BatchRun:
     model = FittedLightGBM.from_texts(texts, columns, "bench")
     days = MEMORY / timedelta(days=1)
-    series = [_made(days, seed) for seed in range(count)]
+    series = [_synthetic_series(days, seed) for seed in range(count)]
     model.forecast_batch(series[:1], STEPS_AHEAD)
-    # Linux starts counting the peak anew.
+    # Reset the peak that Linux counts.
     _RESET.write_text("5")
     before = _peak_mb()
-    took: list[float] = []
+    seconds: list[float] = []
     for _ in range(_REPEATS):
-        began = monotonic()
+        started_at = monotonic()
         model.forecast_batch(series, STEPS_AHEAD)
-        took.append(monotonic() - began)
+        seconds.append(monotonic() - started_at)
     peak = _peak_mb()
-    return BatchRun(count, min(took), peak, peak - before)
+    return BatchRun(count, min(seconds), peak, peak - before)
 
 
-def _made(days: float, seed: int) -> Series:
+def _synthetic_series(days: float, seed: int) -> Series:
     return Series(f"series {seed}", MONDAY, STEP, a_shape(round(days * timedelta(days=1) / STEP), STEP, seed, 0.15))
 
 

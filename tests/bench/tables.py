@@ -18,20 +18,20 @@ _MINUTES = [f"{minutes} min" for minutes in HORIZON_MINUTES]
 
 
 def as_json(results: Results) -> str:
-    """With a line for each verdict; NaN as null."""
-    found = asdict(results)
-    found["mean_wape"] = {
+    """Return the results with their verdicts as JSON; NaN as null."""
+    document = asdict(results)
+    document["mean_wape"] = {
         method: results.mean_wape(method, results.development)
-        for method in dict.fromkeys(method for one in results.accuracy.values() for method in one)
+        for method in dict.fromkeys(method for methods in results.accuracy.values() for method in methods)
     }
-    found["mean_scaling"], found["mean_frontier"] = results.mean_scaling(), results.mean_frontier()
-    found["present_target"] = PRESENT_TARGET
-    found["verdicts"] = [{**asdict(verdict), "verdict": verdict.text} for verdict in verdicts(results)]
-    return json.dumps(_clean(found), indent=1) + "\n"
+    document["mean_scaling"], document["mean_frontier"] = results.mean_scaling(), results.mean_frontier()
+    document["present_target"] = PRESENT_TARGET
+    document["verdicts"] = [{**asdict(verdict), "verdict": verdict.text} for verdict in verdicts(results)]
+    return json.dumps(_clean(document), indent=1) + "\n"
 
 
 def as_markdown(results: Results) -> str:
-    """All tables, with headings of the third level."""
+    """Return all tables, with headings of the third level."""
     parts = [
         f"Mode: {results.mode}; {len(results.accuracy)} series; {results.seconds:.0f} s in all.",
         *(f"Left out: `{name}` – {why}." for name, why in results.left_out.items()),
@@ -60,11 +60,11 @@ def _near_events(results: Results) -> Iterator[str]:
     if results.events:
         rows = (
             [way, what, *map(_number, numbers)]
-            for way, one in results.events.items()
+            for way, scores in results.events.items()
             for what, numbers in (
-                ("WAPE near events", one.wape),
-                ("below the 0.9 quantile near events", one.coverage),
-                ("WAPE over all", one.wape_all),
+                ("WAPE near events", scores.wape),
+                ("below the 0.9 quantile near events", scores.coverage),
+                ("WAPE over all", scores.wape_all),
             )
         )
         yield "### Near known events: matches, half an hour before kick-off to 40 minutes after the end"
@@ -72,20 +72,22 @@ def _near_events(results: Results) -> Iterator[str]:
 
 
 def _accuracy(results: Results) -> Iterator[list[str]]:
-    methods = list(dict.fromkeys(method for found in results.accuracy.values() for method in found))
+    methods = list(
+        dict.fromkeys(method for accuracy_by_method in results.accuracy.values() for method in accuracy_by_method)
+    )
     names = results.development
     for method in methods:
         means = [_number(mean) for mean in results.mean_wape(method, names)]
         yield [f"mean of {group_name(names)}", method, *means, "", ""]
-    for name, found in results.accuracy.items():
-        for method, one in found.items():
-            yield [name, method, *map(_number, one.wape), str(one.refits), f"{one.seconds:.1f}"]
+    for name, accuracy_by_method in results.accuracy.items():
+        for method, accuracy in accuracy_by_method.items():
+            yield [name, method, *map(_number, accuracy.wape), str(accuracy.refits), f"{accuracy.seconds:.1f}"]
 
 
 def _coverage(results: Results) -> Iterator[list[str]]:
-    for name, found in results.accuracy.items():
-        own = found[OURS]
-        pairs = zip(own.coverage, own.raw_coverage, strict=True)
+    for name, accuracy_by_method in results.accuracy.items():
+        accuracy = accuracy_by_method[OURS]
+        pairs = zip(accuracy.coverage, accuracy.raw_coverage, strict=True)
         yield [name, *([f"{live:.1%} ({raw:.1%})" for live, raw in pairs] or ["–"] * len(COVERED))]
 
 
@@ -100,8 +102,8 @@ def _speed(results: Results) -> Iterator[list[str]]:
     for run in results.batches:
         memory = f"{run.peak_mb:.0f} MB", f"{run.added_mb:.0f} MB"
         yield row(f"forecast {run.count:,} series", run.seconds, run.count, memory)
-    for one in results.deciding:
-        yield row(f"decide for {one.count:,} policies", one.seconds, one.count)
+    for decisions in results.deciding:
+        yield row(f"decide for {decisions.count:,} policies", decisions.seconds, decisions.count)
 
 
 def _number(value: float) -> str:
@@ -110,9 +112,9 @@ def _number(value: float) -> str:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _clean(one) for name, one in value.items()}
+        return {name: _clean(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(one) for one in value]
+        return [_clean(item) for item in value]
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
