@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observation, compare, forecast_quality
+from predictive_scaling.stack.demo.measure import (
+    Band,
+    DeploymentState,
+    Observation,
+    compare,
+    forecast_quality,
+    is_evaluated,
+)
 
 BEGIN = datetime(2026, 5, 21, 14, tzinfo=UTC)
 PER_REPLICA = 100.0
@@ -53,3 +60,8 @@ def test_the_forecast_is_judged_by_its_median_and_by_what_p90_covered() -> None:
 def test_demand_that_is_not_known_judges_nothing() -> None:
     assert forecast_quality([(Band(90, 120), math.nan)]).wape_15m is None
     assert forecast_quality([]).coverage_p90 is None
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(14, False), (15, True), (19, True), (20, False), (180, False)])
+def test_only_forecasts_15_to_20_minutes_ahead_are_evaluated(minutes: int, expected: bool) -> None:
+    assert is_evaluated(BEGIN, BEGIN + timedelta(minutes=minutes)) is expected

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 EVALUATED_AHEAD = timedelta(minutes=15)
+_EVALUATION_WINDOW = timedelta(minutes=5)
+"""A forecast is recorded every five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,15 @@ def performance(
             unserved += shortfall * (span / MINUTE)
         hours += state_of(observation).existing * (span / HOUR)
     return Performance(short_minutes, hours, unserved)
+
+
+def is_evaluated(created_at: datetime, target_time: datetime) -> bool:
+    """Whether a forecast was made 15 minutes ahead, at most one recorded forecast earlier.
+
+    A target time that only one forecast has, because the bins of the others start at other minutes, may have been
+    forecast hours ahead.
+    """
+    return EVALUATED_AHEAD <= target_time - created_at < EVALUATED_AHEAD + _EVALUATION_WINDOW
 
 
 def forecast_quality(forecasts: Sequence[tuple[Band, float]]) -> ForecastQuality:

@@ -12,7 +12,14 @@ from rich.console import Console
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.manifests import LEAD_TIME, NAMESPACE, POLICY
-from predictive_scaling.stack.demo.measure import EVALUATED_AHEAD, Band, Observation, compare, forecast_quality
+from predictive_scaling.stack.demo.measure import (
+    EVALUATED_AHEAD,
+    Band,
+    Observation,
+    compare,
+    forecast_quality,
+    is_evaluated,
+)
 from predictive_scaling.stack.demo.observe import Observer
 from predictive_scaling.stack.demo.processes import cpu_seconds
 from predictive_scaling.stack.demo.replay_record import BIN, DecisionLine, ReplayRecord
@@ -102,9 +109,10 @@ async def _await_final_decisions(demo: RunningDemo) -> None:
 
 async def _forecasts(scenario: DemoScenario, database_url: str) -> list[Prediction]:
     async with Database(database_url, purpose="demo", max_size=1) as database:
-        return await Predictions(database).ahead(
+        predictions = await Predictions(database).ahead(
             EVALUATED_AHEAD, scenario.begins_at, scenario.ends_at, (NAMESPACE, POLICY)
         )
+    return [point for point in predictions if is_evaluated(point.created_at, point.target_time)]
 
 
 def _result(
