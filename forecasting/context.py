@@ -46,4 +46,4 @@ class Context:
         return CalendarContext(str(self.zone), self.country)
 
 
-NOTHING_KNOWN = Context()
+EMPTY_CONTEXT = Context()

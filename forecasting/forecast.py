@@ -14,7 +14,7 @@ QUANTILES = (0.1, 0.5, 0.8, 0.9, 0.95)
 
 PEAK_QUANTILES = QUANTILES[1:]
 """The quantiles of the highest demand within a window: a floor is never below the median."""
-INTERPOLATED = (0.5, 0.999)
+QUANTILE_RANGE = (0.5, 0.999)
 """Where a policy's quantile may lie."""
 
 
@@ -47,7 +47,7 @@ class Forecast:
         The interpolation is that of the live decision (quantile_interpolation). Raises ValueError for a quantile
         outside.
         """
-        low, high = INTERPOLATED
+        low, high = QUANTILE_RANGE
         if not low <= quantile <= high:
             raise ValueError(f"a quantile lies between {low} and {high}; {quantile} does not")
         weights = quantile_weights(self.quantiles, quantile)

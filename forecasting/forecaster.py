@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from forecasting.series import FloatArray, Series
 _MEMORY = timedelta(days=15)
 
 
-class Fitted(ABC):
+class FittedModel(ABC):
     """A model that has learned. Forecasts look at nothing from their origin on."""
 
     name: str
@@ -46,11 +47,11 @@ class Fitted(ABC):
         return np.maximum.accumulate(values, axis=1)
 
     @property
-    def memory(self) -> timedelta:
+    def lookback(self) -> timedelta:
         """How far back a forecast looks; what is older changes nothing."""
         return _MEMORY
 
-    def part(self, rows: slice) -> "Fitted":
+    def for_rows(self, rows: slice) -> "FittedModel":
         """The same for some rows of a panel; only a model that differs by row has to know."""
         del rows
         return self
@@ -68,8 +69,8 @@ class Fitted(ABC):
         """Many series of one step from their ends on, not calibrated. Raises ValueError when their steps differ."""
         if not series:
             return []
-        panel = Panel.of(series, keep=-(-self.memory // series[0].step))
-        values = self.quantiles(panel, panel.last(), np.arange(1, steps + 1))
+        panel = Panel.of(series, keep=-(-self.lookback // series[0].step))
+        values = self.quantiles(panel, panel.latest_origins(), np.arange(1, steps + 1))
         return [
             Forecast(one.name, one.end, one.step, QUANTILES, rows, self.name, self.version)
             for one, rows in zip(series, values, strict=True)
@@ -84,10 +85,23 @@ class Forecaster(Protocol):
         """As in ModelChoice and in what users read."""
         ...
 
-    def fit(self, series: Series) -> Fitted:
+    def fit(self, series: Series) -> FittedModel:
         """Learn from a series. Raises TooShortError when it is too short for this kind of model."""
         ...
 
 
 class TooShortError(ValueError):
     """There is too little history to learn from; a naive model answers instead."""
+
+
+class ModelChoice(StrEnum):
+    """Which model forecasts: `spec.forecast.model` of a ScalingPolicy.
+
+    AUTO: LightGBM where it passes the quality gate, otherwise the best naive model. Any other choice acts wherever it
+    can forecast, also when the gate rejects it.
+    """
+
+    AUTO = "Auto"
+    LIGHTGBM = "LightGBM"
+    HOLT_WINTERS = "HoltWinters"
+    SEASONAL_NAIVE = "SeasonalNaive"

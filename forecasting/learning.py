@@ -19,12 +19,11 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from forecasting import peaks
-from forecasting.calibration import WINDOW, calibrated, calibration_of, newest_errors
+from forecasting.calibration import WINDOW, calibrated, cold_start_factor, fit_calibration, newest_errors, widened
 from forecasting.cleaning.outliers import without_outliers
-from forecasting.cold_start import cold_start_factor, widened
-from forecasting.context import NOTHING_KNOWN, CalendarContext
+from forecasting.context import EMPTY_CONTEXT, CalendarContext
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
-from forecasting.forecaster import Fitted, TooShortError
+from forecasting.forecaster import FittedModel, TooShortError
 from forecasting.levels import levels_at
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
@@ -32,13 +31,21 @@ from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuanti
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.naive_batch import naive_batch
 from forecasting.panel import DAY, IntArray, Origins, Panel
-from forecasting.quality.gate import ENOUGH, Succession, Verdict, judge, succeed, unopposed, unopposed_successor
+from forecasting.quality.gate import (
+    MIN_JUDGED,
+    Succession,
+    Verdict,
+    compare_with_incumbent,
+    judge,
+    succession_without_comparison,
+    verdict_without_champion,
+)
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, replay
 
 _MINUTE = timedelta(minutes=1)
-JUDGED_AHEAD = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)
-CALIBRATED_AHEAD = (*JUDGED_AHEAD, 120 * _MINUTE, 180 * _MINUTE)
+EVALUATION_HORIZONS = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)
+CALIBRATION_HORIZONS = (*EVALUATION_HORIZONS, 120 * _MINUTE, 180 * _MINUTE)
 _HOLDOUT = (1 * DAY, 7 * DAY)
 _HOLDOUT_SHARE = 0.25
 _PEAK_STRIDE = 3
@@ -53,7 +60,7 @@ class Span:
     until: datetime
     step: timedelta
     bins: int
-    place: CalendarContext = NOTHING_KNOWN.calendar
+    calendar: CalendarContext = EMPTY_CONTEXT.calendar
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Incumbent:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedModels:
     """Everything that a training found out about a series.
 
     lightgbm: learned from all of it; None where it is too short. residuals: log errors of LightGBM on days that it had
@@ -94,7 +101,7 @@ class Learned:
             there = np.array([self.verdict.acting_at(step) == other for step in range(1, steps + 1)])
             values = np.where(there[:, None], self._naive(other, series, steps).values, made.values)
             made = replace(
-                made, values=values, peaks=None if made.peaks is None else peaks.not_below(made.peaks, values)
+                made, values=values, peaks=None if made.peaks is None else peaks.at_least_bins(made.peaks, values)
             )
         return made
 
@@ -104,10 +111,10 @@ class Learned:
 
     def _by_lightgbm(self, model: FittedLightGBM, series: Series, steps: int) -> Forecast:
         panel, bins = Panel.of([series]), np.arange(1, steps + 1)
-        last = panel.last()
+        last = panel.latest_origins()
         levels, factor = levels_at(panel, last), cold_start_factor(series)
         raw, near = model.quantiles(panel, last, bins), model.near_events(panel, last, bins)
-        values = calibration_of(self.residuals, self.horizons).apply(raw, bins, levels)
+        values = fit_calibration(self.residuals, self.horizons).apply(raw, bins, levels)
         if near is not None:
             # Near known events bands are of a pool of their own.
             values = np.where(near[:, :, None], raw, values)
@@ -125,14 +132,16 @@ class Learned:
         )
 
 
-def learn(series: Series, settings: LightGBMQuantiles | None = None, incumbent: Incumbent | None = None) -> Learned:
+def learn(
+    series: Series, settings: LightGBMQuantiles | None = None, incumbent: Incumbent | None = None
+) -> LearnedModels:
     """Learn from the early part, judge on the last quarter (a day to a week), then learn from everything.
 
     A series that is too short for LightGBM is answered by the naive model that did best on it.
     """
-    series, settings = without_outliers(series, first_too=True), settings or LightGBMQuantiles()
-    horizons = bins_ahead(CALIBRATED_AHEAD, series.step)
-    split = split_of(series)
+    series, settings = without_outliers(series, judge_first=True), settings or LightGBMQuantiles()
+    horizons = bins_ahead(CALIBRATION_HORIZONS, series.step)
+    split = holdout_start(series)
     span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()), series.context.calendar)
     rivals = [_naive(series, model, split, horizons) for model in (LastValue(), SeasonalNaive())]
     smoothing = _holt_winters(before(series, split))
@@ -143,20 +152,24 @@ def learn(series: Series, settings: LightGBMQuantiles | None = None, incumbent: 
         final = settings.fit(series)
     except TooShortError as error:
         nothing = np.full((WINDOW, len(horizons), rivals[0].quantiles.shape[2]), np.nan)
-        verdict = unopposed([_judged(rival, split, series) for rival in rivals], str(error))
-        return Learned(span, verdict, None, smoothing, horizons, nothing)
+        verdict = verdict_without_champion([_judged(rival, split, series) for rival in rivals], str(error))
+        return LearnedModels(span, verdict, None, smoothing, horizons, nothing)
     champion = replay(series, holdout_model, split, horizons)
     contestants = [_judged(calibrated(champion), split, series), *(_judged(rival, split, series) for rival in rivals)]
     verdict = judge(contestants[0], contestants[1:])
     succession = _succession(series, settings, incumbent, (split, holdout_model)) if incumbent else None
-    final = final.with_peak_shifts(peak_errors_of(holdout_model, series, split))
-    return Learned(span, verdict, final, smoothing, horizons, newest_errors(champion), succession)
+    final = final.with_peak_shifts(holdout_peak_errors(holdout_model, series, split))
+    return LearnedModels(span, verdict, final, smoothing, horizons, newest_errors(champion), succession)
 
 
-def peak_errors_of(holdout_model: FittedLightGBM, series: Series, first: int, stride: int = _PEAK_STRIDE) -> FloatArray:
+def holdout_peak_errors(
+    holdout_model: FittedLightGBM, series: Series, first: int, stride: int = _PEAK_STRIDE
+) -> FloatArray:
     """What a model missed of peaks since `first`, which it had not seen: shape (origins, WINDOWS, PEAK_QUANTILES)."""
     panel, origins = Panel.of([series]), np.arange(first, len(series.values), stride)
-    return peaks.errors(panel, origins, holdout_model.peaks(panel, Origins.of_one(origins), peaks.WINDOWS))
+    return peaks.peak_log_errors(
+        panel, origins, holdout_model.peaks(panel, Origins.of_single_series(origins), peaks.WINDOWS)
+    )
 
 
 def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
@@ -164,7 +177,7 @@ def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
     return np.unique([max(1, round(duration / step)) for duration in durations])
 
 
-def split_of(series: Series) -> int:
+def holdout_start(series: Series) -> int:
     """How many bins come before the days on which a model is judged."""
     least, most = (max(1, round(duration / series.step)) for duration in _HOLDOUT)
     bins = len(series.values)
@@ -181,16 +194,16 @@ def _succession(
     split, holdout_model = known
     seen = (incumbent.learned_until - series.start) // series.step
     first = int(np.clip(seen, split, len(series.values)))
-    if len(series.values) - first < ENOUGH:
-        return unopposed_successor(len(series.values) - first)
-    near = bins_ahead(JUDGED_AHEAD, series.step)
+    if len(series.values) - first < MIN_JUDGED:
+        return succession_without_comparison(len(series.values) - first)
+    near = bins_ahead(EVALUATION_HORIZONS, series.step)
     if first > split:
         holdout_model = settings.fit(before(series, first))
     walks = [calibrated(replay(series, model, first, near)) for model in (holdout_model, incumbent.model)]
-    return succeed(*walks)
+    return compare_with_incumbent(*walks)
 
 
-def _naive(series: Series, model: Fitted, split: int, horizons: IntArray) -> WalkForward:
+def _naive(series: Series, model: FittedModel, split: int, horizons: IntArray) -> WalkForward:
     """A model that learns next to nothing, calibrated on what came before the judged days too."""
     walk = replay(series, model, max(0, split - WINDOW), horizons)
     return calibrated(walk).since(split)
@@ -206,4 +219,4 @@ def _holt_winters(early: Series) -> FittedHoltWinters | None:
 def _judged(walk: WalkForward, split: int, series: Series) -> WalkForward:
     """The horizons up to an hour, from when calibration had something to go by."""
     warm = split + (len(series.values) - split) // 3
-    return walk.since(warm).within(int(bins_ahead(JUDGED_AHEAD, series.step)[-1]))
+    return walk.since(warm).within(int(bins_ahead(EVALUATION_HORIZONS, series.step)[-1]))

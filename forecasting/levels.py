@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel, mean_before, running
+from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel, mean_before, running_sums
 from forecasting.series import FloatArray
 
 OFFSET_SHARE = 0.1
@@ -27,7 +27,7 @@ class Levels:
         return Levels(self.level[which], self.offset[which])
 
     @property
-    def awake(self) -> npt.NDArray[np.bool_]:
+    def has_demand(self) -> npt.NDArray[np.bool_]:
         """Whether anything above zero was seen in the week before: from nothing no ratio can be learned."""
         return self.offset > _TINY
 
@@ -46,7 +46,7 @@ class Levels:
 
 def levels_at(panel: Panel, origins: Origins) -> Levels:
     """Levels from what was seen before each origin; without the newest bins, from the last hour, day, week."""
-    sums, counts = running(panel.values)
+    sums, counts = running_sums(panel.values)
     return levels_from(sums, counts, panel, origins)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.cleaning.outliers import usable, without_outliers
+from forecasting.cleaning.outliers import usable_demand, without_outliers
 from forecasting.context import Context
 from forecasting.series import FloatArray, Series
 
@@ -49,7 +49,7 @@ class Panel:
         for row, one in zip(values, series, strict=True):
             tail = without_outliers(one).values[-width:]
             row[width - len(tail) :] = tail
-        values = usable(values)
+        values = usable_demand(values)
         ends = np.array([round(one.end.timestamp()) for one in series], dtype=np.int64)
         return cls(values, ends, round(step.total_seconds()), tuple(one.context for one in series))
 
@@ -70,7 +70,7 @@ class Panel:
         """The end of a series, as a time."""
         return datetime.fromtimestamp(int(self.ends[row]), UTC)
 
-    def last(self) -> "Origins":
+    def latest_origins(self) -> "Origins":
         """The end of each series as its origin."""
         count = len(self.values)
         return Origins(np.arange(count), np.full(count, self.bins, dtype=np.int64))
@@ -87,7 +87,7 @@ class Origins:
     cols: IntArray
 
     @classmethod
-    def of_one(cls, cols: IntArray) -> "Origins":
+    def of_single_series(cls, cols: IntArray) -> "Origins":
         """Origins in a panel of one series."""
         return cls(np.zeros(len(cols), dtype=np.int64), cols)
 
@@ -98,19 +98,19 @@ class Origins:
         return Origins(self.rows[which], self.cols[which])
 
 
-def pick(values: FloatArray, rows: IntArray, cols: IntArray) -> FloatArray:
+def values_at(values: FloatArray, rows: IntArray, cols: IntArray) -> FloatArray:
     """values[rows, cols], NaN for columns that are not there. rows and cols broadcast."""
     inside = (cols >= 0) & (cols < values.shape[1])
     return np.where(inside, values[rows, np.where(inside, cols, 0)], np.nan)
 
 
-def past(panel: Panel, origins: Origins, width: int) -> FloatArray:
+def past_values(panel: Panel, origins: Origins, width: int) -> FloatArray:
     """The `width` bins before each origin, oldest first: shape (origins, width), NaN before the series began."""
     cols = origins.cols[:, None] + np.arange(-width, 0)
-    return pick(panel.values, origins.rows[:, None], cols)
+    return values_at(panel.values, origins.rows[:, None], cols)
 
 
-def running(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+def running_sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Sums and counts of what is observed before each column: shapes (series, bins + 1)."""
     seen = np.isfinite(values)
     sums = np.zeros((values.shape[0], values.shape[1] + 1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.calibration import WINDOW, from_sorted, moved, rolling
+from forecasting.calibration import WINDOW, conformal_quantile_of_sorted, rolling_conformal_quantile, shifted
 from forecasting.forecast import PEAK_QUANTILES
 from forecasting.levels import Levels, levels_at
 from forecasting.panel import IntArray, Origins, Panel
@@ -29,7 +29,7 @@ def highest_so_far(values: FloatArray) -> FloatArray:
     return np.maximum.accumulate(values[..., -len(PEAK_QUANTILES) :], axis=1)
 
 
-def came(panel: Panel, origins: IntArray, windows: int) -> FloatArray:
+def actual_peaks(panel: Panel, origins: IntArray, windows: int) -> FloatArray:
     """The highest demand after each origin of a panel of one series: shape (origins, windows).
 
     Row by row the highest of the first 1, 2, … bins; NaN where one of them is missing or lies beyond the series.
@@ -46,18 +46,18 @@ def calibrated_peaks(series: Series, first: int, raw: FloatArray, values: FloatA
     before each). values: shape (origins, bins, len(QUANTILES)), those of bins, calibrated: no peak is below them.
     """
     panel, origins = Panel.of([series]), np.arange(first, first + len(raw))
-    levels, windows = levels_at(panel, Origins.of_one(origins)), raw.shape[1]
-    off = _off(raw, came(panel, origins, windows), levels)
+    levels, windows = levels_at(panel, Origins.of_single_series(origins)), raw.shape[1]
+    off = _off(raw, actual_peaks(panel, origins, windows), levels)
     shifts = np.zeros_like(off)
     renewed = np.arange(0, len(raw), _STRIDE)
     for window in range(windows):
         for column, quantile in enumerate(PEAK_QUANTILES):
-            found = rolling(off[:, window, column], renewed - window, WINDOW, quantile)
+            found = rolling_conformal_quantile(off[:, window, column], renewed - window, WINDOW, quantile)
             shifts[:, window, column] = np.repeat(found, _STRIDE)[: len(raw)]
-    return not_below(moved(raw, shifts, levels), values)
+    return at_least_bins(shifted(raw, shifts, levels), values)
 
 
-def peaks_of(series: Series, first: int, values: FloatArray, windows: int = WINDOWS) -> FloatArray:
+def peaks_from_bins(series: Series, first: int, values: FloatArray, windows: int = WINDOWS) -> FloatArray:
     """calibrated_peaks, where nothing is known but the calibrated quantiles of bins."""
     return calibrated_peaks(series, first, highest_so_far(values[:, :windows]), values)
 
@@ -69,11 +69,14 @@ class PeakShifts:
     shifts: FloatArray
 
     @classmethod
-    def learned(cls, off: FloatArray) -> "PeakShifts":
+    def from_errors(cls, off: FloatArray) -> "PeakShifts":
         """From errors on days that the model had not seen, as `errors` gives them, newest last."""
         ordered = np.sort(off[-WINDOW:].transpose(2, 1, 0), axis=2)
         counts = np.isfinite(ordered).sum(axis=2)
-        columns = [from_sorted(ordered[at], counts[at], quantile) for at, quantile in enumerate(PEAK_QUANTILES)]
+        columns = [
+            conformal_quantile_of_sorted(ordered[at], counts[at], quantile)
+            for at, quantile in enumerate(PEAK_QUANTILES)
+        ]
         return cls(np.stack(columns, axis=1))
 
     @classmethod
@@ -99,10 +102,10 @@ class PeakShifts:
     def apply(self, raw: FloatArray, values: FloatArray, levels: Levels) -> FloatArray:
         """Calibrated peaks. raw: shape (origins, windows, len(PEAK_QUANTILES)). values: as in calibrated_peaks."""
         windows = np.minimum(np.arange(raw.shape[1]), len(self.shifts) - 1)
-        return not_below(moved(raw, self.shifts[windows], levels), values)
+        return at_least_bins(shifted(raw, self.shifts[windows], levels), values)
 
 
-def not_below(peaks: FloatArray, values: FloatArray) -> FloatArray:
+def at_least_bins(peaks: FloatArray, values: FloatArray) -> FloatArray:
     """Peaks of which none is below a bin of its window, or the peak of a shorter one.
 
     peaks: shape (…, windows, len(PEAK_QUANTILES)). values: shape (…, bins, len(QUANTILES)), of the bins themselves.
@@ -111,17 +114,17 @@ def not_below(peaks: FloatArray, values: FloatArray) -> FloatArray:
     return np.maximum.accumulate(np.maximum(peaks, lowest), axis=-2)
 
 
-def errors(panel: Panel, origins: IntArray, raw: FloatArray) -> FloatArray:
+def peak_log_errors(panel: Panel, origins: IntArray, raw: FloatArray) -> FloatArray:
     """Log errors of raw peaks at some origins of a panel of one series, of the shape of `raw`; NaN where none is known.
 
     raw: shape (origins, windows, len(PEAK_QUANTILES)).
     """
-    return _off(raw, came(panel, origins, raw.shape[1]), levels_at(panel, Origins.of_one(origins)))
+    return _off(raw, actual_peaks(panel, origins, raw.shape[1]), levels_at(panel, Origins.of_single_series(origins)))
 
 
 def _off(raw: FloatArray, actual: FloatArray, levels: Levels) -> FloatArray:
     found = levels.log_of(actual)[:, :, None] - levels.log_of(raw)
-    return np.where(levels.awake[:, None, None], found, np.nan)
+    return np.where(levels.has_demand[:, None, None], found, np.nan)
 
 
 NO_SHIFTS = PeakShifts(np.zeros((1, len(PEAK_QUANTILES))))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.context import NOTHING_KNOWN, Context
+from forecasting.context import EMPTY_CONTEXT, Context
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Series:
     start: datetime
     step: timedelta
     values: FloatArray
-    context: Context = NOTHING_KNOWN
+    context: Context = EMPTY_CONTEXT
     outliers: tuple[Outlier, ...] | None = None
 
     @property

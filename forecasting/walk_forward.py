@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.error_measures import coverage, wape
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted, Forecaster
+from forecasting.forecaster import FittedModel, Forecaster
 from forecasting.levels import Levels, levels_at
 from forecasting.panel import BoolArray, IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
@@ -80,23 +80,23 @@ def walk_forward(
     if not 0 < first < bins or not 1 <= refits <= bins - first:
         raise ValueError(f"{bins} bins cannot be split at {split} and refitted {refits} times")
     cuts = np.linspace(first, bins, refits + 1).round().astype(np.int64)
-    return walk_with(series, [forecaster.fit(before(series, int(cut))) for cut in cuts[:-1]], cuts, horizons)
+    return walk_with_models(series, [forecaster.fit(before(series, int(cut))) for cut in cuts[:-1]], cuts, horizons)
 
 
-def walk_with(series: Series, models: Sequence[Fitted], cuts: IntArray, horizons: IntArray) -> WalkForward:
+def walk_with_models(series: Series, models: Sequence[FittedModel], cuts: IntArray, horizons: IntArray) -> WalkForward:
     """Forecasts from each origin between the first and the last of `cuts`, by models[i] from cuts[i] on.
 
     Honest only where each model learned from nothing later than its cut. cuts: ascending, shape (len(models) + 1,).
     """
     panel = Panel.of([series])
-    stretches = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(cuts.tolist())]
+    stretches = [Origins.of_single_series(np.arange(since, until)) for since, until in pairwise(cuts.tolist())]
     parts = [model.quantiles(panel, origins, horizons) for model, origins in zip(models, stretches, strict=True)]
     near = near_events_of(models, panel, stretches, horizons)
     return _walk(models[0].name, panel, np.arange(cuts[0], cuts[-1]), horizons, np.concatenate(parts), near)
 
 
 def near_events_of(
-    models: Sequence[Fitted | None], panel: Panel, stretches: Sequence[Origins], horizons: IntArray
+    models: Sequence[FittedModel | None], panel: Panel, stretches: Sequence[Origins], horizons: IntArray
 ) -> BoolArray | None:
     """`near_events` of each model over its stretch, one after the other; None where none knows of events."""
     found = [
@@ -113,14 +113,14 @@ def near_events_of(
     )
 
 
-def replay(series: Series, fitted: Fitted, first: int, horizons: IntArray, stride: int = 1) -> WalkForward:
+def replay(series: Series, fitted: FittedModel, first: int, horizons: IntArray, stride: int = 1) -> WalkForward:
     """What a model would have forecast from origin `first` on, each `stride` bins.
 
     Honest only where the model learned from nothing later than `first`.
     """
     panel = Panel.of([series])
     origins = np.arange(first, len(series.values), stride)
-    asked = Origins.of_one(origins)
+    asked = Origins.of_single_series(origins)
     values, near = fitted.quantiles(panel, asked, horizons), fitted.near_events(panel, asked, horizons)
     return _walk(fitted.name, panel, origins, horizons, values, near)
 
@@ -141,4 +141,6 @@ def _walk(
     targets = origins[:, None] + horizons - 1
     inside = targets < panel.bins
     actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-    return WalkForward(name, origins, horizons, values, actual, levels_at(panel, Origins.of_one(origins)), near)
+    return WalkForward(
+        name, origins, horizons, values, actual, levels_at(panel, Origins.of_single_series(origins)), near
+    )

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from forecasting.calendars.wall_time import SUNDAY, WEEK_DAYS, Flags, WallTime, holidays_among, weekdays_of
-from forecasting.calendars.zones import offsets_by_row
+from forecasting.calendars.wall_time import SUNDAY, WEEK_DAYS, Flags, WallTime, holiday_flags, weekdays
+from forecasting.calendars.zones import utc_offsets_by_row
 from forecasting.panel import DAY, IntArray
 
 _DAY_SECONDS = 86_400
@@ -28,7 +28,7 @@ def bins_back(wall: WallTime) -> tuple[Back, ...]:
 
 def _changed(wall: WallTime, ahead: IntArray, days: Back) -> IntArray:
     """Bins by which clocks were put forward since then."""
-    then = offsets_by_row(wall.panel.contexts, wall.rows, wall.seconds - ahead - days * _DAY_SECONDS)
+    then = utc_offsets_by_row(wall.panel.contexts, wall.rows, wall.seconds - ahead - days * _DAY_SECONDS)
     return np.round((ahead - then) / wall.panel.step).astype(np.int64) if then is not None else np.zeros_like(ahead)
 
 
@@ -64,10 +64,10 @@ def _replace(chosen: IntArray, where: Flags, order: Iterable[int], fits: Callabl
 
 
 def _holiday(wall: WallTime, back: int) -> Flags:
-    found = holidays_among(wall.panel, wall.rows, wall.days - back)
+    found = holiday_flags(wall.panel, wall.rows, wall.days - back)
     return np.zeros(wall.seconds.shape, dtype=np.bool_) if found is None else found
 
 
 def _kind(days: IntArray) -> IntArray:
     """0 for a working day, 1 for a Saturday, 2 for a Sunday."""
-    return np.maximum(weekdays_of(days) - (SUNDAY - _SUNDAY), 0)
+    return np.maximum(weekdays(days) - (SUNDAY - _SUNDAY), 0)

@@ -26,7 +26,7 @@ def is_holiday(country: str, days: IntArray) -> npt.NDArray[np.bool_]:
     return np.isin(days, known)
 
 
-def distances(country: str, days: IntArray) -> tuple[IntArray, IntArray]:
+def holiday_distances(country: str, days: IntArray) -> tuple[IntArray, IntArray]:
     """Days since the last holiday and until the next one, at most MAX_DISTANCE; both 0 on a holiday."""
     known = _between(country, int(days.min()) - MAX_DISTANCE, int(days.max()) + MAX_DISTANCE) if days.size else days
     bounded = np.concatenate([[np.iinfo(np.int32).min], known, [np.iinfo(np.int32).max]])

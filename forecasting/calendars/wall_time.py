@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.calendars.public_holidays import distances, is_holiday
-from forecasting.calendars.zones import offsets_by_row
+from forecasting.calendars.public_holidays import holiday_distances, is_holiday
+from forecasting.calendars.zones import utc_offsets_by_row
 from forecasting.panel import IntArray, Panel
 
 DAY_SECONDS = 86_400
@@ -35,9 +35,9 @@ class WallTime:
     def of(cls, panel: Panel, rows: IntArray, cols: IntArray) -> "WallTime":
         """rows: which series. cols: which bins; the two broadcast."""
         utc = panel.ends[rows] - (panel.bins - cols) * panel.step
-        ahead = offsets_by_row(panel.contexts, rows, utc)
+        ahead = utc_offsets_by_row(panel.contexts, rows, utc)
         local = utc if ahead is None else utc + ahead
-        return cls(panel, rows, local, ahead, holidays_among(panel, rows, local // DAY_SECONDS))
+        return cls(panel, rows, local, ahead, holiday_flags(panel, rows, local // DAY_SECONDS))
 
     @property
     def days(self) -> IntArray:
@@ -47,7 +47,7 @@ class WallTime:
     @property
     def weekdays(self) -> IntArray:
         """Monday is 0; a holiday is a Sunday."""
-        plain = weekdays_of(self.days)
+        plain = weekdays(self.days)
         return plain if self.holiday is None else np.where(self.holiday, SUNDAY, plain)
 
     def holiday_distances(self) -> tuple[IntArray, IntArray] | None:
@@ -56,16 +56,16 @@ class WallTime:
             return None
         since, until = np.full(self.days.shape, WEEK_DAYS), np.full(self.days.shape, WEEK_DAYS)
         for country, ours in _by_country(self.panel, self.rows, self.days.shape):
-            since[ours], until[ours] = distances(country, self.days[ours])
+            since[ours], until[ours] = holiday_distances(country, self.days[ours])
         return since, until
 
 
-def weekdays_of(days: IntArray) -> IntArray:
+def weekdays(days: IntArray) -> IntArray:
     """Of days since the epoch; Monday is 0."""
     return (days + 3) % WEEK_DAYS
 
 
-def holidays_among(panel: Panel, rows: IntArray, days: IntArray) -> Flags | None:
+def holiday_flags(panel: Panel, rows: IntArray, days: IntArray) -> Flags | None:
     """Which local days are holidays where each series is about; None where no series of the panel has a country."""
     parts = _by_country(panel, rows, days.shape)
     if not parts:

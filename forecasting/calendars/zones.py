@@ -13,7 +13,7 @@ _DAY = 86_400
 _YEAR = 366 * _DAY
 
 
-def offsets(zone: tzinfo, seconds: IntArray) -> IntArray:
+def utc_offsets(zone: tzinfo, seconds: IntArray) -> IntArray:
     """How far a zone is ahead of UTC at each epoch second, in seconds; the same shape.
 
     >>> from zoneinfo import ZoneInfo
@@ -28,7 +28,7 @@ def offsets(zone: tzinfo, seconds: IntArray) -> IntArray:
     return found[np.searchsorted(moments, seconds, side="right") - 1]
 
 
-def offsets_by_row(contexts: Sequence[Context], rows: IntArray, seconds: IntArray) -> IntArray | None:
+def utc_offsets_by_row(contexts: Sequence[Context], rows: IntArray, seconds: IntArray) -> IntArray | None:
     """offsets, with the zone of each row's series; None where all of them live by UTC. rows broadcasts to seconds."""
     zones = {context.zone for context in contexts}
     if zones == {UTC}:
@@ -37,7 +37,7 @@ def offsets_by_row(contexts: Sequence[Context], rows: IntArray, seconds: IntArra
     of_rows = np.broadcast_to(rows, seconds.shape)
     for zone in zones - {UTC}:
         ours = np.array([context.zone == zone for context in contexts])[of_rows]
-        found[ours] = offsets(zone, seconds[ours])
+        found[ours] = utc_offsets(zone, seconds[ours])
     return found
 
 

@@ -8,7 +8,7 @@ _HOLE = 3.5
 """So many usual distances between two samples are a hole: what was counted in it may have come at any time of it."""
 
 
-def rates(seconds: FloatArray, totals: FloatArray, width: float) -> tuple[float, FloatArray, int]:
+def counter_rates(seconds: FloatArray, totals: FloatArray, width: float) -> tuple[float, FloatArray, int]:
     """Units a second in each whole bin of `width` seconds between the first sample and the last.
 
     seconds, totals: shape (n,), n >= 2, ascending and distinct times. Gives the first bin's beginning, the rates

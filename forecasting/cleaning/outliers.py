@@ -19,14 +19,14 @@ import numpy.typing as npt
 
 from forecasting.series import MAX_DEMAND, FloatArray, Outlier, Series
 
-RECENT_TIMES = 10.0
+RECENT_FACTOR = 10.0
 """A sample within so many times of what the last hours saw, up or down, is an ordinary spike or dip."""
-EVER_TIMES = 3.0
+HISTORY_FACTOR = 3.0
 """So is one within so many times of what was ever seen."""
-RECENT = timedelta(hours=2)
-ABSURD = 1e6
+RECENT_WINDOW = timedelta(hours=2)
+ABSURD_FACTOR = 1e6
 """So many times the median of the past is absurd also when it came before: only staying makes it demand."""
-PATIENCE = timedelta(minutes=3)
+CONFIRMATION_TIME = timedelta(minutes=3)
 """After so long a new level counts, but after two to five samples."""
 _COMPANY = 2, 5
 _FOLLOWING = 12
@@ -37,46 +37,46 @@ BoolArray = npt.NDArray[np.bool_]
 Samples = npt.NDArray[np.floating[Any]]
 
 
-def company(step: timedelta) -> int:
+def min_similar(step: timedelta) -> int:
     """How many earlier samples have to be alike before a sample counts.
 
     >>> company(timedelta(minutes=1)), company(timedelta(minutes=5))
     (3, 2)
     """
     least, most = _COMPANY
-    return min(most, max(least, math.ceil(PATIENCE / step)))
+    return min(most, max(least, math.ceil(CONFIRMATION_TIME / step)))
 
 
-def outliers(values: Samples, step: timedelta, since: int = 0, *, first_too: bool = False) -> BoolArray:
+def find_outliers(values: Samples, step: timedelta, since: int = 0, *, judge_first: bool = False) -> BoolArray:
     """Which values are set aside: shape (n,). NaN are none, and count for nothing.
 
     values: not negative, not infinite. since: judge only from this position on; what lies before is their past.
     first_too: the first samples have no past; judge them by those that follow, once there are enough. Only for those
     who look at nothing from within that time.
     """
-    needed = company(step)
+    needed = min_similar(step)
     places = np.flatnonzero(np.isfinite(values))
     found = np.zeros(len(values), dtype=np.bool_)
-    if first_too:
+    if judge_first:
         far = _far_from_what_followed(values[places], needed)
         found[places[: len(far)]] = far
         places = places[~found[places]]
     seen, begin = values[places], int(np.searchsorted(places, since))
     if begin < needed or not _is_clear(seen, begin, needed):
-        wrong = _strangers(seen, needed, max(needed, round(RECENT / step))) | _absurd(seen, needed)
+        wrong = _strangers(seen, needed, max(needed, round(RECENT_WINDOW / step))) | _absurd(seen, needed)
         found[places[begin:]] = wrong[begin:]
     return found
 
 
-def without_outliers(series: Series, *, first_too: bool = False) -> Series:
+def without_outliers(series: Series, *, judge_first: bool = False) -> Series:
     """The series with gaps in place of its outliers, which it names; as it is where somebody looked for them already.
 
     first_too: see outliers. Negative and infinite values become gaps too, and values beyond MAX_DEMAND become that.
     """
     if series.outliers is not None:
         return series
-    values = usable(series.values)
-    found = outliers(values, series.step, first_too=first_too)
+    values = usable_demand(series.values)
+    found = find_outliers(values, series.step, judge_first=judge_first)
     named = tuple(
         Outlier(series.start + int(at) * series.step, float(series.values[at])) for at in np.flatnonzero(found)
     )
@@ -84,12 +84,12 @@ def without_outliers(series: Series, *, first_too: bool = False) -> Series:
     return replace(series, values=values, outliers=named)
 
 
-def usable(values: FloatArray) -> FloatArray:
+def usable_demand(values: FloatArray) -> FloatArray:
     """Demand as it may be calculated with: NaN where it is negative or infinite, at most MAX_DEMAND."""
     return np.where(np.isfinite(values) & (values >= 0), np.minimum(values, MAX_DEMAND), np.nan)
 
 
-def outliers_in_words(found: tuple[Outlier, ...]) -> str:
+def describe_outliers(found: tuple[Outlier, ...]) -> str:
     """What was set aside, for people; the first few by name.
 
     >>> from datetime import datetime
@@ -110,9 +110,9 @@ def _is_clear(seen: Samples, begin: int, needed: int) -> bool:
         return True
     highest, lowest = float(part.max()), float(part.min())
     return bool(
-        np.count_nonzero(past >= highest / EVER_TIMES) >= needed
-        and np.count_nonzero(past <= lowest * EVER_TIMES) >= needed
-        and 2 * np.count_nonzero(past >= highest / ABSURD) > len(seen)
+        np.count_nonzero(past >= highest / HISTORY_FACTOR) >= needed
+        and np.count_nonzero(past <= lowest * HISTORY_FACTOR) >= needed
+        and 2 * np.count_nonzero(past >= highest / ABSURD_FACTOR) > len(seen)
     )
 
 
@@ -120,12 +120,12 @@ def _strangers(seen: Samples, needed: int, recent: int) -> BoolArray:
     """Samples beyond all that was ever seen before them and far beyond what was seen of late. shape (n,)."""
     high, low = _running_highest(seen, needed), -_running_highest(-seen, needed)
     # From nothing no proportion can be told: what wakes a sleeping series counts at once.
-    above = (high > 0) & (seen > EVER_TIMES * high)
-    below = np.isfinite(low) & (seen < low / EVER_TIMES)
+    above = (high > 0) & (seen > HISTORY_FACTOR * high)
+    below = np.isfinite(low) & (seen < low / HISTORY_FACTOR)
     found = above | below
     for at in np.flatnonzero(found):
         lately, value = seen[max(0, at - recent) : at], float(seen[at])
-        near = lately >= value / RECENT_TIMES if above[at] else lately <= value * RECENT_TIMES
+        near = lately >= value / RECENT_FACTOR if above[at] else lately <= value * RECENT_FACTOR
         found[at] = np.count_nonzero(near) < needed
     return found
 
@@ -149,8 +149,8 @@ def _absurd(seen: Samples, needed: int) -> BoolArray:
     while begin < len(seen):
         part, past = seen[begin : 2 * begin], seen[:begin]
         awake = past[past > 0]
-        if len(awake) and float(part.max()) > ABSURD * float(awake.min()):
-            beyond = np.flatnonzero(part > ABSURD * float(np.median(awake))) + begin
+        if len(awake) and float(part.max()) > ABSURD_FACTOR * float(awake.min()):
+            beyond = np.flatnonzero(part > ABSURD_FACTOR * float(np.median(awake))) + begin
             found[beyond] = [not _stays(seen, int(at), needed) for at in beyond]
         begin *= 2
     return found
@@ -158,7 +158,7 @@ def _absurd(seen: Samples, needed: int) -> BoolArray:
 
 def _stays(seen: Samples, at: int, needed: int) -> bool:
     lately = seen[max(0, at - _LATELY * needed) : at]
-    return bool(np.count_nonzero(lately >= float(seen[at]) / RECENT_TIMES) >= needed)
+    return bool(np.count_nonzero(lately >= float(seen[at]) / RECENT_FACTOR) >= needed)
 
 
 def _far_from_what_followed(seen: Samples, needed: int) -> BoolArray:
@@ -167,5 +167,5 @@ def _far_from_what_followed(seen: Samples, needed: int) -> BoolArray:
     if len(following) < _FOLLOWING * needed:
         return np.zeros(len(first), dtype=np.bool_)
     ordered = np.sort(following)
-    low, high = float(ordered[needed - 1]) / RECENT_TIMES, float(ordered[-needed]) * RECENT_TIMES
+    low, high = float(ordered[needed - 1]) / RECENT_FACTOR, float(ordered[-needed]) * RECENT_FACTOR
     return (first < low) | (first > (high or math.inf))

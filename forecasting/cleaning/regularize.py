@@ -8,14 +8,14 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.cleaning.counters import rates
-from forecasting.cleaning.outliers import outliers_in_words, without_outliers
-from forecasting.context import NOTHING_KNOWN, Context
+from forecasting.cleaning.counters import counter_rates
+from forecasting.cleaning.outliers import describe_outliers, without_outliers
+from forecasting.context import EMPTY_CONTEXT, Context
 from forecasting.series import MAX_DEMAND, FloatArray, Series
 
 Seconds = npt.NDArray[np.float64]
 
-SHORTEST, LONGEST = timedelta(seconds=1), timedelta(hours=1)
+MIN_STEP, MAX_STEP = timedelta(seconds=1), timedelta(hours=1)
 """Between which a step lies."""
 MAX_BINS = 20_000_000
 _COMMON = 0.1
@@ -25,7 +25,7 @@ _CALM = 0.02
 _STEPS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600)
 
 
-class Kind(StrEnum):
+class SampleKind(StrEnum):
     """What the values are. GAUGE: what is so at a time. COUNTER: a total that only grows, and begins anew at resets."""
 
     GAUGE = "gauge"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Regular:
+class RegularizedSeries:
     """A series, and what had to be mended to make it one. repairs: a sentence each, for people."""
 
     series: Series
@@ -46,9 +46,9 @@ def regularize(
     values: Sequence[float] | FloatArray,
     *,
     step: timedelta | None = None,
-    kind: Kind = Kind.GAUGE,
-    context: Context = NOTHING_KNOWN,
-) -> Regular:
+    kind: SampleKind = SampleKind.GAUGE,
+    context: Context = EMPTY_CONTEXT,
+) -> RegularizedSeries:
     """A series in bins of `step`, or of the step that the samples have; bins without a sample are NaN, never zero.
 
     times: aware, of any zones, in any order; or an array of seconds since the epoch. Of equal times the last one given
@@ -65,10 +65,10 @@ def regularize(
     if seconds.shape != numbers.shape or seconds.ndim != 1:
         raise ValueError(f"{name} has {seconds.shape} times and {numbers.shape} values; give one time a value")
     seconds, numbers, repairs = _clean(name, seconds, numbers)
-    if step is not None and not SHORTEST <= step <= LONGEST:
-        raise ValueError(f"a step lies between {SHORTEST} and {LONGEST}; {step} does not")
-    width = usual_step(name, seconds) if step is None else step.total_seconds()
-    if kind is Kind.COUNTER:
+    if step is not None and not MIN_STEP <= step <= MAX_STEP:
+        raise ValueError(f"a step lies between {MIN_STEP} and {MAX_STEP}; {step} does not")
+    width = infer_step(name, seconds) if step is None else step.total_seconds()
+    if kind is SampleKind.COUNTER:
         return _of_counter(name, seconds, numbers, width, tuple(repairs), context)
     start = np.floor(seconds[0] / width) * width
     _count(name, (seconds[-1] - start) / width + 1, width)
@@ -80,7 +80,7 @@ def regularize(
     return _told(Series(name, _moment(start), timedelta(seconds=width), means, context), tuple(repairs))
 
 
-def usual_step(name: str, seconds: Seconds) -> float:
+def infer_step(name: str, seconds: Seconds) -> float:
     """The step of ascending, distinct times, in seconds: the shortest distance that is common (gaps make longer ones).
 
     Where none is common, the least usual width of a bin that holds two typical distances. Raises ValueError beyond
@@ -96,7 +96,7 @@ def usual_step(name: str, seconds: Seconds) -> float:
     else:
         wide = 2 * float(np.median(distances))
         found = float(next((one for one in _STEPS if one >= wide), np.round(np.median(distances))))
-    if found > LONGEST.total_seconds():
+    if found > MAX_STEP.total_seconds():
         raise ValueError(f"{name} has one value each {_duration(found)}; scaling needs at least one each hour")
     return found
 
@@ -153,25 +153,25 @@ def _clean(name: str, seconds: Seconds, values: FloatArray) -> tuple[Seconds, Fl
 
 def _of_counter(
     name: str, seconds: Seconds, totals: FloatArray, width: float, repairs: tuple[str, ...], context: Context
-) -> Regular:
+) -> RegularizedSeries:
     if len(seconds) < 2:
         raise ValueError(f"{name} is a counter with one sample; a rate needs two")
     _count(name, (seconds[-1] - seconds[0]) / width, width)
-    start, values, resets = rates(seconds, totals, width)
+    start, values, resets = counter_rates(seconds, totals, width)
     if not len(values):
         raise ValueError(f"{name} spans no whole bin of {_duration(width)}; a rate needs one")
     notes = (*repairs, f"the counter began anew {resets:,} times") if resets else repairs
     return _told(Series(name, _moment(start), timedelta(seconds=width), values, context), notes)
 
 
-def _told(series: Series, repairs: tuple[str, ...]) -> Regular:
-    series = without_outliers(series, first_too=True)
+def _told(series: Series, repairs: tuple[str, ...]) -> RegularizedSeries:
+    series = without_outliers(series, judge_first=True)
     if series.outliers:
-        repairs = (*repairs, outliers_in_words(series.outliers))
+        repairs = (*repairs, describe_outliers(series.outliers))
     gaps, bins = int(np.isnan(series.values).sum()), len(series.values)
     if gaps:
         repairs = (*repairs, f"{gaps:,} of {bins:,} intervals have no value; they are gaps, never zero")
-    return Regular(series, repairs)
+    return RegularizedSeries(series, repairs)
 
 
 def _count(name: str, bins: float, width: float) -> None:
@@ -193,7 +193,7 @@ def _duration(seconds: float) -> str:
 _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
 
 
-def amount_of(what: str, span: timedelta) -> str:
+def describe_amount(what: str, span: timedelta) -> str:
     """So much of something, in the largest unit of which there are two at least.
 
     >>> amount_of("demand", timedelta()), amount_of("demand", timedelta(minutes=90))

@@ -24,7 +24,7 @@ _TENTH = 1.2816  # the normal distribution's 0.9 quantile
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredEvent:
     """An event that is over. start, end: epoch seconds. amplitude: log of demand with it over demand without.
 
     weekend: by the clock of the series' zone. magnitude: what it was said to multiply demand by, None for unsaid.
@@ -48,7 +48,7 @@ class LearnedEffect:
 
 
 @lru_cache(maxsize=4096)
-def expected(earlier: tuple[Measured, ...], weekend: bool, magnitude: float | None) -> float | None:
+def expected_amplitude(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnitude: float | None) -> float | None:
     """The amplitude to expect after these events, oldest first; None after none."""
     if not earlier:
         return None
@@ -63,10 +63,10 @@ def expected(earlier: tuple[Measured, ...], weekend: bool, magnitude: float | No
 
 
 def learned_effect(
-    earlier: tuple[Measured, ...], *, weekend: bool, magnitude: float | None = None
+    earlier: tuple[MeasuredEvent, ...], *, weekend: bool, magnitude: float | None = None
 ) -> LearnedEffect | None:
     """`expected`, as a multiplier with its range; None after no event."""
-    amplitude = expected(earlier, weekend, magnitude)
+    amplitude = expected_amplitude(earlier, weekend, magnitude)
     if amplitude is None:
         return None
     # The first ones were foretold from next to nothing.
@@ -81,7 +81,7 @@ def learned_effect(
 
 
 @lru_cache(maxsize=64)
-def _foretold(events: tuple[Measured, ...]) -> tuple[float | None, ...]:
+def _foretold(events: tuple[MeasuredEvent, ...]) -> tuple[float | None, ...]:
     """What `_plain` would have said of each from those that were over by then."""
     found: list[float | None] = []
     for event in events:
@@ -91,7 +91,7 @@ def _foretold(events: tuple[Measured, ...]) -> tuple[float | None, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _plain(earlier: tuple[Measured, ...], weekend: bool, magnitude: float | None) -> float:
+def _plain(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnitude: float | None) -> float:
     amplitudes = np.array([one.amplitude for one in earlier])
     sizes = _sizes(earlier)
     kinds = np.array([one.weekend for one in earlier])
@@ -130,11 +130,11 @@ def _smoothed(amplitudes: FloatArray, factors: FloatArray, half_life: float) -> 
     return levels, error
 
 
-def _sizes(earlier: Sequence[Measured]) -> FloatArray:
+def _sizes(earlier: Sequence[MeasuredEvent]) -> FloatArray:
     return np.array([_size(earlier, one.magnitude) for one in earlier])
 
 
-def _size(earlier: Sequence[Measured], magnitude: float | None) -> float:
+def _size(earlier: Sequence[MeasuredEvent], magnitude: float | None) -> float:
     """A declared multiplier relative to those declared before; 1 where either is missing or they point apart."""
     said = [math.log(one.magnitude) for one in earlier if one.magnitude]
     usual = sum(said) / len(said) if said else 0.0

@@ -30,7 +30,7 @@ class Bands:
     samples: int
 
     @classmethod
-    def learned(cls, errors: FloatArray, minutes: FloatArray, change: FloatArray, owner: IntArray) -> "Bands | None":
+    def fit(cls, errors: FloatArray, minutes: FloatArray, change: FloatArray, owner: IntArray) -> "Bands | None":
         """From log errors of medians near events; None where there are too few. All shapes (rows,).
 
         owner: the event of each row, ascending in time; the newest events count most, each as much as it has rows.

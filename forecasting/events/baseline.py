@@ -16,19 +16,19 @@ OFFSET_SHARE = 0.1
 _SLIGHT_SHARE = 0.1
 
 
-def offset_of(series: Series) -> float:
+def log_offset(series: Series) -> float:
     """What is added before the logarithm: a tenth of the mean; 0 where nothing was observed above zero."""
     seen = series.values[np.isfinite(series.values)]
     return OFFSET_SHARE * float(seen.mean()) if len(seen) else 0.0
 
 
-def excess(series: Series, quiet: npt.NDArray[np.bool_]) -> FloatArray:
+def log_excess(series: Series, quiet: npt.NDArray[np.bool_]) -> FloatArray:
     """Logarithms of demand over what the quiet bins lead to expect: shape (bins,), NaN where nothing was observed.
 
     Robust least squares with smoothness; what the quiet bins say nothing of (a time of day that never is quiet) lies
     between its neighbours. The series must have demand above zero.
     """
-    logs = np.log(np.maximum(series.values, 0.0) + offset_of(series))
+    logs = np.log(np.maximum(series.values, 0.0) + log_offset(series))
     columns, penalty = _design(series)
     usable = np.flatnonzero(np.isfinite(logs) & quiet)
     usable = usable[:: max(1, -(-len(usable) // _MAX_ROWS))]
@@ -41,8 +41,8 @@ def excess(series: Series, quiet: npt.NDArray[np.bool_]) -> FloatArray:
         distance = np.abs(target - inputs @ line)
         nearness = 1 / np.maximum(distance / (np.median(distance) + 1e-9), 1.0)
     # Measured with a tenth of the offset: where demand is low, the whole of it would make effects look smaller.
-    expected = np.maximum(np.exp(columns @ line) - offset_of(series), 0.0)
-    slight = _SLIGHT_SHARE * offset_of(series)
+    expected = np.maximum(np.exp(columns @ line) - log_offset(series), 0.0)
+    slight = _SLIGHT_SHARE * log_offset(series)
     return np.log((np.maximum(series.values, 0.0) + slight) / (expected + slight))
 
 

@@ -27,7 +27,7 @@ class Course:
     shape: tuple[float, ...]
 
     @classmethod
-    def blank(cls, typical: float, step: float) -> "Course":
+    def default(cls, typical: float, step: float) -> "Course":
         """Before anything was learned: rising before the start, all of it until the end, then fading."""
         empty = cls(typical, step, ())
         turns = [-empty.before, 0.0, 0.15 * typical, typical, typical + empty.after / 3, typical + empty.after]
@@ -62,7 +62,7 @@ class Course:
         within = (times - begin) / max(end - begin, 1.0) * self.typical
         return np.where(times < begin, times - begin, np.where(times < end, within, self.typical + times - end))
 
-    def at(self, clock: FloatArray) -> FloatArray:
+    def share_at(self, clock: FloatArray) -> FloatArray:
         """How much of the effect is there; 0 outside."""
         return np.interp(clock, self.knots, np.array(self.shape), left=0.0, right=0.0)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.context import Context, KnownEvent
-from forecasting.events.amplitude import LearnedEffect, Measured, expected, learned_effect
+from forecasting.events.amplitude import LearnedEffect, MeasuredEvent, expected_amplitude, learned_effect
 from forecasting.events.course import Course
 from forecasting.series import FloatArray, Series
 
@@ -23,13 +23,13 @@ class TypeEffect:
 
     type: str
     course: Course
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredEvent, ...]
 
     def amplitude(self, event: KnownEvent, zone: tzinfo) -> float | None:
         """What to expect of an event, from those that were over before it began; None where none was."""
         begin = event.start.timestamp()
         earlier = tuple(one for one in self.measured if one.end <= begin)
-        return expected(earlier, is_weekend(event, zone), event.magnitude)
+        return expected_amplitude(earlier, starts_on_weekend(event, zone), event.magnitude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +55,16 @@ class Effects:
 
     types: tuple[TypeEffect, ...]
 
-    def of(self, type_: str) -> TypeEffect | None:
+    def of_type(self, type_: str) -> TypeEffect | None:
         """Of one type; None where nothing was learned of it."""
         return next((one for one in self.types if one.type == type_), None)
 
-    def learned(self, event: KnownEvent, zone: tzinfo) -> LearnedEffect | None:
+    def learned_effect(self, event: KnownEvent, zone: tzinfo) -> LearnedEffect | None:
         """What an event may be expected to do, from all that were measured; None where its type is not known."""
-        known = self.of(event.type)
+        known = self.of_type(event.type)
         if known is None:
             return None
-        return learned_effect(known.measured, weekend=is_weekend(event, zone), magnitude=event.magnitude)
+        return learned_effect(known.measured, weekend=starts_on_weekend(event, zone), magnitude=event.magnitude)
 
     def timeline(self, start: float, step: float, bins: int, context: Context) -> Timeline:
         """Of bins from `start` (epoch seconds) on.
@@ -74,7 +74,7 @@ class Effects:
         """
         found = Timeline.empty(bins)
         middles = (start + (np.arange(bins) + 0.5) * step).astype(np.float64)
-        events = ordered(context.events)
+        events = sorted_events(context.events)
         for known in self.types:
             strongest = np.zeros(bins)
             for at, event in enumerate(events):
@@ -86,23 +86,23 @@ class Effects:
             found.effect[:] += strongest
         return found
 
-    def of_series(self, series: Series) -> Timeline:
+    def series_timeline(self, series: Series) -> Timeline:
         """Of the bins of a series."""
         step = series.step.total_seconds()
         return self.timeline(series.start.timestamp(), step, len(series.values), series.context)
 
 
-def quiet(values: FloatArray, effect: FloatArray) -> FloatArray:
+def without_effect(values: FloatArray, effect: FloatArray) -> FloatArray:
     """Demand as it would have been without its events; NaN where next to nothing was left to tell."""
     return np.where(effect > _GONE, values / np.exp(effect), np.nan)
 
 
-def ordered(events: Iterable[KnownEvent]) -> Sequence[KnownEvent]:
+def sorted_events(events: Iterable[KnownEvent]) -> Sequence[KnownEvent]:
     """By start; whatever order they come in is the same."""
     return sorted(set(events), key=lambda one: (one.start, one.end, one.type, one.magnitude or 0.0))
 
 
-def is_weekend(event: KnownEvent, zone: tzinfo) -> bool:
+def starts_on_weekend(event: KnownEvent, zone: tzinfo) -> bool:
     """Whether it starts on a Saturday or Sunday, on the clocks of the zone."""
     return event.start.astimezone(zone).weekday() >= _SATURDAY
 
@@ -118,7 +118,7 @@ def _mark(
     begin, end = course.span(event)
     part = slice(*np.searchsorted(middles, [begin, end]))
     clock = course.clock(event, middles[part])
-    share = amplitude * course.at(clock)
+    share = amplitude * course.share_at(clock)
     stronger = (np.abs(share) > np.abs(strongest[part])) | (found.owner[part] < 0)
     strongest[part] = np.where(stronger, share, strongest[part])
     found.owner[part] = np.where(stronger, at, found.owner[part])

@@ -12,10 +12,10 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.events.amplitude import Measured
+from forecasting.events.amplitude import MeasuredEvent
 from forecasting.events.bands import Bands
 from forecasting.events.course import Course
-from forecasting.events.effects import Effects, Timeline, TypeEffect, quiet
+from forecasting.events.effects import Effects, Timeline, TypeEffect, without_effect
 from forecasting.forecast import QUANTILES
 from forecasting.panel import IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
@@ -32,7 +32,7 @@ class EventLayer:
     effects: Effects
     bands: Bands | None = None
 
-    def of(self, panel: Panel, ahead: int) -> "PanelEvents":
+    def on_panel(self, panel: Panel, ahead: int) -> "PanelEvents":
         """What the events of each row's context mean for it, and for so many bins behind its end."""
         starts = panel.ends - panel.bins * panel.step
         lines = [
@@ -41,9 +41,9 @@ class EventLayer:
         ]
         return PanelEvents(panel, tuple(lines), self.bands)
 
-    def quiet(self, series: Series) -> Series:
+    def without_events(self, series: Series) -> Series:
         """The series as it would have been without its events."""
-        return replace(series, values=quiet(series.values, self.effects.of_series(series).effect))
+        return replace(series, values=without_effect(series.values, self.effects.series_timeline(series).effect))
 
     def text(self) -> str:
         """As JSON."""
@@ -72,10 +72,12 @@ class PanelEvents:
     lines: tuple[Timeline, ...]
     bands: Bands | None
 
-    def quiet(self) -> Panel:
+    def without_events(self) -> Panel:
         """The panel without the effects of its events."""
         bins = self.panel.bins
-        values = [quiet(row, line.effect[:bins]) for row, line in zip(self.panel.values, self.lines, strict=True)]
+        values = [
+            without_effect(row, line.effect[:bins]) for row, line in zip(self.panel.values, self.lines, strict=True)
+        ]
         return replace(self.panel, values=np.stack(values))
 
     def near(self, origins: Origins, horizons: IntArray) -> npt.NDArray[np.bool_]:
@@ -94,7 +96,7 @@ class PanelEvents:
         """The event that rules each target; -1 for none."""
         return _at([line.owner for line in self.lines], origins, horizons)
 
-    def put_on(self, values: FloatArray, origins: Origins, horizons: IntArray) -> FloatArray:
+    def apply(self, values: FloatArray, origins: Origins, horizons: IntArray) -> FloatArray:
         """Forecasts of quiet demand with the effects, and near events with their bands.
 
         values: shape (origins, horizons, len(QUANTILES)). Away from events nothing changes.
@@ -128,9 +130,9 @@ def _type_effect(parts: dict[str, Any]) -> TypeEffect:
     return TypeEffect(name, course, tuple(_measured(one) for one in _listed(parts["measured"])))
 
 
-def _measured(parts: dict[str, Any]) -> Measured:
+def _measured(parts: dict[str, Any]) -> MeasuredEvent:
     magnitude = parts["magnitude"]
-    return Measured(
+    return MeasuredEvent(
         _number(parts["start"], -1e11, 1e11),
         _number(parts["end"], -1e11, 1e11),
         _number(parts["amplitude"], -4, 4),

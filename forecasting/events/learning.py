@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.context import KnownEvent
-from forecasting.events.amplitude import Measured
-from forecasting.events.baseline import excess, offset_of
+from forecasting.events.amplitude import MeasuredEvent
+from forecasting.events.baseline import log_excess, log_offset
 from forecasting.events.course import Course
-from forecasting.events.effects import Effects, TypeEffect, is_weekend, ordered
+from forecasting.events.effects import Effects, TypeEffect, sorted_events, starts_on_weekend
 from forecasting.series import FloatArray, Series
 
 _MIN_QUIET = 0.2
@@ -39,7 +39,7 @@ def learn_effects(series: Series) -> Effects | None:
     Events without a type teach nothing. Only those that are over by the end of the series are measured.
     """
     grouped = _grouped(series)
-    if not grouped or not offset_of(series):
+    if not grouped or not log_offset(series):
         return None
     step = series.step.total_seconds()
     middles = (series.start.timestamp() + (np.arange(len(series.values)) + 0.5) * step).astype(np.float64)
@@ -47,7 +47,7 @@ def learn_effects(series: Series) -> Effects | None:
     quiet = ~_touched(series, studies, middles)
     if quiet.sum() < _MIN_QUIET * len(quiet) or not np.isfinite(series.values[quiet]).any():
         return None
-    above = np.clip(excess(series, quiet), -_MAX_LOG, _MAX_LOG)
+    above = np.clip(log_excess(series, quiet), -_MAX_LOG, _MAX_LOG)
     for _ in range(_PASSES):
         for study in studies.values():
             others = sum((other.effect for other in studies.values() if other is not study), np.zeros(len(middles)))
@@ -60,7 +60,7 @@ def learn_effects(series: Series) -> Effects | None:
 def _grouped(series: Series) -> dict[str, list[KnownEvent]]:
     """By type; those that began within the series or not long before."""
     grouped: defaultdict[str, list[KnownEvent]] = defaultdict(list)
-    for event in ordered(series.context.events):
+    for event in sorted_events(series.context.events):
         if event.type and series.start <= event.start < event.end <= series.end:
             grouped[event.type].append(event)
     return {type_: events[-_MAX_MEASURED:] for type_, events in grouped.items()}
@@ -68,7 +68,7 @@ def _grouped(series: Series) -> dict[str, list[KnownEvent]]:
 
 def _study(events: list[KnownEvent], step: float, bins: int) -> _Study:
     typical = float(np.median([(event.end - event.start).total_seconds() for event in events]))
-    return _Study(events, Course.blank(max(typical, step), step), np.ones(len(events)), np.zeros(bins))
+    return _Study(events, Course.default(max(typical, step), step), np.ones(len(events)), np.zeros(bins))
 
 
 def _touched(series: Series, studies: dict[str, _Study], middles: FloatArray) -> npt.NDArray[np.bool_]:
@@ -99,7 +99,7 @@ def _improve(study: _Study, above: FloatArray, middles: FloatArray) -> None:
         shape = _drawn(study.course, clock[usable], amplitudes[owner[usable]], above[usable])
         study.course = Course(study.course.typical, study.course.step, shape)
     size = np.nan_to_num(amplitudes)
-    study.effect = np.where(owner >= 0, size[owner] * study.course.at(clock), 0.0)
+    study.effect = np.where(owner >= 0, size[owner] * study.course.share_at(clock), 0.0)
 
 
 def _owners(study: _Study, middles: FloatArray) -> tuple[npt.NDArray[np.int64], FloatArray]:
@@ -112,7 +112,7 @@ def _owners(study: _Study, middles: FloatArray) -> tuple[npt.NDArray[np.int64], 
         part = slice(*np.searchsorted(middles, [begin, end]))
         there = study.course.clock(event, middles[part])
         size = study.amplitudes[at] if np.isfinite(study.amplitudes[at]) else usual
-        felt = np.abs(size * study.course.at(there)) + 1e-9
+        felt = np.abs(size * study.course.share_at(there)) + 1e-9
         stronger = felt > strongest[part]
         strongest[part] = np.where(stronger, felt, strongest[part])
         owner[part] = np.where(stronger, at, owner[part])
@@ -122,7 +122,7 @@ def _owners(study: _Study, middles: FloatArray) -> tuple[npt.NDArray[np.int64], 
 
 def _drawn(course: Course, clock: FloatArray, sizes: FloatArray, above: FloatArray) -> tuple[float, ...]:
     """The shape that explains best what was seen, smooth, and as the blank one where nothing was."""
-    blank = np.array(Course.blank(course.typical, course.step).shape)
+    blank = np.array(Course.default(course.typical, course.step).shape)
     weights = course.weights(clock) * sizes[:, None]
     bends = np.diff(np.eye(len(blank)), axis=0)
     unit = float((sizes**2).mean()) + 1e-9
@@ -134,7 +134,9 @@ def _drawn(course: Course, clock: FloatArray, sizes: FloatArray, above: FloatArr
 def _told(type_: str, study: _Study, series: Series) -> TypeEffect:
     zone = series.context.zone
     measured = tuple(
-        Measured(event.start.timestamp(), event.end.timestamp(), float(size), is_weekend(event, zone), event.magnitude)
+        MeasuredEvent(
+            event.start.timestamp(), event.end.timestamp(), float(size), starts_on_weekend(event, zone), event.magnitude
+        )
         for event, size in zip(study.events, study.amplitudes, strict=True)
         if np.isfinite(size)
     )

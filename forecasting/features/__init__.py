@@ -1,6 +1,6 @@
 """What a model looks at: the recent past relative to its level, the same time on earlier days, and the calendar."""
 
 from forecasting.features.column import Feature
-from forecasting.features.matrix import FEATURES, Built, Matrix, build
+from forecasting.features.matrix import FEATURES, FeatureMatrix, Matrix, build_features
 
-__all__ = ["FEATURES", "Built", "Feature", "Matrix", "build"]
+__all__ = ["FEATURES", "Feature", "FeatureMatrix", "Matrix", "build_features"]

@@ -24,7 +24,7 @@ def _names() -> tuple[Feature, ...]:
 COLUMNS = _names()
 
 
-def earlier(
+def earlier_columns(
     wall: WallTime, origins: Origins, ahead: IntArray, levels: Levels, sums: tuple[FloatArray, FloatArray]
 ) -> list[FloatArray]:
     """The columns of COLUMNS, each of shape (origins, horizons). ahead: bins, the same shape. sums: `running`."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from forecasting.features.column import DAY_SHAPE, HOUR, MINUTE, RECENT, Feature, short
 from forecasting.levels import Levels
-from forecasting.panel import DAY, Origins, Panel, past
+from forecasting.panel import DAY, Origins, Panel, past_values
 from forecasting.series import FloatArray
 
 _LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12)
@@ -34,7 +34,7 @@ def _family(width: timedelta, recent_up_to: timedelta) -> str:
 COLUMNS = _names()
 
 
-def recent(panel: Panel, origins: Origins, levels: Levels) -> FloatArray:
+def recent_columns(panel: Panel, origins: Origins, levels: Levels) -> FloatArray:
     """The columns of COLUMNS at each origin: shape (origins, len(COLUMNS)). A bounded number of windows at a time."""
     size = max(1, _CELLS // panel.bins_in(DAY))
     parts = [
@@ -46,7 +46,7 @@ def recent(panel: Panel, origins: Origins, levels: Levels) -> FloatArray:
 
 def _columns(panel: Panel, origins: Origins, levels: Levels) -> list[FloatArray]:
     """What is known at the origin: each of shape (origins,)."""
-    logs = levels.log_of(past(panel, origins, panel.bins_in(DAY)))
+    logs = levels.log_of(past_values(panel, origins, panel.bins_in(DAY)))
     columns = [logs[:, -lag] if lag <= logs.shape[1] else np.full(len(logs), np.nan) for lag in _LAGS]
     seen = np.isfinite(logs)
     filled = np.where(seen, logs, 0.0)

@@ -7,9 +7,9 @@ from datetime import timedelta
 import numpy as np
 
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted, TooShortError
+from forecasting.forecaster import FittedModel, TooShortError
 from forecasting.levels import levels_at
-from forecasting.panel import DAY, BoolArray, IntArray, Origins, Panel, pick
+from forecasting.panel import DAY, BoolArray, IntArray, Origins, Panel, values_at
 from forecasting.seasons import seasons
 from forecasting.series import MAX_DEMAND, FloatArray, Series
 
@@ -54,7 +54,7 @@ class HoltWinters:
 
 
 @dataclass(frozen=True, slots=True)
-class FittedHoltWinters(Fitted):
+class FittedHoltWinters(FittedModel):
     """The smoothing alone; each forecast filters the state again from the bins of its panel.
 
     smoothings: one for all series, or one for each row of the panels to forecast.
@@ -64,7 +64,7 @@ class FittedHoltWinters(Fitted):
     name: str = "HoltWinters"
     version: str = ""
 
-    def part(self, rows: slice) -> Fitted:
+    def for_rows(self, rows: slice) -> FittedModel:
         return self if len(self.smoothings) == 1 else replace(self, smoothings=self.smoothings[rows])
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
@@ -76,8 +76,8 @@ class FittedHoltWinters(Fitted):
         targets = origins.cols[:, None] + horizons - 1
         same_phase = targets - season_bins * -(-(targets - newest) // season_bins)
         damped = np.cumsum(parameters.damping[:, None] ** np.arange(1, horizons.max() + 1), axis=1)[rows, horizons - 1]
-        predicted = pick(states.level, rows, newest) + damped * pick(states.trend, rows, newest)
-        predicted = predicted + np.nan_to_num(pick(states.season, rows, same_phase))
+        predicted = values_at(states.level, rows, newest) + damped * values_at(states.trend, rows, newest)
+        predicted = predicted + np.nan_to_num(values_at(states.season, rows, same_phase))
         offset = _offset(panel)[origins.rows, np.maximum(origins.cols - 1, 0)][:, None]
         points = np.clip(np.exp(np.nan_to_num(np.minimum(predicted, 700.0))) - offset, 0.0, MAX_DEMAND)
         # The initial states come from the entire first day; an origin within that day would see its own future.

@@ -9,12 +9,12 @@ import lightgbm as lgb
 import numpy as np
 
 from forecasting.cleaning.outliers import without_outliers
-from forecasting.cleaning.regularize import amount_of
+from forecasting.cleaning.regularize import describe_amount
 from forecasting.events import EventLayer, learn_effects
-from forecasting.events.judging import with_bands
-from forecasting.features import FEATURES, Built, build
+from forecasting.events.band_fitting import layer_with_bands
+from forecasting.features import FEATURES, FeatureMatrix, build_features
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted, TooShortError
+from forecasting.forecaster import FittedModel, TooShortError
 from forecasting.models.explanation import reasons
 from forecasting.models.linear import LinearMedian, fit_linear
 from forecasting.models.peak_boosters import (
@@ -90,14 +90,14 @@ class LightGBMQuantiles:
         panel = Panel.of([series])
         observed = np.isfinite(panel.values[0]).sum() * series.step
         if observed < _MIN_HISTORY:
-            history = amount_of("observed demand", observed)
-            raise TooShortError(f"{series.name} has {history}; LightGBM needs {amount_of('it', _MIN_HISTORY)}")
+            history = describe_amount("observed demand", observed)
+            raise TooShortError(f"{series.name} has {history}; LightGBM needs {describe_amount('it', _MIN_HISTORY)}")
         effects = learn_effects(series)
         if effects is None:
             return self.fit_rows(*self._drawn(panel), panel.step)
-        quiet = EventLayer(effects).of(panel, 0).quiet()
+        quiet = EventLayer(effects).on_panel(panel, 0).without_events()
         fitted = self.fit_rows(*self._drawn(quiet), panel.step)
-        return replace(fitted, events=with_bands(effects, panel, fitted.linear.predict))
+        return replace(fitted, events=layer_with_bands(effects, panel, fitted.linear.predict))
 
     def _drawn(self, panel: Panel) -> tuple["Rows", PeakRows]:
         return draw_rows(panel, self.rows, self.seed), draw_peak_rows(panel, self.peak_rows, self.seed)
@@ -159,7 +159,7 @@ class LightGBMQuantiles:
 
 
 @dataclass(frozen=True, slots=True)
-class FittedLightGBM(Fitted):
+class FittedLightGBM(FittedModel):
     """A trained model. boosters: by NAMES. peak: boosters for the highest demand within windows.
 
     columns: the features that all boosters use, as positions in FEATURES. events: the learned effects of known events;
@@ -190,42 +190,44 @@ class FittedLightGBM(Fitted):
 
     def with_peak_shifts(self, errors: FloatArray) -> "FittedLightGBM":
         """Return the model with its peaks shifted by the errors of a holdout model on days that it had not seen."""
-        return replace(self, peak=replace(self.peak, shifts=PeakShifts.learned(errors)))
+        return replace(self, peak=replace(self.peak, shifts=PeakShifts.from_errors(errors)))
 
     @property
-    def memory(self) -> timedelta:
+    def lookback(self) -> timedelta:
         return MEMORY
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
         if self.events is None:
-            return self.from_features(build(panel, origins, horizons), horizons)
-        events = self.events.of(panel, int(horizons.max()))
-        return events.put_on(self.from_features(build(events.quiet(), origins, horizons), horizons), origins, horizons)
+            return self.from_features(build_features(panel, origins, horizons), horizons)
+        events = self.events.on_panel(panel, int(horizons.max()))
+        return events.apply(
+            self.from_features(build_features(events.without_events(), origins, horizons), horizons), origins, horizons
+        )
 
     def peaks(self, panel: Panel, origins: Origins, count: int) -> FloatArray:
         if self.events is None:
-            return self.peaks_from(build(panel, origins, knots_of(count)), count)
+            return self.peaks_from(build_features(panel, origins, knots_of(count)), count)
         # Events change the peak by the same factor as the highest median.
         bins, median = np.arange(1, count + 1), QUANTILES.index(0.5)
-        events = self.events.of(panel, count)
-        without_events = self.from_features(build(events.quiet(), origins, bins), bins)
-        with_events = events.put_on(without_events, origins, bins)
+        events = self.events.on_panel(panel, count)
+        without_events = self.from_features(build_features(events.without_events(), origins, bins), bins)
+        with_events = events.apply(without_events, origins, bins)
         with_highest, without_highest = (
             np.maximum.accumulate(quantiles[:, :, median, None], axis=1) for quantiles in (with_events, without_events)
         )
         factor = np.divide(with_highest, without_highest, out=np.ones_like(with_highest), where=without_highest > 0)
-        return factor * self.peaks_from(build(events.quiet(), origins, knots_of(count)), count)
+        return factor * self.peaks_from(build_features(events.without_events(), origins, knots_of(count)), count)
 
-    def peaks_from(self, built: Built, count: int) -> FloatArray:
+    def peaks_from(self, built: FeatureMatrix, count: int) -> FloatArray:
         """Return the peaks without events from features that were built for knots_of(count)."""
         return np.maximum.accumulate(self.peak.highest(built, knots_of(count), count, self.columns), axis=1)
 
     def near_events(self, panel: Panel, origins: Origins, horizons: IntArray) -> BoolArray | None:
         if self.events is None or self.events.bands is None:
             return None
-        return self.events.of(panel, int(horizons.max())).near(origins, horizons)
+        return self.events.on_panel(panel, int(horizons.max())).near(origins, horizons)
 
-    def from_features(self, built: Built, horizons: IntArray) -> FloatArray:
+    def from_features(self, built: FeatureMatrix, horizons: IntArray) -> FloatArray:
         """Return the quantiles without events from features that were built for `horizons`."""
         shape = (-1, len(horizons))
         logs = self._logs(built).reshape(*shape, len(QUANTILES))
@@ -237,15 +239,17 @@ class FittedLightGBM(Fitted):
         return built.levels.value_of(np.sort(logs, axis=2))
 
     def contributions(self, panel: Panel, origins: Origins, horizons: IntArray) -> list[tuple[str, ...]]:
-        built = build(panel if self.events is None else self.events.of(panel, 0).quiet(), origins, horizons)
-        return [self.explain(built.of(at, len(horizons)), len(horizons)) for at in range(len(origins))]
+        built = build_features(
+            panel if self.events is None else self.events.on_panel(panel, 0).without_events(), origins, horizons
+        )
+        return [self.explain(built.for_origin(at, len(horizons)), len(horizons)) for at in range(len(origins))]
 
-    def explain(self, built: Built, horizons: int) -> tuple[str, ...]:
+    def explain(self, built: FeatureMatrix, horizons: int) -> tuple[str, ...]:
         """Return up to three reasons for the farthest horizon of one origin, strongest first."""
         row = built.matrix[horizons - 1 : horizons, self.columns]
         return reasons(self.boosters[booster_name(0.5)], row, self.columns)
 
-    def _logs(self, built: Built) -> FloatArray:
+    def _logs(self, built: FeatureMatrix) -> FloatArray:
         matrix = built.matrix if len(self.columns) == len(FEATURES) else built.matrix[:, self.columns]
         logs = np.empty((len(matrix), len(QUANTILES)))
         for column, quantile in enumerate(QUANTILES):
@@ -281,12 +285,12 @@ def draw_rows(panel: Panel, limit: int, seed: int) -> Rows:
     # Drawn without replacement with odds of 1 / horizon (the Gumbel trick): the next bins matter most.
     odds = random.gumbel(size=(len(cols), len(horizons))) - np.log(horizons)
     ahead = np.sort(horizons[np.argsort(-odds, axis=1)[:, :per_origin]], axis=1)
-    origins = Origins.of_one(cols)
-    built = build(panel, origins, ahead)
+    origins = Origins.of_single_series(cols)
+    built = build_features(panel, origins, ahead)
     actual = _actual(panel, cols, ahead)
     target = built.levels.log_of(actual).ravel()
     weight = np.repeat(built.levels.level + built.levels.offset, per_origin)
-    usable = np.isfinite(target) & np.repeat(built.levels.awake, per_origin)
+    usable = np.isfinite(target) & np.repeat(built.levels.has_demand, per_origin)
     if not usable.any():
         raise TooShortError("no bin of demand above zero has a successor; LightGBM has nothing to learn from")
     weight = weight[usable] / weight[usable].mean()

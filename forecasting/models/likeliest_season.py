@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel, mean_before, running
+from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel, mean_before, running_sums
 from forecasting.series import FloatArray
 
 SEASONS = (DAY, WEEK, timedelta(hours=1))
@@ -58,7 +58,7 @@ def _differences(values: FloatArray, lag: int) -> FloatArray:
 
 def _recent_mean(panel: Panel, errors: FloatArray, origins: Origins) -> FloatArray:
     """The mean error over the week before each origin, NaN where less than a day of errors is known."""
-    sums, counts = running(errors)
+    sums, counts = running_sums(errors)
     width = panel.bins_in(WEEK)
     since = np.maximum(origins.cols - width, 0)
     known = counts[origins.rows, origins.cols] - counts[origins.rows, since]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
-from forecasting.features import Built, Matrix, build
+from forecasting.features import FeatureMatrix, Matrix, build_features
 from forecasting.forecast import PEAK_QUANTILES
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.peaks import NO_SHIFTS, PeakShifts
@@ -74,7 +74,7 @@ class PeakBoosters:
         boosters = {name: booster.model_to_string() for name, booster in self.boosters.items()}
         return {**boosters, SHIFTS: self.shifts.text()}
 
-    def highest(self, built: Built, knots: IntArray, count: int, columns: tuple[int, ...]) -> FloatArray:
+    def highest(self, built: FeatureMatrix, knots: IntArray, count: int, columns: tuple[int, ...]) -> FloatArray:
         """Return quantiles of the highest demand of the first 1 to `count` bins.
 
         Shape (origins, count, len(PEAK_QUANTILES)). built: rows of each origin for each of `knots` (see knots_of).
@@ -113,9 +113,9 @@ def draw_peak_rows(panel: Panel, limit: int, seed: int) -> PeakRows:
         cols = np.sort(random.choice(cols, limit // per_origin, replace=False))
     odds = random.gumbel(size=(len(cols), len(knots))) - 0.5 * np.log(knots)
     windows = np.sort(knots[np.argsort(-odds, axis=1)[:, :per_origin]], axis=1)
-    built = build(panel, Origins.of_one(cols), windows)
+    built = build_features(panel, Origins.of_single_series(cols), windows)
     target = built.levels.log_of(_highest(panel, cols, windows)).ravel()
-    usable = np.isfinite(target) & np.repeat(built.levels.awake, per_origin)
+    usable = np.isfinite(target) & np.repeat(built.levels.has_demand, per_origin)
     return PeakRows(built.matrix[usable], np.clip(target[usable], -_MAX_LOG, _MAX_LOG))
 
 

@@ -7,23 +7,23 @@ import numpy as np
 from forecasting.calendars.comparable_days import Back, bins_back
 from forecasting.calendars.wall_time import WallTime
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted
+from forecasting.forecaster import FittedModel
 from forecasting.levels import levels_at
 from forecasting.models.likeliest_season import DAILY, SEASONS, WEEKLY, likeliest
-from forecasting.panel import DAY, IntArray, Origins, Panel, pick
+from forecasting.panel import DAY, IntArray, Origins, Panel, values_at
 from forecasting.series import FloatArray, Series
 
 _FALLBACKS = (DAILY, WEEKLY)
 
 
 @dataclass(frozen=True, slots=True)
-class SeasonalNaive(Fitted):
+class SeasonalNaive(FittedModel):
     """Has nothing to learn: forecaster and fitted model in one. All raw quantiles are the same point."""
 
     name: str = "SeasonalNaive"
     version: str = ""
 
-    def fit(self, series: Series) -> Fitted:
+    def fit(self, series: Series) -> FittedModel:
         return self
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
@@ -49,7 +49,7 @@ def same_time_before(panel: Panel, origins: Origins, horizons: IntArray) -> Floa
     for back in (np.choose(likely, backs[: len(SEASONS)]), *(backs[at] for at in _FALLBACKS), backs[-1]):
         # A day on which clocks go forward is an hour shorter: for long horizons that bin may be in the future.
         known = np.where(back >= horizons, targets - back, -1)
-        points = np.where(np.isnan(points), pick(panel.values, rows, known), points)
+        points = np.where(np.isnan(points), values_at(panel.values, rows, known), points)
     return np.where(np.isnan(points), levels_at(panel, origins).level[:, None], points)
 
 

@@ -14,7 +14,7 @@ from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuanti
 from forecasting.models.peak_boosters import PeakRows, draw_peak_rows
 from forecasting.panel import DAY, IntArray, Panel
 from forecasting.series import Series
-from forecasting.walk_forward import HORIZONS, WalkForward, before, walk_with
+from forecasting.walk_forward import HORIZONS, WalkForward, before, walk_with_models
 
 NAME = "LightGBM-shared"
 
@@ -101,5 +101,6 @@ def walk_forward_shared(
         for of_series, model in zip(models, fitted, strict=True):
             of_series.append(model)
     return [
-        walk_with(member, of_series, cut, horizons) for member, of_series, cut in zip(series, models, cuts, strict=True)
+        walk_with_models(member, of_series, cut, horizons)
+        for member, of_series, cut in zip(series, models, cuts, strict=True)
     ]

@@ -15,9 +15,9 @@ import numpy as np
 from forecasting.cleaning.outliers import without_outliers
 from forecasting.series import FloatArray, Series
 
-BEYOND = 1.5
+CHANGE_FACTOR = 1.5
 """How many times the greatest distance of an earlier day is a change."""
-SHORTEST = timedelta(hours=6)
+MIN_WINDOW = timedelta(hours=6)
 """Less than this since the training tells nothing."""
 MIN_DAYS = 5
 _DAY = timedelta(days=1)
@@ -41,7 +41,7 @@ class Drift:
     @property
     def has_changed(self) -> bool:
         """Whether it is a change and no whim of a day."""
-        return self.distance > BEYOND * max(self.usual, _LEAST)
+        return self.distance > CHANGE_FACTOR * max(self.usual, _LEAST)
 
 
 def drift(series: Series, learned_until: datetime) -> Drift | None:
@@ -53,7 +53,7 @@ def drift(series: Series, learned_until: datetime) -> Drift | None:
     bins_a_day = round(_DAY / series.step)
     width = min(bins_a_day, max(0, (series.end - learned_until) // series.step))
     days = (len(series.values) - width) // bins_a_day
-    if width * series.step < SHORTEST or days < MIN_DAYS:
+    if width * series.step < MIN_WINDOW or days < MIN_DAYS:
         return None
     ends = len(series.values) - bins_a_day * np.arange(days + 1)
     windows = np.stack([series.values[end - width : end] for end in ends])

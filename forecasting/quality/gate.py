@@ -15,12 +15,12 @@ from forecasting.walk_forward import WalkForward
 TOLERANCE = 1.02
 SUCCESSION_TOLERANCE = 1.05
 COVERAGE = (0.84, 0.96)
-ENOUGH = 144
+MIN_JUDGED = 144
 """Forecasts that must have been judged, at the least: half a day at 5 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Acting:
+class ActingModel:
     """The model that acts up to a horizon, in bins ahead, from the horizon before it on."""
 
     horizon: int
@@ -39,7 +39,7 @@ class Verdict:
     evidence: str
     champion: Score | None
     baselines: tuple[Score, ...]
-    by_horizon: tuple[Acting, ...] = ()
+    by_horizon: tuple[ActingModel, ...] = ()
 
     def acting_at(self, step: int) -> str:
         """The model that acts so many bins ahead."""
@@ -54,7 +54,7 @@ class Succession:
     evidence: str
 
 
-class ActsUpTo(Protocol):
+class ActingEntry(Protocol):
     """Acting, or a record of it."""
 
     @property
@@ -68,7 +68,7 @@ class ActsUpTo(Protocol):
         ...
 
 
-def acting_at(table: Sequence[ActsUpTo], step: int, otherwise: str) -> str:
+def acting_at(table: Sequence[ActingEntry], step: int, otherwise: str) -> str:
     """Who acts so many bins ahead; beyond the table as at its end, without a table `otherwise`."""
     found = next((one for one in table if step <= one.horizon), table[-1] if table else None)
     return found.model if found else otherwise
@@ -81,44 +81,44 @@ def judge(champion: WalkForward, baselines: Sequence[WalkForward]) -> Verdict:
 
 def judge_scores(own: Scores, others: Sequence[Scores]) -> Verdict:
     """judge, for those who have the scores."""
-    best = min((other.whole for other in others), key=_price)
+    best = min((other.overall for other in others), key=_price)
     by_horizon = [_at(own, others, at) for at in range(len(own.horizons))]
-    acts = any(model == own.whole.model for model in by_horizon)
-    objections = _objections(own.whole, best, at_all=acts)
-    whole = tuple(other.whole for other in others)
+    acts = any(model == own.overall.model for model in by_horizon)
+    objections = _objections(own.overall, best, at_all=acts)
+    whole = tuple(other.overall for other in others)
     if objections:
-        said = f"{best.model} acts, as {own.whole.model} {' and '.join(objections)}"
-        return Verdict(False, best.model, said, own.whole, whole)
-    table = tuple(Acting(horizon, model) for horizon, model in zip(own.horizons, by_horizon, strict=True))
-    exceptions = [one for one in table if one.model != own.whole.model]
-    said = f"{own.whole.model} acts: {_compared(own.whole, best)}, and {_covered(own.whole)}"
+        said = f"{best.model} acts, as {own.overall.model} {' and '.join(objections)}"
+        return Verdict(False, best.model, said, own.overall, whole)
+    table = tuple(ActingModel(horizon, model) for horizon, model in zip(own.horizons, by_horizon, strict=True))
+    exceptions = [one for one in table if one.model != own.overall.model]
+    said = f"{own.overall.model} acts: {_compared(own.overall, best)}, and {_covered(own.overall)}"
     if exceptions:
         elsewhere = ", ".join(f"{exception.model} at {exception.horizon} bins ahead" for exception in exceptions)
         said += f"; but {elsewhere}, being better there"
-    return Verdict(True, own.whole.model, said, own.whole, whole, table if exceptions else ())
+    return Verdict(True, own.overall.model, said, own.overall, whole, table if exceptions else ())
 
 
-def unopposed(baselines: Sequence[WalkForward], why: str) -> Verdict:
+def verdict_without_champion(baselines: Sequence[WalkForward], why: str) -> Verdict:
     """The verdict where there is no champion: the best naive model acts."""
-    others = tuple(scores(walk).whole for walk in baselines)
+    others = tuple(scores(walk).overall for walk in baselines)
     best = min(others, key=_price)
     return Verdict(False, best.model, f"{best.model} acts: {why}", None, others)
 
 
-def succeed(challenger: WalkForward, previous: WalkForward) -> Succession:
+def compare_with_incumbent(challenger: WalkForward, previous: WalkForward) -> Succession:
     """Compare a challenger with the model in use, on the same origins, of which neither has seen anything."""
-    new, old = scores(challenger).whole, scores(previous).whole
+    new, old = scores(challenger).overall, scores(previous).overall
     compared = (
         f"cost {_decimal(new.cost)} against {_decimal(old.cost)}, "
         f"WAPE {_decimal(new.wape)} against {_decimal(old.wape)}"
     )
-    if new.judged < ENOUGH:
-        return unopposed_successor(new.judged)
+    if new.judged < MIN_JUDGED:
+        return succession_without_comparison(new.judged)
     worse = new.cost > old.cost * SUCCESSION_TOLERANCE
     return Succession(not worse, f"{'does worse than' if worse else 'replaces'} the version before: {compared}")
 
 
-def unopposed_successor(judged: int) -> Succession:
+def succession_without_comparison(judged: int) -> Succession:
     """Where so few forecasts can be compared, the newer model takes over."""
     return Succession(True, f"was not compared with the version before: {judged} forecasts since that was trained")
 
@@ -131,8 +131,8 @@ def _at(own: Scores, others: Sequence[Scores], at: int) -> str:
 
 def _objections(own: Score, best: Score, *, at_all: bool) -> list[str]:
     found: list[str] = []
-    if own.judged < ENOUGH:
-        return [f"was judged on {own.judged} forecasts only, of at least {ENOUGH}"]
+    if own.judged < MIN_JUDGED:
+        return [f"was judged on {own.judged} forecasts only, of at least {MIN_JUDGED}"]
     low, high = COVERAGE
     if not low <= own.coverage <= high:
         found.append(f"covers {_percent(own.coverage)} with its 0.9 quantile, outside {low:.0%} to {high:.0%}")

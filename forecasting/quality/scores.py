@@ -9,7 +9,7 @@ from forecasting.error_measures import coverage, mape, pinball, wape
 from forecasting.series import FloatArray
 from forecasting.walk_forward import WalkForward
 
-JUDGED = 0.9
+FLOOR_QUANTILE = 0.9
 """The quantile that stands for a floor: in its pinball loss a replica short costs nine times one too many."""
 _MAX_LOAD = 99.9
 _REPLICAS = 20
@@ -40,7 +40,7 @@ class Score:
 class Scores:
     """One model. horizons: bins ahead; by_horizon: a score each."""
 
-    whole: Score
+    overall: Score
     horizons: tuple[int, ...]
     by_horizon: tuple[Score, ...]
 
@@ -65,7 +65,7 @@ def scores(walk: WalkForward) -> Scores:
 def pooled(found: Sequence[Scores]) -> Scores:
     """One model's scores on several series as one: each series counts alike. At least one, of the same horizons."""
     each = [[one.by_horizon[at] for one in found] for at in range(len(found[0].horizons))]
-    return Scores(_pooled([one.whole for one in found]), found[0].horizons, tuple(_pooled(parts) for parts in each))
+    return Scores(_pooled([one.overall for one in found]), found[0].horizons, tuple(_pooled(parts) for parts in each))
 
 
 def _pooled(parts: Sequence[Score]) -> Score:
@@ -75,12 +75,12 @@ def _pooled(parts: Sequence[Score]) -> Score:
 
 
 def _score(walk: WalkForward, horizons: slice) -> Score:
-    actual, high, median = walk.actual[:, horizons], walk.at(JUDGED)[:, horizons], walk.at(0.5)[:, horizons]
+    actual, high, median = walk.actual[:, horizons], walk.at(FLOOR_QUANTILE)[:, horizons], walk.at(0.5)[:, horizons]
     mean = float(np.nanmean(walk.actual)) if np.isfinite(walk.actual).any() else float("nan")
-    short, hours = as_floor(actual, high)
+    short, hours = floor_outcome(actual, high)
     return Score(
         model=walk.name,
-        cost=pinball(actual, high, JUDGED) / mean if mean > 0 else float("nan"),
+        cost=pinball(actual, high, FLOOR_QUANTILE) / mean if mean > 0 else float("nan"),
         wape=wape(actual, median),
         mape=mape(actual, median),
         coverage=coverage(_ordinary(walk, horizons), high),
@@ -97,7 +97,7 @@ def _ordinary(walk: WalkForward, horizons: slice) -> FloatArray:
     return apart if np.isfinite(apart).any() else actual
 
 
-def as_floor(actual: FloatArray, wanted: FloatArray) -> tuple[float, float]:
+def floor_outcome(actual: FloatArray, wanted: FloatArray) -> tuple[float, float]:
     """The share of bins in which replicas for `wanted` were too few for `actual`, and how many times those needed.
 
     Shapes are equal. NaN where nothing above zero was observed.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas
 
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted
+from forecasting.forecaster import FittedModel
 from forecasting.panel import IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
@@ -28,7 +28,7 @@ class Prophet:
 
     name: str = "Prophet"
 
-    def fit(self, series: Series) -> Fitted:
+    def fit(self, series: Series) -> FittedModel:
         prophet: Any = importlib.import_module("prophet")
         for logger in ("cmdstanpy", "prophet"):
             logging.getLogger(logger).setLevel(logging.ERROR)
@@ -38,7 +38,7 @@ class Prophet:
 
 
 @dataclass(frozen=True, slots=True)
-class FittedProphet(Fitted):
+class FittedProphet(FittedModel):
     """A model of the target's time only: its forecasts do not depend on their origin."""
 
     model: Any

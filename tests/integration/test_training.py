@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from forecasting.series import Series
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SHARED, SeriesKey

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from forecasting.context import Context, KnownEvent
 from forecasting.events import learn_effects
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted
+from forecasting.forecaster import FittedModel
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.panel import Origins, Panel
 from forecasting.series import FloatArray, Series
@@ -32,8 +32,8 @@ def fitted() -> FittedLightGBM:
     return FAST_MODEL.fit(before(SERIES, CUT))
 
 
-def forecasts(model: Fitted, series: Series, origins: list[int]) -> FloatArray:
-    return model.quantiles(Panel.of([series]), Origins.of_one(np.array(origins)), AHEAD)
+def forecasts(model: FittedModel, series: Series, origins: list[int]) -> FloatArray:
+    return model.quantiles(Panel.of([series]), Origins.of_single_series(np.array(origins)), AHEAD)
 
 
 def with_future(values: FloatArray) -> Series:

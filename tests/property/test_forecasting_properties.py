@@ -11,12 +11,12 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from forecasting.cleaning.counters import rates
-from forecasting.cleaning.regularize import Kind, regularize
+from forecasting.cleaning.counters import counter_rates
+from forecasting.cleaning.regularize import SampleKind, regularize
 from forecasting.context import Context
-from forecasting.features import FEATURES, build
+from forecasting.features import FEATURES, build_features
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted
+from forecasting.forecaster import FittedModel
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
@@ -37,7 +37,7 @@ kinds = st.sampled_from(["last", "seasonal", "holt-winters", "lightgbm"])
 
 
 @cache
-def fitted(kind: str) -> Fitted:
+def fitted(kind: str) -> FittedModel:
     learned = {"last": LastValue(), "seasonal": SeasonalNaive(), "holt-winters": FittedHoltWinters()}
     return learned[kind] if kind in learned else LightGBMQuantiles(rounds=5, rows=1000).fit(a_series(step=HOUR))
 
@@ -85,7 +85,9 @@ def test_samples_after_the_origin_change_no_forecast(kind: str, values: FloatArr
     changed = values.copy()
     changed[cut:] = other
     quantiles = [
-        fitted(kind).quantiles(Panel.of([series_of(samples)]), Origins.of_one(np.arange(cut + 1)), np.array([1, 30]))
+        fitted(kind).quantiles(
+            Panel.of([series_of(samples)]), Origins.of_single_series(np.arange(cut + 1)), np.array([1, 30])
+        )
         for samples in (values, changed)
     ]
     assert np.array_equal(quantiles[0], quantiles[1])
@@ -117,9 +119,9 @@ def test_future_samples_change_no_feature(
     series = long_series(values, start, context)
     changed = series.values.copy()
     changed[cut:] = other
-    origins = Origins.of_one(np.arange(cut + 1))
+    origins = Origins.of_single_series(np.arange(cut + 1))
     matrices = [
-        build(Panel.of([history]), origins, np.array([1, 3, 30])).matrix
+        build_features(Panel.of([history]), origins, np.array([1, 3, 30])).matrix
         for history in (series, replace(series, values=changed))
     ]
     for column, feature in enumerate(FEATURES):
@@ -135,7 +137,7 @@ def test_future_samples_change_no_forecast_in_any_calendar_context(
     changed = series.values.copy()
     changed[cut:] = other
     quantiles = [
-        fitted(kind).quantiles(Panel.of([history]), Origins.of_one(np.arange(cut + 1)), np.array([1, 30]))
+        fitted(kind).quantiles(Panel.of([history]), Origins.of_single_series(np.arange(cut + 1)), np.array([1, 30]))
         for history in (series, replace(series, values=changed))
     ]
     assert np.array_equal(quantiles[0], quantiles[1])
@@ -149,19 +151,22 @@ def test_a_series_has_the_same_features_alone_and_in_a_panel(
     values: FloatArray, start: datetime, contexts: list[Context]
 ) -> None:
     panel = [long_series(values * (1 + index), start, context) for index, context in enumerate(contexts)]
-    together = build(Panel.of(panel), Panel.of(panel).last(), np.array([1, 3])).matrix
-    alone = [build(Panel.of([series]), Panel.of([series]).last(), np.array([1, 3])).matrix for series in panel]
+    together = build_features(Panel.of(panel), Panel.of(panel).latest_origins(), np.array([1, 3])).matrix
+    alone = [
+        build_features(Panel.of([series]), Panel.of([series]).latest_origins(), np.array([1, 3])).matrix
+        for series in panel
+    ]
     assert np.array_equal(together, np.concatenate(alone), equal_nan=True)
 
 
 @settings(max_examples=60, deadline=None)
-@given(demand.filter(len), st.sampled_from(list(Kind)), st.randoms(use_true_random=False))
-def test_the_order_of_samples_does_not_matter(values: FloatArray, kind: Kind, random: Random) -> None:
+@given(demand.filter(len), st.sampled_from(list(SampleKind)), st.randoms(use_true_random=False))
+def test_the_order_of_samples_does_not_matter(values: FloatArray, kind: SampleKind, random: Random) -> None:
     times = [datetime(2026, 3, 29, tzinfo=UTC) + index * 5 * MINUTE for index in range(len(values))]
     order = list(range(len(values)))
     random.shuffle(order)
     zone = ZoneInfo("Europe/Paris")
-    assume(np.isfinite(values).sum() >= (2 if kind is Kind.COUNTER else 1))
+    assume(np.isfinite(values).sum() >= (2 if kind is SampleKind.COUNTER else 1))
     plain = regularize("a", times, values, step=5 * MINUTE, kind=kind).series
     shuffled = regularize(
         "a", [times[index].astimezone(zone) for index in order], values[order], step=5 * MINUTE, kind=kind
@@ -179,7 +184,7 @@ def test_a_counter_reset_loses_only_the_increase_just_before_it(steps: list[floa
     totals_with_reset = np.where(np.arange(len(totals)) >= cut, totals - totals[cut - 1], totals)
     seconds: FloatArray = 60.0 * np.arange(len(totals), dtype=np.float64)
     (_, without_reset, _), (_, with_reset, resets) = (
-        rates(seconds, counter, 60.0) for counter in (totals, totals_with_reset)
+        counter_rates(seconds, counter, 60.0) for counter in (totals, totals_with_reset)
     )
     assert resets <= 1
     assert (with_reset >= 0).all()

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.cleaning.outliers import EVER_TIMES, outliers, without_outliers
+from forecasting.cleaning.outliers import HISTORY_FACTOR, find_outliers, without_outliers
 from forecasting.context import Context
-from forecasting.forecaster import Fitted
-from forecasting.learning import Learned, learn
+from forecasting.forecaster import FittedModel
+from forecasting.learning import LearnedModels, learn
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters, Smoothing
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
@@ -28,7 +28,7 @@ MINUTE, BIN = timedelta(minutes=1), timedelta(minutes=5)
 DAYS = 4
 MAX_OUTLIER_EFFECT = 1.5
 """Largest factor by which an absurd minute may change a later forecast: its bin lacks a minute, or a bin is a gap."""
-MAX_SPIKE_EFFECT = 1 + 2 * EVER_TIMES
+MAX_SPIKE_EFFECT = 1 + 2 * HISTORY_FACTOR
 """The same for a high but plausible minute: its bin is its mean with four others, in a shape that rises fivefold."""
 FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4_000, peak_rows=2_000)
 
@@ -47,19 +47,19 @@ def live_series(values: FloatArray) -> Series:
         MONDAY,
         values.astype(np.float32),
         zero_is_valid=True,
-        set_aside=outliers(values, MINUTE, first_too=True),
+        set_aside=find_outliers(values, MINUTE, judge_first=True),
     )
     assert series is not None
     return series
 
 
 @cache
-def learned_model() -> Learned:
+def learned_model() -> LearnedModels:
     return learn(live_series(minutes()), FAST_MODEL)
 
 
 @cache
-def fitted_models() -> dict[str, Fitted]:
+def fitted_models() -> dict[str, FittedModel]:
     series = live_series(minutes())
     own = FAST_MODEL.fit(series)
     return {
@@ -198,7 +198,7 @@ def test_holt_winters_follows_a_change_of_level_at_its_smoothing_rate(factor: fl
 def test_a_lasting_shift_of_any_size_counts_from_its_fourth_minute(factor: float, length: int) -> None:
     values = minutes()
     values[-length:] *= factor
-    flags = outliers(values, MINUTE)[-length:]
+    flags = find_outliers(values, MINUTE)[-length:]
     assert not flags[3:].any()
 
 
@@ -208,14 +208,14 @@ def test_later_samples_do_not_change_which_earlier_samples_are_outliers(
 ) -> None:
     known = data.draw(st.integers(0, len(values)))
     series = np.array(values)
-    assert np.array_equal(outliers(series, MINUTE)[:known], outliers(series[:known], MINUTE))
+    assert np.array_equal(find_outliers(series, MINUTE)[:known], find_outliers(series[:known], MINUTE))
 
 
 @given(st.lists(st.one_of(st.floats(0, 1e9), st.just(np.nan)), max_size=300), st.data())
 def test_checking_only_the_newest_samples_gives_the_same_outliers(values: list[float], data: st.DataObject) -> None:
     since = data.draw(st.integers(0, len(values)))
     series = np.array(values)
-    all_flags, newest_flags = outliers(series, MINUTE), outliers(series, MINUTE, since)
+    all_flags, newest_flags = find_outliers(series, MINUTE), find_outliers(series, MINUTE, since)
     assert np.array_equal(newest_flags[since:], all_flags[since:])
     assert not newest_flags[:since].any()
 
@@ -238,20 +238,20 @@ def test_a_nightly_burst_is_no_outlier_once_it_has_recurred() -> None:
     values = minutes(days=6)
     bursts = np.arange(180, len(values), 24 * 60)
     values[bursts] = 50 * values.max()
-    flags = outliers(values, MINUTE)
+    flags = find_outliers(values, MINUTE)
     assert flags[bursts[:3]].all()
     assert not flags[bursts[3:]].any()
 
 
 def test_demand_after_an_idle_period_counts_at_once() -> None:
     values = np.concatenate([np.zeros(600), [5.0, 500.0, 800.0, 900.0]])
-    assert not outliers(values, MINUTE)[600:603].any()
+    assert not find_outliers(values, MINUTE)[600:603].any()
 
 
 def test_the_first_sample_of_a_series_is_compared_with_later_samples() -> None:
     values = np.concatenate([[2.0**63], np.full(60, 100.0)])
-    assert np.flatnonzero(outliers(values, MINUTE, first_too=True)).tolist() == [0]
-    assert not outliers(values[:30], MINUTE, first_too=True)[0]
+    assert np.flatnonzero(find_outliers(values, MINUTE, judge_first=True)).tolist() == [0]
+    assert not find_outliers(values[:30], MINUTE, judge_first=True)[0]
 
 
 def test_a_cleaned_series_lists_its_outliers() -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from forecasting.series import Series
 from predictive_scaling.backtesting.manifests import adjusted, default_policy
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward

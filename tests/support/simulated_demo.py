@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from forecasting.forecast import Forecast
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from forecasting.scaling.simulation import Autoscaler, AutoscalerRules, Replicas
 from predictive_scaling.control.demand_window import BIN, HISTORY, binned
 from predictive_scaling.decision.decide import decide

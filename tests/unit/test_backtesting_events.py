@@ -7,7 +7,7 @@ import pytest
 
 from forecasting.context import KnownEvent
 from forecasting.forecast import QUANTILES
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from predictive_scaling.backtesting.accuracy import AFTER, BEFORE, is_near, near_events
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
 from predictive_scaling.decision.events.occurrences import known_events

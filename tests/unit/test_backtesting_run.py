@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.quality.gate import Acting, Verdict
+from forecasting.quality.gate import ActingModel, Verdict
 from forecasting.series import Series
 from forecasting.walk_forward import WalkForward
 from predictive_scaling.backtesting import rolling_forecasts
@@ -149,7 +149,7 @@ class NaiveStandIn:
 
 
 def test_the_better_model_of_a_horizon_acts_at_that_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
-    table: tuple[Acting, ...] = (Acting(2, "LastValue"), Acting(12, "LightGBM"))
+    table: tuple[ActingModel, ...] = (ActingModel(2, "LastValue"), ActingModel(12, "LightGBM"))
 
     def passes(champion: WalkForward, others: Sequence[WalkForward]) -> Verdict:
         return Verdict(True, "LightGBM", "acts", None, (), table)

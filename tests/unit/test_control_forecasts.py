@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forecasting.context import Context, KnownEvent
-from forecasting.events.amplitude import Measured
+from forecasting.events.amplitude import MeasuredEvent
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect
 from forecasting.forecast import Forecast
@@ -149,7 +149,7 @@ async def test_the_baseline_of_an_event_uses_no_data_from_after_the_event_began_
 
 
 async def test_forecasts_include_the_events_and_baselines_exclude_them() -> None:
-    effects = Effects((TypeEffect("flash-sale", Course.blank(3600, 300), (Measured(0, 3600, 1.0),)),))
+    effects = Effects((TypeEffect("flash-sale", Course.default(3600, 300), (MeasuredEvent(0, 3600, 1.0),)),))
     scene = Scene(effects=lambda key: effects)
     start = NOON + timedelta(minutes=30)
     scene.events = (an_event(start=start, end=start + timedelta(hours=1), type="flash-sale"),)

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from forecasting.learning import Learned, learn
+from forecasting.learning import LearnedModels, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.control.jobs.commands import RELOAD_MODELS, CommandHandler
 from predictive_scaling.control.jobs.training import TrainingScheduler
@@ -32,7 +32,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 @cache
-def a_learned() -> Learned:
+def a_learned() -> LearnedModels:
     return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
 
 

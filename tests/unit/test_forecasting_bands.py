@@ -6,15 +6,23 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from forecasting.calibration import WINDOW, calibrated, calibration_of, empirical, errors, newest_errors
-from forecasting.cold_start import cold_start_factor, widened
+from forecasting.calibration import (
+    WINDOW,
+    calibrated,
+    cold_start_factor,
+    conformal_quantile,
+    fit_calibration,
+    log_errors,
+    newest_errors,
+    widened,
+)
 from forecasting.forecast import QUANTILES, Forecast
-from forecasting.forecaster import Fitted
+from forecasting.forecaster import FittedModel
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.naive_batch import naive_batch
-from forecasting.quality.gate import judge, unopposed
+from forecasting.quality.gate import judge, verdict_without_champion
 from forecasting.quality.scores import scores
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, replay, walk_forward
@@ -89,22 +97,22 @@ def test_future_samples_do_not_change_the_verdict() -> None:
 
 def test_the_conformal_quantile_is_one_of_the_errors() -> None:
     residuals = np.arange(99.0)[None, :]
-    assert empirical(residuals, 0.9).tolist() == [89.0]
-    assert empirical(residuals[:, :5], 0.9).tolist() == [0.0], "five errors are too few"
+    assert conformal_quantile(residuals, 0.9).tolist() == [89.0]
+    assert conformal_quantile(residuals[:, :5], 0.9).tolist() == [0.0], "five errors are too few"
 
 
 def test_the_newest_errors_are_kept_oldest_first() -> None:
     walk = a_walk()
     kept = newest_errors(walk)
-    is_finite = np.isfinite(errors(walk)[:, 0, 0])
+    is_finite = np.isfinite(log_errors(walk)[:, 0, 0])
     assert kept.shape == (WINDOW, 3, len(QUANTILES))
-    assert np.array_equal(kept[:, 0], errors(walk)[is_finite, 0][-WINDOW:])
+    assert np.array_equal(kept[:, 0], log_errors(walk)[is_finite, 0][-WINDOW:])
 
 
 def test_the_shift_is_interpolated_between_known_horizons() -> None:
     residuals = np.zeros((100, 2, len(QUANTILES)))
     residuals[:, 1] = 1.0
-    calibration = calibration_of(residuals, np.array([2, 12]))
+    calibration = fit_calibration(residuals, np.array([2, 12]))
     assert calibration.at(np.array([1, 2, 7, 12, 30]))[:, 3].tolist() == [0, 0, 0.5, 1, 1]
 
 
@@ -141,13 +149,13 @@ def test_a_champion_that_fails_the_gate_does_not_act_and_has_a_reason(champion: 
 def test_under_forecasting_costs_more_than_over_forecasting() -> None:
     walk = a_walk(days=6)
     low, high = (replace(walk, quantiles=walk.actual[:, :, None] * np.full(5, factor)) for factor in (0.8, 1.2))
-    assert scores(low).whole.cost == pytest.approx(9 * scores(high).whole.cost)
+    assert scores(low).overall.cost == pytest.approx(9 * scores(high).overall.cost)
 
 
 def test_without_a_champion_the_best_naive_model_acts() -> None:
     series = a_series(days=6, noise=0.02)
     walks = [calibrated(replay(series, model, 96, np.array([12]))) for model in (LastValue(), SeasonalNaive())]
-    verdict = unopposed(walks, "too little history")
+    verdict = verdict_without_champion(walks, "too little history")
     assert verdict.acting == "SeasonalNaive"
     assert "too little history" in verdict.evidence
 
@@ -211,7 +219,7 @@ def test_a_walk_refits_on_the_history_before_each_chunk() -> None:
     fitted_lengths: list[int] = []
 
     class RecordingLastValue(LastValue):
-        def fit(self, series: Series) -> Fitted:
+        def fit(self, series: Series) -> FittedModel:
             fitted_lengths.append(len(series.values))
             return self
 
@@ -228,7 +236,7 @@ def test_an_impossible_split_is_refused(split: float, refits: int) -> None:
 
 
 @pytest.mark.parametrize("model", [LastValue(), SeasonalNaive(), FittedHoltWinters()], ids=lambda model: model.name)
-def test_the_band_of_a_mostly_idle_series_covers_and_stays_bounded(model: Fitted) -> None:
+def test_the_band_of_a_mostly_idle_series_covers_and_stays_bounded(model: FittedModel) -> None:
     values = np.random.default_rng(5).poisson(0.2, 20 * 96).astype(np.float64)
     walk = calibrated(replay(of_values(*values), model, 10 * 96, HORIZONS))
     assert 0.87 < walk.coverage(0.9) < 0.95

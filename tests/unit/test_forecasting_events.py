@@ -10,7 +10,7 @@ import pytest
 
 from forecasting.context import Context, KnownEvent
 from forecasting.events import EventLayer, learn_effects
-from forecasting.events.amplitude import Measured, expected, learned_effect
+from forecasting.events.amplitude import MeasuredEvent, expected_amplitude, learned_effect
 from forecasting.events.bands import Bands
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect
@@ -26,11 +26,11 @@ HOUR = 3600.0
 FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4000)
 
 
-def events(*amplitudes: float, weekend: bool = False, magnitude: float | None = None) -> tuple[Measured, ...]:
+def events(*amplitudes: float, weekend: bool = False, magnitude: float | None = None) -> tuple[MeasuredEvent, ...]:
     """Measured events of these amplitudes, a day apart."""
     days = [24 * HOUR * day for day in range(len(amplitudes))]
     return tuple(
-        Measured(day, day + HOUR, size, weekend, magnitude) for day, size in zip(days, amplitudes, strict=True)
+        MeasuredEvent(day, day + HOUR, size, weekend, magnitude) for day, size in zip(days, amplitudes, strict=True)
     )
 
 
@@ -48,7 +48,7 @@ def test_event_amplitudes_are_relative_to_hours_without_events(factor: float) ->
     sizes = [event.amplitude for event in event_type.measured]
     assert len(sizes) == len(series.context.events)
     assert np.exp(sizes) == pytest.approx([factor] * len(sizes), rel=0.2)
-    learned = effects.learned(series.context.events[-1], series.context.zone)
+    learned = effects.learned_effect(series.context.events[-1], series.context.zone)
     assert learned is not None
     assert learned.samples == len(sizes)
     assert learned.multiplier == pytest.approx(factor, rel=0.15)
@@ -62,7 +62,7 @@ def test_an_upcoming_event_is_forecast_from_the_effects_of_earlier_events() -> N
     without_events_model = FAST_MODEL.fit(replace(before(series, cut), context=Context()))
     upcoming = next(event for event in series.context.events if event.start > before(series, cut).end)
     origin = (upcoming.start - series.start) // series.step - 4
-    panel, origins, ahead = Panel.of([series]), Origins.of_one(np.array([origin])), np.arange(1, 13)
+    panel, origins, ahead = Panel.of([series]), Origins.of_single_series(np.array([origin])), np.arange(1, 13)
     during = slice(5, 11)
     actual = series.values[origin:][: len(ahead)][during]
     with_events_forecast, without_events_forecast = (
@@ -75,7 +75,7 @@ def test_an_upcoming_event_is_forecast_from_the_effects_of_earlier_events() -> N
 
 def test_removing_the_effects_leaves_plain_demand() -> None:
     series = with_events()
-    calm = layer_of(series).quiet(series)
+    calm = layer_of(series).without_events(series)
     plain = a_series(16, noise=0.05)
     late = slice(len(plain.values) // 2, None)
     assert np.mean(np.abs(calm.values[late] / plain.values[late] - 1)) < 0.05
@@ -83,23 +83,25 @@ def test_removing_the_effects_leaves_plain_demand() -> None:
 
 def test_bins_of_an_event_that_removes_nearly_all_demand_are_gaps() -> None:
     series = with_events(factor=0.02)
-    calm = layer_of(series).quiet(series).values
+    calm = layer_of(series).without_events(series).values
     during = [(event.start - series.start) // series.step + 2 for event in series.context.events[3:]]
     assert np.isnan(calm[during]).all()
     assert np.isfinite(calm).mean() > 0.9
 
 
 def test_the_effect_of_a_single_event_is_shrunk() -> None:
-    (one_event, ten_events) = (expected(events(*[1.0] * count), weekend=False, magnitude=None) for count in (1, 10))
+    (one_event, ten_events) = (
+        expected_amplitude(events(*[1.0] * count), weekend=False, magnitude=None) for count in (1, 10)
+    )
     assert one_event is not None
     assert ten_events is not None
     assert 0.5 < one_event < 0.8
     assert ten_events == pytest.approx(1.0, abs=0.1)
-    assert expected((), weekend=False, magnitude=None) is None
+    assert expected_amplitude((), weekend=False, magnitude=None) is None
 
 
 def test_recent_events_weigh_most_when_amplitudes_change() -> None:
-    recent_size = expected(events(*[0.5] * 10, *[1.5] * 6), weekend=False, magnitude=None)
+    recent_size = expected_amplitude(events(*[0.5] * 10, *[1.5] * 6), weekend=False, magnitude=None)
     assert recent_size == pytest.approx(1.5, abs=0.25)
 
 
@@ -108,14 +110,16 @@ def test_weekend_events_have_their_own_effect() -> None:
     ordered = tuple(
         replace(event, start=day * 24 * HOUR, end=day * 24 * HOUR + HOUR) for day, event in enumerate(week * 3)
     )
-    weekday_size, weekend_size = (expected(ordered, weekend, None) for weekend in (False, True))
+    weekday_size, weekend_size = (expected_amplitude(ordered, weekend, None) for weekend in (False, True))
     assert weekday_size == pytest.approx(1.5, abs=0.3)
     assert weekend_size == pytest.approx(0.5, abs=0.3)
 
 
 def test_a_larger_declared_multiplier_scales_the_learned_effect() -> None:
     known = events(0.7, 0.7, 0.7, 0.7, magnitude=2.0)
-    usual, larger, undeclared = (expected(known, weekend=False, magnitude=magnitude) for magnitude in (2.0, 4.0, None))
+    usual, larger, undeclared = (
+        expected_amplitude(known, weekend=False, magnitude=magnitude) for magnitude in (2.0, 4.0, None)
+    )
     assert usual is not None
     assert larger == pytest.approx(2 * usual)
     assert undeclared == pytest.approx(usual)
@@ -152,13 +156,13 @@ def test_bands_near_events_widen_with_the_change_of_the_effect_and_with_the_hori
     random = np.random.default_rng(1)
     minutes, change = random.choice([5.0, 60.0], 4000), random.choice([0.0, 1.0], 4000)
     errors = random.normal(size=4000) * np.sqrt(0.01 * minutes / 60 + 0.09 * change**2)
-    bands = Bands.learned(errors, minutes, change, np.arange(4000) // 400)
+    bands = Bands.fit(errors, minutes, change, np.arange(4000) // 400)
     assert bands is not None
     for ahead, effect_change in ((5.0, 0.0), (60.0, 0.0), (60.0, 1.0)):
         sigma = np.sqrt(0.01 * ahead / 60 + 0.09 * effect_change)
         (quantiles,) = bands.around(np.array([100.0]), np.array([ahead]), np.array([effect_change]))
         assert np.log(quantiles[QUANTILES.index(0.9)] / 100) == pytest.approx(1.28 * sigma, rel=0.35)
-    assert Bands.learned(errors[:5], minutes[:5], change[:5], np.arange(5)) is None
+    assert Bands.fit(errors[:5], minutes[:5], change[:5], np.arange(5)) is None
 
 
 def test_learned_effects_survive_the_models_files() -> None:
@@ -176,7 +180,7 @@ def _altered(text: str, **changes: object) -> str:
 
 
 def test_overlapping_events_count_once_per_type_and_add_up_across_types() -> None:
-    course = Course.blank(2 * HOUR, 900.0)
+    course = Course.default(2 * HOUR, 900.0)
     effects = Effects(tuple(TypeEffect(type_, course, events(*[1.0] * 12)) for type_ in ("match", "sale")))
     start = datetime(2026, 11, 3, 12, tzinfo=UTC)
 

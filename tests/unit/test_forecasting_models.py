@@ -10,7 +10,7 @@ from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
 from forecasting.context import Context
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted, Forecaster, TooShortError
+from forecasting.forecaster import FittedModel, Forecaster, TooShortError
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
@@ -31,7 +31,7 @@ HORIZONS = np.array([1, 4, 12])
 
 
 @pytest.fixture(params=FORECASTERS, scope="module")
-def fitted(request: pytest.FixtureRequest) -> Fitted:
+def fitted(request: pytest.FixtureRequest) -> FittedModel:
     return FORECASTERS[request.param]().fit(before(a_series(), 600))
 
 
@@ -54,7 +54,7 @@ def test_future_samples_change_no_forecast(kind: str, cut: int) -> None:
     assert not np.array_equal(replayed.quantiles[~past], changed_replay.quantiles[~past]), "the change has no effect"
 
 
-def test_quantiles_never_cross_and_are_finite(fitted: Fitted) -> None:
+def test_quantiles_never_cross_and_are_finite(fitted: FittedModel) -> None:
     values = replay(a_series(noise=0.8), fitted, 0, HORIZONS).quantiles
     assert np.isfinite(values).all()
     assert (values >= 0).all()
@@ -69,7 +69,7 @@ def test_scaling_a_series_scales_its_forecast(kind: str) -> None:
     assert forecasts[1] == pytest.approx(forecasts[0] * 1024, rel=0.02)
 
 
-def test_a_series_with_gaps_gets_a_plausible_forecast(fitted: Fitted) -> None:
+def test_a_series_with_gaps_gets_a_plausible_forecast(fitted: FittedModel) -> None:
     series = a_series()
     values = series.values.copy()
     values[np.random.default_rng(3).random(len(values)) < 0.3] = np.nan
@@ -84,13 +84,13 @@ def test_a_series_with_gaps_gets_a_plausible_forecast(fitted: Fitted) -> None:
     [[0.0] * 5, [7.0] * 5, [7.0], [], [np.nan] * 200, [0.0] * 900, [5.0] * 900, [np.inf, -3.0, 4.0]],
     ids=["five zeros", "five sevens", "one value", "empty", "only gaps", "all zero", "constant", "invalid values"],
 )
-def test_a_fitted_model_forecasts_any_series(fitted: Fitted, values: list[float]) -> None:
+def test_a_fitted_model_forecasts_any_series(fitted: FittedModel, values: list[float]) -> None:
     forecast = fitted.forecast(of_values(*values), 12)
     assert forecast.values.shape == (12, len(QUANTILES))
     assert np.isfinite(forecast.values).all()
 
 
-def test_a_batch_gives_the_same_forecasts_as_single_series(fitted: Fitted) -> None:
+def test_a_batch_gives_the_same_forecasts_as_single_series(fitted: FittedModel) -> None:
     series = [a_series(seed=seed, days=days) for seed, days in ((1, 8), (2, 8), (3, 5))]
     batch = fitted.forecast_batch(series, 6)
     for member, forecast in zip(series, batch, strict=True):
@@ -99,7 +99,7 @@ def test_a_batch_gives_the_same_forecasts_as_single_series(fitted: Fitted) -> No
         assert forecast.origin == member.end
 
 
-def test_bins_may_begin_off_the_round_minute(fitted: Fitted) -> None:
+def test_bins_may_begin_off_the_round_minute(fitted: FittedModel) -> None:
     series = a_series()
     shifted = replace(series, start=series.start + timedelta(minutes=3))
     assert fitted.forecast(shifted, 4).origin.minute == 3
@@ -140,7 +140,7 @@ def test_contributions_are_texts_with_percentages() -> None:
     series = a_series()
     fitted = LightGBMQuantiles(rounds=30, rows=4000).fit(series)
     panel = Panel.of([series])
-    (reasons,) = fitted.contributions(panel, panel.last(), np.arange(1, 5))
+    (reasons,) = fitted.contributions(panel, panel.latest_origins(), np.arange(1, 5))
     assert 1 <= len(reasons) <= 3
     assert all("%)" in reason for reason in reasons)
 
@@ -201,7 +201,10 @@ def test_seasonal_naive_uses_the_lag_that_was_best_recently() -> None:
     levels = np.repeat(np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.1, 800))), 4)
     timer = of_values(*(np.tile([100.0, 1.0, 1.0, 1.0], 800) * levels))
     panels = {"weekly": Panel.of([weekly]), "timer": Panel.of([timer]), "daily": Panel.of([a_series(22)])}
-    lags = {name: SeasonalNaive().contributions(panel, panel.last(), HORIZONS)[0][0] for name, panel in panels.items()}
+    lags = {
+        name: SeasonalNaive().contributions(panel, panel.latest_origins(), HORIZONS)[0][0]
+        for name, panel in panels.items()
+    }
     assert lags == {
         "weekly": "the same time a week ago",
         "timer": "the same time an hour ago",
@@ -251,4 +254,6 @@ def test_holt_winters_has_no_season_where_days_do_not_repeat() -> None:
     errors = [replay(series, model, 500, np.array([1, 4])).wape().mean() for model in (fitted, forced)]
     assert errors[0] < 0.9 * errors[1]
     panel = Panel.of([series])
-    assert fitted.contributions(panel, panel.last(), np.array([1])) == [("level and trend of the last hours",)]
+    assert fitted.contributions(panel, panel.latest_origins(), np.array([1])) == [
+        ("level and trend of the last hours",)
+    ]

@@ -9,13 +9,13 @@ import pytest
 from forecasting.calibration import calibrated
 from forecasting.error_measures import coverage
 from forecasting.forecast import PEAK_QUANTILES
-from forecasting.forecaster import Fitted
+from forecasting.forecaster import FittedModel
 from forecasting.levels import levels_at
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.naive_batch import naive_batch
 from forecasting.panel import Origins, Panel
-from forecasting.peaks import PeakShifts, came, errors, highest_so_far, peaks_of
+from forecasting.peaks import PeakShifts, actual_peaks, highest_so_far, peak_log_errors, peaks_from_bins
 from forecasting.series import Series
 from forecasting.walk_forward import WalkForward, before, replay
 from tests.support.demand_series import a_series
@@ -41,7 +41,7 @@ def highest(series: Series, origins: np.ndarray, bins: int) -> np.ndarray:
 def test_a_ninth_decile_of_the_peak_covers_nine_of_ten_peaks_and_the_bins_own_covers_fewer() -> None:
     series = five_minutes(days=12, noise=0.3)
     walk = a_walk(series)
-    peaks = peaks_of(series, 600, walk.quantiles)
+    peaks = peaks_from_bins(series, 600, walk.quantiles)
     judged = slice(900, None)
     came = highest(series, walk.origins[judged], 4)
     naive = highest_so_far(walk.quantiles)[judged, 3, NINTH]
@@ -52,7 +52,7 @@ def test_a_ninth_decile_of_the_peak_covers_nine_of_ten_peaks_and_the_bins_own_co
 def test_a_peak_is_never_lower_than_a_bin_of_its_window_or_the_peak_of_a_shorter_one() -> None:
     series = five_minutes(days=8, noise=0.3)
     walk = a_walk(series)
-    peaks = peaks_of(series, 600, walk.quantiles)
+    peaks = peaks_from_bins(series, 600, walk.quantiles)
     assert (peaks >= walk.quantiles[:, :, 1:] - 1e-9).all()
     assert (np.diff(peaks, axis=1) >= 0).all()
     assert (np.diff(peaks, axis=2) >= -1e-9).all()
@@ -65,15 +65,15 @@ def test_what_comes_after_an_origin_changes_no_peak_forecast_at_it() -> None:
     later = series.values.copy()
     later[at:] *= 7
     known = at - 600 + 1
-    once = peaks_of(series, 600, walk.quantiles)[:known]
-    again = peaks_of(replace(series, values=later), 600, walk.quantiles)[:known]
+    once = peaks_from_bins(series, 600, walk.quantiles)[:known]
+    again = peaks_from_bins(replace(series, values=later), 600, walk.quantiles)[:known]
     np.testing.assert_array_equal(once, again)
 
 
 def test_a_window_with_a_gap_has_no_highest() -> None:
     series = five_minutes(days=5)
     series.values[1000] = np.nan
-    found = came(Panel.of([series]), np.array([998]), 4)
+    found = actual_peaks(Panel.of([series]), np.array([998]), 4)
     assert np.isfinite(found[0, :2]).all()
     assert np.isnan(found[0, 2:]).all()
 
@@ -82,8 +82,8 @@ def test_shifts_that_were_learned_move_a_later_forecast() -> None:
     series = five_minutes(days=12, noise=0.3)
     walk, panel = a_walk(series), Panel.of([series])
     raw = highest_so_far(walk.quantiles)
-    shifts = PeakShifts.learned(errors(panel, walk.origins, raw))
-    last = Origins.of_one(walk.origins[-1:])
+    shifts = PeakShifts.from_errors(peak_log_errors(panel, walk.origins, raw))
+    last = Origins.of_single_series(walk.origins[-1:])
     peaks = shifts.apply(raw[-1:], walk.quantiles[-1:], levels_at(panel, last))
     assert peaks.shape == (1, 4, len(PEAK_QUANTILES))
     np.testing.assert_allclose(peaks[0, 0, :3], raw[-1, 0, :3], rtol=0.1)
@@ -94,9 +94,9 @@ def test_a_model_that_learned_peaks_needs_less_of_a_margin_than_the_highest_bin(
     series = five_minutes(days=10, noise=0.3)
     fitted = LightGBMQuantiles(rounds=30, rows=6_000, peak_rows=6_000).fit(before(series, 2000))
     panel, origins = Panel.of([series]), np.arange(2000, 2800)
-    raw = fitted.peaks(panel, Origins.of_one(origins), 4)
-    by_bins = Fitted.peaks(fitted, panel, Origins.of_one(origins), 4)
-    actual = came(panel, origins, 4)[:, 3]
+    raw = fitted.peaks(panel, Origins.of_single_series(origins), 4)
+    by_bins = FittedModel.peaks(fitted, panel, Origins.of_single_series(origins), 4)
+    actual = actual_peaks(panel, origins, 4)[:, 3]
     assert coverage(actual, by_bins[:, 3, NINTH]) < 0.84
     assert coverage(actual, raw[:, 3, NINTH]) == pytest.approx(0.9, abs=0.05)
 
@@ -104,7 +104,7 @@ def test_a_model_that_learned_peaks_needs_less_of_a_margin_than_the_highest_bin(
 def test_windows_between_those_that_were_learned_lie_between_them() -> None:
     series = five_minutes(days=4)
     fitted = LightGBMQuantiles(rounds=10, rows=2_000, peak_rows=2_000).fit(series)
-    peaks = fitted.peaks(Panel.of([series]), Panel.of([series]).last(), 20)
+    peaks = fitted.peaks(Panel.of([series]), Panel.of([series]).latest_origins(), 20)
     assert peaks.shape == (1, 20, len(PEAK_QUANTILES))
     assert (np.diff(peaks, axis=1) >= 0).all()
     assert (peaks[0, 12:] == peaks[0, 11]).all()
@@ -123,6 +123,6 @@ def test_also_a_model_that_learned_nothing_says_how_high_demand_may_go() -> None
     made = naive_batch([before(series, int(at)) for at in origins], [LastValue()], steps=4)
     peaks, by_bin = np.stack([one.peaks for one in made if one.peaks is not None]), np.stack([it.values for it in made])
     assert (peaks >= by_bin[:, :, 1:] - 1e-9).all()
-    actual = came(Panel.of([series]), origins, 4)[:, 3]
+    actual = actual_peaks(Panel.of([series]), origins, 4)[:, 3]
     assert coverage(actual, by_bin[:, :, -2].max(axis=1)) < 0.84
     assert coverage(actual, peaks[:, 3, NINTH]) == pytest.approx(0.9, abs=0.06)

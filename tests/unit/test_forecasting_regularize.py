@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forecasting.binning import rebinned
-from forecasting.cleaning.regularize import Kind, regularize
+from forecasting.cleaning.regularize import SampleKind, regularize
 from forecasting.context import Context
 from forecasting.series import FloatArray
 from tests.support.demand_series import MONDAY, of_values
@@ -105,14 +105,14 @@ def test_a_step_outside_the_supported_range_is_refused(step: timedelta) -> None:
 
 def test_a_counter_becomes_a_rate_and_a_decrease_is_a_reset() -> None:
     totals = [100.0, 160.0, 220.0, 30.0, 90.0]
-    result = regularize("a", times_at(MINUTE, 5), totals, kind=Kind.COUNTER)
+    result = regularize("a", times_at(MINUTE, 5), totals, kind=SampleKind.COUNTER)
     assert result.series.values.tolist() == [1.0, 1.0, 0.5, 1.0]
     assert result.repairs == ("the counter began anew 1 times",)
 
 
 def test_a_counter_sampled_off_the_bin_edges_keeps_its_rate() -> None:
     seconds: FloatArray = MONDAY.timestamp() + 7 + 15.0 * np.arange(400, dtype=np.float64)
-    series = regularize("a", seconds, 3.0 * (seconds - seconds[0]), step=MINUTE, kind=Kind.COUNTER).series
+    series = regularize("a", seconds, 3.0 * (seconds - seconds[0]), step=MINUTE, kind=SampleKind.COUNTER).series
     assert series.start == MONDAY + MINUTE
     assert series.values == pytest.approx(3.0)
 
@@ -120,7 +120,7 @@ def test_a_counter_sampled_off_the_bin_edges_keeps_its_rate() -> None:
 def test_the_increase_over_a_gap_is_not_a_rate_of_the_bins_in_the_gap() -> None:
     times = [moment for index, moment in enumerate(times_at(MINUTE, 60)) if not 20 < index < 40]
     totals = [60.0 * ((moment - MONDAY) / MINUTE) for moment in times]
-    values = regularize("a", times, totals, kind=Kind.COUNTER).series.values
+    values = regularize("a", times, totals, kind=SampleKind.COUNTER).series.values
     assert np.isnan(values[20:40]).all()
     assert values[[*range(20), *range(40, 59)]] == pytest.approx(1.0)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from forecasting.calendars.comparable_days import bins_back
-from forecasting.calendars.public_holidays import distances, is_holiday
+from forecasting.calendars.public_holidays import holiday_distances, is_holiday
 from forecasting.calendars.wall_time import WallTime
-from forecasting.calendars.zones import offsets
+from forecasting.calendars.zones import utc_offsets
 from forecasting.context import Context
-from forecasting.features import FEATURES, build
+from forecasting.features import FEATURES, build_features
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import Origins, Panel
 from forecasting.series import FloatArray, Series
@@ -36,7 +36,9 @@ def hourly(start: datetime, days: int, context: Context, value: Callable[[dateti
 
 def column(series: Series, name: str, ahead: int = 3) -> FloatArray:
     """The values of a feature at each origin, for one horizon."""
-    built = build(Panel.of([series]), Origins.of_one(np.arange(len(series.values) + 1)), np.array([ahead]))
+    built = build_features(
+        Panel.of([series]), Origins.of_single_series(np.arange(len(series.values) + 1)), np.array([ahead])
+    )
     return built.matrix[:, [feature.name for feature in FEATURES].index(name)].astype(np.float64)
 
 
@@ -45,14 +47,14 @@ def test_utc_offsets_agree_with_the_standard_library(name: str) -> None:
     zone = ZoneInfo(name)
     seconds = np.random.default_rng(1).integers(0, 4_000_000_000, 300)
     expected = [datetime.fromtimestamp(int(second), UTC).astimezone(zone).utcoffset() for second in seconds]
-    assert offsets(zone, seconds).tolist() == [offset.total_seconds() for offset in expected if offset is not None]
+    assert utc_offsets(zone, seconds).tolist() == [offset.total_seconds() for offset in expected if offset is not None]
 
 
 @pytest.mark.parametrize("start", [datetime(2026, 3, 20, tzinfo=UTC), datetime(2026, 10, 18, tzinfo=UTC)])
 def test_the_same_time_yesterday_is_the_same_local_time(start: datetime) -> None:
     series = hourly(start, 16, Context(PARIS), lambda local: 10.0 + local.hour)
     panel = Panel.of([series])
-    points = SeasonalNaive().quantiles(panel, Origins.of_one(np.arange(48, 380)), np.array([1, 3]))[:, :, 1]
+    points = SeasonalNaive().quantiles(panel, Origins.of_single_series(np.arange(48, 380)), np.array([1, 3]))[:, :, 1]
     actual = np.stack([series.values[48:380], series.values[50:382]], axis=1)
     # The skipped or repeated hour has no counterpart on the other day.
     assert (points != actual).sum() <= 4
@@ -70,7 +72,8 @@ def test_an_alias_of_utc_changes_no_feature() -> None:
     plain = hourly(datetime(2026, 3, 20, tzinfo=UTC), 12, Context(), lambda local: 10.0 + local.hour)
     named = replace(plain, context=Context(ZoneInfo("Etc/UTC")))
     utc_matrix, alias_matrix = (
-        build(Panel.of([series]), Origins.of_one(np.arange(288)), np.array([1, 5])).matrix for series in (plain, named)
+        build_features(Panel.of([series]), Origins.of_single_series(np.arange(288)), np.array([1, 5])).matrix
+        for series in (plain, named)
     )
     assert np.array_equal(utc_matrix, alias_matrix, equal_nan=True)
 
@@ -80,8 +83,10 @@ def test_each_row_of_a_panel_has_its_own_time_zone() -> None:
     contexts = [Context(), Context(PARIS), Context(ZoneInfo("America/New_York"), "US")]
     series = [hourly(start, 4, context, lambda local: 1.0 + local.hour) for context in contexts]
     panel = Panel.of(series)
-    together = build(panel, panel.last(), np.array([1, 2])).matrix
-    alone = np.concatenate([build(Panel.of([row]), Panel.of([row]).last(), np.array([1, 2])).matrix for row in series])
+    together = build_features(panel, panel.latest_origins(), np.array([1, 2])).matrix
+    alone = np.concatenate(
+        [build_features(Panel.of([row]), Panel.of([row]).latest_origins(), np.array([1, 2])).matrix for row in series]
+    )
     assert np.array_equal(together, alone, equal_nan=True)
 
 
@@ -97,7 +102,7 @@ def test_holidays_are_those_of_the_country_and_subdivision() -> None:
 
 def test_distances_to_holidays_are_full_days_up_to_a_week() -> None:
     days = days_of(*(date(2026, 12, 10) + index * DAY for index in range(28)))
-    since, until = distances("FR", days)
+    since, until = holiday_distances("FR", days)
     assert until[:16].tolist() == [7] * 8 + [7, 6, 5, 4, 3, 2, 1, 0]
     assert since[15:24].tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1]
 

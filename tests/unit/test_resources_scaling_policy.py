@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import parse_event
 from predictive_scaling.resources.metadata import PolicyKey

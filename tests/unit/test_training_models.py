@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from forecasting.learning import Learned, learn
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
+from forecasting.learning import LearnedModels, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
-from forecasting.quality.gate import Acting
+from forecasting.quality.gate import ActingModel
 from forecasting.series import Series
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.loading import check, probe
@@ -35,7 +35,7 @@ NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def learned() -> Learned:
+def learned() -> LearnedModels:
     return learn(HISTORY, FAST_MODEL)
 
 
@@ -45,7 +45,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def published(registry: Registry, learned: Learned) -> Manifest:
+def published(registry: Registry, learned: LearnedModels) -> Manifest:
     return publish(registry, KEY, learned, NOW)
 
 
@@ -71,14 +71,14 @@ def test_a_folder_name_is_safe_and_unique_per_key() -> None:
     assert all(len(slug) < 64 and slug.replace("-", "").isalnum() for slug in slugs)
 
 
-def test_a_model_that_beats_the_naive_models_passes_the_gate(learned: Learned) -> None:
+def test_a_model_that_beats_the_naive_models_passes_the_gate(learned: LearnedModels) -> None:
     assert learned.verdict.passed
     assert learned.verdict.acting == "LightGBM"
     assert learned.holt_winters is not None
     assert np.isfinite(learned.residuals).any()
 
 
-def test_later_samples_do_not_change_the_verdict(learned: Learned) -> None:
+def test_later_samples_do_not_change_the_verdict(learned: LearnedModels) -> None:
     longer = replace(HISTORY, values=np.concatenate([HISTORY.values, HISTORY.values[:50] * 30]))
     relearned = learn(replace(longer, values=longer.values[: len(HISTORY.values)]), FAST_MODEL)
     assert relearned.verdict == learned.verdict
@@ -110,7 +110,7 @@ def test_a_manifest_has_the_key_the_version_the_scores_and_the_files(registry: R
     assert {file.name for file in manifest.files} >= {"q0100.txt", "q0950.txt", "residuals.npy"}
 
 
-def test_the_newest_three_versions_are_kept(registry: Registry, learned: Learned) -> None:
+def test_the_newest_three_versions_are_kept(registry: Registry, learned: LearnedModels) -> None:
     for day in range(5):
         publish(registry, KEY, learned, NOW + timedelta(days=day))
     kept = registry.versions(KEY.slug)
@@ -125,7 +125,7 @@ def test_an_unfinished_folder_is_not_a_version(registry: Registry, published: Ma
 
 
 async def test_a_published_model_serves_without_a_restart(
-    registry: Registry, model_store: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: LearnedModels
 ) -> None:
     assert await model_store.refresh() == ReloadReport()
     before = model_store.forecast({"a": a_request()})["a"]
@@ -156,7 +156,7 @@ async def test_a_policy_is_served_by_the_model_that_its_spec_names(
 
 
 async def test_a_model_that_failed_the_gate_does_not_act(
-    registry: Registry, model_store: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: LearnedModels
 ) -> None:
     verdict = replace(learned.verdict, passed=False, acting="LastValue", evidence="LastValue acts, as it must")
     publish(registry, KEY, replace(learned, verdict=verdict), NOW)
@@ -165,14 +165,14 @@ async def test_a_model_that_failed_the_gate_does_not_act(
     assert model_store.forecast({"a": a_request()})["a"].model == "LastValue"
 
 
-def rejected_by_gate(learned: Learned, by_horizon: tuple[Acting, ...] = ()) -> Learned:
+def rejected_by_gate(learned: LearnedModels, by_horizon: tuple[ActingModel, ...] = ()) -> LearnedModels:
     """The learned model with a verdict against it: at all horizons, or at those of the table."""
     verdict = replace(learned.verdict, by_horizon=by_horizon, evidence="LastValue acts, as it must")
     return replace(learned, verdict=verdict if by_horizon else replace(verdict, passed=False, acting="LastValue"))
 
 
 async def test_spec_lightgbm_acts_against_the_gate_with_a_note(
-    registry: Registry, model_store: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: LearnedModels
 ) -> None:
     version = publish(registry, KEY, rejected_by_gate(learned), NOW).version
     await model_store.refresh()
@@ -188,9 +188,9 @@ async def test_spec_lightgbm_acts_against_the_gate_with_a_note(
 
 
 async def test_spec_lightgbm_acts_at_every_horizon(
-    registry: Registry, model_store: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: LearnedModels
 ) -> None:
-    table = (Acting(4, "LastValue"), Acting(8, "LightGBM"))
+    table = (ActingModel(4, "LastValue"), ActingModel(8, "LightGBM"))
     publish(registry, KEY, rejected_by_gate(learned, table), NOW)
     await model_store.refresh()
     requests = {choice: a_request(choice=choice) for choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM)}
@@ -202,7 +202,7 @@ async def test_spec_lightgbm_acts_at_every_horizon(
 
 
 async def test_a_naive_model_replaces_an_untrained_model_with_a_note(
-    registry: Registry, model_store: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: LearnedModels
 ) -> None:
     untrained = model_store.forecast({"a": a_request(choice=ModelChoice.LIGHTGBM)})["a"]
     assert untrained.model in NAIVE
@@ -332,7 +332,7 @@ def _add_pickle(folder: Path) -> None:
 async def test_a_damaged_model_is_rejected_and_the_last_good_version_serves(
     registry: Registry,
     model_store: ModelStore,
-    learned: Learned,
+    learned: LearnedModels,
     damage: Damage,
     message: str,
 ) -> None:
@@ -351,7 +351,7 @@ async def test_a_damaged_model_is_rejected_and_the_last_good_version_serves(
 
 
 async def test_an_older_good_version_replaces_a_damaged_version_at_start(
-    registry: Registry, model_store: ModelStore, learned: Learned
+    registry: Registry, model_store: ModelStore, learned: LearnedModels
 ) -> None:
     good = publish(registry, KEY, replace(learned, lightgbm=None), NOW)
     _truncate_booster(folder_of(registry, publish(registry, KEY, learned, NOW + timedelta(hours=1))))
@@ -390,7 +390,7 @@ def _cyclic_trees(text: str) -> str:
 
 @pytest.mark.parametrize("change", [_first_half, _wild_leaves, _first_bytes, _cyclic_trees])
 async def test_a_model_that_crashes_or_hangs_the_loader_is_probed_in_a_child_process(
-    registry: Registry, learned: Learned, change: Callable[[str], str]
+    registry: Registry, learned: LearnedModels, change: Callable[[str], str]
 ) -> None:
     bad = publish(registry, KEY, learned, NOW)
     _rewrite_file(folder_of(registry, bad), "q0900.txt", change)
@@ -402,7 +402,7 @@ async def test_a_model_that_crashes_or_hangs_the_loader_is_probed_in_a_child_pro
     assert model_store.forecast({"a": a_request()})["a"].model in NAIVE
 
 
-async def test_the_probe_rejects_only_the_damaged_model(registry: Registry, learned: Learned) -> None:
+async def test_the_probe_rejects_only_the_damaged_model(registry: Registry, learned: LearnedModels) -> None:
     others = [SeriesKey(f"s{number}", "rps", "Sum") for number in range(3)]
     for key in others:
         publish(registry, key, learned, NOW)
@@ -412,7 +412,9 @@ async def test_the_probe_rejects_only_the_damaged_model(registry: Registry, lear
     assert list(await asyncio.to_thread(probe, folders, 60)) == [middle]
 
 
-async def test_a_deleted_model_does_not_serve(registry: Registry, model_store: ModelStore, learned: Learned) -> None:
+async def test_a_deleted_model_does_not_serve(
+    registry: Registry, model_store: ModelStore, learned: LearnedModels
+) -> None:
     publish(registry, KEY, learned, NOW)
     await model_store.refresh()
     shutil.rmtree(registry.folder / KEY.slug)

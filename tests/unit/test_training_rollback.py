@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from forecasting.learning import Learned, learn
+from forecasting.learning import LearnedModels, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.__main__ import app
 from predictive_scaling.api.stored_models import stored_models
@@ -34,12 +34,12 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def good_model() -> Learned:
+def good_model() -> LearnedModels:
     return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
 
 
 @pytest.fixture(scope="module")
-def naive_model() -> Learned:
+def naive_model() -> LearnedModels:
     return learn(of_values(*[5.0] * 90), LightGBMQuantiles(rounds=3))
 
 
@@ -49,7 +49,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def versions(registry: Registry, good_model: Learned, naive_model: Learned) -> list[str]:
+def versions(registry: Registry, good_model: LearnedModels, naive_model: LearnedModels) -> list[str]:
     """Versions of three daily trainings, newest first; the newest did not pass the gate."""
     for day, model in enumerate([good_model, good_model, naive_model]):
         publish(registry, KEY, model, NOW + day * DAY)
@@ -80,7 +80,7 @@ def test_a_rollback_uses_the_previous_version_and_is_recorded(registry: Registry
 
 
 async def test_a_running_operator_loads_a_rollback_without_a_restart(
-    registry: Registry, versions: list[str], good_model: Learned
+    registry: Registry, versions: list[str], good_model: LearnedModels
 ) -> None:
     model_store = ModelStore(registry.folder, timeout_seconds=60)
     await model_store.refresh()
@@ -101,7 +101,7 @@ def test_a_rollback_skips_a_damaged_version(registry: Registry, versions: list[s
     assert roll_back(registry, KEY, NOW).version == versions[2]
 
 
-def test_a_rollback_without_an_earlier_version_is_refused(registry: Registry, good_model: Learned) -> None:
+def test_a_rollback_without_an_earlier_version_is_refused(registry: Registry, good_model: LearnedModels) -> None:
     with pytest.raises(NoEarlierModelError, match="has no version in use"):
         roll_back(registry, KEY, NOW)
     only = publish(registry, KEY, good_model, NOW).version

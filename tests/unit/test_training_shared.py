@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from forecasting.context import Context
-from forecasting.forecaster import TooShortError
-from forecasting.learning import Learned, learn
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice, TooShortError
+from forecasting.learning import LearnedModels, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.shared import NAME, SharedLightGBM
 from forecasting.series import Series
@@ -220,7 +219,7 @@ def test_a_model_that_is_not_requested_any_more_is_evicted() -> None:
 
 
 @cache
-def own_model() -> Learned:
+def own_model() -> LearnedModels:
     return learn(a_shop_series(0), FAST_MODEL)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from forecasting.calibration import calibrated
-from forecasting.learning import Incumbent, Learned, learn
+from forecasting.learning import Incumbent, LearnedModels, learn
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.quality.gate import judge, succeed
+from forecasting.quality.gate import compare_with_incumbent, judge
 from forecasting.series import Series
 from forecasting.walk_forward import before, replay
 from predictive_scaling.clock import ManualClock
@@ -38,12 +38,12 @@ HISTORY = a_series(days=14, weekend=0.4)
 
 
 @cache
-def first_model() -> Learned:
+def first_model() -> LearnedModels:
     return learn(before(HISTORY, 10 * QUARTERS_A_DAY), GOOD)
 
 
 @cache
-def second_model(kind: LightGBMQuantiles) -> Learned:
+def second_model(kind: LightGBMQuantiles) -> LearnedModels:
     model = first_model().lightgbm
     assert model is not None
     return learn(HISTORY, kind, Incumbent(model, first_model().span.until))
@@ -125,7 +125,7 @@ async def test_an_accepted_model_records_what_it_replaced(tmp_path: Path) -> Non
 def test_too_few_forecasts_reject_nothing() -> None:
     walk = calibrated(replay(HISTORY, LastValue(), len(HISTORY.values) - 20, np.array([1, 4])))
     worse = replace(walk, quantiles=walk.quantiles * 3)
-    assert succeed(worse, walk).accepted
+    assert compare_with_incumbent(worse, walk).accepted
 
 
 def test_each_horizon_has_the_best_model_of_that_horizon() -> None:
@@ -184,7 +184,7 @@ async def test_a_manual_rollback_from_a_version_that_failed_the_gate_is_not_repo
 class PoorBackend:
     """A training backend whose model does worse than the incumbent."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> LearnedModels:
         return replace(second_model(POOR), verdict=replace(second_model(POOR).verdict, passed=True))
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import yaml
 
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import BusinessEvent

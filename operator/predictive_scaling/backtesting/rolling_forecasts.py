@@ -7,21 +7,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from forecasting.calibration import WINDOW, calibrated
-from forecasting.cold_start import ENOUGH, MAX_FACTOR, PER_DAY
+from forecasting.calibration import FIRST_DAY_WIDENING, FULL_HISTORY, MAX_COLD_START_FACTOR, WINDOW, calibrated
 from forecasting.context import KnownEvent
 from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
-from forecasting.forecaster import Fitted, Forecaster, TooShortError
+from forecasting.forecaster import FittedModel, Forecaster, ModelChoice, TooShortError
 from forecasting.levels import levels_at
-from forecasting.model_choice import ModelChoice
 from forecasting.models.holt_winters import HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
-from forecasting.peaks import WINDOWS, calibrated_peaks, peaks_of
-from forecasting.quality.gate import Acting, acting_at, judge, unopposed
+from forecasting.peaks import WINDOWS, calibrated_peaks, peaks_from_bins
+from forecasting.quality.gate import ActingModel, acting_at, judge, verdict_without_champion
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, near_events_of
 from predictive_scaling.clock import monotonic
@@ -58,10 +56,10 @@ class ForecastChunk:
     until: int
     model: str
     why: str
-    fitted: Fitted
+    fitted: FittedModel
     effects: Effects | None = None
     """What LightGBM learned of events by then, whether it acts or not."""
-    by_horizon: tuple[Acting, ...] = ()
+    by_horizon: tuple[ActingModel, ...] = ()
     """Where the gate found another model better at some horizons; empty where `model` acts at all of them."""
 
 
@@ -96,7 +94,7 @@ class RollingForecasts:
     def learned_effect(self, origin: int, event: KnownEvent) -> LearnedEffect | None:
         """What was known at an origin of an event's effect."""
         effects = self.chunk(origin).effects
-        return effects.learned(event, self.series.context.zone) if effects else None
+        return effects.learned_effect(event, self.series.context.zone) if effects else None
 
     def without_event(self, origin: int, span: timedelta, without: KnownEvent) -> Forecast:
         """A forecast over `span` (three hours at the most at 5 minutes) that does not know of an event; not calibrated.
@@ -108,7 +106,7 @@ class RollingForecasts:
         context = self.series.context
         others = tuple(event for event in context.events if event != without)
         panel = Panel.of([replace(self.series, context=replace(context, events=others))])
-        values = chunk.fitted.quantiles(panel, Origins.of_one(np.array([origin])), np.arange(1, bins + 1))
+        values = chunk.fitted.quantiles(panel, Origins.of_single_series(np.array([origin])), np.arange(1, bins + 1))
         return self._forecast(origin, values[0], chunk)
 
     def chunk(self, origin: int) -> ForecastChunk:
@@ -119,7 +117,7 @@ class RollingForecasts:
         """The same with a naive model in place of the one that acts."""
         walk = self.baselines[name].since(self.first)
         values = interpolated(walk.quantiles, self.plan)
-        return replace(self, values=values, peaks=peaks_of(self.series, self.first, values, self.peaks.shape[1]))
+        return replace(self, values=values, peaks=peaks_from_bins(self.series, self.first, values, self.peaks.shape[1]))
 
     def _forecast(
         self, origin: int, values: FloatArray, chunk: ForecastChunk, peaks: FloatArray | None = None
@@ -141,13 +139,13 @@ def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], rea
 def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: Report) -> RollingForecasts:
     """Walk forward over a series. As live, only `Auto` asks the gate whether LightGBM may act."""
     panel = Panel.of([series])
-    naive: list[Fitted] = [LastValue(), SeasonalNaive()]
+    naive: list[FittedModel] = [LastValue(), SeasonalNaive()]
     fits = [before(series, since) for since in plan.cuts[:-1]]
-    baselines: dict[str, list[Fitted | None]] = {model.name: [model] * len(fits) for model in naive}
+    baselines: dict[str, list[FittedModel | None]] = {model.name: [model] * len(fits) for model in naive}
     if choice in (ModelChoice.AUTO, ModelChoice.HOLT_WINTERS):
         baselines["HoltWinters"] = [_fitted(HoltWinters(), part) for part in fits]
     walks = {name: _walk(name, panel, plan, models) for name, models in baselines.items()}
-    champions: list[Fitted | None] = [None] * len(fits)
+    champions: list[FittedModel | None] = [None] * len(fits)
     train_seconds = predict_seconds = 0.0
     champion = None
     if choice in (ModelChoice.AUTO, ModelChoice.LIGHTGBM):
@@ -177,9 +175,9 @@ class _ModelSelection:
     plan: Plan
     series: Series
     choice: ModelChoice
-    baselines: dict[str, list[Fitted | None]]
+    baselines: dict[str, list[FittedModel | None]]
     walks: dict[str, WalkForward]
-    champions: list[Fitted | None]
+    champions: list[FittedModel | None]
     champion: WalkForward | None
 
     def chunk(self, at: int) -> ForecastChunk:
@@ -205,7 +203,7 @@ class _ModelSelection:
         walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]
         return interpolated(_between(walk, chunk.since, chunk.until).quantiles, self.plan)
 
-    def _acting(self, at: int, since: int) -> tuple[str, str, tuple[Acting, ...]]:
+    def _acting(self, at: int, since: int) -> tuple[str, str, tuple[ActingModel, ...]]:
         """The model of a stretch, why, and what acts at which horizon where that differs."""
         asked = self.choice.value
         if self.choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
@@ -219,7 +217,7 @@ class _ModelSelection:
         usable = [name for name, models in self.baselines.items() if models[at] is not None]
         others = [self._judged(self.walks[name], since - week, known, near) for name in usable]
         if self.champion is None or self.champions[at] is None:
-            verdict = unopposed(others, "there is too little history for LightGBM to learn from")
+            verdict = verdict_without_champion(others, "there is too little history for LightGBM to learn from")
             return verdict.acting, verdict.evidence, ()
         if self.choice is ModelChoice.LIGHTGBM:
             return "LightGBM", "asked for", ()
@@ -233,20 +231,20 @@ class _ModelSelection:
         return part.within(int(self.plan.ahead[max(0, near - 1)]))
 
 
-def _fitted(forecaster: Forecaster, series: Series) -> Fitted | None:
+def _fitted(forecaster: Forecaster, series: Series) -> FittedModel | None:
     try:
         return forecaster.fit(series)
     except TooShortError:
         return None
 
 
-def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[Fitted | None]) -> WalkForward:
+def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[FittedModel | None]) -> WalkForward:
     """Calibrated forecasts from a calibration window before the first cut on (by the first model there)."""
     learns = name == "LightGBM"
     begin = plan.cuts[0] if learns else max(1, plan.cuts[0] - WINDOW)
     edges = [begin, *plan.cuts[1:]]
     parts: list[FloatArray] = []
-    chunks = [Origins.of_one(np.arange(since, until)) for since, until in pairwise(edges)]
+    chunks = [Origins.of_single_series(np.arange(since, until)) for since, until in pairwise(edges)]
     for model, origins in zip(models, chunks, strict=True):
         nothing = np.full((len(origins), len(plan.ahead), len(QUANTILES)), np.nan)
         parts.append(nothing if model is None else model.quantiles(panel, origins, plan.ahead))
@@ -254,7 +252,10 @@ def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[Fitted | None]) 
     targets = origins[:, None] + plan.ahead - 1
     inside = targets < panel.bins
     actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
-    levels, near = levels_at(panel, Origins.of_one(origins)), near_events_of(models, panel, chunks, plan.ahead)
+    levels, near = (
+        levels_at(panel, Origins.of_single_series(origins)),
+        near_events_of(models, panel, chunks, plan.ahead),
+    )
     return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels, near))
 
 
@@ -289,7 +290,7 @@ def _peaks(series: Series, plan: Plan, chunks: Sequence[ForecastChunk], values: 
     gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
     count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
     panel = Panel.of([series])
-    spans = [(chunk, Origins.of_one(np.arange(chunk.since, chunk.until))) for chunk in chunks]
+    spans = [(chunk, Origins.of_single_series(np.arange(chunk.since, chunk.until))) for chunk in chunks]
     raw = np.concatenate([one.fitted.peaks(panel, origins, count) for one, origins in spans])
     return calibrated_peaks(series, plan.cuts[0], raw, values)
 
@@ -297,6 +298,10 @@ def _peaks(series: Series, plan: Plan, chunks: Sequence[ForecastChunk], values: 
 def _cold_start_factors(series: Series, origins: IntArray) -> FloatArray:
     """What little history multiplies each origin's upper quantiles by: shape (origins, 1, quantiles)."""
     days = np.cumsum(np.isfinite(series.values))[np.maximum(origins - 1, 0)] * (series.step / DAY)
-    factor = np.where(days >= ENOUGH / DAY, 1.0, np.minimum(MAX_FACTOR, 1 + PER_DAY / np.maximum(days, 1e-9)))
+    factor = np.where(
+        days >= FULL_HISTORY / DAY,
+        1.0,
+        np.minimum(MAX_COLD_START_FACTOR, 1 + FIRST_DAY_WIDENING / np.maximum(days, 1e-9)),
+    )
     upper = np.array(QUANTILES) > 0.5
     return np.where(upper, factor[:, None, None], 1.0)

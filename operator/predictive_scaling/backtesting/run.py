@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 
 from forecasting.context import KnownEvent
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from forecasting.scaling.frontier import Point, Prices
 from forecasting.scaling.simulation_grid import Grid
 from forecasting.series import Series

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from predictive_scaling.backtesting.events import events_for
 from predictive_scaling.backtesting.manifests import default_policy, read_policy
 from predictive_scaling.backtesting.reporting.document import as_json

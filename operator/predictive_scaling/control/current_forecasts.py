@@ -12,7 +12,7 @@ import structlog
 from forecasting.context import KnownEvent
 from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import QUANTILES, Forecast
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from predictive_scaling.clock import has_elapsed
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
 from predictive_scaling.decision.events.occurrences import known_event
@@ -246,7 +246,7 @@ class ForecastProvider:
 
     def _learned(self, need: ForecastRequirement, window: EventWindow) -> LearnedEffect | None:
         effects = self._effects(need.series)
-        return effects.learned(_known(window), forecast_context(need.policy).zone) if effects else None
+        return effects.learned_effect(_known(window), forecast_context(need.policy).zone) if effects else None
 
     def _make_request(
         self, need: ForecastRequirement, until: datetime | None, span: timedelta, without: KnownEvent | None = None

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import structlog
 
 from forecasting.binning import binned_to_last_value
-from forecasting.cleaning.outliers import BoolArray, outliers, usable
+from forecasting.cleaning.outliers import BoolArray, find_outliers, usable_demand
 from forecasting.series import Outlier, Series
 from predictive_scaling.decision.inputs import Demand
 from predictive_scaling.models.series_key import SeriesKey
@@ -63,9 +63,9 @@ class _Past:
             grown = np.full(needed, np.nan, dtype=np.float32)
             grown[: len(self.values)] = self.values
             self.values = grown
-        self.values[offset:needed] = usable(values)
+        self.values[offset:needed] = usable_demand(values)
         since = min(offset, len(self.outliers)) if offset > _FIRST_MINUTES else 0
-        judged = outliers(self.values, MINUTE, since, first_too=not since)
+        judged = find_outliers(self.values, MINUTE, since, judge_first=not since)
         self.outliers = np.concatenate([self.outliers[:since], judged[since:]])
 
     def end_at(self, end: datetime) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from forecasting.features import FEATURES
 from forecasting.forecast import QUANTILES
-from forecasting.learning import Learned
+from forecasting.learning import LearnedModels
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.shared import NAME as SHARED_NAME
 from forecasting.quality.gate import Succession, Verdict
@@ -37,7 +37,7 @@ RESIDUALS = "residuals.npy"
 def publish(
     registry: Registry,
     key: SeriesKey,
-    learned: Learned,
+    learned: LearnedModels,
     now: datetime,
     event_types: Collection[str] = (),
     judged: Sequence[Judged] = (),
@@ -71,7 +71,7 @@ def publish(
     return manifest
 
 
-def _files(learned: Learned) -> dict[str, bytes]:
+def _files(learned: LearnedModels) -> dict[str, bytes]:
     if learned.lightgbm is None:
         return {}
     texts = learned.lightgbm.texts()
@@ -85,7 +85,7 @@ def _member(judged: Judged) -> Member:
 
 
 def _manifest(
-    key: SeriesKey, learned: Learned, version: str, files: dict[str, bytes], event_types: Collection[str]
+    key: SeriesKey, learned: LearnedModels, version: str, files: dict[str, bytes], event_types: Collection[str]
 ) -> Manifest:
     model = learned.lightgbm
     return Manifest(
@@ -101,8 +101,8 @@ def _manifest(
         quantiles=QUANTILES,
         trained_from=learned.span.since,
         trained_until=learned.span.until,
-        timezone=learned.span.place.zone,
-        holidays=learned.span.place.country,
+        timezone=learned.span.calendar.zone,
+        holidays=learned.span.calendar.country,
         bins=learned.span.bins,
         gate=_gate(learned.verdict, learned.succession),
         holt_winters=_smoothing(learned.holt_winters),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from forecasting.forecast import QUANTILES
-from forecasting.learning import Learned
+from forecasting.learning import LearnedModels
 from forecasting.quality.gate import Verdict
 from forecasting.series import FloatArray
 from predictive_scaling.errors import ModelRejectedError
@@ -88,5 +88,5 @@ class Judged:
 class LearnedShared:
     """A trained shared model. learned.residuals: errors with the distribution of all series together."""
 
-    learned: Learned
+    learned: LearnedModels
     judged: tuple[Judged, ...]

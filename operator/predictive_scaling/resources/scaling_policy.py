@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import ModelChoice
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read

@@ -10,11 +10,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from forecasting.cold_start import cold_start_factor, widened
-from forecasting.features import Built, build
+from forecasting.calibration import cold_start_factor, widened
+from forecasting.features import FeatureMatrix, build_features
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
-from forecasting.forecaster import Fitted
-from forecasting.model_choice import ModelChoice
+from forecasting.forecaster import FittedModel, ModelChoice
 from forecasting.models.explanation import Reasons
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
@@ -23,7 +22,7 @@ from forecasting.models.peak_boosters import knots_of
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.naive_batch import answer, naive_batch
 from forecasting.panel import BoolArray, Panel
-from forecasting.peaks import WINDOWS, not_below
+from forecasting.peaks import WINDOWS, at_least_bins
 from forecasting.series import FloatArray, Series
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.serving.served_models import ServedModel
@@ -100,7 +99,7 @@ class Batch(Generic[Name]):
         ordered = sorted(learned, key=lambda one: id(one.served.model))
         series = [one.wanted.series for one in ordered]
         panel = Panel.of(series, keep=-(-MEMORY // series[0].step))
-        built = build(panel, panel.last(), np.arange(1, steps + 1))
+        built = build_features(panel, panel.latest_origins(), np.arange(1, steps + 1))
         found: dict[Name, Forecast] = {}
         begin = 0
         for _, group in groupby(ordered, key=lambda one: id(one.served.model)):
@@ -144,7 +143,7 @@ class Batch(Generic[Name]):
         asked = {ModelChoice.SEASONAL_NAIVE: "SeasonalNaive", ModelChoice.HOLT_WINTERS: "HoltWinters"}
         return asked.get(one.choice, known.manifest.gate.acting if known else "")
 
-    def _models_of(self, kind: str, keys: Sequence[SeriesKey]) -> Sequence[Fitted]:
+    def _models_of(self, kind: str, keys: Sequence[SeriesKey]) -> Sequence[FittedModel]:
         match kind:
             case "LastValue":
                 return [LastValue()]
@@ -159,11 +158,11 @@ class Batch(Generic[Name]):
                 return [LastValue(), SeasonalNaive()]
 
 
-def _part(built: Built, begin: int, end: int, steps: int) -> Built:
-    return Built(built.matrix[begin * steps : end * steps], built.levels[begin:end])
+def _part(built: FeatureMatrix, begin: int, end: int, steps: int) -> FeatureMatrix:
+    return FeatureMatrix(built.matrix[begin * steps : end * steps], built.levels[begin:end])
 
 
-def _results(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> list[Forecast]:
+def _results(sharing: Sequence[_Learned[Name]], built: FeatureMatrix, steps: int) -> list[Forecast]:
     """Calibrated forecasts of series that share a model, which is asked once for all of them."""
     model, horizons = sharing[0].served.model, np.arange(1, steps + 1)
     near: BoolArray | None = None
@@ -172,7 +171,7 @@ def _results(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> lis
         raw, highest = _predicted(model, built, steps, windows)
     else:
         panel = Panel.of([one.wanted.series for one in sharing])
-        last = panel.last()
+        last = panel.latest_origins()
         raw, near = model.quantiles(panel, last, horizons), model.near_events(panel, last, horizons)
         highest = model.peaks(panel, last, windows)
     found: list[Forecast] = []
@@ -198,7 +197,7 @@ def _results(sharing: Sequence[_Learned[Name]], built: Built, steps: int) -> lis
     return found
 
 
-def _predicted(model: FittedLightGBM, built: Built, steps: int, windows: int) -> tuple[FloatArray, FloatArray]:
+def _predicted(model: FittedLightGBM, built: FeatureMatrix, steps: int, windows: int) -> tuple[FloatArray, FloatArray]:
     """Quantiles and peaks; of many series in two threads, as LightGBM lets others run while it predicts."""
 
     def some(cut: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
@@ -215,15 +214,15 @@ def _predicted(model: FittedLightGBM, built: Built, steps: int, windows: int) ->
     return np.concatenate([first, second]), np.concatenate([highest, higher])
 
 
-def _knots(built: Built, steps: int, count: int) -> Built:
+def _knots(built: FeatureMatrix, steps: int, count: int) -> FeatureMatrix:
     """Of the rows of each step those that a peak of up to `count` bins is made from."""
     rows = built.matrix.reshape(len(built.levels.level), steps, -1)[:, knots_of(count) - 1]
-    return Built(rows.reshape(-1, built.matrix.shape[1]), built.levels)
+    return FeatureMatrix(rows.reshape(-1, built.matrix.shape[1]), built.levels)
 
 
-def _reasons(model: FittedLightGBM, part: Built, steps: int) -> Reasons:
+def _reasons(model: FittedLightGBM, part: FeatureMatrix, steps: int) -> Reasons:
     """Of the farthest forecast; of all that was computed only its row is kept."""
-    farthest = Built(part.matrix[steps - 1 : steps].copy(), part.levels)
+    farthest = FeatureMatrix(part.matrix[steps - 1 : steps].copy(), part.levels)
     return Reasons(lambda: model.explain(farthest, 1))
 
 
@@ -232,4 +231,4 @@ def _spliced(made: Forecast, one: _Learned[Name], kind: str, values: FloatArray)
     if not steps.any():
         return made
     mixed = np.where(steps[:, None], values, made.values)
-    return replace(made, values=mixed, peaks=None if made.peaks is None else not_below(made.peaks, mixed))
+    return replace(made, values=mixed, peaks=None if made.peaks is None else at_least_bins(made.peaks, mixed))

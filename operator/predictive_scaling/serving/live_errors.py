@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.calibration import WINDOW, Calibration, calibration_of
+from forecasting.calibration import WINDOW, Calibration, fit_calibration
 from forecasting.forecast import QUANTILES
 from forecasting.levels import Levels
 from forecasting.panel import BoolArray, IntArray
@@ -73,7 +73,7 @@ class ErrorTracker:
         """Return the shifts from the known errors; errors of the last bins may be missing (_RECALIBRATION_BINS)."""
         min_new_errors = _RECALIBRATION_BINS * len(self._horizons) if self._known >= _MIN_ERRORS_TO_DELAY else 1
         if self._calibration is None or self._new_errors >= min_new_errors:
-            self._calibration = calibration_of(self._errors.astype(np.float64).transpose(2, 0, 1), self._horizons)
+            self._calibration = fit_calibration(self._errors.astype(np.float64).transpose(2, 0, 1), self._horizons)
             self._new_errors = 0
         return self._calibration
 
@@ -139,7 +139,7 @@ class LiveErrors:
             tracker.observe(series)
             tracked = tracker.horizons
             logs = np.full((len(tracked), len(QUANTILES)), np.nan)
-            known = (tracked <= raw.shape[1]) & levels.awake[0]
+            known = (tracked <= raw.shape[1]) & levels.has_demand[0]
             if near is not None:
                 known &= ~near[np.minimum(tracked, raw.shape[1]) - 1]
             logs[known] = levels.log_of(raw)[0, tracked[known] - 1]

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from forecasting.learning import Incumbent, Learned, learn
+from forecasting.learning import Incumbent, LearnedModels, learn
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
 from predictive_scaling.errors import DaskUnavailableError, SettingsError
@@ -14,7 +14,7 @@ from predictive_scaling.errors import DaskUnavailableError, SettingsError
 class TrainingBackend(Protocol):
     """Runs `learning.learn`; every backend returns the same result."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> LearnedModels:
         """Train and judge the models of a series."""
         ...
 
@@ -22,7 +22,7 @@ class TrainingBackend(Protocol):
 class LocalBackend:
     """A backend that trains in a thread of this process."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> LearnedModels:
         return await asyncio.to_thread(learn, series, settings, incumbent)
 
 
@@ -39,7 +39,7 @@ class DaskBackend:
         self.threads = threads
         """Number of series that the cluster trains concurrently."""
 
-    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> Learned:
+    async def learn(self, series: Series, settings: LightGBMQuantiles, incumbent: Incumbent | None) -> LearnedModels:
         """Train and judge on the cluster.
 
         Raises DaskUnavailableError if the cluster becomes unreachable or finally loses the task.

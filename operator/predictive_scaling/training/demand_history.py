@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.binning import bin_means
 from forecasting.cleaning.outliers import without_outliers
-from forecasting.context import NOTHING_KNOWN, Context, KnownEvent
+from forecasting.context import EMPTY_CONTEXT, Context, KnownEvent
 from forecasting.series import Series
 from predictive_scaling.decision.forecast_context import calendar_context
 from predictive_scaling.errors import SettingsError
@@ -99,7 +99,7 @@ class StoredHistory:
         begin = last_minute - bins * step
         minutes = (await self._demand.minutes([demand_key], begin, last_minute))[demand_key]
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
-        by_minute = without_outliers(Series(str(key), begin, MINUTE, clean), first_too=True)
+        by_minute = without_outliers(Series(str(key), begin, MINUTE, clean), judge_first=True)
         values = bin_means(by_minute.values, step // MINUTE)
         context = replace(await self._calendar(key), events=await self._known_events(key, begin, last_minute))
         return trimmed(Series(str(key), begin, step, values, context, by_minute.outliers))
@@ -112,7 +112,7 @@ class StoredHistory:
     async def _calendar(self, key: SeriesKey) -> Context:
         """Return the calendar of the first policy of the series that states a time zone or holidays."""
         row = next((row for row in await self._policies_of(key) if row.timezone or row.holidays), None)
-        return calendar_context(row.timezone, row.holidays) if row else NOTHING_KNOWN
+        return calendar_context(row.timezone, row.holidays) if row else EMPTY_CONTEXT
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
         if self._events is None:
@@ -139,7 +139,7 @@ def trimmed(series: Series) -> Series:
     """Return the series from its first observed bin to its last; without observed bins, an empty series."""
     observed = np.flatnonzero(np.isfinite(series.values))
     if not len(observed):
-        return replace(series, values=series.values[:0], context=NOTHING_KNOWN)
+        return replace(series, values=series.values[:0], context=EMPTY_CONTEXT)
     first, end = int(observed[0]), int(observed[-1]) + 1
     begin = series.start + first * series.step
     return replace(series, start=begin, values=series.values[first:end])

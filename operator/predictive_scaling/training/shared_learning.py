@@ -6,24 +6,24 @@ from datetime import datetime
 
 import numpy as np
 
-from forecasting.calibration import WINDOW, calibrated, errors
+from forecasting.calibration import WINDOW, calibrated, log_errors
 from forecasting.forecast import QUANTILES
-from forecasting.forecaster import Fitted, TooShortError
+from forecasting.forecaster import FittedModel, TooShortError
 from forecasting.learning import (
-    CALIBRATED_AHEAD,
-    JUDGED_AHEAD,
-    Learned,
+    CALIBRATION_HORIZONS,
+    EVALUATION_HORIZONS,
+    LearnedModels,
     Span,
     bins_ahead,
-    peak_errors_of,
-    split_of,
+    holdout_peak_errors,
+    holdout_start,
 )
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.models.shared import SharedLightGBM, until
 from forecasting.panel import IntArray
-from forecasting.quality.gate import ENOUGH, judge_scores
+from forecasting.quality.gate import MIN_JUDGED, judge_scores
 from forecasting.quality.scores import Scores, pooled, scores
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, replay
@@ -46,8 +46,8 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
         raise TooShortError("no series has any demand")
     longest = max(series.values(), key=lambda member: len(member.values))
     step, end = longest.step, max(member.end for member in series.values())
-    moment = end - (len(longest.values) - split_of(longest)) * step
-    horizons = bins_ahead(CALIBRATED_AHEAD, step)
+    moment = end - (len(longest.values) - holdout_start(longest)) * step
+    horizons = bins_ahead(CALIBRATION_HORIZONS, step)
     final = settings.fit_many([*series.values()])
     holdout_model = settings.fit_many([until(member, moment) for member in series.values()])
     final = final.with_peak_shifts(_peak_errors(holdout_model, series.values(), moment))
@@ -55,7 +55,7 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
     judged = {key: by_model for key, by_model in walks.items() if by_model is not None}
     if not judged:
         raise TooShortError(f"none of {len(series)} series is long enough to judge the shared model on")
-    near = bins_ahead(JUDGED_AHEAD, step)[-1]
+    near = bins_ahead(EVALUATION_HORIZONS, step)[-1]
     holdout_scores = {key: [_holdout_scores(walk, int(near)) for walk in by_model] for key, by_model in judged.items()}
     overall = judge_scores(*_pooled_scores([*holdout_scores.values()]))
     residuals = {key: by_model[0] for key, by_model in judged.items()}
@@ -69,8 +69,8 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
         step,
         sum(_observed_bins(member) for member in series.values()),
     )
-    seeds = _seeds([errors(walk) for walk in residuals.values()])
-    return LearnedShared(Learned(span, overall, final, None, horizons, seeds), members)
+    seeds = _seeds([log_errors(walk) for walk in residuals.values()])
+    return LearnedShared(LearnedModels(span, overall, final, None, horizons, seeds), members)
 
 
 def _peak_errors(holdout_model: FittedLightGBM, series: Collection[Series], moment: datetime) -> FloatArray:
@@ -79,7 +79,7 @@ def _peak_errors(holdout_model: FittedLightGBM, series: Collection[Series], mome
     later = sum(len(member.values) - first for member, first in zip(series, firsts, strict=True))
     stride = max(1, later // WINDOW)
     return np.concatenate(
-        [peak_errors_of(holdout_model, member, at, stride) for member, at in zip(series, firsts, strict=True)]
+        [holdout_peak_errors(holdout_model, member, at, stride) for member, at in zip(series, firsts, strict=True)]
     )
 
 
@@ -93,9 +93,9 @@ def _walks(
     first = len(until(series, moment).values)
     remaining = len(series.values) - first
     stride = int(np.clip(remaining // _JUDGED_ORIGINS, 1, _MAX_STRIDE))
-    if remaining // stride * 2 // 3 < ENOUGH:
+    if remaining // stride * 2 // 3 < MIN_JUDGED:
         return None
-    models: Sequence[Fitted] = (holdout_model, LastValue(), SeasonalNaive())
+    models: Sequence[FittedModel] = (holdout_model, LastValue(), SeasonalNaive())
     return [replay(series, model, first, horizons, stride) for model in models]
 
 
@@ -119,7 +119,7 @@ def _pooled_scores(holdout_scores: Sequence[Sequence[Scores]]) -> tuple[Scores, 
 
 def _newest(walk: WalkForward) -> FloatArray:
     """Return the newest errors, shape (SEEDS, horizons, quantiles), padded with NaN at the front."""
-    newest = errors(walk)[-SEEDS:]
+    newest = log_errors(walk)[-SEEDS:]
     kept = np.full((SEEDS, *newest.shape[1:]), np.nan)
     kept[SEEDS - len(newest) :] = newest
     return kept

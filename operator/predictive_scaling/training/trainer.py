@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import structlog
 
-from forecasting.cleaning.outliers import outliers_in_words, without_outliers
+from forecasting.cleaning.outliers import describe_outliers, without_outliers
 from forecasting.forecaster import TooShortError
 from forecasting.learning import Incumbent
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
@@ -128,7 +128,7 @@ class Trainer:
     async def _read(self, key: SeriesKey, now: datetime) -> Series:
         series = without_outliers(await self._history.demand(key, now - self._span, now, self._resolution))
         if series.outliers:
-            log.warning("outliers_set_aside", series=str(key), outliers=outliers_in_words(series.outliers))
+            log.warning("outliers_set_aside", series=str(key), outliers=describe_outliers(series.outliers))
         return series
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from forecasting.context import CalendarContext
-from forecasting.quality.drift import BEYOND, Drift
+from forecasting.quality.drift import CHANGE_FACTOR, Drift
 from predictive_scaling.models.manifest import Manifest
 
 
@@ -131,7 +131,7 @@ def _pattern(state: SeriesState, model: Manifest, policy: RetrainPolicy) -> Trig
     return Trigger(
         Cause.PATTERN,
         f"demand since {drift.since:%Y-%m-%dT%H:%M}Z is {drift.distance:.2f} from its usual pattern in logarithms, "
-        f"more than {BEYOND:g} times the {drift.usual:.2f} of any of the {drift.days} days before",
+        f"more than {CHANGE_FACTOR:g} times the {drift.usual:.2f} of any of the {drift.days} days before",
     )
 
 

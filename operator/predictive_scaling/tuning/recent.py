@@ -14,8 +14,8 @@ from forecasting.forecast import PEAK_QUANTILES
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.panel import DAY, WEEK
-from forecasting.peaks import not_below, peaks_of
-from forecasting.quality.gate import unopposed
+from forecasting.peaks import at_least_bins, peaks_from_bins
+from forecasting.quality.gate import verdict_without_champion
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import replay
 
@@ -69,10 +69,10 @@ def recent_forecasts(series: Series, recorded: RecordedRows, reach: int) -> Rece
     values = _naive_forecasts(series, first, reach)[: len(series.values) - first]
     recorded_values, recorded_peaks, is_recorded = _at_origins(series, first, recorded, reach)
     values[is_recorded] = recorded_values[is_recorded]
-    peaks = peaks_of(series, first, values)
+    peaks = peaks_from_bins(series, first, values)
     # The live floor was computed from the recorded peaks, if there were any.
     recorded_peaks = recorded_peaks[:, : peaks.shape[1]]
-    peaks = not_below(np.where(np.isfinite(recorded_peaks), recorded_peaks, peaks), values)
+    peaks = at_least_bins(np.where(np.isfinite(recorded_peaks), recorded_peaks, peaks), values)
     return RecentForecasts(series, first, values, peaks, int(is_recorded.sum()))
 
 
@@ -83,7 +83,7 @@ def _naive_forecasts(series: Series, first: int, reach: int) -> FloatArray:
         for model in (LastValue(), SeasonalNaive())
     ]
     walks = [walk.since(first) for walk in walks]
-    acting = unopposed(walks, "nothing was learned").acting
+    acting = verdict_without_champion(walks, "nothing was learned").acting
     return next(walk.quantiles for walk in walks if walk.name == acting).copy()
 
 

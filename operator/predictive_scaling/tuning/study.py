@@ -10,7 +10,7 @@ from datetime import timedelta
 import numpy as np
 
 from forecasting.binning import binned_to_last_value
-from forecasting.cleaning.regularize import amount_of
+from forecasting.cleaning.regularize import describe_amount
 from forecasting.panel import DAY
 from forecasting.scaling.frontier import QUANTILES, TARGETS, at_target
 from forecasting.scaling.tuner import update
@@ -83,7 +83,7 @@ def _inputs(task: Task, policy: ScalingPolicy, lead_time: timedelta) -> tuple[Re
     recorded = np.frombuffer(task.recorded, RECORDED)
     forecasts = recent_forecasts(series, recorded, reach_for(lead_time)) if first is not None else None
     if first is None or forecasts is None:
-        amount = amount_of("observed demand", len(series.values) * series.step)
+        amount = describe_amount("observed demand", len(series.values) * series.step)
         raise InvalidTraceError(f"{policy.key} has {amount}; a frontier needs two days, the first of them as history")
     has_minutes = valid[valid.argmax() :].mean() >= _MIN_OBSERVED_SHARE
     truth = binned_to_last_value(by_minute, MINUTE) if has_minutes else series

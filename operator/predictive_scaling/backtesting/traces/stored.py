@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from forecasting.cleaning.outliers import outliers_in_words
+from forecasting.cleaning.outliers import describe_outliers
 from predictive_scaling.backtesting.traces.recorded import Trace
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import InvalidTraceError
@@ -34,5 +34,5 @@ async def read_stored(url: str, key: SeriesKey, clock: Clock, span: timedelta, *
         )
     notes = [f"{gaps:,} of {len(series.values):,} minutes have no sample; they are gaps, never zero"] if gaps else []
     if series.outliers:
-        notes.append(outliers_in_words(series.outliers))
+        notes.append(describe_outliers(series.outliers))
     return Trace(series, tuple(notes))

@@ -134,7 +134,8 @@ class BusinessEventController:
         found = [
             learned
             for key, zone in by_series.items()
-            if (effects := self.effects(key)) is not None and (learned := effects.learned(known, zone)) is not None
+            if (effects := self.effects(key)) is not None
+            and (learned := effects.learned_effect(known, zone)) is not None
         ]
         return _together(found) if found else None
 

@@ -8,7 +8,7 @@ import numpy as np
 from forecasting.events.bands import Bands
 from forecasting.events.effects import Effects
 from forecasting.events.layer import EventLayer, PanelEvents
-from forecasting.features import Matrix, build
+from forecasting.features import Matrix, build_features
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.series import FloatArray
 
@@ -16,16 +16,16 @@ _MAX_ROWS = 30_000
 _MINUTE = timedelta(minutes=1)
 _AHEAD = tuple(minutes * _MINUTE for minutes in (5, 10, 15, 20, 30, 45, 60, 90, 120, 180))
 
-Medians = Callable[[Matrix], FloatArray]
+MedianModel = Callable[[Matrix], FloatArray]
 """Logs relative to the level for rows of features."""
 
 
-def with_bands(effects: Effects, panel: Panel, medians: Medians) -> EventLayer:
+def layer_with_bands(effects: Effects, panel: Panel, medians: MedianModel) -> EventLayer:
     """A layer whose bands are those of a model's medians on the one series of a panel, as it was with its events.
 
     medians should come of few parameters: errors on what it learned from then are near those on what it did not.
     """
-    events = EventLayer(effects).of(panel, 0)
+    events = EventLayer(effects).on_panel(panel, 0)
     horizons = np.unique([panel.bins_in(ahead) for ahead in _AHEAD])
     parts = [_near(events, int(horizon)) for horizon in horizons]
     cols, ahead = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
@@ -33,21 +33,21 @@ def with_bands(effects: Effects, panel: Panel, medians: Medians) -> EventLayer:
     cols, ahead = cols[::stride], ahead[::stride]
     if not len(cols):
         return EventLayer(effects)
-    origins = Origins.of_one(cols)
-    quiet = events.quiet()
-    built = build(quiet, origins, ahead[:, None])
+    origins = Origins.of_single_series(cols)
+    quiet = events.without_events()
+    built = build_features(quiet, origins, ahead[:, None])
     errors = built.levels.log_of(quiet.values[0, cols + ahead - 1]) - medians(built.matrix)
-    errors = np.where(built.levels.awake, errors, np.nan)
+    errors = np.where(built.levels.has_demand, errors, np.nan)
     change, owner = _of_each(events, cols, ahead)
     minutes = (ahead * (panel.step / 60)).astype(np.float64)
-    return EventLayer(effects, Bands.learned(errors, minutes, change, owner))
+    return EventLayer(effects, Bands.fit(errors, minutes, change, owner))
 
 
 def _near(events: PanelEvents, horizon: int) -> tuple[IntArray, IntArray]:
     """Origins whose target so many bins ahead lies near an event, with the horizon beside each."""
     first = events.panel.bins_in(DAY)
     cols = np.arange(first, events.panel.bins - horizon + 1)
-    near = events.near(Origins.of_one(cols), np.array([horizon]))[:, 0]
+    near = events.near(Origins.of_single_series(cols), np.array([horizon]))[:, 0]
     return cols[near], np.full(int(near.sum()), horizon)
 
 
@@ -55,6 +55,6 @@ def _of_each(events: PanelEvents, cols: IntArray, ahead: IntArray) -> tuple[Floa
     change, owner = np.empty(len(cols)), np.empty(len(cols), dtype=np.int64)
     for horizon in np.unique(ahead):
         rows = ahead == horizon
-        one, asked = Origins.of_one(cols[rows]), np.array([horizon])
+        one, asked = Origins.of_single_series(cols[rows]), np.array([horizon])
         change[rows], owner[rows] = events.change(one, asked)[:, 0], events.owner(one, asked)[:, 0]
     return change, owner
