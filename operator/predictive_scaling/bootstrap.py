@@ -3,7 +3,6 @@
 import asyncio
 import os
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from predictive_scaling.clock import Clock
@@ -11,7 +10,7 @@ from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.cluster.index_comparison import IndexComparison
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.kubernetes_events import KubernetesEvents
-from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
+from predictive_scaling.cluster.leadership import Leadership, LeaseTerms, process_identity
 from predictive_scaling.control.actuation.decision_log import DecisionLog
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.execution import FAILURES, Execution
@@ -39,7 +38,7 @@ from predictive_scaling.control.policy_publisher import PolicyPublisher
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures
 from predictive_scaling.control.reconciler import Reconciler
-from predictive_scaling.control.sources import ExternalMetricSink, RollupDemand
+from predictive_scaling.control.sources import ExternalMetricSink
 from predictive_scaling.control.status_writer import StatusWriter
 from predictive_scaling.control.tuning_cache import TuningCache
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
@@ -48,19 +47,8 @@ from predictive_scaling.external_metrics.values import ExternalMetricStore
 from predictive_scaling.handlers.context import HandlerContext
 from predictive_scaling.handlers.watch import Watch
 from predictive_scaling.periodic_task import PeriodicTask
-from predictive_scaling.serving.model_store import ModelStore
+from predictive_scaling.ports import Ports
 from predictive_scaling.settings import Settings
-from predictive_scaling.storage.business_events import BusinessEvents
-from predictive_scaling.storage.commands import Commands
-from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.demand import Demand
-from predictive_scaling.storage.external_readings import ExternalReadings
-from predictive_scaling.storage.model_performance import ModelPerformances
-from predictive_scaling.storage.policies import Policies
-from predictive_scaling.storage.predictions import Predictions
-from predictive_scaling.storage.scaling_decisions import ScalingDecisions
-from predictive_scaling.storage.tunings import Tunings
-from predictive_scaling.targets.registry import Targets
 
 _MIRROR_SECONDS = 0.5
 _EVENTS_SECONDS = 10.0
@@ -68,42 +56,6 @@ _COMMANDS_SECONDS = 1.0
 _COMMANDS_MAX_SECONDS = 10.0
 _TRUST_SECONDS = 600.0
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
-@dataclass(frozen=True, slots=True)
-class Databases:
-    """One pool for the tick and one for background work, so that neither starves the other."""
-
-    tick: Database
-    background: Database
-    schema: Database
-    """Only to check the schema: it is never held."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Databases":
-        """Pools that connect at their first use."""
-        url = settings.database_url.get_secret_value()
-        quick = timedelta(seconds=2)
-        return cls(
-            Database(url, purpose="tick", checkout_timeout=quick, statement_timeout=timedelta(seconds=5)),
-            Database(url, purpose="operator", checkout_timeout=timedelta(seconds=5)),
-            Database(url, purpose="schema", max_size=1, checkout_timeout=timedelta(seconds=5)),
-        )
-
-    def hold(self, why: str) -> None:
-        """Block reads and writes: every part sees an unavailable database."""
-        for database in (self.tick, self.background):
-            database.hold(why)
-
-    def release(self) -> None:
-        """Allow reads and writes."""
-        for database in (self.tick, self.background):
-            database.release()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        for database in (self.tick, self.background, self.schema):
-            await database.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,38 +78,54 @@ class Operator:
         return next(task for task in self.tasks if task.name == name)
 
 
-def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Databases) -> Operator:
-    """Build the parts of the operator for the running event loop; nothing is started."""
-    here = asyncio.get_running_loop()
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Background work apart from the loop."""
+
+    training: TrainingScheduler
+    business_events: BusinessEventController
+    accuracy: Accuracy
+    event_effects: EventEffects
+    tuning: TuningScheduler
+    commands: CommandHandler
+    aggregated: AggregatedMetrics | None
+    readings: SharedReadings
+
+
+def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | None = None) -> Operator:
+    """Return the parts of the operator, wired; nothing is started. No I/O.
+
+    identity: the name of this process in the Lease; host, process and a random part by default.
+    """
+    cluster, models = ports.cluster, ports.models
     informer_cache = InformerCache(cluster)
-    find = Targets(cluster, informer_cache)
+    find = ports.target_finder(cluster, informer_cache)
     terms = LeaseTerms(settings.lease_duration.total_seconds())
-    leadership = Leadership(cluster, lease_namespace(settings), settings.lease_name, terms)
-    events, states, lead_times = (
-        KubernetesEvents(cluster, leadership.identity),
-        PolicyStates(),
-        LeadTimes(settings.default_lead_time),
+    leadership = Leadership(
+        cluster, lease_namespace(settings), settings.lease_name, terms, identity or process_identity()
     )
-    decisions, model_store, board = (
-        ScalingDecisions(databases.tick),
-        ModelStore(settings.models_dir, in_memory=settings.models_in_memory),
-        ExternalMetricStore(is_complete=False),
+    events, states = KubernetesEvents(cluster, leadership.identity), PolicyStates()
+    lead_times, tunings = LeadTimes(settings.default_lead_time), TuningCache(clock)
+    records = DecisionRecords(
+        cluster, DecisionLog(ports.decisions), clock, settings.decisions_kept, settings.namespaces
     )
-    records = DecisionRecords(cluster, DecisionLog(decisions), clock, settings.decisions_kept, settings.namespaces)
     verification = Verification(records, lead_times, events, clock, FAILURES)
-    window = DemandWindow(RollupDemand(Demand(databases.background)))
-    limits = {"refresh": settings.forecast_refresh, "metrics_max_age": settings.metrics_max_age}
-    forecasts = ForecastProvider(model_store, window, **limits, effects=model_store.effects)
-    execution = Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience)
-    choices = TuningCache(clock)
-    visitor = Reconciler(
+    window = DemandWindow(ports.demand)
+    forecasts = ForecastProvider(
+        models,
+        window,
+        refresh=settings.forecast_refresh,
+        metrics_max_age=settings.metrics_max_age,
+        effects=models.effects,
+    )
+    reconciler = Reconciler(
         find=find,
         window=window,
         forecasts=forecasts,
         lead_times=lead_times,
         capacities=Capacities(),
-        tunings=choices,
-        execution=execution,
+        tunings=tunings,
+        execution=Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience),
         verification=verification,
         restoration=Restoration(cluster, find, events),
         status_writer=StatusWriter(cluster, informer_cache, clock),
@@ -165,109 +133,76 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
         refresh=settings.forecast_refresh,
         metrics_max_age=settings.metrics_max_age,
     )
-    recovery = Recovery(informer_cache, decisions, records, states, verification, find, clock)
+    metric_store = ExternalMetricStore(is_complete=False)
+
+    def leads() -> bool:
+        return leadership.leads
+
     publisher = PolicyPublisher(
-        Policies(databases.background),
-        ExternalMetricSink(board),
+        ports.policies,
+        ExternalMetricSink(metric_store),
         clock,
         settings.metrics_max_age,
         lambda: [record.key for record in informer_cache.policies()],
         lambda: leadership.leads and informer_cache.is_complete,
         settings.namespaces,
     )
-
-    def wake() -> None:
-        here.call_soon_threadsafe(loop.wake)
-
-    feed = ForecastRefresher(window, forecasts, states, Predictions(databases.background), clock, wake)
-    index = IndexComparison(cluster, informer_cache, settings.namespaces)
-    calendar = EventCalendar()
+    calendar, woken = EventCalendar(), asyncio.Event()
     loop = Loop(
         cache=informer_cache,
-        index=index,
+        index=IndexComparison(cluster, informer_cache, settings.namespaces),
         leadership=leadership,
-        recovery=recovery,
+        recovery=Recovery(informer_cache, ports.decisions, records, states, verification, find, clock),
         states=states,
-        reconciler=visitor,
-        failures=ReconcileFailures(visitor, events),
-        refresher=feed,
+        reconciler=reconciler,
+        failures=ReconcileFailures(reconciler, events),
+        refresher=ForecastRefresher(window, forecasts, states, ports.predictions, clock, woken.set),
         publisher=publisher,
         clock=clock,
         in_flight=settings.writes_in_flight,
         calendar=calendar,
+        woken=woken,
     )
-
-    def leads() -> bool:
-        return leadership.leads
-
-    models = TrainingScheduler(
-        model_store,
+    training = TrainingScheduler(
+        models,
         window,
         states,
         informer_cache,
         events,
-        BusinessEvents(databases.background),
+        ports.business_events,
         clock,
         interval=settings.training_interval,
         trains=settings.train_from_operator,
         span=settings.training_span,
     )
-    desk = BusinessEventController(
-        cluster,
-        informer_cache,
-        BusinessEvents(databases.background),
-        clock,
-        leads,
-        effects=model_store.effects,
-        calendar=calendar,
-        namespaces=settings.namespaces,
-    )
-    accuracy = Accuracy(
-        Predictions(databases.background), ModelPerformances(databases.background), window, states, clock
-    )
-    event_effects = EventEffects(informer_cache, BusinessEvents(databases.background), model_store.effects, clock)
-    tuning = TuningScheduler(
-        Predictions(databases.background),
-        BusinessEvents(databases.background),
-        Tunings(databases.background),
-        *(choices, window, states, informer_cache, events, clock),
-        interval=settings.tuning_interval,
-    )
-    commands = CommandHandler(
-        Commands(databases.background),
-        ScalingDecisions(databases.background),
-        *(records, verification, states, models, clock, leads),
-    )
-    tick, refresh = clock.real_seconds(settings.tick), clock.real_seconds(settings.forecast_refresh)
-    accuracy_every = clock.real_seconds(ACCURACY_EVERY)
-    tasks = (
-        PeriodicTask(
-            "lease", leadership.campaign, terms.retry_seconds, on_standby=True, max_pause_seconds=terms.retry_seconds
+    jobs = Jobs(
+        training=training,
+        business_events=BusinessEventController(
+            cluster,
+            informer_cache,
+            ports.business_events,
+            clock,
+            leads,
+            effects=models.effects,
+            calendar=calendar,
+            namespaces=settings.namespaces,
         ),
-        PeriodicTask("tick", loop.run, tick, on_standby=True, max_pause_seconds=tick, woken=loop.woken),
-        PeriodicTask("feed", feed.run, tick, on_standby=True, max_pause_seconds=tick, woken=feed.triggered),
-        PeriodicTask("kubernetes_events", events.send, _EVENTS_SECONDS, on_standby=True, woken=events.queued),
-        PeriodicTask("mirror", publisher.write, _MIRROR_SECONDS, on_standby=True),
-        PeriodicTask("verification", verification.run, tick / 2, max_pause_seconds=tick),
-        PeriodicTask("commands", commands.run, _COMMANDS_SECONDS, max_pause_seconds=_COMMANDS_MAX_SECONDS),
-        PeriodicTask("business_events", desk.run, tick),
-        PeriodicTask("accuracy", accuracy.run, accuracy_every),
-        PeriodicTask("event_effects", event_effects.run, clock.real_seconds(EVENT_EFFECTS_EVERY)),
-        PeriodicTask("models", models.reload, tick, on_standby=True),
-        PeriodicTask("trainings", models.run, refresh),
-        PeriodicTask("tuning", tuning.run, tick),
-        PeriodicTask("decision_rows", recovery.catch_up, tick),
-        PeriodicTask("index", index.run, tick),
+        accuracy=Accuracy(ports.predictions, ports.performances, window, states, clock),
+        event_effects=EventEffects(informer_cache, ports.business_events, models.effects, clock),
+        tuning=TuningScheduler(
+            ports.predictions,
+            ports.business_events,
+            ports.tunings,
+            *(tunings, window, states, informer_cache, events, clock),
+            interval=settings.tuning_interval,
+        ),
+        commands=CommandHandler(
+            ports.commands, ports.stuck_decisions, *(records, verification, states, training, clock, leads)
+        ),
+        aggregated=_aggregated(settings, clock, cluster, metric_store),
+        readings=SharedReadings(ports.external_readings, metric_store, informer_cache, leads),
     )
-    aggregated = _aggregated(settings, clock, cluster, board)
-    if aggregated is not None:
-        readings = SharedReadings(
-            ExternalReadings(databases.background, settings.namespaces), board, informer_cache, leads
-        )
-        tasks += (
-            PeriodicTask("external_metrics", aggregated.refresh, _TRUST_SECONDS, on_standby=True),
-            PeriodicTask("external_readings", readings.run, tick, on_standby=True, max_pause_seconds=tick),
-        )
+    tasks = _periodic_tasks(settings, clock, loop, jobs)
 
     def wake_all() -> None:
         for task in tasks:
@@ -275,14 +210,44 @@ def assemble(settings: Settings, clock: Clock, cluster: Cluster, databases: Data
 
     leadership.on_gained = wake_all
     return Operator(
-        watch=Watch(HandlerContext(informer_cache, wake), settings.namespaces),
+        watch=Watch(HandlerContext(informer_cache, loop.wake), settings.namespaces),
         leadership=leadership,
-        training=models,
+        training=training,
         tasks=tasks,
-        external_metrics=board,
+        external_metrics=metric_store,
         cache=informer_cache,
         loop=loop,
-        aggregated=aggregated,
+        aggregated=jobs.aggregated,
+    )
+
+
+def _periodic_tasks(settings: Settings, clock: Clock, loop: Loop, jobs: Jobs) -> tuple[PeriodicTask, ...]:
+    leadership, tick = loop.leadership, clock.real_seconds(settings.tick)
+    retry = leadership.terms.retry_seconds
+    feed, events = loop.refresher, loop.reconciler.events
+    tasks = (
+        PeriodicTask("lease", leadership.campaign, retry, on_standby=True, max_pause_seconds=retry),
+        PeriodicTask("tick", loop.run, tick, on_standby=True, max_pause_seconds=tick, woken=loop.woken),
+        PeriodicTask("feed", feed.run, tick, on_standby=True, max_pause_seconds=tick, woken=feed.triggered),
+        PeriodicTask("kubernetes_events", events.send, _EVENTS_SECONDS, on_standby=True, woken=events.queued),
+        PeriodicTask("mirror", loop.publisher.write, _MIRROR_SECONDS, on_standby=True),
+        PeriodicTask("verification", loop.reconciler.verification.run, tick / 2, max_pause_seconds=tick),
+        PeriodicTask("commands", jobs.commands.run, _COMMANDS_SECONDS, max_pause_seconds=_COMMANDS_MAX_SECONDS),
+        PeriodicTask("business_events", jobs.business_events.run, tick),
+        PeriodicTask("accuracy", jobs.accuracy.run, clock.real_seconds(ACCURACY_EVERY)),
+        PeriodicTask("event_effects", jobs.event_effects.run, clock.real_seconds(EVENT_EFFECTS_EVERY)),
+        PeriodicTask("models", jobs.training.reload, tick, on_standby=True),
+        PeriodicTask("trainings", jobs.training.run, clock.real_seconds(settings.forecast_refresh)),
+        PeriodicTask("tuning", jobs.tuning.run, tick),
+        PeriodicTask("decision_rows", loop.recovery.catch_up, tick),
+        PeriodicTask("index", loop.index.run, tick),
+    )
+    if jobs.aggregated is None:
+        return tasks
+    return (
+        *tasks,
+        PeriodicTask("external_metrics", jobs.aggregated.refresh, _TRUST_SECONDS, on_standby=True),
+        PeriodicTask("external_readings", jobs.readings.run, tick, on_standby=True, max_pause_seconds=tick),
     )
 
 

@@ -33,7 +33,8 @@ from predictive_scaling.storage.policies import Policies
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.api_services import api_client, api_services
 from tests.support.builders import a_policy
-from tests.support.control import NoMetricSink, World
+from tests.support.control import World
+from tests.support.in_memory_ports import NoMetricSink
 
 pytestmark = pytest.mark.integration
 

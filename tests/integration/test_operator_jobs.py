@@ -27,19 +27,20 @@ from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import NOON, an_event
-from tests.support.control import NoMetricSink, World
+from tests.support.control import World
+from tests.support.in_memory_ports import NoMetricSink
 
 pytestmark = pytest.mark.integration
 
 
 async def test_forecasts_are_scored_once_their_time_has_come(database: Database) -> None:
     world = World(demand=1000.0)
-    world.prophet.demand = 900.0
+    world.forecaster.demand = 900.0
     await world.turn(12)
     predictions, performances = Predictions(database), ModelPerformances(database)
     for _ in range(30):
         world.clock.advance(MINUTE)
-        await world.feed.run()
+        await world.refresher.run()
         await predictions.record(world.predicted.rows)
         world.predicted.rows.clear()
     accuracy = Accuracy(predictions, performances, world.window, world.states, world.clock)

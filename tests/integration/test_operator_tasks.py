@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from predictive_scaling.bootstrap import Databases, Operator, assemble
+from predictive_scaling.bootstrap import Operator, assemble
 from predictive_scaling.clock import WallClock, monotonic
 from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
 from predictive_scaling.commands import supervision
 from predictive_scaling.commands.supervision import run_until
 from predictive_scaling.control.jobs.commands import CLEAR_STUCK, RELOAD_MODELS
 from predictive_scaling.errors import LeadershipLostError, TaskEndedError
+from predictive_scaling.ports import Databases, Ports
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -61,7 +62,8 @@ class NoWatch:
 async def task_names() -> list[str]:
     """Return the names of all tasks, so that a new task is tested without an entry here."""
     settings = settings_for(UNREACHABLE_DATABASE, Path("nowhere"))
-    return [task.name for task in assemble(settings, WallClock(), InMemoryCluster(), Databases.of(settings)).tasks]
+    ports = Ports.of(settings, InMemoryCluster(), Databases.of(settings))
+    return [task.name for task in assemble(settings, WallClock(), ports).tasks]
 
 
 TASKS = asyncio.run(task_names())
@@ -72,7 +74,7 @@ async def an_operator(url: str, folder: Path) -> AsyncGenerator[tuple[Operator, 
     """Assemble the operator as in production, on a cluster in memory; every task runs twenty times a second."""
     settings, cluster, watch = settings_for(url, folder), InMemoryCluster(), NoWatch()
     databases = Databases.of(settings)
-    operator = assemble(settings, WallClock(), cluster, databases)
+    operator = assemble(settings, WallClock(), Ports.of(settings, cluster, databases))
     operator.leadership.terms = LeaseTerms(duration_seconds=3600.0)
     operator.cache.is_complete = True
     for task in operator.tasks:

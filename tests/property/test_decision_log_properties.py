@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from predictive_scaling.control.actuation.decision_log import DecisionLog, Transition
 from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
 from tests.support.builders import NOON
-from tests.support.control import InMemoryDecisions
+from tests.support.in_memory_ports import InMemoryDecisions
 
 Step = tuple[str, Any]
 

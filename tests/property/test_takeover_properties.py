@@ -117,7 +117,7 @@ class TakeOvers(RuleBasedStateMachine):
         for _ in range(count):
             await world.leadership.campaign()
             await world.loop.run()
-            await world.feed.run()
+            await world.refresher.run()
             if sync:
                 world.sync()
             world.clock.advance(timedelta(seconds=15))

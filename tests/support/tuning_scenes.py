@@ -66,8 +66,9 @@ class TuningScene:
 
     def a_scheduler(self) -> TuningScheduler:
         world, tables = self.world, self.tables
+        world.tunings.moved.clear()  # this scheduler replaces the one of the operator
         return TuningScheduler(
-            *(tables, tables, tables, world.choices, world.window, world.states),
+            *(tables, tables, tables, world.tunings, world.window, world.states),
             *(world.informer_cache, world.events, world.clock),
             interval=6 * HOUR,
             study=self.study,

@@ -42,7 +42,7 @@ async def test_a_pin_applies_when_forecasts_fail(monkeypatch: pytest.MonkeyPatch
 async def test_a_pin_applies_to_any_forecast(demand: float) -> None:
     world = World()
     await world.turn(20)
-    world.prophet.demand = demand
+    world.forecaster.demand = demand
     await world.turn(4)
     (record,) = world.records[PolicyKey("shop", "checkout")]
     assert record.policy is not None

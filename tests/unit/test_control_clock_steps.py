@@ -15,7 +15,8 @@ from predictive_scaling.errors import RequestFailedError
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import NOON, a_policy
-from tests.support.control import Minutes, World
+from tests.support.control import World
+from tests.support.in_memory_ports import ConstantDemand
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 STEPS = [timedelta(minutes=7), timedelta(hours=3), timedelta(days=40)]
@@ -35,13 +36,13 @@ async def test_floors_follow_demand_after_the_clock_was_stepped_back(step: timed
     world = World()
     await world.turn(6, step=MINUTE)
     assert world.target.minimum == 9
-    batches = len(world.prophet.batches)
+    batches = len(world.forecaster.batches)
     world.clock.at -= step
     world.source.since -= 2 * step
-    world.prophet.demand = 1480.0
+    world.forecaster.demand = 1480.0
     with capture_logs() as logs:
         await world.turn(6, step=MINUTE)
-    assert len(world.prophet.batches) >= batches + 5, "a forecast each minute, as before"
+    assert len(world.forecaster.batches) >= batches + 5, "a forecast each minute, as before"
     assert world.target.minimum == 15
     assert "clock_stepped_back" in {log["event"] for log in logs}
     assert world.condition("ForecastReady")["status"] == "True"
@@ -52,7 +53,7 @@ async def test_the_stabilization_window_goes_on_from_what_had_passed_of_it() -> 
     world = World(a_policy(scaleDown=window))
     await world.turn(6, step=MINUTE)
     world.target.settle()
-    world.prophet.demand = world.source.demand = 300.0
+    world.forecaster.demand = world.source.demand = 300.0
     await world.turn(4, step=MINUTE)
     assert world.target.minimum == 9
     world.clock.at -= 5 * HOUR
@@ -87,13 +88,13 @@ async def test_a_raise_is_verified_on_time_whatever_the_clock_does() -> None:
     assert world.phases[-1] == "Verifying"
     world.clock.at -= 5 * HOUR
     world.source.since -= 10 * HOUR
-    world.source.demand = world.prophet.demand = 880.0
+    world.source.demand = world.forecaster.demand = 880.0
     await world.turn(14, step=MINUTE)
     assert world.decisions.statuses[0] == "failed", "its replicas never came, and its deadline is over"
 
 
 async def test_minutes_that_have_not_come_yet_are_dropped_and_history_is_read_again() -> None:
-    source = Minutes(100.0, NOON + HOUR)
+    source = ConstantDemand(100.0, NOON + HOUR)
     window, key = DemandWindow(source), series_key(a_policy())
     await window.advance([key], NOON)
     source.demand, source.until = 200.0, NOON - 3 * HOUR
@@ -105,7 +106,7 @@ async def test_minutes_that_have_not_come_yet_are_dropped_and_history_is_read_ag
 
 
 async def test_a_small_step_reads_no_history_again() -> None:
-    class Counting(Minutes):
+    class Counting(ConstantDemand):
         asked: int = 0
 
         async def minutes(self, keys, since, until):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

@@ -34,7 +34,7 @@ from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.serving.model_store import ForecastRequest
 from tests.support.builders import NOON, a_policy, an_event
-from tests.support.control import Minutes, Prophet
+from tests.support.in_memory_ports import ConstantDemand, FixedForecaster
 
 MINUTE = timedelta(minutes=1)
 LEAD = timedelta(minutes=8)
@@ -50,11 +50,11 @@ class Scene:
         effects: EffectsOf = nothing_learned,
     ) -> None:
         self.policy = policy or a_policy(forecast={"horizon": "1h"})
-        self.source = Minutes(880.0, demand_until)
+        self.source = ConstantDemand(880.0, demand_until)
         self.window = DemandWindow(self.source)
-        self.prophet = Prophet(900.0)
+        self.forecaster = FixedForecaster(900.0)
         limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
-        self.forecasts = ForecastProvider(self.prophet, self.window, **limits, effects=effects)
+        self.forecasts = ForecastProvider(self.forecaster, self.window, **limits, effects=effects)
         self.events: tuple[BusinessEvent, ...] = ()
 
     def requirement(self, now: datetime) -> ForecastRequirement:
@@ -96,7 +96,7 @@ async def test_forecasts_use_the_time_zone_and_holidays_of_the_policy() -> None:
     ):
         scene = Scene(a_policy(forecast={"horizon": "1h", **spec}))
         await scene.refresh(NOON)
-        assert [request.series.context for batch in scene.prophet.batches for request in batch] == [context]
+        assert [request.series.context for batch in scene.forecaster.batches for request in batch] == [context]
 
 
 async def test_without_new_demand_the_last_forecast_then_last_week_is_used() -> None:
@@ -122,7 +122,7 @@ async def test_without_data_there_is_no_current_forecast() -> None:
     scene = Scene(demand_until=NOON - timedelta(days=30))
     await scene.refresh(NOON)
     assert scene.source_of_forecast(NOON) is None
-    assert scene.prophet.batches == []
+    assert scene.forecaster.batches == []
 
 
 async def test_a_changed_series_is_forecast_at_once() -> None:
@@ -155,9 +155,9 @@ async def test_forecasts_include_the_events_and_baselines_exclude_them() -> None
     scene.events = (an_event(start=start, end=start + timedelta(hours=1), type="flash-sale"),)
     known = KnownEvent("flash-sale", start, start + timedelta(hours=1))
     await scene.refresh(start - LEAD - MINUTE / 2)
-    assert sorted(len(request.series.context.events) for request in scene.prophet.batches[-1]) == [0, 1]
+    assert sorted(len(request.series.context.events) for request in scene.forecaster.batches[-1]) == [0, 1]
     await scene.refresh(start)
-    assert {request.series.context.events for batch in scene.prophet.batches for request in batch} == {(), (known,)}
+    assert {request.series.context.events for batch in scene.forecaster.batches for request in batch} == {(), (known,)}
     (baseline,) = scene.forecasts.baselines(scene.requirement(start), start)
     assert baseline.learned is not None
     assert baseline.learned.samples == 1
@@ -188,7 +188,7 @@ async def test_forecasts_of_deleted_policies_are_forgotten() -> None:
     assert scene.forecasts.due([scene.requirement(NOON)], NOON) != []
 
 
-class FailingForOneService(Prophet):
+class FailingForOneService(FixedForecaster):
     """Fails for every batch that contains the service `odd`."""
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:

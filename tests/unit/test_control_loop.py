@@ -298,7 +298,7 @@ class RefusingTarget(InMemoryTarget):
 async def test_consecutive_raises_succeed_although_each_waits_for_its_pods() -> None:
     world = World(a_policy(demand={"metric": "requests_per_second", "perReplica": "100"}))
     await world.turn(12)
-    world.prophet.demand = 2000.0
+    world.forecaster.demand = 2000.0
     await world.turn(16)
     assert world.target.minimum == 20
     assert set(world.decisions.statuses) == {"verifying"}

@@ -15,14 +15,15 @@ from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.annotations import PIN
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from tests.support.builders import NOON, a_policy
-from tests.support.control import Minutes, Prophet, World
+from tests.support.control import World
+from tests.support.in_memory_ports import ConstantDemand, FixedForecaster
 from tests.support.schemas import violations
 
 MAX_INT64 = 2.0**63 - 1
 DEMAND = 400.0
 
 
-class NaiveForecasts(Prophet):
+class NaiveForecasts(FixedForecaster):
     """Forecasts of series without a model, as the operator makes them."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +34,7 @@ class NaiveForecasts(Prophet):
         return self._model_store.forecast(requests)
 
 
-class MinutesWithOutliers(Minutes):
+class MinutesWithOutliers(ConstantDemand):
     """Constant demand with some outliers."""
 
     def __init__(self, outliers: Mapping[datetime, float], demand: float = DEMAND) -> None:
@@ -51,10 +52,10 @@ class MinutesWithOutliers(Minutes):
         return demand
 
 
-def a_world(folder: Path, source: Minutes, **policy: Any) -> World:
+def a_world(folder: Path, source: ConstantDemand, **policy: Any) -> World:
     world = World(a_policy(**policy))
     world.source = source
-    world.outlooks_by(NaiveForecasts(folder / "models"))
+    world.forecast_by(NaiveForecasts(folder / "models"))
     return world
 
 
@@ -95,7 +96,7 @@ async def test_a_lasting_surge_raises_the_floor_within_a_few_minutes(tmp_path: P
 
 
 async def test_demand_in_bytes_is_supported(tmp_path: Path) -> None:
-    world = a_world(tmp_path, Minutes(5e12, NOON + timedelta(days=1)), demand={"perReplica": "250000000000"})
+    world = a_world(tmp_path, ConstantDemand(5e12, NOON + timedelta(days=1)), demand={"perReplica": "250000000000"})
     await world.turn(40, timedelta(seconds=30))
     assert world.status["floor"] == 20
     assert world.status["perReplica"] == "250000000000"
@@ -105,7 +106,7 @@ async def test_demand_in_bytes_is_supported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("demand", [MAX_INT64, 1e30, 1.7e308, 5e-324])
 async def test_a_pin_applies_to_any_demand(tmp_path: Path, demand: float) -> None:
-    world = a_world(tmp_path, Minutes(demand, NOON + timedelta(days=1)), annotations={PIN: "7"})
+    world = a_world(tmp_path, ConstantDemand(demand, NOON + timedelta(days=1)), annotations={PIN: "7"})
     await world.turn(4)
     assert world.target.minimum == 7
     assert world.condition("Paused")["reason"] == "Pinned"

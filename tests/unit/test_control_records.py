@@ -6,10 +6,11 @@ from typing import Any
 
 from forecasting.forecast import Forecast
 from predictive_scaling.serving.model_store import ForecastRequest
-from tests.support.control import Prophet, World
+from tests.support.control import World
+from tests.support.in_memory_ports import FixedForecaster
 
 
-class Reasoning(Prophet):
+class Reasoning(FixedForecaster):
     """Says why."""
 
     reasons = ("demand of the last 30 minutes (+21 %)", "minute of the day (-5%)", "the same time yesterday")
@@ -25,7 +26,7 @@ def manifests(world: World) -> list[dict[str, Any]]:
 
 async def test_a_decision_has_the_contributions_of_its_forecast() -> None:
     world = World()
-    world.outlooks_by(Reasoning(880.0))
+    world.forecast_by(Reasoning(880.0))
     await world.turn(4)
     told = [
         {"feature": "demand of the last 30 minutes", "effect": "0.21"},

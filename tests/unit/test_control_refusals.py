@@ -72,12 +72,12 @@ async def test_a_refused_decrease_does_not_delay_a_raise() -> None:
     await world.turn(20)
     target = replace_with_refusing(world, below=9)
     target.settle()
-    world.source.demand = world.prophet.demand = 500.0
+    world.source.demand = world.forecaster.demand = 500.0
     await world.turn(4 * 20)
     assert world.condition("Ready")["reason"] == "Refused"
     attempts = target.attempts
     assert attempts >= 1
-    world.source.demand = world.prophet.demand = 1200.0
+    world.source.demand = world.forecaster.demand = 1200.0
     await world.turn(8)
     assert target.minimum == 12
     assert world.condition("Ready")["status"] == "True"

@@ -47,7 +47,7 @@ async def test_without_a_frontier_the_initial_quantile_follows_from_the_prices()
 async def test_the_record_of_a_decision_has_the_quantile_that_was_used(scene: TuningScene) -> None:
     scene.costs = {0.8: 100.0, 0.9: 200.0}
     await scene.turn()
-    scene.world.prophet.demand = 2500.0
+    scene.world.forecaster.demand = 2500.0
     await scene.turn(2 * MINUTE)
     newest = list(scene.world.decisions.rows.values())[-1]
     assert newest.forecast is not None
@@ -81,9 +81,9 @@ async def test_random_changes_do_not_move_the_quantile(scene: TuningScene) -> No
 
 async def test_a_changed_objective_applies_at_once_and_is_studied_soon(scene: TuningScene) -> None:
     await scene.turn()
-    cached = scene.world.choices.get(KEY)
+    cached = scene.world.tunings.get(KEY)
     assert cached is not None
-    scene.world.choices.put(
+    scene.world.tunings.put(
         KEY, replace(cached, points=(Point(0.8, 0.7, 0, 0, 30, 10), Point(0.9, 0.7, 0, 0, 20, 200)))
     )
     scene.world.put(a_priced_policy("1", "5"))

@@ -124,7 +124,7 @@ async def test_tunings_of_a_deleted_policy_are_deleted(scene: TuningScene) -> No
     await scene.world.loop.run()
     await scene.job.run()
     assert scene.tables.rows == {}
-    assert scene.world.choices.get(KEY) is None
+    assert scene.world.tunings.get(KEY) is None
 
 
 async def test_a_child_process_returns_the_same_result() -> None:

@@ -19,7 +19,8 @@ from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionSta
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import NOON, a_forecast, a_policy, an_event
-from tests.support.control import InMemoryDecisions, Prophet, World
+from tests.support.control import World
+from tests.support.in_memory_ports import FixedForecaster, InMemoryDecisions
 
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
@@ -31,7 +32,7 @@ def logs() -> Generator[list[EventDict]]:
         yield entries
 
 
-class RisingProphet(Prophet):
+class RisingProphet(FixedForecaster):
     """Forecasts a constant demand for half an hour from noon on, and four times as much afterwards."""
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
@@ -74,7 +75,7 @@ async def turns(world: World, passes: int) -> None:
 
 async def test_forecasts_in_memory_raise_the_floor_and_the_rows_follow_when_the_database_returns() -> None:
     world = World()
-    world.outlooks_by(RisingProphet(300.0))
+    world.forecast_by(RisingProphet(300.0))
     await turns(world, 8)
     assert world.target.minimum == 3
     world.lose_database()

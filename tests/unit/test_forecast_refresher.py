@@ -13,10 +13,11 @@ from predictive_scaling.control.demand_window import MINUTE
 from predictive_scaling.serving.model_store import ForecastRequest
 from predictive_scaling.storage.forecast_history import Prediction
 from tests.support.builders import NOON, a_policy
-from tests.support.control import Prophet, World
+from tests.support.control import World
+from tests.support.in_memory_ports import FixedForecaster
 
 
-class PeakProphet(Prophet):
+class PeakProphet(FixedForecaster):
     """Forecasts with peaks of the first three windows."""
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
@@ -53,7 +54,7 @@ async def test_a_fresh_forecast_replaces_the_fallback_once_data_return() -> None
 
 async def test_peaks_are_recorded_with_the_bins_that_end_their_windows() -> None:
     world = World()
-    world.outlooks_by(PeakProphet(880.0))
+    world.forecast_by(PeakProphet(880.0))
     await world.turn(1)
     rows = world.predicted.rows
     assert [row.peak_p95 for row in rows[:4]] == [5003.0, 5007.0, 5011.0, None]
@@ -72,6 +73,6 @@ async def test_rows_that_postgresql_refuses_do_not_affect_other_policies() -> No
                 raise ValueError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
             recorded.extend(predictions)
 
-    world.feed.table = RefusingTable()
+    world.refresher.table = RefusingTable()
     await world.turn(4)
     assert {row.policy for row in recorded} == {"checkout"}

@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parents[2] / "operator" / "predictive_scaling"
 def assigned_attributes(source: str) -> Iterator[tuple[int, str]]:
     """Line and name of each attribute that is assigned on something called `state`."""
     for node in ast.walk(ast.parse(source)):
-        is_store = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
-        if is_store and ast.unparse(node.value).split(".")[-1] in ("state", "_state"):
+        if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load):
+            continue
+        if ast.unparse(node.value).split(".")[-1] in ("state", "_state"):
             yield node.lineno, node.attr
 
 

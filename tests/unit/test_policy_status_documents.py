@@ -18,7 +18,8 @@ from predictive_scaling.resources.statuses import AccuracyStatus, Advice
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import NOON, a_policy
-from tests.support.control import NoMetricSink, NoPolicies, World
+from tests.support.control import World
+from tests.support.in_memory_ports import NoMetricSink, NoPolicies
 
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
@@ -52,8 +53,8 @@ class PublishedPolicies(NoPolicies):
 class MeasuredWorld(World):
     """A world with measured accuracy and published rows."""
 
-    def _wire(self) -> None:
-        super()._wire()
+    def _assemble(self) -> None:
+        super()._assemble()
         self.published = PublishedPolicies()
         self.loop.publisher = PolicyPublisher(
             self.published, NoMetricSink(), self.clock, 5 * MINUTE, list, lambda: False

@@ -237,7 +237,7 @@ async def test_a_few_time_outs_end_no_tick_and_many_in_a_row_do() -> None:
     world.loop.in_flight = 1
     await world.leadership.campaign()
     for _ in range(3):
-        await world.feed.run()
+        await world.refresher.run()
         await world.loop.run()
         world.clock.advance(timedelta(seconds=1))
     assert world.target.minimum > 2, "the next ticks began with whom the first one did not reach"

@@ -49,6 +49,11 @@ class LeaseTerms:
         return self.duration_seconds * 2 / 15
 
 
+def process_identity() -> str:
+    """Return a name for this process in the Lease: host, process and a random part."""
+    return f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+
+
 @dataclass(slots=True)
 class Leadership:
     """A candidate of the leader election."""
@@ -57,7 +62,7 @@ class Leadership:
     namespace: str
     name: str
     terms: LeaseTerms = field(default_factory=LeaseTerms)
-    identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}")
+    identity: str = field(default_factory=process_identity)
     gained: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when leadership is gained; cleared by the recovery of the former leader's decisions."""
     lost: asyncio.Event = field(default_factory=asyncio.Event)

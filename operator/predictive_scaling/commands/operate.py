@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 import typer
 
-from predictive_scaling.bootstrap import Databases, Operator, assemble
+from predictive_scaling.bootstrap import Operator, assemble
 from predictive_scaling.clock import Clock, parse_clock
 from predictive_scaling.cluster.client import connected
 from predictive_scaling.commands.supervision import run_until
@@ -26,6 +26,7 @@ from predictive_scaling.control.health import (
 )
 from predictive_scaling.control.jobs.aggregated_metrics import check_settings
 from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.ports import Databases, Ports
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import database_check, models_check
@@ -65,7 +66,7 @@ async def _operate(settings: Settings, clock: Clock) -> None:
         parts.push_async_callback(databases.close)
         connections = 2 * settings.writes_in_flight
         cluster = await parts.enter_async_context(connected(connections=connections, timeout_seconds=timeout_seconds))
-        operator = assemble(settings, clock, cluster, databases)
+        operator = assemble(settings, clock, Ports.of(settings, cluster, databases))
         await parts.enter_async_context(_telemetry(settings, clock, operator, databases, startup))
         await _run(stop, databases, operator, startup)
     log.info("operator_stopped")

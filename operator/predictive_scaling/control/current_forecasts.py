@@ -51,7 +51,7 @@ class _Preview(NamedTuple):
 class Forecaster(Protocol):
     """Forecasts in one batch: serving.model_store.ModelStore."""
 
-    def forecast(self, requests: Mapping[Hashable, ForecastRequest]) -> dict[Hashable, Forecast]:
+    def forecast(self, requests: Mapping[Hashable, ForecastRequest], /) -> dict[Hashable, Forecast]:
         """Return one forecast for each name. CPU-bound."""
         ...
 

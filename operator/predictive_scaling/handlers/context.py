@@ -14,7 +14,7 @@ class HandlerContext:
 
     cache: InformerCache
     wake: Callable[[], None]
-    """Requests a tick, from any thread; calls before the tick starts are merged."""
+    """Requests a tick; calls before the tick starts are merged."""
 
 
 REGISTRY = kopf.OperatorRegistry()

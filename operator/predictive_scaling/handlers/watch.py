@@ -6,6 +6,7 @@ control loop. If kopf ends, it is restarted with a new event loop.
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import kopf
@@ -40,8 +41,10 @@ class Watch:
         return self._thread is not None and not self._thread.is_alive()
 
     def start(self) -> None:
-        """Start watching; the indices fill in the background."""
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        """Start watching; the indices fill in the background. Ticks are requested in the calling event loop."""
+        here, context = asyncio.get_running_loop(), self.context
+        memo = HandlerContext(context.cache, lambda: _call_in(here, context.wake))
+        self._thread = threading.Thread(target=self._run, args=(memo,), name="watch", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -50,28 +53,32 @@ class Watch:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
 
-    def _run(self) -> None:
+    def _run(self, memo: HandlerContext) -> None:
         while not self._stop.is_set():
             try:
-                asyncio.run(self._watch())
+                asyncio.run(self._watch(memo))
             except Exception:  # the watch restarts after any error
                 log.exception("watch_ended")
             self._stop.wait(_RESTART_SECONDS)
 
-    async def _watch(self) -> None:
+    async def _watch(self, memo: HandlerContext) -> None:
         try:
-            await self._operate()
+            await self._operate(memo)
         finally:
             # kopf does not wait until its connections are closed, and TLS needs some iterations of the loop for that.
             await asyncio.sleep(_CLOSE_SECONDS)
 
-    async def _operate(self) -> None:
+    async def _operate(self, memo: HandlerContext) -> None:
         await kopf.operator(
             registry=REGISTRY,
             settings=kopf_settings(self.namespaces),
-            memo=self.context,
+            memo=memo,
             standalone=True,
             clusterwide=not self.namespaces,
             namespaces=self.namespaces,
             stop_flag=self._stop,
         )
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(function)
