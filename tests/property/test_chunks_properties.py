@@ -20,17 +20,17 @@ def columns_of(rows: list[tuple[int, int]]) -> Counts:
 
 @settings(max_examples=150)
 @given(
-    wishes=replicas,
-    unseen=st.sets(st.integers(0, 89)),
+    recommendations=replicas,
+    steps_without_data=st.sets(st.integers(0, 89)),
     up=strides,
     down=strides,
     window=st.integers(0, 12),
     band=st.tuples(st.integers(0, 3), st.integers(0, 30)),
     length=lengths,
 )
-def test_floors_in_stretches_are_those_of_one_after_the_other(
-    wishes: list[tuple[int, int]],
-    unseen: set[int],
+def test_floors_computed_in_chunks_equal_those_of_one_pass(
+    recommendations: list[tuple[int, int]],
+    steps_without_data: set[int],
     up: Stride,
     down: Stride,
     window: int,
@@ -38,12 +38,12 @@ def test_floors_in_stretches_are_those_of_one_after_the_other(
     length: int,
 ) -> None:
     rules = FloorRules(2, 40, up, down, window, *band)
-    asked = columns_of(wishes)
-    sees = np.array([step not in unseen for step in range(len(asked))])
+    recommended = columns_of(recommendations)
+    has_data = np.array([step not in steps_without_data for step in range(len(recommended))])
 
-    def floors(most: int) -> Counts:
-        with patch.object(stretches, "CHUNK_STEPS", most):
-            return floors_of(asked, asked.min(axis=1), sees, rules, initial=3)
+    def floors(chunk_steps: int) -> Counts:
+        with patch.object(stretches, "CHUNK_STEPS", chunk_steps):
+            return floors_of(recommended, recommended.min(axis=1), has_data, rules, initial=3)
 
     np.testing.assert_array_equal(floors(length), floors(10_000))
 
@@ -56,19 +56,19 @@ def test_floors_in_stretches_are_those_of_one_after_the_other(
     window=st.integers(0, 6),
     length=lengths,
 )
-def test_autoscalers_in_stretches_are_those_of_one_after_the_other(
+def test_autoscalers_simulated_in_chunks_equal_those_of_one_pass(
     demand: list[float], floors: list[tuple[int, int]], tolerance: float, window: int, length: int
 ) -> None:
     metric, raised = np.array(demand), np.resize(columns_of(floors), (len(demand), 2)).astype(np.int32)
     rules = AutoscalerRules(stabilization_steps=window, start_steps=3, tolerance=tolerance, maximum=50, up_pods=2)
 
-    def existing(most: int) -> Counts:
-        with patch.object(stretches, "CHUNK_STEPS", most):
+    def existing(chunk_steps: int) -> Counts:
+        with patch.object(stretches, "CHUNK_STEPS", chunk_steps):
             return simulate_grid(metric, 100, rules, np.array([0.6, 0.9]), raised).existing
 
     np.testing.assert_array_equal(existing(length), existing(10_000))
 
 
-def test_what_remembers_longer_than_a_stretch_is_not_cut() -> None:
+def test_chunks_are_longer_than_the_memory_of_the_rules() -> None:
     assert stretches.split_into_chunks(5000, memory=480) == (1, 5000)
     assert stretches.split_into_chunks(5000, memory=21) == (11, 480)

@@ -1,4 +1,4 @@
-"""Settings in any cluster: the variables of any Service, and any password."""
+"""Settings in any cluster: with the variables of any Service and with any password."""
 
 import contextlib
 import io
@@ -51,8 +51,8 @@ ports = st.lists(
 )
 
 
-def injected(service: str, address: str, ports: list[tuple[int, str, str | None]]) -> dict[str, str]:
-    """What the kubelet gives every container for a Service (kubernetes, pkg/kubelet/envvars)."""
+def service_variables(service: str, address: str, ports: list[tuple[int, str, str | None]]) -> dict[str, str]:
+    """The variables that the kubelet sets in every container for a Service (kubernetes, pkg/kubelet/envvars)."""
     prefix, host = service.upper().replace("-", "_"), address.strip("[]")
     variables = {f"{prefix}_SERVICE_HOST": host, f"{prefix}_SERVICE_PORT": str(ports[0][0])}
     for number, protocol, name in ports:
@@ -67,7 +67,7 @@ def injected(service: str, address: str, ports: list[tuple[int, str, str | None]
 
 @contextmanager
 def environment(**variables: str) -> Generator[None]:
-    """These variables alone, beside those that are not ours."""
+    """Set exactly these variables of the product; variables of others are kept."""
     others = {name: value for name, value in os.environ.items() if not name.upper().startswith("PREDICTIVE_SCALING")}
     for name in ("DATABASE_URL", "REDIS_URL"):
         others.pop(name, None)
@@ -78,22 +78,22 @@ def environment(**variables: str) -> Generator[None]:
 @given(service_names, addresses, ports)
 @example("predictive-scaling-api", "10.96.0.10", [(8000, "TCP", "http")])
 @example("predictive-scaling-external-metrics", "10.96.0.10", [(443, "TCP", None)])
-def test_no_service_of_the_namespace_changes_a_setting_or_keeps_a_command_from_starting(
+def test_no_service_of_the_namespace_changes_a_setting_or_prevents_a_start(
     service: str, address: str, ports: list[tuple[int, str, str | None]]
 ) -> None:
     with environment():
         expected = read_settings()
-    with environment(**injected(service, address, ports)):
+    with environment(**service_variables(service, address, ports)):
         assert read_settings() == expected
 
 
 @example("predictive-scaling-max-series-per-service", "10.0.0.1", [(80, "TCP", None)], 8001, "external_metrics_port")
 @given(service_names, addresses, ports, st.integers(0, 65535), st.sampled_from(PORT_SETTINGS))
-def test_a_port_that_a_person_sets_counts_beside_the_links_of_services(
+def test_a_port_setting_takes_precedence_over_service_variables(
     service: str, address: str, ports: list[tuple[int, str, str | None]], port: int, field: str
 ) -> None:
-    # The variables of the pod's own specification replace those of Services.
-    with environment(**(injected(service, address, ports) | {setting_name(field): str(port)})):
+    # Variables of the pod specification replace those of Services.
+    with environment(**(service_variables(service, address, ports) | {setting_name(field): str(port)})):
         assert getattr(read_settings(), field) == port
 
 
@@ -109,7 +109,7 @@ def test_a_port_that_a_person_sets_counts_beside_the_links_of_services(
         ("PREDICTIVE_SCALING_X_PORT_8000_TCP_PROTO", "yes"),
     ],
 )
-def test_a_mistake_that_only_resembles_a_link_is_refused(name: str, value: str) -> None:
+def test_a_misspelt_variable_that_resembles_a_service_variable_is_refused(name: str, value: str) -> None:
     with environment(**{name: value}), pytest.raises(SettingsError, match=name):
         read_settings()
 
@@ -121,14 +121,14 @@ passwords = st.text(
 )
 
 
-def leaks(password: str, text: str, usual: str) -> set[str]:
-    """Parts of four characters of the password that stand in a text, and not in the same text of another password."""
+def leaked_parts(password: str, text: str, usual: str) -> set[str]:
+    """Four-character parts of the password that occur in a text, but not in the same text with another password."""
     parts = {password[at : at + 4] for at in range(len(password) - 3)}
     return {part for part in parts if part in text and part not in usual and part.strip()}
 
 
 def outputs(url: str, *, redis: bool = False) -> Iterator[str]:
-    """Everything that a command, a log or a health check would show of a URL that cannot be connected to."""
+    """Everything that a command, a log or a health check would show of an unreachable URL."""
     name = "REDIS_URL" if redis else "DATABASE_URL"
     with environment(**{name: url}):
         try:
@@ -163,15 +163,15 @@ def outputs(url: str, *, redis: bool = False) -> Iterator[str]:
 @example("ends with a break\n")
 @example("@@@@host@@")
 @example("[pass]word")
-def test_no_output_holds_a_part_of_the_password(password: str) -> None:
+def test_no_output_contains_a_part_of_the_password(password: str) -> None:
     for url, redis in (("postgresql://app:{}@127.0.0.1:1/x", False), ("redis://:{}@127.0.0.1:1/0", True)):
         usual = [*outputs(url.format("▮"), redis=redis), *outputs(url.format("@"), redis=redis)]
         usual += [*outputs(url.format("\n"), redis=redis), *outputs(url.format("@x:y"), redis=redis)]
-        assert not leaks(password, "".join(outputs(url.format(password), redis=redis)), "".join(usual))
+        assert not leaked_parts(password, "".join(outputs(url.format(password), redis=redis)), "".join(usual))
 
 
 @given(passwords)
-def test_an_encoded_password_arrives_as_it_was(password: str) -> None:
+def test_an_encoded_password_is_decoded_unchanged(password: str) -> None:
     assume("\0" not in password)
     url = f"postgresql://app:{quote(password, safe='')}@127.0.0.1:5432/x"
     assert conninfo_to_dict(check_url(url, ["postgresql"]))["password"] == password
@@ -181,11 +181,11 @@ def test_an_encoded_password_arrives_as_it_was(password: str) -> None:
 
 @given(passwords)
 @example("p@ss@word")
-def test_no_log_line_holds_a_part_of_the_password(password: str) -> None:
+def test_no_log_line_contains_a_part_of_the_password(password: str) -> None:
     assume(not any(character.isspace() for character in password))
-    assert not leaks(password, logged(password), logged("▮"))
+    assert not leaked_parts(password, logged(password), logged("▮"))
     text = "cannot reach postgresql://app:{}@db:5432/x"
-    assert not leaks(password, masked(text.format(password)), masked(text.format("▮")))
+    assert not leaked_parts(password, masked(text.format(password)), masked(text.format("▮")))
 
 
 def logged(password: str) -> str:
@@ -215,5 +215,5 @@ def logged(password: str) -> str:
         "",
     ],
 )
-def test_what_libpq_reads_without_doubt_is_accepted(url: str) -> None:
+def test_every_unambiguous_libpq_url_is_accepted(url: str) -> None:
     assert check_url(url, ["postgresql", "postgres"]) == url

@@ -1,4 +1,4 @@
-"""Take-overs of targets, for policies that come, change and go in any order, and processes that end in between."""
+"""Take-overs of targets while policies are created, edited and deleted in any order and processes restart."""
 
 import asyncio
 import logging
@@ -17,46 +17,48 @@ from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.control import World, a_policy_named
 
 ORIGINALS = {"checkout": 2, "orders": 3}
-NAMES = ("one", "two", "three")
-names, targets = st.sampled_from(NAMES), st.sampled_from(sorted(ORIGINALS))
+POLICY_NAMES = ("first", "second", "third")
+names, targets = st.sampled_from(POLICY_NAMES), st.sampled_from(sorted(ORIGINALS))
 modes = st.sampled_from(["Auto", "Auto", "Recommend", "Off"])
 
 
 class TakeOvers(RuleBasedStateMachine):
-    """Three policies on two targets whose demand asks for nine replicas each."""
+    """Three policies on two targets; the demand of each needs nine replicas."""
 
     def __init__(self) -> None:
         super().__init__()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         self.loop = asyncio.new_event_loop()
         self.policies: dict[str, tuple[str, str]] = {}
-        """Mode and target of each policy that is there."""
-        self.made = 0
+        """Mode and target of each existing policy."""
+        self.generation = 0
         self.floors: dict[str, int] = {}
-        """The highest minimum seen of each target since somebody acts on it."""
+        """The highest minimum of each target since a policy acts on it."""
 
     @initialize()
     def begin(self) -> None:
-        self.world = World(a_policy_named("nobody", mode="Off"))
+        self.world = World(a_policy_named("unused", mode="Off"))
         self.world.records.clear()
         self.world.cluster.objects.clear()
         for name, minimum in ORIGINALS.items():
             self.world.targets[name] = InMemoryTarget(minimum, 40, minimum, minimum, uid=f"uid-of-{name}")
 
-    @rule(name=names, mode=modes, named=targets)
-    def apply(self, name: str, mode: str, named: str) -> None:
+    @rule(name=names, mode=modes, hpa=targets)
+    def apply(self, name: str, mode: str, hpa: str) -> None:
         """`kubectl apply` of a new policy, or of an edited one."""
         known = self.world.records.get(PolicyKey("shop", name))
         if known is not None and known[0].deleted:
             return
-        self.made += 1
-        created_at = known[0].created_at if known else datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=self.made)
-        policy = a_policy_named(name, generation=self.made, mode=mode, target=named)
-        uid = known[0].uid if known else f"uid-{self.made}"
+        self.generation += 1
+        created_at = (
+            known[0].created_at if known else datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=self.generation)
+        )
+        policy = a_policy_named(name, generation=self.generation, mode=mode, target=hpa)
+        uid = known[0].uid if known else f"uid-{self.generation}"
         metadata = policy.metadata.model_copy(update={"uid": uid})
         status = dict(known[0].status) if known else {}
         self.world.put(policy.model_copy(update={"metadata": metadata}), created_at=created_at, status=status)
-        self.policies[name] = (mode, named)
+        self.policies[name] = (mode, hpa)
 
     @rule(name=names)
     def delete(self, name: str) -> None:
@@ -64,31 +66,35 @@ class TakeOvers(RuleBasedStateMachine):
             self.world.delete(name)
             del self.policies[name]
 
-    @rule(seen=st.booleans())
-    def pass_time(self, seen: bool) -> None:
-        """A few ticks. seen: whether the watch shows the operator's own writes meanwhile."""
-        self._run(self._ticks(4, sync=seen))
+    @rule(sync=st.booleans())
+    def pass_time(self, sync: bool) -> None:
+        """A few ticks. sync: whether the watch reports the operator's own writes meanwhile."""
+        self._run(self._ticks(4, sync=sync))
 
     @rule()
     def restart(self) -> None:
-        """The process ends; the next one lists everything."""
+        """The process ends, and the next process lists everything."""
         self.world.sync()
         self.world.restart()
 
     @invariant()
-    def targets_are_as_promised(self) -> None:
-        """Judged once the operator has had the time of two ticks."""
+    def minimums_are_raised_or_restored(self) -> None:
+        """Checked after two further ticks."""
         if not hasattr(self, "world"):
             return
         self._run(self._ticks(2, sync=True))
         for target, original in ORIGINALS.items():
-            acting = [name for name, (mode, named) in self.policies.items() if mode == "Auto" and named == target]
+            acting = [
+                name
+                for name, (mode, policy_target) in self.policies.items()
+                if mode == "Auto" and policy_target == target
+            ]
             minimum = self.world.targets[target].minimum
             if acting:
                 assert minimum >= self.floors.get(target, original), f"the floor of {target} fell while {acting} act"
                 self.floors[target] = minimum
             else:
-                assert minimum == original, f"nobody acts on {target}"
+                assert minimum == original, f"no policy acts on {target}"
                 self.floors.pop(target, None)
             self._check_takeovers(target, original, acting)
 
@@ -98,17 +104,17 @@ class TakeOvers(RuleBasedStateMachine):
 
     def _check_takeovers(self, target: str, original: int, acting: list[str]) -> None:
         waiting = 0
-        for name, (mode, named) in self.policies.items():
+        for name, (mode, policy_target) in self.policies.items():
             policy = self.world.policy(name)
             takeover = policy["status"].get("takeover")
             if takeover is not None and policy["status"]["target"] == f"hpa/{target}":
                 assert takeover["originalMinimum"] == original
                 assert policy["metadata"]["finalizers"] == [FINALIZER]
                 assert name in acting
-            conditions = {one["type"]: one for one in policy["status"]["conditions"]}
+            conditions = {condition["type"]: condition for condition in policy["status"]["conditions"]}
             is_waiting = conditions["Conflict"]["status"] == "True"
             waiting += is_waiting and name in acting
-            if named == target and mode == "Recommend" and acting:
+            if policy_target == target and mode == "Recommend" and acting:
                 assert conditions["Conflict"]["reason"] == "TargetHeldByPolicy"
         assert waiting == max(0, len(acting) - 1)
 

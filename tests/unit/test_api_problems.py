@@ -1,4 +1,4 @@
-"""What the API refuses, and how it says so. No database is there: nothing here may need one but to say 503."""
+"""Problem responses of the API. There is no database: a route that needs one responds with status 503."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,14 +22,14 @@ STATUSES = (
 
 @pytest.fixture
 async def services() -> AsyncIterator[Services]:
-    async with api_services(UNREACHABLE_DATABASE) as made:
-        yield made
+    async with api_services(UNREACHABLE_DATABASE) as services:
+        yield services
 
 
 @pytest.fixture
 async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    async with api_client(services) as made:
-        yield made
+    async with api_client(services) as client:
+        yield client
 
 
 def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("path", "parameter", "told"),
+    ("path", "parameter", "message"),
     [
         ("scaling/decisions?limit=0", "limit", "input should be greater than or equal to 1; given '0'"),
         ("scaling/decisions?limit=1000000000", "limit", "input should be less than or equal to 500"),
@@ -83,14 +83,14 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
         ("commands/latest", "id", "valid integer"),
     ],
 )
-async def test_a_wrong_parameter_is_named_with_what_is_allowed(
-    client: httpx.AsyncClient, path: str, parameter: str, told: str
+async def test_an_invalid_parameter_is_named_with_the_allowed_values(
+    client: httpx.AsyncClient, path: str, parameter: str, message: str
 ) -> None:
     body = assert_problem(await client.get(f"/api/v1/{path}"), 422)
     assert body["reason"] == "InvalidParameter"
     (error,) = body["errors"]
     assert error["parameter"] == parameter
-    assert told in error["message"]
+    assert message in error["message"]
     assert body["detail"].startswith(f"{parameter}: ")
 
 
@@ -105,20 +105,20 @@ async def test_a_wrong_parameter_is_named_with_what_is_allowed(
         "'; drop table x",
     ],
 )
-async def test_a_cursor_that_no_page_gave_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
+async def test_an_invalid_cursor_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
     body = assert_problem(await client.get("/api/v1/scaling/decisions", params={"cursor": cursor}), 422)
     assert body["reason"] == "InvalidCursor"
     assert body["detail"].startswith("cursor: ")
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1/scaling/decisions/", "/api/v2/events"])
-async def test_what_is_not_there_is_a_problem_that_names_the_path(client: httpx.AsyncClient, path: str) -> None:
+async def test_an_unknown_path_is_a_problem_that_names_it(client: httpx.AsyncClient, path: str) -> None:
     body = assert_problem(await client.get(path), 404)
     assert body["detail"].startswith(f"{path} does not exist")
     assert body["instance"] == path
 
 
-async def test_a_method_that_a_path_does_not_take_is_a_problem_with_what_it_does(client: httpx.AsyncClient) -> None:
+async def test_an_unsupported_method_is_a_problem_with_the_allowed_methods(client: httpx.AsyncClient) -> None:
     response = await client.post("/api/v1/scaling/decisions")
     body = assert_problem(response, 405)
     assert response.headers["allow"] == "GET"
@@ -138,7 +138,7 @@ async def test_a_method_that_a_path_does_not_take_is_a_problem_with_what_it_does
         "commands/1",
     ],
 )
-async def test_without_its_database_every_route_says_so_quickly_and_without_secrets(
+async def test_without_a_database_every_route_responds_with_503_quickly_and_without_secrets(
     client: httpx.AsyncClient, path: str
 ) -> None:
     async with asyncio.timeout(4):
@@ -149,7 +149,7 @@ async def test_without_its_database_every_route_says_so_quickly_and_without_secr
     assert "hunter2" not in response.text
 
 
-async def test_reloading_takes_no_path_and_no_url(client: httpx.AsyncClient) -> None:
+async def test_a_reload_has_no_path_or_url_parameter(client: httpx.AsyncClient) -> None:
     response = await client.post("/api/v1/models/reload", json={"path": "/etc/passwd", "url": "http://evil"})
     body = assert_problem(response, 422)
     assert {error["parameter"] for error in body["errors"]} == {"path", "url"}
@@ -157,13 +157,13 @@ async def test_reloading_takes_no_path_and_no_url(client: httpx.AsyncClient) -> 
 
 
 @pytest.mark.parametrize("content", [b"not json", b"[]", b'"x"', b"\xff\xfe"])
-async def test_a_body_that_cannot_be_read_is_a_problem(client: httpx.AsyncClient, content: bytes) -> None:
+async def test_a_malformed_body_is_a_problem(client: httpx.AsyncClient, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     assert_problem(await client.post("/api/v1/models/reload", content=content, headers=headers), 422)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
-async def test_a_body_of_another_type_is_refused(client: httpx.AsyncClient, kind: str) -> None:
+async def test_a_body_with_another_content_type_is_refused(client: httpx.AsyncClient, kind: str) -> None:
     headers = {"Content-Type": kind}
     body = assert_problem(await client.post("/api/v1/models/reload", content=b"{}", headers=headers), 415)
     assert "send application/json or no body" in body["detail"]
@@ -175,7 +175,7 @@ async def test_a_large_body_is_refused_before_it_is_read(client: httpx.AsyncClie
     assert_problem(await client.post("/api/v1/models/reload", content=content, headers=headers), 413)
 
 
-async def test_a_large_body_of_unknown_length_is_refused_while_it_comes(client: httpx.AsyncClient) -> None:
+async def test_a_large_body_of_unknown_length_is_refused_while_it_is_received(client: httpx.AsyncClient) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -191,7 +191,7 @@ async def test_a_large_body_of_unknown_length_is_refused_while_it_comes(client: 
     assert sent < 3 << 20
 
 
-async def test_a_body_that_never_ends_is_given_up(services: Services) -> None:
+async def test_a_body_that_never_ends_times_out(services: Services) -> None:
     async def trickle() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.Event().wait()
@@ -200,10 +200,10 @@ async def test_a_body_that_never_ends_is_given_up(services: Services) -> None:
         headers = {"Content-Type": "application/json"}
         response = await client.post("/api/v1/models/reload", content=trickle(), headers=headers)
     body = assert_problem(response, 408)
-    assert body["detail"] == "the body did not arrive within 0.1 s"
+    assert "within 0.1 s" in body["detail"]
 
 
-async def test_what_nobody_expected_is_a_problem_without_its_text() -> None:
+async def test_an_unexpected_error_is_a_problem_without_its_text() -> None:
     application = FastAPI()
     application.add_middleware(RequestLimits, limit_seconds=0.1)
 
@@ -233,12 +233,14 @@ async def test_openapi_describes_every_route_field_and_problem(services: Service
                 assert list(problem) == ["application/problem+json"], path
     assert "detail" in schema["components"]["schemas"]["Problem"]["properties"]
     limit = next(
-        each for each in schema["paths"]["/api/v1/scaling/decisions"]["get"]["parameters"] if each["name"] == "limit"
+        parameter
+        for parameter in schema["paths"]["/api/v1/scaling/decisions"]["get"]["parameters"]
+        if parameter["name"] == "limit"
     )
     assert (limit["schema"]["minimum"], limit["schema"]["maximum"]) == (1, 500)
 
 
-async def test_the_docs_page_needs_no_other_host(client: httpx.AsyncClient) -> None:
+async def test_the_docs_page_loads_nothing_from_other_hosts(client: httpx.AsyncClient) -> None:
     response = await client.get("/docs")
     assert response.status_code == 200
     text = response.text
@@ -265,7 +267,7 @@ async def test_metrics_count_requests_by_route_and_never_by_path(client: httpx.A
     assert "process_cpu_seconds_total" in text
 
 
-async def test_a_method_that_http_does_not_know_makes_no_metric_series_of_its_own(client: httpx.AsyncClient) -> None:
+async def test_unknown_http_methods_share_one_metric_series(client: httpx.AsyncClient) -> None:
     for number in range(20):
         await client.request(f"INVENTED{number}", "/api/v1/scaling/status")
     methods = {sample.labels.get("method") for metric in REQUESTS.collect() for sample in metric.samples}

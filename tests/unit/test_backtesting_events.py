@@ -1,4 +1,4 @@
-"""Known events in a backtest: learned from what was before, left out of what is multiplied, judged apart."""
+"""Known events in a backtest: effects learned from the past, baselines without the event, separate scores."""
 
 from datetime import timedelta
 
@@ -24,54 +24,55 @@ def forecasts() -> RollingForecasts:
     return walk_forward(SERIES, plan, ModelChoice.LIGHTGBM, report=lambda what, done: None)
 
 
-def an_event_behind_the_split(forecasts: RollingForecasts) -> tuple[KnownEvent, int]:
-    """With the origin from which its start is the next bin."""
+def an_event_after_the_split(forecasts: RollingForecasts) -> tuple[KnownEvent, int]:
+    """An event of the holdout, and the origin whose next bin is its start."""
     split = forecasts.moment(forecasts.plan.split)
-    event = next(one for one in sorted(SERIES.context.events, key=lambda one: one.start) if one.start > split)
+    events = sorted(SERIES.context.events, key=lambda event: event.start)
+    event = next(event for event in events if event.start > split)
     return event, (event.start - SERIES.start) // SERIES.step
 
 
-def test_what_an_event_multiplies_was_forecast_without_it(forecasts: RollingForecasts) -> None:
-    event, origin = an_event_behind_the_split(forecasts)
-    base = forecasts.without_event(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
+def test_the_baseline_of_an_event_is_forecast_without_it(forecasts: RollingForecasts) -> None:
+    event, origin = an_event_after_the_split(forecasts)
+    baseline = forecasts.without_event(origin, TWO_HOURS, without=event).values[1:4, MEDIAN]
     usual = SERIES.values[origin + 1 : origin + 4] / 2
-    assert base == pytest.approx(usual, rel=0.3)
-    assert (forecasts.values[origin - forecasts.first, 1:4, MEDIAN] > 1.5 * base).all()
+    assert baseline == pytest.approx(usual, rel=0.3)
+    assert (forecasts.values[origin - forecasts.first, 1:4, MEDIAN] > 1.5 * baseline).all()
 
 
-def test_the_effect_at_an_origin_is_learned_from_the_events_before_its_refit(forecasts: RollingForecasts) -> None:
-    event, origin = an_event_behind_the_split(forecasts)
+def test_the_effect_at_an_origin_is_learned_from_events_before_its_refit(forecasts: RollingForecasts) -> None:
+    event, origin = an_event_after_the_split(forecasts)
     learned = forecasts.learned_effect(origin, event)
     assert learned is not None
     trained_until = forecasts.moment(forecasts.chunk(origin).since)
-    assert learned.samples == sum(one.end <= trained_until for one in SERIES.context.events)
+    assert learned.samples == sum(past.end <= trained_until for past in SERIES.context.events)
     assert learned.multiplier == pytest.approx(2.0, rel=0.2)
     assert forecasts.learned_effect(origin, KnownEvent("another", event.start, event.end)) is None
 
 
-def test_forecasts_near_events_are_judged_apart(forecasts: RollingForecasts) -> None:
+def test_forecasts_near_events_have_their_own_scores(forecasts: RollingForecasts) -> None:
     events = SERIES.context.events
-    found = near_events(forecasts, events, 4)
+    scores = near_events(forecasts, events, 4)
     targets = np.arange(forecasts.plan.split + 3, len(SERIES.values))
-    assert found.judged == is_near(SERIES, events)[targets].sum() > 0
-    assert found.wape < 0.35
-    assert set(found.coverage) == {0.5, 0.8, 0.9, 0.95}
+    assert scores.judged == is_near(SERIES, events)[targets].sum() > 0
+    assert scores.wape < 0.35
+    assert set(scores.coverage) == {0.5, 0.8, 0.9, 0.95}
     assert near_events(forecasts, (), 4).judged == 0
 
 
-def test_near_begins_half_an_hour_before_and_ends_forty_minutes_after() -> None:
+def test_bins_are_near_an_event_from_half_an_hour_before_to_forty_minutes_after() -> None:
     start = SERIES.start + timedelta(days=1)
     event = KnownEvent("sale", start, start + TWO_HOURS)
-    chosen = np.flatnonzero(is_near(SERIES, (event,)))
-    middles = [SERIES.start + (bin_ + 0.5) * SERIES.step for bin_ in (int(chosen[0]), int(chosen[-1]))]
+    near_bins = np.flatnonzero(is_near(SERIES, (event,)))
+    middles = [SERIES.start + (bin_ + 0.5) * SERIES.step for bin_ in (int(near_bins[0]), int(near_bins[-1]))]
     assert start - BEFORE <= middles[0] < start - BEFORE + SERIES.step
     assert start + TWO_HOURS + AFTER - SERIES.step <= middles[1] < start + TWO_HOURS + AFTER
 
 
-def test_forecasts_are_told_the_type_the_time_and_the_multiplier_of_each_occurrence() -> None:
+def test_known_events_have_the_type_the_time_and_the_multiplier_of_each_occurrence() -> None:
     plain = an_event(start=NOON, end=NOON + TWO_HOURS, type="flash-sale", expect={"multiplier": "2.5"})
     daily = {"rrule": "FREQ=DAILY", "timezone": "UTC", "from": f"{NOON:%F}", "start": "18:00", "duration": "1h"}
     repeated = an_event("evening", recurrence=daily, type="show")
-    found = known_events([plain, repeated], NOON, NOON + timedelta(days=2))
-    assert found[0] == KnownEvent("flash-sale", NOON, NOON + TWO_HOURS, 2.5)
-    assert [(one.type, one.magnitude) for one in found[1:]] == [("show", None)] * 2
+    events = known_events([plain, repeated], NOON, NOON + timedelta(days=2))
+    assert events[0] == KnownEvent("flash-sale", NOON, NOON + TWO_HOURS, 2.5)
+    assert [(event.type, event.magnitude) for event in events[1:]] == [("show", None)] * 2

@@ -1,4 +1,4 @@
-"""What users see has a name in docs/: settings, metrics, alerts, conditions, reasons, phases, annotations."""
+"""docs/ covers everything that users see: settings, metrics, alerts, conditions, reasons, phases, annotations."""
 
 import ast
 import importlib
@@ -28,7 +28,7 @@ PACKAGE = ROOT / "operator" / "predictive_scaling"
 VOCABULARY: list[type[StrEnum]] = [
     var for var in vars(vocabulary).values() if isinstance(var, type) and var.__base__ is StrEnum
 ]
-SHOWN: list[type[StrEnum]] = [
+DOCUMENTED_ENUMS: list[type[StrEnum]] = [
     *VOCABULARY,
     EventReason,
     PauseReason,
@@ -37,7 +37,12 @@ SHOWN: list[type[StrEnum]] = [
     Failure,
     DeadLetterReason,
 ]
-JUDGES = ["decision/conditions.py", "decision/review.py", "control/reconciler.py", "control/jobs/business_events.py"]
+CONDITION_MODULES = [
+    "decision/conditions.py",
+    "decision/review.py",
+    "control/reconciler.py",
+    "control/jobs/business_events.py",
+]
 
 
 def read(name: str) -> str:
@@ -53,53 +58,53 @@ def rules() -> dict[str, dict[str, str]]:
     return {rule["alert"]: rule["annotations"] for group in groups for rule in group["rules"]}
 
 
-def test_the_settings_are_those_that_the_command_prints() -> None:
-    printed = CliRunner().invoke(settings.app, ["--output", "markdown"]).output
-    assert printed.strip() in read("settings.md"), "write docs/settings.md anew: predictive-scaling settings"
+def test_the_documented_settings_are_those_that_the_command_prints() -> None:
+    output = CliRunner().invoke(settings.app, ["--output", "markdown"]).output
+    assert output.strip() in read("settings.md"), "update docs/settings.md: predictive-scaling settings"
 
 
-def test_every_metric_is_documented_with_its_type_and_no_other_is() -> None:
+def test_exactly_the_registered_metrics_are_documented_with_their_type() -> None:
     for module in pkgutil.walk_packages(predictive_scaling.__path__, "predictive_scaling."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    known = {
+    registered = {
         f"{family.name}_total" if family.type == "counter" else family.name: family.type
         for family in REGISTRY.collect()
         if not family.name.startswith(("python_", "process_"))
     }
-    assert documented_metrics() == known
+    assert documented_metrics() == registered
 
 
-def test_every_alert_is_documented_and_leads_to_its_section_of_the_runbook() -> None:
+def test_every_alert_is_documented_and_links_to_its_section_of_the_runbook() -> None:
     sections = anchors(read("runbook.md"))
-    for alert, told in rules().items():
+    for alert, alert_annotations in rules().items():
         assert alert in words(read("metrics.md")), alert
-        assert told["runbook"] == f"docs/runbook.md#{alert.lower()}"
+        assert alert_annotations["runbook"] == f"docs/runbook.md#{alert.lower()}"
         assert alert.lower() in sections
 
 
-@pytest.mark.parametrize("words_of", SHOWN, ids=lambda enum: enum.__name__)
-def test_every_word_of_a_status_is_documented(words_of: type[StrEnum]) -> None:
-    assert {member.value for member in words_of} - words(read("conditions.md")) == set()
+@pytest.mark.parametrize("values", DOCUMENTED_ENUMS, ids=lambda enum: enum.__name__)
+def test_every_value_of_a_status_is_documented(values: type[StrEnum]) -> None:
+    assert {member.value for member in values} - words(read("conditions.md")) == set()
 
 
-@pytest.mark.parametrize("module", JUDGES)
-def test_every_reason_that_a_condition_may_give_is_documented(module: str) -> None:
+@pytest.mark.parametrize("module", CONDITION_MODULES)
+def test_every_reason_of_a_condition_is_documented(module: str) -> None:
     tree = ast.parse((PACKAGE / module).read_text())
     constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     reasons = {text for text in constants if isinstance(text, str) and re.fullmatch(r"[A-Z][A-Za-z]+", text)}
     assert reasons - words(read("conditions.md")) == set()
 
 
-def test_every_annotation_and_the_unjudged_are_documented() -> None:
+def test_every_annotation_and_the_reason_of_an_unset_condition_are_documented() -> None:
     names = {value for name, value in vars(annotations).items() if name.isupper() and "/" in str(value)}
     assert len(names) == 5
     assert {*names, UNJUDGED} <= words(read("conditions.md"))
 
 
 @pytest.mark.parametrize("document", sorted([*DOCS.glob("*.md"), ROOT / "README.md"]), ids=lambda path: path.name)
-def test_every_link_to_a_document_leads_somewhere(document: Path) -> None:
+def test_every_link_to_a_document_has_a_target(document: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", document.read_text()):
-        found = (document.parent / target).resolve() if target else document
-        assert found.exists(), target
-        assert not anchor or anchor in anchors(found.read_text()), f"{target}#{anchor}"
+        linked = (document.parent / target).resolve() if target else document
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked.read_text()), f"{target}#{anchor}"

@@ -1,4 +1,4 @@
-"""Who owns spec.minReplicas, by managed fields as the API server showed them for what users do."""
+"""The owner of spec.minReplicas, from managed fields that an API server recorded for user actions."""
 
 import json
 from typing import Any
@@ -27,46 +27,46 @@ def an_hpa(minimum: int | None, *entries: dict[str, Any], last_applied: dict[str
 KUBECTL = an_entry("kubectl-client-side-apply", LATER, last_applied=True)
 
 
-def test_a_manifest_that_gave_the_field_up_is_no_owner() -> None:
-    found = field_ownership(an_hpa(1, KUBECTL, last_applied={"maxReplicas": 40}))
-    assert (found.managers, found.is_given_up) == ((), True)
-    assert found.foreign_write == f"kubectl-client-side-apply at {LATER} with 1"
+def test_a_manifest_without_the_field_releases_it() -> None:
+    ownership = field_ownership(an_hpa(1, KUBECTL, last_applied={"maxReplicas": 40}))
+    assert (ownership.managers, ownership.is_given_up) == ((), True)
+    assert ownership.foreign_write == f"kubectl-client-side-apply at {LATER} with 1"
 
 
-def test_a_manifest_that_states_one_replica_owns_the_field() -> None:
-    found = field_ownership(an_hpa(1, KUBECTL, last_applied={"minReplicas": 1}))
-    assert (found.managers, found.is_given_up) == (("kubectl-client-side-apply",), False)
+def test_a_manifest_with_one_replica_owns_the_field() -> None:
+    ownership = field_ownership(an_hpa(1, KUBECTL, last_applied={"minReplicas": 1}))
+    assert (ownership.managers, ownership.is_given_up) == (("kubectl-client-side-apply",), False)
 
 
-def test_argo_cd_gives_up_as_kubectl_does() -> None:
+def test_argo_cd_releases_the_field_like_kubectl() -> None:
     entry = an_entry("argocd-controller", last_applied=True)
     assert field_ownership(an_hpa(1, entry, last_applied={"maxReplicas": 40})).is_given_up
 
 
 @pytest.mark.parametrize("manager", ["kubectl-patch", "kubectl-edit", "helm"])
-def test_one_replica_of_a_writer_without_a_last_manifest_is_a_wish(manager: str) -> None:
+def test_one_replica_of_a_writer_without_a_last_applied_manifest_is_owned(manager: str) -> None:
     entries = (an_entry("kubectl-client-side-apply", minimum=False, last_applied=True), an_entry(manager, LATER))
-    found = field_ownership(an_hpa(1, *entries, last_applied={"maxReplicas": 40}))
-    assert (found.managers, found.is_given_up) == ((manager,), False)
+    ownership = field_ownership(an_hpa(1, *entries, last_applied={"maxReplicas": 40}))
+    assert (ownership.managers, ownership.is_given_up) == ((manager,), False)
 
 
-def test_any_other_value_is_a_wish() -> None:
-    found = field_ownership(an_hpa(2, KUBECTL, last_applied={"maxReplicas": 40}))
-    assert found.managers == ("kubectl-client-side-apply",)
+def test_a_value_other_than_the_default_is_owned() -> None:
+    ownership = field_ownership(an_hpa(2, KUBECTL, last_applied={"maxReplicas": 40}))
+    assert ownership.managers == ("kubectl-client-side-apply",)
 
 
-def test_a_field_that_nobody_owns_is_given_up_where_it_has_the_default() -> None:
-    # A server-side apply without the field by its only owner.
+def test_an_unowned_field_with_the_default_value_is_released() -> None:
+    # The only owner applied, on the server side, a manifest without the field.
     assert field_ownership(an_hpa(1, an_entry("kubectl", minimum=False))) == FieldOwnership((), None, True)
     assert field_ownership(an_hpa(None)) == FieldOwnership((), None, True)
 
 
-def test_each_write_by_others_is_told_from_the_one_before() -> None:
+def test_each_foreign_write_is_identified_by_its_time() -> None:
     ours = an_entry("predictive-scaling", LATER)
     first = field_ownership(an_hpa(3, ours, an_entry("helm", NOON)))
-    again = field_ownership(an_hpa(3, ours, an_entry("helm", LATER)))
+    later = field_ownership(an_hpa(3, ours, an_entry("helm", LATER)))
     assert first.managers == ("predictive-scaling", "helm")
-    assert first.foreign_write != again.foreign_write
+    assert first.foreign_write != later.foreign_write
     assert field_ownership(an_hpa(9, ours)).foreign_write is None
 
 
@@ -82,7 +82,7 @@ def test_each_write_by_others_is_told_from_the_one_before() -> None:
         [{"fieldsV1": {"f:spec": {"f:minReplicas": {}}}, "time": "soon"}],
     ],
 )
-def test_managed_fields_that_cannot_be_read_do_not_raise(entries: Any) -> None:
+def test_malformed_managed_fields_do_not_raise(entries: Any) -> None:
     for last_applied in ("{", "[]", "3", '{"spec": null}', None):
         metadata = {"managedFields": entries, "annotations": {LAST_APPLIED: last_applied}}
         field_ownership({"metadata": metadata, "spec": {"minReplicas": 1}})

@@ -1,4 +1,4 @@
-"""docs/glossary.md: each term has one row, and its definition exists once in the code."""
+"""docs/glossary.md: each term has a single row and a single definition in the code."""
 
 import ast
 import re
@@ -17,12 +17,12 @@ ROWS = re.findall(
 
 @cache
 def definitions() -> Counter[str]:
-    """How often each public name is defined at the top of a module."""
+    """The number of modules that define each public name at the top level."""
     paths = [*PACKAGE.rglob("*.py"), *(ROOT / "forecasting").rglob("*.py")]
-    return Counter(name for path in paths for name in names_of(path))
+    return Counter(name for path in paths for name in defined_names(path))
 
 
-def names_of(path: Path) -> list[str]:
+def defined_names(path: Path) -> list[str]:
     names: list[str] = []
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -35,14 +35,14 @@ def names_of(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("term", "meaning", "file", "name"), ROWS, ids=[row[0] for row in ROWS])
-def test_a_term_is_defined_once_where_the_table_says(term: str, meaning: str, file: str, name: str) -> None:
+def test_each_term_is_defined_once_in_the_named_file(term: str, meaning: str, file: str, name: str) -> None:
     assert meaning.endswith("."), f"the meaning of {term} is a sentence"
     path = (ROOT if file.startswith("forecasting/") else PACKAGE) / file
-    assert name in names_of(path), f"{file} does not define {name}"
+    assert name in defined_names(path), f"{file} does not define {name}"
     assert definitions()[name] == 1, f"{name} is defined in more than one module"
 
 
-def test_each_term_and_each_definition_stands_in_one_row() -> None:
+def test_each_term_and_each_definition_has_a_single_row() -> None:
     assert len(ROWS) > 60
     assert [term for term, count in Counter(row[0] for row in ROWS).items() if count > 1] == []
     assert [name for name, count in Counter(row[3] for row in ROWS).items() if count > 1] == []

@@ -1,4 +1,4 @@
-"""Indices that missed something of the cluster read as the cluster is, after the next comparison."""
+"""Indices that missed changes agree with the cluster after the next comparison."""
 
 import random
 from collections.abc import Generator
@@ -31,17 +31,16 @@ KEY = PolicyKey("shop", "checkout")
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What differs is not on its way."""
+def without_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat every difference as a missed change at once."""
     monkeypatch.setattr(module, "_GRACE_SECONDS", 0.0)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    """What was logged."""
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
 def metadata(name: str, uid: str, version: int, **more: Any) -> Json:
@@ -75,8 +74,8 @@ def a_deployment_body(uid: str = "d1", version: int = 5, replicas: int = 2) -> J
     return {"metadata": metadata("checkout", uid, version), "spec": {"replicas": replicas}}
 
 
-class Watched:
-    """A cluster, and indices that a test lets miss what it likes."""
+class WatchedCluster:
+    """A cluster, and indices that a test fills independently of it."""
 
     def __init__(self) -> None:
         self.cluster = InMemoryCluster()
@@ -88,27 +87,27 @@ class Watched:
         self.informer_cache.bind(self.policies, self.events, self.autoscalers, self.workloads)
         self.comparison = IndexComparison(self.cluster, self.informer_cache)
 
-    def has(self, plural: str, body: Json, root: str = OURS) -> None:
-        """The API server has this object."""
+    def add_to_api_server(self, plural: str, body: Json, root: str = OURS) -> None:
+        """Add an object to the API server only."""
         self.cluster.objects[f"{root}/namespaces/shop/{plural}/{body['metadata']['name']}"] = body
 
-    def shows(self, body: Json) -> None:
-        """The watch shows this policy."""
+    def add_to_watch(self, body: Json) -> None:
+        """Add a policy to the watched index only."""
         record = policy_record(body)
         self.policies.setdefault(record.key, []).append(record)
 
     async def drift(self) -> float:
-        """By how much the counter rises in a comparison."""
+        """The increase of the drift counter in a comparison."""
         before = DRIFT._value.get()  # pyright: ignore[reportPrivateUsage] (prometheus_client has no reader)
         await self.comparison.compare()
         return DRIFT._value.get() - before  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_a_policy_that_the_api_server_lacks_is_read_no_more_and_holds_no_target() -> None:
-    watched = Watched()
-    watched.shows(a_policy_body("old", "u0", 3))
-    watched.shows(a_policy_body())
-    watched.has("scalingpolicies", a_policy_body())
+async def test_a_policy_missing_at_the_api_server_is_dropped_and_holds_no_target() -> None:
+    watched = WatchedCluster()
+    watched.add_to_watch(a_policy_body("old", "u0", 3))
+    watched.add_to_watch(a_policy_body())
+    watched.add_to_api_server("scalingpolicies", a_policy_body())
     assert await watched.drift() == 1
     assert [record.key.name for record in watched.informer_cache.policies()] == ["checkout"]
     assert watched.informer_cache.policy(PolicyKey("shop", "old")) is None
@@ -118,21 +117,21 @@ async def test_a_policy_that_the_api_server_lacks_is_read_no_more_and_holds_no_t
     assert await watched.drift() == 0
 
 
-async def test_an_event_that_the_api_server_lacks_is_read_no_more() -> None:
-    watched = Watched()
+async def test_an_event_missing_at_the_api_server_is_dropped() -> None:
+    watched = WatchedCluster()
     watched.events["shop", "sale"] = [event_record(an_event_body())]
     assert await watched.drift() == 1
     assert watched.informer_cache.events() == []
 
 
-async def test_an_object_that_was_made_again_is_read_as_it_is_now() -> None:
-    watched = Watched()
-    watched.shows(a_policy_body(uid="before", version=3))
-    watched.has("scalingpolicies", a_policy_body(uid="after", version=9))
+async def test_a_re_created_object_is_read_in_its_current_form() -> None:
+    watched = WatchedCluster()
+    watched.add_to_watch(a_policy_body(uid="before", version=3))
+    watched.add_to_api_server("scalingpolicies", a_policy_body(uid="after", version=9))
     watched.autoscalers["shop", "checkout"] = [parse(an_hpa_body("before", 3, 12))]
-    watched.has("horizontalpodautoscalers", an_hpa_body("after", 9, 2), "/apis/autoscaling/v2")
+    watched.add_to_api_server("horizontalpodautoscalers", an_hpa_body("after", 9, 2), "/apis/autoscaling/v2")
     watched.workloads["shop", "Deployment", "checkout"] = [WorkloadRecord.parse(a_deployment_body("before", 3, 12))]
-    watched.has("deployments", a_deployment_body("after", 9, 2), "/apis/apps/v1")
+    watched.add_to_api_server("deployments", a_deployment_body("after", 9, 2), "/apis/apps/v1")
     assert await watched.drift() == 3
     (policy,) = watched.informer_cache.policies()
     autoscaler = await watched.informer_cache.autoscaler("shop", "checkout")
@@ -144,31 +143,31 @@ async def test_an_object_that_was_made_again_is_read_as_it_is_now() -> None:
     assert await watched.drift() == 0
 
 
-async def test_an_object_from_before_a_re_creation_does_not_come_back_when_the_newer_one_goes() -> None:
-    watched = Watched()
-    watched.shows(a_policy_body(uid="before", version=3))
-    watched.shows(a_policy_body(uid="after", version=9))
+async def test_an_object_from_before_a_re_creation_does_not_return_after_a_deletion() -> None:
+    watched = WatchedCluster()
+    watched.add_to_watch(a_policy_body(uid="before", version=3))
+    watched.add_to_watch(a_policy_body(uid="after", version=9))
     assert [record.uid for record in watched.informer_cache.policies()] == ["after"]
     watched.policies[KEY] = [record for record in watched.policies[KEY] if record.uid == "before"]
     assert watched.informer_cache.policies() == []
     assert watched.informer_cache.policy(KEY) is None
 
 
-async def test_an_object_of_another_uid_is_another_one_although_its_version_is_lower() -> None:
-    """As after the cluster's store was restored from a backup."""
-    watched = Watched()
-    watched.shows(a_policy_body(uid="before", version=50))
-    watched.has("scalingpolicies", a_policy_body(uid="after", version=9))
+async def test_an_object_with_another_uid_is_newer_despite_a_lower_version() -> None:
+    """This is the case after a restore of the cluster's store from a backup."""
+    watched = WatchedCluster()
+    watched.add_to_watch(a_policy_body(uid="before", version=50))
+    watched.add_to_api_server("scalingpolicies", a_policy_body(uid="after", version=9))
     assert await watched.drift() == 1
     (policy,) = watched.informer_cache.policies()
     assert (policy.uid, policy.resource_version) == ("after", 9)
 
 
-async def test_an_object_that_the_watch_lacks_or_has_in_an_older_version_is_read() -> None:
-    watched = Watched()
-    watched.shows(a_policy_body(version=3, target="before"))
-    watched.has("scalingpolicies", a_policy_body(version=9, target="after"))
-    watched.has("scalingpolicies", a_policy_body("orders", "u2", 4))
+async def test_an_object_missing_or_outdated_in_the_watch_is_read() -> None:
+    watched = WatchedCluster()
+    watched.add_to_watch(a_policy_body(version=3, target="before"))
+    watched.add_to_api_server("scalingpolicies", a_policy_body(version=9, target="after"))
+    watched.add_to_api_server("scalingpolicies", a_policy_body("orders", "u2", 4))
     assert await watched.drift() == 2
     assert {str(record.key): record.resource_version for record in watched.informer_cache.policies()} == {
         "shop/checkout": 9,
@@ -176,20 +175,22 @@ async def test_an_object_that_the_watch_lacks_or_has_in_an_older_version_is_read
     }
 
 
-async def test_what_a_list_does_not_know_yet_is_not_a_drift() -> None:
-    watched = Watched()
-    watched.shows(a_policy_body(version=12))
-    watched.has("scalingpolicies", a_policy_body(version=9))
+async def test_an_object_newer_than_the_list_is_no_drift() -> None:
+    watched = WatchedCluster()
+    watched.add_to_watch(a_policy_body(version=12))
+    watched.add_to_api_server("scalingpolicies", a_policy_body(version=9))
     assert await watched.drift() == 0
     assert watched.informer_cache.policies()[0].resource_version == 12
 
 
-async def test_an_object_that_cannot_be_read_is_told_once_and_stops_nothing(
+async def test_an_unreadable_object_is_logged_once_and_affects_no_other(
     monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]
 ) -> None:
-    watched = Watched()
-    watched.has("horizontalpodautoscalers", {"metadata": metadata("odd", "x", 5), "spec": {}}, "/apis/autoscaling/v2")
-    watched.has("scalingpolicies", a_policy_body())
+    watched = WatchedCluster()
+    watched.add_to_api_server(
+        "horizontalpodautoscalers", {"metadata": metadata("odd", "x", 5), "spec": {}}, "/apis/autoscaling/v2"
+    )
+    watched.add_to_api_server("scalingpolicies", a_policy_body())
     assert await watched.drift() == 1
     assert await watched.drift() == 0
     assert [entry["object"] for entry in logs if entry["event"] == "object_unreadable"] == [
@@ -197,8 +198,8 @@ async def test_an_object_that_cannot_be_read_is_told_once_and_stops_nothing(
     ]
 
 
-async def test_a_kind_that_may_not_be_listed_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Watched()
+async def test_a_kind_that_cannot_be_listed_affects_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = WatchedCluster()
     listed = watched.cluster.metadata
 
     async def refused(path: str, *, page: int = 500) -> list[Json]:
@@ -207,15 +208,15 @@ async def test_a_kind_that_may_not_be_listed_stops_no_other(monkeypatch: pytest.
         return await listed(path, page=page)
 
     monkeypatch.setattr(watched.cluster, "metadata", refused)
-    watched.shows(a_policy_body())
+    watched.add_to_watch(a_policy_body())
     assert await watched.drift() == 1
     assert watched.informer_cache.policies() == []
 
 
-async def test_corrections_are_forgotten_once_the_watch_has_caught_up() -> None:
-    watched = Watched()
-    watched.shows(a_policy_body(uid="before", version=3))
-    watched.has("scalingpolicies", a_policy_body(uid="after", version=9))
+async def test_corrections_are_dropped_once_the_watch_has_caught_up() -> None:
+    watched = WatchedCluster()
+    watched.add_to_watch(a_policy_body(uid="before", version=3))
+    watched.add_to_api_server("scalingpolicies", a_policy_body(uid="after", version=9))
     await watched.comparison.compare()
     assert watched.informer_cache.policy_index.corrections == 2
     watched.policies[KEY] = [policy_record(a_policy_body(uid="after", version=10))]
@@ -224,35 +225,35 @@ async def test_corrections_are_forgotten_once_the_watch_has_caught_up() -> None:
     assert watched.informer_cache.policies()[0].resource_version == 10
 
 
-async def test_a_watch_that_lists_again_is_compared_at_once_and_otherwise_once_a_minute(
+async def test_a_relisted_watch_is_compared_at_once_and_otherwise_once_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = 1000.0
     monkeypatch.setattr(module, "monotonic", lambda: seconds)
-    watched = Watched()
+    watched = WatchedCluster()
     await watched.comparison.run()
-    watched.shows(a_policy_body())
+    watched.add_to_watch(a_policy_body())
     await watched.comparison.run()
     assert len(watched.informer_cache.policies()) == 1
     watched.informer_cache.is_user_change({"metadata": {"uid": "u9"}}, gone=False, listed=True)
     await watched.comparison.run()
     assert watched.informer_cache.policies() == []
-    watched.shows(a_policy_body("late", "u5"))
+    watched.add_to_watch(a_policy_body("late", "u5"))
     seconds += 61
     await watched.comparison.run()
     assert watched.informer_cache.policies() == []
 
 
-async def test_nothing_is_decided_while_most_of_the_cluster_is_not_shown_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Watched()
+async def test_the_cache_is_incomplete_while_most_objects_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = WatchedCluster()
     monkeypatch.setattr(module, "_MAX_READS_AT_START", 1)
     for number in range(3):
-        watched.has("scalingpolicies", a_policy_body(f"p{number}", f"u{number}"))
+        watched.add_to_api_server("scalingpolicies", a_policy_body(f"p{number}", f"u{number}"))
     with pytest.raises(ClusterUnavailableError, match="3 objects yet, such as ScalingPolicy shop/p0"):
         await watched.comparison.wait_until_complete()
     assert not watched.informer_cache.is_complete
-    watched.shows(a_policy_body("p0", "u0"))
-    watched.shows(a_policy_body("p1", "u1"))
+    watched.add_to_watch(a_policy_body("p0", "u0"))
+    watched.add_to_watch(a_policy_body("p1", "u1"))
     await watched.comparison.wait_until_complete()
     assert watched.informer_cache.is_complete
     assert {record.key.name for record in watched.informer_cache.policies()} == {"p0", "p1", "p2"}
@@ -261,16 +262,16 @@ async def test_nothing_is_decided_while_most_of_the_cluster_is_not_shown_yet(mon
 objects = st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(1, 3), st.integers(1, 9)))
 
 
-@given(cluster=objects, shown=objects, seed=st.integers(0, 99))
-async def test_after_a_comparison_the_index_is_the_cluster(
-    cluster: dict[str, tuple[int, int]], shown: dict[str, tuple[int, int]], seed: int
+@given(cluster=objects, watched_objects=objects, seed=st.integers(0, 99))
+async def test_after_a_comparison_the_index_equals_the_cluster(
+    cluster: dict[str, tuple[int, int]], watched_objects: dict[str, tuple[int, int]], seed: int
 ) -> None:
-    watched = Watched()
+    watched = WatchedCluster()
     for name, (uid, version) in cluster.items():
-        watched.has("scalingpolicies", a_policy_body(name, f"{name}-{uid}", 100 + version))
-    for name, (uid, version) in shown.items():
-        # A watch never shows what is newer than the cluster.
-        watched.shows(a_policy_body(name, f"{name}-{uid}", random.Random(seed).randint(1, version)))
+        watched.add_to_api_server("scalingpolicies", a_policy_body(name, f"{name}-{uid}", 100 + version))
+    for name, (uid, version) in watched_objects.items():
+        # A watch never reports a version newer than the cluster.
+        watched.add_to_watch(a_policy_body(name, f"{name}-{uid}", random.Random(seed).randint(1, version)))
     await watched.comparison.compare()
     await watched.comparison.compare()
     expected = {name: (f"{name}-{uid}", 100 + version) for name, (uid, version) in cluster.items()}

@@ -13,8 +13,8 @@ from predictive_scaling.resources.kinds import KINDS, Kind
 from predictive_scaling.resources.vocabulary import ConditionType
 from tests.support.refused_manifests import RefusedManifest, refused_manifests
 
-# What structural schemas allow, and we use.
-WORDS = {
+# The keywords of structural schemas that the CRDs use.
+KEYWORDS = {
     "additionalProperties",
     "default",
     "description",
@@ -44,12 +44,12 @@ def schema(kind: Kind) -> dict[str, Any]:
 
 def parts(kind: Kind) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every field of spec and status at every depth, with its path."""
-    waiting = [(name, schema(kind)["properties"][name]) for name in ("spec", "status")]
-    while waiting:
-        path, part = waiting.pop()
+    pending = [(name, schema(kind)["properties"][name]) for name in ("spec", "status")]
+    while pending:
+        path, part = pending.pop()
         yield path, part
-        waiting += [(f"{path}.{name}", inner) for name, inner in part.get("properties", {}).items()]
-        waiting += [(f"{path}[]", part[word]) for word in ("items", "additionalProperties") if word in part]
+        pending += [(f"{path}.{name}", subschema) for name, subschema in part.get("properties", {}).items()]
+        pending += [(f"{path}[]", part[keyword]) for keyword in ("items", "additionalProperties") if keyword in part]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -61,7 +61,7 @@ def test_every_field_is_described(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_text_list_and_map_has_an_end(kind: Kind) -> None:
+def test_every_string_array_and_object_is_bounded(kind: Kind) -> None:
     for path, part in parts(kind):
         match part.get("type"):
             case "string":
@@ -75,17 +75,17 @@ def test_every_text_list_and_map_has_an_end(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_schemas_hold_only_words_that_structural_schemas_know(kind: Kind) -> None:
-    assert {word for _, part in parts(kind) for word in part} <= WORDS
+def test_schemas_use_only_keywords_of_structural_schemas(kind: Kind) -> None:
+    assert {keyword for _, part in parts(kind) for keyword in part} <= KEYWORDS
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_numbers_in_a_spec_are_never_floating(kind: Kind) -> None:
+def test_a_spec_has_no_floating_point_numbers(kind: Kind) -> None:
     assert [path for path, part in parts(kind) if part.get("type") == "number"] == []
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_conditions_are_a_map_by_type_with_room_for_all(kind: Kind) -> None:
+def test_conditions_are_a_map_by_type_that_holds_all_types(kind: Kind) -> None:
     conditions = schema(kind)["properties"]["status"]["properties"]["conditions"]
 
     assert conditions["x-kubernetes-list-type"] == "map"
@@ -94,26 +94,31 @@ def test_conditions_are_a_map_by_type_with_room_for_all(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_rule_and_pattern_has_a_manifest_that_it_refuses(kind: Kind) -> None:
-    seen = [refusal for refusal in refused_manifests() if refusal.invalid["kind"] == kind.name]
+def test_every_validation_rule_has_a_manifest_that_it_refuses(kind: Kind) -> None:
+    refusals_of_kind = [refusal for refusal in refused_manifests() if refusal.invalid["kind"] == kind.name]
     rules = {
         (path + rule.get("fieldPath", ""), rule.get("messageExpression") or rule["message"])
         for path, part in parts(kind)
         for rule in part.get("x-kubernetes-validations", ())
-        # That a decision is immutable shows in an edit, which tests/contract tries; a status is ours.
+        # tests/contract covers the immutability of decisions by an edit; only the operator writes a status.
         if path.startswith("spec") and "oldSelf" not in rule["rule"]
     }
 
-    assert {(path, told) for path, told in rules if not any(refuses(refusal, path, told) for refusal in seen)} == set()
+    uncovered = {
+        (path, message)
+        for path, message in rules
+        if not any(refuses(refusal, path, message) for refusal in refusals_of_kind)
+    }
+    assert uncovered == set()
 
 
-def refuses(refusal: RefusedManifest, path: str, told: str) -> bool:
-    # A messageExpression tells numbers that only the API server puts in: there the field is enough.
-    named = re.fullmatch(re.escape(path).replace(r"\[\]", r"(\[\d+\]|\.[^.]+)"), refusal.field)
-    return named is not None and (".format(" in told or "' + " in told or refusal.message in told)
+def refuses(refusal: RefusedManifest, path: str, message: str) -> bool:
+    # Only the API server evaluates a messageExpression: for these rules the field has to match.
+    matching_field = re.fullmatch(re.escape(path).replace(r"\[\]", r"(\[\d+\]|\.[^.]+)"), refusal.field)
+    return matching_field is not None and (".format(" in message or "' + " in message or refusal.message in message)
 
 
-def test_files_are_written_and_found_up_to_date(tmp_path: Path) -> None:
+def test_written_files_are_up_to_date(tmp_path: Path) -> None:
     written = CliRunner().invoke(app, ["--output", str(tmp_path)])
     checked = CliRunner().invoke(app, ["--output", str(tmp_path), "--check"])
 
@@ -127,7 +132,7 @@ def test_files_are_written_and_found_up_to_date(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "scalingpolicies.yaml").read_text())["kind"] == "CustomResourceDefinition"
 
 
-def test_a_file_that_differs_is_missing_or_is_left_over_is_named(tmp_path: Path) -> None:
+def test_changed_missing_and_obsolete_files_are_named(tmp_path: Path) -> None:
     crd.write(tmp_path)
     (tmp_path / "businessevents.yaml").write_text("edited: true\n")
     (tmp_path / "scalingdecisions.yaml").unlink()

@@ -1,4 +1,4 @@
-"""config/alerts.yml and config/prometheus.yml: the names that dashboards and the runbook rely on."""
+"""config/alerts.yml and config/prometheus.yml: the names that dashboards and the runbook use."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ def rules() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
-def test_the_alerts_have_the_runbooks_names() -> None:
+def test_the_alerts_have_the_names_of_the_runbook() -> None:
     assert set(rules()) == {
         "APIDown",
         "HighPredictionLatency",
@@ -34,7 +34,7 @@ def test_the_alerts_have_the_runbooks_names() -> None:
     }
 
 
-def test_each_alert_says_how_bad_what_and_where_to_look() -> None:
+def test_each_alert_has_a_severity_annotations_and_a_duration() -> None:
     for name, rule in rules().items():
         assert rule["labels"]["severity"] in ("critical", "warning"), name
         assert set(rule["annotations"]) == {"summary", "description", "runbook"}, name
@@ -55,7 +55,7 @@ def test_each_alert_says_how_bad_what_and_where_to_look() -> None:
         ("IngestSeriesLimit", "predictive_scaling_ingest_series_limit_refused_total"),
     ],
 )
-def test_an_alert_looks_at_the_contracts_metric(alert: str, metric: str) -> None:
+def test_each_alert_uses_its_metric(alert: str, metric: str) -> None:
     assert metric in rules()[alert]["expr"]
 
 
@@ -66,11 +66,11 @@ def test_every_metric_of_an_alert_is_declared_in_the_code() -> None:
             assert f'"{metric.removesuffix("_bucket")}"' in declared, metric
 
 
-def test_prometheus_scrapes_each_process_where_it_listens() -> None:
+def test_prometheus_scrapes_the_default_port_of_each_process() -> None:
     jobs = yaml.safe_load((CONFIG / "prometheus.yml").read_text())["scrape_configs"]
-    found = {job["job_name"]: int(job["static_configs"][0]["targets"][0].partition(":")[2]) for job in jobs}
+    ports = {job["job_name"]: int(job["static_configs"][0]["targets"][0].partition(":")[2]) for job in jobs}
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
-    assert found == {
+    assert ports == {
         "predictive-scaling-api": defaults["api_port"],
         "predictive-scaling-operator": defaults["operator_port"],
         "predictive-scaling-ingest": defaults["ingest_port"],
@@ -86,6 +86,6 @@ def test_prometheus_scrapes_each_process_where_it_listens() -> None:
         ("test", "rules", Path(__file__).parents[1] / "data" / "alerts.yml"),
     ],
 )
-def test_promtool_agrees(arguments: tuple[str | Path, ...]) -> None:
-    checked = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+def test_promtool_accepts_the_configuration_and_the_rules(arguments: tuple[str | Path, ...]) -> None:
+    result = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
