@@ -1,4 +1,4 @@
-"""Whatever a CSV file holds, it is a trace or an error that names the file."""
+"""Any CSV file is a trace or an error that names the file."""
 
 import gzip
 import tempfile
@@ -85,10 +85,10 @@ encoded = st.builds(in_bytes, tables, encodings)
 @example(b"", "cut", None)
 @example(b"timestamp,value\n" + b'"' * 99, "plain", None)
 @example(b"timestamp,value\n2026-10-25 02:30,1\n2026-10-25 02:30,2\n", "plain", "Europe/Berlin")
-def test_any_bytes_are_a_trace_or_a_refusal_that_names_the_file(content: bytes, how: str, timezone: str | None) -> None:
+def test_any_bytes_are_a_trace_or_an_error_that_names_the_file(content: bytes, form: str, timezone: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.csv"
-        path.write_bytes(content if how == "plain" else gzip.compress(content)[: None if how == "compressed" else -9])
+        path.write_bytes(content if form == "plain" else gzip.compress(content)[: None if form == "compressed" else -9])
         trace, refusal = read(path, timezone)
     if trace is None:
         assert "trace" in refusal

@@ -50,7 +50,7 @@ def a_row(name: str, number: int) -> ScalingDecisionRow:
     )
 
 
-async def written(steps: list[Step], *, outages: bool) -> InMemoryDecisions:
+async def final_table(steps: list[Step], *, outages: bool) -> InMemoryDecisions:
     """The table after these steps and a final flush with an available database."""
     table = InMemoryDecisions()
     log = DecisionLog(table)
@@ -74,7 +74,7 @@ async def written(steps: list[Step], *, outages: bool) -> InMemoryDecisions:
 
 @given(steps=steps)
 def test_an_outage_changes_no_row_and_no_order(steps: list[Step]) -> None:
-    with_outages = asyncio.run(written(steps, outages=True))
-    without = asyncio.run(written(steps, outages=False))
-    assert with_outages.rows == without.rows
-    assert with_outages.inserts == without.inserts
+    with_outages = asyncio.run(final_table(steps, outages=True))
+    without_outages = asyncio.run(final_table(steps, outages=False))
+    assert with_outages.rows == without_outages.rows
+    assert with_outages.inserts == without_outages.inserts

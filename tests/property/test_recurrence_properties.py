@@ -91,7 +91,7 @@ def durations(*texts: str) -> st.SearchStrategy[str]:
 dates = st.sampled_from(
     ["1970-01-01", "2199-12-31", "2026-02-28", "2024-02-29", "1969-12-31", "9999-12-31", "0001-01-01"]
 )
-moments = st.sampled_from(EDGES) | st.datetimes(timezones=st.just(UTC))
+times = st.sampled_from(EDGES) | st.datetimes(timezones=st.just(UTC))
 
 
 @st.composite
@@ -113,7 +113,7 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             spec["recurrence"]["from"] = draw(dates)
     else:
-        spec["start"], spec["end"] = draw(moments).isoformat(), draw(moments).isoformat()
+        spec["start"], spec["end"] = draw(times).isoformat(), draw(times).isoformat()
     created = draw(st.sampled_from(["2026-01-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]))
     return {"metadata": {"name": "sale", "namespace": "shop", "creationTimestamp": created}, "spec": spec}
 
@@ -142,7 +142,7 @@ def check_expansion(event: BusinessEvent, now: datetime) -> None:
 
 
 @settings(max_examples=1000)
-@given(manifests(), moments)
+@given(manifests(), times)
 def test_review_refuses_with_a_reason_or_the_expansion_ends_within_its_steps(
     body: dict[str, Any], now: datetime
 ) -> None:
@@ -155,7 +155,7 @@ def test_review_refuses_with_a_reason_or_the_expansion_ends_within_its_steps(
 
 
 @settings(max_examples=1000)
-@given(rules(), st.sampled_from(ZONES), st.integers(0, 23), st.dates(date(1970, 1, 1), date(2199, 12, 31)), moments)
+@given(rules(), st.sampled_from(ZONES), st.integers(0, 23), st.dates(date(1970, 1, 1), date(2199, 12, 31)), times)
 def test_a_rule_is_refused_or_expanded_within_its_steps(
     rule: str, zone: str, hour: int, day: date, now: datetime
 ) -> None:

@@ -23,19 +23,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.mark.parametrize(("took_seconds", "is_cached"), [(0.01, False), (0.2, True)])
-async def test_only_a_slow_value_is_cached(clock: Clock, took_seconds: float, is_cached: bool) -> None:
-    counted = 0
+@pytest.mark.parametrize(("duration_seconds", "is_cached"), [(0.01, False), (0.2, True)])
+async def test_only_a_slow_value_is_cached(clock: Clock, duration_seconds: float, is_cached: bool) -> None:
+    calls = 0
 
-    async def count() -> float:
-        nonlocal counted
-        counted += 1
-        clock.now += took_seconds
-        return float(counted)
+    async def compute() -> float:
+        nonlocal calls
+        calls += 1
+        clock.now += duration_seconds
+        return float(calls)
 
     value = CachedValue()
-    assert await value.get(count) == 1.0
+    assert await value.get(compute) == 1.0
     clock.now += responses.CACHED_SECONDS / 2
-    assert await value.get(count) == (1.0 if is_cached else 2.0)
+    assert await value.get(compute) == (1.0 if is_cached else 2.0)
     clock.now += responses.CACHED_SECONDS
-    assert await value.get(count) == (2.0 if is_cached else 3.0)
+    assert await value.get(compute) == (2.0 if is_cached else 3.0)

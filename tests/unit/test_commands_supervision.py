@@ -1,4 +1,4 @@
-"""The end of the process, where something refuses to end."""
+"""The process ends even if a thread or a task does not."""
 
 import subprocess
 import sys
@@ -32,9 +32,9 @@ HANGING = {
 
 
 @pytest.mark.parametrize("hanging", HANGING.values(), ids=HANGING.keys())
-def test_whatever_hangs_the_process_ends_with_its_exit_code(hanging: str) -> None:
-    begin = "from predictive_scaling.commands.supervision import end_process_after\nend_process_after(0.2, 79)\n"
-    program = begin + textwrap.dedent(hanging)
-    ended = subprocess.run([sys.executable, "-c", program], timeout=120, check=False, capture_output=True, text=True)
-    assert ended.returncode == LeadershipLostError.exit_code == 79
-    assert "shutdown_overdue" in ended.stdout
+def test_a_hanging_process_ends_with_its_exit_code(hanging: str) -> None:
+    setup = "from predictive_scaling.commands.supervision import end_process_after\nend_process_after(0.2, 79)\n"
+    program = setup + textwrap.dedent(hanging)
+    result = subprocess.run([sys.executable, "-c", program], timeout=120, check=False, capture_output=True, text=True)
+    assert result.returncode == LeadershipLostError.exit_code == 79
+    assert "shutdown_overdue" in result.stdout

@@ -1,4 +1,4 @@
-"""Whether replicas followed: each raise by its own floor and deadline (semantics 19)."""
+"""Verification of each raise by its own floor and deadline (semantics 19)."""
 
 from datetime import timedelta
 
@@ -15,15 +15,16 @@ MINUTE = timedelta(minutes=1)
 
 
 def progress(
-    floor: int, *, desired: int | None = None, replicas: int = 0, ready: int = 0, trouble: str = ""
+    floor: int, *, desired: int | None = None, replicas: int = 0, ready: int = 0, failure: str = ""
 ) -> Progress:
-    return Progress(floor, floor if desired is None else desired, replicas, ready, trouble or None)
+    return Progress(floor, floor if desired is None else desired, replicas, ready, failure or None)
 
 
 def test_a_raise_succeeds_when_its_replicas_are_ready() -> None:
     verdict = assess_progress(an_expected(4, 9), progress(9, replicas=9, ready=9), NOON + 8 * MINUTE)
     assert verdict is not None
-    assert (verdict.phase, verdict.message) == (DecisionPhase.SUCCEEDED, "9 replicas were ready after 480 s.")
+    assert verdict.phase is DecisionPhase.SUCCEEDED
+    assert "480 s" in verdict.message
 
 
 def test_a_raise_is_open_until_its_deadline() -> None:
@@ -32,23 +33,23 @@ def test_a_raise_is_open_until_its_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "failure", "why"),
+    ("observed", "failure", "fragment"),
     [
         (progress(9, desired=4, replicas=4, ready=4), Failure.TIMEOUT, "autoscaler still requests 4"),
         (progress(9, replicas=5, ready=5), Failure.TIMEOUT, "only 5 replicas exist"),
         (progress(9, replicas=9, ready=7), Failure.TIMEOUT, "only 7 of 9 replicas are ready"),
-        (progress(9, replicas=5, ready=5, trouble="FailedCreate: exceeded quota"), Failure.QUOTA, "exceeded quota"),
-        (progress(9, replicas=5, ready=5, trouble="FailedCreate: denied"), Failure.REPLICAS_NOT_MADE, "denied"),
+        (progress(9, replicas=5, ready=5, failure="FailedCreate: exceeded quota"), Failure.QUOTA, "exceeded quota"),
+        (progress(9, replicas=5, ready=5, failure="FailedCreate: denied"), Failure.REPLICAS_NOT_MADE, "denied"),
     ],
 )
-def test_a_raise_that_is_too_late_fails_and_says_where_it_got_stuck(seen: Progress, failure: Failure, why: str) -> None:
-    verdict = assess_progress(an_expected(4, 9), seen, NOON + 24 * MINUTE)
+def test_a_late_raise_fails_with_the_reason(observed: Progress, failure: Failure, fragment: str) -> None:
+    verdict = assess_progress(an_expected(4, 9), observed, NOON + 24 * MINUTE)
     assert verdict is not None
     assert (verdict.phase, verdict.failure) == (DecisionPhase.FAILED, failure)
-    assert why in verdict.message
+    assert fragment in verdict.message
 
 
-def test_a_raise_goes_on_when_the_next_one_comes_and_ends_by_its_own_floor() -> None:
+def test_a_raise_is_verified_by_its_own_floor_after_a_later_raise() -> None:
     first = an_expected(4, 9, newest="another")
     assert assess_progress(first, progress(14, replicas=14, ready=5), NOON + 8 * MINUTE) is None
     verdict = assess_progress(first, progress(14, replicas=14, ready=9), NOON + 9 * MINUTE)
@@ -56,13 +57,13 @@ def test_a_raise_goes_on_when_the_next_one_comes_and_ends_by_its_own_floor() -> 
     assert verdict.phase is DecisionPhase.SUCCEEDED
 
 
-def test_a_raise_that_a_later_decision_took_back_is_superseded() -> None:
+def test_a_raise_reverted_by_a_later_decision_is_superseded() -> None:
     verdict = assess_progress(an_expected(4, 9, newest="another"), progress(6, replicas=6, ready=6), NOON + MINUTE)
     assert verdict is not None
     assert verdict.phase is DecisionPhase.SUPERSEDED
 
 
-def test_a_minimum_that_someone_else_set_is_overwritten() -> None:
+def test_a_raise_with_a_foreign_minimum_fails_as_overwritten() -> None:
     for expected in (an_expected(4, 9), an_expected(9, 4)):
         verdict = assess_progress(expected, progress(3, replicas=9, ready=9), NOON + MINUTE)
         assert verdict is not None
@@ -70,7 +71,7 @@ def test_a_minimum_that_someone_else_set_is_overwritten() -> None:
         assert "Overwritten" in verdict.message
 
 
-def test_what_is_awaited_when_the_minimum_is_given_back_did_not_fail() -> None:
+def test_a_raise_is_cancelled_when_the_original_minimum_is_restored() -> None:
     expected = an_expected(4, 9)
     expected.state.begin_restoring()
     verdict = assess_progress(expected, progress(1, replicas=4, ready=4), NOON + MINUTE)
@@ -78,13 +79,13 @@ def test_what_is_awaited_when_the_minimum_is_given_back_did_not_fail() -> None:
     assert verdict.phase is DecisionPhase.CANCELLED
 
 
-def test_a_lowering_succeeds_when_the_target_kept_it() -> None:
+def test_a_decrease_succeeds_when_the_target_keeps_the_minimum() -> None:
     verdict = assess_progress(an_expected(9, 4), progress(4, replicas=9, ready=9), NOON + MINUTE)
     assert verdict is not None
     assert verdict.phase is DecisionPhase.SUCCEEDED
 
 
-def test_a_lead_time_is_a_high_percentile_of_the_last_starts() -> None:
+def test_a_lead_time_is_a_high_percentile_of_the_last_measurements() -> None:
     lead_times = LeadTimes(timedelta(minutes=3))
     assert lead_times.of("uid", None) == timedelta(minutes=3)
     for minutes in range(1, 12):
@@ -93,13 +94,13 @@ def test_a_lead_time_is_a_high_percentile_of_the_last_starts() -> None:
     assert lead_times.of("other", None) == timedelta(minutes=3)
 
 
-def test_a_configured_lead_time_wins_over_a_measured_one() -> None:
+def test_a_configured_lead_time_takes_precedence_over_a_measured_lead_time() -> None:
     lead_times = LeadTimes(timedelta(minutes=3))
     lead_times.learn("uid", 9 * MINUTE)
     assert lead_times.of("uid", timedelta(minutes=5)) == timedelta(minutes=5)
 
 
-def test_what_the_status_remembers_counts_until_there_are_other_starts() -> None:
+def test_the_lead_time_of_the_status_is_used_until_there_are_measurements() -> None:
     lead_times = LeadTimes(timedelta(minutes=3))
     lead_times.seed("uid", 6 * MINUTE)
     lead_times.seed("uid", 9 * MINUTE)

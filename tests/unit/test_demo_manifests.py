@@ -28,12 +28,12 @@ def test_the_deployments_differ_only_in_their_names(scenario: DemoScenario) -> N
     assert hpa_only.replace(HPA_ONLY, PREDICTIVE) == predictive
 
 
-def test_neither_hpa_states_a_minimum_that_a_policy_could_collide_with(scenario: DemoScenario) -> None:
+def test_no_hpa_has_a_minimum_that_could_conflict_with_a_policy(scenario: DemoScenario) -> None:
     _, autoscaler = deployment_with_hpa(PREDICTIVE, scenario, Pace(75))
     assert "minReplicas" not in autoscaler["spec"]
 
 
-def test_both_aim_at_80_percent_of_a_replica(scenario: DemoScenario) -> None:
+def test_both_hpas_target_80_percent_of_a_replica(scenario: DemoScenario) -> None:
     _, autoscaler = deployment_with_hpa(HPA_ONLY, scenario, Pace(75))
     (metric,) = autoscaler["spec"]["metrics"]
     assert float(metric["external"]["target"]["averageValue"]) == pytest.approx(0.8 * scenario.per_replica, abs=1)
@@ -42,7 +42,7 @@ def test_both_aim_at_80_percent_of_a_replica(scenario: DemoScenario) -> None:
 @pytest.mark.parametrize(
     ("rate", "window", "percent", "pods"), [(1, 300, 100, 4), (75, 4, 3100, 20), (100, 3, 10_060, 27)]
 )
-def test_the_window_and_the_policies_run_as_fast_as_the_clock(
+def test_the_window_and_the_policies_scale_with_the_clock_rate(
     rate: float, window: int, percent: int, pods: int
 ) -> None:
     behavior: dict[str, Any] = Pace(rate).behavior()
@@ -50,11 +50,11 @@ def test_the_window_and_the_policies_run_as_fast_as_the_clock(
     assert [rule["value"] for rule in behavior["scaleUp"]["policies"]] == [percent, pods]
 
 
-def test_what_is_applied_is_what_the_operator_understands(scenario: DemoScenario) -> None:
+def test_the_applied_manifests_are_valid(scenario: DemoScenario) -> None:
     parsed = parse_policy(policy(scenario))
     assert parsed.spec.demand.per_replica == pytest.approx(scenario.per_replica, abs=0.001)
-    coming = parse_event(upcoming_event(scenario.matches[0]))
+    upcoming = parse_event(upcoming_event(scenario.matches[0]))
     past = parse_event(past_event(scenario.earlier[0]))
-    assert coming.spec.expect.multiplier == 3.0
+    assert upcoming.spec.expect.multiplier == 3.0
     assert past.spec.expect.multiplier is None
-    assert coming.spec.type == past.spec.type
+    assert upcoming.spec.type == past.spec.type

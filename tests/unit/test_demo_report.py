@@ -23,7 +23,7 @@ def record() -> ReplayRecord:
 
 
 class Links(HTMLParser):
-    """Collects whatever a page would fetch, and elements that are left open."""
+    """Collects the resources that a page would fetch, and unclosed elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Links(HTMLParser):
             self.open.pop()
 
 
-def test_the_report_fetches_nothing_and_closes_what_it_opens(record: ReplayRecord, tmp_path: Path) -> None:
+def test_the_report_fetches_nothing_and_closes_every_element(record: ReplayRecord, tmp_path: Path) -> None:
     write_report(record, tmp_path / "demo" / "report.html")
     text = (tmp_path / "demo" / "report.html").read_text()
     links = Links()
@@ -50,7 +50,7 @@ def test_the_report_fetches_nothing_and_closes_what_it_opens(record: ReplayRecor
     assert "url(" not in text
 
 
-def test_the_report_says_the_numbers_that_the_result_has(record: ReplayRecord) -> None:
+def test_the_report_has_the_numbers_of_the_result(record: ReplayRecord) -> None:
     text = page(record)
     hpa_only, predictive = record.result.comparison.hpa_only, record.result.comparison.predictive
     assert f"short: {hpa_only.under_provisioned_minutes:.1f} minutes" in text
@@ -60,41 +60,41 @@ def test_the_report_says_the_numbers_that_the_result_has(record: ReplayRecord) -
     assert all(match.name in text for match in record.scenario.matches)
 
 
-def test_what_others_wrote_cannot_become_markup(record: ReplayRecord) -> None:
-    evil = replace(record.decisions[0], message="<script>alert(1)</script>", source="<b>")
-    text = page(replace(record, decisions=(evil,)))
+def test_text_of_the_cluster_is_escaped(record: ReplayRecord) -> None:
+    with_markup = replace(record.decisions[0], message="<script>alert(1)</script>", source="<b>")
+    text = page(replace(record, decisions=(with_markup,)))
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
     assert "<b>" not in text
 
 
-def test_there_is_a_tooltip_for_every_minute(record: ReplayRecord) -> None:
+def test_every_minute_has_a_tooltip(record: ReplayRecord) -> None:
     script = re.search(r'id="moments">(.*?)</script>', page(record))
     assert script is not None
-    moments = msgspec.json.decode(script[1], type=list[str])
-    assert len(moments) == 405
-    assert moments[0].startswith("14:00  demand")
-    assert moments[-1].startswith("20:44")
+    tooltips = msgspec.json.decode(script[1], type=list[str])
+    assert len(tooltips) == 405
+    assert tooltips[0].startswith("14:00  demand")
+    assert tooltips[-1].startswith("20:44")
 
 
-def test_a_decision_that_failed_stands_out(record: ReplayRecord) -> None:
+def test_a_failed_decision_is_highlighted(record: ReplayRecord) -> None:
     failed = replace(record.decisions[0], status="failed")
     assert "ended-badly" in page(replace(record, decisions=(failed,))).partition("<tbody>")[2]
     assert "ended-badly" not in page(record).partition("<tbody>")[2]
 
 
-def test_a_missed_bar_is_said_first(record: ReplayRecord) -> None:
+def test_a_missed_bar_is_reported(record: ReplayRecord) -> None:
     result = replace(record.result, failed_decisions=2)
     text = page(replace(record, result=result))
     assert "Below the bar" in text
     assert f"2 of {record.result.decisions} decisions failed" in text
 
 
-def test_another_day_is_measured_without_a_verdict() -> None:
+def test_other_days_have_no_verdict() -> None:
     assert "only 21 May 2026 has a verdict" in page(a_replay_record(date(2026, 5, 9)))
 
 
-def test_the_scale_of_a_chart_has_round_steps_and_room_for_the_highest_value() -> None:
+def test_the_scale_of_a_chart_has_round_steps_and_contains_the_highest_value() -> None:
     begin = datetime(2026, 5, 21, tzinfo=UTC)
     for highest in (0.3, 1, 7, 13.2, 99, 1234):
         chart = Chart(begin, begin + timedelta(hours=1), highest, "test", "replicas")
@@ -103,7 +103,7 @@ def test_the_scale_of_a_chart_has_round_steps_and_room_for_the_highest_value() -
         assert chart.y(chart.top) < chart.y(highest / 2) < chart.y(0)
 
 
-def test_without_a_terminal_the_table_is_a_line_every_ten_minutes(record: ReplayRecord) -> None:
+def test_without_a_terminal_the_table_has_a_line_every_ten_minutes(record: ReplayRecord) -> None:
     console = Console(record=True, force_terminal=False, width=200)
     with LiveTable(record.scenario, console) as table:
         for observation in record.observations[: 4 * 60 : 4]:
@@ -112,7 +112,7 @@ def test_without_a_terminal_the_table_is_a_line_every_ten_minutes(record: Replay
     assert [line[:5] for line in lines] == ["14:00", "14:10", "14:20", "14:30", "14:40", "14:50"]
 
 
-def test_on_a_terminal_the_table_shows_the_match_that_is_on(record: ReplayRecord) -> None:
+def test_on_a_terminal_the_table_names_the_current_match(record: ReplayRecord) -> None:
     console = Console(record=True, force_terminal=True, width=160)
     during = next(
         observation for observation in record.observations if observation.at >= record.scenario.matches[0].start
@@ -122,7 +122,7 @@ def test_on_a_terminal_the_table_shows_the_match_that_is_on(record: ReplayRecord
     assert "Scarlet v Indigo" in console.export_text()
 
 
-def test_the_summary_compares_both(record: ReplayRecord) -> None:
+def test_the_summary_compares_both_deployments(record: ReplayRecord) -> None:
     console = Console(record=True, width=120)
     console.print(summary(record))
     text = console.export_text()
@@ -131,13 +131,13 @@ def test_the_summary_compares_both(record: ReplayRecord) -> None:
     assert "As promised" in text
 
 
-def test_the_hpa_at_the_same_hours_spends_them_and_is_the_hpa_itself_at_its_own_hours(record: ReplayRecord) -> None:
+def test_the_hpa_at_the_same_hours_has_these_replica_hours(record: ReplayRecord) -> None:
     demand, per_replica = record.scenario.replayed(), record.scenario.per_replica
-    own = hpa_at_same_hours(demand, per_replica, 1.0)
-    assert own.target == pytest.approx(0.8, abs=0.01)
+    at_own_hours = hpa_at_same_hours(demand, per_replica, 1.0)
+    assert at_own_hours.target == pytest.approx(0.8, abs=0.01)
     hpa_only = record.result.comparison.hpa_only
-    assert own.under_provisioned_minutes == pytest.approx(hpa_only.under_provisioned_minutes, abs=1)
-    cooler = hpa_at_same_hours(demand, per_replica, 1.1)
-    assert cooler.target < 0.8
-    assert cooler.hours_ratio == pytest.approx(1.1, abs=0.02)
-    assert cooler.under_provisioned_minutes < own.under_provisioned_minutes
+    assert at_own_hours.under_provisioned_minutes == pytest.approx(hpa_only.under_provisioned_minutes, abs=1)
+    lower_target = hpa_at_same_hours(demand, per_replica, 1.1)
+    assert lower_target.target < 0.8
+    assert lower_target.hours_ratio == pytest.approx(1.1, abs=0.02)
+    assert lower_target.under_provisioned_minutes < at_own_hours.under_provisioned_minutes

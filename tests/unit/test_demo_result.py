@@ -18,7 +18,7 @@ def a_result(
     return Result("generated-sports-site", 510, comparison, same_hours, decisions, failed, quality)
 
 
-def test_a_good_day_has_no_shortcomings() -> None:
+def test_a_good_result_has_no_shortcomings() -> None:
     assert a_result().shortcomings() == []
 
 
@@ -32,16 +32,16 @@ def test_a_good_day_has_no_shortcomings() -> None:
         (a_result(failed=1), "1 of 40 decisions failed"),
     ],
 )
-def test_each_bar_that_is_missed_is_named_alone(result: Result, fragment: str) -> None:
+def test_each_missed_bar_is_a_single_shortcoming(result: Result, fragment: str) -> None:
     (shortcoming,) = result.shortcomings()
     assert fragment in shortcoming
 
 
-def test_the_bars_themselves_are_good_enough() -> None:
+def test_results_equal_to_the_bars_are_sufficient() -> None:
     assert a_result(hpa_only=10, predictive=2, hours=1.15).shortcomings() == []
 
 
-def test_the_file_has_the_names_that_programs_read(tmp_path: Path) -> None:
+def test_the_file_has_its_documented_fields(tmp_path: Path) -> None:
     a_result().write(tmp_path / "demo" / "result.json")
     written = json.loads((tmp_path / "demo" / "result.json").read_text())
     assert written == {
@@ -56,6 +56,6 @@ def test_the_file_has_the_names_that_programs_read(tmp_path: Path) -> None:
     }
 
 
-def test_a_forecast_that_was_never_made_is_null_and_not_zero() -> None:
+def test_a_missing_forecast_quality_is_null_and_not_zero() -> None:
     unjudged = replace(a_result(), forecast=ForecastQuality(None, None))
     assert unjudged.as_json()["forecast"] == {"wape_15m": None, "coverage_p90": None}

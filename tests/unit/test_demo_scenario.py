@@ -65,7 +65,7 @@ def test_twenty_replicas_at_70_percent_carry_999_of_1000_minutes_of_the_season(s
     assert carried.mean() == pytest.approx(0.999, abs=1e-4)
 
 
-def test_a_day_without_a_match_is_refused_and_days_near_it_are_named() -> None:
+def test_a_day_without_a_match_is_refused_with_the_nearest_match_days() -> None:
     with pytest.raises(InvalidManifestError, match=r"2026-05-22.*2026-05-20.*2026-05-21"):
         make_scenario(generated_workload(), date(2026, 5, 22))
 
@@ -103,7 +103,7 @@ def test_the_missing_file_of_a_folder_is_named(tmp_path: Path) -> None:
         recorded_workload(tmp_path)
 
 
-def test_samples_are_those_of_the_minutes_that_begin_in_the_span(scenario: DemoScenario) -> None:
+def test_samples_are_those_of_the_minutes_that_start_in_the_span(scenario: DemoScenario) -> None:
     samples = scenario.samples(scenario.begins_at, scenario.begins_at + timedelta(minutes=2))
     assert [at for at, _ in samples] == [scenario.begins_at, scenario.begins_at + timedelta(minutes=1)]
     assert [value for _, value in samples] == list(scenario.replayed()[:2])

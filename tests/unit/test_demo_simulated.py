@@ -6,7 +6,7 @@ from predictive_scaling.stack.demo.workload import generated_workload
 from tests.support.simulated_demo import SimulatedDemo
 
 
-def test_the_demos_policy_keeps_its_promise_even_with_a_naive_forecast(tmp_path: Path) -> None:
+def test_the_policy_of_the_demo_meets_its_bar_with_a_naive_forecast(tmp_path: Path) -> None:
     scenario = make_scenario(generated_workload())
     comparison = compare(list(SimulatedDemo(scenario, tmp_path).observations()), scenario.ends_at, scenario.per_replica)
     hpa_only, predictive = comparison.hpa_only, comparison.predictive

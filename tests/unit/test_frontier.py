@@ -7,44 +7,44 @@ def a_point(quantile: float = 0.9, target: float = 0.7, minutes: float = 10.0, h
     return Point(quantile, target, minutes / 1440, minutes / 2880, minutes, hours)
 
 
-def test_the_cheapest_point_follows_the_prices() -> None:
-    thrifty, safe = a_point(0.5, minutes=60, hours=100), a_point(0.95, minutes=5, hours=120)
-    assert cheapest([thrifty, safe], PRICES) == safe
-    assert cheapest([thrifty, safe], Prices(under_provisioned_minute=0.1, replica_hour=1.0)) == thrifty
+def test_the_cheapest_point_depends_on_the_prices() -> None:
+    cheap, safe = a_point(0.5, minutes=60, hours=100), a_point(0.95, minutes=5, hours=120)
+    assert cheapest([cheap, safe], PRICES) == safe
+    assert cheapest([cheap, safe], Prices(under_provisioned_minute=0.1, replica_hour=1.0)) == cheap
 
 
-def test_of_costs_that_differ_by_less_than_chance_the_safer_setting_wins() -> None:
+def test_the_safer_setting_is_chosen_where_costs_are_nearly_equal() -> None:
     short, safe = a_point(0.8, minutes=20, hours=100), a_point(0.9, minutes=10, hours=110.3)
     assert cheapest([short, safe], PRICES) == safe
 
 
-def test_a_tuner_stays_where_another_setting_is_cheaper_by_chance_only() -> None:
+def test_a_tuner_keeps_its_setting_where_another_saves_little() -> None:
     held, other = a_point(0.9, minutes=10, hours=100), a_point(0.95, minutes=8, hours=100)
     assert retuned((0.9, 0.7), [held, other], PRICES) == held
 
 
-def test_a_tuner_moves_for_a_gain_that_is_worth_it() -> None:
+def test_a_tuner_moves_for_a_large_gain() -> None:
     held, other = a_point(0.9, minutes=30, hours=100), a_point(0.95, minutes=8, hours=100)
     assert retuned((0.9, 0.7), [held, other], PRICES) == other
 
 
-def test_a_tuner_without_a_setting_or_with_one_that_is_gone_takes_the_cheapest() -> None:
+def test_a_tuner_without_a_setting_on_the_frontier_takes_the_cheapest() -> None:
     points = [a_point(0.9, minutes=10), a_point(0.95, minutes=9.9)]
     assert retuned(None, points, PRICES) == points[1]
     assert retuned((0.42, 0.7), points, PRICES) == points[1]
 
 
-def test_the_part_at_one_target_has_every_quantile_of_it() -> None:
+def test_the_points_at_a_target_have_every_quantile() -> None:
     points = [a_point(0.8, 0.7), a_point(0.9, 0.7), a_point(0.9, 0.8)]
     assert at_target(points, 0.7) == points[:2]
 
 
-def test_what_another_setting_beats_in_both_is_not_efficient() -> None:
-    best, dear, worse = a_point(minutes=5, hours=100), a_point(minutes=1, hours=120), a_point(minutes=6, hours=110)
-    assert efficient([worse, dear, best]) == [best, dear]
+def test_a_dominated_setting_is_not_efficient() -> None:
+    best, expensive, worse = a_point(minutes=5, hours=100), a_point(minutes=1, hours=120), a_point(minutes=6, hours=110)
+    assert efficient([worse, expensive, best]) == [best, expensive]
 
 
-def test_the_hottest_target_that_is_as_safe_is_the_one_with_the_fewest_hours() -> None:
+def test_the_safe_target_with_the_fewest_hours_is_chosen() -> None:
     points = [a_point(target=0.7, minutes=2, hours=100), a_point(target=0.8, minutes=9, hours=90)]
     assert as_safe(points, minutes=10) == points[1]
     assert as_safe(points, minutes=1) is None

@@ -1,4 +1,4 @@
-"""kopf as we run it."""
+"""The settings of kopf."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import kopf
 from predictive_scaling.handlers.startup import kopf_settings
 
 
-class Watched(dict[str, Any]):
-    """A part of an object that must not be walked through or copied."""
+class UncopyableDict(dict[str, Any]):
+    """A part of an object that must not be traversed or copied."""
 
-    def __deepcopy__(self, memo: Any) -> "Watched":
+    def __deepcopy__(self, memo: Any) -> "UncopyableDict":
         raise AssertionError("a watched object was copied")
 
 
-def test_watch_events_are_not_copied_for_differences_that_nobody_looks_at() -> None:
+def test_watch_events_are_not_copied_for_unused_differences() -> None:
     storage = kopf_settings(()).persistence.diffbase_storage
-    body = kopf.Body({"metadata": {"name": "checkout"}, "spec": Watched(replicas=4), "status": Watched()})
+    body = kopf.Body({"metadata": {"name": "checkout"}, "spec": UncopyableDict(replicas=4), "status": UncopyableDict()})
     assert storage.build(body=body) == {}
     assert storage.fetch(body=body) is None
     patch = kopf.Patch()

@@ -1,4 +1,4 @@
-"""What the watches know, and what our own writes answered meanwhile."""
+"""Records of the watches, and responses to own writes that are newer than the watch."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,8 +26,8 @@ def an_hpa(version: int = 7, minimum: int = 2, uid: str = "hpa-uid", **parts: An
     return {"metadata": metadata | parts.pop("metadata", {}), "spec": spec | parts.pop("spec", {}), **parts}
 
 
-class Watched:
-    """An inventory whose indices a test fills."""
+class WatchedCluster:
+    """An informer cache whose indices a test fills."""
 
     def __init__(self) -> None:
         self.cluster = InMemoryCluster()
@@ -37,40 +37,40 @@ class Watched:
         self.informer_cache = InformerCache(self.cluster)
         self.informer_cache.bind(self.policies, {}, self.autoscalers, self.workloads)
 
-    def shows(self, record: HorizontalPodAutoscalerRecord) -> None:
+    def add_to_watch(self, record: HorizontalPodAutoscalerRecord) -> None:
         self.autoscalers["shop", "checkout"] = [record]
 
 
 async def test_a_record_comes_from_the_watch_without_a_request() -> None:
-    watched = Watched()
+    watched = WatchedCluster()
     watched.cluster.reachable = False
-    watched.shows(parse(an_hpa()))
+    watched.add_to_watch(parse(an_hpa()))
     record = await watched.informer_cache.autoscaler("shop", "checkout")
     assert record is not None
     assert record.minimum == 2
 
 
-async def test_our_own_write_counts_until_the_watch_has_caught_up() -> None:
-    watched = Watched()
-    watched.shows(parse(an_hpa(version=7, minimum=2)))
+async def test_an_own_write_counts_until_the_watch_has_caught_up() -> None:
+    watched = WatchedCluster()
+    watched.add_to_watch(parse(an_hpa(version=7, minimum=2)))
     watched.informer_cache.remember(parse(an_hpa(version=9, minimum=5)))
-    seen = [await watched.informer_cache.autoscaler("shop", "checkout")]
-    watched.shows(parse(an_hpa(version=10, minimum=3)))
-    seen.append(await watched.informer_cache.autoscaler("shop", "checkout"))
-    assert [record.minimum for record in seen if record] == [5, 3]
+    records = [await watched.informer_cache.autoscaler("shop", "checkout")]
+    watched.add_to_watch(parse(an_hpa(version=10, minimum=3)))
+    records.append(await watched.informer_cache.autoscaler("shop", "checkout"))
+    assert [record.minimum for record in records if record] == [5, 3]
 
 
-async def test_a_write_to_an_hpa_that_was_recreated_since_does_not_count() -> None:
-    watched = Watched()
+async def test_a_write_to_an_hpa_that_was_re_created_is_ignored() -> None:
+    watched = WatchedCluster()
     watched.informer_cache.remember(parse(an_hpa(version=9, minimum=5)))
-    watched.shows(parse(an_hpa(version=8, minimum=2, uid="another")))
+    watched.add_to_watch(parse(an_hpa(version=8, minimum=2, uid="another")))
     record = await watched.informer_cache.autoscaler("shop", "checkout")
     assert record is not None
     assert record.minimum == 2
 
 
-async def test_what_the_watch_lacks_is_asked_for_before_it_counts_as_gone() -> None:
-    watched = Watched()
+async def test_an_object_missing_in_the_watch_is_requested_before_it_counts_as_deleted() -> None:
+    watched = WatchedCluster()
     watched.cluster.objects[path_of("shop", "checkout")] = an_hpa(minimum=4)
     record = await watched.informer_cache.autoscaler("shop", "checkout")
     assert record is not None
@@ -79,10 +79,10 @@ async def test_what_the_watch_lacks_is_asked_for_before_it_counts_as_gone() -> N
     assert await watched.informer_cache.workload("shop", WorkloadReference("apps/v1", "Deployment", "gone")) is None
 
 
-async def test_a_watch_that_owes_us_a_write_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_watch_lag_is_the_age_of_the_oldest_missing_write(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = 100.0
     monkeypatch.setattr(module, "monotonic", lambda: seconds)
-    watched = Watched()
+    watched = WatchedCluster()
     watched.policies[KEY] = [a_record()]
     watched.informer_cache.expect_policy_write(KEY, 50)
     seconds += 90
@@ -92,8 +92,8 @@ async def test_a_watch_that_owes_us_a_write_is_deaf(monkeypatch: pytest.MonkeyPa
     assert watched.informer_cache.watch_lag_seconds() == 0
 
 
-async def test_our_own_status_writes_are_no_news() -> None:
-    informer_cache = Watched().informer_cache
+async def test_own_status_writes_are_no_user_changes() -> None:
+    informer_cache = WatchedCluster().informer_cache
     body = {"metadata": {"uid": "u", "generation": 1, "resourceVersion": "1"}, "status": {}}
     assert informer_cache.is_user_change(body, gone=False)
     assert not informer_cache.is_user_change(body | {"status": {"floor": 9}}, gone=False)
@@ -102,8 +102,8 @@ async def test_our_own_status_writes_are_no_news() -> None:
     assert informer_cache.is_user_change(edited, gone=True)
 
 
-async def test_nothing_is_remembered_of_objects_that_are_gone() -> None:
-    watched = Watched()
+async def test_state_of_deleted_objects_is_dropped() -> None:
+    watched = WatchedCluster()
     watched.informer_cache.is_user_change({"metadata": {"uid": "gone", "generation": 1}}, gone=False)
     watched.informer_cache.expect_policy_write(KEY, 50)
     watched.informer_cache.remember(parse(an_hpa()))
@@ -112,11 +112,11 @@ async def test_nothing_is_remembered_of_objects_that_are_gone() -> None:
     assert (informer_cache._fingerprints, informer_cache._unseen, informer_cache._written) == ({}, {}, {})
 
 
-def test_an_hpa_is_read_with_all_that_decides() -> None:
+def test_an_hpa_record_has_all_inputs_of_a_decision() -> None:
     time = "2026-06-17T12:00:{:02}Z"
     fields = {"f:spec": {"f:minReplicas": {}}}
     cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}
-    seen = {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 64}}}
+    current = {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 64}}}
     body = an_hpa(
         metadata={
             "ownerReferences": [{"kind": "ScaledObject", "name": "queue", "controller": True}],
@@ -130,7 +130,7 @@ def test_an_hpa_is_read_with_all_that_decides() -> None:
         status={
             "currentReplicas": 3,
             "desiredReplicas": 4,
-            "currentMetrics": [seen],
+            "currentMetrics": [current],
             "conditions": [{"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}],
         },
     )
@@ -141,7 +141,7 @@ def test_an_hpa_is_read_with_all_that_decides() -> None:
     assert (record.current_replicas, record.desired_replicas) == (3, 4)
 
 
-def test_a_workload_that_cannot_make_replicas_says_why() -> None:
+def test_a_workload_that_cannot_create_replicas_has_the_failure() -> None:
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: pods"}
     record = WorkloadRecord.parse({"spec": {"replicas": 9}, "status": {"replicas": 5, "conditions": [failure]}})
     assert (record.desired, record.existing, record.ready) == (9, 5, 0)

@@ -13,18 +13,18 @@ from tests.support.builders import NOON
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-11-24T08:00:00", ""])
-def test_a_time_to_go_back_to_needs_a_zone(time: str) -> None:
+def test_the_time_of_rewind_needs_a_time_zone(time: str) -> None:
     result = CliRunner().invoke(app, ["rewind", "--to", time])
     assert isinstance(result.exception, SettingsError)
     assert f"--to is {time!r}" in str(result.exception)
 
 
-def test_a_time_to_go_back_to_has_to_be_given() -> None:
+def test_rewind_requires_a_time() -> None:
     result = CliRunner().invoke(app, ["rewind"])
     assert result.exit_code == 2
 
 
-async def test_an_unexpected_error_of_retention_does_not_end_ingest() -> None:
+async def test_an_unexpected_error_of_retention_does_not_stop_ingest() -> None:
     applied_at, clock = list[datetime](), ManualClock(NOON)
 
     async def fail_once(now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Text from outside never makes a pattern take more than linear time.
+"""No pattern takes more than linear time for any external text.
 
 Linear work takes seconds here, quadratic work hours, exponential work years: the limit is a guard against a hang.
 """
@@ -15,17 +15,17 @@ HANG_SECONDS = 120
 
 
 @pytest.mark.parametrize("reader", list(READERS))
-def test_text_of_any_shape_and_of_the_greatest_length_is_read_in_linear_time(reader: str) -> None:
+def test_text_of_any_shape_and_maximum_length_is_read_in_linear_time(reader: str) -> None:
     command = [sys.executable, "-m", "tests.support.long_texts", reader]
     subprocess.run(command, timeout=HANG_SECONDS, check=True)
 
 
-def test_a_selector_has_a_greatest_length() -> None:
+def test_a_selector_has_a_maximum_length() -> None:
     with pytest.raises(SelectorError, match=f"at most {MAX_CHARACTERS}"):
         parse_selector("a" * (MAX_CHARACTERS + 1))
 
 
-def test_a_selector_has_few_requirements_as_each_is_compared_with_each_policy() -> None:
+def test_a_selector_has_a_maximum_number_of_requirements() -> None:
     assert len(parse_selector(",".join(["a"] * MAX_REQUIREMENTS)).requirements) == MAX_REQUIREMENTS
     with pytest.raises(SelectorError, match=f"more than {MAX_REQUIREMENTS} requirements"):
         parse_selector(",".join(["a"] * (MAX_REQUIREMENTS + 1)))

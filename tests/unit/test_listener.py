@@ -1,4 +1,4 @@
-"""Every server of the package answers at once on a kept-alive connection."""
+"""Every server of the package responds without delay on a kept-alive connection."""
 
 import asyncio
 import os
@@ -20,16 +20,16 @@ from tests.support.eventually import eventually
 
 @pytest.fixture
 def accepted(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
-    """The server's side of each connection, from when it is accepted."""
+    """The server side of each accepted connection."""
     sockets: list[socket.socket] = []
     accept = socket.socket.accept
 
-    def spy(listener: socket.socket) -> tuple[socket.socket, object]:
+    def recording_accept(listener: socket.socket) -> tuple[socket.socket, object]:
         connection, address = accept(listener)
         sockets.append(connection)
         return connection, address
 
-    monkeypatch.setattr(socket.socket, "accept", spy)
+    monkeypatch.setattr(socket.socket, "accept", recording_accept)
     return sockets
 
 
@@ -47,21 +47,21 @@ def sends_at_once(connection: socket.socket) -> bool:
 
 @pytest.mark.usefixtures("signals_restored")
 async def test_the_http_api_sends_at_once(accepted: list[socket.socket]) -> None:
-    with closing(open_listener("127.0.0.1", 0, "a test")) as free:
-        port = free.getsockname()[1]
+    with closing(open_listener("127.0.0.1", 0, "a test")) as listener:
+        port = listener.getsockname()[1]
     application = FastAPI()
     application.add_api_route("/ping", lambda: {"ping": "pong"})
     serving = asyncio.create_task(serve(application, "127.0.0.1", port))
     async with aiohttp.ClientSession() as session:
 
-        async def answers() -> bool:
+        async def responds() -> bool:
             try:
                 async with session.get(f"http://127.0.0.1:{port}/ping") as response:
                     return response.status == 200
             except aiohttp.ClientConnectionError:
                 return False
 
-        await eventually(answers, seconds=20)
+        await eventually(responds, seconds=20)
         assert [sends_at_once(connection) for connection in accepted] == [True] * len(accepted) != []
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, 30)
@@ -75,7 +75,7 @@ async def test_health_and_metrics_are_sent_at_once(accepted: list[socket.socket]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::", "::1"])
-def test_a_connection_of_a_listener_inherits_it_on_every_kind_of_address(host: str) -> None:
+def test_connections_of_a_listener_send_at_once_on_every_kind_of_address(host: str) -> None:
     if ":" in host and not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
     try:
@@ -90,18 +90,18 @@ def test_a_connection_of_a_listener_inherits_it_on_every_kind_of_address(host: s
 
 
 @pytest.mark.parametrize("host", ["no such host", "256.0.0.1", "a" * 300])
-def test_an_address_that_cannot_be_used_is_named_with_what_it_was_for(host: str) -> None:
+def test_an_unusable_address_is_reported_with_its_purpose(host: str) -> None:
     with pytest.raises(SettingsError, match=f"cannot listen on {host} port 0 for the HTTP API: "):
         open_listener(host, 0, "the HTTP API")
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_a_port_in_use_is_named() -> None:
     with closing(open_listener("127.0.0.1", 0, "a test")) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1 port {port} for health: Address already"):
             open_listener("127.0.0.1", port, "health")
 
 
-def test_a_port_beyond_the_last_one_is_refused() -> None:
+def test_a_port_out_of_range_is_refused() -> None:
     with pytest.raises(SettingsError, match="port 99999 for a test"):
         open_listener("127.0.0.1", 99999, "a test")

@@ -35,14 +35,14 @@ def test_a_recurring_event_has_its_rule() -> None:
     assert spec.exclude_dates == (date(2026, 12, 25),)
 
 
-def test_a_spec_is_written_as_it_is_read() -> None:
+def test_a_spec_survives_a_round_trip() -> None:
     spec = an_event(recurrence=WEEKLY | {"from": "2026-01-02"}, rampUp="15m", type="evening").spec
 
     assert spec.to_manifest()["recurrence"] == WEEKLY | {"from": "2026-01-02"}
     assert an_event(**spec.to_manifest()).spec == spec
 
 
-def test_an_unknown_time_zone_is_refused_with_the_nearest_known_one() -> None:
+def test_an_unknown_time_zone_is_refused_with_the_nearest_known_time_zone() -> None:
     with pytest.raises(
         InvalidManifestError,
         match=r"BusinessEvent shop/sale: spec\.recurrence\.timezone is 'Europe/Pari'; .*did you mean Europe/Paris\?",
@@ -51,7 +51,7 @@ def test_an_unknown_time_zone_is_refused_with_the_nearest_known_one() -> None:
 
 
 @pytest.mark.parametrize("zone", ["Europe", "posix", "America/Argentina"])
-def test_a_folder_of_the_zone_database_is_no_time_zone(zone: str) -> None:
+def test_a_folder_of_the_time_zone_database_is_no_time_zone(zone: str) -> None:
     with pytest.raises(InvalidManifestError, match=r"spec\.recurrence\.timezone"):
         an_event(recurrence=WEEKLY | {"timezone": zone})
 
@@ -60,13 +60,13 @@ def test_a_folder_of_the_zone_database_is_no_time_zone(zone: str) -> None:
     "rule",
     ["FREQ=WEEKLY;BYDAY=XX", "FREQ=DAILY;INTERVAL=x", "FREQ=DAILY;UNTIL=20261231T000000", "FREQ=WEEKLY;BYMONTH="],
 )
-def test_a_rule_that_cannot_be_computed_is_refused(rule: str) -> None:
+def test_an_invalid_rule_is_refused(rule: str) -> None:
     with pytest.raises(InvalidManifestError, match=r"spec\.recurrence\.rrule"):
         an_event(recurrence=WEEKLY | {"rrule": rule})
 
 
 @pytest.mark.parametrize("rule", ["FREQ=YEARLY;BYMONTH=11;BYDAY=4FR", "BYDAY=MO,TU;FREQ=DAILY;UNTIL=20261231T000000Z"])
-def test_a_rule_may_be_yearly_and_written_in_any_order(rule: str) -> None:
+def test_a_rule_may_be_yearly_and_in_any_order(rule: str) -> None:
     recurrence = an_event(recurrence=WEEKLY | {"rrule": rule}).spec.recurrence
 
     assert recurrence is not None
@@ -74,16 +74,16 @@ def test_a_rule_may_be_yearly_and_written_in_any_order(rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "is_meant"),
+    ("labels", "is_selected"),
     [({"tier": "web", "team": "a"}, True), ({"tier": "web"}, False), ({"tier": "db", "team": "a"}, False), ({}, False)],
 )
-def test_a_policy_is_meant_when_it_carries_all_labels(labels: dict[str, str], is_meant: bool) -> None:
+def test_a_policy_with_all_labels_is_selected(labels: dict[str, str], is_selected: bool) -> None:
     event = an_event(**ONCE, policies={"matchLabels": {"tier": "web", "team": "a"}})
 
-    assert event.selects("shop", labels) is is_meant
+    assert event.selects("shop", labels) is is_selected
 
 
-def test_an_event_is_never_for_policies_of_another_namespace() -> None:
+def test_an_event_never_selects_policies_of_another_namespace() -> None:
     event = an_event(**ONCE)
 
     assert event.selects("shop", {})

@@ -1,4 +1,4 @@
-"""Manifests in files are refused for the same mistakes as at the API server, in the same words where we chose them."""
+"""Manifests in files are refused for the same mistakes as at the API server, where possible with the same message."""
 
 import re
 
@@ -11,7 +11,7 @@ from predictive_scaling.resources.scaling_policy import parse_policy
 from tests.support.refused_manifests import RefusedManifest, refused_manifests
 
 PARSE = {"ScalingPolicy": parse_policy, "BusinessEvent": parse_event, "ScalingDecision": parse_decision}
-# The API server keeps lists of this type free of duplicates; a date that is excluded twice harms nobody.
+# The API server refuses duplicates in lists of this type; a date that is excluded twice is harmless.
 HARMLESS = {"event-excluded-date-twice"}
 
 
@@ -26,15 +26,15 @@ def test_an_invalid_manifest_is_refused_with_the_path_of_the_field(refusal: Refu
 
     path = re.sub(r"\[(\d+)\]", r".\1", refusal.field)
     assert path in str(refused.value)
-    assert "; " + "spec" not in str(refused.value).partition(path)[2], "a second mistake is named"
+    assert "; " + "spec" not in str(refused.value).partition(path)[2], "a second mistake is reported"
 
 
 @pytest.mark.parametrize("refusal", refused_manifests(), ids=lambda refusal: refusal.name)
-def test_it_is_read_once_its_mistake_is_mended(refusal: RefusedManifest) -> None:
+def test_the_corrected_manifest_is_accepted(refusal: RefusedManifest) -> None:
     assert PARSE[refusal.corrected["kind"]](refusal.corrected).metadata.name == refusal.corrected["metadata"]["name"]
 
 
-def test_there_are_refusals_of_every_kind() -> None:
+def test_every_kind_has_refused_manifests() -> None:
     kinds = [refusal.invalid["kind"] for refusal in refused_manifests()]
 
     assert set(kinds) == set(PARSE)

@@ -12,12 +12,12 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_duration_is_written_as_in_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_duration_has_the_format_of_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREDICTIVE_SCALING_TICK", "1m30s")
     assert read_settings().tick == timedelta(seconds=90)
 
 
-def test_a_misspelt_name_is_refused_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_name_is_refused_with_the_correct_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREDICTIVE_SCALING_TIK", "30s")
     with pytest.raises(
         SettingsError, match=r"PREDICTIVE_SCALING_TIK is no setting; did you mean PREDICTIVE_SCALING_TICK\?"
@@ -31,9 +31,7 @@ def test_a_value_out_of_range_names_the_setting_and_not_the_value(monkeypatch: p
         read_settings()
 
 
-def test_constants_of_the_installation_stand_below_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_variables_take_precedence_over_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "settings.py").write_text("FEATURE_COUNT = 33\nDATABASE_URL = 'postgresql://db/x'\n")
     assert read_settings().feature_count == 33
@@ -44,25 +42,25 @@ def test_constants_of_the_installation_stand_below_the_environment(
     assert read_settings().database_url.get_secret_value() == "postgresql://db/y"
 
 
-def test_a_misspelt_constant_is_refused_with_the_right_one(tmp_path: Path) -> None:
+def test_a_misspelt_constant_is_refused_with_the_correct_name(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "settings.py").write_text("FEATURE_CONT = 33\n")
     with pytest.raises(SettingsError, match=r"sets FEATURE_CONT, which is no setting; did you mean FEATURE_COUNT\?"):
         read_settings()
 
 
-def test_secrets_do_not_show_in_what_settings_print(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_masked_in_the_representation_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2@db/x")
     assert "hunter2" not in repr(read_settings())
 
 
-def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_take_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREDICTIVE_SCALING_TICK", "1m")
     assert read_settings(tick=timedelta(seconds=5)).tick == timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\n\n"])
-def test_a_line_break_at_the_end_of_a_value_is_no_part_of_it(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trailing_line_break_is_removed_from_a_value(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "DATABASE_URL": "postgresql://app:pw@db/x",
         "REDIS_URL": "redis://:pw@cache",
@@ -94,20 +92,20 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def put(folder: Path, name: str, content: bytes) -> None:
+def write_secret(folder: Path, name: str, content: bytes) -> None:
     (folder / "..2026_11_27" / name).write_bytes(content)
     (folder / name).symlink_to(f"..data/{name}")
 
 
-def test_secret_files_set_what_the_environment_does_not(
+def test_secret_files_rank_below_the_environment_and_above_constants(
     secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(secrets, "DATABASE_URL", b"postgresql://app:pw@db/file\n")
-    put(secrets, "REDIS_URL", b"redis://:pw@cache/1\r\n")
-    put(secrets, "PREDICTIVE_SCALING_KAFKA_OPTIONS", b'{"sasl.password": "pw"}\n')
-    put(secrets, "PREDICTIVE_SCALING_FEATURE_COUNT", b"44")
-    put(secrets, "username", b"app")
-    put(secrets, "keystore.jks", bytes(range(256)))
+    write_secret(secrets, "DATABASE_URL", b"postgresql://app:pw@db/file\n")
+    write_secret(secrets, "REDIS_URL", b"redis://:pw@cache/1\r\n")
+    write_secret(secrets, "PREDICTIVE_SCALING_KAFKA_OPTIONS", b'{"sasl.password": "pw"}\n')
+    write_secret(secrets, "PREDICTIVE_SCALING_FEATURE_COUNT", b"44")
+    write_secret(secrets, "username", b"app")
+    write_secret(secrets, "keystore.jks", bytes(range(256)))
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "settings.py").write_text("FEATURE_COUNT = 33\nDATABASE_URL = 'postgresql://db/constant'\n")
     monkeypatch.setenv("REDIS_URL", "redis://:pw@cache/2")
@@ -119,20 +117,20 @@ def test_secret_files_set_what_the_environment_does_not(
     assert settings.feature_count == 44
 
 
-def test_a_misspelt_secret_file_is_refused_with_the_right_name(secrets: Path) -> None:
-    put(secrets, "PREDICTIVE_SCALING_KAFKA_OPTION", b"{}")
+def test_a_misspelt_secret_file_is_refused_with_the_correct_name(secrets: Path) -> None:
+    write_secret(secrets, "PREDICTIVE_SCALING_KAFKA_OPTION", b"{}")
     with pytest.raises(SettingsError, match=r"did you mean PREDICTIVE_SCALING_KAFKA_OPTIONS\?"):
         read_settings()
 
 
-def test_a_folder_of_secret_files_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_folder_of_secret_files_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREDICTIVE_SCALING_SECRETS_DIR", "/nonexistent")
     with pytest.raises(SettingsError, match=r"PREDICTIVE_SCALING_SECRETS_DIR: cannot read /nonexistent: No such file"):
         read_settings()
 
 
-def test_a_secret_file_that_is_no_text_or_too_large_is_named(secrets: Path) -> None:
-    put(secrets, "DATABASE_URL", b"\xff\xfe")
+def test_a_binary_or_too_large_secret_file_is_named(secrets: Path) -> None:
+    write_secret(secrets, "DATABASE_URL", b"\xff\xfe")
     with pytest.raises(SettingsError, match=r"DATABASE_URL is not UTF-8 text"):
         read_settings()
     (secrets / "..2026_11_27" / "DATABASE_URL").write_bytes(b"x" * (1 << 20) + b"x")
@@ -153,12 +151,12 @@ def test_a_secret_file_that_is_no_text_or_too_large_is_named(secrets: Path) -> N
         ("DATABASE_URL", "postgresql://app:hunter2\udcff@db/x"),
     ],
 )
-def test_a_value_that_cannot_be_read_names_the_setting_and_no_secret(
+def test_an_invalid_value_is_reported_with_the_setting_and_without_the_secret(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as raised:
         read_settings()
-    assert name in str(refused.value)
+    assert name in str(raised.value)
     if name != "PREDICTIVE_SCALING_TICK":
-        assert "hunter2" not in str(refused.value)
+        assert "hunter2" not in str(raised.value)

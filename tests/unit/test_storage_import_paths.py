@@ -1,4 +1,4 @@
-"""The runbook's import paths lead to the product's own objects."""
+"""The import paths of the runbook resolve to the objects of the product."""
 
 import predictive_scaling.features
 import predictive_scaling.storage.database

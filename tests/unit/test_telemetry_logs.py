@@ -16,7 +16,7 @@ NOW = datetime(1998, 7, 3, 13, 0, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction] (autouse)
+def _restored_logging() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction] (autouse)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     root.handlers.clear()
@@ -29,7 +29,7 @@ def _logging_as_it_was() -> Iterator[None]:  # pyright: ignore[reportUnusedFunct
     structlog.reset_defaults()
 
 
-def logged(stream: io.StringIO) -> list[dict[str, Any]]:
+def log_lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -39,10 +39,10 @@ def json_logs(**options: Any) -> io.StringIO:
     return stream
 
 
-def test_an_event_is_one_line_of_json_with_its_fields_and_the_clocks_time() -> None:
+def test_an_event_is_a_json_line_with_its_fields_and_the_time_of_the_clock() -> None:
     stream = json_logs()
     structlog.get_logger("predictive_scaling.control").info("floor_raised", policy="shop/checkout", before=4, after=9)
-    assert logged(stream) == [
+    assert log_lines(stream) == [
         {
             "event": "floor_raised",
             "policy": "shop/checkout",
@@ -55,11 +55,11 @@ def test_an_event_is_one_line_of_json_with_its_fields_and_the_clocks_time() -> N
     ]
 
 
-def test_the_libraries_log_in_the_same_format() -> None:
+def test_libraries_log_in_the_same_format() -> None:
     logging.getLogger("kopf").addHandler(logging.StreamHandler(io.StringIO()))
     stream = json_logs()
     logging.getLogger("kopf").warning("Watching stopped: %s", "410")
-    (line,) = logged(stream)
+    (line,) = log_lines(stream)
     assert (line["event"], line["logger"], line["level"]) == ("Watching stopped: 410", "kopf", "warning")
 
 
@@ -80,7 +80,7 @@ def test_passwords_of_connection_strings_are_masked(text: str) -> None:
     assert "db" not in text or "db" in masked(text)
 
 
-def test_secrets_are_masked_wherever_they_stand() -> None:
+def test_secrets_are_masked_in_every_part_of_an_event() -> None:
     stream = json_logs()
     log = structlog.get_logger("x")
     log.info("read", settings={"nested": [{"api_token": "hunter2"}]}, url="redis://:hunter2@cache", password="hunter2")
@@ -88,11 +88,11 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
     logging.getLogger("psycopg").error("dsn: %s", "postgresql://a:hunter2@db/x")
     log.error("gone", exc_info=OSError("postgresql://a:hunter2@db/x is away"))
     assert "hunter2" not in stream.getvalue()
-    assert len(logged(stream)) == 4
-    assert "OSError" in logged(stream)[3]["exception"]
+    assert len(log_lines(stream)) == 4
+    assert "OSError" in log_lines(stream)[3]["exception"]
 
 
-def test_the_console_is_for_people_and_masked_too() -> None:
+def test_the_console_style_is_readable_text_with_masked_secrets() -> None:
     stream = json_logs(style="console")
     structlog.get_logger("x").info("connected", url="redis://:hunter2@cache")
     assert "connected" in stream.getvalue()
@@ -100,15 +100,15 @@ def test_the_console_is_for_people_and_masked_too() -> None:
     assert not stream.getvalue().startswith("{")
 
 
-def test_what_is_below_the_level_is_not_logged() -> None:
+def test_events_below_the_log_level_are_not_logged() -> None:
     stream = json_logs(level="warning")
     structlog.get_logger("x").info("quiet")
     logging.getLogger("y").info("quiet")
     structlog.get_logger("x").warning("loud")
-    assert [line["event"] for line in logged(stream)] == ["loud"]
+    assert [line["event"] for line in log_lines(stream)] == ["loud"]
 
 
-def test_a_file_gets_the_same_events_and_survives_rotation(tmp_path: Path) -> None:
+def test_a_log_file_has_the_same_events_and_survives_rotation(tmp_path: Path) -> None:
     file = log_file("api", tmp_path / "logs")
     json_logs(file=file)
     structlog.get_logger("x").info("first")
