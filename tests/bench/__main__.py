@@ -101,7 +101,7 @@ def _write(results: Results, heading: str, *, write_docs: bool) -> None:
     JSON.parent.mkdir(exist_ok=True)
     JSON.write_text(as_json(results))
     if write_docs:
-        DOCS.write_text(with_sections(DOCS.read_text(), {heading: tables.rstrip()}, level=2))
+        DOCS.write_text(with_sections(DOCS.read_text(), {heading: tables.strip()}, level=2))
     typer.echo(tables, nl=False)
     _say(f"all results are in {JSON.relative_to(ROOT)}")
 
@@ -113,7 +113,7 @@ def _write_scaling(scaling: dict[str, Scaled], heading: str, *, write_docs: bool
     if write_docs:
         text = DOCS.read_text()
         section_text = with_sections(section(text, heading, level=2), sections)
-        DOCS.write_text(with_sections(text, {heading: section_text.rstrip()}, level=2))
+        DOCS.write_text(with_sections(text, {heading: section_text.strip()}, level=2))
     for heading, body in sections.items():
         typer.echo(f"### {heading}\n\n{body}\n")
     for verdict in scaling_verdicts(scaling, development(scaling)):
