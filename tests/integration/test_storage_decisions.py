@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from predictive_scaling.errors import InvalidCursorError
+from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow, ScalingDecisions
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 
 pytestmark = pytest.mark.integration
 
@@ -52,12 +53,12 @@ async def test_an_intent_is_recorded_once_under_its_id(database: Database) -> No
 async def test_a_decision_goes_its_way_and_a_finished_one_stays_as_it_ended(database: Database) -> None:
     decisions = ScalingDecisions(database)
     await decisions.intend(a_decision())
-    assert await decisions.transition("d1", DecisionStatus.EXECUTING, NOW)
-    assert await decisions.transition("d1", DecisionStatus.EXECUTING, NOW + MINUTE)
-    assert await decisions.transition("d1", DecisionStatus.VERIFYING, NOW + MINUTE, deadline_at=NOW + 9 * MINUTE)
-    assert await decisions.transition("d1", DecisionStatus.SUCCEEDED, NOW + 2 * MINUTE, outcome="Ready.")
-    assert not await decisions.transition("d1", DecisionStatus.FAILED, NOW + 3 * MINUTE)
-    assert not await decisions.transition("unknown", DecisionStatus.FAILED, NOW)
+    assert await decisions.transition("d1", DecisionPhase.EXECUTING, NOW)
+    assert await decisions.transition("d1", DecisionPhase.EXECUTING, NOW + MINUTE)
+    assert await decisions.transition("d1", DecisionPhase.VERIFYING, NOW + MINUTE, deadline_at=NOW + 9 * MINUTE)
+    assert await decisions.transition("d1", DecisionPhase.SUCCEEDED, NOW + 2 * MINUTE, outcome="Ready.")
+    assert not await decisions.transition("d1", DecisionPhase.FAILED, NOW + 3 * MINUTE)
+    assert not await decisions.transition("unknown", DecisionPhase.FAILED, NOW)
     assert await decisions.last("shop", "checkout") == a_decision(
         status="succeeded",
         attempts=2,
@@ -69,11 +70,11 @@ async def test_a_decision_goes_its_way_and_a_finished_one_stays_as_it_ended(data
     assert await decisions.unfinished() == []
 
 
-@pytest.mark.parametrize("status", [DecisionStatus.PENDING, DecisionStatus.VERIFYING, DecisionStatus.SUCCEEDED])
-async def test_nothing_is_verified_that_was_not_executed(database: Database, status: DecisionStatus) -> None:
+@pytest.mark.parametrize("phase", [DecisionPhase.PENDING, DecisionPhase.VERIFYING, DecisionPhase.SUCCEEDED])
+async def test_nothing_is_verified_that_was_not_executed(database: Database, phase: DecisionPhase) -> None:
     decisions = ScalingDecisions(database)
     await decisions.intend(a_decision())
-    assert not await decisions.transition("d1", status, NOW)
+    assert not await decisions.transition("d1", phase, NOW)
 
 
 async def test_pages_go_through_all_decisions_newest_first(database: Database) -> None:
@@ -89,7 +90,7 @@ async def test_pages_go_through_all_decisions_newest_first(database: Database) -
     assert seen == ["d4", "d3", "d2", "d1", "d0"]
     assert cursor is None
     assert [d.id for d in (await decisions.page(9, service="cart")).decisions] == ["d2"]
-    assert (await decisions.page(9, status=DecisionStatus.FAILED)).decisions == []
+    assert (await decisions.page(9, phase=DecisionPhase.FAILED)).decisions == []
     assert {key: row.id for key, row in (await decisions.last_of_each([("shop", "checkout")])).items()} == {
         ("shop", "checkout"): "d4"
     }
@@ -117,9 +118,9 @@ async def test_what_is_stuck_past_its_deadline_can_be_seen_and_cleared(database:
 async def test_the_success_rate_counts_what_was_executed_and_ended(database: Database) -> None:
     decisions = ScalingDecisions(database)
     assert await decisions.success_rate(NOW) is None
-    for number, end in enumerate([DecisionStatus.SUCCEEDED, DecisionStatus.SUCCEEDED, DecisionStatus.FAILED]):
+    for number, end in enumerate([DecisionPhase.SUCCEEDED, DecisionPhase.SUCCEEDED, DecisionPhase.FAILED]):
         await decisions.intend(a_decision(number))
-        await decisions.transition(f"d{number}", DecisionStatus.EXECUTING, NOW)
+        await decisions.transition(f"d{number}", DecisionPhase.EXECUTING, NOW)
         await decisions.transition(f"d{number}", end, NOW + MINUTE)
     await decisions.intend(a_decision(9, status="recommended", finished_at=NOW + MINUTE))
     assert await decisions.success_rate(NOW) == pytest.approx(2 / 3)

@@ -8,19 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictive_scaling.control.actuation.decision_log import DecisionLog, Transition
-from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from tests.support.builders import NOON
 from tests.support.in_memory_ports import InMemoryDecisions
 
 Step = tuple[str, Any]
 
 IDS = ["a", "b", "c"]
-STATUSES = [status for status in DecisionStatus if status is not DecisionStatus.RECOMMENDED]
+PHASES = [phase for phase in DecisionPhase if phase is not DecisionPhase.RECOMMENDED]
 
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("intend"), st.sampled_from(IDS)),
-        st.tuples(st.just("transition"), st.tuples(st.sampled_from(IDS), st.sampled_from(STATUSES))),
+        st.tuples(st.just("transition"), st.tuples(st.sampled_from(IDS), st.sampled_from(PHASES))),
         st.tuples(st.just("away"), st.booleans()),
         st.tuples(st.just("flush"), st.none()),
     ),

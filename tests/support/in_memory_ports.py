@@ -15,10 +15,11 @@ from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.serving.model_store import ForecastRequest
 from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.policies import PolicyRow
-from predictive_scaling.storage.scaling_decisions import BEFORE, UNFINISHED, DecisionStatus, ScalingDecisionRow
+from predictive_scaling.storage.scaling_decisions import BEFORE, UNFINISHED, ScalingDecisionRow
 from tests.support.builders import LONG_AGO, a_forecast
 
 
@@ -43,21 +44,21 @@ class InMemoryDecisions:
     async def transition(
         self,
         id: str,  # noqa: A002 (the column's name)
-        status: DecisionStatus,
+        phase: DecisionPhase,
         now: datetime,
         *,
         reason: str | None = None,
         outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
-        self._check(f"transition to {status}")
+        self._check(f"transition to {phase.stored}")
         row = self.rows.get(id)
-        if row is None or row.status not in BEFORE[status]:
+        if row is None or row.phase not in BEFORE[phase]:
             return False
-        attempts = row.attempts + (status is DecisionStatus.EXECUTING)
+        attempts = row.attempts + (phase is DecisionPhase.EXECUTING)
         self.rows[id] = replace(
             row,
-            status=str(status),
+            status=phase.stored,
             attempts=attempts,
             reason=reason or row.reason,
             outcome=outcome or row.outcome,
@@ -76,7 +77,7 @@ class InMemoryDecisions:
 
     async def unfinished(self) -> list[ScalingDecisionRow]:
         self._check("unfinished")
-        return [row for row in self.rows.values() if DecisionStatus(row.status) in UNFINISHED]
+        return [row for row in self.rows.values() if row.phase in UNFINISHED]
 
     async def last_of_each(self, policies: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ScalingDecisionRow]:
         self._check("last_of_each")

@@ -13,6 +13,7 @@ from predictive_scaling.cluster.client import Json
 from predictive_scaling.control.jobs.commands import CLEAR_STUCK, CommandHandler
 from predictive_scaling.errors import ClusterUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.commands import Command
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from predictive_scaling.targets.in_memory import InMemoryTarget
@@ -108,11 +109,11 @@ async def test_a_row_cancelled_during_execution_stays_cancelled(moment: str, mon
     world = World()
     transition = world.decisions.transition
 
-    async def clear_before_transition(name: str, status: Any, *arguments: Any, **named: Any) -> bool:
-        if moment == f"before {status}" and len(world.decisions.rows) == 1:
+    async def clear_before_transition(name: str, phase: DecisionPhase, *arguments: Any, **named: Any) -> bool:
+        if moment == f"before {phase.stored}" and len(world.decisions.rows) == 1:
             row = world.decisions.rows[name]
             world.decisions.rows[name] = replace(row, status="cancelled", outcome="Cleared.")
-        return await transition(name, status, *arguments, **named)
+        return await transition(name, phase, *arguments, **named)
 
     monkeypatch.setattr(world.decisions, "transition", clear_before_transition)
     await world.turn(1, step=timedelta())

@@ -15,7 +15,8 @@ from predictive_scaling.decision.decision_state import decision_id, decision_nam
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus, ScalingDecisionRow
+from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.storage.scaling_decisions import UNFINISHED, ScalingDecisionRow
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World
@@ -65,7 +66,7 @@ def another_policy(**spec: Any) -> ScalingPolicy:
     return policy.model_copy(update={"metadata": metadata})
 
 
-def an_unfinished_decision(status: DecisionStatus, number: int = 1, **fields: Any) -> ScalingDecisionRow:
+def an_unfinished_decision(phase: DecisionPhase, number: int = 1, **fields: Any) -> ScalingDecisionRow:
     """A decision of shop/orders from an hour ago."""
     row = ScalingDecisionRow(
         id=f"orders-{number}",
@@ -77,7 +78,7 @@ def an_unfinished_decision(status: DecisionStatus, number: int = 1, **fields: An
         generation=1,
         target="hpa/orders",
         decision_type="scale_up",
-        status=status,
+        status=phase.stored,
         from_replicas=2,
         to_replicas=4,
         uncapped_replicas=4,
@@ -98,12 +99,12 @@ def a_world(row: ScalingDecisionRow, other: ScalingPolicy | None = None) -> Worl
     return world
 
 
-@pytest.mark.parametrize("status", UNFINISHED)
+@pytest.mark.parametrize("phase", UNFINISHED)
 async def test_a_decision_for_a_target_without_an_adapter_is_cancelled_and_delays_no_other(
-    status: DecisionStatus,
+    phase: DecisionPhase,
 ) -> None:
     workload = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "orders"}}
-    row = an_unfinished_decision(status, target="workload/orders")
+    row = an_unfinished_decision(phase, target="workload/orders")
     world = a_world(row, another_policy(target=workload))
     await world.turn(20)
     assert world.target.minimum == 9
@@ -118,11 +119,11 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("status", [DecisionStatus.PENDING, DecisionStatus.EXECUTING])
+@pytest.mark.parametrize("phase", [DecisionPhase.PENDING, DecisionPhase.EXECUTING])
 async def test_an_unobservable_target_blocks_only_its_policy_until_it_is_observable(
-    status: DecisionStatus, error: Exception, seconds: Seconds
+    phase: DecisionPhase, error: Exception, seconds: Seconds
 ) -> None:
-    row = an_unfinished_decision(status)
+    row = an_unfinished_decision(phase)
     world = a_world(row)
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
@@ -130,7 +131,7 @@ async def test_an_unobservable_target_blocks_only_its_policy_until_it_is_observa
     await world.turn(20)
     assert world.target.minimum == 9
     assert orders.writes == 0
-    assert world.decisions.rows[row.id].status == status
+    assert world.decisions.rows[row.id].phase is phase
     orders_policy = world.cluster.objects["/apis/predictive-scaling.io/v1alpha1/namespaces/shop/scalingpolicies/orders"]
     conditions = orders_policy["status"]["conditions"]
     (ready,) = [condition for condition in conditions if condition["type"] == "Ready"]
@@ -145,7 +146,7 @@ async def test_an_unobservable_target_blocks_only_its_policy_until_it_is_observa
 
 
 async def test_an_unexpected_error_ends_the_decision_as_failed_with_the_error() -> None:
-    row = an_unfinished_decision(DecisionStatus.EXECUTING)
+    row = an_unfinished_decision(DecisionPhase.EXECUTING)
     world = a_world(row)
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
@@ -160,7 +161,7 @@ async def test_an_unexpected_error_ends_the_decision_as_failed_with_the_error() 
 
 
 async def test_a_decision_of_a_re_created_policy_is_cancelled() -> None:
-    row = an_unfinished_decision(DecisionStatus.EXECUTING, policy_uid="before")
+    row = an_unfinished_decision(DecisionPhase.EXECUTING, policy_uid="before")
     world = a_world(row)
     await world.turn(20)
     assert world.decisions.rows[row.id].status == "cancelled"
@@ -170,7 +171,7 @@ async def test_a_decision_of_a_re_created_policy_is_cancelled() -> None:
 async def test_a_decision_cleared_while_its_target_is_unobservable_does_not_block_its_policy(
     seconds: Seconds,
 ) -> None:
-    row = an_unfinished_decision(DecisionStatus.PENDING)
+    row = an_unfinished_decision(DecisionPhase.PENDING)
     world = a_world(row)
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
@@ -185,13 +186,13 @@ async def test_a_decision_cleared_while_its_target_is_unobservable_does_not_bloc
 
 
 async def test_many_decisions_are_recovered_although_some_requests_fail(seconds: Seconds) -> None:
-    world = a_world(an_unfinished_decision(DecisionStatus.PENDING))
+    world = a_world(an_unfinished_decision(DecisionPhase.PENDING))
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
     orders.error = ClusterUnavailableError("away")
     for number in range(2, 30):
-        world.decisions.rows[f"orders-{number}"] = an_unfinished_decision(DecisionStatus.PENDING, number)
-    other = an_unfinished_decision(DecisionStatus.PENDING, 99, policy="gone", policy_uid="gone")
+        world.decisions.rows[f"orders-{number}"] = an_unfinished_decision(DecisionPhase.PENDING, number)
+    other = an_unfinished_decision(DecisionPhase.PENDING, 99, policy="gone", policy_uid="gone")
     world.decisions.rows[other.id] = other
     for _ in range(12):
         await world.turn(1)
@@ -212,7 +213,7 @@ async def test_a_refused_list_of_scaling_decisions_delays_no_policy(monkeypatch:
 
 
 async def test_a_restart_continues_after_the_newest_decision_of_each_policy() -> None:
-    world = a_world(an_unfinished_decision(DecisionStatus.SUCCEEDED))
+    world = a_world(an_unfinished_decision(DecisionPhase.SUCCEEDED))
     await world.turn(1)
     (new_decision,) = [
         name for name, row in world.decisions.rows.items() if row.policy == "orders" and name != "orders-1"

@@ -14,8 +14,9 @@ from predictive_scaling.control.actuation.decision_log import QUEUED, DecisionLo
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.serving.model_store import ForecastRequest
-from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus
+from predictive_scaling.storage.scaling_decisions import UNFINISHED
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import NOON, a_forecast, a_policy, an_event
@@ -171,7 +172,7 @@ async def test_floors_are_raised_whichever_call_loses_the_database(call: str, *,
     await turns(world, 8)
     assert world.target.minimum == 5
     assert replica_steps(world) == [(2, 4), (4, 8), (8, 9), (9, 5)]
-    assert not set(world.decisions.statuses) & set(UNFINISHED)
+    assert not set(world.decisions.statuses) & {phase.stored for phase in UNFINISHED}
     assert_all_recorded(world)
 
 
@@ -271,7 +272,7 @@ async def test_rows_that_a_full_queue_drops_are_written_from_the_scaling_decisio
     world.regain_database()
     await turns(world, 2)
     assert {row.id for row in world.decisions.rows.values()} == set(scaling_decision_names(world))
-    assert not set(world.decisions.statuses) & set(UNFINISHED)
+    assert not set(world.decisions.statuses) & {phase.stored for phase in UNFINISHED}
 
 
 class RefusingOneRow(InMemoryDecisions):
@@ -306,7 +307,7 @@ async def test_a_transition_with_a_lost_response_does_not_count_as_ended_elsewhe
     (name,) = table.rows
     assert table.rows[name].status == "verifying"
     decisions = DecisionLog(table)
-    again = Transition(name, DecisionStatus.VERIFYING, world.clock.now())
+    again = Transition(name, DecisionPhase.VERIFYING, world.clock.now())
     assert await decisions.transition(again) is None
     table.is_away = True
     with pytest.raises(DatabaseUnavailableError):

@@ -1,27 +1,45 @@
 """Scaling decisions: the list, and cancelling stuck decisions."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, run_command
 from predictive_scaling.api.fields import Name, QueryModel, ResponseModel, Time
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
-from predictive_scaling.storage.scaling_decisions import DecisionStatus
+from predictive_scaling.resources.vocabulary import DecisionPhase
 
 router = APIRouter(prefix="/scaling/decisions", tags=["decisions"])
 
 _MAX_CURSOR = 512
+_STATUSES = [phase.stored for phase in DecisionPhase]
+
+
+def _parse_status(value: Any) -> DecisionPhase:
+    if value not in _STATUSES:
+        expected = f"{', '.join(map(repr, _STATUSES[:-1]))} or {_STATUSES[-1]!r}"
+        raise PydanticCustomError("enum", "Input should be {expected}", {"expected": expected})
+    return DecisionPhase.from_stored(value)
+
+
+Status = Annotated[
+    DecisionPhase,
+    BeforeValidator(_parse_status),
+    PlainSerializer(lambda phase: phase.stored, return_type=str),
+    WithJsonSchema({"type": "string", "enum": _STATUSES}),
+]
+"""The phase of a decision as the database stores it."""
 
 
 class DecisionFilter(QueryModel):
     """Filter of decisions."""
 
     limit: Annotated[int, Field(ge=1, le=500, description="Maximum number of decisions.")] = 50
-    status: Annotated[DecisionStatus | None, Field(description="Only decisions with this status.")] = None
+    status: Annotated[Status | None, Field(description="Only decisions with this status.")] = None
     service: Annotated[Name | None, Field(description="Only decisions of this service.")] = None
     cursor: Annotated[
         str | None, Field(min_length=1, max_length=_MAX_CURSOR, description="`next_cursor` of the previous page.")
@@ -38,7 +56,7 @@ class Decision(ResponseModel):
     policy: str
     target: str = Field(description="Kind and name of the target.")
     decision_type: str = Field(description="scale_up or scale_down.")
-    status: DecisionStatus
+    status: Status
     from_replicas: int
     to_replicas: int
     uncapped_replicas: int = Field(description="Recommended replicas before limits.")
@@ -66,7 +84,7 @@ class Cleared(ResponseModel):
 @router.get("", response_model=Decisions)
 async def list_decisions(query: Annotated[DecisionFilter, Query()], request: Request, services: Use) -> Response:
     """Return a page of decisions, newest first."""
-    page = await services.decisions.page(query.limit, status=query.status, service=query.service, cursor=query.cursor)
+    page = await services.decisions.page(query.limit, phase=query.status, service=query.service, cursor=query.cursor)
     decisions = [{name: getattr(row, name) for name in Decision.model_fields} for row in page.decisions]
     return json_response(request, encode({"decisions": decisions, "next_cursor": page.next_cursor}))
 

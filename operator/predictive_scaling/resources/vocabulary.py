@@ -86,6 +86,25 @@ class DecisionPhase(StrEnum):
         """Whether the phase is final."""
         return self not in (DecisionPhase.PENDING, DecisionPhase.EXECUTING, DecisionPhase.VERIFYING)
 
+    @property
+    def stored(self) -> str:
+        """The value in the database and in the HTTP API, such as rolled_back."""
+        return self.name.lower()
+
+    @classmethod
+    def from_stored(cls, value: str) -> "DecisionPhase":
+        """Return the phase of a stored value.
+
+        Raises ValueError if no phase is stored as this value.
+
+        >>> DecisionPhase.from_stored("rolled_back").value
+        'RolledBack'
+        """
+        for phase in cls:
+            if phase.stored == value:
+                return phase
+        raise ValueError(f"{value!r} is no stored phase of a decision")
+
 
 class Reason(StrEnum):
     """Reason for a change of the floor."""

@@ -5,51 +5,35 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Database
 
 Item = TypeVar("Item")
 
 
-class DecisionStatus(StrEnum):
-    """The status of a decision."""
-
-    PENDING = "pending"
-    EXECUTING = "executing"
-    VERIFYING = "verifying"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ROLLED_BACK = "rolled_back"
-    RECOMMENDED = "recommended"
-    SUPERSEDED = "superseded"
-    CANCELLED = "cancelled"
-
-
-UNFINISHED = (DecisionStatus.PENDING, DecisionStatus.EXECUTING, DecisionStatus.VERIFYING)
-"""The statuses of decisions that a crash may leave behind."""
+UNFINISHED = tuple(phase for phase in DecisionPhase if not phase.is_final)
+"""The phases of decisions that a crash may leave behind."""
 
 _BATCH_SIZE = 1000
 """Number of policies or ids per statement, which ends well within the statement time-out of a tick."""
 
-_FINAL = tuple(status for status in DecisionStatus if status not in UNFINISHED)
-
-# The allowed previous statuses of each status. Executing again is a retry; a failed scale-up can be rolled back.
-BEFORE: Mapping[DecisionStatus, Sequence[DecisionStatus]] = {
-    DecisionStatus.PENDING: (),
-    DecisionStatus.EXECUTING: UNFINISHED,
-    DecisionStatus.VERIFYING: (DecisionStatus.EXECUTING,),
-    DecisionStatus.SUCCEEDED: (DecisionStatus.EXECUTING, DecisionStatus.VERIFYING),
-    DecisionStatus.FAILED: UNFINISHED,
-    DecisionStatus.ROLLED_BACK: (DecisionStatus.EXECUTING, DecisionStatus.VERIFYING, DecisionStatus.FAILED),
-    DecisionStatus.RECOMMENDED: (DecisionStatus.PENDING,),
-    DecisionStatus.SUPERSEDED: UNFINISHED,
-    DecisionStatus.CANCELLED: UNFINISHED,
+# The allowed previous phases of each phase. Executing again is a retry; a failed scale-up can be rolled back.
+BEFORE: Mapping[DecisionPhase, Sequence[DecisionPhase]] = {
+    DecisionPhase.PENDING: (),
+    DecisionPhase.EXECUTING: UNFINISHED,
+    DecisionPhase.VERIFYING: (DecisionPhase.EXECUTING,),
+    DecisionPhase.SUCCEEDED: (DecisionPhase.EXECUTING, DecisionPhase.VERIFYING),
+    DecisionPhase.FAILED: UNFINISHED,
+    DecisionPhase.ROLLED_BACK: (DecisionPhase.EXECUTING, DecisionPhase.VERIFYING, DecisionPhase.FAILED),
+    DecisionPhase.RECOMMENDED: (DecisionPhase.PENDING,),
+    DecisionPhase.SUPERSEDED: UNFINISHED,
+    DecisionPhase.CANCELLED: UNFINISHED,
 }
 
 
@@ -69,7 +53,7 @@ class ScalingDecisionRow:
     decision_type: str
     """scale_up or scale_down."""
     status: str
-    """A DecisionStatus."""
+    """The phase as stored, such as rolled_back."""
     from_replicas: int
     to_replicas: int
     uncapped_replicas: int
@@ -89,6 +73,11 @@ class ScalingDecisionRow:
     event: str | None = None
     outcome: str | None = None
     """The outcome as a sentence; None while the decision is unfinished. `message` has its reason."""
+
+    @property
+    def phase(self) -> DecisionPhase:
+        """The phase of the decision."""
+        return DecisionPhase.from_stored(self.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,24 +191,24 @@ class ScalingDecisions:
     async def transition(
         self,
         id: str,  # noqa: A002 (the column's name)
-        status: DecisionStatus,
+        phase: DecisionPhase,
         now: datetime,
         *,
         reason: str | None = None,
         outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
-        """Change the status of a decision. EXECUTING counts and starts an attempt; a final status finishes it.
+        """Change the phase of a decision. EXECUTING counts and starts an attempt; a final phase finishes it.
 
         Returns False without a change if the decision does not exist or the transition is not allowed: a finished
         decision never changes. reason, outcome and deadline_at stay unchanged when None.
         """
         values = {
             "id": id,
-            "status": str(status),
-            "before": [str(before) for before in BEFORE[status]],
-            "attempt": int(status is DecisionStatus.EXECUTING),
-            "final": status in _FINAL,
+            "status": phase.stored,
+            "before": _stored(BEFORE[phase]),
+            "attempt": int(phase is DecisionPhase.EXECUTING),
+            "final": phase.is_final,
             "now": now,
             "reason": reason,
             "outcome": outcome,
@@ -230,7 +219,7 @@ class ScalingDecisions:
 
     async def unfinished(self) -> list[ScalingDecisionRow]:
         """Return the unfinished decisions, oldest first; a crash may leave some."""
-        return await self._rows(UNFINISHED_DECISIONS, {"unfinished": _names(UNFINISHED)})
+        return await self._rows(UNFINISHED_DECISIONS, {"unfinished": _stored(UNFINISHED)})
 
     async def by_id(self, ids: Sequence[str]) -> dict[str, ScalingDecisionRow]:
         """Return the decisions of these ids that exist."""
@@ -255,14 +244,14 @@ class ScalingDecisions:
         self,
         limit: int = 50,
         *,
-        status: DecisionStatus | None = None,
+        phase: DecisionPhase | None = None,
         service: str | None = None,
         cursor: str | None = None,
     ) -> DecisionPage:
         """Return a page of decisions, newest first. Raises InvalidCursorError."""
         created_at, last_id = decode_cursor(cursor, datetime, str) if cursor else (None, None)
         values = {
-            "status": None if status is None else str(status),
+            "status": None if phase is None else phase.stored,
             "service": service,
             "created_at": created_at,
             "id": last_id,
@@ -287,20 +276,20 @@ class ScalingDecisions:
 
     async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
         """Return the unfinished decisions whose deadline has passed, by deadline."""
-        return await self._rows(STUCK, {"unfinished": _names(UNFINISHED), "now": now})
+        return await self._rows(STUCK, {"unfinished": _stored(UNFINISHED), "now": now})
 
     async def count_stuck(self, now: datetime) -> int:
         """Return the number of stuck decisions."""
         async with self._database.reading() as connection:
             row = await (
-                await connection.execute(COUNT_STUCK, {"unfinished": _names(UNFINISHED), "now": now})
+                await connection.execute(COUNT_STUCK, {"unfinished": _stored(UNFINISHED), "now": now})
             ).fetchone()
             return row[0] if row else 0
 
     async def clear_stuck(self, now: datetime) -> int:
         """Cancel the stuck decisions and return their number."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute(CLEAR_STUCK, {"unfinished": _names(UNFINISHED), "now": now})
+            cursor = await connection.execute(CLEAR_STUCK, {"unfinished": _stored(UNFINISHED), "now": now})
             return cursor.rowcount
 
     async def success_rate(self, since: datetime) -> float | None:
@@ -318,8 +307,8 @@ class ScalingDecisions:
             return await cursor.fetchall()
 
 
-def _names(statuses: Sequence[DecisionStatus]) -> list[str]:
-    return [str(status) for status in statuses]
+def _stored(phases: Sequence[DecisionPhase]) -> list[str]:
+    return [phase.stored for phase in phases]
 
 
 def _batches(items: Sequence[Item]) -> list[list[Item]]:

@@ -22,22 +22,9 @@ from predictive_scaling.resources.scaling_decision import (
 )
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Mode, Reason
-from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 
 log = structlog.get_logger(__name__)
-
-STATUS_OF: Final[Mapping[DecisionPhase, DecisionStatus]] = {
-    DecisionPhase.PENDING: DecisionStatus.PENDING,
-    DecisionPhase.EXECUTING: DecisionStatus.EXECUTING,
-    DecisionPhase.VERIFYING: DecisionStatus.VERIFYING,
-    DecisionPhase.SUCCEEDED: DecisionStatus.SUCCEEDED,
-    DecisionPhase.FAILED: DecisionStatus.FAILED,
-    DecisionPhase.ROLLED_BACK: DecisionStatus.ROLLED_BACK,
-    DecisionPhase.RECOMMENDED: DecisionStatus.RECOMMENDED,
-    DecisionPhase.SUPERSEDED: DecisionStatus.SUPERSEDED,
-    DecisionPhase.CANCELLED: DecisionStatus.CANCELLED,
-}
-PHASE_OF: Final[Mapping[DecisionStatus, DecisionPhase]] = {status: phase for phase, status in STATUS_OF.items()}
 
 INTENT_TIMEOUT = timedelta(minutes=30)
 """An intent that is neither carried out nor superseded by then is stuck, and can be cleared."""
@@ -93,7 +80,7 @@ def row_of_intent(intent: Intent, phase: DecisionPhase, now: datetime) -> Scalin
         generation=record.generation,
         target=spec.target,
         decision_type=_ROW_TYPE[intent.type],
-        status=str(STATUS_OF[phase]),
+        status=phase.stored,
         from_replicas=decision.before,
         to_replicas=decision.floor,
         uncapped_replicas=decision.uncapped,
@@ -173,7 +160,7 @@ def row_of_object(body: Mapping[str, Any]) -> ScalingDecisionRow:
         generation=spec.policy_generation,
         target=spec.target,
         decision_type=_ROW_TYPE[spec.type],
-        status=str(STATUS_OF[phase]),
+        status=phase.stored,
         from_replicas=spec.from_,
         to_replicas=spec.to,
         uncapped_replicas=spec.uncapped,

@@ -15,7 +15,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 
 log = structlog.get_logger(__name__)
 
@@ -40,14 +41,14 @@ class DecisionTable(Protocol):
     async def transition(
         self,
         id: str,  # noqa: A002 (the column's name)
-        status: DecisionStatus,
+        phase: DecisionPhase,
         now: datetime,
         *,
         reason: str | None = None,
         outcome: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
-        """Change a row's status; False where it does not lead there."""
+        """Change the phase of a row; False if the transition is not allowed."""
         ...
 
     async def by_id(self, ids: Sequence[str]) -> Mapping[str, ScalingDecisionRow]:
@@ -65,10 +66,10 @@ class DecisionTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of a decision's status at a moment."""
+    """A change of a decision's phase at a time."""
 
     id: str
-    status: DecisionStatus
+    phase: DecisionPhase
     now: datetime
     outcome: str | None = None
     deadline_at: datetime | None = None
@@ -109,7 +110,7 @@ class DecisionLog:
             self._put(row, error, may_wait=may_wait)
 
     async def transition(self, transition: Transition, *, may_wait: bool = True) -> ScalingDecisionRow | None:
-        """Change a decision's status. Return the row if it already ended differently, else None.
+        """Change a decision's phase. Return the row if it already ended differently, else None.
 
         A queued transition counts as made. may_wait: as for `intend`.
         """
@@ -162,7 +163,7 @@ class DecisionLog:
     async def _write(self, transition: Transition) -> ScalingDecisionRow | None:
         made = await self.table.transition(
             transition.id,
-            transition.status,
+            transition.phase,
             transition.now,
             outcome=transition.outcome,
             deadline_at=transition.deadline_at,
@@ -170,8 +171,8 @@ class DecisionLog:
         if made:
             return None
         row = (await self.table.by_id([transition.id])).get(transition.id)
-        # The same status: an earlier attempt reached the database although its answer did not reach us.
-        return None if row is None or row.status == transition.status else row
+        # The same phase: an earlier attempt reached the database although its answer did not reach us.
+        return None if row is None or row.phase is transition.phase else row
 
     def _put(self, write: ScalingDecisionRow | Transition, error: DatabaseUnavailableError, *, may_wait: bool) -> None:
         self.note_unavailable(str(error))

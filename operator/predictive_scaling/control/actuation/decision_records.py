@@ -21,8 +21,6 @@ from predictive_scaling.cluster.client import (
     ObjectRefusedError,
 )
 from predictive_scaling.control.actuation.decision_forms import (
-    PHASE_OF,
-    STATUS_OF,
     Intent,
     manifest_of_intent,
     row_of_intent,
@@ -39,7 +37,7 @@ from predictive_scaling.resources.conditions import Condition
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
 from predictive_scaling.resources.scaling_decision import ScalingDecisionStatus
 from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase
-from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 
 __all__ = ["DecisionRecords", "Intent"]
 
@@ -102,7 +100,7 @@ class DecisionRecords:
         the decision must not be carried out. Raises ClusterUnavailableError: try again; and unless may_wait,
         DatabaseUnavailableError.
         """
-        transition = Transition(name, STATUS_OF[phase], self.clock.now(), message, deadline_at)
+        transition = Transition(name, phase, self.clock.now(), message, deadline_at)
         ended = await self.log.transition(transition, may_wait=may_wait)
         if ended is not None:
             await self._show_row(ended)
@@ -205,7 +203,7 @@ class DecisionRecords:
             return None
 
     async def _show_row(self, row: ScalingDecisionRow) -> None:
-        phase = PHASE_OF[DecisionStatus(row.status)]
+        phase = row.phase
         log.info("decision_ended_elsewhere", decision=row.id, phase=phase.value, outcome=row.outcome)
         await self._show(row.namespace, row.id, phase, row.outcome)
 

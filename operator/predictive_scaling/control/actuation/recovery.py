@@ -13,7 +13,6 @@ import structlog
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
-from predictive_scaling.control.actuation.decision_forms import PHASE_OF
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.verification import ExpectedReplicas, Verification
 from predictive_scaling.control.policy_state import PolicyState
@@ -27,7 +26,7 @@ from predictive_scaling.errors import (
 )
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import DecisionPhase
-from predictive_scaling.storage.scaling_decisions import UNFINISHED, DecisionStatus, ScalingDecisionRow
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from predictive_scaling.targets.port import Target
 from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
 
@@ -150,14 +149,14 @@ class Recovery:
             rows = await self.records.rows()
             log.warning("recovering_without_database", decisions=len(rows), error=str(error))
             newest = {(row.namespace, row.policy, row.policy_uid): row for row in rows}
-            return list(newest.values()), [row for row in rows if row.status in UNFINISHED]
+            return list(newest.values()), [row for row in rows if not row.phase.is_final]
         self._without_database = False
         return list(last.values()), list(unfinished)
 
     def _continue_after(self, row: ScalingDecisionRow) -> None:
         state = self._state(row)
         # An intent without effect is recomputed under the same name; so it is not yet the previous one.
-        if state is not None and row.status not in (DecisionStatus.PENDING, DecisionStatus.EXECUTING):
+        if state is not None and row.phase not in (DecisionPhase.PENDING, DecisionPhase.EXECUTING):
             state.continue_after(row.id)
 
     async def _read_again(self, pending: Sequence[_Pending]) -> None:
@@ -169,7 +168,7 @@ class Recovery:
         except DatabaseUnavailableError:
             return
         for row in rows.values():
-            if row.status not in UNFINISHED:
+            if row.phase.is_final:
                 self._follow(row)
                 del self._pending[row.id]
 
@@ -208,7 +207,7 @@ class Recovery:
         except TargetUnsupportedError as error:
             await self._end(row, DecisionPhase.CANCELLED, f"Its target cannot be observed any more: {error}")
             return
-        if row.status != DecisionStatus.VERIFYING and not await _had_effect(target, row):
+        if row.phase is not DecisionPhase.VERIFYING and not await _had_effect(target, row):
             if pending.is_late:
                 await self._end(row, DecisionPhase.SUPERSEDED, "Never carried out: later decisions were made.")
             else:
@@ -219,17 +218,16 @@ class Recovery:
     async def _ended_in_cluster(self, row: ScalingDecisionRow) -> bool:
         """Whether the ScalingDecision ended while the database was unavailable; the row then follows it."""
         shown = await self.records.was_listed(row)
-        if shown is None or shown.status in UNFINISHED:
+        if shown is None or not shown.phase.is_final:
             return False
-        phase = PHASE_OF[DecisionStatus(shown.status)]
-        if phase is DecisionPhase.SUCCEEDED and row.status == DecisionStatus.PENDING:
+        if shown.phase is DecisionPhase.SUCCEEDED and row.phase is DecisionPhase.PENDING:
             await self.records.transition(self._key(row), row.id, DecisionPhase.EXECUTING)
-        await self.records.transition(self._key(row), row.id, phase, shown.outcome)
+        await self.records.transition(self._key(row), row.id, shown.phase, shown.outcome)
         return True
 
     async def _verify(self, record: PolicyRecord, state: PolicyState, target: Target, pending: _Pending) -> None:
         row, now = pending.row, self.clock.now()
-        if row.status == DecisionStatus.PENDING and not await self._moved(row, DecisionPhase.EXECUTING):
+        if row.phase is DecisionPhase.PENDING and not await self._moved(row, DecisionPhase.EXECUTING):
             return
         if not pending.is_late:
             state.continue_after(row.id)
@@ -239,7 +237,7 @@ class Recovery:
             uid = (await target.observe()).uid
         except PredictiveScalingError:
             uid = ""
-        if row.status != DecisionStatus.VERIFYING and not await self._moved(row, DecisionPhase.VERIFYING):
+        if row.phase is not DecisionPhase.VERIFYING and not await self._moved(row, DecisionPhase.VERIFYING):
             return
         self.verification.expect(
             ExpectedReplicas(

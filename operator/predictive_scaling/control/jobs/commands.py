@@ -16,7 +16,7 @@ from predictive_scaling.errors import ClusterUnavailableError, PredictiveScaling
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.commands import Command
-from predictive_scaling.storage.scaling_decisions import DecisionStatus, ScalingDecisionRow
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +102,6 @@ class CommandHandler:
             return await self.records.transition(key, row.id, DecisionPhase.CANCELLED, message, may_wait=False)
         except ClusterUnavailableError as error:
             # The row is cancelled, and its object follows as soon as it can be written.
-            self.records.queue_write_back(replace(row, status=DecisionStatus.CANCELLED, outcome=message))
+            self.records.queue_write_back(replace(row, status=DecisionPhase.CANCELLED.stored, outcome=message))
             log.warning("cleared_decision_not_shown", decision=row.id, error=str(error))
             return True
