@@ -33,19 +33,19 @@ def a_file(folder: Path, text: str, name: str = "policy.yaml") -> Path:
     return path
 
 
-def bomb(levels: int, width: int) -> str:
+def alias_bomb(levels: int, width: int) -> str:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * width)}]" for i in range(1, levels)]
     return "\n".join(lines) + "\n"
 
 
-def test_a_manifest_is_read_as_the_cluster_reads_it(tmp_path: Path) -> None:
+def test_a_manifest_is_parsed_like_a_cluster_object(tmp_path: Path) -> None:
     policy = read_policy(a_file(tmp_path, f"---\n{POLICY}---\n"))
     assert (str(policy.key), policy.spec.demand.per_replica) == ("shop/checkout", 50)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "expected one ScalingPolicy, found 0 documents"),
         (POLICY + "---\n" + POLICY, "found 2 documents; the second begins at line 9"),
@@ -55,8 +55,8 @@ def test_a_manifest_is_read_as_the_cluster_reads_it(tmp_path: Path) -> None:
             POLICY.replace("max: 40", "max: !secret x"),
             "line 7: could not determine a constructor for the tag '!secret'",
         ),
-        (POLICY + bomb(8, 12), "refused, aliases make more than 100,000 values of it"),
-        (POLICY + bomb(20, 10), "refused, more than 100 aliases"),
+        (POLICY + alias_bomb(8, 12), "refused, aliases make more than 100,000 values of it"),
+        (POLICY + alias_bomb(20, 10), "refused, more than 100 aliases"),
         (POLICY + "loop: &loop [*loop]\n", "line 8: refused, an alias that contains itself"),
         ("[" * 500, "levels of nesting"),
         ("- a\n- b\n", "line 1: expected a manifest, that is a map of fields"),
@@ -71,21 +71,21 @@ def test_a_manifest_is_read_as_the_cluster_reads_it(tmp_path: Path) -> None:
         (POLICY.replace("metadata:", "2026-02-31:"), "line 1: "),
     ],
 )
-def test_a_wrong_policy_file_is_refused_in_words(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(InvalidManifestError) as refused:
+def test_an_invalid_policy_file_is_refused_with_a_message(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InvalidManifestError) as raised:
         read_policy(a_file(tmp_path, text))
-    assert told in str(refused.value)
-    assert refused.value.exit_code == 65
+    assert message in str(raised.value)
+    assert raised.value.exit_code == 65
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidManifestError, match="cannot be read"):
         read_policy(path)
 
 
-def test_events_of_a_manifest_count_where_they_select_the_policy(tmp_path: Path) -> None:
+def test_manifest_events_apply_where_they_select_the_policy(tmp_path: Path) -> None:
     policy = read_policy(a_file(tmp_path, POLICY))
     path = a_file(tmp_path, EVENT + "---\n" + EVENT.replace("sale", "other").replace("tier: web", "tier: db"), "e.yaml")
     assert [event.metadata.name for event in events_for(path, policy)] == ["sale"]
@@ -93,7 +93,7 @@ def test_events_of_a_manifest_count_where_they_select_the_policy(tmp_path: Path)
         events_for(path, default_policy("trace"))
 
 
-def test_events_of_a_table_are_for_every_policy(tmp_path: Path) -> None:
+def test_events_of_a_csv_file_apply_to_every_policy(tmp_path: Path) -> None:
     text = 'name,type,start,end\n"A v B",match,1998-06-10T15:30:00Z,1998-06-10T17:20:00Z\n'
     events = events_for(a_file(tmp_path, text, "events.csv"), default_policy("trace"))
     assert [(event.metadata.name, event.spec.type, event.spec.expect.multiplier) for event in events] == [
@@ -102,7 +102,7 @@ def test_events_of_a_table_are_for_every_policy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("name,start\na,2026-01-01T00:00:00Z\n", "line 1: no column 'end'"),
         (
@@ -113,7 +113,7 @@ def test_events_of_a_table_are_for_every_policy(tmp_path: Path) -> None:
         ("start,end,multiplier\n2026-01-01T00:00:00Z,2026-01-01T01:00:00Z,lots\n", "multiplier"),
     ],
 )
-def test_a_wrong_table_of_events_is_refused_in_words(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(InvalidManifestError) as refused:
+def test_an_invalid_csv_file_of_events_is_refused_with_a_message(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InvalidManifestError) as raised:
         events_for(a_file(tmp_path, text, "events.csv"), default_policy("trace"))
-    assert told in str(refused.value)
+    assert message in str(raised.value)

@@ -1,4 +1,4 @@
-"""How `make bench` compares what it measured with the bars."""
+"""Comparison of the measurements of `make bench` with their bars."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ from tests.bench.verdicts import (
     ("measured", "text"),
     [(0.2, "met"), (0.264, "met"), (0.2644, "met"), (0.2646, "missed by 0.001"), (0.3, "missed by 0.036")],
 )
-def test_an_error_meets_its_bar_when_it_is_no_higher_at_the_bars_decimals(measured: float, text: str) -> None:
+def test_an_error_meets_its_bar_when_it_is_not_higher_after_rounding(measured: float, text: str) -> None:
     assert at_most("WAPE", measured, 0.264).text == text
 
 
@@ -36,7 +36,7 @@ def test_an_error_meets_its_bar_when_it_is_no_higher_at_the_bars_decimals(measur
     ("measured", "text"),
     [(3.0, "met"), (2.96, "met"), (2.9, "missed by 0.1"), (math.inf, "met"), (1.2, "missed by 1.8")],
 )
-def test_a_gain_meets_its_bar_when_it_is_no_lower(measured: float, text: str) -> None:
+def test_a_gain_meets_its_bar_when_it_is_not_lower_after_rounding(measured: float, text: str) -> None:
     assert at_least("fewer", measured, 3.0, 1).text == text
 
 
@@ -44,34 +44,34 @@ def test_a_gain_meets_its_bar_when_it_is_no_lower(measured: float, text: str) ->
     ("share", "text"),
     [(0.9, "met"), (0.88, "met"), (0.92, "met"), (0.875, "missed by 0.5"), (0.931, "missed by 1.1")],
 )
-def test_coverage_may_stray_to_both_sides_by_so_many_points(share: float, text: str) -> None:
+def test_coverage_may_deviate_by_some_points_in_both_directions(share: float, text: str) -> None:
     assert within_points("coverage", share, 0.9, 2, 1).text == text
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    nothing = at_most("WAPE", math.nan, 0.264)
-    assert (nothing.text, nothing.measured) == ("not measured", "–")
+def test_a_missing_measurement_is_neither_met_nor_missed() -> None:
+    unmeasured = at_most("WAPE", math.nan, 0.264)
+    assert (unmeasured.text, unmeasured.measured) == ("not measured", "–")
 
 
-def test_means_are_compared_with_the_bar_of_exactly_the_series_that_they_are_of() -> None:
+def test_a_mean_is_compared_with_the_bar_of_its_own_series() -> None:
     assert wape_bars(DEVELOPMENT, STREAM, DEVELOPMENT) == WAPE_WITHOUT_STREAM
     assert wape_bars(DEVELOPMENT | {STREAM}, STREAM, DEVELOPMENT) == WAPE_WITH_STREAM
     assert wape_bars({"aws-elb-requests-per-5min"}, STREAM, DEVELOPMENT) is None
 
 
-def test_what_lies_behind_a_bar_is_said_with_how_far_it_is() -> None:
+def test_the_distance_to_a_goal_beyond_the_bar_is_reported() -> None:
     assert at_most("WAPE", 0.244, 0.248, goal=0.235).towards == "≤ 0.235: 0.009 to go"
     assert at_least("fewer", 5.2, 3.7, 1, goal=5.0).towards == "≥ 5.0: reached"
     assert at_most("WAPE", 0.244, 0.248).towards == ""
 
 
-def a_scaled(policy: float, alone: float, same_hours: float) -> Scaled:
-    """Minutes short."""
+def a_scaled(policy_minutes: float, hpa_only_minutes: float, same_hours_minutes: float) -> Scaled:
+    """A scaling result with these short minutes."""
     return Scaled(
         short=dict.fromkeys(WAYS, 0.0) | {"hpa_only": 0.2, "tuned": 0.1, "tuned_with_target": 0.1},
-        minutes=dict.fromkeys(WAYS, policy) | {"hpa_only": alone},
+        minutes=dict.fromkeys(WAYS, policy_minutes) | {"hpa_only": hpa_only_minutes},
         hours=dict.fromkeys(WAYS, 1.1),
-        same_hours={way: SameHours(0.6, 0.1, same_hours, 1.1) for way in POLICY_WAYS},
+        same_hours={way: SameHours(0.6, 0.1, same_hours_minutes, 1.1) for way in POLICY_WAYS},
         alone_hours=100.0,
         chosen=dict.fromkeys(WAYS, "p90 at 70%"),
         frontier=[],
@@ -79,22 +79,22 @@ def a_scaled(policy: float, alone: float, same_hours: float) -> Scaled:
     )
 
 
-def test_gains_are_over_the_hpa_at_the_same_hours_in_sum_and_in_the_median() -> None:
-    # One series with much to gain must not hide two on which a cooler target does as well.
-    found = gains([a_scaled(100, 1000, 500), a_scaled(10, 40, 10), a_scaled(20, 60, 16)], "tuned")
-    assert (found.minutes, found.hpa_alone_minutes, found.same_hours_minutes) == (130, 1100, 526)
-    assert found.in_sum == pytest.approx(526 / 130)
-    assert found.median == 1.0
+def test_gains_over_the_hpa_at_the_same_hours_are_a_sum_and_a_median() -> None:
+    # A series with a large gain must not hide two series on which a lower target utilization is as good.
+    result = gains([a_scaled(100, 1000, 500), a_scaled(10, 40, 10), a_scaled(20, 60, 16)], "tuned")
+    assert (result.minutes, result.hpa_alone_minutes, result.same_hours_minutes) == (130, 1100, 526)
+    assert result.in_sum == pytest.approx(526 / 130)
+    assert result.median == 1.0
 
 
 @pytest.mark.parametrize(
     ("policy", "same_hours", "gain"), [(10, 30, 3.0), (30, 15, 0.5), (0, 0, 1.0), (0, 5, math.inf), (5, 0, 0.0)]
 )
-def test_where_neither_is_short_nothing_is_gained(policy: float, same_hours: float, gain: float) -> None:
+def test_the_gain_is_the_ratio_of_short_minutes(policy: float, same_hours: float, gain: float) -> None:
     assert a_scaled(policy, 50, same_hours).gain("tuned") == gain
 
 
-def test_every_line_of_gains_has_the_minutes_of_the_hpa_at_the_same_hours() -> None:
+def test_each_row_of_gains_has_the_minutes_of_the_hpa_at_the_same_hours() -> None:
     scaling = {name: a_scaled(100, 1000, 512) for name in [*sorted(DEVELOPMENT), "another"]}
     text = scaling_sections(scaling)[GAINS]
     rows = [line.split(" | ") for line in text.splitlines() if not line.startswith("| median")][2:]
@@ -103,18 +103,18 @@ def test_every_line_of_gains_has_the_minutes_of_the_hpa_at_the_same_hours() -> N
     assert text.count("median of 6 development series") == text.count("median of all 7 series") == 3
 
 
-def test_a_policy_that_a_cooler_target_beats_misses_its_bar() -> None:
+def test_a_policy_that_is_worse_than_a_lower_target_misses_its_bar() -> None:
     better, worse = a_scaled(100, 1000, 250), a_scaled(100, 1000, 50)
-    for one, text in ((better, "met"), (worse, "missed by 0.50")):
-        found = list(scaling_verdicts(dict.fromkeys(DEVELOPMENT, one), sorted(DEVELOPMENT)))
-        at_same_hours = [line.text for line in found if "at the same replica-hours" in line.what]
+    for result, text in ((better, "met"), (worse, "missed by 0.50")):
+        verdicts = list(scaling_verdicts(dict.fromkeys(DEVELOPMENT, result), sorted(DEVELOPMENT)))
+        at_same_hours = [line.text for line in verdicts if "at the same replica-hours" in line.what]
         assert at_same_hours == [text] * 4
 
 
-def test_a_section_is_replaced_and_the_others_stay() -> None:
-    text = "said\n\n### One\n\nold\nold\n\n### Two: a\n\nkept\n"
-    assert with_sections(text, {"One": "new"}) == "said\n\n### One\n\nnew\n\n### Two: a\n\nkept\n"
-    assert with_sections(text, {"Two: a": "new"}) == "said\n\n### One\n\nold\nold\n\n### Two: a\n\nnew\n"
+def test_a_section_is_replaced_and_the_others_are_kept() -> None:
+    text = "intro\n\n### One\n\nold\nold\n\n### Two: a\n\nkept\n"
+    assert with_sections(text, {"One": "new"}) == "intro\n\n### One\n\nnew\n\n### Two: a\n\nkept\n"
+    assert with_sections(text, {"Two: a": "new"}) == "intro\n\n### One\n\nold\nold\n\n### Two: a\n\nnew\n"
     with pytest.raises(KeyError):
         with_sections(text, {"Two": "new"})
 

@@ -1,4 +1,4 @@
-"""A wall clock that is stepped back: nothing waits for as long as the step."""
+"""A wall clock that is stepped back: no wait is extended by the step."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ STEPS = [timedelta(minutes=7), timedelta(hours=3), timedelta(days=40)]
     age=st.timedeltas(min_value=timedelta(days=-4000), max_value=timedelta(days=4000)),
 )
 @settings(max_examples=200)
-def test_a_period_has_elapsed_after_it_and_whenever_its_beginning_lies_ahead(period: timedelta, age: timedelta) -> None:
+def test_a_period_that_begins_in_the_future_has_elapsed(period: timedelta, age: timedelta) -> None:
     assert has_elapsed(period, NOON - age, NOON) is (age >= period or age < timedelta(0))
 
 
@@ -48,7 +48,7 @@ async def test_floors_follow_demand_after_the_clock_was_stepped_back(step: timed
     assert world.condition("ForecastReady")["status"] == "True"
 
 
-async def test_the_stabilization_window_goes_on_from_what_had_passed_of_it() -> None:
+async def test_the_stabilization_window_keeps_the_time_that_had_passed() -> None:
     window = {"maxStep": "100%", "period": "1m", "stabilizationWindow": "10m"}
     world = World(a_policy(scaleDown=window))
     await world.turn(6, step=MINUTE)
@@ -59,30 +59,32 @@ async def test_the_stabilization_window_goes_on_from_what_had_passed_of_it() -> 
     world.clock.at -= 5 * HOUR
     world.source.since -= 10 * HOUR
     await world.turn(5, step=MINUTE)
-    assert world.target.minimum == 9, "the window has not passed yet"
+    assert world.target.minimum == 9, "the window has not passed"
     await world.turn(7, step=MINUTE)
-    assert world.target.minimum == 3, "and it is over when it would have been"
+    assert world.target.minimum == 3, "the window ends as without the step"
 
 
-async def test_a_policy_that_waits_after_a_failure_waits_no_longer_for_the_step() -> None:
-    class Failing(InMemoryTarget):
-        asked: int = 0
+async def test_the_pause_after_a_failure_is_not_extended_by_the_step() -> None:
+    class FailingTarget(InMemoryTarget):
+        attempts: int = 0
 
         async def apply(self, floor: int, *, take: bool = False) -> Applied:
-            self.asked += 1
+            self.attempts += 1
             raise RequestFailedError("webhook")
 
     world = World()
-    world.targets["checkout"] = world.target = target = Failing(minimum=2, maximum=40, replicas=2, ready_replicas=2)
+    world.targets["checkout"] = world.target = target = FailingTarget(
+        minimum=2, maximum=40, replicas=2, ready_replicas=2
+    )
     await world.turn(1)
-    asked = target.asked
+    attempts = target.attempts
     world.clock.at -= 5 * HOUR
     world.source.since -= 10 * HOUR
     await world.turn(3, step=MINUTE)
-    assert target.asked > asked
+    assert target.attempts > attempts
 
 
-async def test_a_raise_is_verified_on_time_whatever_the_clock_does() -> None:
+async def test_a_raise_is_verified_on_time_despite_the_step() -> None:
     world = World()
     await world.turn(1, step=timedelta())
     assert world.phases[-1] == "Verifying"
@@ -90,10 +92,10 @@ async def test_a_raise_is_verified_on_time_whatever_the_clock_does() -> None:
     world.source.since -= 10 * HOUR
     world.source.demand = world.forecaster.demand = 880.0
     await world.turn(14, step=MINUTE)
-    assert world.decisions.statuses[0] == "failed", "its replicas never came, and its deadline is over"
+    assert world.decisions.statuses[0] == "failed", "the replicas are missing after the deadline"
 
 
-async def test_minutes_that_have_not_come_yet_are_dropped_and_history_is_read_again() -> None:
+async def test_future_minutes_are_dropped_and_history_is_read_again() -> None:
     source = ConstantDemand(100.0, NOON + HOUR)
     window, key = DemandWindow(source), series_key(a_policy())
     await window.advance([key], NOON)
@@ -105,24 +107,24 @@ async def test_minutes_that_have_not_come_yet_are_dropped_and_history_is_read_ag
     assert set(window.minutes(key, NOON - 5 * HOUR, NOON - 3 * HOUR)) == {200.0}
 
 
-async def test_a_small_step_reads_no_history_again() -> None:
-    class Counting(ConstantDemand):
-        asked: int = 0
+async def test_a_small_step_does_not_read_history_again() -> None:
+    class CountingDemand(ConstantDemand):
+        minutes_read: int = 0
 
         async def minutes(self, keys, since, until):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-            self.asked += (until - since) // MINUTE
+            self.minutes_read += (until - since) // MINUTE
             return await super().minutes(keys, since, until)
 
-    source = Counting(100.0, NOON + HOUR)
+    source = CountingDemand(100.0, NOON + HOUR)
     window, key = DemandWindow(source), series_key(a_policy())
     await window.advance([key], NOON)
     await window.advance([key], NOON + MINUTE)
-    asked = source.asked
+    minutes_read = source.minutes_read
     await window.advance([key], NOON - MINUTE)
-    assert source.asked - asked <= 150
+    assert source.minutes_read - minutes_read <= 150
 
 
-def test_no_lead_time_is_learned_from_a_clock_that_went_back() -> None:
+def test_no_lead_time_is_learned_from_a_stepped_clock() -> None:
     lead_times = LeadTimes(3 * MINUTE)
-    lead_times.learn("it", timedelta(seconds=-5))
-    assert lead_times.of("it", None) == 3 * MINUTE
+    lead_times.learn("uid", timedelta(seconds=-5))
+    assert lead_times.of("uid", None) == 3 * MINUTE

@@ -1,4 +1,4 @@
-"""Who leads: one at a time, by each process's own monotonic clock."""
+"""Leader election: at most one leader, by the monotonic clock of each process."""
 
 import pytest
 from prometheus_client import REGISTRY
@@ -32,22 +32,22 @@ def cluster() -> InMemoryCluster:
     return InMemoryCluster()
 
 
-def candidate(cluster: InMemoryCluster, name: str) -> Leadership:
+def a_candidate(cluster: InMemoryCluster, name: str) -> Leadership:
     return Leadership(cluster, "default", "predictive-scaling", LeaseTerms(15.0), identity=name)
 
 
-async def test_the_first_candidate_leads_and_the_second_stands_by(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+async def test_only_the_first_candidate_leads(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
     await second.campaign()
     assert (first.leads, second.leads) == (True, False)
     assert first.gained.is_set()
 
 
-async def test_a_leader_that_cannot_renew_stops_before_another_may_begin(
+async def test_a_leader_that_cannot_renew_stops_before_another_candidate_may_lead(
     cluster: InMemoryCluster, seconds: Seconds
 ) -> None:
-    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+    first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
     await second.campaign()
     cluster.reachable = False
@@ -62,10 +62,10 @@ async def test_a_leader_that_cannot_renew_stops_before_another_may_begin(
     assert second.leads
 
 
-async def test_a_renewal_is_relied_on_from_when_it_was_sent_not_answered(
+async def test_the_lease_counts_from_the_time_at_which_the_renewal_was_sent(
     cluster: InMemoryCluster, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leader = candidate(cluster, "slow")
+    leader = a_candidate(cluster, "slow")
     await leader.campaign()
     replace = cluster.replace
 
@@ -80,7 +80,7 @@ async def test_a_renewal_is_relied_on_from_when_it_was_sent_not_answered(
 
 
 async def test_a_released_lease_is_free_at_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+    first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
     await first.release()
     assert not first.leads
@@ -89,8 +89,8 @@ async def test_a_released_lease_is_free_at_once(cluster: InMemoryCluster, second
     assert cluster.objects[LEASE]["spec"]["leaseTransitions"] == 2
 
 
-async def test_a_deleted_lease_is_made_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    leader = candidate(cluster, "first")
+async def test_a_deleted_lease_is_created_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader = a_candidate(cluster, "first")
     await leader.campaign()
     del cluster.objects[LEASE]
     await leader.campaign()
@@ -98,10 +98,10 @@ async def test_a_deleted_lease_is_made_again(cluster: InMemoryCluster, seconds: 
     assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "first"
 
 
-async def test_two_that_try_at_once_do_not_both_lead(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    holder, rival, dead = candidate(cluster, "holder"), candidate(cluster, "rival"), candidate(cluster, "dead")
-    for one in (dead, holder, rival):
-        await one.campaign()
+async def test_of_two_concurrent_candidates_only_one_leads(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    holder, rival, dead = a_candidate(cluster, "holder"), a_candidate(cluster, "rival"), a_candidate(cluster, "dead")
+    for process in (dead, holder, rival):
+        await process.campaign()
     seconds.now += 15.1
     get = cluster.get
 
@@ -116,12 +116,12 @@ async def test_two_that_try_at_once_do_not_both_lead(cluster: InMemoryCluster, s
     assert (holder.leads, rival.leads) == (True, False)
 
 
-async def test_whoever_lost_the_lease_never_leads_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+async def test_a_process_that_lost_the_lease_never_leads_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
     seconds.now += 10.0
     await first.campaign()
-    assert first.lost.is_set(), "what it remembers may be from before another one acted"
+    assert first.lost.is_set(), "its state may be older than the actions of another leader"
     seconds.now += 60.0
     await first.campaign()
     assert not first.leads
@@ -132,19 +132,19 @@ async def test_whoever_lost_the_lease_never_leads_again(cluster: InMemoryCluster
     assert REGISTRY.get_sample_value("predictive_scaling_leader") == 1
 
 
-async def test_a_process_that_was_frozen_beyond_its_lease_notices_before_it_renews(
+async def test_a_process_frozen_beyond_its_lease_detects_the_loss_before_it_renews(
     cluster: InMemoryCluster, seconds: Seconds
 ) -> None:
-    leader = candidate(cluster, "leader")
+    leader = a_candidate(cluster, "leader")
     await leader.campaign()
-    seconds.now += 3600.0  # SIGSTOP, or a machine that slept; nobody else took the lease meanwhile
+    seconds.now += 3600.0  # SIGSTOP, or a suspended machine; no other process took the lease meanwhile
     await leader.campaign()
     assert (leader.leads, leader.lost.is_set()) == (False, True)
     assert REGISTRY.get_sample_value("predictive_scaling_leader") == 0
 
 
-async def test_a_lease_that_another_one_holds_is_lost_at_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    leader = candidate(cluster, "leader")
+async def test_a_lease_held_by_another_process_is_lost_at_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader = a_candidate(cluster, "leader")
     await leader.campaign()
     cluster.objects[LEASE]["spec"]["holderIdentity"] = "another"
     seconds.now += 2.0
@@ -153,8 +153,8 @@ async def test_a_lease_that_another_one_holds_is_lost_at_once(cluster: InMemoryC
     assert (leader.leads, leader.lost.is_set()) == (False, True)
 
 
-async def test_a_standby_that_never_led_loses_nothing_and_goes_on(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    leader, standby = candidate(cluster, "leader"), candidate(cluster, "standby")
+async def test_a_standby_that_never_led_cannot_lose_the_lease(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader, standby = a_candidate(cluster, "leader"), a_candidate(cluster, "standby")
     await leader.campaign()
     for _ in range(5):
         seconds.now += 2.0
@@ -169,18 +169,18 @@ async def test_a_standby_that_never_led_loses_nothing_and_goes_on(cluster: InMem
     assert standby.leads
 
 
-async def test_a_leader_that_gave_its_lease_up_did_not_lose_it(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    leader = candidate(cluster, "leader")
+async def test_a_released_lease_does_not_count_as_lost(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    leader = a_candidate(cluster, "leader")
     await leader.campaign()
     await leader.release()
     assert not leader.lost.is_set()
     assert REGISTRY.get_sample_value("predictive_scaling_leader") == 0
 
 
-async def test_whoever_waits_for_leadership_is_told(cluster: InMemoryCluster, seconds: Seconds) -> None:
-    told: list[str] = []
-    leader = candidate(cluster, "leader")
-    leader.on_gained = lambda: told.append("gained")
+async def test_gaining_leadership_notifies_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
+    events: list[str] = []
+    leader = a_candidate(cluster, "leader")
+    leader.on_gained = lambda: events.append("gained")
     await leader.campaign()
     await leader.campaign()
-    assert told == ["gained"]
+    assert events == ["gained"]

@@ -1,4 +1,4 @@
-"""What the record of a decision says."""
+"""The contributions in the record of a decision."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,39 +10,39 @@ from tests.support.control import World
 from tests.support.in_memory_ports import FixedForecaster
 
 
-class Reasoning(FixedForecaster):
-    """Says why."""
+class ExplainingForecaster(FixedForecaster):
+    """Adds contributions to its forecasts."""
 
-    reasons = ("demand of the last 30 minutes (+21 %)", "minute of the day (-5%)", "the same time yesterday")
+    contributions = ("demand of the last 30 minutes (+21 %)", "minute of the day (-5%)", "the same time yesterday")
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
-        found = super().forecast(requests)
-        return {name: replace(one, contributions=self.reasons) for name, one in found.items()}
+        forecasts = super().forecast(requests)
+        return {name: replace(forecast, contributions=self.contributions) for name, forecast in forecasts.items()}
 
 
-def manifests(world: World) -> list[dict[str, Any]]:
-    return [one for path, one in world.cluster.objects.items() if "/scalingdecisions/" in path]
+def decision_manifests(world: World) -> list[dict[str, Any]]:
+    return [body for path, body in world.cluster.objects.items() if "/scalingdecisions/" in path]
 
 
 async def test_a_decision_has_the_contributions_of_its_forecast() -> None:
     world = World()
-    world.forecast_by(Reasoning(880.0))
+    world.forecast_by(ExplainingForecaster(880.0))
     await world.turn(4)
-    told = [
+    expected = [
         {"feature": "demand of the last 30 minutes", "effect": "0.21"},
         {"feature": "minute of the day", "effect": "-0.05"},
         {"feature": "the same time yesterday"},
     ]
-    assert [manifest["spec"]["forecast"]["contributions"] for manifest in manifests(world)] == [told] * len(
-        manifests(world)
-    )
+    assert [manifest["spec"]["forecast"]["contributions"] for manifest in decision_manifests(world)] == [
+        expected
+    ] * len(decision_manifests(world))
     row = next(iter(world.decisions.rows.values()))
     assert row.forecast is not None
-    assert row.forecast["contributions"] == told
+    assert row.forecast["contributions"] == expected
 
 
-async def test_a_forecast_that_says_nothing_has_none() -> None:
+async def test_a_forecast_without_contributions_gives_a_decision_without_contributions() -> None:
     world = World()
     await world.turn(4)
-    assert manifests(world)
-    assert all(manifest["spec"]["forecast"]["contributions"] == [] for manifest in manifests(world))
+    assert decision_manifests(world)
+    assert all(manifest["spec"]["forecast"]["contributions"] == [] for manifest in decision_manifests(world))

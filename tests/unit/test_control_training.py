@@ -1,4 +1,4 @@
-"""The operator trains what needs it, one at a time, says why, and takes up what is published."""
+"""The operator trains the series that need it, one at a time, logs the cause, and reloads published models."""
 
 from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,19 +32,19 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 @cache
-def a_learned() -> LearnedModels:
+def a_trained_model() -> LearnedModels:
     return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
 
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
 @dataclass
-class Past:
-    """Business events as the table has them."""
+class BusinessEventTable:
+    """The table business_events."""
 
     rows: list[BusinessEventRow] = field(default_factory=list[BusinessEventRow])
 
@@ -53,18 +53,26 @@ class Past:
 
 
 class Scene:
-    """A world whose policy is in Auto, a models folder, and trainings that are only noted."""
+    """A world with a policy in Auto, a models folder, and trainings that are only recorded."""
 
     def __init__(self, folder: Path, **policy: Any) -> None:
         self.world = World(a_policy(**policy))
         self.registry = Registry(folder)
         self.model_store = ModelStore(folder, timeout_seconds=60)
-        self.past = Past()
+        self.events = BusinessEventTable()
         self.trained: list[tuple[SeriesKey, bool]] = []
         self.publishes = False
         world = self.world
         self.job = TrainingScheduler(
-            *(self.model_store, world.window, world.states, world.informer_cache, world.events, self.past, world.clock),
+            *(
+                self.model_store,
+                world.window,
+                world.states,
+                world.informer_cache,
+                world.events,
+                self.events,
+                world.clock,
+            ),
             interval=DAY,
             trains=True,
             train=self.train,
@@ -82,7 +90,7 @@ class Scene:
 
     def publish(self, at: datetime) -> str:
         """A version whose data end at `at`."""
-        learned = a_learned()
+        learned = a_trained_model()
         span = replace(learned.span, since=at - 14 * DAY, until=at)
         return publish(self.registry, self.key, replace(learned, span=span), at).version
 
@@ -94,18 +102,18 @@ async def scene(tmp_path: Path) -> Scene:
     return scene
 
 
-def said(logs: list[EventDict], event: str) -> list[EventDict]:
+def logged(logs: list[EventDict], event: str) -> list[EventDict]:
     return [log for log in logs if log["event"] == event]
 
 
-async def test_a_series_without_a_model_is_trained_and_taken_up_and_then_left_alone(
+async def test_a_series_without_a_model_is_trained_once_and_its_model_is_loaded(
     scene: Scene, logs: list[EventDict]
 ) -> None:
     scene.publishes = True
     await scene.job.run()
     assert scene.trained == [(scene.key, False)]
     assert scene.model_store.models()[scene.key].service == "checkout"
-    (started,) = said(logs, "training_started")
+    (started,) = logged(logs, "training_started")
     assert started["cause"] == "no_model"
     assert "there is no model" in started["evidence"]
     await scene.job.run()
@@ -114,7 +122,7 @@ async def test_a_series_without_a_model_is_trained_and_taken_up_and_then_left_al
     assert len(scene.trained) == 1
 
 
-async def test_a_training_that_failed_waits_an_hour(scene: Scene) -> None:
+async def test_a_failed_training_is_retried_after_an_hour(scene: Scene) -> None:
     await scene.job.run()
     scene.world.clock.advance(HOUR / 2)
     await scene.job.run()
@@ -124,61 +132,61 @@ async def test_a_training_that_failed_waits_an_hour(scene: Scene) -> None:
     assert len(scene.trained) == 2
 
 
-async def settled(scene: Scene) -> None:
-    """A model that is thirteen hours old."""
+async def publish_settled_model(scene: Scene) -> None:
+    """Publish a model that is thirteen hours old."""
     scene.publish(scene.world.clock.now() - 13 * HOUR)
     await scene.job.reload()
 
 
-async def test_accuracy_that_fell_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
-    await settled(scene)
+async def test_a_loss_of_accuracy_triggers_a_training(scene: Scene, logs: list[EventDict]) -> None:
+    await publish_settled_model(scene)
     (state,) = scene.world.states.by_key().values()
     state.note_accuracy(AccuracyStatus(mape=0.10))
     await scene.job.run()
     assert scene.trained == []
     state.note_accuracy(AccuracyStatus(mape=0.45))
     await scene.job.run()
-    assert [one["cause"] for one in said(logs, "training_started")] == ["accuracy"]
+    assert [entry["cause"] for entry in logged(logs, "training_started")] == ["accuracy"]
     scene.world.clock.advance(2 * HOUR)
     await scene.job.run()
-    assert len(scene.trained) == 1, "the same evidence does not call again and again"
+    assert len(scene.trained) == 1, "the same evidence triggers only one training"
 
 
-async def test_a_new_type_of_event_is_the_evidence(scene: Scene, logs: list[EventDict]) -> None:
-    await settled(scene)
+async def test_a_new_event_type_triggers_a_training(scene: Scene, logs: list[EventDict]) -> None:
+    await publish_settled_model(scene)
     await scene.job.run()
     now = scene.world.clock.now()
-    scene.past.rows = [BusinessEventRow("shop", "x", "sale", now - 2 * HOUR, now, None, None, 0, ["checkout"], now)]
+    scene.events.rows = [BusinessEventRow("shop", "x", "sale", now - 2 * HOUR, now, None, None, 0, ["checkout"], now)]
     await scene.job.run()
-    (started,) = said(logs, "training_started")
+    (started,) = logged(logs, "training_started")
     assert (started["cause"], "sale" in started["evidence"]) == ("event_types", True)
 
 
-async def test_another_pattern_is_the_evidence(tmp_path: Path, logs: list[EventDict]) -> None:
+async def test_a_changed_pattern_triggers_a_training(tmp_path: Path, logs: list[EventDict]) -> None:
     scene = Scene(tmp_path)
 
     async def minutes(keys: list[SeriesKey], since: datetime, until: datetime) -> dict[SeriesKey, Any]:
-        """A day shape, six hours later from this morning on."""
+        """A daily shape that is shifted by six hours since this morning."""
         times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
         hours = np.array([at.hour + at.minute / 60 - 6 * (at > NOON - 13 * HOUR) for at in times])
         return dict.fromkeys(keys, 100 + 60 * np.sin(hours / 24 * 2 * np.pi))
 
     cast(Any, scene.world.source).minutes = minutes
     await scene.world.turn(2)
-    await settled(scene)
+    await publish_settled_model(scene)
     await scene.job.run()
-    assert [one["cause"] for one in said(logs, "training_started")] == ["pattern"]
+    assert [entry["cause"] for entry in logged(logs, "training_started")] == ["pattern"]
 
 
-async def test_what_a_person_went_back_to_is_not_trained_over(scene: Scene, logs: list[EventDict]) -> None:
+async def test_a_rolled_back_model_is_not_replaced_within_an_interval(scene: Scene, logs: list[EventDict]) -> None:
     now = scene.world.clock.now()
     scene.publish(now - 60 * HOUR)
     scene.publish(now - 30 * HOUR)
     await scene.job.reload()
     roll_back(scene.registry, scene.key, now)
     await scene.job.reload()
-    (told,) = said(logs, "model_rolled_back")
-    assert told["verdict"].startswith("rolled back from")
+    (entry,) = logged(logs, "model_rolled_back")
+    assert entry["verdict"].startswith("rolled back from")
     await scene.job.run()
     assert scene.trained == []
     scene.world.clock.advance(DAY)
@@ -186,24 +194,24 @@ async def test_what_a_person_went_back_to_is_not_trained_over(scene: Scene, logs
     assert len(scene.trained) == 1
 
 
-async def test_zeros_that_are_demand_are_trained_as_demand(tmp_path: Path) -> None:
+async def test_valid_zeros_are_trained_as_demand(tmp_path: Path) -> None:
     scene = Scene(tmp_path, demand={"zeroIsValid": True})
     await scene.world.turn(2)
     await scene.job.run()
     assert [valid for _, valid in scene.trained] == [True]
 
 
-async def test_where_others_train_nothing_is_started(scene: Scene) -> None:
+async def test_an_operator_that_does_not_train_starts_no_training(scene: Scene) -> None:
     scene.job.trains = False
     await scene.job.run()
     assert scene.trained == []
 
 
-class OneCommand:
-    """The commands table with one request to reload."""
+class ReloadCommandTable:
+    """The table commands, with one request to reload."""
 
     def __init__(self) -> None:
-        self.open = [Command(1, NOON, RELOAD_MODELS, {}, "asked", None, None)]
+        self.open = [Command(1, NOON, RELOAD_MODELS, {}, "open", None, None)]
         self.answers: list[dict[str, Any]] = []
 
     async def listen(self) -> AsyncIterator[None]:
@@ -217,8 +225,8 @@ class OneCommand:
 
 
 async def reload(scene: Scene) -> dict[str, Any]:
-    """What `POST /api/v1/models/reload` is answered with."""
-    table, world = OneCommand(), scene.world
+    """Return the response to `POST /api/v1/models/reload`."""
+    table, world = ReloadCommandTable(), scene.world
     decisions = cast(Any, world.decisions)
     await CommandHandler(
         table,
@@ -229,7 +237,7 @@ async def reload(scene: Scene) -> dict[str, Any]:
     return answer
 
 
-async def test_a_reload_that_is_asked_for_says_what_serves_now_and_what_was_refused(scene: Scene) -> None:
+async def test_a_requested_reload_reports_loaded_and_rejected_models(scene: Scene) -> None:
     now = scene.world.clock.now()
     good = scene.publish(now - 2 * HOUR)
     assert await reload(scene) == {"reloaded": [f"{scene.key} {good}"], "rejected": []}
@@ -241,5 +249,5 @@ async def test_a_reload_that_is_asked_for_says_what_serves_now_and_what_was_refu
     (rejected,) = answer["rejected"]
     assert scene.key.slug in rejected["file"]
     assert "bytes, found 1000" in rejected["reason"]
-    assert scene.model_store.models()[scene.key].version == good, "the last good one serves on"
-    assert await reload(scene) == {"reloaded": [], "rejected": []}, "it is told once"
+    assert scene.model_store.models()[scene.key].version == good, "the last good version still serves"
+    assert await reload(scene) == {"reloaded": [], "rejected": []}, "a rejection is reported once"

@@ -1,4 +1,4 @@
-"""The pure parts: quantities, selectors, values, trust and registration."""
+"""External metrics without a server: quantities, selectors, values, trust and registration."""
 
 import contextlib
 import math
@@ -37,12 +37,12 @@ NOW = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
         (9e15, "9000000000000000"),
     ],
 )
-def test_a_quantity_is_written_to_the_thousandth(value: float, written: str) -> None:
+def test_a_quantity_is_rounded_to_a_thousandth(value: float, written: str) -> None:
     assert format_quantity(value) == written
 
 
 @given(st.floats(min_value=0, max_value=9e15))
-def test_a_quantity_reads_back_as_the_value_and_has_no_exponent(value: float) -> None:
+def test_a_quantity_survives_a_round_trip_and_has_no_exponent(value: float) -> None:
     text = format_quantity(value)
     read = int(text[:-1]) / 1000 if text.endswith("m") else int(text)
     assert read == pytest.approx(value, abs=0.0005, rel=1e-12)
@@ -76,7 +76,7 @@ def test_a_quantity_reads_back_as_the_value_and_has_no_exponent(value: float) ->
         ("example.com/policy", False),
     ],
 )
-def test_selectors_choose_as_kubernetes_does(selector: str, selects: bool) -> None:
+def test_selectors_match_as_in_kubernetes(selector: str, selects: bool) -> None:
     assert parse_selector(selector).matches({"policy": "checkout", "service": "web"}) is selects
 
 
@@ -85,56 +85,56 @@ def test_selectors_choose_as_kubernetes_does(selector: str, selects: bool) -> No
     ["policy=checkout,", ",", "=checkout", "policy in checkout", "policy in (a", "po licy", "policy=a=b", "!",
      "policy>", "-policy", "policy=-a", "p" * 64, "a=" + "v" * 64, "a,b" * 2000, "policyin(a)", "ключ=1"],
 )  # fmt: skip
-def test_a_selector_that_cannot_be_read_is_refused_with_its_place(selector: str) -> None:
+def test_an_invalid_selector_is_refused(selector: str) -> None:
     with pytest.raises(SelectorError, match=r"^labelSelector: "):
         parse_selector(selector)
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_selector_or_a_selector_error(text: str) -> None:
+def test_any_text_is_parsed_or_raises_a_selector_error(text: str) -> None:
     with contextlib.suppress(SelectorError):
         parse_selector(text).matches({"policy": "checkout"})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 1e16])
-def test_what_an_hpa_cannot_count_is_not_served(value: float) -> None:
+def test_values_that_an_hpa_cannot_use_are_not_served(value: float) -> None:
     assert not Reading(value, NOW, NOW + timedelta(minutes=5)).serves_at(NOW)
 
 
-def test_a_reading_serves_until_it_expires_and_not_then() -> None:
+def test_a_reading_is_served_until_it_expires() -> None:
     reading = Reading(0.0, NOW, NOW + timedelta(minutes=5))
     assert reading.serves_at(NOW + timedelta(minutes=4, seconds=59))
     assert not reading.serves_at(NOW + timedelta(minutes=5))
 
 
-def test_the_board_shows_each_policy_of_a_namespace_until_it_is_forgotten() -> None:
-    board, reading = ExternalMetricStore(), Reading(820.0, NOW, NOW + timedelta(minutes=5))
-    board.publish("shop", "checkout", "web", demand=reading, forecast=None)
-    board.publish("shop", "cart", "cart", demand=None, forecast=None)
-    board.publish("other", "checkout", "web", demand=None, forecast=None)
-    assert board.values("shop", Metric.DEMAND) == [
+def test_the_store_has_each_policy_of_a_namespace_until_it_is_forgotten() -> None:
+    store, reading = ExternalMetricStore(), Reading(820.0, NOW, NOW + timedelta(minutes=5))
+    store.publish("shop", "checkout", "web", demand=reading, forecast=None)
+    store.publish("shop", "cart", "cart", demand=None, forecast=None)
+    store.publish("other", "checkout", "web", demand=None, forecast=None)
+    assert store.values("shop", Metric.DEMAND) == [
         MetricValue("cart", "cart", None),
         MetricValue("checkout", "web", reading),
     ]
-    assert board.values("shop", Metric.FORECAST)[1] == MetricValue("checkout", "web", None)
-    board.forget("shop", "cart")
-    board.forget("shop", "checkout")
-    board.forget("shop", "checkout")
-    assert board.values("shop", Metric.DEMAND) == []
-    assert len(board.values("other", Metric.DEMAND)) == 1
+    assert store.values("shop", Metric.FORECAST)[1] == MetricValue("checkout", "web", None)
+    store.forget("shop", "cart")
+    store.forget("shop", "checkout")
+    store.forget("shop", "checkout")
+    assert store.values("shop", Metric.DEMAND) == []
+    assert len(store.values("other", Metric.DEMAND)) == 1
 
 
 def test_trust_is_read_from_the_clusters_config_map() -> None:
-    found = read_trust({"requestheader-client-ca-file": "PEM", "requestheader-allowed-names": '["front-proxy-client"]'})
-    assert found == AggregatorTrust("PEM\n", ("front-proxy-client",))
-    assert found.admits({"subject": ((("organizationName", "x"),), (("commonName", "front-proxy-client"),))})
-    assert not found.admits({"subject": ((("commonName", "bob"),),)})
-    assert not found.admits(None)
+    trust = read_trust({"requestheader-client-ca-file": "PEM", "requestheader-allowed-names": '["front-proxy-client"]'})
+    assert trust == AggregatorTrust("PEM\n", ("front-proxy-client",))
+    assert trust.admits({"subject": ((("organizationName", "x"),), (("commonName", "front-proxy-client"),))})
+    assert not trust.admits({"subject": ((("commonName", "bob"),),)})
+    assert not trust.admits(None)
     assert AggregatorTrust("PEM").admits({"subject": ((("commonName", "bob"),),)})
 
 
 @pytest.mark.parametrize(
-    ("config_map", "told"),
+    ("config_map", "message"),
     [
         ({}, "ConfigMap kube-system/extension-apiserver-authentication has no requestheader-client-ca-file"),
         (
@@ -143,12 +143,12 @@ def test_trust_is_read_from_the_clusters_config_map() -> None:
         ),
     ],
 )
-def test_a_cluster_without_an_aggregation_layer_is_told_apart(config_map: dict[str, str], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_a_cluster_without_an_aggregation_layer_is_refused(config_map: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         read_trust(config_map)
 
 
-def test_an_api_service_of_someone_else_is_never_displaced() -> None:
+def test_an_api_service_of_another_server_is_never_replaced() -> None:
     ours = ServiceReference("scaling", "predictive-scaling-metrics")
     keda = {
         "metadata": {"annotations": {"meta.helm.sh/release-name": "keda"}},
@@ -160,7 +160,7 @@ def test_an_api_service_of_someone_else_is_never_displaced() -> None:
         refuse_displacing({"spec": {"service": None}}, ours)
 
 
-def test_our_own_api_service_and_none_are_fine() -> None:
+def test_a_missing_or_own_api_service_is_accepted() -> None:
     ours = ServiceReference("scaling", "predictive-scaling-metrics")
     service, registration = manifests(ours, b"PEM")
     refuse_displacing(None, ours)

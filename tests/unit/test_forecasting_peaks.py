@@ -1,4 +1,4 @@
-"""The highest demand within a window: calibrated as such, never below what one bin is expected to see."""
+"""Quantiles of the peak demand of a window: calibrated as peaks, never below the quantile of a single bin."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +21,7 @@ from forecasting.walk_forward import WalkForward, before, replay
 from tests.support.demand_series import a_series
 
 WINDOWS = np.arange(1, 5)
-NINTH = PEAK_QUANTILES.index(0.9)
+INDEX_P90 = PEAK_QUANTILES.index(0.9)
 
 
 def five_minutes(days: float, noise: float = 0.1) -> Series:
@@ -32,24 +32,24 @@ def a_walk(series: Series, first: int = 600) -> WalkForward:
     return calibrated(replay(series, LastValue(), first, WINDOWS))
 
 
-def highest(series: Series, origins: np.ndarray, bins: int) -> np.ndarray:
-    """What came: the highest of the next `bins`, NaN where the series ends before."""
-    ends = [series.values[at : at + bins] for at in origins]
-    return np.array([end.max() if len(end) == bins else np.nan for end in ends])
+def highest_demand(series: Series, origins: np.ndarray, bins: int) -> np.ndarray:
+    """The highest demand of the next `bins`, NaN where the series ends before."""
+    windows = [series.values[origin : origin + bins] for origin in origins]
+    return np.array([window.max() if len(window) == bins else np.nan for window in windows])
 
 
-def test_a_ninth_decile_of_the_peak_covers_nine_of_ten_peaks_and_the_bins_own_covers_fewer() -> None:
+def test_the_p90_of_the_peak_covers_90_percent_of_peaks_and_the_p90_of_bins_covers_fewer() -> None:
     series = five_minutes(days=12, noise=0.3)
     walk = a_walk(series)
     peaks = peaks_from_bins(series, 600, walk.quantiles)
     judged = slice(900, None)
-    came = highest(series, walk.origins[judged], 4)
-    naive = highest_so_far(walk.quantiles)[judged, 3, NINTH]
-    assert coverage(came, peaks[judged, 3, NINTH]) == pytest.approx(0.9, abs=0.025)
-    assert coverage(came, naive) < 0.85
+    actual = highest_demand(series, walk.origins[judged], 4)
+    naive = highest_so_far(walk.quantiles)[judged, 3, INDEX_P90]
+    assert coverage(actual, peaks[judged, 3, INDEX_P90]) == pytest.approx(0.9, abs=0.025)
+    assert coverage(actual, naive) < 0.85
 
 
-def test_a_peak_is_never_lower_than_a_bin_of_its_window_or_the_peak_of_a_shorter_one() -> None:
+def test_a_peak_is_never_below_its_bins_or_the_peak_of_a_shorter_window() -> None:
     series = five_minutes(days=8, noise=0.3)
     walk = a_walk(series)
     peaks = peaks_from_bins(series, 600, walk.quantiles)
@@ -58,27 +58,27 @@ def test_a_peak_is_never_lower_than_a_bin_of_its_window_or_the_peak_of_a_shorter
     assert (np.diff(peaks, axis=2) >= -1e-9).all()
 
 
-def test_what_comes_after_an_origin_changes_no_peak_forecast_at_it() -> None:
+def test_samples_after_an_origin_change_no_peak_forecast_at_it() -> None:
     series = five_minutes(days=8)
     walk = a_walk(series)
-    at = 1500
-    later = series.values.copy()
-    later[at:] *= 7
-    known = at - 600 + 1
-    once = peaks_from_bins(series, 600, walk.quantiles)[:known]
-    again = peaks_from_bins(replace(series, values=later), 600, walk.quantiles)[:known]
-    np.testing.assert_array_equal(once, again)
+    origin = 1500
+    changed_values = series.values.copy()
+    changed_values[origin:] *= 7
+    known = origin - 600 + 1
+    before_change = peaks_from_bins(series, 600, walk.quantiles)[:known]
+    after_change = peaks_from_bins(replace(series, values=changed_values), 600, walk.quantiles)[:known]
+    np.testing.assert_array_equal(before_change, after_change)
 
 
-def test_a_window_with_a_gap_has_no_highest() -> None:
+def test_a_window_with_a_gap_has_no_peak() -> None:
     series = five_minutes(days=5)
     series.values[1000] = np.nan
-    found = actual_peaks(Panel.of([series]), np.array([998]), 4)
-    assert np.isfinite(found[0, :2]).all()
-    assert np.isnan(found[0, 2:]).all()
+    peaks = actual_peaks(Panel.of([series]), np.array([998]), 4)
+    assert np.isfinite(peaks[0, :2]).all()
+    assert np.isnan(peaks[0, 2:]).all()
 
 
-def test_shifts_that_were_learned_move_a_later_forecast() -> None:
+def test_learned_shifts_are_applied_to_later_forecasts() -> None:
     series = five_minutes(days=12, noise=0.3)
     walk, panel = a_walk(series), Panel.of([series])
     raw = highest_so_far(walk.quantiles)
@@ -87,21 +87,21 @@ def test_shifts_that_were_learned_move_a_later_forecast() -> None:
     peaks = shifts.apply(raw[-1:], walk.quantiles[-1:], levels_at(panel, last))
     assert peaks.shape == (1, 4, len(PEAK_QUANTILES))
     np.testing.assert_allclose(peaks[0, 0, :3], raw[-1, 0, :3], rtol=0.1)
-    assert peaks[0, 3, NINTH] > raw[-1, 3, NINTH] * 1.02
+    assert peaks[0, 3, INDEX_P90] > raw[-1, 3, INDEX_P90] * 1.02
 
 
-def test_a_model_that_learned_peaks_needs_less_of_a_margin_than_the_highest_bin() -> None:
+def test_the_peaks_of_a_trained_model_are_calibrated_unlike_its_highest_bin() -> None:
     series = five_minutes(days=10, noise=0.3)
     fitted = LightGBMQuantiles(rounds=30, rows=6_000, peak_rows=6_000).fit(before(series, 2000))
     panel, origins = Panel.of([series]), np.arange(2000, 2800)
     raw = fitted.peaks(panel, Origins.of_single_series(origins), 4)
     by_bins = FittedModel.peaks(fitted, panel, Origins.of_single_series(origins), 4)
     actual = actual_peaks(panel, origins, 4)[:, 3]
-    assert coverage(actual, by_bins[:, 3, NINTH]) < 0.84
-    assert coverage(actual, raw[:, 3, NINTH]) == pytest.approx(0.9, abs=0.05)
+    assert coverage(actual, by_bins[:, 3, INDEX_P90]) < 0.84
+    assert coverage(actual, raw[:, 3, INDEX_P90]) == pytest.approx(0.9, abs=0.05)
 
 
-def test_windows_between_those_that_were_learned_lie_between_them() -> None:
+def test_peaks_are_interpolated_between_the_learned_windows() -> None:
     series = five_minutes(days=4)
     fitted = LightGBMQuantiles(rounds=10, rows=2_000, peak_rows=2_000).fit(series)
     peaks = fitted.peaks(Panel.of([series]), Panel.of([series]).latest_origins(), 20)
@@ -112,17 +112,18 @@ def test_windows_between_those_that_were_learned_lie_between_them() -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "[[1, 2]]", "[[1, 2, 3, null]]", "{}", "[1, 2, 3, 4]", "[[1, 2, 3, NaN]]"])
-def test_shifts_that_are_none_are_refused(text: str) -> None:
+def test_invalid_stored_shifts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="shifts of peaks"):
         PeakShifts.from_text(text)
 
 
-def test_also_a_model_that_learned_nothing_says_how_high_demand_may_go() -> None:
+def test_naive_models_have_calibrated_peaks() -> None:
     series = five_minutes(days=7, noise=0.3)
     origins = np.arange(1100, 2000, 9)
-    made = naive_batch([before(series, int(at)) for at in origins], [LastValue()], steps=4)
-    peaks, by_bin = np.stack([one.peaks for one in made if one.peaks is not None]), np.stack([it.values for it in made])
+    forecasts = naive_batch([before(series, int(origin)) for origin in origins], [LastValue()], steps=4)
+    peaks = np.stack([forecast.peaks for forecast in forecasts if forecast.peaks is not None])
+    by_bin = np.stack([forecast.values for forecast in forecasts])
     assert (peaks >= by_bin[:, :, 1:] - 1e-9).all()
     actual = actual_peaks(Panel.of([series]), origins, 4)[:, 3]
     assert coverage(actual, by_bin[:, :, -2].max(axis=1)) < 0.84
-    assert coverage(actual, peaks[:, 3, NINTH]) == pytest.approx(0.9, abs=0.06)
+    assert coverage(actual, peaks[:, 3, INDEX_P90]) == pytest.approx(0.9, abs=0.06)

@@ -1,4 +1,4 @@
-"""Whatever stands in one namespace, the policies of the others are acted on: by manifests as the watch shows them."""
+"""Invalid objects in one namespace never delay the policies of another; the manifests are those of the watch."""
 
 from collections.abc import Generator
 from datetime import timedelta
@@ -44,8 +44,8 @@ METADATA = ({"creationTimestamp": "9999-12-31T23:59:59Z"}, {"creationTimestamp":
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
 def an_event_body(number: int, spec: Any, **metadata: Any) -> dict[str, Any]:
@@ -55,18 +55,18 @@ def an_event_body(number: int, spec: Any, **metadata: Any) -> dict[str, Any]:
 
 
 def bad_events() -> list[EventRecord]:
-    """One for each input, as the handler keeps it."""
-    policies_ = {"policies": {"all": True}, "type": "sale"}
+    """A record for each invalid input, as the index handler keeps it."""
+    all_policies = {"policies": {"all": True}, "type": "sale"}
     recurrence = {"timezone": "UTC", "start": "18:00", "duration": "168h"}
-    specs: list[Any] = [policies_ | {"recurrence": recurrence | {"rrule": rule}} for rule in RULES]
+    specs: list[Any] = [all_policies | {"recurrence": recurrence | {"rrule": rule}} for rule in RULES]
     specs += [
-        policies_ | {"recurrence": recurrence | {"rrule": "FREQ=DAILY", "from": day}} for day in ("9999-12-31", 7)
+        all_policies | {"recurrence": recurrence | {"rrule": "FREQ=DAILY", "from": day}} for day in ("9999-12-31", 7)
     ]
-    specs += [policies_ | {"recurrence": recurrence | {"rrule": "FREQ=DAILY", "timezone": "Factory"}}]
-    specs += [policies_ | times for times in TIMES]
+    specs += [all_policies | {"recurrence": recurrence | {"rrule": "FREQ=DAILY", "timezone": "Factory"}}]
+    specs += [all_policies | times for times in TIMES]
     specs += [None, [], "no spec", {"policies": {"all": True}, "\ud800": "\ud800"}]
     bodies = [an_event_body(number, spec) for number, spec in enumerate(specs)]
-    bodies += [an_event_body(100 + at, specs[0], **metadata) for at, metadata in enumerate(METADATA)]
+    bodies += [an_event_body(100 + number, specs[0], **metadata) for number, metadata in enumerate(METADATA)]
     return [event_record(body) for body in bodies]
 
 
@@ -84,30 +84,38 @@ def bad_policies() -> list[PolicyRecord]:
         good | {"target": {"workload": {"apiVersion": "v9", "kind": "Nothing", "name": "x"}}},
         good,
     ]
-    odd = {f"predictive-scaling.io/{name}": "1\u0000" for name in ("pin", "resume", "freeze-until", "direction")}
+    bad_annotations = {
+        f"predictive-scaling.io/{name}": "1\u0000" for name in ("pin", "resume", "freeze-until", "direction")
+    }
     records: list[PolicyRecord] = []
     for number, spec in enumerate(specs):
         name = f"bad-{number}"
-        metadata = {"name": name, "namespace": "bad", "uid": name, "resourceVersion": "1", "annotations": odd}
+        metadata = {
+            "name": name,
+            "namespace": "bad",
+            "uid": name,
+            "resourceVersion": "1",
+            "annotations": bad_annotations,
+        }
         body: Any = {"metadata": metadata, "spec": spec}
         records.append(policy_record(body))
     return records
 
 
-def test_an_event_that_cannot_be_read_is_a_record_with_its_problem() -> None:
+def test_an_unreadable_event_is_a_record_with_its_problem() -> None:
     records = bad_events()
-    fine = [record.name for record in records if record.problem is None]
-    assert fine == ["bad-17", "bad-18"], "those at the edges of the calendar are right"
+    valid = [record.name for record in records if record.problem is None]
+    assert valid == ["bad-17", "bad-18"], "times at the edges of the calendar are valid"
     assert all((record.event is None) == (record.problem is not None) for record in records)
     assert all(record.problem.message for record in records if record.problem)
 
 
-def test_a_policy_that_cannot_be_read_is_a_record_with_its_problem() -> None:
+def test_an_unreadable_policy_is_a_record_with_its_problem() -> None:
     records = bad_policies()
     assert [record.problem is None for record in records] == [False, False, False, False, True, True]
 
 
-def test_a_review_that_fails_is_a_problem_of_its_object(monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]) -> None:
+def test_a_failing_review_is_a_problem_of_its_object(monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]) -> None:
     def failing(body: Any) -> BusinessEvent:
         raise RecursionError("maximum recursion depth exceeded")
 
@@ -120,11 +128,11 @@ def test_a_review_that_fails_is_a_problem_of_its_object(monkeypatch: pytest.Monk
 
 
 def a_world() -> World:
-    """shop/checkout, and a bad object of every kind in another namespace."""
+    """shop/checkout, and an invalid object of every kind in another namespace."""
     world = World()
     for event in bad_events():
         world.event_records[event.namespace, event.name] = [event]
-    # As if the review had let one pass that fails wherever it is looked at.
+    # An event that passed the review but fails in every later step.
     broken = an_event().model_copy(update={"spec": None})
     world.event_records["bad", "broken"] = [EventRecord("bad", "broken", "broken", 1, 1, NOON, {}, broken)]
     for policy in bad_policies():
@@ -134,7 +142,7 @@ def a_world() -> World:
     return world
 
 
-async def test_bad_objects_of_one_namespace_delay_no_policy_of_another() -> None:
+async def test_invalid_objects_of_a_namespace_delay_no_policy_of_another() -> None:
     world = a_world()
     sale = an_event(start=NOON + timedelta(minutes=2), end=NOON + timedelta(hours=1), expect={"minReplicas": 20})
     world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "sale", 1, 1, NOON, {}, sale)]
@@ -145,7 +153,7 @@ async def test_bad_objects_of_one_namespace_delay_no_policy_of_another() -> None
     assert world.target.minimum == 20
 
 
-async def test_bad_events_are_stalled_with_their_reasons_and_the_others_are_shown() -> None:
+async def test_invalid_events_are_stalled_with_their_reason_and_valid_events_are_not() -> None:
     world = a_world()
     sale = an_event(start=NOON + timedelta(minutes=2), end=NOON + timedelta(hours=1))
     world.event_records["shop", "sale"] = [EventRecord("shop", "sale", "sale", 1, 1, NOON, {}, sale)]
@@ -158,8 +166,8 @@ async def test_bad_events_are_stalled_with_their_reasons_and_the_others_are_show
 
     def stalled(namespace: str, name: str) -> tuple[str, str]:
         status = world.cluster.objects[f"{root}/{namespace}/businessevents/{name}"]["status"]
-        found = next(one for one in status["conditions"] if one["type"] == "Stalled")
-        return found["status"], found["reason"]
+        condition = next(condition for condition in status["conditions"] if condition["type"] == "Stalled")
+        return condition["status"], condition["reason"]
 
     for (namespace, name), (record,) in world.event_records.items():
         problem = record.problem.reason if record.problem else None
@@ -168,7 +176,7 @@ async def test_bad_events_are_stalled_with_their_reasons_and_the_others_are_show
 
 
 class NoTable:
-    """Nothing is recorded."""
+    """A table that records nothing."""
 
     async def schedules(self) -> dict[Any, Any]:
         return {}

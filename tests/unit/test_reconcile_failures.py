@@ -1,4 +1,4 @@
-"""A policy whose visit fails: shown as such, repeated later and later, and nobody waits for it."""
+"""A policy whose reconciliation fails: it is reported, retried at growing intervals, and delays no other policy."""
 
 import asyncio
 from collections.abc import Generator
@@ -30,23 +30,22 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(autouse=True)
 def logs() -> Generator[list[EventDict]]:
-    """What was logged."""
-    with capture_logs() as found:
-        yield found
+    with capture_logs() as entries:
+        yield entries
 
 
 WEBHOOK = 'Internal error occurred: failed calling webhook "deny.shop"'
 
 
-class Broken(InMemoryTarget):
-    """Every write of it fails, or hangs."""
+class FailingTarget(InMemoryTarget):
+    """A target whose writes fail or hang."""
 
     error: Exception | None = None
     hangs: bool = False
-    asked: int = 0
+    attempts: int = 0
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
-        self.asked += 1
+        self.attempts += 1
         if self.hangs:
             await asyncio.Event().wait()
         if self.error is not None:
@@ -54,34 +53,34 @@ class Broken(InMemoryTarget):
         return await InMemoryTarget.apply(self, floor, take=take)
 
 
-def named(name: str, number: int = 1, **spec: Any) -> ScalingPolicy:
-    """Another policy, on a target of its own name."""
+def a_policy_named(name: str, number: int = 1, **spec: Any) -> ScalingPolicy:
+    """ScalingPolicy shop/NAME on hpa/NAME."""
     policy = a_policy(target={"horizontalPodAutoscaler": {"name": name}}, **spec)
     uid = f"8b0c2f3e-0000-4000-8000-{number:012d}"
     return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"name": name, "uid": uid})})
 
 
-def a_world(*broken: Broken) -> World:
-    """The broken targets' policies come first, `checkout` last."""
-    policies = [named(f"broken-{number}", 100 + number) for number in range(len(broken))]
+def a_world(*targets: FailingTarget) -> World:
+    """A world with a policy per broken target, before the policy `checkout`."""
+    policies = [a_policy_named(f"broken-{number}", 100 + number) for number in range(len(targets))]
     world = World(*policies, a_policy())
-    for number, target in enumerate(broken):
+    for number, target in enumerate(targets):
         world.targets[f"broken-{number}"] = target
     return world
 
 
-def broken(error: Exception | None = None) -> Broken:
-    target = Broken(minimum=2, maximum=40, replicas=2, ready_replicas=2)
+def a_failing_target(error: Exception | None = None) -> FailingTarget:
+    target = FailingTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
     target.error = error
     return target
 
 
 def ready_of(world: World, name: str) -> dict[str, Any]:
     status = world.cluster.objects[path_of(PolicyKey("shop", name))]["status"]
-    return next(one for one in status["conditions"] if one["type"] == "Ready")
+    return next(condition for condition in status["conditions"] if condition["type"] == "Ready")
 
 
-def failed(reason: str) -> float:
+def failure_count(reason: str) -> float:
     return REGISTRY.get_sample_value("predictive_scaling_visits_failed_total", {"reason": reason}) or 0.0
 
 
@@ -96,26 +95,26 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "reason", "words"), FAILURES, ids=lambda it: type(it).__name__)
-async def test_a_failing_visit_is_shown_counted_and_holds_up_no_other(
-    error: Exception, reason: str, words: str, logs: list[EventDict]
+@pytest.mark.parametrize(("error", "reason", "fragment"), FAILURES, ids=lambda value: type(value).__name__)
+async def test_a_failing_reconciliation_is_reported_counted_and_delays_no_other(
+    error: Exception, reason: str, fragment: str, logs: list[EventDict]
 ) -> None:
-    world = a_world(broken(error))
-    before = failed(reason)
+    world = a_world(a_failing_target(error))
+    before = failure_count(reason)
     await world.turn(3, step=timedelta(seconds=1))
     assert world.target.minimum > 2, "the other policy was raised in the same ticks"
     ready = ready_of(world, "broken-0")
     assert (ready["status"], ready["reason"]) == ("False", reason)
-    assert words in ready["message"]
-    if reason != "Conflict":  # a conflict of a write is a verdict of the visit, not its failure
-        assert failed(reason) > before
+    assert fragment in ready["message"]
+    if reason != "Conflict":  # a conflict of a write is a result of the reconciliation, not a failure of it
+        assert failure_count(reason) > before
         assert "shop/broken-0" in {log["policy"] for log in logs if log["event"] == "visit_failed"}
 
 
-async def test_what_the_visits_before_found_stays_in_the_status_and_heals_with_the_cause() -> None:
+async def test_the_status_of_earlier_reconciliations_is_kept_until_the_failure_ends() -> None:
     world = World()
     await world.turn(4, step=MINUTE)
-    known = dict(world.status)
+    status_before = dict(world.status)
 
     async def fails(target: InMemoryTarget) -> Any:
         raise OverflowError("date value out of range")
@@ -125,39 +124,39 @@ async def test_what_the_visits_before_found_stays_in_the_status_and_heals_with_t
         await world.turn(1)
     assert world.condition("Ready")["reason"] == "InternalError"
     for field in ("floor", "takeover", "lastDecision", "target", "forecast", "currentReplicas"):
-        assert world.status[field] == known[field], field
+        assert world.status[field] == status_before[field], field
     assert world.condition("MetricsFresh")["status"] == "True"
     await world.turn(4)
     assert world.condition("Ready")["status"] == "True"
 
 
-async def test_a_takeover_that_the_failing_visit_recorded_is_not_lost() -> None:
+async def test_a_takeover_recorded_by_a_failing_reconciliation_is_not_lost() -> None:
     world = World()
-    world.targets["checkout"] = world.target = broken(RequestFailedError(WEBHOOK))
+    world.targets["checkout"] = world.target = a_failing_target(RequestFailedError(WEBHOOK))
     await world.turn(2)
     assert world.condition("Ready")["reason"] == "RequestFailed"
     assert world.status["takeover"]["originalMinimum"] == 2
     assert world.status["target"] == "hpa/checkout"
 
 
-async def test_an_event_tells_of_a_failure_once() -> None:
-    world = a_world(broken(RequestFailedError(WEBHOOK)))
+async def test_a_failure_is_reported_in_one_kubernetes_event() -> None:
+    world = a_world(a_failing_target(RequestFailedError(WEBHOOK)))
     await world.turn(8, step=MINUTE)
     await world.events.send()
-    told = [one for path, one in world.cluster.objects.items() if "/events/" in path]
-    notes = [one["note"] for one in told if one["reason"] == "VisitFailed"]
+    events = [body for path, body in world.cluster.objects.items() if "/events/" in path]
+    notes = [event["note"] for event in events if event["reason"] == "VisitFailed"]
     assert len(notes) == 1
     assert WEBHOOK in notes[0]
 
 
-async def test_a_failing_policy_is_visited_less_and_less_often_and_at_once_after_an_edit() -> None:
-    target = broken(RequestFailedError(WEBHOOK))
+async def test_a_failing_policy_is_retried_with_backoff_and_at_once_after_an_edit() -> None:
+    target = a_failing_target(RequestFailedError(WEBHOOK))
     world = a_world(target)
     await world.turn(30, step=MINUTE)
-    assert 6 <= target.asked <= 12, "half an hour: pauses of up to five minutes, in place of 60 turns"
-    asked = target.asked
+    assert 6 <= target.attempts <= 12, "half an hour with pauses of up to five minutes instead of 60 attempts"
+    attempts = target.attempts
     await world.turn(1)
-    assert target.asked == asked
+    assert target.attempts == attempts
     (record,) = world.records[PolicyKey("shop", "broken-0")]
     assert record.policy is not None
     policy = record.policy
@@ -165,32 +164,32 @@ async def test_a_failing_policy_is_visited_less_and_less_often_and_at_once_after
     world.put(edited)
     target.error = None
     await world.turn(1)
-    assert target.asked > asked
+    assert target.attempts > attempts
     assert ready_of(world, "broken-0")["status"] == "True"
 
 
-async def test_what_the_server_asks_to_wait_is_waited() -> None:
-    target = broken(RequestFailedError("too many requests", retry_after_seconds=120.0))
+async def test_retry_after_of_the_api_server_is_respected() -> None:
+    target = a_failing_target(RequestFailedError("too many requests", retry_after_seconds=120.0))
     world = a_world(target)
     await world.turn(1)
-    asked = target.asked
+    attempts = target.attempts
     await world.turn(7)
-    assert target.asked == asked, "not before the two minutes are over"
+    assert target.attempts == attempts, "no attempt within the two minutes"
     await world.turn(2)
-    assert target.asked > asked
+    assert target.attempts > attempts
 
 
-async def test_no_server_makes_a_policy_wait_for_longer_than_the_longest_pause() -> None:
-    target = broken(RequestFailedError("too many requests", retry_after_seconds=1e18))
+async def test_retry_after_is_limited_to_the_maximum_pause() -> None:
+    target = a_failing_target(RequestFailedError("too many requests", retry_after_seconds=1e18))
     world = a_world(target)
     await world.turn(1)
-    asked = target.asked
+    attempts = target.attempts
     await world.turn(2 + MAX_PAUSE // timedelta(seconds=15))
-    assert target.asked > asked
+    assert target.attempts > attempts
 
 
-async def test_a_visit_that_hangs_is_given_up_and_the_next_tick_goes_on() -> None:
-    target = broken()
+async def test_a_hanging_reconciliation_times_out_and_the_next_tick_continues() -> None:
+    target = a_failing_target()
     target.hangs = True
     world = a_world(target)
     world.loop.reconcile_limit_seconds = 0.2
@@ -200,15 +199,15 @@ async def test_a_visit_that_hangs_is_given_up_and_the_next_tick_goes_on() -> Non
     assert (ready["status"], ready["reason"]) == ("False", "VisitTimedOut")
 
 
-async def test_one_lost_connection_ends_the_tick_and_the_next_one_begins_with_whom_it_did_not_reach() -> None:
-    world = a_world(*(broken() for _ in range(4)))
+async def test_a_lost_connection_ends_the_tick_and_the_next_tick_begins_with_the_remaining_policies() -> None:
+    world = a_world(*(a_failing_target() for _ in range(4)))
     await world.turn(1)
-    visited: list[str] = []
+    observed: list[str] = []
     away = True
 
     async def observe(target: InMemoryTarget) -> Any:
-        name = next(name for name, one in world.targets.items() if one is target)
-        visited.append(name)
+        name = next(name for name, candidate in world.targets.items() if candidate is target)
+        observed.append(name)
         if away:
             raise ClusterUnavailableError("connection refused")
         return await original(target)
@@ -219,20 +218,20 @@ async def test_one_lost_connection_ends_the_tick_and_the_next_one_begins_with_wh
         world.loop.in_flight = 1
         before = REGISTRY.get_sample_value("predictive_scaling_ticks_failed_total") or 0.0
         for expected in ("broken-0", "broken-1", "broken-2"):
-            visited.clear()
+            observed.clear()
             await world.loop.run()
-            assert visited == [expected]
+            assert observed == [expected]
         assert REGISTRY.get_sample_value("predictive_scaling_ticks_failed_total") == before + 3
         away = False
-        visited.clear()
+        observed.clear()
         await world.loop.run()
-    assert visited[0] == "broken-3"
-    assert len(visited) == 5
-    assert not any(ready_of(world, name)["status"] == "False" for name in world.targets), "nobody is to blame"
+    assert observed[0] == "broken-3"
+    assert len(observed) == 5
+    assert not any(ready_of(world, name)["status"] == "False" for name in world.targets), "no policy is failing"
 
 
-async def test_a_few_time_outs_end_no_tick_and_many_in_a_row_do() -> None:
-    slow = [broken(RequestTimedOutError("did not answer within 4 s")) for _ in range(4)]
+async def test_only_many_consecutive_time_outs_end_a_tick() -> None:
+    slow = [a_failing_target(RequestTimedOutError("did not answer within 4 s")) for _ in range(4)]
     world = a_world(*slow)
     world.loop.in_flight = 1
     await world.leadership.campaign()
@@ -240,12 +239,12 @@ async def test_a_few_time_outs_end_no_tick_and_many_in_a_row_do() -> None:
         await world.refresher.run()
         await world.loop.run()
         world.clock.advance(timedelta(seconds=1))
-    assert world.target.minimum > 2, "the next ticks began with whom the first one did not reach"
-    assert all(target.asked <= 2 for target in slow)
+    assert world.target.minimum > 2, "the next ticks began with the policies that the first tick did not reach"
+    assert all(target.attempts <= 2 for target in slow)
 
 
-async def test_a_conflict_on_a_status_is_the_policys_own() -> None:
-    world = a_world(broken())
+async def test_a_status_conflict_affects_only_its_policy() -> None:
+    world = a_world(a_failing_target())
     edit = world.cluster.edit
 
     async def conflict(path: str, operations: list[Json]) -> Json:
