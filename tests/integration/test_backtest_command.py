@@ -177,19 +177,19 @@ def test_people_get_a_table_and_a_page_that_needs_no_other_file(run: Run, trace:
     report = tmp_path / "out" / "report.html"
     ran = run("--trace", trace, "--report", report, *QUICK)
     assert ran.code == 0
-    ways = ("HPA alone", "HPA alone at the same hours", "the policy as written", "one who knows the future")
+    ways = ("HPA alone", "HPA alone at the same hours", "the policy as written", "oracle that knows the future")
     for told in (*ways, "REPLICA-HOURS", "gain: ", "advice: "):
         assert told in ran.out
     page = report.read_text(encoding="utf-8")
     assert page.count("<svg") >= 2
     assert not re.search(r"(src|href)=|@import|https?://|\$[a-z]|\bnan\b", page)
-    for part in ("What safety costs", "recommended: p", "The worst hours", "Forecast accuracy"):
+    for part in ("The cost of safety", "recommended: p", "The worst hours", "Forecast accuracy"):
         assert part in page
 
 
 def test_lightgbm_learns_where_there_is_enough(run: Run, trace: Path) -> None:
     found = run("--trace", trace, "--model", "LightGBM", "--refits", "1", "--output", "json").document
-    assert found["model"] | {"refits": 0} == {"chosen": "LightGBM", "why": "asked for", "refits": 0}
+    assert found["model"] | {"refits": 0} == {"chosen": "LightGBM", "why": "requested", "refits": 0}
     assert found["accuracy"]["5"]["wape"] < found["baselines"]["seasonal_naive"]["5"]["wape"]
     assert found["seconds"]["train"] > 0
 
@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line_with_exit_code_65(
     wrong.write_text("timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:05:00Z,?\n", encoding="utf-8")
     ran = run("--trace", wrong)
     assert (ran.code, ran.out) == (65, "")
-    assert ran.err.endswith("wrong.csv, line 3, column value: '?' is no finite number\n")
+    assert ran.err.endswith("wrong.csv, line 3, column value: '?' is not a finite number\n")
     two = tmp_path / "two.yaml"
     two.write_text(POLICY + "---\n" + POLICY, encoding="utf-8")
     ran = run("--trace", trace, "--policy", two)
@@ -256,12 +256,12 @@ def always(status: int, content: bytes) -> Callable[[dict[str, str]], Answer]:
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
     [
-        (series_answer(demand_at, series=2), 65, "gives 2 series"),
-        (series_answer(demand_at, series=0), 65, "gave no sample"),
+        (series_answer(demand_at, series=2), 65, "returns 2 series"),
+        (series_answer(demand_at, series=0), 65, "returned no samples"),
         (always(*refusal(400, "parse error: unexpected end of input")), 75, "400: parse error: unexpected end"),
         (always(503, b"starting"), 75, "answered 503: starting"),
-        (always(200, b"<html>"), 75, "sent no JSON"),
-        (always(200, b'{"status": "success", "data": []}'), 75, "something else than a range query's answer"),
+        (always(200, b"<html>"), 75, "did not return JSON"),
+        (always(200, b'{"status": "success", "data": []}'), 75, "is not a range query result"),
         (always(200, b'{"status": "success", "data": {"resultType": "scalar", "result": []}}'), 65, "a scalar"),
     ],
 )

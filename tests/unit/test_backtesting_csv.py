@@ -74,22 +74,25 @@ def test_a_missing_row_and_a_missing_value_are_gaps(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty; expected a CSV file with the columns timestamp and value"),
-        ("timestamp,value\n", "has a header and no rows"),
+        ("timestamp,value\n", "has a header but no rows"),
         ("when,value\n1,2\n", "line 1: no column 'timestamp'; found 'when', 'value'"),
         ("timestamp,load\n1,2\n", "line 1: no column 'value'; found 'timestamp', 'load'"),
         (
             rows("2026-11-24T12:00:00Z,1", "2026-11-24T12:01:00Z,many"),
-            "line 3, column value: 'many' is no finite number",
+            "line 3, column value: 'many' is not a finite number",
         ),
-        (rows("2026-11-24T12:00:00Z,1", "2026-11-24T12:01:00Z,inf"), "line 3, column value: 'inf' is no finite number"),
+        (
+            rows("2026-11-24T12:00:00Z,1", "2026-11-24T12:01:00Z,inf"),
+            "value: 'inf' is not a finite number",
+        ),
         (rows("2026-11-24T12:00:00Z,-1", "2026-11-24T12:01:00Z,1"), "line 2, column value: '-1' is negative"),
-        (rows("2026-11-24T12:00:00Z,1", "noon,1"), "line 3, column timestamp: 'noon' is no time"),
-        (rows("2026-11-24T12:00:00Z,1", "1764000000,1"), "column timestamp: '1764000000' is written in another way"),
+        (rows("2026-11-24T12:00:00Z,1", "noon,1"), "line 3, column timestamp: 'noon' is not a time"),
+        (rows("2026-11-24T12:00:00Z,1", "1764000000,1"), "column timestamp: '1764000000' has another format"),
         (
             rows("1764000000,1", "1764000060,1", "1764000120000,1"),
             "line 4, column timestamp: '1764000120000' is a time",
         ),
-        (rows("2026-11-24T12:00:00Z,1", '"2026-11-24T12:01:00Z,1'), "is no CSV file with one sample a line"),
+        (rows("2026-11-24T12:00:00Z,1", '"2026-11-24T12:01:00Z,1'), "not a CSV file with one sample per line"),
         (rows("2026-11-24T12:00:00Z,1"), "has one value; a backtest needs at least 100 bins"),
         (rows("2026-11-24T12:00:00Z,1", "2026-11-26T12:00:00Z,1"), "scaling needs at least one each hour"),
     ],
@@ -128,14 +131,14 @@ def test_minutes_are_averaged_into_full_bins_and_zeros_are_missing_unless_valid(
     assert len(series.values) == 200
     assert np.isnan(series.values[0])
     assert series.values[1] == 2.0
-    assert "1 exact zeros are taken for missing data (demand.zeroIsValid is false)" in repaired.repairs
+    assert "1 exact zeros count as missing data (demand.zeroIsValid is false)" in repaired.repairs
 
 
 def test_a_trace_coarser_than_the_resolution_keeps_its_step(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, rows(*(f"{1764000000 + 1800 * i},{100 + i}" for i in range(200)))))
     series, repaired = checked(trace, timedelta(minutes=5), zero_is_valid=True)
     assert series.step == timedelta(minutes=30)
-    assert repaired.repairs == ("one value each 30 min: that is the resolution, not 5 min",)
+    assert repaired.repairs == ("the trace has one value every 30 min; this is the resolution, not 5 min",)
 
 
 def test_shuffled_rows_give_the_same_trace(tmp_path: Path) -> None:
@@ -195,26 +198,26 @@ def test_a_decimal_comma_is_reported(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"\n\n", "is empty; expected a CSV file"),
-        (b"timestamp,value,value\n", "line 1: column 'value' is there more than once"),
+        (b"timestamp,value,value\n", "line 1: column 'value' exists more than once"),
         (b"\n\ntimestamp,load\n", "line 3: no column 'value'; found 'timestamp', 'load'"),
         (b"timestamp,value\n2026-11-24T12:00:00Z,3,5\n", "line 2: more fields than the 2 of the header"),
         (b"timestamp,value\n2026-11-24T12:00:00Z,1,,,,\n", "line 2: more fields than the 2 of the header"),
-        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:01:00Z,1\x002\n", "line 3: holds a NUL character"),
-        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:01:00Z,\xe9\n", "bytes that are no utf-8"),
-        ("timestamp,value\n".encode("utf-16-le"), "line 1: holds a NUL character; save it as UTF-8"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:01:00Z,1\x002\n", "line 3: contains a NUL character"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:01:00Z,\xe9\n", "bytes that are not utf-8"),
+        ("timestamp,value\n".encode("utf-16-le"), "line 1: contains a NUL character; save it as UTF-8"),
         (b"timestamp,value\n20261124,1\n20261125,1\n", "line 2, column timestamp: '20261124' is a date without dashes"),
         (b"timestamp,value\n2026-11-24T12:00:00Z,1.000,5\n", "line 2: more fields"),
-        (b'timestamp,value\n2026-11-24T12:00:00Z,"1,5"\n2026-11-24T12:01:00Z,1\n', "'1,5' is no finite number"),
+        (b'timestamp,value\n2026-11-24T12:00:00Z,"1,5"\n2026-11-24T12:01:00Z,1\n', "'1,5' is not a finite number"),
         (b'timestamp,value,n\n2026-11-24T12:00:00Z,1,"a\nb"\n2026-11-24T12:01:00Z,x,y\n', "line 4, column value: 'x'"),
         (b"timestamp,value\n\n\n2026-11-24T12:00:00Z,x\n", "line 4, column value: 'x'"),
-        (b"timestamp,value\n,1\n", "line 2, column timestamp: '' is no time"),
-        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n1764000000,1\n", "written in another way"),
+        (b"timestamp,value\n,1\n", "line 2, column timestamp: '' is not a time"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1\n1764000000,1\n", "has another format"),
         (b"timestamp,value\n1764000000,1\n2026-11-24T12:00:00Z,1\n", "line 3, column timestamp"),
-        (b"timestamp,value\n2026-11-24T12:00:00Z,1e999\n", "'1e999' is no finite number"),
+        (b"timestamp,value\n2026-11-24T12:00:00Z,1e999\n", "'1e999' is not a finite number"),
         (b"timestamp,value\n99999999999999999999,1\n", "outside 1900 to 2100"),
         (b"x" * (2 << 20), "the header is longer than"),
-        (b"timestamp,value\n" + b"x" * (2 << 20), "is no time"),
-        (b'timestamp,value\n"2026', "line 2: is no CSV file with one sample a line"),
+        (b"timestamp,value\n" + b"x" * (2 << 20), "is not a time"),
+        (b'timestamp,value\n"2026', "line 2: not a CSV file with one sample per line"),
         (b"\x1f\x8b\x08nonsense", "cannot be read"),
     ],
 )
@@ -239,24 +242,22 @@ def observed_times(trace: Trace) -> list[datetime]:
 def test_times_without_a_zone_are_read_as_utc_and_reported(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00", "2026-11-24T12:01:00")))
     assert trace.series.start == NOON
-    assert trace.repairs == (
-        "times have no zone and are taken for UTC; --timezone names another, such as Europe/Berlin",
-    )
+    assert trace.repairs == ("times have no zone and count as UTC; set another with --timezone, such as Europe/Berlin",)
 
 
 def test_times_without_a_zone_are_read_in_the_given_time_zone(tmp_path: Path) -> None:
     path = a_file(tmp_path, local_rows("2026-11-24 13:00", "2026-11-24 13:01"))
     trace = read_csv(path, "Europe/Berlin")
     assert trace.series.start == NOON
-    assert trace.repairs == ("times have no zone and are taken for those of Europe/Berlin",)
+    assert trace.repairs == ("times have no zone and count as times in Europe/Berlin",)
 
 
 def test_a_zone_in_the_file_takes_precedence_over_the_given_time_zone(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T13:01:00")), "Europe/Berlin")
     assert observed_times(trace) == MINUTES[:2]
-    assert trace.repairs == ("1 times have no zone and are taken for those of Europe/Berlin",)
+    assert trace.repairs == ("1 times have no zone and count as times in Europe/Berlin",)
     named = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T12:01:00Z")), "Europe/Berlin")
-    assert named.repairs == ("all times name their zone; --timezone changes nothing",)
+    assert named.repairs == ("all times have a zone; --timezone has no effect",)
 
 
 AUTUMN = [datetime(2026, 10, 24, 22, tzinfo=UTC) + timedelta(minutes=30 * step) for step in range(12)]

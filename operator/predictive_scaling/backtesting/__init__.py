@@ -1,1 +1,1 @@
-"""A policy against recorded demand: the live decision code in a simulation, beside an HPA alone."""
+"""Backtest of a policy on recorded demand: the live decision code in a simulation, compared with an HPA alone."""

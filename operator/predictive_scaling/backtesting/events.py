@@ -16,15 +16,16 @@ from predictive_scaling.resources.metadata import API_VERSION
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
 COLUMNS = ("name", "type", "start", "end", "multiplier")
-"""start and end are needed; without a multiplier nothing is expected of an event but that it is known."""
-_NOT_A_NAME = re.compile(r"[^a-z0-9]+")
+"""start and end are required. An event without a multiplier raises no floor; forecasts still know it."""
+_INVALID_IN_NAME = re.compile(r"[^a-z0-9]+")
+_MAX_NAME = 50
 
 
 def events_for(path: Path, policy: ScalingPolicy) -> tuple[BusinessEvent, ...]:
-    """The events of a file that concern a policy.
+    """Return the events of a file that select a policy.
 
-    A manifest's events count where they select the policy in its namespace; a table's are for whatever is replayed.
-    Raises InvalidManifestError naming the file, the line and what is wrong.
+    Events of a manifest must select the policy in its namespace; events of a table select every policy. Raises
+    InvalidManifestError with the file, the line and the problem.
     """
     if path.name.removesuffix(".gz").endswith((".yaml", ".yml")):
         events = read_events(path)
@@ -32,8 +33,8 @@ def events_for(path: Path, policy: ScalingPolicy) -> tuple[BusinessEvent, ...]:
         selected = tuple(event for event in events if event.selects(namespace, labels))
         if not selected:
             raise InvalidManifestError(
-                f"{path}: none of its {len(events)} events selects {policy.key}; set their namespace and policies so "
-                "that one does, or use a CSV file, whose events are for every policy"
+                f"{path}: none of its {len(events)} events selects {policy.key}; correct their namespace and policies, "
+                "or use a CSV file, whose events select every policy"
             )
         return selected
     return tuple(_from_table(path, policy.metadata.namespace))
@@ -46,13 +47,13 @@ def _from_table(path: Path, namespace: str) -> Iterable[BusinessEvent]:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InvalidManifestError(f"{path} cannot be read: {error}") from None
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    named = [name.strip() for name in reader.fieldnames or ()]
-    reader.fieldnames = named
-    for wanted in ("start", "end"):
-        if wanted not in named:
+    columns = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    for required in ("start", "end"):
+        if required not in columns:
             raise InvalidManifestError(
-                f"{path}, line 1: no column {wanted!r}; found {', '.join(map(repr, named)) or 'nothing'}, known are "
-                f"{', '.join(COLUMNS)}"
+                f"{path}, line 1: no column {required!r}; found {', '.join(map(repr, columns)) or 'no columns'}, "
+                f"supported are {', '.join(COLUMNS)}"
             )
     for number, row in enumerate(reader, start=1):
         try:
@@ -64,25 +65,25 @@ def _from_table(path: Path, namespace: str) -> Iterable[BusinessEvent]:
 def _manifest(row: dict[str, Any], number: int, namespace: str) -> dict[str, Any]:
     cells = {column: (row.get(column) or "").strip() for column in COLUMNS}
     spec: dict[str, Any] = {
-        "start": _zoned(cells["start"], "start"),
-        "end": _zoned(cells["end"], "end"),
+        "start": _time_with_zone(cells["start"], "start"),
+        "end": _time_with_zone(cells["end"], "end"),
         "policies": {"all": True},
     }
     if cells["type"]:
         spec["type"] = cells["type"]
     if cells["multiplier"]:
         spec["expect"] = {"multiplier": cells["multiplier"]}
-    # Two events of one name (a match played twice) stay apart by their numbers.
-    name = _NOT_A_NAME.sub("-", cells["name"].lower()).strip("-")[:50].strip("-") or "event"
+    # The row number distinguishes events with the same name.
+    name = _INVALID_IN_NAME.sub("-", cells["name"].lower()).strip("-")[:_MAX_NAME].strip("-") or "event"
     metadata = {"name": f"{name}-{number}", "namespace": namespace}
     return {"apiVersion": API_VERSION, "kind": "BusinessEvent", "metadata": metadata, "spec": spec}
 
 
-def _zoned(text: str, column: str) -> str:
+def _time_with_zone(text: str, column: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise InvalidManifestError(f"column {column}: {text!r} is no time with a zone, such as 2026-11-27T08:00:00Z")
+        raise InvalidManifestError(f"column {column}: {text!r} is not a time with a zone, such as 2026-11-27T08:00:00Z")
     return moment.isoformat()

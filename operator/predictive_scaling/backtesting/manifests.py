@@ -1,4 +1,4 @@
-"""A policy and its events from files: YAML as people write it, and nothing that YAML could do besides."""
+"""Read a policy and its events from YAML files, and refuse YAML that is not a plain manifest."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,43 +17,46 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_pol
 
 MAX_ALIASES = 100
 MAX_NODES = 100_000
-"""Scalars, lists and maps once all aliases are written out: a bomb is small as a file and huge as a document."""
+"""Scalars, lists and maps after expansion of all aliases: a YAML bomb is a small file and a huge document."""
 MAX_BYTES = 4_000_000
 _MAX_DEPTH = 200
-"""Levels of nesting."""
+"""Maximum levels of nesting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document. line: where it begins, counted from 1."""
+    """A YAML document. line: its first line, counted from 1."""
 
     body: dict[str, Any]
     line: int
 
 
 def read_policy(path: Path) -> ScalingPolicy:
-    """The one ScalingPolicy of a manifest. Raises InvalidManifestError with the file, the line and what is allowed."""
-    found = documents(path)
-    if len(found) != 1:
-        where = f"; the second begins at line {found[1].line}" if len(found) > 1 else ""
-        raise InvalidManifestError(f"{path}: expected one ScalingPolicy, found {len(found)} documents{where}")
-    _check_kind(path, found[0], "ScalingPolicy")
-    return _parse(path, found[0], parse_policy)
+    """Read the ScalingPolicy of a manifest with one document.
+
+    Raises InvalidManifestError with the file, the line and the allowed values.
+    """
+    in_file = documents(path)
+    if len(in_file) != 1:
+        second = f"; the second begins at line {in_file[1].line}" if len(in_file) > 1 else ""
+        raise InvalidManifestError(f"{path}: expected one ScalingPolicy, found {len(in_file)} documents{second}")
+    _check_kind(path, in_file[0], "ScalingPolicy")
+    return _parse(path, in_file[0], parse_policy)
 
 
 def read_events(path: Path) -> tuple[BusinessEvent, ...]:
-    """The BusinessEvents of a manifest, one or many documents. Raises InvalidManifestError likewise."""
+    """Read the BusinessEvents of a manifest with one or more documents. Raises InvalidManifestError as read_policy."""
     events: list[BusinessEvent] = []
     for document in documents(path):
         _check_kind(path, document, "BusinessEvent")
         events.append(_parse(path, document, parse_possible_event))
     if not events:
-        raise InvalidManifestError(f"{path} holds no BusinessEvent")
+        raise InvalidManifestError(f"{path} contains no BusinessEvent")
     return tuple(events)
 
 
 def parse_possible_event(body: Mapping[str, Any]) -> BusinessEvent:
-    """A BusinessEvent that can take place. Raises InvalidManifestError where the operator would call it Stalled."""
+    """Parse a BusinessEvent that can occur. Raises InvalidManifestError if the operator would report it as Stalled."""
     verdict = review_event(body)
     if isinstance(verdict, Problem):
         raise InvalidManifestError(verdict.message)
@@ -61,9 +64,10 @@ def parse_possible_event(body: Mapping[str, Any]) -> BusinessEvent:
 
 
 def default_policy(name: str) -> ScalingPolicy:
-    """The policy to replay where no manifest is given: the defaults of the custom resource, switched on.
+    """Return the policy that is replayed without a manifest: the defaults of the custom resource, in mode Auto.
 
-    They are p90 above an HPA at 70 %. Only zeros differ: a recorded zero counts as zero demand, not as missing data.
+    The defaults are p90 above an HPA at 70 %. One field differs: a recorded zero counts as zero demand, not as missing
+    data.
     """
     return parse_policy(
         {
@@ -81,7 +85,7 @@ def default_policy(name: str) -> ScalingPolicy:
 
 
 def adjusted(policy: ScalingPolicy, lead_time: timedelta, model: ModelChoice | None = None) -> ScalingPolicy:
-    """The policy as it would act: switched on, with this lead time, on an HPA."""
+    """Return the policy with this lead time and model (None: its own model)."""
     forecast = policy.spec.forecast.model_copy(
         update={"lead_time": lead_time, "model": model or policy.spec.forecast.model}
     )
@@ -89,10 +93,10 @@ def adjusted(policy: ScalingPolicy, lead_time: timedelta, model: ModelChoice | N
 
 
 def documents(path: Path) -> list[Document]:
-    """All that are not empty. Raises InvalidManifestError for anything that is not plain YAML of maps."""
+    """Return the non-empty documents of a file. Raises InvalidManifestError if it is not plain YAML with maps."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InvalidManifestError(f"{path} has more than {MAX_BYTES // 1_000_000} MB; that is no manifest")
+            raise InvalidManifestError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB, the limit of a manifest")
         text = path.read_text(encoding="utf-8")
         _count_aliases(path, text)
         return [
@@ -106,7 +110,7 @@ def documents(path: Path) -> list[Document]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidManifestError(f"{path}, line {line}: {error.problem}") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidManifestError(f"{path} is no YAML: {error}") from None
+        raise InvalidManifestError(f"{path} is not valid YAML: {error}") from None
 
 
 def _count_aliases(path: Path, text: str) -> None:
@@ -115,15 +119,15 @@ def _count_aliases(path: Path, text: str) -> None:
         count += isinstance(event, yaml.AliasEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if count > MAX_ALIASES or depth > _MAX_DEPTH:
-            what = f"more than {MAX_ALIASES} aliases" if count > MAX_ALIASES else f"{depth} levels of nesting"
+            excess = f"more than {MAX_ALIASES} aliases" if count > MAX_ALIASES else f"{depth} levels of nesting"
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise InvalidManifestError(f"{path}, line {line}: refused, {what}")
+            raise InvalidManifestError(f"{path}, line {line}: refused, {excess}")
 
 
 def _map(path: Path, node: yaml.Node) -> dict[str, Any]:
     line = node.start_mark.line + 1
     if not isinstance(node, yaml.MappingNode):
-        raise InvalidManifestError(f"{path}, line {line}: expected a manifest, that is a map of fields")
+        raise InvalidManifestError(f"{path}, line {line}: expected a manifest, which is a map of fields")
     _count_nodes(path, node, {}, set())
     loader = yaml.SafeLoader("")
     try:
@@ -135,19 +139,22 @@ def _map(path: Path, node: yaml.Node) -> dict[str, Any]:
     return cast(dict[str, Any], body)
 
 
-def _count_nodes(path: Path, node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
-    """Nodes below, with every alias counted as often as it is used."""
-    if id(node) in above:
+def _count_nodes(path: Path, node: yaml.Node, counts: dict[int, int], ancestors: set[int]) -> int:
+    """Return the number of nodes below a node, itself included; an alias counts each time it is used.
+
+    counts: counts of the nodes so far, by id.
+    """
+    if id(node) in ancestors:
         raise InvalidManifestError(f"{path}, line {node.start_mark.line + 1}: refused, an alias that contains itself")
-    if id(node) not in known:
-        above.add(id(node))
-        known[id(node)] = 1 + sum(_count_nodes(path, child, known, above) for child in _children(node))
-        above.discard(id(node))
-    if known[id(node)] > MAX_NODES:
+    if id(node) not in counts:
+        ancestors.add(id(node))
+        counts[id(node)] = 1 + sum(_count_nodes(path, child, counts, ancestors) for child in _children(node))
+        ancestors.discard(id(node))
+    if counts[id(node)] > MAX_NODES:
         raise InvalidManifestError(
-            f"{path}, line {node.start_mark.line + 1}: refused, aliases make more than {MAX_NODES:,} values of it"
+            f"{path}, line {node.start_mark.line + 1}: refused, its aliases expand to more than {MAX_NODES:,} values"
         )
-    return known[id(node)]
+    return counts[id(node)]
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
@@ -164,10 +171,10 @@ def _is_empty(node: yaml.Node | None) -> bool:
 
 
 def _check_kind(path: Path, document: Document, kind: str) -> None:
-    given = document.body.get("kind"), document.body.get("apiVersion")
-    if given != (kind, API_VERSION):
+    actual = document.body.get("kind"), document.body.get("apiVersion")
+    if actual != (kind, API_VERSION):
         raise InvalidManifestError(
-            f"{path}, line {document.line}: expected kind {kind} of {API_VERSION}, found {given[0]} of {given[1]}"
+            f"{path}, line {document.line}: expected kind {kind} of {API_VERSION}, found {actual[0]} of {actual[1]}"
         )
 
 

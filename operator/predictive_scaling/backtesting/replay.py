@@ -76,11 +76,11 @@ def replay(
     """
     forecast_replay = _ReplayedForecasts(scenario, forecasts)
     origins = origins_at(forecasts, work)
-    begin = _begin(scenario, work)
-    hpa = Autoscaler(scenario.rules, scenario.per_replica, [-1] * begin)
-    hpa_replicas, floor = Replicas(begin, begin), scenario.rules.minimum
+    initial = _initial_replicas(scenario, work)
+    hpa = Autoscaler(scenario.rules, scenario.per_replica, [-1] * initial)
+    hpa_replicas, floor = Replicas(initial, initial), scenario.rules.minimum
     state = DecisionState(since=work.begins_at)
-    found, events = np.empty((3, len(work)), np.int32), np.zeros((2, len(work)), np.int32)
+    counts, events = np.empty((3, len(work)), np.int32), np.zeros((2, len(work)), np.int32)
     changes: list[FloorChange] = []
     ages, metrics = work.age_steps.tolist(), work.metric.tolist()
     for step, origin in enumerate(origins.tolist()):
@@ -91,19 +91,20 @@ def replay(
             changes.append(FloorChange(step, floor, decision.floor, decision.source.value, decision.message))
         state, floor = decision.state, decision.floor
         hpa_replicas = hpa.advance(metrics[step], floor)
-        found[:, step] = hpa_replicas.existing, hpa_replicas.ready, floor
+        counts[:, step] = hpa_replicas.existing, hpa_replicas.ready, floor
         if scenario.events:
             events[:, step] = _event_recommendation(decision)
         if step % _REPORT_INTERVAL_STEPS == 0:
             report(step / len(work))
     report(1.0)
-    existing, ready, floors = found
+    existing, ready, floors = counts
     return Replayed(existing, ready, floors, events[0], events[1] > 0, tuple(changes))
 
 
-def _begin(scenario: Scenario, work: Workload) -> int:
-    wanted = int(np.ceil(work.metric[0] / (scenario.hpa_target * scenario.per_replica)))
-    return min(max(wanted, scenario.rules.minimum, 1), scenario.rules.maximum)
+def _initial_replicas(scenario: Scenario, work: Workload) -> int:
+    """Return the replicas that the HPA keeps for the demand of the first step."""
+    desired = int(np.ceil(work.metric[0] / (scenario.hpa_target * scenario.per_replica)))
+    return min(max(desired, scenario.rules.minimum, 1), scenario.rules.maximum)
 
 
 def _event_recommendation(decision: Decision) -> tuple[int, int]:
@@ -170,7 +171,7 @@ class _ReplayedForecasts:
         )
 
     def _forecast_at(self, origin: int) -> CurrentForecast | None:
-        """The newest forecast at an origin; no forecast is made at the end of a bin without data."""
+        """Return the newest forecast at an origin; None without one. A bin without data ends without a new forecast."""
         values, oldest = self.forecasts.series.values, max(self.forecasts.first, origin - self.forecasts.plan.reach)
         newest = next((at for at in range(origin, oldest - 1, -1) if np.isfinite(values[at - 1])), None)
         if newest is None:
@@ -185,7 +186,7 @@ class _ReplayedForecasts:
         )
 
     def _active(self, now: datetime, refresh: timedelta) -> tuple[EventWindow, ...]:
-        """The events that act before the next forecast."""
+        """Return the windows of the events that act before the next forecast."""
         if not self.scenario.events:
             return ()
         near = [window for expansion in self._expansions for window in upcoming_occurrences(expansion, now)]
@@ -194,15 +195,15 @@ class _ReplayedForecasts:
     def _baseline(self, window: EventWindow, now: datetime) -> EventBaseline:
         acts_from = window.acts_from(self.scenario.lead_time)
         if now < acts_from:
-            # The baseline is renewed with each forecast until the event starts to act.
+            # Each new forecast replaces the baseline until the event begins to act.
             origin = max(self._origin, self.forecasts.first)
         else:
             series = self.forecasts.series
             origin = max(min((acts_from - series.start) // series.step, self._origin), self.forecasts.first)
         known = known_event(window.event, window.occurrence)
-        name = (window.event.metadata.name, window.occurrence.start, origin)
-        if name not in self._baselines:
+        key = (window.event.metadata.name, window.occurrence.start, origin)
+        if key not in self._baselines:
             span = window.span.end - self.forecasts.moment(origin)
-            self._baselines[name] = self.forecasts.without_event(origin, span, known)
+            self._baselines[key] = self.forecasts.without_event(origin, span, known)
         learned = self.forecasts.learned_effect(origin, known)
-        return EventBaseline(window, self._baselines[name], learned)
+        return EventBaseline(window, self._baselines[key], learned)

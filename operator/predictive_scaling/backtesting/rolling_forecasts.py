@@ -1,4 +1,4 @@
-"""Every forecast that would have been made, by the model that the gate would have let act."""
+"""The forecasts of a backtest: each made from what was known at its origin, by the model that the gate accepted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,10 +25,10 @@ from forecasting.walk_forward import WalkForward, before, near_events_of
 from predictive_scaling.clock import monotonic
 
 Report = Callable[[str, float], None]
-"""Told what is being done, and how much of it is done: 0 to 1."""
+"""Receives the name of the current step and the share of it that is done, 0 to 1."""
 
 _FIRST_FIT_SHARE = 0.5
-"""Of what lies before the split, the part that the tuner's first model learns from; the rest is what it tunes on."""
+"""Share of the history before the split on which the tuner's first model trains; the tuner evaluates the rest."""
 _TUNING_REFITS = 2
 _MAX_BINS = 36
 _HOUR = timedelta(hours=1)
@@ -36,10 +36,10 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """When is learned, and what is forecast.
+    """When models are fitted, and which bins they forecast.
 
-    cuts: bins before each (re)fit, and the number of bins at the end. split: the one from which is judged. ahead: bins
-    ahead that models are asked for, ascending. reach: bins of a forecast, those between `ahead` by interpolation.
+    cuts: number of bins before each fit, then the number of all bins. split: the first judged origin. ahead: bins ahead
+    that models forecast, ascending. reach: bins of a forecast; bins that are not in `ahead` are interpolated.
     """
 
     cuts: tuple[int, ...]
@@ -58,18 +58,17 @@ class ForecastChunk:
     why: str
     fitted: FittedModel
     effects: Effects | None = None
-    """What LightGBM learned of events by then, whether it acts or not."""
+    """The event effects that LightGBM has learned by then, even if it does not act."""
     by_horizon: tuple[ActingModel, ...] = ()
-    """Where the gate found another model better at some horizons; empty where `model` acts at all of them."""
+    """The acting model of each horizon if other models are better at some; empty if `model` acts at all horizons."""
 
 
 @dataclass(frozen=True, slots=True)
 class RollingForecasts:
     """Forecasts at each origin from `first` on, calibrated.
 
-    values: shape (origins, reach, len(QUANTILES)). peaks: shape (origins, windows, len(PEAK_QUANTILES)). rivals:
-    calibrated walks of the naive models, by name. train_seconds, predict_seconds: of the models that have something to
-    learn.
+    values: shape (origins, reach, len(QUANTILES)). peaks: shape (origins, windows, len(PEAK_QUANTILES)). baselines:
+    calibrated walks of the baseline models, by name. train_seconds, predict_seconds: elapsed time of LightGBM.
     """
 
     series: Series
@@ -83,23 +82,24 @@ class RollingForecasts:
     predict_seconds: float
 
     def moment(self, origin: int) -> datetime:
-        """The end of the `origin`-th bin."""
+        """Return the time of an origin."""
         return self.series.start + origin * self.series.step
 
     def at(self, origin: int) -> Forecast:
-        """The forecast from one origin."""
+        """Return the forecast from an origin."""
         row = origin - self.first
         return self._forecast(origin, self.values[row], self.chunk(origin), self.peaks[row])
 
     def learned_effect(self, origin: int, event: KnownEvent) -> LearnedEffect | None:
-        """What was known at an origin of an event's effect."""
+        """Return the effect of an event that was known at an origin; None if none was learned."""
         effects = self.chunk(origin).effects
         return effects.learned_effect(event, self.series.context.zone) if effects else None
 
     def without_event(self, origin: int, span: timedelta, without: KnownEvent) -> Forecast:
-        """A forecast over `span` (three hours at the most at 5 minutes) that does not know of an event; not calibrated.
+        """Return a forecast over `span` that ignores an event; not calibrated.
 
-        Had it seen the event, what multiplies it would count twice.
+        It has at most _MAX_BINS bins: three hours at 5 minutes. If it included the event, the multiplier of the event
+        would count its effect twice.
         """
         bins = min(_MAX_BINS, max(1, -(-span // self.series.step)))
         chunk = self.chunk(origin)
@@ -110,11 +110,11 @@ class RollingForecasts:
         return self._forecast(origin, values[0], chunk)
 
     def chunk(self, origin: int) -> ForecastChunk:
-        """The stretch of an origin."""
+        """Return the chunk of an origin."""
         return next(chunk for chunk in reversed(self.chunks) if origin >= chunk.since or chunk is self.chunks[0])
 
     def of_baseline(self, name: str) -> "RollingForecasts":
-        """The same with a naive model in place of the one that acts."""
+        """Return the forecasts of a baseline model in place of the acting model."""
         walk = self.baselines[name].since(self.first)
         values = interpolated(walk.quantiles, self.plan)
         return replace(self, values=values, peaks=peaks_from_bins(self.series, self.first, values, self.peaks.shape[1]))
@@ -127,17 +127,17 @@ class RollingForecasts:
 
 
 def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], reach: int) -> Plan:
-    """Refits are spread evenly over what lies behind the split; two more before it give the tuner its past."""
+    """Return a plan with `refits` fits evenly after the split, and _TUNING_REFITS fits before it for the tuner."""
     bins = len(series.values)
-    first = round(bins * split)
-    begin = max(1, round(first * _FIRST_FIT_SHARE))
-    tuning = np.linspace(begin, first, _TUNING_REFITS + 1).round().astype(int)[:-1]
-    judged = np.linspace(first, bins, refits + 1).round().astype(int)
-    return Plan((*map(int, tuning), *map(int, judged)), first, np.unique([*ahead]), reach)
+    split_bin = round(bins * split)
+    first = max(1, round(split_bin * _FIRST_FIT_SHARE))
+    tuning = np.linspace(first, split_bin, _TUNING_REFITS + 1).round().astype(int)[:-1]
+    judged = np.linspace(split_bin, bins, refits + 1).round().astype(int)
+    return Plan((*map(int, tuning), *map(int, judged)), split_bin, np.unique([*ahead]), reach)
 
 
 def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: Report) -> RollingForecasts:
-    """Walk forward over a series. As live, only `Auto` asks the gate whether LightGBM may act."""
+    """Forecast from each origin of a series. As live, the quality gate applies to `Auto` only."""
     panel = Panel.of([series])
     naive: list[FittedModel] = [LastValue(), SeasonalNaive()]
     fits = [before(series, since) for since in plan.cuts[:-1]]
@@ -170,7 +170,7 @@ def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: Rep
 
 @dataclass(frozen=True, slots=True)
 class _ModelSelection:
-    """Which model acts on each stretch: what `training` decides live, on the last week before it."""
+    """Selects the acting model of each chunk as `training` does live, by the last week before the chunk."""
 
     plan: Plan
     series: Series
@@ -190,28 +190,27 @@ class _ModelSelection:
         return ForecastChunk(since, until, name, why, fitted or LastValue(), effects, by_horizon)
 
     def values(self, chunk: ForecastChunk) -> FloatArray:
-        """Calibrated quantiles of a stretch, at each bin ahead by the model that acts there, as live."""
-        found = self._values_of(chunk.model, chunk)
+        """Return the calibrated quantiles of a chunk, at each bin ahead by the model that acts there, as live."""
+        values = self._values_of(chunk.model, chunk)
         steps = range(1, self.plan.reach + 1)
         acting = np.array([acting_at(chunk.by_horizon, step, chunk.model) for step in steps])
         for other in {*acting.tolist()} - {chunk.model}:
-            there = (acting == other)[:, None]
-            found = np.where(there, self._values_of(other, chunk), found)
-        return found
+            values = np.where((acting == other)[:, None], self._values_of(other, chunk), values)
+        return values
 
     def _values_of(self, model: str, chunk: ForecastChunk) -> FloatArray:
         walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]
         return interpolated(_between(walk, chunk.since, chunk.until).quantiles, self.plan)
 
     def _acting(self, at: int, since: int) -> tuple[str, str, tuple[ActingModel, ...]]:
-        """The model of a stretch, why, and what acts at which horizon where that differs."""
-        asked = self.choice.value
+        """Return the acting model of a chunk, the reason, and the acting model of each horizon if it differs."""
+        chosen = self.choice.value
         if self.choice in (ModelChoice.SEASONAL_NAIVE, ModelChoice.HOLT_WINTERS):
-            if self.baselines[asked][at] is None:
-                return "LastValue", f"{asked} has too little history to learn from", ()
-            return asked, "asked for", ()
+            if self.baselines[chosen][at] is None:
+                return "LastValue", f"{chosen} has too little history to learn from", ()
+            return chosen, "requested", ()
         week = max(1, round(WEEK / self.series.step))
-        # Only forecasts whose targets have all passed can be judged.
+        # Only forecasts whose targets are all in the past can be judged.
         near = int(np.searchsorted(self.plan.ahead, max(1, round(_HOUR / self.series.step)), side="right"))
         known = since - int(self.plan.ahead[max(0, near - 1)])
         usable = [name for name, models in self.baselines.items() if models[at] is not None]
@@ -220,9 +219,9 @@ class _ModelSelection:
             verdict = verdict_without_champion(others, "there is too little history for LightGBM to learn from")
             return verdict.acting, verdict.evidence, ()
         if self.choice is ModelChoice.LIGHTGBM:
-            return "LightGBM", "asked for", ()
+            return "LightGBM", "requested", ()
         if at == 0:
-            return "LightGBM", "nothing to judge it on yet", ()
+            return "LightGBM", "there are no forecasts yet by which it can be judged", ()
         verdict = judge(self._judged(self.champion, since - week, known, near), others)
         return verdict.acting, verdict.evidence, verdict.by_horizon
 
@@ -239,19 +238,21 @@ def _fitted(forecaster: Forecaster, series: Series) -> FittedModel | None:
 
 
 def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[FittedModel | None]) -> WalkForward:
-    """Calibrated forecasts from a calibration window before the first cut on (by the first model there)."""
-    learns = name == "LightGBM"
-    begin = plan.cuts[0] if learns else max(1, plan.cuts[0] - WINDOW)
+    """Return the calibrated forecasts of a model, one fit per chunk.
+
+    Baselines begin one calibration window before the first cut, with their first fit; LightGBM begins at the first cut.
+    """
+    begin = plan.cuts[0] if name == "LightGBM" else max(1, plan.cuts[0] - WINDOW)
     edges = [begin, *plan.cuts[1:]]
     parts: list[FloatArray] = []
     chunks = [Origins.of_single_series(np.arange(since, until)) for since, until in pairwise(edges)]
     for model, origins in zip(models, chunks, strict=True):
-        nothing = np.full((len(origins), len(plan.ahead), len(QUANTILES)), np.nan)
-        parts.append(nothing if model is None else model.quantiles(panel, origins, plan.ahead))
+        missing = np.full((len(origins), len(plan.ahead), len(QUANTILES)), np.nan)
+        parts.append(missing if model is None else model.quantiles(panel, origins, plan.ahead))
     origins = np.arange(begin, plan.cuts[-1])
     targets = origins[:, None] + plan.ahead - 1
-    inside = targets < panel.bins
-    actual = np.where(inside, panel.values[0][np.where(inside, targets, 0)], np.nan)
+    is_within = targets < panel.bins
+    actual = np.where(is_within, panel.values[0][np.where(is_within, targets, 0)], np.nan)
     levels, near = (
         levels_at(panel, Origins.of_single_series(origins)),
         near_events_of(models, panel, chunks, plan.ahead),
@@ -260,21 +261,21 @@ def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[FittedModel | No
 
 
 def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
-    """Its origins [since, until)."""
-    late = walk.since(since)
-    cut = slice(0, int(np.searchsorted(late.origins, until)))
+    """Return the part of a walk with the origins [since, until)."""
+    part = walk.since(since)
+    rows = slice(0, int(np.searchsorted(part.origins, until)))
     return replace(
-        late,
-        origins=late.origins[cut],
-        quantiles=late.quantiles[cut],
-        actual=late.actual[cut],
-        levels=late.levels[cut],
-        near=None if late.near is None else late.near[cut],
+        part,
+        origins=part.origins[rows],
+        quantiles=part.quantiles[rows],
+        actual=part.actual[rows],
+        levels=part.levels[rows],
+        near=None if part.near is None else part.near[rows],
     )
 
 
 def interpolated(quantiles: FloatArray, plan: Plan) -> FloatArray:
-    """From the horizons that were asked for to each bin: shape (origins, reach, quantiles)."""
+    """Return quantiles for each bin, interpolated between the forecast bins: shape (origins, reach, quantiles)."""
     bins = np.arange(1, plan.reach + 1)
     right = np.clip(np.searchsorted(plan.ahead, bins), 1, max(1, len(plan.ahead) - 1))
     if len(plan.ahead) == 1:
@@ -286,17 +287,17 @@ def interpolated(quantiles: FloatArray, plan: Plan) -> FloatArray:
 
 
 def _peaks(series: Series, plan: Plan, chunks: Sequence[ForecastChunk], values: FloatArray) -> FloatArray:
-    """Of windows of which every bin was asked for: what lies between by interpolation knows no highest bin."""
+    """Return the peaks of the windows whose bins were all forecast; interpolated bins would miss the highest demand."""
     gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
     count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
     panel = Panel.of([series])
     spans = [(chunk, Origins.of_single_series(np.arange(chunk.since, chunk.until))) for chunk in chunks]
-    raw = np.concatenate([one.fitted.peaks(panel, origins, count) for one, origins in spans])
+    raw = np.concatenate([chunk.fitted.peaks(panel, origins, count) for chunk, origins in spans])
     return calibrated_peaks(series, plan.cuts[0], raw, values)
 
 
 def _cold_start_factors(series: Series, origins: IntArray) -> FloatArray:
-    """What little history multiplies each origin's upper quantiles by: shape (origins, 1, quantiles)."""
+    """Return the cold-start factor of each origin and quantile: shape (origins, 1, quantiles)."""
     days = np.cumsum(np.isfinite(series.values))[np.maximum(origins - 1, 0)] * (series.step / DAY)
     factor = np.where(
         days >= FULL_HISTORY / DAY,

@@ -37,7 +37,7 @@ from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import METRIC_DELAY, Workload, learned_capacity, workload
 
 _AHEAD = timedelta(days=1)
-"""How long after the end of a trace an event may begin to be known to its last forecasts."""
+"""Maximum time from the end of the trace to the start of an event that the last forecasts know."""
 DEFAULT_LEAD_TIME = timedelta(minutes=3)
 BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
 
@@ -128,8 +128,8 @@ def run(
 ) -> Backtest:
     """Replay a trace.
 
-    Raises InvalidTraceError where it is too short or has nothing in it, InvalidManifestError where an event has more
-    occurrences than can be walked through.
+    Raises InvalidTraceError if it is too short or has no demand, InvalidManifestError if an event has more occurrences
+    than can be expanded.
     """
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
@@ -139,7 +139,7 @@ def run(
     split = forecasts.moment(forecasts.plan.split)
     demand = demand_by_minute(trace, series, zero_is_valid=policy.spec.demand.zero_is_valid)
     tuning = ScalingSimulation(scenario, workload(demand, forecasts.moment(forecasts.first + 1), split), forecasts)
-    report("drawing the frontier of the past", 0.0)
+    report("computing the frontier of the past", 0.0)
     chosen = choose(_tuning_with_events(tuning, forecasts, report))
     if policy.spec.forecast.objective is not None:
         # As live: a policy with prices covers the quantile that they chose.
@@ -148,7 +148,7 @@ def run(
     replayed = replay(scenario, simulation.work, forecasts, lambda done: report("replaying the policy", done))
     simulation = _with_events(simulation, replayed)
     comparison = _comparison(simulation, chosen, forecasts, replayed, report)
-    report("drawing the frontier", 0.0)
+    report("computing the frontier", 0.0)
     points = simulation.frontier(*grid_of(scenario))
     horizons = _bins(options.horizons, series)
     occurring = _occurring(events, series)
@@ -165,7 +165,7 @@ def run(
         accuracy={bins: accuracy(forecasts, bins) for bins in horizons},
         near_events={bins: near_events(forecasts, occurring, bins) for bins in horizons} if occurring else {},
         baselines={
-            shown: {bins: naive_wape(forecasts, name, bins) for bins in horizons} for shown, name in BASELINES.items()
+            key: {bins: naive_wape(forecasts, name, bins) for bins in horizons} for key, name in BASELINES.items()
         },
         comparison=comparison,
         frontier=tuple(points),
@@ -259,7 +259,7 @@ def _comparison(
         hpa_only=simulation.hpa_only(np.array([target]))[0],
         hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_only_target),
         same_hours=SameHours(
-            *(at_same_hours(alternatives, one.replica_hours) for one in (predictive, tuned.outcome, both.outcome))
+            *(at_same_hours(alternatives, way.replica_hours) for way in (predictive, tuned.outcome, both.outcome))
         ),
         seasonal_naive=simulation.with_forecasts(forecasts.of_baseline("SeasonalNaive"), quantile),
         predictive=predictive,
@@ -277,8 +277,8 @@ def _advice(simulation: ScalingSimulation, hpa_only: Outcome) -> Advice:
 def _tuned(
     simulation: ScalingSimulation, forecasts: RollingForecasts, chosen: Point, report: Callable[[float], None]
 ) -> Tuned:
-    """What a setting does when the live code decides."""
+    """Return the outcome of a point when the live code decides."""
     scenario = with_point(simulation.scenario, chosen)
-    done = replay(scenario, simulation.work, forecasts, report)
-    found = outcome(simulation.work, done.existing, done.ready, scenario.per_replica)
-    return Tuned(chosen.quantile, chosen.hpa_target, found)
+    replayed = replay(scenario, simulation.work, forecasts, report)
+    tuned = outcome(simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
+    return Tuned(chosen.quantile, chosen.hpa_target, tuned)

@@ -1,8 +1,8 @@
-"""What a tuner would have chosen from what lies before the split, and a setting with it."""
+"""Choose quantile and HPA target from the past before the split, as a tuner would."""
 
 from dataclasses import dataclass, replace
 
-from forecasting.scaling import frontier as choices
+from forecasting.scaling import frontier
 from forecasting.scaling.frontier import Point, Prices
 from predictive_scaling.resources.scaling_policy import Objective
 from predictive_scaling.simulation.outcomes import ScalingSimulation
@@ -11,9 +11,11 @@ from predictive_scaling.simulation.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class TunedSettings:
-    """quantile: the cheapest point at the HPA's target. both: the cheapest of all. prices: of the one and the other.
+    """Settings chosen from the past.
 
-    hpa_alone_target: the target of an HPA without a policy that is cheapest by the prices of `both`.
+    quantile: the cheapest point at the current HPA target. both: the cheapest point of all quantiles and targets.
+    prices: of `quantile` and of `both`. hpa_only_target: the cheapest target of an HPA without a policy, by the prices
+    of `both`.
     """
 
     quantile: Point
@@ -23,26 +25,29 @@ class TunedSettings:
 
 
 def choose(past: ScalingSimulation) -> TunedSettings:
-    """By the policy's prices, or where it states none by the default ones, from the past only."""
+    """Choose the cheapest settings by the prices of the policy, or by the default prices if it states none."""
     scenario = past.scenario
     objective = scenario.policy.spec.forecast.objective
-    prices = (_prices(objective, choices.QUANTILE_PRICES), _prices(objective, choices.TARGET_PRICES))
+    prices = (_prices(objective, frontier.QUANTILE_PRICES), _prices(objective, frontier.TARGET_PRICES))
     points = past.frontier(*grid_of(scenario))
-    at_present = choices.at_target(points, scenario.hpa_target)
-    hpa_only = choices.cheapest((it.outcome.at(0.0, it.target) for it in past.hpa_by_target()), prices[1])
+    at_current_target = frontier.at_target(points, scenario.hpa_target)
+    hpa_only = frontier.cheapest((hpa.outcome.at(0.0, hpa.target) for hpa in past.hpa_by_target()), prices[1])
     return TunedSettings(
-        choices.cheapest(at_present, prices[0]), choices.cheapest(points, prices[1]), prices, hpa_only.hpa_target
+        quantile=frontier.cheapest(at_current_target, prices[0]),
+        both=frontier.cheapest(points, prices[1]),
+        prices=prices,
+        hpa_only_target=hpa_only.hpa_target,
     )
 
 
 def grid_of(scenario: Scenario) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The quantiles and HPA targets of a frontier, those of the policy among them."""
-    quantiles = {*choices.QUANTILES, scenario.policy.spec.forecast.effective_quantile}
-    return tuple(sorted(quantiles)), tuple(sorted({*choices.TARGETS, scenario.hpa_target}))
+    """Return the quantiles and HPA targets of a frontier, including those of the policy."""
+    quantiles = {*frontier.QUANTILES, scenario.policy.spec.forecast.effective_quantile}
+    return tuple(sorted(quantiles)), tuple(sorted({*frontier.TARGETS, scenario.hpa_target}))
 
 
 def with_point(scenario: Scenario, point: Point) -> Scenario:
-    """The setting with a point's quantile and HPA target."""
+    """Return the scenario with the quantile and HPA target of a point."""
     policy = scenario.policy
     forecast = policy.spec.forecast.model_copy(update={"quantile": point.quantile, "objective": None})
     policy = policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})

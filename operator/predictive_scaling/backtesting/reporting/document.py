@@ -1,6 +1,7 @@
 """The document that `--output json` writes."""
 
 import math
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -15,17 +16,17 @@ _DIGITS = 6
 
 
 def as_json(backtest: Backtest) -> str:
-    """One line, numbers only where there are any: what cannot be said is null."""
+    """Return the results as one line of JSON; undefined numbers are null."""
     return msgspec.json.encode(document(backtest)).decode() + "\n"
 
 
 def document(backtest: Backtest) -> dict[str, Any]:
-    """As plain values. Shares and errors are ratios; horizons are minutes, as text."""
+    """Return the results as plain values. Shares and errors are ratios; horizons are minutes, as text."""
     series, step, scenario = backtest.series, backtest.series.step, backtest.scenario
     comparison, forecasts, last = backtest.comparison, backtest.forecasts, backtest.forecasts.chunks[-1]
     same_hours = comparison.same_hours
     prices = dict(zip(("tuned", "tuned_with_target"), backtest.prices, strict=True))
-    found = {
+    results = {
         "series": {
             "name": series.name,
             "points": len(series.values),
@@ -37,15 +38,15 @@ def document(backtest: Backtest) -> dict[str, Any]:
                 {"period": season.period.total_seconds(), "strength": season.strength} for season in seasons(series)
             ],
         },
-        "accuracy": {_minutes(bins, step): _accuracy(one) for bins, one in backtest.accuracy.items()},
+        "accuracy": {_minutes(bins, step): _accuracy(accuracy) for bins, accuracy in backtest.accuracy.items()},
         "baselines": {
             name: {_minutes(bins, step): {"wape": wape} for bins, wape in by_horizon.items()}
             for name, by_horizon in backtest.baselines.items()
         },
         "simulation": {
             "hpa_only": _outcome(comparison.hpa_only) | {"hpa_target": scenario.hpa_target},
-            "hpa_equal_cost": _hpa_alone(same_hours.predictive),
-            "hpa_tuned": _hpa_alone(comparison.hpa_tuned),
+            "hpa_equal_cost": _hpa_only(same_hours.predictive),
+            "hpa_tuned": _hpa_only(comparison.hpa_tuned),
             "seasonal_naive": _outcome(comparison.seasonal_naive),
             "predictive": _outcome(comparison.predictive)
             | {"quantile": scenario.policy.spec.forecast.effective_quantile, "hpa_target": scenario.hpa_target}
@@ -59,17 +60,17 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "count": len(scenario.events),
             "accuracy": {
                 _minutes(bins, step): {
-                    "judged": one.judged,
-                    "wape": one.wape,
-                    "coverage": {f"{quantile:g}": value for quantile, value in one.coverage.items()},
+                    "judged": near.judged,
+                    "wape": near.wape,
+                    "coverage": {f"{quantile:g}": value for quantile, value in near.coverage.items()},
                 }
-                for bins, one in backtest.near_events.items()
+                for bins, near in backtest.near_events.items()
             },
         },
         "frontier": [_point(point) for point in backtest.frontier],
         "prices": {
-            name: {"under_provisioned_minute": one.under_provisioned_minute, "replica_hour": one.replica_hour}
-            for name, one in prices.items()
+            name: {"under_provisioned_minute": price.under_provisioned_minute, "replica_hour": price.replica_hour}
+            for name, price in prices.items()
         },
         "advice": {
             "quantile": backtest.advice.quantile,
@@ -99,38 +100,38 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "total": backtest.seconds,
         },
     }
-    return _clean(found)
+    return _rounded(results)
 
 
-def _accuracy(one: Accuracy) -> dict[str, Any]:
+def _accuracy(accuracy: Accuracy) -> dict[str, Any]:
     return {
-        "wape": one.wape,
-        "mape": one.mape,
-        "mase": one.mase,
-        "coverage": {f"{quantile:g}": value for quantile, value in one.coverage.items()},
-        "pinball": {f"{quantile:g}": value for quantile, value in one.pinball.items()},
+        "wape": accuracy.wape,
+        "mape": accuracy.mape,
+        "mase": accuracy.mase,
+        "coverage": {f"{quantile:g}": value for quantile, value in accuracy.coverage.items()},
+        "pinball": {f"{quantile:g}": value for quantile, value in accuracy.pinball.items()},
     }
 
 
-def _outcome(one: Outcome) -> dict[str, Any]:
+def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {
-        "under_provisioned_share": one.under_provisioned_share,
-        "under_provisioned_minutes": one.minutes,
-        "lost_demand_share": one.lost_demand_share,
-        "replica_hours": one.replica_hours,
+        "under_provisioned_share": outcome.under_provisioned_share,
+        "under_provisioned_minutes": outcome.minutes,
+        "lost_demand_share": outcome.lost_demand_share,
+        "replica_hours": outcome.replica_hours,
     }
 
 
-def _tuned(one: Tuned) -> dict[str, Any]:
-    return _outcome(one.outcome) | {"quantile": one.quantile, "hpa_target": one.hpa_target}
+def _tuned(tuned: Tuned) -> dict[str, Any]:
+    return _outcome(tuned.outcome) | {"quantile": tuned.quantile, "hpa_target": tuned.hpa_target}
 
 
-def _hpa_alone(one: HpaOnly) -> dict[str, Any]:
-    return _outcome(one.outcome) | {"hpa_target": one.target}
+def _hpa_only(hpa: HpaOnly) -> dict[str, Any]:
+    return _outcome(hpa.outcome) | {"hpa_target": hpa.target}
 
 
-def _hpa_at_same_hours(one: HpaOnly) -> dict[str, Any]:
-    return {"hpa_at_same_hours": _hpa_alone(one)}
+def _hpa_at_same_hours(hpa: HpaOnly) -> dict[str, Any]:
+    return {"hpa_at_same_hours": _hpa_only(hpa)}
 
 
 def _point(point: Point) -> dict[str, Any]:
@@ -143,16 +144,16 @@ def _point(point: Point) -> dict[str, Any]:
     }
 
 
-def _minutes(bins: int, step: Any) -> str:
+def _minutes(bins: int, step: timedelta) -> str:
     return f"{bins * step.total_seconds() / 60:g}"
 
 
-def _clean(value: Any) -> Any:
-    """Rounded, and without what JSON has no word for."""
+def _rounded(value: Any) -> Any:
+    """Return the value with all floats rounded, and None for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {name: _clean(one) for name, one in value.items()}
+        return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_clean(one) for one in value]
+        return [_rounded(item) for item in value]
     if isinstance(value, float):
         return round(value, _DIGITS) if math.isfinite(value) else None
     return value

@@ -1,4 +1,4 @@
-"""The report's charts, in replicas, so that demand and capacity can be compared by eye."""
+"""The charts of the report, in replicas, so that demand and capacity are comparable."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,15 @@ from predictive_scaling.simulation.workload import STEP
 
 _MAX_POINTS = 1500
 _AHEAD = timedelta(minutes=15)
-_MAX_SHARE = 1.15
+_MARGIN = 1.15
+"""Height of the frontier chart, relative to the highest shortage of an efficient point."""
 
 Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A stretch of a backtest, in pixels' worth of steps."""
+    """A span of a backtest, the steps [since, until), drawn with at most _MAX_POINTS points."""
 
     backtest: Backtest
     since: int
@@ -32,25 +33,25 @@ class View:
 
     @property
     def width(self) -> int:
-        """Steps that share a point."""
+        """Number of steps per point."""
         return max(1, -(-(self.until - self.since) // _MAX_POINTS))
 
     def points(self, values: Sequence[float] | npt.NDArray[np.generic], how: str) -> Points:
-        """One a pixel: the highest or the lowest of its steps, so that no peak is lost."""
+        """Return the `highest` or `lowest` value of each point's steps, so that no peak is lost."""
         part = np.asarray(values, dtype=np.float64)[self.since : self.until]
         padded = np.pad(part, (0, -len(part) % self.width), mode="edge").reshape(-1, self.width)
-        found = padded.max(axis=1) if how == "highest" else padded.min(axis=1)
+        extremes = padded.max(axis=1) if how == "highest" else padded.min(axis=1)
         work = self.backtest.work
-        return [(work.at(self.since + at * self.width), float(value)) for at, value in enumerate(found)]
+        return [(work.at(self.since + at * self.width), float(value)) for at, value in enumerate(extremes)]
 
     def chart(self, label: str, highest: float, height: float) -> Chart:
-        """An empty frame."""
+        """Return an empty chart of the span."""
         work = self.backtest.work
         return Chart(work.at(self.since), work.at(self.until), highest, label, "replicas", height=height)
 
 
 def overview(backtest: Backtest) -> str:
-    """All that was replayed: demand, its band, the floor, the replicas, and where they were too few."""
+    """Return the chart of the complete replay: demand, forecast band, floor, replicas and shortages."""
     view = View(backtest, 0, len(backtest.work))
     keys = (
         _key("demand", "--ink")
@@ -59,12 +60,12 @@ def overview(backtest: Backtest) -> str:
         + _key("replicas with the policy", "--ahead")
         + _key("short", "--short", block=True)
     )
-    chart = _with_policy(view, "Demand, forecast, floor and replicas over all that was replayed", 300.0)
-    return _card("All that was replayed", keys, chart.svg())
+    chart = _with_policy(view, "Demand, forecast, floor and replicas over the complete replay", 300.0)
+    return _card("The complete replay", keys, chart.svg())
 
 
 def worst_day(backtest: Backtest, around: datetime) -> str:
-    """Twelve hours either side of a moment: with the policy, and the HPA alone below."""
+    """Return the charts of twelve hours before and after a moment: with the policy, and below it with the HPA alone."""
     work, day = backtest.work, timedelta(days=1) // STEP
     middle = (around - work.begins_at) // STEP
     since = max(0, min(middle - day // 2, len(work) - day))
@@ -78,28 +79,30 @@ def worst_day(backtest: Backtest, around: datetime) -> str:
 
 
 def frontier(backtest: Backtest) -> str:
-    """Shortage against replica-hours: a curve for each HPA target, along the quantiles."""
+    """Return the chart of shortage against replica-hours: one curve per HPA target, along the quantiles."""
     comparison = backtest.comparison
     hours = comparison.hpa_only.replica_hours or 1.0
-    shown = [point for point in backtest.frontier if point.replica_hours / hours < 2.0] or list(backtest.frontier)
-    top = max([comparison.hpa_only.under_provisioned_share, *(it.under_provisioned_share for it in efficient(shown))])
-    costs = [point.replica_hours / hours for point in shown] + [1.0]
+    points = [point for point in backtest.frontier if point.replica_hours / hours < 2.0] or list(backtest.frontier)
+    shares = [
+        comparison.hpa_only.under_provisioned_share,
+        *(point.under_provisioned_share for point in efficient(points)),
+    ]
+    costs = [point.replica_hours / hours for point in points] + [1.0]
     chart = Scatter(
         left=min(costs) * 0.985,
         right=max(costs) * 1.015,
-        highest=max(1e-4, 100 * top * _MAX_SHARE),
+        highest=max(1e-4, 100 * max(shares) * _MARGIN),
         label="Shortage against replica-hours for each quantile and HPA target",
         x_unit="replica-hours, HPA alone = 1",
         y_unit="% of time short",
     )
-    for target in sorted({point.hpa_target for point in shown}):
-        row = sorted((it for it in shown if it.hpa_target == target), key=lambda it: it.quantile)
-        pairs = [(it.replica_hours / hours, 100 * it.under_provisioned_share) for it in row]
-        own = abs(target - backtest.scenario.hpa_target) < 1e-9
-        chart.line(pairs, "frontier-own" if own else "frontier")
-        chart.dots(
-            pairs, "dot-own" if own else "dot", [f"p{100 * it.quantile:g}, target {100 * target:g} %" for it in row]
-        )
+    for target in sorted({point.hpa_target for point in points}):
+        curve = sorted((point for point in points if point.hpa_target == target), key=lambda point: point.quantile)
+        pairs = [(point.replica_hours / hours, 100 * point.under_provisioned_share) for point in curve]
+        titles = [f"p{100 * point.quantile:g}, target {100 * target:g} %" for point in curve]
+        is_own = abs(target - backtest.scenario.hpa_target) < 1e-9
+        chart.line(pairs, "frontier-own" if is_own else "frontier")
+        chart.dots(pairs, "dot-own" if is_own else "dot", titles)
     both, tuned = comparison.tuned_with_target, comparison.tuned
     chart.mark(1.0, 100 * comparison.hpa_only.under_provisioned_share, "mark-alone", "HPA alone")
     chart.mark(
@@ -118,7 +121,7 @@ def frontier(backtest: Backtest) -> str:
     keys = _key(f"quantiles at the policy's HPA target ({100 * backtest.scenario.hpa_target:g} %)", "--ahead") + _key(
         "at other targets", "--faint"
     )
-    return _card("What safety costs", keys, chart.svg())
+    return _card("The cost of safety", keys, chart.svg())
 
 
 def _with_policy(view: View, label: str, height: float) -> Chart:
@@ -153,7 +156,7 @@ def _hpa_only_chart(view: View) -> Chart:
 
 
 def _band(view: View) -> Iterator[tuple[datetime, float, float]]:
-    """The median and p90 that were forecast a quarter of an hour ahead, in replicas."""
+    """Yield time, median and p90 of the forecasts 15 minutes ahead, in replicas."""
     backtest, forecasts = view.backtest, view.backtest.forecasts
     step, per_replica = backtest.series.step, backtest.scenario.per_replica
     ahead = min(max(1, _AHEAD // step), forecasts.values.shape[1])
@@ -168,7 +171,7 @@ def _band(view: View) -> Iterator[tuple[datetime, float, float]]:
 
 
 def _short(view: View, ready: npt.NDArray[np.generic]) -> Iterator[tuple[datetime, datetime, float, float]]:
-    """Each run of steps with too few replicas: from what was ready up to what was needed."""
+    """Yield each shortage: begin, end, ready replicas, needed replicas."""
     backtest = view.backtest
     work, demand = backtest.work, backtest.work.demand / backtest.scenario.per_replica
     capacity = np.asarray(ready, dtype=np.float64)

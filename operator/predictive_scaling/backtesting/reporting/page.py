@@ -1,4 +1,4 @@
-"""A backtest as one self-contained page, readable without JavaScript."""
+"""A backtest as a self-contained page, readable without JavaScript."""
 
 import math
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from predictive_scaling.backtesting.reporting.summary import (
     number,
     percent,
     relative_hours,
+    strategies,
     undefined_values,
-    ways,
 )
 from predictive_scaling.backtesting.reporting.worst_hours import BadHour, worst_hours
 from predictive_scaling.backtesting.run import Backtest
@@ -25,11 +25,11 @@ from predictive_scaling.errors import SettingsError
 from predictive_scaling.figures.page import Page, before_after, tile
 from predictive_scaling.simulation.workload import METRIC_DELAY
 
-_BAR = 90
+_BAR_PIXELS = 90
 
 
 def write_report(backtest: Backtest, path: Path) -> None:
-    """Write the page. Raises SettingsError where the file cannot be written."""
+    """Write the page. Raises SettingsError if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page(backtest), encoding="utf-8")
@@ -42,7 +42,7 @@ def page(backtest: Backtest) -> str:
     hours = worst_hours(backtest)
     content = Template(_read("report.html")).substitute(
         advice=escape(backtest.advice.message),
-        ways="".join(_ways(backtest)),
+        strategies="".join(_strategies(backtest)),
         charts=overview(backtest) + (worst_day(backtest, hours[0].worst_at) if hours else "") + frontier(backtest),
         accuracy="".join(_accuracy(backtest)),
         hours="".join(map(_hour, hours)) or '<tr><td colspan="5">There were enough replicas all the time.</td></tr>',
@@ -69,10 +69,10 @@ def _verdict(backtest: Backtest) -> tuple[str, str]:
     hpa_only, predictive = backtest.comparison.hpa_only, backtest.comparison.predictive
     same = backtest.comparison.same_hours.predictive.outcome
     if hpa_only.minutes < 1 and predictive.minutes < 1:
-        return "none", "The HPA alone was never short here: safety is not what a policy buys, a hotter HPA may be"
+        return "none", "The HPA alone was never short here: a policy adds no safety, but may allow a higher HPA target"
     if predictive.minutes <= same.minutes and predictive.minutes <= hpa_only.minutes:
         return "good", f"{gain(backtest)[:1].upper()}{gain(backtest)[1:]}"
-    return "bad", f"An HPA with a lower target does as well for these replica-hours: {gain(backtest)}"
+    return "bad", f"An HPA with a lower target performs as well with these replica-hours: {gain(backtest)}"
 
 
 def _tiles(backtest: Backtest) -> Iterator[str]:
@@ -95,41 +95,41 @@ def _tiles(backtest: Backtest) -> Iterator[str]:
         f"minutes short at {100 * (relative_hours(backtest, both.outcome) - 1):+.1f} % replica-hours; "
         f"HPA at the same hours: {same.tuned_with_target.outcome.minutes:,.0f}",
     )
-    bins = min(backtest.accuracy, key=lambda it: abs(it * backtest.series.step.total_seconds() - 900))
-    one = backtest.accuracy[bins]
+    bins = min(backtest.accuracy, key=lambda bins: abs(bins * backtest.series.step.total_seconds() - 900))
+    accuracy = backtest.accuracy[bins]
     yield tile(
         f"Error {bins * backtest.series.step.total_seconds() / 60:g} minutes ahead",
-        f'<span class="big">{number(one.wape)}</span>',
-        f"of demand (WAPE); p90 covered {percent(one.coverage[0.9])}",
+        f'<span class="big">{number(accuracy.wape)}</span>',
+        f"of demand (WAPE); p90 covered {percent(accuracy.coverage[0.9])}",
     )
 
 
-def _ways(backtest: Backtest) -> Iterator[str]:
-    for name, parameters, way in ways(backtest):
-        style = ' class="chosen"' if way is backtest.comparison.predictive else ""
+def _strategies(backtest: Backtest) -> Iterator[str]:
+    for name, setting, outcome in strategies(backtest):
+        style = ' class="chosen"' if outcome is backtest.comparison.predictive else ""
         yield (
-            f"<tr{style}><td>{escape(name)}</td><td>{escape(parameters)}</td>"
-            f'<td class="number">{100 * way.under_provisioned_share:.2f} %</td>'
-            f'<td class="number">{way.minutes:,.0f}</td>'
-            f'<td class="number">{100 * way.lost_demand_share:.3f} %</td>'
-            f'<td class="number">{way.replica_hours:,.0f}</td>'
-            f'<td class="number">{relative_hours(backtest, way):.3f}</td></tr>'
+            f"<tr{style}><td>{escape(name)}</td><td>{escape(setting)}</td>"
+            f'<td class="number">{100 * outcome.under_provisioned_share:.2f} %</td>'
+            f'<td class="number">{outcome.minutes:,.0f}</td>'
+            f'<td class="number">{100 * outcome.lost_demand_share:.3f} %</td>'
+            f'<td class="number">{outcome.replica_hours:,.0f}</td>'
+            f'<td class="number">{relative_hours(backtest, outcome):.3f}</td></tr>'
         )
 
 
 def _accuracy(backtest: Backtest) -> Iterator[str]:
     step = backtest.series.step.total_seconds() / 60
     naive = backtest.baselines
-    errors = [one.wape for one in backtest.accuracy.values()]
+    errors = [accuracy.wape for accuracy in backtest.accuracy.values()]
     errors += [error for by_horizon in naive.values() for error in by_horizon.values()]
     worst = max((error for error in errors if error == error), default=1.0) or 1.0
-    for bins, one in backtest.accuracy.items():
-        cells = "".join(f'<td class="number">{percent(share)}</td>' for share in one.coverage.values())
+    for bins, accuracy in backtest.accuracy.items():
+        cells = "".join(f'<td class="number">{percent(share)}</td>' for share in accuracy.coverage.values())
         yield (
-            f'<tr><td>{bins * step:g} min</td><td class="time">{_bar(one.wape, worst, "bar")}</td>'
+            f'<tr><td>{bins * step:g} min</td><td class="time">{_bar(accuracy.wape, worst, "bar")}</td>'
             f'<td class="time">{_bar(naive["last_value"][bins], worst, "bar naive")}</td>'
             f'<td class="time">{_bar(naive["seasonal_naive"][bins], worst, "bar naive")}</td>'
-            f'<td class="number">{number(one.mase)}</td>{cells}</tr>'
+            f'<td class="number">{number(accuracy.mase)}</td>{cells}</tr>'
         )
 
 
@@ -139,7 +139,7 @@ def _hour(hour: BadHour) -> str:
         f'<td class="number">{hour.short_minutes:.1f} min</td>'
         f'<td class="number">{hour.hpa_only_minutes:.1f} min</td>'
         f"<td>{hour.worst_at:%H:%M}: {hour.needed:.1f} replicas needed, {hour.ready} ready; "
-        f"{hour.expected:.1f} were expected in time</td><td>{escape(hour.message)}</td></tr>"
+        f"{hour.expected:.1f} were forecast in time</td><td>{escape(hour.message)}</td></tr>"
     )
 
 
@@ -152,29 +152,30 @@ def _method(backtest: Backtest) -> Iterator[str]:
         f"are {METRIC_DELAY.total_seconds():g} s old, new pods are ready after {lead_time_minutes:g} min."
     )
     yield (
-        f"Forecasts saw nothing from after the moment they were made; models learned anew "
-        f"{sum(chunk.since >= forecasts.plan.split for chunk in forecasts.chunks)} times. "
+        f"Forecasts use only data from before the time at which they were made; models were trained "
+        f"{sum(chunk.since >= forecasts.plan.split for chunk in forecasts.chunks)} times after the split. "
         f"{forecasts.chunks[-1].why}."
     )
-    for what, prices in zip(("The quantile", "Quantile and HPA target"), backtest.prices, strict=True):
+    choices = ("The quantile was", "Quantile and HPA target were")
+    for choice, prices in zip(choices, backtest.prices, strict=True):
         yield (
-            f"{what} were chosen from before {forecasts.moment(forecasts.plan.split):%-d %B %Y} only, at "
+            f"{choice} chosen only from data before {forecasts.moment(forecasts.plan.split):%-d %B %Y}, at "
             f"{prices.under_provisioned_minute:g} for a minute short and {prices.replica_hour:g} for a replica-hour."
-        ).replace("The quantile were", "The quantile was")
+        )
     yield (
-        "HPA alone at the same hours: the target at which the HPA alone spends as many replica-hours as the policy "
-        "above it, chosen with hindsight; what a policy is worth is the difference to that."
+        "HPA alone at the same hours: the target at which the HPA alone uses as many replica-hours as the policy "
+        "above it, selected with hindsight; the gain of the policy is the difference to it."
     )
-    yield f"The numbers rest on {constants(backtest)}."
-    yield "Short: ready replicas could not carry the demand. Replica-hours count all that existed, ready or not."
+    yield f"Assumptions: {constants(backtest)}."
+    yield "Short: ready replicas could not carry the demand. Replica-hours count all existing replicas, ready or not."
     if undefined := undefined_values(backtest):
         yield f"{undefined}."
     if scenario.events:
-        yield f"{len(scenario.events)} known events took part. Near them: {near_events_summary(backtest)}."
+        yield f"{len(scenario.events)} known events were included. Near them: {near_events_summary(backtest)}."
     yield from (f"{repair[:1].upper()}{repair[1:]}." for repair in backtest.trace.repairs)
 
 
 def _bar(error: float, worst: float, style: str) -> str:
     if not math.isfinite(error):
         return number(error)
-    return f'<span class="{style}" style="width:{_BAR * error / worst:.0f}px"></span>{error:.3f}'
+    return f'<span class="{style}" style="width:{_BAR_PIXELS * error / worst:.0f}px"></span>{error:.3f}'

@@ -1,4 +1,4 @@
-"""A backtest for people at a terminal."""
+"""A backtest as text for a terminal."""
 
 import math
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from predictive_scaling.simulation.outcomes import HpaOnly, Outcome
 
 
 def summary(backtest: Backtest) -> Group:
-    """What was replayed, how each way of scaling did, how good the forecasts were, and what to do about it."""
+    """Return the replayed trace, the outcome of each strategy, the accuracy of the forecasts, and the advice."""
     return Group(*_parts(backtest))
 
 
-def ways(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
-    """Every way of setting replicas with what it is, best known first."""
+def strategies(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
+    """Return name, setting and outcome of each scaling strategy."""
     comparison, scenario = backtest.comparison, backtest.scenario
     target, quantile = scenario.hpa_target, scenario.policy.spec.forecast.effective_quantile
     tuned, both = comparison.tuned, comparison.tuned_with_target
     return [
         ("HPA alone", f"target {_percent(target)}", comparison.hpa_only),
         ("HPA alone, tuned by the same prices", _target(comparison.hpa_tuned.target), comparison.hpa_tuned.outcome),
-        ("yesterday as a floor", f"{_quantile(quantile)}, target {_percent(target)}", comparison.seasonal_naive),
+        ("seasonal naive floor", f"{_quantile(quantile)}, target {_percent(target)}", comparison.seasonal_naive),
         ("the policy as written", f"{_quantile(quantile)}, target {_percent(target)}", comparison.predictive),
         _at_same_hours(comparison.same_hours.predictive),
         ("the policy, tuned", f"{_quantile(tuned.quantile)}, target {_percent(target)}", tuned.outcome),
@@ -36,12 +36,12 @@ def ways(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
             both.outcome,
         ),
         _at_same_hours(comparison.same_hours.tuned_with_target),
-        ("one who knows the future", f"target {_percent(target)}", comparison.oracle),
+        ("oracle that knows the future", f"target {_percent(target)}", comparison.oracle),
     ]
 
 
 def gain(backtest: Backtest) -> str:
-    """What the policy as written is worth, with its cost, in one sentence."""
+    """Return the gain of the policy as written, with its cost, in one sentence."""
     comparison = backtest.comparison
     hpa_only, predictive, same = comparison.hpa_only, comparison.predictive, comparison.same_hours.predictive
     return (
@@ -51,14 +51,14 @@ def gain(backtest: Backtest) -> str:
     )
 
 
-def relative_hours(backtest: Backtest, one: Outcome) -> float:
-    """Replica-hours over those of the HPA alone, a ratio; 1 where that spent none."""
+def relative_hours(backtest: Backtest, outcome: Outcome) -> float:
+    """Return replica-hours relative to those of the HPA alone, a ratio; 1 if the HPA used none."""
     hpa_only = backtest.comparison.hpa_only.replica_hours
-    return one.replica_hours / hpa_only if hpa_only else 1.0
+    return outcome.replica_hours / hpa_only if hpa_only else 1.0
 
 
 def heading(backtest: Backtest) -> str:
-    """What was replayed, in one sentence."""
+    """Return what was replayed, in one sentence."""
     series, scenario, forecasts = backtest.series, backtest.scenario, backtest.forecasts
     split = forecasts.moment(forecasts.plan.split)
     return (
@@ -69,17 +69,17 @@ def heading(backtest: Backtest) -> str:
 
 
 def constants(backtest: Backtest) -> str:
-    """What the numbers rest on besides the demand: whoever changes one of these gets others."""
+    """Return the assumptions of the results besides the demand; other assumptions give other results."""
     scenario = backtest.scenario
-    fleet = (
-        f"{scenario.per_replica:,.4g} a replica, as the policy says"
+    capacity = (
+        f"a capacity of {scenario.per_replica:,.4g} per replica, as the policy states"
         if backtest.policy.spec.demand.per_replica
-        else f"{scenario.per_replica:,.4g} a replica (so that the 99.9th percentile of the past needs 20 of them)"
+        else f"a capacity of {scenario.per_replica:,.4g} per replica (the 99.9th percentile of the past needs 20)"
     )
     width = backtest.demand_step.total_seconds() / 60
     return (
-        f"a lead time of {scenario.lead_time.total_seconds() / 60:g} min, {fleet}, "
-        f"and demand as a line between values {width:g} min apart"
+        f"a lead time of {scenario.lead_time.total_seconds() / 60:g} min, {capacity}, "
+        f"and demand interpolated linearly between values {width:g} min apart"
     )
 
 
@@ -90,7 +90,7 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
     yield Text("")
     yield _scaling(backtest)
     yield Text(f"gain: {gain(backtest)}")
-    yield Text(f"it rests on {constants(backtest)}")
+    yield Text(f"assumptions: {constants(backtest)}")
     yield Text("")
     yield _accuracy(backtest)
     if undefined := undefined_values(backtest):
@@ -103,18 +103,18 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
 
 
 def _scaling(backtest: Backtest) -> Table:
-    table = Table("WAY OF SCALING", "SETTING", box=None, pad_edge=False)
+    table = Table("STRATEGY", "SETTING", box=None, pad_edge=False)
     for name in ("SHORT", "MINUTES", "DEMAND LOST", "REPLICA-HOURS", "OF HPA ALONE"):
         table.add_column(name, justify="right")
-    for name, what, one in ways(backtest):
+    for name, setting, outcome in strategies(backtest):
         table.add_row(
             name,
-            what,
-            f"{100 * one.under_provisioned_share:.2f} %",
-            f"{one.minutes:,.0f}",
-            f"{100 * one.lost_demand_share:.3f} %",
-            f"{one.replica_hours:,.0f}",
-            f"{relative_hours(backtest, one):.3f}",
+            setting,
+            f"{100 * outcome.under_provisioned_share:.2f} %",
+            f"{outcome.minutes:,.0f}",
+            f"{100 * outcome.lost_demand_share:.3f} %",
+            f"{outcome.replica_hours:,.0f}",
+            f"{relative_hours(backtest, outcome):.3f}",
         )
     return table
 
@@ -124,53 +124,57 @@ def _accuracy(backtest: Backtest) -> Table:
     for name in ("WAPE", "LAST VALUE", "YESTERDAY", "MASE", "BELOW P50", "BELOW P80", "BELOW P90", "BELOW P95"):
         table.add_column(name, justify="right")
     step = backtest.series.step.total_seconds() / 60
-    for bins, one in backtest.accuracy.items():
+    for bins, accuracy in backtest.accuracy.items():
         table.add_row(
             f"{bins * step:g} min",
-            *map(number, (one.wape, backtest.baselines["last_value"][bins])),
-            *map(number, (backtest.baselines["seasonal_naive"][bins], one.mase)),
-            *map(percent, one.coverage.values()),
+            *map(number, (accuracy.wape, backtest.baselines["last_value"][bins])),
+            *map(number, (backtest.baselines["seasonal_naive"][bins], accuracy.mase)),
+            *map(percent, accuracy.coverage.values()),
         )
     return table
 
 
 def near_events_summary(backtest: Backtest) -> str:
-    """One sentence with the numbers of the farthest horizon of which there are any."""
-    judged = [(bins, one) for bins, one in backtest.near_events.items() if one.judged]
+    """Return one sentence with the accuracy near events at the longest horizon that has forecasts."""
+    judged = [(bins, near) for bins, near in backtest.near_events.items() if near.judged]
     if not judged:
-        return "none lies behind the split"
-    bins, one = judged[-1]
+        return "no event is after the split"
+    bins, near = judged[-1]
     minutes = bins * backtest.series.step.total_seconds() / 60
     return (
-        f"{minutes:g} minutes ahead WAPE {number(one.wape)}, {percent(one.coverage[0.9])} below p90, of {one.judged:,} "
-        "forecasts"
+        f"{minutes:g} minutes ahead, WAPE is {number(near.wape)}, and {percent(near.coverage[0.9])} of demand is at or "
+        f"below p90, over {near.judged:,} forecasts"
     )
 
 
 def undefined_values(backtest: Backtest) -> str | None:
-    """Why the accuracy has dashes; None where it has none."""
-    scores = [value for one in backtest.accuracy.values() for value in (one.wape, one.mase, *one.coverage.values())]
+    """Return why the accuracy has dashes; None if it has none."""
+    scores = [
+        score
+        for accuracy in backtest.accuracy.values()
+        for score in (accuracy.wape, accuracy.mase, *accuracy.coverage.values())
+    ]
     if all(map(math.isfinite, scores)):
         return None
     return (
-        "– is not defined: WAPE and coverage need demand behind the split, MASE needs demand before it that changes "
-        "from one day to the next"
+        "– is not defined: WAPE and coverage need demand after the split, MASE needs demand before the split that "
+        "changes from day to day"
     )
 
 
 def number(value: float) -> str:
-    """To the thousandth; a dash for what is not defined."""
+    """Return a number with three decimals; a dash for an undefined number."""
     return f"{value:.3f}" if math.isfinite(value) else "–"
 
 
 def percent(ratio: float) -> str:
-    """A ratio in percent; a dash for what is not defined."""
+    """Return a ratio in percent; a dash for an undefined ratio."""
     return f"{100 * ratio:.1f} %" if math.isfinite(ratio) else "–"
 
 
-def _at_same_hours(one: HpaOnly) -> tuple[str, str, Outcome]:
-    """The row below a policy's: what its replica-hours are worth without it."""
-    return "  HPA alone at the same hours", _target(one.target), one.outcome
+def _at_same_hours(hpa: HpaOnly) -> tuple[str, str, Outcome]:
+    """Return the row below that of a policy: the HPA alone with the same replica-hours."""
+    return "  HPA alone at the same hours", _target(hpa.target), hpa.outcome
 
 
 def _target(target: float) -> str:

@@ -1,4 +1,4 @@
-"""The hours in which a policy did worst, and what it knew then."""
+"""The hours in which a policy lost the most demand, and what it had forecast then."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +18,9 @@ _MINUTE_STEPS = timedelta(minutes=1) // STEP
 class BadHour:
     """An hour with too few replicas.
 
-    short_minutes, alone_minutes: with the policy and with the HPA alone. needed: replicas at the worst moment, ready:
-    those that there were, at `worst_at`. expected: what the floor's quantile had said for then a lead time before, in
-    replicas. message: of the last decision before.
+    short_minutes, hpa_only_minutes: with the policy and with the HPA alone. needed, ready: replicas at `worst_at`.
+    expected: the floor's quantile of the demand at `worst_at`, forecast one lead time before, in replicas. message: of
+    the last decision before `worst_at`.
     """
 
     begins_at: datetime
@@ -33,15 +33,15 @@ class BadHour:
     message: str
 
 
-def worst_hours(backtest: Backtest, most: int = 6) -> list[BadHour]:
-    """Those with the most demand lost, worst first."""
+def worst_hours(backtest: Backtest, limit: int = 6) -> list[BadHour]:
+    """Return at most `limit` hours with the most lost demand, worst first."""
     work, per_replica = backtest.work, backtest.scenario.per_replica
     missing = np.maximum(work.demand - backtest.replayed.ready * per_replica, 0.0) * work.observed
     hours = -(-len(work) // _HOUR_STEPS)
     lost = np.zeros(hours * _HOUR_STEPS)
     lost[: len(missing)] = missing
     by_hour = lost.reshape(hours, _HOUR_STEPS).sum(axis=1)
-    worst = [int(at) for at in np.argsort(-by_hour, kind="stable")[:most] if by_hour[at] > 0]
+    worst = [int(at) for at in np.argsort(-by_hour, kind="stable")[:limit] if by_hour[at] > 0]
     return [_bad_hour(backtest, missing, at * _HOUR_STEPS) for at in worst]
 
 
@@ -59,12 +59,12 @@ def _bad_hour(backtest: Backtest, missing: np.ndarray[tuple[int], np.dtype[np.fl
         needed=float(work.demand[worst] / per_replica),
         ready=int(backtest.replayed.ready[worst]),
         expected=_expected(backtest, worst) / per_replica,
-        message=last.message if last else "Nothing was decided before.",
+        message=last.message if last else "There was no decision before.",
     )
 
 
 def _expected(backtest: Backtest, step: int) -> float:
-    """What was forecast for a step when a raise would have been in time."""
+    """Return the demand that was forecast for a step one lead time before it, when a raise would have been in time."""
     forecasts, width = backtest.forecasts, backtest.series.step
     moment = backtest.work.at(step)
     origin = (moment - backtest.scenario.lead_time - width - forecasts.series.start) // width

@@ -1,4 +1,4 @@
-"""A CSV file as spreadsheets and exporters write it: two of its columns as text, in parts, and the line of each row."""
+"""Read two columns of a CSV file in parts, as text, with the line number of each row."""
 
 import codecs
 import csv
@@ -17,7 +17,7 @@ import pandas
 from predictive_scaling.errors import InvalidTraceError
 
 pd: Any = pandas
-"""Its types are too wide to be of use; what leaves this module is annotated."""
+"""pandas' types are too wide to be useful; the functions of this module are annotated."""
 
 _CHUNK_ROWS = 500_000
 _MAX_HEADER = 1 << 20
@@ -30,7 +30,7 @@ _OPEN_QUOTE = re.compile(r"starting at row ([0-9]{1,12})")
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file whose header was read. time, value: the columns as the header spells them."""
+    """A CSV file with its parsed header. time, value: names of the two columns as the header spells them."""
 
     path: Path
     delimiter: str
@@ -40,13 +40,14 @@ class CsvFile:
     header_line: int
 
     def parts(self) -> Iterator[Any]:
-        """Frames with the two columns as text (missing: None), in order; the index numbers rows from 0.
+        """Yield frames with the two columns as text (missing: None), in order; the index counts rows from 0.
 
-        Raises InvalidTraceError for a row with more fields than the header, an open quote, and what is no text.
+        Raises InvalidTraceError for a row with more fields than the header, an unclosed quote, and bytes that are not
+        text.
         """
         names = [*range(len(self.columns)), "more"]
         with _opened(self.path) as text, warnings.catch_warnings():
-            # The first row's surplus fields would be dropped with a warning, those of later rows are an error.
+            # pandas drops surplus fields of the first row with a warning; in later rows they are an error.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             self._skip_header(text)
             try:
@@ -71,21 +72,21 @@ class CsvFile:
                 self._refuse_structure(str(error))
 
     def line(self, row: int) -> int:
-        """The line of a row. Reads the file again, as quoted fields may hold line breaks."""
-        found = self._find(lambda number, _: number == row)
-        # csv has a limit for fields: without line breaks in them, rows are lines.
-        return self.header_line + row + 1 if found is None else found
+        """Return the line number of a row. Reads the file again, because quoted fields may contain line breaks."""
+        line = self._find_line(lambda number, _: number == row)
+        # csv refuses fields above its size limit; then assume one line per row.
+        return self.header_line + row + 1 if line is None else line
 
-    def _find(self, wanted: Callable[[int, Sequence[str]], bool]) -> int | None:
-        """The line of the first row for which `wanted` holds, given its number and fields."""
+    def _find_line(self, matches: Callable[[int, Sequence[str]], bool]) -> int | None:
+        """Return the line number of the first row for which `matches(number, fields)` is true."""
         try:
             with _opened(self.path) as text:
                 self._skip_header(text)
-                reader, before = csv.reader(text, delimiter=self.delimiter), 0
+                reader, lines_before = csv.reader(text, delimiter=self.delimiter), 0
                 for number, fields in enumerate(reader):
-                    if wanted(number, fields):
-                        return self.header_line + before + 1
-                    before = reader.line_num
+                    if matches(number, fields):
+                        return self.header_line + lines_before + 1
+                    lines_before = reader.line_num
         except (csv.Error, InvalidTraceError):
             pass
         return None
@@ -104,15 +105,15 @@ class CsvFile:
     def _refuse_structure(self, error: str) -> NoReturn:
         if row := _OPEN_QUOTE.search(error):
             raise InvalidTraceError(
-                f"{self.path}, line {self.header_line + int(row[1]) + 1}: is no CSV file with one sample a line: a "
-                "quote is opened and not closed"
+                f"{self.path}, line {self.header_line + int(row[1]) + 1}: not a CSV file with one sample per line: a "
+                "quote is not closed"
             ) from None
-        self._refuse_long_row(self._find(lambda _, fields: len(fields) > len(self.columns) + 1))
+        self._refuse_long_row(self._find_line(lambda _, fields: len(fields) > len(self.columns) + 1))
 
     def _refuse_long_row(self, line: int | None) -> NoReturn:
-        where = self.path if line is None else f"{self.path}, line {line}"
+        location = self.path if line is None else f"{self.path}, line {line}"
         raise InvalidTraceError(
-            f"{where}: more fields than the {len(self.columns)} of the header; quote a field that holds "
+            f"{location}: more fields than the {len(self.columns)} of the header; quote fields that contain "
             f"{self.delimiter!r}, and write decimals with a point"
         ) from None
 
@@ -120,8 +121,8 @@ class CsvFile:
 def open_csv(path: Path, times: Sequence[str], values: Sequence[str]) -> CsvFile:
     """Find the header, the delimiter and the two columns, whose names may be any of `times` and `values`.
 
-    Understands a byte order mark, UTF-16, gzip by its content, blank lines before the header, quoted and padded names.
-    Raises InvalidTraceError that says what is missing.
+    Supports a byte order mark, UTF-16, gzip (detected by content), blank lines before the header, and quoted and padded
+    names. Raises InvalidTraceError with the missing part.
     """
     line, header = _header(path)
     if not header:
@@ -130,8 +131,8 @@ def open_csv(path: Path, times: Sequence[str], values: Sequence[str]) -> CsvFile
         raise InvalidTraceError(f"{path}, line {line}: the header is longer than {_MAX_HEADER} characters")
     splits = {delimiter: _names(header, delimiter) for delimiter in _DELIMITERS}
     delimiter = next(
-        (each for each, names in splits.items() if _known(names, times) and _known(names, values)),
-        max(splits, key=lambda each: len(splits[each])),
+        (delimiter for delimiter, names in splits.items() if _first_of(times, names) and _first_of(values, names)),
+        max(splits, key=lambda delimiter: len(splits[delimiter])),
     )
     columns = splits[delimiter]
     return CsvFile(
@@ -145,7 +146,7 @@ def open_csv(path: Path, times: Sequence[str], values: Sequence[str]) -> CsvFile
 
 
 def _header(path: Path) -> tuple[int, str]:
-    """The first line with something in it, and its number; empty where there is none."""
+    """Return the number and text of the first line that is not blank; an empty text without such a line."""
     with _opened(path) as text:
         for number in range(1, _MAX_BLANK_LINES + 1):
             header = text.readline(_MAX_HEADER)
@@ -162,22 +163,23 @@ def _names(header: str, delimiter: str) -> tuple[str, ...]:
     return tuple(field.strip() for field in fields)
 
 
-def _known(names: Sequence[str], known: Sequence[str]) -> str | None:
-    return next((name for wanted in known for name in names if name.lower() == wanted), None)
+def _first_of(accepted: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the column name that matches the first possible of the accepted names, regardless of case."""
+    return next((name for candidate in accepted for name in names if name.lower() == candidate), None)
 
 
-def _column(path: Path, line: int, columns: Sequence[str], known: Sequence[str]) -> str:
-    name = _known(columns, known)
+def _column(path: Path, line: int, columns: Sequence[str], accepted: Sequence[str]) -> str:
+    name = _first_of(accepted, columns)
     if name is None:
-        found = ", ".join(repr(column[:60]) for column in columns[:10])
-        raise InvalidTraceError(f"{path}, line {line}: no column {known[0]!r}; found {found}")
+        names = ", ".join(repr(column[:60]) for column in columns[:10])
+        raise InvalidTraceError(f"{path}, line {line}: no column {accepted[0]!r}; found {names}")
     if sum(column.lower() == name.lower() for column in columns) > 1:
-        raise InvalidTraceError(f"{path}, line {line}: column {name!r} is there more than once; rename the others")
+        raise InvalidTraceError(f"{path}, line {line}: column {name!r} exists more than once; rename the others")
     return name
 
 
 class _Text(io.TextIOWrapper):
-    """Text that says in which line it cannot be read."""
+    """A text stream whose errors contain the line number."""
 
     def __init__(self, stream: Any, path: Path, encoding: str) -> None:
         super().__init__(stream, encoding=encoding)
@@ -200,14 +202,14 @@ class _Text(io.TextIOWrapper):
             text: str = read()
         except UnicodeError:
             raise InvalidTraceError(
-                f"{self._path} cannot be read: behind line {self._lines} are bytes that are no {self.encoding}; save "
+                f"{self._path} cannot be read: after line {self._lines} are bytes that are not {self.encoding}; save "
                 "it as UTF-8"
             ) from None
         except (gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
-            raise InvalidTraceError(f"{self._path} cannot be read behind line {self._lines}: {error}") from None
+            raise InvalidTraceError(f"{self._path} cannot be read after line {self._lines}: {error}") from None
         if "\x00" in text:
             line = self._lines + text.count("\n", 0, text.index("\x00")) + 1
-            raise InvalidTraceError(f"{self._path}, line {line}: holds a NUL character; save it as UTF-8 text")
+            raise InvalidTraceError(f"{self._path}, line {line}: contains a NUL character; save it as UTF-8 text")
         self._lines += text.count("\n")
         return text
 

@@ -1,4 +1,4 @@
-"""A trace from a CSV file with the columns timestamp and value, also compressed; ten million rows in seconds."""
+"""Read a trace from a CSV file with the columns timestamp and value, also gzipped; ten million rows in seconds."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from predictive_scaling.backtesting.traces.recorded import Trace, regular_trace
 from predictive_scaling.errors import InvalidTraceError
 
 pd: Any = pandas
-"""Its types are too wide to be of use; what leaves this module is annotated."""
+"""pandas' types are too wide to be useful; the functions of this module are annotated."""
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -24,20 +24,20 @@ TIME_COLUMNS = ("timestamp", "time", "ts", "datetime", "date")
 VALUE_COLUMNS = ("value", "values", "count", "demand")
 _NO_VALUE = ("", "nan", "null", "none", "na", "n/a", "-")
 _MILLISECONDS_FROM = 1e11
-"""Epoch seconds reach this in the year 5138; milliseconds had it in 1973."""
+"""Epoch seconds reach this value in the year 5138; milliseconds reached it in 1973."""
 _MICROSECONDS_FROM = 1e14
 _NANOSECONDS_FROM = 1e17
 _LATEST = 4_102_444_800.0  # the year 2100
 _EARLIEST = -2_208_988_800.0  # the year 1900
 _ZONE = r"[T ][0-9:.,]+ ?(?:[zZ]|[+-][0-9]{2}(?::?[0-9]{2})?)$"
 _DECIMAL_COMMA = r"^[+-]?[0-9]+,[0-9]+$"
-# A date without dashes reads as seconds of 1970, or as milliseconds of 1976.
+# A date without dashes would be read as seconds in 1970, or as milliseconds in 1976.
 _COMPACT_DATES = ((19_000_101, 21_001_231), (190_001_010_000, 210_012_312_359))
 
 
 @dataclass(slots=True)
 class _Samples:
-    """What was read so far. rows: their numbers. local: times that the file writes without a zone."""
+    """The samples read so far. rows: row numbers. local: whether a time has no zone. scale: epoch units per second."""
 
     rows: list[npt.NDArray[np.int64]] = field(default_factory=list[npt.NDArray[np.int64]])
     times: list[Seconds] = field(default_factory=list[Seconds])
@@ -49,18 +49,19 @@ class _Samples:
 
 
 def read_csv(path: Path, timezone: str | None = None) -> Trace:
-    """Times are RFC 3339 or epoch seconds, milliseconds, microseconds or nanoseconds (told by magnitude, all alike).
+    """Read a trace from a CSV file.
 
-    timezone: whose clocks wrote the times that name no zone; UTC by default. Rows out of order are sorted, of repeated
-    times the last row counts, intervals without a row are gaps; the trace's repairs say so. Raises InvalidTraceError
-    naming the line and the column for anything else.
+    Times are RFC 3339, or epoch seconds, milliseconds, microseconds or nanoseconds (detected by magnitude, the same
+    unit in all rows). timezone: of times without a zone; UTC by default. Unordered rows are sorted, the last row of a
+    repeated time counts, and intervals without a row are gaps; the trace's repairs list this. Raises InvalidTraceError
+    with the line and the column for other content.
     """
     file = open_csv(path, TIME_COLUMNS, VALUE_COLUMNS)
     samples = _Samples()
     for part in file.parts():
         _read(part, file, samples)
     if not samples.times:
-        raise InvalidTraceError(f"{path} has a header and no rows")
+        raise InvalidTraceError(f"{path} has a header but no rows")
     times, notes = _in_utc(file, samples, timezone)
     if samples.without_value:
         notes.append(f"{samples.without_value:,} rows have no value and count as gaps")
@@ -71,9 +72,9 @@ def read_csv(path: Path, timezone: str | None = None) -> Trace:
 
 
 def _read(part: Any, file: CsvFile, samples: _Samples) -> None:
-    """Take up the rows of a part; those without time and value are blank lines."""
+    """Add the rows of a part to the samples; rows without time and value are blank lines."""
     part = part.fillna("")
-    blank = (part[file.time] < "!").to_numpy(dtype=np.bool_, copy=True)  # empty, or begins with a blank
+    blank = (part[file.time] < "!").to_numpy(dtype=np.bool_, copy=True)  # empty, or begins with a space
     if blank.any():
         cells = part[blank]
         blank[blank] = ((cells[file.time].str.strip() == "") & (cells[file.value].str.strip() == "")).to_numpy()
@@ -91,7 +92,7 @@ def _read(part: Any, file: CsvFile, samples: _Samples) -> None:
 
 
 def _times(column: Any, file: CsvFile, samples: _Samples) -> tuple[Seconds, Booleans]:
-    """Epoch seconds, and which of them the file writes without a zone; the first part decides what numbers count."""
+    """Return epoch seconds, and whether each time has no zone. The first part determines the unit of numbers."""
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
     are_numbers = np.isfinite(numbers)
     if are_numbers.all():
@@ -101,12 +102,12 @@ def _times(column: Any, file: CsvFile, samples: _Samples) -> tuple[Seconds, Bool
             _refuse(compact, column, file, "is a date without dashes; write times as 2026-11-27T08:00:00Z")
         seconds, local = numbers / samples.scale, np.zeros(len(numbers), dtype=np.bool_)
     elif are_numbers.any() or samples.scale is not None:
-        odd = are_numbers != (are_numbers[0] if samples.scale is None else True)
+        differs = are_numbers != (are_numbers[0] if samples.scale is None else True)
         _refuse(
-            odd,
+            differs,
             column,
             file,
-            "is written in another way than those above; write all times as RFC 3339, or all as epoch seconds",
+            "has another format than the rows above; write all times as RFC 3339, or all as epoch seconds",
         )
         raise AssertionError("a row differs from the first one")
     else:
@@ -114,64 +115,65 @@ def _times(column: Any, file: CsvFile, samples: _Samples) -> tuple[Seconds, Bool
         if parsed.isna().any():
             text = column.str.strip()
             parsed = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-        _refuse(parsed.isna().to_numpy(), column, file, "is no time; write it as 2026-11-27T08:00:00Z")
+        _refuse(parsed.isna().to_numpy(), column, file, "is not a time; write it as 2026-11-27T08:00:00Z")
         seconds = parsed.to_numpy(dtype="datetime64[us]").astype(np.int64) / 1e6
         local = np.array(~text.str.endswith("Z"), dtype=np.bool_)
         if local.any():
             local[local] = ~text[local].str.contains(_ZONE, regex=True).to_numpy(dtype=np.bool_)
-    wrong = (seconds < _EARLIEST) | (seconds > _LATEST)
-    _refuse(wrong, column, file, "is a time outside 1900 to 2100, or in another unit than the first rows")
+    outside = (seconds < _EARLIEST) | (seconds > _LATEST)
+    _refuse(outside, column, file, "is a time outside 1900 to 2100, or in another unit than the first rows")
     return seconds, local
 
 
-def _scale(typical: float) -> float:
+def _scale(median: float) -> float:
     for low, scale in ((_NANOSECONDS_FROM, 1e9), (_MICROSECONDS_FROM, 1e6), (_MILLISECONDS_FROM, 1e3)):
-        if typical >= low:
+        if median >= low:
             return scale
     return 1.0
 
 
 def _in_utc(file: CsvFile, samples: _Samples, timezone: str | None) -> tuple[Seconds, list[str]]:
-    """All times, and what has to be said of their zone."""
+    """Return all times in UTC, and notes on their zone."""
     times, local = np.concatenate(samples.times), np.concatenate(samples.local)
     count = int(local.sum())
     if not count:
-        return times, [] if timezone is None else ["all times name their zone; --timezone changes nothing"]
-    some = "times" if count == len(local) else f"{count:,} times"
+        return times, [] if timezone is None else ["all times have a zone; --timezone has no effect"]
+    counted = "times" if count == len(local) else f"{count:,} times"
     if timezone is None:
-        return times, [f"{some} have no zone and are taken for UTC; --timezone names another, such as Europe/Berlin"]
+        return times, [f"{counted} have no zone and count as UTC; set another with --timezone, such as Europe/Berlin"]
     times[local], skipped = to_utc(times[local], timezone)
     if len(skipped):
         row = int(np.concatenate(samples.rows)[local][skipped[0]])
         raise InvalidTraceError(
-            f"{file.path}, line {file.line(row)}, column {file.time}: the time falls into an hour that the clocks of "
-            f"{timezone} skip ({len(skipped):,} such rows); the recording is of another zone"
+            f"{file.path}, line {file.line(row)}, column {file.time}: the time is in an hour that the clocks of "
+            f"{timezone} skip ({len(skipped):,} rows); use the zone of the recording with --timezone"
         )
-    return times, [f"{some} have no zone and are taken for those of {timezone}"]
+    return times, [f"{counted} have no zone and count as times in {timezone}"]
 
 
 def _values(column: Any, file: CsvFile, samples: _Samples) -> tuple[FloatArray, Booleans]:
-    """Numbers, and which rows have none."""
+    """Return the numbers, and which rows have no value."""
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, copy=True)
-    bad = ~np.isfinite(numbers)
+    invalid = ~np.isfinite(numbers)
     missing = np.zeros(len(numbers), dtype=np.bool_)
-    if bad.any() and file.delimiter != ",":
-        commas = column[bad].str.strip().str.match(_DECIMAL_COMMA).to_numpy(dtype=np.bool_)
-        rows = np.flatnonzero(bad)[commas]
+    if invalid.any() and file.delimiter != ",":
+        commas = column[invalid].str.strip().str.match(_DECIMAL_COMMA).to_numpy(dtype=np.bool_)
+        rows = np.flatnonzero(invalid)[commas]
         numbers[rows] = column.iloc[rows].str.replace(",", ".").astype(np.float64).to_numpy()
         samples.decimal_commas += len(rows)
-        bad = ~np.isfinite(numbers)
-    if bad.any():
-        missing[bad] = column[bad].str.strip().str.lower().isin(_NO_VALUE).to_numpy()
-        _refuse(bad & ~missing, column, file, "is no finite number")
-    _refuse(numbers < 0, column, file, "is negative; demand is not")
+        invalid = ~np.isfinite(numbers)
+    if invalid.any():
+        missing[invalid] = column[invalid].str.strip().str.lower().isin(_NO_VALUE).to_numpy()
+        _refuse(invalid & ~missing, column, file, "is not a finite number")
+    _refuse(numbers < 0, column, file, "is negative; demand must not be negative")
     return numbers, missing
 
 
-def _refuse(wrong: Booleans, column: Any, file: CsvFile, problem: str) -> None:
-    if wrong.any():
-        first, count = int(np.flatnonzero(wrong)[0]), int(wrong.sum())
-        more = f" ({count:,} such rows among the {len(wrong):,} read together)" if count > 1 else ""
+def _refuse(refused: Booleans, column: Any, file: CsvFile, problem: str) -> None:
+    """Raise InvalidTraceError for the first refused row, if there is one."""
+    if refused.any():
+        first, count = int(np.flatnonzero(refused)[0]), int(refused.sum())
+        more = f" ({count:,} of the {len(refused):,} rows of this part)" if count > 1 else ""
         line = file.line(int(column.index[first]))
-        shown = str(column.iloc[first])[:60]
-        raise InvalidTraceError(f"{file.path}, line {line}, column {column.name}: {shown!r} {problem}{more}")
+        cell = str(column.iloc[first])[:60]
+        raise InvalidTraceError(f"{file.path}, line {line}, column {column.name}: {cell!r} {problem}{more}")

@@ -1,4 +1,4 @@
-"""Local times of a recording as seconds since the epoch, across the hours that clocks repeat and skip."""
+"""Convert local times of a recording to seconds since the epoch, with repeated and skipped hours."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ _DAY_SECONDS = 86_400
 
 
 def to_utc(local: Seconds, timezone: str) -> tuple[Seconds, Rows]:
-    """Seconds since the epoch of clock readings in the order of the file, and the rows that fall into a skipped hour.
+    """Return seconds since the epoch of local times in file order, and the rows whose time is in a skipped hour.
 
-    local: shape (n,), each reading taken as if it were UTC. An hour that clocks repeat is passed twice: the second pass
-    begins where readings go back, or where a reading comes again. What is recorded once belongs to the first pass. A
-    skipped row holds NaN.
+    local: shape (n,), each local time converted as if it were UTC. A repeated hour occurs twice in a recording: its
+    second pass begins where times go back, or where a time occurs again. A time that occurs once belongs to the first
+    pass. Skipped rows are NaN.
     """
     readings = pd.DatetimeIndex(np.round(local * 1e6).astype("datetime64[us]"))
     first, second = (_localized(readings, timezone, is_first) for is_first in (True, False))
     repeated = np.flatnonzero(np.isfinite(first) & (first != second))
     seconds = first.copy()
     for rows in _by_change(repeated, local):
-        again = rows[_second_pass(local[rows])]
-        seconds[again] = second[again]
+        second_rows = rows[_second_pass(local[rows])]
+        seconds[second_rows] = second[second_rows]
     return seconds, np.flatnonzero(np.isnan(first))
 
 
@@ -39,7 +39,7 @@ def _localized(readings: Any, timezone: str, is_first: bool) -> Seconds:
 
 
 def _by_change(repeated: Rows, local: Seconds) -> list[Rows]:
-    """The rows of each repeated hour, in the order of the file; two changes of the clock are months apart."""
+    """Return the rows of each repeated hour in file order; two changes of the clock are months apart."""
     order = np.argsort(local[repeated], kind="stable")
     change = np.empty(len(repeated), dtype=np.int64)
     change[order] = np.cumsum(np.diff(local[repeated][order], prepend=local[repeated][order][:1]) > _DAY_SECONDS)
@@ -47,9 +47,9 @@ def _by_change(repeated: Rows, local: Seconds) -> list[Rows]:
 
 
 def _second_pass(readings: Seconds) -> Booleans:
-    """Which of the readings of one repeated hour were taken behind the change."""
+    """Return which readings of a repeated hour were taken after the clock change."""
     steps = np.diff(readings)
-    if (steps < 0).sum() > 1 >= (steps > 0).sum():  # the newest row comes first
+    if (steps < 0).sum() > 1 >= (steps > 0).sum():  # the file is sorted from newest to oldest
         return _second_pass(readings[::-1])[::-1]
     if (steps < 0).sum() == 1:
         return np.arange(len(readings)) > int(np.flatnonzero(steps < 0)[0])

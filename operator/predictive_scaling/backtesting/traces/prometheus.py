@@ -1,4 +1,4 @@
-"""A trace from a Prometheus server: one query over a span, in parts that the server accepts."""
+"""Read a trace from a Prometheus server: one query over a span, in parts that the server accepts."""
 
 import json
 import math
@@ -16,15 +16,15 @@ from predictive_scaling.backtesting.traces.recorded import Trace, regular_trace
 from predictive_scaling.errors import InvalidTraceError, TraceSourceUnavailableError
 
 _MAX_POINTS = 10_000
-"""A range query may have 11,000 points."""
+"""Points per request; Prometheus refuses range queries with more than 11,000 points."""
 _TIMEOUT = timedelta(seconds=60)
 _MAX_BYTES = 64_000_000
-_EXCERPT = 200
+_MAX_EXCERPT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class PrometheusQuery:
-    """url: of the server, without /api. query: PromQL that gives one series."""
+    """A query over a span. url: of the server, without /api. query: PromQL that returns one series."""
 
     url: str
     query: str
@@ -34,8 +34,10 @@ class PrometheusQuery:
 
 
 def read_prometheus(source: PrometheusQuery) -> Trace:
-    """The demand that a query gives. Raises InvalidTraceError where it gives none, or several series;
-    TraceSourceUnavailableError where the server does not answer, or refuses the question.
+    """Read the demand that a query returns.
+
+    Raises InvalidTraceError if it returns no samples or several series, TraceSourceUnavailableError if the server does
+    not answer or refuses the query.
     """
     seconds: list[float] = []
     values: list[float] = []
@@ -45,42 +47,42 @@ def read_prometheus(source: PrometheusQuery) -> Trace:
             values.append(value)
     if not seconds:
         raise InvalidTraceError(
-            f"{source.query} gave no sample from {source.start:%Y-%m-%dT%H:%MZ} to {source.end:%Y-%m-%dT%H:%MZ} at "
-            f"{source.url}"
+            f"{source.query} returned no samples at {source.url} from {source.start:%Y-%m-%dT%H:%MZ} to "
+            f"{source.end:%Y-%m-%dT%H:%MZ}"
         )
     numbers = np.array(values)
-    known = np.isfinite(numbers)
-    if (numbers[known] < 0).any():
-        raise InvalidTraceError(f"{source.query} is negative at times; demand is not")
-    odd = int((~known).sum())
-    notes = (f"{odd:,} samples are no finite numbers and count as gaps",) if odd else ()
-    return regular_trace(source.query, np.array(seconds)[known], numbers[known], notes)
+    is_finite = np.isfinite(numbers)
+    if (numbers[is_finite] < 0).any():
+        raise InvalidTraceError(f"{source.query} has negative values; demand must not be negative")
+    gaps = int((~is_finite).sum())
+    notes = (f"{gaps:,} samples are not finite numbers and count as gaps",) if gaps else ()
+    return regular_trace(source.query, np.array(seconds)[is_finite], numbers[is_finite], notes)
 
 
-def _responses(asked: PrometheusQuery) -> Iterator[dict[str, Any]]:
-    begin = asked.start
-    while begin < asked.end:
-        end = min(asked.end, begin + (_MAX_POINTS - 1) * asked.step)
+def _responses(source: PrometheusQuery) -> Iterator[dict[str, Any]]:
+    begin = source.start
+    while begin < source.end:
+        end = min(source.end, begin + (_MAX_POINTS - 1) * source.step)
         parameters = {
-            "query": asked.query,
+            "query": source.query,
             "start": f"{begin.timestamp():.3f}",
             "end": f"{end.timestamp():.3f}",
-            "step": f"{asked.step.total_seconds():g}",
+            "step": f"{source.step.total_seconds():g}",
         }
-        yield _request(asked.url, urllib.parse.urlencode(parameters))
-        begin = end + asked.step
+        yield _request(source.url, urllib.parse.urlencode(parameters))
+        begin = end + source.step
 
 
 def _request(url: str, form: str) -> dict[str, Any]:
     address = url.rstrip("/") + "/api/v1/query_range"
-    # A form in the body: queries may be longer than addresses. The scheme was checked by the command.
+    # The query is sent in the body, because it may be longer than a URL. The command has checked the scheme.
     request = urllib.request.Request(address, data=form.encode(), method="POST")  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT.total_seconds()) as response:  # noqa: S310
             body = response.read(_MAX_BYTES + 1)
     except urllib.error.HTTPError as error:
         raise TraceSourceUnavailableError(
-            f"{address} answered {error.code}: {_error_text(error.read(_EXCERPT * 10))}"
+            f"{address} answered {error.code}: {_error_text(error.read(_MAX_EXCERPT * 10))}"
         ) from None
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -90,24 +92,28 @@ def _request(url: str, form: str) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except ValueError:
-        raise TraceSourceUnavailableError(f"{address} sent no JSON: {body[:_EXCERPT]!r}; is it Prometheus?") from None
+        raise TraceSourceUnavailableError(
+            f"{address} did not return JSON: {body[:_MAX_EXCERPT]!r}; check that it is a Prometheus server"
+        ) from None
     if not isinstance(document, dict) or cast(dict[str, Any], document).get("status") != "success":
         raise TraceSourceUnavailableError(f"{address} refused the query: {_error_text(body)}")
     return cast(dict[str, Any], document)
 
 
-def _samples(asked: PrometheusQuery, document: dict[str, Any]) -> list[tuple[float, float]]:
+def _samples(source: PrometheusQuery, document: dict[str, Any]) -> list[tuple[float, float]]:
     try:
         kind, result = document["data"]["resultType"], document["data"]["result"]
         if kind != "matrix":
-            raise InvalidTraceError(f"{asked.query} gives a {kind}; a backtest needs one series over time")
+            raise InvalidTraceError(f"{source.query} returns a {kind}; a backtest needs one series over time")
         if len(result) > 1:
-            names = ", ".join(json.dumps(one["metric"], sort_keys=True) for one in result[:3])
-            raise InvalidTraceError(f"{asked.query} gives {len(result)} series ({names}, …); add them up with sum(…)")
-        return [(float(at), _number(text)) for one in result for at, text in one["values"]]
+            names = ", ".join(json.dumps(series["metric"], sort_keys=True) for series in result[:3])
+            raise InvalidTraceError(
+                f"{source.query} returns {len(result)} series ({names}, …); aggregate them with sum(…)"
+            )
+        return [(float(at), _number(text)) for series in result for at, text in series["values"]]
     except (KeyError, TypeError, ValueError) as error:
         raise TraceSourceUnavailableError(
-            f"{asked.url} sent something else than a range query's answer: {error}"
+            f"the response of {source.url} is not a range query result: {error}"
         ) from None
 
 
@@ -120,4 +126,4 @@ def _error_text(body: bytes) -> str:
     try:
         return str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        return body[:_EXCERPT].decode(errors="replace").strip() or "nothing"
+        return body[:_MAX_EXCERPT].decode(errors="replace").strip() or "an empty response"

@@ -1,4 +1,4 @@
-"""Recorded demand, as any source hands it over."""
+"""Recorded demand, independent of its source."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -12,15 +12,12 @@ from predictive_scaling.errors import InvalidTraceError
 
 MINUTE = timedelta(minutes=1)
 MIN_BINS = 100
-"""Fewer bins than this tell nothing."""
+"""Minimum number of bins of a backtest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A regular series in the interval that it was recorded in, and what had to be mended to make it one.
-
-    repairs: a sentence each, for people.
-    """
+    """A regular series at its recorded interval. repairs: one sentence for each repair that made it regular."""
 
     series: Series
     repairs: tuple[str, ...] = ()
@@ -31,55 +28,56 @@ class Trace:
 
 
 def regular_trace(name: str, seconds: Seconds, values: FloatArray, repairs: tuple[str, ...] = ()) -> Trace:
-    """A trace from samples in any order; see forecasting.cleaning.regularize.
+    """Return a trace from samples in any order; see forecasting.cleaning.regularize.
 
-    seconds: shape (n,), since the epoch. values: shape (n,), finite and not negative. Raises InvalidTraceError where
-    that cannot be done.
+    seconds: shape (n,), since the epoch. values: shape (n,), finite and not negative. Raises InvalidTraceError if the
+    samples cannot be made regular.
     """
     if len(seconds) < 2:
         raise InvalidTraceError(f"{name} has {_values(len(seconds))}; a backtest needs at least {MIN_BINS} bins")
     try:
-        found = regularize(name, seconds, values)
+        regularized = regularize(name, seconds, values)
     except ValueError as error:
         raise InvalidTraceError(str(error)) from None
-    return Trace(found.series, (*repairs, *found.repairs))
+    return Trace(regularized.series, (*repairs, *regularized.repairs))
 
 
 def checked(trace: Trace, resolution: timedelta, *, zero_is_valid: bool) -> tuple[Series, Trace]:
-    """The series that is forecast, and the trace with what was found on the way among its repairs.
+    """Return the series that is forecast, and the trace with the remarks of the check added to its repairs.
 
-    Raises InvalidTraceError where it is too short, or nothing but zeros.
+    Raises InvalidTraceError if the trace is too short or has only zeros.
     """
     notes = list(trace.repairs)
     if resolution < trace.series.step:
         notes.append(
-            f"one value each {_duration(trace.series.step)}: that is the resolution, not {_duration(resolution)}"
+            f"the trace has one value every {_duration(trace.series.step)}; this is the resolution, not "
+            f"{_duration(resolution)}"
         )
     elif resolution % trace.series.step:
         raise InvalidTraceError(
-            f"{trace.name} has one value each {_duration(trace.series.step)}, which does not divide the resolution of "
+            f"{trace.name} has one value every {_duration(trace.series.step)}, which does not divide the resolution of "
             f"{_duration(resolution)}; choose a multiple of it with --resolution"
         )
     series = rebinned(trace.series, resolution)
-    seen = np.isfinite(series.values)
-    if seen.sum() < MIN_BINS:
+    observed = np.isfinite(series.values)
+    if observed.sum() < MIN_BINS:
         raise InvalidTraceError(
-            f"{trace.name} has {_values(int(seen.sum()))} at a resolution of {_duration(series.step)}; a backtest "
+            f"{trace.name} has {_values(int(observed.sum()))} at a resolution of {_duration(series.step)}; a backtest "
             f"needs at least {MIN_BINS}"
         )
-    if not (series.values[seen] > 0).any():
+    if not (series.values[observed] > 0).any():
         raise InvalidTraceError(f"{trace.name} is zero from beginning to end: there is no demand to scale for")
     zeros = int((series.values == 0).sum())
     if zeros and not zero_is_valid:
-        notes.append(f"{zeros:,} exact zeros are taken for missing data (demand.zeroIsValid is false)")
+        notes.append(f"{zeros:,} exact zeros count as missing data (demand.zeroIsValid is false)")
         series = replace(series, values=np.where(series.values == 0, np.nan, series.values))
     return series, replace(trace, repairs=tuple(notes))
 
 
 def demand_by_minute(trace: Trace, series: Series, *, zero_is_valid: bool) -> Series:
-    """The demand that replicas have to carry: the trace by the minute, as live, where it was recorded so finely.
+    """Return the demand that replicas must carry: the trace by the minute, as live, if its interval allows.
 
-    series: what `checked` made of the trace; it is returned where that is as fine as the trace allows.
+    series: the result of `checked`; it is returned if the trace is not finer.
     """
     width = max(MINUTE, trace.series.step)
     if width >= series.step or width % trace.series.step or series.step % width:

@@ -1,4 +1,4 @@
-"""A trace from the product's own database."""
+"""Read a trace from the operator's database."""
 
 from datetime import timedelta
 
@@ -17,9 +17,9 @@ from predictive_scaling.training.demand_history import MINUTE, StoredHistory
 
 
 async def read_stored(url: str, key: SeriesKey, clock: Clock, span: timedelta, *, zero_is_valid: bool) -> Trace:
-    """The demand of a service over the last `span`, minute by minute.
+    """Read the demand of a series over the last `span`, minute by minute.
 
-    Raises InvalidTraceError where there is none, DatabaseUnavailableError, SchemaError.
+    Raises InvalidTraceError if there is none, DatabaseUnavailableError, SchemaError.
     """
     async with Database(url, purpose="backtest", max_size=1) as database:
         await check_schema(database)
