@@ -24,7 +24,7 @@ from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, near_events_of
 from predictive_scaling.clock import monotonic
 
-Report = Callable[[str, float], None]
+ReportProgress = Callable[[str, float], None]
 """Receives the name of the current step and the share of it that is done, 0 to 1."""
 
 _FIRST_FIT_SHARE = 0.5
@@ -136,7 +136,7 @@ def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], rea
     return Plan((*map(int, tuning), *map(int, judged)), split_bin, np.unique([*ahead]), reach)
 
 
-def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: Report) -> RollingForecasts:
+def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: ReportProgress) -> RollingForecasts:
     """Forecast from each origin of a series. As live, the quality gate applies to `Auto` only."""
     panel = Panel.of([series])
     naive: list[FittedModel] = [LastValue(), SeasonalNaive()]

@@ -14,7 +14,7 @@ from forecasting.series import Series
 from predictive_scaling.backtesting.accuracy import Accuracy, NearEvents, accuracy, naive_wape, near_events
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
-from predictive_scaling.backtesting.rolling_forecasts import Report, RollingForecasts, plan_of, walk_forward
+from predictive_scaling.backtesting.rolling_forecasts import ReportProgress, RollingForecasts, plan_of, walk_forward
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.tuned import TunedSettings, choose, grid_of, with_point
 from predictive_scaling.clock import monotonic
@@ -69,7 +69,7 @@ class Tuned:
 
 @dataclass(frozen=True, slots=True)
 class SameHours:
-    """The HPA alone at the replica-hours of each way of scaling, its target chosen with hindsight."""
+    """The HPA alone at the replica-hours of each strategy, its target selected with hindsight."""
 
     predictive: HpaOnly
     tuned: HpaOnly
@@ -78,10 +78,10 @@ class SameHours:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The outcomes of all ways of scaling over the same demand.
+    """The outcomes of all scaling strategies over the same demand.
 
-    same_hours: the HPA alone at the replica-hours of each way. A gain is meaningful only against it, because an HPA
-    with a lower target is short for fewer minutes too. hpa_tuned: the HPA alone at the target that the prices of
+    same_hours: the HPA alone at the replica-hours of each strategy. A gain is meaningful only against it, because an
+    HPA with a lower target is short for fewer minutes too. hpa_tuned: the HPA alone at the target that the prices of
     `tuned_with_target` choose from the same past.
     """
 
@@ -124,7 +124,7 @@ class Backtest:
 
 
 def run(
-    trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], options: Options, report: Report
+    trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], options: Options, report: ReportProgress
 ) -> Backtest:
     """Replay a trace.
 
@@ -205,7 +205,7 @@ def _before_split(series: Series, split: float) -> Series:
     return replace(series, values=past)
 
 
-def _forecasts(series: Series, scenario: Scenario, options: Options, report: Report) -> RollingForecasts:
+def _forecasts(series: Series, scenario: Scenario, options: Options, report: ReportProgress) -> RollingForecasts:
     step = series.step
     needed = -(-(METRIC_DELAY + scenario.lead_time + 2 * step) // step)
     horizons = _bins(options.horizons, series)
@@ -232,7 +232,9 @@ def _with_events(simulation: ScalingSimulation, replayed: Replayed) -> ScalingSi
     return replace(simulation, events=EventFloors(replayed.event_recommendations, replayed.suppressed))
 
 
-def _tuning_with_events(tuning: ScalingSimulation, forecasts: RollingForecasts, report: Report) -> ScalingSimulation:
+def _tuning_with_events(
+    tuning: ScalingSimulation, forecasts: RollingForecasts, report: ReportProgress
+) -> ScalingSimulation:
     """Add the event floors before the split, which only a replay of the live code provides."""
     if not tuning.scenario.events:
         return tuning
@@ -245,7 +247,7 @@ def _comparison(
     chosen: TunedSettings,
     forecasts: RollingForecasts,
     replayed: Replayed,
-    report: Report,
+    report: ReportProgress,
 ) -> Comparison:
     scenario = simulation.scenario
     quantile, target = scenario.policy.spec.forecast.effective_quantile, scenario.hpa_target
@@ -259,7 +261,10 @@ def _comparison(
         hpa_only=simulation.hpa_only(np.array([target]))[0],
         hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_only_target),
         same_hours=SameHours(
-            *(at_same_hours(alternatives, way.replica_hours) for way in (predictive, tuned.outcome, both.outcome))
+            *(
+                at_same_hours(alternatives, strategy.replica_hours)
+                for strategy in (predictive, tuned.outcome, both.outcome)
+            )
         ),
         seasonal_naive=simulation.with_forecasts(forecasts.of_baseline("SeasonalNaive"), quantile),
         predictive=predictive,

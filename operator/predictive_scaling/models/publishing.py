@@ -29,7 +29,7 @@ from predictive_scaling.models.manifest import (
 from predictive_scaling.models.promotion_history import Entry, Outcome, record
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.models.shared_members import Judged, Member
+from predictive_scaling.models.shared_members import JudgedSeries, Member
 
 RESIDUALS = "residuals.npy"
 
@@ -40,7 +40,7 @@ def publish(
     learned: LearnedModels,
     now: datetime,
     event_types: Collection[str] = (),
-    judged: Sequence[Judged] = (),
+    judged: Sequence[JudgedSeries] = (),
 ) -> Manifest:
     """Write a version, make it the current one, record it, and remove the oldest versions.
 
@@ -80,7 +80,7 @@ def _files(learned: LearnedModels) -> dict[str, bytes]:
     return {**{f"{name}.txt": text.encode() for name, text in texts.items()}, RESIDUALS: buffer.getvalue()}
 
 
-def _member(judged: Judged) -> Member:
+def _member(judged: JudgedSeries) -> Member:
     return Member(judged.key, _gate(judged.verdict), judged.residuals.astype(np.float16))
 
 

@@ -76,7 +76,7 @@ def from_files(contents: Mapping[str, bytes], horizons: int) -> dict[SeriesKey, 
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedSeries:
     """A series on which the shared model was judged. residuals: shape (SEEDS, horizons, quantiles)."""
 
     key: SeriesKey
@@ -89,4 +89,4 @@ class LearnedShared:
     """A trained shared model. learned.residuals: errors with the distribution of all series together."""
 
     learned: LearnedModels
-    judged: tuple[Judged, ...]
+    judged: tuple[JudgedSeries, ...]

@@ -28,7 +28,7 @@ from forecasting.quality.scores import Scores, pooled, scores
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, replay
 from predictive_scaling.models.series_key import SeriesKey
-from predictive_scaling.models.shared_members import Judged, LearnedShared
+from predictive_scaling.models.shared_members import JudgedSeries, LearnedShared
 
 SEEDS = 96
 """Initial errors for the calibration of a series; its own errors outnumber them within a day."""
@@ -60,7 +60,7 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
     overall = judge_scores(*_pooled_scores([*holdout_scores.values()]))
     residuals = {key: by_model[0] for key, by_model in judged.items()}
     members = tuple(
-        Judged(key, judge_scores(own, others), _newest(residuals[key]))
+        JudgedSeries(key, judge_scores(own, others), _newest(residuals[key]))
         for key, (own, *others) in holdout_scores.items()
     )
     span = Span(

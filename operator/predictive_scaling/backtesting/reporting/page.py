@@ -9,7 +9,7 @@ from string import Template
 
 from predictive_scaling.backtesting.reporting.figures import frontier, overview, worst_day
 from predictive_scaling.backtesting.reporting.summary import (
-    constants,
+    assumptions,
     gain,
     heading,
     near_events_summary,
@@ -166,7 +166,7 @@ def _method(backtest: Backtest) -> Iterator[str]:
         "HPA alone at the same hours: the target at which the HPA alone uses as many replica-hours as the policy "
         "above it, selected with hindsight; the gain of the policy is the difference to it."
     )
-    yield f"Assumptions: {constants(backtest)}."
+    yield f"Assumptions: {assumptions(backtest)}."
     yield "Short: ready replicas could not carry the demand. Replica-hours count all existing replicas, ready or not."
     if undefined := undefined_values(backtest):
         yield f"{undefined}."

@@ -68,7 +68,7 @@ def heading(backtest: Backtest) -> str:
     )
 
 
-def constants(backtest: Backtest) -> str:
+def assumptions(backtest: Backtest) -> str:
     """Return the assumptions of the results besides the demand; other assumptions give other results."""
     scenario = backtest.scenario
     capacity = (
@@ -90,7 +90,7 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
     yield Text("")
     yield _scaling(backtest)
     yield Text(f"gain: {gain(backtest)}")
-    yield Text(f"assumptions: {constants(backtest)}")
+    yield Text(f"assumptions: {assumptions(backtest)}")
     yield Text("")
     yield _accuracy(backtest)
     if undefined := undefined_values(backtest):
