@@ -18,7 +18,7 @@ from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.tuning import worker
 from predictive_scaling.tuning.study import tune
-from predictive_scaling.tuning.task import ENCODE, TASKS, Failed, Span, Task, Tuning
+from predictive_scaling.tuning.task import ENCODE, TASK_DECODER, Failed, Span, Task, Tuning
 from tests.support.builders import NOON, a_policy
 from tests.support.tuning_scenes import DAY, HOUR, KEY, MINUTE, TuningScene, a_priced_policy
 from tests.support.tunings import a_task, some_minutes
@@ -149,7 +149,7 @@ async def test_a_task_that_crashes_its_process_does_not_affect_other_tasks(monke
     good, crashing = a_task(), a_task(per_replica=13.0)
 
     async def child(arguments: Sequence[str], *, stdin: bytes, **others: object) -> CompletedChild:
-        tasks = TASKS.decode(stdin)
+        tasks = TASK_DECODER.decode(stdin)
         if crashing in tasks:
             if len(tasks) == 1:
                 raise TimeoutError

@@ -19,7 +19,7 @@ from predictive_scaling.models.promotion_history import (
     Outcome,
     entries,
     record,
-    was_rolled_back,
+    rollback_entry,
 )
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
@@ -141,7 +141,7 @@ def test_a_missing_or_linked_promotion_history_is_empty(tmp_path: Path) -> None:
     other.mkdir()
     (other / PROMOTION_HISTORY).symlink_to(tmp_path / PROMOTION_HISTORY)
     assert entries(other) == []
-    assert was_rolled_back(tmp_path, "1") is None, "it was promoted, not rolled back to"
+    assert rollback_entry(tmp_path, "1") is None, "it was promoted, not rolled back to"
 
 
 def test_the_train_command_rolls_back(registry: Registry, versions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

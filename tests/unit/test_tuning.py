@@ -15,7 +15,7 @@ from predictive_scaling.simulation.workload import workload
 from predictive_scaling.tuning import worker
 from predictive_scaling.tuning.recent import RECORDED, recent_forecasts
 from predictive_scaling.tuning.study import tune
-from predictive_scaling.tuning.task import RESULTS, Failed, Span, Tuning
+from predictive_scaling.tuning.task import RESULT_DECODER, Failed, Span, Tuning
 from tests.support.builders import NOON, a_policy
 from tests.support.tunings import DAY, MINUTE, OBJECTIVE, a_task, in_bins, recorded, some_minutes
 
@@ -258,7 +258,7 @@ def test_a_failing_task_stops_no_other_and_results_survive_serialization() -> No
     good = a_task(minutes=some_minutes(2))
     broken = msgspec.structs.replace(good, policy={"metadata": {"name": "x", "namespace": "shop"}, "spec": {}})
     assert isinstance(worker.run_task(broken), Failed)
-    first, second = RESULTS.decode(worker.ENCODE([worker.run_task(broken), worker.run_task(good)]))
+    first, second = RESULT_DECODER.decode(worker.ENCODE([worker.run_task(broken), worker.run_task(good)]))
     assert isinstance(first, Failed)
     assert isinstance(second, Tuning)
     assert second == tune(good)

@@ -37,10 +37,10 @@ def events_for(path: Path, policy: ScalingPolicy) -> tuple[BusinessEvent, ...]:
                 "or use a CSV file, whose events select every policy"
             )
         return selected
-    return tuple(_from_table(path, policy.metadata.namespace))
+    return tuple(_events_of_table(path, policy.metadata.namespace))
 
 
-def _from_table(path: Path, namespace: str) -> Iterable[BusinessEvent]:
+def _events_of_table(path: Path, namespace: str) -> Iterable[BusinessEvent]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = content.decode("utf-8-sig")

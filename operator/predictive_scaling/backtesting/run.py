@@ -36,7 +36,7 @@ from predictive_scaling.simulation.outcomes import (
 from predictive_scaling.simulation.scenario import Scenario
 from predictive_scaling.simulation.workload import METRIC_DELAY, Workload, learned_capacity, workload
 
-_AHEAD = timedelta(days=1)
+_EVENT_LOOK_AHEAD = timedelta(days=1)
 """Maximum time from the end of the trace to the start of an event that the last forecasts know."""
 DEFAULT_LEAD_TIME = timedelta(minutes=3)
 BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
@@ -133,7 +133,7 @@ def run(
     """
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
-    series = replace(series, context=replace(forecast_context(policy), events=_known(events, series)))
+    series = replace(series, context=replace(forecast_context(policy), events=_typed_events(events, series)))
     scenario = _scenario(policy, tuple(events), series, options)
     forecasts = _forecasts(series, scenario, options, report)
     split = forecasts.moment(forecasts.plan.split)
@@ -151,7 +151,7 @@ def run(
     report("computing the frontier", 0.0)
     points = simulation.frontier(*grid_of(scenario))
     horizons = _bins(options.horizons, series)
-    occurring = _occurring(events, series)
+    occurring = _known_events(events, series)
     return Backtest(
         trace=trace,
         series=series,
@@ -175,13 +175,13 @@ def run(
     )
 
 
-def _known(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
-    """The events that models receive: an event without a type cannot be learned from."""
+def _typed_events(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
+    """Return the events that models receive; they cannot learn from an event without a type."""
     typed = [event for event in events if event.spec.type]
-    return known_events(typed, series.start, within_calendar(series.end) + _AHEAD)
+    return known_events(typed, series.start, within_calendar(series.end) + _EVENT_LOOK_AHEAD)
 
 
-def _occurring(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
+def _known_events(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:
     return known_events(events, series.start, series.end)
 
 

@@ -25,7 +25,7 @@ from predictive_scaling.errors import (
     NothingToLearnError,
     SettingsError,
 )
-from predictive_scaling.models.promotion_history import was_rolled_back
+from predictive_scaling.models.promotion_history import rollback_entry
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
 from predictive_scaling.models.series_key import EVERY_SERIES, SHARED, SeriesFilter, SeriesKey
@@ -207,7 +207,7 @@ async def _run_all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
 def _is_held(registry: Registry, key: SeriesKey, now: datetime, interval: timedelta) -> bool:
     """Whether a user rolled back to the current version within the last interval, which automation must not undo."""
     version = registry.current(key.slug)
-    rollback = was_rolled_back(registry.folder / key.slug, version) if version else None
+    rollback = rollback_entry(registry.folder / key.slug, version) if version else None
     if rollback is None or now - rollback.at >= interval:
         return False
     log.info("training_held", series=str(key), version=version, until=(rollback.at + interval).isoformat())

@@ -63,8 +63,8 @@ def record(folder: Path, entry: Entry) -> None:
     draft.replace(folder / PROMOTION_HISTORY)
 
 
-def was_rolled_back(folder: Path, version: str) -> Entry | None:
-    """Return the entry of the rollback to this version; None if there was none or another change followed it."""
+def rollback_entry(folder: Path, version: str) -> Entry | None:
+    """Return the entry of the rollback to this version; None without one, or if another change followed."""
     newest = next(reversed(entries(folder)), None)
     if newest is None or newest.outcome is not Outcome.ROLLED_BACK or newest.version != version:
         return None

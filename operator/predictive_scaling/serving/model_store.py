@@ -23,7 +23,7 @@ from predictive_scaling.models.loading import (
     probe,
 )
 from predictive_scaling.models.manifest import Manifest
-from predictive_scaling.models.promotion_history import Outcome, entries, was_rolled_back
+from predictive_scaling.models.promotion_history import Outcome, entries, rollback_entry
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.batch import Batch, ForecastRequest, Name
@@ -214,7 +214,7 @@ class ModelStore:
         return versions[: versions.index(in_use[0])] if in_use and in_use[0] in versions else versions
 
     def _reloaded(self, manifest: Manifest) -> Reloaded:
-        rollback = was_rolled_back(self._registry.folder / manifest.key.slug, manifest.version)
+        rollback = rollback_entry(self._registry.folder / manifest.key.slug, manifest.version)
         verdict = rollback.evidence if rollback else manifest.gate.evidence
         at = rollback.at if rollback else None
         return Reloaded(manifest.key, manifest.version, manifest.gate.passed, verdict, at)

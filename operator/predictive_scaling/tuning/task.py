@@ -88,8 +88,8 @@ def reach_for(lead_time: timedelta) -> int:
     return min(_MAX_BINS, -(-(METRIC_DELAY + lead_time + 2 * step) // step))
 
 
-TASKS = msgspec.msgpack.Decoder(list[Task])
-RESULTS = msgspec.msgpack.Decoder(list[Tuning | Failed])
+TASK_DECODER = msgspec.msgpack.Decoder(list[Task])
+RESULT_DECODER = msgspec.msgpack.Decoder(list[Tuning | Failed])
 ENCODE = msgspec.msgpack.Encoder().encode
 
 

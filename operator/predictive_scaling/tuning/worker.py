@@ -4,7 +4,7 @@ import sys
 
 from predictive_scaling.errors import PredictiveScalingError
 from predictive_scaling.tuning.study import tune
-from predictive_scaling.tuning.task import ENCODE, TASKS, Failed, Task, Tuning
+from predictive_scaling.tuning.task import ENCODE, TASK_DECODER, Failed, Task, Tuning
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
 
     The process ends with its parent, because its stdin ends then.
     """
-    sys.stdout.buffer.write(ENCODE([run_task(task) for task in TASKS.decode(sys.stdin.buffer.read())]))
+    sys.stdout.buffer.write(ENCODE([run_task(task) for task in TASK_DECODER.decode(sys.stdin.buffer.read())]))
 
 
 def run_task(task: Task) -> Tuning | Failed:

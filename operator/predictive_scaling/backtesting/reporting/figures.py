@@ -16,7 +16,7 @@ from predictive_scaling.figures.time_series import Chart, Points
 from predictive_scaling.simulation.workload import STEP
 
 _MAX_POINTS = 1500
-_AHEAD = timedelta(minutes=15)
+_BAND_HORIZON = timedelta(minutes=15)
 _MARGIN = 1.15
 """Height of the frontier chart, relative to the highest shortage of an efficient point."""
 
@@ -159,7 +159,7 @@ def _band(view: View) -> Iterator[tuple[datetime, float, float]]:
     """Yield time, median and p90 of the forecasts 15 minutes ahead, in replicas."""
     backtest, forecasts = view.backtest, view.backtest.forecasts
     step, per_replica = backtest.series.step, backtest.scenario.per_replica
-    ahead = min(max(1, _AHEAD // step), forecasts.values.shape[1])
+    ahead = min(max(1, _BAND_HORIZON // step), forecasts.values.shape[1])
     begins, ends = backtest.work.at(view.since), backtest.work.at(view.until)
     first = (begins - backtest.series.start) // step
     last = min((ends - backtest.series.start) // step, len(backtest.series.values))

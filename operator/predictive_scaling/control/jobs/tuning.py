@@ -25,7 +25,17 @@ from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.tunings import TuningRow
 from predictive_scaling.training.demand_history import PastEvents
 from predictive_scaling.tuning.recent import MAX_SPAN, MIN_SPAN
-from predictive_scaling.tuning.task import ENCODE, RESULTS, Failed, Span, Task, Tuning, prices_of, reach_for, step_for
+from predictive_scaling.tuning.task import (
+    ENCODE,
+    RESULT_DECODER,
+    Failed,
+    Span,
+    Task,
+    Tuning,
+    prices_of,
+    reach_for,
+    step_for,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +94,7 @@ async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
         why = f"the child process was not done after {_TIMEOUT_SECONDS:.0f} s"
     else:
         if not ended.exit_code:
-            return RESULTS.decode(ended.output)
+            return RESULT_DECODER.decode(ended.output)
         why = f"the child process ended with {ended.exit_code}: {ended.stderr_tail}"
     if len(tasks) == 1:
         return [Failed(why)]
