@@ -1,4 +1,4 @@
-"""The accuracy that is reported is the accuracy over the window asked, from the tables to the HTTP API."""
+"""The reported accuracy is the accuracy over the requested window, from the tables to the HTTP API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ SPREAD = np.array([0.5, 1.0, 1.2, 1.5, 2.0])
 
 @dataclass
 class Service:
-    """A service, its demand in each bin, and what was forecast for it; the forecasts of its last hours are perfect."""
+    """A service with its demand and its forecasts in each bin; the forecasts of the last hours are perfect."""
 
     name: str
     demand: FloatArray
@@ -47,7 +47,7 @@ class Service:
 
     @property
     def scored(self) -> FloatArray:
-        """p50 of each bin as it is scored; the first bins have none."""
+        """The p50 that is scored for each bin; NaN for the first bins."""
         bins = np.arange(LEAD_BINS, BINS)
         return np.append(np.full(LEAD_BINS, np.nan), self.made[bins - LEAD_BINS, LEAD_BINS])
 
@@ -65,8 +65,8 @@ def a_service(name: str, level: float, quantile: float, seed: int) -> Service:
     return Service(name, demand, made, quantile)
 
 
-class Demands:
-    """The demand of each minute until a moment."""
+class RecordedDemand:
+    """The demand of each minute before the clock."""
 
     def __init__(self, services: Sequence[Service], clock: ManualClock) -> None:
         self.services = {service.name: service for service in services}
@@ -115,8 +115,8 @@ def a_forecast(service: Service, bin_: int) -> list[Prediction]:
     ]
 
 
-def truth(services: Sequence[Service], first: int, end: int) -> dict[str, Any]:
-    """Ratios over the bins [first, end), by hand."""
+def expected_accuracy(services: Sequence[Service], first: int, end: int) -> dict[str, Any]:
+    """Compute the ratios over the bins [first, end) independently."""
     actual = np.concatenate([service.demand[first:end] for service in services])
     p50 = np.concatenate([service.scored[first:end] for service in services]).astype(np.float32).astype(float)
     known = np.isfinite(actual) & np.isfinite(p50)
@@ -135,56 +135,56 @@ def truth(services: Sequence[Service], first: int, end: int) -> dict[str, Any]:
     }
 
 
-async def test_accuracy_is_that_of_all_samples_of_the_window_asked(
+async def test_accuracy_covers_all_samples_of_the_requested_window(
     database: Database, migrated_database_url: str
 ) -> None:
     services = [a_service("api", 100_000.0, 0.9, 1), a_service("cart", 30.0, 0.95, 2), a_service("pay", 2.0, 0.8, 3)]
     clock, predictions = ManualClock(START), Predictions(database)
-    window, states = DemandWindow(Demands(services, clock)), states_of(services)
+    window, states = DemandWindow(RecordedDemand(services, clock)), states_of(services)
 
-    def another_leader() -> Accuracy:
+    def new_leader() -> Accuracy:
         return Accuracy(predictions, ModelPerformances(database), window, states, clock)
 
-    leaders = [another_leader(), another_leader()]
+    leaders = [new_leader(), new_leader()]
     for bin_ in range(BINS):
         clock.at = START + bin_ * BIN
         await predictions.record([row for service in services for row in a_forecast(service, bin_)])
         if bin_ % 3 == 1:
-            await window.advance([need.series for need in states.requirements()], clock.now())
+            await window.advance([requirement.series for requirement in states.requirements()], clock.now())
             await leaders[bin_ % 2].run()
         if bin_ % 90 == 89:
-            leaders[0] = another_leader()  # a restart
+            leaders[0] = new_leader()  # a restart
     clock.at = START + BINS * BIN + BIN
-    await window.advance([need.series for need in states.requirements()], clock.now())
+    await window.advance([requirement.series for requirement in states.requirements()], clock.now())
     await leaders[0].run()
     clock.at = START + BINS * BIN
     async with api_services(migrated_database_url, clock=clock) as api, api_client(api) as client:
         for hours in (1, 3, 6, 7, 9, 24, 30):
-            found = (await get_json(client, f"/api/v1/metrics/accuracy?window={hours}h"))["accuracy"]
+            accuracy = (await get_json(client, f"/api/v1/metrics/accuracy?window={hours}h"))["accuracy"]
             first = BINS - hours * 12
-            assert {name: found[name] for name in ("mape", "wape", "bias", "coverage", "samples")} == truth(
-                services, first, BINS
-            )
-            assert [each["service_name"] for each in found["services"]] == ["api", "cart", "pay"]
-            for service, shown in zip(services, found["services"], strict=True):
-                expected = truth([service], first, BINS)
-                assert {name: shown[name] for name in ("mape", "wape", "coverage")} == {
+            assert {
+                name: accuracy[name] for name in ("mape", "wape", "bias", "coverage", "samples")
+            } == expected_accuracy(services, first, BINS)
+            assert [scores["service_name"] for scores in accuracy["services"]] == ["api", "cart", "pay"]
+            for service, scores in zip(services, accuracy["services"], strict=True):
+                expected = expected_accuracy([service], first, BINS)
+                assert {name: scores[name] for name in ("mape", "wape", "coverage")} == {
                     name: expected[name] for name in ("mape", "wape", "coverage")
                 }
         perfect = (await get_json(client, "/api/v1/metrics/accuracy?window=6h"))["accuracy"]
         assert perfect["mape"] == pytest.approx(0, abs=1e-6)
-        one = (await get_json(client, "/api/v1/metrics/accuracy?window=24h&service=cart"))["accuracy"]
-        assert one["wape"] == truth([services[1]], BINS - 24 * 12, BINS)["wape"]
-        assert one["samples"] == truth([services[1]], BINS - 24 * 12, BINS)["samples"]
+        cart = (await get_json(client, "/api/v1/metrics/accuracy?window=24h&service=cart"))["accuracy"]
+        assert cart["wape"] == expected_accuracy([services[1]], BINS - 24 * 12, BINS)["wape"]
+        assert cart["samples"] == expected_accuracy([services[1]], BINS - 24 * 12, BINS)["samples"]
     await check_statuses(services, states)
     await check_rows(database)
 
 
 async def check_statuses(services: Sequence[Service], states: PolicyStates) -> None:
-    """status.accuracy is of the last day, and its coverage that of the policy's own quantile."""
-    shown = {key.name: state.accuracy for key, state in states.by_key().items()}
+    """status.accuracy covers the last day, and its coverage is that of the policy's quantile."""
+    accuracy_by_service = {key.name: state.accuracy for key, state in states.by_key().items()}
     for service in services:
-        expected, accuracy = truth([service], BINS - 24 * 12, BINS), shown[service.name]
+        expected, accuracy = expected_accuracy([service], BINS - 24 * 12, BINS), accuracy_by_service[service.name]
         assert accuracy is not None
         assert accuracy.wape == pytest.approx(expected["wape"].expected, abs=1e-4)
         assert accuracy.mape == pytest.approx(expected["mape"].expected, abs=1e-4)
@@ -193,7 +193,7 @@ async def check_statuses(services: Sequence[Service], states: PolicyStates) -> N
 
 
 async def check_rows(database: Database) -> None:
-    """The columns that people ask are each row's own; no interval is there twice."""
+    """The ratio columns agree with the sums of their row; no interval is stored twice."""
     query = """
     select count(*), count(distinct (policy, since)), max(abs(wape - absolute_error / demand)),
         max(abs(coverage - covered_p90::float8 / samples)), min(period), max(period)
@@ -202,7 +202,7 @@ async def check_rows(database: Database) -> None:
     async with database.connection() as connection:
         row = await (await connection.execute(query)).fetchone()
     assert row is not None
-    count, distinct, wape_off, coverage_off, shortest, longest = row
+    count, distinct, wape_error, coverage_error, shortest, longest = row
     assert count == distinct > 300
-    assert (wape_off, coverage_off) == (pytest.approx(0, abs=1e-12), 0)
+    assert (wape_error, coverage_error) == (pytest.approx(0, abs=1e-12), 0)
     assert shortest == longest == timedelta(minutes=15)

@@ -1,4 +1,4 @@
-"""`predictive-scaling backtest` as people and programs call it."""
+"""`predictive-scaling backtest`: its documents, reports and errors."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.samples import Sample, Samples, series_of
 from tests.support.backtests import a_demand
-from tests.support.prometheus import Answer, prometheus_running, refusal, series_answer
+from tests.support.prometheus import Response, error_response, prometheus_running, series_response
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ spec:
 QUICK = ("--model", "SeasonalNaive", "--refits", "1")
 
 
-class Ran(NamedTuple):
+class Result(NamedTuple):
     code: int
     out: str
     err: str
@@ -44,19 +44,19 @@ class Ran(NamedTuple):
         return json.loads(self.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
-Run = Callable[..., Ran]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def ran(*arguments: object) -> Ran:
+    def run_backtest(*arguments: object) -> Result:
         monkeypatch.setattr("sys.argv", ["predictive-scaling", "backtest", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exited:
             main()
-        told = capsys.readouterr()
-        return Ran(int(ended.value.code or 0), told.out, told.err)
+        captured = capsys.readouterr()
+        return Result(int(exited.value.code or 0), captured.out, captured.err)
 
-    return ran
+    return run_backtest
 
 
 @pytest.fixture
@@ -72,54 +72,62 @@ def trace(tmp_path: Path) -> Path:
 
 def numbers(value: Any) -> list[float]:
     if isinstance(value, dict):
-        return [number for one in value.values() for number in numbers(one)]
+        return [number for item in value.values() for number in numbers(item)]
     if isinstance(value, list):
-        return [number for one in value for number in numbers(one)]
+        return [number for item in value for number in numbers(item)]
     return [value] if isinstance(value, int | float) else []
 
 
-def test_the_document_has_every_part_that_programs_rely_on(run: Run, trace: Path) -> None:
-    ran = run("--trace", trace, "--output", "json", *QUICK)
-    assert (ran.code, ran.err) == (0, "")
-    found = ran.document
-    assert (found["series"]["name"], found["series"]["points"], found["series"]["resolution"]) == ("shop", 1152, 300)
-    assert [season["period"] for season in found["series"]["seasons"]] == [86_400]
-    assert list(found["accuracy"]) == ["5", "15", "30", "60"]
-    for one in found["accuracy"].values():
-        assert {"wape", "mape", "mase", "coverage", "pinball"} <= one.keys()
-        assert list(one["coverage"]) == list(one["pinball"]) == ["0.5", "0.8", "0.9", "0.95"]
-    assert found["baselines"]["seasonal_naive"]["60"]["wape"] == found["accuracy"]["60"]["wape"]
-    assert found["baselines"]["last_value"]["5"]["wape"] > 0
-    ways = found["simulation"]
+def test_the_json_document_has_the_fields_of_the_contract(run: Run, trace: Path) -> None:
+    result = run("--trace", trace, "--output", "json", *QUICK)
+    assert (result.code, result.err) == (0, "")
+    document = result.document
+    assert (document["series"]["name"], document["series"]["points"], document["series"]["resolution"]) == (
+        "shop",
+        1152,
+        300,
+    )
+    assert [season["period"] for season in document["series"]["seasons"]] == [86_400]
+    assert list(document["accuracy"]) == ["5", "15", "30", "60"]
+    for scores in document["accuracy"].values():
+        assert {"wape", "mape", "mase", "coverage", "pinball"} <= scores.keys()
+        assert list(scores["coverage"]) == list(scores["pinball"]) == ["0.5", "0.8", "0.9", "0.95"]
+    assert document["baselines"]["seasonal_naive"]["60"]["wape"] == document["accuracy"]["60"]["wape"]
+    assert document["baselines"]["last_value"]["5"]["wape"] > 0
+    simulation = document["simulation"]
     for way in ("hpa_only", "hpa_equal_cost", "predictive", "tuned", "tuned_with_target", "clairvoyant"):
-        assert {"under_provisioned_share", "lost_demand_share", "replica_hours"} <= ways[way].keys()
-    assert {"quantile", "hpa_target"} <= ways["tuned_with_target"].keys()
-    assert ways["clairvoyant"]["under_provisioned_share"] == 0
+        assert {"under_provisioned_share", "lost_demand_share", "replica_hours"} <= simulation[way].keys()
+    assert {"quantile", "hpa_target"} <= simulation["tuned_with_target"].keys()
+    assert simulation["clairvoyant"]["under_provisioned_share"] == 0
     for way in ("predictive", "tuned", "tuned_with_target"):
-        same = ways[way]["hpa_at_same_hours"]
-        assert same["replica_hours"] == pytest.approx(ways[way]["replica_hours"], rel=0.05)
-        assert {"under_provisioned_minutes", "hpa_target"} <= same.keys()
-    assert 0.2 <= ways["hpa_tuned"]["hpa_target"] <= 1.5
-    assert ways["hpa_equal_cost"] == ways["predictive"]["hpa_at_same_hours"]
-    assert ways["hpa_equal_cost"]["replica_hours"] == pytest.approx(ways["predictive"]["replica_hours"], rel=0.05)
+        hpa_at_same_hours = simulation[way]["hpa_at_same_hours"]
+        assert hpa_at_same_hours["replica_hours"] == pytest.approx(simulation[way]["replica_hours"], rel=0.05)
+        assert {"under_provisioned_minutes", "hpa_target"} <= hpa_at_same_hours.keys()
+    assert 0.2 <= simulation["hpa_tuned"]["hpa_target"] <= 1.5
+    assert simulation["hpa_equal_cost"] == simulation["predictive"]["hpa_at_same_hours"]
+    assert simulation["hpa_equal_cost"]["replica_hours"] == pytest.approx(
+        simulation["predictive"]["replica_hours"], rel=0.05
+    )
     point = {"quantile", "hpa_target", "under_provisioned_share", "lost_demand_share", "replica_hours"}
-    assert all(one.keys() == point for one in found["frontier"])
-    assert (ways["tuned"]["quantile"], 0.7) in {(one["quantile"], one["hpa_target"]) for one in found["frontier"]}
-    assert found["model"]["chosen"] == "SeasonalNaive"
-    assert found["model"]["why"]
-    assert {"train", "predict"} <= found["seconds"].keys()
-    assert all(math.isfinite(number) for number in numbers(found))
+    assert all(setting.keys() == point for setting in document["frontier"])
+    assert (simulation["tuned"]["quantile"], 0.7) in {
+        (setting["quantile"], setting["hpa_target"]) for setting in document["frontier"]
+    }
+    assert document["model"]["chosen"] == "SeasonalNaive"
+    assert document["model"]["why"]
+    assert {"train", "predict"} <= document["seconds"].keys()
+    assert all(math.isfinite(number) for number in numbers(document))
 
 
-def test_a_policy_decides_by_its_own_target_prices_and_lead_time(run: Run, trace: Path, tmp_path: Path) -> None:
+def test_a_policy_is_simulated_with_its_target_prices_and_lead_time(run: Run, trace: Path, tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY, encoding="utf-8")
-    found = run("--trace", trace, "--policy", policy, "--output", "json", *QUICK).document
-    assert found["simulation"]["hpa_only"]["hpa_target"] == 0.6
-    assert found["policy"]["lead_time"] == 120
-    assert found["prices"]["tuned"] == {"under_provisioned_minute": 1.0, "replica_hour": 0.2}
-    # As live: what the prices chose from the days before the split.
-    assert found["simulation"]["predictive"]["quantile"] == found["simulation"]["tuned"]["quantile"] != 0.9
+    document = run("--trace", trace, "--policy", policy, "--output", "json", *QUICK).document
+    assert document["simulation"]["hpa_only"]["hpa_target"] == 0.6
+    assert document["policy"]["lead_time"] == 120
+    assert document["prices"]["tuned"] == {"under_provisioned_minute": 1.0, "replica_hour": 0.2}
+    # As in production, the prices determine the quantile from the days before the split.
+    assert document["simulation"]["predictive"]["quantile"] == document["simulation"]["tuned"]["quantile"] != 0.9
     assert (
         run("--trace", trace, "--policy", policy, "--lead-time", "6m", "--output", "json", *QUICK).document["policy"][
             "lead_time"
@@ -128,13 +136,13 @@ def test_a_policy_decides_by_its_own_target_prices_and_lead_time(run: Run, trace
     )
 
 
-def test_known_events_take_part(run: Run, trace: Path, tmp_path: Path) -> None:
+def test_known_events_are_part_of_the_simulation(run: Run, trace: Path, tmp_path: Path) -> None:
     events = tmp_path / "events.csv"
     events.write_text("name,start,end,multiplier\nsale,2026-11-05T08:00:00Z,2026-11-05T10:00:00Z,3\n", encoding="utf-8")
-    plain = run("--trace", trace, "--output", "json", *QUICK).document
-    found = run("--trace", trace, "--events", events, "--output", "json", *QUICK).document
-    assert found["policy"]["events"] == 1
-    hours = [one["simulation"]["predictive"]["replica_hours"] for one in (plain, found)]
+    without_events = run("--trace", trace, "--output", "json", *QUICK).document
+    with_events = run("--trace", trace, "--events", events, "--output", "json", *QUICK).document
+    assert with_events["policy"]["events"] == 1
+    hours = [document["simulation"]["predictive"]["replica_hours"] for document in (without_events, with_events)]
     assert hours[1] > hours[0]
 
 
@@ -151,7 +159,7 @@ spec:
 
 
 @pytest.mark.parametrize(
-    ("rule", "day", "zone", "told"),
+    ("rule", "day", "zone", "message"),
     [
         ("FREQ=DAILY;INTERVAL=0", "2026-01-02", "UTC", "INTERVAL must be between 1 and 999"),
         ("FREQ=MONTHLY;INTERVAL=0", "2026-01-02", "UTC", "INTERVAL must be between 1 and 999"),
@@ -161,25 +169,25 @@ spec:
         ("FREQ=DAILY;BYMONTH=11;COUNT=10000", "1970-01-01", "UTC", "set a later recurrence.from"),
     ],
 )
-def test_an_event_that_cannot_be_expanded_is_refused_with_what_to_do(
-    run: Run, trace: Path, tmp_path: Path, rule: str, day: str, zone: str, told: str
+def test_an_event_that_cannot_be_expanded_is_refused(
+    run: Run, trace: Path, tmp_path: Path, rule: str, day: str, zone: str, message: str
 ) -> None:
     events = tmp_path / "events.yaml"
     events.write_text(RECURRING.format(rule=rule, day=day, zone=zone), encoding="utf-8")
-    ran = run("--trace", trace, "--events", events, *QUICK)
-    assert ran.code == InvalidManifestError.exit_code
-    assert told in ran.err
-    assert "Traceback" not in ran.err
-    assert ran.out == ""
+    result = run("--trace", trace, "--events", events, *QUICK)
+    assert result.code == InvalidManifestError.exit_code
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
 
 
-def test_people_get_a_table_and_a_page_that_needs_no_other_file(run: Run, trace: Path, tmp_path: Path) -> None:
+def test_the_default_output_is_a_table_and_the_report_is_self_contained(run: Run, trace: Path, tmp_path: Path) -> None:
     report = tmp_path / "out" / "report.html"
-    ran = run("--trace", trace, "--report", report, *QUICK)
-    assert ran.code == 0
-    ways = ("HPA alone", "HPA alone at the same hours", "the policy as written", "oracle that knows the future")
-    for told in (*ways, "REPLICA-HOURS", "gain: ", "advice: "):
-        assert told in ran.out
+    result = run("--trace", trace, "--report", report, *QUICK)
+    assert result.code == 0
+    rows = ("HPA alone", "HPA alone at the same hours", "the policy as written", "oracle that knows the future")
+    for fragment in (*rows, "REPLICA-HOURS", "gain: ", "advice: "):
+        assert fragment in result.out
     page = report.read_text(encoding="utf-8")
     assert page.count("<svg") >= 2
     assert not re.search(r"(src|href)=|@import|https?://|\$[a-z]|\bnan\b", page)
@@ -187,15 +195,15 @@ def test_people_get_a_table_and_a_page_that_needs_no_other_file(run: Run, trace:
         assert part in page
 
 
-def test_lightgbm_learns_where_there_is_enough(run: Run, trace: Path) -> None:
-    found = run("--trace", trace, "--model", "LightGBM", "--refits", "1", "--output", "json").document
-    assert found["model"] | {"refits": 0} == {"chosen": "LightGBM", "why": "requested", "refits": 0}
-    assert found["accuracy"]["5"]["wape"] < found["baselines"]["seasonal_naive"]["5"]["wape"]
-    assert found["seconds"]["train"] > 0
+def test_lightgbm_is_better_than_the_seasonal_naive_forecast(run: Run, trace: Path) -> None:
+    document = run("--trace", trace, "--model", "LightGBM", "--refits", "1", "--output", "json").document
+    assert document["model"] | {"refits": 0} == {"chosen": "LightGBM", "why": "requested", "refits": 0}
+    assert document["accuracy"]["5"]["wape"] < document["baselines"]["seasonal_naive"]["5"]["wape"]
+    assert document["seconds"]["train"] > 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "exactly one of --trace, --prometheus, --service; set: none"),
         (("--trace", "TRACE", "--service", "shop"), "set: --trace, --service"),
@@ -212,70 +220,83 @@ def test_lightgbm_learns_where_there_is_enough(run: Run, trace: Path) -> None:
         (("--service", "shop", "--metric", "rps", "--timezone", "Europe/Berlin"), "--timezone needs --trace"),
     ],
 )
-def test_wrong_options_are_told_with_exit_code_2(run: Run, trace: Path, arguments: tuple[str, ...], told: str) -> None:
-    ran = run(*(str(trace) if argument == "TRACE" else argument for argument in arguments))
-    assert ran.code == 2
-    assert told in " ".join(re.sub(r"[│╭╮╰╯─]", " ", ran.err).split())
-
-
-def test_a_file_that_cannot_be_used_is_told_in_one_line_with_exit_code_65(
-    run: Run, trace: Path, tmp_path: Path
+def test_invalid_options_exit_with_2_and_a_message(
+    run: Run, trace: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    wrong = tmp_path / "wrong.csv"
-    wrong.write_text("timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:05:00Z,?\n", encoding="utf-8")
-    ran = run("--trace", wrong)
-    assert (ran.code, ran.out) == (65, "")
-    assert ran.err.endswith("wrong.csv, line 3, column value: '?' is not a finite number\n")
-    two = tmp_path / "two.yaml"
-    two.write_text(POLICY + "---\n" + POLICY, encoding="utf-8")
-    ran = run("--trace", trace, "--policy", two)
-    assert ran.code == 65
-    assert "expected one ScalingPolicy, found 2 documents" in ran.err
+    result = run(*(str(trace) if argument == "TRACE" else argument for argument in arguments))
+    assert result.code == 2
+    assert message in " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.err).split())
+
+
+def test_an_invalid_file_exits_with_65_and_names_the_position(run: Run, trace: Path, tmp_path: Path) -> None:
+    invalid_trace = tmp_path / "wrong.csv"
+    invalid_trace.write_text("timestamp,value\n2026-11-24T12:00:00Z,1\n2026-11-24T12:05:00Z,?\n", encoding="utf-8")
+    result = run("--trace", invalid_trace)
+    assert (result.code, result.out) == (65, "")
+    assert "wrong.csv, line 3, column value: '?'" in result.err
+    assert result.err.count("\n") == 1
+    two_policies = tmp_path / "two.yaml"
+    two_policies.write_text(POLICY + "---\n" + POLICY, encoding="utf-8")
+    result = run("--trace", trace, "--policy", two_policies)
+    assert result.code == 65
+    assert "expected one ScalingPolicy, found 2 documents" in result.err
 
 
 def demand_at(seconds: float) -> float:
     return 100 + 50 * math.sin(seconds / 86_400 * 2 * math.pi)
 
 
-def test_a_prometheus_server_is_asked_in_parts_that_it_accepts(run: Run) -> None:
-    with prometheus_running(series_answer(demand_at)) as (url, asked):
+def test_a_prometheus_server_is_queried_in_chunks_that_it_accepts(run: Run) -> None:
+    with prometheus_running(series_response(demand_at)) as (url, requests):
         query = 'sum(rate(http_requests_total{app="shop"}[5m]))'
-        ran = run("--prometheus", url, "--query", query, "--days", 40, "--output", "json", *QUICK)
-    assert ran.code == 0
-    assert ran.document["series"]["points"] == pytest.approx(40 * 288, abs=2)
-    assert [question["query"] for question in asked] == [query, query]
+        result = run("--prometheus", url, "--query", query, "--days", 40, "--output", "json", *QUICK)
+    assert result.code == 0
+    assert result.document["series"]["points"] == pytest.approx(40 * 288, abs=2)
+    assert [request["query"] for request in requests] == [query, query]
 
 
-def always(status: int, content: bytes) -> Callable[[dict[str, str]], Answer]:
-    def answer(asked: dict[str, str]) -> Answer:
+def constant_response(status: int, content: bytes) -> Callable[[dict[str, str]], Response]:
+    def response(request: dict[str, str]) -> Response:
         return status, content
 
-    return answer
+    return response
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "told"),
+    ("response", "code", "message"),
     [
-        (series_answer(demand_at, series=2), 65, "returns 2 series"),
-        (series_answer(demand_at, series=0), 65, "returned no samples"),
-        (always(*refusal(400, "parse error: unexpected end of input")), 75, "400: parse error: unexpected end"),
-        (always(503, b"starting"), 75, "answered 503: starting"),
-        (always(200, b"<html>"), 75, "did not return JSON"),
-        (always(200, b'{"status": "success", "data": []}'), 75, "is not a range query result"),
-        (always(200, b'{"status": "success", "data": {"resultType": "scalar", "result": []}}'), 65, "a scalar"),
+        (series_response(demand_at, series=2), 65, "2 series"),
+        (series_response(demand_at, series=0), 65, "no samples"),
+        (
+            constant_response(*error_response(400, "parse error: unexpected end of input")),
+            75,
+            "400: parse error: unexpected end",
+        ),
+        (constant_response(503, b"starting"), 75, "answered 503: starting"),
+        (constant_response(200, b"<html>"), 75, "JSON"),
+        (
+            constant_response(200, b'{"status": "success", "data": []}'),
+            75,
+            "range query",
+        ),
+        (
+            constant_response(200, b'{"status": "success", "data": {"resultType": "scalar", "result": []}}'),
+            65,
+            "a scalar",
+        ),
     ],
 )
-def test_what_a_prometheus_server_cannot_give_is_told(run: Run, answer: Any, code: int, told: str) -> None:
-    with prometheus_running(answer) as (url, _):
-        ran = run("--prometheus", url, "--query", "up", "--days", 3)
-    assert ran.code == code
-    assert told in ran.err
+def test_an_unusable_prometheus_response_is_an_error(run: Run, response: Any, code: int, message: str) -> None:
+    with prometheus_running(response) as (url, _):
+        result = run("--prometheus", url, "--query", "up", "--days", 3)
+    assert result.code == code
+    assert message in result.err
 
 
-def test_a_server_that_is_away_is_told_with_exit_code_75(run: Run) -> None:
-    ran = run("--prometheus", "http://127.0.0.1:1", "--query", "up")
-    assert ran.code == 75
-    assert "http://127.0.0.1:1/api/v1/query_range does not answer" in ran.err
+def test_an_unreachable_prometheus_server_exits_with_75(run: Run) -> None:
+    result = run("--prometheus", "http://127.0.0.1:1", "--query", "up")
+    assert result.code == 75
+    assert "http://127.0.0.1:1/api/v1/query_range does not answer" in result.err
 
 
 async def test_a_service_is_read_from_the_database(
@@ -290,24 +311,22 @@ async def test_a_service_is_read_from_the_database(
             await Samples(database).record(samples[begin : begin + 1000])
     monkeypatch.setenv("DATABASE_URL", migrated_database_url)
     monkeypatch.setenv("PREDICTIVE_SCALING_CLOCK", f"{now.isoformat()},1e15,1")
-    ran = await asyncio.to_thread(
+    result = await asyncio.to_thread(
         run, "--service", "shop", "--metric", "requests", "--days", 5, "--output", "json", *QUICK
     )
-    assert ran.code == 0
-    assert ran.document["series"]["points"] == pytest.approx(4 * 288, abs=2)
-    ran = await asyncio.to_thread(run, "--service", "nobody", "--metric", "requests")
-    assert ran.code == 65
-    assert "nobody/requests/Sum has no demand in the 60 days before 2026-11-24T12:00Z" in ran.err
+    assert result.code == 0
+    assert result.document["series"]["points"] == pytest.approx(4 * 288, abs=2)
+    result = await asyncio.to_thread(run, "--service", "nobody", "--metric", "requests")
+    assert result.code == 65
+    assert "nobody/requests/Sum has no demand in the 60 days before 2026-11-24T12:00Z" in result.err
 
 
-@pytest.mark.parametrize("shape", ["constant", "repeated each day", "silent behind the split"])
-def test_what_is_not_defined_is_a_dash_with_the_reason_and_null_for_programs(
-    run: Run, tmp_path: Path, shape: str
-) -> None:
+@pytest.mark.parametrize("shape", ["constant", "repeated each day", "zero after the split"])
+def test_undefined_numbers_are_a_dash_with_the_reason_and_null_in_json(run: Run, tmp_path: Path, shape: str) -> None:
     demand: dict[str, list[float]] = {
         "constant": [100.0] * 1440,
         "repeated each day": [100.0 + at % 288 for at in range(1440)],
-        "silent behind the split": [100.0] * 1000 + [0.0] * 440,
+        "zero after the split": [100.0] * 1000 + [0.0] * 440,
     }
     path, page = tmp_path / "trace.csv", tmp_path / "page.html"
     path.write_text(
@@ -315,9 +334,9 @@ def test_what_is_not_defined_is_a_dash_with_the_reason_and_null_for_programs(
     )
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY.replace("targetUtilization: 60", "targetUtilization: 60, zeroIsValid: true"))
-    ran = run("--trace", path, "--policy", policy, "--report", page, *QUICK)
-    assert ran.code == 0, ran.err
-    for shown in (ran.out, page.read_text(encoding="utf-8")):
-        assert not re.search(r"\b(nan|inf)\b", re.sub(r"<style>.*?</style>", "", shown, flags=re.DOTALL), re.IGNORECASE)
-        assert "– is not defined: " in " ".join(shown.split())
+    result = run("--trace", path, "--policy", policy, "--report", page, *QUICK)
+    assert result.code == 0, result.err
+    for text in (result.out, page.read_text(encoding="utf-8")):
+        assert not re.search(r"\b(nan|inf)\b", re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL), re.IGNORECASE)
+        assert "– is not defined: " in " ".join(text.split())
     assert run("--trace", path, "--policy", policy, "--output", "json", *QUICK).document["accuracy"]

@@ -21,7 +21,7 @@ def scenario() -> DemoScenario:
     return make_scenario(generated_workload())
 
 
-def received(kafka: Kafka, topic: str, count: int) -> list[bytes]:
+def consume_messages(kafka: Kafka, topic: str, count: int) -> list[bytes]:
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap_servers, "group.id": topic, "auto.offset.reset": "earliest"}
     )
@@ -35,20 +35,18 @@ def received(kafka: Kafka, topic: str, count: int) -> list[bytes]:
     return values
 
 
-async def test_the_history_arrives_whole_and_in_the_products_own_format(
+async def test_the_complete_history_arrives_in_the_native_format(
     kafka: Kafka, topic: str, scenario: DemoScenario
 ) -> None:
     until = scenario.demand.start + timedelta(days=1)
     async with DemandProducer(kafka.bootstrap_servers, topic) as producer:
         sent = await producer.history(scenario, until)
-    samples = [decode(value)[0] for value in await asyncio.to_thread(received, kafka, topic, sent)]
+    samples = [decode(value)[0] for value in await asyncio.to_thread(consume_messages, kafka, topic, sent)]
     assert [(sample.time, sample.value) for sample in samples] == scenario.samples(scenario.demand.start, until)
     assert {(sample.service_name, sample.metric_name) for sample in samples} == {(SERVICE, METRIC)}
 
 
-async def test_a_minutes_sample_is_sent_when_the_minute_is_over(
-    kafka: Kafka, topic: str, scenario: DemoScenario
-) -> None:
+async def test_the_sample_of_a_minute_is_sent_at_its_end(kafka: Kafka, topic: str, scenario: DemoScenario) -> None:
     clock = ManualClock(scenario.begins_at)
     async with DemandProducer(kafka.bootstrap_servers, topic) as producer:
         replay = asyncio.create_task(producer.replay(scenario, scenario.begins_at, clock))
@@ -56,11 +54,11 @@ async def test_a_minutes_sample_is_sent_when_the_minute_is_over(
         async def minutes() -> int:
             return (clock.now() - scenario.begins_at) // MINUTE
 
-        passed = await eventually(minutes, lambda count: count >= 3, interval_seconds=0)
+        passed_minutes = await eventually(minutes, lambda count: count >= 3, interval_seconds=0)
         replay.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await replay
-    first = decode((await asyncio.to_thread(received, kafka, topic, 1))[0])[0]
+    first = decode((await asyncio.to_thread(consume_messages, kafka, topic, 1))[0])[0]
     assert first.time == scenario.begins_at
     assert first.value == scenario.demand_at(scenario.begins_at)
-    assert passed >= 3
+    assert passed_minutes >= 3

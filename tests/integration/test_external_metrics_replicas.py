@@ -1,4 +1,4 @@
-"""Two replicas of the operator behind one Service: whichever the HPA controller asks, the answer is the same."""
+"""Two replicas of the operator behind one Service return the same metric values to the HPA controller."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -32,8 +32,8 @@ METRICS = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop"
 
 
 @dataclass
-class Known:
-    """What a replica's watch shows."""
+class WatchedPolicies:
+    """The policies in a replica's informer cache."""
 
     names: list[str] = field(default_factory=list[str])
     is_complete: bool = False
@@ -44,28 +44,28 @@ class Known:
 
 @dataclass
 class Replica:
-    """An operator as far as external metrics go."""
+    """The part of an operator that serves external metrics."""
 
     server: ExternalMetricsServer
-    board: ExternalMetricStore
+    store: ExternalMetricStore
     readings: SharedReadings
-    known: Known
+    watched: WatchedPolicies
     tls: ssl.SSLContext
     leads: bool = False
 
-    async def ask(self, path: str) -> tuple[int, dict[str, Any]]:
+    async def get(self, path: str) -> tuple[int, dict[str, Any]]:
         async with (
             aiohttp.ClientSession() as session,
             session.get(
                 f"https://127.0.0.1:{self.server.port}{METRICS}{path}", ssl=self.tls, server_hostname=HOST
-            ) as got,
+            ) as response,
         ):
-            return got.status, await got.json()
+            return response.status, await response.json()
 
-    def decide(self, policy: str, demand: float, forecast: float | None) -> None:
-        """What a tick of the leader shows."""
+    def publish(self, policy: str, demand: float, forecast: float | None) -> None:
+        """Publish the readings of a tick of the leader."""
         until = NOW + timedelta(minutes=5)
-        self.board.publish(
+        self.store.publish(
             "shop",
             policy,
             policy,
@@ -76,19 +76,19 @@ class Replica:
 
 @dataclass
 class Replicas:
-    """Two of them, one after the other in `turn`."""
+    """A leader and a standby, which exchange readings in `synchronize`."""
 
     clock: ManualClock
     leader: Replica
     standby: Replica
 
-    async def turn(self) -> None:
+    async def synchronize(self) -> None:
         await self.leader.readings.run()
         await self.standby.readings.run()
 
-    async def both(self, path: str) -> tuple[int, dict[str, Any]]:
-        """The answer, which has to be one."""
-        first, second = await self.leader.ask(path), await self.standby.ask(path)
+    async def get_from_both(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Return the response, which both replicas must agree on."""
+        first, second = await self.leader.get(path), await self.standby.get(path)
         assert first == second
         return first
 
@@ -100,103 +100,104 @@ async def replicas(database: Database, tmp_path: Path) -> AsyncIterator[Replicas
     issued = authority.issue(HOST, "serving", [HOST])
     aggregator = front_proxy.issue("front-proxy-client", "aggregator")
     tls = ssl.create_default_context(cafile=str(authority.file))
-    # The stack's short-lived authority has no key identifiers, which newer Pythons ask for.
+    # The stack's short-lived authority has no key identifiers, which newer Pythons require.
     tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
     tls.load_cert_chain(aggregator.certificate, aggregator.key)
     files = ServingFiles(issued.certificate, issued.key)
     trust = AggregatorTrust(front_proxy.file.read_text(), ("front-proxy-client",))
     async with AsyncExitStack() as stack:
-        made: list[Replica] = []
+        created: list[Replica] = []
         for _ in range(2):
-            board, known = ExternalMetricStore(is_complete=False), Known()
-            server = ExternalMetricsServer(board, clock, files, trust, host="127.0.0.1", port=0)
+            store, watched = ExternalMetricStore(is_complete=False), WatchedPolicies()
+            server = ExternalMetricsServer(store, clock, files, trust, host="127.0.0.1", port=0)
             await stack.enter_async_context(server)
-            readings = SharedReadings(ExternalReadings(database), board, known, lambda: False)
-            replica = Replica(server, board, readings, known, tls)
+            readings = SharedReadings(ExternalReadings(database), store, watched, lambda: False)
+            replica = Replica(server, store, readings, watched, tls)
             readings.leads = lambda replica=replica: replica.leads
-            made.append(replica)
-        leader, standby = made
-        for replica in made:
-            replica.known.names = ["cart", "checkout"]
-            replica.known.is_complete = True
+            created.append(replica)
+        leader, standby = created
+        for replica in created:
+            replica.watched.names = ["cart", "checkout"]
+            replica.watched.is_complete = True
         leader.leads = True
         yield Replicas(clock, leader, standby)
 
 
-async def test_every_replica_gives_the_answer_of_the_leader(replicas: Replicas) -> None:
-    replicas.leader.decide("checkout", 1234.5, 1500.25)
-    replicas.leader.decide("cart", 7, None)
-    await replicas.turn()
-    status, body = await replicas.both("/predictive-scaling-demand")
+async def test_every_replica_returns_the_readings_of_the_leader(replicas: Replicas) -> None:
+    replicas.leader.publish("checkout", 1234.5, 1500.25)
+    replicas.leader.publish("cart", 7, None)
+    await replicas.synchronize()
+    status, body = await replicas.get_from_both("/predictive-scaling-demand")
     assert (status, [item["value"] for item in body["items"]]) == (200, ["7", "1234500m"])
-    status, body = await replicas.both("/predictive-scaling-forecast?labelSelector=policy%3Dcheckout")
+    status, body = await replicas.get_from_both("/predictive-scaling-forecast?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"], body["items"][0]["timestamp"]) == (
         200,
         "1500250m",
         "2026-11-27T08:00:00Z",
     )
-    assert (await replicas.both("/predictive-scaling-forecast"))[0] == 503  # cart has none: missing is not zero
-    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dsearch"))[0] == 404
-    replicas.leader.decide("checkout", 1300, 1500.25)
-    await replicas.turn()
-    status, body = await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+    # cart has no forecast: missing is not zero
+    assert (await replicas.get_from_both("/predictive-scaling-forecast"))[0] == 503
+    assert (await replicas.get_from_both("/predictive-scaling-demand?labelSelector=policy%3Dsearch"))[0] == 404
+    replicas.leader.publish("checkout", 1300, 1500.25)
+    await replicas.synchronize()
+    status, body = await replicas.get_from_both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"]) == (200, "1300")
 
 
-async def test_a_policy_without_a_decision_is_not_known_yet_and_a_deleted_one_is_not_found(replicas: Replicas) -> None:
-    replicas.leader.decide("checkout", 1, 1)
-    await replicas.turn()
-    status, body = await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcart")
+async def test_a_policy_without_a_reading_is_503_and_a_deleted_policy_is_404(replicas: Replicas) -> None:
+    replicas.leader.publish("checkout", 1, 1)
+    await replicas.synchronize()
+    status, body = await replicas.get_from_both("/predictive-scaling-demand?labelSelector=policy%3Dcart")
     assert (status, body["message"].endswith("shop/cart is not known yet")) == (503, True)
     for replica in (replicas.leader, replicas.standby):
-        replica.known.names = ["cart"]
-    await replicas.turn()
-    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 404
+        replica.watched.names = ["cart"]
+    await replicas.synchronize()
+    assert (await replicas.get_from_both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 404
 
 
-async def test_readings_go_stale_on_every_replica_when_nobody_leads(replicas: Replicas) -> None:
-    replicas.leader.decide("checkout", 1, 1)
-    await replicas.turn()
+async def test_readings_become_stale_on_every_replica_without_a_leader(replicas: Replicas) -> None:
+    replicas.leader.publish("checkout", 1, 1)
+    await replicas.synchronize()
     replicas.leader.leads = False
     replicas.clock.advance(timedelta(minutes=4))
-    await replicas.turn()
-    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 200
+    await replicas.synchronize()
+    assert (await replicas.get_from_both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 200
     replicas.clock.advance(timedelta(minutes=1))
-    assert (await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 503
+    assert (await replicas.get_from_both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout"))[0] == 503
 
 
-async def test_the_next_leader_shows_what_the_last_one_did_until_it_has_decided(replicas: Replicas) -> None:
-    replicas.leader.decide("checkout", 800, 900)
-    await replicas.turn()
+async def test_a_new_leader_replaces_the_readings_of_the_previous_one(replicas: Replicas) -> None:
+    replicas.leader.publish("checkout", 800, 900)
+    await replicas.synchronize()
     replicas.leader.leads, replicas.standby.leads = False, True
     await replicas.standby.readings.run()
-    replicas.standby.decide("checkout", 810, 910)
+    replicas.standby.publish("checkout", 810, 910)
     await replicas.standby.readings.run()
     await replicas.leader.readings.run()
-    status, body = await replicas.both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+    status, body = await replicas.get_from_both("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"]) == (200, "810")
 
 
-async def test_a_restarted_leader_takes_up_what_is_still_true(replicas: Replicas) -> None:
-    replicas.leader.decide("checkout", 800, 900)
+async def test_a_restarted_leader_serves_readings_that_are_still_valid(replicas: Replicas) -> None:
+    replicas.leader.publish("checkout", 800, 900)
     await replicas.leader.readings.run()
-    replicas.standby.leads = True  # this process has never stood by: its board is empty
+    replicas.standby.leads = True  # this process was never on standby: its store is empty
     await replicas.standby.readings.run()
-    status, body = await replicas.standby.ask("/predictive-scaling-forecast?labelSelector=policy%3Dcheckout")
+    status, body = await replicas.standby.get("/predictive-scaling-forecast?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"]) == (200, "900")
 
 
-async def test_a_replica_that_knows_nothing_yet_says_so_and_not_that_there_is_no_policy(replicas: Replicas) -> None:
-    status, body = await replicas.standby.ask("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+async def test_a_replica_without_a_complete_cache_is_503_and_not_404(replicas: Replicas) -> None:
+    status, body = await replicas.standby.get("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
     assert (status, body["reason"]) == (503, "ServiceUnavailable")
 
 
-async def test_the_leader_answers_without_the_database_too(replicas: Replicas) -> None:
-    replicas.leader.decide("checkout", 800, 900)
+async def test_the_leader_serves_its_readings_without_the_database(replicas: Replicas) -> None:
+    replicas.leader.publish("checkout", 800, 900)
     database = Database(UNREACHABLE_DATABASE, checkout_timeout=timedelta(milliseconds=200))
     replicas.leader.readings.table = ExternalReadings(database)
     with pytest.raises(DatabaseUnavailableError):
         await replicas.leader.readings.run()
     await database.close()
-    status, body = await replicas.leader.ask("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
+    status, body = await replicas.leader.get("/predictive-scaling-demand?labelSelector=policy%3Dcheckout")
     assert (status, body["items"][0]["value"]) == (200, "800")

@@ -1,4 +1,4 @@
-"""The newest features of a service, with Redis and without."""
+"""The newest features of a service, with and without Redis."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 NOW = datetime(1998, 7, 3, 15, 0, 30, tzinfo=UTC)
 CLOCK = ManualClock(NOW)
-AWAY = Database("postgresql://127.0.0.1:1/away", checkout_timeout=timedelta(milliseconds=100))
+UNREACHABLE_DATABASE = Database("postgresql://127.0.0.1:1/away", checkout_timeout=timedelta(milliseconds=100))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def database(migrated_database_url: str) -> AsyncGenerator[Database]:
         yield database
 
 
-async def test_features_are_sums_over_the_series_at_the_newest_minute(database: Database) -> None:
+async def test_features_are_sums_over_the_series_in_the_newest_minute(database: Database) -> None:
     assert await FeatureStore(database, clock=CLOCK).get_latest("api") == {
         "service": "api",
         "time": "1998-07-03T15:00:00+00:00",
@@ -60,11 +60,11 @@ async def test_features_are_sums_over_the_series_at_the_newest_minute(database: 
     }
 
 
-async def test_a_service_that_no_one_measured_has_no_features(database: Database) -> None:
+async def test_a_service_without_samples_has_no_features(database: Database) -> None:
     assert await FeatureStore(database, clock=CLOCK).get_latest("b") == {"service": "b", "time": None, "metrics": {}}
 
 
-async def test_the_line_of_the_runbook_works(
+async def test_a_feature_store_without_arguments_uses_the_environment(
     database: Database, migrated_database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", migrated_database_url)
@@ -75,27 +75,27 @@ async def test_the_line_of_the_runbook_works(
     assert await FeatureStore().get_latest("api") == without_redis
 
 
-async def test_redis_answers_for_some_seconds_in_place_of_the_database(database: Database, redis_url: str) -> None:
+async def test_features_are_served_from_redis_without_the_database(database: Database, redis_url: str) -> None:
     cache = FeatureCache(redis_url)
-    known = await FeatureStore(database, cache, CLOCK).get_latest("api")
-    assert await FeatureStore(AWAY, cache, CLOCK).get_latest("api") == known
+    features = await FeatureStore(database, cache, CLOCK).get_latest("api")
+    assert await FeatureStore(UNREACHABLE_DATABASE, cache, CLOCK).get_latest("api") == features
     await cache.close()
-    await AWAY.close()
+    await UNREACHABLE_DATABASE.close()
 
 
-async def test_without_redis_and_without_the_database_the_error_says_so(redis_url: str) -> None:
+async def test_without_redis_and_database_the_error_names_the_database(redis_url: str) -> None:
     with pytest.raises(DatabaseUnavailableError, match=r"127\.0\.0\.1:1/away"):
-        await FeatureStore(AWAY, clock=CLOCK).get_latest("api")
-    await AWAY.close()
+        await FeatureStore(UNREACHABLE_DATABASE, clock=CLOCK).get_latest("api")
+    await UNREACHABLE_DATABASE.close()
 
 
-async def test_a_redis_that_is_away_or_silent_costs_a_moment_once_and_changes_no_answer(database: Database) -> None:
-    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_an_unreachable_or_silent_redis_opens_the_circuit_and_changes_no_result(database: Database) -> None:
+    async def read_without_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     expected = await FeatureStore(database, clock=CLOCK).get_latest("api")
-    silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    silent = await asyncio.start_server(read_without_answer, "127.0.0.1", 0)
     async with silent:
         for port in (silent.sockets[0].getsockname()[1], free_port()):
             cache = FeatureCache(f"redis://127.0.0.1:{port}/0")
@@ -106,7 +106,7 @@ async def test_a_redis_that_is_away_or_silent_costs_a_moment_once_and_changes_no
             await cache.close()
 
 
-async def test_an_entry_that_cannot_be_read_is_no_entry(database: Database, redis_url: str) -> None:
+async def test_an_unreadable_cache_entry_is_ignored(database: Database, redis_url: str) -> None:
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         await client.set("predictive-scaling:features:api", b"\x00")
     cache = FeatureCache(redis_url)

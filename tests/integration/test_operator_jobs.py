@@ -1,4 +1,4 @@
-"""What runs beside the tick, on a real database: commands, scores, events, the mirror, recovery."""
+"""The operator's background jobs on a real database: commands, scores, events, the policy table, recovery."""
 
 import asyncio
 from datetime import timedelta
@@ -33,7 +33,7 @@ from tests.support.in_memory_ports import NoMetricSink
 pytestmark = pytest.mark.integration
 
 
-async def test_forecasts_are_scored_once_their_time_has_come(database: Database) -> None:
+async def test_forecasts_are_scored_once_their_demand_is_recorded(database: Database) -> None:
     world = World(demand=1000.0)
     world.forecaster.demand = 900.0
     await world.turn(12)
@@ -54,33 +54,33 @@ async def test_forecasts_are_scored_once_their_time_has_come(database: Database)
     assert world.status["accuracy"]["wape"] == "0.1"
 
 
-async def test_stuck_decisions_are_cleared_on_request_in_both_records(database: Database, tmp_path: Path) -> None:
+async def test_stuck_decisions_are_cleared_in_the_table_and_the_cluster(database: Database, tmp_path: Path) -> None:
     world = World()
     table = ScalingDecisions(database)
     world.use(table)
     await world.turn(1)
     world.clock.advance(timedelta(hours=3))
     commands = Commands(database)
-    job = a_desk(world, database, tmp_path)
+    job = command_handler(world, database, tmp_path)
     number = await commands.ask(CLEAR_STUCK, {}, world.clock.now())
-    answer = await answered(job, commands, number)
+    answer = await wait_for_answer(job, commands, number)
     assert answer == {"cleared": 1}
     assert [row.status for row in (await table.page()).decisions] == ["cancelled"]
     assert world.phases == ["Cancelled"]
 
 
 class Unwritable(InMemoryTarget):
-    """Its API server refuses connections for writes until `mended`."""
+    """The API server refuses connections for writes until `is_reachable`."""
 
-    mended: bool = False
+    is_reachable: bool = False
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
-        if not self.mended:
+        if not self.is_reachable:
             raise ClusterUnavailableError("the API server did not answer")
         return await InMemoryTarget.apply(self, floor, take=take)
 
 
-async def test_a_cleared_intent_is_not_carried_out_when_its_target_can_be_written_again(
+async def test_a_cleared_intent_is_not_executed_when_its_target_is_writable_again(
     database: Database, tmp_path: Path
 ) -> None:
     world, table, commands = World(), ScalingDecisions(database), Commands(database)
@@ -91,42 +91,42 @@ async def test_a_cleared_intent_is_not_carried_out_when_its_target_can_be_writte
     assert (intent.status, target.minimum) == ("executing", 2)
     world.clock.advance(timedelta(hours=1))
     number = await commands.ask(CLEAR_STUCK, {}, world.clock.now())
-    assert await answered(a_desk(world, database, tmp_path), commands, number) == {"cleared": 1}
+    assert await wait_for_answer(command_handler(world, database, tmp_path), commands, number) == {"cleared": 1}
 
-    target.mended = True
+    target.is_reachable = True
     await world.turn(1)
     rows = {row.id: row for row in (await table.page()).decisions}
     assert (rows[intent.id].status, world.phases[0]) == ("cancelled", "Cancelled")
-    (other,) = [row for row in rows.values() if row.id != intent.id]
-    assert (other.from_replicas, other.to_replicas, other.status) == (2, 4, "verifying")
+    (next_intent,) = [row for row in rows.values() if row.id != intent.id]
+    assert (next_intent.from_replicas, next_intent.to_replicas, next_intent.status) == (2, 4, "verifying")
     assert target.minimum == 4
 
 
-async def test_models_are_reloaded_on_request(database: Database, tmp_path: Path) -> None:
+async def test_models_are_reloaded_by_a_command(database: Database, tmp_path: Path) -> None:
     world = World()
     commands = Commands(database)
-    job = a_desk(world, database, tmp_path)
+    job = command_handler(world, database, tmp_path)
     number = await commands.ask(RELOAD_MODELS, {}, world.clock.now())
-    assert await answered(job, commands, number) == {"reloaded": [], "rejected": []}
+    assert await wait_for_answer(job, commands, number) == {"reloaded": [], "rejected": []}
 
 
-async def test_events_are_shown_and_recorded_and_forgotten_when_deleted(database: Database) -> None:
+async def test_events_have_a_status_and_rows_until_they_are_deleted(database: Database) -> None:
     world, table = World(), BusinessEvents(database)
     event = an_event(start=NOON + timedelta(minutes=30), end=NOON + timedelta(hours=1), expect={"multiplier": "2"})
     path = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents/flash-sale"
     world.cluster.objects[path] = {"metadata": {"name": "flash-sale", "resourceVersion": "1"}}
     record = EventRecord("shop", "flash-sale", "event-uid", 1, 1, NOON, {}, event)
     world.event_records["shop", "flash-sale"] = [record]
-    job = BusinessEventController(world.cluster, world.informer_cache, table, world.clock, it_leads)
+    job = BusinessEventController(world.cluster, world.informer_cache, table, world.clock, is_leader)
     await job.run()
     status = world.cluster.objects[path]["status"]
     assert (status["phase"], status["matchedPolicies"]) == ("Scheduled", 1)
     (row,) = await table.between(NOON, NOON + timedelta(hours=2))
     assert (row.name, row.multiplier, list(row.policies)) == ("flash-sale", 2.0, ["checkout"])
 
-    written = len(world.cluster.writes)
+    writes = len(world.cluster.writes)
     await job.run()
-    assert len(world.cluster.writes) == written
+    assert len(world.cluster.writes) == writes
     world.clock.advance(timedelta(minutes=40))
     await job.run()
     assert world.cluster.objects[path]["status"]["phase"] == "Active"
@@ -137,10 +137,10 @@ async def test_events_are_shown_and_recorded_and_forgotten_when_deleted(database
     assert await table.between(NOON, NOON + timedelta(hours=2)) == []
 
 
-async def test_the_mirror_holds_what_the_status_says_and_loses_what_is_gone(database: Database) -> None:
+async def test_the_policy_table_contains_the_status_of_existing_policies(database: Database) -> None:
     world, table = World(), Policies(database)
     keys = [PolicyKey("shop", "checkout")]
-    world.loop.publisher = PolicyPublisher(table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: keys, it_leads)
+    world.loop.publisher = PolicyPublisher(table, NoMetricSink(), world.clock, 5 * MINUTE, lambda: keys, is_leader)
     await world.turn(20)
     await world.loop.publisher.write()
     (row,) = await table.all()
@@ -156,7 +156,7 @@ async def test_the_mirror_holds_what_the_status_says_and_loses_what_is_gone(data
     assert await table.all() == []
 
 
-async def test_a_restart_takes_up_what_the_table_says_is_unfinished(database: Database) -> None:
+async def test_unfinished_decisions_are_resumed_after_a_restart(database: Database) -> None:
     world = World()
     world.use(ScalingDecisions(database))
     await world.turn(1, step=timedelta())
@@ -169,7 +169,7 @@ async def test_a_restart_takes_up_what_the_table_says_is_unfinished(database: Da
     assert sorted(world.phases)[-1] == "Verifying"
 
 
-def a_desk(world: World, database: Database, folder: Path) -> CommandHandler:
+def command_handler(world: World, database: Database, folder: Path) -> CommandHandler:
     table, commands, past = ScalingDecisions(database), Commands(database), BusinessEvents(database)
     models = TrainingScheduler(
         store=ModelStore(folder),
@@ -183,25 +183,25 @@ def a_desk(world: World, database: Database, folder: Path) -> CommandHandler:
         trains=False,
     )
     return CommandHandler(
-        commands, table, world.decision_records, world.verification, world.states, models, world.clock, it_leads
+        commands, table, world.decision_records, world.verification, world.states, models, world.clock, is_leader
     )
 
 
-async def answered(job: CommandHandler, commands: Commands, number: int) -> object:
-    """The answer to a command while the desk is attended."""
-    attended = asyncio.create_task(job.run())
+async def wait_for_answer(job: CommandHandler, commands: Commands, number: int) -> object:
+    """Return the answer to a command while the handler runs."""
+    running_job = asyncio.create_task(job.run())
     try:
         return await commands.wait(number, 10)
     finally:
-        attended.cancel()
-        await asyncio.gather(attended, return_exceptions=True)
+        running_job.cancel()
+        await asyncio.gather(running_job, return_exceptions=True)
 
 
-def it_leads() -> bool:
+def is_leader() -> bool:
     return True
 
 
-async def test_an_event_whose_status_cannot_be_written_holds_up_no_other(database: Database) -> None:
+async def test_an_event_whose_status_cannot_be_written_does_not_delay_others(database: Database) -> None:
     world, table = World(), BusinessEvents(database)
     root = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/businessevents"
     for number, name in enumerate(("bad", "good")):
@@ -210,12 +210,12 @@ async def test_an_event_whose_status_cannot_be_written_holds_up_no_other(databas
         world.event_records["shop", name] = [EventRecord("shop", name, f"event-{number}", 1, 1, NOON, {}, event)]
     edit = world.cluster.edit
 
-    async def fails_for_one(path: str, operations: list[Json]) -> Json:
+    async def fail_for_bad_event(path: str, operations: list[Json]) -> Json:
         if "/bad/" in path:
             raise RequestFailedError("failed calling webhook")
         return await edit(path, operations)
 
-    world.cluster.edit = fails_for_one
-    await BusinessEventController(world.cluster, world.informer_cache, table, world.clock, it_leads).run()
+    world.cluster.edit = fail_for_bad_event
+    await BusinessEventController(world.cluster, world.informer_cache, table, world.clock, is_leader).run()
     assert world.cluster.objects[f"{root}/good"]["status"]["phase"] == "Scheduled"
     assert {row.name for row in await table.between(NOON, NOON + timedelta(hours=2))} == {"bad", "good"}

@@ -1,4 +1,4 @@
-"""What the table of decisions promises, on a real PostgreSQL."""
+"""The table of decisions on a real PostgreSQL."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def a_decision(number: int = 1, **differences: object) -> ScalingDecisionRow:
+def a_decision(number: int = 1, **changes: object) -> ScalingDecisionRow:
     decision = ScalingDecisionRow(
         id=f"d{number}",
         created_at=NOW + number * MINUTE,
@@ -39,7 +39,7 @@ def a_decision(number: int = 1, **differences: object) -> ScalingDecisionRow:
         forecast={"quantile": "0.9", "value": 4.5},
         limits=["ScaleUpStep"],
     )
-    return replace(decision, **differences)  # pyright: ignore[reportArgumentType] (a builder: fields by name)
+    return replace(decision, **changes)  # pyright: ignore[reportArgumentType] (a builder: fields by name)
 
 
 async def test_an_intent_is_recorded_once_under_its_id(database: Database) -> None:
@@ -50,7 +50,7 @@ async def test_an_intent_is_recorded_once_under_its_id(database: Database) -> No
     assert (await decisions.by_id(["d1", "d2"])) == {"d1": a_decision()}
 
 
-async def test_a_decision_goes_its_way_and_a_finished_one_stays_as_it_ended(database: Database) -> None:
+async def test_a_finished_decision_has_no_further_transition(database: Database) -> None:
     decisions = ScalingDecisions(database)
     await decisions.intend(a_decision())
     assert await decisions.transition("d1", DecisionPhase.EXECUTING, NOW)
@@ -71,25 +71,25 @@ async def test_a_decision_goes_its_way_and_a_finished_one_stays_as_it_ended(data
 
 
 @pytest.mark.parametrize("phase", [DecisionPhase.PENDING, DecisionPhase.VERIFYING, DecisionPhase.SUCCEEDED])
-async def test_nothing_is_verified_that_was_not_executed(database: Database, phase: DecisionPhase) -> None:
+async def test_a_pending_decision_must_be_executed_first(database: Database, phase: DecisionPhase) -> None:
     decisions = ScalingDecisions(database)
     await decisions.intend(a_decision())
     assert not await decisions.transition("d1", phase, NOW)
 
 
-async def test_pages_go_through_all_decisions_newest_first(database: Database) -> None:
+async def test_pages_contain_all_decisions_newest_first(database: Database) -> None:
     decisions = ScalingDecisions(database)
     for number in range(5):
         await decisions.intend(a_decision(number, created_at=NOW, service_name="cart" if number == 2 else "checkout"))
-    seen: list[str] = []
+    ids: list[str] = []
     cursor: str | None = None
     for _ in range(3):
         page = await decisions.page(2, cursor=cursor)
-        seen += [decision.id for decision in page.decisions]
+        ids += [decision.id for decision in page.decisions]
         cursor = page.next_cursor
-    assert seen == ["d4", "d3", "d2", "d1", "d0"]
+    assert ids == ["d4", "d3", "d2", "d1", "d0"]
     assert cursor is None
-    assert [d.id for d in (await decisions.page(9, service="cart")).decisions] == ["d2"]
+    assert [row.id for row in (await decisions.page(9, service="cart")).decisions] == ["d2"]
     assert (await decisions.page(9, phase=DecisionPhase.FAILED)).decisions == []
     assert {key: row.id for key, row in (await decisions.last_of_each([("shop", "checkout")])).items()} == {
         ("shop", "checkout"): "d4"
@@ -97,31 +97,31 @@ async def test_pages_go_through_all_decisions_newest_first(database: Database) -
 
 
 @pytest.mark.parametrize("cursor", ["x", "%%%", "MjAyNi0xMS0yNCBkMQ", "ä", "AAAA"])
-async def test_a_cursor_that_no_page_gave_is_refused(database: Database, cursor: str) -> None:
+async def test_an_invalid_cursor_is_refused(database: Database, cursor: str) -> None:
     with pytest.raises(InvalidCursorError, match=r"^cursor: "):
         await ScalingDecisions(database).page(cursor=cursor)
 
 
-async def test_what_is_stuck_past_its_deadline_can_be_seen_and_cleared(database: Database) -> None:
+async def test_decisions_past_their_deadline_are_listed_and_cleared(database: Database) -> None:
     decisions = ScalingDecisions(database)
     await decisions.intend(a_decision(1))
     await decisions.intend(a_decision(2, deadline_at=NOW + timedelta(hours=9)))
-    late = NOW + timedelta(hours=2)
-    assert [decision.id for decision in await decisions.stuck(late)] == ["d1"]
-    assert await decisions.clear_stuck(late) == 1
-    assert await decisions.stuck(late) == []
+    after_deadline = NOW + timedelta(hours=2)
+    assert [decision.id for decision in await decisions.stuck(after_deadline)] == ["d1"]
+    assert await decisions.clear_stuck(after_deadline) == 1
+    assert await decisions.stuck(after_deadline) == []
     cleared = (await decisions.by_id(["d1"]))["d1"]
-    assert (cleared.status, cleared.finished_at) == ("cancelled", late)
+    assert (cleared.status, cleared.finished_at) == ("cancelled", after_deadline)
     assert cleared.outcome == "Cleared: still pending after its deadline."
 
 
-async def test_the_success_rate_counts_what_was_executed_and_ended(database: Database) -> None:
+async def test_the_success_rate_counts_executed_decisions_that_ended(database: Database) -> None:
     decisions = ScalingDecisions(database)
     assert await decisions.success_rate(NOW) is None
-    for number, end in enumerate([DecisionPhase.SUCCEEDED, DecisionPhase.SUCCEEDED, DecisionPhase.FAILED]):
+    for number, phase in enumerate([DecisionPhase.SUCCEEDED, DecisionPhase.SUCCEEDED, DecisionPhase.FAILED]):
         await decisions.intend(a_decision(number))
         await decisions.transition(f"d{number}", DecisionPhase.EXECUTING, NOW)
-        await decisions.transition(f"d{number}", end, NOW + MINUTE)
+        await decisions.transition(f"d{number}", phase, NOW + MINUTE)
     await decisions.intend(a_decision(9, status="recommended", finished_at=NOW + MINUTE))
     assert await decisions.success_rate(NOW) == pytest.approx(2 / 3)
     assert await decisions.success_rate(NOW + 2 * MINUTE) is None

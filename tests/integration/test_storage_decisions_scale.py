@@ -1,4 +1,4 @@
-"""Many policies with a year of decisions: what a start reads costs one hop through the index for each policy."""
+"""Many policies with a year of decisions: reading their newest decisions takes one index scan per policy."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from predictive_scaling.storage.scaling_decisions import LAST_OF_EACH, ScalingDe
 
 pytestmark = pytest.mark.integration
 
-POLICIES, EACH = 60, 2000
+POLICIES, DECISIONS_PER_POLICY = 60, 2000
 
 FILL = """
 insert into scaling_decisions (id, created_at, service_name, namespace, policy, policy_uid, generation, target,
@@ -23,10 +23,10 @@ from generate_series(1, %(policies)s) as p, generate_series(1, %(each)s) as n
 
 
 @pytest.fixture
-async def filled(database: Database) -> Database:
+async def populated(database: Database) -> Database:
     """120,000 decisions of 60 policies, of which the operator watches half."""
     async with database.connection() as connection:
-        await connection.execute(FILL, {"policies": POLICIES, "each": EACH})
+        await connection.execute(FILL, {"policies": POLICIES, "each": DECISIONS_PER_POLICY})
         await connection.execute("analyze scaling_decisions")
     return database
 
@@ -34,8 +34,8 @@ async def filled(database: Database) -> Database:
 WATCHED = [("shop", f"p{number}") for number in range(1, POLICIES // 2 + 1)]
 
 
-async def explained(database: Database, statement: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """The plan of a statement after it ran, with what it touched."""
+async def execution_plan(database: Database, statement: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Run a statement and return its plan with the buffers that it read."""
     async with database.connection() as connection:
         cursor = await connection.execute("explain (analyze, buffers, format json) " + statement, values)
         row = await cursor.fetchone()
@@ -43,23 +43,23 @@ async def explained(database: Database, statement: Any, values: dict[str, Any]) 
     return row[0][0]["Plan"]
 
 
-def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """All nodes of a plan that read the table."""
-    below = [node for child in plan.get("Plans", ()) for node in scans(child)]
-    return [plan, *below] if plan.get("Relation Name") == "scaling_decisions" else below
+def table_scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all nodes of a plan that read the table."""
+    scans_below = [node for child in plan.get("Plans", ()) for node in table_scans(child)]
+    return [plan, *scans_below] if plan.get("Relation Name") == "scaling_decisions" else scans_below
 
 
-async def test_the_newest_decision_of_each_policy_is_one_row_read_for_each(filled: Database) -> None:
+async def test_reading_the_newest_decisions_reads_one_row_per_policy(populated: Database) -> None:
     values = {"namespaces": [key[0] for key in WATCHED], "policies": [key[1] for key in WATCHED]}
-    plan = await explained(filled, LAST_OF_EACH, values)
-    (scan,) = scans(plan)
+    plan = await execution_plan(populated, LAST_OF_EACH, values)
+    (scan,) = table_scans(plan)
     assert scan["Index Name"] == "scaling_decisions_by_policy"
     assert scan["Actual Rows"] * scan["Actual Loops"] == len(WATCHED)
     assert scan.get("Rows Removed by Filter", 0) == 0
-    # An index hop is a few pages; a policy's 2,000 decisions alone are a hundred.
+    # An index scan reads a few pages; the 2,000 decisions of one policy fill a hundred.
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 12 * len(WATCHED)
 
 
-async def test_the_newest_decision_of_each_policy_is_found(filled: Database) -> None:
-    last = await ScalingDecisions(filled).last_of_each([*WATCHED, ("shop", "without-decisions"), ("other", "p1")])
-    assert {key: row.id for key, row in last.items()} == {key: f"{key[1]}-{EACH}" for key in WATCHED}
+async def test_the_newest_decision_of_each_policy_is_returned(populated: Database) -> None:
+    last = await ScalingDecisions(populated).last_of_each([*WATCHED, ("shop", "without-decisions"), ("other", "p1")])
+    assert {key: row.id for key, row in last.items()} == {key: f"{key[1]}-{DECISIONS_PER_POLICY}" for key in WATCHED}

@@ -1,4 +1,4 @@
-"""Reading without a transaction leaves the connection as it was for whoever comes next."""
+"""Reading without a transaction restores the connection's transaction mode."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,7 @@ from predictive_scaling.storage.database import Database
 pytestmark = pytest.mark.integration
 
 
-async def test_after_reading_a_connection_is_in_transactions_again(migrated_database_url: str) -> None:
+async def test_a_connection_uses_transactions_again_after_reading(migrated_database_url: str) -> None:
     async with Database(migrated_database_url, max_size=1) as database:
         async with database.reading() as connection:
             assert connection.autocommit
@@ -26,7 +26,7 @@ async def test_after_reading_a_connection_is_in_transactions_again(migrated_data
             assert connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
 
 
-async def test_reading_that_is_cancelled_costs_the_next_reader_nothing(migrated_database_url: str) -> None:
+async def test_a_cancelled_read_does_not_affect_the_next_reader(migrated_database_url: str) -> None:
     async with Database(migrated_database_url, max_size=1) as database:
         with suppress(TimeoutError):
             async with asyncio.timeout(0.2), database.reading() as connection:
