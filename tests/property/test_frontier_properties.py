@@ -75,7 +75,7 @@ def test_a_grid_of_autoscalers_equals_single_simulations(
     metric, floor_series = np.array(demand), np.resize(np.array(floors, dtype=np.int32), len(demand))
     rules = AutoscalerRules(target=target, stabilization_steps=4, start_steps=start_steps)
 
-    def floor_at(step: int, seen: Replicas) -> int:
+    def floor_at(step: int, replicas: Replicas) -> int:
         return int(floor_series[step])
 
     single = simulate(metric, 100, rules, floor_at)

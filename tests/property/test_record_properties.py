@@ -54,11 +54,11 @@ texts = st.one_of(
         lambda text: (text * MAX_ANNOTATION_BYTES)[:MAX_ANNOTATION_BYTES]
     ),
 )
-words = st.one_of(texts, st.sampled_from(["", "0", "12", "100000", "100001", "-1", "1e9", "true", "UpOnly"]))
+short_texts = st.one_of(texts, st.sampled_from(["", "0", "12", "100000", "100001", "-1", "1e9", "true", "UpOnly"]))
 extreme_times = st.sampled_from(
     ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.999999Z"]
 )
-times = st.one_of(extreme_times, st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat), words)
+times = st.one_of(extreme_times, st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat), short_texts)
 names = st.sampled_from(["x", "a" * 63])
 long_names = st.sampled_from(["x", "a" * 253, "ä" * 253])
 durations = st.sampled_from(
@@ -68,7 +68,13 @@ durations = st.sampled_from(
 
 @st.composite
 def annotations(draw: st.DrawFn) -> dict[str, str]:
-    values = {PAUSED: draw(words), PIN: draw(words), DIRECTION: draw(words), UNTIL: draw(times), RESUME: draw(words)}
+    values = {
+        PAUSED: draw(short_texts),
+        PIN: draw(short_texts),
+        DIRECTION: draw(short_texts),
+        UNTIL: draw(times),
+        RESUME: draw(short_texts),
+    }
     return {name: values[name] for name in draw(st.sets(st.sampled_from(sorted(values))))}
 
 
@@ -125,15 +131,15 @@ def situations(draw: st.DrawFn) -> Situation:
 @st.composite
 def reconcile_results(draw: st.DrawFn) -> ReconcileResult:
     """Results whose reasons and messages contain any text of the cluster."""
-    problems = st.one_of(st.none(), st.builds(Problem, words, texts))
+    problems = st.one_of(st.none(), st.builds(Problem, short_texts, texts))
     return ReconcileResult(
         generation=draw(st.sampled_from([0, 1, 2**63 - 1])),
         stalled=draw(problems),
         failure=draw(problems),
         verification=draw(st.sampled_from(VerificationState)),
-        verification_reason=draw(st.one_of(st.none(), words)),
+        verification_reason=draw(st.one_of(st.none(), short_texts)),
         verification_message=draw(texts),
-        conflict_reason=draw(words),
+        conflict_reason=draw(short_texts),
     )
 
 
@@ -261,7 +267,7 @@ def test_a_pause_until_the_end_of_the_calendar_is_active(until: str) -> None:
     assert read_annotations(policy.metadata.annotations).at(NOON).paused
 
 
-@given(words, words)
+@given(short_texts, short_texts)
 def test_resume_values_of_any_length_are_distinguished(first: str, second: str) -> None:
     stored = [resume_of({RESUME: value}) for value in (first, second)]
     assert (stored[0] == stored[1]) == (first == second)

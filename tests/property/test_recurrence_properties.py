@@ -49,7 +49,7 @@ ODD_ZONES = ("Factory", "localtime", "posixrules", "right/Europe/Paris", "Mars/O
 
 
 def numbers(low: int, high: int, *odd: int) -> st.SearchStrategy[str]:
-    """A list of numbers as in BYHOUR, mostly valid ones."""
+    """A list of numbers as in BYHOUR; most are valid."""
     number = st.integers(low, high) | st.sampled_from(odd or (low,))
     return st.lists(number, min_size=1, max_size=5).map(lambda values: ",".join(map(str, values)))
 

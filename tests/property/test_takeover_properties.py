@@ -45,7 +45,7 @@ class TakeOvers(RuleBasedStateMachine):
 
     @rule(name=names, mode=modes, hpa=targets)
     def apply(self, name: str, mode: str, hpa: str) -> None:
-        """`kubectl apply` of a new policy, or of an edited one."""
+        """`kubectl apply` of a new or edited policy."""
         known = self.world.records.get(PolicyKey("shop", name))
         if known is not None and known[0].deleted:
             return

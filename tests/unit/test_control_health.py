@@ -25,7 +25,7 @@ LIMIT_SECONDS = 60.0
 
 
 class Seconds:
-    """A monotonic clock that moves when the test says so."""
+    """A monotonic clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,8 +37,8 @@ class Seconds:
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     clock = Seconds()
-    for place in (module, periodic):
-        monkeypatch.setattr(place, "monotonic", clock)
+    for patched_module in (module, periodic):
+        monkeypatch.setattr(patched_module, "monotonic", clock)
     return clock
 
 

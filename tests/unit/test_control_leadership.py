@@ -11,7 +11,7 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scali
 
 
 class Seconds:
-    """A monotonic clock that moves when the test says so."""
+    """A monotonic clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,7 +1,6 @@
-"""The tick in memory: what each policy gets, whatever else happens."""
+"""The control loop with a cluster in memory: decisions, writes, restarts and failures of policies."""
 
 from collections.abc import Generator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
 from predictive_scaling.cluster.informer_cache import EventRecord
-from predictive_scaling.control.actuation import restoration as restore
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -119,7 +117,7 @@ class InterruptedTarget(InMemoryTarget):
 
 
 def replace_with_interrupted(world: World, when: str) -> None:
-    """Replace the target of the world by one whose writes are interrupted."""
+    """Replace the target of the world by a target whose writes are interrupted."""
     target = InterruptedTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
     target.interruption = when
     world.targets["checkout"] = world.target = target
@@ -179,99 +177,6 @@ async def test_a_decision_is_not_written_if_the_policy_was_edited_in_between() -
     await world.turn(1, step=timedelta())
     assert world.target.minimum == 4
     assert world.decisions.statuses == ["verifying", "superseded"]
-
-
-async def test_a_foreign_write_is_kept_until_a_user_resumes_the_policy() -> None:
-    world = World()
-    await world.turn(20)
-    world.target.foreign_write(3)
-    await world.turn(8)
-    assert world.target.minimum == 3
-    conflict = world.condition("Conflict")
-    assert (conflict["status"], conflict["reason"]) == ("True", "ForeignWriter")
-    assert world.condition("Ready")["status"] == "True"
-
-    world.put(a_policy(annotations={"predictive-scaling.io/resume": "1"}))
-    await world.turn(20)
-    assert world.target.minimum == 9
-    assert world.condition("Conflict")["status"] == "False"
-    assert world.status["takeover"]["originalMinimum"] == 3
-
-
-async def test_a_conflict_is_kept_after_a_restart() -> None:
-    world = World()
-    await world.turn(20)
-    world.target.foreign_write(3)
-    await world.turn(2)
-    world.restart()
-    await world.turn(8)
-    assert world.target.minimum == 3
-    assert world.condition("Conflict")["status"] == "True"
-
-
-async def test_an_edit_of_the_policy_ends_a_conflict() -> None:
-    world = World()
-    await world.turn(20)
-    world.target.foreign_write(3)
-    await world.turn(2)
-    world.put(an_edited_policy(2, max=39))
-    await world.turn(20)
-    assert world.target.minimum == 9
-
-
-async def test_a_deletion_restores_the_original_minimum_and_removes_the_finalizer() -> None:
-    world = World()
-    await world.turn(20)
-    (record,) = world.records[KEY]
-    world.records[KEY] = [replace(record, deleted=True)]
-    await world.loop.run()
-    assert world.target.minimum == 2
-    assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
-
-
-async def test_a_deletion_removes_the_finalizer_when_the_target_does_not_exist() -> None:
-    world = World()
-    await world.turn(20)
-    world.target.exists = False
-    (record,) = world.records[KEY]
-    world.records[KEY] = [replace(record, deleted=True)]
-    await world.loop.run()
-    assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
-
-
-async def test_a_deletion_waits_for_an_unavailable_target_but_not_indefinitely(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    await world.turn(20)
-    world.target.reachable = False
-    (record,) = world.records[KEY]
-    world.records[KEY] = [replace(record, deleted=True)]
-    seconds = 1000.0
-    monkeypatch.setattr(restore, "monotonic", lambda: seconds)
-    await world.loop.run()
-    assert world.cluster.objects[path_of(KEY)]["metadata"]["finalizers"] == [FINALIZER]
-    seconds += restore.TIMEOUT_SECONDS + 1
-    await world.loop.run()
-    assert "finalizers" not in world.cluster.objects[path_of(KEY)]["metadata"]
-
-
-async def test_leaving_auto_restores_the_original_minimum() -> None:
-    world = World()
-    await world.turn(20)
-    world.put(an_edited_policy(2, mode="Off"))
-    await world.turn(2)
-    assert world.target.minimum == 2
-    assert "takeover" not in world.status
-
-
-async def test_a_change_of_the_target_restores_the_previous_target() -> None:
-    world = World()
-    await world.turn(20)
-    old = world.target
-    world.targets["orders"] = world.target = InMemoryTarget(3, 40, 3, 3, uid="orders")
-    world.put(an_edited_policy(2, target={"horizontalPodAutoscaler": {"name": "orders"}}))
-    await world.turn(20)
-    assert (old.minimum, world.target.minimum) == (2, 9)
-    assert world.status["takeover"]["originalMinimum"] == 3
 
 
 async def test_a_refused_write_is_retried_with_backoff() -> None:

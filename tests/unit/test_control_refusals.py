@@ -41,7 +41,7 @@ class Refusing(InMemoryTarget):
 
 
 def replace_with_refusing(world: World, below: int) -> Refusing:
-    """Replace the target of the world by one that refuses lower values."""
+    """Replace the target of the world by a target that refuses lower values."""
     target = Refusing(
         world.target.minimum, 40, world.target.replicas, world.target.ready_replicas, managers=world.target.managers
     )

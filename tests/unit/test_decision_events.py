@@ -166,14 +166,14 @@ def test_an_event_without_expectation_and_learned_effect_is_not_applied() -> Non
     assert "no effect of its type" in decision.message
 
 
-def test_the_highest_recommendation_of_the_highest_priority_wins_where_events_overlap() -> None:
+def test_the_highest_recommendation_of_the_highest_priority_is_used_where_events_overlap() -> None:
     small, large = a_sale(expect={"minReplicas": 10}), a_sale(name="match", expect={"minReplicas": 15})
     assert floor_at(SALE_AT, small, large) == 15
     first = a_sale(name="freeze", expect={"minReplicas": 6}, priority=1)
     assert floor_at(SALE_AT, small, large, first) == 6
 
 
-def test_a_higher_priority_wins_only_where_it_overlaps() -> None:
+def test_a_higher_priority_applies_only_where_events_overlap() -> None:
     sale = a_sale(expect={"minReplicas": 20})
     after = an_occurrence(
         an_event("cleanup", SALE_UNTIL, SALE_UNTIL + minutes(60), priority=9, expect={"minReplicas": 6})

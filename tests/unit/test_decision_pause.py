@@ -19,12 +19,12 @@ def decided(annotations: dict[str, str] | None = None, forecast: float = 700.0, 
     return decide(a_situation(policy, forecast=forecast, demand=forecast * 0.9))
 
 
-def test_suspend_freezes() -> None:
+def test_suspend_freezes_the_floor() -> None:
     decision = decided(suspend=True)
     assert (decision.floor, decision.limits, decision.paused) == (4, (Limit.PAUSED,), "Suspended")
 
 
-def test_an_annotation_freezes() -> None:
+def test_a_pause_annotation_freezes_the_floor() -> None:
     decision = decided({PAUSED: "true"})
     assert (decision.floor, decision.paused) == (4, "PausedByAnnotation")
 
@@ -44,7 +44,7 @@ def test_a_pin_stays_within_bounds() -> None:
     ("direction", "forecast", "floor"),
     [("UpOnly", 700.0, 7), ("UpOnly", 200.0, 4), ("DownOnly", 700.0, 4), ("DownOnly", 200.0, 2)],
 )
-def test_one_direction_only(direction: str, forecast: float, floor: int) -> None:
+def test_a_direction_annotation_allows_one_direction(direction: str, forecast: float, floor: int) -> None:
     decision = decided({DIRECTION: direction}, forecast)
     assert decision.floor == floor
     assert (Limit.DIRECTION in decision.limits) == (floor == 4)
@@ -79,7 +79,7 @@ def test_a_pause_with_an_invalid_end_stays_active() -> None:
     assert decided({PAUSED: "true", UNTIL: "tomorrow"}).floor == 4
 
 
-def test_a_target_that_a_person_scaled_to_zero_stays_at_zero() -> None:
+def test_a_target_scaled_to_zero_by_a_user_stays_at_zero() -> None:
     for annotations in ({}, {PIN: "20"}):
         policy = a_policy(min=2, annotations=annotations)
         situation = a_situation(policy, forecast=700.0, observed=observed(1, current=0, scaled_to_zero=True))
@@ -87,13 +87,13 @@ def test_a_target_that_a_person_scaled_to_zero_stays_at_zero() -> None:
         assert (decision.floor, decision.paused) == (1, "TargetScaledToZero")
 
 
-def test_a_conflict_freezes() -> None:
+def test_a_conflict_freezes_the_floor() -> None:
     decision = decide(a_situation(forecast=700.0, conflict="argocd-controller set minReplicas to 4 at 11:58"))
     assert (decision.floor, decision.limits, decision.paused) == (4, (Limit.PAUSED,), None)
     assert "argocd-controller" in decision.message
 
 
-def test_off_changes_nothing() -> None:
+def test_off_keeps_the_floor() -> None:
     decision = decided(mode="Off")
     assert (decision.floor, decision.changes, decision.paused) == (4, False, None)
 

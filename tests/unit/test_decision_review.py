@@ -109,7 +109,7 @@ def test_rules_with_occurrences_are_accepted(rrule: str) -> None:
     assert isinstance(review_event(weekly(rrule=rrule)), BusinessEvent)
 
 
-def test_a_decision_has_the_same_name_after_a_crash_and_another_one_the_next_day() -> None:
+def test_a_decision_keeps_its_name_after_a_crash_and_has_another_name_the_next_day() -> None:
     identity = decision_id("8b0c", 3, "abc", 4, 9)
     assert decision_id("8b0c", 3, "abc", 4, 9) == identity
     others = {

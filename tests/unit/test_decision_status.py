@@ -60,7 +60,7 @@ def test_off_paused_in_fallback_or_in_conflict_is_ready(situation: Situation) ->
     assert state_of(situation, "Ready") == ("True", "TargetObserved")
 
 
-def test_a_permanent_problem_is_stalled_and_a_temporary_one_is_only_unready() -> None:
+def test_a_permanent_problem_is_stalled_and_a_temporary_problem_is_only_unready() -> None:
     never = {
         condition.type: condition
         for condition in policy_conditions(ReconcileResult(1, stalled=Problem("InvalidTimezone", "no such zone")))
@@ -81,7 +81,7 @@ def test_a_permanent_problem_is_stalled_and_a_temporary_one_is_only_unready() ->
         ({"demand": float("nan")}, ("False", "ImplausibleValue")),
     ],
 )
-def test_metrics_fresh(changes: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_the_condition_metrics_fresh(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     assert state_of(a_situation(**changes), "MetricsFresh") == expected
 
 
@@ -133,7 +133,7 @@ def test_a_reached_maximum_is_reported_with_the_recommendation() -> None:
         (a_situation(per_replica=float("nan")), ("False", "PerReplicaUnknown")),
     ],
 )
-def test_scaling_active(situation: Situation, expected: tuple[str, str]) -> None:
+def test_the_condition_scaling_active(situation: Situation, expected: tuple[str, str]) -> None:
     assert state_of(situation, "ScalingActive") == expected
 
 
@@ -148,7 +148,7 @@ def test_scaling_active(situation: Situation, expected: tuple[str, str]) -> None
         (a_situation(observed=observed(4, current=0, scaled_to_zero=True)), ("True", "TargetScaledToZero")),
     ],
 )
-def test_paused(situation: Situation, expected: tuple[str, str]) -> None:
+def test_the_condition_paused(situation: Situation, expected: tuple[str, str]) -> None:
     assert state_of(situation, "Paused") == expected
 
 
@@ -171,7 +171,7 @@ def test_a_conflict_names_the_writer_and_the_write() -> None:
         ),
     ],
 )
-def test_verified(result: ReconcileResult, expected: tuple[str, str]) -> None:
+def test_the_condition_verified(result: ReconcileResult, expected: tuple[str, str]) -> None:
     assert state_of(a_situation(), "Verified", result) == expected
 
 

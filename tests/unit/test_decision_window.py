@@ -93,12 +93,12 @@ def test_the_policys_maximum_caps_and_the_recommendation_is_reported() -> None:
     assert decision.limits == (Limit.MAXIMUM,)
 
 
-def test_the_targets_lower_maximum_wins() -> None:
+def test_a_lower_maximum_of_the_target_limits_the_floor() -> None:
     decision = decide(a_situation(a_policy(max=40, scaleUp=FAST), forecast=6000.0, observed=observed(4, maximum=20)))
     assert (decision.floor, decision.limited) == (20, True)
 
 
-def test_the_targets_maximum_wins_over_the_policys_minimum() -> None:
+def test_the_maximum_of_the_target_takes_precedence_over_the_minimum_of_the_policy() -> None:
     decision = decide(a_situation(a_policy(min=10), observed=observed(4, maximum=6)))
     assert decision.floor == 6
 

@@ -78,9 +78,13 @@ def test_recorded_demand_and_matches_are_read_from_a_folder(tmp_path: Path) -> N
     assert (recorded.demand.start, recorded.demand.step) == (generated.demand.start, generated.demand.step)
     np.testing.assert_array_equal(recorded.demand.values, generated.demand.values)
     day = generated.default_day
-    read, made = make_scenario(recorded, day), make_scenario(generated, day)
-    assert (read.begins_at, read.ends_at, read.per_replica) == (made.begins_at, made.ends_at, made.per_replica)
-    assert not read.has_verdict
+    recorded_scenario, generated_scenario = make_scenario(recorded, day), make_scenario(generated, day)
+    assert (recorded_scenario.begins_at, recorded_scenario.ends_at, recorded_scenario.per_replica) == (
+        generated_scenario.begins_at,
+        generated_scenario.ends_at,
+        generated_scenario.per_replica,
+    )
+    assert not recorded_scenario.has_verdict
 
 
 def test_a_minute_that_was_not_recorded_has_the_demand_of_the_minute_before(tmp_path: Path) -> None:

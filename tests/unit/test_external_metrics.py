@@ -149,22 +149,22 @@ def test_a_cluster_without_an_aggregation_layer_is_refused(config_map: dict[str,
 
 
 def test_an_api_service_of_another_server_is_never_replaced() -> None:
-    ours = ServiceReference("scaling", "predictive-scaling-metrics")
+    own_service = ServiceReference("scaling", "predictive-scaling-metrics")
     keda = {
         "metadata": {"annotations": {"meta.helm.sh/release-name": "keda"}},
         "spec": {"service": {"namespace": "keda", "name": "keda-operator-metrics-apiserver"}},
     }
     with pytest.raises(SettingsError, match=r"belongs to keda/keda-operator-metrics-apiserver \(Helm release keda\)"):
-        refuse_displacing(keda, ours)
+        refuse_displacing(keda, own_service)
     with pytest.raises(SettingsError, match="belongs to the API server itself"):
-        refuse_displacing({"spec": {"service": None}}, ours)
+        refuse_displacing({"spec": {"service": None}}, own_service)
 
 
 def test_a_missing_or_own_api_service_is_accepted() -> None:
-    ours = ServiceReference("scaling", "predictive-scaling-metrics")
-    service, registration = manifests(ours, b"PEM")
-    refuse_displacing(None, ours)
-    refuse_displacing(registration, ours)
+    own_service = ServiceReference("scaling", "predictive-scaling-metrics")
+    service, registration = manifests(own_service, b"PEM")
+    refuse_displacing(None, own_service)
+    refuse_displacing(registration, own_service)
     assert registration["metadata"]["name"] == API_SERVICE == "v1beta1.external.metrics.k8s.io"
     assert registration["spec"]["caBundle"] == "UEVN"
     assert service["spec"]["ports"][0] == {"name": "external-metrics", "port": 443, "targetPort": 8443}

@@ -23,7 +23,7 @@ def times_at(step: timedelta, count: int, start: datetime = MONDAY) -> list[date
 @pytest.mark.parametrize("seconds", [10, 15, 30, 60, 300, 420, 1800, 3600])
 def test_the_step_is_inferred_from_samples_with_gaps(seconds: int) -> None:
     step = timedelta(seconds=seconds)
-    times = [moment for index, moment in enumerate(times_at(step, 300)) if index % 7 not in (3, 4)]
+    times = [time for index, time in enumerate(times_at(step, 300)) if index % 7 not in (3, 4)]
     series = regularize("a", times, np.ones(len(times))).series
     assert series.step == step
     assert timedelta() <= MONDAY - series.start < step
@@ -68,7 +68,7 @@ def test_the_last_row_of_a_repeated_time_counts_and_all_repairs_are_reported() -
 
 def test_times_in_any_zone_are_the_same_instants_across_a_clock_change() -> None:
     utc = times_at(30 * MINUTE, 12, datetime(2026, 10, 24, 22, tzinfo=UTC))
-    local = [moment.astimezone(PARIS) for moment in utc]
+    local = [time.astimezone(PARIS) for time in utc]
     values = np.arange(12.0)
     from_utc, from_local = (regularize("a", times, values, context=Context(PARIS)).series for times in (utc, local))
     assert from_utc.start == from_local.start == utc[0]
@@ -118,8 +118,8 @@ def test_a_counter_sampled_off_the_bin_edges_keeps_its_rate() -> None:
 
 
 def test_the_increase_over_a_gap_is_not_a_rate_of_the_bins_in_the_gap() -> None:
-    times = [moment for index, moment in enumerate(times_at(MINUTE, 60)) if not 20 < index < 40]
-    totals = [60.0 * ((moment - MONDAY) / MINUTE) for moment in times]
+    times = [time for index, time in enumerate(times_at(MINUTE, 60)) if not 20 < index < 40]
+    totals = [60.0 * ((time - MONDAY) / MINUTE) for time in times]
     values = regularize("a", times, totals, kind=SampleKind.COUNTER).series.values
     assert np.isnan(values[20:40]).all()
     assert values[[*range(20), *range(40, 59)]] == pytest.approx(1.0)

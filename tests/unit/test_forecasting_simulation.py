@@ -25,7 +25,7 @@ def test_a_decrease_is_limited_by_the_highest_recommendation_of_the_window() -> 
 
 
 def test_a_raised_minimum_applies_at_once_and_unready_pods_are_removed_first() -> None:
-    def floor_at(step: int, seen: Replicas) -> int:
+    def floor_at(step: int, replicas: Replicas) -> int:
         return 6 if 1 <= step < 3 else 1
 
     rules = AutoscalerRules(target=0.8, stabilization_steps=0, start_steps=10)
@@ -36,7 +36,7 @@ def test_a_raised_minimum_applies_at_once_and_unready_pods_are_removed_first() -
 
 @given(st.lists(st.floats(1, 5000), min_size=1, max_size=60), st.integers(1, 30))
 def test_a_floor_never_reduces_ready_replicas(demand: list[float], floor: int) -> None:
-    def floor_at(step: int, seen: Replicas) -> int:
+    def floor_at(step: int, replicas: Replicas) -> int:
         return floor
 
     # Without tolerance, the recommendation of the HPA does not depend on the current replicas.

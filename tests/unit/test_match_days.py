@@ -1,4 +1,4 @@
-"""A generated season of match days has the properties that its description states."""
+"""A generated season of match days matches its description."""
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -74,12 +74,12 @@ def test_a_day_and_a_week_have_a_shape_and_demand_grows() -> None:
     assert np.median(demand[-28 * 1440 :]) > 1.05 * np.median(demand[: 28 * 1440])
 
 
-def test_requests_of_a_minute_are_whole_and_vary_more_than_those_of_independent_visitors() -> None:
+def test_requests_per_minute_are_integers_and_overdispersed() -> None:
     demand, _ = generated()
     assert (demand >= 0).all()
     assert np.array_equal(demand, np.round(demand))
     pairs = demand.reshape(-1, 2)
-    # The variance of a minute, from the difference to the next one, in units of the mean.
+    # The variance of a minute, from the difference to the next minute, in units of the mean.
     dispersion = np.median((pairs[:, 0] - pairs[:, 1]) ** 2 / 2 / pairs.mean(axis=1)) / 0.455
     assert 8 < dispersion < 25
 

@@ -103,8 +103,8 @@ async def test_a_cancelled_task_ends_although_its_run_suppresses_the_cancellatio
     async with running(a_task(stubborn)) as (task,):
         await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait([task], timeout=5)
-        assert task in done
+        finished, _ = await asyncio.wait([task], timeout=5)
+        assert task in finished
         assert task.cancelled()
 
 

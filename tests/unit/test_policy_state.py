@@ -1,4 +1,4 @@
-"""The state of a policy is assigned in one module, so that each transition has a name and one place to look at."""
+"""Only one module assigns the state of a policy, so that each transition has a name and a single definition."""
 
 import ast
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ async def test_a_failure_reports_the_failed_step_and_where_the_next_run_continue
 
 
 async def test_a_cancelled_step_shows_no_further_progress() -> None:
-    shown: list[Status] = []
+    statuses: list[Status] = []
     begun = asyncio.Event()
 
     async def hang(notify: Notify) -> None:
@@ -72,7 +72,7 @@ async def test_a_cancelled_step_shows_no_further_progress() -> None:
         await asyncio.Event().wait()
 
     before = asyncio.all_tasks()
-    task = asyncio.create_task(carry_out([Step("first", 1, hang)], shown.append, ignore, 0.001))
+    task = asyncio.create_task(carry_out([Step("first", 1, hang)], statuses.append, ignore, 0.001))
     await begun.wait()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -42,12 +42,12 @@ def relative_noise(values: FloatArray, smooth: FloatArray) -> float:
 
 
 def test_the_same_seed_repeats_the_numbers_and_another_seed_does_not() -> None:
-    again = {service.name: service for service in services(PLAN)}
-    other = generated_services(replace(PLAN, seed=2))
+    repeated = {service.name: service for service in services(PLAN)}
+    other_seed = generated_services(replace(PLAN, seed=2))
     for name, service in generated_services().items():
-        np.testing.assert_array_equal(again[name].values, service.values)
-        assert again[name].announced == service.announced
-        assert not np.array_equal(other[name].values, service.values)
+        np.testing.assert_array_equal(repeated[name].values, service.values)
+        assert repeated[name].announced == service.announced
+        assert not np.array_equal(other_seed[name].values, service.values)
 
 
 def test_a_moment_has_the_same_demand_in_every_generated_span() -> None:

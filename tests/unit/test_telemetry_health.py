@@ -39,8 +39,8 @@ async def test_passing_checks_are_healthy_and_have_a_latency() -> None:
     report = await examine([Check("database", pass_check)])
     assert report.status is Health.HEALTHY
     assert report.http_status == 200
-    shown = report.as_json()
-    assert shown["status"] == "healthy"
+    body = report.as_json()
+    assert body["status"] == "healthy"
     assert set(report.checks["database"].as_json()) == {"status", "latency_seconds"}
 
 
