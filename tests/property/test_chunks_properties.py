@@ -1,3 +1,5 @@
+"""Computation in chunks gives the results of a single pass."""
+
 from unittest.mock import patch
 
 import numpy as np

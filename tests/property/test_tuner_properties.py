@@ -1,3 +1,5 @@
+"""The tuner under noise: few reversals, and moves only for large gains."""
+
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 

@@ -1,3 +1,5 @@
+"""Manifests and event files of a backtest: what is read, and what is refused."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Simulated scaling: vectorized floors equal live decisions, and baselines are comparable."""
+
 from dataclasses import replace
 from datetime import timedelta
 

@@ -119,7 +119,7 @@ def test_a_section_is_replaced_and_the_others_are_kept() -> None:
         with_sections(text, {"Two": "new"})
 
 
-def test_a_section_of_the_second_level_ends_where_the_next_one_begins() -> None:
+def test_a_section_of_the_second_level_ends_at_the_next_section() -> None:
     text = "# T\n\n## A\n\n### One\n\nold\n\n## B\n\n### One\n\nkept\n"
     assert section(text, "A", level=2) == "\n### One\n\nold\n\n"
     assert with_sections(text, {"A": "new"}, level=2) == "# T\n\n## A\n\nnew\n\n## B\n\n### One\n\nkept\n"

@@ -1,3 +1,5 @@
+"""The wall clock, the replay clock and the manual clock."""
+
 import time
 from datetime import UTC, datetime, timedelta
 

@@ -120,9 +120,6 @@ async def test_prices_added_later_apply_at_once() -> None:
     assert decision.quantile == 0.8
 
 
-# the status
-
-
 async def test_the_status_has_advice_for_the_target_of_the_hpa(scene: TuningScene) -> None:
     await scene.turn()
     advice = scene.world.status["advice"]

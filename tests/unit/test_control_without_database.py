@@ -1,4 +1,4 @@
-"""The database unavailable: floors are raised and not lowered, and every decision gets its row when it is back."""
+"""An unavailable database: floors are raised but not lowered, and decisions get their rows when it is back."""
 
 from collections.abc import Generator, Mapping
 from datetime import timedelta

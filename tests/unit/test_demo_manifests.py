@@ -1,3 +1,5 @@
+"""The manifests that the demo applies."""
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+"""Short minutes, replica-hours and forecast quality of the demo."""
+
 import math
 from datetime import UTC, datetime, timedelta
 

@@ -1,3 +1,5 @@
+"""The report page, the live table and the summary of the demo."""
+
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta

@@ -1,3 +1,5 @@
+"""The bars and the result file of the demo."""
+
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The day that the demo replays."""
+
 import gzip
 from collections import Counter
 from dataclasses import replace

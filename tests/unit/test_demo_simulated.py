@@ -1,3 +1,5 @@
+"""The demo in simulated time."""
+
 from pathlib import Path
 
 from predictive_scaling.stack.demo.measure import compare

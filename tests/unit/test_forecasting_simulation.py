@@ -1,3 +1,5 @@
+"""The simulated HorizontalPodAutoscaler."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Choice of a setting from a frontier of short minutes and replica-hours."""
+
 from forecasting.scaling.frontier import Point, Prices, as_safe, at_target, cheapest, efficient, retuned
 
 PRICES = Prices(under_provisioned_minute=1.0, replica_hour=1.0)

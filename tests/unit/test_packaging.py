@@ -1,3 +1,5 @@
+"""Properties of the repository that packaging and imports need."""
+
 import subprocess
 import sys
 from pathlib import Path

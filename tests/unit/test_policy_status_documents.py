@@ -1,4 +1,4 @@
-"""The status of a policy as kubectl shows it, byte by byte, from the reconciliation to the API server and back."""
+"""The status documents of a policy, byte by byte, from the reconciliation to the API server and back."""
 
 import json
 from collections.abc import Generator
@@ -29,7 +29,7 @@ ADVICE = Advice(quantile=0.85, target_utilization=82, replica_hours_saved=12.345
 
 
 @pytest.fixture(autouse=True)
-def advised(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+def every_policy_has_advice(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """Every policy has advice."""
 
     def advice(*_: Any) -> Advice:
@@ -41,7 +41,7 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 
 class PublishedPolicies(NoPolicies):
-    """Keeps the rows that were published."""
+    """A table that keeps its published rows."""
 
     def __init__(self) -> None:
         self.rows: list[PolicyRow] = []
@@ -61,14 +61,14 @@ class MeasuredWorld(World):
         )
 
     def measure(self, wape: float = 0.123456789) -> None:
-        """Accuracy is measured, as the background task does."""
+        """Set the measured accuracy, as the background task does."""
         (state,) = [self.states.of(record, self.clock.now()) for (record,) in self.records.values()]
         state.accuracy = AccuracyStatus(
             wape=wape, mape=0.2, coverage=0.91, quantile=0.9, window=timedelta(days=2, seconds=1.5)
         )
 
     def status_writes(self) -> int:
-        """How often the status of the policy was written."""
+        """The number of writes of the status."""
         return self.cluster.writes.count(("edit", path_of(KEY)))
 
     async def row(self) -> PolicyRow:
@@ -86,59 +86,59 @@ async def a_world(**spec: Any) -> MeasuredWorld:
     return world
 
 
-async def fails(target: InMemoryTarget) -> Any:
+async def fail_to_observe(target: InMemoryTarget) -> Any:
     del target
     raise OverflowError("date value out of range")
 
 
-async def turn_in_vain(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One turn in which the target cannot be observed."""
+async def turn_with_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the operator run once while the target cannot be observed."""
     with monkeypatch.context() as patch:
-        patch.setattr(InMemoryTarget, "observe", fails)
+        patch.setattr(InMemoryTarget, "observe", fail_to_observe)
         await world.turn(1)
 
 
 def document(status: dict[str, Any]) -> str:
-    """As the API server answers: keys in order."""
+    """The JSON text of a status with sorted keys, as the API server returns it."""
     return json.dumps(status, indent=2, sort_keys=True) + "\n"
 
 
-def pinned(name: str) -> str:
+def expected_document(name: str) -> str:
     return (DOCUMENTS / f"{name}.json").read_text()
 
 
 async def test_the_status_of_a_policy_in_mode_auto() -> None:
     world = await a_world()
-    assert document(world.status) == pinned("normal")
+    assert document(world.status) == expected_document("normal")
 
 
 async def test_the_status_of_a_policy_whose_reconciliation_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await a_world()
-    await turn_in_vain(world, monkeypatch)
-    assert document(world.status) == pinned("failed")
+    await turn_with_failure(world, monkeypatch)
+    assert document(world.status) == expected_document("failed")
 
 
 async def test_the_status_of_a_paused_policy() -> None:
     world = await a_world()
     world.put(a_policy(annotations={"predictive-scaling.io/paused": "true"}))
     await world.turn(2)
-    assert document(world.status) == pinned("paused")
+    assert document(world.status) == expected_document("paused")
 
 
 async def test_the_status_of_a_policy_without_a_target() -> None:
     world = await a_world()
     world.target.exists = False
     await world.turn(2)
-    assert document(world.status) == pinned("target_missing")
+    assert document(world.status) == expected_document("target_missing")
 
 
-async def test_the_row_of_a_policy_holds_the_documents_of_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_row_of_a_policy_has_the_documents_of_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await a_world()
     world.put(a_policy(annotations={"predictive-scaling.io/paused": "true"}))
     await world.turn(1)
     paused = await world.row()
     assert {field: getattr(paused, field) for field in COPIED} == {field: world.status[field] for field in COPIED}
-    await turn_in_vain(world, monkeypatch)
+    await turn_with_failure(world, monkeypatch)
     failed = await world.row()
     assert failed.conditions == world.status["conditions"] != paused.conditions
     assert replace(failed, conditions=paused.conditions, updated_at=paused.updated_at) == paused
@@ -150,7 +150,7 @@ async def test_a_failure_after_a_restart_keeps_the_rest_of_the_status(monkeypatc
     world = await a_world()
     before = world.status
     world.restart()
-    await turn_in_vain(world, monkeypatch)
+    await turn_with_failure(world, monkeypatch)
     changed = {name for name in before if world.status[name] != before[name]}
     assert (changed, world.status.keys()) == ({"conditions"}, before.keys())
 
@@ -162,7 +162,7 @@ async def test_unknown_fields_survive_a_failure_and_not_a_decision(monkeypatch: 
     world.policy()["status"].update(later)
     world.sync()
     world.restart()
-    await turn_in_vain(world, monkeypatch)
+    await turn_with_failure(world, monkeypatch)
     assert {name: world.status[name] for name in later} == later
     await world.turn(4)
     assert "later" not in world.status
@@ -182,8 +182,8 @@ async def test_a_change_below_the_resolution_of_the_status_is_not_written() -> N
 
 async def test_a_restart_does_not_write_an_unchanged_status(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await a_world()
-    await turn_in_vain(world, monkeypatch)
+    await turn_with_failure(world, monkeypatch)
     written = world.status_writes()
     world.restart()
-    await turn_in_vain(world, monkeypatch)
+    await turn_with_failure(world, monkeypatch)
     assert world.status_writes() == written

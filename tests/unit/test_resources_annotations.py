@@ -1,3 +1,5 @@
+"""Annotations that override the floor."""
+
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -1,3 +1,5 @@
+"""Fields and defaults of BusinessEvent."""
+
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 

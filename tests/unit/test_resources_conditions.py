@@ -1,3 +1,5 @@
+"""Merging of conditions into a status."""
+
 from datetime import UTC, datetime, timedelta
 
 from predictive_scaling.resources.conditions import MAX_MESSAGE_LENGTH, Condition, merge, read_conditions

@@ -1,3 +1,5 @@
+"""The generated CRDs: bounded structural schemas, and files that are up to date."""
+
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Durations and decimals in manifests."""
+
 from datetime import timedelta
 
 import pytest

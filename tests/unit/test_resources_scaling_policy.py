@@ -1,3 +1,5 @@
+"""Fields and defaults of ScalingPolicy."""
+
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""Sources of settings, their precedence, and messages without secrets."""
+
 from datetime import timedelta
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Log formats, log levels and the masking of secrets."""
+
 import io
 import json
 import logging

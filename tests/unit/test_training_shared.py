@@ -197,7 +197,7 @@ async def test_an_evicted_model_is_loaded_again_on_request(registry: Registry) -
     model_store = a_model_store(registry, in_memory=1)
     await model_store.refresh()
     first, second = (model_store.forecast({key: a_request(a_shop_series(0), key)})[key].model for key in KEYS[:2])
-    # The cached model had not been requested, so it is evicted for the first; the first is in use, so the second waits.
+    # The cached model was not requested, so the first request evicts it; the first model is in use, so it stays.
     assert (first, second) == ("LightGBM", NAME)
 
 

@@ -1,3 +1,5 @@
+"""Waiting with a budget of time in which the machine had a free core."""
+
 from itertools import count
 
 import pytest
