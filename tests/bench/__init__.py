@@ -1,1 +1,1 @@
-"""What `make bench` measures: accuracy, scaling, speed and memory, beside peers in the same run."""
+"""The benchmarks of `make bench`: accuracy, scaling, speed and memory, compared with other methods in the same run."""

@@ -109,7 +109,7 @@ async def _fill(url: str) -> None:
         await migrate(database, WallClock())
         names = [(f"policy-{number:04}", f"service-{number:04}") for number in range(POLICIES)]
         await Policies(database).record([a_policy(name, service_name=service) for name, service in names])
-        points = [point for name, service in names for point in a_forecast(name, made=now, service_name=service)]
+        points = [point for name, service in names for point in a_forecast(name, created_at=now, service_name=service)]
         await Predictions(database).record(points)
         async with database.connection() as connection:
             await connection.execute(_DECISIONS, {"now": now, "policies": POLICIES, "decisions": DECISIONS})

@@ -82,17 +82,23 @@ class Results:
         points: dict[float, dict[float, list[tuple[float, float]]]] = {}
         for name in self.development:
             for point in self.scaling[name].frontier if name in self.scaling else ():
-                found = points.setdefault(point["hpa_target"], {}).setdefault(point["quantile"], [])
+                points_by_quantile = points.setdefault(point["hpa_target"], {}).setdefault(point["quantile"], [])
                 hours = point["replica_hours"] / self.scaling[name].alone_hours
-                found.append((point["under_provisioned_share"], hours))
+                points_by_quantile.append((point["under_provisioned_share"], hours))
         return [
             {
                 "hpa_target": target,
-                "quantiles": sorted(found),
-                "short": [float(np.mean([short for short, _ in found[q]])) for q in sorted(found)],
-                "hours": [float(np.mean([hours for _, hours in found[q]])) for q in sorted(found)],
+                "quantiles": sorted(points_by_quantile),
+                "short": [
+                    float(np.mean([short for short, _ in points_by_quantile[quantile]]))
+                    for quantile in sorted(points_by_quantile)
+                ],
+                "hours": [
+                    float(np.mean([hours for _, hours in points_by_quantile[quantile]]))
+                    for quantile in sorted(points_by_quantile)
+                ],
             }
-            for target, found in sorted(points.items())
+            for target, points_by_quantile in sorted(points.items())
         ]
 
 
@@ -120,10 +126,14 @@ def _wape(results: Results) -> Iterator[Verdict]:
 
 
 def _coverage(results: Results) -> Iterator[Verdict]:
-    rows = {name: found[OURS].coverage for name, found in results.accuracy.items() if found[OURS].coverage}
-    for at, quantile in enumerate(COVERED):
+    rows = {
+        name: accuracy_by_method[OURS].coverage
+        for name, accuracy_by_method in results.accuracy.items()
+        if accuracy_by_method[OURS].coverage
+    }
+    for index, quantile in enumerate(COVERED):
         if rows:
-            mean = float(np.mean([row[at] for row in rows.values()]))
+            mean = float(np.mean([row[index] for row in rows.values()]))
             what = f"coverage of {quantile:g}, mean of {len(rows)} series"
             yield within_points(what, mean, quantile, POINTS_OVERALL, POINTS_OVERALL_GOAL)
     for name, row in rows.items():
@@ -138,13 +148,15 @@ def _against_naive(results: Results) -> Iterator[Verdict]:
         best = min(float(np.nanmean(accuracy_by_method[method].wape)) for method in NAIVE)
         wape = accuracy_by_method[OURS].wape
         if np.isfinite(wape).any():
-            yield at_most(f"WAPE over the best naive one's, {name}", float(np.nanmean(wape)) / best, OVER_NAIVE, 2)
+            yield at_most(
+                f"WAPE relative to the best naive forecast, {name}", float(np.nanmean(wape)) / best, OVER_NAIVE, 2
+            )
 
 
 def _near_events(results: Results) -> Iterator[Verdict]:
-    given = results.events.get("given")
-    if given is not None and WORLD_CUP in results.accuracy:
-        error, share = given.wape[-1], given.coverage[-1]
+    with_events = results.events.get("given")
+    if with_events is not None and WORLD_CUP in results.accuracy:
+        error, share = with_events.wape[-1], with_events.coverage[-1]
         yield at_most("WAPE near known events, 60 min", error, NEAR_EVENTS_WAPE, goal=NEAR_EVENTS_WAPE_GOAL)
         what = "coverage of 0.9 near known events, 60 min"
         yield at_least(what, share, NEAR_EVENTS_COVERAGE, goal=NEAR_EVENTS_COVERAGE_GOAL)

@@ -149,9 +149,9 @@ async def test_current_predictions_are_the_newest_valid_forecasts_from_the_curre
 ) -> None:
     await services.predictions.record(
         [
-            *a_forecast(made=NOW - timedelta(minutes=12)),
-            *a_forecast(made=NOW - timedelta(minutes=7), model_version="v2"),
-            *a_forecast("cart", made=NOW - timedelta(minutes=70)),
+            *a_forecast(created_at=NOW - timedelta(minutes=12)),
+            *a_forecast(created_at=NOW - timedelta(minutes=7), model_version="v2"),
+            *a_forecast("cart", created_at=NOW - timedelta(minutes=70)),
             *a_forecast("search"),
         ]
     )
@@ -201,7 +201,7 @@ async def test_nan_and_infinity_are_null(services: Services, client: httpx.Async
 async def test_predictions_of_a_time_range_are_the_last_for_each_target_time(
     services: Services, client: httpx.AsyncClient
 ) -> None:
-    await services.predictions.record(a_forecast(made=NOW - timedelta(minutes=5)))
+    await services.predictions.record(a_forecast(created_at=NOW - timedelta(minutes=5)))
     await services.predictions.record(a_forecast(model_version="v2"))
     body = await get_json(
         client,

@@ -8,12 +8,12 @@ from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl, KubectlError
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import (
-    condition_of,
-    decisions_of,
-    minimum_of,
-    phases_of,
+    get_condition,
+    get_decisions,
+    get_minimum,
+    get_phases,
+    get_status,
     record_steady_demand,
-    status_of,
     wait_for_condition,
     wait_for_minimum,
 )
@@ -37,13 +37,13 @@ async def test_auto_raises_the_minimum_to_the_forecast_and_verifies_it(service: 
     await kubectl.apply(a_scaling_policy(demand=demand_of(service)))
     await kubectl("wait", "--for=condition=Ready", "sp/checkout", "--timeout=30s")
     await wait_for_minimum(kubectl, 9)
-    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) == {"Succeeded"}, seconds=60)
-    newest = (await decisions_of(kubectl))[-1]
+    await eventually(lambda: get_phases(kubectl), lambda phases: set(phases) == {"Succeeded"}, seconds=60)
+    newest = (await get_decisions(kubectl))[-1]
     assert newest["spec"]["to"] == 9
     assert newest["spec"]["reason"] == "ForecastRose"
     assert "880 requests_per_second" in newest["spec"]["message"]
     assert newest["metadata"]["ownerReferences"][0]["name"] == "checkout"
-    status = await status_of(kubectl)
+    status = await get_status(kubectl)
     assert (status["floor"], status["source"], status["takeover"]["originalMinimum"]) == (9, "Forecast", 2)
     await wait_for_condition(kubectl, "Verified", "True")
     assert "FloorRaised" in await kubectl("describe", "sp", "checkout")
@@ -52,9 +52,9 @@ async def test_auto_raises_the_minimum_to_the_forecast_and_verifies_it(service: 
 
 async def test_recommend_records_a_decision_and_does_not_write_the_target(service: str, kubectl: Kubectl) -> None:
     await kubectl.apply(a_scaling_policy(mode="Recommend", demand=demand_of(service)))
-    await eventually(lambda: status_of(kubectl), lambda status: status.get("floor") == 9, seconds=40)
-    assert set(await phases_of(kubectl)) == {"Recommended"}
-    assert await minimum_of(kubectl) == 2
+    await eventually(lambda: get_status(kubectl), lambda status: status.get("floor") == 9, seconds=40)
+    assert set(await get_phases(kubectl)) == {"Recommended"}
+    assert await get_minimum(kubectl) == 2
     assert "finalizers" not in (await kubectl.get("sp", "checkout"))["metadata"]
 
 
@@ -87,12 +87,12 @@ async def test_a_kubectl_apply_of_the_minimum_is_a_conflict_and_is_not_overwritt
     conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
     assert "kubectl-client-side-apply" in conflict["message"]
     await operator.wait_for_ticks(8)
-    assert await minimum_of(kubectl) == 3
+    assert await get_minimum(kubectl) == 3
 
     await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/resume=now")
     await wait_for_minimum(kubectl, 9)
     await wait_for_condition(kubectl, "Conflict", "False")
-    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 3
+    assert (await get_status(kubectl))["takeover"]["originalMinimum"] == 3
 
 
 async def test_applying_a_manifest_without_the_minimum_keeps_the_floor(
@@ -101,11 +101,11 @@ async def test_applying_a_manifest_without_the_minimum_keeps_the_floor(
     await kubectl.apply(a_deployment("orders"), an_autoscaler("orders", minimum=None, maximum=40))
     policy = a_scaling_policy(target={"horizontalPodAutoscaler": {"name": "orders"}}, demand=demand_of(service))
     await kubectl.apply(policy)
-    await eventually(lambda: minimum_of(kubectl, "orders"), lambda floor: floor == 9, seconds=40)
+    await eventually(lambda: get_minimum(kubectl, "orders"), lambda floor: floor == 9, seconds=40)
     await kubectl.apply(an_autoscaler("orders", minimum=None, maximum=41))
     await operator.wait_for_ticks(4)
-    assert await minimum_of(kubectl, "orders") == 9
-    assert (await condition_of(kubectl, "Conflict"))["status"] == "False"
+    assert await get_minimum(kubectl, "orders") == 9
+    assert (await get_condition(kubectl, "Conflict"))["status"] == "False"
 
 
 async def test_the_older_of_two_policies_owns_the_target(service: str, kubectl: Kubectl) -> None:
@@ -116,7 +116,7 @@ async def test_the_older_of_two_policies_owns_the_target(service: str, kubectl: 
     )
     await kubectl.apply(newer)
     condition = await eventually(
-        lambda: condition_of(kubectl, "Conflict", "newer"),
+        lambda: get_condition(kubectl, "Conflict", "newer"),
         lambda condition: condition.get("status") == "True",
         seconds=30,
     )
@@ -128,7 +128,7 @@ async def test_a_policy_waits_for_a_target_that_does_not_exist_yet(service: str,
     policy = a_scaling_policy("early", demand=demand_of(service))
     await kubectl.apply(policy)
     condition = await eventually(
-        lambda: condition_of(kubectl, "Ready", "early"),
+        lambda: get_condition(kubectl, "Ready", "early"),
         lambda condition: condition.get("status") == "False",
         seconds=30,
     )
@@ -145,7 +145,7 @@ async def test_a_recreated_hpa_is_taken_over_again(service: str, kubectl: Kubect
     await wait_for_condition(kubectl, "Ready", "False", "TargetNotFound")
     await kubectl.apply(an_autoscaler("checkout", minimum=4, maximum=40))
     await wait_for_minimum(kubectl, 9)
-    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 4
+    assert (await get_status(kubectl))["takeover"]["originalMinimum"] == 4
 
 
 async def test_an_event_raises_the_floor_a_lead_time_and_a_ramp_before_its_start(
@@ -158,7 +158,7 @@ async def test_an_event_raises_the_floor_a_lead_time_and_a_ramp_before_its_start
     await kubectl.apply(a_business_event("sale", **times, rampUp="5m", expect={"multiplier": "2"}))
     await wait_for_minimum(kubectl, 18, seconds=30)
     assert operator.clock.now() < start
-    newest = (await decisions_of(kubectl))[-1]["spec"]
+    newest = (await get_decisions(kubectl))[-1]["spec"]
     assert (newest["source"], newest["event"]) == ("Event", "sale")
     event = await eventually(
         lambda: kubectl.get("be", "sale"), lambda event: event["status"]["phase"] == "Active", seconds=30
@@ -171,7 +171,7 @@ async def test_prices_determine_the_quantile_and_the_status_advises_on_the_hpa_t
 ) -> None:
     prices = {"underProvisionedMinute": "1", "replicaHour": "0.5"}
     await kubectl.apply(a_scaling_policy(demand=demand_of(service), forecast={"objective": prices}))
-    status = await eventually(lambda: status_of(kubectl), lambda status: "advice" in status, seconds=60)
+    status = await eventually(lambda: get_status(kubectl), lambda status: "advice" in status, seconds=60)
     advice = status["advice"]
     quantile = f"p{100 * float(advice['quantile']):g}"
     for fragment in (quantile, "underProvisionedMinute 1", "replicaHour 0.5", "80 %"):
@@ -194,7 +194,7 @@ async def test_a_paused_policy_keeps_the_floor_until_it_is_resumed(
     await kubectl.apply(policy)
     await wait_for_condition(kubectl, "Paused", "True")
     await operator.wait_for_ticks(6)
-    assert await minimum_of(kubectl) == 2
+    assert await get_minimum(kubectl) == 2
     await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/paused-")
     await wait_for_minimum(kubectl, 9)
 
@@ -213,7 +213,7 @@ async def test_a_raise_that_exceeds_a_quota_fails_and_names_the_quota(service: s
     await wait_for_minimum(kubectl, 9)
     failed = await wait_for_condition(kubectl, "Verified", "False", "Quota", seconds=60)
     assert "exceeded quota: few" in failed["message"]
-    assert await minimum_of(kubectl) == 9
+    assert await get_minimum(kubectl) == 9
     assert "VerificationFailed" in await kubectl("describe", "sp", "checkout")
 
 
@@ -230,7 +230,7 @@ async def test_an_hpa_of_a_scaled_object_is_not_taken_over_from_keda(kubectl: Ku
 
 async def test_the_spec_of_a_decision_is_immutable(service: str, kubectl: Kubectl) -> None:
     await kubectl.apply(a_scaling_policy(mode="Recommend", demand=demand_of(service)))
-    decisions = await eventually(lambda: decisions_of(kubectl), lambda decisions: bool(decisions), seconds=30)
+    decisions = await eventually(lambda: get_decisions(kubectl), lambda decisions: bool(decisions), seconds=30)
     patch = '{"spec": {"to": 30}}'
     with pytest.raises(KubectlError, match="cannot be changed"):
         await kubectl("patch", "sd", decisions[0]["metadata"]["name"], "--type=merge", "-p", patch)

@@ -12,11 +12,11 @@ from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import (
-    decisions_of,
-    minimum_of,
-    phases_of,
+    get_decisions,
+    get_minimum,
+    get_phases,
+    get_status,
     record_steady_demand,
-    status_of,
     wait_for_condition,
     wait_for_minimum,
 )
@@ -32,7 +32,7 @@ async def operator(own_operator: OperatorProcess) -> OperatorProcess:
     return own_operator
 
 
-async def rows_of(operator: OperatorProcess) -> list[ScalingDecisionRow]:
+async def get_rows(operator: OperatorProcess) -> list[ScalingDecisionRow]:
     async with Database(operator.database_url, purpose="tests", max_size=1) as database:
         return (await ScalingDecisions(database).page(100)).decisions
 
@@ -40,9 +40,9 @@ async def rows_of(operator: OperatorProcess) -> list[ScalingDecisionRow]:
 async def assert_all_decisions_ended_once(operator: OperatorProcess, kubectl: Kubectl) -> None:
     """Every decision ends, rows and ScalingDecisions agree, and no step was executed twice."""
     final_phases = {"Succeeded", "Superseded"}
-    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
-    rows = await rows_of(operator)
-    assert {row.id for row in rows} == {decision["metadata"]["name"] for decision in await decisions_of(kubectl)}
+    await eventually(lambda: get_phases(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
+    rows = await get_rows(operator)
+    assert {row.id for row in rows} == {decision["metadata"]["name"] for decision in await get_decisions(kubectl)}
     steps = [(row.from_replicas, row.to_replicas) for row in rows if row.status == "succeeded"]
     assert len(steps) == len(set(steps)), f"a step was executed twice: {steps}"
     assert all(row.status in ("succeeded", "superseded") and row.attempts <= 2 for row in rows)
@@ -54,14 +54,14 @@ async def test_an_operator_killed_between_intent_and_write_writes_once_after_a_r
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_intent")
     await kubectl.apply(a_scaling_policy())
     assert await operator.wait_for_exit() == -9
-    assert await minimum_of(kubectl) == 2
-    (intent,) = await rows_of(operator)
+    assert await get_minimum(kubectl) == 2
+    (intent,) = await get_rows(operator)
     assert (intent.status, intent.from_replicas) == ("pending", 2)
 
     await operator.start()
     await wait_for_minimum(kubectl, 9)
     await assert_all_decisions_ended_once(operator, kubectl)
-    assert intent.id in {row.id for row in await rows_of(operator)}
+    assert intent.id in {row.id for row in await get_rows(operator)}
 
 
 async def test_an_operator_killed_between_write_and_record_completes_the_record_after_a_restart(
@@ -70,14 +70,14 @@ async def test_an_operator_killed_between_write_and_record_completes_the_record_
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
     await kubectl.apply(a_scaling_policy())
     assert await operator.wait_for_exit() == -9
-    (decision,) = await rows_of(operator)
+    (decision,) = await get_rows(operator)
     assert decision.status == "executing"
-    assert await minimum_of(kubectl) == decision.to_replicas
+    assert await get_minimum(kubectl) == decision.to_replicas
 
     await operator.start()
     await wait_for_minimum(kubectl, 9)
     await assert_all_decisions_ended_once(operator, kubectl)
-    completed = {row.id: row for row in await rows_of(operator)}[decision.id]
+    completed = {row.id: row for row in await get_rows(operator)}[decision.id]
     assert completed.status == "succeeded"
 
 
@@ -92,8 +92,8 @@ async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected
     conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter", seconds=60)
     assert "kubectl-client-side-apply set the minimum to 3" in conflict["message"]
     await operator.wait_for_ticks(4)
-    assert await minimum_of(kubectl) == 3
-    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
+    assert await get_minimum(kubectl) == 3
+    assert (await get_status(kubectl))["takeover"]["originalMinimum"] == 2
 
 
 async def test_edits_made_while_the_operator_was_down_are_applied_after_its_start(
@@ -105,15 +105,15 @@ async def test_edits_made_while_the_operator_was_down_are_applied_after_its_star
     await operator.start()
     await kubectl.apply(a_scaling_policy("edited", demand=demand), a_scaling_policy("deleted", demand=demand))
     for name in ("edited", "deleted"):
-        await eventually(lambda name=name: minimum_of(kubectl, name), lambda floor: floor == 9, seconds=40)
+        await eventually(lambda name=name: get_minimum(kubectl, name), lambda floor: floor == 9, seconds=40)
     assert await operator.terminate() == 0
 
     await kubectl.apply(a_scaling_policy(demand=demand), a_scaling_policy("edited", maximum=5, demand=demand))
     await kubectl("delete", "sp", "deleted", "--wait=false")
     await operator.start()
     await wait_for_minimum(kubectl, 9)
-    await eventually(lambda: minimum_of(kubectl, "edited"), lambda floor: floor == 5, seconds=40)
-    await eventually(lambda: minimum_of(kubectl, "deleted"), lambda floor: floor == 2, seconds=40)
+    await eventually(lambda: get_minimum(kubectl, "edited"), lambda floor: floor == 5, seconds=40)
+    await eventually(lambda: get_minimum(kubectl, "deleted"), lambda floor: floor == 2, seconds=40)
     await kubectl("wait", "--for=delete", "sp/deleted", "--timeout=30s")
     edited = await kubectl.get("sp", "edited")
     assert edited["status"]["observedGeneration"] == edited["metadata"]["generation"]
@@ -128,7 +128,7 @@ async def test_sigterm_exits_with_0_and_releases_the_lease_at_once(operator: Ope
     assert monotonic() - terminated_at < 25
     lease = await Kubectl(kubectl.program, kubectl.kubeconfig, "default").get("lease", operator.lease)
     assert lease["spec"].get("holderIdentity", "") == ""
-    assert await minimum_of(kubectl) == 9
+    assert await get_minimum(kubectl) == 9
 
 
 async def test_the_original_minimum_is_restored_after_a_restart(operator: OperatorProcess, kubectl: Kubectl) -> None:
@@ -138,7 +138,7 @@ async def test_the_original_minimum_is_restored_after_a_restart(operator: Operat
     await operator.kill()
     await operator.start()
     await kubectl("delete", "sp", "checkout", "--timeout=40s")
-    assert await minimum_of(kubectl) == 2
+    assert await get_minimum(kubectl) == 2
 
 
 def a_standby_of(operator: OperatorProcess) -> OperatorProcess:
@@ -158,7 +158,7 @@ async def test_a_leader_that_lost_its_lease_exits_and_leads_again_without_stale_
     try:
         # The first leader observes the target before the takeover and caches that.
         await kubectl.apply(a_scaling_policy(mode="Recommend"))
-        await eventually(lambda: status_of(kubectl), lambda status: status.get("floor") == 9, seconds=40)
+        await eventually(lambda: get_status(kubectl), lambda status: status.get("floor") == 9, seconds=40)
         operator.freeze()
         await eventually(standby.is_leader, seconds=40)
         await kubectl.apply(a_scaling_policy())
@@ -171,9 +171,9 @@ async def test_a_leader_that_lost_its_lease_exits_and_leads_again_without_stale_
         assert await standby.terminate() == 0
         await eventually(operator.is_leader, seconds=40)
         await operator.wait_for_ticks(4)
-        assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
+        assert (await get_status(kubectl))["takeover"]["originalMinimum"] == 2
         await kubectl("delete", "sp", "checkout", "--timeout=40s")
-        assert await minimum_of(kubectl) == 2
+        assert await get_minimum(kubectl) == 2
     finally:
         if standby.is_running:
             await standby.kill()
@@ -191,7 +191,7 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_repeats_no_decision
         await operator.kill()
         await kubectl.apply(a_scaling_policy(maximum=5))
         await wait_for_minimum(kubectl, 5)
-        await eventually(lambda: status_of(kubectl), lambda status: status["floor"] == 5, seconds=20)
+        await eventually(lambda: get_status(kubectl), lambda status: status["floor"] == 5, seconds=20)
         await assert_all_decisions_ended_once(operator, kubectl)
     finally:
         await standby.kill()

@@ -13,7 +13,7 @@ from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
-from tests.support.observing import condition_of, record_steady_demand, wait_for_condition, wait_for_minimum
+from tests.support.observing import get_condition, record_steady_demand, wait_for_condition, wait_for_minimum
 from tests.support.operator_process import NOON, OperatorProcess
 
 pytestmark = pytest.mark.e2e
@@ -39,7 +39,7 @@ STALLED = {
 EDGES = [
     a_business_event("last", start="2199-12-31T00:00:00Z", end="2199-12-31T23:59:59Z", rampDown="24h", type="last"),
     a_business_event("first", start="1970-01-01T00:00:00Z", end="1970-01-01T00:00:01Z", rampUp="24h", type="first"),
-    a_business_event("whole", start="1970-01-01T00:00:00Z", end="2199-12-31T23:59:59Z", type="whole"),
+    a_business_event("all-time", start="1970-01-01T00:00:00Z", end="2199-12-31T23:59:59Z", type="all-time"),
     recurring("hourly", "FREQ=HOURLY", **{"from": "1970-01-01", "duration": "24h"}),
     recurring("rare", "FREQ=YEARLY;INTERVAL=999"),
     recurring("last-day", "FREQ=DAILY", **{"from": "2199-12-31"}),
@@ -132,7 +132,7 @@ async def test_invalid_objects_of_one_namespace_do_not_affect_another(
     expected = dict.fromkeys(STALLED, ("True", "InvalidRecurrence")) | {"nowhere": ("True", "InvalidTimezone")}
     expected |= {event["metadata"]["name"]: ("False", "Accepted") for event in EDGES}
     await eventually(reasons, lambda reasons_by_event: reasons_by_event == expected, seconds=60)
-    assert (await condition_of(other_kubectl, "Stalled", "no-zone"))["reason"] == "InvalidTimezone"
+    assert (await get_condition(other_kubectl, "Stalled", "no-zone"))["reason"] == "InvalidTimezone"
     async with httpx.AsyncClient(trust_env=False) as client:
         response = await client.get(f"http://127.0.0.1:{operator.port}/health/live")
     assert response.status_code == 200

@@ -17,12 +17,12 @@ from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import Manifest, a_business_event, a_scaling_policy
 from tests.support.observing import (
-    condition_of,
-    decisions_of,
-    minimum_of,
-    phases_of,
+    get_condition,
+    get_decisions,
+    get_minimum,
+    get_phases,
+    get_status,
     record_steady_demand,
-    status_of,
     wait_for_condition,
     wait_for_minimum,
 )
@@ -50,8 +50,8 @@ def an_event_for_twenty(operator: OperatorProcess) -> Manifest:
 async def assert_each_decision_has_one_row(operator: OperatorProcess, kubectl: Kubectl) -> None:
     """Rows and ScalingDecisions agree, every decision ends, and the executed steps are consecutive and unique."""
     final_phases = {"Succeeded", "Superseded"}
-    await eventually(lambda: phases_of(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
-    decisions = [decision["metadata"]["name"] for decision in await decisions_of(kubectl)]
+    await eventually(lambda: get_phases(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
+    decisions = [decision["metadata"]["name"] for decision in await get_decisions(kubectl)]
 
     async def rows() -> list[ScalingDecisionRow]:
         async with Database(operator.database_url, purpose="tests", max_size=1) as database:
@@ -89,7 +89,7 @@ async def test_floors_hold_while_the_api_server_is_down_and_change_again_once_it
     await eventually(outage_is_over, seconds=OUTAGE_SECONDS + 10)
     await cluster.api_server.start()
 
-    assert await minimum_of(kubectl) >= 9
+    assert await get_minimum(kubectl) >= 9
     await wait_for_minimum(kubectl, 15, seconds=60)
     assert operator.log.count("leadership_lost") == 1
     assert operator.log.count("telemetry_listening") == 2, "it was on standby until the API server was up"
@@ -110,7 +110,7 @@ async def test_floors_rise_and_do_not_fall_while_postgresql_is_down_and_each_dec
         assert await operator.metric("predictive_scaling_decision_writes_queued") > 0
         await kubectl.apply(a_scaling_policy(maximum=5))
         await operator.wait_for_ticks(4)
-        assert await minimum_of(kubectl) == 20
+        assert await get_minimum(kubectl) == 20
     finally:
         await postgres.start()
 
@@ -133,12 +133,12 @@ async def test_an_operator_started_without_postgresql_raises_for_events_and_writ
         await own_operator.kill()
         await own_operator.start()
         await own_operator.wait_for_ticks(2)
-        assert await minimum_of(kubectl) == 20
+        assert await get_minimum(kubectl) == 20
     finally:
         await postgres.start()
     await wait_for_condition(kubectl, "Ready", "True", "TargetObserved", seconds=60)
     await assert_each_decision_has_one_row(own_operator, kubectl)
-    assert await minimum_of(kubectl) == 20
+    assert await get_minimum(kubectl) == 20
 
 
 async def test_the_operator_exits_when_the_schema_version_does_not_match(
@@ -164,10 +164,10 @@ async def test_the_floor_is_never_lowered_without_data(operator: OperatorProcess
 
     async def last_forecast_and_last_weeks_demand_have_expired() -> bool:
         nonlocal lowest
-        lowest = min(lowest, await minimum_of(kubectl))
+        lowest = min(lowest, await get_minimum(kubectl))
         return operator.clock.now() > stops_at + timedelta(minutes=30)
 
     await eventually(last_forecast_and_last_weeks_demand_have_expired, seconds=90, interval_seconds=0.5)
     assert lowest == 9
-    assert (await condition_of(kubectl, "MetricsFresh"))["status"] == "False"
-    assert (await status_of(kubectl))["floor"] == 9
+    assert (await get_condition(kubectl, "MetricsFresh"))["status"] == "False"
+    assert (await get_status(kubectl))["floor"] == 9

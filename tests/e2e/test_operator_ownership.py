@@ -11,11 +11,11 @@ from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import (
-    condition_of,
-    decisions_of,
-    minimum_of,
+    get_condition,
+    get_decisions,
+    get_minimum,
+    get_status,
     record_steady_demand,
-    status_of,
     wait_for_condition,
     wait_for_minimum,
 )
@@ -45,9 +45,9 @@ async def raise_minimum(kubectl: Kubectl, demand: dict[str, str], *, server_side
 async def assert_raised_and_restored(kubectl: Kubectl) -> None:
     """The floor is kept without a conflict, and deleting the policy restores the manifest's minimum of 3."""
     await wait_for_minimum(kubectl, 9)
-    assert (await condition_of(kubectl, "Conflict"))["status"] == "False"
+    assert (await get_condition(kubectl, "Conflict"))["status"] == "False"
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
-    assert await minimum_of(kubectl) == 3
+    assert await get_minimum(kubectl) == 3
 
 
 async def test_a_minimum_removed_from_the_manifest_is_written_again_at_once(
@@ -56,7 +56,9 @@ async def test_a_minimum_removed_from_the_manifest_is_written_again_at_once(
     await raise_minimum(kubectl, demand)
     await kubectl.apply(an_autoscaler("checkout", minimum=None, maximum=40))
     await eventually(
-        lambda: decisions_of(kubectl), lambda decisions: changes_after_given_up_field(decisions) == [(1, 9)], seconds=30
+        lambda: get_decisions(kubectl),
+        lambda decisions: changes_after_given_up_field(decisions) == [(1, 9)],
+        seconds=30,
     )
     await operator.wait_for_ticks(2)
     await assert_raised_and_restored(kubectl)
@@ -75,7 +77,7 @@ async def test_set_last_applied_before_apply_never_lowers_the_minimum(
     await kubectl("apply", "set-last-applied", "-f", "/dev/stdin", stdin=manifest)
     await kubectl("apply", "-f", "-", stdin=manifest)
     await operator.wait_for_ticks(2)
-    assert changes_after_given_up_field(await decisions_of(kubectl)) == []
+    assert changes_after_given_up_field(await get_decisions(kubectl)) == []
     assert (await kubectl.get("hpa", "checkout"))["spec"]["maxReplicas"] == 41
     await assert_raised_and_restored(kubectl)
 
@@ -88,7 +90,7 @@ async def test_a_server_side_apply_without_the_field_never_lowers_the_minimum(
     manifest = json.dumps(an_autoscaler("checkout", minimum=None, maximum=41))
     await kubectl("apply", "--server-side", "-f", "-", stdin=manifest)
     await operator.wait_for_ticks(2)
-    assert changes_after_given_up_field(await decisions_of(kubectl)) == []
+    assert changes_after_given_up_field(await get_decisions(kubectl)) == []
     await assert_raised_and_restored(kubectl)
 
 
@@ -99,7 +101,7 @@ async def test_a_field_taken_by_force_and_dropped_ends_the_conflict(kubectl: Kub
         await kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
         if minimum is not None:
             await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
-            assert await minimum_of(kubectl) == minimum
+            assert await get_minimum(kubectl) == minimum
     await wait_for_condition(kubectl, "Conflict", "False")
     await assert_raised_and_restored(kubectl)
 
@@ -112,7 +114,7 @@ async def test_a_minimum_of_one_in_a_manifest_is_a_conflict(
     conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter")
     assert "kubectl-client-side-apply set the minimum to 1" in conflict["message"]
     await operator.wait_for_ticks(4)
-    assert await minimum_of(kubectl) == DEFAULT_MINIMUM
+    assert await get_minimum(kubectl) == DEFAULT_MINIMUM
 
 
 async def test_a_minimum_of_zero_that_the_api_server_refuses_is_a_refused_write(
@@ -127,9 +129,9 @@ async def test_a_minimum_of_zero_that_the_api_server_refuses_is_a_refused_write(
     assert "minReplicas 0" in ready["message"]
     assert "must be greater than or equal to 1" in ready["message"]
     assert "only with an Object or External metric" in ready["message"]
-    status = await status_of(kubectl)
-    assert status["floor"] == await minimum_of(kubectl) >= 1
-    active = await condition_of(kubectl, "ScalingActive")
+    status = await get_status(kubectl)
+    assert status["floor"] == await get_minimum(kubectl) >= 1
+    active = await get_condition(kubectl, "ScalingActive")
     assert active["message"].startswith(f"Hold {status['floor']}: ")
     assert "WriteRefused" in await eventually(
         lambda: kubectl("describe", "sp", "checkout"), lambda description: "WriteRefused" in description, seconds=20
@@ -139,7 +141,7 @@ async def test_a_minimum_of_zero_that_the_api_server_refuses_is_a_refused_write(
     await wait_for_minimum(kubectl, 1)
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
     await operator.wait_for_ticks(1)
-    assert await minimum_of(kubectl) == 3
+    assert await get_minimum(kubectl) == 3
 
 
 async def test_the_takeover_is_handed_over_between_policies(kubectl: Kubectl, demand: dict[str, str]) -> None:
@@ -148,21 +150,21 @@ async def test_the_takeover_is_handed_over_between_policies(kubectl: Kubectl, de
         a_scaling_policy("next", demand=demand, target={"horizontalPodAutoscaler": {"name": "checkout"}})
     )
     await eventually(
-        lambda: condition_of(kubectl, "Conflict", "next"),
+        lambda: get_condition(kubectl, "Conflict", "next"),
         lambda condition: condition.get("status") == "True",
         seconds=30,
     )
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
-    assert await minimum_of(kubectl) == 9
-    status = await status_of(kubectl, "next")
+    assert await get_minimum(kubectl) == 9
+    status = await get_status(kubectl, "next")
     assert status["takeover"]["originalMinimum"] == 3
     await eventually(
-        lambda: condition_of(kubectl, "Conflict", "next"),
+        lambda: get_condition(kubectl, "Conflict", "next"),
         lambda condition: condition.get("status") == "False",
         seconds=30,
     )
     await kubectl("delete", "sp", "next", "--timeout=30s")
-    assert await minimum_of(kubectl) == 3
+    assert await get_minimum(kubectl) == 3
 
 
 async def test_a_retargeted_policy_restores_its_new_target_when_it_is_deleted(
@@ -172,7 +174,7 @@ async def test_a_retargeted_policy_restores_its_new_target_when_it_is_deleted(
     await kubectl.apply(a_deployment("orders"), an_autoscaler("orders", minimum=4, maximum=40))
     target = {"horizontalPodAutoscaler": {"name": "orders"}}
     await kubectl.apply(a_scaling_policy(demand=demand, target=target))
-    await eventually(lambda: minimum_of(kubectl, "orders"), lambda minimum: minimum > 4, seconds=40)
-    assert await minimum_of(kubectl) == 3
+    await eventually(lambda: get_minimum(kubectl, "orders"), lambda minimum: minimum > 4, seconds=40)
+    assert await get_minimum(kubectl) == 3
     await kubectl("delete", "sp", "checkout", "--timeout=30s")
-    assert await minimum_of(kubectl, "orders") == 4
+    assert await get_minimum(kubectl, "orders") == 4

@@ -11,10 +11,10 @@ from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import Manifest, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import (
-    condition_of,
-    minimum_of,
+    get_condition,
+    get_minimum,
+    get_status,
     record_steady_demand,
-    status_of,
     wait_for_condition,
     wait_for_minimum,
 )
@@ -86,11 +86,11 @@ async def test_a_failing_webhook_of_one_namespace_does_not_delay_another(
 ) -> None:
     await kubectl.apply(a_scaling_policy())
     await wait_for_condition(kubectl, "Ready", "False", "RequestFailed", seconds=60)
-    assert 'failed calling webhook "guard.example.com"' in (await condition_of(kubectl, "Ready"))["message"]
+    assert 'failed calling webhook "guard.example.com"' in (await get_condition(kubectl, "Ready"))["message"]
     await other_kubectl.apply(a_scaling_policy())
     await wait_for_minimum(other_kubectl, 9)
-    assert await minimum_of(kubectl) == 2
-    assert (await status_of(kubectl))["takeover"]["originalMinimum"] == 2
+    assert await get_minimum(kubectl) == 2
+    assert (await get_status(kubectl))["takeover"]["originalMinimum"] == 2
     assert await operator.metric("predictive_scaling_ticks_failed_total") == 0
     assert 'predictive_scaling_visits_failed_total{reason="RequestFailed"}' in await operator.metrics()
 

@@ -31,7 +31,7 @@ START = datetime(2026, 11, 24, tzinfo=UTC)
 BINS = 30 * 12
 """Thirty hours."""
 LEAD_BINS = 2
-"""Forecasts are made each bin; those made at least 8 minutes ahead are 2 bins old."""
+"""A forecast is created in each bin; forecasts at least 8 minutes ahead are 2 bins old."""
 SPREAD = np.array([0.5, 1.0, 1.2, 1.5, 2.0])
 
 
@@ -41,28 +41,28 @@ class Service:
 
     name: str
     demand: FloatArray
-    made: FloatArray
-    """made[i, h]: p50 of the forecast made at the beginning of bin i for the bin h bins later."""
+    p50: FloatArray
+    """p50[i, h]: of the forecast created at the beginning of bin i for the bin h bins later."""
     quantile: float
 
     @property
     def scored(self) -> FloatArray:
         """The p50 that is scored for each bin; NaN for the first bins."""
         bins = np.arange(LEAD_BINS, BINS)
-        return np.append(np.full(LEAD_BINS, np.nan), self.made[bins - LEAD_BINS, LEAD_BINS])
+        return np.append(np.full(LEAD_BINS, np.nan), self.p50[bins - LEAD_BINS, LEAD_BINS])
 
 
 def a_service(name: str, level: float, quantile: float, seed: int) -> Service:
     noise = np.random.default_rng(seed)
     demand = level * noise.uniform(0.5, 1.5, BINS)
     demand[noise.integers(0, BINS, 15)] = np.nan
-    made = np.empty((BINS, 6))
+    p50 = np.empty((BINS, 6))
     for ahead in range(6):
         target = np.clip(np.arange(BINS) + ahead, 0, BINS - 1)
-        made[:, ahead] = np.nan_to_num(demand[target], nan=level) * noise.uniform(0.4, 1.8, BINS)
+        p50[:, ahead] = np.nan_to_num(demand[target], nan=level) * noise.uniform(0.4, 1.8, BINS)
     perfect = slice(BINS - 7 * 12, BINS)
-    made[perfect, LEAD_BINS] = np.nan_to_num(np.roll(demand, -LEAD_BINS)[perfect], nan=level)
-    return Service(name, demand, made, quantile)
+    p50[perfect, LEAD_BINS] = np.nan_to_num(np.roll(demand, -LEAD_BINS)[perfect], nan=level)
+    return Service(name, demand, p50, quantile)
 
 
 class RecordedDemand:
@@ -98,13 +98,13 @@ def states_of(services: Sequence[Service]) -> PolicyStates:
 
 
 def a_forecast(service: Service, bin_: int) -> list[Prediction]:
-    made = START + bin_ * BIN
+    created_at = START + bin_ * BIN
     return [
         Prediction(
-            created_at=made,
+            created_at=created_at,
             service_name=service.name,
-            target_time=made + ahead * BIN,
-            **dict(zip(("p10", "p50", "p80", "p90", "p95"), SPREAD * service.made[bin_, ahead], strict=True)),
+            target_time=created_at + ahead * BIN,
+            **dict(zip(("p10", "p50", "p80", "p90", "p95"), SPREAD * service.p50[bin_, ahead], strict=True)),
             model_name="LightGBM",
             model_version="v1",
             namespace="shop",
@@ -119,8 +119,8 @@ def expected_accuracy(services: Sequence[Service], first: int, end: int) -> dict
     """Compute the ratios over the bins [first, end) independently."""
     actual = np.concatenate([service.demand[first:end] for service in services])
     p50 = np.concatenate([service.scored[first:end] for service in services]).astype(np.float32).astype(float)
-    known = np.isfinite(actual) & np.isfinite(p50)
-    actual, p50 = actual[known].astype(np.float32).astype(float), p50[known]
+    is_known = np.isfinite(actual) & np.isfinite(p50)
+    actual, p50 = actual[is_known].astype(np.float32).astype(float), p50[is_known]
     errors = p50 - actual
     coverage = {
         name: pytest.approx(np.mean(actual <= p50 * factor))

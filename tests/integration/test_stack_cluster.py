@@ -25,7 +25,7 @@ READY_DELAY = timedelta(seconds=2)
 
 @pytest.fixture(scope="module")
 async def slow_cluster() -> AsyncGenerator[Kubernetes]:
-    """Pods take 2 seconds to become ready, and a scheduler gives them their node."""
+    """Pods take 2 seconds to become ready, and a scheduler assigns their node."""
     options = ClusterOptions(hpa_sync_period=timedelta(milliseconds=150), pod_ready_delay=READY_DELAY, scheduler=True)
     async with Stack([Part.KUBERNETES], cluster=options, notify=ignore) as stack:
         yield stack.kubernetes

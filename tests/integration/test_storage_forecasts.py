@@ -21,18 +21,20 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def a_prediction(made: datetime, target: datetime, p50: float = 10.0, policy: str = "checkout") -> Prediction:
+def a_prediction(
+    created_at: datetime, target_time: datetime, p50: float = 10.0, policy: str = "checkout"
+) -> Prediction:
     quantiles = (p50 / 2, p50, p50 * 1.5, p50 * 2, p50 * 3)
-    return Prediction(made, policy, target, *quantiles, "lightgbm", "3", "shop", policy, "FreshForecast")
+    return Prediction(created_at, policy, target_time, *quantiles, "lightgbm", "3", "shop", policy, "FreshForecast")
 
 
 def a_forecast(
-    made: datetime, bins: int = 36, p50: float = 10.0, policy: str = "checkout", lead: int = 4
+    created_at: datetime, bins: int = 36, p50: float = 10.0, policy: str = "checkout", lead: int = 4
 ) -> list[Prediction]:
     """Return bins of 5 minutes, the first twelve with peaks; valid until `lead` minutes before the end of the last."""
-    rows = [a_prediction(made, made + bin_ * 5 * MINUTE, p50, policy) for bin_ in range(bins)]
+    rows = [a_prediction(created_at, created_at + bin_ * 5 * MINUTE, p50, policy) for bin_ in range(bins)]
     peaks = {"peak_p50": 2 * p50, "peak_p80": 3 * p50, "peak_p90": 4 * p50, "peak_p95": 5 * p50}
-    valid_until = made + (bins * 5 - lead) * MINUTE
+    valid_until = created_at + (bins * 5 - lead) * MINUTE
     return [replace(row, valid_until=valid_until, **peaks if bin_ < 12 else {}) for bin_, row in enumerate(rows)]
 
 
@@ -83,18 +85,18 @@ async def test_concurrent_writers_keep_one_forecast_per_interval(database: Datab
 @pytest.mark.parametrize(("lead", "points"), [(4, 6), (40, 13), (90, 23), (170, 36)])
 async def test_the_history_keeps_the_points_within_the_lead_time(database: Database, lead: int, points: int) -> None:
     predictions = Predictions(database)
-    for made in (NOW + 5 * MINUTE, NOW + 16 * MINUTE):
-        forecast = a_forecast(made, lead=lead)
+    for created_at in (NOW + 5 * MINUTE, NOW + 16 * MINUTE):
+        forecast = a_forecast(created_at, lead=lead)
         await predictions.record(forecast)
-        assert await predictions.newest(made, made) == forecast
+        assert await predictions.newest(created_at, created_at) == forecast
     assert await forecasts_in_history(database) == [(NOW + 5 * MINUTE, points), (NOW + 16 * MINUTE, 36)]
 
 
 async def test_one_forecast_per_bin_is_kept_for_wide_bins(database: Database) -> None:
     predictions = Predictions(database)
     for minute in range(0, 60, 5):
-        made = NOW + minute * MINUTE
-        await predictions.record([a_prediction(made, made + bin_ * 15 * MINUTE) for bin_ in range(4)])
+        created_at = NOW + minute * MINUTE
+        await predictions.record([a_prediction(created_at, created_at + bin_ * 15 * MINUTE) for bin_ in range(4)])
     assert await forecasts_in_history(database) == [(NOW + minute * MINUTE, 4) for minute in (0, 15, 30, 45)]
 
 
@@ -115,9 +117,9 @@ async def test_a_month_of_forecasts_takes_at_most_a_tenth_of_the_unthinned_size(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 async def test_any_float_can_be_recorded(database: Database, values: list[float]) -> None:
     predictions = Predictions(database)
-    made = a_prediction(NOW, NOW)
+    prediction = a_prediction(NOW, NOW)
     quantiles = dict(zip(("p10", "p50", "p80", "p90", "p95"), values, strict=True))
-    await predictions.record([replace(made, policy=repr(values), peak_p95=values[0], **quantiles)])
+    await predictions.record([replace(prediction, policy=repr(values), peak_p95=values[0], **quantiles)])
     (row,) = [row for row in await predictions.newest(NOW, NOW) if row.policy == repr(values)]
     for name, value in quantiles.items():
         expected = value if not np.isfinite(value) else float(np.clip(value, -3.4e38, 3.4e38))
@@ -133,12 +135,12 @@ async def forecasts_in_history(database: Database) -> list[tuple[datetime, int]]
 
 async def test_the_last_forecast_made_before_a_lead_time_is_returned(database: Database) -> None:
     predictions = Predictions(database)
-    made = [a_prediction(NOW - lead * MINUTE, NOW, p50=float(lead)) for lead in (30, 15, 5)]
-    await predictions.record(made)
-    await predictions.record([replace(row, policy="cart") for row in made])
+    recorded = [a_prediction(NOW - lead * MINUTE, NOW, p50=float(lead)) for lead in (30, 15, 5)]
+    await predictions.record(recorded)
+    await predictions.record([replace(row, policy="cart") for row in recorded])
     checkout = ("shop", "checkout")
-    assert await predictions.ahead(15 * MINUTE, NOW, NOW + MINUTE, checkout) == [made[1]]
-    assert await predictions.ahead(16 * MINUTE, NOW, NOW + MINUTE, checkout) == [made[0]]
+    assert await predictions.ahead(15 * MINUTE, NOW, NOW + MINUTE, checkout) == [recorded[1]]
+    assert await predictions.ahead(16 * MINUTE, NOW, NOW + MINUTE, checkout) == [recorded[0]]
     assert await predictions.ahead(31 * MINUTE, NOW, NOW + MINUTE, checkout) == []
 
 
@@ -181,13 +183,13 @@ async def test_the_newest_tuning_of_each_policy_is_kept_until_it_is_deleted(data
 
 async def test_the_last_forecast_of_each_interval_is_read_up_to_a_reach(database: Database) -> None:
     predictions = Predictions(database)
-    made = [
+    recorded = [
         a_prediction(NOW + minute * MINUTE, NOW + (minute + ahead) * MINUTE, p50=10.0 * minute, policy=policy)
         for minute in (1, 4, 5, 11)
         for ahead in (0, 5, 10)
         for policy in ("checkout", "cart")
     ]
-    await predictions.record(made)
+    await predictions.record(recorded)
     packed = await predictions.at_intervals(
         "shop", "checkout", since=NOW, until=NOW + 15 * MINUTE, every=5 * MINUTE, reach=10 * MINUTE
     )
@@ -218,8 +220,8 @@ async def test_peaks_are_read_as_they_were_recorded(database: Database) -> None:
 
 async def test_forecasts_of_intervals_are_read_by_index_scans(database: Database) -> None:
     """Another plan with the same result took a hundred times as long on a week of forecasts."""
-    made = [row for at in range(0, 12_000, 5) for row in a_forecast(NOW + at * MINUTE, bins=12)]
-    await Predictions(database).record(made)
+    recorded = [row for at in range(0, 12_000, 5) for row in a_forecast(NOW + at * MINUTE, bins=12)]
+    await Predictions(database).record(recorded)
     values = {"namespace": "shop", "policy": "checkout", "since": NOW, "intervals": 100}
     async with database.connection() as connection:
         await connection.execute("analyze predictions")

@@ -168,12 +168,12 @@ def a_tuning(policy: str = "checkout", **changes: Any) -> TuningRow:
 
 
 def a_forecast(
-    policy: str = "checkout", *, made: datetime = NOW, valid_for: timedelta = timedelta(hours=1), **changes: Any
+    policy: str = "checkout", *, created_at: datetime = NOW, valid_for: timedelta = timedelta(hours=1), **changes: Any
 ) -> list[Prediction]:
-    """Return six bins of 5 minutes, the first of which contains `made`. changes: fields by name."""
-    first = made - timedelta(minutes=2)
+    """Return six bins of 5 minutes, the first of which contains `created_at`. changes: fields by name."""
+    first = created_at - timedelta(minutes=2)
     fields: dict[str, Any] = {
-        "created_at": made,
+        "created_at": created_at,
         "service_name": policy,
         "p10": 80.0,
         "p80": 115.0,
@@ -184,7 +184,7 @@ def a_forecast(
         "namespace": "shop",
         "policy": policy,
         "source": "FreshForecast",
-        "valid_until": made + valid_for,
+        "valid_until": created_at + valid_for,
     }
     bins: list[dict[str, Any]] = [
         {"target_time": first + index * timedelta(minutes=5), "p50": 100.0 + index} for index in range(6)

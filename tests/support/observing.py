@@ -21,24 +21,24 @@ async def record_steady_demand(url: str, clock: Clock, service: str, demand: flo
     await record_demand(url, service, recent, now + ahead, lambda _: demand)
 
 
-async def minimum_of(kubectl: Kubectl, name: str = "checkout") -> int:
+async def get_minimum(kubectl: Kubectl, name: str = "checkout") -> int:
     """Return minReplicas of an HPA."""
     return (await kubectl.get("hpa", name))["spec"]["minReplicas"]
 
 
 async def wait_for_minimum(kubectl: Kubectl, floor: int, seconds: float = 40) -> None:
     """Wait until the HPA `checkout` has this minimum."""
-    await eventually(lambda: minimum_of(kubectl), lambda minimum: minimum == floor, seconds)
+    await eventually(lambda: get_minimum(kubectl), lambda minimum: minimum == floor, seconds)
 
 
-async def status_of(kubectl: Kubectl, name: str = "checkout") -> dict[str, Any]:
+async def get_status(kubectl: Kubectl, name: str = "checkout") -> dict[str, Any]:
     """Return the status of a policy; empty before the first reconciliation."""
     return (await kubectl.get("scalingpolicy", name)).get("status", {})
 
 
-async def condition_of(kubectl: Kubectl, type_: str, name: str = "checkout") -> dict[str, Any]:
+async def get_condition(kubectl: Kubectl, type_: str, name: str = "checkout") -> dict[str, Any]:
     """Return a condition of a policy; empty if the policy has no condition of this type."""
-    conditions = (await status_of(kubectl, name)).get("conditions", [])
+    conditions = (await get_status(kubectl, name)).get("conditions", [])
     return next((condition for condition in conditions if condition["type"] == type_), {})
 
 
@@ -49,15 +49,15 @@ async def wait_for_condition(
     is_reached: Callable[[dict[str, Any]], bool] = lambda condition: (  # noqa: E731 (one use, two lines)
         condition.get("status") == status and (reason is None or condition.get("reason") == reason)
     )
-    return await eventually(lambda: condition_of(kubectl, type_), is_reached, seconds)
+    return await eventually(lambda: get_condition(kubectl, type_), is_reached, seconds)
 
 
-async def decisions_of(kubectl: Kubectl) -> list[dict[str, Any]]:
+async def get_decisions(kubectl: Kubectl) -> list[dict[str, Any]]:
     """Return all ScalingDecisions of the namespace, oldest first."""
     decisions = await kubectl.items("scalingdecisions")
     return sorted(decisions, key=lambda decision: (decision["spec"]["from"], decision["metadata"]["name"]))
 
 
-async def phases_of(kubectl: Kubectl) -> list[str]:
+async def get_phases(kubectl: Kubectl) -> list[str]:
     """Return the phases of all ScalingDecisions of the namespace."""
-    return [decision.get("status", {}).get("phase", "") for decision in await decisions_of(kubectl)]
+    return [decision.get("status", {}).get("phase", "") for decision in await get_decisions(kubectl)]

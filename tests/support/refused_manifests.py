@@ -28,7 +28,9 @@ def refused_manifests() -> list[RefusedManifest]:
 def _read(path: Path) -> RefusedManifest:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     invalid = content["manifest"]
-    return RefusedManifest(path.stem, content["field"], content["says"], invalid, merged(invalid, content["mended"]))
+    return RefusedManifest(
+        path.stem, content["field"], content["message"], invalid, merged(invalid, content["corrected"])
+    )
 
 
 def merged(value: Any, patch: Any) -> Any:

@@ -50,12 +50,12 @@ def a_task(policy: ScalingPolicy | None = None, minutes: FloatArray | None = Non
 
 
 def recorded(
-    made: Sequence[datetime], demands: Sequence[float], step: timedelta = 5 * MINUTE, peak: float = math.nan
+    creation_times: Sequence[datetime], demands: Sequence[float], step: timedelta = 5 * MINUTE, peak: float = math.nan
 ) -> RecordedRows:
-    """Return the same forecast, made at each time: all quantiles are the demand of their bin. peak: of every window."""
+    """Return the same forecast for each time: all quantiles are the demand of the bin. peak: of every window."""
     rows = [
         (_microseconds(at), _microseconds(at + index * step), (demand,) * 5, (peak,) * 4)
-        for at in made
+        for at in creation_times
         for index, demand in enumerate(demands)
     ]
     return np.array(rows, RECORDED)
