@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.scaling import chunks as stretches
+from forecasting.scaling import chunks
 from forecasting.scaling.floors import FloorRules, Stride, floors_of
 from forecasting.scaling.simulation import AutoscalerRules
 from forecasting.scaling.simulation_grid import Counts, simulate_grid
@@ -44,7 +44,7 @@ def test_floors_computed_in_chunks_equal_those_of_one_pass(
     has_data = np.array([step not in steps_without_data for step in range(len(recommended))])
 
     def floors(chunk_steps: int) -> Counts:
-        with patch.object(stretches, "CHUNK_STEPS", chunk_steps):
+        with patch.object(chunks, "CHUNK_STEPS", chunk_steps):
             return floors_of(recommended, recommended.min(axis=1), has_data, rules, initial=3)
 
     np.testing.assert_array_equal(floors(length), floors(10_000))
@@ -65,12 +65,12 @@ def test_autoscalers_simulated_in_chunks_equal_those_of_one_pass(
     rules = AutoscalerRules(stabilization_steps=window, start_steps=3, tolerance=tolerance, maximum=50, up_pods=2)
 
     def existing(chunk_steps: int) -> Counts:
-        with patch.object(stretches, "CHUNK_STEPS", chunk_steps):
+        with patch.object(chunks, "CHUNK_STEPS", chunk_steps):
             return simulate_grid(metric, 100, rules, np.array([0.6, 0.9]), raised).existing
 
     np.testing.assert_array_equal(existing(length), existing(10_000))
 
 
 def test_chunks_are_longer_than_the_memory_of_the_rules() -> None:
-    assert stretches.split_into_chunks(5000, memory=480) == (1, 5000)
-    assert stretches.split_into_chunks(5000, memory=21) == (11, 480)
+    assert chunks.split_into_chunks(5000, memory=480) == (1, 5000)
+    assert chunks.split_into_chunks(5000, memory=21) == (11, 480)

@@ -30,7 +30,7 @@ def test_the_same_frontier_again_does_not_change_the_setting(points: list[Point]
 
 @given(frontiers(), prices, st.lists(st.floats(-0.007, 0.007), min_size=2, max_size=2), st.integers(0, 4))
 def test_noise_below_the_margin_never_makes_a_tuner_oscillate(
-    points: list[Point], price: Prices, noise: list[float], held_index: int
+    points: list[Point], price: Prices, noise: list[float], start_index: int
 ) -> None:
     """Two frontiers that differ by noise, used alternately: the setting changes at most once."""
     noisy_frontiers = [
@@ -44,8 +44,8 @@ def test_noise_below_the_margin_never_makes_a_tuner_oscillate(
         ]
         for factor in noise
     ]
-    held = points[held_index % len(points)]
-    setting, moves = (held.quantile, held.hpa_target), 0
+    current = points[start_index % len(points)]
+    setting, moves = (current.quantile, current.hpa_target), 0
     for step in range(8):
         best = retuned(setting, noisy_frontiers[step % 2], price)
         moves += (best.quantile, best.hpa_target) != setting

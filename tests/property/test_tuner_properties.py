@@ -55,8 +55,8 @@ def test_noise_around_a_constant_frontier_causes_few_reversals(
     assert sum(rise is not next_rise for rise, next_rise in pairwise(rises)) <= 4
     # Once a move takes more than chance, the tuner never returns to an earlier quantile.
     late = [state.quantile for state in states if state.reversals >= 3]
-    visits = [quantile for quantile, before in zip(late, [None, *late], strict=False) if quantile != before]
-    assert len(visits) == len(set(visits))
+    visited = [quantile for quantile, before in zip(late, [None, *late], strict=False) if quantile != before]
+    assert len(visited) == len(set(visited))
 
 
 @given(noisy_frontiers(amplitude=0.007, turns=20))

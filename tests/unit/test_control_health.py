@@ -128,12 +128,12 @@ async def test_failing_runs_are_not_reported_as_hanging(seconds: Seconds) -> Non
 
 async def test_failing_tasks_are_named_and_only_degrade_health(seconds: Seconds) -> None:
     publisher, healthy = Tick(seconds), Tick(seconds)
-    publisher.task.name = "mirror"
+    publisher.task.name = "publisher"
     publisher.error = ValueError("no such column")
     for task in (publisher.task, healthy.task):
         await task.attempt()
     result = await examined(tasks_check([publisher.task, healthy.task]))
-    assert (result.status, result.message) == (Health.DEGRADED, "mirror failed 1 times: no such column")
+    assert (result.status, result.message) == (Health.DEGRADED, "publisher failed 1 times: no such column")
 
 
 async def test_the_operator_is_not_ready_before_startup_or_with_an_incomplete_index() -> None:

@@ -34,7 +34,7 @@ class NaiveForecasts(FixedForecaster):
         return self._model_store.forecast(requests)
 
 
-class MinutesWithOutliers(ConstantDemand):
+class DemandWithOutliers(ConstantDemand):
     """Constant demand with some outliers."""
 
     def __init__(self, outliers: Mapping[datetime, float], demand: float = DEMAND) -> None:
@@ -70,7 +70,7 @@ def is_accepted(world: World) -> bool:
 @pytest.mark.parametrize("value", [MAX_INT64, 1e6, 1.7e308, 1e30])
 async def test_one_absurd_sample_changes_no_floor_and_is_reported(tmp_path: Path, value: float) -> None:
     at = NOON + 2 * MINUTE
-    world = a_world(tmp_path, MinutesWithOutliers({at: value}))
+    world = a_world(tmp_path, DemandWithOutliers({at: value}))
     floors: list[int] = []
     messages: set[str] = set()
     for _ in range(16):
@@ -86,7 +86,7 @@ async def test_one_absurd_sample_changes_no_floor_and_is_reported(tmp_path: Path
 
 async def test_a_lasting_surge_raises_the_floor_within_a_few_minutes(tmp_path: Path) -> None:
     world = a_world(
-        tmp_path, MinutesWithOutliers({NOON + index * MINUTE: 40 * DEMAND for index in range(2, 60)}), max=1000
+        tmp_path, DemandWithOutliers({NOON + index * MINUTE: 40 * DEMAND for index in range(2, 60)}), max=1000
     )
     world.target.maximum = 1000
     await world.turn(2 * 2, timedelta(seconds=30))

@@ -33,7 +33,7 @@ def logs() -> Generator[list[EventDict]]:
         yield entries
 
 
-class RisingProphet(FixedForecaster):
+class RisingForecaster(FixedForecaster):
     """Forecasts a constant demand for half an hour from noon on, and four times as much afterwards."""
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
@@ -76,7 +76,7 @@ async def turns(world: World, passes: int) -> None:
 
 async def test_forecasts_in_memory_raise_the_floor_and_the_rows_follow_when_the_database_returns() -> None:
     world = World()
-    world.forecast_by(RisingProphet(300.0))
+    world.forecast_by(RisingForecaster(300.0))
     await turns(world, 8)
     assert world.target.minimum == 3
     world.lose_database()

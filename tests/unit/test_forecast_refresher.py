@@ -17,7 +17,7 @@ from tests.support.control import World
 from tests.support.in_memory_ports import FixedForecaster
 
 
-class PeakProphet(FixedForecaster):
+class PeakForecaster(FixedForecaster):
     """Forecasts with peaks of the first three windows."""
 
     def forecast(self, requests: Mapping[Any, ForecastRequest]) -> dict[Any, Forecast]:
@@ -54,7 +54,7 @@ async def test_a_fresh_forecast_replaces_the_fallback_once_data_return() -> None
 
 async def test_peaks_are_recorded_with_the_bins_that_end_their_windows() -> None:
     world = World()
-    world.forecast_by(PeakProphet(880.0))
+    world.forecast_by(PeakForecaster(880.0))
     await world.turn(1)
     rows = world.predicted.rows
     assert [row.peak_p95 for row in rows[:4]] == [5003.0, 5007.0, 5011.0, None]

@@ -21,13 +21,13 @@ def test_the_safer_setting_is_chosen_where_costs_are_nearly_equal() -> None:
 
 
 def test_a_tuner_keeps_its_setting_where_another_saves_little() -> None:
-    held, other = a_point(0.9, minutes=10, hours=100), a_point(0.95, minutes=8, hours=100)
-    assert retuned((0.9, 0.7), [held, other], PRICES) == held
+    current, other = a_point(0.9, minutes=10, hours=100), a_point(0.95, minutes=8, hours=100)
+    assert retuned((0.9, 0.7), [current, other], PRICES) == current
 
 
 def test_a_tuner_moves_for_a_large_gain() -> None:
-    held, other = a_point(0.9, minutes=30, hours=100), a_point(0.95, minutes=8, hours=100)
-    assert retuned((0.9, 0.7), [held, other], PRICES) == other
+    current, other = a_point(0.9, minutes=30, hours=100), a_point(0.95, minutes=8, hours=100)
+    assert retuned((0.9, 0.7), [current, other], PRICES) == other
 
 
 def test_a_tuner_without_a_setting_on_the_frontier_takes_the_cheapest() -> None:

@@ -226,9 +226,9 @@ def test_the_files_contain_the_demand_and_the_events(tmp_path: Path) -> None:
     assert rows[0]["timestamp"] == "2026-11-08T12:34:00Z"
     np.testing.assert_allclose([float(row["value"]) for row in rows], generated_services(plan)["web-shop"].demand)
     assert report["rows"] == sum(service["rows"] for service in report["services"]) == 6 * 8 * 1440 - 3
-    listed = list(csv.DictReader((tmp_path / "social-feed-events.csv").read_text().splitlines()))
+    event_rows = list(csv.DictReader((tmp_path / "social-feed-events.csv").read_text().splitlines()))
     manifests = list(yaml.safe_load_all((tmp_path / "social-feed-events.yaml").read_text()))
-    assert [row["start"] for row in listed] == [manifest["spec"]["start"] for manifest in manifests]
+    assert [row["start"] for row in event_rows] == [manifest["spec"]["start"] for manifest in manifests]
     assert parse_policy(yaml.safe_load((tmp_path / "web-shop-policy.yaml").read_text())).metadata.name == "web-shop"
 
 

@@ -167,8 +167,8 @@ def test_the_held_quantile_stays_while_another_saves_little(tuning: Tuning) -> N
         for quantile, price in cost.items()
         if quantile != tuning.quantile and price < cost[tuning.quantile] * 1.03
     )
-    held = TunerState(close_quantile, NOON - DAY)
-    assert tune(msgspec.structs.replace(a_task(), tuner_state=held)).tuner_state == held
+    state = TunerState(close_quantile, NOON - DAY)
+    assert tune(msgspec.structs.replace(a_task(), tuner_state=state)).tuner_state == state
 
 
 def test_a_policy_with_a_fixed_quantile_keeps_it_and_gets_advice() -> None:
