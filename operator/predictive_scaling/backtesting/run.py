@@ -113,7 +113,7 @@ class Backtest:
     accuracy: dict[int, Accuracy]
     """By horizon in bins."""
     near_events: dict[int, NearEvents]
-    """By horizon in bins; empty where no event was known."""
+    """By horizon in bins; empty if no event was known."""
     baselines: dict[str, dict[int, float]]
     comparison: Comparison
     frontier: tuple[Point, ...]

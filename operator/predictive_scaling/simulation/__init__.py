@@ -1,1 +1,1 @@
-"""Simulates the HPA under given floors: the part that the backtest and the tuner share."""
+"""Simulation of the HPA under given floors, shared by the backtest and the tuner."""
