@@ -30,7 +30,7 @@ def field_ownership(body: Mapping[str, Any]) -> FieldOwnership:
 
     A client-side apply of a manifest without the field deletes the old value; the API server fills in 1 and counts the
     applier as its owner, although it states no value. This owner is recognized by the annotation that the same client
-    writes with each apply: if the manifest in it no longer has the field, nobody requested the 1.
+    writes with each apply: if the manifest in it no longer has the field, the 1 is not a request.
     """
     metadata = _mapping(body.get("metadata"))
     minimum = _mapping(body.get("spec")).get("minReplicas", DEFAULT_MINIMUM)

@@ -170,7 +170,7 @@ class Situation:
     per_replica: float | None
     """Demand that one ready replica serves at 100 % utilization: from the policy, or measured; None while unknown."""
     conflict: str | None = None
-    """Who controls the target instead of the operator, and by what; None for nobody."""
+    """The other writer or policy that controls the target, as a sentence; None without a conflict."""
     tuned: Tuned | None = None
     """For a policy with an objective; None until its past days have been analyzed."""
     lost_floor: int | None = None
@@ -220,7 +220,7 @@ class Pause:
     freezes: bool = False
     """Nothing is written, not even to restore bounds."""
     reason: PauseReason | None = None
-    """None where nobody paused the policy (mode Off and conflicts have their own conditions)."""
+    """None if the policy is not paused (mode Off and conflicts have their own conditions)."""
     message: str = ""
     pin: int | None = None
     direction: Direction | None = None

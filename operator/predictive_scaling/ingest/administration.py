@@ -24,12 +24,12 @@ class KafkaAdministration:
     async def topic_id(self, topic: str) -> str:
         """Return Kafka's id of a topic, which changes when the topic is recreated; empty if the broker has none."""
 
-        def ask() -> str:
+        def call() -> str:
             described = self._client.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_SECONDS)
             return str(described[topic].result(TIMEOUT_SECONDS).topic_id)
 
         try:
-            return await asyncio.to_thread(ask)
+            return await asyncio.to_thread(call)
         except (KafkaException, TimeoutError):
             return ""
 
@@ -38,31 +38,31 @@ class KafkaAdministration:
         earliest: OffsetSpec = OffsetSpec.earliest()  # pyright: ignore[reportAssignmentType] (typed as if it could be None)
         request = {TopicPartition(topic, partition): earliest for partition in partitions}
 
-        def ask() -> dict[int, int]:
+        def call() -> dict[int, int]:
             futures = self._client.list_offsets(request, request_timeout=TIMEOUT_SECONDS)
             return {partition.partition: future.result(TIMEOUT_SECONDS).offset for partition, future in futures.items()}
 
-        return await self._ask(f"the offsets of {topic}", ask)
+        return await self._run(f"the offsets of {topic}", call)
 
     async def committed(self, group: str, topic: str, partitions: list[int]) -> dict[int, int]:
         """Return the committed offset of each partition; 0 without one. Raises KafkaUnavailableError."""
         request = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in partitions])]
 
-        def ask() -> dict[int, int]:
+        def call() -> dict[int, int]:
             listed = self._client.list_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)
             offsets = listed[group].result(TIMEOUT_SECONDS).topic_partitions
             return {partition.partition: max(0, partition.offset) for partition in offsets}
 
-        return await self._ask(f"the committed offsets of the group {group}", ask)
+        return await self._run(f"the committed offsets of the group {group}", call)
 
     async def refuse_running(self, group: str) -> None:
         """Raise IngestRunningError while the group has members, KafkaUnavailableError when that is unknown."""
 
-        def ask() -> int:
+        def call() -> int:
             described = self._client.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)
             return len(described[group].result(TIMEOUT_SECONDS).members)
 
-        if members := await self._ask(f"the group {group}", ask):
+        if members := await self._run(f"the group {group}", call):
             raise IngestRunningError(
                 f"{members} `predictive-scaling ingest` processes are in the group {group}; stop them (scale their "
                 "Deployment to 0), then rewind, then start them again"
@@ -72,17 +72,17 @@ class KafkaAdministration:
         """Commit offsets of a group without members. Raises KafkaUnavailableError."""
         partitions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
 
-        def ask() -> None:
+        def call() -> None:
             request = [ConsumerGroupTopicPartitions(group, partitions)]
             altered = self._client.alter_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)
             altered[group].result(TIMEOUT_SECONDS)
 
-        await self._ask(f"a reset of the group {group}", ask)
+        await self._run(f"a reset of the group {group}", call)
 
-    async def _ask(self, what: str, ask: Any) -> Any:
+    async def _run(self, purpose: str, call: Any) -> Any:
         try:
-            return await asyncio.to_thread(ask)
+            return await asyncio.to_thread(call)
         except (KafkaException, TimeoutError) as error:
             raise KafkaUnavailableError(
-                f"Kafka at {self._bootstrap_servers} failed to return {what}: {error}"
+                f"Kafka at {self._bootstrap_servers} failed to return {purpose}: {error}"
             ) from error

@@ -91,7 +91,7 @@ class Ingest:
         self._positions: dict[int, int] = {}
         self._topic_id = ""
         self._sent: set[tuple[int, int]] = set()
-        self._lag_asked_at = 0.0
+        self._lag_requested_at = 0.0
         self.turned_at = monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -123,7 +123,7 @@ class Ingest:
             self._sent.clear()
             await self._persist(stop, generation, lambda: self._detect_recreated_topic(messages))
             await self._persist(stop, generation, lambda: self._store(messages))
-        await self._show_lag(ask=False)
+        await self._show_lag(refresh=False)
 
     async def _persist(self, stop: asyncio.Event, generation: int, work: Work) -> None:
         """Retry work until it succeeds, also through long outages of the database or Kafka, and stay in the group.
@@ -154,7 +154,7 @@ class Ingest:
             await self._source.poll(1, min(remaining, 0.5))
             if stop.is_set() or self._source.generation != generation:
                 raise Superseded
-            await self._show_lag(ask=True)
+            await self._show_lag(refresh=True)
 
     async def _adopt_partitions(self) -> None:
         partitions = self._source.pending or []
@@ -243,12 +243,12 @@ class Ingest:
             self._topic_id = await self._administration.topic_id(self._source.topic)
             self._positions |= {partition: first[partition] for partition in restarted}
 
-    async def _show_lag(self, *, ask: bool) -> None:
-        if ask:
-            if monotonic() - self._lag_asked_at < LAG_SECONDS:
+    async def _show_lag(self, *, refresh: bool) -> None:
+        if refresh:
+            if monotonic() - self._lag_requested_at < LAG_SECONDS:
                 return
-            self._lag_asked_at = monotonic()
-        for partition, lag in (await self._source.lag(self._positions, ask=ask)).items():
+            self._lag_requested_at = monotonic()
+        for partition, lag in (await self._source.lag(self._positions, refresh=refresh)).items():
             metrics.LAG.labels(self._source.topic, str(partition)).set(lag)
 
     def _forget(self) -> None:

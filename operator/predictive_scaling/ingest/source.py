@@ -118,9 +118,9 @@ class KafkaSource:
         """Return the bounds of these partitions. Raises KafkaUnavailableError."""
         return await self._run(lambda: self._bounds(partitions))
 
-    async def lag(self, positions: Mapping[int, int], *, ask: bool) -> dict[int, int]:
-        """Return the lag of each partition. ask: query the broker, needed while paused; else use the last fetch."""
-        return await self._run(lambda: self._lag(positions, ask=ask))
+    async def lag(self, positions: Mapping[int, int], *, refresh: bool) -> dict[int, int]:
+        """Return the lag of each partition. refresh: query the broker, needed while paused; else use the last fetch."""
+        return await self._run(lambda: self._lag(positions, refresh=refresh))
 
     async def commit(self, positions: Mapping[int, int]) -> None:
         """Commit positions asynchronously, for tools that show the lag."""
@@ -195,13 +195,15 @@ class KafkaSource:
             raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
         return watermarks
 
-    def _lag(self, positions: Mapping[int, int], *, ask: bool) -> dict[int, int]:
+    def _lag(self, positions: Mapping[int, int], *, refresh: bool) -> dict[int, int]:
         lag: dict[int, int] = {}
         for number, position in positions.items():
             partition = TopicPartition(self.topic, number)
             try:
                 _, high = (
-                    self._watermarks(partition) if ask else self._consumer.get_watermark_offsets(partition, cached=True)
+                    self._watermarks(partition)
+                    if refresh
+                    else self._consumer.get_watermark_offsets(partition, cached=True)
                 )
             except KafkaException:
                 continue

@@ -37,10 +37,11 @@ LOCK = "select pg_advisory_xact_lock(7291040362)"
 
 KNOWN = """
 select position::int4 from unnest(%(namespaces)s::text[], %(policies)s::text[], %(since)s::timestamptz[],
-    %(until)s::timestamptz[]) with ordinality as made (namespace, policy, since, until, position)
+    %(until)s::timestamptz[]) with ordinality as recorded (namespace, policy, since, until, position)
 where exists (
     select from predictions
-    where namespace = made.namespace and policy = made.policy and created_at >= made.since and created_at < made.until)
+    where namespace = recorded.namespace and policy = recorded.policy and created_at >= recorded.since
+        and created_at < recorded.until)
 """
 
 REPLACE = """
@@ -80,7 +81,7 @@ select distinct on (namespace, policy, target_time) * from (
     select {_POINT}, null::timestamptz as valid_until from predictions
     where service_name = %(service)s and created_at >= %(since)s - {_REACH} and created_at < %(until)s
     union all
-    select {_CURRENT_POINT} from {_CURRENT} where service_name = %(service)s) as made
+    select {_CURRENT_POINT} from {_CURRENT} where service_name = %(service)s) as points
 where target_time >= %(since)s and target_time < %(until)s
     and (%(namespaces)s::text[] is null
         or (namespace, policy) in (select * from unnest(%(namespaces)s::text[], %(policies)s::text[])))
@@ -137,7 +138,7 @@ select namespace, policy from (
     select namespace, policy from current_predictions
     where service_name = %(service)s and exists (
         select from unnest(target_times) as point (target_time)
-        where target_time >= %(since)s and target_time < %(until)s)) as made
+        where target_time >= %(since)s and target_time < %(until)s)) as points
 where %(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s)
 order by namespace, policy
 limit %(limit)s

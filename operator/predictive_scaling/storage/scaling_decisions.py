@@ -142,10 +142,10 @@ limit 1
 # One lookup in the index scaling_decisions_by_policy per policy, independent of its number of decisions.
 LAST_OF_EACH = f"""
 select newest.*
-from unnest(%(namespaces)s::text[], %(policies)s::text[]) as wanted (namespace, policy)
+from unnest(%(namespaces)s::text[], %(policies)s::text[]) as requested (namespace, policy)
 cross join lateral (
     select {_COLUMNS} from scaling_decisions as decision
-    where decision.namespace = wanted.namespace and decision.policy = wanted.policy
+    where decision.namespace = requested.namespace and decision.policy = requested.policy
     order by created_at desc, id desc
     limit 1
 ) as newest

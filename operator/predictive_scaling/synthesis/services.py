@@ -67,7 +67,7 @@ class Service:
 
 
 def services(plan: Plan) -> Iterator[Service]:
-    """Generate the services one at a time, as they are large. Profiles alternate; their second use is numbered 2."""
+    """Generate the services one at a time, as they are large. Profiles repeat, with the suffixes -2, -3 and so on."""
     timeline = plan.timeline
     for number in range(plan.services):
         profile, rounds = WORKLOAD_PROFILES[number % len(WORKLOAD_PROFILES)], number // len(WORKLOAD_PROFILES)
