@@ -10,15 +10,15 @@ import typer
 
 from forecasting.series import Series
 from predictive_scaling.clock import monotonic
-from tests.bench.accuracy import Accuracy, accuracies
+from tests.bench.accuracy import Accuracy, measure_accuracy
 from tests.bench.events import near_events
 from tests.bench.markdown import section, with_sections
 from tests.bench.prophet_peer import is_installed
 from tests.bench.results import Results, scaling_verdicts
-from tests.bench.scaling import Scaled, scaled
+from tests.bench.scaling import ScalingResult, simulate_scaling
 from tests.bench.scaling_tables import scaling_sections
 from tests.bench.shared import shared_accuracies
-from tests.bench.speed import batches, deciding, training
+from tests.bench.speed import measure_batches, measure_decisions, measure_training
 from tests.bench.tables import as_json, as_markdown
 from tests.bench.traces import Measured, development, read_traces
 
@@ -57,9 +57,9 @@ def bench(
         _write_scaling(_scaling(measured, refits), MEASURED[traces is not None], write_docs=write_docs)
         return
     # Speed first, while memory and cores are free.
-    trained, model = training(_say)
+    trained, model = measure_training(_say)
     counts = _BATCHES[:2] if quick else _BATCHES
-    batch_runs, decisions = batches(model, counts, _say), deciding(_DECISIONS, _say)
+    batch_runs, decisions = measure_batches(model, counts, _say), measure_decisions(_DECISIONS, _say)
     accuracy = _accuracy(measured.series, refits, quick=quick)
     scaling = _scaling(measured, refits)
     events = near_events(measured.series, measured.events, refits, _say)
@@ -78,14 +78,14 @@ def bench(
 
 
 def _accuracy(series: dict[str, Series], refits: int, *, quick: bool) -> dict[str, dict[str, Accuracy]]:
-    accuracy = {name: accuracies(item, refits, quick=quick, say=_say) for name, item in series.items()}
+    accuracy = {name: measure_accuracy(item, refits, quick=quick, say=_say) for name, item in series.items()}
     for name, shared in shared_accuracies(series, refits, _say).items():
         accuracy[name] |= shared
     return accuracy
 
 
-def _scaling(measured: Measured, refits: int) -> dict[str, Scaled]:
-    results = {name: scaled(trace, refits, _say) for name, trace in measured.traces.items()}
+def _scaling(measured: Measured, refits: int) -> dict[str, ScalingResult]:
+    results = {name: simulate_scaling(trace, refits, _say) for name, trace in measured.traces.items()}
     return {name: result for name, result in results.items() if result is not None}
 
 
@@ -106,7 +106,7 @@ def _write(results: Results, heading: str, *, write_docs: bool) -> None:
     _say(f"all results are in {JSON.relative_to(ROOT)}")
 
 
-def _write_scaling(scaling: dict[str, Scaled], heading: str, *, write_docs: bool) -> None:
+def _write_scaling(scaling: dict[str, ScalingResult], heading: str, *, write_docs: bool) -> None:
     sections = scaling_sections(scaling)
     SCALING_JSON.parent.mkdir(exist_ok=True)
     SCALING_JSON.write_text(json.dumps({name: asdict(result) for name, result in scaling.items()}, indent=1) + "\n")

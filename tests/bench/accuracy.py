@@ -41,7 +41,7 @@ class Accuracy:
     seconds: float
 
 
-def accuracies(series: Series, refits: int, *, quick: bool, say: Say) -> dict[str, Accuracy]:
+def measure_accuracy(series: Series, refits: int, *, quick: bool, say: Say) -> dict[str, Accuracy]:
     """Return the accuracy by method, the product's first."""
     methods: list[tuple[Forecaster, int]] = [
         (LightGBMQuantiles(threads=2), refits),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.bench.scaling import Scaled
+from tests.bench.scaling import ScalingResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Gains:
     median: float
 
 
-def gains(series: Sequence[Scaled], way: str) -> Gains:
+def gains(series: Sequence[ScalingResult], way: str) -> Gains:
     """Return the gains of one way of scaling over at least one series."""
     minutes = sum(result.minutes[way] for result in series)
     same = sum(result.same_hours[way].minutes for result in series)

@@ -8,8 +8,8 @@ import numpy as np
 from tests.bench.accuracy import NAIVE, OURS, Accuracy
 from tests.bench.events import NearEvents
 from tests.bench.gains import gains
-from tests.bench.scaling import Scaled
-from tests.bench.speed import BatchRun, Deciding, Training
+from tests.bench.scaling import ScalingResult
+from tests.bench.speed import BatchRun, DecisionTimes, Training
 from tests.bench.traces import DEVELOPMENT, STREAM, WORLD_CUP, development, group_name
 from tests.bench.verdicts import (
     BATCH_SECONDS,
@@ -49,11 +49,11 @@ class Results:
     mode: str
     seconds: float
     accuracy: dict[str, dict[str, Accuracy]]
-    scaling: dict[str, Scaled]
+    scaling: dict[str, ScalingResult]
     events: dict[str, NearEvents]
     training: Training
     batches: list[BatchRun]
-    deciding: list[Deciding]
+    deciding: list[DecisionTimes]
     left_out: dict[str, str]
 
     @property
@@ -162,7 +162,7 @@ def _near_events(results: Results) -> Iterator[Verdict]:
         yield at_least(what, share, NEAR_EVENTS_COVERAGE, goal=NEAR_EVENTS_COVERAGE_GOAL)
 
 
-def scaling_verdicts(scaling: Mapping[str, Scaled], development: Sequence[str]) -> Iterator[Verdict]:
+def scaling_verdicts(scaling: Mapping[str, ScalingResult], development: Sequence[str]) -> Iterator[Verdict]:
     """Return the verdicts over all development series; the bars are not defined for other sets."""
     results = [scaling[name] for name in development if name in scaling]
     if not results or wape_bars(set(development), STREAM, DEVELOPMENT) is None:

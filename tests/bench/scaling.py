@@ -27,7 +27,7 @@ class SameHours:
 
 
 @dataclass(frozen=True, slots=True)
-class Scaled:
+class ScalingResult:
     """The results of one series. short, minutes, hours: by WAYS; same_hours: by POLICY_WAYS.
 
     hours: relative to the replica-hours of the HPA alone, which are alone_hours. frontier: as in
@@ -54,7 +54,7 @@ class Scaled:
         return float("inf") if hpa_minutes > 0 else 1.0
 
 
-def scaled(trace: Trace, refits: int, say: Say) -> Scaled | None:
+def simulate_scaling(trace: Trace, refits: int, say: Say) -> ScalingResult | None:
     """Simulate a trace. Returns None if the series is too short."""
     say(f"{trace.name}: replaying the scaling")
     try:
@@ -64,7 +64,7 @@ def scaled(trace: Trace, refits: int, say: Say) -> Scaled | None:
         return None
     simulation = result["simulation"]
     alone = simulation["hpa_only"]["replica_hours"]
-    return Scaled(
+    return ScalingResult(
         short={way: simulation[way]["under_provisioned_share"] for way in WAYS},
         minutes={way: simulation[way]["under_provisioned_minutes"] for way in WAYS},
         hours={way: simulation[way]["replica_hours"] / alone for way in WAYS},

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from tests.bench.gains import gains
 from tests.bench.markdown import table
-from tests.bench.scaling import POLICY_WAYS, WAYS, Scaled
+from tests.bench.scaling import POLICY_WAYS, WAYS, ScalingResult
 from tests.bench.traces import development, group_name
 
 GAINS = "Scaling: minutes short, compared with the HPA alone at the same replica-hours"
@@ -23,7 +23,7 @@ _HEAD = [
 ]
 
 
-def scaling_sections(scaling: Mapping[str, Scaled]) -> dict[str, str]:
+def scaling_sections(scaling: Mapping[str, ScalingResult]) -> dict[str, str]:
     """Return the bodies of the sections by heading."""
     all_ways = table(
         ["series", "acting", "way", "chosen", "under-provisioned", "replica-hours"], _rows_of_all_ways(scaling)
@@ -31,7 +31,7 @@ def scaling_sections(scaling: Mapping[str, Scaled]) -> dict[str, str]:
     return {GAINS: table(_HEAD, [*_sums_and_medians(scaling), *_series_rows(scaling)]), EVERY_WAY: all_ways}
 
 
-def _groups(scaling: Mapping[str, Scaled]) -> Iterator[tuple[str, list[Scaled]]]:
+def _groups(scaling: Mapping[str, ScalingResult]) -> Iterator[tuple[str, list[ScalingResult]]]:
     own = development(scaling)
     others = [name for name in scaling if name not in own]
     if own:
@@ -42,7 +42,7 @@ def _groups(scaling: Mapping[str, Scaled]) -> Iterator[tuple[str, list[Scaled]]]
         yield f"all {len(scaling)} series", list(scaling.values())
 
 
-def _sums_and_medians(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
+def _sums_and_medians(scaling: Mapping[str, ScalingResult]) -> Iterator[list[str]]:
     for what, series in _groups(scaling):
         for way in POLICY_WAYS:
             total = gains(series, way)
@@ -52,7 +52,7 @@ def _sums_and_medians(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
             yield [f"median of {what}", way, *[""] * 6, _times(total.median)]
 
 
-def _series_rows(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
+def _series_rows(scaling: Mapping[str, ScalingResult]) -> Iterator[list[str]]:
     for name, result in scaling.items():
         for way in POLICY_WAYS:
             same = result.same_hours[way]
@@ -63,7 +63,7 @@ def _series_rows(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
             ]
 
 
-def _rows_of_all_ways(scaling: Mapping[str, Scaled]) -> Iterator[list[str]]:
+def _rows_of_all_ways(scaling: Mapping[str, ScalingResult]) -> Iterator[list[str]]:
     for name, result in scaling.items():
         for way in WAYS:
             yield [

@@ -43,14 +43,14 @@ class BatchRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Deciding:
+class DecisionTimes:
     """Consecutive decisions, each of a different situation."""
 
     count: int
     seconds: float
 
 
-def training(say: Say) -> tuple[Training, FittedLightGBM]:
+def measure_training(say: Say) -> tuple[Training, FittedLightGBM]:
     """Measure the training; return the measurement and the model for the batches."""
     say("speed: training")
     series = _synthetic_series(TRAINED_DAYS, seed=1)
@@ -61,7 +61,7 @@ def training(say: Say) -> tuple[Training, FittedLightGBM]:
     return Training(trained_at - started_at, monotonic() - trained_at), model
 
 
-def batches(model: FittedLightGBM, counts: Sequence[int], say: Say) -> list[BatchRun]:
+def measure_batches(model: FittedLightGBM, counts: Sequence[int], say: Say) -> list[BatchRun]:
     """Measure each batch in a new process, so that memory of one batch does not hide that of another."""
     runs: list[BatchRun] = []
     for count in counts:
@@ -71,9 +71,9 @@ def batches(model: FittedLightGBM, counts: Sequence[int], say: Say) -> list[Batc
     return runs
 
 
-def deciding(counts: Sequence[int], say: Say) -> list[Deciding]:
+def measure_decisions(counts: Sequence[int], say: Say) -> list[DecisionTimes]:
     """Measure the decisions of one tick, for each number of policies."""
-    measurements: list[Deciding] = []
+    measurements: list[DecisionTimes] = []
     for count in counts:
         say(f"speed: {count:,} decisions")
         situations = [
@@ -82,7 +82,7 @@ def deciding(counts: Sequence[int], say: Say) -> list[Deciding]:
         started_at = monotonic()
         for situation in situations:
             decide(situation)
-        measurements.append(Deciding(count, monotonic() - started_at))
+        measurements.append(DecisionTimes(count, monotonic() - started_at))
     return measurements
 
 

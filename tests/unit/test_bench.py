@@ -11,7 +11,7 @@ from tests.bench.gains import gains
 from tests.bench.generated import NAMES
 from tests.bench.markdown import section, with_sections
 from tests.bench.results import scaling_verdicts
-from tests.bench.scaling import POLICY_WAYS, WAYS, SameHours, Scaled
+from tests.bench.scaling import POLICY_WAYS, WAYS, SameHours, ScalingResult
 from tests.bench.scaling_tables import GAINS, scaling_sections
 from tests.bench.traces import DEVELOPMENT, STREAM, development, read_traces
 from tests.bench.verdicts import (
@@ -65,9 +65,9 @@ def test_the_distance_to_a_goal_beyond_the_bar_is_reported() -> None:
     assert at_most("WAPE", 0.244, 0.248).towards == ""
 
 
-def a_scaled(policy_minutes: float, hpa_only_minutes: float, same_hours_minutes: float) -> Scaled:
+def a_scaled(policy_minutes: float, hpa_only_minutes: float, same_hours_minutes: float) -> ScalingResult:
     """A scaling result with these short minutes."""
-    return Scaled(
+    return ScalingResult(
         short=dict.fromkeys(WAYS, 0.0) | {"hpa_only": 0.2, "tuned": 0.1, "tuned_with_target": 0.1},
         minutes=dict.fromkeys(WAYS, policy_minutes) | {"hpa_only": hpa_only_minutes},
         hours=dict.fromkeys(WAYS, 1.1),
