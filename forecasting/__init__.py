@@ -1,7 +1,7 @@
-"""Series in, quantile forecasts out. Pure: no clock, no network, no files but models.
+"""Quantile forecasts of time series. Pure: no clock, no network, no files except models.
 
-Samples of any kind become a series, thousands of series are forecast in one batch, by the clocks and public holidays of
-where they come from:
+`regularize` turns irregular samples into a series; `naive_batch` forecasts thousands of series in a batch. Each series
+has its own time zone and public holidays:
 
 >>> from datetime import UTC, datetime, timedelta
 >>> from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ where they come from:
 >>> forecast.model, forecast.at(0.9).round(1).tolist()
 ('SeasonalNaive', [22.0, 22.0, 22.0, 22.0, 22.0, 22.0, 23.0])
 
-Models that learn stand in `forecasting.models` behind one interface (`forecasting.forecaster`), are judged walking
-forward (`forecasting.walk_forward`), calibrated (`forecasting.calibration`) and gated (`forecasting.quality.gate`).
+Trainable models are in `forecasting.models` and share an interface (`forecasting.forecaster`). They are evaluated by
+walk-forward (`forecasting.walk_forward`), calibrated (`forecasting.calibration`) and must pass a quality gate
+(`forecasting.quality.gate`).
 """

@@ -1,6 +1,7 @@
-"""Quantiles moved by their own recent errors (conformal): raw models are too narrow away from what they learned from.
+"""Conformal calibration: quantiles are shifted by their recent errors, and widened while there is little history.
 
-Errors are differences of logarithms, by series and horizon. Only errors whose target time has passed count.
+Raw bands are too narrow on demand that the model was not trained on. Errors are differences of logarithms, by series
+and horizon. Only errors whose target time has passed count.
 """
 
 from dataclasses import dataclass, replace
@@ -15,61 +16,62 @@ from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward
 
 WINDOW = 864
-"""Errors that count, by horizon: three days at 5 minutes."""
+"""Number of newest errors that count, by horizon: three days at 5 minutes."""
 UNSHIFTED_QUANTILE = 0.5
-"""The median is a point forecast first: moving it buys coverage that nobody uses, for a larger error."""
+"""The median is a point forecast and not shifted: a shift improves only its coverage, and raises its error."""
 MIN_ERRORS = 48
-"""With fewer errors a quantile stays where the model put it."""
+"""With fewer errors a quantile is not shifted."""
 MAX_GROWTH = 4.0
-_LARGEST = 20.0
-_SMALL = 2.5
+"""Maximum factor of a shift, except on the small part of a forecast (see shifted)."""
+_MAX_SHIFT = 20.0
+_SMALL_OFFSETS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far each quantile moves. horizons: ascending, bins ahead. shifts: shape (horizons, len(QUANTILES)), logs."""
+    """Shifts of quantiles. horizons: bins ahead, ascending. shifts: logarithms, shape (horizons, len(QUANTILES))."""
 
     horizons: IntArray
     shifts: FloatArray
 
     def apply(self, values: FloatArray, horizons: IntArray, levels: Levels) -> FloatArray:
-        """Move forecasts of shape (origins, horizons, len(QUANTILES))."""
+        """Return shifted forecasts; values: shape (origins, horizons, len(QUANTILES))."""
         return shifted(values, self.at(horizons), levels)
 
     def at(self, horizons: IntArray) -> FloatArray:
-        """The shifts of any horizons, by interpolation: shape (horizons, len(QUANTILES))."""
+        """Return the shifts of any horizons, interpolated: shape (horizons, len(QUANTILES))."""
         columns = [np.interp(horizons, self.horizons, column) for column in self.shifts.T]
         return np.stack(columns, axis=1)
 
 
 def shifted(values: FloatArray, shifts: FloatArray, levels: Levels) -> FloatArray:
-    """Forecasts moved by `shifts` in logarithms, in order again. shifts: broadcasts to the forecasts' shape.
+    """Return forecasts shifted in logarithms and sorted again. shifts: broadcasts to the shape of the forecasts.
 
-    A shift of more than MAX_TIMES is one from next to nothing to something, as zeros have it: it is meant for what is
-    small, and of a forecast only as much as a quarter of the last week's mean is multiplied by more.
+    Shifts of more than MAX_GROWTH come from demand near zero. They apply to small values only: the part of a forecast
+    up to a quarter of the last week's mean. The rest is multiplied by MAX_GROWTH at most.
     """
     plain = levels.value_of(levels.log_of(values) + shifts)
     offset = levels.offset.reshape((-1,) + (1,) * (values.ndim - 1))
-    small = np.minimum(values, _SMALL * offset)
-    growth = np.exp(np.minimum(shifts, _LARGEST))
+    small = np.minimum(values, _SMALL_OFFSETS * offset)
+    growth = np.exp(np.minimum(shifts, _MAX_SHIFT))
     bounded = (small + offset) * growth - offset + (values - small) * MAX_GROWTH
     return np.sort(np.where(growth > MAX_GROWTH, bounded, plain), axis=-1)
 
 
 def log_errors(walk: WalkForward) -> FloatArray:
-    """Log errors of each quantile: shape (origins, horizons, len(QUANTILES)).
+    """Return the log errors of each quantile: shape (origins, horizons, len(QUANTILES)).
 
-    NaN where the actual is missing, where an origin had seen nothing above zero (no logarithm measures that), and near
-    events, whose bands have errors of their own.
+    NaN where the actual value is missing, where no demand above zero precedes the origin (the logarithm is undefined),
+    and near events, whose bands are calibrated separately.
     """
-    found = walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
+    residuals = walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
     usable = np.broadcast_to(walk.levels.has_demand[:, None], walk.actual.shape)
     usable = usable if walk.near is None else usable & ~walk.near
-    return np.where(usable[:, :, None], found, np.nan)
+    return np.where(usable[:, :, None], residuals, np.nan)
 
 
 def fit_calibration(residuals: FloatArray, horizons: IntArray) -> Calibration:
-    """From errors of shape (n, horizons, len(QUANTILES)), any order; NaN do not count."""
+    """Return the calibration from log errors of shape (n, horizons, len(QUANTILES)) in any order; NaN do not count."""
     ordered = np.sort(residuals.transpose(1, 2, 0), axis=2)
     counts = np.isfinite(ordered).sum(axis=2)
     shifts = [
@@ -82,57 +84,58 @@ def fit_calibration(residuals: FloatArray, horizons: IntArray) -> Calibration:
 
 
 def newest_errors(walk: WalkForward, window: int = WINDOW) -> FloatArray:
-    """The last `window` errors of each horizon, oldest first, NaN in front.
+    """Return the last `window` log errors of each horizon, oldest first, padded with NaN in front.
 
     Shape (window, horizons, len(QUANTILES)).
     """
-    found = log_errors(walk)
-    kept = np.full((window, *found.shape[1:]), np.nan)
-    for at in range(found.shape[1]):
-        seen = found[np.isfinite(found[:, at, 0]), at][-window:]
-        kept[window - len(seen) :, at] = seen
-    return kept
+    residuals = log_errors(walk)
+    newest = np.full((window, *residuals.shape[1:]), np.nan)
+    for horizon in range(residuals.shape[1]):
+        known = residuals[np.isfinite(residuals[:, horizon, 0]), horizon][-window:]
+        newest[window - len(known) :, horizon] = known
+    return newest
 
 
-def conformal_quantile(residuals: FloatArray, quantile: float, enough: int = MIN_ERRORS) -> FloatArray:
-    """The conformal quantile of each row: the ceil((n + 1) q)-th of n; 0 where n is too small.
+def conformal_quantile(residuals: FloatArray, quantile: float, min_errors: int = MIN_ERRORS) -> FloatArray:
+    """Return the conformal quantile of each row: the ceil((n + 1) q)-th of n values; 0 if n is below min_errors.
 
-    residuals: shape (rows, window), NaN where there is none. Source: Vovk, Gammerman and Shafer, 2005.
+    residuals: shape (rows, window), padded with NaN. Source: Vovk, Gammerman and Shafer, 2005.
     """
     ordered = np.sort(residuals, axis=1)
-    return conformal_quantile_of_sorted(ordered, np.isfinite(ordered).sum(axis=1), quantile, enough)
+    return conformal_quantile_of_sorted(ordered, np.isfinite(ordered).sum(axis=1), quantile, min_errors)
 
 
 def conformal_quantile_of_sorted(
-    ordered: FloatArray, counts: IntArray, quantile: float, enough: int = MIN_ERRORS
+    ordered: FloatArray, counts: IntArray, quantile: float, min_errors: int = MIN_ERRORS
 ) -> FloatArray:
-    """empirical, for rows that are sorted (NaN last) and counted already."""
+    """Return conformal quantiles of rows that are already sorted (NaN last) and counted."""
     rank = np.clip(np.ceil((counts + 1) * quantile).astype(int) - 1, 0, np.maximum(counts - 1, 0))
-    return np.where(counts >= enough, ordered[np.arange(len(ordered)), rank], 0.0)
+    return np.where(counts >= min_errors, ordered[np.arange(len(ordered)), rank], 0.0)
 
 
 def calibrated(walk: WalkForward, window: int = WINDOW, stride: int = 6) -> WalkForward:
-    """The same forecasts as they would have been calibrated at the time.
+    """Return the forecasts as they would have been calibrated at their origins.
 
-    The shift at an origin comes from errors of forecasts made before it whose targets had passed by then. It is renewed
-    every `stride` origins. Origins must be consecutive bins.
+    The shift at an origin comes from the errors of earlier forecasts whose targets had passed. It is updated every
+    `stride` origins. Origins must be consecutive bins.
     """
-    found = log_errors(walk)
-    shifts = np.zeros_like(found)
-    at = np.arange(0, len(walk.origins), stride)
+    residuals = log_errors(walk)
+    shifts = np.zeros_like(residuals)
+    updates = np.arange(0, len(walk.origins), stride)
     for row, horizon in enumerate(walk.horizons):
         for column, quantile in enumerate(QUANTILES):
             if quantile == UNSHIFTED_QUANTILE:
                 continue
-            renewed = rolling_conformal_quantile(found[:, row, column], at - int(horizon) + 1, window, quantile)
-            shifts[:, row, column] = np.repeat(renewed, stride)[: len(found)]
+            ends = updates - int(horizon) + 1
+            updated = rolling_conformal_quantile(residuals[:, row, column], ends, window, quantile)
+            shifts[:, row, column] = np.repeat(updated, stride)[: len(residuals)]
     if walk.near is not None:
         shifts[walk.near] = 0.0
     return replace(walk, quantiles=shifted(walk.quantiles, shifts, walk.levels))
 
 
 def rolling_conformal_quantile(residuals: FloatArray, ends: IntArray, window: int, quantile: float) -> FloatArray:
-    """The conformal quantile of the `window` residuals before each of `ends`."""
+    """Return the conformal quantile of the `window` residuals before each of `ends`."""
     cols = ends[:, None] + np.arange(-window, 0)
     return conformal_quantile(np.where(cols >= 0, residuals[np.maximum(cols, 0)], np.nan), quantile)
 
@@ -147,7 +150,7 @@ MAX_COLD_START_FACTOR = 2.0
 
 
 def cold_start_factor(series: Series) -> float:
-    """The factor 1 + 0.2 / days of observed demand, at most 2; 1 from seven days on. Nothing observed: 2."""
+    """Return 1 + 0.2 / (days of observed demand), at most 2; 1 from seven days on, 2 without observed demand."""
     days = np.isfinite(series.values).sum() * (series.step / timedelta(days=1))
     if days * timedelta(days=1) >= FULL_HISTORY:
         return 1.0
@@ -155,5 +158,5 @@ def cold_start_factor(series: Series) -> float:
 
 
 def widened(values: FloatArray, factor: float, quantiles: tuple[float, ...] = QUANTILES) -> FloatArray:
-    """Forecasts with the quantiles above the median scaled up; values: shape (…, len(quantiles))."""
+    """Return forecasts with the quantiles above the median multiplied by a factor; values: (…, quantiles)."""
     return values * np.where(np.array(quantiles) > 0.5, factor, 1.0)

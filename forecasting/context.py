@@ -1,4 +1,4 @@
-"""What is known about a series beside its values: where its people live, and what is going to happen."""
+"""The context of a series: time zone, country and known events."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
-    """Something that was or is going to be: half-open, [start, end), both aware.
+    """A past or future event in the half-open interval [start, end), both aware.
 
-    type: what earlier events it is compared with; "" for none. magnitude: what it is said to multiply demand by; None
-    where nobody says.
+    type: the event is compared with earlier events of the same type; "" for no comparison. magnitude: the declared
+    multiplier of demand; None if undeclared.
     """
 
     type: str
@@ -20,7 +20,7 @@ class KnownEvent:
 
 
 class CalendarContext(NamedTuple):
-    """A zone and a country by name, as a model's manifest keeps them."""
+    """The names of a time zone and a country, as stored in the manifest of a model."""
 
     zone: str = "UTC"
     country: str = ""
@@ -31,9 +31,10 @@ class CalendarContext(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """zone: by whose clock demand has its days. country: ISO 3166 code of the public holidays, "" for none.
+    """Time zone, country and events of a series.
 
-    events: known ahead of time, in any order; a forecast may look at those that are still to come.
+    zone: time zone of the daily and weekly seasonality. country: ISO 3166 code of the public holidays, "" for none.
+    events: known ahead of time, in any order; a forecast may use future events.
     """
 
     zone: tzinfo = UTC
@@ -42,7 +43,7 @@ class Context:
 
     @property
     def calendar(self) -> CalendarContext:
-        """Where demand comes from. A model fits the clocks and holidays of one place: columns mean them."""
+        """The names of zone and country. A model fits a single calendar, because its columns depend on the calendar."""
         return CalendarContext(str(self.zone), self.country)
 
 

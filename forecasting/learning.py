@@ -1,4 +1,4 @@
-"""Learn all models of one series, judge them on its last days, and keep what a forecast needs.
+"""Train all models of a series, evaluate them on its last days, and keep what a forecast needs.
 
 >>> from datetime import UTC
 >>> noise = np.random.default_rng(1).lognormal(sigma=0.1, size=960)
@@ -46,15 +46,15 @@ from forecasting.walk_forward import WalkForward, before, replay
 _MINUTE = timedelta(minutes=1)
 EVALUATION_HORIZONS = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)
 CALIBRATION_HORIZONS = (*EVALUATION_HORIZONS, 120 * _MINUTE, 180 * _MINUTE)
-_HOLDOUT = (1 * DAY, 7 * DAY)
+_MIN_HOLDOUT, _MAX_HOLDOUT = 1 * DAY, 7 * DAY
 _HOLDOUT_SHARE = 0.25
 _PEAK_STRIDE = 3
-"""Bins from one judged peak to the next: windows overlap, so that those between say little more."""
+"""Bins between evaluated peaks. The windows overlap, so the peaks in between add little information."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What was learned from: [since, until), bins of `step`, of which `bins` were observed. place: whose clocks."""
+    """The training data: [since, until) in bins of `step`, of which `bins` were observed."""
 
     since: datetime
     until: datetime
@@ -65,7 +65,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """The model in use, which learned from what was before `learned_until`."""
+    """The model in use, which was trained on the demand before `learned_until`."""
 
     model: FittedLightGBM
     learned_until: datetime
@@ -73,11 +73,10 @@ class Incumbent:
 
 @dataclass(frozen=True, slots=True)
 class LearnedModels:
-    """Everything that a training found out about a series.
+    """The result of training on a series.
 
-    lightgbm: learned from all of it; None where it is too short. residuals: log errors of LightGBM on days that it had
-    not seen, shape (n, len(horizons), len(QUANTILES)), NaN where there are fewer. succession: None where there was no
-    model before it that acts.
+    lightgbm: trained on the full series; None if it is too short. residuals: log errors of LightGBM on the holdout
+    days, shape (n, len(horizons), len(QUANTILES)), padded with NaN. succession: None without an incumbent.
     """
 
     span: Span
@@ -89,25 +88,24 @@ class LearnedModels:
     succession: Succession | None = None
 
     def forecast(self, series: Series, steps: int) -> Forecast:
-        """What may act of the models says of the series from its end on, calibrated by the errors of the training.
+        """Return the forecast of the acting models from the end of a series, calibrated by the errors of the training.
 
-        series: the one that was learned from, or a later part of it; a week of it at the least. steps: bins ahead, up
-        to three hours. Where the gate found another model better at some horizons, that one answers there.
+        series: the training series or a later part of it, at least a week. steps: bins ahead, up to three hours. At
+        horizons where the gate prefers a naive model, the forecast is that of the naive model.
         """
         if self.lightgbm is None or not self.verdict.passed:
             return self._naive(self.verdict.acting, series, steps)
-        made = self._by_lightgbm(self.lightgbm, series, steps)
-        for other in {one.model for one in self.verdict.by_horizon} - {self.lightgbm.name}:
-            there = np.array([self.verdict.acting_at(step) == other for step in range(1, steps + 1)])
-            values = np.where(there[:, None], self._naive(other, series, steps).values, made.values)
-            made = replace(
-                made, values=values, peaks=None if made.peaks is None else peaks.at_least_bins(made.peaks, values)
-            )
-        return made
+        forecast = self._by_lightgbm(self.lightgbm, series, steps)
+        for other in {acting.model for acting in self.verdict.by_horizon} - {self.lightgbm.name}:
+            is_other = np.array([self.verdict.acting_at(step) == other for step in range(1, steps + 1)])
+            values = np.where(is_other[:, None], self._naive(other, series, steps).values, forecast.values)
+            raised = None if forecast.peaks is None else peaks.at_least_bins(forecast.peaks, values)
+            forecast = replace(forecast, values=values, peaks=raised)
+        return forecast
 
     def _naive(self, name: str, series: Series, steps: int) -> Forecast:
-        known = [LastValue(), SeasonalNaive(), *([self.holt_winters] if self.holt_winters else [])]
-        return naive_batch([series], [one for one in known if one.name == name] or known, steps)[0]
+        models = [LastValue(), SeasonalNaive(), *([self.holt_winters] if self.holt_winters else [])]
+        return naive_batch([series], [model for model in models if model.name == name] or models, steps)[0]
 
     def _by_lightgbm(self, model: FittedLightGBM, series: Series, steps: int) -> Forecast:
         panel, bins = Panel.of([series]), np.arange(1, steps + 1)
@@ -116,7 +114,7 @@ class LearnedModels:
         raw, near = model.quantiles(panel, last, bins), model.near_events(panel, last, bins)
         values = fit_calibration(self.residuals, self.horizons).apply(raw, bins, levels)
         if near is not None:
-            # Near known events bands are of a pool of their own.
+            # Bands near known events are calibrated separately.
             values = np.where(near[:, :, None], raw, values)
         highest = model.peak.shifts.apply(model.peaks(panel, last, min(steps, peaks.WINDOWS)), values, levels)
         return Forecast(
@@ -135,27 +133,30 @@ class LearnedModels:
 def learn(
     series: Series, settings: LightGBMQuantiles | None = None, incumbent: Incumbent | None = None
 ) -> LearnedModels:
-    """Learn from the early part, judge on the last quarter (a day to a week), then learn from everything.
+    """Train on the early part, evaluate on the last quarter (a day to a week), then train on the full series.
 
-    A series that is too short for LightGBM is answered by the naive model that did best on it.
+    If the series is too short for LightGBM, the naive model with the best score acts.
     """
     series, settings = without_outliers(series, judge_first=True), settings or LightGBMQuantiles()
     horizons = bins_ahead(CALIBRATION_HORIZONS, series.step)
     split = holdout_start(series)
     span = Span(series.start, series.end, series.step, int(np.isfinite(series.values).sum()), series.context.calendar)
-    rivals = [_naive(series, model, split, horizons) for model in (LastValue(), SeasonalNaive())]
+    baselines = [_naive(series, model, split, horizons) for model in (LastValue(), SeasonalNaive())]
     smoothing = _holt_winters(before(series, split))
     if smoothing is not None:
-        rivals.append(_naive(series, smoothing, split, horizons))
+        baselines.append(_naive(series, smoothing, split, horizons))
     try:
         holdout_model = settings.fit(before(series, split))
         final = settings.fit(series)
     except TooShortError as error:
-        nothing = np.full((WINDOW, len(horizons), rivals[0].quantiles.shape[2]), np.nan)
-        verdict = verdict_without_champion([_judged(rival, split, series) for rival in rivals], str(error))
-        return LearnedModels(span, verdict, None, smoothing, horizons, nothing)
+        no_errors = np.full((WINDOW, len(horizons), baselines[0].quantiles.shape[2]), np.nan)
+        verdict = verdict_without_champion([_evaluated(baseline, split, series) for baseline in baselines], str(error))
+        return LearnedModels(span, verdict, None, smoothing, horizons, no_errors)
     champion = replay(series, holdout_model, split, horizons)
-    contestants = [_judged(calibrated(champion), split, series), *(_judged(rival, split, series) for rival in rivals)]
+    contestants = [
+        _evaluated(calibrated(champion), split, series),
+        *(_evaluated(baseline, split, series) for baseline in baselines),
+    ]
     verdict = judge(contestants[0], contestants[1:])
     succession = _succession(series, settings, incumbent, (split, holdout_model)) if incumbent else None
     final = final.with_peak_shifts(holdout_peak_errors(holdout_model, series, split))
@@ -165,7 +166,10 @@ def learn(
 def holdout_peak_errors(
     holdout_model: FittedLightGBM, series: Series, first: int, stride: int = _PEAK_STRIDE
 ) -> FloatArray:
-    """What a model missed of peaks since `first`, which it had not seen: shape (origins, WINDOWS, PEAK_QUANTILES)."""
+    """Return the log errors of raw peaks from origin `first` on: shape (origins, WINDOWS, len(PEAK_QUANTILES)).
+
+    holdout_model: trained on the bins before `first`.
+    """
     panel, origins = Panel.of([series]), np.arange(first, len(series.values), stride)
     return peaks.peak_log_errors(
         panel, origins, holdout_model.peaks(panel, Origins.of_single_series(origins), peaks.WINDOWS)
@@ -173,38 +177,39 @@ def holdout_peak_errors(
 
 
 def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
-    """Durations as whole bins ahead, ascending, each once; at least one."""
+    """Return durations in bins ahead, rounded, at least 1, ascending, without duplicates."""
     return np.unique([max(1, round(duration / step)) for duration in durations])
 
 
 def holdout_start(series: Series) -> int:
-    """How many bins come before the days on which a model is judged."""
-    least, most = (max(1, round(duration / series.step)) for duration in _HOLDOUT)
+    """Return the number of bins before the holdout, the days on which a model is evaluated."""
+    min_bins, max_bins = (max(1, round(duration / series.step)) for duration in (_MIN_HOLDOUT, _MAX_HOLDOUT))
     bins = len(series.values)
-    return max(0, bins - int(np.clip(bins * _HOLDOUT_SHARE, least, most)))
+    return max(0, bins - int(np.clip(bins * _HOLDOUT_SHARE, min_bins, max_bins)))
 
 
 def _succession(
-    series: Series, settings: LightGBMQuantiles, incumbent: Incumbent, known: tuple[int, FittedLightGBM]
+    series: Series, settings: LightGBMQuantiles, incumbent: Incumbent, holdout: tuple[int, FittedLightGBM]
 ) -> Succession:
-    """Compare with the model in use on what came after its training: neither it nor the challenger's twin saw that.
+    """Compare the challenger with the incumbent on demand that neither the incumbent nor the holdout model has seen.
 
-    known: a twin, and the bins that it learned from; another is trained where the forerunner has seen more.
+    holdout: the number of training bins of the holdout model, and the model. If the incumbent was trained on more bins,
+    another holdout model is trained on as many.
     """
-    split, holdout_model = known
-    seen = (incumbent.learned_until - series.start) // series.step
-    first = int(np.clip(seen, split, len(series.values)))
+    split, holdout_model = holdout
+    incumbent_bins = (incumbent.learned_until - series.start) // series.step
+    first = int(np.clip(incumbent_bins, split, len(series.values)))
     if len(series.values) - first < MIN_JUDGED:
         return succession_without_comparison(len(series.values) - first)
-    near = bins_ahead(EVALUATION_HORIZONS, series.step)
+    horizons = bins_ahead(EVALUATION_HORIZONS, series.step)
     if first > split:
         holdout_model = settings.fit(before(series, first))
-    walks = [calibrated(replay(series, model, first, near)) for model in (holdout_model, incumbent.model)]
+    walks = [calibrated(replay(series, model, first, horizons)) for model in (holdout_model, incumbent.model)]
     return compare_with_incumbent(*walks)
 
 
 def _naive(series: Series, model: FittedModel, split: int, horizons: IntArray) -> WalkForward:
-    """A model that learns next to nothing, calibrated on what came before the judged days too."""
+    """Return the holdout forecasts of a naive model, calibrated on the bins before the holdout as well."""
     walk = replay(series, model, max(0, split - WINDOW), horizons)
     return calibrated(walk).since(split)
 
@@ -216,7 +221,7 @@ def _holt_winters(early: Series) -> FittedHoltWinters | None:
         return None
 
 
-def _judged(walk: WalkForward, split: int, series: Series) -> WalkForward:
-    """The horizons up to an hour, from when calibration had something to go by."""
+def _evaluated(walk: WalkForward, split: int, series: Series) -> WalkForward:
+    """Return horizons up to an hour, without the first third of the holdout, which only calibrates."""
     warm = split + (len(series.values) - split) // 3
     return walk.since(warm).within(int(bins_ahead(EVALUATION_HORIZONS, series.step)[-1]))

@@ -1,8 +1,8 @@
-"""Many series side by side, so that what is computed for one is computed for all in one go."""
+"""Many series in one matrix, so that a computation covers all of them at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,10 @@ WEEK = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Series of one step, each ending in the last column; NaN where there is nothing.
+    """Series with the same step, each ending in the last column; NaN where nothing was observed.
 
-    values: shape (series, bins). ends: shape (series,), epoch seconds of each series' end. step: seconds.
-    contexts: what is known of each series beside its values.
+    values: shape (series, bins). ends: shape (series,), the end of each series in epoch seconds. step: seconds.
+    contexts: the context of each series.
     """
 
     values: FloatArray
@@ -33,52 +33,49 @@ class Panel:
 
     @classmethod
     def of(cls, series: Sequence[Series], keep: int | None = None) -> "Panel":
-        """Line `series` up by their ends; `keep`: the newest bins only.
+        """Return a panel of `series`, aligned at their ends. keep: maximum number of bins, the newest; None keeps all.
 
-        Negative and infinite values are read as missing, and so are outliers that nobody set aside before.
-        Raises ValueError when steps differ or there is no series.
+        Negative values, infinite values and outliers become NaN. Raises ValueError if steps differ or there is no
+        series.
         """
         if not series:
             raise ValueError("a panel needs at least one series")
         step = series[0].step
-        if any(one.step != step for one in series):
-            raise ValueError(f"all series of a panel have one step; found {sorted({str(s.step) for s in series})}")
-        width = max(1, max(len(one.values) for one in series))
+        if any(member.step != step for member in series):
+            steps = sorted({str(member.step) for member in series})
+            raise ValueError(f"all series of a panel must have the same step; their steps are {steps}")
+        width = max(1, max(len(member.values) for member in series))
         width = width if keep is None else min(width, keep)
         values = np.full((len(series), width), np.nan)
-        for row, one in zip(values, series, strict=True):
-            tail = without_outliers(one).values[-width:]
+        for row, member in zip(values, series, strict=True):
+            tail = without_outliers(member).values[-width:]
             row[width - len(tail) :] = tail
         values = usable_demand(values)
-        ends = np.array([round(one.end.timestamp()) for one in series], dtype=np.int64)
-        return cls(values, ends, round(step.total_seconds()), tuple(one.context for one in series))
+        ends = np.array([round(member.end.timestamp()) for member in series], dtype=np.int64)
+        return cls(values, ends, round(step.total_seconds()), tuple(member.context for member in series))
 
     @property
     def bins(self) -> int:
-        """Columns."""
+        """The number of columns."""
         return self.values.shape[1]
 
     def bins_in(self, duration: timedelta) -> int:
-        """How many bins make up `duration`; at least one."""
+        """Return the number of bins in `duration`, at least 1."""
         return max(1, round(duration.total_seconds() / self.step))
 
     def seconds_at(self, origins: "Origins") -> IntArray:
-        """Epoch seconds of each origin."""
+        """Return the epoch seconds of each origin."""
         return self.ends[origins.rows] - (self.bins - origins.cols) * self.step
 
-    def moment(self, row: int) -> datetime:
-        """The end of a series, as a time."""
-        return datetime.fromtimestamp(int(self.ends[row]), UTC)
-
     def latest_origins(self) -> "Origins":
-        """The end of each series as its origin."""
+        """Return the end of each series as its origin."""
         count = len(self.values)
         return Origins(np.arange(count), np.full(count, self.bins, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Where forecasts are made: after column `cols - 1` of row `rows`. Columns from `cols` on are the future.
+    """Forecast origins: after column `cols - 1` of row `rows`. Columns from `cols` on are the future.
 
     rows, cols: shape (origins,); 0 <= cols <= bins.
     """
@@ -88,7 +85,7 @@ class Origins:
 
     @classmethod
     def of_single_series(cls, cols: IntArray) -> "Origins":
-        """Origins in a panel of one series."""
+        """Return origins in a panel of a single series."""
         return cls(np.zeros(len(cols), dtype=np.int64), cols)
 
     def __len__(self) -> int:
@@ -99,30 +96,30 @@ class Origins:
 
 
 def values_at(values: FloatArray, rows: IntArray, cols: IntArray) -> FloatArray:
-    """values[rows, cols], NaN for columns that are not there. rows and cols broadcast."""
+    """Return values[rows, cols], NaN for columns outside the matrix. rows and cols broadcast."""
     inside = (cols >= 0) & (cols < values.shape[1])
     return np.where(inside, values[rows, np.where(inside, cols, 0)], np.nan)
 
 
 def past_values(panel: Panel, origins: Origins, width: int) -> FloatArray:
-    """The `width` bins before each origin, oldest first: shape (origins, width), NaN before the series began."""
+    """Return the `width` bins before each origin, oldest first: shape (origins, width), NaN where none exists."""
     cols = origins.cols[:, None] + np.arange(-width, 0)
     return values_at(panel.values, origins.rows[:, None], cols)
 
 
 def running_sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Sums and counts of what is observed before each column: shapes (series, bins + 1)."""
-    seen = np.isfinite(values)
+    """Return sums and counts of the values observed before each column: shapes (series, bins + 1)."""
+    observed = np.isfinite(values)
     sums = np.zeros((values.shape[0], values.shape[1] + 1))
     counts = np.zeros_like(sums)
-    np.cumsum(np.where(seen, values, 0.0), axis=1, out=sums[:, 1:])
-    np.cumsum(seen, axis=1, out=counts[:, 1:])
+    np.cumsum(np.where(observed, values, 0.0), axis=1, out=sums[:, 1:])
+    np.cumsum(observed, axis=1, out=counts[:, 1:])
     return sums, counts
 
 
 def mean_before(sums: FloatArray, counts: FloatArray, rows: IntArray, cols: IntArray, width: int) -> FloatArray:
-    """Mean of the `width` columns before `cols`; NaN where none of them was observed. rows and cols broadcast."""
-    to, since = np.clip(cols, 0, sums.shape[1] - 1), np.clip(cols - width, 0, sums.shape[1] - 1)
-    count = counts[rows, to] - counts[rows, since]
-    total = np.maximum(sums[rows, to] - sums[rows, since], 0.0)
+    """Return the mean of the `width` columns before `cols`; NaN where none was observed. rows and cols broadcast."""
+    end, start = np.clip(cols, 0, sums.shape[1] - 1), np.clip(cols - width, 0, sums.shape[1] - 1)
+    count = counts[rows, end] - counts[rows, start]
+    total = np.maximum(sums[rows, end] - sums[rows, start], 0.0)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -1,4 +1,4 @@
-"""A regular series of demand: what forecasts are made from."""
+"""A regular series of demand, the input of forecasts."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,15 +11,15 @@ from forecasting.context import EMPTY_CONTEXT, Context
 FloatArray = npt.NDArray[np.float64]
 
 MAX_DEMAND = 1e24
-"""The highest demand there is: sums and squares of many such stay finite, and single precision holds every forecast.
+"""Maximum demand. Sums and squares of many values up to it stay finite, and every forecast fits single precision.
 
-A sample may be any finite number; one beyond this counts as this, wherever demand is read. Records hold all of it.
+A sample may be any finite number. Whatever reads demand caps it at this value; records keep the original.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A value that was set aside. at: the beginning of its bin. value: as it was observed."""
+    """A value that was set aside. at: the start of its bin. value: as observed."""
 
     at: datetime
     value: float
@@ -29,10 +29,11 @@ class Outlier:
 class Series:
     """Mean demand in consecutive bins.
 
-    start: aware, UTC; the beginning of the first bin. step: width of a bin.
+    start: aware, UTC; the start of the first bin. step: width of a bin.
     values: shape (n,), in the unit of the series; NaN where nothing was observed; never negative or infinite.
-    context: what is known of it besides its values.
-    outliers: what was set aside, and is NaN in `values`; None where nobody looked (see forecasting.cleaning.outliers).
+    context: time zone, country and events.
+    outliers: values that were set aside and are NaN in `values`; None if the series was not searched for outliers (see
+    forecasting.cleaning.outliers).
     """
 
     name: str
@@ -44,5 +45,5 @@ class Series:
 
     @property
     def end(self) -> datetime:
-        """The end of the last bin: the moment from which a forecast looks ahead."""
+        """The end of the last bin; the origin of a forecast."""
         return self.start + self.step * len(self.values)

@@ -1,4 +1,4 @@
-"""Forecasts made again as they would have been made: walking forward, refitting, never looking ahead."""
+"""Walk-forward evaluation: forecasts of the past as they would have been made, with refits and without look-ahead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ HORIZONS: IntArray = np.array([1, 3, 6, 12])
 
 @dataclass(frozen=True, slots=True)
 class WalkForward:
-    """Forecasts at each origin beside what came.
+    """Forecasts at each origin, and the actual values.
 
     origins: shape (origins,), bins before each origin. horizons: shape (horizons,), bins ahead.
-    quantiles: shape (origins, horizons, len(QUANTILES)). actual: shape (origins, horizons), NaN where it is missing or
-    lies beyond the series. levels: at each origin, for logarithms. near: targets near events whose bands a model keeps
-    apart (Fitted.near_events), shape (origins, horizons); None where there are none.
+    quantiles: shape (origins, horizons, len(QUANTILES)). actual: shape (origins, horizons), NaN where missing or beyond
+    the series. levels: at each origin, for logarithms. near: targets near events that have separate bands
+    (FittedModel.near_events), shape (origins, horizons); None if there are none.
     """
 
     name: str
@@ -36,19 +36,19 @@ class WalkForward:
     near: BoolArray | None = None
 
     def at(self, quantile: float) -> FloatArray:
-        """The forecasts of one of QUANTILES: shape (origins, horizons)."""
+        """Return the forecasts of a quantile in QUANTILES: shape (origins, horizons)."""
         return self.quantiles[:, :, QUANTILES.index(quantile)]
 
     def wape(self) -> FloatArray:
-        """Of the medians, by horizon."""
-        return np.array([wape(self.actual[:, at], self.at(0.5)[:, at]) for at in range(len(self.horizons))])
+        """Return the WAPE of the medians by horizon."""
+        return np.array([wape(self.actual[:, column], self.at(0.5)[:, column]) for column in range(len(self.horizons))])
 
     def coverage(self, quantile: float) -> float:
-        """Over all horizons."""
+        """Return the coverage of a quantile over all horizons."""
         return coverage(self.actual, self.at(quantile))
 
     def since(self, origin: int) -> "WalkForward":
-        """The part from an origin on."""
+        """Return the part from an origin on."""
         cut = slice(int(np.searchsorted(self.origins, origin)), None)
         return replace(
             self,
@@ -60,7 +60,7 @@ class WalkForward:
         )
 
     def within(self, horizon: int) -> "WalkForward":
-        """The horizons up to one, in bins ahead."""
+        """Return the part up to a horizon in bins ahead."""
         cut = slice(0, int(np.searchsorted(self.horizons, horizon, side="right")))
         near = None if self.near is None else self.near[:, cut]
         quantiles, actual = self.quantiles[:, cut], self.actual[:, cut]
@@ -70,10 +70,10 @@ class WalkForward:
 def walk_forward(
     series: Series, forecaster: Forecaster, split: float = 0.7, refits: int = 4, horizons: IntArray = HORIZONS
 ) -> WalkForward:
-    """Learn from the first `split` of a series, forecast from each origin of the rest, refit `refits` times on the way.
+    """Train on the first share `split` of a series and forecast from each origin in the rest, in `refits` equal chunks.
 
-    Each origin is forecast by a model that learned from what lies before its stretch only. Raises TooShortError as
-    the forecaster does, ValueError when split or refits leave nothing to learn from or to forecast.
+    The model of a chunk is trained on the bins before that chunk only. Raises TooShortError as the forecaster does,
+    ValueError if split or refits leave nothing to train on or to forecast.
     """
     bins = len(series.values)
     first = round(bins * split)
@@ -84,49 +84,49 @@ def walk_forward(
 
 
 def walk_with_models(series: Series, models: Sequence[FittedModel], cuts: IntArray, horizons: IntArray) -> WalkForward:
-    """Forecasts from each origin between the first and the last of `cuts`, by models[i] from cuts[i] on.
+    """Return forecasts from each origin between the first and the last of `cuts`, by models[i] from cuts[i] on.
 
-    Honest only where each model learned from nothing later than its cut. cuts: ascending, shape (len(models) + 1,).
+    Without look-ahead only if each model was trained on bins before its cut. cuts: ascending, shape (len(models) + 1,).
     """
     panel = Panel.of([series])
-    stretches = [Origins.of_single_series(np.arange(since, until)) for since, until in pairwise(cuts.tolist())]
-    parts = [model.quantiles(panel, origins, horizons) for model, origins in zip(models, stretches, strict=True)]
-    near = near_events_of(models, panel, stretches, horizons)
+    chunks = [Origins.of_single_series(np.arange(since, until)) for since, until in pairwise(cuts.tolist())]
+    parts = [model.quantiles(panel, origins, horizons) for model, origins in zip(models, chunks, strict=True)]
+    near = near_events_of(models, panel, chunks, horizons)
     return _walk(models[0].name, panel, np.arange(cuts[0], cuts[-1]), horizons, np.concatenate(parts), near)
 
 
 def near_events_of(
-    models: Sequence[FittedModel | None], panel: Panel, stretches: Sequence[Origins], horizons: IntArray
+    models: Sequence[FittedModel | None], panel: Panel, chunks: Sequence[Origins], horizons: IntArray
 ) -> BoolArray | None:
-    """`near_events` of each model over its stretch, one after the other; None where none knows of events."""
-    found = [
+    """Return the concatenated `near_events` of each model over its chunk; None if no model has event effects."""
+    parts = [
         model.near_events(panel, origins, horizons) if model is not None else None
-        for model, origins in zip(models, stretches, strict=True)
+        for model, origins in zip(models, chunks, strict=True)
     ]
-    if all(one is None for one in found):
+    if all(part is None for part in parts):
         return None
     return np.concatenate(
         [
-            np.zeros((len(origins), len(horizons)), dtype=bool) if one is None else one
-            for one, origins in zip(found, stretches, strict=True)
+            np.zeros((len(origins), len(horizons)), dtype=bool) if part is None else part
+            for part, origins in zip(parts, chunks, strict=True)
         ]
     )
 
 
 def replay(series: Series, fitted: FittedModel, first: int, horizons: IntArray, stride: int = 1) -> WalkForward:
-    """What a model would have forecast from origin `first` on, each `stride` bins.
+    """Return what a model would have forecast from origin `first` on, at every `stride`-th bin.
 
-    Honest only where the model learned from nothing later than `first`.
+    Without look-ahead only if the model was trained on bins before `first`.
     """
     panel = Panel.of([series])
-    origins = np.arange(first, len(series.values), stride)
-    asked = Origins.of_single_series(origins)
-    values, near = fitted.quantiles(panel, asked, horizons), fitted.near_events(panel, asked, horizons)
-    return _walk(fitted.name, panel, origins, horizons, values, near)
+    cols = np.arange(first, len(series.values), stride)
+    origins = Origins.of_single_series(cols)
+    values, near = fitted.quantiles(panel, origins, horizons), fitted.near_events(panel, origins, horizons)
+    return _walk(fitted.name, panel, cols, horizons, values, near)
 
 
 def before(series: Series, origin: int) -> Series:
-    """The first `origin` bins."""
+    """Return the series of the first `origin` bins."""
     return replace(series, values=series.values[:origin])
 
 

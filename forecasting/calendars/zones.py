@@ -17,7 +17,7 @@ def utc_offsets(zone: tzinfo, seconds: IntArray) -> IntArray:
     """How far a zone is ahead of UTC at each epoch second, in seconds; the same shape.
 
     >>> from zoneinfo import ZoneInfo
-    >>> offsets(ZoneInfo("Europe/Paris"), np.array([0, 1_774_745_999, 1_774_746_000]))
+    >>> utc_offsets(ZoneInfo("Europe/Paris"), np.array([0, 1_774_745_999, 1_774_746_000]))
     array([3600, 3600, 7200])
     """
     if zone is UTC or not seconds.size:

@@ -1,4 +1,4 @@
-"""What a model's forecasts were worth: errors, and what they would have done to scaling."""
+"""Scores of a model: forecast errors, and their effect on scaling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from forecasting.series import FloatArray
 from forecasting.walk_forward import WalkForward
 
 FLOOR_QUANTILE = 0.9
-"""The quantile that stands for a floor: in its pinball loss a replica short costs nine times one too many."""
-_MAX_LOAD = 99.9
+"""The quantile that represents a floor. In its pinball loss a missing replica costs nine times an excess replica."""
+_PEAK_PERCENTILE = 99.9
 _REPLICAS = 20
-"""So many replicas carry the load that is exceeded in one bin of a thousand."""
+"""Number of replicas that carry the demand exceeded in one bin of a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One model over the judged span, mean over horizons but for coverage, short and hours, which are over all.
+    """The score of a model over the evaluated span.
 
-    coverage: away from events that the model knows, where there are such hours.
-
-    cost: pinball loss of the 0.9 quantile over the mean demand, a ratio. wape, mape: of the median, ratios. short: the
-    share of bins in which a floor of that quantile was too low. hours: the replicas of that floor over those needed.
+    cost: pinball loss of the 0.9 quantile over the mean demand, a ratio. wape, mape: of the median, ratios. coverage:
+    of the 0.9 quantile, away from known events if possible. judged: number of evaluated origins. short: share of bins
+    in which a floor at that quantile was too low. hours: replicas of that floor over the replicas needed. cost, wape
+    and mape are means over horizons; the others are computed over all horizons at once.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One model. horizons: bins ahead; by_horizon: a score each."""
+    """The scores of a model: overall, and for each horizon in bins ahead."""
 
     overall: Score
     horizons: tuple[int, ...]
@@ -46,29 +46,34 @@ class Scores:
 
 
 def scores(walk: WalkForward) -> Scores:
-    """Judge calibrated forecasts; NaN where nothing can be judged."""
-    parts = tuple(_score(walk, slice(at, at + 1)) for at in range(len(walk.horizons)))
-    everything = _score(walk, slice(None))
-    whole = Score(
+    """Return the scores of calibrated forecasts; NaN where nothing can be evaluated."""
+    by_horizon = tuple(_score(walk, slice(column, column + 1)) for column in range(len(walk.horizons)))
+    all_horizons = _score(walk, slice(None))
+    overall = Score(
         model=walk.name,
-        cost=_mean([part.cost for part in parts]),
-        wape=_mean([part.wape for part in parts]),
-        mape=_mean([part.mape for part in parts]),
-        coverage=everything.coverage,
-        judged=everything.judged,
-        short=everything.short,
-        hours=everything.hours,
+        cost=_mean([score.cost for score in by_horizon]),
+        wape=_mean([score.wape for score in by_horizon]),
+        mape=_mean([score.mape for score in by_horizon]),
+        coverage=all_horizons.coverage,
+        judged=all_horizons.judged,
+        short=all_horizons.short,
+        hours=all_horizons.hours,
     )
-    return Scores(whole, tuple(int(horizon) for horizon in walk.horizons), parts)
+    return Scores(overall, tuple(int(horizon) for horizon in walk.horizons), by_horizon)
 
 
-def pooled(found: Sequence[Scores]) -> Scores:
-    """One model's scores on several series as one: each series counts alike. At least one, of the same horizons."""
-    each = [[one.by_horizon[at] for one in found] for at in range(len(found[0].horizons))]
-    return Scores(_pooled([one.overall for one in found]), found[0].horizons, tuple(_pooled(parts) for parts in each))
+def pooled(of_series: Sequence[Scores]) -> Scores:
+    """Return the mean scores of a model over several series, each with the same weight.
+
+    of_series: at least one, all with the same horizons.
+    """
+    horizons = of_series[0].horizons
+    by_horizon = [[scores.by_horizon[column] for scores in of_series] for column in range(len(horizons))]
+    overall = _mean_score([scores.overall for scores in of_series])
+    return Scores(overall, horizons, tuple(_mean_score(parts) for parts in by_horizon))
 
 
-def _pooled(parts: Sequence[Score]) -> Score:
+def _mean_score(parts: Sequence[Score]) -> Score:
     names = ("cost", "wape", "mape", "coverage", "short", "hours")
     means = {name: _mean([getattr(part, name) for part in parts]) for name in names}
     return Score(model=parts[0].model, judged=sum(part.judged for part in parts), **means)
@@ -83,32 +88,32 @@ def _score(walk: WalkForward, horizons: slice) -> Score:
         cost=pinball(actual, high, FLOOR_QUANTILE) / mean if mean > 0 else float("nan"),
         wape=wape(actual, median),
         mape=mape(actual, median),
-        coverage=coverage(_ordinary(walk, horizons), high),
+        coverage=coverage(_actual_away_from_events(walk, horizons), high),
         judged=int(np.isfinite(actual).any(axis=1).sum()),
         short=short,
         hours=hours,
     )
 
 
-def _ordinary(walk: WalkForward, horizons: slice) -> FloatArray:
-    """Actuals away from events: near them few weeks are like another, and cost and error judge those anyway."""
+def _actual_away_from_events(walk: WalkForward, horizons: slice) -> FloatArray:
+    """Return actual values away from events: coverage near events varies too much, and cost and error include them."""
     actual = walk.actual[:, horizons]
-    apart = actual if walk.near is None else np.where(walk.near[:, horizons], np.nan, actual)
-    return apart if np.isfinite(apart).any() else actual
+    away = actual if walk.near is None else np.where(walk.near[:, horizons], np.nan, actual)
+    return away if np.isfinite(away).any() else actual
 
 
-def floor_outcome(actual: FloatArray, wanted: FloatArray) -> tuple[float, float]:
-    """The share of bins in which replicas for `wanted` were too few for `actual`, and how many times those needed.
+def floor_outcome(actual: FloatArray, forecast: FloatArray) -> tuple[float, float]:
+    """Return the share of bins in which a floor for `forecast` was too low, and its replicas over the replicas needed.
 
-    Shapes are equal. NaN where nothing above zero was observed.
+    actual, forecast: of the same shape. NaN without observed demand above zero.
     """
-    seen = np.isfinite(actual) & np.isfinite(wanted)
-    largest = float(np.percentile(actual[seen], _MAX_LOAD)) if seen.any() else 0.0
+    known = np.isfinite(actual) & np.isfinite(forecast)
+    largest = float(np.percentile(actual[known], _PEAK_PERCENTILE)) if known.any() else 0.0
     if largest <= 0:
         return float("nan"), float("nan")
-    needed = np.maximum(1, np.ceil(actual[seen] * _REPLICAS / largest))
-    given = np.maximum(1, np.ceil(wanted[seen] * _REPLICAS / largest))
-    return float((given < needed).mean()), float(given.sum() / needed.sum())
+    needed = np.maximum(1, np.ceil(actual[known] * _REPLICAS / largest))
+    provided = np.maximum(1, np.ceil(forecast[known] * _REPLICAS / largest))
+    return float((provided < needed).mean()), float(provided.sum() / needed.sum())
 
 
 def _mean(values: Sequence[float]) -> float:

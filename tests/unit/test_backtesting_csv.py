@@ -50,14 +50,14 @@ def test_unordered_rows_are_sorted_and_reported(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},{i}" for i, at in enumerate(MINUTES)]
     trace = read_csv(a_file(tmp_path, rows(*reversed(stamps))))
     assert trace.series.values.tolist() == [0, 1, 2, 3, 4, 5]
-    assert trace.repairs == ("rows were not in the order of time and have been sorted",)
+    assert trace.repairs == ("rows were not ordered by time and were sorted",)
 
 
 def test_the_last_row_of_a_repeated_time_counts_and_is_reported(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},1" for at in MINUTES]
     trace = read_csv(a_file(tmp_path, rows(*stamps, f"{NOON:%Y-%m-%dT%H:%M:%SZ},9")))
     assert trace.series.values[0] == 9
-    assert trace.repairs[-1] == "1 rows repeat a time; the last one counts"
+    assert trace.repairs[-1] == "1 rows repeat a time; the last row of each time counts"
 
 
 def test_a_missing_row_and_a_missing_value_are_gaps(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_missing_row_and_a_missing_value_are_gaps(tmp_path: Path) -> None:
         ),
         (rows("2026-11-24T12:00:00Z,1", '"2026-11-24T12:01:00Z,1'), "not a CSV file with one sample per line"),
         (rows("2026-11-24T12:00:00Z,1"), "has one value; a backtest needs at least 100 bins"),
-        (rows("2026-11-24T12:00:00Z,1", "2026-11-26T12:00:00Z,1"), "scaling needs at least one each hour"),
+        (rows("2026-11-24T12:00:00Z,1", "2026-11-26T12:00:00Z,1"), "scaling needs at least one every hour"),
     ],
 )
 def test_an_invalid_file_is_refused_with_the_line_and_the_column(tmp_path: Path, text: str, message: str) -> None:

@@ -136,8 +136,8 @@ def test_a_better_champion_acts() -> None:
     [
         (a_champion(1.02), "covers"),
         (a_champion(9.0), "covers 100.0%"),
-        (a_champion(1.3, median=2.0), "errs more"),
-        (a_champion(1.3).since(500), "was judged on"),
+        (a_champion(1.3, median=2.0), "has a larger error"),
+        (a_champion(1.3).since(500), "was evaluated on"),
     ],
 )
 def test_a_champion_that_fails_the_gate_does_not_act_and_has_a_reason(champion: WalkForward, reason: str) -> None:
@@ -182,7 +182,7 @@ def test_a_forecast_has_every_quantile_from_0_5_to_0_999() -> None:
 
 @pytest.mark.parametrize("quantile", [0.49, 0.9991, 1.2])
 def test_quantiles_outside_the_range_are_refused(quantile: float) -> None:
-    with pytest.raises(ValueError, match=r"between 0.5 and 0.999"):
+    with pytest.raises(ValueError, match=r"from 0.5 to 0.999"):
         a_forecast((1, 2, 3, 4, 5)).at(quantile)
 
 

@@ -53,14 +53,14 @@ def test_a_model_as_good_as_the_incumbent_replaces_it() -> None:
     succession = second_model(GOOD).succession
     assert succession is not None
     assert succession.accepted
-    assert "replaces the version before: cost 0." in succession.evidence
+    assert "replaces the previous version: cost 0." in succession.evidence
 
 
 def test_a_worse_model_does_not_replace_the_incumbent() -> None:
     succession = second_model(POOR).succession
     assert succession is not None
     assert not succession.accepted
-    assert "does worse than the version before: cost 0." in succession.evidence
+    assert "is worse than the previous version: cost 0." in succession.evidence
 
 
 def test_models_are_compared_on_data_that_neither_was_trained_on() -> None:
@@ -108,7 +108,7 @@ async def test_a_rejected_model_leaves_the_incumbent_in_use_and_reports_the_reas
     assert report.reloaded == ()
     (rejected,) = report.rejected
     assert rejected.file == f"{KEY.slug}/{bad.version}"
-    assert "does worse than the version before" in rejected.reason
+    assert "is worse than the previous version" in rejected.reason
     assert model_store.models()[KEY].version == good.version
 
 
@@ -119,7 +119,7 @@ async def test_an_accepted_model_records_what_it_replaced(tmp_path: Path) -> Non
     assert registry.current(KEY.slug) == newer.version
     newest = entries(registry.folder / KEY.slug)[-1]
     assert newest.outcome is Outcome.PROMOTED
-    assert "it replaces the version before: cost" in newest.evidence
+    assert "it replaces the previous version: cost" in newest.evidence
 
 
 def test_too_few_forecasts_reject_nothing() -> None:
@@ -150,7 +150,7 @@ def test_a_verdict_has_the_cost_of_the_resulting_floor() -> None:
     assert verdict.champion is not None
     assert 0 < verdict.champion.short < 0.3
     assert 1 < verdict.champion.hours < 2
-    assert "as a floor that is short for" in verdict.evidence
+    assert "a floor at that quantile is too low for" in verdict.evidence
 
 
 @pytest.mark.parametrize("factor", [1.0, 7.0])
