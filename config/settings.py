@@ -1,3 +1,3 @@
-"""Defaults of this installation: constants in capitals, named as the settings are. The environment wins over them."""
+"""Defaults of this installation: constants in upper case, named like the settings. The environment takes precedence."""
 
 FEATURE_COUNT = 60
