@@ -118,8 +118,8 @@ async def count_expired(database: Database) -> int:
         "metrics_raw": ("time", RAW + DAY),
     }
     expired = 0
-    for table, (column, kept) in columns.items():
-        expired += await count(database, f"{table} where {column} < '{(NOW - kept).isoformat()}'")
+    for table, (column, retention) in columns.items():
+        expired += await count(database, f"{table} where {column} < '{(NOW - retention).isoformat()}'")
     return expired
 
 
