@@ -7,7 +7,8 @@ import numpy as np
 from forecasting.forecaster import ModelChoice
 from forecasting.series import Series
 from predictive_scaling.backtesting.manifests import adjusted, default_policy
-from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
+from predictive_scaling.backtesting.walk_forward import walk_forward
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.simulation.outcomes import ScalingSimulation

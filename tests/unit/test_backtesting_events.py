@@ -9,7 +9,8 @@ from forecasting.context import KnownEvent
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import ModelChoice
 from predictive_scaling.backtesting.accuracy import AFTER, BEFORE, is_near, near_events
-from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of, walk_forward
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
+from predictive_scaling.backtesting.walk_forward import walk_forward
 from predictive_scaling.decision.events.occurrences import known_events
 from tests.support.builders import NOON, an_event
 from tests.support.event_series import TWO_HOURS, with_events

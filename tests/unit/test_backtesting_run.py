@@ -15,10 +15,11 @@ from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.quality.gate import ActingModel, Verdict
 from forecasting.series import Series
 from forecasting.walk_forward import WalkForward
-from predictive_scaling.backtesting import rolling_forecasts
+from predictive_scaling.backtesting import walk_forward
 from predictive_scaling.backtesting.manifests import default_policy
 from predictive_scaling.backtesting.reporting.page import page
 from predictive_scaling.backtesting.reporting.summary import gain, strategies, summary
+from predictive_scaling.backtesting.rolling_forecasts import plan_of
 from predictive_scaling.backtesting.run import Backtest, Options, run
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.errors import InvalidTraceError
@@ -154,13 +155,13 @@ def test_the_better_model_of_a_horizon_acts_at_that_horizon(monkeypatch: pytest.
     def passes(champion: WalkForward, others: Sequence[WalkForward]) -> Verdict:
         return Verdict(True, "LightGBM", "acts", None, (), table)
 
-    monkeypatch.setattr(rolling_forecasts, "LightGBMQuantiles", NaiveStandIn)
-    monkeypatch.setattr(rolling_forecasts, "judge", passes)
+    monkeypatch.setattr(walk_forward, "LightGBMQuantiles", NaiveStandIn)
+    monkeypatch.setattr(walk_forward, "judge", passes)
     series = a_demand(days=2, noise=0.5)
-    plan = rolling_forecasts.plan_of(series, 0.7, 1, range(1, 13), 12)
-    spliced = rolling_forecasts.walk_forward(series, plan, ModelChoice.AUTO, report=silent)
+    plan = plan_of(series, 0.7, 1, range(1, 13), 12)
+    spliced = walk_forward.walk_forward(series, plan, ModelChoice.AUTO, report=silent)
     table = ()
-    plain = rolling_forecasts.walk_forward(series, plan, ModelChoice.AUTO, report=silent)
+    plain = walk_forward.walk_forward(series, plan, ModelChoice.AUTO, report=silent)
     judged = slice(plan.split - plain.first, None)
     median = 1
     last_value = plain.of_baseline("LastValue").values[judged]

@@ -14,9 +14,10 @@ from forecasting.series import Series
 from predictive_scaling.backtesting.accuracy import Accuracy, NearEvents, accuracy, naive_wape, near_events
 from predictive_scaling.backtesting.manifests import adjusted
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
-from predictive_scaling.backtesting.rolling_forecasts import ReportProgress, RollingForecasts, plan_of, walk_forward
+from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.tuned import TunedSettings, choose, grid_of, with_point
+from predictive_scaling.backtesting.walk_forward import ReportProgress, walk_forward
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.events.occurrences import known_events
 from predictive_scaling.decision.forecast_context import forecast_context
