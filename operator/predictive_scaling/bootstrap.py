@@ -34,11 +34,10 @@ from predictive_scaling.control.jobs.training import TrainingScheduler
 from predictive_scaling.control.jobs.tuning import TuningScheduler
 from predictive_scaling.control.lead_time import LeadTimes
 from predictive_scaling.control.loop import Loop
-from predictive_scaling.control.policy_publisher import PolicyPublisher
+from predictive_scaling.control.policy_publisher import ExternalMetricSink, PolicyPublisher
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures
 from predictive_scaling.control.reconciler import Reconciler
-from predictive_scaling.control.sources import ExternalMetricSink
 from predictive_scaling.control.status_writer import StatusWriter
 from predictive_scaling.control.tuning_cache import TuningCache
 from predictive_scaling.external_metrics.server import ExternalMetricsServer

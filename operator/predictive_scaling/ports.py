@@ -20,7 +20,6 @@ from predictive_scaling.control.jobs.shared_readings import ReadingTable
 from predictive_scaling.control.jobs.training import Models
 from predictive_scaling.control.jobs.tuning import ForecastHistory, TuningTable
 from predictive_scaling.control.policy_publisher import PolicyTable
-from predictive_scaling.control.sources import RollupDemand
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.settings import Settings
 from predictive_scaling.storage.business_events import BusinessEvents
@@ -121,7 +120,7 @@ class Ports:
             models=ModelStore(settings.models_dir, in_memory=settings.models_in_memory),
             decisions=ScalingDecisions(databases.tick),
             stuck_decisions=ScalingDecisions(background),
-            demand=RollupDemand(Demand(background)),
+            demand=Demand(background),
             predictions=Predictions(background),
             performances=ModelPerformances(background),
             business_events=BusinessEvents(background),

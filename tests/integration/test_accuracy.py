@@ -16,7 +16,7 @@ from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow
 from predictive_scaling.control.jobs.accuracy import Accuracy
 from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.policy_states import PolicyStates
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import ModelPerformances

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from predictive_scaling.clock import WallClock
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.stack.kafka import Kafka
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.demand import Demand, DemandKey
+from predictive_scaling.storage.demand import Demand
 from predictive_scaling.synthesis.services import Plan, Service, services
 from predictive_scaling.synthesis.timeline import FloatArray
 from tests.support.eventually import eventually
@@ -57,7 +58,7 @@ async def generate(pipeline: Pipeline, folder: Path, to: str, *options: str) -> 
 
 async def stored(pipeline: Pipeline, service: Service) -> FloatArray:
     """Return a service's demand as the operator reads it."""
-    timeline, key = service.timeline, DemandKey(service.name, service.profile.metric)
+    timeline, key = service.timeline, SeriesKey(service.name, service.profile.metric)
     async with Database(pipeline.database_url, purpose="tests", max_size=1) as database:
         return (await Demand(database).minutes([key], timeline.start, timeline.end))[key]
 

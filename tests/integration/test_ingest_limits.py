@@ -13,9 +13,10 @@ from predictive_scaling.clock import ManualClock
 from predictive_scaling.ingest.batch import Message
 from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
 from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.dead_letters import DeadLetter, DeadLetters
-from predictive_scaling.storage.demand import Demand, DemandKey
+from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.ingest_batches import IngestBatches
 from predictive_scaling.storage.ingest_offsets import IngestOffsets
 from predictive_scaling.storage.retention import Retention
@@ -116,7 +117,7 @@ async def test_a_year_of_rollouts_stays_within_the_series_limit(database: Databa
     async with database.connection() as connection:
         row = await (await connection.execute("select count(*), sum(sum) from metrics_1m")).fetchone()
     assert row == (DAYS * ROLLOUTS * PODS, 5.0 * DAYS * ROLLOUTS * PODS)
-    key = DemandKey("checkout", "rps")
+    key = SeriesKey("checkout", "rps")
     demand = await Demand(database).minutes([key], clock.now(), clock.now() + MINUTE)
     assert demand[key].tolist() == [5.0 * PODS]
 

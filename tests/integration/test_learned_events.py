@@ -15,7 +15,7 @@ from predictive_scaling.control.jobs.business_events import BusinessEventControl
 from predictive_scaling.control.jobs.event_effects import EventEffects
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents
 from predictive_scaling.storage.database import Database

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from predictive_scaling.resources.vocabulary import Aggregation
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.business_events import BusinessEventRow, BusinessEvents, EventName
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.dead_letters import DeadLetter, DeadLetters, keep
-from predictive_scaling.storage.demand import Demand, DemandKey
+from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.ingest_offsets import IngestOffset, IngestOffsets, advance
 from predictive_scaling.storage.model_performance import ErrorSums, ModelPerformances, ScoredInterval
 from predictive_scaling.storage.policies import Policies, PolicyRow
-from predictive_scaling.storage.samples import Sample, Samples, SeriesKey, series_of
+from predictive_scaling.storage.samples import Sample, Samples, SampleSeries, series_of
 from tests.support.api_services import a_performance
 
 pytestmark = pytest.mark.integration
@@ -39,9 +39,9 @@ async def test_the_demand_of_a_minute_aggregates_the_means_of_its_series(databas
     samples = [a_sample(minute, 10.0), a_sample(minute + timedelta(seconds=30), 20.0), a_sample(minute, 5.0, pod="b")]
     await Samples(database).record(samples)
     keys = [
-        DemandKey("checkout", "requests", Aggregation.SUM),
-        DemandKey("checkout", "requests", Aggregation.MEAN),
-        DemandKey("checkout", "requests", Aggregation.MAX),
+        SeriesKey("checkout", "requests", "Sum"),
+        SeriesKey("checkout", "requests", "Mean"),
+        SeriesKey("checkout", "requests", "Max"),
     ]
     demand = await Demand(database).minutes(keys, minute, NOW)
     assert [demand[key].tolist() for key in keys] == [[20.0], [10.0], [15.0]]
@@ -49,7 +49,7 @@ async def test_the_demand_of_a_minute_aggregates_the_means_of_its_series(databas
 
 async def test_missing_minutes_are_nan(database: Database) -> None:
     await Samples(database).record([a_sample(NOW - 3 * MINUTE, 0.0), a_sample(NOW - MINUTE, 7.0)])
-    key, other = DemandKey("checkout", "requests"), DemandKey("unknown", "requests")
+    key, other = SeriesKey("checkout", "requests"), SeriesKey("unknown", "requests")
     demand = await Demand(database).minutes([key, other], NOW - 4 * MINUTE + timedelta(seconds=30), NOW)
     np.testing.assert_array_equal(demand[key], [np.nan, 0.0, np.nan, 7.0])
     np.testing.assert_array_equal(demand[other], [np.nan] * 4)
@@ -61,9 +61,7 @@ async def test_the_demand_of_many_keys_does_not_depend_on_the_number_of_statemen
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await Samples(database).record([a_sample(NOW - MINUTE, number, service=f"s{number}") for number in range(9)])
-    keys = [
-        DemandKey(f"s{number}", "requests", kind) for number in range(9) for kind in (Aggregation.SUM, Aggregation.MAX)
-    ]
+    keys = [SeriesKey(f"s{number}", "requests", kind) for number in range(9) for kind in ("Sum", "Max")]
     one_statement = await Demand(database).minutes(keys, NOW - 2 * MINUTE, NOW)
     monkeypatch.setattr("predictive_scaling.storage.demand.CELLS_PER_STATEMENT", 9)
     many_statements = await Demand(database).minutes([*keys, keys[0]], NOW - 2 * MINUTE, NOW)
@@ -74,7 +72,7 @@ async def test_the_demand_of_many_keys_does_not_depend_on_the_number_of_statemen
 
 async def test_recorded_metrics_are_listed(database: Database) -> None:
     await Samples(database).record([a_sample(NOW, 1.0), a_sample(NOW - timedelta(days=9), 1.0, service="old")])
-    assert await Demand(database).recorded(NOW - timedelta(days=1)) == [DemandKey("checkout", "requests")]
+    assert await Demand(database).recorded(NOW - timedelta(days=1)) == [SeriesKey("checkout", "requests")]
 
 
 # samples
@@ -98,7 +96,7 @@ async def test_series_are_registered_with_the_day_of_their_last_sample(database:
         [a_sample(NOW, 1.0), a_sample(NOW - timedelta(days=2), 1.0), a_sample(NOW, 1.0, service="cart")]
     )
     assert await samples.series(["checkout"], NOW.date()) == {
-        SeriesKey("checkout", "requests", series_of({"pod": "a"})): NOW.date(),
+        SampleSeries("checkout", "requests", series_of({"pod": "a"})): NOW.date(),
     }
 
 

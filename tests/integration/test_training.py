@@ -15,7 +15,7 @@ import pytest
 from forecasting.forecaster import ModelChoice
 from forecasting.series import Series
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.resources.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from tests.support.demand import METRIC, record_demand
 

@@ -21,7 +21,7 @@ from predictive_scaling.errors import DaskUnavailableError, SettingsError
 from predictive_scaling.models.loading import check
 from predictive_scaling.models.manifest import Manifest
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.training.backends import TrainingBackend, connected
 from predictive_scaling.training.trainer import Trainer

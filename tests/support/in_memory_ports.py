@@ -13,8 +13,8 @@ from predictive_scaling.control.current_forecasts import nothing_learned
 from predictive_scaling.control.demand_window import MINUTE
 from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.serving.model_store import ForecastRequest
 from predictive_scaling.storage.forecast_history import Prediction

@@ -23,9 +23,9 @@ from predictive_scaling.decision.inputs import (
     Situation,
 )
 from predictive_scaling.decision.spans import Span
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.stack.demo.manifests import HORIZON, LEAD_TIME, RAMP, policy, upcoming_event
 from predictive_scaling.stack.demo.measure import DeploymentState, Observation

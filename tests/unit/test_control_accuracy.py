@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.jobs.accuracy import Accuracy, score
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import (
     ErrorSums,

@@ -9,7 +9,7 @@ import pytest
 
 from predictive_scaling.control.demand_window import HISTORY, MINUTE, DemandWindow
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 
 NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
 KEY = SeriesKey("checkout", "requests_per_second", "Sum")

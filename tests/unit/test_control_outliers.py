@@ -11,8 +11,8 @@ import pytest
 
 from forecasting.forecast import Forecast
 from predictive_scaling.control.demand_window import MINUTE
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.annotations import PIN
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World

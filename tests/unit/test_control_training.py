@@ -19,7 +19,7 @@ from predictive_scaling.control.jobs.training import TrainingScheduler
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.resources.statuses import AccuracyStatus
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.storage.business_events import BusinessEventRow

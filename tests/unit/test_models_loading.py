@@ -19,7 +19,7 @@ from predictive_scaling.models.loading import check, probe
 from predictive_scaling.models.manifest import Manifest
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import CURRENT, Registry
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore, ReloadReport
 from tests.support.demand_series import a_series
 

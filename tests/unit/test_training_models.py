@@ -17,7 +17,7 @@ from predictive_scaling.models.loading import check
 from predictive_scaling.models.manifest import Manifest, read_manifest
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore, ReloadReport
 from tests.support.demand_series import a_series, of_values
 

@@ -24,7 +24,7 @@ from predictive_scaling.models.promotion_history import (
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ModelStore
 from tests.support.demand_series import a_series, of_values
 

@@ -23,8 +23,8 @@ from predictive_scaling.models.manifest import ActingRecord
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
-from predictive_scaling.models.series_key import SHARED, SeriesKey
 from predictive_scaling.models.shared_members import LearnedShared
+from predictive_scaling.resources.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.model_cache import IDLE_SECONDS, ModelCache
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.training.shared_learning import learn_shared

@@ -23,7 +23,7 @@ from predictive_scaling.control.jobs.subprocesses import CompletedChild
 from predictive_scaling.models.promotion_history import Outcome, entries
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code
 from predictive_scaling.training.trainer import Trainer, load_incumbent

@@ -25,11 +25,11 @@ from predictive_scaling.backtesting.traces.prometheus import PrometheusQuery, re
 from predictive_scaling.backtesting.traces.recorded import Trace
 from predictive_scaling.backtesting.traces.stored import read_stored
 from predictive_scaling.clock import parse_clock
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.place import Timezone
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.settings import read_settings
 from predictive_scaling.telemetry.logs import configure_logs

@@ -28,8 +28,8 @@ from predictive_scaling.errors import (
 from predictive_scaling.models.promotion_history import rollback_entry
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
-from predictive_scaling.models.series_key import EVERY_SERIES, SHARED, SeriesFilter, SeriesKey
 from predictive_scaling.resources.quantities import parse_duration
+from predictive_scaling.resources.series_key import EVERY_SERIES, SHARED, SeriesFilter, SeriesKey
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.business_events import BusinessEvents

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Collection
 from statistics import median
 
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 
 _ENOUGH = 10
 _NEWEST = 120

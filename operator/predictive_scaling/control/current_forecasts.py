@@ -19,9 +19,9 @@ from predictive_scaling.decision.events.occurrences import known_event
 from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.decision.inputs import CurrentForecast, EventBaseline, ForecastSource
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest
 
 log = structlog.get_logger(__name__)

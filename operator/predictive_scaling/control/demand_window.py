@@ -13,7 +13,7 @@ from forecasting.binning import binned_to_last_value
 from forecasting.cleaning.outliers import BoolArray, find_outliers, usable_demand
 from forecasting.series import Outlier, Series
 from predictive_scaling.decision.inputs import Demand
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 
 MINUTE = timedelta(minutes=1)
 BIN = timedelta(minutes=5)

@@ -12,6 +12,7 @@ from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.control.recording import record_accepted
+from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import ScalingPolicyStatus
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
@@ -140,3 +141,27 @@ def _row(record: PolicyRecord, status: ScalingPolicyStatus, clock: Clock) -> Pol
         timezone=spec.forecast.timezone if spec is not None else None,
         holidays=spec.forecast.holidays if spec is not None else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalMetricSink:
+    """The board that external metrics are served from."""
+
+    store: ExternalMetricStore
+
+    def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
+        """Replace the metrics of a policy. An untrusted zero is missing, not low demand."""
+        situation, decision = visited.situation, visited.decision
+        if situation is None or decision is None:
+            return  # what was shown before becomes stale by itself
+        seen, current_forecast = situation.demand, situation.current_forecast
+        trusted = seen is not None and (seen.value > 0 or situation.policy.spec.demand.zero_is_valid)
+        demand = Reading(seen.value, seen.at, seen.at + max_age) if seen is not None and trusted else None
+        forecast = None
+        if current_forecast is not None and decision.forecast_value is not None:
+            forecast = Reading(decision.forecast_value, current_forecast.forecast.origin, current_forecast.valid_until)
+        self.store.publish(policy.namespace, policy.name, situation.policy.service, demand=demand, forecast=forecast)
+
+    def remove(self, policy: PolicyKey) -> None:
+        """Show a policy no more."""
+        self.store.forget(policy.namespace, policy.name)

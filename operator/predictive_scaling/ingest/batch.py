@@ -10,7 +10,7 @@ from predictive_scaling.ingest.measurement import Window, accept
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 from predictive_scaling.ingest.series_register import Admission, Limit, SeriesLimits, SeriesRegister
 from predictive_scaling.storage.dead_letters import DeadLetter
-from predictive_scaling.storage.samples import Sample, SeriesKey
+from predictive_scaling.storage.samples import Sample, SampleSeries
 
 
 class Message(NamedTuple):
@@ -86,11 +86,11 @@ def admit(parsed: Read, register: SeriesRegister) -> Batch:
     admission = Admission(register)
     kept: list[Sample] = []
     dead_letters = list(parsed.dead_letters)
-    newest: dict[SeriesKey, Sample] = {}
+    newest: dict[SampleSeries, Sample] = {}
     refused: list[tuple[Limit, str]] = []
     for message, samples in parsed.samples:
         for sample in samples:
-            key = SeriesKey(sample.service_name, sample.metric_name, sample.series)
+            key = SampleSeries(sample.service_name, sample.metric_name, sample.series)
             known = newest.get(key)
             # A further sample of the same series and day needs no check.
             if known is None or sample.time.date() != known.time.date():
@@ -107,10 +107,10 @@ def admit(parsed: Read, register: SeriesRegister) -> Batch:
     return Batch(kept, touched, dead_letters, _spans(parsed.messages), refused)
 
 
-def days_of(batch: Batch) -> dict[SeriesKey, date]:
+def days_of(batch: Batch) -> dict[SampleSeries, date]:
     """Return the last day of each touched series, for the register after the commit."""
     return {
-        SeriesKey(sample.service_name, sample.metric_name, sample.series): sample.time.date()
+        SampleSeries(sample.service_name, sample.metric_name, sample.series): sample.time.date()
         for sample in batch.touched
     }
 
@@ -136,7 +136,7 @@ _REASONS = {
 }
 
 
-def _over(key: SeriesKey, limit: Limit, limits: SeriesLimits) -> RejectedMessage:
+def _over(key: SampleSeries, limit: Limit, limits: SeriesLimits) -> RejectedMessage:
     scope = "ingest" if limit is Limit.SERVICES else f"service {key.service_name}"
     new = {
         Limit.SERVICES: f"service {key.service_name}",

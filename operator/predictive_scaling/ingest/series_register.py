@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 
-from predictive_scaling.storage.samples import SeriesKey
+from predictive_scaling.storage.samples import SampleSeries
 
 _DAY = timedelta(days=1)
 REMEMBERED = 7 * _DAY
@@ -102,12 +102,12 @@ class SeriesRegister:
         for service, day in services.items():
             activity.note(service, day)
 
-    def load(self, services: Iterable[str], known: Mapping[SeriesKey, date]) -> None:
+    def load(self, services: Iterable[str], known: Mapping[SampleSeries, date]) -> None:
         """Load the series of these services from the database; a service may have none."""
         self._loaded.update(services)
         self.learn(known)
 
-    def learn(self, days: Mapping[SeriesKey, date]) -> None:
+    def learn(self, days: Mapping[SampleSeries, date]) -> None:
         """Record the written series."""
         for key, day in days.items():
             for scope, member in _members(key):
@@ -131,7 +131,7 @@ class SeriesRegister:
         self._loaded.clear()
         self._knows_services = False
 
-    def last_day(self, key: SeriesKey) -> date | None:
+    def last_day(self, key: SampleSeries) -> date | None:
         """Return the last active day of a series; None if unknown."""
         return self.last_active((Limit.SERIES, key.service_name), key)
 
@@ -163,7 +163,7 @@ class Admission:
     register: SeriesRegister
     _new: dict[Scope, _Activity] = field(default_factory=dict[Scope, _Activity])
 
-    def refused_by(self, key: SeriesKey, day: date) -> Limit | None:
+    def refused_by(self, key: SampleSeries, day: date) -> Limit | None:
         """Return the limit that rejects a sample of this day; None if it is admitted.
 
         Members that were active within the window before the day are always admitted, regardless of the new members.
@@ -184,7 +184,7 @@ class Admission:
         return any(last is not None and last >= day - self.register.limits.days * _DAY for last in days)
 
 
-def _members(key: SeriesKey) -> tuple[tuple[Scope, Hashable], ...]:
+def _members(key: SampleSeries) -> tuple[tuple[Scope, Hashable], ...]:
     """Return service, metric and series with their scopes, the widest first."""
     service, metric, _ = key
     return (

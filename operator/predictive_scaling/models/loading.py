@@ -29,8 +29,8 @@ from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models import shared_members as members
 from predictive_scaling.models.manifest import MANIFEST, File, Manifest, read_manifest
 from predictive_scaling.models.publishing import RESIDUALS
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.models.shared_members import Member
+from predictive_scaling.resources.series_key import SeriesKey
 
 TIMEOUT_SECONDS = 20.0
 _PER_MODEL_SECONDS = 2.0

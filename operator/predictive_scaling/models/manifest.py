@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forecasting.context import CalendarContext
 from predictive_scaling.errors import ModelRejectedError
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 
 SCHEMA = 1
 """Version of the folder layout. LightGBM's own version does not help: its loader accepts every version."""

@@ -28,8 +28,8 @@ from predictive_scaling.models.manifest import (
 )
 from predictive_scaling.models.promotion_history import Entry, Outcome, record
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.models.shared_members import JudgedSeries, Member
+from predictive_scaling.resources.series_key import SeriesKey
 
 RESIDUALS = "residuals.npy"
 

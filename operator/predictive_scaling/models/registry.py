@@ -7,7 +7,7 @@ from pathlib import Path
 
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.manifest import read_manifest
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 
 CURRENT = "CURRENT"
 MAX_VERSIONS = 3

@@ -7,7 +7,7 @@ from predictive_scaling.errors import ModelRejectedError, NoEarlierModelError
 from predictive_scaling.models.loading import check
 from predictive_scaling.models.promotion_history import Entry, Outcome, record
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 
 
 @dataclass(frozen=True, slots=True)

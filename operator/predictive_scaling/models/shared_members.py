@@ -15,7 +15,7 @@ from forecasting.quality.gate import Verdict
 from forecasting.series import FloatArray
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.manifest import GateRecord, Part
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 
 RECORDS = "members.json"
 ERRORS = "members.npy"

@@ -24,7 +24,7 @@ from forecasting.naive_batch import answer, naive_batch
 from forecasting.panel import BoolArray, Panel
 from forecasting.peaks import WINDOWS, at_least_bins
 from forecasting.series import FloatArray, Series
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.served_models import ServedModel
 from predictive_scaling.serving.tiers import Tiers
 

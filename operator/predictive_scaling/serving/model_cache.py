@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.models.loading import Loaded
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.served_models import ServedModel, served
 
 IDLE_SECONDS = 600.0

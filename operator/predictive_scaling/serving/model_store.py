@@ -25,7 +25,7 @@ from predictive_scaling.models.loading import (
 from predictive_scaling.models.manifest import Manifest
 from predictive_scaling.models.promotion_history import Outcome, entries, rollback_entry
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.resources.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.batch import Batch, ForecastRequest, Name
 from predictive_scaling.serving.model_cache import ModelCache
 from predictive_scaling.serving.served_models import KnownModel, SharedTier

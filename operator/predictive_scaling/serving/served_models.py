@@ -14,7 +14,7 @@ from forecasting.quality.gate import acting_at
 from forecasting.series import Series
 from predictive_scaling.models.loading import Loaded
 from predictive_scaling.models.manifest import ActingRecord, GateRecord, Manifest
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.live_errors import LiveErrors, no_errors
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from forecasting.series import Series
 from predictive_scaling.models.loading import Loaded
 from predictive_scaling.models.manifest import GateRecord, Manifest
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_cache import ModelCache
 from predictive_scaling.serving.served_models import KnownModel, ServedModel, SharedTier
 

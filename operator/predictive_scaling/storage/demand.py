@@ -3,25 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from psycopg.rows import class_row
 
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.storage.database import Connections
 
 FloatArray = npt.NDArray[np.float64]
 MINUTE = timedelta(minutes=1)
-
-
-class DemandKey(NamedTuple):
-    """The service, metric and aggregation that define a demand series."""
-
-    service: str
-    metric: str
-    aggregation: Aggregation = Aggregation.SUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ class Demand:
     def __init__(self, database: Connections) -> None:
         self._database = database
 
-    async def minutes(self, keys: Sequence[DemandKey], since: datetime, until: datetime) -> dict[DemandKey, FloatArray]:
+    async def minutes(self, keys: Sequence[SeriesKey], since: datetime, until: datetime) -> dict[SeriesKey, FloatArray]:
         """Return the demand of each key in every minute of [since, until), both truncated to minutes.
 
         Each array has shape (minutes,), NaN where there was no sample: a missing minute is never zero. The result has
@@ -85,14 +77,14 @@ class Demand:
             batch = unique_keys[first : first + step]
             for position, packed in await self._read(batch, since, until):
                 key = batch[position]
-                demand[key] = _aggregate(np.frombuffer(packed, _PACKED), key.aggregation, since, length)
+                demand[key] = _aggregate(np.frombuffer(packed, _PACKED), Aggregation(key.aggregation), since, length)
         return demand
 
-    async def recorded(self, since: datetime) -> list[DemandKey]:
+    async def recorded(self, since: datetime) -> list[SeriesKey]:
         """Return a Sum key of every metric with a sample since then, sorted."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(RECORDED, {"since": since.date()})).fetchall()
-            return [DemandKey(service, metric) for service, metric in rows]
+            return [SeriesKey(service, metric) for service, metric in rows]
 
     async def of_service(self, service: str, since: datetime, now: datetime) -> list[DemandMinute]:
         """Return the recorded minutes of all metrics of a service in [since, now], by metric and time."""
@@ -104,7 +96,7 @@ class Demand:
             await cursor.execute(OF_SERVICE, values)
             return await cursor.fetchall()
 
-    async def _read(self, keys: Sequence[DemandKey], since: datetime, until: datetime) -> list[tuple[int, bytes]]:
+    async def _read(self, keys: Sequence[SeriesKey], since: datetime, until: datetime) -> list[tuple[int, bytes]]:
         values = {
             "services": [key.service for key in keys],
             "metrics": [key.metric for key in keys],

@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     labels: Mapping[str, str]
 
 
-class SeriesKey(NamedTuple):
+class SampleSeries(NamedTuple):
     """A metric of a service with a set of labels."""
 
     service_name: str
@@ -110,18 +110,18 @@ class Samples:
             rows = await (await connection.execute(ACTIVE_SERVICES, {"since": since})).fetchall()
             return dict(rows)
 
-    async def series(self, services: Collection[str], since: date) -> dict[SeriesKey, date]:
+    async def series(self, services: Collection[str], since: date) -> dict[SampleSeries, date]:
         """Return the series of these services with samples since `since`, with their last day."""
         values = {"services": list(services), "since": since}
         async with self._database.connection() as connection:
             rows = await (await connection.execute(SERIES_OF_SERVICES, values)).fetchall()
-            return {SeriesKey(service, metric, series): last_day for service, metric, series, last_day in rows}
+            return {SampleSeries(service, metric, series): last_day for service, metric, series, last_day in rows}
 
     async def record(self, samples: Sequence[Sample]) -> int:
         """Write samples outside of ingest, for demos and tests; return the number of new samples."""
         await self.prepare(sample.time for sample in samples)
         newest = {
-            SeriesKey(sample.service_name, sample.metric_name, sample.series): sample
+            SampleSeries(sample.service_name, sample.metric_name, sample.series): sample
             for sample in sorted(samples, key=lambda sample: sample.time)
         }
         async with self._database.connection() as connection:

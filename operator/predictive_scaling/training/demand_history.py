@@ -13,10 +13,10 @@ from forecasting.context import EMPTY_CONTEXT, Context, KnownEvent
 from forecasting.series import Series
 from predictive_scaling.decision.forecast_context import calendar_context
 from predictive_scaling.errors import SettingsError
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.storage.business_events import BusinessEventRow
-from predictive_scaling.storage.demand import Demand, DemandKey
+from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.policies import Policies, PolicyRow
 
 
@@ -90,14 +90,14 @@ class StoredHistory:
         rows = await self._policies.all()
         if rows:
             return sorted({key for row in rows if (key := _key(row)) is not None})
-        return sorted(SeriesKey(*key) for key in await self._demand.recorded(since))
+        return sorted(await self._demand.recorded(since))
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
-        demand_key = DemandKey(key.service, key.metric, _aggregation(key.aggregation))
+        _check_aggregation(key)
         last_minute = end.astimezone(UTC).replace(second=0, microsecond=0)
         bins = (last_minute - start) // step
         begin = last_minute - bins * step
-        minutes = (await self._demand.minutes([demand_key], begin, last_minute))[demand_key]
+        minutes = (await self._demand.minutes([key], begin, last_minute))[key]
         clean = minutes if self._zero_is_valid else np.where(minutes > 0, minutes, np.nan)
         by_minute = without_outliers(Series(str(key), begin, MINUTE, clean), judge_first=True)
         values = bin_means(by_minute.values, step // MINUTE)
@@ -145,8 +145,6 @@ def trimmed(series: Series) -> Series:
     return replace(series, start=begin, values=series.values[first:end])
 
 
-def _aggregation(name: str) -> Aggregation:
-    try:
-        return Aggregation(name)
-    except ValueError:
-        raise SettingsError(f"{name!r} is not an aggregation; use one of {', '.join(Aggregation)}") from None
+def _check_aggregation(key: SeriesKey) -> None:
+    if key.aggregation not in Aggregation:
+        raise SettingsError(f"{key.aggregation!r} is not an aggregation; use one of {', '.join(Aggregation)}")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from predictive_scaling.models.manifest import GateRecord
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.training.trainer import Trained
 
 

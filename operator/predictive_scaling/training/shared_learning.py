@@ -27,8 +27,8 @@ from forecasting.quality.gate import MIN_JUDGED, judge_scores
 from forecasting.quality.scores import Scores, pooled, scores
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, replay
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.models.shared_members import JudgedSeries, LearnedShared
+from predictive_scaling.resources.series_key import SeriesKey
 
 SEEDS = 96
 """Initial errors for the calibration of a series; its own errors outnumber them within a day."""

@@ -21,7 +21,7 @@ from predictive_scaling.models.loading import check, load, probe
 from predictive_scaling.models.manifest import GateRecord, Manifest
 from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
-from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.resources.series_key import SHARED, SeriesKey
 from predictive_scaling.training.backends import LocalBackend, TrainingBackend
 from predictive_scaling.training.demand_history import DemandHistory
 from predictive_scaling.training.shared_learning import learn_shared

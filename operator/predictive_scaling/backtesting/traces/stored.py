@@ -8,7 +8,7 @@ from forecasting.cleaning.outliers import describe_outliers
 from predictive_scaling.backtesting.traces.recorded import Trace
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import InvalidTraceError
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.policies import Policies

@@ -12,7 +12,7 @@ import structlog
 from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.control.current_forecasts import EffectsOf, series_key
-from predictive_scaling.models.series_key import SeriesKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.business_events import BusinessEventRow, LearnedOccurrence
 
 log = structlog.get_logger(__name__)

@@ -16,8 +16,8 @@ from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.recording import record_accepted
 from predictive_scaling.decision.inputs import ForecastSource
 from predictive_scaling.errors import DatabaseUnavailableError
-from predictive_scaling.models.series_key import SeriesKey
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.telemetry.metrics import MAKE, PREDICTION_LATENCY
 

@@ -17,7 +17,7 @@ from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.models.manifest import Manifest
-from predictive_scaling.models.series_key import SHARED, SeriesKey
+from predictive_scaling.resources.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.model_store import ReloadReport
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.training.demand_history import PastEvents, event_types

@@ -7,6 +7,7 @@ import numpy as np
 
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
+from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.stack.demo.demand_producer import DemandProducer
 from predictive_scaling.stack.demo.processes import PROGRAM, Product
 from predictive_scaling.stack.demo.scenario import METRIC, SERVICE, DemoScenario
@@ -14,7 +15,7 @@ from predictive_scaling.stack.demo.workload import MINUTE
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Notify
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.demand import Demand, DemandKey
+from predictive_scaling.storage.demand import Demand
 
 _STORED_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -57,7 +58,7 @@ async def run_command(product: Product, clock: ReplayClock, *arguments: str) -> 
 async def _wait_until_stored(newest: datetime, product: Product) -> None:
     until = monotonic() + _STORED_SECONDS
     async with Database(product.stack.database_url, purpose="demo", max_size=1) as database:
-        demand, key = Demand(database), DemandKey(SERVICE, METRIC)
+        demand, key = Demand(database), SeriesKey(SERVICE, METRIC)
         while monotonic() < until:
             demand_by_key = await demand.minutes([key], newest, newest + MINUTE)
             if np.isfinite(demand_by_key[key]).all():

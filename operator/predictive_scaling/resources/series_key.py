@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from predictive_scaling.resources.vocabulary import Aggregation
+
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _MAX_READABLE = 48
 
@@ -15,7 +17,7 @@ class SeriesKey:
 
     service: str
     metric: str
-    aggregation: str
+    aggregation: str = Aggregation.SUM.value
 
     @property
     def slug(self) -> str:
