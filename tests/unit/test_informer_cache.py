@@ -143,6 +143,8 @@ def test_an_hpa_record_has_all_inputs_of_a_decision() -> None:
 
 def test_a_workload_that_cannot_create_replicas_has_the_failure() -> None:
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: pods"}
-    record = WorkloadRecord.parse({"spec": {"replicas": 9}, "status": {"replicas": 5, "conditions": [failure]}})
+    metadata = {"uid": "u", "resourceVersion": "7"}
+    status = {"replicas": 5, "conditions": [failure]}
+    record = WorkloadRecord.parse({"metadata": metadata, "spec": {"replicas": 9}, "status": status})
     assert (record.desired, record.existing, record.ready) == (9, 5, 0)
     assert record.failure == "FailedCreate: exceeded quota: pods"

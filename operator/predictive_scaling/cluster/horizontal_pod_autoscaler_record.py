@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from predictive_scaling.cluster.field_ownership import DEFAULT_MINIMUM, field_ownership
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.workload_record import WorkloadReference
 
 _CPU = "cpu"
@@ -132,15 +133,15 @@ def path_of(namespace: str, name: str) -> str:
 
 def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
     """Return the record of an HPA in autoscaling/v2; missing or invalid fields of its status are left out."""
-    metadata, spec = body["metadata"], body["spec"]
+    metadata, spec = ObjectMetadata.of(body), body["spec"]
     status, reference = _mapping(body.get("status")), spec["scaleTargetRef"]
     cpu = cpu_utilization(spec.get("metrics"), status.get("currentMetrics"))
     ownership = field_ownership(body)
     return HorizontalPodAutoscalerRecord(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=int(metadata["resourceVersion"]),
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+        resource_version=metadata.resource_version,
         minimum=spec.get("minReplicas", DEFAULT_MINIMUM),
         maximum=spec["maxReplicas"],
         current_replicas=_count(status.get("currentReplicas")),
@@ -165,9 +166,9 @@ def _is_disabled(status: Mapping[str, Any]) -> bool:
     )
 
 
-def _controller(metadata: Mapping[str, Any]) -> str | None:
-    owners = _mappings(metadata.get("ownerReferences"))
-    return next((f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")), None)
+def _controller(metadata: ObjectMetadata) -> str | None:
+    controllers = [owner for owner in metadata.owners if owner.get("controller")]
+    return next((f"{owner.get('kind')}/{owner.get('name')}" for owner in controllers), None)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

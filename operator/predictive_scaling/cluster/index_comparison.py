@@ -13,6 +13,7 @@ from predictive_scaling.cluster import horizontal_pod_autoscaler_record
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError
 from predictive_scaling.cluster.corrected_index import CorrectedIndex, Version
 from predictive_scaling.cluster.informer_cache import InformerCache
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
 from predictive_scaling.cluster.workload_record import WorkloadRecord
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
@@ -162,9 +163,9 @@ class IndexComparison:
         before = {key for key in index.known_keys() if self._is_of(kind, key)}
         for namespace in self.namespaces or (None,):
             for item in await self.cluster.metadata(kind.collection(namespace)):
-                metadata = item["metadata"]
-                version = Version(metadata.get("uid", ""), int(metadata.get("resourceVersion", 0)))
-                difference = Difference(kind, metadata["namespace"], metadata["name"], version)
+                metadata = ObjectMetadata.of(item)
+                version = Version(metadata.uid, metadata.resource_version)
+                difference = Difference(kind, metadata.namespace, metadata.name, version)
                 listed[difference.key] = difference
         # Objects that entered the index after the list was read may be missing in the list.
         extra = [Difference(kind, *_names(key), None) for key in before - listed.keys()]
@@ -223,11 +224,11 @@ class IndexComparison:
         self._take(difference, body, shown)
 
     def _take(self, difference: Difference, body: Mapping[str, Any], shown: Version | None) -> None:
-        metadata = body["metadata"]
+        metadata = ObjectMetadata.of(body)
         try:
             record = difference.kind.parse(body)
         except Exception:  # no object may stop the comparison; it is left out, as in the watch
-            self._unreadable[metadata["uid"]] = int(metadata["resourceVersion"])
+            self._unreadable[metadata.uid] = metadata.resource_version
             log.exception("object_unreadable", object=str(difference))
             return
         if shown is not None and shown.uid != record.uid:

@@ -9,6 +9,7 @@ from predictive_scaling.clock import monotonic
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.corrected_index import CorrectedIndex, undisturbed
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.business_event import BusinessEvent
@@ -147,13 +148,13 @@ class InformerCache:
         listed: it is part of the initial list of a watch, not an event.
         """
         self._relisted |= listed
-        metadata = body["metadata"]
-        uid = metadata["uid"]
+        metadata = ObjectMetadata.of(body)
+        uid = metadata.uid
         if gone:
             self._fingerprints.pop(uid, None)
             return True
-        spec_key = (metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
-        fingerprint = hash(repr((*spec_key, metadata.get("deletionTimestamp"))))
+        spec_key = (metadata.generation, metadata.annotations, metadata.labels)
+        fingerprint = hash(repr((*spec_key, metadata.deleted_at)))
         before = self._fingerprints.get(uid)
         self._fingerprints[uid] = fingerprint
         return before != fingerprint

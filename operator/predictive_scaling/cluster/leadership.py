@@ -23,6 +23,7 @@ from prometheus_client import Gauge
 
 from predictive_scaling.clock import WallClock, monotonic
 from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 
 log = structlog.get_logger(__name__)
@@ -71,7 +72,7 @@ class Leadership:
     """Called when leadership is gained."""
     _has_led: bool = False
     _relied_until: float = 0.0
-    _seen: tuple[str, str] = ("", "")
+    _seen: tuple[str, int] = ("", 0)
     _seen_at: float = 0.0
 
     @property
@@ -130,7 +131,7 @@ class Leadership:
         holder = spec.get("holderIdentity") or ""
         if holder in ("", self.identity):
             return True
-        seen = (holder, str(lease["metadata"]["resourceVersion"]))
+        seen = (holder, ObjectMetadata.of(lease).resource_version)
         if seen != self._seen:
             self._seen, self._seen_at = seen, monotonic()
         return monotonic() - self._seen_at > float(spec.get("leaseDurationSeconds") or self.terms.duration_seconds)

@@ -1,28 +1,18 @@
 """Creates the records of policies and events, with the result of the review of their manifests."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
 
 from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.decision.review import Problem, review_event, review_policy, unexpected_problem
 from predictive_scaling.resources.metadata import PolicyKey
 
 Manifest = TypeVar("Manifest")
 
 log = structlog.get_logger(__name__)
-
-
-def created_at(metadata: Mapping[str, Any]) -> datetime:
-    """Return the creation time of an object by the API server's clock: for comparing objects, not as product time."""
-    text = metadata.get("creationTimestamp")
-    try:
-        created = datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
-    except ValueError:
-        created = datetime.fromtimestamp(0, UTC)
-    return created if created.tzinfo else created.replace(tzinfo=UTC)
 
 
 def reviewed(
@@ -35,30 +25,30 @@ def reviewed(
     try:
         return review(reduced(body))
     except Exception as error:  # the record is kept for any manifest
-        metadata = body["metadata"]
-        log.exception("review_failed", kind=kind, object=f"{metadata['namespace']}/{metadata['name']}")
+        metadata = ObjectMetadata.of(body)
+        log.exception("review_failed", kind=kind, object=f"{metadata.namespace}/{metadata.name}")
         return unexpected_problem(error)
 
 
 def reduced(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a body without managed fields, which are most of it, and without its status, which is kept separately."""
-    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    metadata = {name: value for name, value in ObjectMetadata.of(body).raw.items() if name != "managedFields"}
     return {name: value for name, value in body.items() if name not in ("metadata", "status")} | {"metadata": metadata}
 
 
 def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
     """Return the record of a policy, with its problem if it is invalid. Never raises."""
-    metadata = body["metadata"]
+    metadata = ObjectMetadata.of(body)
     verdict = reviewed("ScalingPolicy", body, review_policy)
     return PolicyRecord(
-        key=PolicyKey(metadata["namespace"], metadata["name"]),
-        uid=metadata["uid"],
-        generation=metadata.get("generation") or 0,
-        resource_version=int(metadata["resourceVersion"]),
-        created_at=created_at(metadata),
-        deleted="deletionTimestamp" in metadata,
-        finalizers=tuple(metadata.get("finalizers") or ()),
-        annotations=dict(metadata.get("annotations") or {}),
+        key=PolicyKey(metadata.namespace, metadata.name),
+        uid=metadata.uid,
+        generation=metadata.generation,
+        resource_version=metadata.resource_version,
+        created_at=metadata.created_at,
+        deleted=metadata.deleted_at is not None,
+        finalizers=metadata.finalizers,
+        annotations=metadata.annotations,
         status=dict(body.get("status") or {}),
         policy=None if isinstance(verdict, Problem) else verdict,
         problem=verdict if isinstance(verdict, Problem) else None,
@@ -67,15 +57,15 @@ def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
 
 def event_record(body: Mapping[str, Any]) -> EventRecord:
     """Return the record of an event, with its problem if it is invalid. Never raises."""
-    metadata = body["metadata"]
+    metadata = ObjectMetadata.of(body)
     verdict = reviewed("BusinessEvent", body, review_event)
     return EventRecord(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=metadata.get("generation") or 0,
-        resource_version=int(metadata["resourceVersion"]),
-        created_at=created_at(metadata),
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+        generation=metadata.generation,
+        resource_version=metadata.resource_version,
+        created_at=metadata.created_at,
         status=dict(body.get("status") or {}),
         event=None if isinstance(verdict, Problem) else verdict,
         problem=verdict if isinstance(verdict, Problem) else None,

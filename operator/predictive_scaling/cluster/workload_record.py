@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
+
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "ReplicaSet": "replicasets"}
 # Conditions of a Deployment whose pods cannot be created.
 _FAILURE_CONDITIONS = frozenset({"ReplicaFailure"})
@@ -40,14 +42,14 @@ class WorkloadRecord:
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "WorkloadRecord":
         """Return the record of a workload of the API server."""
-        status, metadata = body.get("status") or {}, body.get("metadata") or {}
+        status, metadata = body.get("status") or {}, ObjectMetadata.of(body)
         return cls(
             desired=(body.get("spec") or {}).get("replicas", 1),
             existing=status.get("replicas") or 0,
             ready=status.get("readyReplicas") or 0,
             failure=_failure(status.get("conditions") or ()),
-            uid=metadata.get("uid", ""),
-            resource_version=int(metadata.get("resourceVersion", 0)),
+            uid=metadata.uid,
+            resource_version=metadata.resource_version,
         )
 
 

@@ -9,6 +9,7 @@ from prometheus_client import Counter
 from predictive_scaling.clock import Clock, has_elapsed
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.control.actuation.ownership import path_of
 from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.resources.statuses import ScalingPolicyStatus
@@ -53,7 +54,7 @@ class StatusWriter:
             log.warning("status_refused", policy=str(record.key), error=str(error))
             return False
         state.wrote_status(status, now)
-        self.cache.expect_policy_write(record.key, int(answer["metadata"]["resourceVersion"]))
+        self.cache.expect_policy_write(record.key, ObjectMetadata.of(answer).resource_version)
         WRITES.inc()
         return True
 

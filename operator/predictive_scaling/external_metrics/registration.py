@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.external_metrics.documents import GROUP, VERSION
 
@@ -76,7 +77,5 @@ def refuse_displacing(existing: Mapping[str, Any] | None, ours: ServiceReference
 
 
 def _release(existing: Mapping[str, Any]) -> str:
-    metadata = existing.get("metadata", {})
-    annotations = cast("Mapping[str, str]", metadata.get("annotations") or {})
-    release = annotations.get("meta.helm.sh/release-name")
+    release = ObjectMetadata.of(existing).annotations.get("meta.helm.sh/release-name")
     return f" (Helm release {release})" if release else ""

@@ -9,6 +9,7 @@ import kopf
 
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse
 from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord, WorkloadKey
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
 from predictive_scaling.cluster.workload_record import WorkloadRecord
 from predictive_scaling.handlers.context import REGISTRY, HandlerContext
@@ -51,5 +52,5 @@ async def autoscalers(body: kopf.Body, **_: Any) -> dict[tuple[str, str], Horizo
 @kopf.index("apps", "v1", "statefulsets", registry=REGISTRY)
 async def workloads(body: kopf.Body, **_: Any) -> dict[WorkloadKey, WorkloadRecord]:
     """Index a Deployment or StatefulSet by namespace, kind and name."""
-    metadata = body["metadata"]
-    return {(metadata["namespace"], body["kind"], metadata["name"]): WorkloadRecord.parse(body)}
+    metadata = ObjectMetadata.of(body)
+    return {(metadata.namespace, body["kind"], metadata.name): WorkloadRecord.parse(body)}

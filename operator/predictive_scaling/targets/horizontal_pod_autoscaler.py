@@ -16,6 +16,7 @@ from predictive_scaling.cluster.horizontal_pod_autoscaler_record import (
     parse,
     path_of,
 )
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.errors import (
@@ -200,11 +201,10 @@ def _without_us(body: Mapping[str, Any]) -> list[Json]:
 
     An apply without the field would remove the value, and the API server would fill in 1.
     """
-    metadata = body["metadata"]
-    entries: list[Json] = metadata.get("managedFields") or []
-    ours = [index for index, entry in enumerate(entries) if entry.get("manager") == FIELD_MANAGER]
-    same: Json = {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
-    return [same, *({"op": "remove", "path": f"/metadata/managedFields/{index}"} for index in reversed(ours))]
+    metadata = ObjectMetadata.of(body)
+    ours = [entry.position for entry in metadata.managed_fields if entry.manager == FIELD_MANAGER]
+    same: Json = {"op": "test", "path": "/metadata/resourceVersion", "value": str(metadata.resource_version)}
+    return [same, *({"op": "remove", "path": f"/metadata/managedFields/{position}"} for position in reversed(ours))]
 
 
 def _explained(

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.decision.decision_state import decision_id, decision_name
 from predictive_scaling.decision.inputs import CurrentForecast, Decision, Observed
 from predictive_scaling.resources.metadata import API_VERSION
@@ -149,7 +150,7 @@ def row_of_object(body: Mapping[str, Any]) -> ScalingDecisionRow:
     spec, status, metadata = decision.spec, decision.status, decision.metadata
     phase = status.phase or DecisionPhase.PENDING
     created_at = spec.decided_at or metadata.creation_timestamp or datetime.fromisoformat(_EPOCH)
-    owners = (body.get("metadata") or {}).get("ownerReferences") or ()
+    owners = ObjectMetadata.of(body).owners
     return ScalingDecisionRow(
         id=metadata.name,
         created_at=created_at,

@@ -20,6 +20,7 @@ from predictive_scaling.cluster.client import (
     ObjectNotFoundError,
     ObjectRefusedError,
 )
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.control.actuation.decision_forms import (
     Intent,
     manifest_of_intent,
@@ -119,12 +120,11 @@ class DecisionRecords:
         Raises ClusterUnavailableError. A list that the API server refuses is skipped; none of its objects is deleted.
         """
         self._names.clear()
-        listed = [item["metadata"] for path in self._collections() for item in await self._listed(path)]
-        for metadata in sorted(listed, key=lambda metadata: metadata["creationTimestamp"]):
-            policy = next((owner["name"] for owner in metadata.get("ownerReferences") or ()), None)
+        listed = [ObjectMetadata.of(item) for path in self._collections() for item in await self._listed(path)]
+        for metadata in sorted(listed, key=lambda metadata: metadata.created_at):
+            policy = next((owner["name"] for owner in metadata.owners), None)
             if policy is not None:
-                key = PolicyKey(metadata["namespace"], policy)
-                self._names.setdefault(key, deque()).append(metadata["name"])
+                self._names.setdefault(PolicyKey(metadata.namespace, policy), deque()).append(metadata.name)
 
     async def flush(self) -> None:
         """Write what waits for the database, and show the ends that ScalingDecisions do not show yet. Never raises."""
@@ -251,7 +251,7 @@ def _readable(body: Json) -> ScalingDecisionRow | None:
     try:
         return row_of_object(body)
     except InvalidManifestError as error:
-        log.warning("decision_unreadable", decision=body.get("metadata", {}).get("name"), error=str(error))
+        log.warning("decision_unreadable", decision=ObjectMetadata.of(body).raw.get("name"), error=str(error))
         return None
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from predictive_scaling.cluster.client import Cluster, Json, ObjectNotFoundError
 from predictive_scaling.cluster.informer_cache import PolicyRecord
+from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.control.policy_state import OwnMetadata, PolicyState
 from predictive_scaling.resources.metadata import API_VERSION, GROUP, VERSION, PolicyKey
 from predictive_scaling.resources.statuses import Takeover
@@ -54,22 +55,22 @@ async def release(cluster: Cluster, record: PolicyRecord, state: PolicyState) ->
 async def is_current(cluster: Cluster, record: PolicyRecord, state: PolicyState) -> bool:
     """Whether the policy is still the one that was decided about: not edited, deleted or re-created since."""
     try:
-        metadata = (await cluster.get(path_of(record.key)))["metadata"]
+        metadata = ObjectMetadata.of(await cluster.get(path_of(record.key)))
     except ObjectNotFoundError:
         return False
-    if metadata["uid"] != record.uid:
+    if metadata.uid != record.uid:
         return False
     state.note_metadata(_own(metadata))
-    return metadata.get("generation") == record.generation and "deletionTimestamp" not in metadata
+    return metadata.generation == record.generation and metadata.deleted_at is None
 
 
 async def _set_finalizers(cluster: Cluster, record: PolicyRecord, state: PolicyState, finalizers: list[str]) -> None:
     answer = await cluster.apply(path_of(record.key), _metadata(record, finalizers), force=True)
-    state.note_metadata(_own(answer["metadata"]))
+    state.note_metadata(_own(ObjectMetadata.of(answer)))
 
 
-def _own(metadata: Json) -> OwnMetadata:
-    return OwnMetadata(int(metadata["resourceVersion"]), tuple(metadata.get("finalizers") or ()))
+def _own(metadata: ObjectMetadata) -> OwnMetadata:
+    return OwnMetadata(metadata.resource_version, metadata.finalizers)
 
 
 def _metadata(record: PolicyRecord, finalizers: list[str]) -> Json:
