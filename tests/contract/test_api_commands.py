@@ -76,12 +76,12 @@ async def test_the_api_waits_for_a_listening_operator(services: Services) -> Non
     async with asyncio.TaskGroup() as group:
         group.create_task(listen_without_an_answer())
         await is_listening.wait()
-        assert await services.commands.is_heard()
+        assert await services.commands.has_listener()
         async with api_client(services) as client:
             response = await client.post("/api/v1/models/reload")
         is_finished.set()
     assert (response.status_code, response.json()["message"]) == (202, "the operator has not responded yet")
-    assert not await services.commands.is_heard(), "its connection is closed"
+    assert not await services.commands.has_listener(), "its connection is closed"
 
 
 @pytest.mark.parametrize(

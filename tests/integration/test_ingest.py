@@ -267,7 +267,7 @@ async def test_a_rewind_reads_the_messages_that_a_group_reset_skipped(pipeline: 
     offsets = dict(await rows(pipeline, "select partition, next_offset from ingest_offsets"))
     (partition,) = [number for number, offset in offsets.items() if offset == 10]
     ends = offsets | {partition: 20}
-    await administration.set_group_back(group, pipeline.topic, ends)
+    await administration.rewind_group(group, pipeline.topic, ends)
     assert await administration.committed(group, pipeline.topic, list(offsets)) == ends
     (rewound,) = await rewind_to(pipeline, skipped_from)
     assert (rewound.partition, rewound.before) == (partition, 20)

@@ -62,7 +62,7 @@ async def test_stuck_decisions_are_cleared_in_the_table_and_the_cluster(database
     world.clock.advance(timedelta(hours=3))
     commands = Commands(database)
     job = command_handler(world, database, tmp_path)
-    number = await commands.ask(CLEAR_STUCK, {}, world.clock.now())
+    number = await commands.submit(CLEAR_STUCK, {}, world.clock.now())
     answer = await wait_for_answer(job, commands, number)
     assert answer == {"cleared": 1}
     assert [row.status for row in (await table.page()).decisions] == ["cancelled"]
@@ -90,7 +90,7 @@ async def test_a_cleared_intent_is_not_executed_when_its_target_is_writable_agai
     (intent,) = (await table.page()).decisions
     assert (intent.status, target.minimum) == ("executing", 2)
     world.clock.advance(timedelta(hours=1))
-    number = await commands.ask(CLEAR_STUCK, {}, world.clock.now())
+    number = await commands.submit(CLEAR_STUCK, {}, world.clock.now())
     assert await wait_for_answer(command_handler(world, database, tmp_path), commands, number) == {"cleared": 1}
 
     target.is_reachable = True
@@ -106,7 +106,7 @@ async def test_models_are_reloaded_by_a_command(database: Database, tmp_path: Pa
     world = World()
     commands = Commands(database)
     job = command_handler(world, database, tmp_path)
-    number = await commands.ask(RELOAD_MODELS, {}, world.clock.now())
+    number = await commands.submit(RELOAD_MODELS, {}, world.clock.now())
     assert await wait_for_answer(job, commands, number) == {"reloaded": [], "rejected": []}
 
 

@@ -234,7 +234,7 @@ async def test_a_pending_command_is_executed_by_the_next_leader(migrated_databas
         an_operator(migrated_database_url, tmp_path) as (operator, _, _),
     ):
         commands = Commands(database)
-        number = await commands.ask(RELOAD_MODELS, {}, WallClock().now())
+        number = await commands.submit(RELOAD_MODELS, {}, WallClock().now())
         async with running(operator):
             assert await commands.wait(number, 20) == {"reloaded": [], "rejected": []}
 
@@ -249,10 +249,10 @@ async def test_a_reload_from_an_unreadable_folder_is_answered_with_an_error(
         running(operator),
     ):
         commands = Commands(database)
-        answer = await commands.wait(await commands.ask(RELOAD_MODELS, {}, WallClock().now()), 20)
+        answer = await commands.wait(await commands.submit(RELOAD_MODELS, {}, WallClock().now()), 20)
         assert answer is not None
         assert "models" in answer["error"]
-        next_answer = await commands.wait(await commands.ask(CLEAR_STUCK, {}, WallClock().now()), 20)
+        next_answer = await commands.wait(await commands.submit(CLEAR_STUCK, {}, WallClock().now()), 20)
         assert next_answer == {"cleared": 0}, "the next command is answered"
 
 

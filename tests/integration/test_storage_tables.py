@@ -190,7 +190,7 @@ async def test_a_command_is_claimed_once_and_its_answer_returned_to_the_waiting_
                 return
 
     serving = asyncio.create_task(serve())
-    command_id = await commands.ask("reload_models", {"names": ["a"]}, NOW)
+    command_id = await commands.submit("reload_models", {"names": ["a"]}, NOW)
     assert await commands.wait(command_id, limit_seconds=10) == {"reloaded": ["a"]}
     await serving
     await commands.answer(command_id, {"reloaded": []}, NOW)
@@ -202,7 +202,7 @@ async def test_a_command_is_claimed_once_and_its_answer_returned_to_the_waiting_
 async def test_waiting_for_an_answer_needs_one_connection(migrated_database_url: str, database: Database) -> None:
     async with Database(migrated_database_url, max_size=1, checkout_timeout=timedelta(seconds=2)) as single_connection:
         commands = Commands(single_connection)
-        command_id = await commands.ask("reload_models", {}, NOW)
+        command_id = await commands.submit("reload_models", {}, NOW)
         waiting = asyncio.create_task(commands.wait(command_id, limit_seconds=20))
         await Commands(database).answer(command_id, {"reloaded": []}, NOW)
         assert await waiting == {"reloaded": []}
@@ -211,7 +211,7 @@ async def test_waiting_for_an_answer_needs_one_connection(migrated_database_url:
 
 async def test_waiting_for_an_answer_has_a_time_limit(database: Database) -> None:
     commands = Commands(database)
-    command_id = await commands.ask("reload_models", {}, NOW)
+    command_id = await commands.submit("reload_models", {}, NOW)
     assert await commands.wait(command_id, limit_seconds=0.1) is None
     assert await commands.claim(["other"], NOW) is None
     assert await commands.claim(["reload_models"], NOW)
@@ -248,7 +248,7 @@ async def test_offsets_only_increase_until_they_are_set_back(database: Database)
     assert await offsets.at("metrics.raw", NOW + timedelta(seconds=59)) == {0: 0}
     assert await offsets.at("metrics.raw", NOW + MINUTE) == {0: 200}
     assert await offsets.at("metrics.raw", NOW - MINUTE) == {}
-    await offsets.set_back("metrics.raw", {0: 0}, NOW)
+    await offsets.rewind("metrics.raw", {0: 0}, NOW)
     assert (await offsets.of_topic("metrics.raw"))[0].next_offset == 0
     assert await offsets.at("metrics.raw", NOW + MINUTE) == {0: 0}
     await offsets.forget("metrics.raw", [0])

@@ -108,9 +108,7 @@ async def test_a_named_series_is_trained_in_the_given_aggregation(migrated_datab
     assert Registry(tmp_path).keys() == [SeriesKey("checkout", METRIC, "Max")]
 
 
-async def test_train_errors_have_distinct_exit_codes(
-    migrated_database_url: str, tmp_path: Path
-) -> None:
+async def test_train_errors_have_distinct_exit_codes(migrated_database_url: str, tmp_path: Path) -> None:
     empty = await train(migrated_database_url, tmp_path)
     assert (empty.code, "nothing_to_train" in empty.errors) == (66, True)
     unknown = await train(migrated_database_url, tmp_path, "--service", "nobody", "--metric", "rps")

@@ -14,7 +14,7 @@ from predictive_scaling.external_metrics.registration import (
     API_SERVICE,
     ServiceReference,
     manifests,
-    refuse_displacing,
+    require_no_other_owner,
 )
 from predictive_scaling.external_metrics.selector import SelectorError, parse_selector
 from predictive_scaling.external_metrics.trust import AggregatorTrust, read_trust
@@ -117,9 +117,9 @@ def test_the_store_has_each_policy_of_a_namespace_until_it_is_forgotten() -> Non
         MetricValue("checkout", "web", reading),
     ]
     assert store.values("shop", Metric.FORECAST)[1] == MetricValue("checkout", "web", None)
-    store.forget("shop", "cart")
-    store.forget("shop", "checkout")
-    store.forget("shop", "checkout")
+    store.remove("shop", "cart")
+    store.remove("shop", "checkout")
+    store.remove("shop", "checkout")
     assert store.values("shop", Metric.DEMAND) == []
     assert len(store.values("other", Metric.DEMAND)) == 1
 
@@ -155,16 +155,16 @@ def test_an_api_service_of_another_server_is_never_replaced() -> None:
         "spec": {"service": {"namespace": "keda", "name": "keda-operator-metrics-apiserver"}},
     }
     with pytest.raises(SettingsError, match=r"belongs to keda/keda-operator-metrics-apiserver \(Helm release keda\)"):
-        refuse_displacing(keda, own_service)
+        require_no_other_owner(keda, own_service)
     with pytest.raises(SettingsError, match="belongs to the API server itself"):
-        refuse_displacing({"spec": {"service": None}}, own_service)
+        require_no_other_owner({"spec": {"service": None}}, own_service)
 
 
 def test_a_missing_or_own_api_service_is_accepted() -> None:
     own_service = ServiceReference("scaling", "predictive-scaling-metrics")
     service, registration = manifests(own_service, b"PEM")
-    refuse_displacing(None, own_service)
-    refuse_displacing(registration, own_service)
+    require_no_other_owner(None, own_service)
+    require_no_other_owner(registration, own_service)
     assert registration["metadata"]["name"] == API_SERVICE == "v1beta1.external.metrics.k8s.io"
     assert registration["spec"]["caBundle"] == "UEVN"
     assert service["spec"]["ports"][0] == {"name": "external-metrics", "port": 443, "targetPort": 8443}

@@ -57,9 +57,9 @@ async def run_command(services: Services, kind: str, respond: Callable[[Mapping[
     executes the command.
     """
     commands, limit = services.commands, services.command_limit_seconds
-    number = await commands.ask(kind, {}, services.clock.now())
+    number = await commands.submit(kind, {}, services.clock.now())
     answer = await commands.wait(number, min(limit, _NO_LEADER_WAIT_SECONDS))
-    has_leader = answer is not None or await commands.is_heard()
+    has_leader = answer is not None or await commands.has_listener()
     if answer is None and has_leader and limit > _NO_LEADER_WAIT_SECONDS:
         answer = await commands.wait(number, limit - _NO_LEADER_WAIT_SECONDS)
     if answer is None:

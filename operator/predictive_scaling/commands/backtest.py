@@ -26,7 +26,7 @@ from predictive_scaling.backtesting.traces.recorded import Trace
 from predictive_scaling.backtesting.traces.stored import read_stored
 from predictive_scaling.clock import parse_clock
 from predictive_scaling.resources.business_event import BusinessEvent
-from predictive_scaling.resources.place import Timezone
+from predictive_scaling.resources.demand_calendar import Timezone
 from predictive_scaling.resources.quantities import parse_duration
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.series_key import SeriesKey

@@ -164,4 +164,4 @@ class ExternalMetricSink:
 
     def remove(self, policy: PolicyKey) -> None:
         """Show a policy no more."""
-        self.store.forget(policy.namespace, policy.name)
+        self.store.remove(policy.namespace, policy.name)

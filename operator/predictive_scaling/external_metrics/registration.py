@@ -59,7 +59,7 @@ def api_service(service: ServiceReference, ca_bundle: bytes) -> dict[str, Any]:
     }
 
 
-def refuse_displacing(existing: Mapping[str, Any] | None, ours: ServiceReference) -> None:
+def require_no_other_owner(existing: Mapping[str, Any] | None, ours: ServiceReference) -> None:
     """Check the existing APIService (None: there is none) before ours is applied.
 
     Raises SettingsError with its owner if it refers to another Service: replacing it would break every HPA that reads

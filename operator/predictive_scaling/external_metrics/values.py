@@ -72,7 +72,7 @@ class ExternalMetricStore:
             Metric.FORECAST: MetricValue(policy, service, forecast),
         }
 
-    def forget(self, namespace: str, policy: str) -> None:
+    def remove(self, namespace: str, policy: str) -> None:
         """Remove the readings of a policy, if there are any."""
         policies = self._namespaces.get(namespace, {})
         policies.pop(policy, None)
@@ -82,7 +82,7 @@ class ExternalMetricStore:
     def values(self, namespace: str, metric: Metric) -> Sequence[MetricValue]:
         return [metrics[metric] for _, metrics in sorted(self._namespaces.get(namespace, {}).items())]
 
-    def shown(self) -> dict[tuple[str, str], dict[Metric, MetricValue]]:
+    def all_values(self) -> dict[tuple[str, str], dict[Metric, MetricValue]]:
         """Return all values by namespace and name of the policy."""
         return {
             (namespace, policy): metrics

@@ -55,7 +55,7 @@ class KafkaAdministration:
 
         return await self._run(f"the committed offsets of the group {group}", call)
 
-    async def refuse_running(self, group: str) -> None:
+    async def require_no_members(self, group: str) -> None:
         """Raise IngestRunningError while the group has members, KafkaUnavailableError when that is unknown."""
 
         def call() -> int:
@@ -68,7 +68,7 @@ class KafkaAdministration:
                 "Deployment to 0), then rewind, then start them again"
             )
 
-    async def set_group_back(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    async def rewind_group(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commit offsets of a group without members. Raises KafkaUnavailableError."""
         partitions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
 

@@ -68,7 +68,7 @@ class Superseded(Exception):  # noqa: N818 (not an error: the partitions belong 
 
 
 class Ingest:
-    """Consumes a topic until it is stopped. `turned_at`: monotonic second of the last loop iteration."""
+    """Consumes a topic until it is stopped. `last_iteration_at`: monotonic second of the last loop iteration."""
 
     def __init__(
         self,
@@ -92,14 +92,14 @@ class Ingest:
         self._topic_id = ""
         self._sent: set[tuple[int, int]] = set()
         self._lag_requested_at = 0.0
-        self.turned_at = monotonic()
+        self.last_iteration_at = monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; then finish the current batch and leave the group."""
         await self._source.start()
         try:
             while not stop.is_set():
-                self.turned_at = monotonic()
+                self.last_iteration_at = monotonic()
                 await self._iterate(stop)
         finally:
             await self._source.close()
@@ -132,7 +132,7 @@ class Ingest:
         """
         pause, paused = FIRST_PAUSE_SECONDS, False
         while True:
-            self.turned_at = monotonic()
+            self.last_iteration_at = monotonic()
             try:
                 await work()
                 break

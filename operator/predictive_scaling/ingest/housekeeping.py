@@ -40,7 +40,7 @@ async def wait_for_schema(database: Database, worker: Ingest, stop: asyncio.Even
             return
         except DatabaseUnavailableError as error:
             log.warning("database_unreachable", error=str(error))
-        worker.turned_at = monotonic()
+        worker.last_iteration_at = monotonic()
         try:
             await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
         except TimeoutError:
@@ -55,7 +55,7 @@ def loop_check(worker: Ingest) -> Check:
     """Return a check that fails when only a restart helps."""
 
     async def probe() -> None:
-        silent = monotonic() - worker.turned_at
+        silent = monotonic() - worker.last_iteration_at
         if silent > MAX_ITERATION_SECONDS:
             raise TimeoutError(f"the ingest loop has made no progress for {silent:.0f} s")
 

@@ -42,7 +42,7 @@ async def rewind(
     if not now - raw_retention <= to <= now:
         earliest = (now - raw_retention).isoformat(timespec="seconds")
         raise SettingsError(f"--to is {to.isoformat()}; allowed: from {earliest} (retention of raw samples) to now")
-    await administration.refuse_running(group)
+    await administration.require_no_members(group)
     known = await offsets.of_topic(topic)
     recorded = await offsets.at(topic, to)
     first = await administration.first_offsets(topic, sorted(known))
@@ -52,6 +52,6 @@ async def rewind(
     targets = {partition: max(recorded.get(partition, 0), first[partition]) for partition in known}
     rewound = {partition: target for partition, target in targets.items() if target < before[partition]}
     if rewound:
-        await administration.set_group_back(group, topic, rewound)
-        await offsets.set_back(topic, rewound, now)
+        await administration.rewind_group(group, topic, rewound)
+        await offsets.rewind(topic, rewound, now)
     return [Rewound(partition, before[partition], target) for partition, target in sorted(rewound.items())]

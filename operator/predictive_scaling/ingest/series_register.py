@@ -83,13 +83,13 @@ class SeriesRegister:
     limits: SeriesLimits
     _scopes: dict[Scope, _Activity] = field(default_factory=dict[Scope, _Activity])
     _loaded: set[str] = field(default_factory=set[str])
-    _knows_services: bool = False
+    _services_loaded: bool = False
     _today: date = date.min
 
     @property
     def needs_services(self) -> bool:
         """Whether the active services must be loaded first."""
-        return not self._knows_services
+        return not self._services_loaded
 
     def missing(self, services: Iterable[str]) -> set[str]:
         """Return the services whose series must be loaded first."""
@@ -97,7 +97,7 @@ class SeriesRegister:
 
     def load_services(self, services: Mapping[str, date]) -> None:
         """Load the services of the database with their last day."""
-        self._knows_services = True
+        self._services_loaded = True
         activity = self._activity((Limit.SERVICES, ""))
         for service, day in services.items():
             activity.note(service, day)
@@ -129,7 +129,7 @@ class SeriesRegister:
         """Discard everything, because another member may write from now on."""
         self._scopes.clear()
         self._loaded.clear()
-        self._knows_services = False
+        self._services_loaded = False
 
     def last_day(self, key: SampleSeries) -> date | None:
         """Return the last active day of a series; None if unknown."""

@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from predictive_scaling.resources.demand_calendar import Timezone
 from predictive_scaling.resources.event_time import Date
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.part import Part
-from predictive_scaling.resources.place import Timezone
 from predictive_scaling.resources.quantities import DurationBetween
 from predictive_scaling.resources.recurrence_rule import (
     COUNTED_WEEKDAY,

@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from forecasting.forecaster import ModelChoice
+from predictive_scaling.resources.demand_calendar import HolidayCalendar, Timezone
 from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
-from predictive_scaling.resources.place import HolidayCalendar, Timezone
 from predictive_scaling.resources.quantities import HMS_PATTERN, DecimalBetween, DurationBetween
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.step import Step

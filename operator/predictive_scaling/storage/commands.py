@@ -27,7 +27,7 @@ class Command:
     answered_at: datetime | None
 
 
-ASK = """
+SUBMIT = """
 with asked as (
     insert into commands (created_at, kind, arguments) values (%(now)s, %(kind)s, %(arguments)s) returning id)
 select id, pg_notify('predictive_scaling_commands', id::text) from asked
@@ -55,9 +55,9 @@ select id, created_at, kind, arguments, status, answer, answered_at from command
 """
 
 
-HEAR = "select pg_advisory_lock_shared(%(key)s)"
+LOCK_LISTENER = "select pg_advisory_lock_shared(%(key)s)"
 
-IS_HEARD = """
+HAS_LISTENER = """
 select exists (select from pg_locks
     where locktype = 'advisory' and objsubid = 1 and granted
         and database = (select oid from pg_database where datname = current_database())
@@ -74,11 +74,11 @@ class Commands:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ask(self, kind: str, arguments: dict[str, Any], now: datetime) -> int:
+    async def submit(self, kind: str, arguments: dict[str, Any], now: datetime) -> int:
         """Insert a command and return its id."""
         async with self._database.connection() as connection:
             values = {"now": now, "kind": kind, "arguments": Jsonb(arguments)}
-            row = await (await connection.execute(ASK, values)).fetchone()
+            row = await (await connection.execute(SUBMIT, values)).fetchone()
             return row[0] if row else 0
 
     async def by_id(self, id: int) -> Command | None:  # noqa: A002 (the column's name)
@@ -121,10 +121,10 @@ class Commands:
             return None
         return None
 
-    async def is_heard(self) -> bool:
+    async def has_listener(self) -> bool:
         """Whether an operator listens for commands."""
         async with self._database.connection() as connection:
-            row = await (await connection.execute(IS_HEARD, _LISTENER_LOCK)).fetchone()
+            row = await (await connection.execute(HAS_LISTENER, _LISTENER_LOCK)).fetchone()
             return bool(row and row[0])
 
     async def listen(self) -> AsyncGenerator[None]:
@@ -162,7 +162,7 @@ async def _command(connection: Connection, query: Any, values: dict[str, Any]) -
 async def _listen(connection: Connection, channel: str) -> None:
     await connection.execute("set idle_in_transaction_session_timeout = 0")
     if channel == "predictive_scaling_commands":
-        await connection.execute(HEAR, _LISTENER_LOCK)
+        await connection.execute(LOCK_LISTENER, _LISTENER_LOCK)
         await connection.execute("listen predictive_scaling_commands")
     else:
         await connection.execute("listen predictive_scaling_answers")

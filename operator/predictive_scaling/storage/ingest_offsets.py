@@ -47,7 +47,7 @@ where topic = %(topic)s and minute <= %(at)s
 order by partition, minute desc
 """
 
-SET_BACK = """
+REWIND = """
 update ingest_offsets set next_offset = %(next_offset)s, updated_at = %(now)s
 where topic = %(topic)s and partition = %(partition)s
 """
@@ -86,14 +86,14 @@ class IngestOffsets:
             rows = await (await connection.execute(AT, {"topic": topic, "at": at})).fetchall()
             return dict(rows)
 
-    async def set_back(self, topic: str, offsets: Mapping[int, int], now: datetime) -> None:
+    async def rewind(self, topic: str, offsets: Mapping[int, int], now: datetime) -> None:
         """Rewind partitions to these offsets."""
         async with self._database.connection() as connection, connection.cursor() as cursor:
             values = [
                 {"topic": topic, "partition": partition, "next_offset": offset, "now": now}
                 for partition, offset in offsets.items()
             ]
-            await cursor.executemany(SET_BACK, values)
+            await cursor.executemany(REWIND, values)
             await cursor.executemany(CUT_HISTORY, values)
 
 

@@ -60,7 +60,7 @@ class SharedReadings:
             for record in self.known.policies()
         }
         # Missing must not look like less: a policy without a reading is an error for the HPA, not a zero.
-        for key in services.keys() - self.store.shown().keys():
+        for key in services.keys() - self.store.all_values().keys():
             self.store.publish(*key, services[key], demand=None, forecast=None)
         if self.leads() and self.known.is_complete:
             self._retain(services)
@@ -77,21 +77,21 @@ class SharedReadings:
     async def _write(self) -> None:
         if not self._took_over:
             for row in await self.table.all():
-                metrics = self.store.shown().get((row.namespace, row.policy))
+                metrics = self.store.all_values().get((row.namespace, row.policy))
                 if metrics is not None and all(value.reading is None for value in metrics.values()):
                     self._publish(row)
             self._written.clear()
             self._took_over = True
-        rows = {key: _row(*key, metrics) for key, metrics in self.store.shown().items()}
+        rows = {key: _row(*key, metrics) for key, metrics in self.store.all_values().items()}
         changed = [row for key, row in rows.items() if self._written.get(key) != row]
         if changed or rows.keys() != self._written.keys():
             await self.table.record(changed, list(rows))
             self._written = rows
 
     def _retain(self, keys: Container[Key]) -> None:
-        for key in self.store.shown():
+        for key in self.store.all_values():
             if key not in keys:
-                self.store.forget(*key)
+                self.store.remove(*key)
 
     def _publish(self, row: ExternalReadingRow) -> None:
         self.store.publish(

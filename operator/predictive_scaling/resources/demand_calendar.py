@@ -13,14 +13,14 @@ from predictive_scaling.resources.matching import Matching
 
 _ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 _COUNTRY = "^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
-_NO_PLACE = "^(Factory|localtime|posixrules|leapseconds|(posix|right)/.*)$"
+_EXCLUDED_ZONES = "^(Factory|localtime|posixrules|leapseconds|(posix|right)/.*)$"
 """Files of the database that are not zones of a place: the machine's clock, examples, zones with leap seconds."""
 
 
 @lru_cache(maxsize=1)
 def known_zones() -> frozenset[str]:
     """Return the names of all time zones of the IANA database. The database is read once."""
-    return frozenset(name for name in zoneinfo.available_timezones() if not re.match(_NO_PLACE, name))
+    return frozenset(name for name in zoneinfo.available_timezones() if not re.match(_EXCLUDED_ZONES, name))
 
 
 def _known_zone(name: str) -> str:
@@ -38,7 +38,7 @@ def _known_country(code: str) -> str:
 
 Timezone = Annotated[
     str,
-    Matching(_ZONE, "must be a time zone such as Europe/Paris", max_length=64, forbidden=_NO_PLACE),
+    Matching(_ZONE, "must be a time zone such as Europe/Paris", max_length=64, forbidden=_EXCLUDED_ZONES),
     AfterValidator(_known_zone),
 ]
 """A zone of the IANA database. The API server checks the form, the operator the existence."""
