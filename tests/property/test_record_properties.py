@@ -36,6 +36,7 @@ from predictive_scaling.resources.statuses import (
     Learned,
     ScalingPolicyStatus,
     Takeover,
+    parse_event_status,
     parse_policy_status,
 )
 from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase
@@ -222,9 +223,10 @@ def test_all_other_fields_of_a_status_are_valid(
 @given(*[numbers.filter(lambda number: number == number)] * 3, st.datetimes(timezones=st.just(UTC)))
 def test_learned_effects_in_a_status_are_valid(multiplier: float, low: float, high: float, start: datetime) -> None:
     learned = Learned(multiplier=multiplier, low=low, high=high, samples=3)
-    status = BusinessEventStatus(next_start=start, learned=learned).to_manifest()
+    status = BusinessEventStatus(next_start=start, learned=learned)
     spec = {"policies": {"all": True}}
-    assert_accepted("BusinessEvent", {"spec": spec, "status": status}, "status", BusinessEventStatus)
+    assert_accepted("BusinessEvent", {"spec": spec, "status": status.to_manifest()}, "status", BusinessEventStatus)
+    assert parse_event_status(status.to_manifest()) == status, "an unchanged status is not written again"
 
 
 @given(annotations())

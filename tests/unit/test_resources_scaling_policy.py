@@ -87,7 +87,6 @@ def test_a_policy_has_the_metadata_and_status_of_its_object() -> None:
     assert policy.metadata.labels == {"tier": "web"}
     assert policy.metadata.annotations == {"team": "shop"}
     assert policy.metadata.finalizers == ("predictive-scaling.io/restore",)
-    assert policy.status == {"floor": 4, "fieldOfTomorrow": True}
 
 
 def test_the_default_service_is_the_name_of_the_policy() -> None:

@@ -147,7 +147,6 @@ class BusinessEvent(Part):
 
     metadata: Metadata
     spec: BusinessEventSpec
-    status: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def key(self) -> PolicyKey:

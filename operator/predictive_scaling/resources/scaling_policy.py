@@ -265,7 +265,6 @@ class ScalingPolicy(Part):
 
     metadata: Metadata
     spec: ScalingPolicySpec
-    status: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def key(self) -> PolicyKey:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -29,13 +29,16 @@ Length = Annotated[timedelta, DurationBetween("0s", "9999h", clamps=True)]
 
 
 class StatusPart(Part):
-    """A part of a ScalingPolicy's status. Fields of a later release are kept when a status is read."""
+    """A part of a status. Fields of a later release are kept when a status is read."""
 
     model_config = Part.model_config | {"extra": "allow"}
 
     def without_unknown_fields(self) -> Self:
         """Return the part without fields of a later release; parts in it keep theirs."""
         return type(self).model_construct(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+Status = TypeVar("Status", bound=StatusPart)
 
 
 class ForecastPoint(StatusPart):
@@ -200,21 +203,6 @@ class ScalingPolicyStatus(StatusPart):
     Stalled. All are present from the first reconciliation on."""
 
 
-def parse_policy_status(status: Mapping[str, Any]) -> ScalingPolicyStatus:
-    """Return the status of a ScalingPolicy. Unknown fields are kept, invalid fields and conditions are omitted."""
-    valid = {name: value for name, value in status.items() if name == "conditions" or _is_valid(name, value)}
-    conditions = read_conditions(status)[:MAX_CONDITIONS]
-    return ScalingPolicyStatus.model_validate(valid | {"conditions": conditions})
-
-
-def _is_valid(name: str, value: Any) -> bool:
-    try:
-        ScalingPolicyStatus.model_validate({name: value})
-    except ValidationError:
-        return False
-    return True
-
-
 class Learned(Part):
     """Effect of earlier events of the same type on demand."""
 
@@ -231,7 +219,7 @@ class Learned(Part):
     """Number of events that it was learned from."""
 
 
-class BusinessEventStatus(Part):
+class BusinessEventStatus(StatusPart):
     """Observed state of the event."""
 
     observed_generation: Annotated[int | None, Field(ge=0)] = None
@@ -251,3 +239,26 @@ class BusinessEventStatus(Part):
 
     conditions: Conditions = ()
     """Ready and Stalled."""
+
+
+def parse_policy_status(status: Mapping[str, Any]) -> ScalingPolicyStatus:
+    """Return the status of a ScalingPolicy. Unknown fields are kept, invalid fields and conditions are omitted."""
+    return _parse(ScalingPolicyStatus, status)
+
+
+def parse_event_status(status: Mapping[str, Any]) -> BusinessEventStatus:
+    """Return the status of a BusinessEvent. Unknown fields are kept, invalid fields and conditions are omitted."""
+    return _parse(BusinessEventStatus, status)
+
+
+def _parse(kind: type[Status], status: Mapping[str, Any]) -> Status:
+    valid = {name: value for name, value in status.items() if name == "conditions" or _is_valid(kind, name, value)}
+    return kind.model_validate(valid | {"conditions": read_conditions(status)[:MAX_CONDITIONS]})
+
+
+def _is_valid(kind: type[Part], name: str, value: Any) -> bool:
+    try:
+        kind.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True

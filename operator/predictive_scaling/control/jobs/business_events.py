@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import geometric_mean
-from typing import Any
 
 import structlog
 
@@ -22,10 +21,10 @@ from predictive_scaling.decision.forecast_context import forecast_context
 from predictive_scaling.decision.review import Problem, unexpected_problem
 from predictive_scaling.decision.spans import Span
 from predictive_scaling.errors import DatabaseUnavailableError, RequestFailedError, RequestTimedOutError
-from predictive_scaling.resources.conditions import Condition, merge, read_conditions
+from predictive_scaling.resources.conditions import Condition, merge
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.resources.statuses import BusinessEventStatus, Learned
+from predictive_scaling.resources.statuses import BusinessEventStatus, Learned, parse_event_status
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
 
 log = structlog.get_logger(__name__)
@@ -57,7 +56,7 @@ class BusinessEventController:
     calendar: EventCalendar = field(default_factory=EventCalendar)
     namespaces: tuple[str, ...] = ()
     """What is watched; none means all."""
-    _written: dict[str, Any] = field(default_factory=dict[str, Any])
+    _written: dict[str, BusinessEventStatus] = field(default_factory=dict[str, BusinessEventStatus])
     _recorder: EventHistoryRecorder | None = None
 
     async def run(self) -> None:
@@ -97,25 +96,28 @@ class BusinessEventController:
         }
 
     async def _show(self, record: EventRecord, matched: Sequence[PolicyKey], now: datetime) -> None:
-        before = self._written.get(record.uid, record.status)
+        before = self._written.get(record.uid)
         try:
+            before = before or parse_event_status(record.status)
             status = self._status(record, matched, before, now)
         except Exception as error:  # a failure of one event is reported in its status and affects no other
             EVENTS_FAILED.inc()
             log.exception("event_status_failed", event_name=f"{record.namespace}/{record.name}")
-            status = _status(record, unexpected_problem(error), None, {}, len(matched), None, now)
+            status = _status(record, unexpected_problem(error), None, BusinessEventStatus(), len(matched), None, now)
         if status == before:
             return
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{record.namespace}/businessevents/{record.name}/status"
         same = {"op": "test", "path": "/metadata/uid", "value": record.uid}
         try:
-            await self.cluster.edit(path, [same, {"op": "add", "path": "/status", "value": status}])
+            await self.cluster.edit(path, [same, {"op": "add", "path": "/status", "value": status.to_manifest()}])
         except _OF_ONE_OBJECT as error:
             log.info("event_status_not_written", event_name=f"{record.namespace}/{record.name}", error=str(error))
             return
         self._written[record.uid] = status
 
-    def _status(self, record: EventRecord, matched: Sequence[PolicyKey], before: Any, now: datetime) -> dict[str, Any]:
+    def _status(
+        self, record: EventRecord, matched: Sequence[PolicyKey], before: BusinessEventStatus, now: datetime
+    ) -> BusinessEventStatus:
         expansion = self.calendar.expansion(record.uid) if record.event is not None else None
         learned = self._learned(expansion, matched, now) if expansion is not None else None
         problem = record.problem or self.calendar.problem_of(record.uid)
@@ -154,11 +156,11 @@ def _status(
     record: EventRecord,
     problem: Problem | None,
     expansion: Expansion | None,
-    before: Any,
+    before: BusinessEventStatus,
     matched: int,
     learned: Learned | None,
     now: datetime,
-) -> dict[str, Any]:
+) -> BusinessEventStatus:
     standing = event_progress(expansion, now) if expansion is not None and problem is None else None
     ready = (
         (ConditionStatus.FALSE, problem.reason, problem.message)
@@ -180,5 +182,5 @@ def _status(
         next_start=standing.next_start if standing else None,
         matched_policies=matched,
         learned=learned,
-        conditions=merge(read_conditions(before), found, now, _KNOWN),
-    ).to_manifest()
+        conditions=merge(before.conditions, found, now, _KNOWN),
+    )
