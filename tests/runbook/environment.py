@@ -14,11 +14,11 @@ import psycopg
 import yaml
 
 from predictive_scaling.clock import Clock, ReplayClock, WallClock, monotonic
+from predictive_scaling.stack.installed_programs import package_folder
 from predictive_scaling.stack.kafka import Kafka, installed
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.redis import Redis
-from predictive_scaling.stack.wheels import package_folder
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.migrate import migrate
 from tests.support.api_process import api_running, start_process

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import structlog
 from aiohttp import web
+from prometheus_client import Counter
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import SettingsError
@@ -23,7 +24,6 @@ from predictive_scaling.external_metrics.documents import (
     labels_of,
     value_list,
 )
-from predictive_scaling.external_metrics.metrics import CERTIFICATE_RELOADS, REQUESTS
 from predictive_scaling.external_metrics.selector import SelectorError, parse_selector
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles, server_context
 from predictive_scaling.external_metrics.values import Metric, MetricSource, MetricValue, Reading
@@ -31,6 +31,21 @@ from predictive_scaling.listener import open_listener
 from predictive_scaling.periodic_task import PeriodicTask, run_periodically
 
 log = structlog.get_logger(__name__)
+
+REQUESTS = Counter(
+    "predictive_scaling_external_metrics_requests_total",
+    "Responses to the aggregation layer by HTTP status; 503: stale or missing data.",
+    ["status"],
+)
+CERTIFICATE_RELOADS = Counter(
+    "predictive_scaling_external_metrics_certificate_reloads_total",
+    "Changes of the serving certificate by result: loaded, or refused because certificate and key do not match.",
+    ["result"],
+)
+for _status in ("200", "404", "503"):
+    REQUESTS.labels(_status)
+for _result in ("loaded", "refused"):
+    CERTIFICATE_RELOADS.labels(_result)
 
 
 class ExternalMetricsServer:

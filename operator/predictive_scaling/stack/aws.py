@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
+from predictive_scaling.stack.installed_programs import package_folder
 from predictive_scaling.stack.ports import LOOPBACK, free_port
-from predictive_scaling.stack.processes import Child, answers
+from predictive_scaling.stack.processes import Child, SingleProcess, answers
 from predictive_scaling.stack.progress import Notify
-from predictive_scaling.stack.server import SingleProcess
-from predictive_scaling.stack.wheels import package_folder
 
 REGION = "eu-west-1"
 

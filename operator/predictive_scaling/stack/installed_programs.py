@@ -1,6 +1,7 @@
-"""Finds installed programs in a usable version."""
+"""Finds installed programs in a usable version, and installed Python packages with programs."""
 
 import asyncio
+import importlib.util
 import os
 import re
 import shutil
@@ -66,3 +67,11 @@ async def _version(program: Path, arguments: tuple[str, ...]) -> Version | None:
         return None
     version = _VERSION.search(printed)
     return None if version is None else (int(version[1]), int(version[2]))
+
+
+def package_folder(package: str, part: str) -> Path:
+    """Return the folder of an installed package. Raises StackError with the extra if it is not installed."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError(f"{part} needs the Python package {package}; run: pip install 'predictive-scaling[stack]'")
+    return Path(spec.submodule_search_locations[0])

@@ -12,9 +12,8 @@ from predictive_scaling.errors import StackError
 from predictive_scaling.stack import toolchain
 from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.ports import LOOPBACK, free_ports
-from predictive_scaling.stack.processes import Child, run
+from predictive_scaling.stack.processes import Child, SingleProcess, run
 from predictive_scaling.stack.progress import Notify
-from predictive_scaling.stack.server import SingleProcess
 
 TOPICS = {"metrics.raw": 4, "metrics.dead-letter": 1}
 """The topics that `start` creates, with their number of partitions."""

@@ -9,9 +9,8 @@ from psycopg import sql
 
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.postgresql_programs import postgresql_programs
-from predictive_scaling.stack.processes import Child, run
+from predictive_scaling.stack.processes import Child, SingleProcess, run
 from predictive_scaling.stack.progress import Notify
-from predictive_scaling.stack.server import SingleProcess
 from predictive_scaling.stack.server_user import server_user
 
 DATABASE = "predictive_scaling"

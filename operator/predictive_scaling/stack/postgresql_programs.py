@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from predictive_scaling.stack.cache import cached
+from predictive_scaling.stack.installed_programs import package_folder
 from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.server_user import ServerUser
-from predictive_scaling.stack.wheels import package_folder
 
 SHARED_CACHE = Path("/var/cache/predictive-scaling")
 """The cache of programs that root runs as other users, which usually cannot enter root's own cache folder."""

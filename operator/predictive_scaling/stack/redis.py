@@ -5,11 +5,10 @@ from pathlib import Path
 import redis.asyncio
 
 from predictive_scaling.errors import StackError
+from predictive_scaling.stack.installed_programs import package_folder
 from predictive_scaling.stack.ports import LOOPBACK, free_port
-from predictive_scaling.stack.processes import Child
+from predictive_scaling.stack.processes import Child, SingleProcess
 from predictive_scaling.stack.progress import Notify
-from predictive_scaling.stack.server import SingleProcess
-from predictive_scaling.stack.wheels import package_folder
 
 
 class Redis(SingleProcess):
