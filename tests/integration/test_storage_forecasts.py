@@ -44,10 +44,10 @@ async def test_the_newest_forecast_of_each_policy_is_read_completely_from_a_time
     other = a_forecast(NOW - MINUTE, policy="cart")
     await predictions.record([*old, *new, *other])
     await predictions.record(new)
-    newest = await predictions.newest(since=NOW + MINUTE, made_since=NOW - 60 * MINUTE)
+    newest = await predictions.newest(since=NOW + MINUTE, created_since=NOW - 60 * MINUTE)
     assert newest == [*other[1:], *new[1:]]
-    assert await predictions.newest(since=NOW - MINUTE, made_since=NOW - 60 * MINUTE, service="cart") == other
-    assert await predictions.newest(since=NOW, made_since=NOW) == new
+    assert await predictions.newest(since=NOW - MINUTE, created_since=NOW - 60 * MINUTE, service="cart") == other
+    assert await predictions.newest(since=NOW, created_since=NOW) == new
     await predictions.record([])
 
 
@@ -56,7 +56,7 @@ async def test_after_the_clock_was_set_back_the_last_recorded_forecast_is_the_ne
     await predictions.record(a_forecast(NOW + 90 * MINUTE, p50=1.0))
     last_recorded = a_forecast(NOW, p50=2.0)
     await predictions.record(last_recorded)
-    assert await predictions.newest(since=NOW, made_since=NOW - MINUTE) == last_recorded
+    assert await predictions.newest(since=NOW, created_since=NOW - MINUTE) == last_recorded
     assert await predictions.between("checkout", NOW, NOW + MINUTE) == [last_recorded[0]]
 
 
@@ -191,7 +191,7 @@ async def test_the_last_forecast_of_each_interval_is_read_up_to_a_reach(database
     ]
     await predictions.record(recorded)
     packed = await predictions.at_intervals(
-        "shop", "checkout", since=NOW, until=NOW + 15 * MINUTE, every=5 * MINUTE, reach=10 * MINUTE
+        "shop", "checkout", since=NOW, until=NOW + 15 * MINUTE, interval=5 * MINUTE, reach=10 * MINUTE
     )
     rows = np.frombuffer(packed, RECORDED)
     second = 1_000_000
@@ -201,7 +201,7 @@ async def test_the_last_forecast_of_each_interval_is_read_up_to_a_reach(database
     assert rows["quantiles"][0].tolist() == [25.0, 50.0, 75.0, 100.0, 150.0]
     assert np.isnan(rows["peaks"]).all()
     without_rows = await predictions.at_intervals(
-        "shop", "checkout", since=NOW + 30 * MINUTE, until=NOW + 45 * MINUTE, every=5 * MINUTE, reach=5 * MINUTE
+        "shop", "checkout", since=NOW + 30 * MINUTE, until=NOW + 45 * MINUTE, interval=5 * MINUTE, reach=5 * MINUTE
     )
     assert without_rows == b""
 
@@ -210,7 +210,7 @@ async def test_peaks_are_read_as_they_were_recorded(database: Database) -> None:
     predictions = Predictions(database)
     await predictions.record(a_forecast(NOW, p50=100.0))
     packed = await predictions.at_intervals(
-        "shop", "checkout", since=NOW - MINUTE, until=NOW, every=5 * MINUTE, reach=70 * MINUTE
+        "shop", "checkout", since=NOW - MINUTE, until=NOW, interval=5 * MINUTE, reach=70 * MINUTE
     )
     rows = np.frombuffer(packed, RECORDED)
     assert rows["peaks"][:12].tolist() == [[200.0, 300.0, 400.0, 500.0]] * 12

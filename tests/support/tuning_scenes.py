@@ -43,9 +43,9 @@ class Tables:
             self.rows.pop(PolicyKey(*key), None)
 
     async def at_intervals(
-        self, namespace: str, policy: str, *, since: datetime, until: datetime, every: timedelta, reach: timedelta
+        self, namespace: str, policy: str, *, since: datetime, until: datetime, interval: timedelta, reach: timedelta
     ) -> bytes:
-        self.queries.append((since, until, every, reach))
+        self.queries.append((since, until, interval, reach))
         return b""
 
     async def between(self, since: datetime, until: datetime) -> Sequence[BusinessEventRow]:

@@ -68,7 +68,7 @@ _CURRENT_POINT = """created_at, target_time, point.p10, point.p50, point.p80, po
 
 NEWEST = f"""
 select {_CURRENT_POINT} from {_CURRENT}
-where created_at >= %(made_since)s and target_time >= %(since)s
+where created_at >= %(created_since)s and target_time >= %(since)s
     and (%(service)s::text is null or service_name = %(service)s)
 order by namespace, policy, target_time
 """
@@ -107,8 +107,8 @@ select string_agg(timestamptz_send(point.created_at) || timestamptz_send(point.t
 from generate_series(1, %(intervals)s) as nth cross join lateral (
     select created_at from predictions
     where namespace = %(namespace)s and policy = %(policy)s
-        and created_at > %(since)s + (nth - 1) * %(every)s::interval
-        and created_at <= %(since)s + nth * %(every)s::interval
+        and created_at > %(since)s + (nth - 1) * %(interval)s::interval
+        and created_at <= %(since)s + nth * %(interval)s::interval
     order by created_at desc limit 1) as last
 cross join lateral (
     select created_at, target_time, p10, p50, p80, p90, p95, peak_p50, peak_p80, peak_p90, peak_p95 from predictions
@@ -122,7 +122,7 @@ CURRENT_PAGE = """
 select namespace, policy, service_name, created_at, valid_until, source::text as source, model_name, model_version,
     target_times, p10, p50, p80, p90, p95
 from current_predictions
-where created_at >= %(made_since)s and valid_until > %(now)s
+where created_at >= %(created_since)s and valid_until > %(now)s
     and (%(service)s::text is null or service_name = %(service)s)
     and (%(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s))
 order by namespace, policy
@@ -203,9 +203,9 @@ class Predictions:
             async with connection.cursor() as cursor:
                 await cursor.executemany(REPLACE, [_current(current[key]) for key in sorted(current)])
 
-    async def newest(self, since: datetime, made_since: datetime, service: str | None = None) -> list[Prediction]:
-        """Return each policy's last forecast created since `made_since`: points from `since`, by policy and time."""
-        return await self._rows(NEWEST, {"since": since, "made_since": made_since, "service": service})
+    async def newest(self, since: datetime, created_since: datetime, service: str | None = None) -> list[Prediction]:
+        """Return each policy's last forecast created since `created_since`: points from `since`, by policy and time."""
+        return await self._rows(NEWEST, {"since": since, "created_since": created_since, "service": service})
 
     async def between(
         self, service: str, since: datetime, until: datetime, policies: Sequence[tuple[str, str]] | None = None
@@ -229,12 +229,18 @@ class Predictions:
         return PolicyKeys(rows[:limit], encode_cursor(*rows[limit - 1]) if len(rows) > limit else None)
 
     async def current(
-        self, now: datetime, made_since: datetime, limit: int, *, service: str | None = None, cursor: str | None = None
+        self,
+        now: datetime,
+        created_since: datetime,
+        limit: int,
+        *,
+        service: str | None = None,
+        cursor: str | None = None,
     ) -> CurrentPage:
         """Return a page of the currently valid forecasts with all points. Raises InvalidCursorError."""
         values = {
             "now": now,
-            "made_since": made_since,
+            "created_since": created_since,
             "service": service,
             **_after(cursor),
             "limit": limit + 1,
@@ -261,7 +267,7 @@ class Predictions:
         return await self._rows(AHEAD, values)
 
     async def at_intervals(
-        self, namespace: str, policy: str, *, since: datetime, until: datetime, every: timedelta, reach: timedelta
+        self, namespace: str, policy: str, *, since: datetime, until: datetime, interval: timedelta, reach: timedelta
     ) -> bytes:
         """Return a policy's last recorded forecast of each interval of (since, until], its points of the next `reach`.
 
@@ -273,8 +279,8 @@ class Predictions:
             "namespace": namespace,
             "policy": policy,
             "since": since,
-            "intervals": -(-(until - since) // every),
-            "every": every,
+            "intervals": -(-(until - since) // interval),
+            "interval": interval,
             "reach": reach,
         }
         async with self._database.connection() as connection:

@@ -59,7 +59,7 @@ class ForecastHistory(Protocol):
     """The part of storage.Predictions that is read here."""
 
     async def at_intervals(
-        self, namespace: str, policy: str, *, since: datetime, until: datetime, every: timedelta, reach: timedelta
+        self, namespace: str, policy: str, *, since: datetime, until: datetime, interval: timedelta, reach: timedelta
     ) -> bytes:
         """A policy's last forecast made in each interval of (since, until], packed."""
         ...
@@ -199,7 +199,7 @@ class TuningScheduler:
             begins_at=begins_at,
             minutes=self.window.minutes(series, begins_at, until).astype("float32").tobytes(),
             recorded=await self.predictions.at_intervals(
-                *key, since=until - MAX_SPAN, until=until, every=step, reach=step * reach_for(lead_time)
+                *key, since=until - MAX_SPAN, until=until, interval=step, reach=step * reach_for(lead_time)
             ),
             unjudged=tuple(
                 Span(row.start_time - lead_time, row.end_time)
