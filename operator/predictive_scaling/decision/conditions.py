@@ -33,7 +33,7 @@ class ReconcileResult:
     failure: Problem | None = None
     """A temporary reason why this reconcile failed: target not found, API server unavailable, …"""
     degraded: Problem | None = None
-    """What a successful reconcile could not do, such as lower a floor without the database."""
+    """A restriction of a successful reconcile, such as no decreases without the database."""
     verification: VerificationState = VerificationState.NOTHING
     verification_reason: str | None = None
     """A more specific reason where verification failed, such as Unschedulable."""

@@ -64,7 +64,7 @@ def positive(number: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """What each rule of a decision reads: the situation, its trusted inputs and the strongest recommendation."""
+    """The input of each rule of a decision: the situation, its trusted inputs and the strongest recommendation."""
 
     situation: Situation
     before: int

@@ -195,7 +195,7 @@ class Recommendation:
     demand: float | None = None
     """The demand behind the recommendation, in the unit of the series; None where it is not based on demand."""
     at: datetime | None = None
-    """When that demand is expected."""
+    """Time at which that demand is expected."""
     applies: bool = True
     """False where the source cannot recommend a floor, such as a multiplier without a baseline; see `why`."""
 
@@ -269,7 +269,7 @@ class Decision:
     forecast_value: float | None = None
     """The demand behind the forecast recommendation, in the unit of the series."""
     forecast_at: datetime | None = None
-    """When that demand is expected: the start of its bin."""
+    """Time at which that demand is expected: the start of its bin."""
     limited: bool = False
     """The strongest recommendation exceeds the effective maximum (semantics 14)."""
     pause: Pause = NO_PAUSE

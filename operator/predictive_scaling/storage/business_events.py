@@ -37,15 +37,15 @@ class BusinessEventRow:
     learned_multiplier: float | None = None
     """Measured after the occurrence: demand during it over the expected demand without it."""
     confirmed_at: datetime | None = None
-    """When the occurrence had ended while still scheduled, so that it took place. None while it is planned."""
+    """Time at which the occurrence had ended while still scheduled, so that it took place; None while it is planned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a BusinessEvent takes place."""
+    """The schedule of a BusinessEvent."""
 
     fingerprint: str
-    """Differs when the times differ."""
+    """A hash of the times of the event."""
 
     since: datetime | None
     """Time of the edit that set this schedule; None for the first schedule."""

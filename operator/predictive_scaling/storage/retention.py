@@ -46,7 +46,7 @@ where exists (
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """How to delete the rows of a table. parts: a query of partitions to delete separately, such as policies."""
+    """The rule for deleting rows of a table. parts: a query of partitions to delete separately, such as policies."""
 
     table: str
     keeps: str

@@ -67,7 +67,7 @@ class ScalingDecisionRow:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     deadline_at: datetime | None = None
-    """When an unfinished decision counts as stuck."""
+    """Time from which an unfinished decision counts as stuck."""
     forecast: dict[str, Any] | None = None
     limits: tuple[str, ...] | list[str] = ()
     event: str | None = None

@@ -20,7 +20,7 @@ _ANNOUNCED_AHEAD = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to generate. step: an integer number of seconds that divides a day. until: rounded down to a full step."""
+    """The size of the generated data. step: full seconds, divides a day. until: rounded down to a full step."""
 
     until: datetime
     days: int

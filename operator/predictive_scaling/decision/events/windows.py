@@ -23,7 +23,7 @@ class EventWindow:
         return self.event.spec.priority
 
     def acts_from(self, lead_time: timedelta) -> datetime:
-        """When the event starts to move the floor: its baseline forecast must not include any later demand."""
+        """Return when the event starts to affect the floor: its baseline forecast must not include any later demand."""
         return self.span.start - lead_time
 
     def highest_share(self, part: Span) -> float:
