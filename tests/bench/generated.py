@@ -87,6 +87,8 @@ _SOURCES = (
     _Source(SPORTS_SITE, _MINUTE, 62, 28),
 )
 NAMES = tuple(f"generated-{source.profile.name}" for source in _SOURCES)
+MEAN_NAMES = tuple(name for name, source in zip(NAMES, _SOURCES, strict=True) if source.step <= _FIVE_MINUTES)
+"""Series with a value at each evaluated horizon: means are over these."""
 
 
 def generated_series(*, quick: bool) -> Iterator[GeneratedSeries]:

@@ -11,7 +11,7 @@ from predictive_scaling.backtesting.traces.csv_trace import read_csv
 from predictive_scaling.backtesting.traces.recorded import MIN_BINS, Trace, checked
 from predictive_scaling.errors import InvalidTraceError
 from tests.bench.events import read_matches
-from tests.bench.generated import NAMES, generated_series
+from tests.bench.generated import MEAN_NAMES, generated_series
 
 STREAM = "twitter-stream-posts-per-minute"
 """The seventh recorded development series, which has bars of its own: its licence is not stated."""
@@ -47,12 +47,12 @@ class Measured:
 
 def development(names: Iterable[str]) -> list[str]:
     """The names of the series that means are about: the generated series, or the recorded development series."""
-    return [name for name in names if name in DEVELOPMENT or name == STREAM or name in NAMES]
+    return [name for name in names if name in DEVELOPMENT or name == STREAM or name in MEAN_NAMES]
 
 
 def group_name(names: Sequence[str]) -> str:
     """The name of the series that means are about, such as "7 generated series"."""
-    return f"{len(names)} {'generated' if all(name in NAMES for name in names) else 'development'} series"
+    return f"{len(names)} {'generated' if all(name in MEAN_NAMES for name in names) else 'development'} series"
 
 
 def read_traces(folder: Path | None, *, quick: bool, say: Say) -> Measured:
