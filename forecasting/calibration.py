@@ -1,9 +1,11 @@
-"""Conformal calibration: quantiles are shifted by their recent errors, and widened while there is little history.
+"""Conformal calibration: quantiles are shifted by the recent errors of earlier forecasts, as raw models are too narrow.
 
-Raw bands are too narrow on demand that the model was not trained on. Errors are differences of logarithms, by series
-and horizon. Only errors whose target time has passed count.
+Errors are differences of logarithms, by series and horizon. Only errors whose target time has passed count. Live
+forecasts, backtests, the tuner and the quality gate calibrate with the same functions: `calibrate` here, and
+`forecasting.bands` for everything after it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -11,67 +13,124 @@ import numpy as np
 
 from forecasting.forecast import QUANTILES
 from forecasting.levels import Levels
-from forecasting.panel import IntArray
-from forecasting.series import FloatArray, Series
+from forecasting.panel import BoolArray, IntArray
+from forecasting.series import FloatArray
 from forecasting.walk_forward import WalkForward
 
 WINDOW = 864
-"""Number of newest errors that count, by horizon: three days at 5 minutes."""
+"""Bins of origins whose errors count, for each horizon: three days at 5 minutes."""
 UNSHIFTED_QUANTILE = 0.5
-"""The median is a point forecast and not shifted: a shift improves only its coverage, and raises its error."""
+"""The median is a point forecast: a shift gives it a coverage that nobody needs, for a larger error."""
 MIN_ERRORS = 48
 """With fewer errors a quantile is not shifted."""
 MAX_GROWTH = 4.0
-"""Maximum factor of a shift, except on the small part of a forecast (see shifted)."""
 _MAX_SHIFT = 20.0
-_SMALL_OFFSETS = 2.5
+_SMALL = 2.5
+_MINUTE = timedelta(minutes=1)
+EVALUATION_HORIZONS = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)
+"""The horizons at which the quality gate compares models."""
+CALIBRATION_HORIZONS = (*EVALUATION_HORIZONS, 120 * _MINUTE, 180 * _MINUTE)
+"""The horizons at which errors are measured; shifts between them are interpolated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorWindow:
+    """The earlier origins whose errors calibrate a forecast: those of the last `bins` bins with a known target.
+
+    spacing: bins between two of these origins. Errors of adjacent origins are correlated, so that every third has
+    nearly the same quantiles.
+    """
+
+    bins: int = WINDOW
+    spacing: int = 1
+
+    @property
+    def min_errors(self) -> int:
+        """The number of errors below which quantiles are not shifted."""
+        return -(-MIN_ERRORS // self.spacing)
+
+    def distances(self, max_horizon: int) -> IntArray:
+        """Return the distances from an origin to all earlier ones of horizons up to `max_horizon`, descending."""
+        return np.arange(1, max_horizon + self.bins, self.spacing)[::-1]
+
+    def contains(self, distances: IntArray, horizons: IntArray) -> BoolArray:
+        """Whether the errors of origins at some distances count for each horizon: shape (distances, horizons)."""
+        return (distances[:, None] >= horizons) & (distances[:, None] < horizons + self.bins)
+
+
+ALL_ORIGINS = ErrorWindow()
+NAIVE_ORIGINS = ErrorWindow(spacing=3)
+"""Naive models measure their errors again for each forecast; every third origin limits the time that this takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Shifts of quantiles. horizons: bins ahead, ascending. shifts: logarithms, shape (horizons, len(QUANTILES))."""
+    """The shift of each quantile. horizons: ascending, bins ahead. shifts: shape (horizons, len(QUANTILES)), logs."""
 
     horizons: IntArray
     shifts: FloatArray
 
-    def apply(self, values: FloatArray, horizons: IntArray, levels: Levels) -> FloatArray:
-        """Return shifted forecasts; values: shape (origins, horizons, len(QUANTILES))."""
-        return shifted(values, self.at(horizons), levels)
-
     def at(self, horizons: IntArray) -> FloatArray:
-        """Return the shifts of any horizons, interpolated: shape (horizons, len(QUANTILES))."""
-        columns = [np.interp(horizons, self.horizons, column) for column in self.shifts.T]
-        return np.stack(columns, axis=1)
+        """Return the shifts at any horizons, interpolated: shape (horizons, len(QUANTILES))."""
+        return interpolation(self.horizons, horizons) @ self.shifts
+
+
+def calibrate(raw: FloatArray, shifts: FloatArray, levels: Levels, near: BoolArray | None = None) -> FloatArray:
+    """Return raw quantiles shifted in logarithms; targets near known events keep their own bands.
+
+    raw: shape (origins, horizons, len(QUANTILES)). shifts: broadcasts to it. near: shape (origins, horizons).
+    """
+    values = shifted(raw, shifts, levels)
+    return values if near is None else np.where(near[..., None], raw, values)
 
 
 def shifted(values: FloatArray, shifts: FloatArray, levels: Levels) -> FloatArray:
     """Return forecasts shifted in logarithms and sorted again. shifts: broadcasts to the shape of the forecasts.
 
-    Shifts of more than MAX_GROWTH come from demand near zero. They apply to small values only: the part of a forecast
-    up to a quarter of the last week's mean. The rest is multiplied by MAX_GROWTH at most.
+    A shift of more than MAX_GROWTH leads from nearly zero to something: series with many zeros have these. It is
+    meant for small values, so only the part of a forecast below a quarter of the last week's mean grows by more.
     """
     plain = levels.value_of(levels.log_of(values) + shifts)
     offset = levels.offset.reshape((-1,) + (1,) * (values.ndim - 1))
-    small = np.minimum(values, _SMALL_OFFSETS * offset)
+    small = np.minimum(values, _SMALL * offset)
     growth = np.exp(np.minimum(shifts, _MAX_SHIFT))
     bounded = (small + offset) * growth - offset + (values - small) * MAX_GROWTH
     return np.sort(np.where(growth > MAX_GROWTH, bounded, plain), axis=-1)
 
 
-def log_errors(walk: WalkForward) -> FloatArray:
-    """Return the log errors of each quantile: shape (origins, horizons, len(QUANTILES)).
+def interpolation(known: IntArray, horizons: IntArray) -> FloatArray:
+    """Return weights that interpolate from known horizons to others: shape (horizons, known).
 
-    NaN where the actual value is missing, where no demand above zero precedes the origin (the logarithm is undefined),
-    and near events, whose bands are calibrated separately.
+    Horizons outside the known ones get the value of the nearest.
     """
-    residuals = walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
+    return np.stack([np.interp(horizons, known, unit) for unit in np.eye(len(known))], axis=1)
+
+
+def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
+    """Return durations in bins, at least 1, ascending and distinct."""
+    return np.unique([max(1, round(duration / step)) for duration in durations])
+
+
+def measured_horizons(step: timedelta, steps: int) -> IntArray:
+    """Return the horizons at which the errors of forecasts over `steps` bins are measured; the last one is `steps`."""
+    horizons = bins_ahead(CALIBRATION_HORIZONS, step)
+    return np.append(horizons[horizons < steps], steps)
+
+
+def log_errors(walk: WalkForward) -> FloatArray:
+    """Return log errors of each quantile: shape (origins, horizons, len(QUANTILES)).
+
+    NaN where the actual is missing, where only zeros precede the origin (a logarithm has no scale there), and near
+    events, whose bands have errors of their own.
+    """
+    differences = walk.levels.log_of(walk.actual)[:, :, None] - walk.levels.log_of(walk.quantiles)
     usable = np.broadcast_to(walk.levels.has_demand[:, None], walk.actual.shape)
     usable = usable if walk.near is None else usable & ~walk.near
-    return np.where(usable[:, :, None], residuals, np.nan)
+    return np.where(usable[:, :, None], differences, np.nan)
 
 
 def fit_calibration(residuals: FloatArray, horizons: IntArray) -> Calibration:
-    """Return the calibration from log errors of shape (n, horizons, len(QUANTILES)) in any order; NaN do not count."""
+    """Return the calibration by errors of shape (n, horizons, len(QUANTILES)), in any order; NaN do not count."""
     ordered = np.sort(residuals.transpose(1, 2, 0), axis=2)
     counts = np.isfinite(ordered).sum(axis=2)
     shifts = [
@@ -84,22 +143,22 @@ def fit_calibration(residuals: FloatArray, horizons: IntArray) -> Calibration:
 
 
 def newest_errors(walk: WalkForward, window: int = WINDOW) -> FloatArray:
-    """Return the last `window` log errors of each horizon, oldest first, padded with NaN in front.
+    """Return the last `window` errors of each horizon, oldest first, NaN in front.
 
     Shape (window, horizons, len(QUANTILES)).
     """
-    residuals = log_errors(walk)
-    newest = np.full((window, *residuals.shape[1:]), np.nan)
-    for horizon in range(residuals.shape[1]):
-        known = residuals[np.isfinite(residuals[:, horizon, 0]), horizon][-window:]
-        newest[window - len(known) :, horizon] = known
+    all_errors = log_errors(walk)
+    newest = np.full((window, *all_errors.shape[1:]), np.nan)
+    for at in range(all_errors.shape[1]):
+        known = all_errors[np.isfinite(all_errors[:, at, 0]), at][-window:]
+        newest[window - len(known) :, at] = known
     return newest
 
 
 def conformal_quantile(residuals: FloatArray, quantile: float, min_errors: int = MIN_ERRORS) -> FloatArray:
-    """Return the conformal quantile of each row: the ceil((n + 1) q)-th of n values; 0 if n is below min_errors.
+    """Return the conformal quantile of each row: the ceil((n + 1) q)-th of n errors; 0 where n < min_errors.
 
-    residuals: shape (rows, window), padded with NaN. Source: Vovk, Gammerman and Shafer, 2005.
+    residuals: shape (rows, window), NaN where there is none. Source: Vovk, Gammerman and Shafer, 2005.
     """
     ordered = np.sort(residuals, axis=1)
     return conformal_quantile_of_sorted(ordered, np.isfinite(ordered).sum(axis=1), quantile, min_errors)
@@ -108,55 +167,43 @@ def conformal_quantile(residuals: FloatArray, quantile: float, min_errors: int =
 def conformal_quantile_of_sorted(
     ordered: FloatArray, counts: IntArray, quantile: float, min_errors: int = MIN_ERRORS
 ) -> FloatArray:
-    """Return conformal quantiles of rows that are already sorted (NaN last) and counted."""
+    """Return the conformal quantile of rows that are sorted (NaN last) and counted."""
     rank = np.clip(np.ceil((counts + 1) * quantile).astype(int) - 1, 0, np.maximum(counts - 1, 0))
     return np.where(counts >= min_errors, ordered[np.arange(len(ordered)), rank], 0.0)
 
 
-def calibrated(walk: WalkForward, window: int = WINDOW, stride: int = 6) -> WalkForward:
-    """Return the forecasts as they would have been calibrated at their origins.
+def calibrated(
+    walk: WalkForward, window: ErrorWindow = ALL_ORIGINS, stride: int = 6, measured: IntArray | None = None
+) -> WalkForward:
+    """Return the forecasts as they would have been calibrated at the time.
 
-    The shift at an origin comes from the errors of earlier forecasts whose targets had passed. It is updated every
-    `stride` origins. Origins must be consecutive bins.
+    The shifts at an origin come from errors of forecasts made before it whose targets had passed by then. They are
+    computed again every `stride` origins, which must be consecutive bins. measured: the horizons of the walk at which
+    errors are measured; None: all of them.
     """
-    residuals = log_errors(walk)
-    shifts = np.zeros_like(residuals)
-    updates = np.arange(0, len(walk.origins), stride)
-    for row, horizon in enumerate(walk.horizons):
-        for column, quantile in enumerate(QUANTILES):
-            if quantile == UNSHIFTED_QUANTILE:
-                continue
-            ends = updates - int(horizon) + 1
-            updated = rolling_conformal_quantile(residuals[:, row, column], ends, window, quantile)
-            shifts[:, row, column] = np.repeat(updated, stride)[: len(residuals)]
-    if walk.near is not None:
-        shifts[walk.near] = 0.0
-    return replace(walk, quantiles=shifted(walk.quantiles, shifts, walk.levels))
+    errors = log_errors(walk)
+    columns = np.arange(len(walk.horizons))
+    columns = columns if measured is None else columns[np.isin(walk.horizons, measured)]
+    renewals = np.arange(0, len(walk.origins), stride)
+    shifts = np.zeros((len(renewals), len(columns), len(QUANTILES)))
+    for row, column in enumerate(columns):
+        for at, quantile in enumerate(QUANTILES):
+            if quantile != UNSHIFTED_QUANTILE:
+                horizon, of_horizon = int(walk.horizons[column]), errors[:, column, at]
+                shifts[:, row, at] = rolling_shifts(of_horizon, renewals, horizon, quantile, window)
+    if measured is not None:
+        shifts = interpolation(walk.horizons[columns], walk.horizons) @ shifts
+    shifts = np.repeat(shifts, stride, axis=0)[: len(errors)]
+    return replace(walk, quantiles=calibrate(walk.quantiles, shifts, walk.levels, walk.near))
 
 
-def rolling_conformal_quantile(residuals: FloatArray, ends: IntArray, window: int, quantile: float) -> FloatArray:
-    """Return the conformal quantile of the `window` residuals before each of `ends`."""
-    cols = ends[:, None] + np.arange(-window, 0)
-    return conformal_quantile(np.where(cols >= 0, residuals[np.maximum(cols, 0)], np.nan), quantile)
+def rolling_shifts(
+    errors: FloatArray, origins: IntArray, horizon: int, quantile: float, window: ErrorWindow = ALL_ORIGINS
+) -> FloatArray:
+    """Return the conformal quantile of the errors known at some origins: shape (origins,).
 
-
-FIRST_DAY_WIDENING = 0.2
-
-
-FULL_HISTORY = timedelta(days=7)
-
-
-MAX_COLD_START_FACTOR = 2.0
-
-
-def cold_start_factor(series: Series) -> float:
-    """Return 1 + 0.2 / (days of observed demand), at most 2; 1 from seven days on, 2 without observed demand."""
-    days = np.isfinite(series.values).sum() * (series.step / timedelta(days=1))
-    if days * timedelta(days=1) >= FULL_HISTORY:
-        return 1.0
-    return float(min(MAX_COLD_START_FACTOR, 1 + FIRST_DAY_WIDENING / days)) if days > 0 else MAX_COLD_START_FACTOR
-
-
-def widened(values: FloatArray, factor: float, quantiles: tuple[float, ...] = QUANTILES) -> FloatArray:
-    """Return forecasts with the quantiles above the median multiplied by a factor; values: (…, quantiles)."""
-    return values * np.where(np.array(quantiles) > 0.5, factor, 1.0)
+    errors: of one horizon at consecutive origins. origins: positions among these.
+    """
+    distances = window.distances(horizon)
+    cols = origins[:, None] - distances[distances >= horizon]
+    return conformal_quantile(np.where(cols >= 0, errors[np.maximum(cols, 0)], np.nan), quantile, window.min_errors)

@@ -12,24 +12,34 @@
 (True, (4, 4))
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from forecasting import peaks
-from forecasting.calibration import WINDOW, calibrated, cold_start_factor, fit_calibration, newest_errors, widened
+from forecasting.bands import Bands, cold_start_factor
+from forecasting.calibration import (
+    CALIBRATION_HORIZONS,
+    EVALUATION_HORIZONS,
+    NAIVE_ORIGINS,
+    WINDOW,
+    bins_ahead,
+    calibrate,
+    calibrated,
+    fit_calibration,
+    newest_errors,
+)
 from forecasting.cleaning.outliers import without_outliers
 from forecasting.context import EMPTY_CONTEXT, CalendarContext
-from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
+from forecasting.forecast import Forecast
 from forecasting.forecaster import FittedModel, TooShortError
 from forecasting.levels import levels_at
 from forecasting.models.holt_winters import FittedHoltWinters, HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.naive_batch import naive_batch
+from forecasting.naive_batch import naive_batch, naive_forecasts
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.quality.gate import (
     MIN_JUDGED,
@@ -43,9 +53,6 @@ from forecasting.quality.gate import (
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, replay
 
-_MINUTE = timedelta(minutes=1)
-EVALUATION_HORIZONS = (5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, 60 * _MINUTE)
-CALIBRATION_HORIZONS = (*EVALUATION_HORIZONS, 120 * _MINUTE, 180 * _MINUTE)
 _MIN_HOLDOUT, _MAX_HOLDOUT = 1 * DAY, 7 * DAY
 _HOLDOUT_SHARE = 0.25
 _PEAK_STRIDE = 3
@@ -94,40 +101,28 @@ class LearnedModels:
         horizons where the gate prefers a naive model, the forecast is that of the naive model.
         """
         if self.lightgbm is None or not self.verdict.passed:
-            return self._naive(self.verdict.acting, series, steps)
-        forecast = self._by_lightgbm(self.lightgbm, series, steps)
-        for other in {acting.model for acting in self.verdict.by_horizon} - {self.lightgbm.name}:
-            is_other = np.array([self.verdict.acting_at(step) == other for step in range(1, steps + 1)])
-            values = np.where(is_other[:, None], self._naive(other, series, steps).values, forecast.values)
-            raised = None if forecast.peaks is None else peaks.at_least_bins(forecast.peaks, values)
-            forecast = replace(forecast, values=values, peaks=raised)
-        return forecast
+            return naive_batch([series], self._naive_models(self.verdict.acting), steps)[0]
+        return self._by_lightgbm(self.lightgbm, series, steps)
 
-    def _naive(self, name: str, series: Series, steps: int) -> Forecast:
-        models = [LastValue(), SeasonalNaive(), *([self.holt_winters] if self.holt_winters else [])]
-        return naive_batch([series], [model for model in models if model.name == name] or models, steps)[0]
+    def _naive_models(self, name: str) -> list[FittedModel]:
+        """The naive model of a name; all of them where there is none."""
+        models: list[FittedModel] = [LastValue(), SeasonalNaive(), *([self.holt_winters] if self.holt_winters else [])]
+        return [model for model in models if model.name == name] or models
 
     def _by_lightgbm(self, model: FittedLightGBM, series: Series, steps: int) -> Forecast:
         panel, bins = Panel.of([series]), np.arange(1, steps + 1)
         last = panel.latest_origins()
-        levels, factor = levels_at(panel, last), cold_start_factor(series)
+        levels = levels_at(panel, last)
         raw, near = model.quantiles(panel, last, bins), model.near_events(panel, last, bins)
-        values = fit_calibration(self.residuals, self.horizons).apply(raw, bins, levels)
-        if near is not None:
-            # Bands near known events are calibrated separately.
-            values = np.where(near[:, :, None], raw, values)
-        highest = model.peak.shifts.apply(model.peaks(panel, last, min(steps, peaks.WINDOWS)), values, levels)
-        return Forecast(
-            series.name,
-            series.end,
-            series.step,
-            QUANTILES,
-            widened(values[0], factor),
-            model.name,
-            model.version,
-            model.contributions(panel, last, bins)[0],
-            widened(highest[0], factor, PEAK_QUANTILES),
-        )
+        values = calibrate(raw, fit_calibration(self.residuals, self.horizons).at(bins), levels, near)
+        acting = np.array([self.verdict.acting_at(step) for step in bins.tolist()])
+        for other in {*acting.tolist()} - {model.name}:
+            naive = naive_forecasts(panel, self._naive_models(other)[0], steps)
+            values = np.where((acting == other)[:, None], naive.values, values)
+        windows = min(steps, peaks.WINDOWS)
+        raw_peaks, peak_shifts = model.peaks(panel, last, windows), model.peak.shifts.up_to(windows)
+        bands = Bands.of(values, raw_peaks, peak_shifts, levels, np.array([cold_start_factor(series)]))
+        return bands.forecast(0, series, model, model.contributions(panel, last, bins)[0])
 
 
 def learn(
@@ -176,11 +171,6 @@ def holdout_peak_errors(
     )
 
 
-def bins_ahead(durations: Sequence[timedelta], step: timedelta) -> IntArray:
-    """Return durations in bins ahead, rounded, at least 1, ascending, without duplicates."""
-    return np.unique([max(1, round(duration / step)) for duration in durations])
-
-
 def holdout_start(series: Series) -> int:
     """Return the number of bins before the holdout, the days on which a model is evaluated."""
     min_bins, max_bins = (max(1, round(duration / series.step)) for duration in (_MIN_HOLDOUT, _MAX_HOLDOUT))
@@ -210,8 +200,8 @@ def _succession(
 
 def _naive(series: Series, model: FittedModel, split: int, horizons: IntArray) -> WalkForward:
     """Return the holdout forecasts of a naive model, calibrated on the bins before the holdout as well."""
-    walk = replay(series, model, max(0, split - WINDOW), horizons)
-    return calibrated(walk).since(split)
+    walk = replay(series, model, max(0, split - WINDOW - int(horizons[-1])), horizons)
+    return calibrated(walk, NAIVE_ORIGINS).since(split)
 
 
 def _holt_winters(early: Series) -> FittedHoltWinters | None:

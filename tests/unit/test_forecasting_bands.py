@@ -6,15 +6,14 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from forecasting.bands import cold_start_factor, widened
 from forecasting.calibration import (
     WINDOW,
     calibrated,
-    cold_start_factor,
     conformal_quantile,
     fit_calibration,
     log_errors,
     newest_errors,
-    widened,
 )
 from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import FittedModel

@@ -15,7 +15,14 @@ from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.naive_batch import naive_batch
 from forecasting.panel import Origins, Panel
-from forecasting.peaks import PeakShifts, actual_peaks, highest_so_far, peak_log_errors, peaks_from_bins
+from forecasting.peaks import (
+    PeakShifts,
+    actual_peaks,
+    calibrate_peaks,
+    highest_so_far,
+    peak_log_errors,
+    peaks_from_bins,
+)
 from forecasting.series import Series
 from forecasting.walk_forward import WalkForward, before, replay
 from tests.support.demand_series import a_series
@@ -84,7 +91,7 @@ def test_learned_shifts_are_applied_to_later_forecasts() -> None:
     raw = highest_so_far(walk.quantiles)
     shifts = PeakShifts.from_errors(peak_log_errors(panel, walk.origins, raw))
     last = Origins.of_single_series(walk.origins[-1:])
-    peaks = shifts.apply(raw[-1:], walk.quantiles[-1:], levels_at(panel, last))
+    peaks = calibrate_peaks(raw[-1:], shifts.up_to(4), levels_at(panel, last), walk.quantiles[-1:])
     assert peaks.shape == (1, 4, len(PEAK_QUANTILES))
     np.testing.assert_allclose(peaks[0, 0, :3], raw[-1, 0, :3], rtol=0.1)
     assert peaks[0, 3, INDEX_P90] > raw[-1, 3, INDEX_P90] * 1.02

@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from forecasting.bands import Bands, cold_start_factors
+from forecasting.calibration import NAIVE_ORIGINS
 from forecasting.context import KnownEvent
 from forecasting.events import Effects, LearnedEffect
-from forecasting.forecast import QUANTILES, Forecast
+from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import FittedModel
-from forecasting.panel import IntArray, Origins, Panel
-from forecasting.peaks import peaks_from_bins
+from forecasting.levels import levels_at
+from forecasting.panel import DAY, IntArray, Origins, Panel
+from forecasting.peaks import highest_so_far, rolling_peak_shifts
 from forecasting.quality.gate import ActingModel
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward
@@ -104,8 +107,11 @@ class RollingForecasts:
     def of_baseline(self, name: str) -> "RollingForecasts":
         """Return the forecasts of a baseline model in place of the acting model."""
         walk = self.baselines[name].since(self.first)
-        values = interpolated(walk.quantiles, self.plan)
-        return replace(self, values=values, peaks=peaks_from_bins(self.series, self.first, values, self.peaks.shape[1]))
+        points = self.baselines[name].at(0.5)[:, : self.peaks.shape[1]]
+        first = int(self.baselines[name].origins[0])
+        raw, shifts = (part[self.first - first :] for part in peaks_of_points(self.series, first, points))
+        bands = bands_of(self.series, self.first, interpolated(walk.quantiles, self.plan), raw, shifts)
+        return replace(self, values=bands.values, peaks=bands.peaks)
 
     def _forecast(
         self, origin: int, values: FloatArray, chunk: ForecastChunk, peaks: FloatArray | None = None
@@ -134,3 +140,17 @@ def interpolated(quantiles: FloatArray, plan: Plan) -> FloatArray:
     share = (bins - plan.ahead[left]) / (plan.ahead[right] - plan.ahead[left])
     share = np.clip(share, 0.0, 1.0)[None, :, None]
     return quantiles[:, left] * (1 - share) + quantiles[:, right] * share
+
+
+def peaks_of_points(series: Series, first: int, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the raw peaks of a naive model and their shifts; points: at origins from `first` on, for each window."""
+    raw = highest_so_far(np.repeat(points[:, :, None], len(PEAK_QUANTILES), axis=2))
+    return raw, rolling_peak_shifts(series, first, raw, NAIVE_ORIGINS)
+
+
+def bands_of(series: Series, first: int, values: FloatArray, raw_peaks: FloatArray, peak_shifts: FloatArray) -> Bands:
+    """Return the final bands at consecutive origins from `first` on, as live."""
+    origins = np.arange(first, first + len(values))
+    levels = levels_at(Panel.of([series]), Origins.of_single_series(origins))
+    days = np.cumsum(np.isfinite(series.values))[np.maximum(origins - 1, 0)] * (series.step / DAY)
+    return Bands.of(values, raw_peaks, peak_shifts, levels, cold_start_factors(days))

@@ -1,13 +1,13 @@
 """Forecast from each origin of a backtest, with the model that the quality gate accepts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
 
-from forecasting.calibration import FIRST_DAY_WIDENING, FULL_HISTORY, MAX_COLD_START_FACTOR, WINDOW, calibrated
+from forecasting.calibration import ALL_ORIGINS, NAIVE_ORIGINS, calibrated, measured_horizons
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES
 from forecasting.forecaster import FittedModel, Forecaster, ModelChoice, TooShortError
 from forecasting.levels import levels_at
@@ -15,12 +15,19 @@ from forecasting.models.holt_winters import HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.panel import DAY, WEEK, IntArray, Origins, Panel
-from forecasting.peaks import WINDOWS, calibrated_peaks
+from forecasting.panel import WEEK, Origins, Panel
+from forecasting.peaks import WINDOWS, rolling_peak_shifts
 from forecasting.quality.gate import ActingModel, acting_at, judge, verdict_without_champion
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, near_events_of
-from predictive_scaling.backtesting.rolling_forecasts import ForecastChunk, Plan, RollingForecasts, interpolated
+from predictive_scaling.backtesting.rolling_forecasts import (
+    ForecastChunk,
+    Plan,
+    RollingForecasts,
+    bands_of,
+    interpolated,
+    peaks_of_points,
+)
 from predictive_scaling.clock import monotonic
 
 ReportProgress = Callable[[str, float], None]
@@ -37,7 +44,9 @@ def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: Rep
     baselines: dict[str, list[FittedModel | None]] = {model.name: [model] * len(histories) for model in naive}
     if choice in (ModelChoice.AUTO, ModelChoice.HOLT_WINTERS):
         baselines["HoltWinters"] = [_fitted(HoltWinters(), history) for history in histories]
-    walks = {name: _walk(name, panel, plan, models) for name, models in baselines.items()}
+    raw_walks = {name: _raw_walk(name, panel, plan, models) for name, models in baselines.items()}
+    measured = measured_horizons(series.step, plan.reach)
+    walks = {name: calibrated(walk, NAIVE_ORIGINS, measured=measured) for name, walk in raw_walks.items()}
     champions: list[FittedModel | None] = [None] * len(histories)
     train_seconds = predict_seconds = 0.0
     champion = None
@@ -48,16 +57,15 @@ def walk_forward(series: Series, plan: Plan, choice: ModelChoice, *, report: Rep
             champions[index] = _fitted(LightGBMQuantiles(), history)
         train_seconds, began = monotonic() - began, monotonic()
         report("forecasting", 0.0)
-        champion = _walk("LightGBM", panel, plan, champions)
+        champion = calibrated(_raw_walk("LightGBM", panel, plan, champions), measured=measured)
         predict_seconds = monotonic() - began
     selection = _ModelSelection(plan, series, choice, baselines, walks, champions, champion)
     chunks = tuple(selection.chunk(index) for index in range(len(histories)))
     values = np.concatenate([selection.values(chunk) for chunk in chunks])
-    factors = _cold_start_factors(series, np.arange(plan.cuts[0], plan.cuts[-1]))
-    peaks = _peaks(series, plan, chunks, values) * factors[..., -len(PEAK_QUANTILES) :]
+    bands = bands_of(series, plan.cuts[0], values, *_acting_peaks(selection, chunks, raw_walks))
     report("forecasting", 1.0)
     return RollingForecasts(
-        series, plan, plan.cuts[0], values * factors, peaks, chunks, walks, train_seconds, predict_seconds
+        series, plan, plan.cuts[0], bands.values, bands.peaks, chunks, walks, train_seconds, predict_seconds
     )
 
 
@@ -130,12 +138,12 @@ def _fitted(forecaster: Forecaster, series: Series) -> FittedModel | None:
         return None
 
 
-def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[FittedModel | None]) -> WalkForward:
-    """Return the calibrated forecasts of a model, one fit per chunk.
+def _raw_walk(name: str, panel: Panel, plan: Plan, models: Sequence[FittedModel | None]) -> WalkForward:
+    """Return the raw forecasts of a model, one fit per chunk.
 
     Baselines begin one calibration window before the first cut, with their first fit; LightGBM begins at the first cut.
     """
-    begin = plan.cuts[0] if name == "LightGBM" else max(1, plan.cuts[0] - WINDOW)
+    begin = plan.cuts[0] if name == "LightGBM" else max(1, plan.cuts[0] - NAIVE_ORIGINS.bins - int(plan.ahead[-1]))
     edges = [begin, *plan.cuts[1:]]
     parts: list[FloatArray] = []
     chunks = [Origins.of_single_series(np.arange(since, until)) for since, until in pairwise(edges)]
@@ -148,7 +156,7 @@ def _walk(name: str, panel: Panel, plan: Plan, models: Sequence[FittedModel | No
     actual = np.where(is_within, panel.values[0][np.where(is_within, targets, 0)], np.nan)
     levels = levels_at(panel, Origins.of_single_series(origins))
     near = near_events_of(models, panel, chunks, plan.ahead)
-    return calibrated(WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels, near))
+    return WalkForward(name, origins, plan.ahead, np.concatenate(parts), actual, levels, near)
 
 
 def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
@@ -165,23 +173,41 @@ def _between(walk: WalkForward, since: int, until: int) -> WalkForward:
     )
 
 
-def _peaks(series: Series, plan: Plan, chunks: Sequence[ForecastChunk], values: FloatArray) -> FloatArray:
-    """Return the peaks of the windows whose bins were all forecast; interpolated bins would miss the highest demand."""
-    gaps = np.flatnonzero(np.diff(plan.ahead, prepend=0) != 1)
-    count = min(WINDOWS, int(gaps[0]) if len(gaps) else len(plan.ahead))
-    panel = Panel.of([series])
-    spans = [(chunk, Origins.of_single_series(np.arange(chunk.since, chunk.until))) for chunk in chunks]
-    raw = np.concatenate([chunk.fitted.peaks(panel, origins, count) for chunk, origins in spans])
-    return calibrated_peaks(series, plan.cuts[0], raw, values)
+def _acting_peaks(
+    selection: "_ModelSelection", chunks: Sequence[ForecastChunk], raw_walks: Mapping[str, WalkForward]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the raw peaks and their shifts by the model that acts at each origin, by the errors of its own forecasts.
+
+    Only windows whose bins were all forecast: bins that are interpolated between others have no peak of their own.
+    """
+    series, ahead, first = selection.series, selection.plan.ahead, chunks[0].since
+    gaps = np.flatnonzero(np.diff(ahead, prepend=0) != 1)
+    windows = min(WINDOWS, int(gaps[0]) if len(gaps) else len(ahead))
+    raw = np.zeros((chunks[-1].until - first, windows, len(PEAK_QUANTILES)))
+    shifts = np.zeros_like(raw)
+    for name in {chunk.model for chunk in chunks}:
+        if name == "LightGBM":
+            of_model = _learned_peaks(selection, chunks, windows)
+        else:
+            walk = raw_walks[name]
+            peaks = peaks_of_points(series, int(walk.origins[0]), walk.at(0.5)[:, :windows])
+            of_model = (peaks[0][first - walk.origins[0] :], peaks[1][first - walk.origins[0] :])
+        for chunk in chunks:
+            if chunk.model == name:
+                rows = slice(chunk.since - first, chunk.until - first)
+                raw[rows], shifts[rows] = of_model[0][rows], of_model[1][rows]
+    return raw, shifts
 
 
-def _cold_start_factors(series: Series, origins: IntArray) -> FloatArray:
-    """Return the cold-start factor of each origin and quantile: shape (origins, 1, quantiles)."""
-    days = np.cumsum(np.isfinite(series.values))[np.maximum(origins - 1, 0)] * (series.step / DAY)
-    factor = np.where(
-        days >= FULL_HISTORY / DAY,
-        1.0,
-        np.minimum(MAX_COLD_START_FACTOR, 1 + FIRST_DAY_WIDENING / np.maximum(days, 1e-9)),
-    )
-    upper = np.array(QUANTILES) > 0.5
-    return np.where(upper, factor[:, None, None], 1.0)
+def _learned_peaks(
+    selection: "_ModelSelection", chunks: Sequence[ForecastChunk], windows: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return the raw peaks of LightGBM and their shifts, from the first chunk on; NaN where there is no model."""
+    panel = Panel.of([selection.series])
+    parts: list[FloatArray] = []
+    for model, chunk in zip(selection.champions, chunks, strict=True):
+        origins = Origins.of_single_series(np.arange(chunk.since, chunk.until))
+        missing = np.full((len(origins), windows, len(PEAK_QUANTILES)), np.nan)
+        parts.append(missing if model is None else model.peaks(panel, origins, windows))
+    raw = np.concatenate(parts)
+    return raw, rolling_peak_shifts(selection.series, chunks[0].since, raw, ALL_ORIGINS)

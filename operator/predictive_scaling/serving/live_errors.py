@@ -126,13 +126,19 @@ class LiveErrors:
         """The size of its arrays."""
         return self._tracker.memory_bytes
 
-    def calibrated(self, raw: FloatArray, levels: Levels, series: Series, near: BoolArray | None = None) -> FloatArray:
-        """Return calibrated quantiles of shape (steps, quantiles), after the errors of earlier forecasts were counted.
+    @property
+    def horizons(self) -> IntArray:
+        """The horizons at which errors are measured, in bins ahead."""
+        return self._tracker.horizons
+
+    def calibration(
+        self, raw: FloatArray, levels: Levels, series: Series, near: BoolArray | None = None
+    ) -> Calibration:
+        """Return the shifts for a forecast, after the errors of earlier forecasts were counted.
 
         raw: the model's forecast from the end of `series`, shape (1, steps, quantiles). Its errors are tracked.
-        near: steps near a known event, which have bands of their own: they are neither moved nor counted.
+        near: steps near a known event, which have bands of their own: their errors do not count.
         """
-        steps = np.arange(1, raw.shape[1] + 1)
         step = round(series.step.total_seconds())
         with self._lock:
             tracker = self._tracker
@@ -145,6 +151,4 @@ class LiveErrors:
             logs[known] = levels.log_of(raw)[0, tracked[known] - 1]
             scale = float(levels.level[0] + levels.offset[0])
             tracker.add(IssuedForecast(round(series.end.timestamp()), scale, float(levels.offset[0]), logs), step)
-            calibration = tracker.calibration()
-        values = calibration.apply(raw, steps, levels)[0]
-        return values if near is None else np.where(near[:, None], raw[0], values)
+            return tracker.calibration()

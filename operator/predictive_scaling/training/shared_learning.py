@@ -6,15 +6,20 @@ from datetime import datetime
 
 import numpy as np
 
-from forecasting.calibration import WINDOW, calibrated, log_errors
+from forecasting.calibration import (
+    CALIBRATION_HORIZONS,
+    EVALUATION_HORIZONS,
+    WINDOW,
+    ErrorWindow,
+    bins_ahead,
+    calibrated,
+    log_errors,
+)
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import FittedModel, TooShortError
 from forecasting.learning import (
-    CALIBRATION_HORIZONS,
-    EVALUATION_HORIZONS,
     LearnedModels,
     Span,
-    bins_ahead,
     holdout_peak_errors,
     holdout_start,
 )
@@ -106,7 +111,9 @@ def _holdout_scores(walk: WalkForward, near: int) -> Scores:
     """
     stride = int(walk.origins[1] - walk.origins[0])
     # Calibration counts horizons in origins; round up, so that no error is used before it is known.
-    calibrated_walk = calibrated(replace(walk, horizons=-(-walk.horizons // stride)), WINDOW // stride, stride=1)
+    calibrated_walk = calibrated(
+        replace(walk, horizons=-(-walk.horizons // stride)), ErrorWindow(WINDOW // stride), stride=1
+    )
     first_scored = int(walk.origins[len(walk.origins) // 3])
     return scores(replace(calibrated_walk, horizons=walk.horizons).since(first_scored).within(near))
 

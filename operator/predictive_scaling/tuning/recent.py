@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.calibration import WINDOW, calibrated
+from forecasting.calibration import NAIVE_ORIGINS, calibrated, measured_horizons
 from forecasting.forecast import PEAK_QUANTILES
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
@@ -77,9 +77,10 @@ def recent_forecasts(series: Series, recorded: RecordedRows, reach: int) -> Rece
 
 
 def _naive_forecasts(series: Series, first: int, reach: int) -> FloatArray:
-    horizons, begin = np.arange(1, reach + 1), max(1, first - WINDOW)
+    horizons, begin = np.arange(1, reach + 1), max(1, first - NAIVE_ORIGINS.bins - reach)
+    measured = measured_horizons(series.step, reach)
     walks = [
-        calibrated(replay(series, model, begin, horizons), stride=_CALIBRATION_STRIDE)
+        calibrated(replay(series, model, begin, horizons), NAIVE_ORIGINS, _CALIBRATION_STRIDE, measured)
         for model in (LastValue(), SeasonalNaive())
     ]
     walks = [walk.since(first) for walk in walks]
