@@ -9,6 +9,7 @@ from string import Template
 
 from predictive_scaling.backtesting.reporting.figures import frontier, overview, worst_day
 from predictive_scaling.backtesting.reporting.summary import (
+    acting_model,
     assumptions,
     gain,
     heading,
@@ -154,7 +155,7 @@ def _method(backtest: Backtest) -> Iterator[str]:
     yield (
         f"Forecasts use only data from before the time at which they were made; models were trained "
         f"{sum(chunk.since >= forecasts.plan.split for chunk in forecasts.chunks)} times after the split. "
-        f"{forecasts.chunks[-1].why}."
+        f"The model at the end: {acting_model(backtest)}."
     )
     choices = ("The quantile was", "Quantile and HPA target were")
     for choice, prices in zip(choices, backtest.prices, strict=True):

@@ -83,6 +83,12 @@ def assumptions(backtest: Backtest) -> str:
     )
 
 
+def acting_model(backtest: Backtest) -> str:
+    """Return the model that acts at the end of the trace, and why."""
+    last = backtest.forecasts.chunks[-1]
+    return last.why if last.model in last.why else f"{last.model}, {last.why}"
+
+
 def _parts(backtest: Backtest) -> Iterator[Any]:
     yield Text(heading(backtest))
     for repair in backtest.trace.repairs:
@@ -97,8 +103,7 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
         yield Text(undefined)
     if backtest.near_events:
         yield Text(f"near known events: {near_events_summary(backtest)}")
-    last = backtest.forecasts.chunks[-1]
-    yield Text(f"\nmodel: {last.why if last.model in last.why else f'{last.model}, {last.why}'}")
+    yield Text(f"\nmodel: {acting_model(backtest)}")
     yield Text(f"advice: {backtest.advice.message}")
 
 
