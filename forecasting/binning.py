@@ -1,6 +1,6 @@
 """Means of consecutive values of a regular series, in wider bins.
 
-Everywhere: values that are NaN are skipped, and a bin without any other value is NaN, never zero.
+NaN values are skipped; a bin without any other value is NaN, never zero.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from forecasting.series import FloatArray, Series
 
 
 def bin_means(values: FloatArray, width: int) -> FloatArray:
-    """The means of `width` values each, from the first value on; an incomplete last bin is dropped.
+    """Return the means of `width` consecutive values, from the first value on; an incomplete last bin is dropped.
 
     >>> bin_means(np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan, 9.0]), 2)
     array([ 2.,  5., nan])
@@ -24,7 +24,7 @@ def bin_means(values: FloatArray, width: int) -> FloatArray:
 
 
 def rebinned(series: Series, step: timedelta) -> Series:
-    """The series in bins of `step` that are aligned to whole steps of the day in UTC; unchanged if `step` is no longer.
+    """Return the series in bins of `step`, aligned to multiples of `step` in UTC; unchanged if `step` is not longer.
 
     An incomplete last bin is dropped. Raises ValueError if the step of the series does not divide `step`.
     """
@@ -37,9 +37,9 @@ def rebinned(series: Series, step: timedelta) -> Series:
 
 
 def binned_to_last_value(series: Series, step: timedelta) -> Series:
-    """The series in bins of `step`, the last of which ends with the last value; from the first bin with a value on.
+    """Return the series in bins of `step`, from the first bin with a value on; the last bin ends with the last value.
 
-    The first bins count from the beginning of `series`, also where only a part of one was observed. Empty if no bin is
+    Bins are counted back from the last value; the first bin may be observed in part. Empty if no bin is
     complete. Raises ValueError if the step of the series does not divide `step`.
     """
     width = _width(series, step)
@@ -54,5 +54,5 @@ def binned_to_last_value(series: Series, step: timedelta) -> Series:
 
 def _width(series: Series, step: timedelta) -> int:
     if step % series.step:
-        raise ValueError(f"{series.name} has one value each {series.step}, which does not divide {step}")
+        raise ValueError(f"{series.name} has one value every {series.step}, which does not divide {step}")
     return step // series.step

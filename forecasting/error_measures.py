@@ -1,6 +1,6 @@
-"""Measures of a forecast. One signature for all: actual values, forecast values, in the unit of the series.
+"""Error measures of forecasts, with a common signature: actual and forecast values, in the unit of the series.
 
-Pairs with a NaN on either side are left out; a measure of nothing is NaN.
+Pairs with a NaN are left out; a measure without pairs is NaN.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from forecasting.series import FloatArray
 
 
 def wape(actual: FloatArray, predicted: FloatArray) -> float:
-    """Sum of absolute errors over the sum of actuals, a ratio; NaN where all actuals are zero.
+    """Return the sum of absolute errors over the sum of actuals, a ratio; NaN if all actuals are zero.
 
     Shapes are equal. Source: Hyndman and Koehler, Another look at measures of forecast accuracy, 2006 (as MAD/mean).
 
@@ -22,9 +22,9 @@ def wape(actual: FloatArray, predicted: FloatArray) -> float:
 
 
 def mape(actual: FloatArray, predicted: FloatArray) -> float:
-    """Mean of absolute errors as ratios of the actual, over the actuals above zero.
+    """Return the mean of absolute errors relative to the actual, over the actuals above zero.
 
-    Source: Hyndman and Koehler, 2006; undefined at zero, so zeros are left out and wape is the measure to trust.
+    Source: Hyndman and Koehler, 2006; undefined at zero, so zeros are left out; prefer wape.
 
     >>> mape(np.array([10.0, 40.0, 0.0]), np.array([12.0, 32.0, 5.0]))
     0.2
@@ -35,9 +35,9 @@ def mape(actual: FloatArray, predicted: FloatArray) -> float:
 
 
 def mase(actual: FloatArray, predicted: FloatArray, history: FloatArray, season: int = 1) -> float:
-    """Mean absolute error over that of the seasonal naive forecast within `history`; below 1 is better than naive.
+    """Return the mean absolute error over that of the seasonal naive forecast on `history`; below 1 is better.
 
-    history: shape (n,), n > season, what the model learned from. season: bins. Source: Hyndman and Koehler, 2006.
+    history: the training data, shape (n,), n > season. season: bins. Source: Hyndman and Koehler, 2006.
 
     >>> mase(np.array([10.0]), np.array([11.0]), np.array([1.0, 3.0, 5.0]))
     0.5
@@ -51,16 +51,16 @@ def mase(actual: FloatArray, predicted: FloatArray, history: FloatArray, season:
 
 
 def pinball(actual: FloatArray, predicted: FloatArray, quantile: float) -> float:
-    """Mean pinball loss of a quantile forecast, in the unit of the series.
+    """Return the mean pinball loss of a quantile forecast, in the unit of the series.
 
-    Too low a forecast costs quantile, too high 1 - quantile, for each unit. Raises ValueError for a quantile outside
-    (0, 1). Source: Koenker and Bassett, Regression Quantiles, 1978.
+    Each unit below the actual costs quantile, each unit above costs 1 - quantile. Raises ValueError for a quantile
+    outside (0, 1). Source: Koenker and Bassett, Regression Quantiles, 1978.
 
     >>> round(pinball(np.array([10.0]), np.array([8.0]), quantile=0.9), 3)
     1.8
     """
     if not 0 < quantile < 1:
-        raise ValueError(f"a quantile lies between 0 and 1; {quantile} does not")
+        raise ValueError(f"quantile {quantile} is out of range; choose one between 0 and 1")
     actual, predicted = _pairs(actual, predicted)
     if not len(actual):
         return float("nan")
@@ -69,7 +69,7 @@ def pinball(actual: FloatArray, predicted: FloatArray, quantile: float) -> float
 
 
 def coverage(actual: FloatArray, predicted: FloatArray) -> float:
-    """The share of actuals at or below the forecast; a 0.9 quantile that is right has 0.9.
+    """Return the share of actuals at or below the forecast; 0.9 for a calibrated 0.9 quantile.
 
     Source: Gneiting, Balabdaoui and Raftery, Probabilistic forecasts, calibration and sharpness, 2007.
 
@@ -81,7 +81,7 @@ def coverage(actual: FloatArray, predicted: FloatArray) -> float:
 
 
 def bias(actual: FloatArray, predicted: FloatArray) -> float:
-    """Sum of errors over the sum of actuals, a ratio; above zero is too high.
+    """Return the sum of errors over the sum of actuals, a ratio; above zero the forecast is too high.
 
     >>> bias(np.array([10.0, 30.0]), np.array([12.0, 30.0]))
     0.05
@@ -97,5 +97,5 @@ def _pairs(actual: FloatArray, predicted: FloatArray) -> tuple[FloatArray, Float
     return actual[both], predicted[both]
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else float("nan")
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""Any quantile from those that a forecast has: the one interpolation that the operator, the backtest and `at` use."""
+"""Interpolation between the quantiles of a forecast, shared by operator, backtest and Forecast.at."""
 
 from functools import lru_cache
 from statistics import NormalDist
@@ -14,11 +14,11 @@ class QuantileWeights(NamedTuple):
     high_weight: float
 
     def of(self, row: list[float]) -> float:
-        """The quantile of one bin. row: its values, in the order of the forecast's quantiles."""
+        """Return the quantile of a bin. row: its values, in the order of the quantiles of the forecast."""
         return self.low_weight * row[self.low] + self.high_weight * row[self.high]
 
     def by_column(self, columns: int) -> tuple[float, ...]:
-        """The weight of each of so many columns: for matrix products over many bins.
+        """Return the weight of each of `columns` columns, for matrix products over many bins.
 
         >>> quantile_weights((0.1, 0.5, 0.9), 0.9).by_column(3)
         (0.0, 0.0, 1.0)
@@ -33,8 +33,8 @@ class QuantileWeights(NamedTuple):
 def quantile_weights(quantiles: tuple[float, ...], quantile: float) -> QuantileWeights:
     """Return the weights of `quantile`, linear in the normal score between its neighbours.
 
-    Above the highest quantile the line through the last two continues: demand is taken to be normal there. Below the
-    lowest quantile the answer is the lowest. quantiles: ascending, each in (0, 1).
+    Above the highest quantile the line through the last two continues: demand is assumed to be normal there. Below the
+    lowest quantile, the lowest is returned. quantiles: ascending, each in (0, 1).
     """
     if quantile in quantiles:
         exact = quantiles.index(quantile)

@@ -1,4 +1,4 @@
-"""What the clocks and calendars say of those whom a series is about."""
+"""Local time, weekdays and public holidays of bins, by the time zone and country of each series."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,11 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class WallTime:
-    """At the beginning of bins of a panel; columns may lie in its future.
+    """Local time at the start of bins of a panel; columns may lie in its future.
 
-    rows: which series; broadcasts to the shape of seconds. seconds: local time, as if it were UTC. ahead_of_utc: what
-    was added for it, None where all live by UTC. holiday: whether the local day is one, None where no series has a
-    country.
+    rows: the series of each bin; broadcasts to the shape of seconds. seconds: local time in seconds, as if it were UTC.
+    ahead_of_utc: the UTC offset in seconds, None if all series use UTC. holiday: whether the local day is a public
+    holiday, None if no series has a country.
     """
 
     panel: Panel
@@ -33,7 +33,7 @@ class WallTime:
 
     @classmethod
     def of(cls, panel: Panel, rows: IntArray, cols: IntArray) -> "WallTime":
-        """rows: which series. cols: which bins; the two broadcast."""
+        """Return the local time of bins. rows: series, cols: bins; they broadcast."""
         utc = panel.ends[rows] - (panel.bins - cols) * panel.step
         ahead = utc_offsets_by_row(panel.contexts, rows, utc)
         local = utc if ahead is None else utc + ahead
@@ -41,42 +41,43 @@ class WallTime:
 
     @property
     def days(self) -> IntArray:
-        """Local days since the epoch."""
+        """The local days since the epoch."""
         return self.seconds // DAY_SECONDS
 
     @property
     def weekdays(self) -> IntArray:
-        """Monday is 0; a holiday is a Sunday."""
+        """The weekdays, Monday is 0; a holiday counts as a Sunday."""
         plain = weekdays(self.days)
         return plain if self.holiday is None else np.where(self.holiday, SUNDAY, plain)
 
     def holiday_distances(self) -> tuple[IntArray, IntArray] | None:
-        """Days since the last holiday and until the next, each at most 7, both 0 on one; None without countries."""
+        """Return days since the last holiday and until the next, at most 7, 0 on a holiday; None without countries."""
         if self.holiday is None:
             return None
         since, until = np.full(self.days.shape, WEEK_DAYS), np.full(self.days.shape, WEEK_DAYS)
-        for country, ours in _by_country(self.panel, self.rows, self.days.shape):
-            since[ours], until[ours] = holiday_distances(country, self.days[ours])
+        for country, in_country in _by_country(self.panel, self.rows, self.days.shape):
+            since[in_country], until[in_country] = holiday_distances(country, self.days[in_country])
         return since, until
 
 
 def weekdays(days: IntArray) -> IntArray:
-    """Of days since the epoch; Monday is 0."""
+    """Return the weekdays of days since the epoch; Monday is 0."""
     return (days + 3) % WEEK_DAYS
 
 
 def holiday_flags(panel: Panel, rows: IntArray, days: IntArray) -> Flags | None:
-    """Which local days are holidays where each series is about; None where no series of the panel has a country."""
+    """Return which local days are holidays in the country of each series; None if no series has a country."""
     parts = _by_country(panel, rows, days.shape)
     if not parts:
         return None
-    found = np.zeros(days.shape, dtype=np.bool_)
-    for country, ours in parts:
-        found[ours] = is_holiday(country, days[ours])
-    return found
+    flags = np.zeros(days.shape, dtype=np.bool_)
+    for country, in_country in parts:
+        flags[in_country] = is_holiday(country, days[in_country])
+    return flags
 
 
 def _by_country(panel: Panel, rows: IntArray, shape: tuple[int, ...]) -> list[tuple[str, Flags]]:
+    """Return each country of the panel with the flags of its bins."""
     countries = np.array([context.country for context in panel.contexts])
     of_rows = np.broadcast_to(rows, shape)
     return [(str(country), (countries == country)[of_rows]) for country in np.unique(countries[countries != ""])]

@@ -1,4 +1,4 @@
-"""What clocks on a wall say at many moments at once."""
+"""UTC offsets of time zones at many times at once."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -14,7 +14,7 @@ _YEAR = 366 * _DAY
 
 
 def utc_offsets(zone: tzinfo, seconds: IntArray) -> IntArray:
-    """How far a zone is ahead of UTC at each epoch second, in seconds; the same shape.
+    """Return the UTC offset of a zone at each epoch second, in seconds; the same shape.
 
     >>> from zoneinfo import ZoneInfo
     >>> utc_offsets(ZoneInfo("Europe/Paris"), np.array([0, 1_774_745_999, 1_774_746_000]))
@@ -24,46 +24,46 @@ def utc_offsets(zone: tzinfo, seconds: IntArray) -> IntArray:
         return np.zeros(seconds.shape, dtype=np.int64)
     since, until = int(seconds.min()) // _YEAR, int(seconds.max()) // _YEAR
     parts = [_changes(zone, year) for year in range(since, until + 1)]
-    moments, found = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return found[np.searchsorted(moments, seconds, side="right") - 1]
+    times, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return values[np.searchsorted(times, seconds, side="right") - 1]
 
 
 def utc_offsets_by_row(contexts: Sequence[Context], rows: IntArray, seconds: IntArray) -> IntArray | None:
-    """offsets, with the zone of each row's series; None where all of them live by UTC. rows broadcasts to seconds."""
+    """Return the UTC offsets in the zone of each row's series; None if all use UTC. rows broadcasts to seconds."""
     zones = {context.zone for context in contexts}
     if zones == {UTC}:
         return None
-    found = np.zeros(seconds.shape, dtype=np.int64)
+    values = np.zeros(seconds.shape, dtype=np.int64)
     of_rows = np.broadcast_to(rows, seconds.shape)
     for zone in zones - {UTC}:
-        ours = np.array([context.zone == zone for context in contexts])[of_rows]
-        found[ours] = utc_offsets(zone, seconds[ours])
-    return found
+        in_zone = np.array([context.zone == zone for context in contexts])[of_rows]
+        values[in_zone] = utc_offsets(zone, seconds[in_zone])
+    return values
 
 
 @lru_cache(maxsize=1024)
 def _changes(zone: tzinfo, year: int) -> tuple[IntArray, IntArray]:
-    """Moments from which an offset holds, and the offsets: the beginning of the span of 366 days, then each change."""
+    """Return times and the offset from each time on: the start of a span of 366 days, then each clock change."""
     begin = year * _YEAR
-    moments, found = [begin], [_offset(zone, begin)]
+    times, values = [begin], [_offset(zone, begin)]
     for day in range(begin, begin + _YEAR, _DAY):
         after = _offset(zone, day + _DAY)
-        if after != found[-1]:
-            moments.append(_change(zone, day, day + _DAY))
-            found.append(after)
-    return np.array(moments, dtype=np.int64), np.array(found, dtype=np.int64)
+        if after != values[-1]:
+            times.append(_change_second(zone, day, day + _DAY))
+            values.append(after)
+    return np.array(times, dtype=np.int64), np.array(values, dtype=np.int64)
 
 
-def _change(zone: tzinfo, low: int, high: int) -> int:
-    """The second at which the offset becomes that of `high`; it changes once at most between the two."""
-    wanted = _offset(zone, high)
+def _change_second(zone: tzinfo, low: int, high: int) -> int:
+    """Return the second at which the offset becomes that of `high`; it changes at most once in between."""
+    new_offset = _offset(zone, high)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _offset(zone, middle) == wanted else (middle, high)
+        low, high = (low, middle) if _offset(zone, middle) == new_offset else (middle, high)
     return high
 
 
 def _offset(zone: tzinfo, second: int) -> int:
-    # Counted from the epoch, as the platform's clock functions stop at its own limits.
+    # Counted from the epoch, because datetime.fromtimestamp fails beyond the limits of the platform.
     ahead = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)).astimezone(zone).utcoffset()
     return round(ahead.total_seconds()) if ahead is not None else 0

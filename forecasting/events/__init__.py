@@ -1,4 +1,4 @@
-"""Known events: what earlier ones of a type did to demand, and what the next one will do."""
+"""Known events: the effects of earlier events on demand, and the expected effects of future events."""
 
 from forecasting.events.amplitude import LearnedEffect
 from forecasting.events.effects import Effects, Timeline

@@ -1,4 +1,7 @@
-"""How large the next event of a type will be: recent ones count most, weekends and declared sizes are told apart."""
+"""The expected size of the next event of a type, from earlier events, their weekdays and their declared sizes.
+
+Recent events have the largest weight.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,24 +13,26 @@ import numpy as np
 from forecasting.series import FloatArray
 
 _HALF_LIVES = (1.5, 3.0, 6.0, math.inf)
-"""In events; the one that would have foretold the earlier ones best is used, the longest where they say little."""
-_BETTER = 0.97
-_SHRINK = 0.5
-"""Events without effect that are added in mind, so that one event is not believed in full."""
-_KIND_SHRINK = 2.0
-_DRIFT_HALF_LIFE, _DRIFT_SHRINK = 4.0, 2.0
+"""Half-lives in events. The one with the smallest error on the earlier events is used; infinity is preferred if the
+errors are similar."""
+_MAX_ERROR_RATIO = 0.97
+_PRIOR_EVENTS = 0.5
+"""Weight of a prior without effect, in events, so that a single event does not count in full."""
+_PRIOR_WEEKEND_EVENTS = 2.0
+_DRIFT_HALF_LIFE, _DRIFT_PRIOR = 4.0, 2.0
 _PASSES = 3
-_FACTOR = 0.25, 4.0
-_BEGINNING = 2
+_MIN_FACTOR, _MAX_FACTOR = 0.25, 4.0
+_UNSCORED_EVENTS = 2
 _SPREAD, _SPREAD_WEIGHT, _SPREAD_HALF_LIFE = 0.35, 2.0, 8.0
-_TENTH = 1.2816  # the normal distribution's 0.9 quantile
+_NORMAL_SCORE = 1.2816  # the 0.9 quantile of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredEvent:
-    """An event that is over. start, end: epoch seconds. amplitude: log of demand with it over demand without.
+    """A past event with its measured effect.
 
-    weekend: by the clock of the series' zone. magnitude: what it was said to multiply demand by, None for unsaid.
+    start, end: epoch seconds. amplitude: log of demand with the event over demand without. weekend: in the time zone of
+    the series. magnitude: the declared multiplier of demand, None if undeclared.
     """
 
     start: float
@@ -39,7 +44,10 @@ class MeasuredEvent:
 
 @dataclass(frozen=True, slots=True)
 class LearnedEffect:
-    """What the next event of a type is expected to multiply demand by, and within what in four of five cases."""
+    """The expected multiplier of demand of the next event of a type, and its 80 % range.
+
+    samples: number of measured events.
+    """
 
     multiplier: float
     low: float
@@ -49,96 +57,101 @@ class LearnedEffect:
 
 @lru_cache(maxsize=4096)
 def expected_amplitude(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnitude: float | None) -> float | None:
-    """The amplitude to expect after these events, oldest first; None after none."""
+    """Return the expected amplitude after events, oldest first; None without events."""
     if not earlier:
         return None
-    plain = _plain(earlier, weekend, magnitude)
-    foretold = [(one.amplitude, told) for one, told in zip(earlier, _foretold(earlier), strict=True) if told]
-    if not foretold:
-        return plain
-    actual, told = np.array(foretold).T
-    weights = 0.5 ** (np.arange(len(told))[::-1] / _DRIFT_HALF_LIFE)
-    drift = (weights * (actual - told) * told).sum() / ((weights * told**2).sum() + _DRIFT_SHRINK * (told**2).mean())
-    return float(plain * (1 + np.clip(drift, -0.5, 1.0)))
+    without_drift = _amplitude_without_drift(earlier, weekend, magnitude)
+    scored = [
+        (event.amplitude, prediction)
+        for event, prediction in zip(earlier, _predictions(earlier), strict=True)
+        if prediction
+    ]
+    if not scored:
+        return without_drift
+    actual, predicted = np.array(scored).T
+    weights = 0.5 ** (np.arange(len(predicted))[::-1] / _DRIFT_HALF_LIFE)
+    squares = predicted**2
+    drift = (weights * (actual - predicted) * predicted).sum()
+    drift /= (weights * squares).sum() + _DRIFT_PRIOR * squares.mean()
+    return float(without_drift * (1 + np.clip(drift, -0.5, 1.0)))
 
 
 def learned_effect(
     earlier: tuple[MeasuredEvent, ...], *, weekend: bool, magnitude: float | None = None
 ) -> LearnedEffect | None:
-    """`expected`, as a multiplier with its range; None after no event."""
+    """Return the expected amplitude as a multiplier with its range; None without events."""
     amplitude = expected_amplitude(earlier, weekend, magnitude)
     if amplitude is None:
         return None
-    # The first ones were foretold from next to nothing.
-    told = list(zip(earlier, _foretold(earlier), strict=True))[_BEGINNING:]
-    errors = [(one.amplitude - foretold) / foretold for one, foretold in told if foretold]
+    # The predictions of the first events are based on too few earlier events.
+    scored = list(zip(earlier, _predictions(earlier), strict=True))[_UNSCORED_EVENTS:]
+    errors = [(event.amplitude - prediction) / prediction for event, prediction in scored if prediction]
     weights = 0.5 ** (np.arange(len(errors))[::-1] / _SPREAD_HALF_LIFE)
     squares = float((weights * np.clip(np.array(errors), -1, 1) ** 2).sum()) if errors else 0.0
-    known = float(weights.sum())
-    spread = math.sqrt((_SPREAD_WEIGHT * _SPREAD**2 + squares) / (_SPREAD_WEIGHT + known))
-    bounds = sorted((amplitude * (1 - _TENTH * spread), amplitude * (1 + _TENTH * spread)))
+    weight = float(weights.sum())
+    spread = math.sqrt((_SPREAD_WEIGHT * _SPREAD**2 + squares) / (_SPREAD_WEIGHT + weight))
+    bounds = sorted((amplitude * (1 - _NORMAL_SCORE * spread), amplitude * (1 + _NORMAL_SCORE * spread)))
     return LearnedEffect(math.exp(amplitude), math.exp(bounds[0]), math.exp(bounds[1]), len(earlier))
 
 
 @lru_cache(maxsize=64)
-def _foretold(events: tuple[MeasuredEvent, ...]) -> tuple[float | None, ...]:
-    """What `_plain` would have said of each from those that were over by then."""
-    found: list[float | None] = []
+def _predictions(events: tuple[MeasuredEvent, ...]) -> tuple[float | None, ...]:
+    """Return the predicted amplitude of each event, from the events that ended before it started."""
+    predictions: list[float | None] = []
     for event in events:
         earlier = tuple(other for other in events if other.end <= event.start)
-        found.append(_plain(earlier, event.weekend, event.magnitude) if earlier else None)
-    return tuple(found)
+        predictions.append(_amplitude_without_drift(earlier, event.weekend, event.magnitude) if earlier else None)
+    return tuple(predictions)
 
 
 @lru_cache(maxsize=4096)
-def _plain(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnitude: float | None) -> float:
-    amplitudes = np.array([one.amplitude for one in earlier])
+def _amplitude_without_drift(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnitude: float | None) -> float:
+    amplitudes = np.array([event.amplitude for event in earlier])
     sizes = _sizes(earlier)
-    kinds = np.array([one.weekend for one in earlier])
-    best = min(_runs(amplitudes, sizes, kinds), key=lambda run: run[0])
-    _, level, ratio = best
+    weekends = np.array([event.weekend for event in earlier])
+    _, level, ratio = min(_fits(amplitudes, sizes, weekends), key=lambda fit: fit[0])
     return float(level * (ratio if weekend else 1.0) * _size(earlier, magnitude))
 
 
-def _runs(amplitudes: FloatArray, sizes: FloatArray, kinds: FloatArray) -> list[tuple[float, float, float]]:
-    """For each half-life its error (the longest is handicapped least), the level, and the weekend's ratio."""
-    found: list[tuple[float, float, float]] = []
+def _fits(amplitudes: FloatArray, sizes: FloatArray, weekends: FloatArray) -> list[tuple[float, float, float]]:
+    """Return for each half-life the error (larger for finite half-lives), the level and the weekend ratio."""
+    fits: list[tuple[float, float, float]] = []
     for half_life in _HALF_LIVES:
         ratio, levels, error = 1.0, amplitudes, 0.0
         for _ in range(_PASSES):
-            factors = sizes * np.where(kinds, ratio, 1.0)
+            factors = sizes * np.where(weekends, ratio, 1.0)
             levels, error = _smoothed(amplitudes, factors, half_life)
             mean = float((levels**2).mean())
-            scaled = (levels * sizes)[kinds.astype(bool)]
-            told = float((amplitudes[kinds.astype(bool)] * scaled).sum())
-            ratio = (told + _KIND_SHRINK * mean) / (float((scaled**2).sum()) + _KIND_SHRINK * mean) if mean else 1.0
-        handicap = 1.0 if math.isinf(half_life) else 1 / _BETTER
-        found.append((error * handicap, float(levels[-1]), ratio))
-    return found
+            scaled = (levels * sizes)[weekends.astype(bool)]
+            covariance = float((amplitudes[weekends.astype(bool)] * scaled).sum())
+            prior = _PRIOR_WEEKEND_EVENTS * mean
+            ratio = (covariance + prior) / (float((scaled**2).sum()) + prior) if mean else 1.0
+        penalty = 1.0 if math.isinf(half_life) else 1 / _MAX_ERROR_RATIO
+        fits.append((error * penalty, float(levels[-1]), ratio))
+    return fits
 
 
 def _smoothed(amplitudes: FloatArray, factors: FloatArray, half_life: float) -> tuple[FloatArray, float]:
-    """The level after each event, shrunk towards none, and how far it missed the next ones."""
+    """Return the level after each event, shrunk towards zero, and its absolute error on the next events."""
     decay = 0.5 ** (1 / half_life)
     total = weight = error = 0.0
     levels = np.empty(len(amplitudes))
-    for at, (amplitude, factor) in enumerate(zip(amplitudes.tolist(), factors.tolist(), strict=True)):
-        if at:
-            error += abs(amplitude - factor * levels[at - 1])
+    for index, (amplitude, factor) in enumerate(zip(amplitudes.tolist(), factors.tolist(), strict=True)):
+        if index:
+            error += abs(amplitude - factor * levels[index - 1])
         total, weight = total * decay + factor * amplitude, weight * decay + factor**2
-        levels[at] = total / (weight + _SHRINK)
+        levels[index] = total / (weight + _PRIOR_EVENTS)
     return levels, error
 
 
 def _sizes(earlier: Sequence[MeasuredEvent]) -> FloatArray:
-    return np.array([_size(earlier, one.magnitude) for one in earlier])
+    return np.array([_size(earlier, event.magnitude) for event in earlier])
 
 
 def _size(earlier: Sequence[MeasuredEvent], magnitude: float | None) -> float:
-    """A declared multiplier relative to those declared before; 1 where either is missing or they point apart."""
-    said = [math.log(one.magnitude) for one in earlier if one.magnitude]
-    usual = sum(said) / len(said) if said else 0.0
+    """Return a declared multiplier relative to earlier declarations; 1 if either is missing or their signs differ."""
+    declared = [math.log(event.magnitude) for event in earlier if event.magnitude]
+    usual = sum(declared) / len(declared) if declared else 0.0
     if not magnitude or not usual or math.log(magnitude) * usual <= 0:
         return 1.0
-    low, high = _FACTOR
-    return min(max(math.log(magnitude) / usual, low), high)
+    return min(max(math.log(magnitude) / usual, _MIN_FACTOR), _MAX_FACTOR)

@@ -1,8 +1,8 @@
-"""What stands between a model and demand with events: it learns and forecasts quiet demand, and the effects are put on.
+"""The event layer: models are trained on and forecast demand without events; the layer adds the effects of events.
 
-A model that sees the peak of yesterday's sale would forecast one for today, and one that forecasts from within a sale
-would not see it end. So all that it looks at is divided by the effects that were to be expected of the events in it,
-and what it answers is multiplied by those of the events to come.
+A model that sees yesterday's sale would forecast a sale for today, and a model that forecasts during a sale would not
+expect it to end. So the input of a model is divided by the expected effects of past events, and its forecast is
+multiplied by the expected effects of future events.
 """
 
 import json
@@ -20,117 +20,120 @@ from forecasting.forecast import QUANTILES
 from forecasting.panel import IntArray, Origins, Panel
 from forecasting.series import FloatArray, Series
 
-Kind = TypeVar("Kind", bound=np.generic)
+Scalar = TypeVar("Scalar", bound=np.generic)
 _MAX_CHARACTERS = 2_000_000
 _ORIGIN_BINS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class EventLayer:
-    """What a model of one series learned of its events. bands: None where too few forecasts near events were judged."""
+    """The effects and bands of the events of a series. bands: None if there were too few forecasts near events."""
 
     effects: Effects
     bands: Bands | None = None
 
     def on_panel(self, panel: Panel, ahead: int) -> "PanelEvents":
-        """What the events of each row's context mean for it, and for so many bins behind its end."""
+        """Return the timelines of a panel, extended by `ahead` bins after the end of each series."""
         starts = panel.ends - panel.bins * panel.step
-        lines = [
+        timelines = [
             self.effects.timeline(float(start), float(panel.step), panel.bins + ahead, context)
             for start, context in zip(starts, panel.contexts, strict=True)
         ]
-        return PanelEvents(panel, tuple(lines), self.bands)
+        return PanelEvents(panel, tuple(timelines), self.bands)
 
     def without_events(self, series: Series) -> Series:
-        """The series as it would have been without its events."""
+        """Return the series without the effects of its events."""
         return replace(series, values=without_effect(series.values, self.effects.series_timeline(series).effect))
 
     def text(self) -> str:
-        """As JSON."""
+        """Return the layer as JSON."""
         types = [asdict(effect) for effect in self.effects.types]
         return json.dumps({"types": types, "bands": asdict(self.bands) if self.bands else None}, allow_nan=False)
 
     @classmethod
     def from_text(cls, text: str) -> "EventLayer":
-        """What `text` wrote. Raises ValueError when it is anything else."""
+        """Return the layer that `text` has serialized. Raises ValueError for any other text."""
         if len(text) > _MAX_CHARACTERS:
-            raise ValueError(f"learned effects of events take {len(text)} characters; at most {_MAX_CHARACTERS} do")
+            raise ValueError(f"learned effects of events have {len(text)} characters, more than {_MAX_CHARACTERS}")
         try:
             parts = json.loads(text)
-            types = tuple(_type_effect(one) for one in _listed(parts["types"]))
+            types = tuple(_type_effect(effect) for effect in _as_list(parts["types"]))
             bands = _bands(parts["bands"]) if parts["bands"] else None
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"learned effects of events have types and bands: {error}") from None
+            raise ValueError(f"learned effects of events must have types and bands: {error}") from None
         return cls(Effects(types), bands)
 
 
 @dataclass(frozen=True, slots=True)
 class PanelEvents:
-    """Time lines beside a panel, a row each."""
+    """A panel with the timeline of each row."""
 
     panel: Panel
-    lines: tuple[Timeline, ...]
+    timelines: tuple[Timeline, ...]
     bands: Bands | None
 
     def without_events(self) -> Panel:
-        """The panel without the effects of its events."""
+        """Return the panel without the effects of its events."""
         bins = self.panel.bins
         values = [
-            without_effect(row, line.effect[:bins]) for row, line in zip(self.panel.values, self.lines, strict=True)
+            without_effect(row, timeline.effect[:bins])
+            for row, timeline in zip(self.panel.values, self.timelines, strict=True)
         ]
         return replace(self.panel, values=np.stack(values))
 
     def near(self, origins: Origins, horizons: IntArray) -> npt.NDArray[np.bool_]:
-        """Whether a target lies near an event of which something is known: shape (origins, horizons)."""
-        return _at([line.near for line in self.lines], origins, horizons)
+        """Return whether each target is near an event with a learned effect: shape (origins, horizons)."""
+        return _at_targets([timeline.near for timeline in self.timelines], origins, horizons)
 
     def change(self, origins: Origins, horizons: IntArray) -> FloatArray:
-        """Log effect at each target less that at its origin: shape (origins, horizons)."""
-        target = _at([line.effect for line in self.lines], origins, horizons)
-        sums = np.stack([np.concatenate([[0.0], np.cumsum(line.effect)]) for line in self.lines])
+        """Return the log effect at each target minus the log effect at its origin: shape (origins, horizons)."""
+        target = _at_targets([timeline.effect for timeline in self.timelines], origins, horizons)
+        sums = np.stack([np.concatenate([[0.0], np.cumsum(timeline.effect)]) for timeline in self.timelines])
         since = np.maximum(origins.cols - _ORIGIN_BINS, 0)
         width = np.maximum(origins.cols - since, 1)
         return target - ((sums[origins.rows, origins.cols] - sums[origins.rows, since]) / width)[:, None]
 
     def owner(self, origins: Origins, horizons: IntArray) -> IntArray:
-        """The event that rules each target; -1 for none."""
-        return _at([line.owner for line in self.lines], origins, horizons)
+        """Return the event with the strongest effect on each target: shape (origins, horizons); -1 for none."""
+        return _at_targets([timeline.owner for timeline in self.timelines], origins, horizons)
 
     def apply(self, values: FloatArray, origins: Origins, horizons: IntArray) -> FloatArray:
-        """Forecasts of quiet demand with the effects, and near events with their bands.
+        """Return forecasts with the effects of events, and near events with their bands.
 
-        values: shape (origins, horizons, len(QUANTILES)). Away from events nothing changes.
+        values: forecasts without events, shape (origins, horizons, len(QUANTILES)). Others are unchanged.
         """
-        effect = _at([line.effect for line in self.lines], origins, horizons)
+        effect = _at_targets([timeline.effect for timeline in self.timelines], origins, horizons)
         near = self.near(origins, horizons)
-        found = np.where(near[:, :, None], values * np.exp(effect)[:, :, None], values)
+        with_effects = np.where(near[:, :, None], values * np.exp(effect)[:, :, None], values)
         if self.bands is None or not near.any():
-            return found
+            return with_effects
         minutes = (horizons * (self.panel.step / 60)).astype(np.float64)
-        median = found[:, :, QUANTILES.index(0.5)]
-        own = self.bands.around(median, np.broadcast_to(minutes, median.shape), self.change(origins, horizons))
-        return np.where(near[:, :, None], own, found)
+        median = with_effects[:, :, QUANTILES.index(0.5)]
+        around_median = self.bands.around(
+            median, np.broadcast_to(minutes, median.shape), self.change(origins, horizons)
+        )
+        return np.where(near[:, :, None], around_median, with_effects)
 
 
-def _at(rows: list[npt.NDArray[Kind]], origins: Origins, horizons: IntArray) -> npt.NDArray[Kind]:
-    """What each row has at the targets: shape (origins, horizons)."""
+def _at_targets(rows: list[npt.NDArray[Scalar]], origins: Origins, horizons: IntArray) -> npt.NDArray[Scalar]:
+    """Return the values of rows at the targets: shape (origins, horizons)."""
     return np.stack(rows)[origins.rows[:, None], origins.cols[:, None] + horizons - 1]
 
 
 def _type_effect(parts: dict[str, Any]) -> TypeEffect:
-    """Raises ValueError, KeyError and TypeError for what no learning could have written."""
+    """Return a type effect from parsed JSON. Raises ValueError, KeyError or TypeError if it is invalid."""
     name, shape = str(parts["type"]), parts["course"]
     course = Course(
         _number(shape["typical"], 1, 1e9),
         _number(shape["step"], 1, 1e6),
-        tuple(_number(one, -2, 3) for one in _listed(shape["shape"])),
+        tuple(_number(share, -2, 3) for share in _as_list(shape["shape"])),
     )
     if len(course.shape) != len(course.knots):
         raise ValueError(f"the effect of {name!r} has {len(course.shape)} knots, expected {len(course.knots)}")
-    return TypeEffect(name, course, tuple(_measured(one) for one in _listed(parts["measured"])))
+    return TypeEffect(name, course, tuple(_measured_event(event) for event in _as_list(parts["measured"])))
 
 
-def _measured(parts: dict[str, Any]) -> MeasuredEvent:
+def _measured_event(parts: dict[str, Any]) -> MeasuredEvent:
     magnitude = parts["magnitude"]
     return MeasuredEvent(
         _number(parts["start"], -1e11, 1e11),
@@ -142,20 +145,20 @@ def _measured(parts: dict[str, Any]) -> MeasuredEvent:
 
 
 def _bands(parts: dict[str, Any]) -> Bands:
-    found = tuple(_number(one, -1e3, 1e3) for one in _listed(parts["scores"]))
-    if len(found) != len(QUANTILES) or list(found) != sorted(found):
-        raise ValueError(f"bands near events have {len(QUANTILES)} ascending scores: {found}")
+    scores = tuple(_number(score, -1e3, 1e3) for score in _as_list(parts["scores"]))
+    if len(scores) != len(QUANTILES) or list(scores) != sorted(scores):
+        raise ValueError(f"bands near events must have {len(QUANTILES)} ascending scores, not {scores}")
     variances = _number(parts["hour"], 0, 1e3), _number(parts["change"], 0, 1e3)
-    return Bands(*variances, found, int(_number(parts["samples"], 0, 1e12)))
+    return Bands(*variances, scores, int(_number(parts["samples"], 0, 1e12)))
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(f"a list was expected, found {value!r}")
+        raise TypeError(f"expected a list, got {value!r}")
     return cast("list[Any]", value)
 
 
 def _number(value: object, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"a number between {low:g} and {high:g} was expected, found {value!r}")
+        raise ValueError(f"expected a number between {low:g} and {high:g}, got {value!r}")
     return float(value)

@@ -1,4 +1,4 @@
-"""What a model looks at: the recent past relative to its level, the same time on earlier days, and the calendar."""
+"""The features of models: recent demand relative to its level, the same time on earlier days, and the calendar."""
 
 from forecasting.features.column import Feature
 from forecasting.features.matrix import FEATURES, FeatureMatrix, Matrix, build_features

@@ -1,4 +1,4 @@
-"""What a column is, and the families by which explanations name them."""
+"""A column of the feature matrix, and the families that explanations name. Separate, so that columns share them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,16 +17,16 @@ AHEAD = "how far ahead"
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A column: its name, and the family that explanations group it by."""
+    """A column: its name, and the family by which explanations group it."""
 
     name: str
     family: str
 
 
-def short(duration: timedelta) -> str:
-    """As it stands in a name.
+def abbreviated(duration: timedelta) -> str:
+    """Return a duration as part of a column name.
 
-    >>> short(timedelta(minutes=90)), short(timedelta(minutes=5))
+    >>> abbreviated(timedelta(minutes=90)), abbreviated(timedelta(minutes=5))
     ('1h', '5m')
     """
     minutes = round(duration / MINUTE)

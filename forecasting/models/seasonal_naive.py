@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.calendars.comparable_days import Back, bins_back
+from forecasting.calendars.comparable_days import Distance, bins_back
 from forecasting.calendars.wall_time import WallTime
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import FittedModel
@@ -66,7 +66,7 @@ def _backs(wall: WallTime, horizons: IntArray) -> list[IntArray]:
     return backs
 
 
-def _seasons_back(season: int, back: Back, horizons: IntArray, shape: tuple[int, ...]) -> IntArray:
+def _seasons_back(season: int, back: Distance, horizons: IntArray, shape: tuple[int, ...]) -> IntArray:
     """Bins back by a multiple of the season, the smallest that is not shorter than the horizon."""
     seasons = -(-horizons // season)
     plain = season * seasons
