@@ -17,8 +17,7 @@ from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuanti
 from forecasting.panel import Origins, Panel
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import before
-from tests.support.demand_series import a_series
-from tests.support.event_series import TWO_HOURS, with_events
+from tests.support.demand_series import TWO_HOURS, a_series, with_events
 
 SERIES = with_events()
 CUT = len(SERIES.values) - 4 * 24

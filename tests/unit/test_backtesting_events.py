@@ -13,7 +13,7 @@ from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, p
 from predictive_scaling.backtesting.walk_forward import walk_forward
 from predictive_scaling.decision.events.occurrences import known_events
 from tests.support.builders import NOON, an_event
-from tests.support.event_series import TWO_HOURS, with_events
+from tests.support.demand_series import TWO_HOURS, with_events
 
 SERIES = with_events(20)
 MEDIAN = QUANTILES.index(0.5)

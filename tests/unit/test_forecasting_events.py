@@ -19,8 +19,7 @@ from forecasting.models.lightgbm_quantiles import EVENTS, LightGBMQuantiles
 from forecasting.panel import Origins, Panel
 from forecasting.series import Series
 from forecasting.walk_forward import before
-from tests.support.demand_series import a_series
-from tests.support.event_series import TWO_HOURS, with_events
+from tests.support.demand_series import TWO_HOURS, a_series, with_events
 
 HOUR = 3600.0
 FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4000)
