@@ -50,24 +50,24 @@ def test_unordered_rows_are_sorted_and_reported(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},{i}" for i, at in enumerate(MINUTES)]
     trace = read_csv(a_file(tmp_path, rows(*reversed(stamps))))
     assert trace.series.values.tolist() == [0, 1, 2, 3, 4, 5]
-    assert trace.repairs == ("rows were not ordered by time and were sorted",)
+    (repair,) = trace.repairs
+    assert "sorted" in repair
 
 
 def test_the_last_row_of_a_repeated_time_counts_and_is_reported(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},1" for at in MINUTES]
     trace = read_csv(a_file(tmp_path, rows(*stamps, f"{NOON:%Y-%m-%dT%H:%M:%SZ},9")))
     assert trace.series.values[0] == 9
-    assert trace.repairs[-1] == "1 rows repeat a time; the last row of each time counts"
+    assert trace.repairs[-1].startswith("1 rows repeat a time")
 
 
 def test_a_missing_row_and_a_missing_value_are_gaps(tmp_path: Path) -> None:
     stamps = [f"{at:%Y-%m-%dT%H:%M:%SZ},{'' if i == 4 else i}" for i, at in enumerate(MINUTES) if i != 2]
     trace = read_csv(a_file(tmp_path, rows(*stamps)))
     assert np.isnan(trace.series.values).tolist() == [False, False, True, False, True, False]
-    assert trace.repairs == (
-        "1 rows have no value and count as gaps",
-        "2 of 6 intervals have no value; they are gaps, never zero",
-    )
+    missing_values, gaps = trace.repairs
+    assert missing_values.startswith("1 rows have no value")
+    assert gaps.startswith("2 of 6 intervals have no value")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,8 @@ def test_a_trace_coarser_than_the_resolution_keeps_its_step(tmp_path: Path) -> N
     trace = read_csv(a_file(tmp_path, rows(*(f"{1764000000 + 1800 * i},{100 + i}" for i in range(200)))))
     series, repaired = checked(trace, timedelta(minutes=5), zero_is_valid=True)
     assert series.step == timedelta(minutes=30)
-    assert repaired.repairs == ("the trace has one value every 30 min; this is the resolution, not 5 min",)
+    (repair,) = repaired.repairs
+    assert all(step in repair for step in ("30 min", "5 min"))
 
 
 def test_shuffled_rows_give_the_same_trace(tmp_path: Path) -> None:
@@ -242,22 +243,28 @@ def observed_times(trace: Trace) -> list[datetime]:
 def test_times_without_a_zone_are_read_as_utc_and_reported(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00", "2026-11-24T12:01:00")))
     assert trace.series.start == NOON
-    assert trace.repairs == ("times have no zone and count as UTC; set another with --timezone, such as Europe/Berlin",)
+    (repair,) = trace.repairs
+    assert all(word in repair for word in ("no zone", "UTC", "--timezone"))
 
 
 def test_times_without_a_zone_are_read_in_the_given_time_zone(tmp_path: Path) -> None:
     path = a_file(tmp_path, local_rows("2026-11-24 13:00", "2026-11-24 13:01"))
     trace = read_csv(path, "Europe/Berlin")
     assert trace.series.start == NOON
-    assert trace.repairs == ("times have no zone and count as times in Europe/Berlin",)
+    (repair,) = trace.repairs
+    assert repair.startswith("times have no zone")
+    assert "Europe/Berlin" in repair
 
 
 def test_a_zone_in_the_file_takes_precedence_over_the_given_time_zone(tmp_path: Path) -> None:
     trace = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T13:01:00")), "Europe/Berlin")
     assert observed_times(trace) == MINUTES[:2]
-    assert trace.repairs == ("1 times have no zone and count as times in Europe/Berlin",)
+    (repair,) = trace.repairs
+    assert repair.startswith("1 times have no zone")
+    assert "Europe/Berlin" in repair
     named = read_csv(a_file(tmp_path, local_rows("2026-11-24T12:00:00Z", "2026-11-24T12:01:00Z")), "Europe/Berlin")
-    assert named.repairs == ("all times have a zone; --timezone has no effect",)
+    (repair,) = named.repairs
+    assert "--timezone has no effect" in repair
 
 
 AUTUMN = [datetime(2026, 10, 24, 22, tzinfo=UTC) + timedelta(minutes=30 * step) for step in range(12)]

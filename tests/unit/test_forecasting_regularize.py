@@ -52,18 +52,18 @@ def test_samples_in_a_bin_are_averaged_and_empty_bins_are_gaps() -> None:
     times = [MONDAY, MONDAY + 20 * timedelta(seconds=1), MONDAY + 3 * MINUTE]
     result = regularize("a", times, [1.0, 3.0, 5.0], step=MINUTE)
     assert result.series.values.tolist() == pytest.approx([2.0, np.nan, np.nan, 5.0], nan_ok=True)
-    assert result.repairs == ("2 of 4 intervals have no value; they are gaps, never zero",)
+    (repair,) = result.repairs
+    assert repair.startswith("2 of 4 intervals have no value")
 
 
 def test_the_last_row_of_a_repeated_time_counts_and_all_repairs_are_reported() -> None:
     times = times_at(MINUTE, 4)
     result = regularize("a", [times[2], times[0], times[1], times[1], times[3]], [3.0, 1.0, 7.0, 2.0, np.nan])
     assert result.series.values.tolist() == [1.0, 2.0, 3.0]
-    assert result.repairs == (
-        "1 samples have no value and count as gaps",
-        "rows were not ordered by time and were sorted",
-        "1 rows repeat a time; the last row of each time counts",
-    )
+    missing_values, order, repetitions = result.repairs
+    assert missing_values.startswith("1 samples have no value")
+    assert "sorted" in order
+    assert repetitions.startswith("1 rows repeat a time")
 
 
 def test_times_in_any_zone_are_the_same_instants_across_a_clock_change() -> None:
@@ -107,7 +107,8 @@ def test_a_counter_becomes_a_rate_and_a_decrease_is_a_reset() -> None:
     totals = [100.0, 160.0, 220.0, 30.0, 90.0]
     result = regularize("a", times_at(MINUTE, 5), totals, kind=SampleKind.COUNTER)
     assert result.series.values.tolist() == [1.0, 1.0, 0.5, 1.0]
-    assert result.repairs == ("the counter was reset 1 times",)
+    (repair,) = result.repairs
+    assert "reset 1 times" in repair
 
 
 def test_a_counter_sampled_off_the_bin_edges_keeps_its_rate() -> None:
