@@ -159,8 +159,8 @@ class NotUsed:
 class NoMetricSink:
     """A sink of external metrics that drops them."""
 
-    def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
-        del policy, visited, max_age
+    def publish(self, policy: PolicyKey, outcome: ReconcileOutcome, max_age: timedelta) -> None:
+        del policy, outcome, max_age
 
     def remove(self, policy: PolicyKey) -> None:
         del policy

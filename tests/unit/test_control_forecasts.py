@@ -209,7 +209,7 @@ async def test_a_failing_series_does_not_prevent_the_forecasts_of_others() -> No
     await scene.window.advance([requirement.series for requirement in requirements], NOON)
     with capture_logs() as logs:
         results = await scene.forecasts.refresh(requirements, NOON)
-    assert sorted(result.need.key.name for result in results) == ["a", "b", "c", "d"]
+    assert sorted(result.requirement.key.name for result in results) == ["a", "b", "c", "d"]
     assert [log["series"] for log in logs if log["event"] == "forecast_failed"] == [str(requirements[2].series)]
 
 
@@ -220,7 +220,7 @@ async def test_a_policy_with_unusable_events_does_not_prevent_the_forecasts_of_o
     await scene.window.advance([requirement.series for requirement in requirements], NOON)
     with capture_logs() as logs:
         results = await scene.forecasts.refresh(requirements, NOON)
-    assert [result.need.key.name for result in results] == ["sound"]
+    assert [result.requirement.key.name for result in results] == ["sound"]
     assert [log["policy"] for log in logs if log["event"] == "forecast_not_requested"] == ["shop/broken"]
 
 

@@ -1,4 +1,4 @@
-"""What one ready replica serves when it is full, learned from demand, ready replicas and their utilization."""
+"""Demand that a fully used replica serves, learned from demand, ready replicas and their utilization."""
 
 from collections import deque
 from collections.abc import Collection
@@ -6,12 +6,12 @@ from statistics import median
 
 from predictive_scaling.resources.series_key import SeriesKey
 
-_ENOUGH = 10
+_MIN_OBSERVATIONS = 10
 _NEWEST = 120
 _TOO_IDLE = 0.05
 
 CapacityKey = tuple[str, SeriesKey]
-"""A target's uid and the demand that it serves: requests and queued jobs of one target are no common measure."""
+"""A target's uid and the demand that it serves: capacities in requests and in queued jobs differ."""
 
 
 class Capacities:
@@ -27,11 +27,11 @@ class Capacities:
         self._seen.setdefault(key, deque(maxlen=_NEWEST)).append(demand / (ready_replicas * utilization))
 
     def of(self, key: CapacityKey, configured: float | None) -> float | None:
-        """The configured one, or the median of recent observations; None until there are enough."""
+        """Return the configured value, or the median of recent observations; None until there are enough."""
         if configured is not None:
             return configured
-        seen = self._seen.get(key, ())
-        return median(seen) if len(seen) >= _ENOUGH else None
+        observations = self._seen.get(key, ())
+        return median(observations) if len(observations) >= _MIN_OBSERVATIONS else None
 
     def keep_only(self, keys: Collection[CapacityKey]) -> None:
         """Forget targets and series that no policy combines any more: they are learned again from the beginning."""

@@ -12,7 +12,7 @@ from predictive_scaling.targets.horizontal_pod_autoscaler import refusal_of_owne
 
 
 def other_policy(record: PolicyRecord, held: Mapping[tuple[str, str], PolicyKey]) -> str | None:
-    """Which policy holds the target instead of this one, in words; None where this one does."""
+    """Describe the policy that holds the target; None if it is this policy."""
     if record.policy is None:
         return None
     holder = held.get((record.key.namespace, str(record.policy.spec.target)))
@@ -29,10 +29,10 @@ def other_autoscaler(observed: Observed) -> str | None:
 
 
 def foreign_writer(record: PolicyRecord, state: PolicyState, observed: Observed) -> str | None:
-    """Describe the foreign writer of our field; None without one, or once a person acknowledged the conflict.
+    """Describe the foreign writer of our field; None if there is none, or if a person acknowledged the conflict.
 
-    That consent is a changed policy or a new value of the resume annotation; the next write then takes the field, and
-    the current value is the one to restore later.
+    The acknowledgement is a changed policy or a new value of the resume annotation; the next write then takes the
+    field, and the current value is restored later.
     """
     acknowledgement = Acknowledgement.of(record)
     holder = taken_back(observed, state.takeover)
@@ -47,13 +47,13 @@ def foreign_writer(record: PolicyRecord, state: PolicyState, observed: Observed)
 
 
 def taken_back(observed: Observed, takeover: Takeover | None) -> str | None:
-    """Describe the write that replaced ours; None without one, or if we never wrote the field."""
+    """Describe the write that replaced ours; None if ours is in place, or was never made."""
     if takeover is None or not takeover.written or takeover.target_uid != observed.uid:
         return None
     if not observed.floor_managers or FIELD_MANAGER in observed.floor_managers:
         return None
     if takeover.taken_from is not None and takeover.taken_from == observed.foreign_write:
-        # Our first write was prepared but never made: the value that it would replace is still there.
+        # Our first write was recorded but not made: the value that it would replace is still there.
         return None
     may_be_default = (
         " (1 is also what the API server fills in where a manifest has no minReplicas)" if observed.minimum == 1 else ""

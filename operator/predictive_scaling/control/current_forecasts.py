@@ -37,7 +37,7 @@ EffectsOf = Callable[[SeriesKey], Effects | None]
 
 
 def nothing_learned(key: SeriesKey) -> Effects | None:
-    """Of no series is anything known."""
+    """Return None: nothing was learned of any series."""
     del key
     return None
 
@@ -58,7 +58,7 @@ class Forecaster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ForecastRequirement:
-    """What a policy needs a forecast for."""
+    """The forecast that a policy needs."""
 
     policy: ScalingPolicy
     lead_time: timedelta
@@ -68,7 +68,7 @@ class ForecastRequirement:
 
     @property
     def key(self) -> PolicyKey:
-        """Whose need it is."""
+        """The policy."""
         return self.policy.key
 
     @property
@@ -81,7 +81,7 @@ class ForecastRequirement:
 class StoredForecast:
     """A forecast of a policy from a batch."""
 
-    need: ForecastRequirement
+    requirement: ForecastRequirement
     forecast: Forecast
     valid_until: datetime
 
@@ -108,68 +108,76 @@ class ForecastProvider:
         self._bases: dict[BaseName, Forecast] = {}
         self._previews: dict[BaseName, Forecast] = {}
 
-    def due(self, needs: Collection[ForecastRequirement], now: datetime) -> list[ForecastRequirement]:
+    def due(self, requirements: Collection[ForecastRequirement], now: datetime) -> list[ForecastRequirement]:
         """Those whose forecast is older than the refresh interval, or that lack a base for an event."""
-        return [need for need in needs if self._is_due(need, now) or self._lacks_baseline(need, now)]
+        return [
+            requirement
+            for requirement in requirements
+            if self._is_due(requirement, now) or self._lacks_baseline(requirement, now)
+        ]
 
-    async def refresh(self, needs: Collection[ForecastRequirement], now: datetime) -> list[StoredForecast]:
+    async def refresh(self, requirements: Collection[ForecastRequirement], now: datetime) -> list[StoredForecast]:
         """Forecast the due requirements in one batch, in a thread. Return new forecasts without event baselines."""
-        wanted: dict[Hashable, ForecastRequest] = {}
-        for need in needs:
+        requests: dict[Hashable, ForecastRequest] = {}
+        for requirement in requirements:
             try:
-                wanted |= self._requests(need, now)
-            except Exception:  # one policy's failure is its own
-                log.exception("forecast_not_requested", policy=str(need.key))
-        if not wanted:
+                requests |= self._requests(requirement, now)
+            except Exception:  # a failure of one policy affects no other
+                log.exception("forecast_not_requested", policy=str(requirement.key))
+        if not requests:
             return []
-        forecasts = await asyncio.to_thread(self._forecast, wanted)
-        by_key = {need.key: need for need in needs}
-        made: list[StoredForecast] = []
+        forecasts = await asyncio.to_thread(self._forecast, requests)
+        by_key = {requirement.key: requirement for requirement in requirements}
+        stored: list[StoredForecast] = []
         for name, forecast in forecasts.items():
             if isinstance(name, PolicyKey):
-                made.append(self._store(by_key[name], forecast, now))
+                stored.append(self._store(by_key[name], forecast, now))
             elif isinstance(name, _Preview):
                 self._previews[name.of] = forecast
             elif isinstance(name, tuple):
                 self._bases[name] = forecast
-        return made
+        return stored
 
-    def _requests(self, need: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
-        requested = self._baseline_requests(need, now)
-        fresh = self._request(need, now) if self._is_due(need, now) else None
+    def _requests(self, requirement: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
+        requested = self._baseline_requests(requirement, now)
+        fresh = self._request(requirement, now) if self._is_due(requirement, now) else None
         if fresh is None:
             return requested
-        return requested | {need.key: fresh} | self._preview_requests(need, now)
+        return requested | {requirement.key: fresh} | self._preview_requests(requirement, now)
 
-    def _forecast(self, wanted: Mapping[Hashable, ForecastRequest]) -> dict[Hashable, Forecast]:
-        """Forecasts of one batch; where that fails, of its halves, so that only what cannot be forecast is missing."""
+    def _forecast(self, requests: Mapping[Hashable, ForecastRequest]) -> dict[Hashable, Forecast]:
+        """Forecast a batch. If that fails, forecast its halves, so that only the failing series are missing."""
         try:
-            return self._forecaster.forecast(wanted)
+            return self._forecaster.forecast(requests)
         except Exception:
-            if len(wanted) == 1:
-                log.exception("forecast_failed", series=str(next(iter(wanted.values())).key))
+            if len(requests) == 1:
+                log.exception("forecast_failed", series=str(next(iter(requests.values())).key))
                 return {}
-        names = list(wanted)
+        names = list(requests)
         halves = names[: len(names) // 2], names[len(names) // 2 :]
-        return {name: made for half in halves for name, made in self._forecast({n: wanted[n] for n in half}).items()}
+        return {
+            name: forecast
+            for half in halves
+            for name, forecast in self._forecast({n: requests[n] for n in half}).items()
+        }
 
-    def current(self, need: ForecastRequirement, now: datetime) -> CurrentForecast | None:
-        """The best there is: fresh, the last one while it is valid, the same time last week."""
-        kept = self._made.get(need.key)
-        if kept is not None and kept[0] == need.series:
-            _, _, made_at, made = kept
-            if made_at - BIN <= now < made.valid_until:
-                fresh = now - made_at < 2 * self._refresh + BIN and self._is_fresh(need, now)
+    def current(self, requirement: ForecastRequirement, now: datetime) -> CurrentForecast | None:
+        """Return the best available forecast: a new one, the last valid one, or the same time last week."""
+        kept = self._made.get(requirement.key)
+        if kept is not None and kept[0] == requirement.series:
+            _, _, made_at, stored = kept
+            if made_at - BIN <= now < stored.valid_until:
+                fresh = now - made_at < 2 * self._refresh + BIN and self._is_fresh(requirement, now)
                 return CurrentForecast(
-                    made.forecast, made.valid_until, ForecastSource.FRESH if fresh else ForecastSource.LAST
+                    stored.forecast, stored.valid_until, ForecastSource.FRESH if fresh else ForecastSource.LAST
                 )
-        return self._same_time_last_week(need, now)
+        return self._same_time_last_week(requirement, now)
 
-    def baselines(self, need: ForecastRequirement, now: datetime) -> tuple[EventBaseline, ...]:
+    def baselines(self, requirement: ForecastRequirement, now: datetime) -> tuple[EventBaseline, ...]:
         """The event windows that act on the policy, each with the forecast made before it began to act."""
         return tuple(
-            EventBaseline(window, self._baseline(need, window), self._learned(need, window))
-            for window in need.occurrences
+            EventBaseline(window, self._baseline(requirement, window), self._learned(requirement, window))
+            for window in requirement.occurrences
             if now < window.span.end
         )
 
@@ -181,101 +189,109 @@ class ForecastProvider:
             for name in [name for name in kept if name[0] not in policies or name[2] < now - _WEEK]:
                 del kept[name]
 
-    def _is_due(self, need: ForecastRequirement, now: datetime) -> bool:
-        kept = self._made.get(need.key)
+    def _is_due(self, requirement: ForecastRequirement, now: datetime) -> bool:
+        kept = self._made.get(requirement.key)
         if kept is None:
             return True
         series, choice, made_at, _ = kept
         return (
-            series != need.series
-            or choice is not need.policy.spec.forecast.model
+            series != requirement.series
+            or choice is not requirement.policy.spec.forecast.model
             or has_elapsed(self._refresh, made_at, now)
         )
 
-    def _lacks_baseline(self, need: ForecastRequirement, now: datetime) -> bool:
+    def _lacks_baseline(self, requirement: ForecastRequirement, now: datetime) -> bool:
         return any(
-            window.acts_from(need.lead_time) <= now and _name(need, window) not in self._bases
-            for window in need.occurrences
+            window.acts_from(requirement.lead_time) <= now and _name(requirement, window) not in self._bases
+            for window in requirement.occurrences
         )
 
-    def _baseline(self, need: ForecastRequirement, window: EventWindow) -> Forecast | None:
-        name = _name(need, window)
-        base = self._bases.get(name) or (self._previews.get(name) if self._learned(need, window) else None)
+    def _baseline(self, requirement: ForecastRequirement, window: EventWindow) -> Forecast | None:
+        name = _name(requirement, window)
+        base = self._bases.get(name) or (self._previews.get(name) if self._learned(requirement, window) else None)
         if base is not None:
             return base
         # Until the event acts and its baseline was made, a forecast without its effect is used.
-        kept = self._made.get(need.key)
+        kept = self._made.get(requirement.key)
         usable = (
-            kept is not None and kept[0] == need.series and kept[3].forecast.origin <= window.acts_from(need.lead_time)
+            kept is not None
+            and kept[0] == requirement.series
+            and kept[3].forecast.origin <= window.acts_from(requirement.lead_time)
         )
         return kept[3].forecast if kept is not None and usable else None
 
-    def _is_fresh(self, need: ForecastRequirement, now: datetime) -> bool:
-        newest = self._window.newest(need.series, zero_is_valid=need.policy.spec.demand.zero_is_valid)
+    def _is_fresh(self, requirement: ForecastRequirement, now: datetime) -> bool:
+        newest = self._window.newest(requirement.series, zero_is_valid=requirement.policy.spec.demand.zero_is_valid)
         return newest is not None and now - newest.at <= self._max_age
 
-    def _request(self, need: ForecastRequirement, now: datetime) -> ForecastRequest | None:
-        if not self._is_fresh(need, now):
+    def _request(self, requirement: ForecastRequirement, now: datetime) -> ForecastRequest | None:
+        if not self._is_fresh(requirement, now):
             return None
-        spec = need.policy.spec
-        reach = need.lead_time + 2 * self._refresh + self._max_age
+        spec = requirement.policy.spec
+        reach = requirement.lead_time + 2 * self._refresh + self._max_age
         span = max(reach, min(spec.forecast.horizon + self._max_age, _STEPS * BIN))
-        return self._make_request(need, None, span)
+        return self._make_request(requirement, None, span)
 
-    def _baseline_requests(self, need: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
-        asked = {
-            _name(need, window): self._make_request(
-                need,
-                window.acts_from(need.lead_time),
-                window.span.end - window.acts_from(need.lead_time) + BIN,
+    def _baseline_requests(self, requirement: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
+        requests = {
+            _name(requirement, window): self._make_request(
+                requirement,
+                window.acts_from(requirement.lead_time),
+                window.span.end - window.acts_from(requirement.lead_time) + BIN,
                 _known(window),
             )
-            for window in need.occurrences
-            if window.acts_from(need.lead_time) <= now and _name(need, window) not in self._bases
+            for window in requirement.occurrences
+            if window.acts_from(requirement.lead_time) <= now and _name(requirement, window) not in self._bases
         }
-        return {name: wanted for name, wanted in asked.items() if wanted is not None}
+        return {name: request for name, request in requests.items() if request is not None}
 
-    def _preview_requests(self, need: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
-        """Of events that are about to act: what is expected now but for them, where forecasts know their effect."""
-        asked = {
-            _Preview(_name(need, window)): self._make_request(need, None, window.span.end - now + BIN, _known(window))
-            for window in need.occurrences
-            if now < window.acts_from(need.lead_time) and self._learned(need, window) is not None
+    def _preview_requests(self, requirement: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
+        """Request forecasts without the events that are about to act, where their effect was learned."""
+        requests = {
+            _Preview(_name(requirement, window)): self._make_request(
+                requirement, None, window.span.end - now + BIN, _known(window)
+            )
+            for window in requirement.occurrences
+            if now < window.acts_from(requirement.lead_time) and self._learned(requirement, window) is not None
         }
-        return {name: wanted for name, wanted in asked.items() if wanted is not None}
+        return {name: request for name, request in requests.items() if request is not None}
 
-    def _learned(self, need: ForecastRequirement, window: EventWindow) -> LearnedEffect | None:
-        effects = self._effects(need.series)
-        return effects.learned_effect(_known(window), forecast_context(need.policy).zone) if effects else None
+    def _learned(self, requirement: ForecastRequirement, window: EventWindow) -> LearnedEffect | None:
+        effects = self._effects(requirement.series)
+        return effects.learned_effect(_known(window), forecast_context(requirement.policy).zone) if effects else None
 
     def _make_request(
-        self, need: ForecastRequirement, until: datetime | None, span: timedelta, without: KnownEvent | None = None
+        self,
+        requirement: ForecastRequirement,
+        until: datetime | None,
+        span: timedelta,
+        without: KnownEvent | None = None,
     ) -> ForecastRequest | None:
         step = next((step for step in _BINS if _STEPS * step >= span), _BINS[-1])
-        zero_is_valid = need.policy.spec.demand.zero_is_valid
-        series = self._window.series(need.series, until=until, step=step, zero_is_valid=zero_is_valid)
+        zero_is_valid = requirement.policy.spec.demand.zero_is_valid
+        series = self._window.series(requirement.series, until=until, step=step, zero_is_valid=zero_is_valid)
         if series is None:
             return None
         lag = timedelta() if until is None else max(timedelta(), until - series.end)
-        known = tuple(event for event in need.known if event != without)
-        series = replace(series, context=replace(forecast_context(need.policy), events=known))
+        known = tuple(event for event in requirement.known if event != without)
+        series = replace(series, context=replace(forecast_context(requirement.policy), events=known))
         return ForecastRequest(
-            need.series, series, need.policy.spec.forecast.model, min(_STEPS, -(-(span + lag) // step))
+            requirement.series, series, requirement.policy.spec.forecast.model, min(_STEPS, -(-(span + lag) // step))
         )
 
-    def _store(self, need: ForecastRequirement, forecast: Forecast, now: datetime) -> StoredForecast:
+    def _store(self, requirement: ForecastRequirement, forecast: Forecast, now: datetime) -> StoredForecast:
         end = forecast.origin + forecast.step * len(forecast.values)
-        made = StoredForecast(
-            need, forecast, max(end - need.lead_time - self._refresh, forecast.origin + forecast.step)
+        stored = StoredForecast(
+            requirement, forecast, max(end - requirement.lead_time - self._refresh, forecast.origin + forecast.step)
         )
-        self._made[need.key] = (need.series, need.policy.spec.forecast.model, now, made)
-        return made
+        self._made[requirement.key] = (requirement.series, requirement.policy.spec.forecast.model, now, stored)
+        return stored
 
-    def _same_time_last_week(self, need: ForecastRequirement, now: datetime) -> CurrentForecast | None:
+    def _same_time_last_week(self, requirement: ForecastRequirement, now: datetime) -> CurrentForecast | None:
         begin = whole_minute(now)
         bins = _STEPS
-        then = self._window.minutes(need.series, begin - _WEEK, begin - _WEEK + bins * BIN)
-        if not need.policy.spec.demand.zero_is_valid:
+        then = self._window.minutes(requirement.series, begin - _WEEK, begin - _WEEK + bins * BIN)
+        if not requirement.policy.spec.demand.zero_is_valid:
             then = np.where(then > 0, then, np.nan)
         if not np.isfinite(then).any():
             return None
@@ -284,8 +300,10 @@ class ForecastProvider:
         filled = np.where(np.isfinite(then), then, highest).reshape(-1, BIN // MINUTE)
         values = np.repeat(filled.mean(axis=1)[:, None], len(QUANTILES), axis=1)
         why = ("demand at this time last week",)
-        forecast = Forecast(str(need.series), begin, BIN, QUANTILES, values, "SameTimeLastWeek", "", why)
-        return CurrentForecast(forecast, begin + bins * BIN - need.lead_time - self._refresh, ForecastSource.LAST_WEEK)
+        forecast = Forecast(str(requirement.series), begin, BIN, QUANTILES, values, "SameTimeLastWeek", "", why)
+        return CurrentForecast(
+            forecast, begin + bins * BIN - requirement.lead_time - self._refresh, ForecastSource.LAST_WEEK
+        )
 
 
 def series_key(policy: ScalingPolicy) -> SeriesKey:
@@ -294,8 +312,8 @@ def series_key(policy: ScalingPolicy) -> SeriesKey:
     return SeriesKey(policy.service, demand.metric, demand.aggregation.value)
 
 
-def _name(need: ForecastRequirement, window: EventWindow) -> BaseName:
-    return (need.key, window.event.metadata.name, window.occurrence.start)
+def _name(requirement: ForecastRequirement, window: EventWindow) -> BaseName:
+    return (requirement.key, window.event.metadata.name, window.occurrence.start)
 
 
 def _known(window: EventWindow) -> KnownEvent:

@@ -18,7 +18,7 @@ from predictive_scaling.resources.series_key import SeriesKey
 MINUTE = timedelta(minutes=1)
 BIN = timedelta(minutes=5)
 HISTORY = timedelta(days=8, hours=1)
-"""A week and a day: what the models look back on."""
+"""A week and a day: the history that the models use."""
 
 _KEYS_A_QUERY = 50
 _REREAD_EACH_TICK = timedelta(minutes=5)
@@ -82,7 +82,7 @@ class _Past:
 
 
 class DemandWindow:
-    """Loads a series once, then reads only its newest minutes. Late rows are seen at the next re-read.
+    """Loads a series once, then reads only its newest minutes. Late rows are read at the next re-read.
 
     Minutes that are out of all proportion to those before them are set aside (cleaning.outliers): whoever reads
     demand here finds gaps in their place.
@@ -104,9 +104,9 @@ class DemandWindow:
         self._notice_step(until)
         for gone in self._past.keys() - set(keys):
             del self._past[gone]
-        known = [key for key in keys if key in self._past]
-        if known and self._read_until is not None and until > self._read_until - _REREAD_EACH_TICK:
-            await self._read(known, self._since(until), until)
+        loaded = [key for key in keys if key in self._past]
+        if loaded and self._read_until is not None and until > self._read_until - _REREAD_EACH_TICK:
+            await self._read(loaded, self._since(until), until)
             self._reread_at = until if self._is_due(until) else self._reread_at
         self._read_until = until
         new = [key for key in keys if key not in self._past or until - self._past[key].loaded_at >= _ANEW]
@@ -119,7 +119,7 @@ class DemandWindow:
     def series(
         self, key: SeriesKey, *, until: datetime | None = None, step: timedelta = BIN, zero_is_valid: bool = False
     ) -> Series | None:
-        """Demand in bins of whole minutes; the last bin ends with the newest observed minute (before `until`).
+        """Return demand in bins of full minutes; the last bin ends with the newest observed minute (before `until`).
 
         None without observations. An exact zero counts as missing unless it is valid.
         """
@@ -136,10 +136,10 @@ class DemandWindow:
         past = self._past.get(key)
         if past is None:
             return None
-        seen = np.flatnonzero(_observed(past.values, zero_is_valid) & ~past.outliers)
-        if not len(seen):
+        observed_at = np.flatnonzero(_observed(past.values, zero_is_valid) & ~past.outliers)
+        if not len(observed_at):
             return None
-        last = int(seen[-1])
+        last = int(observed_at[-1])
         return Demand(float(past.values[last]), past.start + (last + 1) * MINUTE)
 
     def outlier(self, key: SeriesKey, since: datetime, *, zero_is_valid: bool = False) -> Outlier | None:
@@ -148,27 +148,27 @@ class DemandWindow:
         if past is None:
             return None
         first = max(0, (since - past.start) // MINUTE)
-        found = np.flatnonzero(past.outliers[first:] & _observed(past.values[first:], zero_is_valid)) + first
-        if not len(found):
+        positions = np.flatnonzero(past.outliers[first:] & _observed(past.values[first:], zero_is_valid)) + first
+        if not len(positions):
             return None
-        return Outlier(past.start + int(found[-1]) * MINUTE, float(past.values[found[-1]]))
+        return Outlier(past.start + int(positions[-1]) * MINUTE, float(past.values[positions[-1]]))
 
     def minutes(self, key: SeriesKey, since: datetime, until: datetime) -> npt.NDArray[np.float64]:
         """Demand of every minute of [since, until); NaN where it is missing."""
-        past, wanted = self._past.get(key), np.full(max(0, (until - since) // MINUTE), np.nan)
+        past, values = self._past.get(key), np.full(max(0, (until - since) // MINUTE), np.nan)
         if past is None:
-            return wanted
+            return values
         offset = (since - past.start) // MINUTE
-        begin, end = max(0, offset), min(len(past.values), offset + len(wanted))
+        begin, end = max(0, offset), min(len(past.values), offset + len(values))
         if end > begin:
-            wanted[begin - offset : end - offset] = np.where(past.outliers[begin:end], np.nan, past.values[begin:end])
-        return wanted
+            values[begin - offset : end - offset] = np.where(past.outliers[begin:end], np.nan, past.values[begin:end])
+        return values
 
     def observed(self, key: SeriesKey) -> timedelta:
-        """From the first observed minute to the newest one; zero where there is none."""
+        """Return the time from the first to the newest observed minute; zero without observations."""
         past = self._past.get(key)
-        seen = np.flatnonzero(np.isfinite(past.values)) if past else np.empty(0)
-        return MINUTE * int(seen[-1] - seen[0] + 1) if len(seen) else timedelta()
+        observed_at = np.flatnonzero(np.isfinite(past.values)) if past else np.empty(0)
+        return MINUTE * int(observed_at[-1] - observed_at[0] + 1) if len(observed_at) else timedelta()
 
     def _notice_step(self, until: datetime) -> None:
         """After the clock was stepped back: drop the minutes that have not come yet, and load every series again."""

@@ -1,4 +1,4 @@
-"""What BusinessEvents mean for now: each one expanded once a day, and on its own, so that none can stop the others."""
+"""Occurrences of BusinessEvents around now. Each event is expanded once a day and in isolation from the others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class EventCalendar:
     _problems: dict[str, Problem] = field(default_factory=dict[str, Problem])
 
     async def around(self, records: Sequence[EventRecord], now: datetime) -> AroundNow:
-        """Expand what is new or a day old, and forget what is gone. Gives way to other tasks between two expansions."""
+        """Expand new events and those expanded a day ago, and drop deleted ones. Yields to other tasks in between."""
         self._forget({record.uid for record in records})
         upcoming: list[EventWindow] = []
         known: list[KnownEvents] = []
@@ -63,7 +63,7 @@ class EventCalendar:
                 expansion = await self._expansion(record.uid, record.event, now)
                 near = upcoming_occurrences(expansion, now)
                 typed = known_occurrences(expansion, now, self._known.pop(record.uid, None))
-            except Exception as error:  # one event's failure is its own
+            except Exception as error:  # a failure of one event affects no other
                 self._expanded.pop(record.uid, None)
                 self._leave_out(record, unexpected_problem(error), error)
                 continue

@@ -53,7 +53,7 @@ def hang_check(task: PeriodicTask, limit_seconds: float) -> Check:
 
 
 def success_check(task: PeriodicTask, limit_seconds: float) -> Check:
-    """Fail while the task does not succeed, for whatever reason: nothing is decided without it."""
+    """Fail while the task does not succeed, for any reason: nothing is decided without it."""
 
     async def probe() -> None:
         _refuse_stalled(task, task.succeeded_at, limit_seconds)
@@ -84,7 +84,7 @@ def startup_check(startup: Startup) -> Check:
 
 
 def index_check(informer_cache: InformerCache, leads: Callable[[], bool]) -> Check:
-    """Fail while a leader has not seen every object; a standby need not have."""
+    """Fail while a leader has not seen every object; a standby does not have to."""
 
     async def probe() -> None:
         if leads() and not informer_cache.is_complete:

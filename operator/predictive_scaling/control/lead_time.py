@@ -20,12 +20,12 @@ class LeadTimes:
         if took >= timedelta():  # less where the clock was stepped back meanwhile
             self._starts.setdefault(target_uid, deque(maxlen=_STARTS)).append(took)
 
-    def seed(self, target_uid: str, known: timedelta) -> None:
-        """Use the lead time in the status from before a restart as one start until there are others."""
-        self._starts.setdefault(target_uid, deque([known], maxlen=_STARTS))
+    def seed(self, target_uid: str, lead_time: timedelta) -> None:
+        """Use the lead time of the status from before a restart as the only start until others are measured."""
+        self._starts.setdefault(target_uid, deque([lead_time], maxlen=_STARTS))
 
     def of(self, target_uid: str, configured: timedelta | None) -> timedelta:
-        """The configured one, or a high percentile of the last starts, or the default."""
+        """Return the configured lead time, a high percentile of the last starts, or the default."""
         if configured is not None:
             return configured
         starts = self._starts.get(target_uid)
@@ -44,7 +44,7 @@ class LeadTimes:
 
 
 def _high(starts: Collection[timedelta]) -> timedelta:
-    """The percentile, interpolated between adjacent starts, in whole seconds."""
+    """The percentile, interpolated between adjacent starts, in full seconds."""
     ordered = sorted(start.total_seconds() for start in starts)
     place = (len(ordered) - 1) * _PERCENTILE / 100
     below, share = int(place), place % 1

@@ -41,9 +41,9 @@ OBJECTS_IGNORED = Gauge(
 )
 
 RECONCILE_LIMIT_SECONDS = 20.0
-"""Real time for one visit; several requests that each take as long as they may fit into it."""
+"""Maximum real time of a reconciliation; several requests of maximum duration fit into it."""
 MAX_TIMEOUTS_IN_A_ROW = 3
-"""Visits that end in a time-out one after another before the API server counts as unreachable."""
+"""Consecutive reconciliations that time out before the API server counts as unreachable."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Reachability:
     lost: bool = False
 
     def note(self, error: Exception | None) -> None:
-        """Take up how a visit ended; None: well."""
+        """Record the error that a reconciliation ended with; None if it succeeded."""
         if isinstance(error, RequestTimedOutError):
             self.timeouts += 1
             self.lost = self.lost or self.timeouts >= MAX_TIMEOUTS_IN_A_ROW
@@ -89,7 +89,7 @@ class Loop:
     _incomplete_since: float | None = None
 
     def wake(self) -> None:
-        """Ask for a tick soon; many calls are one."""
+        """Request a tick; calls before it starts are merged."""
         self.woken.set()
 
     async def run(self) -> None:
@@ -122,7 +122,7 @@ class Loop:
         TICK_SECONDS.observe(monotonic() - began)
 
     async def tick(self) -> None:
-        """Visit every policy; one that fails stops no other."""
+        """Reconcile every policy; a failure of one affects no other."""
         records = self.cache.policies()
         POLICIES.set(len(records))
         self._forget({record.uid for record in records})
@@ -154,29 +154,29 @@ class Loop:
         return claims
 
     async def _reconcile_all(self, records: Sequence[PolicyRecord], tick: Tick) -> None:
-        known = {(need.key, need.series) for need in self.states.requirements()}
+        before = {(required.key, required.series) for required in self.states.requirements()}
         slots = asyncio.Semaphore(self.in_flight)
         cluster = Reachability()
         missed: list[PolicyKey] = []
 
-        async def visit(record: PolicyRecord) -> None:
+        async def reconcile(record: PolicyRecord) -> None:
             async with slots:
                 if cluster.lost or not self.leadership.leads:
                     missed.append(record.key)
                 else:
                     await self._reconcile(record, tick, cluster)
 
-        async with asyncio.TaskGroup() as visits:
+        async with asyncio.TaskGroup() as group:
             for record in records:
-                visits.create_task(visit(record))
+                group.create_task(reconcile(record))
         self._begin_with = missed[0] if missed else None
         if cluster.lost:
             TICKS_FAILED.inc()
-        if any((need.key, need.series) not in known for need in self.states.requirements()):
+        if any((required.key, required.series) not in before for required in self.states.requirements()):
             self.refresher.trigger()
 
     async def _reconcile(self, record: PolicyRecord, tick: Tick, cluster: Reachability) -> None:
-        """Visit one policy, within a limit of time. Never raises: a failure is its own, shown in its status."""
+        """Reconcile one policy within a time limit. Never raises: a failure is shown in the policy's status."""
         try:
             state = self.states.of(record, tick.now)
             if self.failures.waits(record, state, tick.now):
@@ -195,27 +195,27 @@ class Loop:
             log.exception("visit_failed", policy=str(record.key))
 
     async def _try(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Exception | None:
-        """Why the visit failed; None where it succeeded."""
+        """Return why the reconciliation failed; None if it succeeded."""
         limit = asyncio.timeout(self.reconcile_limit_seconds)
         try:
             async with limit:
-                visited = await self.reconciler.reconcile(record, state, tick)
-            self._publish(record, visited)
+                outcome = await self.reconciler.reconcile(record, state, tick)
+            self._publish(record, outcome)
         except TimeoutError as error:
             if not limit.expired():
                 return error
             seconds = self.reconcile_limit_seconds
-            return ReconcileTimedOutError(f"the visit was given up after {seconds:g} s; it is tried again later")
-        except Exception as error:  # one policy's failure is its own
+            return ReconcileTimedOutError(f"the reconciliation was stopped after {seconds:g} s; it is retried later")
+        except Exception as error:  # a failure of one policy affects no other
             return error
         return None
 
-    def _publish(self, record: PolicyRecord, visited: ReconcileOutcome | None) -> None:
-        if visited is not None:
-            self.publisher.stage(record, visited)
+    def _publish(self, record: PolicyRecord, outcome: ReconcileOutcome | None) -> None:
+        if outcome is not None:
+            self.publisher.stage(record, outcome)
 
     def _in_order(self, records: list[PolicyRecord]) -> list[PolicyRecord]:
-        """All of them, beginning with the first one that the last tick did not reach."""
+        """Return all policies, beginning with the first that the last tick did not reach."""
         first = next((at for at, record in enumerate(records) if record.key == self._begin_with), 0)
         return records[first:] + records[:first]
 

@@ -1,4 +1,4 @@
-"""What others read of a policy: the HTTP API's table, external metrics, Prometheus. No tick waits for it."""
+"""Publishes policies to the table of the HTTP API, external metrics and Prometheus. No tick waits for it."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,19 +31,19 @@ class PolicyTable(Protocol):
         ...
 
     async def forget_others(self, kept: Sequence[tuple[str, str]], namespaces: Sequence[str] | None = None) -> int:
-        """Remove all policies but these."""
+        """Remove all other policies."""
         ...
 
 
 class MetricSink(Protocol):
-    """Where external metrics are shown; see bootstrap.py."""
+    """Publishes the external metrics of policies."""
 
-    def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
-        """Replace what is shown of a policy."""
+    def publish(self, policy: PolicyKey, outcome: ReconcileOutcome, max_age: timedelta) -> None:
+        """Replace the metrics of a policy."""
         ...
 
     def remove(self, policy: PolicyKey) -> None:
-        """Show a policy no more."""
+        """Remove the metrics of a policy."""
         ...
 
 
@@ -64,20 +64,20 @@ class PolicyPublisher:
     _forgetting: bool = True
     """True at the start: policies may have been deleted while no process ran."""
 
-    def stage(self, record: PolicyRecord, visited: ReconcileOutcome) -> None:
+    def stage(self, record: PolicyRecord, outcome: ReconcileOutcome) -> None:
         """Stage the outcome of a reconciliation, with or without a decision."""
-        key, situation, decision = record.key, visited.situation, visited.decision
+        key, situation, decision = record.key, outcome.situation, outcome.decision
         if situation is not None:
-            self.sink.publish(key, visited, self.max_age)
-        _set(FLOOR, key, visited.status.floor)
+            self.sink.publish(key, outcome, self.max_age)
+        _set(FLOOR, key, outcome.status.floor)
         _set(DESIRED, key, decision.uncapped if decision is not None else None)
         _set(READY, key, situation.observed.ready_replicas if situation is not None else None)
-        if self._shown.get(key) != visited.status:
-            self._shown[key] = visited.status
-            self._changed[key] = _row(record, visited.status, self.clock)
+        if self._shown.get(key) != outcome.status:
+            self._shown[key] = outcome.status
+            self._changed[key] = _row(record, outcome.status, self.clock)
 
     def remove(self, key: PolicyKey) -> None:
-        """A policy is gone."""
+        """Remove a deleted policy."""
         self.sink.remove(key)
         self._shown.pop(key, None)
         self._changed.pop(key, None)
@@ -99,7 +99,7 @@ class PolicyPublisher:
 
 
 def _set(gauge: Gauge, key: PolicyKey, value: float | None) -> None:
-    """The value of a policy; no value at all while it is not known."""
+    """Set the gauge of a policy; remove it while the value is unknown."""
     if value is not None:
         gauge.labels(*key).set(value)
     else:
@@ -145,23 +145,25 @@ def _row(record: PolicyRecord, status: ScalingPolicyStatus, clock: Clock) -> Pol
 
 @dataclass(frozen=True, slots=True)
 class ExternalMetricSink:
-    """The board that external metrics are served from."""
+    """Store that external metrics are served from."""
 
     store: ExternalMetricStore
 
-    def publish(self, policy: PolicyKey, visited: ReconcileOutcome, max_age: timedelta) -> None:
+    def publish(self, policy: PolicyKey, outcome: ReconcileOutcome, max_age: timedelta) -> None:
         """Replace the metrics of a policy. An untrusted zero is missing, not low demand."""
-        situation, decision = visited.situation, visited.decision
+        situation, decision = outcome.situation, outcome.decision
         if situation is None or decision is None:
             return  # what was shown before becomes stale by itself
-        seen, current_forecast = situation.demand, situation.current_forecast
-        trusted = seen is not None and (seen.value > 0 or situation.policy.spec.demand.zero_is_valid)
-        demand = Reading(seen.value, seen.at, seen.at + max_age) if seen is not None and trusted else None
+        observed, current_forecast = situation.demand, situation.current_forecast
+        trusted = observed is not None and (observed.value > 0 or situation.policy.spec.demand.zero_is_valid)
+        demand = (
+            Reading(observed.value, observed.at, observed.at + max_age) if observed is not None and trusted else None
+        )
         forecast = None
         if current_forecast is not None and decision.forecast_value is not None:
             forecast = Reading(decision.forecast_value, current_forecast.forecast.origin, current_forecast.valid_until)
         self.store.publish(policy.namespace, policy.name, situation.policy.service, demand=demand, forecast=forecast)
 
     def remove(self, policy: PolicyKey) -> None:
-        """Show a policy no more."""
+        """Remove the metrics of a policy."""
         self.store.remove(policy.namespace, policy.name)

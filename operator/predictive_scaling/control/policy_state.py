@@ -58,7 +58,7 @@ class ReconcileRetry:
 
 @dataclass(frozen=True, slots=True)
 class OwnMetadata:
-    """A policy's metadata as our newest request answered them; they count until the watch shows newer ones."""
+    """A policy's metadata as returned by our newest request; valid until the watch shows newer ones."""
 
     resource_version: int
     finalizers: tuple[str, ...]
@@ -82,7 +82,7 @@ class PolicyState:
     """Id of a decision whose intent is recorded and whose effect is not."""
     last_decision: LastDecision | None = None
     requirement: ForecastRequirement | None = None
-    """What the last reconciliation needs forecast; None if nothing."""
+    """The forecast that the last reconciliation requires; None if it requires none."""
     situation: Situation | None = None
     """Situation of the last decision."""
     decision: Decision | None = None
@@ -146,7 +146,7 @@ class PolicyState:
     # The life of an intent, from its record to its verification.
 
     def open_intent(self, name: str) -> None:
-        """Name the intent before it is recorded: one that a record lacks can then be superseded as any other."""
+        """Name the intent before it is recorded: an intent without a record can then be superseded too."""
         self.open_decision = name
 
     def close_intent(self) -> None:
@@ -208,7 +208,7 @@ class PolicyState:
             self.takeover = self.takeover.model_copy(update={"written": True})
 
     def forget_takeover(self) -> None:
-        """Forget the takeover, which is recorded again before the next write: the value to restore is a new one."""
+        """Forget the takeover, which is recorded again before the next write: the value to restore has changed."""
         self.takeover = None
 
     def enter_conflict(self, writer: str) -> None:

@@ -21,7 +21,7 @@ class PolicyStates:
     _keys: dict[str, PolicyKey] = field(default_factory=dict[str, PolicyKey])
 
     def of(self, record: PolicyRecord, now: datetime) -> PolicyState:
-        """The state of a policy; at the first visit it is what the status remembers."""
+        """Return the state of a policy; at its first reconciliation, the state restored from its status."""
         state = self._states.get(record.uid)
         if state is None:
             state = self._states[record.uid] = restored_state(record, now)
@@ -29,7 +29,7 @@ class PolicyStates:
         return state
 
     def requirements(self) -> list[ForecastRequirement]:
-        """What all policies need forecast."""
+        """Return the forecasts that all policies require."""
         return [state.requirement for state in self._states.values() if state.requirement is not None]
 
     def by_key(self) -> dict[PolicyKey, PolicyState]:
@@ -43,7 +43,7 @@ class PolicyStates:
                 state.supersede_intent()
 
     def capacity_keys(self) -> set[CapacityKey]:
-        """Targets and series that the newest visits decided from."""
+        """Return targets and series of the newest decisions."""
         situations = (state.situation for state in self._states.values())
         return {
             (situation.observed.uid, series_key(situation.policy)) for situation in situations if situation is not None
@@ -59,7 +59,7 @@ class PolicyStates:
         return {state.situation.observed.uid for state in self._states.values() if state.situation is not None}
 
     def keep_only(self, uids: set[str]) -> list[PolicyKey]:
-        """Forget policies that are gone, by uid; the names that no policy has any more."""
+        """Drop the states of deleted policies. Return names that no policy has any longer. uids: existing policies."""
         gone = {uid: self._keys.pop(uid) for uid in self._states.keys() - uids}
         for uid in gone:
             del self._states[uid]
@@ -67,7 +67,7 @@ class PolicyStates:
 
 
 def restored_state(record: PolicyRecord, now: datetime) -> PolicyState:
-    """State from the status of a policy, after a restart. The floor is not lowered before a full window was seen."""
+    """Return the state from the status of a policy, after a restart. The floor is not lowered before a full window."""
     status = parse_policy_status(record.status)
     takeover = status.takeover and status.takeover.without_unknown_fields()
     last = status.last_decision and status.last_decision.without_unknown_fields()

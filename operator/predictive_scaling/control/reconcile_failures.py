@@ -1,4 +1,4 @@
-"""A visit that failed: what its policy shows meanwhile, and when it is visited again. No other policy waits for it."""
+"""Failed reconciliations: their status, and when they are retried. No other policy waits for them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,27 +24,27 @@ _MAX_DOUBLINGS = 10
 
 
 class ReconcileTimedOutError(PredictiveScalingError):
-    """A visit took longer than any visit may."""
+    """A reconciliation exceeded its time limit."""
 
     reason = "VisitTimedOut"
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileFailures:
-    """Shows failed visits and spaces their repetitions."""
+    """Shows failed reconciliations and spaces their retries."""
 
     reconciler: Reconciler
     events: KubernetesEvents
 
     def waits(self, record: PolicyRecord, state: PolicyState, now: datetime) -> bool:
-        """Whether the policy's visits failed and the next one is not due; a change by a person is visited at once."""
+        """Whether a retry is pending and not due; after a change by a person it is due at once."""
         retry = state.retry
         if retry is None or record.deleted or now >= retry.until:
             return False
         return (retry.generation, retry.annotations) == (record.generation, record.annotations)
 
     def succeeded(self, state: PolicyState) -> None:
-        """The newest visit went well."""
+        """End the back-off after a successful reconciliation."""
         state.retry_at(None)
 
     async def show(
@@ -67,31 +67,33 @@ class ReconcileFailures:
             return await self.reconciler.show_failure(record, state, tick, problem)
         except ClusterUnavailableError as unavailable:
             log.warning("failure_not_shown", policy=str(record.key), error=str(unavailable))
-        except Exception:  # what broke the visit may break this as well; the log has both
+        except Exception:  # the cause of the failure may also prevent this; both are logged
             log.exception("failure_not_shown", policy=str(record.key))
         return None
 
 
 def _longer(
-    record: PolicyRecord, retry: ReconcileRetry | None, now: datetime, asked_seconds: float | None = None
+    record: PolicyRecord, retry: ReconcileRetry | None, now: datetime, requested_seconds: float | None = None
 ) -> ReconcileRetry:
-    """The next pause: twice the last one, at most MAX_PAUSE, and at least what the server requested."""
+    """Return the next back-off: twice the last, at most MAX_PAUSE, and at least what the server requested."""
     failures = retry.failures if retry is not None else 0
     pause = min(FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), MAX_PAUSE)
-    if asked_seconds is not None:
-        pause = max(pause, min(timedelta(seconds=asked_seconds), MAX_PAUSE))
+    if requested_seconds is not None:
+        pause = max(pause, min(timedelta(seconds=requested_seconds), MAX_PAUSE))
     return ReconcileRetry(now + pause, failures + 1, record.generation, record.annotations)
 
 
 def _problem(error: Exception) -> Problem:
     if isinstance(error, PredictiveScalingError):
         return Problem(error.reason, str(error))
-    message = f"the visit ended in {type(error).__name__}: {error}; this is a fault of the operator, see its log"
+    message = (
+        f"the reconciliation failed with {type(error).__name__}: {error}; this is a fault of the operator, see its log"
+    )
     return Problem(PredictiveScalingError.reason, message)
 
 
 def _shown_reason(state: PolicyState) -> str | None:
-    """The reason of Ready=False, as it is shown up to now; None where it is not False."""
+    """Return the current reason of Ready=False; None if Ready is not False."""
     for condition in state.conditions:
         if condition.type == ConditionType.READY and condition.status is ConditionStatus.FALSE:
             return condition.reason

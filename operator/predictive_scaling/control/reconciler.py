@@ -242,11 +242,13 @@ class Reconciler:
         self._seed_lead_time(state, observed)
         lead_time = self.lead_times.of(observed.uid, policy.spec.forecast.lead_time)
         series, attempts = series_key(policy), GuardedReads(str(policy.key))
-        concerns = attempts.of(lambda: active_occurrences(policy, tick.events, tick.now, lead_time, self.refresh), ())
-        need = ForecastRequirement(
-            policy, lead_time, concerns, attempts.of(lambda: known_events_for(policy, tick.known_events), ())
+        occurrences = attempts.of(
+            lambda: active_occurrences(policy, tick.events, tick.now, lead_time, self.refresh), ()
         )
-        state.require(need if policy.spec.mode is not Mode.OFF else None)
+        requirement = ForecastRequirement(
+            policy, lead_time, occurrences, attempts.of(lambda: known_events_for(policy, tick.known_events), ())
+        )
+        state.require(requirement if policy.spec.mode is not Mode.OFF else None)
         demand = attempts.of(lambda: self._newest_demand(policy), None)
         if conflict is None and demand is not None and tick.now - demand.at <= self.metrics_max_age:
             # Demand per replica is unknown while another party controls the target.
@@ -257,9 +259,9 @@ class Reconciler:
             policy=policy,
             observed=observed,
             state=state.decision_state,
-            current_forecast=attempts.of(lambda: self.forecasts.current(need, tick.now), None),
+            current_forecast=attempts.of(lambda: self.forecasts.current(requirement, tick.now), None),
             demand=demand,
-            events=attempts.of(lambda: self.forecasts.baselines(need, tick.now), ()),
+            events=attempts.of(lambda: self.forecasts.baselines(requirement, tick.now), ()),
             lead_time=lead_time,
             refresh=self.refresh,
             metrics_max_age=self.metrics_max_age,

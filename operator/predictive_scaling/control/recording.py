@@ -20,7 +20,7 @@ Row = TypeVar("Row")
 async def record_accepted(
     record: Callable[[Sequence[Row]], Awaitable[object]], rows: Sequence[Row], table: str, name: Callable[[Row], str]
 ) -> None:
-    """Write all rows that the database accepts, in as few batches as possible; each refused one is logged and counted.
+    """Write all rows that the database accepts, in as few batches as possible; refused rows are logged and counted.
 
     name: what a row is of, for the log. Raises DatabaseUnavailableError: some of the rows may be written then, and all
     may be written again.

@@ -1,4 +1,4 @@
-"""Policies by the target that they name or took over: the one that acts, and the original minimum."""
+"""Policies by target: which policy acts on it, and the original minimum."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TargetClaims:
-    """The claims of one tick. A take-over belongs to the target: policies hand it on, and the last one restores."""
+    """The claims of one tick. A take-over belongs to the target: policies hand it on, and the last policy restores."""
 
     holders: dict[TargetName, Claim]
     """For each target the policy that it belongs to."""
@@ -54,14 +54,14 @@ class TargetClaims:
         return {target: claim.record.key for target, claim in self.holders.items()}
 
     def heir(self, record: PolicyRecord, state: PolicyState) -> Claim | None:
-        """The other policy that acts on the target that this one took over; None without one."""
+        """Return the other policy that acts on the target that this policy took over; None if there is none."""
         if state.target is None:
             return None
         holder = self.holders.get((record.key.namespace, state.target))
         return None if holder is None or holder.record.uid == record.uid or not holder.writes else holder
 
     def first_takeover(self, record: PolicyRecord, target_uid: str) -> Takeover | None:
-        """The oldest take-over of a target that another policy recorded; None without one."""
+        """Return the oldest take-over of a target by another policy; None if there is none."""
         takeovers = [
             takeover
             for claim in self.takers.get((record.key.namespace, target_uid), ())

@@ -1,4 +1,4 @@
-"""Which Kubernetes Events a visit gives rise to: what changed since the visit before, never what merely is."""
+"""Kubernetes Events of a reconciliation: they report changes since the previous one, never a lasting state."""
 
 from collections.abc import Iterable, Mapping
 
@@ -30,7 +30,7 @@ def emit_transitions(
     conditions: Iterable[Condition],
     decision: Decision,
 ) -> None:
-    """Send an Event for each transition; `state` is still that of the visit before."""
+    """Send an Event for each transition; `state` is that of the previous reconciliation."""
     conditions = tuple(conditions)
     before = {condition.type: condition.status for condition in state.conditions}
     for condition in conditions:

@@ -1,4 +1,4 @@
-"""The newest answer of each policy's look back, in memory: what a visit reads."""
+"""The newest tuning of each policy, in memory, for reconciliations."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -83,13 +83,13 @@ class TunedQuantile:
         )
 
     def priced(self, prices: Prices, now: datetime) -> "TunedQuantile":
-        """The same look back at other prices: what was held for the old ones is no reason to stay."""
+        """Return the same study at other prices; the tuner's state for the old prices is dropped."""
         held = update(None, self.points, prices, now)
         return replace(self, prices=prices, held=held, quantile=held.quantile, is_stale=True)
 
 
 Moved = Callable[[PolicyKey, float | None, TunedQuantile], None]
-"""Told of a policy whose quantile moved, from which one (None: the first), and to what."""
+"""Called with a policy, its previous quantile (None: the first) and the new choice."""
 
 
 @dataclass(slots=True)
@@ -102,25 +102,25 @@ class TuningCache:
 
     def tuned(self, policy: ScalingPolicy) -> Tuned | None:
         """The quantile of a policy with an objective at its current prices; None before its first study."""
-        prices, known = prices_of(policy.spec), self._known.get(policy.key)
-        if prices is None or known is None or not known.points:
+        prices, tuned = prices_of(policy.spec), self._known.get(policy.key)
+        if prices is None or tuned is None or not tuned.points:
             return None
-        if known.prices != prices:
-            known = known.priced(prices, self.clock.now())
-            self.put(policy.key, known)
-        return Tuned(known.quantile, known.why)
+        if tuned.prices != prices:
+            tuned = tuned.priced(prices, self.clock.now())
+            self.put(policy.key, tuned)
+        return Tuned(tuned.quantile, tuned.why)
 
     def advice(self, policy: ScalingPolicy, observed: Observed) -> Advice | None:
-        """What the status advises; None while what is known is of other prices, or of another target."""
-        known = self._known.get(policy.key)
-        if known is None or known.is_stale or known.prices != prices_of(policy.spec):
+        """Return the advice for the status; None while the study is for other prices or another target."""
+        tuned = self._known.get(policy.key)
+        if tuned is None or tuned.is_stale or tuned.prices != prices_of(policy.spec):
             return None
-        if abs(known.hpa_target - target_of(policy, observed)) > 1e-9:
+        if abs(tuned.hpa_target - target_of(policy, observed)) > 1e-9:
             return None
-        return known.advice
+        return tuned.advice
 
     def get(self, key: PolicyKey) -> TunedQuantile | None:
-        """What is known of a policy."""
+        """Return the newest study of a policy."""
         return self._known.get(key)
 
     def put(self, key: PolicyKey, choice: TunedQuantile) -> None:

@@ -40,7 +40,7 @@ _SHARE = re.compile(r"(?P<feature>.+) \((?P<percent>[+-]\d+) ?%\)")
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A change that is about to be made, or recommended."""
+    """A change to be made or recommended."""
 
     record: PolicyRecord
     policy: ScalingPolicy
@@ -48,7 +48,7 @@ class Intent:
     decision: Decision
     current_forecast: CurrentForecast | None
     previous: str
-    """Id of the target's decision before this one."""
+    """Id of the target's previous decision."""
 
     @property
     def name(self) -> str:

@@ -97,7 +97,7 @@ class DecisionLog:
         return len(self._queue)
 
     async def intend(self, row: ScalingDecisionRow, *, may_wait: bool) -> None:
-        """Insert the row of an intent; one that is there already stays as it is.
+        """Insert the row of an intent; an existing row is not changed.
 
         may_wait: queue it while the database is unavailable; otherwise DatabaseUnavailableError is raised.
         """
@@ -161,14 +161,14 @@ class DecisionLog:
             QUEUED.set(len(self._queue))
 
     async def _write(self, transition: Transition) -> ScalingDecisionRow | None:
-        made = await self.table.transition(
+        is_open = await self.table.transition(
             transition.id,
             transition.phase,
             transition.now,
             outcome=transition.outcome,
             deadline_at=transition.deadline_at,
         )
-        if made:
+        if is_open:
             return None
         row = (await self.table.by_id([transition.id])).get(transition.id)
         # The same phase: an earlier attempt reached the database although its answer did not reach us.

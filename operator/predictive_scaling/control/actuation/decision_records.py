@@ -115,7 +115,7 @@ class DecisionRecords:
         self.log.not_shown[row.id] = row
 
     async def load(self) -> None:
-        """Read which ScalingDecisions there are, so that old ones are deleted and lost rows are found.
+        """List the ScalingDecisions, to delete old objects and to write missing rows.
 
         Raises ClusterUnavailableError. A list that the API server refuses is skipped; none of its objects is deleted.
         """
@@ -176,7 +176,7 @@ class DecisionRecords:
         return await self._row_of(f"{_collection(row.namespace)}/{row.id}")
 
     def keep_only(self, policies: Collection[PolicyKey]) -> None:
-        """Forget the ScalingDecisions of policies that are gone; the cluster deletes them with their owner."""
+        """Forget the ScalingDecisions of deleted policies; the cluster deletes them with their owner."""
         for gone in self._names.keys() - set(policies):
             del self._names[gone]
 

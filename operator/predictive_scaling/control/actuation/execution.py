@@ -1,4 +1,4 @@
-"""From a decision to its effect: intent, take-over, a last look at the policy, the write (semantics 28)."""
+"""Carries a decision out: intent, take-over, a last check of the policy, the write (semantics 28)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -83,7 +83,7 @@ class Execution:
             await self.records.intend(intent, DecisionPhase.RECOMMENDED)
             self._done(change, DecisionPhase.RECOMMENDED)
             return Outcome.RECOMMENDED
-        # Named before it is recorded: an intent that one of its records lacks is superseded as any other.
+        # Named before it is recorded, so that an intent that lacks a record can be superseded.
         state.open_intent(intent.name)
         await self.records.intend(intent)
         takeover = await self._taken_over(change)
@@ -99,11 +99,11 @@ class Execution:
         return await self._apply(change, takeover)
 
     async def supersede(self, state: PolicyState, intent: Intent, keep: str | None = None) -> None:
-        """End an intent that was recorded and never carried out, now that another one, or none, is right."""
+        """End an open intent that is no longer the decision."""
         name = state.open_decision
         if name is None or name == keep:
             return
-        message = "Never carried out: a later look at the policy decided differently."
+        message = "Never carried out: a later reconciliation decided differently."
         await self.records.transition(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
         state.supersede_intent()
 
@@ -146,7 +146,7 @@ class Execution:
             self.verification.drop([intent.name])
 
     async def _taken_over(self, change: Change) -> Takeover:
-        """The take-over of the target, written down before the first write: that one may have been made from here on.
+        """Record the take-over before the first write, which may have been made from then on.
 
         A policy that acted on the target before this one recorded what has to be restored.
         """
@@ -162,8 +162,10 @@ class Execution:
             )
         if not takeover.written:
             takeover = takeover.model_copy(update={"written": True, "taken_from": observed.foreign_write})
-        consent = Acknowledgement.of(record)
-        takeover = takeover.model_copy(update={"resume": consent.resume, "generation": consent.generation})
+        acknowledgement = Acknowledgement.of(record)
+        takeover = takeover.model_copy(
+            update={"resume": acknowledgement.resume, "generation": acknowledgement.generation}
+        )
         if not (ownership.is_held(record, state) and ownership.is_recorded(state, target, takeover)):
             await ownership.record_takeover(self.cluster, record, state, target, takeover)
         return takeover
@@ -172,12 +174,14 @@ class Execution:
         state, now = change.state, self.clock.now()
         raises = change.intent.decision.floor > change.intent.decision.before
         before = state.backoff
-        known = before is not None and before.raises == raises and before.generation == change.intent.record.generation
-        failures = before.failures if before is not None and known else 0
+        repeated = (
+            before is not None and before.raises == raises and before.generation == change.intent.record.generation
+        )
+        failures = before.failures if before is not None and repeated else 0
         until = now + min(_FIRST_PAUSE * 2 ** min(failures, _MAX_DOUBLINGS), _MAX_PAUSE)
         problem = Problem(error.reason, f"{error}; tried again at {format_time(until)}")
         state.back_off(Backoff(until, failures + 1, change.intent.record.generation, raises, problem))
-        if not known:
+        if not repeated:
             self.events.emit(change.intent.record, EventReason.WRITE_REFUSED, str(error))
 
     async def _end(self, change: Change, phase: DecisionPhase, message: str) -> None:
@@ -217,7 +221,7 @@ class Execution:
 
 
 def waits(change: Change, now: datetime) -> bool:
-    """Whether a write like this one was refused a short while ago."""
+    """Whether a similar write was refused recently and its back-off has not ended."""
     backoff, intent = change.state.backoff, change.intent
     if backoff is None or now >= backoff.until or backoff.generation != intent.record.generation:
         return False

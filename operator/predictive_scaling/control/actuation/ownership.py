@@ -1,4 +1,4 @@
-"""What we leave on a policy before we touch its target: a finalizer, and the minimum that was there before us."""
+"""Marks a policy before its target is written: a finalizer, and the original minimum."""
 
 from typing import Final
 
@@ -13,12 +13,12 @@ FINALIZER: Final = f"{GROUP}/restore"
 
 
 def path_of(key: PolicyKey) -> str:
-    """Where the API server has a policy."""
+    """Return the API path of a policy."""
     return f"/apis/{GROUP}/{VERSION}/namespaces/{key.namespace}/scalingpolicies/{key.name}"
 
 
 def is_held(record: PolicyRecord, state: PolicyState) -> bool:
-    """Whether our finalizer is on the policy, by whichever is newer: the watch, or our own last write."""
+    """Whether the policy has our finalizer, according to the newer of the watch and our last write."""
     own = state.own_metadata
     newest = own.finalizers if own is not None and own.resource_version > record.resource_version else record.finalizers
     return FINALIZER in newest
@@ -27,7 +27,7 @@ def is_held(record: PolicyRecord, state: PolicyState) -> bool:
 async def record_takeover(
     cluster: Cluster, record: PolicyRecord, state: PolicyState, target: str, takeover: Takeover
 ) -> None:
-    """Hold the policy until its target is restored, and write down what to restore. Raises as Cluster does."""
+    """Set the finalizer and record what to restore. Raises as Cluster does."""
     if not is_held(record, state):
         await _set_finalizers(cluster, record, state, [FINALIZER])
     # A merge patch keeps what it does not name: a field that is not set any more has to be taken out by name.
@@ -43,7 +43,7 @@ def is_recorded(state: PolicyState, target: str, takeover: Takeover) -> bool:
 
 
 async def release(cluster: Cluster, record: PolicyRecord, state: PolicyState) -> None:
-    """Let the policy go, and forget what was to be restored. Raises as Cluster does."""
+    """Remove the finalizer and the record of what to restore. Raises as Cluster does."""
     try:
         if not record.deleted:
             await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": None}})
@@ -53,7 +53,7 @@ async def release(cluster: Cluster, record: PolicyRecord, state: PolicyState) ->
 
 
 async def is_current(cluster: Cluster, record: PolicyRecord, state: PolicyState) -> bool:
-    """Whether the policy is still the one that was decided about: not edited, deleted or re-created since."""
+    """Whether the policy is unchanged since the decision: not edited, deleted or re-created."""
     try:
         metadata = ObjectMetadata.of(await cluster.get(path_of(record.key)))
     except ObjectNotFoundError:

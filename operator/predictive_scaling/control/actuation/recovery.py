@@ -1,6 +1,6 @@
 """What a former leader left unfinished is finished or ended, never doubled (semantics 28).
 
-Each unfinished decision is taken up on its own: one whose target cannot be observed holds its own policy and no other.
+Each unfinished decision is resumed separately: a target that cannot be observed delays only its own policy.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,7 +95,7 @@ class Recovery:
         for row in last:
             try:
                 self._continue_after(row)
-            except Exception:  # one policy's failure is its own; its visit shows it
+            except Exception:  # a failure of one policy affects no other; its reconciliation shows it
                 log.exception("last_decision_not_read", decision=row.id)
         self._pending = {row.id: _Pending(row) for row in unfinished if row.id not in self.verification.names}
         await self.resume()
@@ -137,7 +137,7 @@ class Recovery:
         self._without_database = self.records.log.lost = False
 
     async def _recorded(self) -> tuple[list[ScalingDecisionRow], list[ScalingDecisionRow]]:
-        """The newest decision of each policy, and all unfinished ones."""
+        """Return the newest decision of each policy, and all unfinished decisions."""
         keys = [record.key for record in self.cache.policies()]
         try:
             await self.records.write_back()
@@ -155,16 +155,16 @@ class Recovery:
 
     def _continue_after(self, row: ScalingDecisionRow) -> None:
         state = self._state(row)
-        # An intent without effect is recomputed under the same name; so it is not yet the previous one.
+        # An intent without effect is recomputed under the same name; so it is not the previous decision yet.
         if state is not None and row.phase not in (DecisionPhase.PENDING, DecisionPhase.EXECUTING):
             state.continue_after(row.id)
 
     async def _read_again(self, pending: Sequence[_Pending]) -> None:
-        """A person may have cleared what could not be taken up."""
+        """Drop decisions that a person has cleared."""
         if not pending:
             return
         try:
-            rows = await self.history.by_id([one.row.id for one in pending])
+            rows = await self.history.by_id([waiting.row.id for waiting in pending])
         except DatabaseUnavailableError:
             return
         for row in rows.values():
@@ -177,7 +177,7 @@ class Recovery:
             await self._resume(pending)
         except PredictiveScalingError:
             raise
-        except Exception as error:  # its policy must not wait for what no retry mends, and no other for either
+        except Exception as error:  # retries cannot repair it, and no policy may wait for it
             log.exception("decision_not_taken_up", decision=pending.row.id)
             why = f"Could not be taken up after a restart: {type(error).__name__}: {error}"
             try:
@@ -198,7 +198,7 @@ class Recovery:
         row, record = pending.row, self._record(pending.row)
         state = self._state(row)
         if record is None or state is None:
-            await self._end(row, DecisionPhase.CANCELLED, "The policy is gone.")
+            await self._end(row, DecisionPhase.CANCELLED, "The policy was deleted.")
             return
         if pending.is_late and await self._ended_in_cluster(row):
             return
@@ -268,13 +268,13 @@ class Recovery:
         log.warning("unfinished_decision_ended", decision=row.id, phase=phase.value, message=message)
 
     def _follow(self, row: ScalingDecisionRow) -> None:
-        """The next decision of the policy gets another name than this one, which is over."""
+        """Name the next decision of the policy differently: this decision has ended."""
         pending, state = self._pending.get(row.id), self._state(row)
         if state is not None and pending is not None and not pending.is_late:
             state.continue_after(row.id)
 
     def _target(self, row: ScalingDecisionRow, record: PolicyRecord) -> Target:
-        """The target that the decision was made for; the policy may name another one since."""
+        """Return the target of the decision; the policy may name another target now."""
         spec = autoscaler_named(row.target)
         if spec is None and record.policy is not None and str(record.policy.spec.target) == row.target:
             spec = record.policy.spec.target

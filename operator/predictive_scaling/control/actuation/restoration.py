@@ -1,4 +1,4 @@
-"""Putting back what was there before us: the policy is deleted, leaves Auto, or names another target (semantics 16)."""
+"""Restores the original minimum: the policy is deleted, leaves Auto, or names another target (semantics 16)."""
 
 from dataclasses import dataclass
 
@@ -40,9 +40,9 @@ class Restoration:
     events: KubernetesEvents
 
     def is_due(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> bool:
-        """Whether something of ours has to go.
+        """Whether our finalizer or our floor has to be removed.
 
-        The policy is going, left Auto, names another target, or another policy acts on the one that it took over.
+        The policy is being deleted, left Auto, names another target, or another policy acts on its target.
         """
         held = state.takeover is not None or ownership.is_held(record, state)
         if held and (record.deleted or claims.heir(record, state) is not None):
@@ -54,7 +54,7 @@ class Restoration:
         return spec.mode is not Mode.AUTO or moved
 
     async def restore(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> None:
-        """Put the target's minimum back, or hand the take-over to the policy that acts on it; then let the policy go.
+        """Restore the target's minimum, or hand the take-over to the policy that acts on it; then remove the finalizer.
 
         Raises ClusterUnavailableError while that cannot be done, TargetRefusedError or ObjectRefusedError while the
         API server refuses it; a deletion stops waiting after TIMEOUT_SECONDS.
@@ -77,16 +77,18 @@ class Restoration:
             await self._hand_over(record, state.takeover, state.target, heir)
 
     async def _hand_over(self, record: PolicyRecord, takeover: Takeover, target: str, heir: Claim) -> None:
-        """Have the other policy keep what is to be restored: the minimum from before the first of them."""
-        known = heir.state.takeover
-        if known is not None and known.target_uid != takeover.target_uid:
+        """Record on the other policy what is to be restored: the minimum from before the first take-over."""
+        recorded = heir.state.takeover
+        if recorded is not None and recorded.target_uid != takeover.target_uid:
             raise RequestFailedError(f"{heir.record.key} must restore {heir.state.target} before {target}")
-        if known is not None and known.since <= takeover.since:
+        if recorded is not None and recorded.since <= takeover.since:
             return
-        consent = Acknowledgement.of(heir.record)
-        handed = takeover.model_copy(update={"generation": consent.generation, "resume": consent.resume})
-        # What was written to the target before is not the other policy's consent to take it from somebody.
-        heir.state.acknowledge(consent)
+        acknowledgement = Acknowledgement.of(heir.record)
+        handed = takeover.model_copy(
+            update={"generation": acknowledgement.generation, "resume": acknowledgement.resume}
+        )
+        # Earlier writes to the target do not let the other policy take the field from a third party.
+        heir.state.acknowledge(acknowledgement)
         await ownership.record_takeover(self.cluster, heir.record, heir.state, target, handed)
         log.info("takeover_handed_over", policy=str(record.key), to=str(heir.record.key), target=target)
 

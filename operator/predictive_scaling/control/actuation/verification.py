@@ -96,7 +96,9 @@ def assess_progress(expected: ExpectedReplicas, progress: Progress, now: datetim
     A raise is judged by its own floor and deadline, independent of later raises.
     """
     if expected.state.restoring:
-        return Verdict(DecisionPhase.CANCELLED, "The policy gave its target's minimum back before the effect was seen.")
+        return Verdict(
+            DecisionPhase.CANCELLED, "The policy restored its target's minimum before the effect was observed."
+        )
     if expected.to < expected.before:
         return _judge_lowering(expected, progress)
     if progress.floor < expected.to and expected.is_newest:
@@ -162,8 +164,8 @@ class Verification:
     def shift(self, by: timedelta) -> None:
         """Shift all times after the clock was stepped, so that durations stay as they were."""
         self._open = {
-            name: replace(one, applied_at=one.applied_at + by, deadline_at=one.deadline_at + by)
-            for name, one in self._open.items()
+            name: replace(expected, applied_at=expected.applied_at + by, deadline_at=expected.deadline_at + by)
+            for name, expected in self._open.items()
         }
 
     @property
@@ -181,7 +183,7 @@ class Verification:
         for expected in list(self._open.values()):
             try:
                 await self._check(expected)
-            except Exception:  # one decision's failure is its own; its deadline ends it
+            except Exception:  # a failure of one decision affects no other; its deadline ends it
                 log.exception("verification_failed", decision=expected.name)
                 self._end_at_deadline(expected)
         for expected, verdict in list(self._ended.values()):

@@ -92,7 +92,7 @@ class Accuracy:
                 log.warning("accuracy_not_scored", policy=str(key), error=str(error))
                 if refusals >= _MAX_REFUSALS:
                     raise
-            except Exception:  # one policy that cannot be scored stops no other
+            except Exception:  # a policy that cannot be scored affects no other
                 log.exception("accuracy_not_scored", policy=str(key))
         for accuracy in await self.table.by_policy(since, until):
             state = states.get(PolicyKey(accuracy.namespace, accuracy.policy))
@@ -100,7 +100,7 @@ class Accuracy:
                 state.note_accuracy(_status(accuracy))
 
     async def _load(self, since: datetime, keys: Collection[PolicyKey]) -> None:
-        """Know what this process, or another leader before it, has scored; forget what is out of the window."""
+        """Load the intervals that were scored before, and drop those outside the window."""
         if not self._is_loaded:
             for scored in await self.table.scored(since):
                 self._done.setdefault(PolicyKey(scored.namespace, scored.policy), set()).add(scored.since)
@@ -110,16 +110,18 @@ class Accuracy:
         }
 
     async def _score(self, key: PolicyKey, state: PolicyState, since: datetime, until: datetime, now: datetime) -> None:
-        need, done = state.requirement, self._done.setdefault(key, set())
+        requirement, done = state.requirement, self._done.setdefault(key, set())
         missing = [begin for begin in _intervals(since, until) if begin not in done]
-        if need is None or not missing:
+        if requirement is None or not missing:
             return
-        lead = max(need.lead_time, BIN)
-        made = await self.predictions.ahead(lead, missing[0], until, (key.namespace, key.name))
+        lead = max(requirement.lead_time, BIN)
+        predictions = await self.predictions.ahead(lead, missing[0], until, (key.namespace, key.name))
         by_interval: dict[datetime, list[Prediction]] = {}
-        for point in made:
+        for point in predictions:
             by_interval.setdefault(interval_of(point.target_time), []).append(point)
-        rows = [self._row(state, need, begin, by_interval[begin], now) for begin in missing if begin in by_interval]
+        rows = [
+            self._row(state, requirement, begin, by_interval[begin], now) for begin in missing if begin in by_interval
+        ]
         rows = [row for row in rows if row.sums.samples]
         if rows:
             await self.table.record(rows)
@@ -127,38 +129,49 @@ class Accuracy:
         done.update(begin for begin in missing if begin < until - _LATE)
 
     def _row(
-        self, state: PolicyState, need: ForecastRequirement, begin: datetime, made: Sequence[Prediction], now: datetime
+        self,
+        state: PolicyState,
+        requirement: ForecastRequirement,
+        begin: datetime,
+        predictions: Sequence[Prediction],
+        now: datetime,
     ) -> ModelPerformance:
         situation = state.situation
-        quantile = quantile_of(situation)[0] if situation else need.policy.spec.forecast.effective_quantile
-        pairs = [(actual, point) for point in made if (actual := self._actual(need, point.target_time)) is not None]
+        quantile = quantile_of(situation)[0] if situation else requirement.policy.spec.forecast.effective_quantile
+        pairs = [
+            (actual, point)
+            for point in predictions
+            if (actual := self._actual(requirement, point.target_time)) is not None
+        ]
         actuals = np.array([actual for actual, _ in pairs])
         values = np.array([[point.p10, point.p50, point.p80, point.p90, point.p95] for _, point in pairs])
         return ModelPerformance(
             created_at=now,
-            model_name=made[-1].model_name,
-            model_version=made[-1].model_version,
-            service_name=need.policy.service,
-            namespace=need.key.namespace,
-            policy=need.key.name,
+            model_name=predictions[-1].model_name,
+            model_version=predictions[-1].model_version,
+            service_name=requirement.policy.service,
+            namespace=requirement.key.namespace,
+            policy=requirement.key.name,
             since=begin,
             until=begin + EVERY,
             quantile=quantile,
             sums=score(actuals, values.reshape(-1, len(QUANTILES)), quantile),
         )
 
-    def _actual(self, need: ForecastRequirement, at: datetime) -> float | None:
-        minutes = self.window.minutes(need.series, at, at + BIN)
-        seen = minutes[np.isfinite(minutes)]
-        if len(seen) < BIN // MINUTE / 2 or (not need.policy.spec.demand.zero_is_valid and not seen.any()):
+    def _actual(self, requirement: ForecastRequirement, at: datetime) -> float | None:
+        minutes = self.window.minutes(requirement.series, at, at + BIN)
+        observed = minutes[np.isfinite(minutes)]
+        if len(observed) < BIN // MINUTE / 2 or (
+            not requirement.policy.spec.demand.zero_is_valid and not observed.any()
+        ):
             return None
-        return float(seen.mean())
+        return float(observed.mean())
 
 
 def score(actuals: FloatArray, values: FloatArray, quantile: float) -> ErrorSums:
     """The sums over target times. What is not finite is left out.
 
-    actuals: shape (n,). values: shape (n, len(QUANTILES)), the forecasts. quantile: the one that the floor covers.
+    actuals: shape (n,). values: shape (n, len(QUANTILES)), the forecasts. quantile: the quantile that the floor covers.
     """
     # Both are kept in single precision: a demand just as forecast is equal to its forecast.
     with np.errstate(over="ignore"):

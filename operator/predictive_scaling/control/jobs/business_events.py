@@ -36,10 +36,10 @@ _OF_ONE_OBJECT = (
     RequestFailedError,
     RequestTimedOutError,
 )
-"""Writing one object's status failed; writing another one's may succeed."""
+"""Errors of writing the status of a single object; writes of other objects may succeed."""
 
 _DECIMALS = 2
-_KNOWN = (ConditionType.READY.value, ConditionType.STALLED.value)
+_OWN_CONDITIONS = (ConditionType.READY.value, ConditionType.STALLED.value)
 
 
 @dataclass(slots=True)
@@ -81,9 +81,9 @@ class BusinessEventController:
     def _matched(self, records: Sequence[EventRecord]) -> dict[str, tuple[PolicyKey, ...]]:
         """The policies that each event is for, by its uid."""
         policies = defaultdict[str, list[ScalingPolicy]](list)
-        for known in self.cache.policies():
-            if known.policy is not None:
-                policies[known.key.namespace].append(known.policy)
+        for record in self.cache.policies():
+            if record.policy is not None:
+                policies[record.key.namespace].append(record.policy)
         return {
             record.uid: tuple(
                 sorted(
@@ -124,31 +124,31 @@ class BusinessEventController:
         return _status(record, problem, expansion, before, len(matched), learned, now)
 
     def _learned(self, expansion: Expansion, matched: Sequence[PolicyKey], now: datetime) -> Learned | None:
-        """Of its next occurrence, or its last one: the mean of what it is expected to do to each of its policies."""
+        """Return the mean expected effect of the next occurrence, or the last one, over the matched policies."""
         event = expansion.event
         start = expansion.next_start(now) or event.spec.start
         if not event.spec.type or start is None:
             return None
-        known = known_event(event, Span(start, start))
+        occurrence = known_event(event, Span(start, start))
         ours = set(matched)
         policies = [policy.policy for policy in self.cache.policies() if policy.policy and policy.policy.key in ours]
         by_series = {series_key(policy): forecast_context(policy).zone for policy in policies}
-        found = [
+        learned_effects = [
             learned
             for key, zone in by_series.items()
             if (effects := self.effects(key)) is not None
-            and (learned := effects.learned_effect(known, zone)) is not None
+            and (learned := effects.learned_effect(occurrence, zone)) is not None
         ]
-        return _together(found) if found else None
+        return _mean_effect(learned_effects) if learned_effects else None
 
 
-def _together(found: Sequence[LearnedEffect]) -> Learned:
-    """Rounded, so that a status changes when something was learned."""
+def _mean_effect(effects: Sequence[LearnedEffect]) -> Learned:
+    """Return the rounded mean effect, so that the status changes only after something was learned."""
     return Learned(
-        multiplier=round(geometric_mean(one.multiplier for one in found), _DECIMALS),
-        low=round(min(one.low for one in found), _DECIMALS),
-        high=round(max(one.high for one in found), _DECIMALS),
-        samples=max(one.samples for one in found),
+        multiplier=round(geometric_mean(effect.multiplier for effect in effects), _DECIMALS),
+        low=round(min(effect.low for effect in effects), _DECIMALS),
+        high=round(max(effect.high for effect in effects), _DECIMALS),
+        samples=max(effect.samples for effect in effects),
     )
 
 
@@ -161,7 +161,7 @@ def _status(
     learned: Learned | None,
     now: datetime,
 ) -> BusinessEventStatus:
-    standing = event_progress(expansion, now) if expansion is not None and problem is None else None
+    progress = event_progress(expansion, now) if expansion is not None and problem is None else None
     ready = (
         (ConditionStatus.FALSE, problem.reason, problem.message)
         if problem
@@ -172,15 +172,15 @@ def _status(
         if problem
         else (ConditionStatus.FALSE, "Accepted", "the spec has no permanent error")
     )
-    found = [
+    conditions = [
         Condition(type=type_, status=status, reason=reason, message=message, observed_generation=record.generation)
-        for type_, (status, reason, message) in zip(_KNOWN, (ready, stalled), strict=True)
+        for type_, (status, reason, message) in zip(_OWN_CONDITIONS, (ready, stalled), strict=True)
     ]
     return BusinessEventStatus(
         observed_generation=record.generation,
-        phase=standing.phase if standing else None,
-        next_start=standing.next_start if standing else None,
+        phase=progress.phase if progress else None,
+        next_start=progress.next_start if progress else None,
         matched_policies=matched,
         learned=learned,
-        conditions=merge(before.conditions, found, now, _KNOWN),
+        conditions=merge(before.conditions, conditions, now, _OWN_CONDITIONS),
     )

@@ -57,19 +57,23 @@ class EventEffects:
         if not any(amplitudes.values()):
             return
         past = [row for row in await self.table.between(now - _LOOK_BACK, now) if row.end_time <= now]
-        learned = [found for row in past if (found := _learned(row, series, amplitudes)) is not None]
+        learned = [effect for row in past if (effect := _learned(row, series, amplitudes)) is not None]
         if learned:
             await self.table.record_learned(learned)
 
     def _amplitudes(self, key: SeriesKey) -> dict[tuple[str, float, float], float]:
-        """What each event did to one series, by its type, start and end in epoch seconds."""
+        """Return the measured amplitude of each event on a series, by type, start and end in epoch seconds."""
         try:
             effects = self.effects(key)
-        except Exception:  # a model that cannot be read costs the events of its own series only
+        except Exception:  # a model that cannot be read affects only the events of its own series
             log.exception("event_effects_not_read", series=str(key))
             return {}
         types = effects.types if effects is not None else ()
-        return {(known.type, one.start, one.end): one.amplitude for known in types for one in known.measured}
+        return {
+            (event_type.type, event.start, event.end): event.amplitude
+            for event_type in types
+            for event in event_type.measured
+        }
 
 
 def _learned(
@@ -77,13 +81,13 @@ def _learned(
     series: Mapping[tuple[str, str], SeriesKey],
     amplitudes: Mapping[SeriesKey, Mapping[tuple[str, float, float], float]],
 ) -> LearnedOccurrence | None:
-    """The mean over the series of the policies that it matched, of factors; None where none was measured."""
+    """Return the mean factor over the series of the matched policies; None if no factor was measured."""
     if row.type is None:
         return None
     measured = (row.type, row.start_time.timestamp(), row.end_time.timestamp())
     keys = {series[row.namespace, policy] for policy in row.policies if (row.namespace, policy) in series}
-    found = [amplitudes[key][measured] for key in keys if measured in amplitudes[key]]
-    if not found:
+    factors = [amplitudes[key][measured] for key in keys if measured in amplitudes[key]]
+    if not factors:
         return None
-    multiplier = math.exp(max(-_MAX_AMPLITUDE, min(_MAX_AMPLITUDE, fmean(found))))
+    multiplier = math.exp(max(-_MAX_AMPLITUDE, min(_MAX_AMPLITUDE, fmean(factors))))
     return LearnedOccurrence(row.namespace, row.name, row.start_time, round(multiplier, _DECIMALS))

@@ -21,9 +21,9 @@ log = structlog.get_logger(__name__)
 
 LOOK_BACK, LOOK_AHEAD = timedelta(days=400), timedelta(days=31)
 MAX_PAST, MAX_AHEAD = 400, 400
-"""Occurrences of one event: the latest of the past ones, and the next ones."""
+"""Maximum numbers of past and upcoming occurrences per event."""
 _CORRECTION = timedelta(days=31)
-"""An edit of an event that is over moves the occurrence recorded so near; further apart they are two."""
+"""An edit of a past event moves an occurrence that is this near; occurrences further apart are two."""
 _NOT_SCHEDULED = Schedule("", None)
 
 
@@ -31,34 +31,34 @@ class EventTable(Protocol):
     """The part of storage.BusinessEvents that is written here."""
 
     async def schedules(self) -> Mapping[EventName, Schedule]:
-        """Of all events that were seen and not deleted since."""
+        """Return the schedules of all events that were observed and not deleted."""
         ...
 
     async def names(self) -> set[EventName]:
-        """Events that have a schedule, or occurrences that are only planned."""
+        """Return the events that have a schedule or planned occurrences."""
         ...
 
     async def replace(self, name: EventName, history: EventHistory, changed: Sequence[BusinessEventRow]) -> None:
-        """Bring the rows of one event in line with its schedule."""
+        """Replace the rows of an event by those of its schedule."""
         ...
 
     async def cancel(self, name: EventName, seen_until: datetime | None) -> None:
-        """A deleted event will not happen."""
+        """Cancel the planned occurrences of a deleted event."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """An event as it was recorded last."""
+    """The last record of an event."""
 
     schedule: Schedule
     seen_at: datetime | None = None
     source: object = None
-    """What the rows were worked out from."""
+    """What the rows were computed from."""
     recorded: Mapping[datetime, BusinessEventRow] = field(default_factory=dict[datetime, BusinessEventRow])
     """By start."""
     next_end: datetime | None = None
-    """Of the rows that are only planned."""
+    """End of the next planned row."""
 
 
 @dataclass(slots=True)
@@ -75,37 +75,37 @@ class EventHistoryRecorder:
         namespaces: Sequence[str],
         now: datetime,
     ) -> None:
-        """Record all events; one that fails stops no other.
+        """Record all events; a failure of one affects no other.
 
-        namespaces: those that are watched, none for all; events of others are not missed here. Raises
+        namespaces: the watched namespaces, empty for all; events of other namespaces are kept. Raises
         DatabaseUnavailableError.
         """
         if self._known is None:
             self._known = await self._recorded_before()
-        known = self._known
+        recorded_events = self._known
         present = {EventName(record.namespace, record.name) for record in records}
-        for name in [name for name in known if name not in present]:
+        for name in [name for name in recorded_events if name not in present]:
             if not namespaces or name.namespace in namespaces:
-                await self.table.cancel(name, known[name].seen_at)
-                del known[name]
+                await self.table.cancel(name, recorded_events[name].seen_at)
+                del recorded_events[name]
         for record in records:
             name = EventName(record.namespace, record.name)
-            before = known.get(name)
+            before = recorded_events.get(name)
             if record.event is None and before is None:
                 continue
             try:
-                known[name] = await self._bring_in_line(
+                recorded_events[name] = await self._bring_in_line(
                     name, record.event, before or _Known(_NOT_SCHEDULED), matched[record.uid], now
                 )
             except PredictiveScalingError:
                 raise
-            except Exception:  # one event's failure is its own
+            except Exception:  # a failure of one event affects no other
                 EVENTS_FAILED.inc()
                 log.exception("event_not_recorded", event_name=f"{name.namespace}/{name.name}")
 
     async def _recorded_before(self) -> dict[EventName, _Known]:
-        known = {name: _Known(schedule) for name, schedule in (await self.table.schedules()).items()}
-        return {name: _Known(_NOT_SCHEDULED) for name in await self.table.names()} | known
+        recorded_events = {name: _Known(schedule) for name, schedule in (await self.table.schedules()).items()}
+        return {name: _Known(_NOT_SCHEDULED) for name in await self.table.names()} | recorded_events
 
     async def _bring_in_line(
         self,

@@ -31,7 +31,7 @@ class PredictionTable(Protocol):
     """The part of storage.Predictions that is written here."""
 
     async def record(self, predictions: Sequence[Prediction]) -> None:
-        """Keep forecasts; one that is there already stays as it is."""
+        """Record forecasts; an existing row is not changed."""
         ...
 
 
@@ -57,36 +57,36 @@ class ForecastRefresher:
     """Origin and source of each policy's forecast as last recorded."""
 
     def trigger(self) -> None:
-        """There are needs that were not there before: do not wait for the next pass."""
+        """Start the next pass now, for new requirements."""
         self.triggered.set()
 
     async def run(self) -> None:
         """One pass."""
-        now, needs = self.clock.now(), self.states.requirements()
-        await self._read({need.series for need in needs}, now)
-        due = self.forecasts.due(needs, now)
+        now, requirements = self.clock.now(), self.states.requirements()
+        await self._read({required.series for required in requirements}, now)
+        due = self.forecasts.due(requirements, now)
         if due:
             began = monotonic()
-            made = await self.forecasts.refresh(due, now)
+            forecasts = await self.forecasts.refresh(due, now)
             PREDICTION_LATENCY.labels(MAKE).observe(monotonic() - began)
-            if made:
+            if forecasts:
                 self.news()
-        self.forecasts.forget({need.key for need in needs}, now)
-        self._note(needs, now)
+        self.forecasts.forget({required.key for required in requirements}, now)
+        self._note(requirements, now)
         await self._record()
 
-    def _note(self, needs: Sequence[ForecastRequirement], now: datetime) -> None:
+    def _note(self, requirements: Sequence[ForecastRequirement], now: datetime) -> None:
         """Queue each policy's forecast in use for recording, where it or its place in the fallback chain changed."""
-        for need in needs:
+        for required in requirements:
             try:
-                self._unrecorded += self._changed(need, now)
+                self._unrecorded += self._changed(required, now)
             except Exception:  # one policy's forecast must not keep the others from being recorded
-                log.exception("forecast_not_recorded", policy=str(need.key))
-        for gone in self._noted.keys() - {need.key for need in needs}:
+                log.exception("forecast_not_recorded", policy=str(required.key))
+        for gone in self._noted.keys() - {required.key for required in requirements}:
             del self._noted[gone]
 
-    def _changed(self, need: ForecastRequirement, now: datetime) -> list[Prediction]:
-        current_forecast, noted = self.forecasts.current(need, now), self._noted.get(need.key)
+    def _changed(self, required: ForecastRequirement, now: datetime) -> list[Prediction]:
+        current_forecast, noted = self.forecasts.current(required, now), self._noted.get(required.key)
         if current_forecast is None:
             return []
         origin, source = current_forecast.forecast.origin, current_forecast.source
@@ -99,8 +99,8 @@ class ForecastRefresher:
             and abs(origin - noted[0]) < current_forecast.forecast.step
         ):
             return []
-        self._noted[need.key] = (origin, source)
-        return _rows(need, current_forecast.forecast, source, current_forecast.valid_until)
+        self._noted[required.key] = (origin, source)
+        return _rows(required, current_forecast.forecast, source, current_forecast.valid_until)
 
     async def _read(self, keys: set[SeriesKey], now: datetime) -> None:
         try:
@@ -127,9 +127,9 @@ class ForecastRefresher:
 
 
 def _rows(
-    need: ForecastRequirement, forecast: Forecast, source: ForecastSource, valid_until: datetime
+    required: ForecastRequirement, forecast: Forecast, source: ForecastSource, valid_until: datetime
 ) -> list[Prediction]:
-    policy = need.policy
+    policy = required.policy
     quantiles = {f"p{quantile * 100:g}": forecast.quantiles.index(quantile) for quantile in QUANTILES}
     peaks = {f"peak_p{quantile * 100:g}": column for column, quantile in enumerate(PEAK_QUANTILES)}
     windows = len(forecast.peaks) if forecast.peaks is not None else 0

@@ -43,26 +43,26 @@ class KnownPolicies(Protocol):
 
 @dataclass(slots=True)
 class SharedReadings:
-    """One replica's side of it."""
+    """Shares the readings of one replica with the others."""
 
     table: ReadingTable
     store: ExternalMetricStore
-    known: KnownPolicies
+    cache: KnownPolicies
     leads: Callable[[], bool]
     _written: dict[Key, ExternalReadingRow] = field(default_factory=dict[Key, ExternalReadingRow])
     _took_over: bool = False
-    """Whether this process, as the leader, has read what the leader before it showed."""
+    """Whether this process, as the leader, has read the readings of the previous leader."""
 
     async def run(self) -> None:
         """Write as the leader, read on standby. Raises DatabaseUnavailableError; readings then go stale by age."""
         services = {
             (record.key.namespace, record.key.name): record.policy.service if record.policy else record.key.name
-            for record in self.known.policies()
+            for record in self.cache.policies()
         }
-        # Missing must not look like less: a policy without a reading is an error for the HPA, not a zero.
+        # A policy without a reading is an error for the HPA, never a zero, which would look like low demand.
         for key in services.keys() - self.store.all_values().keys():
             self.store.publish(*key, services[key], demand=None, forecast=None)
-        if self.leads() and self.known.is_complete:
+        if self.leads() and self.cache.is_complete:
             self._retain(services)
             self.store.is_complete = True
             await self._write()

@@ -50,11 +50,11 @@ Train = Callable[[SeriesKey, bool], Awaitable[bool]]
 
 
 async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
-    """`predictive-scaling train`, below our priority; killed when it takes too long or we end."""
-    one = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation]
-    chosen = ["--shared-only"] if key == SHARED else one
+    """Run `predictive-scaling train` at low priority; it is killed after a timeout and when the operator ends."""
+    series = ["--service", key.service, "--metric", key.metric, "--aggregation", key.aggregation]
+    selection = ["--shared-only"] if key == SHARED else series
     zero = ["--zero-is-valid"] if zero_is_valid else []
-    command = ["predictive_scaling", "train", *chosen, "--output", "json", *zero]
+    command = ["predictive_scaling", "train", *selection, "--output", "json", *zero]
     ended = await run_child(command, timeout_seconds=_TIMEOUT_SECONDS)
     if ended.exit_code not in (Exit.GOOD, Exit.REFUSED):
         log.info("training_failed", series=str(key), exit_code=ended.exit_code, message=ended.stderr_tail)
@@ -63,9 +63,9 @@ async def train_in_child(key: SeriesKey, zero_is_valid: bool) -> bool:
 
 @dataclass(slots=True)
 class TrainingScheduler:
-    """Keeps models coming. Trainings run one at a time, below the operator's own priority.
+    """Starts trainings, one at a time and at a lower priority than the operator.
 
-    training.triggers has the rules; this collects their inputs and starts trainings.
+    The rules are in training.triggers; this class collects their inputs.
     """
 
     store: Models
@@ -77,9 +77,9 @@ class TrainingScheduler:
     clock: Clock
     interval: timedelta
     trains: bool
-    """Whether trainings are started here; otherwise models come from elsewhere, and are only taken up."""
+    """Whether trainings are started here; otherwise models are only reloaded."""
     span: timedelta = timedelta(days=60)
-    """What trainings learn from: business events within it count as seen."""
+    """Length of the history that trainings use; business events within it count as learned from."""
     train: Train = field(default=train_in_child)
     _tried: dict[SeriesKey, datetime] = field(default_factory=dict[SeriesKey, datetime])
     _drifts: dict[SeriesKey, tuple[str, datetime, Drift | None]] = field(
@@ -118,105 +118,109 @@ class TrainingScheduler:
         now, terms, models = self.clock.now(), RetrainPolicy.of(self.interval), self.store.models()
         # A time in the future is from before the clock was stepped back; waiting for it would take as long as the step.
         self._tried = {key: at for key, at in self._tried.items() if at <= now}
-        policies, turned_back = self._policies(), self.store.rolled_back()
-        past = await self.past.between(now - self.span, now) if policies else ()
+        policies, rolled_back = self._policies(), self.store.rolled_back()
+        occurrences = await self.past.between(now - self.span, now) if policies else ()
         due: list[tuple[int, datetime, SeriesKey, Trigger]] = []
         for key, states in policies.items():
             try:
-                why = self._trigger_for(key, states, models.get(key), turned_back.get(key), past, terms)
-            except Exception:  # a series that cannot be judged holds up no other
+                why = self._trigger_for(key, states, models.get(key), rolled_back.get(key), occurrences, terms)
+            except Exception:  # a failure of one series affects no other
                 log.exception("training_not_judged", series=str(key))
                 continue
             if why is not None:
                 due.append((why.urgency, self._tried.get(key, _NEVER), key, why))
         if (why := self._shared_trigger(policies, terms)) is not None:
-            # The first one of all: it serves every series at once.
+            # First of all, because it serves every series.
             due.append((why.urgency - 1, self._tried.get(SHARED, _NEVER), SHARED, why))
-        return min(due, key=lambda one: one[:3])[2:] if due else None
+        return min(due, key=lambda candidate: candidate[:3])[2:] if due else None
 
     def _trigger_for(
         self,
         key: SeriesKey,
         states: Sequence[PolicyState],
         model: Manifest | None,
-        turned_back_at: datetime | None,
-        past: Sequence[BusinessEventRow],
+        rolled_back_at: datetime | None,
+        occurrences: Sequence[BusinessEventRow],
         terms: RetrainPolicy,
     ) -> Trigger | None:
-        """Why a series should be trained now; None where it should not."""
-        standing = SeriesState(
+        """Return why a series should be trained now; None if it should not."""
+        series_state = SeriesState(
             now=self.clock.now(),
             observed=self.window.observed(key),
             model=model,
             attempted_at=self._tried.get(key),
-            rolled_back_at=turned_back_at,
-            mape=_least([state.accuracy.mape for state in states if state.accuracy is not None]),
+            rolled_back_at=rolled_back_at,
+            mape=_lowest([state.accuracy.mape for state in states if state.accuracy is not None]),
             drift=self._drift(key, states, model, terms),
-            event_types=event_types(past, [state.requirement.key for state in states if state.requirement is not None]),
+            event_types=event_types(
+                occurrences, [state.requirement.key for state in states if state.requirement is not None]
+            ),
             calendars=frozenset(
                 forecast_context(state.requirement.policy).calendar for state in states if state.requirement is not None
             ),
         )
-        return trigger(standing, terms)
+        return trigger(series_state, terms)
 
     def _shared_trigger(self, series: Collection[SeriesKey], terms: RetrainPolicy) -> Trigger | None:
-        """Why the shared model should be trained: there is none, or it is too old. It needs at least two series."""
+        """Return why the shared model should be trained: it is missing or too old. It takes two series."""
         if len(series) < 2:
             return None
-        standing = SeriesState(
+        series_state = SeriesState(
             now=self.clock.now(),
             observed=max((self.window.observed(key) for key in series), default=timedelta()),
             model=self.store.models().get(SHARED),
             attempted_at=self._tried.get(SHARED),
             rolled_back_at=self.store.rolled_back().get(SHARED),
         )
-        return trigger(standing, terms)
+        return trigger(series_state, terms)
 
     def _zero_is_valid(self, key: SeriesKey) -> bool:
         """Whether any of its policies has zeroIsValid; for the shared model, whether all do."""
-        needs = self.states.requirements()
-        flags = [need.policy.spec.demand.zero_is_valid for need in needs if key in (need.series, SHARED)]
+        requirements = self.states.requirements()
+        flags = [
+            required.policy.spec.demand.zero_is_valid for required in requirements if key in (required.series, SHARED)
+        ]
         return all(flags) if key == SHARED else any(flags)
 
     def _drift(
         self, key: SeriesKey, states: Sequence[PolicyState], model: Manifest | None, terms: RetrainPolicy
     ) -> Drift | None:
-        """Measured afresh only every now and then: it needs a week of demand."""
-        now, known = self.clock.now(), self._drifts.get(key)
+        """Return the drift of a series, measured at most once per `spacing`: it reads a week of demand."""
+        now, last = self.clock.now(), self._drifts.get(key)
         if model is None or now - model.trained_until < terms.settling_time:
             return None
-        if known is not None and known[0] == model.version and not has_elapsed(terms.spacing, known[1], now):
-            return known[2]
+        if last is not None and last[0] == model.version and not has_elapsed(terms.spacing, last[1], now):
+            return last[2]
         valid = any(
             state.requirement is not None and state.requirement.policy.spec.demand.zero_is_valid for state in states
         )
         series = self.window.series(key, zero_is_valid=valid)
-        found = drift(series, model.trained_until) if series is not None else None
-        self._drifts[key] = (model.version, now, found)
-        return found
+        measured = drift(series, model.trained_until) if series is not None else None
+        self._drifts[key] = (model.version, now, measured)
+        return measured
 
     def _policies(self) -> dict[SeriesKey, list[PolicyState]]:
-        """The states of the policies, by what they scale by."""
-        found: dict[SeriesKey, list[PolicyState]] = {}
+        """Return the states of the policies by their demand series."""
+        states: dict[SeriesKey, list[PolicyState]] = {}
         for state in self.states.by_key().values():
             if state.requirement is not None:
-                found.setdefault(state.requirement.series, []).append(state)
-        for gone in self._drifts.keys() - found.keys():
+                states.setdefault(state.requirement.series, []).append(state)
+        for gone in self._drifts.keys() - states.keys():
             del self._drifts[gone]
-        return found
+        return states
 
     def _series(self) -> set[SeriesKey]:
-        return {need.series for need in self.states.requirements()}
+        return {required.series for required in self.states.requirements()}
 
     def _emit(self, key: SeriesKey, what: EventReason, note: str) -> None:
-        for need in self.states.requirements():
-            record = self.cache.policy(need.key) if need.series == key else None
+        for required in self.states.requirements():
+            record = self.cache.policy(required.key) if required.series == key else None
             if record is not None:
                 self.events.emit(record, what, note)
 
 
-def _least(values: Sequence[float | None]) -> float | None:
-    """Each policy looks at another lead time; the shortest one is nearest to what the gate judged."""
+def _lowest(values: Sequence[float | None]) -> float | None:
+    """Return the lowest value; None without any. It belongs to the shortest lead time, which the gate judged by."""
     return min((value for value in values if value is not None), default=None)
 
 

@@ -39,10 +39,10 @@ from predictive_scaling.tuning.task import (
 
 log = structlog.get_logger(__name__)
 
-TUNINGS = Counter("predictive_scaling_tunings_total", "Policies whose last days were looked back on.")
+TUNINGS = Counter("predictive_scaling_tunings_total", "Studies of the last days of a policy.")
 
 _BATCH_SIZE = 8
-"""Policies in one child: its start costs as much as a fifth of a look back."""
+"""Policies per child process: starting a process costs a fifth of a study."""
 _TIMEOUT_SECONDS = 300.0
 _WORKER = ("predictive_scaling.tuning.worker",)
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -52,7 +52,7 @@ _RETRY = timedelta(hours=1)
 _NEVER = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 Study = Callable[[Sequence[Task]], Awaitable[Sequence[Tuning | Failed]]]
-"""Looks back for some policies at once; answers in their order."""
+"""Studies several policies; returns the results in their order."""
 
 
 class ForecastHistory(Protocol):
@@ -69,22 +69,22 @@ class TuningTable(Protocol):
     """The part of storage.Tunings that is used here."""
 
     async def all(self) -> Sequence[TuningRow]:
-        """Every policy's."""
+        """Return the rows of all policies."""
         ...
 
     async def record(self, rows: Sequence[TuningRow]) -> None:
-        """Keep the newest of each policy."""
+        """Record the newest row of each policy."""
         ...
 
     async def forget(self, policies: Sequence[tuple[str, str]]) -> None:
-        """These are gone."""
+        """Remove the rows of deleted policies."""
         ...
 
 
 async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
-    """In a process of its own, which ends with its answer. Where it does not, each task gets one to itself.
+    """Study tasks in a child process. If it fails, study each task in a process of its own.
 
-    So a crash or hang of the process only delays the other policies of the batch.
+    A crash or hang of the process thus only delays the other policies of the batch.
     """
     try:
         ended = await run_child(
@@ -98,14 +98,14 @@ async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
         why = f"the child process ended with {ended.exit_code}: {ended.stderr_tail}"
     if len(tasks) == 1:
         return [Failed(why)]
-    return [found for task in tasks for found in await study_in_child([task])]
+    return [result for task in tasks for result in await study_in_child([task])]
 
 
 @dataclass(slots=True)
 class TuningScheduler:
-    """Goes round all policies that decide, one look back each `interval`: a quantile moves at most as often.
+    """Studies each deciding policy once per `interval`; a quantile moves at most that often.
 
-    Those with an objective and without a frontier come first, then those whose look back is oldest.
+    Policies with an objective and without a frontier come first, then those with the oldest study.
     """
 
     predictions: ForecastHistory
@@ -128,7 +128,7 @@ class TuningScheduler:
         self.tunings.moved.append(self._emit)
 
     async def run(self) -> None:
-        """Look back for the policies that need it most. Raises DatabaseUnavailableError."""
+        """Study the most urgent policies. Raises DatabaseUnavailableError."""
         if not self._is_loaded:
             self.tunings.load(await self.table.all())
             self._is_loaded = True
@@ -158,35 +158,37 @@ class TuningScheduler:
             await self._apply(tasks, await self.study(list(tasks.values())))
 
     def _due(self, now: datetime) -> list[tuple[PolicyKey, Situation]]:
-        """The most urgent ones."""
+        """Return the most urgent policies."""
         due: list[tuple[bool, datetime, PolicyKey, Situation]] = []
         for key, state in self.states.by_key().items():
             situation = state.situation
             if situation is None or situation.per_replica is None or not situation.per_replica > 0:
                 continue
-            known = self.tunings.get(key)
-            if self._is_due(key, situation, known, now):
-                waits = known is not None and not known.is_stale
+            tuned = self.tunings.get(key)
+            if self._is_due(key, situation, tuned, now):
+                waits = tuned is not None and not tuned.is_stale
                 unpriced = prices_of(situation.policy.spec) is None
-                due.append((waits or unpriced, known.tuned_at if known else _NEVER, key, situation))
-        return [(key, situation) for _, _, key, situation in sorted(due, key=lambda one: one[:3])[:_BATCH_SIZE]]
+                due.append((waits or unpriced, tuned.tuned_at if tuned else _NEVER, key, situation))
+        return [
+            (key, situation) for _, _, key, situation in sorted(due, key=lambda candidate: candidate[:3])[:_BATCH_SIZE]
+        ]
 
-    def _is_due(self, key: PolicyKey, situation: Situation, known: TunedQuantile | None, now: datetime) -> bool:
+    def _is_due(self, key: PolicyKey, situation: Situation, tuned: TunedQuantile | None, now: datetime) -> bool:
         if self.window.observed(series_key(situation.policy)) < 2 * MIN_SPAN or not has_elapsed(
             _RETRY, self._tried.get(key, _NEVER), now
         ):
             return False
-        if known is None or known.is_stale or (known.prices is None) != (prices_of(situation.policy.spec) is None):
+        if tuned is None or tuned.is_stale or (tuned.prices is None) != (prices_of(situation.policy.spec) is None):
             return True
-        moved = abs(known.hpa_target - target_of(situation.policy, situation.observed)) > 1e-9
-        return moved or has_elapsed(self.interval, known.tuned_at, now)
+        moved = abs(tuned.hpa_target - target_of(situation.policy, situation.observed)) > 1e-9
+        return moved or has_elapsed(self.interval, tuned.tuned_at, now)
 
     async def _task(self, key: PolicyKey, situation: Situation, past: Sequence[BusinessEventRow]) -> Task:
         policy, observed, lead_time = situation.policy, situation.observed, situation.lead_time
         series, now, step = series_key(policy), self.clock.now(), step_for(lead_time)
         newest = self.window.newest(series, zero_is_valid=policy.spec.demand.zero_is_valid)
         until = newest.at if newest is not None else whole_minute(now)
-        begins_at, known = whole_minute(now) - HISTORY, self.tunings.get(key)
+        begins_at, tuned = whole_minute(now) - HISTORY, self.tunings.get(key)
         return Task(
             policy={
                 "metadata": {"name": key.name, "namespace": key.namespace},
@@ -207,18 +209,18 @@ class TuningScheduler:
                 if row.namespace == key.namespace and key.name in row.policies
             ),
             now=now,
-            tuner_state=known.held if known is not None else None,
-            advised=known.advised if known is not None else None,
+            tuner_state=tuned.held if tuned is not None else None,
+            advised=tuned.advised if tuned is not None else None,
         )
 
-    async def _apply(self, tasks: Mapping[PolicyKey, Task], found: Sequence[Tuning | Failed]) -> None:
+    async def _apply(self, tasks: Mapping[PolicyKey, Task], results: Sequence[Tuning | Failed]) -> None:
         now, rows = self.clock.now(), list[TuningRow]()
-        for key, one in zip(tasks, found, strict=True):
+        for key, result in zip(tasks, results, strict=True):
             self._tried[key] = now
-            if isinstance(one, Failed):
-                log.info("tuning_failed", policy=str(key), message=one.reason)
+            if isinstance(result, Failed):
+                log.info("tuning_failed", policy=str(key), message=result.reason)
             else:
-                rows.append(_row(key, one, now))
+                rows.append(_row(key, result, now))
         await self.table.record(rows)
         for row in rows:
             key = PolicyKey(row.namespace, row.policy)
@@ -244,28 +246,28 @@ class TuningScheduler:
             )
 
 
-def _row(key: PolicyKey, found: Tuning, now: datetime) -> TuningRow:
-    prices, held = found.prices, found.tuner_state
+def _row(key: PolicyKey, tuning: Tuning, now: datetime) -> TuningRow:
+    prices, held = tuning.prices, tuning.tuner_state
     return TuningRow(
         namespace=key.namespace,
         policy=key.name,
         tuned_at=now,
-        since=found.since,
-        until=found.until,
+        since=tuning.since,
+        until=tuning.until,
         under_provisioned_minute=prices.under_provisioned_minute if prices else None,
         replica_hour=prices.replica_hour if prices else None,
-        quantile=found.quantile,
+        quantile=tuning.quantile,
         moved_at=held.moved_at if held else None,
         rising=held.rising if held else None,
         turns=held.reversals if held else 0,
-        hpa_target=found.hpa_target,
-        advised_target=found.advised,
-        saved=found.saved,
-        hours_saved=found.hours_saved,
-        message=found.message,
-        recorded_share=found.recorded_share,
-        alone=_numbers(found.hpa_only),
-        points=[_numbers(point) for point in found.points],
+        hpa_target=tuning.hpa_target,
+        advised_target=tuning.advised,
+        saved=tuning.saved,
+        hours_saved=tuning.hours_saved,
+        message=tuning.message,
+        recorded_share=tuning.recorded_share,
+        alone=_numbers(tuning.hpa_only),
+        points=[_numbers(point) for point in tuning.points],
     )
 
 
