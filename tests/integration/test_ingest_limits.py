@@ -58,8 +58,8 @@ class Topic:
         self._offset += len(messages)
         return messages
 
-    async def lag(self, positions: Mapping[int, int], *, ask: bool) -> dict[int, int]:
-        del positions, ask
+    async def lag(self, positions: Mapping[int, int], *, refresh: bool) -> dict[int, int]:
+        del positions, refresh
         return {}
 
     async def start(self) -> None:

@@ -77,7 +77,7 @@ async def test_older_and_newer_schema_versions_are_refused(migrated_database_url
 async def test_a_migration_whose_content_changed_is_refused(migrated_database_url: str) -> None:
     async with Database(migrated_database_url) as database:
         await scalar(database, "update schema_migrations set checksum = 'other' where version = 1 returning 1")
-        with pytest.raises(SchemaError, match=r"migration 1 \(tables.pre\) was applied with other contents"):
+        with pytest.raises(SchemaError, match=r"migration 1 \(tables.pre\) was applied with"):
             await migrate(database, CLOCK)
 
 
