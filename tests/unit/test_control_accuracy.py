@@ -26,7 +26,7 @@ from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World, a_policy_named
 
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 KEY = ("hpa-uid", SeriesKey("checkout", "requests_per_second", "Sum"))
 
 
@@ -151,6 +151,28 @@ async def test_unreadable_forecasts_of_a_policy_do_not_affect_others(failure: Ex
     await scoring(world, forecasts, table).run()
     assert {row.policy for row in table.rows} == {"a", "c", "d"}
     assert {name for name, accuracy in accuracies(world).items() if accuracy is not None} == {"a", "c", "d"}
+
+
+class OldForecasts(Forecasts):
+    """Forecasts of which every second one was made three hours ahead, with another demand."""
+
+    async def ahead(
+        self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str]
+    ) -> Sequence[Prediction]:
+        recent = await super().ahead(lead, since, until, policy)
+        old = replace(recent[1], p50=900.0)
+        return [
+            replace(old, target_time=point.target_time, created_at=point.target_time - 3 * HOUR) if index % 2 else point
+            for index, point in enumerate(recent)
+        ]
+
+
+async def test_a_forecast_made_hours_ahead_is_not_scored() -> None:
+    world = await a_world_of("a", "b")
+    table = Performances()
+    await scoring(world, OldForecasts({"a": 90.0, "b": 90.0}), table).run()
+    assert accuracies(world)["a"].wape == pytest.approx(0.1)
+    assert all(row.sums.samples > 0 for row in table.rows)
 
 
 async def test_an_absurd_error_ratio_is_capped_and_does_not_affect_others() -> None:

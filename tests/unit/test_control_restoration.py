@@ -11,6 +11,7 @@ from structlog.typing import EventDict
 
 from predictive_scaling.control.actuation import restoration as restore
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
+from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.targets.in_memory import InMemoryTarget
@@ -124,3 +125,21 @@ async def test_a_change_of_the_target_restores_the_previous_target() -> None:
     await world.turn(20)
     assert (old.minimum, world.target.minimum) == (2, 9)
     assert world.status["takeover"]["originalMinimum"] == 3
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_the_minimum_is_restored_after_an_edit_that_made_the_spec_invalid(restarted: bool) -> None:
+    world = World()
+    await world.turn(20)
+    invalid = {"policy": None, "problem": Problem("InvalidSpec", "spec.target names no target"), "generation": 2}
+    world.records[KEY] = [replace(world.records[KEY][0], **invalid)]
+    await world.turn(2)
+    assert world.condition("Stalled")["status"] == "True"
+    assert world.status["target"] == "hpa/checkout"
+    if restarted:
+        world.restart()
+        await world.turn()
+    world.delete("checkout")
+    await world.turn(3)
+    assert world.target.minimum == 2
+    assert path_of(KEY) not in world.cluster.objects

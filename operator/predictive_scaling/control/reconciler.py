@@ -314,9 +314,10 @@ class Reconciler:
         result = ReconcileResult(generation=record.generation, stalled=stalled, failure=failure)
         conditions = merge(state.conditions, policy_conditions(result), tick.now)
         state.show(conditions)
-        target = None
-        if record.policy is not None:
-            target = str(record.policy.spec.target) if state.takeover is None else state.target
+        # An invalid spec names no target, but the one that was taken over is still to be restored after a restart.
+        target = state.target if state.takeover is not None else None
+        if state.takeover is None and record.policy is not None:
+            target = str(record.policy.spec.target)
         status = status_without_decision(record.generation, conditions, target=target, takeover=state.takeover)
         await self.status_writer.write(record, state, status)
         return ReconcileOutcome(None, None, status)

@@ -31,6 +31,12 @@ EVERY = timedelta(minutes=15)
 """The interval of the clock whose target times are scored together, and the time between two passes."""
 _LATE = timedelta(hours=3)
 """How long an interval without demand or forecasts is looked at again: samples and rows may be late."""
+_MAX_OLDER = 3 * BIN
+"""A forecast that is older than the lead time by more is not scored.
+
+Only a few forecasts are kept to their end. A target time that no later forecast has, because their bins start at other
+minutes, would be scored by a forecast made hours ahead, which was never used for it.
+"""
 _MAX_REFUSALS = 3
 """After so many policies in a row for which the database did not answer, the pass ends."""
 _MAX_RATIO = 999_999.0
@@ -118,6 +124,8 @@ class Accuracy:
         predictions = await self.predictions.ahead(lead, missing[0], until, (key.namespace, key.name))
         by_interval: dict[datetime, list[Prediction]] = {}
         for point in predictions:
+            if point.target_time - point.created_at > lead + _MAX_OLDER:
+                continue
             by_interval.setdefault(interval_of(point.target_time), []).append(point)
         rows = [
             self._row(state, requirement, begin, by_interval[begin], now) for begin in missing if begin in by_interval
