@@ -1,4 +1,4 @@
-"""The newest outlook of each policy, down the freshness ladder, and the forecasts that events multiply."""
+"""The current forecast of each policy, by the fallback chain, and the baselines that events multiply."""
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping

@@ -202,7 +202,7 @@ class Reconciler:
         try:
             if not decision.changes:
                 if change.intent.current_forecast is not None:
-                    # Without an outlook, as right after a restart, an open intent may still be right.
+                    # Without a forecast, as right after a restart, an open intent may still be right.
                     await self.execution.supersede(state, change.intent)
                 state.hold_floor(decision.state)
                 return decision
@@ -314,7 +314,7 @@ class Reconciler:
         result = ReconcileResult(generation=record.generation, stalled=stalled, failure=failure)
         conditions = merge(state.conditions, policy_conditions(result), tick.now)
         state.show(conditions)
-        # An invalid spec names no target, but the one that was taken over is still to be restored after a restart.
+        # An invalid spec names no target, but a taken-over target is restored even after a restart.
         target = state.target if state.takeover is not None else None
         if state.takeover is None and record.policy is not None:
             target = str(record.policy.spec.target)

@@ -80,7 +80,7 @@ class ForecastRefresher:
         for required in requirements:
             try:
                 self._unrecorded += self._changed(required, now)
-            except Exception:  # one policy's forecast must not keep the others from being recorded
+            except Exception:  # a failure of one policy affects no other
                 log.exception("forecast_not_recorded", policy=str(required.key))
         for gone in self._noted.keys() - {required.key for required in requirements}:
             del self._noted[gone]
@@ -92,7 +92,7 @@ class ForecastRefresher:
         origin, source = current_forecast.forecast.origin, current_forecast.source
         if noted == (origin, source):
             return []
-        # The fallback to last week begins at the current minute each time: one for each bin is enough.
+        # The fallback to last week begins at the current minute each time; one record per bin is enough.
         if (
             noted is not None
             and noted[1] is source is ForecastSource.LAST_WEEK

@@ -12,7 +12,7 @@ _NICER = 10
 
 @dataclass(frozen=True, slots=True)
 class CompletedChild:
-    """How a child ended. complaint: the last line of what it wrote to stderr."""
+    """Result of a child process. stderr_tail: the last line that it wrote to stderr."""
 
     exit_code: int
     output: bytes
@@ -38,11 +38,11 @@ async def run_child(
         os.setpriority(os.PRIO_PROCESS, process.pid, _NICER)
     try:
         async with asyncio.timeout(timeout_seconds):
-            output, complaint = await process.communicate(stdin)
+            output, errors = await process.communicate(stdin)
     except BaseException:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
         raise
-    last = complaint.decode(errors="replace").strip().splitlines()[-1:]
+    last = errors.decode(errors="replace").strip().splitlines()[-1:]
     return CompletedChild(process.returncode or 0, output, " ".join(last)[:500])

@@ -30,7 +30,7 @@ _TIMEOUT_SECONDS = 900.0
 
 
 class Models(Protocol):
-    """The part of training.reload.ModelShelf that is used here."""
+    """The part of serving.model_store.ModelStore that is used here."""
 
     async def refresh(self) -> ReloadReport:
         """Take up what was published since the last call."""
@@ -41,7 +41,7 @@ class Models(Protocol):
         ...
 
     def rolled_back(self) -> Mapping[SeriesKey, datetime]:
-        """The series whose model in use is one that a person went back to, and when."""
+        """Return the series whose model a person rolled back, and when."""
         ...
 
 
