@@ -225,7 +225,7 @@ async def test_forecasts_of_intervals_are_read_by_index_scans(database: Database
     values = {"namespace": "shop", "policy": "checkout", "since": NOW, "intervals": 100}
     async with database.connection() as connection:
         await connection.execute("analyze predictions")
-        parameters = values | {"every": 5 * MINUTE, "reach": 15 * MINUTE}
+        parameters = values | {"interval": 5 * MINUTE, "reach": 15 * MINUTE}
         plan = await (await connection.execute(f"explain {AT_INTERVALS}", parameters)).fetchall()
     scans = [line for (line,) in plan if "on predictions" in line]
     assert len(scans) == 2

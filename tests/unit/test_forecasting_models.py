@@ -192,7 +192,7 @@ def test_holt_winters_has_one_smoothing_per_series_of_a_batch() -> None:
 
 def test_a_batch_of_series_with_different_steps_is_refused() -> None:
     other = Series("b", a_series().start, timedelta(minutes=5), np.ones(10))
-    with pytest.raises(ValueError, match="one step"):
+    with pytest.raises(ValueError, match="same step"):
         LastValue().forecast_batch([a_series(), other], 3)
 
 

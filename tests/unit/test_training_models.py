@@ -83,7 +83,7 @@ def test_a_naive_model_acts_on_a_random_walk() -> None:
     result = learn(of_values(*walk * 100), LightGBMQuantiles(rounds=3, learning_rate=0.9, leaves=200, rows=3000))
     assert not result.verdict.passed
     assert result.verdict.acting == "LastValue"
-    assert "LastValue acts, as LightGBM" in result.verdict.evidence
+    assert "LastValue acts because LightGBM" in result.verdict.evidence
 
 
 @pytest.mark.parametrize("values", [[1.0], [0.0] * 5, [5.0] * 900, [0.0] * 900, [np.nan] * 10 + [3.0] * 40], ids=len)

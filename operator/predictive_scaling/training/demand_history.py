@@ -146,5 +146,5 @@ def trimmed(series: Series) -> Series:
 
 
 def _check_aggregation(key: SeriesKey) -> None:
-    if key.aggregation not in Aggregation:
+    if key.aggregation not in tuple(Aggregation):
         raise SettingsError(f"{key.aggregation!r} is not an aggregation; use one of {', '.join(Aggregation)}")
