@@ -58,7 +58,7 @@ async def test_an_operator_killed_between_intent_and_write_writes_once_after_a_r
     (intent,) = await get_rows(operator)
     assert (intent.status, intent.from_replicas) == ("pending", 2)
 
-    await operator.start()
+    await operator.start_after_crash(kubectl)
     await wait_for_minimum(kubectl, 9)
     await assert_all_decisions_ended_once(operator, kubectl)
     assert intent.id in {row.id for row in await get_rows(operator)}
@@ -74,7 +74,7 @@ async def test_an_operator_killed_between_write_and_record_completes_the_record_
     assert decision.status == "executing"
     assert await get_minimum(kubectl) == decision.to_replicas
 
-    await operator.start()
+    await operator.start_after_crash(kubectl)
     await wait_for_minimum(kubectl, 9)
     await assert_all_decisions_ended_once(operator, kubectl)
     completed = {row.id: row for row in await get_rows(operator)}[decision.id]
@@ -88,7 +88,7 @@ async def test_a_minimum_set_after_a_crash_between_write_and_record_is_respected
     await kubectl.apply(a_scaling_policy())
     assert await operator.wait_for_exit() == -9
     await kubectl.apply(an_autoscaler("checkout", minimum=3, maximum=40))
-    await operator.start()
+    await operator.start_after_crash(kubectl)
     conflict = await wait_for_condition(kubectl, "Conflict", "True", "ForeignWriter", seconds=60)
     assert "kubectl-client-side-apply set the minimum to 3" in conflict["message"]
     await operator.wait_for_ticks(4)
@@ -136,7 +136,7 @@ async def test_the_original_minimum_is_restored_after_a_restart(operator: Operat
     await kubectl.apply(a_scaling_policy())
     await wait_for_minimum(kubectl, 9)
     await operator.kill()
-    await operator.start()
+    await operator.start_after_crash(kubectl)
     await kubectl("delete", "sp", "checkout", "--timeout=40s")
     assert await get_minimum(kubectl) == 2
 

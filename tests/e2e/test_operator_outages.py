@@ -131,7 +131,7 @@ async def test_an_operator_started_without_postgresql_raises_for_events_and_writ
         await kubectl.apply(a_scaling_policy(), an_event_for_twenty(own_operator))
         await wait_for_minimum(kubectl, 20, seconds=60)
         await own_operator.kill()
-        await own_operator.start()
+        await own_operator.start_after_crash(kubectl)
         await own_operator.wait_for_ticks(2)
         assert await get_minimum(kubectl) == 20
     finally:

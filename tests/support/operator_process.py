@@ -16,6 +16,7 @@ import httpx
 from predictive_scaling.clock import Clock
 from predictive_scaling.stack.ports import free_ports
 from tests.support.eventually import eventually, exit_code
+from tests.support.kubectl import Kubectl
 
 NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
 """Start of the operators' clocks, a Wednesday."""
@@ -52,6 +53,11 @@ class OperatorProcess:
             )
         state = await eventually(self._liveness_or_exit, seconds=60)
         assert state == "live", f"the operator exited:\n{self.log[-3000:]}"
+
+    async def start_after_crash(self, kubectl: Kubectl) -> None:
+        """Start it without waiting for the Lease of the killed process to expire, which the take-over test does."""
+        await Kubectl(kubectl.program, kubectl.kubeconfig, "default")("delete", "lease", self.lease)
+        await self.start()
 
     async def terminate(self) -> int:
         """Send SIGTERM and return the exit code."""
