@@ -30,11 +30,22 @@ class Targets:
         )
 
 
-def autoscaler_named(text: str) -> TargetSpec | None:
-    """Return the target that a status names as hpa/NAME; None for other kinds, which are never taken over.
+def target_named(text: str) -> TargetSpec | None:
+    """Return the target that a status names, the inverse of str(TargetSpec); None for text that names none.
 
-    >>> str(autoscaler_named("hpa/checkout"))
-    'hpa/checkout'
+    >>> str(target_named("hpa/checkout")), str(target_named("scaledobject/checkout"))
+    ('hpa/checkout', 'scaledobject/checkout')
     """
-    kind, _, name = text.partition("/")
-    return TargetSpec(horizontal_pod_autoscaler=NamedTarget(name=name)) if kind == "hpa" and name else None
+    prefix, _, name = text.partition("/")
+    spec_of = _SPECS_BY_PREFIX.get(prefix)
+    try:
+        return spec_of(name) if spec_of else None
+    except ValueError:  # the name is not valid: the status was edited
+        return None
+
+
+_SPECS_BY_PREFIX: dict[str, Callable[[str], TargetSpec]] = {
+    "hpa": lambda name: TargetSpec(horizontal_pod_autoscaler=NamedTarget(name=name)),
+    "scaledobject": lambda name: TargetSpec(scaled_object=NamedTarget(name=name)),
+}
+"""The kinds that can be taken over, by the prefix of str(TargetSpec)."""

@@ -28,7 +28,7 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from predictive_scaling.targets.port import Target
-from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
+from predictive_scaling.targets.registry import TargetFinder, target_named
 
 log = structlog.get_logger(__name__)
 
@@ -275,7 +275,7 @@ class Recovery:
 
     def _target(self, row: ScalingDecisionRow, record: PolicyRecord) -> Target:
         """Return the target of the decision; the policy may name another target now."""
-        spec = autoscaler_named(row.target)
+        spec = target_named(row.target)
         if spec is None and record.policy is not None and str(record.policy.spec.target) == row.target:
             spec = record.policy.spec.target
         if spec is None:

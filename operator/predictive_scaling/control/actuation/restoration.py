@@ -21,7 +21,7 @@ from predictive_scaling.errors import (
 )
 from predictive_scaling.resources.statuses import Takeover
 from predictive_scaling.resources.vocabulary import Mode
-from predictive_scaling.targets.registry import TargetFinder, autoscaler_named
+from predictive_scaling.targets.registry import TargetFinder, target_named
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +94,7 @@ class Restoration:
 
     async def _restore_target(self, record: PolicyRecord, state: PolicyState) -> None:
         takeover = state.takeover
-        spec = autoscaler_named(state.target or "") or (record.policy.spec.target if record.policy else None)
+        spec = target_named(state.target or "") or (record.policy.spec.target if record.policy else None)
         if takeover is None or spec is None:
             return
         try:
