@@ -79,8 +79,8 @@ demo-check: setup ## Run the health check against the configured addresses
 crds: setup ## Write crds/ from the models
 	$(RUN) crds
 
-stack-up: prepare ## Start the local stack with a scheduler in the background; prints the variables to export
-	$(RUN) stack up --detach --scheduler
+stack-up: prepare ## Start the local stack with a scheduler and KEDA's CRD in the background; prints the variables to export
+	$(RUN) stack up --detach --scheduler --keda
 
 stack-down: setup ## Stop the local stack and remove its data
 	$(RUN) stack down

@@ -84,6 +84,12 @@ class TargetNotFoundError(PredictiveScalingError):
     reason = "TargetNotFound"
 
 
+class KedaNotInstalledError(TargetNotFoundError):
+    """The target is a ScaledObject, and the cluster does not have KEDA's custom resources (yet)."""
+
+    reason = "KedaNotInstalled"
+
+
 class TargetUnsupportedError(PredictiveScalingError):
     """The target of a policy cannot be scaled as configured."""
 

@@ -10,11 +10,13 @@ from predictive_scaling.cluster.client import FIELD_MANAGER, Cluster, connected
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord
 from predictive_scaling.errors import TargetConflictError, TargetNotFoundError, TargetRefusedError
 from predictive_scaling.stack.kubernetes import Kubernetes
-from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler, LiveRecords
+from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Target
+from predictive_scaling.targets.records import LiveRecords
+from predictive_scaling.targets.scaled_object import ScaledObject
 from tests.support.kubectl import Kubectl
-from tests.support.manifests import a_deployment, an_autoscaler
+from tests.support.manifests import a_deployment, a_scaled_object, an_autoscaler, an_autoscaler_of_keda
 
 
 class TargetUnderTest(Protocol):
@@ -23,12 +25,17 @@ class TargetUnderTest(Protocol):
     @property
     def target(self) -> Target: ...
 
+    @property
+    def default_minimum(self) -> int: ...
+
     async def foreign_write(self, minimum: int) -> None: ...
     async def give_up(self) -> None: ...
     async def delete(self) -> None: ...
 
 
 class InMemoryUnderTest:
+    default_minimum = 1
+
     def __init__(self) -> None:
         self.target = InMemoryTarget(minimum=2, maximum=40)
 
@@ -45,6 +52,8 @@ class InMemoryUnderTest:
 class AutoscalerUnderTest:
     """An HPA that was applied client-side, as most manifests are."""
 
+    default_minimum = 1
+
     def __init__(self, cluster: Cluster, kubectl: Kubectl) -> None:
         self.target = HorizontalPodAutoscaler(cluster, LiveRecords(cluster), kubectl.namespace, "checkout")
         self._kubectl = kubectl
@@ -57,6 +66,25 @@ class AutoscalerUnderTest:
 
     async def delete(self) -> None:
         await self._kubectl("delete", "hpa", "checkout")
+
+
+class ScaledObjectUnderTest:
+    """A ScaledObject that was applied client-side."""
+
+    default_minimum = 0
+
+    def __init__(self, cluster: Cluster, kubectl: Kubectl) -> None:
+        self.target = ScaledObject(cluster, LiveRecords(cluster), kubectl.namespace, "checkout")
+        self._kubectl = kubectl
+
+    async def foreign_write(self, minimum: int) -> None:
+        await self._kubectl.apply(a_scaled_object("checkout", minimum=minimum))
+
+    async def give_up(self) -> None:
+        await self._kubectl.apply(a_scaled_object("checkout", minimum=None))
+
+    async def delete(self) -> None:
+        await self._kubectl("delete", "scaledobject", "checkout")
 
 
 class TargetContract:
@@ -85,7 +113,7 @@ class TargetContract:
         assert (after_second.minimum, after_second.floor_managers) == (after_first.minimum, after_first.floor_managers)
 
     async def test_a_floor_above_the_maximum_of_the_target_is_refused(self, subject: TargetUnderTest) -> None:
-        with pytest.raises(TargetRefusedError, match="axReplicas"):
+        with pytest.raises(TargetRefusedError, match="axReplica"):
             await subject.target.apply(41, take=True)
         assert (await subject.target.observe()).minimum == 2
 
@@ -111,7 +139,8 @@ class TargetContract:
         await subject.target.apply(5, take=True)
         await subject.give_up()
         observed = await subject.target.observe()
-        assert (observed.minimum, observed.floor_managers, observed.floor_given_up) == (1, (), True)
+        assert observed.minimum == subject.default_minimum
+        assert (observed.floor_managers, observed.floor_given_up) == ((), True)
         await subject.target.apply(6)
         after = await subject.target.observe()
         assert (after.minimum, after.floor_managers, after.floor_given_up) == (6, (FIELD_MANAGER,), False)
@@ -151,6 +180,17 @@ class TestHorizontalPodAutoscaler(TargetContract):
         await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
         async with connected(cluster.kubeconfig) as connection:
             yield AutoscalerUnderTest(connection, kubectl)
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("keda")
+class TestScaledObject(TargetContract):
+    @pytest.fixture
+    async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[TargetUnderTest]:
+        await kubectl.apply(a_deployment("checkout"), a_scaled_object("checkout"))
+        await kubectl.apply(an_autoscaler_of_keda(await kubectl.get("scaledobject", "checkout")))
+        async with connected(cluster.kubeconfig) as connection:
+            yield ScaledObjectUnderTest(connection, kubectl)
 
 
 @pytest.mark.e2e

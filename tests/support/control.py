@@ -243,7 +243,7 @@ class World:
         )
         operator = assemble(_SETTINGS, self.clock, ports, identity="test")
         self.loop, self.leadership, self.informer_cache = operator.loop, operator.leadership, operator.cache
-        self.informer_cache.bind(self.records, self.event_records, {}, {})
+        self.informer_cache.bind(self.records, self.event_records, {}, {}, {})
         self.informer_cache.is_complete = True
         self.loop.index = AlwaysEqual(self.cluster, self.informer_cache)
         reconciler = operator.loop.reconciler

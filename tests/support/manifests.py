@@ -39,6 +39,32 @@ def an_autoscaler(name: str, *, minimum: int | None = 2, maximum: int = 40) -> M
     }
 
 
+def a_scaled_object(
+    name: str, *, minimum: int | None = 2, maximum: int = 40, annotations: dict[str, str] | None = None, **spec: Any
+) -> Manifest:
+    """Return a ScaledObject of the Deployment of the same name; `spec` adds fields."""
+    trigger = {"type": "rabbitmq", "metadata": {"queueName": name, "mode": "QueueLength", "value": "20"}}
+    body: Manifest = {"scaleTargetRef": {"name": name}, "maxReplicaCount": maximum, "triggers": [trigger]}
+    if minimum is not None:
+        body["minReplicaCount"] = minimum
+    metadata: Manifest = {"name": name}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": metadata, "spec": body | spec}
+
+
+def an_autoscaler_of_keda(scaled_object: Manifest) -> Manifest:
+    """Return the HPA that KEDA creates for a ScaledObject of the API server: minimum, maximum and owner."""
+    metadata, spec = scaled_object["metadata"], scaled_object["spec"]
+    autoscaler = an_autoscaler(
+        metadata["name"], minimum=spec.get("minReplicaCount") or 1, maximum=spec.get("maxReplicaCount", 100)
+    )
+    owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "controller": True, "blockOwnerDeletion": True}
+    owner |= {"name": metadata["name"], "uid": metadata["uid"]}
+    autoscaler["metadata"] = {"name": f"keda-hpa-{metadata['name']}", "ownerReferences": [owner]}
+    return autoscaler
+
+
 def a_scaling_policy(name: str = "checkout", *, mode: str = "Auto", maximum: int = 40, **spec: Any) -> Manifest:
     """Return a policy for the HPA of the same name with 100 per replica; `spec` adds or replaces fields."""
     body: Manifest = {

@@ -84,7 +84,7 @@ class WatchedCluster:
         self.autoscalers: dict[Any, Any] = {}
         self.workloads: dict[Any, Any] = {}
         self.informer_cache = InformerCache(self.cluster)
-        self.informer_cache.bind(self.policies, self.events, self.autoscalers, self.workloads)
+        self.informer_cache.bind(self.policies, self.events, self.autoscalers, self.workloads, {})
         self.comparison = IndexComparison(self.cluster, self.informer_cache)
 
     def add_to_api_server(self, plural: str, body: Json, root: str = OURS) -> None:

@@ -35,7 +35,7 @@ class WatchedCluster:
         self.autoscalers: dict[Any, Any] = {}
         self.workloads: dict[Any, Any] = {}
         self.informer_cache = InformerCache(self.cluster)
-        self.informer_cache.bind(self.policies, {}, self.autoscalers, self.workloads)
+        self.informer_cache.bind(self.policies, {}, self.autoscalers, self.workloads, {})
 
     def add_to_watch(self, record: HorizontalPodAutoscalerRecord) -> None:
         self.autoscalers["shop", "checkout"] = [record]
@@ -109,7 +109,7 @@ async def test_state_of_deleted_objects_is_dropped() -> None:
     watched.informer_cache.remember(parse(an_hpa()))
     watched.informer_cache.purge()
     informer_cache: Any = watched.informer_cache
-    assert (informer_cache._fingerprints, informer_cache._unseen, informer_cache._written) == ({}, {}, {})
+    assert (informer_cache._fingerprints, informer_cache._unseen, informer_cache._written._written) == ({}, {}, {})
 
 
 def test_an_hpa_record_has_all_inputs_of_a_decision() -> None:

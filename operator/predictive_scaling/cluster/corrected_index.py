@@ -114,6 +114,30 @@ class CorrectedIndex(Generic[Key, Record]):
         return newest
 
 
+@dataclass(slots=True)
+class OwnWrites(Generic[Key, Record]):
+    """Responses to our own writes, until the watch has delivered them."""
+
+    _written: dict[Key, Record] = field(default_factory=dict[Key, Record])
+
+    def put(self, key: Key, record: Record) -> None:
+        """Keep the response to a write."""
+        self._written[key] = record
+
+    def newest(self, key: Key, watched: Record | None) -> Record | None:
+        """Return the newer one of the watched record and our own write; None without a watched record."""
+        written = self._written.get(key)
+        if written and watched and watched.uid == written.uid and written.resource_version > watched.resource_version:
+            return written
+        self._written.pop(key, None)
+        return watched
+
+    def purge(self, index: CorrectedIndex[Key, Record]) -> None:
+        """Remove the writes that the watch has delivered, and those of deleted objects."""
+        for key in list(self._written):
+            self.newest(key, index.get(key))
+
+
 def undisturbed(read: Callable[[], Read]) -> Read:
     """Call `read` until it succeeds without a concurrent update by another thread; return its result."""
     while True:

@@ -1,4 +1,4 @@
-"""The owners of spec.minReplicas of an HPA, from its managed fields (server-side apply)."""
+"""The owners of the minimum of an HPA or a ScaledObject, from its managed fields (server-side apply)."""
 
 import json
 from collections.abc import Mapping
@@ -14,40 +14,52 @@ DEFAULT_MINIMUM: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
+class MinimumField:
+    """The field of the spec that holds a minimum."""
+
+    name: str
+    default: int
+    """The minimum of an object without the field."""
+
+
+MIN_REPLICAS: Final = MinimumField("minReplicas", DEFAULT_MINIMUM)
+
+
+@dataclass(frozen=True, slots=True)
 class FieldOwnership:
-    """Owners of spec.minReplicas."""
+    """Owners of the minimum."""
 
     managers: tuple[str, ...] = ()
     """Field managers that state a value, newest write first, including ours if we hold the field."""
     foreign_write: str | None = None
     """The newest write by another manager: manager, time and value. It differs for each write; None for none."""
     is_given_up: bool = False
-    """The value is the API server's default, filled in when the last owner removed the field from its manifest."""
+    """The value is the default, which applies since the last owner removed the field from its manifest."""
 
 
-def field_ownership(body: Mapping[str, Any]) -> FieldOwnership:
-    """Return the owners of spec.minReplicas of an HPA of the API server. Never raises.
+def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS) -> FieldOwnership:
+    """Return the owners of the minimum of an object of the API server. Never raises.
 
-    A client-side apply of a manifest without the field deletes the old value; the API server fills in 1 and counts the
-    applier as its owner, although it states no value. This owner is recognized by the annotation that the same client
-    writes with each apply: if the manifest in it no longer has the field, the 1 is not a request.
+    A client-side apply of a manifest without the field deletes the old value; for an HPA the API server fills in 1 and
+    counts the applier as its owner, although it states no value. This owner is recognized by the annotation that the
+    same client writes with each apply: if the manifest in it no longer has the field, the default is not a request.
     """
     metadata = ObjectMetadata.of(body)
-    minimum = _mapping(body.get("spec")).get("minReplicas", DEFAULT_MINIMUM)
-    owners = [entry for entry in metadata.managed_fields if entry.owns("spec", "minReplicas")]
+    minimum = _mapping(body.get("spec")).get(field.name, field.default)
+    owners = [entry for entry in metadata.managed_fields if entry.owns("spec", field.name)]
     foreign = [entry for entry in owners if entry.manager != FIELD_MANAGER]
-    stated = [entry for entry in owners if not _states_nothing(entry, metadata, minimum)]
+    stated = [entry for entry in owners if not _states_nothing(entry, metadata, minimum, field)]
     newest = max(foreign, key=_timestamp, default=None)
     return FieldOwnership(
         managers=tuple(entry.manager for entry in sorted(stated, key=_timestamp, reverse=True)),
         foreign_write=f"{newest.manager} at {newest.time} with {minimum}"[:200] if newest else None,
-        is_given_up=minimum == DEFAULT_MINIMUM and not stated,
+        is_given_up=minimum == field.default and not stated,
     )
 
 
-def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any) -> bool:
-    """Whether an owner has the field by default: it applies client-side, and its last manifest has no minReplicas."""
-    if minimum != DEFAULT_MINIMUM or entry.manager == FIELD_MANAGER:
+def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any, field: MinimumField) -> bool:
+    """Whether an owner has the field by default: it applies client-side, and its last manifest does not state it."""
+    if minimum != field.default or entry.manager == FIELD_MANAGER:
         return False
     if not entry.owns("metadata", "annotations", _LAST_APPLIED):
         return False
@@ -56,7 +68,7 @@ def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any
     except (TypeError, ValueError):
         return False
     spec = manifest.get("spec") if isinstance(manifest, dict) else None
-    return isinstance(spec, dict) and spec.get("minReplicas") is None
+    return isinstance(spec, dict) and spec.get(field.name) is None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -15,6 +15,10 @@ from predictive_scaling.cluster.corrected_index import CorrectedIndex, Version
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
+from predictive_scaling.cluster.scaled_object_record import GROUP as KEDA_GROUP
+from predictive_scaling.cluster.scaled_object_record import PLURAL as SCALED_OBJECTS_PLURAL
+from predictive_scaling.cluster.scaled_object_record import VERSION as KEDA_VERSION
+from predictive_scaling.cluster.scaled_object_record import ScaledObjectRecord
 from predictive_scaling.cluster.workload_record import WorkloadRecord
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
@@ -47,6 +51,8 @@ class WatchedKind:
     """Returns the index key of a namespace and name."""
     index: Callable[[InformerCache], CorrectedIndex[Any, Any]]
     parse: Callable[[Mapping[str, Any]], Any]
+    is_optional: bool = False
+    """Whether a cluster may lack the kind; then it has no objects."""
 
     def collection(self, namespace: str | None) -> str:
         """Return the path of all objects of a namespace, or of all namespaces."""
@@ -84,7 +90,16 @@ DEPLOYMENTS, STATEFUL_SETS = (
     )
     for kind, plural in (("Deployment", "deployments"), ("StatefulSet", "statefulsets"))
 )
-ALL_KINDS = (POLICIES, EVENTS, AUTOSCALERS, DEPLOYMENTS, STATEFUL_SETS)
+SCALED_OBJECTS = WatchedKind(
+    "ScaledObject",
+    f"/apis/{KEDA_GROUP}/{KEDA_VERSION}",
+    SCALED_OBJECTS_PLURAL,
+    lambda namespace, name: (namespace, name),
+    lambda known: known.scaled_object_index,
+    ScaledObjectRecord.parse,
+    is_optional=True,
+)
+ALL_KINDS = (POLICIES, EVENTS, AUTOSCALERS, DEPLOYMENTS, STATEFUL_SETS, SCALED_OBJECTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +177,7 @@ class IndexComparison:
         index, listed = kind.index(self.cache), dict[Any, Difference]()
         before = {key for key in index.known_keys() if self._is_of(kind, key)}
         for namespace in self.namespaces or (None,):
-            for item in await self.cluster.metadata(kind.collection(namespace)):
+            for item in await self._list(kind, namespace):
                 metadata = ObjectMetadata.of(item)
                 version = Version(metadata.uid, metadata.resource_version)
                 difference = Difference(kind, metadata.namespace, metadata.name, version)
@@ -170,6 +185,14 @@ class IndexComparison:
         # Objects that entered the index after the list was read may be missing in the list.
         extra = [Difference(kind, *_names(key), None) for key in before - listed.keys()]
         return [difference for difference in (*listed.values(), *extra) if self._differs(difference)]
+
+    async def _list(self, kind: WatchedKind, namespace: str | None) -> list[dict[str, Any]]:
+        try:
+            return await self.cluster.metadata(kind.collection(namespace))
+        except ObjectNotFoundError:
+            if kind.is_optional:
+                return []
+            raise
 
     def _is_of(self, kind: WatchedKind, key: Any) -> bool:
         return len(key) < 3 or key[1] == kind.kind

@@ -7,9 +7,11 @@ from typing import Any
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
-from predictive_scaling.cluster.corrected_index import CorrectedIndex, undisturbed
+from predictive_scaling.cluster.corrected_index import CorrectedIndex, OwnWrites, undisturbed
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
+from predictive_scaling.cluster.scaled_object_record import ScaledObjectRecord
+from predictive_scaling.cluster.scaled_objects import ScaledObjects
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.business_event import BusinessEvent
@@ -75,12 +77,22 @@ class InformerCache:
     workload_index: CorrectedIndex[WorkloadKey, WorkloadRecord] = field(
         default_factory=CorrectedIndex[WorkloadKey, WorkloadRecord]
     )
-    _written: dict[tuple[str, str], HorizontalPodAutoscalerRecord] = field(
-        default_factory=dict[tuple[str, str], HorizontalPodAutoscalerRecord]
+    scaled_object_index: CorrectedIndex[tuple[str, str], ScaledObjectRecord] = field(
+        default_factory=CorrectedIndex[tuple[str, str], ScaledObjectRecord]
     )
+    _written: OwnWrites[tuple[str, str], HorizontalPodAutoscalerRecord] = field(
+        default_factory=OwnWrites[tuple[str, str], HorizontalPodAutoscalerRecord]
+    )
+    _written_scaled_objects: OwnWrites[tuple[str, str], ScaledObjectRecord] = field(
+        default_factory=OwnWrites[tuple[str, str], ScaledObjectRecord]
+    )
+    _scaled_objects: ScaledObjects = field(init=False)
     _unseen: dict[PolicyKey, tuple[int, float]] = field(default_factory=dict[PolicyKey, tuple[int, float]])
     _fingerprints: dict[str, int] = field(default_factory=dict[str, int])
     _relisted: bool = False
+
+    def __post_init__(self) -> None:
+        self._scaled_objects = ScaledObjects(self.cluster)
 
     def bind(
         self,
@@ -88,6 +100,7 @@ class InformerCache:
         events: Mapping[tuple[str, str], Any],
         autoscalers: Mapping[tuple[str, str], Any],
         workloads: Mapping[WorkloadKey, Any],
+        scaled_objects: Mapping[tuple[str, str], Any],
     ) -> None:
         """Use these indices; called as soon as they exist."""
         self.is_complete = False
@@ -95,6 +108,7 @@ class InformerCache:
         self.event_index.bind(events)
         self.autoscaler_index.bind(autoscalers)
         self.workload_index.bind(workloads)
+        self.scaled_object_index.bind(scaled_objects)
 
     def take_relisted(self) -> bool:
         """Return whether a watch listed its objects again since the last call: earlier events may be lost."""
@@ -116,13 +130,9 @@ class InformerCache:
     async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
         """Return the newest record of an HPA: from the watch, or from our last write until the watch delivers it."""
         key = (namespace, name)
-        watched = self.autoscaler_index.get(key)
-        written = self._written.get(key)
-        if written and watched and watched.uid == written.uid and written.resource_version > watched.resource_version:
-            return written
-        self._written.pop(key, None)
-        if watched is not None:
-            return watched
+        newest = self._written.newest(key, self.autoscaler_index.get(key))
+        if newest is not None:
+            return newest
         try:
             return parse(await self.cluster.get(path_of(namespace, name)))
         except ObjectNotFoundError:
@@ -138,9 +148,21 @@ class InformerCache:
         except (ObjectNotFoundError, ObjectRefusedError):
             return None
 
-    def remember(self, record: HorizontalPodAutoscalerRecord) -> None:
+    async def scaled_object(self, namespace: str, name: str) -> ScaledObjectRecord | None:
+        """Return the newest record of a ScaledObject: from the watch or our last write.
+
+        Raises KedaNotInstalledError if the API server does not serve ScaledObjects.
+        """
+        key = (namespace, name)
+        newest = self._written_scaled_objects.newest(key, self.scaled_object_index.get(key))
+        return newest or await self._scaled_objects.read(namespace, name)
+
+    def remember(self, record: HorizontalPodAutoscalerRecord | ScaledObjectRecord) -> None:
         """Keep the response of our own write."""
-        self._written[record.namespace, record.name] = record
+        if isinstance(record, ScaledObjectRecord):
+            self._written_scaled_objects.put((record.namespace, record.name), record)
+        else:
+            self._written.put((record.namespace, record.name), record)
 
     def is_user_change(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
         """Whether a user changed an object since its last event; our own status writes do not count.
@@ -171,16 +193,15 @@ class InformerCache:
 
     def purge(self) -> None:
         """Remove state of deleted objects and corrections that the watches have made obsolete."""
-        for index in (self.policy_index, self.event_index, self.autoscaler_index, self.workload_index):
+        indices = (self.policy_index, self.event_index, self.autoscaler_index, self.workload_index)
+        for index in (*indices, self.scaled_object_index):
             index.purge()
         self._forget_delivered()
         uids = {record.uid for record in (*self.policies(), *self.events())}
         for uid in undisturbed(lambda: set(self._fingerprints)) - uids:
             self._fingerprints.pop(uid, None)
-        for key, written in list(self._written.items()):
-            watched = self.autoscaler_index.version(key)
-            if watched is None or watched.uid != written.uid or watched.resource_version >= written.resource_version:
-                del self._written[key]
+        self._written.purge(self.autoscaler_index)
+        self._written_scaled_objects.purge(self.scaled_object_index)
 
     def _forget_delivered(self) -> None:
         for key, (version, _) in list(self._unseen.items()):

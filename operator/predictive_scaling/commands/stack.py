@@ -33,17 +33,19 @@ def up(
     folder: Folder = FOLDER,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background until `stack down`.")] = False,
     scheduler: Annotated[bool, typer.Option("--scheduler", help="Also start kube-scheduler.")] = False,
+    keda: Annotated[bool, typer.Option("--keda", help="Also install the CRD of KEDA's ScaledObjects.")] = False,
 ) -> None:
     """Start the local stack with the database schema and the custom resources; print the variables to export."""
     parts = only or list(Part)
     detached = DetachedStack(folder)
     if detach:
-        lines = detached.launch(parts, *(["--scheduler"] if scheduler else []), notify=to_stderr)
+        options = [name for name, is_set in (("--scheduler", scheduler), ("--keda", keda)) if is_set]
+        lines = detached.launch(parts, *options, notify=to_stderr)
         typer.echo(lines, nl=False)
         to_stderr(f"running until `predictive-scaling stack down`; to use it: . {detached.environment_file}")
         return
     with contextlib.suppress(KeyboardInterrupt), detached.held():
-        run(_run_stack(parts, ClusterOptions(scheduler=scheduler), detached))
+        run(_run_stack(parts, ClusterOptions(scheduler=scheduler), detached, keda=keda))
 
 
 @app.command()
@@ -59,10 +61,12 @@ def prepare(only: Only = None) -> None:
     run(prepare_parts(only or list(Part)))
 
 
-async def _run_stack(parts: list[Part], cluster: ClusterOptions, detached: DetachedStack) -> None:
+async def _run_stack(parts: list[Part], cluster: ClusterOptions, detached: DetachedStack, *, keda: bool) -> None:
     await prepare_parts(parts)
     async with Stack(parts, cluster=cluster) as stack:
         await _install_schemas(stack, parts)
+        if keda and Part.KUBERNETES in parts:
+            await stack.kubernetes.install_keda()
         typer.echo(detached.publish(stack), nl=False)
         to_stderr(f"ready; Ctrl-C stops it; to use it in another shell: . {detached.environment_file}")
         await asyncio.Event().wait()

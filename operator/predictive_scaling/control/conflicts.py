@@ -55,13 +55,12 @@ def taken_back(observed: Observed, takeover: Takeover | None) -> str | None:
     if takeover.taken_from is not None and takeover.taken_from == observed.foreign_write:
         # Our first write was recorded but not made: the value that it would replace is still there.
         return None
-    may_be_default = (
-        " (1 is also what the API server fills in where a manifest has no minReplicas)" if observed.minimum == 1 else ""
-    )
+    default = " (1 is also what the API server fills in where the manifest of an HPA has no minReplicas)"
+    may_be_default = default if observed.minimum == 1 else ""
     return (
         f"{observed.floor_managers[0]} set the minimum to {observed.minimum} and holds it{may_be_default}; leave "
-        "minReplicas out of its manifest, then change the policy or set the annotation predictive-scaling.io/resume "
-        "to a new value"
+        "minReplicas (or minReplicaCount) out of its manifest, then change the policy or set the annotation "
+        "predictive-scaling.io/resume to a new value"
     )
 
 

@@ -123,6 +123,10 @@ class Reconciler:
             return await self._show_problem(record, state, tick, stalled=Problem(error.reason, str(error)))
         except TargetNotFoundError as error:
             return await self._show_problem(record, state, tick, failure=Problem(error.reason, str(error)))
+        if observed.missing is not None:
+            return await self._show_problem(
+                record, state, tick, failure=Problem(TargetNotFoundError.reason, observed.missing)
+            )
         return await self._decide(record, record.policy, state, target, observed, tick)
 
     async def show_failure(

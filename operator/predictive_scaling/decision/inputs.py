@@ -32,12 +32,23 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class TargetPause:
+    """A pause that a person put on the target itself, such as an annotation of KEDA."""
+
+    cause: str
+    """A clause that names what pauses it."""
+    direction: Direction | None = None
+    """The only direction in which the target still scales; None if it does not scale at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """The current state of a target, as each adapter in targets/ returns it."""
 
     uid: str
     minimum: int
-    """The field that the operator owns: an HPA's minReplicas, a workload's replicas, a group's MinSize."""
+    """The field that the operator owns: minReplicas of an HPA, minReplicaCount of a ScaledObject, replicas of a
+    workload, MinSize of a group."""
     maximum: int | None
     """The target's own maximum; None where it has none."""
     current_replicas: int
@@ -57,6 +68,10 @@ class Observed:
     """The newest write of that field by another manager, in a text that differs for each write; None for none."""
     floor_given_up: bool = False
     """The minimum is the API's default: the manager that set it last removed the field from the manifest."""
+    pause: TargetPause | None = None
+    """The target's own pause; None without one."""
+    missing: str | None = None
+    """What the target needs and does not exist, with the remedy, as a sentence; None if it is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +220,7 @@ class PauseReason(StrEnum):
 
     SUSPENDED = "Suspended"
     ANNOTATED = "PausedByAnnotation"
+    TARGET_PAUSED = "TargetPaused"
     SCALED_TO_ZERO = "TargetScaledToZero"
     PINNED = "Pinned"
     UP_ONLY = "UpOnly"

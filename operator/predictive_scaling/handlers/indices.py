@@ -11,6 +11,9 @@ from predictive_scaling.cluster.horizontal_pod_autoscaler_record import Horizont
 from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord, WorkloadKey
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
+from predictive_scaling.cluster.scaled_object_record import GROUP as KEDA_GROUP
+from predictive_scaling.cluster.scaled_object_record import PLURAL, ScaledObjectRecord
+from predictive_scaling.cluster.scaled_object_record import VERSION as KEDA_VERSION
 from predictive_scaling.cluster.workload_record import WorkloadRecord
 from predictive_scaling.handlers.context import REGISTRY, HandlerContext
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
@@ -54,3 +57,10 @@ async def workloads(body: kopf.Body, **_: Any) -> dict[WorkloadKey, WorkloadReco
     """Index a Deployment or StatefulSet by namespace, kind and name."""
     metadata = ObjectMetadata.of(body)
     return {(metadata.namespace, body["kind"], metadata.name): WorkloadRecord.parse(body)}
+
+
+@kopf.index(KEDA_GROUP, KEDA_VERSION, PLURAL, registry=REGISTRY)
+async def scaled_objects(body: kopf.Body, **_: Any) -> dict[tuple[str, str], ScaledObjectRecord]:
+    """Index a ScaledObject by namespace and name. Without KEDA, kopf watches the kind as soon as its CRD exists."""
+    record = ScaledObjectRecord.parse(body)
+    return {(record.namespace, record.name): record}

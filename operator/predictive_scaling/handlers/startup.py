@@ -17,10 +17,11 @@ async def started(
     business_events: Any,
     autoscalers: Any,
     workloads: Any,
+    scaled_objects: Any,
     **_: Any,
 ) -> None:
     """Bind the indices to the informer cache, through which the tick reads them."""
-    memo.cache.bind(policies, business_events, autoscalers, workloads)
+    memo.cache.bind(policies, business_events, autoscalers, workloads, scaled_objects)
 
 
 def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from predictive_scaling.clock import Clock
+from predictive_scaling.stack import keda
 from predictive_scaling.stack.binaries import binaries
 from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.certificates import CertificateFiles, new_authority, new_signing_key
@@ -101,6 +102,10 @@ class Kubernetes:
         """Apply the CRDs of a folder and wait until the API server serves them."""
         await self.kubectl("apply", "--server-side", "-f", ".", folder=folder)
         await self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ".", folder=folder)
+
+    async def install_keda(self) -> None:
+        """Apply the CRD of KEDA's ScaledObjects and wait until the API server serves it."""
+        await self.install_custom_resources(await keda.crds(self._notify))
 
     async def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
         """Write a kubeconfig with a real token of a ServiceAccount, valid for a day, so that RBAC applies."""

@@ -28,6 +28,8 @@ class Progress:
     ready_replicas: int
     failure: str | None = None
     """Why replicas cannot be created, from the cluster, such as an exceeded quota; None if unknown."""
+    held_by: str | None = None
+    """Why the replicas do not follow the floor for now, as the user configured it; None if they follow."""
 
 
 class Target(Protocol):

@@ -6,8 +6,10 @@ from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.errors import TargetUnsupportedError
 from predictive_scaling.resources.target import NamedTarget
 from predictive_scaling.resources.target import TargetSpec as TargetSpec
-from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler, Records
+from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from predictive_scaling.targets.port import Target
+from predictive_scaling.targets.records import Records
+from predictive_scaling.targets.scaled_object import ScaledObject
 
 TargetFinder = Callable[[str, TargetSpec], Target]
 """Returns the target of a spec in a namespace; raises TargetUnsupportedError."""
@@ -24,6 +26,8 @@ class Targets:
         """Return the adapter of a target. Raises TargetUnsupportedError for kinds without an adapter."""
         if spec.horizontal_pod_autoscaler is not None:
             return HorizontalPodAutoscaler(self._cluster, self._records, namespace, spec.horizontal_pod_autoscaler.name)
+        if spec.scaled_object is not None:
+            return ScaledObject(self._cluster, self._records, namespace, spec.scaled_object.name)
         raise TargetUnsupportedError(
             f"{spec} in {namespace}: targets of the kind {spec.kind} are not yet available in this release; "
             "give the workload an HPA and use target.horizontalPodAutoscaler"

@@ -88,6 +88,8 @@ class Verdict:
     phase: DecisionPhase
     message: str
     failure: Failure | None = None
+    measures_start: bool = True
+    """Whether the replicas started since the write, so that a lead time can be learned."""
 
 
 def assess_progress(expected: ExpectedReplicas, progress: Progress, now: datetime) -> Verdict | None:
@@ -106,6 +108,9 @@ def assess_progress(expected: ExpectedReplicas, progress: Progress, now: datetim
     if progress.ready_replicas >= expected.to:
         took = round((now - expected.applied_at).total_seconds())
         return Verdict(DecisionPhase.SUCCEEDED, f"{progress.ready_replicas} replicas were ready after {took} s.")
+    if progress.held_by is not None and progress.floor >= expected.to:
+        message = f"The target kept the minimum {expected.to}; {progress.held_by}."
+        return Verdict(DecisionPhase.SUCCEEDED, message, measures_start=False)
     if progress.floor < expected.to:
         return Verdict(DecisionPhase.SUPERSEDED, "A later decision lowered the floor before its replicas were ready.")
     return _too_late(expected, progress) if now >= expected.deadline_at else None
@@ -217,7 +222,7 @@ class Verification:
     def _report(self, expected: ExpectedReplicas, verdict: Verdict, took: timedelta) -> None:
         ENDED.labels(verdict.phase.value).inc()
         succeeded = verdict.phase is DecisionPhase.SUCCEEDED
-        if succeeded and expected.to > max(expected.before, expected.ready_before):
+        if succeeded and verdict.measures_start and expected.to > max(expected.before, expected.ready_before):
             self.lead_times.learn(expected.target_uid, took)
             SECONDS.observe(took.total_seconds())
         if verdict.phase is DecisionPhase.FAILED:

@@ -1,0 +1,59 @@
+"""Where adapters read the state of their objects."""
+
+from typing import Protocol
+
+from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.cluster.horizontal_pod_autoscaler_record import (
+    HorizontalPodAutoscalerRecord,
+    parse,
+    path_of,
+)
+from predictive_scaling.cluster.scaled_object_record import ScaledObjectRecord
+from predictive_scaling.cluster.scaled_objects import ScaledObjects
+from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
+
+
+class Records(Protocol):
+    """The newest records of autoscalers and workloads: from the watch, or from our own writes."""
+
+    async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
+        """Return the newest record; None if the HPA does not exist."""
+        ...
+
+    async def scaled_object(self, namespace: str, name: str) -> ScaledObjectRecord | None:
+        """Return the newest record; None if the ScaledObject does not exist. Raises KedaNotInstalledError."""
+        ...
+
+    async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
+        """Return the newest record of an HPA's workload; None if it does not exist or its kind is not watched."""
+        ...
+
+    def remember(self, record: HorizontalPodAutoscalerRecord | ScaledObjectRecord) -> None:
+        """Keep the response of our own write until the watch has delivered it."""
+        ...
+
+
+class LiveRecords:
+    """Reads each record from the API server: for tools and tests without a watch."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._scaled_objects = ScaledObjects(cluster)
+
+    async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
+        try:
+            return parse(await self._cluster.get(path_of(namespace, name)))
+        except ObjectNotFoundError:
+            return None
+
+    async def scaled_object(self, namespace: str, name: str) -> ScaledObjectRecord | None:
+        return await self._scaled_objects.read(namespace, name)
+
+    async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
+        try:
+            return WorkloadRecord.parse(await self._cluster.get(reference.path(namespace)))
+        except (ObjectNotFoundError, ObjectRefusedError):
+            return None
+
+    def remember(self, record: HorizontalPodAutoscalerRecord | ScaledObjectRecord) -> None:
+        """Nothing to keep: each record is read again."""
