@@ -346,6 +346,17 @@ async def test_the_examples_apply_as_one_folder(kubectl: Kubectl) -> None:
         await shop("delete", "--ignore-not-found", "-f", ROOT / "examples")
 
 
+@pytest.mark.usefixtures("keda")
+async def test_the_examples_for_keda_apply_as_one_folder(kubectl: Kubectl) -> None:
+    shop = Kubectl(kubectl.program, kubectl.kubeconfig, "shop")
+    try:
+        await shop("apply", "-f", ROOT / "examples" / "00-namespace.yaml")
+        await shop("apply", "--validate=strict", "-f", ROOT / "examples" / "keda")
+        assert (await shop.get("sp", "emails"))["spec"]["target"] == {"scaledObject": {"name": "emails"}}
+    finally:
+        await shop("delete", "--ignore-not-found", "-f", ROOT / "examples" / "keda")
+
+
 def test_the_files_agree_with_the_models() -> None:
     assert crd.differing(ROOT / "crds") == []
 

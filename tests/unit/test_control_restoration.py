@@ -143,3 +143,15 @@ async def test_the_minimum_is_restored_after_an_edit_that_made_the_spec_invalid(
     await world.turn(3)
     assert world.target.minimum == 2
     assert path_of(KEY) not in world.cluster.objects
+
+
+async def test_a_scaled_object_is_restored_after_a_restart_and_another_target() -> None:
+    world = World(a_policy(target={"scaledObject": {"name": "queue"}}))
+    queue = world.targets["queue"] = InMemoryTarget(2, 40, 2, 2, uid="queue")
+    await world.turn(20)
+    assert queue.minimum == 9
+    world.restart()
+    world.put(an_edited_policy(2))
+    await world.turn(4)
+    assert queue.minimum == 2
+    assert world.status["target"] == "hpa/checkout"

@@ -1,5 +1,6 @@
 """Verification of each raise by its own floor and deadline (semantics 19)."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,6 +26,14 @@ def test_a_raise_succeeds_when_its_replicas_are_ready() -> None:
     assert verdict is not None
     assert verdict.phase is DecisionPhase.SUCCEEDED
     assert "480 s" in verdict.message
+
+
+def test_a_raise_succeeds_without_replicas_where_the_target_holds_them_back() -> None:
+    held = replace(progress(9), held_by="it is idle")
+    verdict = assess_progress(an_expected(4, 9), held, NOON + MINUTE)
+    assert verdict is not None
+    assert (verdict.phase, verdict.measures_start) == (DecisionPhase.SUCCEEDED, False)
+    assert "it is idle" in verdict.message
 
 
 def test_a_raise_is_open_until_its_deadline() -> None:

@@ -1,13 +1,15 @@
 """Semantics 6, 7, 17, 24: overrides of the floor and their precedence."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.inputs import Decision, DecisionState, Limit, Reason, Source
+from predictive_scaling.decision.inputs import Decision, DecisionState, Limit, Reason, Source, TargetPause
 from predictive_scaling.resources.annotations import DIRECTION, PAUSED, PIN, UNTIL
+from predictive_scaling.resources.vocabulary import Direction
 from tests.support.builders import LONG_AGO, NOON, a_policy, a_situation, observed
 
 AT_ONCE = {"stabilizationWindow": "0s", "maxStep": "1000", "period": "1m"}
@@ -110,3 +112,39 @@ def test_the_held_floor_is_kept_while_frozen() -> None:
 def test_the_floor_follows_the_forecast_immediately_after_a_pause() -> None:
     frozen = decide(a_situation(a_policy(suspend=True), forecast=700.0))
     assert decide(a_situation(a_policy(), forecast=700.0, state=frozen.state)).floor == 7
+
+
+def decided_on(pause: TargetPause, annotations: dict[str, str] | None = None, forecast: float = 700.0) -> Decision:
+    """The decision for a target at 4 replicas that a person paused itself; the forecast of 700 recommends 7."""
+    policy = a_policy(annotations=annotations, scaleDown=AT_ONCE)
+    situation = a_situation(policy, forecast=forecast, demand=forecast * 0.9)
+    return decide(replace(situation, observed=replace(situation.observed, pause=pause)))
+
+
+def test_a_target_that_is_paused_itself_freezes_the_floor() -> None:
+    decision = decided_on(TargetPause("its annotation is set"))
+    assert (decision.floor, decision.paused) == (4, "TargetPaused")
+    assert "its annotation is set" in decision.pause.message
+
+
+@pytest.mark.parametrize(
+    ("direction", "annotations", "floor"),
+    [
+        (Direction.UP_ONLY, {}, 7),
+        (Direction.DOWN_ONLY, {}, 4),
+        (Direction.DOWN_ONLY, {PIN: "9"}, 4),
+        (Direction.DOWN_ONLY, {DIRECTION: "DownOnly"}, 4),
+        (Direction.UP_ONLY, {DIRECTION: "DownOnly"}, 4),
+    ],
+)
+def test_a_target_that_scales_in_one_direction_only_is_not_scaled_in_the_other(
+    direction: Direction, annotations: dict[str, str], floor: int
+) -> None:
+    assert decided_on(TargetPause("its annotation is set", direction), annotations).floor == floor
+
+
+def test_the_minimum_of_the_policy_does_not_raise_a_target_that_may_not_grow() -> None:
+    policy = a_policy(min=6)
+    situation = a_situation(policy, forecast=700.0)
+    pause = TargetPause("its annotation is set", Direction.DOWN_ONLY)
+    assert decide(replace(situation, observed=replace(situation.observed, pause=pause))).floor == 4

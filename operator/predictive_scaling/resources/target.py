@@ -96,7 +96,8 @@ class TargetSpec(Part):
     """Workload without a HorizontalPodAutoscaler. The operator scales it, reactively and ahead of demand."""
 
     scaled_object: NamedTarget | None = None
-    """KEDA ScaledObject. Its minReplicaCount is raised and lowered."""
+    """KEDA ScaledObject. Its minReplicaCount is raised and lowered; its triggers scale above that. A pause annotation
+    of the ScaledObject pauses the policy."""
 
     auto_scaling_group: AutoScalingGroupTarget | None = None
     """An EC2 Auto Scaling group."""
