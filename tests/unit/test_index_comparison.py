@@ -13,11 +13,12 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster import index_comparison as module
-from predictive_scaling.cluster.client import Json, ObjectRefusedError
+from predictive_scaling.cluster.client import Json, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import parse
 from predictive_scaling.cluster.index_comparison import DRIFT, IndexComparison
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.reviewed_objects import event_record, policy_record
+from predictive_scaling.cluster.scaled_object_record import ScaledObjectRecord
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.target_claims import Claim, TargetClaims
@@ -83,8 +84,9 @@ class WatchedCluster:
         self.events: dict[Any, Any] = {}
         self.autoscalers: dict[Any, Any] = {}
         self.workloads: dict[Any, Any] = {}
+        self.scaled_objects: dict[Any, Any] = {}
         self.informer_cache = InformerCache(self.cluster)
-        self.informer_cache.bind(self.policies, self.events, self.autoscalers, self.workloads, {})
+        self.informer_cache.bind(self.policies, self.events, self.autoscalers, self.workloads, self.scaled_objects)
         self.comparison = IndexComparison(self.cluster, self.informer_cache)
 
     def add_to_api_server(self, plural: str, body: Json, root: str = OURS) -> None:
@@ -115,6 +117,23 @@ async def test_a_policy_missing_at_the_api_server_is_dropped_and_holds_no_target
     claims = TargetClaims.of(Claim(record, states.of(record, NOON)) for record in records)
     assert claims.held() == {("shop", "hpa/checkout"): KEY}
     assert await watched.drift() == 0
+
+
+class ClusterWithoutKeda(InMemoryCluster):
+    async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
+        if "keda.sh" in path:
+            raise ObjectNotFoundError(f"GET {path}: 404 page not found")
+        return await super().metadata(path, page=page)
+
+
+async def test_a_cluster_that_lost_keda_has_no_scaled_objects_and_no_warning(logs: list[EventDict]) -> None:
+    watched = WatchedCluster()
+    watched.comparison.cluster = ClusterWithoutKeda()
+    body = {"metadata": metadata("queue", "s1", 5), "spec": {"scaleTargetRef": {"name": "queue"}}}
+    watched.scaled_objects["shop", "queue"] = [ScaledObjectRecord.parse(body)]
+    assert await watched.drift() == 1
+    assert watched.informer_cache.scaled_object_index.all() == []
+    assert "index_not_compared" not in {entry["event"] for entry in logs}
 
 
 async def test_an_event_missing_at_the_api_server_is_dropped() -> None:
