@@ -24,6 +24,7 @@ _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "events.events.k8s.io": ("/apis/events.k8s.io/v1", "events"),
     "horizontalpodautoscalers": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "hpa": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "scaledobject": ("/apis/keda.sh/v1alpha1", "scaledobjects"),
     "scalingdecisions": (_GROUP, "scalingdecisions"),
     "scalingpolicies": (_GROUP, "scalingpolicies"),
     "scalingpolicy": (_GROUP, "scalingpolicies"),
