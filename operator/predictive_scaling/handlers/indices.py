@@ -61,6 +61,9 @@ async def workloads(body: kopf.Body, **_: Any) -> dict[WorkloadKey, WorkloadReco
 
 @kopf.index(KEDA_GROUP, KEDA_VERSION, PLURAL, registry=REGISTRY)
 async def scaled_objects(body: kopf.Body, **_: Any) -> dict[tuple[str, str], ScaledObjectRecord]:
-    """Index a ScaledObject by namespace and name. Without KEDA, kopf watches the kind as soon as its CRD exists."""
+    """Index a ScaledObject by namespace and name.
+
+    kopf ignores a kind that does not exist when it starts; IndexComparison then fills the index every minute.
+    """
     record = ScaledObjectRecord.parse(body)
     return {(record.namespace, record.name): record}
