@@ -52,7 +52,7 @@ class RequestTimedOutError(ClusterUnavailableError):
 
 
 class RequestFailedError(ClusterUnavailableError):
-    """The Kubernetes API server responded but could not execute this request; other requests may succeed.
+    """The target's API responded but could not execute this request; requests for other objects may succeed.
 
     retry_after_seconds: the Retry-After of the response; None without one.
     """
@@ -62,6 +62,30 @@ class RequestFailedError(ClusterUnavailableError):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class AWSUnavailableError(RequestFailedError):
+    """AWS did not respond, or failed to execute a request; the operation can be retried."""
+
+    reason = "AWSUnavailable"
+
+
+class AWSThrottledError(RequestFailedError):
+    """AWS throttled the requests of an account in a region; they are retried with back-off."""
+
+    reason = "AWSThrottled"
+
+
+class AWSAccessDeniedError(RequestFailedError):
+    """AWS refused the credentials, or they do not allow the request; a change of the account's permissions heals it."""
+
+    reason = "AWSAccessDenied"
+
+
+class AWSBusyError(RequestFailedError):
+    """An Auto Scaling group is busy: a scaling activity or its cooldown blocks the request for now."""
+
+    reason = "ScalingActivityInProgress"
 
 
 class LeadershipLostError(PredictiveScalingError):

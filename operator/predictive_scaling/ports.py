@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
+from predictive_scaling.clock import parse_clock
 from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.control.actuation.decision_log import DecisionTable
@@ -32,6 +34,8 @@ from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.storage.tunings import Tunings
+from predictive_scaling.targets.aws_clients import AWSClients
+from predictive_scaling.targets.group_descriptions import GroupDescriptions
 from predictive_scaling.targets.registry import TargetFinder, Targets
 
 
@@ -128,4 +132,11 @@ class Ports:
             commands=Commands(background),
             policies=Policies(background),
             external_readings=ExternalReadings(background, settings.namespaces),
+            target_finder=partial(Targets, groups=_groups(settings)),
         )
+
+
+def _groups(settings: Settings) -> GroupDescriptions:
+    """Descriptions of Auto Scaling groups are read once a tick, so they are used for half of one."""
+    max_age = parse_clock(settings.clock).real_seconds(settings.tick) / 2
+    return GroupDescriptions(AWSClients(settings.aws_roles), max_age)

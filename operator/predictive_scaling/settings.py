@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from predictive_scaling.connection_urls import check_url
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.resources.quantities import Duration
+from predictive_scaling.resources.target import RoleArn
 from predictive_scaling.settings_sources import (
     PREFIX,
     ConstantsSource,
@@ -142,6 +143,9 @@ class Settings(BaseSettings):
 
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch, as a JSON list; an empty list means all namespaces."""
+
+    aws_roles: dict[str, tuple[RoleArn, ...]] = {}
+    """IAM roles that policies may assume, as a JSON object of namespaces (`*`: all) and lists of role ARNs."""
 
     lease_name: str = "predictive-scaling"
     """Name of the Lease for the leader election among the replicas of the operator."""

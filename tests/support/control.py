@@ -18,6 +18,7 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.target import TargetSpec as TargetSpec
 from predictive_scaling.settings import read_settings
 from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.targets.port import Target
 from tests.support.builders import LONG_AGO, NOON, a_policy
 from tests.support.cluster import InMemoryCluster
 from tests.support.in_memory_ports import (
@@ -218,7 +219,7 @@ class World:
         paths = [path for path in self.cluster.objects if "/scalingdecisions/" in path]
         return [self.cluster.objects[path].get("status", {}).get("phase", "") for path in paths]
 
-    def _find(self, namespace: str, spec: TargetSpec) -> InMemoryTarget:
+    def _find(self, namespace: str, spec: TargetSpec) -> Target:
         del namespace
         return self.targets[spec.name]
 

@@ -162,3 +162,12 @@ def test_an_invalid_value_is_reported_with_the_setting_and_without_the_secret(
     assert name in str(raised.value)
     if name != "PREDICTIVE_SCALING_TICK":
         assert "hunter2" not in str(raised.value)
+
+
+def test_roles_of_aws_are_lists_of_arns_by_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = "arn:aws:iam::123456789012:role/scaler"
+    monkeypatch.setenv("PREDICTIVE_SCALING_AWS_ROLES", f'{{"shop": ["{role}"]}}')
+    assert read_settings().aws_roles == {"shop": (role,)}
+    monkeypatch.setenv("PREDICTIVE_SCALING_AWS_ROLES", '{"shop": ["scaler"]}')
+    with pytest.raises(SettingsError, match="PREDICTIVE_SCALING_AWS_ROLES: must be the ARN of an IAM role"):
+        read_settings()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
+from predictive_scaling.control.target_claims import target_name
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import Takeover
@@ -15,7 +16,7 @@ def other_policy(record: PolicyRecord, held: Mapping[tuple[str, str], PolicyKey]
     """Describe the policy that holds the target; None if it is this policy."""
     if record.policy is None:
         return None
-    holder = held.get((record.key.namespace, str(record.policy.spec.target)))
+    holder = held.get(target_name(record.key.namespace, record.policy.spec.target))
     if holder is None or holder == record.key:
         return None
     return (
@@ -55,11 +56,14 @@ def taken_back(observed: Observed, takeover: Takeover | None) -> str | None:
     if takeover.taken_from is not None and takeover.taken_from == observed.foreign_write:
         # Our first write was recorded but not made: the value that it would replace is still there.
         return None
-    default = " (1 is also what the API server fills in where the manifest of an HPA has no minReplicas)"
-    may_be_default = default if observed.minimum == 1 else ""
+    may_be_default = (
+        " (1 is also what the API server fills in where the manifest of an HPA has no minReplicas)"
+        if observed.minimum == 1 and observed.floor_field == "minReplicas"
+        else ""
+    )
     return (
         f"{observed.floor_managers[0]} set the minimum to {observed.minimum} and holds it{may_be_default}; leave "
-        "minReplicas (or minReplicaCount) out of its manifest, then change the policy or set the annotation "
+        f"{observed.floor_field} out of its manifest, then change the policy or set the annotation "
         "predictive-scaling.io/resume to a new value"
     )
 

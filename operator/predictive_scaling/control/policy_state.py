@@ -160,7 +160,7 @@ class PolicyState:
 
     def apply_intent(self, takeover: Takeover, acknowledged: Acknowledgement) -> None:
         """Remember that the target was written: earlier conflicts and refusals are over."""
-        self.takeover = takeover.model_copy(update={"taken_from": None})
+        self.takeover = takeover.model_copy(update={"taken_from": None, "replaces": None})
         self.acknowledged = acknowledged
         self.conflict, self.backoff, self.open_decision, self.restoring = None, None, None, False
 

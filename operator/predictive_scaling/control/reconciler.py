@@ -46,7 +46,7 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.statuses import ScalingPolicyStatus
 from predictive_scaling.resources.vocabulary import Mode
-from predictive_scaling.targets.port import Target
+from predictive_scaling.targets.port import Target, with_record
 from predictive_scaling.targets.registry import TargetFinder
 
 log = structlog.get_logger(__name__)
@@ -117,7 +117,7 @@ class Reconciler:
             problem = Problem("RecoveryPending", tick.recovering[record.uid])
             return await self._show_problem(record, state, tick, failure=problem)
         try:
-            target = self.find(record.key.namespace, record.policy.spec.target)
+            target = with_record(self.find(record.key.namespace, record.policy.spec.target), state.takeover)
             observed = await target.observe()
         except TargetUnsupportedError as error:
             return await self._show_problem(record, state, tick, stalled=Problem(error.reason, str(error)))

@@ -8,10 +8,13 @@ from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import Takeover
+from predictive_scaling.resources.target import TargetSpec
 from predictive_scaling.resources.vocabulary import Mode
 
 TargetName = tuple[str, str]
-"""Namespace, and the target as a status writes it, such as hpa/checkout."""
+"""Namespace, and the target as a status writes it, such as hpa/checkout. See `target_name`."""
+
+_NO_NAMESPACE = ""
 
 
 class Claim(NamedTuple):
@@ -57,7 +60,7 @@ class TargetClaims:
         """Return the other policy that acts on the target that this policy took over; None if there is none."""
         if state.target is None:
             return None
-        holder = self.holders.get((record.key.namespace, state.target))
+        holder = self.holders.get(_taken(record, state.target, state.takeover))
         return None if holder is None or holder.record.uid == record.uid or not holder.writes else holder
 
     def first_takeover(self, record: PolicyRecord, target_uid: str) -> Takeover | None:
@@ -80,7 +83,23 @@ def _named(record: PolicyRecord) -> TargetName | None:
     """The target that a policy claims; None if it is Off, being deleted or invalid."""
     if record.policy is None or record.deleted or record.policy.spec.mode is Mode.OFF:
         return None
-    return record.key.namespace, str(record.policy.spec.target)
+    return target_name(record.key.namespace, record.policy.spec.target)
+
+
+def target_name(namespace: str, target: TargetSpec) -> TargetName:
+    """Return the name under which policies claim a target. Groups of AWS belong to a region, not to a namespace."""
+    group = target.auto_scaling_group
+    return (namespace, str(target)) if group is None else _group_name(str(target), group.region, group.role_arn)
+
+
+def _taken(record: PolicyRecord, target: str, takeover: Takeover | None) -> TargetName:
+    group = takeover.auto_scaling_group if takeover is not None else None
+    return (record.key.namespace, target) if group is None else _group_name(target, group.region, group.role_arn)
+
+
+def _group_name(target: str, region: str, role_arn: str | None) -> TargetName:
+    account = role_arn.split(":")[4] if role_arn is not None else "the operator's account"
+    return _NO_NAMESPACE, f"{target} in {region} of {account}"
 
 
 def _rank(claim: Claim) -> tuple[bool, object, str]:

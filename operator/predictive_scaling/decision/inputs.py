@@ -64,6 +64,8 @@ class Observed:
     """The controller that owns the target, such as `ScaledObject/checkout`; None for none."""
     floor_managers: tuple[str, ...]
     """Field managers of the field that the operator writes, newest write first; includes the operator's own."""
+    floor_field: str = "minReplicas"
+    """Name of that field in the target's manifest."""
     foreign_write: str | None = None
     """The newest write of that field by another manager, in a text that differs for each write; None for none."""
     floor_given_up: bool = False

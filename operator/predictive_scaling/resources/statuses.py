@@ -17,7 +17,7 @@ from predictive_scaling.resources.scaling_decision import (
     Replicas,
     Text,
 )
-from predictive_scaling.resources.vocabulary import EventPhase, Mode, Source
+from predictive_scaling.resources.vocabulary import EventPhase, GroupField, Mode, Source
 
 MAX_POINTS = 24
 MAX_SUMMARY_LENGTH = 63
@@ -124,6 +124,22 @@ class Advice(StatusPart):
     """The advice in a sentence."""
 
 
+class TakenGroup(StatusPart):
+    """The Auto Scaling group that was taken over."""
+
+    name: Annotated[str, Field(max_length=255)]
+    """Name of the group."""
+
+    region: Annotated[str, Field(max_length=25)]
+    """AWS region of the group."""
+
+    role_arn: Annotated[str | None, Field(max_length=512)] = None
+    """IAM role that was assumed; without it the operator's own AWS credentials."""
+
+    field: GroupField
+    """Field that was written: MinSize or DesiredCapacity."""
+
+
 class Takeover(StatusPart):
     """The target's minimum before the take-over. It is restored when the policy is deleted or leaves Auto."""
 
@@ -148,6 +164,16 @@ class Takeover(StatusPart):
     resume: Annotated[str | None, Field(max_length=MAX_TEXT_LENGTH), fitted_to(MAX_TEXT_LENGTH)] = None
     """Value of the annotation predictive-scaling.io/resume that was last acted on; a hash if it is longer than 253
     characters."""
+
+    floor: Replicas | None = None
+    """Minimum that the operator last wrote to a target whose API does not record the writer, such as an Auto Scaling
+    group; another value there is a foreign write."""
+
+    replaces: Replicas | None = None
+    """Minimum that this write replaces, until the write is confirmed."""
+
+    auto_scaling_group: TakenGroup | None = None
+    """The group that was taken over, if the target is an Auto Scaling group."""
 
 
 class ScalingPolicyStatus(StatusPart):

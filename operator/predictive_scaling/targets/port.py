@@ -1,9 +1,10 @@
 """The port of targets. Every adapter, including the one in memory, passes tests/contract/test_targets.py."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from predictive_scaling.decision.inputs import Observed
+from predictive_scaling.resources.statuses import Takeover
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,23 @@ class Target(Protocol):
     async def progress(self) -> Progress:
         """Return how far the target has followed its floor."""
         ...
+
+
+@runtime_checkable
+class WithoutManagers(Protocol):
+    """A target whose API does not record who wrote the floor: it compares the floor with the recorded write."""
+
+    def recall(self, takeover: Takeover) -> None:
+        """Set the recorded writes; called before any other method. Without it no write counts as ours."""
+        ...
+
+    def recorded(self, takeover: Takeover, floor: int) -> Takeover:
+        """Return the take-over to record before `floor` is written. Call it after `observe`."""
+        ...
+
+
+def with_record(target: Target, takeover: Takeover | None) -> Target:
+    """Return the target; one without managers recalls the recorded writes."""
+    if isinstance(target, WithoutManagers) and takeover is not None:
+        target.recall(takeover)
+    return target

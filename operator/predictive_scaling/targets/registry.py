@@ -6,6 +6,9 @@ from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.errors import TargetUnsupportedError
 from predictive_scaling.resources.target import NamedTarget
 from predictive_scaling.resources.target import TargetSpec as TargetSpec
+from predictive_scaling.targets.auto_scaling_group import AutoScalingGroup
+from predictive_scaling.targets.aws_clients import AWSClients
+from predictive_scaling.targets.group_descriptions import GroupDescriptions
 from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from predictive_scaling.targets.port import Target
 from predictive_scaling.targets.records import Records
@@ -18,12 +21,16 @@ TargetFinder = Callable[[str, TargetSpec], Target]
 class Targets:
     """Creates adapters, which are cheap and have no connection of their own."""
 
-    def __init__(self, cluster: Cluster, records: Records) -> None:
+    def __init__(self, cluster: Cluster, records: Records, groups: GroupDescriptions | None = None) -> None:
+        """groups: what reaches AWS; by default with the operator's own credentials only."""
         self._cluster = cluster
         self._records = records
+        self._groups = groups or GroupDescriptions(AWSClients())
 
     def __call__(self, namespace: str, spec: TargetSpec) -> Target:
         """Return the adapter of a target. Raises TargetUnsupportedError for kinds without an adapter."""
+        if spec.auto_scaling_group is not None:
+            return AutoScalingGroup(self._groups, namespace, spec.auto_scaling_group)
         if spec.horizontal_pod_autoscaler is not None:
             return HorizontalPodAutoscaler(self._cluster, self._records, namespace, spec.horizontal_pod_autoscaler.name)
         if spec.scaled_object is not None:
@@ -36,6 +43,8 @@ class Targets:
 
 def target_named(text: str) -> TargetSpec | None:
     """Return the target that a status names, the inverse of str(TargetSpec); None for text that names none.
+
+    Also None for a group: its name lacks region, role and field, which the take-over record holds.
 
     >>> str(target_named("hpa/checkout")), str(target_named("scaledobject/checkout"))
     ('hpa/checkout', 'scaledobject/checkout')

@@ -61,6 +61,7 @@ class ScaledObject:
             scaled_to_zero=False,
             owner=None,
             floor_managers=record.floor_managers,
+            floor_field="minReplicaCount",
             foreign_write=record.foreign_write,
             floor_given_up=record.floor_given_up,
             pause=_pause(record),

@@ -22,7 +22,7 @@ from predictive_scaling.failpoint import failpoint
 from predictive_scaling.resources.conditions import format_time
 from predictive_scaling.resources.statuses import LastDecision, Takeover
 from predictive_scaling.resources.vocabulary import DecisionPhase, Mode
-from predictive_scaling.targets.port import Target
+from predictive_scaling.targets.port import Target, WithoutManagers
 
 log = structlog.get_logger(__name__)
 
@@ -166,6 +166,8 @@ class Execution:
         takeover = takeover.model_copy(
             update={"resume": acknowledgement.resume, "generation": acknowledgement.generation}
         )
+        if isinstance(change.target, WithoutManagers):
+            takeover = change.target.recorded(takeover, intent.decision.floor)
         if not (ownership.is_held(record, state) and ownership.is_recorded(state, target, takeover)):
             await ownership.record_takeover(self.cluster, record, state, target, takeover)
         return takeover

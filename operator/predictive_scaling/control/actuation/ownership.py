@@ -31,7 +31,8 @@ async def record_takeover(
     if not is_held(record, state):
         await _set_finalizers(cluster, record, state, [FINALIZER])
     # A merge patch keeps what it does not name: a field that is not set any more has to be taken out by name.
-    cleared = {"takenFrom": None, "resume": None, "generation": None} | takeover.to_manifest()
+    optional = ("takenFrom", "resume", "generation", "floor", "replaces", "autoScalingGroup")
+    cleared = dict.fromkeys(optional) | takeover.to_manifest()
     await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": cleared, "target": target}})
     state.take_over(takeover, target)
 

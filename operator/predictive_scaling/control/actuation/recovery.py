@@ -27,7 +27,7 @@ from predictive_scaling.errors import (
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
-from predictive_scaling.targets.port import Target
+from predictive_scaling.targets.port import Target, with_record
 from predictive_scaling.targets.registry import TargetFinder, target_named
 
 log = structlog.get_logger(__name__)
@@ -203,7 +203,7 @@ class Recovery:
         if pending.is_late and await self._ended_in_cluster(row):
             return
         try:
-            target = self._target(row, record)
+            target = with_record(self._target(row, record), state.takeover)
         except TargetUnsupportedError as error:
             await self._end(row, DecisionPhase.CANCELLED, f"Its target cannot be observed any more: {error}")
             return

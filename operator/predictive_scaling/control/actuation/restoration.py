@@ -20,7 +20,9 @@ from predictive_scaling.errors import (
     TargetUnsupportedError,
 )
 from predictive_scaling.resources.statuses import Takeover
+from predictive_scaling.resources.target import AutoScalingGroupTarget, TargetSpec
 from predictive_scaling.resources.vocabulary import Mode
+from predictive_scaling.targets.port import with_record
 from predictive_scaling.targets.registry import TargetFinder, target_named
 
 log = structlog.get_logger(__name__)
@@ -50,7 +52,7 @@ class Restoration:
         if not held or record.policy is None:
             return False
         spec = record.policy.spec
-        moved = state.takeover is not None and state.target is not None and state.target != str(spec.target)
+        moved = state.takeover is not None and state.target is not None and _is_other(spec.target, state)
         return spec.mode is not Mode.AUTO or moved
 
     async def restore(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> None:
@@ -94,15 +96,19 @@ class Restoration:
 
     async def _restore_target(self, record: PolicyRecord, state: PolicyState) -> None:
         takeover = state.takeover
-        spec = target_named(state.target or "") or (record.policy.spec.target if record.policy else None)
+        spec = _taken_group(takeover) or target_named(state.target or "")
+        spec = spec or (record.policy.spec.target if record.policy else None)
         if takeover is None or spec is None:
             return
         try:
-            target = self.find(record.key.namespace, spec)
+            target = with_record(self.find(record.key.namespace, spec), takeover)
             if (await target.observe()).uid != takeover.target_uid:
                 return
             await target.restore(takeover.original_minimum)
-        except (TargetNotFoundError, TargetUnsupportedError):
+        except TargetNotFoundError:
+            return
+        except TargetUnsupportedError as error:
+            self._give_up(record, state, error)
             return
         except TargetConflictError as error:
             self.events.emit(record, EventReason.CONFLICT_DETECTED, f"Not restored: {error}")
@@ -124,3 +130,28 @@ class Restoration:
         if not record.deleted:
             return False
         return state.seconds_deleting(monotonic()) > TIMEOUT_SECONDS
+
+
+def _taken_group(takeover: Takeover | None) -> TargetSpec | None:
+    """Return the Auto Scaling group that was taken over: its name in a status lacks region, role and field."""
+    group = takeover.auto_scaling_group if takeover is not None else None
+    if group is None:
+        return None
+    try:
+        target = AutoScalingGroupTarget(
+            name=group.name, region=group.region, role_arn=group.role_arn, field=group.field
+        )
+    except ValueError:  # the status was edited
+        return None
+    return TargetSpec(auto_scaling_group=target)
+
+
+def _is_other(target: TargetSpec, state: PolicyState) -> bool:
+    """Whether a policy names another target than the one that was taken over."""
+    if state.target != str(target):
+        return True
+    taken, named = _taken_group(state.takeover), target.auto_scaling_group
+    if taken is None or taken.auto_scaling_group is None or named is None:
+        return False
+    # Another role may reach the same group; the take-over stays, and the restoration uses the role that took it over.
+    return (taken.auto_scaling_group.region, taken.auto_scaling_group.field) != (named.region, named.field)
