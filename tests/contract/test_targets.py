@@ -112,11 +112,6 @@ class TargetContract:
         assert not second_write.changed
         assert (after_second.minimum, after_second.floor_managers) == (after_first.minimum, after_first.floor_managers)
 
-    async def test_a_floor_above_the_maximum_of_the_target_is_refused(self, subject: TargetUnderTest) -> None:
-        with pytest.raises(TargetRefusedError, match="axReplica"):
-            await subject.target.apply(41, take=True)
-        assert (await subject.target.observe()).minimum == 2
-
     async def test_a_foreign_write_is_observed_and_not_overwritten(self, subject: TargetUnderTest) -> None:
         await subject.target.apply(5, take=True)
         await subject.foreign_write(3)
@@ -167,14 +162,23 @@ class TargetContract:
             await subject.target.apply(5, take=True)
 
 
-class TestInMemory(TargetContract):
+class BoundedTargetContract(TargetContract):
+    """The tests of adapters whose targets have a maximum of their own."""
+
+    async def test_a_floor_above_the_maximum_of_the_target_is_refused(self, subject: TargetUnderTest) -> None:
+        with pytest.raises(TargetRefusedError, match="axReplica"):
+            await subject.target.apply(41, take=True)
+        assert (await subject.target.observe()).minimum == 2
+
+
+class TestInMemory(BoundedTargetContract):
     @pytest.fixture
     async def subject(self) -> TargetUnderTest:
         return InMemoryUnderTest()
 
 
 @pytest.mark.e2e
-class TestHorizontalPodAutoscaler(TargetContract):
+class TestHorizontalPodAutoscaler(BoundedTargetContract):
     @pytest.fixture
     async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[TargetUnderTest]:
         await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
@@ -184,7 +188,7 @@ class TestHorizontalPodAutoscaler(TargetContract):
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("keda")
-class TestScaledObject(TargetContract):
+class TestScaledObject(BoundedTargetContract):
     @pytest.fixture
     async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[TargetUnderTest]:
         await kubectl.apply(a_deployment("checkout"), a_scaled_object("checkout"))

@@ -200,8 +200,8 @@ async def test_a_paused_policy_keeps_the_floor_until_it_is_resumed(
 
 
 async def test_a_target_kind_without_an_adapter_stalls_the_policy(kubectl: Kubectl) -> None:
-    workload = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"}}
-    await kubectl.apply(a_scaling_policy(target=workload))
+    group = {"autoScalingGroup": {"name": "web", "region": "eu-west-1"}}
+    await kubectl.apply(a_scaling_policy(target=group))
     stalled = await wait_for_condition(kubectl, "Stalled", "True", "TargetUnsupported")
     assert "not yet available" in stalled["message"]
 

@@ -21,6 +21,50 @@ def a_deployment(name: str, *, replicas: int | None = None) -> Manifest:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
+def a_stateful_set(name: str, *, replicas: int | None = None) -> Manifest:
+    """Return a StatefulSet with the pods of `a_deployment`, which all start at once."""
+    body = a_deployment(name, replicas=replicas)
+    spec = body["spec"] | {"serviceName": name, "podManagementPolicy": "Parallel"}
+    return body | {"kind": "StatefulSet", "spec": spec}
+
+
+def a_rollout(name: str, *, size: int | None = None) -> Manifest:
+    """Return a custom resource of `a_rollout_definition`. No controller runs for it."""
+    spec = {} if size is None else {"size": size}
+    return {"apiVersion": "example.com/v1alpha1", "kind": "Rollout", "metadata": {"name": name}, "spec": spec}
+
+
+def a_rollout_definition() -> Manifest:
+    """Return the CustomResourceDefinition of Rollouts, whose scale subresource writes spec.size, default 1."""
+    any_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    spec = {"type": "object", "properties": {"size": {"type": "integer", "minimum": 0, "default": 1}}}
+    version: Manifest = {
+        "name": "v1alpha1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": any_object}}},
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.size",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "rollouts.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"kind": "Rollout", "plural": "rollouts", "singular": "rollout"},
+            "versions": [version],
+        },
+    }
+
+
 def an_autoscaler(name: str, *, minimum: int | None = 2, maximum: int = 40) -> Manifest:
     """Return an HPA on CPU. Without CPU metrics in the cluster it only follows its minimum."""
     cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}

@@ -26,6 +26,10 @@ SPREADS = (
     {0.1: 0.5, 0.5: 1.0, 0.8: 1.3, 0.9: 1.5, 0.95: 2.0},
     {0.1: 0.0, 0.5: 0.4, 0.8: 0.4, 0.9: 3.0, 0.95: 3.0},
 )
+TARGETS = (
+    {"horizontalPodAutoscaler": {"name": "checkout"}},
+    {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"}},
+)
 bad_numbers = st.sampled_from([float("nan"), float("inf"), -1.0])
 
 
@@ -40,6 +44,7 @@ def policies(draw: st.DrawFn, *, overridden: bool = False) -> ScalingPolicy:
         min=low,
         max=draw(st.integers(max(1, low), 60)),
         mode=draw(st.sampled_from(["Auto", "Recommend"])),
+        target=draw(st.sampled_from(TARGETS)),
         annotations=draw(st.one_of(directions, pins)) if overridden else None,
         demand={"zeroIsValid": draw(st.booleans())},
         forecast={"utilization": draw(st.integers(20, 100)), "quantile": draw(quantiles())},

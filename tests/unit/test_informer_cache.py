@@ -148,3 +148,48 @@ def test_a_workload_that_cannot_create_replicas_has_the_failure() -> None:
     record = WorkloadRecord.parse({"metadata": metadata, "spec": {"replicas": 9}, "status": status})
     assert (record.desired, record.existing, record.ready) == (9, 5, 0)
     assert record.failure == "FailedCreate: exceeded quota: pods"
+
+
+DEPLOYMENT = WorkloadReference("apps/v1", "Deployment", "checkout")
+
+
+def a_workload(version: int, replicas: int, uid: str = "uid") -> WorkloadRecord:
+    return WorkloadRecord(replicas, replicas, replicas, None, uid=uid, resource_version=version)
+
+
+def test_an_own_write_to_a_workload_counts_until_the_watch_has_caught_up() -> None:
+    watched = WatchedCluster()
+    key = ("shop", "Deployment", "checkout")
+    watched.workloads[key] = [a_workload(7, 2)]
+    watched.informer_cache.remember_workload("shop", DEPLOYMENT, a_workload(9, 5))
+    records = [watched.informer_cache.watched_workload("shop", DEPLOYMENT)]
+    watched.workloads[key] = [a_workload(10, 3)]
+    records.append(watched.informer_cache.watched_workload("shop", DEPLOYMENT))
+    watched.workloads[key] = [a_workload(8, 4, uid="another")]
+    records.append(watched.informer_cache.watched_workload("shop", DEPLOYMENT))
+    assert [record.desired for record in records if record] == [5, 3, 4]
+    del watched.workloads[key]
+    assert watched.informer_cache.watched_workload("shop", DEPLOYMENT) is None
+
+
+def test_a_custom_resource_of_the_same_kind_is_not_taken_for_a_deployment() -> None:
+    watched = WatchedCluster()
+    watched.workloads["shop", "Deployment", "checkout"] = [a_workload(7, 2)]
+    custom = WorkloadReference("example.com/v1", "Deployment", "checkout")
+    assert watched.informer_cache.watched_workload("shop", custom) is None
+
+
+async def test_the_hpa_of_a_workload_is_found_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    watched = WatchedCluster()
+    informer_cache = watched.informer_cache
+    assert await informer_cache.autoscaler_of("shop", DEPLOYMENT) is None
+    watched.add_to_watch(parse(an_hpa()))
+    now[0] += 6
+    record = await informer_cache.autoscaler_of("shop", DEPLOYMENT)
+    assert record is not None
+    assert record.name == "checkout"
+    assert await informer_cache.autoscaler_of("other", DEPLOYMENT) is None
+    assert await informer_cache.autoscaler_of("shop", WorkloadReference("apps/v1", "StatefulSet", "checkout")) is None
+    assert await informer_cache.autoscaler_of("shop", WorkloadReference("a.io/v1", "Deployment", "checkout")) is None

@@ -60,7 +60,7 @@ class Decision(ResponseModel):
     from_replicas: int
     to_replicas: int
     uncapped_replicas: int = Field(description="Recommended replicas before limits.")
-    source: str = Field(description="Source of the highest recommendation: Forecast, Event, Minimum or Fallback.")
+    source: str = Field(description="Source of the highest recommendation, such as Forecast, Event or Reactive.")
     reason: str
     message: str = Field(description="Explanation in one sentence.")
     outcome: str | None = Field(description="Outcome in one sentence; null while the decision is unfinished.")

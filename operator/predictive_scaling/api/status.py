@@ -50,7 +50,7 @@ class PolicyStatus(ResponseModel):
     floor: int | None = Field(description="Current floor; in mode Recommend the recommended floor.")
     current_replicas: int | None
     ready_replicas: int | None
-    source: str | None = Field(description="Source of the floor: Forecast, Event, Minimum or Fallback.")
+    source: str | None = Field(description="Source of the floor, such as Forecast, Event or Reactive.")
     limited: bool = Field(description="Whether the maximum limits the recommendation.")
     conditions: list[Condition]
     last_decision_at: Time | None

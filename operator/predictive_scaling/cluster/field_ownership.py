@@ -12,14 +12,24 @@ _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 DEFAULT_MINIMUM: Final = 1
 """Default of spec.minReplicas in the API server."""
 
+FieldPath = tuple[str, ...]
+REPLICAS: Final[FieldPath] = ("spec", "replicas")
+
 
 @dataclass(frozen=True, slots=True)
 class MinimumField:
-    """The field of the spec that holds a minimum."""
+    """The field that holds a minimum, or the replicas of a workload."""
 
     name: str
     default: int
     """The minimum of an object without the field."""
+    parents: tuple[str, ...] = ("spec",)
+    """The path of the object that has the field."""
+
+    @property
+    def path(self) -> FieldPath:
+        """The path of the field."""
+        return (*self.parents, self.name)
 
 
 MIN_REPLICAS: Final = MinimumField("minReplicas", DEFAULT_MINIMUM)
@@ -45,8 +55,9 @@ def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS)
     same client writes with each apply: if the manifest in it no longer has the field, the default is not a request.
     """
     metadata = ObjectMetadata.of(body)
-    minimum = _mapping(body.get("spec")).get(field.name, field.default)
-    owners = [entry for entry in metadata.managed_fields if entry.owns("spec", field.name)]
+    value = value_at(body, field.path)
+    minimum = field.default if value is None else value
+    owners = [entry for entry in metadata.managed_fields if entry.owns(*field.path)]
     foreign = [entry for entry in owners if entry.manager != FIELD_MANAGER]
     stated = [entry for entry in owners if not _states_nothing(entry, metadata, minimum, field)]
     newest = max(foreign, key=_timestamp, default=None)
@@ -55,6 +66,14 @@ def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS)
         foreign_write=f"{newest.manager} at {newest.time} with {minimum}"[:200] if newest else None,
         is_given_up=minimum == field.default and not stated,
     )
+
+
+def value_at(body: Mapping[str, Any], path: FieldPath) -> Any:
+    """Return the value of a field; None if it is not set. Never raises."""
+    value: Any = body
+    for name in path:
+        value = _mapping(value).get(name)
+    return value
 
 
 def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any, field: MinimumField) -> bool:
@@ -67,7 +86,7 @@ def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any
         manifest = json.loads(metadata.annotations.get(_LAST_APPLIED, ""))
     except (TypeError, ValueError):
         return False
-    spec = manifest.get("spec") if isinstance(manifest, dict) else None
+    spec = value_at(_mapping(manifest), field.parents)
     return isinstance(spec, dict) and spec.get(field.name) is None
 
 

@@ -125,6 +125,11 @@ class HorizontalPodAutoscalerRecord:
         """Its path in the API server."""
         return path_of(self.namespace, self.name)
 
+    def scales(self, reference: WorkloadReference) -> bool:
+        """Whether it scales a workload of its namespace, in whichever version of its API."""
+        workload = self.workload
+        return (workload.group, workload.kind, workload.name) == (reference.group, reference.kind, reference.name)
+
 
 def path_of(namespace: str, name: str) -> str:
     """Return the URL path of an HPA."""

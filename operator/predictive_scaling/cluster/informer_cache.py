@@ -54,6 +54,9 @@ class EventRecord:
 WorkloadKey = tuple[str, str, str]
 """Namespace, kind and name."""
 
+_SCALED_SECONDS = 5.0
+"""HPAs are sorted by their workloads at most this often."""
+
 
 @dataclass(slots=True)
 class InformerCache:
@@ -86,7 +89,14 @@ class InformerCache:
     _written_scaled_objects: OwnWrites[tuple[str, str], ScaledObjectRecord] = field(
         default_factory=OwnWrites[tuple[str, str], ScaledObjectRecord]
     )
+    _written_workloads: OwnWrites[WorkloadKey, WorkloadRecord] = field(
+        default_factory=OwnWrites[WorkloadKey, WorkloadRecord]
+    )
     _scaled_objects: ScaledObjects = field(init=False)
+    _scaled: dict[WorkloadKey, list[HorizontalPodAutoscalerRecord]] = field(
+        default_factory=dict[WorkloadKey, list[HorizontalPodAutoscalerRecord]]
+    )
+    _scaled_until: float = 0.0
     _unseen: dict[PolicyKey, tuple[int, float]] = field(default_factory=dict[PolicyKey, tuple[int, float]])
     _fingerprints: dict[str, int] = field(default_factory=dict[str, int])
     _relisted: bool = False
@@ -140,7 +150,7 @@ class InformerCache:
 
     async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
         """Return the newest record of a workload; kinds that are not watched are requested."""
-        watched = self.workload_index.get((namespace, reference.kind, reference.name))
+        watched = self.watched_workload(namespace, reference)
         if watched is not None:
             return watched
         try:
@@ -163,6 +173,28 @@ class InformerCache:
             self._written_scaled_objects.put((record.namespace, record.name), record)
         else:
             self._written.put((record.namespace, record.name), record)
+
+    def watched_workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
+        """Return the newest record from the watch or our last write; None for an unknown object or another kind."""
+        if not reference.is_watched:
+            return None
+        key = (namespace, reference.kind, reference.name)
+        return self._written_workloads.newest(key, self.workload_index.get(key))
+
+    def remember_workload(self, namespace: str, reference: WorkloadReference, record: WorkloadRecord) -> None:
+        """Keep the response of our own write, if the kind is watched."""
+        if reference.is_watched:
+            self._written_workloads.put((namespace, reference.kind, reference.name), record)
+
+    async def autoscaler_of(self, namespace: str, reference: WorkloadReference) -> HorizontalPodAutoscalerRecord | None:
+        """Return an HPA that scales a workload; None if there is none. A new HPA is found within a few seconds."""
+        if monotonic() >= self._scaled_until:
+            self._scaled, self._scaled_until = {}, monotonic() + _SCALED_SECONDS
+            for record in self.autoscaler_index.all():
+                key = (record.namespace, record.workload.kind, record.workload.name)
+                self._scaled.setdefault(key, []).append(record)
+        records = self._scaled.get((namespace, reference.kind, reference.name), ())
+        return next((record for record in records if record.scales(reference)), None)
 
     def is_user_change(self, body: Mapping[str, Any], *, gone: bool, listed: bool = False) -> bool:
         """Whether a user changed an object since its last event; our own status writes do not count.
@@ -202,6 +234,7 @@ class InformerCache:
             self._fingerprints.pop(uid, None)
         self._written.purge(self.autoscaler_index)
         self._written_scaled_objects.purge(self.scaled_object_index)
+        self._written_workloads.purge(self.workload_index)
 
     def _forget_delivered(self) -> None:
         for key, (version, _) in list(self._unseen.items()):

@@ -1,23 +1,42 @@
-"""Records of the workloads that run the replicas: Deployments and StatefulSets."""
+"""Records of the workloads that run the replicas: Deployments, StatefulSets and custom resources with /scale."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from predictive_scaling.cluster.field_ownership import (
+    REPLICAS,
+    FieldPath,
+    MinimumField,
+    field_ownership,
+    value_at,
+)
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
 
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "ReplicaSet": "replicasets"}
 # Conditions of a Deployment whose pods cannot be created.
 _FAILURE_CONDITIONS = frozenset({"ReplicaFailure"})
+_WATCHED: Final = frozenset({"Deployment", "StatefulSet"})
+_DEFAULT_REPLICAS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadReference:
-    """The scaleTargetRef of an HPA."""
+    """The scaleTargetRef of an HPA, or the workload of a policy."""
 
     api_version: str
     kind: str
     name: str
+
+    @property
+    def group(self) -> str:
+        """Its API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the operator watches objects of this kind."""
+        return self.group == "apps" and self.kind in _WATCHED
 
     def path(self, namespace: str) -> str:
         """Return its path in the API server. The plural of other kinds is guessed."""
@@ -28,33 +47,55 @@ class WorkloadReference:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadRecord:
-    """The numbers of replicas of a workload."""
+    """The numbers of replicas of a workload, and who sets them."""
 
     desired: int
-    """spec.replicas."""
+    """spec.replicas; 1 where it is not set, as the controllers of workloads assume."""
     existing: int
     ready: int
     failure: str | None
     """Why replicas cannot be created, from the workload's own conditions; None if they can."""
     uid: str = ""
     resource_version: int = 0
+    managers: tuple[str, ...] = ()
+    """Field managers that state spec.replicas, newest write first."""
+    foreign_write: str | None = None
+    """The newest write of spec.replicas by another manager, in a text that differs for each write."""
+    given_up: bool = False
+    """spec.replicas is a default: the manager that set it last removed the field from the manifest."""
 
     @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> "WorkloadRecord":
-        """Return the record of a workload of the API server."""
-        status, metadata = body.get("status") or {}, ObjectMetadata.of(body)
+    def parse(cls, body: Mapping[str, Any], replicas: FieldPath = REPLICAS) -> "WorkloadRecord":
+        """Return the record of a workload of the API server. replicas: path of the field with its replicas."""
+        status, metadata = _mapping(body.get("status")), ObjectMetadata.of(body)
+        ownership = field_ownership(body, MinimumField(replicas[-1], _DEFAULT_REPLICAS, replicas[:-1]))
         return cls(
-            desired=(body.get("spec") or {}).get("replicas", 1),
-            existing=status.get("replicas") or 0,
-            ready=status.get("readyReplicas") or 0,
-            failure=_failure(status.get("conditions") or ()),
+            desired=_count(value_at(body, replicas), _DEFAULT_REPLICAS),
+            existing=_count(status.get("replicas"), 0),
+            ready=_count(status.get("readyReplicas"), 0),
+            failure=_failure(status.get("conditions")),
             uid=metadata.uid,
             resource_version=metadata.resource_version,
+            managers=ownership.managers,
+            foreign_write=ownership.foreign_write,
+            given_up=ownership.is_given_up,
         )
 
 
-def _failure(conditions: Iterable[Mapping[str, Any]]) -> str | None:
-    for condition in conditions:
-        if condition["type"] in _FAILURE_CONDITIONS and condition["status"] == "True":
+def _failure(conditions: Any) -> str | None:
+    for condition in _mappings(conditions):
+        if condition.get("type") in _FAILURE_CONDITIONS and condition.get("status") == "True":
             return f"{condition.get('reason', 'ReplicaFailure')}: {condition.get('message', '')}".strip()
     return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> Iterable[Mapping[str, Any]]:
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list | tuple) else ()
+
+
+def _count(value: Any, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default

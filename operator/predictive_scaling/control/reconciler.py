@@ -108,7 +108,7 @@ class Reconciler:
         Raises ClusterUnavailableError; the next tick repeats the reconciliation.
         """
         if self.restoration.is_due(record, state, tick.claims):
-            await self.restoration.restore(record, state, tick.claims)
+            await self.restoration.restore(record, state, tick.now, tick.claims)
         if record.deleted:
             return None
         if record.policy is None:
@@ -237,7 +237,8 @@ class Reconciler:
             return policy, "TargetHeldByPolicy"
         autoscaler = conflicts.other_autoscaler(observed)
         if autoscaler is not None:
-            return autoscaler, "TargetManagedByKeda"
+            by_keda = (observed.owner or "").startswith("ScaledObject/")
+            return autoscaler, "TargetManagedByKeda" if by_keda else "TargetManagedByAutoscaler"
         return conflicts.foreign_writer(record, state, observed), "ForeignWriter"
 
     def _situation(

@@ -145,6 +145,8 @@ def _active(situation: Situation, decision: Decision) -> _ConditionState:
         return ConditionType.SCALING_ACTIVE, _FALSE, reason, decision.pause.message
     if positive(situation.per_replica) is None:
         message = "the capacity of a replica is not known yet; wait until it is measured, or set spec.demand.perReplica"
+        if situation.observed.is_scaled_directly:
+            message = "the capacity of a replica is not known, as only an HPA measures it; set spec.demand.perReplica"
         return ConditionType.SCALING_ACTIVE, _FALSE, "PerReplicaUnknown", message
     return ConditionType.SCALING_ACTIVE, _TRUE, str(decision.source), decision.message
 

@@ -18,6 +18,7 @@ from predictive_scaling.decision.limits import (
     step_up,
 )
 from predictive_scaling.decision.overrides import allow_one_direction, apply_pin, freeze, pause_of
+from predictive_scaling.decision.reactive import recommend_reactively
 from predictive_scaling.decision.safety import (
     fallback_may_lower,
     hold_through_outage,
@@ -77,7 +78,11 @@ def _assess(situation: Situation) -> tuple[DecisionContext, tuple[Recommendation
     inputs = assess_inputs(situation, window)
     events = recommend_for_events(situation, inputs, window)
     spans = difference((window,), events.suppressed)
-    optional = (recommend_from_forecast(situation, inputs, spans), recommend_fallback(situation, inputs, before))
+    optional = (
+        recommend_from_forecast(situation, inputs, spans),
+        recommend_reactively(situation, inputs, before),
+        recommend_fallback(situation, inputs, before),
+    )
     minimum = Recommendation(
         situation.policy.spec.replicas.min, Source.MINIMUM, "the policy minimum is the highest recommendation"
     )

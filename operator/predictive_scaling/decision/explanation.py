@@ -47,8 +47,13 @@ _RAISE_REASONS = {
     Source.EVENT: Reason.EVENT_RAISES,
     Source.MINIMUM: Reason.BOUNDS_CHANGED,
     Source.FALLBACK: Reason.FALLBACK_ACTIVATED,
+    Source.REACTIVE: Reason.DEMAND_ROSE,
 }
-_ENDED_REASONS = {Source.EVENT: Reason.EVENT_ENDED, Source.FALLBACK: Reason.FALLBACK_ENDED}
+_ENDED_REASONS = {
+    Source.EVENT: Reason.EVENT_ENDED,
+    Source.FALLBACK: Reason.FALLBACK_ENDED,
+    Source.REACTIVE: Reason.DEMAND_FELL,
+}
 
 
 def reason_for(context: DecisionContext, floor: int) -> Reason | None:

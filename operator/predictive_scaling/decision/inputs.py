@@ -74,6 +74,8 @@ class Observed:
     """The target's own pause; None without one."""
     missing: str | None = None
     """What the target needs and does not exist, with the remedy, as a sentence; None if it is complete."""
+    is_scaled_directly: bool = False
+    """The field is the number of replicas itself: no other autoscaler acts above it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Demand(Part):
 
     per_replica: Annotated[float | None, DecimalBetween("0.000001", "999999999999", auto=True, positive=True)] = None
     """Demand that one ready replica serves at 100 % load, in the unit of the metric, as a string such as "50". Auto,
-    the default, learns it from observed demand and ready replicas."""
+    the default, learns it from observed demand and the ready replicas of an HPA; required for a workload."""
 
     target_utilization: Percent = 70
     """Target utilization of reactive scaling, in percent of a replica: the target of the HorizontalPodAutoscaler, or of
@@ -212,7 +212,7 @@ class ScalingPolicySpec(Part):
 
     mode: Mode = Mode.RECOMMEND
     """Off does nothing. Recommend, the default, records decisions without writing to the target. Auto writes the floor.
-    Leaving Auto restores the target's original minimum."""
+    Leaving Auto restores the target's original minimum; a workload keeps as many replicas as its demand needs."""
 
     target: TargetSpec
     """Target to scale. Exactly one of its fields must be set."""

@@ -8,6 +8,11 @@ from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.vocabulary import GroupField, TargetKind
 
 _WITHOUT_SCALE = ("CronJob", "DaemonSet", "Job", "Pod")
+_APPS = {
+    ("apps", "deployment"): "Deployment",
+    ("apps", "replicaset"): "ReplicaSet",
+    ("apps", "statefulset"): "StatefulSet",
+}
 
 ObjectName = Annotated[
     str,
@@ -68,6 +73,14 @@ class WorkloadTarget(Part):
         ),
     )
 
+    @property
+    def text_kind(self) -> str:
+        """The kind as texts name it: deployment, or as kubectl does, such as rollout.v1alpha1.argoproj.io."""
+        kind, (group, _, version) = self.kind.lower(), self.api_version.rpartition("/")
+        if (group, kind) in _APPS:
+            return kind
+        return f"{kind}.{version}.{group}" if group else f"{kind}.{version}"
+
 
 class AutoScalingGroupTarget(Part):
     """An EC2 Auto Scaling group."""
@@ -93,7 +106,8 @@ class TargetSpec(Part):
     """HorizontalPodAutoscaler. Its minReplicas is raised and lowered; it scales above that on its own."""
 
     workload: WorkloadTarget | None = None
-    """Workload without a HorizontalPodAutoscaler. The operator scales it, reactively and ahead of demand."""
+    """Workload without a HorizontalPodAutoscaler. The operator scales it through its scale subresource, reactively by
+    demand.targetUtilization and ahead of demand."""
 
     scaled_object: NamedTarget | None = None
     """KEDA ScaledObject. Its minReplicaCount is raised and lowered; its triggers scale above that. A pause annotation
@@ -129,7 +143,7 @@ class TargetSpec(Part):
             case TargetKind.HORIZONTAL_POD_AUTOSCALER:
                 return f"hpa/{self.name}"
             case TargetKind.WORKLOAD if self.workload:
-                return f"{self.workload.kind.lower()}/{self.name}"
+                return f"{self.workload.text_kind}/{self.name}"
             case TargetKind.SCALED_OBJECT:
                 return f"scaledobject/{self.name}"
             case _:
@@ -142,3 +156,22 @@ class TargetSpec(Part):
             TargetKind.SCALED_OBJECT: self.scaled_object,
             TargetKind.AUTO_SCALING_GROUP: self.auto_scaling_group,
         }
+
+
+def workload_named(kind: str, name: str) -> WorkloadTarget | None:
+    """Return the workload of a kind as `WorkloadTarget.text_kind` writes it; None for another text.
+
+    The text has no upper case: the kind of a custom resource is capitalized, and is to be compared without case.
+
+    >>> workload_named("statefulset", "search").api_version, workload_named("asg", "web")
+    ('apps/v1', None)
+    """
+    singular, _, version = kind.partition(".")
+    version, _, group = version.partition(".")
+    try:
+        if ("apps", kind) in _APPS:
+            return WorkloadTarget(api_version="apps/v1", kind=_APPS["apps", kind], name=name)
+        api_version = f"{group}/{version}" if group else version
+        return WorkloadTarget(api_version=api_version, kind=singular.capitalize(), name=name)
+    except ValueError:  # not the text of a workload, or an edited status
+        return None

@@ -52,6 +52,7 @@ class Source(StrEnum):
     MINIMUM = "Minimum"
     FALLBACK = "Fallback"
     PIN = "Pin"
+    REACTIVE = "Reactive"
 
 
 class Direction(StrEnum):
@@ -119,6 +120,8 @@ class Reason(StrEnum):
     FALLBACK_ENDED = "FallbackEnded"
     PINNED = "Pinned"
     FIELD_GIVEN_UP = "FieldGivenUp"
+    DEMAND_ROSE = "DemandRose"
+    DEMAND_FELL = "DemandFell"
 
 
 class Limit(StrEnum):

@@ -8,7 +8,10 @@ from predictive_scaling.targets.minimum_writer import MinimumWriter
 from predictive_scaling.targets.port import Applied, Progress
 from predictive_scaling.targets.records import Records
 
-_EXTERNAL_SCALERS = {"ScaledObject": "target.scaledObject"}
+_EXTERNAL_SCALERS = {
+    "ScaledObject": "target.scaledObject",
+    "HorizontalPodAutoscaler": "target.horizontalPodAutoscaler",
+}
 
 
 class HorizontalPodAutoscaler:
@@ -83,10 +86,12 @@ class HorizontalPodAutoscaler:
 
 
 def refusal_of_owner(owner: str) -> str | None:
-    """Return why an HPA with this owner cannot be a target; None if it can."""
+    """Return why a target with this owner cannot be scaled; None if it can."""
     kind, _, name = owner.partition("/")
     if kind not in _EXTERNAL_SCALERS:
         return None
+    if kind == "HorizontalPodAutoscaler":
+        return f"{kind} {name} scales it already; use {_EXTERNAL_SCALERS[kind]} {name}, or delete that HPA"
     return f"it belongs to {kind} {name}, which sets its minimum itself; use {_EXTERNAL_SCALERS[kind]} {name}"
 
 

@@ -57,3 +57,16 @@ class LiveRecords:
 
     def remember(self, record: HorizontalPodAutoscalerRecord | ScaledObjectRecord) -> None:
         """Nothing to keep: each record is read again."""
+
+    def watched_workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
+        """None: nothing is watched."""
+
+    def remember_workload(self, namespace: str, reference: WorkloadReference, record: WorkloadRecord) -> None:
+        """Nothing to keep: each record is read again."""
+
+    async def autoscaler_of(self, namespace: str, reference: WorkloadReference) -> HorizontalPodAutoscalerRecord | None:
+        for body in await self._cluster.items(path_of(namespace, "").rstrip("/")):
+            record = parse(body)
+            if record.scales(reference):
+                return record
+        return None

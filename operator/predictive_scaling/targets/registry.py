@@ -1,10 +1,12 @@
 """The registry of target adapters."""
 
 from collections.abc import Callable
+from typing import Protocol
 
+from predictive_scaling.cluster.api_discovery import ApiDiscovery
 from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.errors import TargetUnsupportedError
-from predictive_scaling.resources.target import NamedTarget
+from predictive_scaling.resources.target import NamedTarget, workload_named
 from predictive_scaling.resources.target import TargetSpec as TargetSpec
 from predictive_scaling.targets.auto_scaling_group import AutoScalingGroup
 from predictive_scaling.targets.aws_clients import AWSClients
@@ -13,18 +15,24 @@ from predictive_scaling.targets.horizontal_pod_autoscaler import HorizontalPodAu
 from predictive_scaling.targets.port import Target
 from predictive_scaling.targets.records import Records
 from predictive_scaling.targets.scaled_object import ScaledObject
+from predictive_scaling.targets.workload import Workload, WorkloadRecords
 
 TargetFinder = Callable[[str, TargetSpec], Target]
 """Returns the target of a spec in a namespace; raises TargetUnsupportedError."""
 
 
+class TargetRecords(Records, WorkloadRecords, Protocol):
+    """The newest records of all targets in the cluster."""
+
+
 class Targets:
     """Creates adapters, which are cheap and have no connection of their own."""
 
-    def __init__(self, cluster: Cluster, records: Records, groups: GroupDescriptions | None = None) -> None:
+    def __init__(self, cluster: Cluster, records: TargetRecords, groups: GroupDescriptions | None = None) -> None:
         """groups: what reaches AWS; by default with the operator's own credentials only."""
         self._cluster = cluster
         self._records = records
+        self._discovery = ApiDiscovery(cluster)
         self._groups = groups or GroupDescriptions(AWSClients())
 
     def __call__(self, namespace: str, spec: TargetSpec) -> Target:
@@ -35,10 +43,9 @@ class Targets:
             return HorizontalPodAutoscaler(self._cluster, self._records, namespace, spec.horizontal_pod_autoscaler.name)
         if spec.scaled_object is not None:
             return ScaledObject(self._cluster, self._records, namespace, spec.scaled_object.name)
-        raise TargetUnsupportedError(
-            f"{spec} in {namespace}: targets of the kind {spec.kind} are not yet available in this release; "
-            "give the workload an HPA and use target.horizontalPodAutoscaler"
-        )
+        if spec.workload is not None:
+            return Workload(self._cluster, self._discovery, self._records, namespace, spec.workload)
+        raise TargetUnsupportedError(f"{spec} in {namespace} has no adapter; spec.target names one of four kinds")
 
 
 def target_named(text: str) -> TargetSpec | None:
@@ -51,8 +58,11 @@ def target_named(text: str) -> TargetSpec | None:
     """
     prefix, _, name = text.partition("/")
     spec_of = _SPECS_BY_PREFIX.get(prefix)
+    if spec_of is None:
+        workload = workload_named(prefix, name)
+        return None if workload is None else TargetSpec(workload=workload)
     try:
-        return spec_of(name) if spec_of else None
+        return spec_of(name)
     except ValueError:  # the name is not valid: the status was edited
         return None
 

@@ -1,6 +1,7 @@
 """Restores the original minimum: the policy is deleted, leaves Auto, or names another target (semantics 16)."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -11,6 +12,7 @@ from predictive_scaling.cluster.kubernetes_events import EventReason, Kubernetes
 from predictive_scaling.control.actuation import ownership
 from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
 from predictive_scaling.control.target_claims import NO_CLAIMS, Claim, TargetClaims
+from predictive_scaling.decision.reactive import floor_to_restore
 from predictive_scaling.errors import (
     ClusterUnavailableError,
     RequestFailedError,
@@ -55,7 +57,9 @@ class Restoration:
         moved = state.takeover is not None and state.target is not None and _is_other(spec.target, state)
         return spec.mode is not Mode.AUTO or moved
 
-    async def restore(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims = NO_CLAIMS) -> None:
+    async def restore(
+        self, record: PolicyRecord, state: PolicyState, now: datetime, claims: TargetClaims = NO_CLAIMS
+    ) -> None:
         """Restore the target's minimum, or hand the take-over to the policy that acts on it; then remove the finalizer.
 
         Raises ClusterUnavailableError while that cannot be done, TargetRefusedError or ObjectRefusedError while the
@@ -63,7 +67,7 @@ class Restoration:
         """
         state.begin_restoring()
         try:
-            await self._end_takeover(record, state, claims)
+            await self._end_takeover(record, state, now, claims)
         except (ClusterUnavailableError, TargetRefusedError, *_REFUSED) as error:
             if not self._is_overdue(record, state):
                 raise
@@ -71,10 +75,12 @@ class Restoration:
         await ownership.release(self.cluster, record, state)
         state.release()
 
-    async def _end_takeover(self, record: PolicyRecord, state: PolicyState, claims: TargetClaims) -> None:
+    async def _end_takeover(
+        self, record: PolicyRecord, state: PolicyState, now: datetime, claims: TargetClaims
+    ) -> None:
         heir = claims.heir(record, state)
         if heir is None:
-            await self._restore_target(record, state)
+            await self._restore_target(record, state, now)
         elif state.takeover is not None and state.target is not None:
             await self._hand_over(record, state.takeover, state.target, heir)
 
@@ -94,7 +100,7 @@ class Restoration:
         await ownership.record_takeover(self.cluster, heir.record, heir.state, target, handed)
         log.info("takeover_handed_over", policy=str(record.key), to=str(heir.record.key), target=target)
 
-    async def _restore_target(self, record: PolicyRecord, state: PolicyState) -> None:
+    async def _restore_target(self, record: PolicyRecord, state: PolicyState, now: datetime) -> None:
         takeover = state.takeover
         spec = _taken_group(takeover) or target_named(state.target or "")
         spec = spec or (record.policy.spec.target if record.policy else None)
@@ -102,9 +108,11 @@ class Restoration:
             return
         try:
             target = with_record(self.find(record.key.namespace, spec), takeover)
-            if (await target.observe()).uid != takeover.target_uid:
+            observed = await target.observe()
+            if observed.uid != takeover.target_uid:
                 return
-            await target.restore(takeover.original_minimum)
+            floor = floor_to_restore(takeover.original_minimum, observed, state.situation, now)
+            await target.restore(floor)
         except TargetNotFoundError:
             return
         except TargetUnsupportedError as error:
@@ -116,8 +124,12 @@ class Restoration:
         except (TargetRefusedError, ObjectRefusedError) as error:
             original = takeover.original_minimum
             raise TargetRefusedError(f"{spec} has not got its minimum of {original} back: {error}") from error
-        log.info("target_restored", policy=str(record.key), target=str(spec), minimum=takeover.original_minimum)
-        self.events.emit(record, EventReason.RESTORED, f"{spec} has its minimum of {takeover.original_minimum} back")
+        log.info("target_restored", policy=str(record.key), target=str(spec), minimum=floor)
+        original = takeover.original_minimum
+        note = f"{spec} has its minimum of {original} back"
+        if floor != original:
+            note = f"{spec} has {floor} replicas, which its demand may need; before the policy it had {original}"
+        self.events.emit(record, EventReason.RESTORED, note)
 
     def _give_up(self, record: PolicyRecord, state: PolicyState, error: Exception) -> None:
         log.warning("target_not_restored", policy=str(record.key), target=state.target, error=str(error))
