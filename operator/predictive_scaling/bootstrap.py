@@ -14,6 +14,7 @@ from predictive_scaling.cluster.leadership import Leadership, LeaseTerms, proces
 from predictive_scaling.control.actuation.decision_log import DecisionLog
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.execution import FAILURES, Execution
+from predictive_scaling.control.actuation.pod_reader import ClusterPodReader
 from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.actuation.restoration import Restoration
 from predictive_scaling.control.actuation.verification import Verification
@@ -108,7 +109,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     records = DecisionRecords(
         cluster, DecisionLog(ports.decisions), clock, settings.decisions_kept, settings.namespaces
     )
-    verification = Verification(records, lead_times, events, clock, FAILURES)
+    verification = Verification(records, lead_times, events, clock, FAILURES, ClusterPodReader(cluster))
     window = DemandWindow(ports.demand)
     forecasts = ForecastProvider(
         models,

@@ -8,8 +8,8 @@ from predictive_scaling.bootstrap import assemble
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.cluster.index_comparison import IndexComparison
 from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord
+from predictive_scaling.control.actuation.assessment import ExpectedReplicas
 from predictive_scaling.control.actuation.ownership import path_of
-from predictive_scaling.control.actuation.verification import ExpectedReplicas
 from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
 from predictive_scaling.decision.inputs import DecisionState
 from predictive_scaling.ports import Ports

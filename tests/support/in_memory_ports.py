@@ -49,6 +49,7 @@ class InMemoryDecisions:
         *,
         reason: str | None = None,
         outcome: str | None = None,
+        cause: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
         self._check(f"transition to {phase.stored}")
@@ -62,6 +63,7 @@ class InMemoryDecisions:
             attempts=attempts,
             reason=reason or row.reason,
             outcome=outcome or row.outcome,
+            cause=cause or row.cause,
             deadline_at=deadline_at or row.deadline_at,
             started_at=row.started_at or now,
         )

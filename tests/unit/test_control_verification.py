@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from predictive_scaling.control.actuation.verification import Failure, assess_progress
+from predictive_scaling.control.actuation.assessment import assess_progress
 from predictive_scaling.control.lead_time import LeadTimes
-from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.resources.vocabulary import DecisionPhase, FailureCause
 from predictive_scaling.targets.port import Progress
 from tests.support.builders import NOON
 from tests.support.control import an_expected
@@ -42,19 +42,23 @@ def test_a_raise_is_open_until_its_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("observed", "failure", "fragment"),
+    ("observed", "cause", "fragment"),
     [
-        (progress(9, desired=4, replicas=4, ready=4), Failure.TIMEOUT, "autoscaler still requests 4"),
-        (progress(9, replicas=5, ready=5), Failure.TIMEOUT, "only 5 replicas exist"),
-        (progress(9, replicas=9, ready=7), Failure.TIMEOUT, "only 7 of 9 replicas are ready"),
-        (progress(9, replicas=5, ready=5, failure="FailedCreate: exceeded quota"), Failure.QUOTA, "exceeded quota"),
-        (progress(9, replicas=5, ready=5, failure="FailedCreate: denied"), Failure.REPLICAS_NOT_MADE, "denied"),
+        (progress(9, desired=4, replicas=4, ready=4), FailureCause.TIMEOUT, "autoscaler still requests 4"),
+        (progress(9, replicas=5, ready=5), FailureCause.TIMEOUT, "only 5 replicas exist"),
+        (progress(9, replicas=9, ready=7), FailureCause.TIMEOUT, "only 7 of 9 replicas are ready"),
+        (
+            progress(9, replicas=5, ready=5, failure="FailedCreate: exceeded quota"),
+            FailureCause.QUOTA,
+            "exceeded quota",
+        ),
+        (progress(9, replicas=5, ready=5, failure="FailedCreate: denied"), FailureCause.REPLICAS_NOT_MADE, "denied"),
     ],
 )
-def test_a_late_raise_fails_with_the_reason(observed: Progress, failure: Failure, fragment: str) -> None:
+def test_a_late_raise_fails_with_the_reason(observed: Progress, cause: FailureCause, fragment: str) -> None:
     verdict = assess_progress(an_expected(4, 9), observed, NOON + 24 * MINUTE)
     assert verdict is not None
-    assert (verdict.phase, verdict.failure) == (DecisionPhase.FAILED, failure)
+    assert (verdict.phase, verdict.cause) == (DecisionPhase.FAILED, cause)
     assert fragment in verdict.message
 
 

@@ -64,6 +64,9 @@ class Decision(ResponseModel):
     reason: str
     message: str = Field(description="Explanation in one sentence.")
     outcome: str | None = Field(description="Outcome in one sentence; null while the decision is unfinished.")
+    cause: str | None = Field(
+        description="Cause of failed or rolled_back in one word, such as Quota or CrashLoop; null otherwise."
+    )
     started_at: Time | None
     finished_at: Time | None
 

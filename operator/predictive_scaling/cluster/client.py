@@ -81,6 +81,10 @@ class Cluster:
         """Return all objects of a collection, read in pages."""
         return await self._pages(path, query | {"limit": str(page)}, _JSON)
 
+    async def first_page(self, path: str, *, limit: int, **query: str) -> list[Json]:
+        """Return at most `limit` objects of a collection, in one request."""
+        return (await self._send("GET", path, query=query | {"limit": str(limit)})).get("items") or []
+
     async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
         """Return all objects of a collection without spec and status, read in pages."""
         return await self._pages(path, {"limit": str(page)}, _METADATA)

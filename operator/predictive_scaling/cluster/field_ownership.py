@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
@@ -43,6 +44,8 @@ class FieldOwnership:
     """Field managers that state a value, newest write first, including ours if we hold the field."""
     foreign_write: str | None = None
     """The newest write by another manager: manager, time and value. It differs for each write; None for none."""
+    written_at: datetime | None = None
+    """The time of our last write by the API server's clock; None if we do not hold the field."""
     is_given_up: bool = False
     """The value is the default, which applies since the last owner removed the field from its manifest."""
 
@@ -61,9 +64,11 @@ def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS)
     foreign = [entry for entry in owners if entry.manager != FIELD_MANAGER]
     stated = [entry for entry in owners if not _states_nothing(entry, metadata, minimum, field)]
     newest = max(foreign, key=_timestamp, default=None)
+    ours = max((entry.timestamp for entry in owners if entry.manager == FIELD_MANAGER), default=0.0)
     return FieldOwnership(
         managers=tuple(entry.manager for entry in sorted(stated, key=_timestamp, reverse=True)),
         foreign_write=f"{newest.manager} at {newest.time} with {minimum}"[:200] if newest else None,
+        written_at=datetime.fromtimestamp(ours, UTC) if ours > 0 else None,
         is_given_up=minimum == field.default and not stated,
     )
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from predictive_scaling.cluster.field_ownership import DEFAULT_MINIMUM, field_ownership
@@ -119,6 +120,8 @@ class HorizontalPodAutoscalerRecord:
     foreign_write: str | None
     floor_given_up: bool
     workload: WorkloadReference
+    floor_written_at: datetime | None = None
+    """The time of our last write of the minimum by the API server's clock; None if we do not hold it."""
 
     @property
     def path(self) -> str:
@@ -160,6 +163,7 @@ def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
         foreign_write=ownership.foreign_write,
         floor_given_up=ownership.is_given_up,
         workload=WorkloadReference(reference.get("apiVersion") or "apps/v1", reference["kind"], reference["name"]),
+        floor_written_at=ownership.written_at,
     )
 
 

@@ -35,6 +35,7 @@ class EventReason(StrEnum):
     CAPPED_AT_MAX = "CappedAtMax"
     VERIFICATION_SUCCEEDED = "VerificationSucceeded"
     VERIFICATION_FAILED = "VerificationFailed"
+    ROLLED_BACK = "RolledBack"
     CONFLICT_DETECTED = "ConflictDetected"
     PAUSED = "Paused"
     RESUMED = "Resumed"
@@ -55,6 +56,7 @@ _WARNINGS = frozenset(
         EventReason.FALLBACK_ACTIVATED,
         EventReason.CAPPED_AT_MAX,
         EventReason.VERIFICATION_FAILED,
+        EventReason.ROLLED_BACK,
         EventReason.CONFLICT_DETECTED,
         EventReason.NOT_RESTORED,
         EventReason.WRITE_REFUSED,

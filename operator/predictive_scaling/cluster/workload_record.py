@@ -1,5 +1,7 @@
 """Records of the workloads that run the replicas: Deployments, StatefulSets and custom resources with /scale."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -63,11 +65,15 @@ class WorkloadRecord:
     """The newest write of spec.replicas by another manager, in a text that differs for each write."""
     given_up: bool = False
     """spec.replicas is a default: the manager that set it last removed the field from the manifest."""
+    selector: str | None = None
+    """The label selector of its pods, as a query of the API server; None if it states none."""
+    template: str = ""
+    """A digest of its pod template, which differs for each release; empty if it has none."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any], replicas: FieldPath = REPLICAS) -> "WorkloadRecord":
         """Return the record of a workload of the API server. replicas: path of the field with its replicas."""
-        status, metadata = _mapping(body.get("status")), ObjectMetadata.of(body)
+        status, metadata, spec = _mapping(body.get("status")), ObjectMetadata.of(body), _mapping(body.get("spec"))
         ownership = field_ownership(body, MinimumField(replicas[-1], _DEFAULT_REPLICAS, replicas[:-1]))
         return cls(
             desired=_count(value_at(body, replicas), _DEFAULT_REPLICAS),
@@ -79,6 +85,8 @@ class WorkloadRecord:
             managers=ownership.managers,
             foreign_write=ownership.foreign_write,
             given_up=ownership.is_given_up,
+            selector=_selector(spec.get("selector")),
+            template=_digest(spec.get("template")),
         )
 
 
@@ -89,13 +97,55 @@ def _failure(conditions: Any) -> str | None:
     return None
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _mappings(value: Any) -> Iterable[Mapping[str, Any]]:
     return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list | tuple) else ()
 
 
 def _count(value: Any, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
+
+
+def _selector(selector: Any) -> str | None:
+    """A label selector as a query, such as `app=checkout,tier in (web)`; None if it is absent or invalid."""
+    if not isinstance(selector, Mapping):
+        return None
+    terms = [f"{key}={value}" for key, value in _mapping(selector.get("matchLabels")).items()]
+    for expression in _mappings(selector.get("matchExpressions")):
+        term = _term(_mapping(expression))
+        if term is None:
+            return None
+        terms.append(term)
+    return ",".join(terms) or None
+
+
+def _term(expression: Mapping[str, Any]) -> str | None:
+    key, values = expression.get("key"), ",".join(map(str, expression.get("values") or ()))
+    match expression.get("operator"):
+        case "In":
+            return f"{key} in ({values})"
+        case "NotIn":
+            return f"{key} notin ({values})"
+        case "Exists":
+            return f"{key}"
+        case "DoesNotExist":
+            return f"!{key}"
+        case _:
+            return None
+
+
+def _digest(template: Any) -> str:
+    if not isinstance(template, Mapping):
+        return ""
+    content = json.dumps(template, sort_keys=True, default=_plain)
+    return hashlib.blake2s(content.encode(), digest_size=8).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A view of a watched object as the dictionary or list that it shows."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, Iterable) else str(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.current_forecasts import ForecastRequirement
-from predictive_scaling.decision.inputs import Decision, DecisionState, Situation
+from predictive_scaling.decision.inputs import Decision, DecisionState, RaiseHold, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.annotations import resume_of
 from predictive_scaling.resources.conditions import Condition
@@ -94,6 +94,8 @@ class PolicyState:
     conflict: str | None = None
     """The foreign writer of our field, until a person acknowledges."""
     backoff: Backoff | None = None
+    raise_hold: RaiseHold | None = None
+    """The last raise that did harm, until the policy or its pods change, or a raise succeeds."""
     failure: Problem | None = None
     """Why the last decision could not be carried out."""
     retry: ReconcileRetry | None = None
@@ -180,6 +182,14 @@ class PolicyState:
         if self.last_decision is not None:
             self.last_decision = self.last_decision.model_copy(update={"summary": summary})
 
+    def hold_raises(self, hold: RaiseHold) -> None:
+        """Hold raises back after one that did harm."""
+        self.raise_hold = hold
+
+    def release_raises(self) -> None:
+        """Allow raises: one succeeded, or the policy or its pods changed."""
+        self.raise_hold = None
+
     # Failures.
 
     def fail(self, problem: Problem | None) -> None:
@@ -230,6 +240,7 @@ class PolicyState:
     def release(self) -> None:
         """Forget the target, whose minimum was restored."""
         self.takeover, self.target, self.conflict, self.verified, self.backoff = None, None, None, None, None
+        self.raise_hold = None
         self.decision_state = replace(self.decision_state, floor=None, changes=(), floor_source=None)
 
     def seconds_deleting(self, monotonic: float) -> float:
@@ -256,6 +267,7 @@ class PolicyState:
         """Shift all times after the clock was stepped, so that durations stay as they were."""
         self.decision_state = self.decision_state.shifted(by)
         self.backoff = self.backoff and replace(self.backoff, until=self.backoff.until + by)
+        self.raise_hold = self.raise_hold and replace(self.raise_hold, until=self.raise_hold.until + by)
         self.retry = self.retry and replace(self.retry, until=self.retry.until + by)
         if self.status_written_at != NEVER_WRITTEN:
             self.status_written_at += by

@@ -33,7 +33,7 @@ from predictive_scaling.decision.events.active_occurrences import (
     known_events_for,
 )
 from predictive_scaling.decision.events.windows import EventWindow
-from predictive_scaling.decision.inputs import Decision, Demand, Observed, Situation
+from predictive_scaling.decision.inputs import Decision, Demand, Observed, RaiseHold, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_after_failure, status_without_decision
 from predictive_scaling.errors import (
@@ -41,7 +41,7 @@ from predictive_scaling.errors import (
     TargetNotFoundError,
     TargetUnsupportedError,
 )
-from predictive_scaling.resources.conditions import merge
+from predictive_scaling.resources.conditions import format_time, merge
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.statuses import ScalingPolicyStatus
@@ -171,7 +171,7 @@ class Reconciler:
             failure=state.failure,
             degraded=_without_database(tick.database_problem),
             conflict_reason=conflict_reason,
-            **self._verification(state),
+            **self._verification(state, tick),
         )
         conditions = merge(state.conditions, policy_conditions(result, situation, decision), tick.now)
         transitions.emit_transitions(self.events, record, state, conditions, decision)
@@ -273,6 +273,7 @@ class Reconciler:
             per_replica=self.capacities.of((observed.uid, series), policy.spec.demand.per_replica),
             conflict=conflict,
             tuned=attempts.of(lambda: self.tunings.tuned(policy), None),
+            raise_hold=_raise_hold(state, policy, observed),
             lost_floor=conflicts.lost_floor(observed, state) if policy.spec.mode is Mode.AUTO else None,
             outlier=attempts.of(lambda: self._outlier(policy, tick.now), None),
             forecast_failure=attempts.failure,
@@ -292,7 +293,15 @@ class Reconciler:
         if state.decision is None and written is not None and written.lead_time is not None:
             self.lead_times.seed(observed.uid, written.lead_time)
 
-    def _verification(self, state: PolicyState) -> dict[str, Any]:
+    def _verification(self, state: PolicyState, tick: Tick) -> dict[str, Any]:
+        hold = state.raise_hold
+        if hold is not None and tick.now < hold.until:
+            message = f"{hold.message} Not repeated before {format_time(hold.until)}."
+            return {
+                "verification": VerificationState.FAILED,
+                "verification_reason": hold.cause,
+                "verification_message": message,
+            }
         if state.previous_decision in self.verification.open_names:
             message = (
                 "replicas are awaited"
@@ -326,6 +335,17 @@ class Reconciler:
         status = status_without_decision(record.generation, conditions, target=target, takeover=state.takeover)
         await self.status_writer.write(record, state, status)
         return ReconcileOutcome(None, None, status)
+
+
+def _raise_hold(state: PolicyState, policy: ScalingPolicy, observed: Observed) -> RaiseHold | None:
+    """The hold of a raise that did harm; a changed policy or a new release of the pods ends it."""
+    hold = state.raise_hold
+    if hold is None:
+        return None
+    if hold.generation != policy.metadata.generation or (observed.template and hold.template != observed.template):
+        state.release_raises()
+        return None
+    return hold
 
 
 def _waiting(database_problem: str | None) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forecasting.forecast import Forecast
-from predictive_scaling.decision.inputs import ForecastSource, Pause, Recommendation, Situation
+from predictive_scaling.decision.inputs import ForecastSource, Pause, RaiseHold, Recommendation, Situation
 from predictive_scaling.decision.peak_demand import reaches
 from predictive_scaling.decision.spans import Span
 from predictive_scaling.resources.vocabulary import Mode
@@ -77,6 +77,12 @@ class DecisionContext:
     """An event suppresses the forecast over the entire window: low demand and missing metrics are expected."""
     fallback_may_lower: bool
     """The fallback is active and names a floor, which needs no data."""
+
+
+def active_hold(context: DecisionContext) -> RaiseHold | None:
+    """The hold of a raise that did harm, while its back-off lasts; None otherwise."""
+    hold = context.situation.raise_hold
+    return hold if hold is not None and context.situation.now < hold.until else None
 
 
 def current_floor(situation: Situation) -> int:

@@ -21,6 +21,7 @@ from predictive_scaling.decision.overrides import allow_one_direction, apply_pin
 from predictive_scaling.decision.reactive import recommend_reactively
 from predictive_scaling.decision.safety import (
     fallback_may_lower,
+    hold_back_raise,
     hold_through_outage,
     hold_without_data,
     is_in_fallback,
@@ -41,6 +42,7 @@ RULES: tuple[tuple[Limit, Rule], ...] = (
     (Limit.CURRENT_LOAD, keep_current_load),
     (Limit.STEP_UP, step_up),
     (Limit.STEP_DOWN, step_down),
+    (Limit.ROLLED_BACK, hold_back_raise),
     (Limit.DIRECTION, allow_one_direction),
     (Limit.PINNED, apply_pin),
     (Limit.DEAD_BAND, ignore_small_changes),
@@ -118,7 +120,7 @@ def _decision(
         floor=floor,
         uncapped=strongest.replicas,
         source=Source.PIN if pause.pin is not None and not pause.freezes else strongest.source,
-        reason=reason_for(context, floor),
+        reason=reason_for(context, floor, limits),
         message=explain(context, recommendations, floor, limits),
         limits=limits,
         recommendations=recommendations,

@@ -1,8 +1,9 @@
 """The message and the reason of a decision (semantics 23)."""
 
-from predictive_scaling.decision.context import DecisionContext, current_floor
+from predictive_scaling.decision.context import DecisionContext, active_hold, current_floor
 from predictive_scaling.decision.inputs import Limit, Recommendation
 from predictive_scaling.decision.limits import effective_maximum, effective_minimum
+from predictive_scaling.resources.conditions import format_time
 from predictive_scaling.resources.vocabulary import Reason, Source
 
 
@@ -14,6 +15,12 @@ def explain(
     sentences = [f"{_change(current, floor)}: {_cause(context)}{_limits(context, limits)}."]
     if current != context.before:
         sentences.append(f"The target's minimum of {current} is the API default, as its manifest no longer sets it.")
+    hold = active_hold(context)
+    if hold is not None and Limit.ROLLED_BACK in limits:
+        sentences.append(
+            f"A raise above {hold.floor} did harm and is not repeated before {format_time(hold.until)}, unless the "
+            f"policy or the pod template changes: {hold.message}"
+        )
     # Contributions are computed when they are read: only for a floor that changes.
     if floor != current and context.strongest.source is Source.FORECAST and context.inputs.forecast:
         contributions = tuple(context.inputs.forecast.contributions)
@@ -56,7 +63,7 @@ _ENDED_REASONS = {
 }
 
 
-def reason_for(context: DecisionContext, floor: int) -> Reason | None:
+def reason_for(context: DecisionContext, floor: int, limits: tuple[Limit, ...] = ()) -> Reason | None:
     """The reason of the change; None where the floor does not change."""
     if floor == context.before:
         is_written_again = floor != current_floor(context.situation)
@@ -68,6 +75,8 @@ def reason_for(context: DecisionContext, floor: int) -> Reason | None:
     source = context.strongest.source
     if floor > context.before:
         return _RAISE_REASONS[source]
+    if Limit.ROLLED_BACK in limits:
+        return Reason.ROLLED_BACK
     if context.suppressed:
         return Reason.EVENT_SUPPRESSES
     if source is Source.FALLBACK:

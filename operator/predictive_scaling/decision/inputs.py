@@ -23,6 +23,7 @@ __all__ = [
     "Observed",
     "Pause",
     "PauseReason",
+    "RaiseHold",
     "Reason",
     "Recommendation",
     "Situation",
@@ -76,6 +77,8 @@ class Observed:
     """What the target needs and does not exist, with the remedy, as a sentence; None if it is complete."""
     is_scaled_directly: bool = False
     """The field is the number of replicas itself: no other autoscaler acts above it."""
+    template: str = ""
+    """A text that differs for each release of the workload's pods; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,24 @@ class Tuned:
 
 
 @dataclass(frozen=True, slots=True)
+class RaiseHold:
+    """Back-off after a raise that did harm: until its end the floor is not raised above the floor before that raise.
+
+    A changed policy (generation) or a new release of the pods (template) ends it.
+    """
+
+    floor: int
+    """The floor before the raise."""
+    until: datetime
+    failures: int
+    """Raises that did harm in a row; the back-off doubles with each."""
+    generation: int
+    template: str
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """Everything that a decision depends on."""
 
@@ -196,6 +217,8 @@ class Situation:
     """The held floor when the target's minimum fell to the API's default; None where none was lost."""
     forecast_failure: str | None = None
     """Why existing forecasts could not be used in this reconcile; None without a failure."""
+    raise_hold: RaiseHold | None = None
+    """The last raise that did harm; None where there was none, or the policy or its pods changed since."""
     outlier: Outlier | None = None
     """The newest minute of the last hour that was excluded as an outlier; None where there is none."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from predictive_scaling.decision.context import DecisionContext
+from predictive_scaling.decision.context import DecisionContext, active_hold
 from predictive_scaling.decision.inputs import FloorChange, Situation
 from predictive_scaling.resources.step import Step
 
@@ -39,7 +39,9 @@ def ignore_small_changes(floor: int, context: DecisionContext) -> int:
 
 def _always_writes(context: DecisionContext) -> bool:
     in_bounds = effective_minimum(context.situation) <= context.before <= effective_maximum(context.situation)
-    return context.strongest.always_writes or context.pause.pin is not None or not in_bounds
+    hold = active_hold(context)
+    is_reverted = hold is not None and context.before > hold.floor
+    return context.strongest.always_writes or context.pause.pin is not None or not in_bounds or is_reverted
 
 
 RecommendationHistory = tuple[tuple[datetime, int], ...]

@@ -1,6 +1,6 @@
-"""No decrease without data, during an outage, or below the current load (semantics 8, 10, 26)."""
+"""No decrease without data, in an outage, below the load; no repeat of a harmful raise (semantics 8, 10, 19, 26)."""
 
-from predictive_scaling.decision.context import DecisionContext, TrustedInputs
+from predictive_scaling.decision.context import DecisionContext, TrustedInputs, active_hold
 from predictive_scaling.decision.formatting import clock_time, replicas
 from predictive_scaling.decision.inputs import Recommendation, Situation, Source
 from predictive_scaling.decision.peak_demand import replicas_for, value_at
@@ -51,6 +51,22 @@ def keep_current_load(floor: int, context: DecisionContext) -> int:
         return floor
     needed = replicas_for(demand, per_replica, context.situation.policy.spec.forecast.utilization / 100)
     return max(floor, min(context.before, needed))
+
+
+def hold_back_raise(floor: int, context: DecisionContext) -> int:
+    """Revert a raise that did harm, and do not repeat it before its back-off ends.
+
+    The floor stays at most at the floor before that raise, or at the replicas that the newest demand needs. Without
+    current demand and the capacity of a replica it is not raised, and never lowered.
+    """
+    hold, before = active_hold(context), context.before
+    if hold is None or floor <= hold.floor:
+        return floor
+    demand, per_replica = context.inputs.demand, context.inputs.per_replica
+    if demand is None or per_replica is None:
+        return min(floor, max(hold.floor, before))
+    needed = replicas_for(demand, per_replica, context.situation.policy.spec.forecast.utilization / 100)
+    return min(floor, max(hold.floor, needed))
 
 
 def is_in_fallback(situation: Situation, inputs: TrustedInputs) -> bool:

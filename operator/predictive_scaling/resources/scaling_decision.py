@@ -13,7 +13,15 @@ from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, fitted_to, read
 from predictive_scaling.resources.quantities import DecimalBetween, format_decimal
 from predictive_scaling.resources.scaling_policy import SeriesName
-from predictive_scaling.resources.vocabulary import DecisionPhase, DecisionType, Limit, Mode, Reason, Source
+from predictive_scaling.resources.vocabulary import (
+    DecisionPhase,
+    DecisionType,
+    FailureCause,
+    Limit,
+    Mode,
+    Reason,
+    Source,
+)
 
 MAX_TEXT_LENGTH = 253
 MAX_TARGET_LENGTH = 320
@@ -143,6 +151,9 @@ class ScalingDecisionStatus(Part):
 
     message: Message = ""
     """Outcome in a sentence."""
+
+    cause: FailureCause | None = None
+    """Cause of Failed or RolledBack in one word."""
 
     attempts: Annotated[int, Field(ge=0)] = 0
     """Number of attempts."""

@@ -70,7 +70,7 @@ class DecisionType(StrEnum):
 
 
 class DecisionPhase(StrEnum):
-    """Phase of a decision. RolledBack is reserved: nothing is rolled back yet."""
+    """Phase of a decision. RolledBack: a raise that did harm was reverted."""
 
     PENDING = "Pending"
     EXECUTING = "Executing"
@@ -107,6 +107,22 @@ class DecisionPhase(StrEnum):
         raise ValueError(f"{value!r} is no stored phase of a decision")
 
 
+class FailureCause(StrEnum):
+    """Why a decision ended Failed or RolledBack."""
+
+    QUOTA = "Quota"
+    REPLICAS_NOT_MADE = "ReplicasNotMade"
+    UNSCHEDULABLE = "Unschedulable"
+    NODE_GROUP_AT_MAXIMUM = "NodeGroupAtMaximum"
+    IMAGE_PULL = "ImagePull"
+    CONTAINER_NOT_CREATED = "ContainerNotCreated"
+    CRASH_LOOP = "CrashLoop"
+    PROBE_FAILING = "ProbeFailing"
+    OVERWRITTEN = "Overwritten"
+    REFUSED = "Refused"
+    TIMEOUT = "Timeout"
+
+
 class Reason(StrEnum):
     """Reason for a change of the floor."""
 
@@ -122,6 +138,7 @@ class Reason(StrEnum):
     FIELD_GIVEN_UP = "FieldGivenUp"
     DEMAND_ROSE = "DemandRose"
     DEMAND_FELL = "DemandFell"
+    ROLLED_BACK = "RolledBack"
 
 
 class Limit(StrEnum):
@@ -136,6 +153,7 @@ class Limit(StrEnum):
     CURRENT_LOAD = "CurrentLoad"
     STEP_UP = "StepUp"
     STEP_DOWN = "StepDown"
+    ROLLED_BACK = "RolledBack"
     DEAD_BAND = "DeadBand"
     MINIMUM = "Minimum"
     MAXIMUM = "Maximum"

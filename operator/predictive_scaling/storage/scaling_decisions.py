@@ -73,6 +73,8 @@ class ScalingDecisionRow:
     event: str | None = None
     outcome: str | None = None
     """The outcome as a sentence; None while the decision is unfinished. `message` has its reason."""
+    cause: str | None = None
+    """The cause of failed or rolled_back in one word, such as Quota; None for other phases."""
 
     @property
     def phase(self) -> DecisionPhase:
@@ -90,16 +92,16 @@ class DecisionPage:
 
 _COLUMNS = """id, created_at, service_name, namespace, policy, policy_uid, generation, target, decision_type, status,
 from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts, started_at, finished_at,
-deadline_at, forecast, limits, event, outcome"""
+deadline_at, forecast, limits, event, outcome, cause"""
 
 INTEND = """
 insert into scaling_decisions (id, created_at, service_name, namespace, policy, policy_uid, generation, target,
     decision_type, status, from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts,
-    started_at, finished_at, deadline_at, forecast, limits, event, outcome)
+    started_at, finished_at, deadline_at, forecast, limits, event, outcome, cause)
 values (%(id)s, %(created_at)s, %(service_name)s, %(namespace)s, %(policy)s, %(policy_uid)s, %(generation)s, %(target)s,
     %(decision_type)s, %(status)s, %(from_replicas)s, %(to_replicas)s, %(uncapped_replicas)s, %(source)s, %(reason)s,
     %(message)s, %(mode)s, %(attempts)s, %(started_at)s, %(finished_at)s, %(deadline_at)s, %(forecast)s, %(limits)s,
-    %(event)s, %(outcome)s)
+    %(event)s, %(outcome)s, %(cause)s)
 on conflict (id) do nothing
 """
 
@@ -108,6 +110,7 @@ update scaling_decisions
 set status = %(status)s,
     reason = coalesce(%(reason)s, reason),
     outcome = coalesce(%(outcome)s, outcome),
+    cause = coalesce(%(cause)s, cause),
     deadline_at = coalesce(%(deadline_at)s, deadline_at),
     attempts = attempts + %(attempt)s,
     started_at = case when %(attempt)s = 1 then coalesce(started_at, %(now)s) else started_at end,
@@ -196,12 +199,13 @@ class ScalingDecisions:
         *,
         reason: str | None = None,
         outcome: str | None = None,
+        cause: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
         """Change the phase of a decision. EXECUTING counts and starts an attempt; a final phase finishes it.
 
         Returns False without a change if the decision does not exist or the transition is not allowed: a finished
-        decision never changes. reason, outcome and deadline_at stay unchanged when None.
+        decision never changes. reason, outcome, cause and deadline_at stay unchanged when None.
         """
         values = {
             "id": id,
@@ -212,6 +216,7 @@ class ScalingDecisions:
             "now": now,
             "reason": reason,
             "outcome": outcome,
+            "cause": cause,
             "deadline_at": deadline_at,
         }
         async with self._database.connection() as connection:

@@ -2,10 +2,11 @@
 
 from predictive_scaling.cluster.client import FIELD_MANAGER, Cluster
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse
+from predictive_scaling.cluster.workload_record import WorkloadRecord
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.errors import TargetNotFoundError
 from predictive_scaling.targets.minimum_writer import MinimumWriter
-from predictive_scaling.targets.port import Applied, Progress
+from predictive_scaling.targets.port import Applied, Progress, ReplicaSource
 from predictive_scaling.targets.records import Records
 
 _EXTERNAL_SCALERS = {
@@ -48,6 +49,7 @@ class HorizontalPodAutoscaler:
             floor_managers=record.floor_managers,
             foreign_write=record.foreign_write,
             floor_given_up=record.floor_given_up,
+            template=workload.template if workload else "",
         )
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
@@ -70,6 +72,9 @@ class HorizontalPodAutoscaler:
             replicas=workload.existing if workload else record.current_replicas,
             ready_replicas=workload.ready if workload else record.current_replicas,
             failure=workload.failure if workload else None,
+            floor_manager=_other_manager(record),
+            floor_written_at=record.floor_written_at,
+            source=_source(self._namespace, workload),
         )
 
     async def _record(self) -> HorizontalPodAutoscalerRecord:
@@ -83,6 +88,18 @@ class HorizontalPodAutoscaler:
             f'horizontalpodautoscalers "{self._name}" not found in namespace {self._namespace}; '
             "create it, or correct spec.target.horizontalPodAutoscaler.name"
         )
+
+
+def _other_manager(record: HorizontalPodAutoscalerRecord) -> str | None:
+    if FIELD_MANAGER in record.floor_managers:
+        return None
+    return next(iter(record.floor_managers), None)
+
+
+def _source(namespace: str, workload: WorkloadRecord | None) -> ReplicaSource | None:
+    if workload is None or workload.selector is None:
+        return None
+    return ReplicaSource(namespace, workload.selector, workload.uid)
 
 
 def refusal_of_owner(owner: str) -> str | None:

@@ -11,7 +11,7 @@ from predictive_scaling.errors import (
     TargetNotFoundError,
     TargetRefusedError,
 )
-from predictive_scaling.targets.port import Applied, Progress
+from predictive_scaling.targets.port import Applied, Progress, ReplicaSource
 
 _OTHER_MANAGER = "kubectl-client-side-apply"
 
@@ -36,6 +36,10 @@ class InMemoryTarget:
     """Number of writes of the floor by other managers, including the creation of the target."""
     given_up: bool = False
     """Whether the floor is the API's default, filled in when its manager removed the field."""
+    source: ReplicaSource | None = None
+    """Where its pods are; None where its replicas are not pods."""
+    template: str = "first"
+    """The pod template of its workload."""
     observed_writes: int | None = None
     """foreign_writes at the last observation; None before the first."""
 
@@ -55,6 +59,7 @@ class InMemoryTarget:
             floor_managers=self.managers,
             foreign_write=self._foreign_write,
             floor_given_up=self.given_up,
+            template=self.template,
         )
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
@@ -88,7 +93,13 @@ class InMemoryTarget:
     async def progress(self) -> Progress:
         self._check()
         return Progress(
-            self.minimum, max(self.minimum, self.replicas), self.replicas, self.ready_replicas, self.failure
+            self.minimum,
+            max(self.minimum, self.replicas),
+            self.replicas,
+            self.ready_replicas,
+            self.failure,
+            floor_manager=None if FIELD_MANAGER in self.managers else next(iter(self.managers), None),
+            source=self.source,
         )
 
     def foreign_write(self, minimum: int, manager: str = _OTHER_MANAGER) -> None:

@@ -1,6 +1,7 @@
 """The port of targets. Every adapter, including the one in memory, passes tests/contract/test_targets.py."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from predictive_scaling.decision.inputs import Observed
@@ -14,6 +15,17 @@ class Applied:
     floor: int
     changed: bool
     """False if the target had this floor already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSource:
+    """Where the replicas of a target are pods: what verification reads to explain a late raise."""
+
+    namespace: str
+    selector: str
+    """The label selector of the pods, as a query of the API server."""
+    workload_uid: str
+    """The uid of the workload that creates the pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,12 @@ class Progress:
     """Why replicas cannot be created, from the cluster, such as an exceeded quota; None if unknown."""
     held_by: str | None = None
     """Why the replicas do not follow the floor for now, as the user configured it; None if they follow."""
+    floor_manager: str | None = None
+    """The other field manager that holds the floor; None if the operator holds it, or nobody."""
+    floor_written_at: datetime | None = None
+    """The time of the operator's last write of the floor by the clock that stamps pods; None if unknown."""
+    source: ReplicaSource | None = None
+    """Its pods; None if its replicas are not pods, or cannot be selected."""
 
 
 class Target(Protocol):

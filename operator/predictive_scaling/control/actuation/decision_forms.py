@@ -177,6 +177,7 @@ def row_of_object(body: Mapping[str, Any]) -> ScalingDecisionRow:
         limits=tuple(limit.value for limit in spec.limits),
         event=spec.event,
         outcome=status.message or None,
+        cause=status.cause and status.cause.value,
     )
 
 

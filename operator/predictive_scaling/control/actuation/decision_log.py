@@ -46,6 +46,7 @@ class DecisionTable(Protocol):
         *,
         reason: str | None = None,
         outcome: str | None = None,
+        cause: str | None = None,
         deadline_at: datetime | None = None,
     ) -> bool:
         """Change the phase of a row; False if the transition is not allowed."""
@@ -73,6 +74,7 @@ class Transition:
     now: datetime
     outcome: str | None = None
     deadline_at: datetime | None = None
+    cause: str | None = None
 
 
 @dataclass(slots=True)
@@ -166,6 +168,7 @@ class DecisionLog:
             transition.phase,
             transition.now,
             outcome=transition.outcome,
+            cause=transition.cause,
             deadline_at=transition.deadline_at,
         )
         if is_open:

@@ -37,7 +37,7 @@ from predictive_scaling.errors import (
 from predictive_scaling.resources.conditions import Condition
 from predictive_scaling.resources.metadata import GROUP, VERSION, PolicyKey
 from predictive_scaling.resources.scaling_decision import ScalingDecisionStatus
-from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase
+from predictive_scaling.resources.vocabulary import ConditionStatus, DecisionPhase, FailureCause
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 
 __all__ = ["DecisionRecords", "Intent"]
@@ -94,20 +94,21 @@ class DecisionRecords:
         deadline_at: datetime | None = None,
         *,
         may_wait: bool = True,
+        cause: FailureCause | None = None,
     ) -> bool:
-        """Change a decision's phase in both records.
+        """Change a decision's phase in both records. cause: why it failed or was rolled back.
 
         False where it ended otherwise before, such as cleared by a person: the ScalingDecision then shows that end, and
         the decision must not be carried out. Raises ClusterUnavailableError: try again; and unless may_wait,
         DatabaseUnavailableError.
         """
-        transition = Transition(name, phase, self.clock.now(), message, deadline_at)
+        transition = Transition(name, phase, self.clock.now(), message, deadline_at, cause and cause.value)
         ended = await self.log.transition(transition, may_wait=may_wait)
         if ended is not None:
             await self._show_row(ended)
             return False
         if phase is not DecisionPhase.EXECUTING:
-            await self._show(key.namespace, name, phase, message)
+            await self._show(key.namespace, name, phase, message, cause)
         return True
 
     def queue_write_back(self, row: ScalingDecisionRow) -> None:
@@ -205,14 +206,22 @@ class DecisionRecords:
     async def _show_row(self, row: ScalingDecisionRow) -> None:
         phase = row.phase
         log.info("decision_ended_elsewhere", decision=row.id, phase=phase.value, outcome=row.outcome)
-        await self._show(row.namespace, row.id, phase, row.outcome)
+        cause = FailureCause(row.cause) if row.cause in set(FailureCause) else None
+        await self._show(row.namespace, row.id, phase, row.outcome, cause)
 
-    async def _show(self, namespace: str, name: str, phase: DecisionPhase, message: str | None) -> None:
+    async def _show(
+        self,
+        namespace: str,
+        name: str,
+        phase: DecisionPhase,
+        message: str | None,
+        cause: FailureCause | None = None,
+    ) -> None:
         now = self.clock.now()
         succeeded = Condition(
             type="Succeeded",
             status=_SUCCEEDED.get(phase, ConditionStatus.UNKNOWN),
-            reason=phase.value,
+            reason=(cause or phase).value,
             message=message or "",
             last_transition_time=now,
         )
@@ -221,6 +230,7 @@ class DecisionRecords:
             started_at=now if phase is DecisionPhase.VERIFYING else None,
             finished_at=now if phase.is_final else None,
             message=message or "",
+            cause=cause,
             attempts=1 if phase is DecisionPhase.VERIFYING else 0,
             conditions=(succeeded,),
         ).to_manifest()

@@ -21,14 +21,14 @@ from predictive_scaling.errors import ClusterUnavailableError, TargetConflictErr
 from predictive_scaling.failpoint import failpoint
 from predictive_scaling.resources.conditions import format_time
 from predictive_scaling.resources.statuses import LastDecision, Takeover
-from predictive_scaling.resources.vocabulary import DecisionPhase, Mode
+from predictive_scaling.resources.vocabulary import DecisionPhase, FailureCause, Mode
 from predictive_scaling.targets.port import Target, WithoutManagers
 
 log = structlog.get_logger(__name__)
 
 DECISIONS = Counter("predictive_scaling_decisions_total", "Decisions by how they ended.", ["mode", "phase"])
 FAILURES = Counter(
-    "scaling_failures_total", "Decisions that ended Failed (also predictive_scaling_decisions_total{phase='Failed'})."
+    "scaling_failures_total", "Decisions that ended Failed or RolledBack: refused, overwritten, or not verified."
 )
 
 _FIRST_PAUSE = timedelta(minutes=1)
@@ -125,7 +125,7 @@ class Execution:
             await self._end(change, DecisionPhase.CANCELLED, f"Not written: {error}")
             return Outcome.CONFLICT
         except TargetRefusedError as error:
-            await self._end(change, DecisionPhase.FAILED, f"Refused: {error}")
+            await self._end(change, DecisionPhase.FAILED, f"Refused: {error}", FailureCause.REFUSED)
             self._back_off(change, error)
             return Outcome.REFUSED
         failpoint("operator.after_apply")
@@ -186,9 +186,9 @@ class Execution:
         if not repeated:
             self.events.emit(change.intent.record, EventReason.WRITE_REFUSED, str(error))
 
-    async def _end(self, change: Change, phase: DecisionPhase, message: str) -> None:
+    async def _end(self, change: Change, phase: DecisionPhase, message: str, cause: FailureCause | None = None) -> None:
         intent = change.intent
-        await self.records.transition(intent.record.key, intent.name, phase, message)
+        await self.records.transition(intent.record.key, intent.name, phase, message, cause=cause)
         change.state.close_intent()
         self._done(change, phase)
 

@@ -234,9 +234,10 @@ class Recovery:
             state.confirm_takeover()
         deadline = row.deadline_at or now + timedelta(minutes=10)
         try:
-            uid = (await target.observe()).uid
+            observed = await target.observe()
+            uid, template = observed.uid, observed.template
         except PredictiveScalingError:
-            uid = ""
+            uid, template = "", ""
         if row.phase is not DecisionPhase.VERIFYING and not await self._moved(row, DecisionPhase.VERIFYING):
             return
         self.verification.expect(
@@ -249,7 +250,9 @@ class Recovery:
                 to=row.to_replicas,
                 # The start of the replicas was not observed: no lead time is learned from it.
                 ready_before=row.to_replicas,
+                saw_start=False,
                 target_uid=uid,
+                template=template,
                 applied_at=row.started_at or now,
                 deadline_at=deadline,
             )
