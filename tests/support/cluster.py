@@ -10,12 +10,13 @@ Json = dict[str, Any]
 
 
 class InMemoryCluster(Cluster):
-    """Stores objects by path, and records each write."""
+    """Stores objects by path, and records each write. It does not evaluate selectors."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
         self.reachable = True
         self.writes: list[tuple[str, str]] = []
+        self.pages: list[str] = []
         self._version = 100
 
     async def get(self, path: str) -> Json:
@@ -28,6 +29,10 @@ class InMemoryCluster(Cluster):
         del page, query
         self._check()
         return [copy.deepcopy(body) for path_of_object, body in self.objects.items() if _is_in(path_of_object, path)]
+
+    async def first_page(self, path: str, *, limit: int, **query: str) -> list[Json]:
+        self.pages.append(path)
+        return (await self.items(path, **query))[:limit]
 
     async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
         return [{"metadata": body["metadata"]} for body in await self.items(path, page=page)]

@@ -1,6 +1,7 @@
 """A target without a cluster, for tests. It fulfills the contract of the port and follows its floor on demand."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.field_ownership import DEFAULT_MINIMUM
@@ -38,6 +39,8 @@ class InMemoryTarget:
     """Whether the floor is the API's default, filled in when its manager removed the field."""
     source: ReplicaSource | None = None
     """Where its pods are; None where its replicas are not pods."""
+    written_at: datetime | None = None
+    """The time of the last write of the floor, by the clock that stamps its pods."""
     template: str = "first"
     """The pod template of its workload."""
     observed_writes: int | None = None
@@ -99,6 +102,7 @@ class InMemoryTarget:
             self.ready_replicas,
             self.failure,
             floor_manager=None if FIELD_MANAGER in self.managers else next(iter(self.managers), None),
+            floor_written_at=self.written_at,
             source=self.source,
         )
 

@@ -149,9 +149,11 @@ def next_hold(expected: ExpectedReplicas, verdict: Verdict, situation: Situation
     last, generation = expected.state.raise_hold, situation.policy.metadata.generation
     repeats = last is not None and last.generation == generation and last.template == expected.template
     failures = last.failures if last is not None and repeats else 0
-    floor = min(last.floor, expected.before) if last is not None and now < last.until else expected.before
+    if last is not None and repeats and now < last.until:
+        # Another step of the same raise, or a raise to the current demand: it lowers the floor, not the next attempt.
+        return replace(last, floor=min(last.floor, expected.before))
     return RaiseHold(
-        floor=floor,
+        floor=expected.before,
         until=now + min(FIRST_HOLD * 2 ** min(failures, _MAX_DOUBLINGS), MAX_HOLD),
         failures=failures + 1,
         generation=generation,
