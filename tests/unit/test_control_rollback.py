@@ -173,6 +173,16 @@ async def test_a_raise_from_before_a_new_release_is_not_rolled_back() -> None:
     assert (world.target.minimum, world.outcomes[0]) == (9, ("failed", "CrashLoop"))
 
 
+async def test_a_restart_keeps_the_first_back_off() -> None:
+    world = Raised(crashing)
+    await world.pass_deadline()
+    world.restart()
+    await world.turn(3)
+    assert world.target.minimum == 2
+    await world.turn(6, FIRST_HOLD / 6)
+    assert world.target.minimum == 9
+
+
 async def test_a_pin_is_not_rolled_back() -> None:
     world = Raised(crashing, annotations={"predictive-scaling.io/pin": "9"})
     await world.pass_deadline()

@@ -342,7 +342,8 @@ def _raise_hold(state: PolicyState, policy: ScalingPolicy, observed: Observed) -
     hold = state.raise_hold
     if hold is None:
         return None
-    if hold.generation != policy.metadata.generation or (observed.template and hold.template != observed.template):
+    is_new_release = "" not in (hold.template, observed.template) and hold.template != observed.template
+    if is_new_release or hold.generation != policy.metadata.generation:
         state.release_raises()
         return None
     return hold

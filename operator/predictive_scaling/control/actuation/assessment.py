@@ -17,10 +17,12 @@ from predictive_scaling.control.actuation.failure_causes import (
 from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.decision.inputs import RaiseHold, Situation
 from predictive_scaling.resources.vocabulary import DecisionPhase, FailureCause
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from predictive_scaling.targets.port import Progress, Target
 
 FIRST_HOLD = timedelta(minutes=5)
 MAX_HOLD = timedelta(hours=2)
+UNKNOWN_RELEASE = ""
 _MAX_DOUBLINGS = 10
 _UNHEALTHY = UNHEALABLE | {FailureCause.PROBE_FAILING}
 """Causes by which new pods can take the ready pods with them, such as an overloaded database."""
@@ -147,7 +149,9 @@ def needs_pods(expected: ExpectedReplicas, progress: Progress, verdict: Verdict 
 def next_hold(expected: ExpectedReplicas, verdict: Verdict, situation: Situation, now: datetime) -> RaiseHold:
     """The back-off after a raise that did harm; twice as long as the last one for the same policy and release."""
     last, generation = expected.state.raise_hold, situation.policy.metadata.generation
-    repeats = last is not None and last.generation == generation and last.template == expected.template
+    repeats = (
+        last is not None and last.generation == generation and last.template in (UNKNOWN_RELEASE, expected.template)
+    )
     failures = last.failures if last is not None and repeats else 0
     if last is not None and repeats and now < last.until:
         # Another step of the same raise, or a raise to the current demand: it lowers the floor, not the next attempt.
@@ -160,6 +164,19 @@ def next_hold(expected: ExpectedReplicas, verdict: Verdict, situation: Situation
         template=expected.template,
         cause=(verdict.cause or FailureCause.TIMEOUT).value,
         message=verdict.message,
+    )
+
+
+def recovered_hold(row: ScalingDecisionRow) -> RaiseHold:
+    """The hold of a restart whose newest decision reverted a raise: the first back-off, from that decision on."""
+    return RaiseHold(
+        floor=row.to_replicas,
+        until=row.created_at + FIRST_HOLD,
+        failures=1,
+        generation=row.generation,
+        template=UNKNOWN_RELEASE,
+        cause=row.reason,
+        message=row.message,
     )
 
 

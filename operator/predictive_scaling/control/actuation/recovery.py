@@ -13,6 +13,7 @@ import structlog
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
+from predictive_scaling.control.actuation.assessment import recovered_hold
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.verification import ExpectedReplicas, Verification
 from predictive_scaling.control.policy_state import PolicyState
@@ -25,7 +26,7 @@ from predictive_scaling.errors import (
     TargetUnsupportedError,
 )
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.resources.vocabulary import DecisionPhase, Reason
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from predictive_scaling.targets.port import Target, with_record
 from predictive_scaling.targets.registry import TargetFinder, target_named
@@ -158,6 +159,8 @@ class Recovery:
         # An intent without effect is recomputed under the same name; so it is not the previous decision yet.
         if state is not None and row.phase not in (DecisionPhase.PENDING, DecisionPhase.EXECUTING):
             state.continue_after(row.id)
+            if row.reason == Reason.ROLLED_BACK:
+                state.hold_raises(recovered_hold(row))
 
     async def _read_again(self, pending: Sequence[_Pending]) -> None:
         """Drop decisions that a person has cleared."""
