@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 import predictive_scaling
 from predictive_scaling.cluster.kubernetes_events import EventReason
 from predictive_scaling.commands import settings
-from predictive_scaling.control.actuation.verification import Failure
 from predictive_scaling.decision import conditions
 from predictive_scaling.decision.inputs import ForecastSource, PauseReason
 from predictive_scaling.ingest.rejected_message import Reason as DeadLetterReason
@@ -34,7 +33,6 @@ DOCUMENTED_ENUMS: list[type[StrEnum]] = [
     PauseReason,
     ForecastSource,
     conditions.VerificationState,
-    Failure,
     DeadLetterReason,
 ]
 CONDITION_MODULES = [

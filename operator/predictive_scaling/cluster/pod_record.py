@@ -55,7 +55,7 @@ def parse_pod(body: Mapping[str, Any]) -> PodRecord | None:
     metadata, status = ObjectMetadata.of(body), _mapping(body.get("status"))
     if metadata.deleted_at is not None:
         return None
-    conditions = {condition.get("type"): condition for condition in _mappings(status.get("conditions"))}
+    conditions = {str(condition.get("type")): condition for condition in _mappings(status.get("conditions"))}
     listed = (*_mappings(status.get("initContainerStatuses")), *_mappings(status.get("containerStatuses")))
     return PodRecord(
         name=metadata.name,

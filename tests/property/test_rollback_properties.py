@@ -1,0 +1,128 @@
+"""Causes and roll-backs for any pods, and holds of raises in any situation (semantics 19)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predictive_scaling.cluster.pod_record import PodEvent, parse_pod
+from predictive_scaling.control.actuation.assessment import assess_progress
+from predictive_scaling.control.actuation.failure_causes import PodReport, diagnose_pods
+from predictive_scaling.decision.context import assess_inputs
+from predictive_scaling.decision.decide import decide
+from predictive_scaling.decision.inputs import RaiseHold, Situation
+from predictive_scaling.decision.limits import effective_maximum, effective_minimum
+from predictive_scaling.decision.peak_demand import replicas_for
+from predictive_scaling.decision.spans import window_ahead
+from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.targets.port import Progress
+from tests.support.builders import NOON
+from tests.support.control import an_expected
+from tests.support.pods import a_pod_body
+from tests.support.situations import replicas, situations
+
+holds = st.builds(
+    lambda floor, seconds: RaiseHold(
+        floor, NOON + timedelta(seconds=seconds), 1, 1, "first", "CrashLoop", "CrashLoop: 7 of 9 pods crash."
+    ),
+    replicas,
+    st.integers(-60, 3600),
+)
+words = st.sampled_from(
+    ["", "CrashLoopBackOff", "ImagePullBackOff", "CreateContainerConfigError", "ContainerCreating", "Unheard"]
+)
+keys = st.sampled_from(["type", "status", "state", "waiting", "terminated", "exitCode"])
+junk: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(keys, children, max_size=3),
+    max_leaves=8,
+)
+states = st.fixed_dictionaries(
+    {},
+    optional={
+        "waiting": st.fixed_dictionaries({"reason": words, "message": st.text(max_size=20)}),
+        "running": st.just({"startedAt": "2026-06-17T12:00:00Z"}),
+        "terminated": st.fixed_dictionaries({"exitCode": st.integers(0, 255)}),
+    },
+)
+containers = st.fixed_dictionaries(
+    {"name": st.just("web"), "image": st.just("shop/web:1"), "ready": st.booleans(), "state": states},
+    optional={"lastState": states, "restartCount": st.integers(0, 9)},
+)
+bodies = st.builds(
+    lambda listed, ready, minutes: a_pod_body(*listed, ready=ready, created_at=NOON + timedelta(minutes=minutes)),
+    st.lists(containers, max_size=2),
+    st.booleans(),
+    st.integers(-5, 5),
+)
+progresses = st.builds(Progress, st.just(9), replicas, replicas, replicas, st.none() | st.text(max_size=30))
+
+
+def report_of(listed: list[dict[str, Any]], messages: list[str] | None = None) -> PodReport:
+    pods = tuple(pod for body in listed if (pod := parse_pod(body)) is not None)
+    return PodReport(pods, tuple(PodEvent("NotTriggerScaleUp", message) for message in messages or ()))
+
+
+@given(situations(suppressing=True, overridden=True), holds)
+def test_a_held_back_floor_stays_within_its_bounds(situation: Situation, hold: RaiseHold) -> None:
+    floor = decide(replace(situation, raise_hold=hold)).floor
+    assert effective_minimum(situation) <= floor <= effective_maximum(situation)
+
+
+@given(situations(), holds)
+def test_a_hold_never_raises_and_keeps_what_the_demand_needs(situation: Situation, hold: RaiseHold) -> None:
+    """Without data it lowers nothing that would have stayed."""
+    free, held = decide(situation), decide(replace(situation, raise_hold=hold))
+    assert held.floor <= max(free.floor, hold.floor, effective_minimum(situation))
+    inputs = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
+    if inputs.demand is None or inputs.per_replica is None:
+        needed = free.before
+    else:
+        needed = replicas_for(inputs.demand, inputs.per_replica, situation.policy.spec.forecast.utilization / 100)
+    assert held.floor >= min(free.floor, needed)
+
+
+@given(situations(), holds)
+def test_a_second_decision_with_a_hold_changes_nothing(situation: Situation, hold: RaiseHold) -> None:
+    first = decide(replace(situation, raise_hold=hold))
+    target = replace(situation.observed, minimum=first.floor)
+    again = replace(situation, observed=target, state=first.state, raise_hold=hold)
+    assert decide(again).floor == first.floor
+
+
+@given(st.lists(bodies, max_size=6), st.lists(st.text(max_size=30), max_size=2))
+def test_a_diagnosis_counts_pods_that_are_not_ready(listed: list[dict[str, Any]], messages: list[str]) -> None:
+    report = report_of(listed, messages)
+    diagnosis = diagnose_pods(report)
+    if diagnosis is not None:
+        assert 0 < diagnosis.pods <= len(report.unready)
+        assert len(diagnosis.details) <= 400
+
+
+@given(progresses, st.lists(bodies, max_size=6), st.integers(0, 60))
+def test_a_late_raise_always_ends_with_a_cause(progress: Progress, listed: list[dict[str, Any]], minutes: int) -> None:
+    expected = replace(an_expected(4, 9, deadline=timedelta(minutes=24)), written_at=NOON)
+    verdict = assess_progress(expected, progress, NOON + timedelta(minutes=minutes), report_of(listed))
+    if verdict is None:
+        assert minutes < 24
+        return
+    assert (verdict.cause is None) == (verdict.phase is DecisionPhase.SUCCEEDED)
+    if verdict.is_harmful:
+        assert verdict.phase is DecisionPhase.FAILED
+
+
+@given(progresses, st.lists(bodies, max_size=6))
+def test_a_decrease_does_no_harm(progress: Progress, listed: list[dict[str, Any]]) -> None:
+    expected = replace(an_expected(12, 9), written_at=NOON)
+    verdict = assess_progress(expected, progress, NOON + timedelta(hours=1), report_of(listed))
+    assert verdict is not None
+    assert not verdict.is_harmful
+
+
+@given(junk, junk)
+def test_a_pod_with_any_status_is_read(status: Any, listed: Any) -> None:
+    for body_status in (status, {"containerStatuses": listed, "conditions": listed}):
+        body = a_pod_body() | {"status": body_status}
+        diagnose_pods(report_of([body]))
