@@ -51,6 +51,7 @@ async def test_decisions_have_the_fields_of_the_contract_newest_first(
         "reason": "ForecastRose",
         "message": "The forecast for 08:03 needs 9 replicas.",
         "outcome": "9 replicas were ready after 52 s.",
+        "cause": None,
         "started_at": "2026-11-27T07:50:00Z",
         "finished_at": "2026-11-27T07:51:00Z",
     }

@@ -101,7 +101,7 @@ def a_node(name: str, pool: str, *, cpu: str = "64", memory: str = "64Gi", pods:
     }
 
 
-def a_pooled_deployment(name: str, pool: str, **requests: str) -> Manifest:
+def a_pooled_deployment(name: str, pool: str, requests: dict[str, str] | None = None) -> Manifest:
     """A Deployment whose pods the scheduler assigns to nodes of a pool."""
     deployment = a_deployment(name)
     pod = deployment["spec"]["template"]["spec"]
@@ -119,13 +119,13 @@ class Scene:
     operator: OperatorProcess
     kubectl: Kubectl
 
-    async def raise_floor(self, name: str, *nodes: Manifest, demand: float = 880.0, **requests: str) -> None:
+    async def raise_floor(
+        self, name: str, *nodes: Manifest, demand: float = 880.0, requests: dict[str, str] | None = None
+    ) -> None:
         """Two ready pods on a good node with room for just these; then `nodes`, and a floor of nine."""
         pool = f"{name}-{self.kubectl.namespace}"
         await self.cluster.apply([a_node(f"good-{pool}", pool, pods=2)], f"node-{name}")
-        await self.kubectl.apply(
-            a_pooled_deployment(name, pool, **requests), an_autoscaler(name, minimum=2, maximum=40)
-        )
+        await self.kubectl.apply(a_pooled_deployment(name, pool, requests), an_autoscaler(name, minimum=2, maximum=40))
         await eventually(lambda: self.ready(name), lambda ready: ready == 2, seconds=60)
         await self.cluster.apply([*nodes], f"nodes-{name}")
         service = f"{self.kubectl.namespace}-{name}"
@@ -252,7 +252,7 @@ async def test_a_late_raise_names_what_the_scheduler_lacks(
     scene: Scene, name: str, node: dict[str, Any], requests: dict[str, str], fragment: str
 ) -> None:
     pool = scene.pool(name)
-    await scene.raise_floor(name, a_node(f"full-{pool}", pool, **node), **requests)
+    await scene.raise_floor(name, a_node(f"full-{pool}", pool, **node), requests=requests)
     sentence = await scene.failure(name, "Unschedulable")
     assert fragment in sentence
     assert "7 of 9 pods cannot be scheduled" in sentence

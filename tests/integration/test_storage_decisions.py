@@ -70,6 +70,16 @@ async def test_a_finished_decision_has_no_further_transition(database: Database)
     assert await decisions.unfinished() == []
 
 
+async def test_a_failed_decision_keeps_its_cause(database: Database) -> None:
+    decisions = ScalingDecisions(database)
+    await decisions.intend(a_decision())
+    assert await decisions.transition("d1", DecisionPhase.EXECUTING, NOW)
+    assert await decisions.transition("d1", DecisionPhase.ROLLED_BACK, NOW, outcome="CrashLoop: …", cause="CrashLoop")
+    last = await decisions.last("shop", "checkout")
+    assert last is not None
+    assert (last.status, last.cause) == ("rolled_back", "CrashLoop")
+
+
 @pytest.mark.parametrize("phase", [DecisionPhase.PENDING, DecisionPhase.VERIFYING, DecisionPhase.SUCCEEDED])
 async def test_a_pending_decision_must_be_executed_first(database: Database, phase: DecisionPhase) -> None:
     decisions = ScalingDecisions(database)

@@ -23,13 +23,17 @@ from tests.support.control import an_expected
 from tests.support.pods import a_pod_body
 from tests.support.situations import replicas, situations
 
-holds = st.builds(
-    lambda floor, seconds: RaiseHold(
-        floor, NOON + timedelta(seconds=seconds), 1, 1, "first", "CrashLoop", "CrashLoop: 7 of 9 pods crash."
-    ),
-    replicas,
-    st.integers(-60, 3600),
-)
+
+def a_hold(floor: int, seconds: int) -> RaiseHold:
+    until = NOON + timedelta(seconds=seconds)
+    return RaiseHold(floor, until, 1, 1, "first", "CrashLoop", "CrashLoop: 7 of 9 pods crash.")
+
+
+def a_pod(listed: list[dict[str, Any]], ready: bool, minutes: int) -> dict[str, Any]:
+    return a_pod_body(*listed, ready=ready, created_at=NOON + timedelta(minutes=minutes))
+
+
+holds = st.builds(a_hold, replicas, st.integers(-60, 3600))
 words = st.sampled_from(
     ["", "CrashLoopBackOff", "ImagePullBackOff", "CreateContainerConfigError", "ContainerCreating", "Unheard"]
 )
@@ -51,12 +55,7 @@ containers = st.fixed_dictionaries(
     {"name": st.just("web"), "image": st.just("shop/web:1"), "ready": st.booleans(), "state": states},
     optional={"lastState": states, "restartCount": st.integers(0, 9)},
 )
-bodies = st.builds(
-    lambda listed, ready, minutes: a_pod_body(*listed, ready=ready, created_at=NOON + timedelta(minutes=minutes)),
-    st.lists(containers, max_size=2),
-    st.booleans(),
-    st.integers(-5, 5),
-)
+bodies = st.builds(a_pod, st.lists(containers, max_size=2), st.booleans(), st.integers(-5, 5))
 progresses = st.builds(Progress, st.just(9), replicas, replicas, replicas, st.none() | st.text(max_size=30))
 
 

@@ -34,7 +34,7 @@ class Raised(World):
     """A raise from 2 to 9 whose seven new pods are as `pod` says; the demand needs two replicas."""
 
     def __init__(self, pod: PodBody, *, demand: float = 180.0, **spec: Any) -> None:
-        self.spec = {"scaleUp": {"maxStep": 40, "period": "1m"}} | spec
+        self.spec: dict[str, Any] = {"scaleUp": {"maxStep": 40, "period": "1m"}} | spec
         super().__init__(a_policy(**self.spec), demand=880.0)
         self.source.demand = demand
         self.target.source = ReplicaSource("shop", "app=checkout", "uid-of-the-deployment")
