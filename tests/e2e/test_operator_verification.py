@@ -213,49 +213,53 @@ async def scene(
         yield Scene(control_plane, process, kubectl)
 
 
+NODES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "crash": ("crash", {}, {}),
+    "image": ("image", {}, {}),
+    "config": ("config", {}, {}),
+    "probe": ("probe", {}, {}),
+    "cpu": ("full", {"cpu": "100m"}, {"cpu": "200m"}),
+    "memory": ("full", {"memory": "1Mi"}, {"memory": "100Mi"}),
+    "taint": ("full", {"taints": [{"key": "dedicated", "value": "batch", "effect": "NoSchedule"}]}, {}),
+    "cordon": ("full", {"unschedulable": True}, {}),
+}
+"""For each workload: the word of its node for new pods, that node's fields, and the requests of its pods."""
+
+
+@pytest.fixture(scope="module")
+async def raised(scene: Scene) -> Scene:
+    """All workloads of NODES raised at once, because each takes its deadline of about a quarter of a minute."""
+
+    async def raise_floor(name: str) -> None:
+        word, fields, requests = NODES[name]
+        pool = scene.pool(name)
+        await scene.raise_floor(name, a_node(f"{word}-{pool}", pool, **fields), requests=requests)
+
+    await asyncio.gather(*map(raise_floor, NODES))
+    return scene
+
+
 @pytest.mark.parametrize(
-    ("word", "reason", "fragments"),
+    ("name", "reason", "fragments"),
     [
         ("crash", "CrashLoop", ["CrashLoopBackOff", "exit code 137 (OOMKilled)"]),
         ("image", "ImagePull", ["registry.k8s.io/pause:3.10", "ImagePullBackOff", "not found in registry"]),
         ("config", "ContainerNotCreated", ['secret "web" not found']),
         ("probe", "ProbeFailing", ["7 of 9 pods run but are not ready"]),
+        ("cpu", "Unschedulable", ["7 of 9 pods cannot be scheduled", "insufficient cpu"]),
+        ("memory", "Unschedulable", ["7 of 9 pods cannot be scheduled", "insufficient memory"]),
+        ("taint", "Unschedulable", ["untolerated taint {dedicated: batch}"]),
+        ("cordon", "Unschedulable", ["cordoned nodes"]),
     ],
 )
-async def test_a_late_raise_names_what_its_kubelets_report(
-    scene: Scene, word: str, reason: str, fragments: list[str]
+async def test_a_late_raise_names_what_kubelets_and_the_scheduler_report(
+    raised: Scene, name: str, reason: str, fragments: list[str]
 ) -> None:
-    pool = scene.pool(word)
-    await scene.raise_floor(word, a_node(f"{word}-{pool}", pool))
-    sentence = await scene.failure(word, reason)
+    sentence = await raised.failure(name, reason)
     for fragment in fragments:
         assert fragment in sentence
     # The demand needs the floor, so a raise is not reverted even if its pods crash.
-    assert await get_minimum(scene.kubectl, word) == 9
-
-
-@pytest.mark.parametrize(
-    ("name", "node", "requests", "fragment"),
-    [
-        ("cpu", {"cpu": "100m"}, {"cpu": "200m"}, "insufficient cpu"),
-        ("memory", {"memory": "1Mi"}, {"memory": "100Mi"}, "insufficient memory"),
-        (
-            "taint",
-            {"taints": [{"key": "dedicated", "value": "batch", "effect": "NoSchedule"}]},
-            {"cpu": "10m"},
-            "untolerated taint {dedicated: batch}",
-        ),
-        ("cordon", {"unschedulable": True}, {"cpu": "10m"}, "cordoned nodes"),
-    ],
-)
-async def test_a_late_raise_names_what_the_scheduler_lacks(
-    scene: Scene, name: str, node: dict[str, Any], requests: dict[str, str], fragment: str
-) -> None:
-    pool = scene.pool(name)
-    await scene.raise_floor(name, a_node(f"full-{pool}", pool, **node), requests=requests)
-    sentence = await scene.failure(name, "Unschedulable")
-    assert fragment in sentence
-    assert "7 of 9 pods cannot be scheduled" in sentence
+    assert await get_minimum(raised.kubectl, name) == 9
 
 
 async def test_a_late_raise_names_the_node_group_at_its_maximum(scene: Scene) -> None:
