@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError
+from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.errors import ClusterUnavailableError
 
 Json = dict[str, Any]
@@ -17,6 +17,8 @@ class InMemoryCluster(Cluster):
         self.reachable = True
         self.writes: list[tuple[str, str]] = []
         self.pages: list[str] = []
+        self.refused: dict[str, str] = {}
+        """Collections that may not be listed, with the API server's message."""
         self._version = 100
 
     async def get(self, path: str) -> Json:
@@ -32,6 +34,8 @@ class InMemoryCluster(Cluster):
 
     async def first_page(self, path: str, *, limit: int, **query: str) -> list[Json]:
         self.pages.append(path)
+        if path in self.refused:
+            raise ObjectRefusedError(self.refused[path])
         return (await self.items(path, **query))[:limit]
 
     async def metadata(self, path: str, *, page: int = 500) -> list[Json]:

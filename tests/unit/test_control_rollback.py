@@ -189,6 +189,31 @@ async def test_a_pin_is_not_rolled_back() -> None:
     assert (world.target.minimum, world.outcomes[0]) == (9, ("failed", "CrashLoop"))
 
 
+async def test_pods_that_may_not_be_listed_are_named_as_the_problem() -> None:
+    world = Raised(crashing)
+    world.cluster.refused[PODS] = "pods is forbidden: User operator cannot list resource pods"
+    await world.pass_deadline()
+    (row,) = world.decisions.rows.values()
+    assert (row.status, row.cause) == ("failed", "Timeout")
+    assert "cannot list resource pods" in (row.outcome or "")
+
+
+async def test_refused_pods_of_a_workload_without_a_condition_are_explained_by_its_events() -> None:
+    world = Raised(crashing)
+    for index in range(7):
+        del world.cluster.objects[f"{PODS}/new-{index}"]
+    world.target.replicas = 2
+    message = (
+        "create Pod web-2 in StatefulSet web failed error: pods is forbidden: exceeded quota: few, requested: pods=1"
+    )
+    event = {"metadata": {"name": "web.1"}, "reason": "FailedCreate", "message": message}
+    world.cluster.objects["/api/v1/namespaces/shop/events/web.1"] = event
+    await world.pass_deadline()
+    (row,) = world.decisions.rows.values()
+    assert (row.status, row.cause) == ("failed", "Quota")
+    assert "exceeded quota: few" in (row.outcome or "")
+
+
 async def test_pods_are_read_only_for_a_late_or_unhealthy_raise() -> None:
     world = Raised(crashing)
     await world.turn(3)

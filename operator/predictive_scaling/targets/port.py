@@ -46,7 +46,8 @@ class Progress:
     floor_manager: str | None = None
     """The other field manager that holds the floor; None if the operator holds it, or nobody."""
     floor_written_at: datetime | None = None
-    """The time of the operator's last write of the floor by the clock that stamps pods; None if unknown."""
+    """The time of the operator's last write of the floor by the clock that stamps pods; None if unknown, and then no
+    raise is rolled back."""
     source: ReplicaSource | None = None
     """Its pods; None if its replicas are not pods, or cannot be selected."""
 

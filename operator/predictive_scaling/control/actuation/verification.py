@@ -113,10 +113,11 @@ class Verification:
         except ClusterUnavailableError:
             return
         if verdict is not None:
-            if self._open.pop(expected.name, None) is None:
+            if expected.name not in self._open:
                 return  # dropped while the target was observed
             if verdict.is_harmful:
                 verdict = self._roll_back(expected, verdict)
+            del self._open[expected.name]
             self._ended[expected.name] = (expected, verdict)
             self._report(expected, verdict, now - expected.applied_at)
 
