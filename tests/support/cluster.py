@@ -36,7 +36,7 @@ class InMemoryCluster(Cluster):
         self.pages.append(path)
         if path in self.refused:
             raise ObjectRefusedError(self.refused[path])
-        return (await self.items(path, **query))[:limit]
+        return (await self.items(path))[:limit]
 
     async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
         return [{"metadata": body["metadata"]} for body in await self.items(path, page=page)]
