@@ -145,8 +145,6 @@ def constraints(message: str) -> list[str]:
     >>> constraints("0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {gpu: true}.")
     ['insufficient cpu', 'untolerated taint {gpu: true}']
     """
-    # What follows is about preemption and repeats the reasons.
-    message = message.split("preemption:")[0]
     named = [f"insufficient {resource.rstrip('.,')}" for resource in _INSUFFICIENT.findall(message)]
     for fragment, name in _CONSTRAINTS:
         if fragment in message:
@@ -191,6 +189,8 @@ def _describe(cause: FailureCause, pod: PodRecord, events: Sequence[PodEvent]) -
 
 
 def _describe_scheduling(message: str, events: Sequence[PodEvent]) -> str:
+    # What follows is about preemption and repeats the reasons.
+    message = message.split("preemption:")[0].strip(" ,")
     named = constraints(message)
     why = f"cannot be scheduled: {', '.join(named) + '; ' if named else ''}{message}"
     autoscaler = _at_maximum(events)
