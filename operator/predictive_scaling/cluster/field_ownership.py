@@ -44,10 +44,10 @@ class FieldOwnership:
     """Field managers that state a value, newest write first, including ours if we hold the field."""
     foreign_write: str | None = None
     """The newest write by another manager: manager, time and value. It differs for each write; None for none."""
-    written_at: datetime | None = None
-    """The time of our last write by the API server's clock; None if we do not hold the field."""
     is_given_up: bool = False
     """The value is the default, which applies since the last owner removed the field from its manifest."""
+    written_at: datetime | None = None
+    """The time of our last write by the API server's clock; None if we do not hold the field."""
 
 
 def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS) -> FieldOwnership:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from predictive_scaling.cluster.field_ownership import MinimumField, field_ownership
@@ -44,6 +45,8 @@ class ScaledObjectRecord:
     floor_managers: tuple[str, ...]
     foreign_write: str | None
     floor_given_up: bool
+    floor_written_at: datetime | None = None
+    """The time of our last write of the minimum by the API server's clock; None if we do not hold it."""
 
     @property
     def path(self) -> str:
@@ -74,6 +77,7 @@ class ScaledObjectRecord:
             floor_managers=ownership.managers,
             foreign_write=ownership.foreign_write,
             floor_given_up=ownership.is_given_up,
+            floor_written_at=ownership.written_at,
         )
 
 

@@ -2,12 +2,11 @@
 
 from predictive_scaling.cluster.client import FIELD_MANAGER, Cluster
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse
-from predictive_scaling.cluster.workload_record import WorkloadRecord
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.errors import TargetNotFoundError
 from predictive_scaling.targets.minimum_writer import MinimumWriter
-from predictive_scaling.targets.port import Applied, Progress, ReplicaSource
-from predictive_scaling.targets.records import Records
+from predictive_scaling.targets.port import Applied, Progress
+from predictive_scaling.targets.records import Records, other_manager, replica_source
 
 _EXTERNAL_SCALERS = {
     "ScaledObject": "target.scaledObject",
@@ -72,9 +71,9 @@ class HorizontalPodAutoscaler:
             replicas=workload.existing if workload else record.current_replicas,
             ready_replicas=workload.ready if workload else record.current_replicas,
             failure=workload.failure if workload else None,
-            floor_manager=_other_manager(record),
+            floor_manager=other_manager(record.floor_managers),
             floor_written_at=record.floor_written_at,
-            source=_source(self._namespace, workload),
+            source=replica_source(self._namespace, workload),
         )
 
     async def _record(self) -> HorizontalPodAutoscalerRecord:
@@ -88,18 +87,6 @@ class HorizontalPodAutoscaler:
             f'horizontalpodautoscalers "{self._name}" not found in namespace {self._namespace}; '
             "create it, or correct spec.target.horizontalPodAutoscaler.name"
         )
-
-
-def _other_manager(record: HorizontalPodAutoscalerRecord) -> str | None:
-    if FIELD_MANAGER in record.floor_managers:
-        return None
-    return next(iter(record.floor_managers), None)
-
-
-def _source(namespace: str, workload: WorkloadRecord | None) -> ReplicaSource | None:
-    if workload is None or workload.selector is None:
-        return None
-    return ReplicaSource(namespace, workload.selector, workload.uid)
 
 
 def refusal_of_owner(owner: str) -> str | None:

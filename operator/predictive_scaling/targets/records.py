@@ -1,8 +1,9 @@
 """Where adapters read the state of their objects."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
+from predictive_scaling.cluster.client import FIELD_MANAGER, Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import (
     HorizontalPodAutoscalerRecord,
     parse,
@@ -11,6 +12,7 @@ from predictive_scaling.cluster.horizontal_pod_autoscaler_record import (
 from predictive_scaling.cluster.scaled_object_record import ScaledObjectRecord
 from predictive_scaling.cluster.scaled_objects import ScaledObjects
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
+from predictive_scaling.targets.port import ReplicaSource
 
 
 class Records(Protocol):
@@ -70,3 +72,15 @@ class LiveRecords:
             if record.scales(reference):
                 return record
         return None
+
+
+def other_manager(managers: Sequence[str]) -> str | None:
+    """Return the newest field manager of a floor that the operator does not hold; None if it does, or nobody does."""
+    return None if FIELD_MANAGER in managers else next(iter(managers), None)
+
+
+def replica_source(namespace: str, workload: WorkloadRecord | None) -> ReplicaSource | None:
+    """Return where the pods of a workload are; None without a workload or its selector."""
+    if workload is None or workload.selector is None:
+        return None
+    return ReplicaSource(namespace, workload.selector, workload.uid)

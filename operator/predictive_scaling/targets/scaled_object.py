@@ -22,7 +22,7 @@ from predictive_scaling.errors import TargetNotFoundError, TargetRefusedError
 from predictive_scaling.resources.vocabulary import Direction
 from predictive_scaling.targets.minimum_writer import MinimumWriter
 from predictive_scaling.targets.port import Applied, Progress
-from predictive_scaling.targets.records import Records
+from predictive_scaling.targets.records import Records, other_manager, replica_source
 
 _WATCHED_WORKLOADS = frozenset({"Deployment", "StatefulSet"})
 
@@ -64,6 +64,7 @@ class ScaledObject:
             floor_field="minReplicaCount",
             foreign_write=record.foreign_write,
             floor_given_up=record.floor_given_up,
+            template=workload.template if workload else "",
             pause=_pause(record),
             missing=self._missing(record, autoscaler, workload),
         )
@@ -108,6 +109,9 @@ class ScaledObject:
             replicas=workload.existing if workload else current_replicas,
             ready_replicas=workload.ready if workload else current_replicas,
             failure=workload.failure if workload else None,
+            floor_manager=other_manager(record.floor_managers),
+            floor_written_at=record.floor_written_at,
+            source=replica_source(self._namespace, workload),
             held_by=_held_by(record, workload.desired if workload else current_replicas),
         )
 
