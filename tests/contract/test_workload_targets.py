@@ -219,7 +219,9 @@ async def test_a_workload_recreated_since_the_observation_is_not_written(cluster
 async def test_a_missing_permission_is_named(cluster: Kubernetes, kubectl: Kubectl) -> None:
     await kubectl.apply(a_deployment("checkout", replicas=2))
     await kubectl("create", "serviceaccount", "reader")
-    await kubectl("create", "role", "reader", "--verb=get", "--resource=deployments")
+    await kubectl(
+        "create", "role", "reader", "--verb=get,list", "--resource=deployments,horizontalpodautoscalers.autoscaling"
+    )
     await kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={kubectl.namespace}:reader")
     async with (
         connected(cluster.kubeconfig) as administrator,

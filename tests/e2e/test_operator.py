@@ -199,13 +199,6 @@ async def test_a_paused_policy_keeps_the_floor_until_it_is_resumed(
     await wait_for_minimum(kubectl, 9)
 
 
-async def test_a_target_kind_without_an_adapter_stalls_the_policy(kubectl: Kubectl) -> None:
-    group = {"autoScalingGroup": {"name": "web", "region": "eu-west-1"}}
-    await kubectl.apply(a_scaling_policy(target=group))
-    stalled = await wait_for_condition(kubectl, "Stalled", "True", "TargetUnsupported")
-    assert "not yet available" in stalled["message"]
-
-
 async def test_a_raise_that_exceeds_a_quota_fails_and_names_the_quota(service: str, kubectl: Kubectl) -> None:
     await kubectl("create", "quota", "few", "--hard=pods=5")
     # A short lead time, because the verification deadline is a multiple of it.

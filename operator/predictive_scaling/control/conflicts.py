@@ -56,14 +56,14 @@ def taken_back(observed: Observed, takeover: Takeover | None) -> str | None:
     if takeover.taken_from is not None and takeover.taken_from == observed.foreign_write:
         # Our first write was recorded but not made: the value that it would replace is still there.
         return None
-    noun = observed.floor_field if observed.is_scaled_directly else "the minimum"
-    default = ""
-    if observed.minimum == 1 and observed.is_scaled_directly:
-        default = " (1 is also the default of a manifest without replicas)"
-    elif observed.minimum == 1 and observed.floor_field == "minReplicas":
-        default = " (1 is also what the API server fills in where the manifest of an HPA has no minReplicas)"
+    may_be_default = ""
+    if observed.minimum == 1 and observed.floor_field == "minReplicas":
+        may_be_default = " (1 is also what the API server fills in where the manifest of an HPA has no minReplicas)"
+    elif observed.minimum == 1 and observed.is_scaled_directly:
+        may_be_default = " (1 is also the default of a manifest without replicas)"
+    noun = "replicas" if observed.is_scaled_directly else "the minimum"
     return (
-        f"{observed.floor_managers[0]} set {noun} to {observed.minimum} and holds it{default}; leave "
+        f"{observed.floor_managers[0]} set {noun} to {observed.minimum} and holds it{may_be_default}; leave "
         f"{observed.floor_field} out of its manifest, then change the policy or set the annotation "
         "predictive-scaling.io/resume to a new value"
     )

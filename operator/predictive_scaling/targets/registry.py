@@ -32,11 +32,11 @@ class Targets:
         """groups: what reaches AWS; by default with the operator's own credentials only."""
         self._cluster = cluster
         self._records = records
-        self._discovery = ApiDiscovery(cluster)
         self._groups = groups or GroupDescriptions(AWSClients())
+        self._discovery = ApiDiscovery(cluster)
 
     def __call__(self, namespace: str, spec: TargetSpec) -> Target:
-        """Return the adapter of a target. Raises TargetUnsupportedError for kinds without an adapter."""
+        """Return the adapter of a target. Raises TargetUnsupportedError for a spec without a target."""
         if spec.auto_scaling_group is not None:
             return AutoScalingGroup(self._groups, namespace, spec.auto_scaling_group)
         if spec.horizontal_pod_autoscaler is not None:
@@ -45,7 +45,10 @@ class Targets:
             return ScaledObject(self._cluster, self._records, namespace, spec.scaled_object.name)
         if spec.workload is not None:
             return Workload(self._cluster, self._discovery, self._records, namespace, spec.workload)
-        raise TargetUnsupportedError(f"{spec} in {namespace} has no adapter; spec.target names one of four kinds")
+        raise TargetUnsupportedError(
+            f"spec.target in {namespace} names no target; set one of horizontalPodAutoscaler, workload, scaledObject "
+            "and autoScalingGroup"
+        )
 
 
 def target_named(text: str) -> TargetSpec | None:

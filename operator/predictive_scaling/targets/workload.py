@@ -84,8 +84,8 @@ class Workload:
             floor_managers=record.managers,
             foreign_write=record.foreign_write,
             floor_given_up=record.given_up,
-            is_scaled_directly=True,
             floor_field="replicas",
+            is_scaled_directly=True,
         )
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
@@ -102,8 +102,15 @@ class Workload:
 
     async def _check_autoscalers(self) -> None:
         """Raise TargetConflictError if an HPA scales the workload: the watch may not have shown a new one yet."""
-        autoscalers = map(parse, await self._cluster.items(path_of(self._namespace, "").rstrip("/")))
-        scaling = next((record.name for record in autoscalers if record.scales(self._reference)), None)
+        try:
+            bodies = await self._cluster.items(path_of(self._namespace, "").rstrip("/"))
+        except ObjectRefusedError as error:
+            raise TargetRefusedError(
+                f"the operator may not list the HPAs of {self._namespace}, one of which may scale "
+                f"{self._reference.kind} {self._reference.name}; grant its service account list on "
+                f"horizontalpodautoscalers. The API server's message: {error}"
+            ) from error
+        scaling = next((record.name for record in map(parse, bodies) if record.scales(self._reference)), None)
         if scaling is not None:
             raise TargetConflictError(
                 f"HorizontalPodAutoscaler {scaling} scales it already; use target.horizontalPodAutoscaler {scaling}, "
