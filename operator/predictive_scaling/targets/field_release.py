@@ -27,11 +27,13 @@ async def release_field(cluster: Cluster, path: str, body: Json | None = None) -
     refused: ObjectConflictError | ObjectRefusedError | None = None
     for _ in range(_ATTEMPTS):
         try:
-            return await cluster.edit(path, _without_us(body or await cluster.get(path)))
+            current = body or await cluster.get(path)
+            patch = _without_us(current)
+            return await cluster.edit(path, patch) if patch else current
         except ObjectNotFoundError:
             raise
         except (ObjectConflictError, ObjectRefusedError) as error:
-            # Another field changed meanwhile, such as the status.
+            # The managed fields changed meanwhile; a change of other fields, such as the status, does not matter.
             body, refused = None, error
     raise TargetRefusedError(
         f"the value of {path} is restored, but the operator's ownership of the field could not be released; grant its "
@@ -40,7 +42,8 @@ async def release_field(cluster: Cluster, path: str, body: Json | None = None) -
 
 
 def _without_us(body: Mapping[str, Any]) -> list[Json]:
-    metadata = ObjectMetadata.of(body)
-    ours = [entry.position for entry in metadata.managed_fields if entry.manager == FIELD_MANAGER]
-    same: Json = {"op": "test", "path": "/metadata/resourceVersion", "value": str(metadata.resource_version)}
-    return [same, *({"op": "remove", "path": f"/metadata/managedFields/{position}"} for position in reversed(ours))]
+    """Return the patch that removes our entries, and fails if one of them is no longer at its position."""
+    entries = ObjectMetadata.of(body).managed_fields
+    ours = [f"/metadata/managedFields/{entry.position}" for entry in entries if entry.manager == FIELD_MANAGER]
+    tests: list[Json] = [{"op": "test", "path": f"{path}/manager", "value": FIELD_MANAGER} for path in ours]
+    return [*tests, *({"op": "remove", "path": path} for path in reversed(ours))]

@@ -3,6 +3,7 @@
 Works for every kind with /scale: Deployments, StatefulSets, and custom resources such as Argo's Rollout.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
@@ -30,7 +31,9 @@ from predictive_scaling.resources.target import WorkloadTarget
 from predictive_scaling.targets.field_release import release_field
 from predictive_scaling.targets.port import Applied, Progress
 
-_ATTEMPTS = 3
+_ATTEMPTS = 6
+_PAUSE_SECONDS = 0.05
+"""Before the second attempt, doubled for each further one: the status of a workload changes often while it scales."""
 
 
 class WorkloadRecords(Protocol):
@@ -145,18 +148,18 @@ class Workload:
         resource = await self._resource()
         path = f"{resource.path(self._namespace, self._reference.name)}/scale"
         is_versioned = force or not self._can_apply
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             try:
                 await self._send(path, record, replicas, force=force)
             except ObjectNotFoundError as error:
                 raise self._not_found(resource) from error
             except (ObjectConflictError, ObjectRefusedError) as error:
-                live, retries = await self._live(resource, record), is_versioned
-                if live.foreign_write != record.foreign_write or not isinstance(error, ObjectConflictError):
-                    retries = False
-                if not retries:
+                # Another field may have changed since the record, such as the status.
+                await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
+                live = await self._live(resource, record)
+                is_unchanged = live.foreign_write == record.foreign_write
+                if not (is_versioned and is_unchanged and isinstance(error, ObjectConflictError)):
                     raise _explained(error, replicas, f"{resource.plural}/scale") from error
-                # Another field changed since the record, such as the status.
                 record = live
             else:
                 return self._remember(await self._read(resource))
