@@ -6,7 +6,7 @@ import sys
 
 import structlog
 
-pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.operators", "tests.fixtures.api"]
+pytest_plugins = ["tests.fixtures.stack", "tests.fixtures.operators", "tests.fixtures.api", "tests.fixtures.models"]
 
 # A shell's background job ignores SIGINT, and its child processes inherit that: tests that send SIGINT would hang.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

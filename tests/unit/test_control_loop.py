@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,11 +12,10 @@ from predictive_scaling.cluster.informer_cache import EventRecord
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import a_policy, an_event
-from tests.support.control import World
+from tests.support.control import World, an_edited_policy
 
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
@@ -27,12 +25,6 @@ KEY = PolicyKey("shop", "checkout")
 def logs() -> Generator[list[EventDict]]:
     with capture_logs() as entries:
         yield entries
-
-
-def an_edited_policy(generation: int, **spec: Any) -> ScalingPolicy:
-    """ScalingPolicy shop/checkout after an edit of its spec."""
-    policy = a_policy(**spec)
-    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"generation": generation})})
 
 
 async def test_auto_raises_the_floor_in_steps_to_the_forecast() -> None:
@@ -163,7 +155,7 @@ async def test_an_intent_for_an_older_generation_is_superseded() -> None:
     replace_with_interrupted(world, "before")
     await world.turn(1, step=timedelta())
     restart_with_working_target(world)
-    world.put(an_edited_policy(2, max=3))
+    world.put(an_edited_policy(generation=2, max=3))
     await world.turn(1, step=timedelta())
     assert world.decisions.statuses == ["superseded", "verifying"]
     assert world.target.minimum == 3

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,10 +12,9 @@ from predictive_scaling.control.actuation import restoration as restore
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import a_policy
-from tests.support.control import World
+from tests.support.control import World, an_edited_policy
 
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
@@ -26,12 +24,6 @@ KEY = PolicyKey("shop", "checkout")
 def logs() -> Generator[list[EventDict]]:
     with capture_logs() as entries:
         yield entries
-
-
-def an_edited_policy(generation: int, **spec: Any) -> ScalingPolicy:
-    """ScalingPolicy shop/checkout after an edit of its spec."""
-    policy = a_policy(**spec)
-    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"generation": generation})})
 
 
 async def test_a_foreign_write_is_kept_until_a_user_resumes_the_policy() -> None:
@@ -67,7 +59,7 @@ async def test_an_edit_of_the_policy_ends_a_conflict() -> None:
     await world.turn(20)
     world.target.foreign_write(3)
     await world.turn(2)
-    world.put(an_edited_policy(2, max=39))
+    world.put(an_edited_policy(generation=2, max=39))
     await world.turn(20)
     assert world.target.minimum == 9
 
@@ -110,7 +102,7 @@ async def test_a_deletion_waits_for_an_unavailable_target_but_not_indefinitely(m
 async def test_leaving_auto_restores_the_original_minimum() -> None:
     world = World()
     await world.turn(20)
-    world.put(an_edited_policy(2, mode="Off"))
+    world.put(an_edited_policy(generation=2, mode="Off"))
     await world.turn(2)
     assert world.target.minimum == 2
     assert "takeover" not in world.status
@@ -121,7 +113,7 @@ async def test_a_change_of_the_target_restores_the_previous_target() -> None:
     await world.turn(20)
     old = world.target
     world.targets["orders"] = world.target = InMemoryTarget(3, 40, 3, 3, uid="orders")
-    world.put(an_edited_policy(2, target={"horizontalPodAutoscaler": {"name": "orders"}}))
+    world.put(an_edited_policy(generation=2, target="orders"))
     await world.turn(20)
     assert (old.minimum, world.target.minimum) == (2, 9)
     assert world.status["takeover"]["originalMinimum"] == 3
@@ -151,7 +143,7 @@ async def test_a_scaled_object_is_restored_after_a_restart_and_another_target() 
     await world.turn(20)
     assert queue.minimum == 9
     world.restart()
-    world.put(an_edited_policy(2))
+    world.put(an_edited_policy(generation=2))
     await world.turn(4)
     assert queue.minimum == 2
     assert world.status["target"] == "hpa/checkout"

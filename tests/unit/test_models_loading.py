@@ -6,14 +6,13 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from forecasting.forecaster import ModelChoice
-from forecasting.learning import LearnedModels, learn
-from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.learning import LearnedModels
 from predictive_scaling.errors import ModelRejectedError
 from predictive_scaling.models.loading import check, probe
 from predictive_scaling.models.manifest import Manifest
@@ -21,42 +20,14 @@ from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import CURRENT, Registry
 from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore, ReloadReport
-from tests.support.demand_series import a_series
+from tests.fixtures.models import HISTORY, KEY, NOW, folder_of
 
-KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
 Damage = Callable[[Path], None]
-FAST_MODEL = LightGBMQuantiles(rounds=25, rows=4000)
-TRAINING_SERIES = a_series(days=14, weekend=0.4)
 NAIVE = {"LastValue", "SeasonalNaive"}
-NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def learned() -> LearnedModels:
-    return learn(TRAINING_SERIES, FAST_MODEL)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "models")
-
-
-@pytest.fixture
-def published(registry: Registry, learned: LearnedModels) -> Manifest:
-    return publish(registry, KEY, learned, NOW)
-
-
-@pytest.fixture
-def model_store(registry: Registry) -> ModelStore:
-    return ModelStore(registry.folder, timeout_seconds=60)
-
-
-def folder_of(registry: Registry, manifest: Manifest) -> Path:
-    return registry.path(KEY.slug, manifest.version)
 
 
 def a_request() -> ForecastRequest:
-    return ForecastRequest(KEY, TRAINING_SERIES, ModelChoice.AUTO, steps=8)
+    return ForecastRequest(KEY, HISTORY, ModelChoice.AUTO, steps=8)
 
 
 def _truncate_booster(folder: Path) -> None:

@@ -2,8 +2,7 @@
 
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -19,37 +18,10 @@ from predictive_scaling.models.publishing import publish
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore, ReloadReport
+from tests.fixtures.models import FAST_MODEL, HISTORY, KEY, NOW, folder_of
 from tests.support.demand_series import a_series, of_values
 
-KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
-FAST_MODEL = LightGBMQuantiles(rounds=25, rows=4000)
-HISTORY = a_series(days=14, weekend=0.4)
 NAIVE = {"LastValue", "SeasonalNaive"}
-NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def learned() -> LearnedModels:
-    return learn(HISTORY, FAST_MODEL)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "models")
-
-
-@pytest.fixture
-def published(registry: Registry, learned: LearnedModels) -> Manifest:
-    return publish(registry, KEY, learned, NOW)
-
-
-@pytest.fixture
-def model_store(registry: Registry) -> ModelStore:
-    return ModelStore(registry.folder, timeout_seconds=60)
-
-
-def folder_of(registry: Registry, manifest: Manifest) -> Path:
-    return registry.path(KEY.slug, manifest.version)
 
 
 def a_request(

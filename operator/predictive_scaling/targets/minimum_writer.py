@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from predictive_scaling.cluster.client import (
-    FIELD_MANAGER,
     Cluster,
     Json,
     ObjectConflictError,
     ObjectNotFoundError,
     ObjectRefusedError,
 )
-from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.errors import (
     RequestFailedError,
     TargetConflictError,
     TargetNotFoundError,
     TargetRefusedError,
 )
+from predictive_scaling.targets.field_release import release_field
 
 _ATTEMPTS = 3
 
@@ -76,23 +75,15 @@ class MinimumWriter(Generic[Record]):
 
     async def restore(self, record: Record, minimum: int) -> Record:
         """Set the minimum, give up the field and return the new record; the value stays. Raises as `apply` does."""
-        return self.parse(await self._give_up(record.path, await self._write(record, minimum, force=False)))
+        body = await self._write(record, minimum, force=False)
+        try:
+            return self.parse(await release_field(self.cluster, record.path, body))
+        except ObjectNotFoundError as error:
+            raise self.not_found() from error
 
     async def remove(self, record: Record) -> Record:
         """Give up the field without a value and return the new record. Raises as `apply` does."""
         return self.parse(await self._write(record, None, force=False))
-
-    async def _give_up(self, path: str, body: Json) -> Json:
-        """Remove our entry from the managed fields; the value stays."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self.cluster.edit(path, _without_us(body))
-            except ObjectNotFoundError as error:
-                raise self.not_found() from error
-            except (ObjectConflictError, ObjectRefusedError):
-                # Another field of the object changed meanwhile, such as its status.
-                body = await self.cluster.get(path)
-        raise TargetRefusedError(f"{self.field} of {path} is restored, but our ownership could not be released")
 
     async def _write(self, record: Record, minimum: int | None, *, force: bool) -> Json:
         """Apply the minimum. A forced write fails if the field was written again since the record."""
@@ -136,14 +127,3 @@ class MinimumWriter(Generic[Record]):
         advice = self.advice(str(error), minimum or 0, live)
         value = "without a value" if minimum is None else minimum
         return TargetRefusedError(f"the API server refused {self.field} {value}; {advice}. Its message: {error}")
-
-
-def _without_us(body: Mapping[str, Any]) -> list[Json]:
-    """Return the patch that removes our entry from the managed fields.
-
-    An apply without the field would remove the value, and the API server would fill in its default.
-    """
-    metadata = ObjectMetadata.of(body)
-    ours = [entry.position for entry in metadata.managed_fields if entry.manager == FIELD_MANAGER]
-    same: Json = {"op": "test", "path": "/metadata/resourceVersion", "value": str(metadata.resource_version)}
-    return [same, *({"op": "remove", "path": f"/metadata/managedFields/{position}"} for position in reversed(ours))]
