@@ -38,14 +38,14 @@ help: ## Show every target
 demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-05-09 for another day, TRACES=folder for recorded demand, KEEP=1 keeps it running
 	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(TRACES),--traces "$(TRACES)") $(if $(KEEP),--keep)
 
-# Tests of the servers mostly wait. The tests that need none run concurrently, with a lower priority; their output follows.
+# Tests of the servers mostly wait. The tests that need none use the idle time in between; their output follows.
 PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
 test: prepare ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
 	@mkdir -p build
-	@nice -n 5 $(PYTEST) $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
-	trap 'kill $$unit 2> /dev/null || true' EXIT; status=0; \
-	$(PYTEST) $(wildcard tests/e2e tests/runbook tests/integration tests/contract) || status=$$?; \
-	wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
+	@trap 'kill $$(jobs -p) 2> /dev/null || true' EXIT; trap '' INT; \
+	nice -n 19 $(PYTEST) $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
+	$(PYTEST) $(wildcard tests/e2e tests/runbook tests/integration tests/contract) & servers=$$!; status=0; \
+	wait $$servers || status=$$?; wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
 
 lint: setup ## Check format, style, types, layers, drift of the CRDs
 	.venv/bin/ruff check

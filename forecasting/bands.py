@@ -70,10 +70,10 @@ def cold_start_factors(days: FloatArray) -> FloatArray:
     return np.where(days >= FULL_HISTORY / timedelta(days=1), 1.0, factors)
 
 
-def widened(values: FloatArray, factors: FloatArray | float, quantiles: tuple[float, ...] = QUANTILES) -> FloatArray:
+def widened(values: FloatArray, factors: FloatArray, quantiles: tuple[float, ...] = QUANTILES) -> FloatArray:
     """Return forecasts with the quantiles above the median multiplied by a factor.
 
-    values: shape (rows, …, len(quantiles)). factors: one for each row, or one for all.
+    values: shape (rows, …, len(quantiles)). factors: shape (rows,).
     """
-    of_rows = np.asarray(factors).reshape((-1,) + (1,) * (values.ndim - 1))
+    of_rows = factors.reshape((-1,) + (1,) * (values.ndim - 1))
     return values * np.where(np.array(quantiles) > 0.5, of_rows, 1.0)

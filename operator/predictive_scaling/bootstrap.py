@@ -252,7 +252,7 @@ def _periodic_tasks(settings: Settings, clock: Clock, loop: Loop, jobs: Jobs) ->
 
 
 def _aggregated(
-    settings: Settings, clock: Clock, cluster: Cluster, board: ExternalMetricStore
+    settings: Settings, clock: Clock, cluster: Cluster, metric_store: ExternalMetricStore
 ) -> AggregatedMetrics | None:
     certificate, key = settings.external_metrics_certificate, settings.external_metrics_key
     if not settings.external_metrics or certificate is None or key is None:
@@ -261,7 +261,7 @@ def _aggregated(
 
     def make(trust: AggregatorTrust) -> ExternalMetricsServer:
         return ExternalMetricsServer(
-            board, clock, files, trust, host=settings.host, port=settings.external_metrics_port
+            metric_store, clock, files, trust, host=settings.host, port=settings.external_metrics_port
         )
 
     return AggregatedMetrics(cluster, make)

@@ -216,7 +216,7 @@ POLICY_STATUS: dict[str, Any] = {
             "type": "Ready",
             "status": "True",
             "reason": "TickSucceeded",
-            "message": "the last visit succeeded",
+            "message": "the last reconciliation succeeded",
             "observedGeneration": 1,
             "lastTransitionTime": "2026-11-24T17:00:00Z",
         }

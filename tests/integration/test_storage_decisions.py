@@ -112,17 +112,16 @@ async def test_an_invalid_cursor_is_refused(database: Database, cursor: str) -> 
         await ScalingDecisions(database).page(cursor=cursor)
 
 
-async def test_decisions_past_their_deadline_are_listed_and_cleared(database: Database) -> None:
+async def test_decisions_past_their_deadline_are_listed_until_they_end(database: Database) -> None:
     decisions = ScalingDecisions(database)
     await decisions.intend(a_decision(1))
     await decisions.intend(a_decision(2, deadline_at=NOW + timedelta(hours=9)))
     after_deadline = NOW + timedelta(hours=2)
     assert [decision.id for decision in await decisions.stuck(after_deadline)] == ["d1"]
-    assert await decisions.clear_stuck(after_deadline) == 1
+    assert await decisions.transition("d1", DecisionPhase.CANCELLED, after_deadline, outcome="Cleared.")
     assert await decisions.stuck(after_deadline) == []
     cleared = (await decisions.by_id(["d1"]))["d1"]
-    assert (cleared.status, cleared.finished_at) == ("cancelled", after_deadline)
-    assert cleared.outcome == "Cleared: still pending after its deadline."
+    assert (cleared.status, cleared.finished_at, cleared.outcome) == ("cancelled", after_deadline, "Cleared.")
 
 
 async def test_the_success_rate_counts_executed_decisions_that_ended(database: Database) -> None:

@@ -45,7 +45,7 @@ def simulated(scenario: DemoScenario, multiplier: float | None) -> Simulation:
 
 
 def a_replay_record(day: date | None = None, multiplier: float = 3.0) -> ReplayRecord:
-    """A whole day as the demo would tell it; the forecast is the demand itself, a little late."""
+    """A full day of the demo; the forecast is the demand itself, a little late."""
     scenario = make_scenario(generated_workload(), day)
     hpa_only, predictive = simulated(scenario, None), simulated(scenario, multiplier)
     floors = expected_floors(scenario, multiplier)

@@ -245,6 +245,8 @@ async def test_a_released_field_is_written_again_at_once_and_the_original_minimu
     assert world.condition("Conflict")["status"] == "False"
     newest = list(world.decisions.rows.values())[-1]
     assert (newest.from_replicas, newest.to_replicas, newest.reason) == (1, 9, "FieldGivenUp")
+    assert newest.message is not None
+    assert "minimum of 1 is the API default" in newest.message
 
     world.delete("checkout")
     await world.turn(1)

@@ -166,7 +166,7 @@ def test_the_cold_start_factor_falls_from_two_to_one_within_a_week() -> None:
 
 
 def test_cold_start_widens_only_the_upper_quantiles() -> None:
-    assert widened(np.array([1.0, 2, 3, 4, 5]), 1.5).tolist() == [1, 2, 4.5, 6, 7.5]
+    assert widened(np.array([[1.0, 2, 3, 4, 5]]), np.array([1.5])).tolist() == [[1, 2, 4.5, 6, 7.5]]
 
 
 def test_a_forecast_has_every_quantile_from_0_5_to_0_999() -> None:

@@ -66,7 +66,7 @@ class Reachability:
 
 @dataclass(slots=True)
 class Loop:
-    """Visits all policies at each turn. Only a leader acts; a standby keeps its index warm."""
+    """Reconciles all policies at each tick. Only a leader acts; a standby keeps its index warm."""
 
     cache: InformerCache
     index: IndexComparison

@@ -16,7 +16,7 @@ from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionTy
 
 log = structlog.get_logger(__name__)
 
-VISITS_FAILED = Counter("predictive_scaling_visits_failed_total", "Visits that ended in an error.", ["reason"])
+VISITS_FAILED = Counter("predictive_scaling_visits_failed_total", "Reconciliations that ended in an error.", ["reason"])
 
 FIRST_PAUSE = timedelta(seconds=15)
 MAX_PAUSE = timedelta(minutes=5)

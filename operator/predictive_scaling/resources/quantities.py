@@ -14,7 +14,6 @@ from pydantic_core import CoreSchema, core_schema
 AUTO = "Auto"
 """The value in a manifest that the operator determines itself; None in the models."""
 
-DURATION_PATTERN = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 # CEL's duration() has no unit for days; at most five digits, so that it cannot overflow.
 _HMS = r"[0-9]{1,5}h([0-9]{1,5}m)?([0-9]{1,5}s)?|[0-9]{1,5}m([0-9]{1,5}s)?|[0-9]{1,5}s"

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from forecasting.series import MAX_DEMAND
 from predictive_scaling.resources.conditions import Conditions, Message, Timestamp
-from predictive_scaling.resources.metadata import Metadata, PolicyKey
+from predictive_scaling.resources.metadata import Metadata
 from predictive_scaling.resources.part import Part, fitted_to, read
 from predictive_scaling.resources.quantities import DecimalBetween, format_decimal
 from predictive_scaling.resources.scaling_policy import SeriesName
@@ -170,11 +170,6 @@ class ScalingDecision(Part):
     metadata: Metadata
     spec: ScalingDecisionSpec
     status: ScalingDecisionStatus = Field(default_factory=ScalingDecisionStatus)
-
-    @property
-    def policy_key(self) -> PolicyKey:
-        """The namespace and name of its policy."""
-        return PolicyKey(self.metadata.namespace, self.spec.policy)
 
 
 def parse_decision(body: Mapping[str, Any]) -> ScalingDecision:

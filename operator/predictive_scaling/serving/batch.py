@@ -39,7 +39,7 @@ _NAIVE_KINDS = {ModelChoice.SEASONAL_NAIVE: "SeasonalNaive", ModelChoice.HOLT_WI
 class ForecastRequest:
     """A request for a forecast of a series from its end on.
 
-    series: any step of whole seconds; at least eight days where there are as many (the models look back a week).
+    series: any step of full seconds; at least eight days if available (the models use the last week).
     choice: `spec.forecast.model` of the policy. steps: bins ahead, 1 to 36 at 5 minutes.
     """
 

@@ -101,10 +101,6 @@ class Stack:
     def kafka_bootstrap_servers(self) -> str:
         return self.kafka.bootstrap_servers
 
-    @property
-    def aws_endpoint_url(self) -> str:
-        return self.aws.endpoint_url
-
     def environment(self) -> dict[str, str]:
         """The variables with which the product uses the requested parts: KUBECONFIG, DATABASE_URL, …"""
         environment: dict[str, str] = {}

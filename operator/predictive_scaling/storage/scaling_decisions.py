@@ -164,13 +164,6 @@ COUNT_STUCK = """
 select count(*) from scaling_decisions where status = any(%(unfinished)s) and deadline_at < %(now)s
 """
 
-CLEAR_STUCK = """
-update scaling_decisions
-set status = 'cancelled', finished_at = %(now)s,
-    outcome = 'Cleared: still ' || status || ' after its deadline.'
-where status = any(%(unfinished)s) and deadline_at < %(now)s
-"""
-
 SUCCESS_RATE = """
 select avg((status = 'succeeded')::int)::float8 from scaling_decisions
 where finished_at >= %(since)s and status in ('succeeded', 'failed', 'rolled_back')
@@ -290,12 +283,6 @@ class ScalingDecisions:
                 await connection.execute(COUNT_STUCK, {"unfinished": _stored(UNFINISHED), "now": now})
             ).fetchone()
             return row[0] if row else 0
-
-    async def clear_stuck(self, now: datetime) -> int:
-        """Cancel the stuck decisions and return their number."""
-        async with self._database.connection() as connection:
-            cursor = await connection.execute(CLEAR_STUCK, {"unfinished": _stored(UNFINISHED), "now": now})
-            return cursor.rowcount
 
     async def success_rate(self, since: datetime) -> float | None:
         """Return the share of executed decisions finished since `since` that succeeded; None without any."""

@@ -1,6 +1,6 @@
 """A target without a cluster, for tests. It fulfills the contract of the port and follows its floor on demand."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
@@ -122,12 +122,6 @@ class InMemoryTarget:
         self.replicas = max(self.replicas, self.minimum)
         if ready:
             self.ready_replicas = self.replicas
-
-    def recreate(self) -> None:
-        """Delete the target and create it again, like a user."""
-        fresh = replace(InMemoryTarget(), uid=f"{self.uid}+", maximum=self.maximum)
-        self.uid, self.minimum, self.managers, self.given_up = fresh.uid, fresh.minimum, fresh.managers, False
-        self.observed_writes = None
 
     @property
     def _foreign_write(self) -> str | None:

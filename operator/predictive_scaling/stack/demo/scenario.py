@@ -85,7 +85,9 @@ def make_scenario(workload: Workload, day: date | None = None) -> DemoScenario:
     if not chosen:
         near = sorted({match.start.date() for match in matches}, key=lambda other: abs(other - day))[:3]
         known = ", ".join(other.isoformat() for other in sorted(near))
-        raise InvalidManifestError(f"no match was played on {day.isoformat()}; days near it with one: {known}")
+        raise InvalidManifestError(
+            f"no match was played on {day.isoformat()}; days near it with one: {known}; choose it with --day"
+        )
     begins_at = chosen[0].start - BEFORE_FIRST_MATCH
     return DemoScenario(
         day=day,
