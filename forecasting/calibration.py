@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from forecasting.forecast import QUANTILES
 from forecasting.levels import Levels
@@ -205,5 +206,8 @@ def rolling_shifts(
     errors: of one horizon at consecutive origins. origins: positions among these.
     """
     distances = window.distances(horizon)
-    cols = origins[:, None] - distances[distances >= horizon]
-    return conformal_quantile(np.where(cols >= 0, errors[np.maximum(cols, 0)], np.nan), quantile, window.min_errors)
+    distances = distances[distances >= horizon]
+    # A view of each origin's window, with NaN before the first error: indices of each element take twice as long.
+    padded = np.concatenate([np.full(distances[0], np.nan), errors])
+    windows = sliding_window_view(padded, int(distances[0] - distances[-1]) + 1)[:, :: window.spacing]
+    return conformal_quantile(windows[origins], quantile, window.min_errors)

@@ -41,6 +41,8 @@ class Forecast:
     peaks: FloatArray | None = None
     note: str = ""
     """Why the forecast comes from another model than requested, or from a model that the gate rejected; or empty."""
+    event_types: frozenset[str] = frozenset()
+    """The types of events whose learned effects all values contain, where an event of the type is near."""
 
     def at(self, quantile: float) -> FloatArray:
         """Return any quantile between 0.5 and 0.999 for each bin: shape (bins,).

@@ -48,6 +48,7 @@ from forecasting.quality.gate import (
     compare_with_incumbent,
     judge,
     succession_without_comparison,
+    values_of_acting,
     verdict_without_champion,
 )
 from forecasting.series import FloatArray, Series
@@ -98,7 +99,7 @@ class LearnedModels:
         """Return the forecast of the acting models from the end of a series, calibrated by the errors of the training.
 
         series: the training series or a later part of it, at least a week. steps: bins ahead, up to three hours. At
-        horizons where the gate prefers a naive model, the forecast is that of the naive model.
+        horizons where the gate prefers a naive model, its forecast is used, except near known events.
         """
         if self.lightgbm is None or not self.verdict.passed:
             return naive_batch([series], self._naive_models(self.verdict.acting), steps)[0]
@@ -115,10 +116,11 @@ class LearnedModels:
         levels = levels_at(panel, last)
         raw, near = model.quantiles(panel, last, bins), model.near_events(panel, last, bins)
         values = calibrate(raw, fit_calibration(self.residuals, self.horizons).at(bins), levels, near)
-        acting = np.array([self.verdict.acting_at(step) for step in bins.tolist()])
-        for other in {*acting.tolist()} - {model.name}:
-            naive = naive_forecasts(panel, self._naive_models(other)[0], steps)
-            values = np.where((acting == other)[:, None], naive.values, values)
+
+        def values_of(name: str) -> FloatArray:
+            return naive_forecasts(panel, self._naive_models(name)[0], steps).values
+
+        values = values_of_acting(model.name, values, self.verdict.by_horizon, near, values_of)
         windows = min(steps, peaks.WINDOWS)
         raw_peaks, peak_shifts = model.peaks(panel, last, windows), model.peak.shifts.up_to(windows)
         bands = Bands.of(values, raw_peaks, peak_shifts, levels, np.array([cold_start_factor(series)]))

@@ -1,4 +1,4 @@
-"""The expected size of the next event of a type, from earlier events, their weekdays and their declared sizes.
+"""The expected size of the next event of a type: from earlier events, their weekdays, hours and declared sizes.
 
 Recent events have the largest weight.
 """
@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +21,9 @@ _MAX_ERROR_RATIO = 0.97
 _PRIOR_EVENTS = 0.5
 """Weight of a prior without effect, in events, so that a single event does not count in full."""
 _PRIOR_WEEKEND_EVENTS = 2.0
+_PRIOR_HOUR_EVENTS = 1.0
+_HOURS_APART = 2.0
+"""Standard deviation of the weights by which events at other hours of the day count for an hour."""
 _DRIFT_HALF_LIFE, _DRIFT_PRIOR = 4.0, 2.0
 _PASSES = 3
 _MIN_FACTOR, _MAX_FACTOR = 0.25, 4.0
@@ -28,18 +33,29 @@ _NORMAL_SCORE = 1.2816  # the 0.9 quantile of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known about an event before it takes place.
+
+    weekend: whether it starts on a Saturday or Sunday. hour: of the day at which it starts, 0 <= hour < 24; None if
+    unknown. Both are in the time zone of the series. magnitude: the declared multiplier of demand, None if undeclared.
+    """
+
+    weekend: bool = False
+    hour: float | None = None
+    magnitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuredEvent:
     """A past event with its measured effect.
 
-    start, end: epoch seconds. amplitude: log of demand with the event over demand without. weekend: in the time zone of
-    the series. magnitude: the declared multiplier of demand, None if undeclared.
+    start, end: epoch seconds. amplitude: log of demand with the event over demand without.
     """
 
     start: float
     end: float
     amplitude: float
-    weekend: bool = False
-    magnitude: float | None = None
+    traits: Traits = Traits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +72,11 @@ class LearnedEffect:
 
 
 @lru_cache(maxsize=4096)
-def expected_amplitude(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnitude: float | None) -> float | None:
-    """Return the expected amplitude after events, oldest first; None without events."""
+def expected_amplitude(earlier: tuple[MeasuredEvent, ...], traits: Traits) -> float | None:
+    """Return the expected amplitude of an event after others, oldest first; None without others."""
     if not earlier:
         return None
-    without_drift = _amplitude_without_drift(earlier, weekend, magnitude)
+    without_drift = _amplitude_without_drift(earlier, traits)
     scored = [
         (event.amplitude, prediction)
         for event, prediction in zip(earlier, _predictions(earlier), strict=True)
@@ -76,11 +92,9 @@ def expected_amplitude(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnit
     return float(without_drift * (1 + np.clip(drift, -0.5, 1.0)))
 
 
-def learned_effect(
-    earlier: tuple[MeasuredEvent, ...], *, weekend: bool, magnitude: float | None = None
-) -> LearnedEffect | None:
+def learned_effect(earlier: tuple[MeasuredEvent, ...], traits: Traits) -> LearnedEffect | None:
     """Return the expected amplitude as a multiplier with its range; None without events."""
-    amplitude = expected_amplitude(earlier, weekend, magnitude)
+    amplitude = expected_amplitude(earlier, traits)
     if amplitude is None:
         return None
     # The predictions of the first events are based on too few earlier events.
@@ -100,35 +114,74 @@ def _predictions(events: tuple[MeasuredEvent, ...]) -> tuple[float | None, ...]:
     predictions: list[float | None] = []
     for event in events:
         earlier = tuple(other for other in events if other.end <= event.start)
-        predictions.append(_amplitude_without_drift(earlier, event.weekend, event.magnitude) if earlier else None)
+        predictions.append(_amplitude_without_drift(earlier, event.traits) if earlier else None)
     return tuple(predictions)
 
 
+class _Fit(NamedTuple):
+    """A level that fits the earlier events, and the factors of its amplitude.
+
+    error: of its predictions of the next events, increased for each choice that adds freedom. usual: the amplitude of
+    each event that the fit expects, but for the hour; shape (events,). with_hours: whether hours have a factor.
+    """
+
+    error: float
+    level: float
+    weekend_ratio: float
+    usual: FloatArray
+    with_hours: bool
+
+
 @lru_cache(maxsize=4096)
-def _amplitude_without_drift(earlier: tuple[MeasuredEvent, ...], weekend: bool, magnitude: float | None) -> float:
-    amplitudes = np.array([event.amplitude for event in earlier])
-    sizes = _sizes(earlier)
-    weekends = np.array([event.weekend for event in earlier])
-    _, level, ratio = min(_fits(amplitudes, sizes, weekends), key=lambda fit: fit[0])
-    return float(level * (ratio if weekend else 1.0) * _size(earlier, magnitude))
+def _amplitude_without_drift(earlier: tuple[MeasuredEvent, ...], traits: Traits) -> float:
+    amplitudes, hours = np.array([event.amplitude for event in earlier]), _hours(earlier)
+    weekends = np.array([event.traits.weekend for event in earlier])
+    fit = min(_fits(amplitudes, _sizes(earlier), weekends, hours), key=lambda fit: fit.error)
+    expected = fit.level * (fit.weekend_ratio if traits.weekend else 1.0) * _size(earlier, traits.magnitude)
+    if fit.with_hours and traits.hour is not None:
+        expected *= _hour_factors(np.array([traits.hour]), hours, amplitudes, fit.usual)[0]
+    return float(expected)
 
 
-def _fits(amplitudes: FloatArray, sizes: FloatArray, weekends: FloatArray) -> list[tuple[float, float, float]]:
-    """Return for each half-life the error (larger for finite half-lives), the level and the weekend ratio."""
-    fits: list[tuple[float, float, float]] = []
-    for half_life in _HALF_LIVES:
+def _fits(amplitudes: FloatArray, sizes: FloatArray, weekends: FloatArray, hours: FloatArray) -> list[_Fit]:
+    """Return a fit for each half-life, without and with factors of the hours."""
+    fits: list[_Fit] = []
+    for half_life, with_hours in product(_HALF_LIVES, (False, True)):
         ratio, levels, error = 1.0, amplitudes, 0.0
+        by_hour = np.ones(len(amplitudes))
         for _ in range(_PASSES):
-            factors = sizes * np.where(weekends, ratio, 1.0)
-            levels, error = _smoothed(amplitudes, factors, half_life)
+            levels, error = _smoothed(amplitudes, sizes * np.where(weekends, ratio, 1.0) * by_hour, half_life)
             mean = float((levels**2).mean())
-            scaled = (levels * sizes)[weekends.astype(bool)]
+            scaled = (levels * sizes * by_hour)[weekends.astype(bool)]
             covariance = float((amplitudes[weekends.astype(bool)] * scaled).sum())
             prior = _PRIOR_WEEKEND_EVENTS * mean
             ratio = (covariance + prior) / (float((scaled**2).sum()) + prior) if mean else 1.0
-        penalty = 1.0 if math.isinf(half_life) else 1 / _MAX_ERROR_RATIO
-        fits.append((error * penalty, float(levels[-1]), ratio))
+            if with_hours:
+                by_hour = _hour_factors(hours, hours, amplitudes, levels * sizes * np.where(weekends, ratio, 1.0))
+        choices = (not math.isinf(half_life)) + with_hours
+        usual = levels * sizes * np.where(weekends, ratio, 1.0)
+        fits.append(_Fit(error / _MAX_ERROR_RATIO**choices, float(levels[-1]), ratio, usual, with_hours))
     return fits
+
+
+def _hour_factors(at: FloatArray, hours: FloatArray, amplitudes: FloatArray, usual: FloatArray) -> FloatArray:
+    """Return the factor of the amplitude at some hours of the day, 1 for unknown hours: shape (at,).
+
+    It is the ratio of measured to usual amplitudes of the events at about that hour, relative to that of all events,
+    and shrunk towards 1. hours, amplitudes, usual: of the events, shape (events,).
+    """
+    apart = np.abs((at[:, None] - hours + 12) % 24 - 12)
+    weights = np.nan_to_num(np.exp(-0.5 * (apart / _HOURS_APART) ** 2))
+    prior, overall = _PRIOR_HOUR_EVENTS * float((usual**2).mean()), float((amplitudes * usual).sum())
+    if not prior or not overall:
+        return np.ones(len(at))
+    measured = amplitudes * usual * float((usual**2).sum()) / overall
+    return (weights @ measured + prior) / (weights @ usual**2 + prior)
+
+
+def _hours(earlier: Sequence[MeasuredEvent]) -> FloatArray:
+    hours = [event.traits.hour for event in earlier]
+    return np.array([math.nan if hour is None else hour for hour in hours])
 
 
 def _smoothed(amplitudes: FloatArray, factors: FloatArray, half_life: float) -> tuple[FloatArray, float]:
@@ -145,12 +198,12 @@ def _smoothed(amplitudes: FloatArray, factors: FloatArray, half_life: float) -> 
 
 
 def _sizes(earlier: Sequence[MeasuredEvent]) -> FloatArray:
-    return np.array([_size(earlier, event.magnitude) for event in earlier])
+    return np.array([_size(earlier, event.traits.magnitude) for event in earlier])
 
 
 def _size(earlier: Sequence[MeasuredEvent], magnitude: float | None) -> float:
     """Return a declared multiplier relative to earlier declarations; 1 if either is missing or their signs differ."""
-    declared = [math.log(event.magnitude) for event in earlier if event.magnitude]
+    declared = [math.log(event.traits.magnitude) for event in earlier if event.traits.magnitude]
     usual = sum(declared) / len(declared) if declared else 0.0
     if not magnitude or not usual or math.log(magnitude) * usual <= 0:
         return 1.0

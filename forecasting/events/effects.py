@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.context import Context, KnownEvent
-from forecasting.events.amplitude import LearnedEffect, MeasuredEvent, expected_amplitude, learned_effect
+from forecasting.events.amplitude import LearnedEffect, MeasuredEvent, Traits, expected_amplitude, learned_effect
 from forecasting.events.course import Course
 from forecasting.series import FloatArray, Series
 
@@ -29,7 +29,7 @@ class TypeEffect:
         """Return the expected amplitude of an event, from the events that ended before it started; None without any."""
         start = event.start.timestamp()
         earlier = tuple(measured for measured in self.measured if measured.end <= start)
-        return expected_amplitude(earlier, starts_on_weekend(event, zone), event.magnitude)
+        return expected_amplitude(earlier, traits_of(event, zone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Effects:
         effect = self.of_type(event.type)
         if effect is None:
             return None
-        return learned_effect(effect.measured, weekend=starts_on_weekend(event, zone), magnitude=event.magnitude)
+        return learned_effect(effect.measured, traits_of(event, zone))
 
     def timeline(self, start: float, step: float, bins: int, context: Context) -> Timeline:
         """Return the timeline of `bins` bins from `start` (epoch seconds) on. step: seconds.
@@ -103,9 +103,10 @@ def sorted_events(events: Iterable[KnownEvent]) -> Sequence[KnownEvent]:
     return sorted(set(events), key=lambda event: (event.start, event.end, event.type, event.magnitude or 0.0))
 
 
-def starts_on_weekend(event: KnownEvent, zone: tzinfo) -> bool:
-    """Return whether an event starts on a Saturday or Sunday in a time zone."""
-    return event.start.astimezone(zone).weekday() >= _SATURDAY
+def traits_of(event: KnownEvent, zone: tzinfo) -> Traits:
+    """Return what is known about an event before it starts, in a time zone."""
+    start = event.start.astimezone(zone)
+    return Traits(start.weekday() >= _SATURDAY, start.hour + start.minute / 60, event.magnitude)
 
 
 def _overlaps(span: tuple[float, float], start: float, end: float) -> bool:

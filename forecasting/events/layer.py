@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.events.amplitude import MeasuredEvent
+from forecasting.events.amplitude import MeasuredEvent, Traits
 from forecasting.events.bands import Bands
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, Timeline, TypeEffect, without_effect
@@ -47,7 +47,10 @@ class EventLayer:
 
     def text(self) -> str:
         """Return the layer as JSON."""
-        types = [asdict(effect) for effect in self.effects.types]
+        types = [
+            asdict(replace(effect, measured=())) | {"measured": [_measured_parts(event) for event in effect.measured]}
+            for effect in self.effects.types
+        ]
         return json.dumps({"types": types, "bands": asdict(self.bands) if self.bands else None}, allow_nan=False)
 
     @classmethod
@@ -133,14 +136,22 @@ def _type_effect(parts: dict[str, Any]) -> TypeEffect:
     return TypeEffect(name, course, tuple(_measured_event(event) for event in _as_list(parts["measured"])))
 
 
+def _measured_parts(event: MeasuredEvent) -> dict[str, Any]:
+    return {"start": event.start, "end": event.end, "amplitude": event.amplitude, **asdict(event.traits)}
+
+
 def _measured_event(parts: dict[str, Any]) -> MeasuredEvent:
-    magnitude = parts["magnitude"]
+    # Layers of older versions have no hours.
+    magnitude, hour = parts["magnitude"], parts.get("hour")
     return MeasuredEvent(
         _number(parts["start"], -1e11, 1e11),
         _number(parts["end"], -1e11, 1e11),
         _number(parts["amplitude"], -4, 4),
-        parts["weekend"] is True,
-        None if magnitude is None else _number(magnitude, 0, 1e6),
+        Traits(
+            parts["weekend"] is True,
+            None if hour is None else _number(hour, 0, 24),
+            None if magnitude is None else _number(magnitude, 0, 1e6),
+        ),
     )
 
 

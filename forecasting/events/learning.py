@@ -10,7 +10,7 @@ from forecasting.context import KnownEvent
 from forecasting.events.amplitude import MeasuredEvent
 from forecasting.events.baseline import log_excess, log_offset
 from forecasting.events.course import Course
-from forecasting.events.effects import Effects, TypeEffect, sorted_events, starts_on_weekend
+from forecasting.events.effects import Effects, TypeEffect, sorted_events, traits_of
 from forecasting.series import FloatArray, Series
 
 _MIN_QUIET_SHARE = 0.2
@@ -134,9 +134,7 @@ def _fit_shape(course: Course, clock: FloatArray, sizes: FloatArray, excess: Flo
 def _type_effect(type_: str, study: _Study, series: Series) -> TypeEffect:
     zone = series.context.zone
     measured = tuple(
-        MeasuredEvent(
-            event.start.timestamp(), event.end.timestamp(), float(size), starts_on_weekend(event, zone), event.magnitude
-        )
+        MeasuredEvent(event.start.timestamp(), event.end.timestamp(), float(size), traits_of(event, zone))
         for event, size in zip(study.events, study.amplitudes, strict=True)
         if np.isfinite(size)
     )

@@ -1,12 +1,14 @@
 """The reasons of a forecast in words: the feature families that moved it most."""
 
 from collections.abc import Callable, Sequence
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-import lightgbm as lgb
 import numpy as np
 
 from forecasting.features import FEATURES
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
 
 _MAX_REASONS = 3
 _MIN_SHARE = 0.005
@@ -44,7 +46,7 @@ class Reasons(Sequence[str]):
 
 
 def reasons(
-    booster: lgb.Booster, row: np.ndarray[tuple[int, int], np.dtype[np.float32]], columns: tuple[int, ...]
+    booster: "Booster", row: np.ndarray[tuple[int, int], np.dtype[np.float32]], columns: tuple[int, ...]
 ) -> tuple[str, ...]:
     """Return up to three feature families for one row of features, the one with the largest effect first.
 

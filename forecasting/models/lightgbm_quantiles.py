@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-import lightgbm as lgb
 import numpy as np
 
 from forecasting.cleaning.outliers import without_outliers
@@ -16,6 +16,7 @@ from forecasting.features import FEATURES, FeatureMatrix, build_features
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import FittedModel, TooShortError
 from forecasting.models.explanation import reasons
+from forecasting.models.lightgbm_boosters import booster_from_text, train_booster, training_data
 from forecasting.models.linear import LinearMedian, fit_linear
 from forecasting.models.peak_boosters import (
     PEAK_NAMES,
@@ -29,6 +30,9 @@ from forecasting.models.peak_boosters import (
 from forecasting.panel import DAY, WEEK, BoolArray, IntArray, Origins, Panel
 from forecasting.peaks import PeakShifts
 from forecasting.series import FloatArray, Series
+
+if TYPE_CHECKING:
+    from lightgbm import Booster, Dataset
 
 HORIZON = timedelta(hours=3)
 _FULL_RESOLUTION = timedelta(hours=1)
@@ -112,13 +116,13 @@ class LightGBMQuantiles:
 
     def _boosters(
         self, rows: "Rows", peak_rows: PeakRows, columns: tuple[int, ...]
-    ) -> tuple[dict[str, lgb.Booster], dict[str, lgb.Booster]]:
+    ) -> tuple[dict[str, "Booster"], dict[str, "Booster"]]:
         """Train boosters concurrently, each in one thread: LightGBM's own threads spin while they wait for a core."""
-        matrix = np.ascontiguousarray(rows.matrix[:, columns])
+        matrix = rows.matrix[:, columns]
 
-        def train_all(names: Sequence[str]) -> dict[str, lgb.Booster]:
+        def train_all(names: Sequence[str]) -> dict[str, "Booster"]:
             # Threads cannot share a dataset safely; one for each thread, not for each booster, as binning is expensive.
-            dataset = lgb.Dataset(matrix, rows.target, params=self._parameters(0.5, len(matrix)), free_raw_data=False)
+            dataset = training_data(matrix, rows.target, self._parameters(0.5, len(matrix)))
             return {
                 name: self._train(
                     dataset.set_weight(rows.weight if name == WEIGHTED else None), QUANTILE_OF[name], len(matrix)
@@ -132,12 +136,12 @@ class LightGBMQuantiles:
             peaks = pool.submit(fit_peaks, peak_rows, columns, self.seed)
             return {name: booster for part in parts for name, booster in part.items()}, peaks.result()
 
-    def _train(self, dataset: lgb.Dataset, quantile: float, rows: int, rounds: int | None = None) -> lgb.Booster:
-        return lgb.train(self._parameters(quantile, rows), dataset, num_boost_round=rounds or self.rounds)
+    def _train(self, dataset: "Dataset", quantile: float, rows: int, rounds: int | None = None) -> "Booster":
+        return train_booster(self._parameters(quantile, rows), dataset, rounds or self.rounds)
 
     def _strongest_columns(self, rows: "Rows") -> tuple[int, ...]:
         """The features with the highest gain in a small booster, as positions in FEATURES."""
-        scout = self._train(lgb.Dataset(rows.matrix, rows.target), 0.5, len(rows.matrix), max(20, self.rounds // 5))
+        scout = self._train(training_data(rows.matrix, rows.target), 0.5, len(rows.matrix), max(20, self.rounds // 5))
         gains = scout.feature_importance("gain")
         return tuple(sorted(np.argsort(-gains, kind="stable")[: self.feature_count].tolist()))
 
@@ -166,7 +170,7 @@ class FittedLightGBM(FittedModel):
     the boosters and the linear median then describe demand without events.
     """
 
-    boosters: Mapping[str, lgb.Booster]
+    boosters: Mapping[str, "Booster"]
     linear: LinearMedian
     peak: PeakBoosters
     columns: tuple[int, ...]
@@ -177,7 +181,7 @@ class FittedLightGBM(FittedModel):
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], columns: tuple[int, ...], version: str) -> "FittedLightGBM":
         """Return the model from the result of `texts`, which must be checked: damaged boosters crash or hang."""
-        boosters = {name: lgb.Booster(model_str=texts[name]) for name in NAMES}
+        boosters = {name: booster_from_text(texts[name]) for name in NAMES}
         events = EventLayer.from_text(texts[EVENTS]) if EVENTS in texts else None
         linear, peak = LinearMedian.from_text(texts[LINEAR]), PeakBoosters.from_texts(texts)
         return cls(boosters, linear, peak, columns, version=version, events=events)
@@ -195,6 +199,11 @@ class FittedLightGBM(FittedModel):
     @property
     def lookback(self) -> timedelta:
         return MEMORY
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The types of events whose effects the model has learned."""
+        return frozenset(effect.type for effect in self.events.effects.types) if self.events else frozenset()
 
     def quantiles(self, panel: Panel, origins: Origins, horizons: IntArray) -> FloatArray:
         if self.events is None:

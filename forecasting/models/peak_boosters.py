@@ -6,15 +6,19 @@ from the highest of the bins' own quantiles. As many rows and rounds as for sing
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import lightgbm as lgb
 import numpy as np
 
 from forecasting.features import FeatureMatrix, Matrix, build_features
 from forecasting.forecast import PEAK_QUANTILES
+from forecasting.models.lightgbm_boosters import booster_from_text, train_booster, training_data
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.peaks import NO_SHIFTS, PeakShifts
 from forecasting.series import FloatArray
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
 
 KNOTS = (1, 2, 3, 4, 6, 12)
 """Windows that are learned, in bins; the windows between are interpolated."""
@@ -60,13 +64,13 @@ class PeakRows:
 class PeakBoosters:
     """The peak boosters of a model. boosters: by PEAK_NAMES. shifts: from their errors on days that were held out."""
 
-    boosters: Mapping[str, lgb.Booster]
+    boosters: Mapping[str, "Booster"]
     shifts: PeakShifts = NO_SHIFTS
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> "PeakBoosters":
         """Return the boosters from the result of `texts`, which must be checked. Raises ValueError for bad shifts."""
-        boosters = {name: lgb.Booster(model_str=texts[name]) for name in PEAK_NAMES}
+        boosters = {name: booster_from_text(texts[name]) for name in PEAK_NAMES}
         return cls(boosters, PeakShifts.from_text(texts[SHIFTS]))
 
     def texts(self) -> dict[str, str]:
@@ -93,12 +97,11 @@ def knots_of(count: int) -> IntArray:
     return np.array([knot for knot in KNOTS if knot < count] + [min(count, KNOTS[-1])], dtype=np.int64)
 
 
-def fit_peaks(rows: PeakRows, columns: tuple[int, ...], seed: int) -> dict[str, lgb.Booster]:
+def fit_peaks(rows: PeakRows, columns: tuple[int, ...], seed: int) -> dict[str, "Booster"]:
     """Train a booster for each quantile, one after another."""
-    matrix = np.ascontiguousarray(rows.matrix[:, columns])
-    dataset = lgb.Dataset(matrix, rows.target, params=_PARAMETERS, free_raw_data=False)
+    dataset = training_data(rows.matrix[:, columns], rows.target, _PARAMETERS)
     return {
-        name: lgb.train({**_PARAMETERS, "alpha": quantile, "seed": seed}, dataset, num_boost_round=_ROUNDS)
+        name: train_booster({**_PARAMETERS, "alpha": quantile, "seed": seed}, dataset, _ROUNDS)
         for name, quantile in zip(PEAK_NAMES, PEAK_QUANTILES, strict=True)
     }
 

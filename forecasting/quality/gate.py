@@ -5,11 +5,15 @@ model is also compared with the incumbent (succession).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from forecasting.panel import BoolArray
 from forecasting.quality.scores import Score, Scores, scores
+from forecasting.series import FloatArray
 from forecasting.walk_forward import WalkForward
 
 TOLERANCE = 1.02
@@ -42,10 +46,6 @@ class Verdict:
     baselines: tuple[Score, ...]
     by_horizon: tuple[ActingModel, ...] = ()
 
-    def acting_at(self, step: int) -> str:
-        """Return the model that acts `step` bins ahead."""
-        return acting_at(self.by_horizon, step, self.acting)
-
 
 @dataclass(frozen=True, slots=True)
 class Succession:
@@ -69,10 +69,29 @@ class ActingEntry(Protocol):
         ...
 
 
-def acting_at(table: Sequence[ActingEntry], step: int, otherwise: str) -> str:
+def _acting_at(table: Sequence[ActingEntry], step: int, otherwise: str) -> str:
     """Return the model that acts `step` bins ahead; beyond the table its last model, without a table `otherwise`."""
     entry = next((entry for entry in table if step <= entry.horizon), table[-1] if table else None)
     return entry.model if entry else otherwise
+
+
+def values_of_acting(
+    name: str,
+    values: FloatArray,
+    table: Sequence[ActingEntry],
+    near: BoolArray | None,
+    values_of: Callable[[str], FloatArray],
+) -> FloatArray:
+    """Return the quantiles of the model that acts at each bin ahead; near events those of the champion at all of them.
+
+    Naive models do not know the events. name, values: the champion and its quantiles, shape (..., steps, quantiles).
+    near: targets near events that the champion knows, shape (..., steps). values_of: quantiles of another model.
+    """
+    acting = np.array([_acting_at(table, step, name) for step in range(1, values.shape[-2] + 1)])
+    for other in sorted({*acting.tolist()} - {name}):
+        replaced = acting == other if near is None else (acting == other) & ~near
+        values = np.where(replaced[..., None], values_of(other), values)
+    return values
 
 
 def judge(champion: WalkForward, baselines: Sequence[WalkForward]) -> Verdict:

@@ -19,24 +19,25 @@ from forecasting.calibration import (
 )
 from forecasting.forecast import PEAK_QUANTILES, Forecast
 from forecasting.forecaster import FittedModel, ModelChoice
-from forecasting.learning import LearnedModels, learn
+from forecasting.learning import LearnedModels, Span, learn
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
-from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
+from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.naive_batch import naive_batch
+from forecasting.panel import Origins, Panel
 from forecasting.peaks import highest_so_far, rolling_peak_shifts
-from forecasting.quality.gate import ActingModel
+from forecasting.quality.gate import ActingModel, Verdict
 from forecasting.series import Series
-from forecasting.walk_forward import WalkForward, before, replay
-from predictive_scaling.backtesting.rolling_forecasts import plan_of
+from forecasting.walk_forward import WalkForward, before, replay, walk_with_models
+from predictive_scaling.backtesting.rolling_forecasts import Plan, RollingForecasts, plan_of
 from predictive_scaling.backtesting.walk_forward import walk_forward
 from predictive_scaling.models.manifest import ActingRecord
 from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.batch import Batch, ForecastRequest
 from predictive_scaling.serving.live_errors import LiveErrors
 from predictive_scaling.serving.served_models import ServedModel
-from tests.support.demand_series import a_series
+from tests.support.demand_series import a_series, with_events
 
 STEPS = 12
 NAIVE_MODELS: tuple[FittedModel, ...] = (LastValue(), SeasonalNaive(), FittedHoltWinters())
@@ -163,3 +164,87 @@ def test_a_trained_model_is_served_as_the_training_forecasts(by_horizon: tuple[A
     np.testing.assert_allclose(live.values, expected.values, rtol=2e-3)
     np.testing.assert_allclose(live.peaks, expected.peaks, rtol=2e-3)
     assert (live.peaks >= live.values[: len(live.peaks), 1:] - 1e-9).all()
+
+
+TABLE = (ActingModel(6, "LastValue"), ActingModel(48, "LightGBM"))
+"""LastValue acts at the first six bins ahead."""
+SALES = with_events(20)
+
+
+@cache
+def a_walk_near_sales() -> RollingForecasts:
+    """A backtest whose gate lets LastValue act at near horizons of the last chunk.
+
+    Shifts of both models are computed again at the same origins: every six bins from the second of the series on.
+    """
+    first = 1 + 6 * 112
+    cuts = (first, 2 * first - 1, len(SALES.values))
+    plan = Plan(cuts, cuts[1], np.arange(1, STEPS + 1), STEPS)
+
+    def judge(*walks: object) -> Verdict:
+        return Verdict(True, "LightGBM", "as the test requires", None, (), TABLE)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("predictive_scaling.backtesting.walk_forward.judge", judge)
+        return walk_forward(SALES, plan, ModelChoice.AUTO, report=quiet)
+
+
+def renewals_near_a_sale() -> list[int]:
+    """Origins at which the backtest calibrates again, whose first six bins are near a sale in part."""
+    rolling = a_walk_near_sales()
+    fitted = rolling.chunks[-1].fitted
+    origins = np.arange(rolling.first, len(SALES.values) - STEPS, 6)
+    origins = origins[origins >= rolling.plan.split]
+    near = fitted.near_events(Panel.of([SALES]), Origins.of_single_series(origins), np.arange(1, 7))
+    assert near is not None
+    return origins[near.any(axis=1) & ~near.all(axis=1)].tolist()
+
+
+def as_served_in_place_of_the_backtest(origin: int, table: tuple[ActingModel, ...]) -> tuple[Forecast, LearnedModels]:
+    """The live forecast at an origin by the models and the errors that the backtest has there."""
+    rolling = a_walk_near_sales()
+    known, cuts = before(SALES, origin), np.array([*rolling.plan.cuts[:-1], origin])
+    models, horizons = [chunk.fitted for chunk in rolling.chunks], measured_horizons(SALES.step, STEPS)
+    raw = walk_with_models(known, models, cuts, horizons)
+    fitted = rolling.chunks[-1].fitted
+    assert isinstance(fitted, FittedLightGBM)
+    verdict = Verdict(True, "LightGBM", "as the test requires", None, (), table)
+    span = Span(SALES.start, known.end, SALES.step, origin)
+    learned = LearnedModels(span, verdict, fitted, None, raw.horizons, newest_errors(raw))
+    return as_served(learned, known), learned
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_near_a_known_event_lightgbm_acts_at_all_horizons_in_a_backtest_in_training_and_live(number: int) -> None:
+    origin = renewals_near_a_sale()[number]
+    live, learned = as_served_in_place_of_the_backtest(origin, TABLE)
+    alone, _ = as_served_in_place_of_the_backtest(origin, ())
+    known = before(SALES, origin)
+    assert learned.lightgbm is not None
+    near = learned.lightgbm.near_events(Panel.of([known]), Panel.of([known]).latest_origins(), np.arange(1, STEPS + 1))
+    assert near is not None
+    naive = naive_batch([known], [LastValue()], STEPS)[0].values[:6]
+    backtested, trained = a_walk_near_sales().at(origin), learned.forecast(known, STEPS)
+    for forecast in (live, trained, backtested):
+        np.testing.assert_allclose(forecast.values, np.sort(forecast.values, axis=1))
+        np.testing.assert_allclose(forecast.values[near[0]], alone.values[near[0]], rtol=4e-3)
+        np.testing.assert_allclose(forecast.values[:6][~near[0, :6]], naive[~near[0, :6]], rtol=4e-3)
+        np.testing.assert_allclose(forecast.values, live.values, rtol=4e-3)
+    assert near[0, :6].any()
+    assert not near[0, :6].all()
+    assert live.event_types == backtested.event_types == {"flash-sale"}
+
+
+def test_without_bands_near_events_naive_models_act_there_and_no_event_is_contained() -> None:
+    origin = renewals_near_a_sale()[0]
+    live, learned = as_served_in_place_of_the_backtest(origin, TABLE)
+    assert learned.lightgbm is not None
+    assert learned.lightgbm.events is not None
+    no_bands = replace(learned.lightgbm, events=replace(learned.lightgbm.events, bands=None))
+    known = before(SALES, origin)
+    forecast = as_served(replace(learned, lightgbm=no_bands), known)
+    np.testing.assert_allclose(forecast.values[:6], naive_batch([known], [LastValue()], STEPS)[0].values[:6], rtol=4e-3)
+    alone = as_served(replace(learned, lightgbm=no_bands, verdict=replace(learned.verdict, by_horizon=())), known)
+    chunk = replace(a_walk_near_sales().chunks[-1], fitted=no_bands)
+    assert forecast.event_types == chunk.event_types == frozenset()
+    assert alone.event_types == replace(chunk, by_horizon=()).event_types == live.event_types

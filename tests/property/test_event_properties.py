@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from forecasting.context import Context, KnownEvent
-from forecasting.events import learn_effects
+from forecasting.events import Effects, learn_effects
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import FittedModel
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
@@ -31,6 +31,20 @@ def fitted() -> FittedLightGBM:
     return FAST_MODEL.fit(before(SERIES, CUT))
 
 
+@cache
+def effects_until(end: int) -> Effects:
+    """The effects of SERIES before a bin."""
+    effects = learn_effects(before(SERIES, end))
+    assert effects is not None
+    return effects
+
+
+@cache
+def usual_forecasts(*origins: int) -> FloatArray:
+    """The forecasts of SERIES."""
+    return forecasts(fitted(), SERIES, [*origins])
+
+
 def forecasts(model: FittedModel, series: Series, origins: list[int]) -> FloatArray:
     return model.quantiles(Panel.of([series]), Origins.of_single_series(np.array(origins)), AHEAD)
 
@@ -44,16 +58,15 @@ def with_future(values: FloatArray) -> Series:
 @given(future_values)
 def test_future_samples_change_no_forecast(values: FloatArray) -> None:
     origins = [CUT - 50, CUT - 1, CUT]
-    assert np.array_equal(forecasts(fitted(), with_future(values), origins), forecasts(fitted(), SERIES, origins))
+    assert np.array_equal(forecasts(fitted(), with_future(values), origins), usual_forecasts(*origins))
 
 
 @settings(max_examples=10, deadline=None)
 @given(future_values)
 def test_effects_learned_up_to_a_time_do_not_depend_on_later_samples_or_events(values: FloatArray) -> None:
-    learned = learn_effects(before(SERIES, CUT))
+    learned = effects_until(CUT)
     past_events = tuple(event for event in SERIES.context.events if event.end <= before(SERIES, CUT).end)
     without_future_events = replace(before(with_future(values), CUT), context=Context(events=past_events))
-    assert learned is not None
     assert learn_effects(before(with_future(values), CUT)) == learned
     relearned = learn_effects(without_future_events)
     assert relearned is not None
@@ -65,8 +78,8 @@ def test_effects_learned_up_to_a_time_do_not_depend_on_later_samples_or_events(v
 def test_the_order_and_duplicates_of_events_change_nothing(events: list[KnownEvent], data: st.DataObject) -> None:
     duplicate = data.draw(st.sampled_from(events))
     shuffled = replace(SERIES, context=Context(events=(*events, duplicate)))
-    assert learn_effects(shuffled) == learn_effects(SERIES)
-    assert np.array_equal(forecasts(fitted(), shuffled, [CUT]), forecasts(fitted(), SERIES, [CUT]))
+    assert learn_effects(shuffled) == effects_until(len(SERIES.values))
+    assert np.array_equal(forecasts(fitted(), shuffled, [CUT]), usual_forecasts(CUT))
 
 
 @settings(max_examples=10, deadline=None)
@@ -74,15 +87,12 @@ def test_the_order_and_duplicates_of_events_change_nothing(events: list[KnownEve
 def test_the_unit_changes_no_amplitude_and_scales_the_forecast(power: int) -> None:
     factor = 2.0**power
     scaled = replace(SERIES, values=SERIES.values * factor)
-    effects = learn_effects(SERIES)
+    effects = effects_until(len(SERIES.values))
     scaled_effects = learn_effects(scaled)
-    assert effects is not None
     assert scaled_effects is not None
     sizes = [[event.amplitude for event in learned.types[0].measured] for learned in (scaled_effects, effects)]
     assert np.allclose(*sizes, atol=1e-6)
-    assert np.allclose(
-        forecasts(fitted(), scaled, [CUT, CUT - 7]), forecasts(fitted(), SERIES, [CUT, CUT - 7]) * factor, rtol=1e-3
-    )
+    assert np.allclose(forecasts(fitted(), scaled, [CUT, CUT - 7]), usual_forecasts(CUT, CUT - 7) * factor, rtol=1e-3)
 
 
 @settings(max_examples=20, deadline=None)
@@ -93,7 +103,7 @@ def test_a_past_event_changes_no_forecast_made_before_it(start: int) -> None:
     with_event = replace(SERIES, context=Context(events=(*SERIES.context.events, past_event)))
     reach = timedelta(hours=1) // SERIES.step + int(AHEAD[-1])
     origins = [max(1, start - reach - back) for back in (0, 1, 30)]
-    assert np.array_equal(forecasts(fitted(), with_event, origins), forecasts(fitted(), SERIES, origins))
+    assert np.array_equal(forecasts(fitted(), with_event, origins), usual_forecasts(*origins))
 
 
 @settings(max_examples=20, deadline=None)

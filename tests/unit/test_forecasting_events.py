@@ -10,7 +10,7 @@ import pytest
 
 from forecasting.context import Context, KnownEvent
 from forecasting.events import EventLayer, learn_effects
-from forecasting.events.amplitude import MeasuredEvent, expected_amplitude, learned_effect
+from forecasting.events.amplitude import MeasuredEvent, Traits, expected_amplitude, learned_effect
 from forecasting.events.bands import Bands
 from forecasting.events.course import Course
 from forecasting.events.effects import Effects, TypeEffect
@@ -29,7 +29,8 @@ def events(*amplitudes: float, weekend: bool = False, magnitude: float | None = 
     """Measured events of these amplitudes, a day apart."""
     days = [24 * HOUR * day for day in range(len(amplitudes))]
     return tuple(
-        MeasuredEvent(day, day + HOUR, size, weekend, magnitude) for day, size in zip(days, amplitudes, strict=True)
+        MeasuredEvent(day, day + HOUR, size, Traits(weekend, 0.0, magnitude))
+        for day, size in zip(days, amplitudes, strict=True)
     )
 
 
@@ -89,18 +90,16 @@ def test_bins_of_an_event_that_removes_nearly_all_demand_are_gaps() -> None:
 
 
 def test_the_effect_of_a_single_event_is_shrunk() -> None:
-    (one_event, ten_events) = (
-        expected_amplitude(events(*[1.0] * count), weekend=False, magnitude=None) for count in (1, 10)
-    )
+    (one_event, ten_events) = (expected_amplitude(events(*[1.0] * count), Traits()) for count in (1, 10))
     assert one_event is not None
     assert ten_events is not None
     assert 0.5 < one_event < 0.8
     assert ten_events == pytest.approx(1.0, abs=0.1)
-    assert expected_amplitude((), weekend=False, magnitude=None) is None
+    assert expected_amplitude((), Traits()) is None
 
 
 def test_recent_events_weigh_most_when_amplitudes_change() -> None:
-    recent_size = expected_amplitude(events(*[0.5] * 10, *[1.5] * 6), weekend=False, magnitude=None)
+    recent_size = expected_amplitude(events(*[0.5] * 10, *[1.5] * 6), Traits())
     assert recent_size == pytest.approx(1.5, abs=0.25)
 
 
@@ -109,15 +108,41 @@ def test_weekend_events_have_their_own_effect() -> None:
     ordered = tuple(
         replace(event, start=day * 24 * HOUR, end=day * 24 * HOUR + HOUR) for day, event in enumerate(week * 3)
     )
-    weekday_size, weekend_size = (expected_amplitude(ordered, weekend, None) for weekend in (False, True))
+    weekday_size, weekend_size = (expected_amplitude(ordered, Traits(weekend)) for weekend in (False, True))
     assert weekday_size == pytest.approx(1.5, abs=0.3)
     assert weekend_size == pytest.approx(0.5, abs=0.3)
+
+
+def at_hour(event: MeasuredEvent, day: int, hour: float, amplitude: float) -> MeasuredEvent:
+    start = (24 * day + hour) * HOUR
+    return replace(event, start=start, end=start + HOUR, amplitude=amplitude, traits=Traits(hour=hour))
+
+
+def test_events_at_other_hours_of_the_day_have_another_effect() -> None:
+    (event,) = events(1.0)
+    by_hour = {14.5: 1.6, 21.0: 0.6}
+    season = tuple(at_hour(event, day, hour, by_hour[hour]) for day in range(8) for hour in by_hour)
+    afternoon, evening, near_evening, unknown = (
+        expected_amplitude(season, Traits(hour=hour)) for hour in (14.5, 21.0, 20.5, None)
+    )
+    assert afternoon == pytest.approx(1.6, abs=0.25)
+    assert evening == pytest.approx(0.6, abs=0.25)
+    assert near_evening == pytest.approx(evening, abs=0.1)
+    assert unknown == pytest.approx(1.1, abs=0.25)
+
+
+def test_hours_without_a_difference_change_nothing() -> None:
+    (event,) = events(1.0)
+    sizes = (1.2, 0.8, 1.1, 0.9, 0.8, 1.2, 1.1, 0.9, 1.2, 0.8, 0.9, 1.1)
+    season = tuple(at_hour(event, day, 8.0 + 6 * (day % 3), size) for day, size in enumerate(sizes))
+    expected = [expected_amplitude(season, Traits(hour=hour)) for hour in (8.0, 14.0, 20.0, None)]
+    assert expected == pytest.approx([expected[-1]] * 4, abs=0.12)
 
 
 def test_a_larger_declared_multiplier_scales_the_learned_effect() -> None:
     known = events(0.7, 0.7, 0.7, 0.7, magnitude=2.0)
     usual, larger, undeclared = (
-        expected_amplitude(known, weekend=False, magnitude=magnitude) for magnitude in (2.0, 4.0, None)
+        expected_amplitude(known, Traits(magnitude=magnitude)) for magnitude in (2.0, 4.0, None)
     )
     assert usual is not None
     assert larger == pytest.approx(2 * usual)
@@ -126,7 +151,7 @@ def test_a_larger_declared_multiplier_scales_the_learned_effect() -> None:
 
 def test_effects_that_vary_have_a_wider_range() -> None:
     steady, varied = (
-        learned_effect(events(*sizes), weekend=False) for sizes in ([1.0] * 8, [0.4, 1.6, 0.5, 1.5, 0.4, 1.6, 0.5, 1.5])
+        learned_effect(events(*sizes), Traits()) for sizes in ([1.0] * 8, [0.4, 1.6, 0.5, 1.5, 0.4, 1.6, 0.5, 1.5])
     )
     assert steady is not None
     assert varied is not None
@@ -147,7 +172,9 @@ def test_the_weekend_of_an_event_is_that_of_the_time_zone() -> None:
     friday_evening = plain.start + timedelta(days=4, hours=20)
     event = KnownEvent("show", friday_evening, friday_evening + TWO_HOURS)
     zones = [Context(ZoneInfo(name), events=(event,)) for name in ("Europe/Paris", "Asia/Tokyo")]
-    is_weekend = [layer_of(replace(plain, context=context)).effects.types[0].measured[0].weekend for context in zones]
+    is_weekend = [
+        layer_of(replace(plain, context=context)).effects.types[0].measured[0].traits.weekend for context in zones
+    ]
     assert is_weekend == [False, True]
 
 
