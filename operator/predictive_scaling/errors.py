@@ -45,6 +45,13 @@ class ClusterUnavailableError(PredictiveScalingError):
     reason = "ClusterUnavailable"
 
 
+class AccessUnavailableError(PredictiveScalingError):
+    """Whether a caller of the HTTP API has a right cannot be checked now; the request can be retried."""
+
+    status = 503
+    reason = "AccessCheckUnavailable"
+
+
 class RequestTimedOutError(ClusterUnavailableError):
     """A request to the Kubernetes API server timed out: the server or a webhook behind it hangs."""
 
@@ -62,6 +69,10 @@ class RequestFailedError(ClusterUnavailableError):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class ExtensionUnavailableError(RequestFailedError):
+    """An aggregated API, or a custom resource's conversion webhook, did not respond: the API server itself may work."""
 
 
 class AWSUnavailableError(RequestFailedError):
@@ -93,6 +104,10 @@ class LeadershipLostError(PredictiveScalingError):
 
     exit_code = 79
     reason = "LeadershipLost"
+
+
+class RestorationIncompleteError(PredictiveScalingError):
+    """Some targets did not get their minimum back; the message says which and why."""
 
 
 class TaskEndedError(PredictiveScalingError):

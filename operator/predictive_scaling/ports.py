@@ -1,7 +1,7 @@
 """What the operator reads and writes outside of its process: one port each, so that tests wire the same parts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -14,16 +14,20 @@ from predictive_scaling.control.actuation.recovery import DecisionHistory
 from predictive_scaling.control.current_forecasts import EffectsOf, Forecaster
 from predictive_scaling.control.demand_window import DemandSource
 from predictive_scaling.control.jobs.accuracy import PerformanceTable, PredictionHistory
+from predictive_scaling.control.jobs.backtests import BacktestTable
 from predictive_scaling.control.jobs.commands import CommandTable, StuckDecisions
 from predictive_scaling.control.jobs.event_effects import OccurrenceTable
 from predictive_scaling.control.jobs.event_history import EventTable
 from predictive_scaling.control.jobs.forecast_refresher import PredictionTable
+from predictive_scaling.control.jobs.shadow import ShadowTable
 from predictive_scaling.control.jobs.shared_readings import ReadingTable
 from predictive_scaling.control.jobs.training import Models
 from predictive_scaling.control.jobs.tuning import ForecastHistory, TuningTable
 from predictive_scaling.control.policy_publisher import PolicyTable
+from predictive_scaling.resources.namespace_patterns import NamespacePatterns
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.settings import Settings
+from predictive_scaling.storage.backtests import Backtests
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -33,6 +37,7 @@ from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.storage.shadow_hours import ShadowHours
 from predictive_scaling.storage.tunings import Tunings
 from predictive_scaling.targets.aws_clients import AWSClients
 from predictive_scaling.targets.group_descriptions import GroupDescriptions
@@ -112,13 +117,17 @@ class Ports:
     commands: CommandTable
     policies: PolicyTable
     external_readings: ReadingTable
+    shadow_hours: ShadowTable
+    backtests: BacktestTable
     target_finder: Callable[[Cluster, InformerCache], TargetFinder] = Targets
     """Returns what finds the target of a policy."""
+    aws: AWSClients = field(default_factory=AWSClients)
+    """The clients of the targets in AWS."""
 
     @classmethod
     def of(cls, settings: Settings, cluster: Cluster, databases: Databases) -> "Ports":
         """The tables in PostgreSQL and the models in the directory of the settings."""
-        background = databases.background
+        background, aws = databases.background, AWSClients(settings.aws_roles, NamespacePatterns(settings.aws_groups))
         return cls(
             cluster=cluster,
             models=ModelStore(settings.models_dir, in_memory=settings.models_in_memory),
@@ -132,11 +141,14 @@ class Ports:
             commands=Commands(background),
             policies=Policies(background),
             external_readings=ExternalReadings(background, settings.namespaces),
-            target_finder=partial(Targets, groups=_groups(settings)),
+            shadow_hours=ShadowHours(background),
+            backtests=Backtests(background, settings.namespaces),
+            target_finder=partial(Targets, groups=_groups(settings, aws)),
+            aws=aws,
         )
 
 
-def _groups(settings: Settings) -> GroupDescriptions:
+def _groups(settings: Settings, aws: AWSClients) -> GroupDescriptions:
     """Descriptions of Auto Scaling groups are read once a tick, so they are used for half of one."""
     max_age = parse_clock(settings.clock).real_seconds(settings.tick) / 2
-    return GroupDescriptions(AWSClients(settings.aws_roles), max_age)
+    return GroupDescriptions(aws, max_age)

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from predictive_scaling.connection_urls import check_url
 from predictive_scaling.errors import SettingsError
+from predictive_scaling.resources.namespace_patterns import PatternsByNamespace
 from predictive_scaling.resources.quantities import Duration
 from predictive_scaling.resources.target import RoleArn
 from predictive_scaling.settings_sources import (
@@ -141,11 +142,43 @@ class Settings(BaseSettings):
     verification_patience: Annotated[float, Field(ge=1)] = 3.0
     """Number of lead times after which a scale-up without ready replicas counts as failed."""
 
+    backtest_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    """Maximum number of ScalingBacktests that run concurrently, each in a child process of one thread."""
+
+    backtest_time_limit: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(hours=24))] = timedelta(
+        minutes=30
+    )
+    """Maximum time that a ScalingBacktest runs, in real time; a longer one fails."""
+
+    backtest_max_span: Annotated[Duration, Field(ge=timedelta(days=1))] = timedelta(days=60)
+    """Maximum span of demand that a ScalingBacktest replays; a longer one fails."""
+
+    backtest_memory_mib: Annotated[int, Field(ge=256)] = 2048
+    """Maximum memory of a running ScalingBacktest in MiB; one that needs more fails. The pod needs it in addition."""
+
+    placeholder_image: Annotated[str, Field(min_length=1)] = "registry.k8s.io/pause:3.10.1"
+    """Image of the placeholder pods that reserve node headroom; it only has to sleep, as user 65535."""
+
+    placeholder_priority_class: Annotated[str, Field(min_length=1)] = "predictive-scaling-placeholder"
+    """PriorityClass of the placeholder pods, see config/placeholder-priority-class.yaml; below that of replicas."""
+
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch, as a JSON list; an empty list means all namespaces."""
 
     aws_roles: dict[str, tuple[RoleArn, ...]] = {}
     """IAM roles that policies may assume, as a JSON object of namespaces (`*`: all) and lists of role ARNs."""
+
+    aws_groups: PatternsByNamespace = {}
+    """Auto Scaling groups by namespace (`*`: all), as a JSON object of lists of NAME or REGION:NAME; unset: free."""
+
+    namespace_services: PatternsByNamespace = {}
+    """Services whose demand each namespace (`*`: all) may read, as a JSON object of lists; unset: free."""
+
+    max_policies_per_namespace: Annotated[int, Field(ge=1)] | None = None
+    """Maximum number of ScalingPolicies of a namespace; only the oldest act. Unset: no limit."""
+
+    max_events_per_namespace: Annotated[int, Field(ge=1)] | None = None
+    """Maximum number of BusinessEvents of a namespace; only the oldest act. Unset: no limit."""
 
     lease_name: str = "predictive-scaling"
     """Name of the Lease for the leader election among the replicas of the operator."""
@@ -174,6 +207,27 @@ class Settings(BaseSettings):
     api_port: Port = 8000
     """Port of the HTTP API."""
 
+    api_authentication: Literal["off", "kubernetes", "tokens"] = "off"
+    """How callers of the HTTP API are authenticated: not at all, by Kubernetes, or by the tokens of a file."""
+
+    api_audience: Annotated[str, Field(min_length=1, max_length=253)] = "predictive-scaling"
+    """Audience that a Kubernetes token must have: `kubectl create token NAME --audience=predictive-scaling`."""
+
+    api_tokens_file: Path | None = None
+    """File with a line `TOKEN,USER,ACCESS,NAMESPACES` per token of the HTTP API; read again when it changes."""
+
+    api_public_telemetry: bool = True
+    """Whether the API's /health and /metrics need no token. Probes at /health/live and /health/ready never need one."""
+
+    api_requests_per_second: Annotated[float, Field(ge=0.1, le=1_000_000)] = 1000.0
+    """Requests to the HTTP API per second and client in the long run; an idle client may send those of 10 s at once."""
+
+    api_certificate: Path | None = None
+    """PEM file with the serving certificate of the HTTP API and its chain; reloaded when it changes. Unset: no TLS."""
+
+    api_key: Path | None = None
+    """PEM file with the private key of that certificate."""
+
     operator_port: Port = 8001
     """Port of the operator's health and metrics."""
 
@@ -188,6 +242,9 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "console"] = "json"
     """Log format: `json` for log collectors, `console` for terminals."""
+
+    traces: bool = False
+    """Whether operator and API send OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT names the collector (HTTP)."""
 
     clock: str = ""
     """Replay clock for tests, as START,ORIGIN,RATE: an RFC 3339 time, a monotonic second and a speed factor."""

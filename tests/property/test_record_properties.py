@@ -34,6 +34,7 @@ from predictive_scaling.resources.statuses import (
     BusinessEventStatus,
     LastDecision,
     Learned,
+    ObservedMultiplier,
     ScalingPolicyStatus,
     Takeover,
     parse_event_status,
@@ -223,7 +224,8 @@ def test_all_other_fields_of_a_status_are_valid(
 @given(*[numbers.filter(lambda number: number == number)] * 3, st.datetimes(timezones=st.just(UTC)))
 def test_learned_effects_in_a_status_are_valid(multiplier: float, low: float, high: float, start: datetime) -> None:
     learned = Learned(multiplier=multiplier, low=low, high=high, samples=3)
-    status = BusinessEventStatus(next_start=start, learned=learned)
+    observed = ObservedMultiplier(policy="checkout", multiplier=high, until=start)
+    status = BusinessEventStatus(next_start=start, learned=learned, observed=(observed,))
     spec = {"policies": {"all": True}}
     assert_accepted("BusinessEvent", {"spec": spec, "status": status.to_manifest()}, "status", BusinessEventStatus)
     assert parse_event_status(status.to_manifest()) == status, "an unchanged status is not written again"

@@ -6,11 +6,17 @@ import pytest
 
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import parse_event
+from predictive_scaling.resources.scaling_backtest import parse_backtest
 from predictive_scaling.resources.scaling_decision import parse_decision
 from predictive_scaling.resources.scaling_policy import parse_policy
 from tests.support.refused_manifests import RefusedManifest, refused_manifests
 
-PARSE = {"ScalingPolicy": parse_policy, "BusinessEvent": parse_event, "ScalingDecision": parse_decision}
+PARSE = {
+    "ScalingPolicy": parse_policy,
+    "BusinessEvent": parse_event,
+    "ScalingDecision": parse_decision,
+    "ScalingBacktest": parse_backtest,
+}
 # The API server refuses duplicates in lists of this type; a date that is excluded twice is harmless.
 HARMLESS = {"event-excluded-date-twice"}
 

@@ -56,7 +56,7 @@ def format_time(moment: datetime) -> str:
 def _as_reason(word: Any, info: ValidationInfo) -> Any:
     if info.mode != "python" or not isinstance(word, str):
         return word
-    letters = re.sub(r"[^A-Za-z0-9]", "", word)[:_MAX_REASON_LENGTH]
+    letters = re.sub(r"[^A-Za-z0-9]+", "", word)[:_MAX_REASON_LENGTH]
     return letters if re.match("[A-Za-z]", letters) else UNKNOWN_REASON
 
 

@@ -5,6 +5,11 @@ from typing import Literal
 
 from predictive_scaling.resources.business_event import BusinessEvent, BusinessEventSpec
 from predictive_scaling.resources.part import Part
+from predictive_scaling.resources.scaling_backtest import (
+    ScalingBacktest,
+    ScalingBacktestSpec,
+    ScalingBacktestStatus,
+)
 from predictive_scaling.resources.scaling_decision import (
     ScalingDecision,
     ScalingDecisionSpec,
@@ -37,8 +42,8 @@ class Kind:
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
     """Fields that `kubectl get --field-selector` takes."""
-    immutable: bool = False
-    """Whether the spec is immutable."""
+    immutable: str | None = None
+    """Message of the refusal to change the spec; None if it may change."""
 
     @property
     def name(self) -> str:
@@ -70,6 +75,18 @@ SCALING_POLICY = Kind(
         Column("Model", ".status.forecast.model", "Model in use.", wide=True),
         Column("MAPE", ".status.accuracy.mape", "Mean absolute error relative to demand, a ratio.", wide=True),
         Column("Lead", ".status.leadTime", "Time from raising the floor to ready replicas.", wide=True),
+        Column(
+            "Short Avoided",
+            ".status.shadow.minutesShortAvoided",
+            "Minutes with too few ready replicas in seven days that mode Auto would have avoided.",
+            wide=True,
+        ),
+        Column(
+            "Hours Added",
+            ".status.shadow.replicaHoursAdded",
+            "Replica-hours in seven days that mode Auto would have added.",
+            wide=True,
+        ),
     ),
 )
 
@@ -89,6 +106,7 @@ BUSINESS_EVENT = Kind(
         Column("Multiplier", ".spec.expect.multiplier", "Factor of demand.", wide=True),
         Column("Min Replicas", ".spec.expect.minReplicas", "Floor in replicas during the event.", "integer", wide=True),
         Column("Learned", ".status.learned.multiplier", "Multiplier learned from earlier events.", wide=True),
+        Column("Observed", ".status.observed[0].multiplier", "Highest multiplier of the occurrence.", wide=True),
     ),
 )
 
@@ -112,7 +130,26 @@ SCALING_DECISION = Kind(
         Column("Message", ".spec.message", "Reason in a sentence.", wide=True),
     ),
     selectable=(".spec.policy", ".status.phase"),
-    immutable=True,
+    immutable="is the record of a decision and cannot be changed",
 )
 
-KINDS = (SCALING_POLICY, BUSINESS_EVENT, SCALING_DECISION)
+SCALING_BACKTEST = Kind(
+    model=ScalingBacktest,
+    spec=ScalingBacktestSpec,
+    status=ScalingBacktestStatus,
+    plural="scalingbacktests",
+    short_name="sb",
+    columns=(
+        Column("Policy", ".spec.policy", "Policy; empty for a policy in the backtest itself."),
+        Column("Phase", ".status.phase", "Pending, Running, Succeeded or Failed."),
+        Column("Result", ".status.summary", "The policy compared with the HPA alone."),
+        _AGE,
+        Column("From", ".status.span.from", "Start of the demand.", wide=True),
+        Column("To", ".status.span.to", "End of the demand.", wide=True),
+        Column("Finished", ".status.finishedAt", "Time since its end.", "date", wide=True),
+        Column("Message", ".status.message", "The result, or why it waits or failed.", wide=True),
+    ),
+    immutable="cannot be changed after the creation; create another ScalingBacktest",
+)
+
+KINDS = (SCALING_POLICY, BUSINESS_EVENT, SCALING_DECISION, SCALING_BACKTEST)

@@ -69,6 +69,16 @@ class Part(BaseModel):
         return described
 
 
+class StatusPart(Part):
+    """A part of a status. Fields of a later release are kept when a status is read."""
+
+    model_config = Part.model_config | {"extra": "allow"}
+
+    def without_unknown_fields(self) -> Self:
+        """Return the part without fields of a later release; parts in it keep theirs."""
+        return type(self).model_construct(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
 def writable(text: str) -> str:
     r"""Replace each control character and each lone surrogate by the replacement character.
 
@@ -90,8 +100,8 @@ def fitted_to(max_length: int) -> BeforeValidator:
     def fit(text: Any, info: ValidationInfo) -> Any:
         if info.mode != "python" or not isinstance(text, str):
             return text
-        readable = writable(text)
-        return readable if len(readable) <= max_length else readable[: max_length - 1] + "…"
+        # Truncated first: the text can be a quoted annotation of 256 KiB.
+        return writable(text if len(text) <= max_length else text[: max_length - 1] + "…")
 
     return BeforeValidator(fit)
 

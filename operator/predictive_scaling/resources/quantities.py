@@ -100,13 +100,16 @@ class DurationBetween:
     low: str
     high: str
     auto: bool = False
+    optional: bool = False
+    """It may be absent, and is None then."""
+
     clamps: bool = False
     """Limit values that our own code records to the bounds, so that no record fails because of its range, and to full
     seconds, as a manifest does: a value equals the value that is read back."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
-        write = core_schema.plain_serializer_function_ser_schema(self._write, return_schema=core_schema.str_schema())
+        write = core_schema.plain_serializer_function_ser_schema(self._write)
         return core_schema.no_info_plain_validator_function(self._read, serialization=write)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -119,7 +122,7 @@ class DurationBetween:
         return f"must be a duration such as 15m or 1h30m, between {self.low} and {self.high}{auto}"
 
     def _read(self, value: Any) -> timedelta | None:
-        if self.auto and value in (None, AUTO):
+        if (self.auto and value in (None, AUTO)) or (self.optional and value is None):
             return None
         if isinstance(value, str) and re.fullmatch(_HMS, value):
             value = parse_duration(value)
@@ -129,8 +132,10 @@ class DurationBetween:
             raise ValueError(self._allowed())
         return value
 
-    def _write(self, value: timedelta | None) -> str:
-        return AUTO if value is None else format_hms(value)
+    def _write(self, value: timedelta | None) -> str | None:
+        if value is None:
+            return AUTO if self.auto else None
+        return format_hms(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +174,8 @@ class DecimalBetween:
 
     @property
     def _pattern(self) -> str:
-        return rf"[0-9]{{1,{self._digits}}}(\.[0-9]{{1,{_PLACES}}})?"
+        sign = "-?" if self.low.startswith("-") else ""
+        return rf"{sign}[0-9]{{1,{self._digits}}}(\.[0-9]{{1,{_PLACES}}})?"
 
     def _allowed(self) -> str:
         bounds = f'up to "{self.high}"' if self.positive else f'between "{self.low}" and "{self.high}"'

@@ -15,7 +15,7 @@ from predictive_scaling.resources.quantities import HMS_PATTERN, DecimalBetween,
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.step import Step
 from predictive_scaling.resources.target import TargetSpec
-from predictive_scaling.resources.vocabulary import Aggregation, FallbackBehavior, Mode
+from predictive_scaling.resources.vocabulary import Aggregation, FallbackBehavior, HeadroomMethod, Mode
 
 MAX_REPLICAS = 100_000
 DEFAULT_QUANTILE = 0.9
@@ -23,6 +23,7 @@ _MIN_QUANTILE, _MAX_QUANTILE = 0.5, 0.999
 
 Percent = Annotated[int, Field(ge=1, le=100)]
 SeriesName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f]+$", "must not contain control characters", max_length=253)]
+Quantile = Annotated[float, DecimalBetween("0.5", "0.999")]
 Price = Annotated[float, DecimalBetween("0.000001", "1000000000", positive=True)]
 
 
@@ -207,6 +208,23 @@ class Fallback(Part):
     )
 
 
+class NodeHeadroom(Part):
+    """Spare capacity on nodes for the replicas of the next raise, before their pods exist."""
+
+    method: HeadroomMethod = HeadroomMethod.AUTO
+    """CapacityBuffer declares the headroom to the cluster's node autoscaler. Placeholders reserves it with pods of low
+    priority, which the scheduler evicts as soon as the replicas need their capacity. Auto, the default, uses a
+    CapacityBuffer where the cluster has that API, and placeholders elsewhere."""
+
+    lead_time: Annotated[timedelta, DurationBetween("1s", "6h")] = timedelta(minutes=5)
+    """Time that a new node takes until pods can be scheduled on it, such as 5m. The headroom exists this much earlier
+    than the replicas that need it."""
+
+    max_replicas: Annotated[int | None, Field(ge=1, le=MAX_REPLICAS)] = None
+    """Maximum headroom, in replicas. Defaults to no limit other than replicas.max, which the replicas and their
+    headroom together never exceed."""
+
+
 class ScalingPolicySpec(Part):
     """Desired behavior of the policy."""
 
@@ -238,6 +256,10 @@ class ScalingPolicySpec(Part):
     fallback: Fallback = Field(default_factory=Fallback)
     """Behavior when no forecast is available."""
 
+    node_headroom: NodeHeadroom | None = None
+    """Spare capacity on nodes for the next raise, so that its replicas need not wait for nodes. None by default. Takes
+    effect in mode Auto; not available for Auto Scaling groups, whose instances are the nodes."""
+
     suspend: bool = False
     """Freezes the floor. Takes precedence over annotations."""
 
@@ -252,6 +274,12 @@ class ScalingPolicySpec(Part):
             message_cel="'must be between replicas.min (%d) and replicas.max (%d)'"
             ".format([self.replicas.min, self.replicas.max])",
             field="fallback.replicas",
+        ),
+        Rule(
+            cel="!has(self.nodeHeadroom) || !has(self.target.autoScalingGroup)",
+            holds=lambda spec: spec.node_headroom is None or spec.target.auto_scaling_group is None,
+            message="must not be set for an Auto Scaling group, whose instances are not pods",
+            field="nodeHeadroom",
         ),
     )
 

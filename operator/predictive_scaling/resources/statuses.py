@@ -1,14 +1,14 @@
 """Status of a ScalingPolicy and of a BusinessEvent. Decimals are strings, as in the spec."""
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
 from predictive_scaling.resources.conditions import MAX_CONDITIONS, Conditions, Message, Timestamp, read_conditions
-from predictive_scaling.resources.part import Part, fitted_to
-from predictive_scaling.resources.quantities import DecimalBetween, DurationBetween
+from predictive_scaling.resources.learned_status import LearnedStatus, Length
+from predictive_scaling.resources.part import Part, StatusPart, fitted_to
+from predictive_scaling.resources.quantities import DecimalBetween
 from predictive_scaling.resources.scaling_decision import (
     MAX_DEMAND_LENGTH,
     MAX_TARGET_LENGTH,
@@ -17,25 +17,16 @@ from predictive_scaling.resources.scaling_decision import (
     Replicas,
     Text,
 )
-from predictive_scaling.resources.vocabulary import EventPhase, GroupField, Mode, Source
+from predictive_scaling.resources.shadow_status import ShadowStatus
+from predictive_scaling.resources.vocabulary import EventPhase, GroupField, HeadroomMethod, Mode, Source
 
 MAX_POINTS = 24
 MAX_SUMMARY_LENGTH = 63
+MAX_OBSERVED = 10
 
 Summary = Annotated[str, Field(max_length=MAX_SUMMARY_LENGTH), fitted_to(MAX_SUMMARY_LENGTH)]
 Ratio = Annotated[float | None, DecimalBetween("0", "999999", optional=True, clamps=True)]
 Factor = Annotated[float, DecimalBetween("0", "1000000", clamps=True)]
-Length = Annotated[timedelta, DurationBetween("0s", "9999h", clamps=True)]
-
-
-class StatusPart(Part):
-    """A part of a status. Fields of a later release are kept when a status is read."""
-
-    model_config = Part.model_config | {"extra": "allow"}
-
-    def without_unknown_fields(self) -> Self:
-        """Return the part without fields of a later release; parts in it keep theirs."""
-        return type(self).model_construct(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 Status = TypeVar("Status", bound=StatusPart)
@@ -122,6 +113,23 @@ class Advice(StatusPart):
 
     message: Message = ""
     """The advice in a sentence."""
+
+
+class NodeHeadroomStatus(StatusPart):
+    """Spare capacity on nodes for the next raise."""
+
+    replicas: Replicas
+    """Number of replicas, beyond those of the target, that need headroom: what is forecast a node's start time later
+    than the floor covers. Computed only in mode Recommend."""
+
+    method: HeadroomMethod | None = None
+    """CapacityBuffer or Placeholders, as in use; unset while nothing is reserved."""
+
+    ready: Replicas | None = None
+    """Number of replicas whose headroom exists."""
+
+    message: Message | None = None
+    """Why the headroom does not exist, and what to do; unset if it does."""
 
 
 class TakenGroup(StatusPart):
@@ -221,6 +229,15 @@ class ScalingPolicyStatus(StatusPart):
     advice: Advice | None = None
     """Setting that would cost less."""
 
+    learned: LearnedStatus | None = None
+    """What was learned about the target: lead time and capacity of a replica, with their numbers of samples."""
+
+    node_headroom: NodeHeadroomStatus | None = None
+    """Spare capacity on nodes for the next raise; unset if the policy does not request it."""
+
+    shadow: ShadowStatus | None = None
+    """What Auto would have done over the last seven days, against what happened. In mode Recommend only."""
+
     takeover: Takeover | None = None
     """The target's minimum before the take-over."""
 
@@ -245,6 +262,19 @@ class Learned(Part):
     """Number of events that it was learned from."""
 
 
+class ObservedMultiplier(StatusPart):
+    """Effect of the current or last occurrence on the demand of a policy."""
+
+    policy: Text
+    """Name of the ScalingPolicy."""
+
+    multiplier: Factor
+    """Highest multiplier of demand over ten minutes so far, relative to the forecast made before the event."""
+
+    until: Timestamp
+    """End of these ten minutes."""
+
+
 class BusinessEventStatus(StatusPart):
     """Observed state of the event."""
 
@@ -263,21 +293,26 @@ class BusinessEventStatus(StatusPart):
     learned: Learned | None = None
     """Effect of earlier events of the same type on demand."""
 
+    observed: Annotated[tuple[ObservedMultiplier, ...], Field(max_length=MAX_OBSERVED)] = ()
+    """Observed multipliers of an event that declares one: of the policies with the highest, at most 10. Kept after the
+    occurrence until the spec changes or the next occurrence is compared."""
+
     conditions: Conditions = ()
-    """Ready and Stalled."""
+    """Ready, Stalled and MultiplierAccurate."""
 
 
 def parse_policy_status(status: Mapping[str, Any]) -> ScalingPolicyStatus:
     """Return the status of a ScalingPolicy. Unknown fields are kept, invalid fields and conditions are omitted."""
-    return _parse(ScalingPolicyStatus, status)
+    return parse_status(ScalingPolicyStatus, status)
 
 
 def parse_event_status(status: Mapping[str, Any]) -> BusinessEventStatus:
     """Return the status of a BusinessEvent. Unknown fields are kept, invalid fields and conditions are omitted."""
-    return _parse(BusinessEventStatus, status)
+    return parse_status(BusinessEventStatus, status)
 
 
-def _parse(kind: type[Status], status: Mapping[str, Any]) -> Status:
+def parse_status(kind: type[Status], status: Mapping[str, Any]) -> Status:
+    """Return a status. Unknown fields are kept, invalid fields and conditions are omitted."""
     valid = {name: value for name, value in status.items() if name == "conditions" or _is_valid(kind, name, value)}
     return kind.model_validate(valid | {"conditions": read_conditions(status)[:MAX_CONDITIONS]})
 

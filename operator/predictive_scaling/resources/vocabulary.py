@@ -44,6 +44,14 @@ class GroupField(StrEnum):
     DESIRED_CAPACITY = "DesiredCapacity"
 
 
+class HeadroomMethod(StrEnum):
+    """How node headroom is reserved for the next raise."""
+
+    AUTO = "Auto"
+    CAPACITY_BUFFER = "CapacityBuffer"
+    PLACEHOLDERS = "Placeholders"
+
+
 class Source(StrEnum):
     """Source of the recommendation that set the floor."""
 
@@ -114,6 +122,7 @@ class FailureCause(StrEnum):
     REPLICAS_NOT_MADE = "ReplicasNotMade"
     UNSCHEDULABLE = "Unschedulable"
     NODE_GROUP_AT_MAXIMUM = "NodeGroupAtMaximum"
+    INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     IMAGE_PULL = "ImagePull"
     CONTAINER_NOT_CREATED = "ContainerNotCreated"
     CRASH_LOOP = "CrashLoop"
@@ -184,9 +193,86 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
 
 
+class EventConditionType(StrEnum):
+    """Conditions of a BusinessEvent, in their order in the status."""
+
+    READY = "Ready"
+    STALLED = "Stalled"
+    MULTIPLIER_ACCURATE = "MultiplierAccurate"
+
+
+class MultiplierVerdict(StrEnum):
+    """How a declared multiplier compares with the demand of the event."""
+
+    AS_DECLARED = "AsDeclared"
+    TOO_LOW = "MultiplierTooLow"
+    TOO_HIGH = "MultiplierTooHigh"
+
+
 class ConditionStatus(StrEnum):
     """Status of a condition."""
 
     TRUE = "True"
     FALSE = "False"
     UNKNOWN = "Unknown"
+
+
+class BacktestPhase(StrEnum):
+    """Phase of a ScalingBacktest."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the phase no longer changes."""
+        return self in (BacktestPhase.SUCCEEDED, BacktestPhase.FAILED)
+
+
+class BacktestCondition(StrEnum):
+    """Type of a condition of a ScalingBacktest: those of a Job, and those by which kstatus computes a status."""
+
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class BacktestReason(StrEnum):
+    """Reason of the conditions of a ScalingBacktest."""
+
+    QUEUED = "Queued"
+    WAITING_FOR_POLICY = "WaitingForPolicy"
+    WAITING_FOR_DATABASE = "WaitingForDatabase"
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    REUSED = "Reused"
+    INVALID_BACKTEST = "InvalidBacktest"
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    INVALID_POLICY = "InvalidPolicy"
+    SERVICE_NOT_ALLOWED = "ServiceNotAllowed"
+    SPAN_TOO_LONG = "SpanTooLong"
+    NO_DATA = "NoData"
+    INVALID_TRACE = "InvalidTrace"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PROCESS_FAILED = "ProcessFailed"
+    INTERRUPTED = "Interrupted"
+    INTERNAL_ERROR = "InternalError"
+
+
+class BacktestVariant(StrEnum):
+    """Scaling strategy of a row of a backtest's result."""
+
+    HPA_ALONE = "HpaAlone"
+    HPA_TUNED = "HpaTuned"
+    SEASONAL_NAIVE = "SeasonalNaive"
+    POLICY = "Policy"
+    HPA_AT_SAME_HOURS = "HpaAtSameHours"
+    POLICY_TUNED = "PolicyTuned"
+    POLICY_AND_HPA_TUNED = "PolicyAndHpaTuned"
+    QUANTILE = "Quantile"
+    PRICES = "Prices"
+    ORACLE = "Oracle"
