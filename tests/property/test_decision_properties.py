@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forecasting.forecast import Forecast
@@ -159,6 +159,10 @@ def test_the_raises_of_any_period_stay_within_the_step(policy: ScalingPolicy, ti
 
 
 @given(policies(), st.lists(st.tuples(demands, st.integers(1, 90)), max_size=12))
+@example(
+    a_policy(scaleUp={"maxStep": "60"}, scaleDown={"maxStep": "2", "stabilizationWindow": "0s"}, max=60),
+    [(3000.0, 30), (100.0, 30), (100.0, 15), (100.0, 50)],
+)
 def test_the_decreases_of_any_period_stay_within_the_step(
     policy: ScalingPolicy, ticks: list[tuple[float, int]]
 ) -> None:

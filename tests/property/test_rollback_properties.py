@@ -16,7 +16,7 @@ from predictive_scaling.decision.inputs import RaiseHold, Situation
 from predictive_scaling.decision.limits import effective_maximum, effective_minimum
 from predictive_scaling.decision.peak_demand import replicas_for
 from predictive_scaling.decision.spans import window_ahead
-from predictive_scaling.resources.vocabulary import DecisionPhase
+from predictive_scaling.resources.vocabulary import DecisionPhase, TargetKind
 from predictive_scaling.targets.port import Progress
 from tests.support.builders import NOON
 from tests.support.control import an_expected
@@ -24,16 +24,25 @@ from tests.support.pods import a_pod_body
 from tests.support.situations import replicas, situations
 
 
-def a_hold(floor: int, seconds: int) -> RaiseHold:
-    until = NOON + timedelta(seconds=seconds)
-    return RaiseHold(floor, until, 1, 1, "first", "CrashLoop", "CrashLoop: 7 of 9 pods crash.")
+def a_hold(floor: int, raised_by: int, seconds: int, is_reverted: bool) -> RaiseHold:
+    return RaiseHold(
+        floor=floor,
+        raised_to=floor + raised_by,
+        until=NOON + timedelta(seconds=seconds),
+        failures=1,
+        generation=1,
+        template="first",
+        cause="CrashLoop",
+        message="CrashLoop: 7 of 9 pods crash.",
+        is_reverted=is_reverted,
+    )
 
 
 def a_pod(listed: list[dict[str, Any]], ready: bool, minutes: int) -> dict[str, Any]:
     return a_pod_body(*listed, ready=ready, created_at=NOON + timedelta(minutes=minutes))
 
 
-holds = st.builds(a_hold, replicas, st.integers(-60, 3600))
+holds = st.builds(a_hold, replicas, st.integers(1, 20), st.integers(-60, 3600), st.booleans())
 words = st.sampled_from(
     ["", "CrashLoopBackOff", "ImagePullBackOff", "CreateContainerConfigError", "ContainerCreating", "Unheard"]
 )
@@ -64,6 +73,18 @@ def report_of(listed: list[dict[str, Any]], messages: list[str] | None = None) -
     return PodReport(pods, tuple(PodEvent("NotTriggerScaleUp", message) for message in messages or ()))
 
 
+def needed_by(situation: Situation) -> int | None:
+    """The replicas for the newest demand; None while it or the capacity of a replica is unknown."""
+    spec = situation.policy.spec
+    inputs = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
+    if inputs.demand is None or inputs.per_replica is None:
+        return None
+    utilization = spec.forecast.utilization
+    if spec.target.kind is TargetKind.WORKLOAD:
+        utilization = min(utilization, spec.demand.target_utilization)
+    return replicas_for(inputs.demand, inputs.per_replica, utilization / 100)
+
+
 @given(situations(suppressing=True, overridden=True), holds)
 def test_a_held_back_floor_stays_within_its_bounds(situation: Situation, hold: RaiseHold) -> None:
     floor = decide(replace(situation, raise_hold=hold)).floor
@@ -75,12 +96,18 @@ def test_a_hold_never_raises_and_keeps_what_the_demand_needs(situation: Situatio
     """Without data it lowers nothing that would have stayed."""
     free, held = decide(situation), decide(replace(situation, raise_hold=hold))
     assert held.floor <= max(free.floor, hold.floor, effective_minimum(situation))
-    inputs = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
-    if inputs.demand is None or inputs.per_replica is None:
-        needed = free.before
-    else:
-        needed = replicas_for(inputs.demand, inputs.per_replica, situation.policy.spec.forecast.utilization / 100)
-    assert held.floor >= min(free.floor, needed)
+    needed = needed_by(situation)
+    assert held.floor >= min(free.floor, free.before if needed is None else needed)
+
+
+@given(situations(), holds)
+def test_a_hold_lowers_only_a_floor_that_did_harm(situation: Situation, hold: RaiseHold) -> None:
+    """And only once: otherwise the floor would follow each change of demand."""
+    free, held = decide(situation), decide(replace(situation, raise_hold=hold))
+    is_due = not hold.is_reverted and situation.now < hold.until and free.before >= hold.raised_to
+    if held.floor < min(free.before, free.floor):
+        assert is_due
+        assert held.floor < hold.raised_to or held.floor == needed_by(situation)
 
 
 @given(situations(), holds)

@@ -100,6 +100,89 @@ def test_a_learned_effect_uses_the_quantile_of_the_policys_objective() -> None:
     assert floors == [8, 12, 16]
 
 
+def test_a_forecast_that_contains_the_learned_effect_decides_from_the_start_on() -> None:
+    learned = LearnedEffect(3.0, 2.5, 3.5, samples=3)
+    spread = {0.1: 0.5, 0.5: 1.0, 0.8: 1.2, 0.9: 1.5, 0.95: 2.0}
+    uneven = a_forecast(*[400.0] * 48, origin=NOON, spread=spread)
+    sale = replace(a_sale(uneven, type="flash-sale"), learned=learned)
+    floors: list[int] = []
+    for event_types in (frozenset[str](), frozenset({"flash-sale"})):
+        for now in (SALE_AT - minutes(8), SALE_AT + minutes(30)):
+            situation = a_situation(a_policy(scaleUp={"maxStep": "1000"}), now=now, events=(sale,))
+            assert situation.current_forecast is not None
+            knowing = replace(situation.current_forecast.forecast, origin=now, event_types=event_types)
+            current = replace(situation.current_forecast, forecast=knowing)
+            floors.append(decide(replace(situation, current_forecast=current)).uncapped)
+    without, without_later, contained, contained_later = floors
+    assert without == 18, "the 0.9 quantile of the baseline, times three"
+    assert without_later == 16, "times 2.5: demand shows no effect of the sale, but this baseline is uncertain"
+    assert contained == 12, "the median, times three"
+    assert contained_later < 12, "the forecast alone"
+
+
+def a_learned_sale(ramp_up: str = "0s", ramp_down: str = "0s") -> EventBaseline:
+    """Its usual demand is 400; earlier sales had three times as much, with a range of 2 to 4."""
+    sale = a_sale(a_baseline(400.0), type="flash-sale", rampUp=ramp_up, rampDown=ramp_down)
+    return replace(sale, learned=LearnedEffect(3.0, 2.0, 4.0, samples=3))
+
+
+@pytest.mark.parametrize(("demand", "floor"), [(400.0, 8), (900.0, 10), (1200.0, 12), (1500.0, 15), (9000.0, 16)])
+def test_a_learned_multiplier_follows_the_demand_since_the_start_within_its_range(demand: float, floor: int) -> None:
+    assert at(SALE_AT + minutes(30), a_learned_sale(), demand=demand).uncapped == floor
+
+
+def test_the_message_states_the_learned_and_the_corrected_multiplier() -> None:
+    message = at(SALE_AT + minutes(30), a_learned_sale(), demand=1500.0).message
+    assert "3.0 (2.0 to 4.0), corrected to 3.6 by the demand since its start" in message
+    assert "corrected" not in at(SALE_AT + minutes(10), a_learned_sale(), demand=1500.0).message
+
+
+def test_the_ramp_and_the_first_twenty_minutes_correct_nothing() -> None:
+    for moment in (SALE_AT - minutes(8), SALE_AT, SALE_AT + minutes(19.9)):
+        assert at(moment, a_learned_sale(ramp_up="30m"), demand=9000.0).uncapped == 12
+    assert at(SALE_AT + minutes(20), a_learned_sale(ramp_up="30m"), demand=9000.0).uncapped == 16
+
+
+def test_a_sample_from_the_first_twenty_minutes_corrects_nothing_later() -> None:
+    late = a_situation(POLICY, now=SALE_AT + minutes(21), events=(a_learned_sale(),), demand=9000.0, forecast=400.0)
+    for age, floor in ((0.5, 16), (1.5, 12)):
+        assert late.demand is not None
+        aged = replace(late, demand=replace(late.demand, at=late.now - minutes(age)))
+        assert decide(aged).uncapped == floor
+
+
+def test_the_correction_fades_over_the_ramp_down() -> None:
+    """Without it, the full learned multiplier would raise the floor at the end of a small event."""
+    sale = a_learned_sale(ramp_down="40m")
+    before = at(SALE_UNTIL - minutes(1), sale, demand=600.0).uncapped
+    after = [at(SALE_UNTIL + minutes(later), sale, demand=600.0).uncapped for later in range(40)]
+    assert before == max(after) == 8
+
+
+def test_demand_during_another_event_corrects_nothing() -> None:
+    other = a_sale(name="broadcast", expect={"minReplicas": 2})
+    assert at(SALE_AT + minutes(30), a_learned_sale(), other, demand=600.0).uncapped == 12
+
+
+def test_demand_is_compared_with_the_last_bin_of_a_baseline_that_ends_before_the_event() -> None:
+    short = replace(a_learned_sale(), baseline_forecast=a_baseline(400.0, hours=1.25))
+    assert at(SALE_AT + minutes(60), short, demand=9000.0).uncapped == 16
+
+
+def test_a_baseline_that_contains_the_event_corrects_nothing() -> None:
+    late = replace(a_learned_sale(), baseline_forecast=a_steady_forecast(1200.0, bins=48, origin=SALE_AT + minutes(1)))
+    recommendation = at(SALE_AT + minutes(30), late, demand=1200.0).recommendations[0]
+    assert not recommendation.applies
+    assert "corrected" not in recommendation.why
+
+
+def test_a_baseline_without_spread_is_not_taken_as_exact() -> None:
+    """The demand of 600 is 1.5 times the baseline, within the noise of a minute around the learned multiplier."""
+    certain = replace(a_learned_sale(), learned=LearnedEffect(3.0, 2.9, 3.1, samples=3))
+    assert "corrected to 2.9 by" in at(SALE_AT + minutes(30), certain, demand=600.0).message
+    assert "corrected to 3.0 by" in at(SALE_AT + minutes(30), certain, demand=1000.0).message
+
+
 def test_a_declared_expectation_takes_precedence_over_a_learned_effect() -> None:
     learned = LearnedEffect(9.0, 8.0, 10.0, samples=3)
     for expect, floor in (({"multiplier": "3"}, 12), ({"minReplicas": 20}, 20)):
@@ -116,7 +199,8 @@ def test_a_forecast_that_includes_the_event_is_not_multiplied() -> None:
 
 def test_the_multiplier_does_not_compound_with_the_forecast() -> None:
     sale = a_sale(a_baseline(400.0), expect={"multiplier": "3"})
-    assert floor_at(SALE_AT + minutes(30), sale, forecast=1150.0) == 12
+    assert floor_at(SALE_AT + minutes(30), sale, forecast=1150.0) == 12, "not 3 times the forecast that knows the sale"
+    assert floor_at(SALE_AT + minutes(30), sale, forecast=400.0) == 12, "of the baseline, not of the forecast"
 
 
 def test_the_floor_is_never_below_the_forecasts() -> None:

@@ -10,7 +10,7 @@ from forecasting.scaling.frontier import QUANTILES, TARGETS, Point, Prices, at_t
 from forecasting.scaling.tuner import TunerState
 from predictive_scaling.simulation.advice import advise, higher_targets
 from predictive_scaling.simulation.outcomes import ScalingSimulation
-from predictive_scaling.simulation.scenario import Scenario
+from predictive_scaling.simulation.scenario import Scenario, bounded
 from predictive_scaling.simulation.workload import workload
 from predictive_scaling.tuning import worker
 from predictive_scaling.tuning.recent import RECORDED, recent_forecasts
@@ -188,6 +188,12 @@ def test_minutes_of_events_are_not_judged(tuning: Tuning) -> None:
 def test_the_maximum_of_the_target_limits_the_replicas() -> None:
     result = tune(a_task(minutes=some_minutes(3), maximum=3))
     assert max(point.replica_hours for point in result.points) <= 3 * 2 * 24
+
+
+@pytest.mark.parametrize(("maximum", "bounds"), [(50, (5, 40)), (12, (5, 12)), (3, (3, 3)), (0, (1, 1))])
+def test_the_maximum_of_the_target_lowers_both_bounds(maximum: int, bounds: tuple[int, int]) -> None:
+    replicas = bounded(a_policy(replicas={"min": 5, "max": 40}), maximum).spec.replicas
+    assert (replicas.min, replicas.max) == bounds
 
 
 def test_sparse_samples_are_judged_per_bin() -> None:

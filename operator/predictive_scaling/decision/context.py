@@ -79,10 +79,10 @@ class DecisionContext:
     """The fallback is active and names a floor, which needs no data."""
 
 
-def active_hold(context: DecisionContext) -> RaiseHold | None:
+def active_hold(situation: Situation) -> RaiseHold | None:
     """The hold of a raise that did harm, while its back-off lasts; None otherwise."""
-    hold = context.situation.raise_hold
-    return hold if hold is not None and context.situation.now < hold.until else None
+    hold = situation.raise_hold
+    return hold if hold is not None and situation.now < hold.until else None
 
 
 def current_floor(situation: Situation) -> int:

@@ -70,6 +70,11 @@ def decide(situation: Situation) -> Decision:
     return _decision(context, recommendations, floor, tuple(limits))
 
 
+def strongest_recommendation(situation: Situation) -> Recommendation:
+    """The highest recommendation that applies, before any limit."""
+    return _assess(situation)[0].strongest
+
+
 def _assess(situation: Situation) -> tuple[DecisionContext, tuple[Recommendation, ...]]:
     """The recommendations of all sources, and the context with the strongest one."""
     pause, window = pause_of(situation), window_ahead(situation.now, situation.lead_time, situation.refresh)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 from forecasting.events import LearnedEffect
@@ -11,7 +12,7 @@ from predictive_scaling.decision.events.windows import EventWindow, effective_sp
 from predictive_scaling.decision.forecast_floor import quantile_of
 from predictive_scaling.decision.formatting import amount, clock_time, replicas
 from predictive_scaling.decision.inputs import EventBaseline, Recommendation, Situation, Source
-from predictive_scaling.decision.peak_demand import Peak, highest_bin, replicas_for
+from predictive_scaling.decision.peak_demand import Peak, highest_bin, replicas_for, value_at
 from predictive_scaling.decision.spans import Span
 
 BASELINE_QUANTILE = 0.5
@@ -20,6 +21,14 @@ BASELINE_QUANTILE = 0.5
 On the World Cup matches of 3 July 1998 (declared 3, floor from p90, pods ready after 8 minutes) no baseline was ever
 short, while the HPA alone was short for 28 minutes; the 0.9 quantile used 1.48 of its replica-hours, the median 1.21.
 """
+
+_MINUTE = timedelta(minutes=1)
+_MIN_OBSERVED = timedelta(minutes=20)
+"""From the start of an event to the first correction of its learned multiplier: a late crowd looks like a small one."""
+_MIN_NOISE = 0.15
+"""Least standard deviation of the logarithm of observed over forecast demand."""
+_HIGH, _HIGH_SCORE = 0.9, 1.2816
+"""A quantile and its score in the normal distribution; learned ranges reach from 1 - _HIGH to _HIGH."""
 
 
 class EventRecommendations(NamedTuple):
@@ -36,7 +45,8 @@ NO_RECOMMENDATIONS = EventRecommendations((), ())
 class _Multiplier(NamedTuple):
     """A multiplier of demand, its origin as a phrase, and the quantile of the baseline that it multiplies.
 
-    A learned multiplier is a mean, not an upper estimate: the policy's own quantile is its margin.
+    A learned multiplier is a mean, not an upper estimate: the policy's own quantile is its margin, unless the forecast
+    that is used together with it contains the effect with a margin.
     """
 
     factor: float
@@ -85,11 +95,67 @@ def _recommend(
         minimum = situation.policy.spec.replicas.min
         return _recommendation(window, minimum, f"{_name(window)} suppresses the forecast and declares no demand")
     if baseline.learned is not None:
-        quantile, _ = quantile_of(situation)
-        description = f"multiplies demand as {_describe_learned(baseline.learned, spec.type)}"
-        learned = _Multiplier(baseline.learned.multiplier, description, quantile)
-        return _multiplied(baseline, spans, learned, situation, inputs)
+        return _learned(baseline, baseline.learned, spans, situation, inputs)
     return _not_applicable(window, "declares no demand, and no effect of its type has been learned yet")
+
+
+def _learned(
+    baseline: EventBaseline,
+    learned: LearnedEffect,
+    spans: tuple[Span, ...],
+    situation: Situation,
+    inputs: TrustedInputs,
+) -> Recommendation:
+    """Until the event has started, the learned multiple; later only if the forecast does not know of the event.
+
+    A forecast that contains the effect follows its course, and from the start on the size of this very event. It also
+    has a margin of its own: the multiplied baseline then is the median.
+    """
+    window, type_ = baseline.window, baseline.window.event.spec.type
+    description = f"multiplies demand as {_describe_learned(learned, type_)}"
+    forecast = inputs.forecast
+    is_contained = forecast is not None and type_ in forecast.event_types
+    if forecast is not None and is_contained and forecast.origin >= window.occurrence.start:
+        return _not_applicable(window, f"{description}, which the forecast since its start contains")
+    if is_contained:
+        multiplier = _Multiplier(learned.multiplier, description, BASELINE_QUANTILE)
+        return _multiplied(baseline, spans, multiplier, situation, inputs)
+    factor = _multiplier_given_demand(baseline, learned, situation, inputs)
+    if factor is None:
+        factor = learned.multiplier
+    else:
+        description += f", corrected to {_format_factor(factor)} by the demand since its start"
+    return _multiplied(baseline, spans, _Multiplier(factor, description, quantile_of(situation)[0]), situation, inputs)
+
+
+def _multiplier_given_demand(
+    baseline: EventBaseline, learned: LearnedEffect, situation: Situation, inputs: TrustedInputs
+) -> float | None:
+    """The learned multiplier, corrected by the newest demand, within the learned range; None where nothing is observed.
+
+    In logarithms, the learned range and the error of the baseline are taken as normal distributions, whose variances
+    weigh the learned and the observed effect. Over the ramp down the observation counts by its share of the effect.
+    While another event acts, the demand cannot be attributed.
+    """
+    forecast, window, at = baseline.baseline_forecast, baseline.window, inputs.demand_at
+    if forecast is None or forecast.origin > window.span.start or not inputs.demand or at is None:
+        return None
+    minute = Span(at - _MINUTE, at)
+    if minute.end < window.occurrence.start + _MIN_OBSERVED or not minute.overlaps(window.span):
+        return None
+    if any(other.window.span.overlaps(minute) for other in situation.events if other.window != window):
+        return None
+    last_bin = forecast.valid_until - forecast.step
+    usual, high = (value_at(forecast, quantile, min(minute.start, last_bin)) for quantile in (BASELINE_QUANTILE, _HIGH))
+    if not usual or high is None or not 0 < learned.low < learned.high:
+        return None
+    share = window.highest_share(minute)
+    variance = (math.log(learned.high / learned.low) / (2 * _HIGH_SCORE)) ** 2
+    noise = max(_MIN_NOISE, math.log(max(high / usual, 1.0)) / _HIGH_SCORE) ** 2
+    weight = share * variance / (share**2 * variance + noise)
+    excess = math.log(inputs.demand) - math.log(usual) - math.log(1.0 - share + learned.multiplier * share)
+    corrected = math.log(learned.multiplier) + weight * excess
+    return math.exp(min(max(corrected, math.log(learned.low)), math.log(learned.high)))
 
 
 def _describe_learned(learned: LearnedEffect, type_: str | None) -> str:

@@ -15,7 +15,7 @@ def explain(
     sentences = [f"{_change(current, floor)}: {_cause(context)}{_limits(context, limits)}."]
     if current != context.before:
         sentences.append(f"The target's minimum of {current} is the API default, as its manifest no longer sets it.")
-    hold = active_hold(context)
+    hold = active_hold(context.situation)
     if hold is not None and Limit.ROLLED_BACK in limits:
         sentences.append(
             f"A raise above {hold.floor} did harm and is not repeated before {format_time(hold.until)}, unless the "

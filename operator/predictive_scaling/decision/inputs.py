@@ -176,13 +176,15 @@ class Tuned:
 
 @dataclass(frozen=True, slots=True)
 class RaiseHold:
-    """Back-off after a raise that did harm: until its end the floor is not raised above the floor before that raise.
+    """Back-off after a raise that did harm: until its end the floor rises only with the current demand.
 
     A changed policy (generation) or a new release of the pods (template) ends it.
     """
 
     floor: int
     """The floor before the raise."""
+    raised_to: int
+    """The lowest floor that did harm. A successful raise ends the back-off only if it reaches this floor."""
     until: datetime
     failures: int
     """Raises that did harm in a row; the back-off doubles with each."""
@@ -190,6 +192,8 @@ class RaiseHold:
     template: str
     cause: str
     message: str
+    is_reverted: bool = False
+    """Whether the floor was lowered since; afterwards the usual rules lower it."""
 
 
 @dataclass(frozen=True, slots=True)

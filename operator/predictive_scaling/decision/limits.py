@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from predictive_scaling.decision.context import DecisionContext, active_hold
+from predictive_scaling.decision.context import DecisionContext
 from predictive_scaling.decision.inputs import FloorChange, Situation
+from predictive_scaling.decision.safety import reverted_floor
 from predictive_scaling.resources.step import Step
 
 
@@ -39,8 +40,7 @@ def ignore_small_changes(floor: int, context: DecisionContext) -> int:
 
 def _always_writes(context: DecisionContext) -> bool:
     in_bounds = effective_minimum(context.situation) <= context.before <= effective_maximum(context.situation)
-    hold = active_hold(context)
-    is_reverted = hold is not None and context.before > hold.floor
+    is_reverted = reverted_floor(context) is not None
     return context.strongest.always_writes or context.pause.pin is not None or not in_bounds or is_reverted
 
 

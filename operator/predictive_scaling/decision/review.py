@@ -12,9 +12,11 @@ from predictive_scaling.decision.events.recurrence import MAX_STEPS, Steps, walk
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import BusinessEvent, parse_event
 from predictive_scaling.resources.event_time import LAST_YEAR
+from predictive_scaling.resources.namespace_patterns import NamespacePatterns
 from predictive_scaling.resources.recurrence_rule import Frequency, parse_rule
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 
+SERVICES_SETTING = "PREDICTIVE_SCALING_NAMESPACE_SERVICES"
 _MAX_OVERLAPPING = 24
 """Overlapping occurrences of an event: each one is forecast and evaluated for each of its policies."""
 
@@ -43,6 +45,28 @@ def review_event(body: Mapping[str, Any]) -> BusinessEvent | Problem:
         return Problem(_reason(str(error)), str(error))
     problem = recurrence_problem(event)
     return Problem("InvalidRecurrence", f"BusinessEvent {event.key}: {problem}") if problem else event
+
+
+def service_problem(policy: ScalingPolicy, services: NamespacePatterns) -> Problem | None:
+    """Why the policy may not read the demand of its service; None if its namespace may."""
+    namespace = policy.metadata.namespace
+    if services.allows(namespace, policy.service):
+        return None
+    return Problem(
+        "ServiceNotAllowed",
+        f"policies of namespace {namespace} may not read the demand of service {policy.service}; allowed: "
+        f"{', '.join(services.allowed(namespace)) or 'none'}. Set spec.demand.service, which defaults to the policy's "
+        f"name, to an allowed service, or add the service to {SERVICES_SETTING} of the operator",
+    )
+
+
+def limit_problem(kind: str, namespace: str, maximum: int, setting: str) -> Problem:
+    """Why an object beyond the limit of its namespace does nothing."""
+    return Problem(
+        "NamespaceLimitExceeded",
+        f"namespace {namespace} has more than {maximum:,} {kind}, the limit of this installation, and this one is not "
+        f"among the oldest; delete others, or raise {setting} of the operator",
+    )
 
 
 def unexpected_problem(error: Exception) -> Problem:

@@ -4,7 +4,7 @@ from predictive_scaling.decision.context import DecisionContext, TrustedInputs, 
 from predictive_scaling.decision.formatting import clock_time, replicas
 from predictive_scaling.decision.inputs import Recommendation, Situation, Source
 from predictive_scaling.decision.peak_demand import replicas_for, value_at
-from predictive_scaling.resources.vocabulary import FallbackBehavior
+from predictive_scaling.resources.vocabulary import FallbackBehavior, TargetKind
 
 
 def hold_without_data(floor: int, context: DecisionContext) -> int:
@@ -42,31 +42,49 @@ def hold_through_outage(floor: int, context: DecisionContext) -> int:
 
 
 def keep_current_load(floor: int, context: DecisionContext) -> int:
-    """A decrease stops at the replicas that the newest demand needs at forecast.utilization.
+    """A decrease stops at the replicas that the newest demand needs."""
+    needed = needed_replicas(context)
+    return floor if needed is None or floor >= context.before else max(floor, min(context.before, needed))
 
-    The same utilization as in the forecast's recommendation, so that both allow the same load for each replica.
+
+def needed_replicas(context: DecisionContext) -> int | None:
+    """The replicas that the newest demand needs; None while demand or the capacity of a replica is unknown.
+
+    At forecast.utilization, so that the forecast's recommendation allows the same load for each replica. For a
+    workload at demand.targetUtilization where that is lower: its reactive part requests these replicas.
     """
-    demand, per_replica = context.inputs.demand, context.inputs.per_replica
-    if floor >= context.before or demand is None or per_replica is None:
-        return floor
-    needed = replicas_for(demand, per_replica, context.situation.policy.spec.forecast.utilization / 100)
-    return max(floor, min(context.before, needed))
+    demand, per_replica, spec = context.inputs.demand, context.inputs.per_replica, context.situation.policy.spec
+    if demand is None or per_replica is None:
+        return None
+    utilization = spec.forecast.utilization
+    if spec.target.kind is TargetKind.WORKLOAD:
+        utilization = min(utilization, spec.demand.target_utilization)
+    return replicas_for(demand, per_replica, utilization / 100)
 
 
 def hold_back_raise(floor: int, context: DecisionContext) -> int:
     """Revert a raise that did harm, and do not repeat it before its back-off ends.
 
-    The floor stays at most at the floor before that raise, or at the replicas that the newest demand needs. Without
-    current demand and the capacity of a replica it is not raised, and never lowered.
+    The raise is reverted once, to the floor before it or to the replicas that the newest demand needs. After that the
+    floor rises only with the newest demand, and this rule does not lower it: the floor would follow each change of
+    demand. Without current demand and the capacity of a replica the floor is neither raised nor lowered.
     """
-    hold, before = active_hold(context), context.before
-    if hold is None or floor <= hold.floor:
+    hold, before = active_hold(context.situation), context.before
+    if hold is None:
         return floor
-    demand, per_replica = context.inputs.demand, context.inputs.per_replica
-    if demand is None or per_replica is None:
-        return min(floor, max(hold.floor, before))
-    needed = replicas_for(demand, per_replica, context.situation.policy.spec.forecast.utilization / 100)
-    return min(floor, max(hold.floor, needed))
+    reverted = reverted_floor(context)
+    if reverted is not None:
+        return min(floor, reverted)
+    return min(floor, max(hold.floor, before, needed_replicas(context) or 0))
+
+
+def reverted_floor(context: DecisionContext) -> int | None:
+    """The lower floor to which a raise that did harm is reverted now; None where there is nothing to revert."""
+    hold, needed = active_hold(context.situation), needed_replicas(context)
+    if hold is None or hold.is_reverted or needed is None or context.before < hold.raised_to:
+        return None
+    reverted = max(hold.floor, needed)
+    return reverted if reverted < context.before else None
 
 
 def is_in_fallback(situation: Situation, inputs: TrustedInputs) -> bool:

@@ -6,6 +6,8 @@ from predictive_scaling.decision.context import positive
 from predictive_scaling.decision.formatting import amount, quantile_name
 from predictive_scaling.decision.inputs import CurrentForecast, Decision, Situation
 from predictive_scaling.resources.conditions import Condition
+from predictive_scaling.resources.learned_status import LearnedStatus
+from predictive_scaling.resources.shadow_status import ShadowStatus
 from predictive_scaling.resources.statuses import (
     MAX_POINTS,
     AccuracyStatus,
@@ -13,9 +15,11 @@ from predictive_scaling.resources.statuses import (
     ForecastPoint,
     ForecastStatus,
     LastDecision,
+    NodeHeadroomStatus,
     ScalingPolicyStatus,
     Takeover,
 )
+from predictive_scaling.resources.vocabulary import Mode
 
 MEDIAN, HIGH = 0.5, 0.9
 
@@ -29,8 +33,14 @@ def policy_status(
     accuracy: AccuracyStatus | None = None,
     takeover: Takeover | None = None,
     advice: Advice | None = None,
+    node_headroom: NodeHeadroomStatus | None = None,
+    learned: LearnedStatus | None = None,
+    shadow: ShadowStatus | None = None,
 ) -> ScalingPolicyStatus:
-    """Return the status after a reconcile with a decision. conditions: already merged (resources.conditions.merge)."""
+    """Return the status after a reconcile with a decision. conditions: already merged (resources.conditions.merge).
+
+    shadow: shown in mode Recommend only; in Auto, what happened is what Auto did.
+    """
     policy, observed = situation.policy, situation.observed
     return ScalingPolicyStatus(
         observed_generation=policy.metadata.generation,
@@ -47,6 +57,9 @@ def policy_status(
         per_replica=positive(situation.per_replica),
         last_decision=last_decision,
         advice=advice,
+        node_headroom=node_headroom,
+        learned=learned,
+        shadow=shadow if policy.spec.mode is Mode.RECOMMEND else None,
         takeover=takeover,
         conditions=conditions,
     )

@@ -24,6 +24,7 @@ from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.naive_batch import naive_batch, naive_forecasts
 from forecasting.panel import BoolArray, Panel
 from forecasting.peaks import WINDOWS
+from forecasting.quality.gate import values_of_acting
 from forecasting.series import FloatArray, Series
 from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.served_models import ServedModel
@@ -189,13 +190,21 @@ def _forecasts_of_model(
     shifts = weights @ np.stack([calibration.shifts for calibration in calibrations])
     values = calibrate(raw, shifts, levels, near)
     for row, item in enumerate(sharing):
-        acting = np.array([item.served.acting(step) for step in range(1, steps + 1)] if item.served.by_horizon else [])
-        for other in {*acting.tolist()} - {model.name}:
-            values[row] = np.where((acting == other)[:, None], naive[item.name, other], values[row])
+        near_row = None if near is None else near[row]
+        values[row] = values_of_acting(
+            model.name, values[row], item.served.by_horizon, near_row, lambda kind, name=item.name: naive[name, kind]
+        )
     factors = np.array([cold_start_factor(member) for member in series])
     bands = Bands.of(values, raw_peaks, model.peak.shifts.up_to(windows), levels, factors)
+    # Without separate bands, naive models act near events as well, and these do not know the events.
+    event_types = [
+        frozenset[str]() if item.served.by_horizon and near is None else model.event_types for item in sharing
+    ]
     return [
-        bands.forecast(row, member, model, _reasons(model, _part(features, row, row + 1, steps), steps))
+        replace(
+            bands.forecast(row, member, model, _reasons(model, _part(features, row, row + 1, steps), steps)),
+            event_types=event_types[row],
+        )
         for row, member in enumerate(series)
     ]
 

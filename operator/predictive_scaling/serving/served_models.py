@@ -10,7 +10,6 @@ import numpy as np
 from forecasting.events import Effects
 from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.lightgbm_quantiles import FittedLightGBM
-from forecasting.quality.gate import acting_at
 from forecasting.series import Series
 from predictive_scaling.models.loading import Loaded
 from predictive_scaling.models.manifest import ActingRecord, GateRecord, Manifest
@@ -25,10 +24,6 @@ class ServedModel:
     model: FittedLightGBM
     errors: LiveErrors
     by_horizon: tuple[ActingRecord, ...]
-
-    def acting(self, step: int) -> str:
-        """Return the name of the model that acts `step` bins ahead."""
-        return acting_at(self.by_horizon, step, self.model.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,3 +33,16 @@ class Scenario:
             maximum=replicas.max,
             minimum=max(1, replicas.min),
         )
+
+
+def bounded(policy: ScalingPolicy, maximum: int | None) -> ScalingPolicy:
+    """Return the policy with the lower of its own maximum and that of its target, but at least 1 (semantics 25).
+
+    As live, a minimum above the target's maximum is lowered to it.
+    """
+    bounds = policy.spec.replicas
+    if maximum is None or maximum >= bounds.max:
+        return policy
+    limit = max(maximum, 1)
+    lower = bounds.model_copy(update={"min": min(bounds.min, limit), "max": limit})
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"replicas": lower})})

@@ -19,7 +19,7 @@ from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
 from predictive_scaling.simulation.advice import advise, higher_targets
 from predictive_scaling.simulation.outcomes import ScalingSimulation
-from predictive_scaling.simulation.scenario import Scenario
+from predictive_scaling.simulation.scenario import Scenario, bounded
 from predictive_scaling.simulation.workload import STEP, Workload, workload
 from predictive_scaling.tuning.recent import RECORDED, RecentForecasts, first_origin, recent_forecasts
 from predictive_scaling.tuning.task import Span, Task, Tuning, prices_of, reach_for, step_for
@@ -31,7 +31,7 @@ _MIN_OBSERVED_SHARE = 0.5
 
 def tune(task: Task) -> Tuning:
     """Return the tuning of a policy over the last days. Raises InvalidTraceError if there are too few days."""
-    policy = _bounded(parse_policy(task.policy), task.maximum)
+    policy = bounded(parse_policy(task.policy), task.maximum)
     lead_time = timedelta(seconds=task.lead_time_seconds)
     forecasts, work = _inputs(task, policy, lead_time)
     simulation = ScalingSimulation(Scenario(policy, (), task.per_replica, task.hpa_target, lead_time), work, forecasts)
@@ -99,12 +99,3 @@ def _without_spans(work: Workload, unjudged: Iterable[Span]) -> Workload:
         since, until = ((moment - work.begins_at) / STEP for moment in (span.start, span.end))
         observed &= (times < since) | (times >= until)
     return replace(work, observed=observed)
-
-
-def _bounded(policy: ScalingPolicy, maximum: int | None) -> ScalingPolicy:
-    """Return the policy with the lower of its own maximum and that of its target (semantics 25)."""
-    bounds = policy.spec.replicas
-    if maximum is None or maximum >= bounds.max:
-        return policy
-    lower = bounds.model_copy(update={"max": max(maximum, bounds.min)})
-    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"replicas": lower})})
