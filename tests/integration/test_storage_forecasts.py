@@ -114,7 +114,9 @@ async def test_a_month_of_forecasts_takes_at_most_a_tenth_of_the_unthinned_size(
 
 
 @given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=5, max_size=5))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 async def test_any_float_can_be_recorded(database: Database, values: list[float]) -> None:
     predictions = Predictions(database)
     prediction = a_prediction(NOW, NOW)

@@ -60,7 +60,3 @@ async def test_a_database_without_forecasts_migrates(database_url: str, monkeypa
         await migrate_to(4, database, monkeypatch)
         await migrate(database, WallClock())
         assert await Predictions(database).newest(NOW, NOW) == []
-
-
-def test_migrations_are_numbered_consecutively() -> None:
-    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))

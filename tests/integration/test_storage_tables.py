@@ -191,7 +191,7 @@ async def test_a_command_is_claimed_once_and_its_answer_returned_to_the_waiting_
 
     serving = asyncio.create_task(serve())
     command_id = await commands.submit("reload_models", {"names": ["a"]}, NOW)
-    assert await commands.wait(command_id, limit_seconds=10) == {"reloaded": ["a"]}
+    assert await commands.wait(command_id, limit_seconds=240) == {"reloaded": ["a"]}
     await serving
     await commands.answer(command_id, {"reloaded": []}, NOW)
     command = await commands.by_id(command_id)
@@ -200,10 +200,10 @@ async def test_a_command_is_claimed_once_and_its_answer_returned_to_the_waiting_
 
 
 async def test_waiting_for_an_answer_needs_one_connection(migrated_database_url: str, database: Database) -> None:
-    async with Database(migrated_database_url, max_size=1, checkout_timeout=timedelta(seconds=2)) as single_connection:
+    async with Database(migrated_database_url, max_size=1, checkout_timeout=timedelta(seconds=60)) as single_connection:
         commands = Commands(single_connection)
         command_id = await commands.submit("reload_models", {}, NOW)
-        waiting = asyncio.create_task(commands.wait(command_id, limit_seconds=20))
+        waiting = asyncio.create_task(commands.wait(command_id, limit_seconds=240))
         await Commands(database).answer(command_id, {"reloaded": []}, NOW)
         assert await waiting == {"reloaded": []}
         assert await commands.by_id(command_id)

@@ -38,6 +38,10 @@ class BusinessEventRow:
     """Measured after the occurrence: demand during it over the expected demand without it."""
     confirmed_at: datetime | None = None
     """Time at which the occurrence had ended while still scheduled, so that it took place; None while it is planned."""
+    observed_multiplier: float | None = None
+    """Measured during the occurrence: the highest demand over ten minutes, over its baseline. None if not declared."""
+    multiplier_verdict: str | None = None
+    """A MultiplierVerdict; None until it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,17 @@ class EventHistory:
 
     corrects_within: timedelta | None = None
     """Maximum difference to a recorded start that an edit corrects; None without a correction."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedOccurrence:
+    """The multiplier that was observed during an occurrence, and how it compares with the declared one."""
+
+    namespace: str
+    name: str
+    start_time: datetime
+    multiplier: float
+    verdict: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +116,14 @@ where known.namespace = learned.namespace and known.name = learned.name and know
     and known.learned_multiplier is distinct from learned.multiplier
 """
 
+RECORD_OBSERVED = """
+update business_events set observed_multiplier = %(multiplier)s, multiplier_verdict = %(verdict)s
+where namespace = %(namespace)s and name = %(name)s and start_time = %(start_time)s
+"""
+
 BETWEEN = """
 select namespace, name, type, start_time, end_time, multiplier, min_replicas, priority, policies, updated_at,
-    learned_multiplier, confirmed_at
+    learned_multiplier, confirmed_at, observed_multiplier, multiplier_verdict
 from business_events
 where start_time < %(until)s and end_time > %(since)s
 order by start_time, namespace, name
@@ -111,9 +131,10 @@ order by start_time, namespace, name
 
 PAGE = """
 select namespace, name, type, start_time, end_time, multiplier, min_replicas, priority, policies, updated_at,
-    learned_multiplier
+    learned_multiplier, observed_multiplier, multiplier_verdict
 from business_events
 where start_time < %(until)s and end_time > %(since)s
+    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
     and (%(start_time)s::timestamptz is null
         or (start_time, namespace, name) > (%(start_time)s, %(namespace)s, %(name)s))
 order by start_time, namespace, name
@@ -191,6 +212,11 @@ class BusinessEvents:
         async with self._database.connection() as connection:
             await connection.execute(RECORD_LEARNED, values)
 
+    async def record_observed(self, observed: ObservedOccurrence) -> None:
+        """Record what was observed during an occurrence; an unknown occurrence is ignored."""
+        async with self._database.connection() as connection:
+            await connection.execute(RECORD_OBSERVED, asdict(observed))
+
     async def between(self, since: datetime, until: datetime) -> list[BusinessEventRow]:
         """Return the occurrences that overlap [since, until), by start."""
         async with (
@@ -200,12 +226,24 @@ class BusinessEvents:
             await cursor.execute(BETWEEN, {"since": since, "until": until})
             return await cursor.fetchall()
 
-    async def page(self, since: datetime, until: datetime, limit: int, cursor: str | None = None) -> EventPage:
-        """Return a page of the occurrences that overlap [since, until). Raises InvalidCursorError."""
+    async def page(
+        self,
+        since: datetime,
+        until: datetime,
+        limit: int,
+        *,
+        namespaces: list[str] | None = None,
+        cursor: str | None = None,
+    ) -> EventPage:
+        """Return a page of the occurrences that overlap [since, until). Raises InvalidCursorError.
+
+        namespaces: None for all.
+        """
         start_time, namespace, name = decode_cursor(cursor, datetime, str, str) if cursor else (None, None, None)
         values = {
             "since": since,
             "until": until,
+            "namespaces": namespaces,
             "start_time": start_time,
             "namespace": namespace,
             "name": name,

@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.rows import class_row, dict_row
 
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.namespaces import READABLE, ReadableServices, readable_values
 
 MAX_SUM = 1e290
 """Maximum recorded sum of an interval: PostgreSQL can add any realistic number of these without an overflow."""
@@ -137,6 +138,7 @@ BY_SERVICE = f"""
 select service_name, (array_agg(model_name order by since desc))[1] as model_name, {_TOTALS}
 from model_performance
 where since >= %(since)s and until <= %(until)s and (%(service)s::text is null or service_name = %(service)s)
+    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s)) and {READABLE}
 group by service_name order by service_name
 """
 
@@ -170,9 +172,21 @@ class ModelPerformances:
             await cursor.execute(SCORED, {"since": since})
             return await cursor.fetchall()
 
-    async def by_service(self, since: datetime, until: datetime, service: str | None = None) -> list[ServiceAccuracy]:
-        """Return the sums of each service over the intervals within [since, until], by name."""
-        rows = await self._rows(BY_SERVICE, {"since": since, "until": until, "service": service})
+    async def by_service(
+        self,
+        since: datetime,
+        until: datetime,
+        service: str | None = None,
+        namespaces: list[str] | None = None,
+        readable: ReadableServices = None,
+    ) -> list[ServiceAccuracy]:
+        """Return the sums of each service over the intervals within [since, until], by name.
+
+        namespaces: those whose policies count; None for all. readable: None for all services.
+        """
+        values = {"since": since, "until": until, "service": service, "namespaces": namespaces}
+        values |= readable_values(readable)
+        rows = await self._rows(BY_SERVICE, values)
         return [ServiceAccuracy(row["service_name"], row["model_name"], _sums(row)) for row in rows]
 
     async def by_policy(self, since: datetime, until: datetime) -> list[PolicyAccuracy]:

@@ -43,16 +43,20 @@ class PolicyRow:
     """spec.forecast.timezone; None for UTC."""
     holidays: str | None = None
     """spec.forecast.holidays; None for none."""
+    learned: dict[str, Any] | None = None
+    """As in the status: leadTime, perReplica."""
+    shadow: dict[str, Any] | None = None
+    """As in the status; None outside of mode Recommend."""
 
 
 RECORD = """
 insert into policies (namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas,
     max_replicas, floor, current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice,
-    forecast, updated_at, timezone, holidays)
+    forecast, updated_at, timezone, holidays, learned, shadow)
 values (%(namespace)s, %(policy)s, %(service_name)s, %(metric_name)s, %(aggregation)s, %(mode)s, %(target)s,
     %(min_replicas)s, %(max_replicas)s, %(floor)s, %(current_replicas)s, %(ready_replicas)s, %(source)s, %(limited)s,
     %(conditions)s, %(last_decision_at)s, %(advice)s, %(forecast)s, %(updated_at)s, %(timezone)s,
-    %(holidays)s)
+    %(holidays)s, %(learned)s, %(shadow)s)
 on conflict (namespace, policy) do update
 set service_name = excluded.service_name, metric_name = excluded.metric_name,
     aggregation = excluded.aggregation, mode = excluded.mode,
@@ -60,7 +64,8 @@ set service_name = excluded.service_name, metric_name = excluded.metric_name,
     floor = excluded.floor, current_replicas = excluded.current_replicas, ready_replicas = excluded.ready_replicas,
     source = excluded.source, limited = excluded.limited, conditions = excluded.conditions,
     last_decision_at = excluded.last_decision_at, advice = excluded.advice, forecast = excluded.forecast,
-    updated_at = excluded.updated_at, timezone = excluded.timezone, holidays = excluded.holidays
+    updated_at = excluded.updated_at, timezone = excluded.timezone, holidays = excluded.holidays,
+    learned = excluded.learned, shadow = excluded.shadow
 """
 
 FORGET_OTHERS = """
@@ -72,7 +77,7 @@ where (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
 ALL = """
 select namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas, max_replicas, floor,
     current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at,
-    timezone, holidays
+    timezone, holidays, learned, shadow
 from policies
 where %(service)s::text is null or service_name = %(service)s
 order by namespace, policy
@@ -82,9 +87,10 @@ order by namespace, policy
 PAGE = """
 select namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas, max_replicas, floor,
     current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice,
-    case when %(with_forecast)s then forecast end as forecast, updated_at, timezone, holidays
+    case when %(with_forecast)s then forecast end as forecast, updated_at, timezone, holidays, learned, shadow
 from policies
 where (%(service)s::text is null or service_name = %(service)s)
+    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
     and (%(namespace)s::text is null or (namespace, policy) > (%(namespace)s, %(policy)s))
 order by namespace, policy
 limit %(limit)s
@@ -94,6 +100,11 @@ COUNTS = """
 select count(*), count(*) filter (where mode = 'Auto'), count(*) filter (where limited),
     count(*) filter (where source = 'Fallback')
 from policies
+where %(namespaces)s::text[] is null or namespace = any(%(namespaces)s)
+"""
+
+SERVICES = """
+select distinct service_name from policies where service_name is not null and namespace = any(%(namespaces)s)
 """
 
 # Each write has its own transaction id, so any change of the table changes the sum or the count.
@@ -132,6 +143,8 @@ class Policies:
                 "conditions": Jsonb(row.conditions),
                 "advice": None if row.advice is None else Jsonb(row.advice),
                 "forecast": None if row.forecast is None else Jsonb(row.forecast),
+                "learned": None if row.learned is None else Jsonb(row.learned),
+                "shadow": None if row.shadow is None else Jsonb(row.shadow),
             }
             for row in rows
         ]
@@ -158,11 +171,23 @@ class Policies:
             return await cursor.fetchall()
 
     async def page(
-        self, limit: int, *, service: str | None = None, cursor: str | None = None, with_forecast: bool = True
+        self,
+        limit: int,
+        *,
+        service: str | None = None,
+        namespaces: list[str] | None = None,
+        cursor: str | None = None,
+        with_forecast: bool = True,
     ) -> PolicyPage:
-        """Return a page of the policies, optionally of one service. Raises InvalidCursorError."""
+        """Return a page of the policies, optionally of one service or of some namespaces. Raises InvalidCursorError."""
         namespace, policy = decode_cursor(cursor, str, str) if cursor else (None, None)
-        values = {"service": service, "namespace": namespace, "policy": policy, "limit": limit + 1}
+        values = {
+            "service": service,
+            "namespaces": namespaces,
+            "namespace": namespace,
+            "policy": policy,
+            "limit": limit + 1,
+        }
         async with (
             self._database.reading() as connection,
             connection.cursor(row_factory=class_row(PolicyRow)) as rows,
@@ -173,14 +198,20 @@ class Policies:
         more = len(fetched) > limit
         return PolicyPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
 
-    async def counts(self) -> PolicyCounts:
-        """Return the numbers of policies."""
+    async def counts(self, namespaces: list[str] | None = None) -> PolicyCounts:
+        """Return the numbers of policies, optionally of some namespaces."""
         async with (
             self._database.reading() as connection,
             connection.cursor(row_factory=args_row(PolicyCounts)) as rows,
         ):
-            await rows.execute(COUNTS)
+            await rows.execute(COUNTS, {"namespaces": namespaces})
             return await rows.fetchone() or PolicyCounts(0, 0, 0, 0)
+
+    async def services(self, namespaces: list[str]) -> set[str]:
+        """Return the services that the policies of these namespaces name."""
+        async with self._database.reading() as connection:
+            rows = await (await connection.execute(SERVICES, {"namespaces": namespaces})).fetchall()
+        return {service for (service,) in rows}
 
     async def version(self) -> str:
         """Return a version that differs after each change of the table."""

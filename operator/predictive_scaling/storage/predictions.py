@@ -18,6 +18,7 @@ from predictive_scaling.storage.forecast_history import (
     interval_width,
     kept_points,
 )
+from predictive_scaling.storage.namespaces import READABLE, ReadableServices, readable_values
 
 MAX_REAL, MIN_REAL = 3.4e38, 1e-37
 """The columns are single precision: larger values are recorded as MAX_REAL, smaller values as zero."""
@@ -118,12 +119,13 @@ cross join lateral (
 """
 
 
-CURRENT_PAGE = """
+CURRENT_PAGE = f"""
 select namespace, policy, service_name, created_at, valid_until, source::text as source, model_name, model_version,
     target_times, p10, p50, p80, p90, p95
 from current_predictions
 where created_at >= %(created_since)s and valid_until > %(now)s
     and (%(service)s::text is null or service_name = %(service)s)
+    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s)) and {READABLE}
     and (%(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s))
 order by namespace, policy
 limit %(limit)s
@@ -139,7 +141,8 @@ select namespace, policy from (
     where service_name = %(service)s and exists (
         select from unnest(target_times) as point (target_time)
         where target_time >= %(since)s and target_time < %(until)s)) as points
-where %(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s)
+where (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
+    and (%(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s))
 order by namespace, policy
 limit %(limit)s
 """
@@ -220,10 +223,21 @@ class Predictions:
         return await self._rows(BETWEEN, values)
 
     async def policies_between(
-        self, service: str, since: datetime, until: datetime, limit: int, cursor: str | None = None
+        self,
+        service: str,
+        since: datetime,
+        until: datetime,
+        limit: int,
+        *,
+        namespaces: list[str] | None = None,
+        cursor: str | None = None,
     ) -> PolicyKeys:
-        """Return a page of the policies with forecasts in [since, until). Raises InvalidCursorError."""
+        """Return a page of the policies with forecasts in [since, until). Raises InvalidCursorError.
+
+        namespaces: None for all.
+        """
         values = {"service": service, "since": since, "until": until, **_after(cursor), "limit": limit + 1}
+        values["namespaces"] = namespaces
         async with self._database.reading() as connection:
             rows: list[tuple[str, str]] = await (await connection.execute(POLICIES_BETWEEN, values)).fetchall()
         return PolicyKeys(rows[:limit], encode_cursor(*rows[limit - 1]) if len(rows) > limit else None)
@@ -235,13 +249,20 @@ class Predictions:
         limit: int,
         *,
         service: str | None = None,
+        namespaces: list[str] | None = None,
+        readable: ReadableServices = None,
         cursor: str | None = None,
     ) -> CurrentPage:
-        """Return a page of the currently valid forecasts with all points. Raises InvalidCursorError."""
+        """Return a page of the currently valid forecasts with all points. Raises InvalidCursorError.
+
+        namespaces, readable: None for all.
+        """
         values = {
             "now": now,
             "created_since": created_since,
             "service": service,
+            "namespaces": namespaces,
+            **readable_values(readable),
             **_after(cursor),
             "limit": limit + 1,
         }

@@ -72,6 +72,12 @@ RULES = (
         where created_at < %(before)s limit %(batch)s for update skip locked))""",
     ),
     RowRule(
+        "shadow_hours",
+        "raw",
+        """delete from shadow_hours where ctid = any(array(select ctid from shadow_hours
+        where since < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
         "dead_letters",
         "raw",
         """delete from dead_letters where ctid = any(array(select ctid from dead_letters
@@ -106,6 +112,14 @@ RULES = (
         "rollups",
         """delete from business_events where ctid = any(array(select ctid from business_events
         where end_time < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
+        "backtest_results",
+        "raw",
+        """delete from backtest_results where ctid = any(array(select ctid from backtest_results
+        where created_at < %(before)s
+            and not exists (select from backtests where backtests.input_hash = backtest_results.input_hash)
+        limit %(batch)s for update skip locked))""",
     ),
     RowRule(
         "series",

@@ -130,6 +130,7 @@ PAGE = f"""
 select {_COLUMNS} from scaling_decisions
 where (%(status)s::text is null or status = %(status)s)
     and (%(service)s::text is null or service_name = %(service)s)
+    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
     and (%(created_at)s::timestamptz is null or (created_at, id) < (%(created_at)s, %(id)s))
 order by created_at desc, id desc
 limit %(limit)s
@@ -161,12 +162,15 @@ order by deadline_at, id
 """
 
 COUNT_STUCK = """
-select count(*) from scaling_decisions where status = any(%(unfinished)s) and deadline_at < %(now)s
+select count(*) from scaling_decisions
+where status = any(%(unfinished)s) and deadline_at < %(now)s
+    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
 """
 
 SUCCESS_RATE = """
 select avg((status = 'succeeded')::int)::float8 from scaling_decisions
 where finished_at >= %(since)s and status in ('succeeded', 'failed', 'rolled_back')
+    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
 """
 
 
@@ -244,13 +248,15 @@ class ScalingDecisions:
         *,
         phase: DecisionPhase | None = None,
         service: str | None = None,
+        namespaces: list[str] | None = None,
         cursor: str | None = None,
     ) -> DecisionPage:
-        """Return a page of decisions, newest first. Raises InvalidCursorError."""
+        """Return a page of decisions, newest first. namespaces: None for all. Raises InvalidCursorError."""
         created_at, last_id = decode_cursor(cursor, datetime, str) if cursor else (None, None)
         values = {
             "status": None if phase is None else phase.stored,
             "service": service,
+            "namespaces": namespaces,
             "created_at": created_at,
             "id": last_id,
             "limit": limit + 1,
@@ -276,18 +282,21 @@ class ScalingDecisions:
         """Return the unfinished decisions whose deadline has passed, by deadline."""
         return await self._rows(STUCK, {"unfinished": _stored(UNFINISHED), "now": now})
 
-    async def count_stuck(self, now: datetime) -> int:
-        """Return the number of stuck decisions."""
+    async def count_stuck(self, now: datetime, namespaces: list[str] | None = None) -> int:
+        """Return the number of stuck decisions. namespaces: None for all."""
+        values = {"unfinished": _stored(UNFINISHED), "now": now, "namespaces": namespaces}
         async with self._database.reading() as connection:
-            row = await (
-                await connection.execute(COUNT_STUCK, {"unfinished": _stored(UNFINISHED), "now": now})
-            ).fetchone()
+            row = await (await connection.execute(COUNT_STUCK, values)).fetchone()
             return row[0] if row else 0
 
-    async def success_rate(self, since: datetime) -> float | None:
-        """Return the share of executed decisions finished since `since` that succeeded; None without any."""
+    async def success_rate(self, since: datetime, namespaces: list[str] | None = None) -> float | None:
+        """Return the share of executed decisions finished since `since` that succeeded; None without any.
+
+        namespaces: None for all.
+        """
+        values = {"since": since, "namespaces": namespaces}
         async with self._database.reading() as connection:
-            row = await (await connection.execute(SUCCESS_RATE, {"since": since})).fetchone()
+            row = await (await connection.execute(SUCCESS_RATE, values)).fetchone()
             return row[0] if row else None
 
     async def _rows(self, query: Any, values: Mapping[str, Any]) -> list[ScalingDecisionRow]:
