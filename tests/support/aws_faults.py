@@ -1,10 +1,13 @@
 """An HTTP proxy in front of the AWS server of the tests that answers with faults instead of forwarding."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
 
 from aiohttp import ClientSession, web
 
@@ -28,8 +31,12 @@ class FaultyAWS:
     url: str = ""
     seen: list[str] = field(default_factory=list[str])
     """The actions of all requests, such as DescribeAutoScalingGroups, in order; includes faults."""
-    delay_seconds: float = 0.0
-    """Time that each request waits before it is forwarded."""
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    """Requests wait for it before they are forwarded; set unless a test holds them back."""
+    answered: int = 0
+    """How many requests were forwarded and answered."""
+    answers: dict[str, str] = field(default_factory=dict[str, str])
+    """XML to respond with to all requests of an action, unless a fault is set."""
     _faults: list[tuple[Fault, int, Callable[[str], bool]]] = field(
         default_factory=list[tuple[Fault, int, Callable[[str], bool]]]
     )
@@ -39,9 +46,13 @@ class FaultyAWS:
         self._faults.append((fault, times, lambda name: name == action or not action))
 
     def heal(self) -> None:
-        """Forward all requests at once again."""
+        """Forward all requests again."""
         self._faults.clear()
-        self.delay_seconds = 0.0
+        self.released.set()
+
+    def hold(self) -> None:
+        """Hold back the answers to all requests until `heal`."""
+        self.released.clear()
 
     def count(self, action: str) -> int:
         """Return the number of requests of an action."""
@@ -52,8 +63,10 @@ class FaultyAWS:
         body = await request.read()
         action = parse_qs(body.decode()).get("Action", [""])[0]
         self.seen.append(action)
-        await asyncio.sleep(self.delay_seconds)
+        await self.released.wait()
         fault = self._next_fault(action)
+        if fault is None and action in self.answers:
+            return web.Response(text=self.answers[action], content_type="text/xml")
         if fault is None:
             return await self._forward(request, body)
         if fault.code is None:
@@ -73,6 +86,7 @@ class FaultyAWS:
             ) as response,
         ):
             kept = {name: value for name, value in response.headers.items() if name.lower() not in _HOP_BY_HOP}
+            self.answered += 1
             return web.Response(status=response.status, body=await response.read(), headers=kept)
 
     def _next_fault(self, action: str) -> Fault | None:
@@ -83,10 +97,26 @@ class FaultyAWS:
         return None
 
 
+def activities_response(*activities: Mapping[str, Any]) -> str:
+    """The response of DescribeScalingActivities, newest activity first; times are datetimes."""
+
+    def text(value: object) -> str:
+        return escape(value.isoformat() if isinstance(value, datetime) else str(value))
+
+    members = "".join(
+        f"<member>{''.join(f'<{name}>{text(value)}</{name}>' for name, value in activity.items())}</member>"
+        for activity in activities
+    )
+    result = f"<DescribeScalingActivitiesResult><Activities>{members}</Activities></DescribeScalingActivitiesResult>"
+    namespace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+    return f'<DescribeScalingActivitiesResponse xmlns="{namespace}">{result}</DescribeScalingActivitiesResponse>'
+
+
 @asynccontextmanager
 async def faulty_aws(upstream_url: str) -> AsyncGenerator[FaultyAWS]:
     """Run a proxy in front of an AWS server."""
     proxy = FaultyAWS(upstream_url)
+    proxy.released.set()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", proxy.handle)
     runner = web.AppRunner(app, access_log=None)
@@ -97,4 +127,5 @@ async def faulty_aws(upstream_url: str) -> AsyncGenerator[FaultyAWS]:
     try:
         yield proxy
     finally:
+        proxy.heal()
         await runner.cleanup()

@@ -9,6 +9,9 @@ from predictive_scaling.resources.target import AutoScalingGroupTarget
 from predictive_scaling.resources.vocabulary import GroupField
 from predictive_scaling.stack.aws import REGION
 
+WAIT_SECONDS = 60.0
+"""How long tests wait for AWS: long enough for the retries of a busy machine, except in tests of that limit."""
+
 
 class GroupAdministrator:
     """Another client of AWS. All methods wait for the response."""

@@ -58,12 +58,29 @@ def test_a_suspended_launch_matters_only_while_capacity_is_missing() -> None:
     suspended = [{"ProcessName": "Launch", "SuspensionReason": "User suspended at 10:00"}]
     short = parse(an_instance(), SuspendedProcesses=suspended)
     enough = parse(an_instance(), SuspendedProcesses=suspended, DesiredCapacity=1)
-    assert "User suspended at 10:00" in (short.failure or "")
-    assert enough.failure is None
+    assert short.explanation is not None
+    assert "User suspended at 10:00" in short.explanation.details
+    assert enough.explanation is None
 
 
 def test_other_suspended_processes_are_no_reason() -> None:
-    assert parse(an_instance(), SuspendedProcesses=[{"ProcessName": "AZRebalance"}]).failure is None
+    assert parse(an_instance(), SuspendedProcesses=[{"ProcessName": "AZRebalance"}]).explanation is None
+
+
+def test_protected_instances_above_the_desired_capacity_remain() -> None:
+    protected = an_instance(weight="2") | {"ProtectedFromScaleIn": True}
+    kept = parse(protected, protected, an_instance(weight="2"), DesiredCapacity=3)
+    assert "4 units remain" in (kept.excess or "")
+    assert "protected from scale-in" in (kept.excess or "")
+    # AWS can reach this desired capacity without the protected instances.
+    assert parse(protected, protected, an_instance(weight="2"), DesiredCapacity=4).excess is None
+    assert parse(protected, protected, DesiredCapacity=4).excess is None
+
+
+def test_a_suspended_terminate_keeps_instances_above_the_desired_capacity() -> None:
+    suspended = [{"ProcessName": "Terminate", "SuspensionReason": "User suspended at 10:00"}]
+    kept = parse(an_instance(), an_instance(), SuspendedProcesses=suspended, DesiredCapacity=1)
+    assert "process Terminate of the group is suspended (User suspended at 10:00)" in (kept.excess or "")
 
 
 def test_a_recreated_group_has_another_identity() -> None:

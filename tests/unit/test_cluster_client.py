@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,11 @@ from predictive_scaling.cluster.client import (
 )
 from predictive_scaling.errors import (
     ClusterUnavailableError,
+    ExtensionUnavailableError,
     PredictiveScalingError,
     RequestFailedError,
     RequestTimedOutError,
 )
-from predictive_scaling.stack.ports import free_ports
 
 WEBHOOK = 'Internal error occurred: failed calling webhook "deny.shop": connection refused'
 
@@ -55,17 +57,37 @@ async def server() -> Server:
 
 @pytest.fixture
 async def cluster(server: Server, tmp_path: Path) -> AsyncGenerator[Cluster]:
+    async with listening(server) as port, connected(a_kubeconfig(tmp_path, port), timeout_seconds=240.0) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def impatient_cluster(server: Server, tmp_path: Path) -> AsyncGenerator[Cluster]:
+    """For requests to a server that hangs; on a busy machine, others may time out too."""
+    async with listening(server) as port, connected(a_kubeconfig(tmp_path, port), timeout_seconds=0.5) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def listening(server: Server) -> AsyncGenerator[int]:
+    """Run a server on a port of its own."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
-    (port,) = free_ports(1)
-    await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with connected(a_kubeconfig(tmp_path, port), timeout_seconds=0.5) as cluster:
-            yield cluster
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def port_without_listener() -> Generator[int]:
+    """Occupy a port that refuses connections."""
+    with closing(socket.socket()) as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def a_kubeconfig(folder: Path, port: int) -> Path:
@@ -111,6 +133,43 @@ async def test_each_response_raises_its_error(
     assert "namespaces/shop/horizontalpodautoscalers/checkout" in str(raised.value)
 
 
+EXTENSIONS = {
+    "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web": True,
+    "/apis/argoproj.io/v1alpha1": True,
+    "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/web": True,
+    "/apis/cluster.x-k8s.io/v1beta1": True,
+    "/apis/custom.metrics.k8s.io/v1beta1": True,
+    "/apis/apps/v1/namespaces/shop/deployments/web": False,
+    "/apis/coordination.k8s.io/v1/namespaces/shop/leases/predictive-scaling": False,
+    "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/scalingpolicies/web/status": False,
+    "/api/v1/namespaces/argoproj.io/pods": False,
+}
+"""Whether another server than the API server may serve a path."""
+
+
+@pytest.mark.parametrize(("path", "is_extension"), EXTENSIONS.items())
+async def test_an_api_that_is_down_or_hangs_does_not_make_the_server_unavailable(
+    server: Server, cluster: Cluster, impatient_cluster: Cluster, path: str, is_extension: bool
+) -> None:
+    server.status, server.body = 503, "service unavailable"
+    with pytest.raises(ClusterUnavailableError, match="service unavailable") as raised:
+        await cluster.get(path)
+    assert type(raised.value) is (ExtensionUnavailableError if is_extension else ClusterUnavailableError)
+    server.hangs = True
+    with pytest.raises(ClusterUnavailableError, match=f"did not answer GET {path}") as raised:
+        await impatient_cluster.get(path)
+    assert type(raised.value) is (ExtensionUnavailableError if is_extension else RequestTimedOutError)
+
+
+async def test_a_server_that_rejects_the_credentials_is_unavailable_for_each_api(
+    server: Server, cluster: Cluster
+) -> None:
+    server.status, server.body = 401, a_status(401, "Unauthorized")
+    with pytest.raises(ClusterUnavailableError) as raised:
+        await cluster.get("/apis/argoproj.io/v1alpha1")
+    assert type(raised.value) is ClusterUnavailableError
+
+
 async def test_the_message_of_the_server_is_in_the_error(server: Server, cluster: Cluster) -> None:
     server.status, server.body = 500, a_status(500, WEBHOOK)
     with pytest.raises(RequestFailedError, match="failed calling webhook"):
@@ -131,17 +190,19 @@ async def test_retry_after_is_read_from_the_response(
     assert raised.value.retry_after_seconds == seconds
 
 
-async def test_a_hanging_request_does_not_make_the_server_unavailable(server: Server, cluster: Cluster) -> None:
+async def test_a_hanging_request_does_not_make_the_server_unavailable(
+    server: Server, impatient_cluster: Cluster
+) -> None:
     server.hangs = True
     with pytest.raises(RequestTimedOutError, match=r"did not answer GET /api/v1/namespaces/shop within 0\.5 s"):
-        await cluster.get("/api/v1/namespaces/shop")
+        await impatient_cluster.get("/api/v1/namespaces/shop")
 
 
 async def test_a_server_that_does_not_listen_is_unavailable(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    async with connected(a_kubeconfig(tmp_path, port)) as cluster:
-        with pytest.raises(ClusterUnavailableError) as raised:
-            await cluster.get("/api/v1/namespaces/shop")
+    with port_without_listener() as port:
+        async with connected(a_kubeconfig(tmp_path, port), timeout_seconds=240.0) as cluster:
+            with pytest.raises(ClusterUnavailableError) as raised:
+                await cluster.get("/api/v1/namespaces/shop")
     assert type(raised.value) is ClusterUnavailableError
 
 
@@ -161,25 +222,18 @@ async def test_netrc_is_not_read(
 async def test_a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str, is_used: bool
 ) -> None:
-    proxy, (port,) = Server(), free_ports(1)
+    proxy = Server()
     proxy.body = '{"by": "proxy"}'
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", proxy.answer)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     monkeypatch.setenv("no_proxy", no_proxy)
-    (unused_port,) = free_ports(1)
-    try:
-        async with connected(a_kubeconfig(tmp_path, unused_port)) as cluster:
-            if is_used:
-                assert await cluster.get("/api/v1/namespaces/shop") == {"by": "proxy"}
-            else:
-                with pytest.raises(ClusterUnavailableError):
-                    await cluster.get("/api/v1/namespaces/shop")
-    finally:
-        await runner.cleanup()
+    with port_without_listener() as unused_port:
+        async with listening(proxy) as port:
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+            async with connected(a_kubeconfig(tmp_path, unused_port), timeout_seconds=240.0) as cluster:
+                if is_used:
+                    assert await cluster.get("/api/v1/namespaces/shop") == {"by": "proxy"}
+                else:
+                    with pytest.raises(ClusterUnavailableError):
+                        await cluster.get("/api/v1/namespaces/shop")
     assert bool(proxy.requests) is is_used

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import AWSThrottledError, AWSUnavailableError
 from predictive_scaling.targets.aws_clients import Account, AWSClients
 from predictive_scaling.targets.group_descriptions import GroupDescriptions
+from tests.support.virtual_time import in_virtual_time
 
 IRELAND, OHIO = Account("eu-west-1"), Account("us-east-2")
 
@@ -36,6 +38,7 @@ async def describe_all(groups: GroupDescriptions, account: Account, count: int) 
     return await asyncio.gather(*(groups.describe(account, f"web-{number}") for number in range(count)))
 
 
+@in_virtual_time
 async def test_a_hundred_groups_of_a_region_are_one_call_a_tick() -> None:
     clients = RecordingClients()
     groups = GroupDescriptions(clients, max_age_seconds=0.2)
@@ -47,12 +50,14 @@ async def test_a_hundred_groups_of_a_region_are_one_call_a_tick() -> None:
     assert clients.calls == [(IRELAND, 100), (IRELAND, 100)]
 
 
+@in_virtual_time
 async def test_more_groups_than_fit_a_request_are_split() -> None:
     clients = RecordingClients()
     await describe_all(GroupDescriptions(clients), IRELAND, 250)
     assert [count for _, count in clients.calls] == [100, 100, 50]
 
 
+@in_virtual_time
 async def test_after_the_first_tick_a_policy_that_comes_first_reads_for_all() -> None:
     clients = RecordingClients()
     groups = GroupDescriptions(clients, max_age_seconds=0.1)
@@ -66,6 +71,7 @@ async def test_after_the_first_tick_a_policy_that_comes_first_reads_for_all() ->
     assert clients.calls == [(IRELAND, 40)]
 
 
+@in_virtual_time
 async def test_each_region_is_read_by_itself() -> None:
     clients = RecordingClients()
     groups = GroupDescriptions(clients)
@@ -73,6 +79,7 @@ async def test_each_region_is_read_by_itself() -> None:
     assert sorted(clients.calls, key=str) == [(IRELAND, 3), (OHIO, 2)]
 
 
+@in_virtual_time
 async def test_a_missing_group_does_not_affect_the_others() -> None:
     groups = GroupDescriptions(RecordingClients())
     missing, present = await asyncio.gather(groups.describe(IRELAND, "missing"), groups.describe(IRELAND, "web"))
@@ -80,26 +87,20 @@ async def test_a_missing_group_does_not_affect_the_others() -> None:
     assert present is not None
 
 
-async def test_our_own_write_is_remembered_until_the_group_is_read_again() -> None:
-    groups = GroupDescriptions(RecordingClients())
-    await groups.describe(IRELAND, "web")
-    groups.remember(IRELAND, "web", MinSize=7)
-    description = await groups.describe(IRELAND, "web")
-    assert description is not None
-    assert description["MinSize"] == 7
-
-
+@in_virtual_time
 async def test_all_policies_of_a_slow_region_wait_once() -> None:
     clients = RecordingClients()
     clients.seconds = 1.0
     groups = GroupDescriptions(clients, wait_seconds=0.1)
-    started = asyncio.get_running_loop().time()
+    started = monotonic()
     for number in range(20):
         with pytest.raises(AWSUnavailableError):
             await groups.describe(IRELAND, f"web-{number % 2}")
-    assert asyncio.get_running_loop().time() - started < 0.5
+    # One wait for each of the two groups: the first batch had been sent when the second group was requested.
+    assert monotonic() - started == pytest.approx(0.2)
 
 
+@in_virtual_time
 async def test_a_slow_region_is_served_from_the_last_minute() -> None:
     clients = RecordingClients()
     groups = GroupDescriptions(clients, max_age_seconds=0.05, wait_seconds=0.1)
@@ -109,6 +110,7 @@ async def test_a_slow_region_is_served_from_the_last_minute() -> None:
     assert await groups.describe(IRELAND, "web") is not None
 
 
+@in_virtual_time
 async def test_a_failed_batch_fails_each_of_its_groups() -> None:
     clients = RecordingClients()
     clients.error = AWSThrottledError("AWS throttled the account")

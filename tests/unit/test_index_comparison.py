@@ -1,7 +1,6 @@
 """Indices that missed changes agree with the cluster after the next comparison."""
 
 import random
-from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster import index_comparison as module
@@ -27,6 +25,8 @@ from predictive_scaling.resources.metadata import PolicyKey
 from tests.support.builders import NOON
 from tests.support.cluster import InMemoryCluster
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 OURS = "/apis/predictive-scaling.io/v1alpha1"
 KEY = PolicyKey("shop", "checkout")
 
@@ -36,12 +36,6 @@ def without_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat every difference as a missed change at once."""
     monkeypatch.setattr(module, "_GRACE_SECONDS", 0.0)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.0)
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 def metadata(name: str, uid: str, version: int, **more: Any) -> Json:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from predictive_scaling.cluster.client import ObjectRefusedError
 from predictive_scaling.cluster.scaled_object_record import (
     PAUSED,
     PAUSED_REPLICAS,
@@ -14,7 +15,7 @@ from predictive_scaling.cluster.scaled_object_record import (
 )
 from predictive_scaling.cluster.scaled_objects import ScaledObjects
 from predictive_scaling.cluster.workload_record import WorkloadReference
-from predictive_scaling.errors import KedaNotInstalledError, TargetRefusedError
+from predictive_scaling.errors import KedaNotInstalledError, TargetNotFoundError, TargetRefusedError
 from predictive_scaling.resources.vocabulary import Direction
 from predictive_scaling.targets.records import LiveRecords
 from predictive_scaling.targets.scaled_object import ScaledObject
@@ -98,6 +99,32 @@ async def test_a_floor_must_not_exceed_the_maximum() -> None:
         await target.apply(9, take=True)
 
 
+@pytest.mark.parametrize("take", [True, False])
+async def test_a_recreated_object_is_not_written(take: bool) -> None:
+    cluster = a_cluster(a_body())
+    target = a_target(cluster)
+    await target.observe()
+    cluster.objects[PATH]["metadata"]["uid"] = "another-uid"
+    with pytest.raises(TargetNotFoundError, match="was deleted and created again"):
+        await target.apply(5, take=take)
+    assert cluster.objects[PATH]["spec"]["minReplicaCount"] == 2
+
+
+async def test_the_deployment_of_another_group_is_not_missing_where_it_is_not_watched() -> None:
+    body = a_body(scaleTargetRef={"apiVersion": "example.com/v1", "kind": "Deployment", "name": "checkout"})
+    cluster = a_cluster(body)
+    cluster.objects["/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/keda-hpa-checkout"] = {
+        "metadata": {"namespace": "shop", "name": "keda-hpa-checkout", "uid": "hpa-uid", "resourceVersion": "3"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "example.com/v1", "kind": "Deployment", "name": "checkout"},
+            "minReplicas": 2,
+            "maxReplicas": 40,
+        },
+        "status": {"currentReplicas": 2, "desiredReplicas": 2},
+    }
+    assert (await a_target(cluster).observe()).missing is None
+
+
 @pytest.mark.parametrize(("replicas", "is_held"), [(0, True), (3, False)])
 async def test_replicas_of_an_idle_object_are_not_awaited(replicas: int, is_held: bool) -> None:
     progress = await a_target(a_cluster(a_body(idleReplicaCount=0), replicas)).progress()
@@ -120,3 +147,23 @@ async def test_without_keda_all_objects_together_cost_one_request() -> None:
     cluster.reachable = False
     with pytest.raises(KedaNotInstalledError):
         await reads.read("shop", "orders")
+
+
+class RefusingCluster(InMemoryCluster):
+    """An API server whose answer to each read is an error."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def get(self, path: str) -> dict[str, Any]:
+        del path
+        raise self.error
+
+
+FORBIDDEN = ObjectRefusedError('scaledobjects.keda.sh is forbidden: User "operator" cannot list resource')
+
+
+async def test_a_missing_right_to_read_is_named() -> None:
+    with pytest.raises(TargetRefusedError, match="grant its service account get, list, watch and patch on scaledobj"):
+        await a_target(RefusingCluster(FORBIDDEN)).observe()

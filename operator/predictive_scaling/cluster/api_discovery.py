@@ -4,15 +4,22 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.cluster.client import Cluster, Json, ObjectNotFoundError, ObjectRefusedError
-from predictive_scaling.cluster.field_ownership import REPLICAS, FieldPath
-from predictive_scaling.errors import TargetRefusedError, TargetUnsupportedError
+from predictive_scaling.cluster.field_ownership import REPLICAS
+from predictive_scaling.cluster.object_fields import FieldPath
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    ExtensionUnavailableError,
+    TargetRefusedError,
+    TargetUnsupportedError,
+)
 
 EXPIRY_SECONDS: Final = 300.0
 RETRY_SECONDS: Final = 30.0
-"""A kind that was missing is looked up again after this time: its CustomResourceDefinition may have been created."""
+"""A kind that was missing, or whose API did not respond, is looked up again after this time."""
 MAX_KINDS: Final = 512
 _CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -37,7 +44,7 @@ class _Lookup:
     """Result of a lookup, and the monotonic second until which it is valid."""
 
     until: float
-    result: ScalableResource | TargetUnsupportedError | TargetRefusedError
+    result: ScalableResource | TargetUnsupportedError | TargetRefusedError | ExtensionUnavailableError
 
 
 @dataclass(slots=True)
@@ -46,18 +53,23 @@ class ApiDiscovery:
 
     cluster: Cluster
     _lookups: dict[tuple[str, str], _Lookup] = field(default_factory=dict[tuple[str, str], _Lookup])
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary[tuple[str, str], asyncio.Lock]
+    )
+    """Locks of the lookups that run: an API that hangs delays no lookup of another kind."""
 
     async def resource(self, api_version: str, kind: str) -> ScalableResource:
         """Return the resource of a kind; upper and lower case in `kind` do not matter.
 
         Raises TargetUnsupportedError if the API server does not have the kind, or if it has no scale subresource;
-        TargetRefusedError if the operator may not read the API's resources; ClusterUnavailableError.
+        TargetRefusedError if the operator may not read the API's resources; ClusterUnavailableError, of which
+        ExtensionUnavailableError is kept like a result: the policies that name a dead API share its requests.
         """
         key = (api_version, kind.lower())
         lookup = self._valid(key)
         if lookup is None:
-            async with self._lock:
+            lock = self._locks.setdefault(key, asyncio.Lock())
+            async with lock:
                 lookup = self._valid(key) or await self._look_up(api_version, kind)
                 self._keep(key, lookup)
         if isinstance(lookup.result, ScalableResource):
@@ -80,6 +92,13 @@ class ApiDiscovery:
             return _Lookup(monotonic() + EXPIRY_SECONDS, await self._find(api_version, kind))
         except (TargetUnsupportedError, TargetRefusedError) as error:
             return _Lookup(monotonic() + RETRY_SECONDS, error)
+        except ClusterUnavailableError as error:
+            expired = self._lookups.get((api_version, kind.lower()))
+            if expired is not None and isinstance(expired.result, ScalableResource):
+                return _Lookup(monotonic() + RETRY_SECONDS, expired.result)
+            if isinstance(error, ExtensionUnavailableError):
+                return _Lookup(monotonic() + RETRY_SECONDS, error)
+            raise
 
     async def _find(self, api_version: str, kind: str) -> ScalableResource:
         resources = await self._resources(api_version, kind)

@@ -19,11 +19,13 @@ from kubernetes.aio import config as kubernetes_config
 
 from predictive_scaling.errors import (
     ClusterUnavailableError,
+    ExtensionUnavailableError,
     PredictiveScalingError,
     RequestFailedError,
     RequestTimedOutError,
     SettingsError,
 )
+from predictive_scaling.resources.metadata import GROUP
 
 FIELD_MANAGER: Final = "predictive-scaling"
 REQUEST_TIMEOUT_SECONDS: Final = 4.0
@@ -66,7 +68,8 @@ class Cluster:
 
     All methods raise ObjectNotFoundError, ObjectConflictError, ObjectRefusedError or ClusterUnavailableError, with
     the API server's message. The subclasses RequestFailedError (a webhook's 500, a 429) and RequestTimedOutError
-    concern a single request; otherwise a ClusterUnavailableError means that the API server cannot be reached.
+    concern a single request, and ExtensionUnavailableError those to one API group; otherwise a ClusterUnavailableError
+    means that the API server cannot be reached.
     """
 
     def __init__(self, client: kubernetes_client.ApiClient, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> None:
@@ -121,9 +124,17 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER}
         return await self._send("PATCH", path, body=operations, query=query, content_type=_EDIT)
 
-    async def delete(self, path: str) -> None:
-        """Delete in the background. Raises ObjectNotFoundError if the object does not exist."""
-        await self._send("DELETE", path, query={"propagationPolicy": "Background"})
+    async def delete(self, path: str, *, uid: str | None = None) -> None:
+        """Delete in the background. Raises ObjectNotFoundError if the object does not exist.
+
+        uid: of the object that is meant; raises ObjectConflictError if another object has its name.
+        """
+        options: Json = {"propagationPolicy": "Background"}
+        if uid is None:
+            await self._send("DELETE", path, query=options)
+        else:
+            kind = {"apiVersion": "v1", "kind": "DeleteOptions"}
+            await self._send("DELETE", path, body=kind | options | {"preconditions": {"uid": uid}})
 
     async def _send(
         self,
@@ -151,13 +162,32 @@ class Cluster:
         except aiohttp.ConnectionTimeoutError as error:
             raise ClusterUnavailableError(f"The Kubernetes API server did not answer {call}: {error}") from error
         except TimeoutError as error:
-            raise RequestTimedOutError(
-                f"The Kubernetes API server did not answer {call} within {self._timeout_seconds:g} s"
-            ) from error
+            message = f"The Kubernetes API server did not answer {call} within {self._timeout_seconds:g} s"
+            raise (ExtensionUnavailableError if _is_extension(path) else RequestTimedOutError)(message) from error
         except (aiohttp.ClientError, OSError) as error:
             cause = str(error) or type(error).__name__
             raise ClusterUnavailableError(f"The Kubernetes API server did not answer {call}: {cause}") from error
-        return _read(response.status, content or b"", call, response.headers.get("Retry-After"))
+        try:
+            return _read(response.status, content or b"", call, response.headers.get("Retry-After"))
+        except _GatewayError as error:
+            raise (ExtensionUnavailableError if _is_extension(path) else ClusterUnavailableError)(str(error)) from error
+
+
+def _is_extension(path: str) -> bool:
+    """Whether the server of a path may be another one: an aggregated API, or a webhook that converts custom resources.
+
+    Groups without a dot and those of Kubernetes are the API server's own, except metrics, which are aggregated. Our own
+    resources need no conversion.
+    """
+    root, _, rest = path.lstrip("/").partition("/")
+    group = rest.partition("/")[0] if root == "apis" else ""
+    if "." not in group or group == GROUP:
+        return False
+    return not group.endswith(".k8s.io") or group.endswith("metrics.k8s.io")
+
+
+class _GatewayError(Exception):
+    """A response that a proxy in front of the API server, or the API server as the proxy of another API, made."""
 
 
 def _read(status: int, content: bytes, call: str, retry_after: str | None = None) -> Json:
@@ -171,8 +201,10 @@ def _read(status: int, content: bytes, call: str, retry_after: str | None = None
         raise ObjectConflictError(message)
     if status in _TRANSIENT:
         message = f"The Kubernetes API server could not process {message}; the request is repeated"
-        if status in _SERVER_FAILURES or (status in _GATEWAY_FAILURES and body.get("kind") != "Status"):
+        if status in _SERVER_FAILURES:
             raise ClusterUnavailableError(message)
+        if status in _GATEWAY_FAILURES and body.get("kind") != "Status":
+            raise _GatewayError(message)
         raise RequestFailedError(message, _seconds(retry_after))
     raise ObjectRefusedError(message)
 
@@ -230,8 +262,9 @@ async def _configuration(kubeconfig: Path | None) -> kubernetes_client.Configura
         elif "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
             kubernetes_config.load_incluster_config(configuration)
         else:
-            # Without a path the library reads KUBECONFIG (which may list several files), then ~/.kube/config.
-            await kubernetes_config.load_kube_config(client_configuration=configuration)
+            # KUBECONFIG may list several files. The library reads it only when it is imported; then ~/.kube/config.
+            files = os.environ.get("KUBECONFIG") or None
+            await kubernetes_config.load_kube_config(config_file=files, client_configuration=configuration)
     except kubernetes_config.ConfigException as error:
         raise SettingsError(
             f"No cluster is configured: {error}. Run inside a pod with a service account, or set KUBECONFIG."

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
+from predictive_scaling.cluster.object_fields import FieldPath, as_mapping, value_at
 from predictive_scaling.cluster.object_metadata import ManagedFields, ObjectMetadata
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 DEFAULT_MINIMUM: Final = 1
 """Default of spec.minReplicas in the API server."""
 
-FieldPath = tuple[str, ...]
 REPLICAS: Final[FieldPath] = ("spec", "replicas")
 
 
@@ -73,14 +73,6 @@ def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS)
     )
 
 
-def value_at(body: Mapping[str, Any], path: FieldPath) -> Any:
-    """Return the value of a field; None if it is not set. Never raises."""
-    value: Any = body
-    for name in path:
-        value = _mapping(value).get(name)
-    return value
-
-
 def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any, field: MinimumField) -> bool:
     """Whether an owner has the field by default: it applies client-side, and its last manifest does not state it."""
     if minimum != field.default or entry.manager == FIELD_MANAGER:
@@ -91,12 +83,8 @@ def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any
         manifest = json.loads(metadata.annotations.get(_LAST_APPLIED, ""))
     except (TypeError, ValueError):
         return False
-    spec = value_at(_mapping(manifest), field.parents)
+    spec = value_at(as_mapping(manifest), field.parents)
     return isinstance(spec, dict) and spec.get(field.name) is None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _timestamp(entry: ManagedFields) -> float:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from predictive_scaling.cluster.field_ownership import DEFAULT_MINIMUM, field_ownership
+from predictive_scaling.cluster.object_fields import as_mapping, mappings_in
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.workload_record import WorkloadReference
 
@@ -142,7 +143,7 @@ def path_of(namespace: str, name: str) -> str:
 def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
     """Return the record of an HPA in autoscaling/v2; missing or invalid fields of its status are left out."""
     metadata, spec = ObjectMetadata.of(body), body["spec"]
-    status, reference = _mapping(body.get("status")), spec["scaleTargetRef"]
+    status, reference = as_mapping(body.get("status")), spec["scaleTargetRef"]
     cpu = cpu_utilization(spec.get("metrics"), status.get("currentMetrics"))
     ownership = field_ownership(body)
     return HorizontalPodAutoscalerRecord(
@@ -157,7 +158,7 @@ def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
         target_utilization=cpu.target,
         utilization=cpu.value,
         scaled_to_zero=_is_disabled(status),
-        can_scale_to_zero=any(metric.get("type") in _WITHOUT_REPLICAS for metric in _mappings(spec.get("metrics"))),
+        can_scale_to_zero=any(metric.get("type") in _WITHOUT_REPLICAS for metric in mappings_in(spec.get("metrics"))),
         owner=_controller(metadata),
         floor_managers=ownership.managers,
         foreign_write=ownership.foreign_write,
@@ -168,7 +169,7 @@ def parse(body: Mapping[str, Any]) -> HorizontalPodAutoscalerRecord:
 
 
 def _is_disabled(status: Mapping[str, Any]) -> bool:
-    conditions = _mappings(status.get("conditions"))
+    conditions = mappings_in(status.get("conditions"))
     return any(
         condition.get("type") == "ScalingActive" and condition.get("reason") == "ScalingDisabled"
         for condition in conditions
@@ -178,14 +179,6 @@ def _is_disabled(status: Mapping[str, Any]) -> bool:
 def _controller(metadata: ObjectMetadata) -> str | None:
     controllers = [owner for owner in metadata.owners if owner.get("controller")]
     return next((f"{owner.get('kind')}/{owner.get('name')}" for owner in controllers), None)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def _count(value: Any) -> int:

@@ -50,7 +50,7 @@ class WatchedKind:
     key: Callable[[str, str], Any]
     """Returns the index key of a namespace and name."""
     index: Callable[[InformerCache], CorrectedIndex[Any, Any]]
-    parse: Callable[[Mapping[str, Any]], Any]
+    parse: Callable[[Mapping[str, Any], InformerCache], Any]
     is_optional: bool = False
     """Whether a cluster may lack the kind; then it has no objects."""
 
@@ -61,7 +61,12 @@ class WatchedKind:
 
 _OURS, _APPS = f"/apis/{GROUP}/{VERSION}", "/apis/apps/v1"
 POLICIES = WatchedKind(
-    "ScalingPolicy", _OURS, "scalingpolicies", PolicyKey, lambda known: known.policy_index, policy_record
+    "ScalingPolicy",
+    _OURS,
+    "scalingpolicies",
+    PolicyKey,
+    lambda known: known.policy_index,
+    lambda body, known: policy_record(body, known.services),
 )
 EVENTS = WatchedKind(
     "BusinessEvent",
@@ -69,7 +74,7 @@ EVENTS = WatchedKind(
     "businessevents",
     lambda namespace, name: (namespace, name),
     lambda known: known.event_index,
-    event_record,
+    lambda body, _: event_record(body),
 )
 AUTOSCALERS = WatchedKind(
     "HorizontalPodAutoscaler",
@@ -77,7 +82,7 @@ AUTOSCALERS = WatchedKind(
     "horizontalpodautoscalers",
     lambda namespace, name: (namespace, name),
     lambda known: known.autoscaler_index,
-    horizontal_pod_autoscaler_record.parse,
+    lambda body, _: horizontal_pod_autoscaler_record.parse(body),
 )
 DEPLOYMENTS, STATEFUL_SETS = (
     WatchedKind(
@@ -86,7 +91,7 @@ DEPLOYMENTS, STATEFUL_SETS = (
         plural,
         lambda namespace, name, kind=kind: (namespace, kind, name),
         lambda known: known.workload_index,
-        WorkloadRecord.parse,
+        lambda body, _: WorkloadRecord.parse(body),
     )
     for kind, plural in (("Deployment", "deployments"), ("StatefulSet", "statefulsets"))
 )
@@ -96,7 +101,7 @@ SCALED_OBJECTS = WatchedKind(
     SCALED_OBJECTS_PLURAL,
     lambda namespace, name: (namespace, name),
     lambda known: known.scaled_object_index,
-    ScaledObjectRecord.parse,
+    lambda body, _: ScaledObjectRecord.parse(body),
     is_optional=True,
 )
 ALL_KINDS = (POLICIES, EVENTS, AUTOSCALERS, DEPLOYMENTS, STATEFUL_SETS, SCALED_OBJECTS)
@@ -249,7 +254,7 @@ class IndexComparison:
     def _take(self, difference: Difference, body: Mapping[str, Any], shown: Version | None) -> None:
         metadata = ObjectMetadata.of(body)
         try:
-            record = difference.kind.parse(body)
+            record = difference.kind.parse(body, self.cache)
         except Exception:  # no object may stop the comparison; it is left out, as in the watch
             self._unreadable[metadata.uid] = metadata.resource_version
             log.exception("object_unreadable", object=str(difference))

@@ -1,7 +1,7 @@
 """The newest known state of the cluster: a slim record of each watched object, updated by our own writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +9,16 @@ from predictive_scaling.clock import monotonic
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.corrected_index import CorrectedIndex, OwnWrites, undisturbed
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
+from predictive_scaling.cluster.namespace_limit import NamespaceLimit
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
 from predictive_scaling.cluster.scaled_object_record import ScaledObjectRecord
 from predictive_scaling.cluster.scaled_objects import ScaledObjects
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
-from predictive_scaling.decision.review import Problem
+from predictive_scaling.decision.review import Problem, limit_problem
+from predictive_scaling.errors import TargetRefusedError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.namespace_patterns import UNRESTRICTED, NamespacePatterns
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 
 
@@ -34,6 +37,8 @@ class PolicyRecord:
     status: Mapping[str, Any]
     policy: ScalingPolicy | None
     problem: Problem | None = None
+    blocked: ScalingPolicy | None = None
+    """A valid policy that the installation does not allow, as `problem` says: nothing of it is read or forecast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,11 @@ class InformerCache:
     """
 
     cluster: Cluster
+    services: NamespacePatterns = UNRESTRICTED
+    """The services whose demand each namespace may read."""
+    max_policies: int | None = None
+    max_events: int | None = None
+    """Maximum numbers of policies and events of a namespace; those beyond them are blocked. None: no limit."""
     is_complete: bool = False
     """Whether the indices were compared with the API server and hold all its policies and events."""
     policy_index: CorrectedIndex[PolicyKey, PolicyRecord] = field(
@@ -93,6 +103,8 @@ class InformerCache:
         default_factory=OwnWrites[WorkloadKey, WorkloadRecord]
     )
     _scaled_objects: ScaledObjects = field(init=False)
+    _policy_limit: NamespaceLimit[PolicyRecord] = field(init=False)
+    _event_limit: NamespaceLimit[EventRecord] = field(init=False)
     _scaled: dict[WorkloadKey, list[HorizontalPodAutoscalerRecord]] = field(
         default_factory=dict[WorkloadKey, list[HorizontalPodAutoscalerRecord]]
     )
@@ -103,6 +115,12 @@ class InformerCache:
 
     def __post_init__(self) -> None:
         self._scaled_objects = ScaledObjects(self.cluster)
+        self._policy_limit = NamespaceLimit(
+            self.max_policies, lambda record: record.key, lambda record: not record.deleted, _block_policy
+        )
+        self._event_limit = NamespaceLimit(
+            self.max_events, lambda record: (record.namespace, record.name), lambda _: True, _block_event
+        )
 
     def bind(
         self,
@@ -127,15 +145,16 @@ class InformerCache:
 
     def policies(self) -> list[PolicyRecord]:
         """Return all policies, in no particular order."""
-        return self.policy_index.all()
+        return self._policy_limit.apply(self.policy_index.all())
 
     def policy(self, key: PolicyKey) -> PolicyRecord | None:
         """Return a policy; None if the watch has none of this key."""
-        return self.policy_index.get(key)
+        record = self.policy_index.get(key)
+        return None if record is None else self._policy_limit.of(record)
 
     def events(self) -> list[EventRecord]:
         """Return all BusinessEvents, in no particular order."""
-        return self.event_index.all()
+        return self._event_limit.apply(self.event_index.all())
 
     async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
         """Return the newest record of an HPA: from the watch, or from our last write until the watch delivers it."""
@@ -147,6 +166,11 @@ class InformerCache:
             return parse(await self.cluster.get(path_of(namespace, name)))
         except ObjectNotFoundError:
             return None
+        except ObjectRefusedError as error:
+            raise TargetRefusedError(
+                f"the operator may not read HorizontalPodAutoscaler {namespace}/{name}; grant its service account get, "
+                f"list, watch and patch on horizontalpodautoscalers.autoscaling. The API server's message: {error}"
+            ) from error
 
     async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
         """Return the newest record of a workload; kinds that are not watched are requested."""
@@ -241,3 +265,18 @@ class InformerCache:
             record = self.policy(key)
             if record is None or record.resource_version >= version:
                 del self._unseen[key]
+
+
+def _block_policy(record: PolicyRecord, maximum: int) -> PolicyRecord:
+    if record.policy is None:
+        return record
+    setting = "PREDICTIVE_SCALING_MAX_POLICIES_PER_NAMESPACE"
+    problem = limit_problem("ScalingPolicies", record.key.namespace, maximum, setting)
+    return replace(record, policy=None, problem=problem, blocked=record.policy)
+
+
+def _block_event(record: EventRecord, maximum: int) -> EventRecord:
+    if record.event is None:
+        return record
+    setting = "PREDICTIVE_SCALING_MAX_EVENTS_PER_NAMESPACE"
+    return replace(record, event=None, problem=limit_problem("BusinessEvents", record.namespace, maximum, setting))

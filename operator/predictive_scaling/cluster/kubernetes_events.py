@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -48,6 +49,10 @@ class EventReason(StrEnum):
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
     DATABASE_AVAILABLE = "DatabaseAvailable"
     VISIT_FAILED = "VisitFailed"
+    LEAD_TIME_CHANGED = "LeadTimeChanged"
+    CAPACITY_CHANGED = "CapacityChanged"
+    MULTIPLIER_TOO_LOW = "MultiplierTooLow"
+    MULTIPLIER_TOO_HIGH = "MultiplierTooHigh"
 
 
 _WARNINGS = frozenset(
@@ -63,8 +68,41 @@ _WARNINGS = frozenset(
         EventReason.MODEL_REJECTED,
         EventReason.DATABASE_UNAVAILABLE,
         EventReason.VISIT_FAILED,
+        EventReason.MULTIPLIER_TOO_LOW,
     }
 )
+
+
+@dataclass(slots=True)
+class FairQueue:
+    """Events to be sent, one of each namespace in turn, so that many of one namespace delay and drop no others."""
+
+    maximum: int
+    _events: dict[str, deque[dict[str, Any]]] = field(default_factory=dict[str, deque[dict[str, Any]]])
+    """By namespace, the next one first."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._events.values()))
+
+    def put(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """Queue an event. Return the event that is dropped from a full queue: the newest of the fullest namespace."""
+        self._events.setdefault(event["metadata"]["namespace"], deque()).append(event)
+        if len(self) <= self.maximum:
+            return None
+        fullest = max(self._events, key=lambda namespace: len(self._events[namespace]))
+        dropped = self._events[fullest].pop()
+        if not self._events[fullest]:
+            del self._events[fullest]
+        return dropped
+
+    def get(self) -> dict[str, Any]:
+        """Return and remove the next event of a queue that is not empty."""
+        namespace = next(iter(self._events))
+        own = self._events.pop(namespace)
+        event = own.popleft()
+        if own:
+            self._events[namespace] = own
+        return event
 
 
 @dataclass(slots=True)
@@ -75,7 +113,7 @@ class KubernetesEvents:
     instance: str
     queued: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when an Event is queued."""
-    _queue: asyncio.Queue[dict[str, Any]] = field(default_factory=lambda: asyncio.Queue(maxsize=_MAX_QUEUED))
+    _queue: FairQueue = field(default_factory=lambda: FairQueue(_MAX_QUEUED))
 
     def emit(self, record: PolicyRecord | EventRecord, reason: EventReason, note: str) -> None:
         """Queue an Event about a policy or a BusinessEvent."""
@@ -84,16 +122,16 @@ class KubernetesEvents:
         else:
             kind, namespace, name, uid = "BusinessEvent", record.namespace, record.name, record.uid
         regarding = {"apiVersion": API_VERSION, "kind": kind, "namespace": namespace, "name": name, "uid": uid}
-        try:
-            self._queue.put_nowait(self._event(regarding, reason, note))
-        except asyncio.QueueFull:
-            log.warning("event_dropped", policy=f"{namespace}/{name}", reason=reason)
+        dropped = self._queue.put(self._event(regarding, reason, note))
+        if dropped is not None:
+            about = dropped["regarding"]
+            log.warning("event_dropped", policy=f"{about['namespace']}/{about['name']}", reason=dropped["reason"])
         self.queued.set()
 
     async def send(self) -> None:
         """Send all queued Events; an Event that cannot be sent is dropped."""
-        while not self._queue.empty():
-            event = self._queue.get_nowait()
+        while self._queue:
+            event = self._queue.get()
             path = f"/apis/events.k8s.io/v1/namespaces/{event['metadata']['namespace']}/events"
             try:
                 await self.cluster.create(path, event)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from predictive_scaling.cluster.object_fields import as_mapping, mappings_in
+
 _UNKNOWN_CREATION = datetime.fromtimestamp(0, UTC)
 
 
@@ -23,7 +25,7 @@ class ManagedFields(NamedTuple):
         """Return whether the manager owns a field, such as "spec", "minReplicas"."""
         fields = self.fields
         for name in path[:-1]:
-            fields = _mapping(fields.get(f"f:{name}"))
+            fields = as_mapping(fields.get(f"f:{name}"))
         return f"f:{path[-1]}" in fields
 
     @property
@@ -47,7 +49,7 @@ class ObjectMetadata:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> "ObjectMetadata":
         """Return the metadata of an object."""
-        return cls(_mapping(body.get("metadata")))
+        return cls(as_mapping(body.get("metadata")))
 
     @property
     def namespace(self) -> str:
@@ -97,17 +99,17 @@ class ObjectMetadata:
     @property
     def annotations(self) -> dict[str, str]:
         """The annotations."""
-        return dict(_mapping(self.raw.get("annotations")))
+        return dict(as_mapping(self.raw.get("annotations")))
 
     @property
     def labels(self) -> dict[str, str]:
         """The labels."""
-        return dict(_mapping(self.raw.get("labels")))
+        return dict(as_mapping(self.raw.get("labels")))
 
     @property
     def owners(self) -> list[Mapping[str, Any]]:
         """The owner references."""
-        return _mappings(self.raw.get("ownerReferences"))
+        return mappings_in(self.raw.get("ownerReferences"))
 
     @property
     def managed_fields(self) -> list[ManagedFields]:
@@ -116,16 +118,8 @@ class ObjectMetadata:
         entries: list[Any] = list(listed) if isinstance(listed, list | tuple) else []
         return [
             ManagedFields(
-                position, str(entry.get("manager") or "unknown"), entry.get("time"), _mapping(entry.get("fieldsV1"))
+                position, str(entry.get("manager") or "unknown"), entry.get("time"), as_mapping(entry.get("fieldsV1"))
             )
             for position, entry in enumerate(entries)
             if isinstance(entry, Mapping)
         ]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from predictive_scaling.cluster.object_fields import as_mapping, mappings_in, value_at
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
 
 
@@ -39,6 +40,8 @@ class PodRecord:
     """Its phase is Succeeded or Failed: it never becomes ready again."""
     unscheduled: str | None = None
     """The scheduler's message while it assigns no node; None if the pod has a node, or was not looked at yet."""
+    scheduled_after_seconds: float | None = None
+    """From its creation until it got a node, in full seconds; None while it has none, or where unknown."""
     containers: tuple[ContainerRecord, ...] = ()
 
 
@@ -52,18 +55,19 @@ class PodEvent:
 
 def parse_pod(body: Mapping[str, Any]) -> PodRecord | None:
     """Return the record of a pod of the API server; None if it is being deleted. Invalid entries are left out."""
-    metadata, status = ObjectMetadata.of(body), _mapping(body.get("status"))
+    metadata, status = ObjectMetadata.of(body), as_mapping(body.get("status"))
     if metadata.deleted_at is not None:
         return None
-    conditions = {str(condition.get("type")): condition for condition in _mappings(status.get("conditions"))}
-    listed = (*_mappings(status.get("initContainerStatuses")), *_mappings(status.get("containerStatuses")))
+    conditions = {str(condition.get("type")): condition for condition in mappings_in(status.get("conditions"))}
+    listed = (*mappings_in(status.get("initContainerStatuses")), *mappings_in(status.get("containerStatuses")))
     return PodRecord(
         name=metadata.name,
         uid=metadata.uid,
         created_at=metadata.created_at,
-        is_ready=_mapping(conditions.get("Ready")).get("status") == "True",
+        is_ready=as_mapping(conditions.get("Ready")).get("status") == "True",
         is_ended=status.get("phase") in ("Succeeded", "Failed"),
-        unscheduled=_unscheduled(_mapping(conditions.get("PodScheduled"))),
+        unscheduled=_unscheduled(as_mapping(conditions.get("PodScheduled"))),
+        scheduled_after_seconds=_scheduled_after(as_mapping(conditions.get("PodScheduled")), metadata.created_at),
         containers=tuple(map(_container, listed)),
     )
 
@@ -79,10 +83,19 @@ def _unscheduled(condition: Mapping[str, Any]) -> str | None:
     return str(condition.get("message") or condition.get("reason") or "no node was found")
 
 
+def _scheduled_after(condition: Mapping[str, Any], created_at: datetime) -> float | None:
+    if condition.get("status") != "True":
+        return None
+    try:
+        return (datetime.fromisoformat(str(condition.get("lastTransitionTime"))) - created_at).total_seconds()
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return None
+
+
 def _container(status: Mapping[str, Any]) -> ContainerRecord:
-    state = _mapping(status.get("state"))
-    waiting, running = _mapping(state.get("waiting")), state.get("running")
-    ended = _mapping(state.get("terminated")) or _mapping(_mapping(status.get("lastState")).get("terminated"))
+    state = as_mapping(status.get("state"))
+    waiting, running = as_mapping(state.get("waiting")), state.get("running")
+    ended = as_mapping(state.get("terminated")) or as_mapping(value_at(status, ("lastState", "terminated")))
     exit_code, restarts = ended.get("exitCode"), status.get("restartCount")
     return ContainerRecord(
         name=str(status.get("name") or ""),
@@ -95,11 +108,3 @@ def _container(status: Mapping[str, Any]) -> ContainerRecord:
         exit_reason=str(ended.get("reason") or ""),
         restarts=restarts if isinstance(restarts, int) else 0,
     )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []

@@ -7,8 +7,9 @@ import structlog
 
 from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
-from predictive_scaling.decision.review import Problem, review_event, review_policy, unexpected_problem
+from predictive_scaling.decision.review import Problem, review_event, review_policy, service_problem, unexpected_problem
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.resources.namespace_patterns import UNRESTRICTED, NamespacePatterns
 
 Manifest = TypeVar("Manifest")
 
@@ -36,10 +37,16 @@ def reduced(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in ("metadata", "status")} | {"metadata": metadata}
 
 
-def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
-    """Return the record of a policy, with its problem if it is invalid. Never raises."""
+def policy_record(body: Mapping[str, Any], services: NamespacePatterns = UNRESTRICTED) -> PolicyRecord:
+    """Return the record of a policy, with its problem if it is invalid or not allowed. Never raises.
+
+    services: whose demand each namespace may read. A policy of another service is no part of the record's `policy`, so
+    that nothing reads the demand, the forecasts or the learned values of that service for it.
+    """
     metadata = ObjectMetadata.of(body)
     verdict = reviewed("ScalingPolicy", body, review_policy)
+    problem = verdict if isinstance(verdict, Problem) else service_problem(verdict, services)
+    policy = None if isinstance(verdict, Problem) else verdict
     return PolicyRecord(
         key=PolicyKey(metadata.namespace, metadata.name),
         uid=metadata.uid,
@@ -50,8 +57,9 @@ def policy_record(body: Mapping[str, Any]) -> PolicyRecord:
         finalizers=metadata.finalizers,
         annotations=metadata.annotations,
         status=dict(body.get("status") or {}),
-        policy=None if isinstance(verdict, Problem) else verdict,
-        problem=verdict if isinstance(verdict, Problem) else None,
+        policy=policy if problem is None else None,
+        problem=problem,
+        blocked=policy if problem is not None else None,
     )
 
 

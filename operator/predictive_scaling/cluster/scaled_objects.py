@@ -1,9 +1,9 @@
 """Reads ScaledObjects from the API server, which serves them only if KEDA is installed."""
 
 from predictive_scaling.clock import monotonic
-from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError
+from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.scaled_object_record import GROUP, PLURAL, ScaledObjectRecord, path_of
-from predictive_scaling.errors import KedaNotInstalledError
+from predictive_scaling.errors import KedaNotInstalledError, TargetRefusedError
 
 _RETRY_SECONDS = 10.0
 
@@ -16,7 +16,10 @@ class ScaledObjects:
         self._absent_until = float("-inf")
 
     async def read(self, namespace: str, name: str) -> ScaledObjectRecord | None:
-        """Return the record; None if the object does not exist. Raises KedaNotInstalledError."""
+        """Return the record; None if the object does not exist.
+
+        Raises KedaNotInstalledError, and TargetRefusedError if the operator may not read it.
+        """
         if monotonic() < self._absent_until:
             raise _not_installed()
         try:
@@ -27,6 +30,11 @@ class ScaledObjects:
                 return None
             self._absent_until = monotonic() + _RETRY_SECONDS
             raise _not_installed() from error
+        except ObjectRefusedError as error:
+            raise TargetRefusedError(
+                f"the operator may not read ScaledObject {namespace}/{name}; grant its service account get, list, "
+                f"watch and patch on {PLURAL}.{GROUP}. The API server's message: {error}"
+            ) from error
 
 
 def _not_installed() -> KedaNotInstalledError:

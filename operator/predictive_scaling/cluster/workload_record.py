@@ -2,17 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from predictive_scaling.cluster.field_ownership import (
-    REPLICAS,
-    FieldPath,
-    MinimumField,
-    field_ownership,
-    value_at,
-)
+from predictive_scaling.cluster.field_ownership import REPLICAS, MinimumField, field_ownership
+from predictive_scaling.cluster.object_fields import FieldPath, as_mapping, mappings_in, value_at
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
 
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "ReplicaSet": "replicasets"}
@@ -20,6 +16,8 @@ _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "Replica
 _FAILURE_CONDITIONS = frozenset({"ReplicaFailure"})
 _WATCHED: Final = frozenset({"Deployment", "StatefulSet"})
 _DEFAULT_REPLICAS = 1
+_LABEL_NAME = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
+_LABEL_VALUE = re.compile(r"[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class WorkloadRecord:
     @classmethod
     def parse(cls, body: Mapping[str, Any], replicas: FieldPath = REPLICAS) -> "WorkloadRecord":
         """Return the record of a workload of the API server. replicas: path of the field with its replicas."""
-        status, metadata, spec = _mapping(body.get("status")), ObjectMetadata.of(body), _mapping(body.get("spec"))
+        status, metadata, spec = as_mapping(body.get("status")), ObjectMetadata.of(body), as_mapping(body.get("spec"))
         ownership = field_ownership(body, MinimumField(replicas[-1], _DEFAULT_REPLICAS, replicas[:-1]))
         return cls(
             desired=_count(value_at(body, replicas), _DEFAULT_REPLICAS),
@@ -91,14 +89,10 @@ class WorkloadRecord:
 
 
 def _failure(conditions: Any) -> str | None:
-    for condition in _mappings(conditions):
+    for condition in mappings_in(conditions):
         if condition.get("type") in _FAILURE_CONDITIONS and condition.get("status") == "True":
             return f"{condition.get('reason', 'ReplicaFailure')}: {condition.get('message', '')}".strip()
     return None
-
-
-def _mappings(value: Any) -> Iterable[Mapping[str, Any]]:
-    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list | tuple) else ()
 
 
 def _count(value: Any, default: int) -> int:
@@ -106,27 +100,36 @@ def _count(value: Any, default: int) -> int:
 
 
 def _selector(selector: Any) -> str | None:
-    """A label selector as a query, such as `app=checkout,tier in (web)`; None if it is absent or invalid."""
+    """A label selector as a query, such as `app=checkout,tier in (web)`; None if it is absent or invalid.
+
+    A part that is invalid is not left out: the rest would select other pods too.
+    """
     if not isinstance(selector, Mapping):
         return None
-    terms = [f"{key}={value}" for key, value in _mapping(selector.get("matchLabels")).items()]
-    for expression in _mappings(selector.get("matchExpressions")):
-        term = _term(_mapping(expression))
-        if term is None:
-            return None
-        terms.append(term)
-    return ",".join(terms) or None
+    labels, expressions = selector.get("matchLabels") or {}, selector.get("matchExpressions") or ()
+    if not isinstance(labels, Mapping) or not isinstance(expressions, list | tuple):
+        return None
+    terms = [_term({"key": key, "operator": "In", "values": [value]}) for key, value in labels.items()]
+    terms += [_term(expression) for expression in expressions]
+    valid = [term for term in terms if term is not None]
+    return ",".join(valid) if valid and len(valid) == len(terms) else None
 
 
-def _term(expression: Mapping[str, Any]) -> str | None:
-    key, values = expression.get("key"), ",".join(map(str, expression.get("values") or ()))
-    match expression.get("operator"):
-        case "In":
-            return f"{key} in ({values})"
-        case "NotIn":
-            return f"{key} notin ({values})"
+def _term(expression: Any) -> str | None:
+    stated = as_mapping(expression)
+    key, values = stated.get("key"), stated.get("values") or ()
+    if not isinstance(key, str) or _LABEL_NAME.fullmatch(key) is None or not isinstance(values, list | tuple):
+        return None
+    listed = [value for value in values if isinstance(value, str) and _LABEL_VALUE.fullmatch(value)]
+    if len(listed) != len(values):
+        return None
+    match stated.get("operator"):
+        case "In" if listed:
+            return f"{key}={listed[0]}" if len(listed) == 1 else f"{key} in ({','.join(listed)})"
+        case "NotIn" if listed:
+            return f"{key} notin ({','.join(listed)})"
         case "Exists":
-            return f"{key}"
+            return key
         case "DoesNotExist":
             return f"!{key}"
         case _:
@@ -145,7 +148,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, Iterable) else str(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

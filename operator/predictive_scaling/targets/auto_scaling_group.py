@@ -8,13 +8,13 @@ from predictive_scaling.resources.target import AutoScalingGroupTarget
 from predictive_scaling.resources.vocabulary import GroupField
 from predictive_scaling.targets.auto_scaling_group_record import AutoScalingGroupRecord
 from predictive_scaling.targets.group_descriptions import GroupDescriptions
-from predictive_scaling.targets.port import Applied, Progress
+from predictive_scaling.targets.port import Applied, Explanation, Progress
 
 OTHER_CLIENT = "another client of AWS"
 """The manager of a value that we did not write: AWS does not record who wrote it."""
 
 _WRITE_SECONDS = 3.0
-"""Time that a reconciliation waits for a write, in real time. The next one detects a write that was made later."""
+"""Time that a reconciliation waits for AWS to write, in real time. Until a write has ended, no other one begins."""
 
 
 class AutoScalingGroup:
@@ -25,11 +25,12 @@ class AutoScalingGroup:
     """
 
     def __init__(self, groups: GroupDescriptions, namespace: str, spec: AutoScalingGroupTarget) -> None:
-        """Raises TargetUnsupportedError if policies of the namespace may not assume the role."""
-        self._account = groups.clients.account(namespace, spec.region, spec.role_arn)
+        """Raises TargetUnsupportedError if policies of the namespace may not assume the role or scale the group."""
+        self._account = groups.clients.account(namespace, spec.name, spec.region, spec.role_arn)
         self._groups = groups
         self._spec = spec
         self._observed: AutoScalingGroupRecord | None = None
+        self._ended_writes = 0
         self._taken_uid: str | None = None
         self._floor: int | None = None
         self._replaces: int | None = None
@@ -41,12 +42,15 @@ class AutoScalingGroup:
         if self._observed is None:
             raise RuntimeError("a write can only be recorded after the group was observed")
         spec = self._spec
+        # The record names the value that the write replaces, so that value must not change after the observation.
+        self._groups.check_writes(self._account, spec.name, self._ended_writes)
         group = TakenGroup(name=spec.name, region=spec.region, role_arn=spec.role_arn, field=spec.field)
         replaces = self._value(self._observed)
         return takeover.model_copy(update={"floor": floor, "replaces": replaces, "auto_scaling_group": group})
 
     async def observe(self) -> Observed:
         record = self._observed = await self._record()
+        self._ended_writes = self._groups.ended_writes(self._account, self._spec.name)
         ours = self._is_ours(record)
         return Observed(
             uid=self._uid(record),
@@ -65,6 +69,7 @@ class AutoScalingGroup:
         )
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
+        self._groups.check_writes(self._account, self._spec.name)
         record, field = await self._live(), self._spec.field
         seen, value, ours = self._observed or record, self._value(record), self._is_ours(record)
         if floor > record.maximum:
@@ -89,13 +94,14 @@ class AutoScalingGroup:
         return Applied(floor, changed=changed)
 
     async def restore(self, floor: int) -> None:
+        self._groups.check_writes(self._account, self._spec.name)
         record = await self._live()
         if not self._is_ours(record):
             return
         value = self._value(record)
         floor = min(floor, record.maximum)
         if floor > value or (floor < value and value == self._current_floor(record)):
-            await self._write(record, floor)
+            await self._write(record, floor, honor_cooldown=False)
         self._taken_uid, self._floor, self._replaces = None, None, None
 
     async def progress(self) -> Progress:
@@ -105,40 +111,41 @@ class AutoScalingGroup:
             desired_replicas=record.desired,
             replicas=record.existing,
             ready_replicas=record.ready,
-            failure=record.failure,
+            excess=record.excess,
+            explanation=record.explanation,
+            # AWS lowers DesiredCapacity with MaxSize, and refuses a MaxSize below MinSize.
+            maximum=record.maximum if self._spec.field is GroupField.DESIRED_CAPACITY else None,
+        )
+
+    def explain_delay(self, progress: Progress, waited_seconds: float) -> Explanation:
+        lacks_instances = progress.replicas < progress.desired_replicas
+        return self._groups.activities.explain(
+            self._account, self._spec.name, waited_seconds, lacks_instances=lacks_instances
         )
 
     @property
     def _name(self) -> str:
         return f'Auto Scaling group "{self._spec.name}" in {self._spec.region}'
 
-    async def _write(self, record: AutoScalingGroupRecord, floor: int) -> None:
-        name, field = self._spec.name, self._spec.field
-        if field is GroupField.MIN_SIZE:
+    async def _write(self, record: AutoScalingGroupRecord, floor: int, *, honor_cooldown: bool = True) -> None:
+        """Set the field. honor_cooldown: whether AWS refuses a decrease of DesiredCapacity during a cooldown."""
+        write, name = self._groups.write, self._spec.name
+        if self._spec.field is GroupField.MIN_SIZE:
             # Below a higher MinSize, AWS raises the desired capacity itself; it never lowers it for this call.
-            await self._groups.clients.call_within(
-                _WRITE_SECONDS,
-                self._account,
-                "update_auto_scaling_group",
-                name,
-                AutoScalingGroupName=name,
-                MinSize=floor,
-            )
             written = {"MinSize": floor, "DesiredCapacity": max(record.desired, floor)}
-        else:
-            # AWS refuses a desired capacity below MinSize. A raise does not wait for a cooldown, a decrease does.
-            desired = max(floor, record.minimum)
-            await self._groups.clients.call_within(
-                _WRITE_SECONDS,
-                self._account,
-                "set_desired_capacity",
-                name,
-                AutoScalingGroupName=name,
-                DesiredCapacity=desired,
-                HonorCooldown=desired < record.desired,
-            )
-            written = {"DesiredCapacity": desired}
-        self._groups.remember(self._account, name, **written)
+            await write(self._account, name, _WRITE_SECONDS, "update_auto_scaling_group", written, MinSize=floor)
+            return
+        # AWS refuses a desired capacity below MinSize. A raise does not wait for a cooldown.
+        desired = max(floor, record.minimum)
+        await write(
+            self._account,
+            name,
+            _WRITE_SECONDS,
+            "set_desired_capacity",
+            {"DesiredCapacity": desired},
+            DesiredCapacity=desired,
+            HonorCooldown=honor_cooldown and desired < record.desired,
+        )
 
     async def _record(self) -> AutoScalingGroupRecord:
         return self._parse(await self._groups.describe(self._account, self._spec.name))

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from predictive_scaling.resources.vocabulary import FailureCause
+from predictive_scaling.targets.port import Explanation
+
 _EXISTING = ("Pending", "InService", "Quarantined")
 _TEXT_LENGTH = 120
 
@@ -23,16 +26,36 @@ class AutoScalingGroupRecord:
     """Units of healthy instances in service."""
     launch_suspended: str | None
     """Why the process Launch is suspended; None if it is not."""
+    terminate_suspended: str | None
+    """Why the process Terminate is suspended; None if it is not."""
+    protected: int
+    """Units of existing instances that are protected from scale-in."""
 
     @property
-    def failure(self) -> str | None:
+    def excess(self) -> str | None:
+        """Why AWS keeps more capacity than the desired capacity; None if unknown or if it does not."""
+        if self.existing <= self.desired:
+            return None
+        if self.terminate_suspended is not None:
+            return (
+                f"{self.existing} units remain, as the process Terminate of the group is suspended "
+                f"({self.terminate_suspended}); resume it with: "
+                "aws autoscaling resume-processes --scaling-processes Terminate"
+            )
+        if self.protected > self.desired:
+            return f"{self.protected} units remain, as AWS keeps instances that are protected from scale-in"
+        return None
+
+    @property
+    def explanation(self) -> Explanation | None:
         """Why capacity cannot follow the desired capacity; None if unknown or if it does."""
         if self.launch_suspended is None or self.existing >= self.desired:
             return None
-        return (
+        details = (
             f"the process Launch of the group is suspended ({self.launch_suspended}), so no instance is started; "
             "resume it with: aws autoscaling resume-processes --scaling-processes Launch"
         )
+        return Explanation(FailureCause.REPLICAS_NOT_MADE, details)
 
     @classmethod
     def parse(cls, description: Mapping[str, Any]) -> "AutoScalingGroupRecord":
@@ -41,10 +64,9 @@ class AutoScalingGroupRecord:
         existing = [instance for instance in instances if _exists(instance)]
         ready = [instance for instance in existing if _is_ready(instance)]
         suspended = {
-            process.get("ProcessName"): process.get("SuspensionReason") or "no reason given"
+            process.get("ProcessName"): str(process.get("SuspensionReason") or "no reason given")[:_TEXT_LENGTH]
             for process in description.get("SuspendedProcesses") or ()
         }
-        reason = suspended.get("Launch")
         return cls(
             identity=_identity(description["AutoScalingGroupARN"]),
             minimum=description["MinSize"],
@@ -52,7 +74,9 @@ class AutoScalingGroupRecord:
             desired=description["DesiredCapacity"],
             existing=_units(existing),
             ready=_units(ready),
-            launch_suspended=None if reason is None else reason[:_TEXT_LENGTH],
+            launch_suspended=suspended.get("Launch"),
+            terminate_suspended=suspended.get("Terminate"),
+            protected=_units([instance for instance in existing if instance.get("ProtectedFromScaleIn")]),
         )
 
 

@@ -1,12 +1,13 @@
-"""Descriptions of Auto Scaling groups, read in batches: one call per 100 groups of an account and region."""
+"""Descriptions of Auto Scaling groups, read in batches of 100 groups of an account and region, and writes to them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import AWSUnavailableError, PredictiveScalingError
 from predictive_scaling.targets.aws_clients import Account, AWSClients, Json
+from predictive_scaling.targets.group_activities import GroupActivities
 
 BATCH_SIZE = 100
 """Maximum number of groups in one request of AWS."""
@@ -23,6 +24,8 @@ class _Reading:
     """The description; None if the group does not exist."""
     at: float
     """Monotonic second of the response."""
+    as_of: float
+    """Monotonic second at which the request began or our write ended: the description includes all before it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,15 +49,25 @@ class _Groups:
     batches: list[_Batch] = field(default_factory=list[_Batch])
 
 
+@dataclass(slots=True)
+class _Writes:
+    """Our writes to a group. Only one at a time: a slow one would end after its successor and overwrite it."""
+
+    in_flight: bool = False
+    ended: int = 0
+
+
 class GroupDescriptions:
-    """The newest description of each group, shared by all policies of an operator."""
+    """The newest description of each group, shared by all policies of an operator, and the operator's writes."""
 
     def __init__(self, clients: AWSClients, max_age_seconds: float = 7.5, wait_seconds: float = WAIT_SECONDS) -> None:
         """max_age_seconds: real time for which a description is used again; less than the interval of the ticks."""
         self.clients = clients
+        self.activities = GroupActivities(clients)
         self._max_age_seconds = max_age_seconds
         self._wait_seconds = wait_seconds
         self._accounts: dict[Account, _Groups] = {}
+        self._writes: dict[tuple[str, str | None, str], _Writes] = {}
 
     async def describe(self, account: Account, name: str) -> Json | None:
         """Return the description of a group, at most a tick old; None if the group does not exist.
@@ -85,17 +98,65 @@ class GroupDescriptions:
 
         Raises as AWSClients.call_within.
         """
+        began = monotonic()
         response = await self.clients.call_within(
             within_seconds, account, "describe_auto_scaling_groups", name, AutoScalingGroupNames=[name]
         )
-        self._store(account, [name], response["AutoScalingGroups"])
+        self._store(account, [name], response["AutoScalingGroups"], began)
         return self._accounts[account].readings[name].group
 
-    def remember(self, account: Account, name: str, **written: int) -> None:
-        """Keep what our own write changed, such as MinSize, until the group is read again."""
+    async def write(
+        self,
+        account: Account,
+        name: str,
+        within_seconds: float,
+        operation: str,
+        written: Mapping[str, int],
+        **parameters: object,
+    ) -> None:
+        """Change a group. written: the fields of its description that have another value then, such as MinSize.
+
+        A write that takes longer continues; until it ends, no other write to the group begins.
+        Raises AWSUnavailableError while an earlier write continues, otherwise as AWSClients.call_within.
+        """
+        self.check_writes(account, name)
+        writes = self._writes_to(account, name)
+
+        def ended(succeeded: bool) -> None:
+            writes.in_flight, writes.ended = False, writes.ended + 1
+            if succeeded:
+                self._remember(account, name, written)
+
+        writes.in_flight = True
+        await self.clients.call_within(
+            within_seconds, account, operation, name, ended=ended, AutoScalingGroupName=name, **parameters
+        )
+
+    def check_writes(self, account: Account, name: str, ended: int | None = None) -> None:
+        """Raise AWSUnavailableError if an earlier write to a group continues.
+
+        ended: the number of ended writes at an observation; a write that ended since may be missing in what was
+        observed, which raises AWSUnavailableError too.
+        """
+        writes = self._writes_to(account, name)
+        if writes.in_flight or (ended is not None and ended != writes.ended):
+            raise AWSUnavailableError(
+                f"an earlier write to {name} in {account} took too long; the group is observed again when it has ended"
+            )
+
+    def ended_writes(self, account: Account, name: str) -> int:
+        """Return the number of writes to a group that have ended."""
+        return self._writes_to(account, name).ended
+
+    def _writes_to(self, account: Account, name: str) -> _Writes:
+        # Another role may reach the same group.
+        return self._writes.setdefault((account.region, account.number, name), _Writes())
+
+    def _remember(self, account: Account, name: str, written: Mapping[str, int]) -> None:
+        """Keep what our own write changed until the group is read again; a read that began before it is dropped."""
         reading = self._accounts.setdefault(account, _Groups()).readings.get(name)
         if reading is not None and reading.group is not None:
-            reading.group = {**reading.group, **written}
+            reading.group, reading.as_of = {**reading.group, **written}, monotonic()
 
     def _batch(self, account: Account, groups: _Groups, name: str, now: float) -> _Batch:
         """Return the batch that will describe a group; a new one includes all groups that are due."""
@@ -132,6 +193,7 @@ class GroupDescriptions:
 
     async def _read_part(self, account: Account, names: Sequence[str]) -> None:
         subject = names[0] if len(names) == 1 else f"{len(names)} groups"
+        began = monotonic()
         response = await self.clients.call(
             account,
             "describe_auto_scaling_groups",
@@ -139,13 +201,16 @@ class GroupDescriptions:
             AutoScalingGroupNames=list(names),
             MaxRecords=BATCH_SIZE,
         )
-        self._store(account, names, response["AutoScalingGroups"])
+        self._store(account, names, response["AutoScalingGroups"], began)
 
-    def _store(self, account: Account, names: Iterable[str], described: Iterable[Json]) -> None:
+    def _store(self, account: Account, names: Iterable[str], described: Iterable[Json], began: float) -> None:
+        """Keep the response of a request that began at a monotonic second, except what is known to be outdated."""
         by_name, now = {group["AutoScalingGroupName"]: group for group in described}, monotonic()
         readings = self._accounts.setdefault(account, _Groups()).readings
         for name in names:
-            readings[name] = _Reading(by_name.get(name), now)
+            known = readings.get(name)
+            if known is None or known.as_of <= began:
+                readings[name] = _Reading(by_name.get(name), now, began)
 
 
 def _forget(groups: _Groups, now: float) -> None:

@@ -72,6 +72,7 @@ class HorizontalPodAutoscaler:
             ready_replicas=workload.ready if workload else record.current_replicas,
             failure=workload.failure if workload else None,
             floor_manager=other_manager(record.floor_managers),
+            maximum=record.maximum,
             floor_written_at=record.floor_written_at,
             source=replica_source(self._namespace, workload),
         )

@@ -102,6 +102,7 @@ class InMemoryTarget:
             self.ready_replicas,
             self.failure,
             floor_manager=None if FIELD_MANAGER in self.managers else next(iter(self.managers), None),
+            maximum=self.maximum,
             floor_written_at=self.written_at,
             source=self.source,
         )
@@ -111,6 +112,17 @@ class InMemoryTarget:
         if minimum != self.minimum:
             self.minimum, self.managers, self.given_up = minimum, (manager,), False
             self.foreign_writes += 1
+
+    def share(self, minimum: int, manager: str = "argocd-controller") -> None:
+        """Apply the floor as another manager by server-side apply: with our value, both hold the field."""
+        if minimum != self.minimum:
+            self.foreign_write(minimum, manager)
+        elif manager not in self.managers:
+            self.managers = (manager, *self.managers)
+
+    def lower_maximum(self, maximum: int) -> None:
+        """Lower the maximum as a user, and with it a floor above it, like config/admission in the API server."""
+        self.maximum, self.minimum = maximum, min(self.minimum, maximum)
 
     def give_up(self) -> None:
         """Remove the floor, like a client-side apply of a manifest without it: the API fills in its default."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from predictive_scaling.cluster.client import (
+    FIELD_MANAGER,
     Cluster,
     Json,
     ObjectConflictError,
@@ -66,10 +67,11 @@ class MinimumWriter(Generic[Record]):
     async def apply(self, before: Record, observed: Record, minimum: int, *, take: bool) -> Record:
         """Set the minimum and return the new record. observed: the record that the decision is based on.
 
-        Raises TargetConflictError if another manager holds the field, or with `take` wrote it since `observed`;
-        TargetRefusedError with the remedy.
+        Raises TargetConflictError if another manager holds the field and we do not, or with `take` wrote it since
+        `observed`; TargetRefusedError with the remedy.
         """
-        if take and observed.uid == before.uid and observed.foreign_write != before.foreign_write:
+        _check_same(observed, before)
+        if take and observed.foreign_write != before.foreign_write:
             raise TargetConflictError(f"spec.{self.field} was changed since it was observed, by {before.foreign_write}")
         return self.parse(await self._write(before, minimum, force=take or before.floor_given_up))
 
@@ -86,7 +88,11 @@ class MinimumWriter(Generic[Record]):
         return self.parse(await self._write(record, None, force=False))
 
     async def _write(self, record: Record, minimum: int | None, *, force: bool) -> Json:
-        """Apply the minimum. A forced write fails if the field was written again since the record."""
+        """Apply the minimum. A forced write fails if another manager replaced the value since the record.
+
+        A manager that applies the value that we hold shares the field, as Argo CD does with a field that it ignores. It
+        replaces nothing, so that we write on.
+        """
         for _ in range(_ATTEMPTS):
             try:
                 return await self.cluster.apply(record.path, self._body(record, minimum, force=force), force=force)
@@ -94,6 +100,9 @@ class MinimumWriter(Generic[Record]):
                 raise self.not_found() from error
             except (ObjectConflictError, ObjectRefusedError) as error:
                 live = await self._live(record)
+                if isinstance(error, ObjectConflictError) and FIELD_MANAGER in live.floor_managers:
+                    record, force = live, True
+                    continue
                 if live.foreign_write != record.foreign_write or not (force and isinstance(error, ObjectConflictError)):
                     raise self._explained(error, minimum, live) from error
                 # Another field of the object changed since the record, such as its status.
@@ -107,8 +116,7 @@ class MinimumWriter(Generic[Record]):
             raise self.not_found() from error
         except ObjectRefusedError:
             return record
-        if live.uid != record.uid:
-            raise TargetNotFoundError(f"{record.path} was deleted and created again; the new object is observed next")
+        _check_same(record, live)
         return live
 
     def _body(self, record: Record, minimum: int | None, *, force: bool) -> Json:
@@ -127,3 +135,9 @@ class MinimumWriter(Generic[Record]):
         advice = self.advice(str(error), minimum or 0, live)
         value = "without a value" if minimum is None else minimum
         return TargetRefusedError(f"the API server refused {self.field} {value}; {advice}. Its message: {error}")
+
+
+def _check_same(before: MinimumRecord, live: MinimumRecord) -> None:
+    """Raise TargetNotFoundError if an object was recreated: what was decided for the former one does not fit it."""
+    if live.uid != before.uid:
+        raise TargetNotFoundError(f"{live.path} was deleted and created again; the new object is observed next")

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.resources.statuses import Takeover
+from predictive_scaling.resources.vocabulary import FailureCause
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,18 @@ class ReplicaSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why replicas of a target that are not pods are late."""
+
+    cause: FailureCause | None
+    """None if it is unknown."""
+    details: str = ""
+    """A phrase with the details, or why the cause is unknown; empty if there is nothing to say."""
+    is_pending: bool = False
+    """Whether a later request may return the cause without a change by a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a target has followed its floor; the input of verification."""
 
@@ -45,9 +58,15 @@ class Progress:
     """Why the replicas do not follow the floor for now, as the user configured it; None if they follow."""
     floor_manager: str | None = None
     """The other field manager that holds the floor; None if the operator holds it, or nobody."""
+    excess: str | None = None
+    """Why more replicas remain than are requested; None if unknown or if none do."""
+    explanation: Explanation | None = None
+    """Why replicas are late, if they are, where no pods say it; None if unknown."""
+    maximum: int | None = None
+    """Maximum of a target whose API lowers the floor with it (config/admission, AWS); None for others."""
     floor_written_at: datetime | None = None
-    """The time of the operator's last write of the floor by the clock that stamps pods; None if unknown, and then no
-    raise is rolled back."""
+    """The time of the operator's last write of the floor by the clock that stamps pods; None if the target's API does
+    not record it: the time when the decision was recorded, shortly before, takes its place."""
     source: ReplicaSource | None = None
     """Its pods; None if its replicas are not pods, or cannot be selected."""
 
@@ -94,6 +113,15 @@ class WithoutManagers(Protocol):
 
     def recorded(self, takeover: Takeover, floor: int) -> Takeover:
         """Return the take-over to record before `floor` is written. Call it after `observe`."""
+        ...
+
+
+@runtime_checkable
+class ExplainsDelay(Protocol):
+    """A target whose replicas are not pods: it explains a late raise itself."""
+
+    def explain_delay(self, progress: Progress, waited_seconds: float) -> Explanation:
+        """Return why a raise of `waited_seconds` (real time) ago is late. Never waits and never raises."""
         ...
 
 

@@ -12,6 +12,8 @@ from predictive_scaling.cluster.horizontal_pod_autoscaler_record import (
 from predictive_scaling.cluster.scaled_object_record import ScaledObjectRecord
 from predictive_scaling.cluster.scaled_objects import ScaledObjects
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
+from predictive_scaling.errors import TargetNotFoundError, TargetUnsupportedError
+from predictive_scaling.resources.target import TargetSpec
 from predictive_scaling.targets.port import ReplicaSource
 
 
@@ -72,6 +74,24 @@ class LiveRecords:
             if record.scales(reference):
                 return record
         return None
+
+
+async def workload_of(records: Records, namespace: str, spec: TargetSpec) -> WorkloadReference:
+    """Return the workload whose replicas a target sets.
+
+    Raises TargetNotFoundError if the target does not exist, TargetUnsupportedError if its replicas are not pods.
+    """
+    if spec.workload is not None:
+        return WorkloadReference(spec.workload.api_version, spec.workload.kind, spec.workload.name)
+    if spec.horizontal_pod_autoscaler is not None:
+        record = await records.autoscaler(namespace, spec.horizontal_pod_autoscaler.name)
+    elif spec.scaled_object is not None:
+        record = await records.scaled_object(namespace, spec.scaled_object.name)
+    else:
+        raise TargetUnsupportedError(f"{spec} has no pods; its replicas are instances")
+    if record is None:
+        raise TargetNotFoundError(f"{spec} not found in namespace {namespace}")
+    return record.workload
 
 
 def other_manager(managers: Sequence[str]) -> str | None:

@@ -6,7 +6,8 @@ from typing import Protocol
 from predictive_scaling.cluster.api_discovery import ApiDiscovery
 from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.errors import TargetUnsupportedError
-from predictive_scaling.resources.target import NamedTarget, workload_named
+from predictive_scaling.resources.statuses import Takeover
+from predictive_scaling.resources.target import AutoScalingGroupTarget, NamedTarget, workload_named
 from predictive_scaling.resources.target import TargetSpec as TargetSpec
 from predictive_scaling.targets.auto_scaling_group import AutoScalingGroup
 from predictive_scaling.targets.aws_clients import AWSClients
@@ -54,7 +55,7 @@ class Targets:
 def target_named(text: str) -> TargetSpec | None:
     """Return the target that a status names, the inverse of str(TargetSpec); None for text that names none.
 
-    Also None for a group: its name lacks region, role and field, which the take-over record holds.
+    Also None for a group: its name lacks region, role and field, which the take-over records. See `taken_group`.
 
     >>> str(target_named("hpa/checkout")), str(target_named("scaledobject/checkout"))
     ('hpa/checkout', 'scaledobject/checkout')
@@ -68,6 +69,20 @@ def target_named(text: str) -> TargetSpec | None:
         return spec_of(name)
     except ValueError:  # the name is not valid: the status was edited
         return None
+
+
+def taken_group(takeover: Takeover | None) -> TargetSpec | None:
+    """Return the Auto Scaling group that was taken over; None for another target."""
+    group = takeover.auto_scaling_group if takeover is not None else None
+    if group is None:
+        return None
+    try:
+        target = AutoScalingGroupTarget(
+            name=group.name, region=group.region, role_arn=group.role_arn, field=group.field
+        )
+    except ValueError:  # the status was edited
+        return None
+    return TargetSpec(auto_scaling_group=target)
 
 
 _SPECS_BY_PREFIX: dict[str, Callable[[str], TargetSpec]] = {

@@ -24,8 +24,6 @@ from predictive_scaling.targets.minimum_writer import MinimumWriter
 from predictive_scaling.targets.port import Applied, Progress
 from predictive_scaling.targets.records import Records, other_manager, replica_source
 
-_WATCHED_WORKLOADS = frozenset({"Deployment", "StatefulSet"})
-
 
 class ScaledObject:
     """A KEDA ScaledObject as a target."""
@@ -131,7 +129,7 @@ class ScaledObject:
         workload: WorkloadRecord | None,
     ) -> str | None:
         reference = record.workload
-        if workload is not None or (autoscaler is not None and reference.kind not in _WATCHED_WORKLOADS):
+        if workload is not None or (autoscaler is not None and not reference.is_watched):
             return None
         return (
             f"{self} scales {reference.kind} {reference.name} ({reference.api_version}), which does not exist or "

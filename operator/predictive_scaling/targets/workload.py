@@ -4,9 +4,8 @@ Works for every kind with /scale: Deployments, StatefulSets, and custom resource
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from predictive_scaling.cluster.api_discovery import ApiDiscovery, ScalableResource
 from predictive_scaling.cluster.client import (
@@ -17,8 +16,10 @@ from predictive_scaling.cluster.client import (
     ObjectNotFoundError,
     ObjectRefusedError,
 )
-from predictive_scaling.cluster.field_ownership import REPLICAS, value_at
+from predictive_scaling.cluster.field_ownership import REPLICAS
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
+from predictive_scaling.cluster.object_fields import value_at
+from predictive_scaling.cluster.pod_record import parse_pod
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.errors import (
@@ -30,6 +31,7 @@ from predictive_scaling.errors import (
 from predictive_scaling.resources.target import WorkloadTarget
 from predictive_scaling.targets.field_release import release_field
 from predictive_scaling.targets.port import Applied, Progress
+from predictive_scaling.targets.records import other_manager, replica_source
 
 _ATTEMPTS = 6
 _PAUSE_SECONDS = 0.05
@@ -71,7 +73,7 @@ class Workload:
         self._observed: WorkloadRecord | None = None
 
     async def observe(self) -> Observed:
-        record = self._observed = await self._record()
+        record = self._observed = await self._record(counted=True)
         autoscaler = await self._records.autoscaler_of(self._namespace, self._reference)
         return Observed(
             uid=record.uid,
@@ -88,13 +90,17 @@ class Workload:
             foreign_write=record.foreign_write,
             floor_given_up=record.given_up,
             floor_field="replicas",
+            template=record.template,
             is_scaled_directly=True,
         )
 
     async def apply(self, floor: int, *, take: bool = False) -> Applied:
         before = await self._record()
         seen = self._observed or before
-        if take and seen.uid == before.uid and seen.foreign_write != before.foreign_write:
+        if seen.uid != before.uid:
+            name = f"{self._reference.kind} {self._namespace}/{self._reference.name}"
+            raise TargetNotFoundError(f"{name} was deleted and created again; the new object is observed next")
+        if take and seen.foreign_write != before.foreign_write:
             raise TargetConflictError(
                 f"{'.'.join(REPLICAS)} was changed since it was observed, by {before.foreign_write}"
             )
@@ -134,13 +140,16 @@ class Workload:
             raise self._not_found(resource) from error
 
     async def progress(self) -> Progress:
-        record = await self._record()
+        """Return how far the workload has followed; the API server records no time for writes through /scale."""
+        record = await self._record(counted=True)
         return Progress(
             floor=record.desired,
             desired_replicas=record.desired,
             replicas=record.existing,
             ready_replicas=record.ready,
             failure=record.failure,
+            floor_manager=other_manager(record.managers),
+            source=replica_source(self._namespace, record),
         )
 
     async def _write(self, record: WorkloadRecord, replicas: int, *, force: bool) -> WorkloadRecord:
@@ -202,9 +211,19 @@ class Workload:
             )
         return live
 
-    async def _record(self) -> WorkloadRecord:
+    async def _record(self, *, counted: bool = False) -> WorkloadRecord:
+        """Return the newest record.
+
+        counted: with the replicas that exist and are ready, and the selector of the pods. For a custom resource they
+        take further requests, which a write does not need.
+        """
         watched = self._records.watched_workload(self._namespace, self._reference)
-        return watched if watched is not None else await self._read(await self._resource())
+        if watched is not None:
+            return watched
+        resource = await self._resource()
+        body = await self._body(resource)
+        record = WorkloadRecord.parse(body, resource.replicas)
+        return await self._counted(resource, body, record) if counted and self._reference.group != "apps" else record
 
     def _remember(self, record: WorkloadRecord) -> WorkloadRecord:
         self._records.remember_workload(self._namespace, self._reference, record)
@@ -214,23 +233,30 @@ class Workload:
         return await self._discovery.resource(self._reference.api_version, self._reference.kind)
 
     async def _read(self, resource: ScalableResource) -> WorkloadRecord:
+        return WorkloadRecord.parse(await self._body(resource), resource.replicas)
+
+    async def _body(self, resource: ScalableResource) -> Json:
         path = resource.path(self._namespace, self._reference.name)
         body = await self._get(resource, path)
-        record = WorkloadRecord.parse(body, resource.replicas)
-        if self._reference.group == "apps":
-            return record
-        if value_at(body, resource.replicas) is None:
+        if self._reference.group != "apps" and value_at(body, resource.replicas) is None:
             field = ".".join(resource.replicas)
             raise TargetRefusedError(
                 f"{field} of {path} is not set, and the API server scales a custom resource only with a value; set "
                 "it once, or give it a default in the CustomResourceDefinition. If the definition names another field "
                 "for the replicas, grant the operator's service account get on customresourcedefinitions"
             )
-        scale = await self._get(resource, f"{path}/scale")
+        return body
+
+    async def _counted(self, resource: ScalableResource, body: Json, record: WorkloadRecord) -> WorkloadRecord:
+        """The record of a custom resource with the status of /scale; its ready pods are listed if it counts none."""
+        scale = await self._get(resource, f"{resource.path(self._namespace, self._reference.name)}/scale")
         existing, ready = value_at(scale, ("status", "replicas")) or 0, value_at(body, ("status", "readyReplicas"))
+        selector = value_at(scale, ("status", "selector"))
+        if not isinstance(selector, str) or not selector:
+            selector = None
         if not isinstance(ready, int):
-            ready = await self._ready_pods(value_at(scale, ("status", "selector")))
-        return replace(record, existing=existing, ready=existing if ready is None else ready)
+            ready = existing if selector is None else await self._ready_pods(selector)
+        return replace(record, existing=existing, ready=ready, selector=selector or record.selector)
 
     async def _get(self, resource: ScalableResource, path: str) -> Json:
         try:
@@ -244,33 +270,24 @@ class Workload:
                 f"The API server's message: {error}"
             ) from error
 
-    async def _ready_pods(self, selector: Any) -> int | None:
-        """The number of ready pods of a selector; None without a selector. For kinds that do not count ready pods."""
-        if not isinstance(selector, str) or not selector:
-            return None
+    async def _ready_pods(self, selector: str) -> int:
+        """The number of ready pods of a selector, for kinds that do not count them."""
         path = f"/api/v1/namespaces/{self._namespace}/pods"
         try:
-            pods = await self._cluster.items(path, labelSelector=selector)
+            pods = await self._cluster.items(path, labelSelector=selector, fieldSelector="status.phase=Running")
         except ObjectRefusedError as error:
             raise TargetRefusedError(
                 f"{self._reference.kind} {self._reference.name} does not count its ready replicas, and the operator "
                 f"may not list the pods of {self._namespace}; grant its service account list on pods. "
                 f"The API server's message: {error}"
             ) from error
-        return sum(map(_is_ready, pods))
+        return sum(pod.is_ready for pod in map(parse_pod, pods) if pod is not None)
 
     def _not_found(self, resource: ScalableResource) -> TargetNotFoundError:
         return TargetNotFoundError(
             f'{resource.plural} "{self._reference.name}" not found in namespace {self._namespace}; create it, or '
             "correct spec.target.workload.name"
         )
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    if value_at(pod, ("metadata", "deletionTimestamp")) is not None:
-        return False
-    conditions = value_at(pod, ("status", "conditions")) or ()
-    return any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
 
 
 def _explained(
