@@ -14,6 +14,8 @@ from predictive_scaling.cluster.leadership import Leadership, LeaseTerms, proces
 from predictive_scaling.control.actuation.decision_log import DecisionLog
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.execution import FAILURES, Execution
+from predictive_scaling.control.actuation.headroom_objects import PlaceholderOptions
+from predictive_scaling.control.actuation.headroom_writer import HeadroomWriter
 from predictive_scaling.control.actuation.pod_reader import ClusterPodReader
 from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.actuation.restoration import Restoration
@@ -25,20 +27,29 @@ from predictive_scaling.control.event_calendar import EventCalendar
 from predictive_scaling.control.jobs.accuracy import EVERY as ACCURACY_EVERY
 from predictive_scaling.control.jobs.accuracy import Accuracy
 from predictive_scaling.control.jobs.aggregated_metrics import AggregatedMetrics
+from predictive_scaling.control.jobs.backtest_tasks import BacktestLimits
+from predictive_scaling.control.jobs.backtests import BacktestController
 from predictive_scaling.control.jobs.business_events import BusinessEventController
 from predictive_scaling.control.jobs.commands import CommandHandler
 from predictive_scaling.control.jobs.event_effects import EVERY as EVENT_EFFECTS_EVERY
 from predictive_scaling.control.jobs.event_effects import EventEffects
 from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
+from predictive_scaling.control.jobs.multiplier_reviews import MultiplierReviews
+from predictive_scaling.control.jobs.node_headroom import NodeHeadroomController
+from predictive_scaling.control.jobs.shadow import EVERY as SHADOW_EVERY
+from predictive_scaling.control.jobs.shadow import ShadowAccounts
 from predictive_scaling.control.jobs.shared_readings import SharedReadings
 from predictive_scaling.control.jobs.training import TrainingScheduler
 from predictive_scaling.control.jobs.tuning import TuningScheduler
 from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.control.learned_changes import LearnedChanges
+from predictive_scaling.control.learning import Learning
 from predictive_scaling.control.loop import Loop
 from predictive_scaling.control.policy_publisher import ExternalMetricSink, PolicyPublisher
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures
 from predictive_scaling.control.reconciler import Reconciler
+from predictive_scaling.control.situations import SituationReader
 from predictive_scaling.control.status_writer import StatusWriter
 from predictive_scaling.control.tuning_cache import TuningCache
 from predictive_scaling.external_metrics.server import ExternalMetricsServer
@@ -48,12 +59,15 @@ from predictive_scaling.handlers.context import HandlerContext
 from predictive_scaling.handlers.watch import Watch
 from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.ports import Ports
+from predictive_scaling.resources.namespace_patterns import NamespacePatterns
 from predictive_scaling.settings import Settings
+from predictive_scaling.targets.aws_clients import AWSClients
 
 _MIRROR_SECONDS = 0.5
 _EVENTS_SECONDS = 10.0
 _COMMANDS_SECONDS = 1.0
 _COMMANDS_MAX_SECONDS = 10.0
+_BACKTESTS_SECONDS = 2.0
 _TRUST_SECONDS = 600.0
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -72,6 +86,8 @@ class Operator:
     loop: Loop
     aggregated: AggregatedMetrics | None
     """External metrics; None where they are not served."""
+    aws: AWSClients
+    """Sends requests in threads, which end later than the tasks."""
 
     def task(self, name: str) -> PeriodicTask:
         """The task of that name."""
@@ -87,9 +103,12 @@ class Jobs:
     accuracy: Accuracy
     event_effects: EventEffects
     tuning: TuningScheduler
+    shadow: ShadowAccounts
     commands: CommandHandler
     aggregated: AggregatedMetrics | None
     readings: SharedReadings
+    node_headroom: NodeHeadroomController
+    backtests: BacktestController
 
 
 def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | None = None) -> Operator:
@@ -98,18 +117,29 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     identity: the name of this process in the Lease; host, process and a random part by default.
     """
     cluster, models = ports.cluster, ports.models
-    informer_cache = InformerCache(cluster)
+    informer_cache = InformerCache(
+        cluster,
+        NamespacePatterns(settings.namespace_services),
+        settings.max_policies_per_namespace,
+        settings.max_events_per_namespace,
+    )
     find = ports.target_finder(cluster, informer_cache)
     terms = LeaseTerms(settings.lease_duration.total_seconds())
     leadership = Leadership(
         cluster, lease_namespace(settings), settings.lease_name, terms, identity or process_identity()
     )
     events, states = KubernetesEvents(cluster, leadership.identity), PolicyStates()
-    lead_times, tunings = LeadTimes(settings.default_lead_time), TuningCache(clock)
+    learning = Learning(LeadTimes(settings.default_lead_time), Capacities(), LearnedChanges(events, clock))
+    tunings = TuningCache(clock)
     records = DecisionRecords(
         cluster, DecisionLog(ports.decisions), clock, settings.decisions_kept, settings.namespaces
     )
-    verification = Verification(records, lead_times, events, clock, FAILURES, ClusterPodReader(cluster))
+    headroom = HeadroomWriter(
+        cluster,
+        PlaceholderOptions(settings.placeholder_image, settings.placeholder_priority_class),
+        settings.namespaces,
+    )
+    verification = Verification(records, learning, events, clock, FAILURES, ClusterPodReader(cluster))
     window = DemandWindow(ports.demand)
     forecasts = ForecastProvider(
         models,
@@ -120,24 +150,24 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     )
     reconciler = Reconciler(
         find=find,
-        window=window,
-        forecasts=forecasts,
-        lead_times=lead_times,
-        capacities=Capacities(),
+        situations=SituationReader(
+            window, forecasts, learning, tunings, settings.forecast_refresh, settings.metrics_max_age
+        ),
         tunings=tunings,
-        execution=Execution(cluster, records, leadership, verification, events, clock, settings.verification_patience),
+        execution=Execution(
+            *(cluster, records, leadership, verification, headroom, events, clock), settings.verification_patience
+        ),
         verification=verification,
         restoration=Restoration(cluster, find, events),
         status_writer=StatusWriter(cluster, informer_cache, clock),
         events=events,
-        refresh=settings.forecast_refresh,
-        metrics_max_age=settings.metrics_max_age,
     )
     metric_store = ExternalMetricStore(is_complete=False)
 
     def leads() -> bool:
         return leadership.leads
 
+    ports.aws.may_write = leads
     publisher = PolicyPublisher(
         ports.policies,
         ExternalMetricSink(metric_store),
@@ -186,6 +216,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
             effects=models.effects,
             calendar=calendar,
             namespaces=settings.namespaces,
+            reviews=MultiplierReviews(states, forecasts, window, events),
         ),
         accuracy=Accuracy(ports.predictions, ports.performances, window, states, clock),
         event_effects=EventEffects(informer_cache, ports.business_events, models.effects, clock),
@@ -196,11 +227,19 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
             *(tunings, window, states, informer_cache, events, clock),
             interval=settings.tuning_interval,
         ),
+        shadow=ShadowAccounts(ports.shadow_hours, window, states, informer_cache, clock, settings.namespaces),
         commands=CommandHandler(
             ports.commands, ports.stuck_decisions, *(records, verification, states, training, clock, leads)
         ),
         aggregated=_aggregated(settings, clock, cluster, metric_store),
         readings=SharedReadings(ports.external_readings, metric_store, informer_cache, leads),
+        node_headroom=NodeHeadroomController(
+            *(headroom, informer_cache, states, clock, leads, settings.writes_in_flight),
+        ),
+        backtests=BacktestController(
+            *(cluster, informer_cache, find, ports.backtests, clock, leads, BacktestLimits.of(settings)),
+            namespaces=settings.namespaces,
+        ),
     )
     tasks = _periodic_tasks(settings, clock, loop, jobs)
 
@@ -218,6 +257,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
         cache=informer_cache,
         loop=loop,
         aggregated=jobs.aggregated,
+        aws=ports.aws,
     )
 
 
@@ -236,9 +276,13 @@ def _periodic_tasks(settings: Settings, clock: Clock, loop: Loop, jobs: Jobs) ->
         PeriodicTask("business_events", jobs.business_events.run, tick),
         PeriodicTask("accuracy", jobs.accuracy.run, clock.real_seconds(ACCURACY_EVERY)),
         PeriodicTask("event_effects", jobs.event_effects.run, clock.real_seconds(EVENT_EFFECTS_EVERY)),
+        PeriodicTask("shadow_minutes", jobs.shadow.observe, tick),
+        PeriodicTask("shadow_accounts", jobs.shadow.run, clock.real_seconds(SHADOW_EVERY)),
         PeriodicTask("models", jobs.training.reload, tick, on_standby=True),
         PeriodicTask("trainings", jobs.training.run, clock.real_seconds(settings.forecast_refresh)),
         PeriodicTask("tuning", jobs.tuning.run, tick),
+        PeriodicTask("node_headroom", jobs.node_headroom.run, tick),
+        PeriodicTask("backtests", jobs.backtests.run, _BACKTESTS_SECONDS, on_standby=True),
         PeriodicTask("decision_rows", loop.recovery.catch_up, tick),
         PeriodicTask("index", loop.index.run, tick),
     )

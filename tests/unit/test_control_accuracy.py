@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictive_scaling.control.capacity import Capacities
 from predictive_scaling.control.jobs.accuracy import Accuracy, score
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.series_key import SeriesKey
@@ -227,31 +226,6 @@ async def test_late_demand_is_scored_when_it_arrives() -> None:
     assert len(table.rows) >= before + 2
 
 
-def test_capacity_is_the_median_of_enough_observations() -> None:
-    capacities = Capacities()
-    for _ in range(9):
-        capacities.observe(KEY, 400.0, 10, 0.8)
-    assert capacities.of(KEY, None) is None
-    capacities.observe(KEY, 4000.0, 10, 0.8)
-    assert capacities.of(KEY, None) == 50.0
-
-
-def test_an_idle_target_is_no_observation_of_capacity() -> None:
-    capacities = Capacities()
-    for _ in range(20):
-        capacities.observe(KEY, 4.0, 10, 0.01)
-        capacities.observe(KEY, 4.0, 0, 0.8)
-        capacities.observe(KEY, 4.0, 10, None)
-    assert capacities.of(KEY, None) is None
-
-
-def test_a_configured_capacity_takes_precedence() -> None:
-    capacities = Capacities()
-    for _ in range(20):
-        capacities.observe(KEY, 400.0, 10, 0.8)
-    assert capacities.of(KEY, 70.0) == 70.0
-
-
 class HalfUtilizedTarget(InMemoryTarget):
     """A target whose CPU utilization is 50 %."""
 
@@ -267,7 +241,7 @@ async def test_capacity_is_learned_per_metric() -> None:
     queue_demand = {"metric": "queued_jobs", "perReplica": "Auto", "service": "worker"}
     world.put(a_policy_named("younger", demand=queue_demand, mode="Recommend"), created_at=younger_at)
     world.target = world.targets["checkout"] = HalfUtilizedTarget(2, 40, 2, 2)
-    await world.turn(20)
+    await world.turn(20, step=timedelta(minutes=1))
     assert float(world.policy("older")["status"]["perReplica"]) == pytest.approx(880 / (2 * 0.5))
     # It does not hold the target, and its metric has no learned capacity.
     assert "perReplica" not in world.policy("younger")["status"]

@@ -1,19 +1,13 @@
 """Forecasts that fail or are invalid: pins still apply, and the floor is kept."""
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from predictive_scaling.resources.metadata import PolicyKey
 from tests.support.control import World
 
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[None]:
-    with capture_logs():
-        yield
+pytestmark = pytest.mark.usefixtures("logs")
 
 
 async def test_a_pin_applies_when_forecasts_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,9 +19,9 @@ async def test_a_pin_applies_when_forecasts_fail(monkeypatch: pytest.MonkeyPatch
     def failing(*_: Any, **__: Any) -> Any:
         raise OverflowError("cannot convert float infinity to integer")
 
-    monkeypatch.setattr(world.loop.reconciler.forecasts, "current", failing)
-    monkeypatch.setattr(world.loop.reconciler.forecasts, "baselines", failing)
-    monkeypatch.setattr(world.loop.reconciler.window, "newest", failing)
+    monkeypatch.setattr(world.loop.reconciler.situations.forecasts, "current", failing)
+    monkeypatch.setattr(world.loop.reconciler.situations.forecasts, "baselines", failing)
+    monkeypatch.setattr(world.loop.reconciler.situations.window, "newest", failing)
     metadata = record.policy.metadata.model_copy(update={"annotations": {"predictive-scaling.io/pin": "12"}})
     world.put(record.policy.model_copy(update={"metadata": metadata}))
     await world.loop.run()

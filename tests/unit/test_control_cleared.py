@@ -1,13 +1,11 @@
 """A decision that a user cleared is never executed, whenever it was cleared."""
 
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json
 from predictive_scaling.control.jobs.commands import CLEAR_STUCK, CommandHandler
@@ -20,13 +18,9 @@ from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.control import World
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 class ClearCommandTable:

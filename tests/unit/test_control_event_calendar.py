@@ -1,12 +1,10 @@
 """The calendar of current events: each is expanded once a day, and a failing event affects no other."""
 
 import asyncio
-from collections.abc import Generator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster.informer_cache import EventRecord
@@ -16,13 +14,9 @@ from predictive_scaling.decision.events.occurrences import Expansion, expand
 from predictive_scaling.resources.business_event import BusinessEvent
 from tests.support.builders import NOON, an_event
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 DAY, HOUR, TICK = timedelta(days=1), timedelta(hours=1), timedelta(seconds=15)
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 @pytest.fixture

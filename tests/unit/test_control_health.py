@@ -20,32 +20,20 @@ from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.telemetry.checks import Check, CheckResult, Health, examine
 from tests.support.cluster import InMemoryCluster
+from tests.support.manual_seconds import ManualSeconds
 
 LIMIT_SECONDS = 60.0
 
 
-class Seconds:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
-    clock = Seconds()
-    for patched_module in (module, periodic):
-        monkeypatch.setattr(patched_module, "monotonic", clock)
-    return clock
+def seconds(monkeypatch: pytest.MonkeyPatch) -> ManualSeconds:
+    return ManualSeconds(monkeypatch, module, periodic)
 
 
 class Tick:
     """A started task that succeeds unless `error` is set."""
 
-    def __init__(self, seconds: Seconds) -> None:
+    def __init__(self, seconds: ManualSeconds) -> None:
         self.error: Exception | None = None
         self.task = PeriodicTask("tick", self._run, 15.0)
         self.task.started_at = seconds.now
@@ -65,7 +53,7 @@ def test_a_tick_is_stalled_after_three_intervals_but_at_least_a_minute() -> None
     assert stalled_seconds(120.0) == 360.0
 
 
-async def test_failing_ticks_fail_liveness_with_their_error(seconds: Seconds) -> None:
+async def test_failing_ticks_fail_liveness_with_their_error(seconds: ManualSeconds) -> None:
     tick = Tick(seconds)
     await tick.task.attempt()
     tick.error = RuntimeError("BYDAY=60MO is no day")
@@ -81,7 +69,7 @@ async def test_failing_ticks_fail_liveness_with_their_error(seconds: Seconds) ->
     assert (await examined(liveness_check(tick.task, LIMIT_SECONDS))).status is Health.HEALTHY
 
 
-async def test_a_hanging_tick_fails_liveness(seconds: Seconds) -> None:
+async def test_a_hanging_tick_fails_liveness(seconds: ManualSeconds) -> None:
     tick = Tick(seconds)
     await tick.task.attempt()
     seconds.now += LIMIT_SECONDS + 1
@@ -90,7 +78,7 @@ async def test_a_hanging_tick_fails_liveness(seconds: Seconds) -> None:
     assert "it hangs" in (result.message or "")
 
 
-async def test_an_unavailable_database_fails_readiness_but_not_liveness(seconds: Seconds) -> None:
+async def test_an_unavailable_database_fails_readiness_but_not_liveness(seconds: ManualSeconds) -> None:
     tick = Tick(seconds)
     tick.error = DatabaseUnavailableError("PostgreSQL is away")
     for _ in range(10):
@@ -104,7 +92,7 @@ async def test_an_unavailable_database_fails_readiness_but_not_liveness(seconds:
     assert (await examined(liveness_check(tick.task, LIMIT_SECONDS))).status is Health.UNHEALTHY, "now it hangs"
 
 
-async def test_a_task_that_has_not_started_is_alive(seconds: Seconds) -> None:
+async def test_a_task_that_has_not_started_is_alive(seconds: ManualSeconds) -> None:
     task = PeriodicTask("tick", Tick(seconds)._run, 15.0)  # pyright: ignore[reportPrivateUsage]
     seconds.now += 10 * LIMIT_SECONDS
     for check in (
@@ -115,7 +103,7 @@ async def test_a_task_that_has_not_started_is_alive(seconds: Seconds) -> None:
         assert (await examined(check)).status is Health.HEALTHY
 
 
-async def test_failing_runs_are_not_reported_as_hanging(seconds: Seconds) -> None:
+async def test_failing_runs_are_not_reported_as_hanging(seconds: ManualSeconds) -> None:
     refresher = Tick(seconds)
     refresher.error = RuntimeError("a bug")
     for _ in range(10):
@@ -126,7 +114,7 @@ async def test_failing_runs_are_not_reported_as_hanging(seconds: Seconds) -> Non
     assert (await examined(hang_check(refresher.task, LIMIT_SECONDS))).status is Health.UNHEALTHY
 
 
-async def test_failing_tasks_are_named_and_only_degrade_health(seconds: Seconds) -> None:
+async def test_failing_tasks_are_named_and_only_degrade_health(seconds: ManualSeconds) -> None:
     publisher, healthy = Tick(seconds), Tick(seconds)
     publisher.task.name = "publisher"
     publisher.error = ValueError("no such column")

@@ -5,26 +5,16 @@ from prometheus_client import REGISTRY
 
 from predictive_scaling.cluster import leadership as module
 from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
+from predictive_scaling.settings import Settings
 from tests.support.cluster import InMemoryCluster
+from tests.support.manual_seconds import ManualSeconds
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scaling"
 
 
-class Seconds:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
-    clock = Seconds()
-    monkeypatch.setattr(module, "monotonic", clock)
-    return clock
+def seconds(monkeypatch: pytest.MonkeyPatch) -> ManualSeconds:
+    return ManualSeconds(monkeypatch, module)
 
 
 @pytest.fixture
@@ -36,7 +26,7 @@ def a_candidate(cluster: InMemoryCluster, name: str) -> Leadership:
     return Leadership(cluster, "default", "predictive-scaling", LeaseTerms(15.0), identity=name)
 
 
-async def test_only_the_first_candidate_leads(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_only_the_first_candidate_leads(cluster: InMemoryCluster, seconds: ManualSeconds) -> None:
     first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
     await second.campaign()
@@ -45,7 +35,7 @@ async def test_only_the_first_candidate_leads(cluster: InMemoryCluster, seconds:
 
 
 async def test_a_leader_that_cannot_renew_stops_before_another_candidate_may_lead(
-    cluster: InMemoryCluster, seconds: Seconds
+    cluster: InMemoryCluster, seconds: ManualSeconds
 ) -> None:
     first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
@@ -62,8 +52,27 @@ async def test_a_leader_that_cannot_renew_stops_before_another_candidate_may_lea
     assert second.leads
 
 
+@pytest.mark.parametrize("offset_seconds", [0.0, 0.1, 1.0, 1.9, 2.0])
+async def test_a_killed_leader_is_replaced_within_twenty_seconds(
+    cluster: InMemoryCluster, seconds: ManualSeconds, offset_seconds: float
+) -> None:
+    leader, standby = a_candidate(cluster, "killed"), a_candidate(cluster, "standby")
+    terms = LeaseTerms(Settings.model_fields["lease_duration"].default.total_seconds())
+    leader.terms = standby.terms = terms
+    await leader.campaign()
+    await standby.campaign()
+    seconds.now += offset_seconds
+    await leader.campaign()
+    killed_at = seconds.now
+    seconds.now += terms.retry_seconds - offset_seconds
+    while not standby.leads:
+        await standby.campaign()
+        seconds.now += terms.retry_seconds
+    assert terms.duration_seconds <= seconds.now - terms.retry_seconds - killed_at <= 20
+
+
 async def test_the_lease_counts_from_the_time_at_which_the_renewal_was_sent(
-    cluster: InMemoryCluster, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+    cluster: InMemoryCluster, seconds: ManualSeconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leader = a_candidate(cluster, "slow")
     await leader.campaign()
@@ -79,7 +88,7 @@ async def test_the_lease_counts_from_the_time_at_which_the_renewal_was_sent(
     assert not leader.leads
 
 
-async def test_a_released_lease_is_free_at_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_a_released_lease_is_free_at_once(cluster: InMemoryCluster, seconds: ManualSeconds) -> None:
     first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
     await first.release()
@@ -89,7 +98,7 @@ async def test_a_released_lease_is_free_at_once(cluster: InMemoryCluster, second
     assert cluster.objects[LEASE]["spec"]["leaseTransitions"] == 2
 
 
-async def test_a_deleted_lease_is_created_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_a_deleted_lease_is_created_again(cluster: InMemoryCluster, seconds: ManualSeconds) -> None:
     leader = a_candidate(cluster, "first")
     await leader.campaign()
     del cluster.objects[LEASE]
@@ -98,7 +107,7 @@ async def test_a_deleted_lease_is_created_again(cluster: InMemoryCluster, second
     assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "first"
 
 
-async def test_of_two_concurrent_candidates_only_one_leads(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_of_two_concurrent_candidates_only_one_leads(cluster: InMemoryCluster, seconds: ManualSeconds) -> None:
     holder, rival, dead = a_candidate(cluster, "holder"), a_candidate(cluster, "rival"), a_candidate(cluster, "dead")
     for process in (dead, holder, rival):
         await process.campaign()
@@ -116,7 +125,9 @@ async def test_of_two_concurrent_candidates_only_one_leads(cluster: InMemoryClus
     assert (holder.leads, rival.leads) == (True, False)
 
 
-async def test_a_process_that_lost_the_lease_never_leads_again(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_a_process_that_lost_the_lease_never_leads_again(
+    cluster: InMemoryCluster, seconds: ManualSeconds
+) -> None:
     first, second = a_candidate(cluster, "first"), a_candidate(cluster, "second")
     await first.campaign()
     seconds.now += 10.0
@@ -133,7 +144,7 @@ async def test_a_process_that_lost_the_lease_never_leads_again(cluster: InMemory
 
 
 async def test_a_process_frozen_beyond_its_lease_detects_the_loss_before_it_renews(
-    cluster: InMemoryCluster, seconds: Seconds
+    cluster: InMemoryCluster, seconds: ManualSeconds
 ) -> None:
     leader = a_candidate(cluster, "leader")
     await leader.campaign()
@@ -143,7 +154,9 @@ async def test_a_process_frozen_beyond_its_lease_detects_the_loss_before_it_rene
     assert REGISTRY.get_sample_value("predictive_scaling_leader") == 0
 
 
-async def test_a_lease_held_by_another_process_is_lost_at_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_a_lease_held_by_another_process_is_lost_at_once(
+    cluster: InMemoryCluster, seconds: ManualSeconds
+) -> None:
     leader = a_candidate(cluster, "leader")
     await leader.campaign()
     cluster.objects[LEASE]["spec"]["holderIdentity"] = "another"
@@ -153,7 +166,7 @@ async def test_a_lease_held_by_another_process_is_lost_at_once(cluster: InMemory
     assert (leader.leads, leader.lost.is_set()) == (False, True)
 
 
-async def test_a_standby_that_never_led_cannot_lose_the_lease(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_a_standby_that_never_led_cannot_lose_the_lease(cluster: InMemoryCluster, seconds: ManualSeconds) -> None:
     leader, standby = a_candidate(cluster, "leader"), a_candidate(cluster, "standby")
     await leader.campaign()
     for _ in range(5):
@@ -169,7 +182,7 @@ async def test_a_standby_that_never_led_cannot_lose_the_lease(cluster: InMemoryC
     assert standby.leads
 
 
-async def test_a_released_lease_does_not_count_as_lost(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_a_released_lease_does_not_count_as_lost(cluster: InMemoryCluster, seconds: ManualSeconds) -> None:
     leader = a_candidate(cluster, "leader")
     await leader.campaign()
     await leader.release()
@@ -177,7 +190,7 @@ async def test_a_released_lease_does_not_count_as_lost(cluster: InMemoryCluster,
     assert REGISTRY.get_sample_value("predictive_scaling_leader") == 0
 
 
-async def test_gaining_leadership_notifies_once(cluster: InMemoryCluster, seconds: Seconds) -> None:
+async def test_gaining_leadership_notifies_once(cluster: InMemoryCluster, seconds: ManualSeconds) -> None:
     events: list[str] = []
     leader = a_candidate(cluster, "leader")
     leader.on_gained = lambda: events.append("gained")

@@ -1,10 +1,8 @@
 """The control loop with a cluster in memory: decisions, writes, restarts and failures of policies."""
 
-from collections.abc import Generator
 from datetime import timedelta
 
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
@@ -17,14 +15,10 @@ from predictive_scaling.targets.port import Applied
 from tests.support.builders import a_policy, an_event
 from tests.support.control import World, an_edited_policy
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 async def test_auto_raises_the_floor_in_steps_to_the_forecast() -> None:
@@ -208,7 +202,7 @@ async def test_a_standby_writes_nothing() -> None:
     world = World()
     world.cluster.objects["/apis/coordination.k8s.io/v1/namespaces/default/leases/predictive-scaling"] = {
         "metadata": {"name": "predictive-scaling", "resourceVersion": "1"},
-        "spec": {"holderIdentity": "another", "leaseDurationSeconds": 15},
+        "spec": {"holderIdentity": "another", "leaseDurationSeconds": 3600},
     }
     await world.turn(4)
     assert world.target.writes == 0

@@ -1,50 +1,32 @@
 """Decisions that an earlier process left unfinished: each is recovered on its own and delays no other policy."""
 
-from collections.abc import Generator
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
 from predictive_scaling.control.actuation import recovery as module
 from predictive_scaling.decision.decision_state import decision_id, decision_name
 from predictive_scaling.decision.inputs import Observed
-from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
+from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError, TargetUnsupportedError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.scaling_decisions import UNFINISHED, ScalingDecisionRow
 from predictive_scaling.targets.in_memory import InMemoryTarget
-from tests.support.builders import NOON, a_policy
+from tests.support.builders import a_policy
 from tests.support.control import World
+from tests.support.decision_rows import a_raise_row
+from tests.support.manual_seconds import ManualSeconds
 
-HOUR = timedelta(hours=1)
+pytestmark = pytest.mark.usefixtures("logs")
 
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
-
-
-class Seconds:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+DECISIONS = "/apis/predictive-scaling.io/v1alpha1/namespaces/shop/scalingdecisions"
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
-    clock = Seconds()
-    monkeypatch.setattr(module, "monotonic", clock)
-    return clock
+def seconds(monkeypatch: pytest.MonkeyPatch) -> ManualSeconds:
+    return ManualSeconds(monkeypatch, module)
 
 
 class UnobservableTarget(InMemoryTarget):
@@ -62,33 +44,8 @@ def another_policy(**spec: Any) -> ScalingPolicy:
     """ScalingPolicy shop/orders on hpa/orders."""
     fields: dict[str, Any] = {"target": {"horizontalPodAutoscaler": {"name": "orders"}}} | spec
     policy = a_policy(**fields)
-    metadata = policy.metadata.model_copy(update={"name": "orders", "uid": "orders-uid"})
+    metadata = policy.metadata.model_copy(update={"name": "orders", "uid": "uid-of-orders"})
     return policy.model_copy(update={"metadata": metadata})
-
-
-def an_unfinished_decision(phase: DecisionPhase, number: int = 1, **fields: Any) -> ScalingDecisionRow:
-    """A decision of shop/orders from an hour ago."""
-    row = ScalingDecisionRow(
-        id=f"orders-{number}",
-        created_at=NOON - HOUR,
-        service_name="orders",
-        namespace="shop",
-        policy="orders",
-        policy_uid="orders-uid",
-        generation=1,
-        target="hpa/orders",
-        decision_type="scale_up",
-        status=phase.stored,
-        from_replicas=2,
-        to_replicas=4,
-        uncapped_replicas=4,
-        source="Minimum",
-        reason="BoundsChanged",
-        message="",
-        mode="Auto",
-        deadline_at=NOON + HOUR,
-    )
-    return replace(row, **fields)
 
 
 def a_world(row: ScalingDecisionRow, other: ScalingPolicy | None = None) -> World:
@@ -104,7 +61,7 @@ async def test_a_decision_for_a_target_without_an_adapter_is_cancelled_and_delay
     phase: DecisionPhase,
 ) -> None:
     workload = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "orders"}}
-    row = an_unfinished_decision(phase, target="workload/orders")
+    row = a_raise_row("orders", phase=phase, target="workload/orders")
     world = a_world(row, another_policy(target=workload))
     await world.turn(20)
     assert world.target.minimum == 9
@@ -121,9 +78,9 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("phase", [DecisionPhase.PENDING, DecisionPhase.EXECUTING])
 async def test_an_unobservable_target_blocks_only_its_policy_until_it_is_observable(
-    phase: DecisionPhase, error: Exception, seconds: Seconds
+    phase: DecisionPhase, error: Exception, seconds: ManualSeconds
 ) -> None:
-    row = an_unfinished_decision(phase)
+    row = a_raise_row("orders", phase=phase)
     world = a_world(row)
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
@@ -146,7 +103,7 @@ async def test_an_unobservable_target_blocks_only_its_policy_until_it_is_observa
 
 
 async def test_an_unexpected_error_ends_the_decision_as_failed_with_the_error() -> None:
-    row = an_unfinished_decision(DecisionPhase.EXECUTING)
+    row = a_raise_row("orders", phase=DecisionPhase.EXECUTING)
     world = a_world(row)
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
@@ -161,7 +118,7 @@ async def test_an_unexpected_error_ends_the_decision_as_failed_with_the_error() 
 
 
 async def test_a_decision_of_a_re_created_policy_is_cancelled() -> None:
-    row = an_unfinished_decision(DecisionPhase.EXECUTING, policy_uid="before")
+    row = a_raise_row("orders", phase=DecisionPhase.EXECUTING, policy_uid="before")
     world = a_world(row)
     await world.turn(20)
     assert world.decisions.rows[row.id].status == "cancelled"
@@ -169,9 +126,9 @@ async def test_a_decision_of_a_re_created_policy_is_cancelled() -> None:
 
 
 async def test_a_decision_cleared_while_its_target_is_unobservable_does_not_block_its_policy(
-    seconds: Seconds,
+    seconds: ManualSeconds,
 ) -> None:
-    row = an_unfinished_decision(DecisionPhase.PENDING)
+    row = a_raise_row("orders", phase=DecisionPhase.PENDING)
     world = a_world(row)
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
@@ -185,14 +142,14 @@ async def test_a_decision_cleared_while_its_target_is_unobservable_does_not_bloc
     assert orders.minimum == 9
 
 
-async def test_many_decisions_are_recovered_although_some_requests_fail(seconds: Seconds) -> None:
-    world = a_world(an_unfinished_decision(DecisionPhase.PENDING))
+async def test_many_decisions_are_recovered_although_some_requests_fail(seconds: ManualSeconds) -> None:
+    world = a_world(a_raise_row("orders", phase=DecisionPhase.PENDING))
     orders = world.targets["orders"]
     assert isinstance(orders, UnobservableTarget)
     orders.error = ClusterUnavailableError("away")
     for number in range(2, 30):
-        world.decisions.rows[f"orders-{number}"] = an_unfinished_decision(DecisionPhase.PENDING, number)
-    other = an_unfinished_decision(DecisionPhase.PENDING, 99, policy="gone", policy_uid="gone")
+        world.decisions.rows[f"orders-{number}"] = a_raise_row("orders", number, phase=DecisionPhase.PENDING)
+    other = a_raise_row("orders", 99, phase=DecisionPhase.PENDING, policy="gone", policy_uid="gone")
     world.decisions.rows[other.id] = other
     for _ in range(12):
         await world.turn(1)
@@ -213,9 +170,74 @@ async def test_a_refused_list_of_scaling_decisions_delays_no_policy(monkeypatch:
 
 
 async def test_a_restart_continues_after_the_newest_decision_of_each_policy() -> None:
-    world = a_world(an_unfinished_decision(DecisionPhase.SUCCEEDED))
+    world = a_world(a_raise_row("orders", phase=DecisionPhase.SUCCEEDED))
     await world.turn(1)
     (new_decision,) = [
         name for name, row in world.decisions.rows.items() if row.policy == "orders" and name != "orders-1"
     ]
-    assert new_decision == decision_name("orders", decision_id("orders-uid", 1, "orders-1", 4, 8))
+    assert new_decision == decision_name("orders", decision_id("uid-of-orders", 1, "orders-1", 4, 8))
+
+
+@pytest.mark.parametrize("mode", ["Auto", "Recommend"])
+async def test_restarts_do_not_start_the_step_of_a_period_again(mode: str) -> None:
+    world = World(a_policy(mode=mode, scaleUp={"maxStep": "2", "period": "10m"}))
+    for _ in range(4):
+        await world.turn(4)
+        world.target.settle()
+        world.restart()
+    assert world.status["floor"] == 4
+    await world.turn(30)
+    assert world.status["floor"] == 6
+
+
+@pytest.mark.parametrize("phase", UNFINISHED)
+async def test_a_decision_for_a_kind_that_was_removed_does_not_hold_its_policy(phase: DecisionPhase) -> None:
+    row = a_raise_row("orders", phase=phase)
+    world = a_world(row)
+    orders = world.targets["orders"]
+    assert isinstance(orders, UnobservableTarget)
+    orders.error = TargetUnsupportedError("the API server has no kind Rollout; install the CustomResourceDefinition")
+    await world.turn(2)
+    assert world.recovery.held() == {}
+    conditions = world.policy("orders")["status"]["conditions"]
+    (ready,) = [condition for condition in conditions if condition["type"] == "Ready"]
+    assert ready["reason"] == "TargetUnsupported"
+    orders.error = None
+    await world.turn(20)
+    assert orders.minimum == 9
+
+
+async def test_a_raise_is_verified_only_after_its_target_was_observed(seconds: ManualSeconds) -> None:
+    """Without the release of its pods it could not be rolled back."""
+    world = a_world(a_raise_row("orders", phase=DecisionPhase.VERIFYING))
+    orders = world.targets["orders"]
+    assert isinstance(orders, UnobservableTarget)
+    orders.error = ClusterUnavailableError("the API server did not answer")
+    await world.turn(1)
+    assert world.verification.open_names.isdisjoint({"orders-1"})
+    orders.error = None
+    seconds.now += 301
+    await world.turn(1)
+    assert world.decisions.rows["orders-1"].status == "succeeded"
+
+
+@pytest.mark.parametrize("status", ["pending", "executing", "verifying"])
+async def test_a_row_follows_a_roll_back_that_the_database_missed_with_its_cause(status: str) -> None:
+    world = World()
+    await world.turn()
+    (row,) = world.decisions.rows.values()
+    world.decisions.rows[row.id] = replace(row, status=status)
+    shown = world.cluster.objects[f"{DECISIONS}/{row.id}"]
+    shown["status"] = {"phase": "RolledBack", "cause": "CrashLoop", "message": "CrashLoop: 7 of 9 pods crash."}
+    world.lose_database()
+    world.restart()
+    await world.turn()
+    world.regain_database()
+    await world.turn()
+    followed = world.decisions.rows[row.id]
+    assert (followed.status, followed.cause, followed.outcome) == (
+        "rolled_back",
+        "CrashLoop",
+        "CrashLoop: 7 of 9 pods crash.",
+    )
+    assert shown["status"]["phase"] == world.phases[0] == "RolledBack"

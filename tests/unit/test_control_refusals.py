@@ -1,10 +1,8 @@
 """Writes that the API server refuses: the reason is reported, and the operator tries again."""
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
 from predictive_scaling.control.actuation import restoration as restore
@@ -15,11 +13,7 @@ from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.control import World, an_edited_policy
 
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[None]:
-    with capture_logs():
-        yield
+pytestmark = pytest.mark.usefixtures("logs")
 
 
 class Refusing(InMemoryTarget):

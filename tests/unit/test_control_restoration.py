@@ -1,12 +1,9 @@
 """Foreign writes, deletions and changes of the target: when the original minimum is restored."""
 
-from collections.abc import Generator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
 from predictive_scaling.control.actuation import restoration as restore
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
@@ -16,14 +13,10 @@ from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import a_policy
 from tests.support.control import World, an_edited_policy
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 async def test_a_foreign_write_is_kept_until_a_user_resumes_the_policy() -> None:

@@ -1,64 +1,17 @@
 """A raise that does harm is reverted, held back, and tried again later (semantics 19)."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from predictive_scaling.control.actuation.assessment import FIRST_HOLD
-from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.targets.port import ReplicaSource
-from tests.support.builders import NOON, a_policy
-from tests.support.control import World, an_edited_policy
-from tests.support.pods import Json, a_container, a_crashing_pod_body, a_pod_body, an_unschedulable_pod_body
-
-PODS = "/api/v1/namespaces/shop/pods"
-PodBody = Callable[[str], Json]
-
-
-def crashing(name: str) -> Json:
-    return a_crashing_pod_body(name, NOON + timedelta(seconds=5))
-
-
-def unready(name: str) -> Json:
-    running = a_container(state={"running": {}})
-    return a_pod_body(running, name=name, created_at=NOON + timedelta(seconds=5))
-
-
-def unschedulable(name: str) -> Json:
-    return an_unschedulable_pod_body("0/2 nodes are available: 2 Insufficient cpu.", name=name)
-
-
-class Raised(World):
-    """A raise from 2 to 9 whose seven new pods are as `pod` says; the demand needs two replicas."""
-
-    def __init__(self, pod: PodBody, *, demand: float = 180.0, **spec: Any) -> None:
-        self.spec: dict[str, Any] = {"scaleUp": {"maxStep": 40, "period": "1m"}} | spec
-        super().__init__(a_policy(**self.spec), demand=880.0)
-        self.source.demand = demand
-        self.target.source = ReplicaSource("shop", "app=checkout", "uid-of-the-deployment")
-        self.target.written_at = NOON
-        self.target.replicas = 9
-        for index in range(2):
-            name = f"old-{index}"
-            ready = a_container(state={"running": {}}) | {"ready": True}
-            self.cluster.objects[f"{PODS}/{name}"] = a_pod_body(
-                ready, name=name, ready=True, created_at=NOON - timedelta(hours=1)
-            )
-        for index in range(7):
-            self.cluster.objects[f"{PODS}/new-{index}"] = pod(f"new-{index}")
-
-    async def pass_deadline(self) -> None:
-        """Three default lead times."""
-        await self.turn()
-        assert self.target.minimum == 9
-        self.clock.advance(timedelta(minutes=20))
-        await self.turn(2)
-
-    @property
-    def outcomes(self) -> list[tuple[str, str | None]]:
-        return [(row.status, row.cause) for row in self.decisions.rows.values()]
+from predictive_scaling.control.actuation.raise_holds import FIRST_HOLD
+from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.targets.in_memory import InMemoryTarget
+from predictive_scaling.targets.port import Applied
+from tests.support.builders import NOON
+from tests.support.control import an_edited_policy
+from tests.support.pods import a_crashing_pod_body
+from tests.support.raised import PODS, Raised, crashing, unready, unschedulable
 
 
 async def test_a_raise_whose_pods_crash_is_rolled_back_with_the_reason() -> None:
@@ -114,13 +67,6 @@ async def test_a_rollback_keeps_what_the_demand_and_the_policy_need(demand: floa
     assert world.outcomes[-1 if floor == 9 else -2] == (status, "CrashLoop")
 
 
-async def test_without_demand_a_raise_is_not_rolled_back() -> None:
-    world = Raised(crashing)
-    world.source.until = NOON
-    await world.pass_deadline()
-    assert (world.target.minimum, world.outcomes[0]) == (9, ("failed", "CrashLoop"))
-
-
 async def test_a_rolled_back_raise_is_repeated_after_a_back_off_that_doubles() -> None:
     world = Raised(crashing)
     await world.pass_deadline()
@@ -134,6 +80,43 @@ async def test_a_rolled_back_raise_is_repeated_after_a_back_off_that_doubles() -
     await world.turn(9, FIRST_HOLD / 6)
     assert world.target.minimum == 2, "the second back-off is longer"
     await world.turn(5, FIRST_HOLD / 6)
+    assert world.target.minimum == 9
+
+
+async def test_a_smaller_raise_that_succeeds_does_not_end_the_back_off() -> None:
+    world = Raised(crashing)
+    await world.pass_deadline()
+    world.source.demand = 280.0
+    await world.turn(2)
+    world.target.ready_replicas = 3
+    await world.turn(2)
+    assert (world.target.minimum, world.outcomes[-1]) == (3, ("succeeded", None))
+    await world.turn(25)
+    world.clock.advance(timedelta(minutes=20))
+    await world.turn(2)
+    assert [status for status, _ in world.outcomes].count("rolled_back") == 2
+    assert (world.target.minimum, world.hold.failures) == (3, 2)
+
+
+async def test_during_the_back_off_the_floor_does_not_follow_demand_that_falls() -> None:
+    world = Raised(crashing)
+    await world.pass_deadline()
+    floors: list[int] = []
+    for demand in (680.0, 280.0, 480.0, 180.0):
+        world.source.demand = demand
+        await world.turn()
+        floors.append(world.target.minimum)
+    assert floors == [7, 7, 7, 7]
+
+
+async def test_a_floor_that_demand_raised_during_the_back_off_falls_by_the_usual_rules() -> None:
+    world = Raised(crashing)
+    await world.pass_deadline()
+    world.source.demand = 890.0
+    await world.turn()
+    assert world.target.minimum == 9
+    world.source.demand = 280.0
+    await world.turn()
     assert world.target.minimum == 9
 
 
@@ -158,10 +141,7 @@ async def test_a_raise_in_several_steps_returns_to_the_floor_before_the_first_st
     await world.turn(2)
     assert world.target.minimum == 2
     assert [status for status, _ in world.outcomes[:3]] == ["rolled_back"] * 3
-    (record,) = world.records[PolicyKey("shop", "checkout")]
-    hold = world.states.of(record, world.clock.now()).raise_hold
-    assert hold is not None
-    assert (hold.floor, hold.failures) == (2, 1)
+    assert (world.hold.floor, world.hold.raised_to, world.hold.failures) == (2, 4, 1)
 
 
 async def test_a_raise_from_before_a_new_release_is_not_rolled_back() -> None:
@@ -181,6 +161,70 @@ async def test_a_restart_keeps_the_first_back_off() -> None:
     assert world.target.minimum == 2
     await world.turn(6, FIRST_HOLD / 6)
     assert world.target.minimum == 9
+
+
+async def test_a_restart_before_the_floor_is_lowered_still_reverts_the_raise() -> None:
+    world = Raised(crashing)
+    await world.turn()
+    world.clock.advance(timedelta(minutes=20))
+    await world.verification.run()
+    assert (world.target.minimum, world.outcomes) == (9, [("rolled_back", "CrashLoop")])
+    world.clock.advance(timedelta(hours=1))
+    world.restart()
+    await world.turn(3)
+    assert world.target.minimum == 2
+
+
+async def test_a_restart_before_the_lower_floor_is_written_still_reverts_the_raise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Raised(crashing)
+    await world.turn()
+    world.clock.advance(timedelta(minutes=20))
+    await world.verification.run()
+    with monkeypatch.context() as patch:
+
+        async def ends(_target: InMemoryTarget, floor: int, *, take: bool = False) -> Applied:
+            raise ClusterUnavailableError(f"the process ends before {floor} is written, take={take}")
+
+        patch.setattr(InMemoryTarget, "apply", ends)
+        await world.turn()
+    (_, lowering) = world.decisions.rows.values()
+    assert (lowering.reason, lowering.status) == ("RolledBack", "executing")
+    world.restart()
+    await world.turn(3)
+    assert world.target.minimum == 2
+
+
+async def test_a_restart_after_a_raise_to_the_demand_does_not_repeat_the_raise() -> None:
+    world = Raised(crashing)
+    await world.pass_deadline()
+    world.source.demand = 480.0
+    await world.turn()
+    assert world.target.minimum == 5
+    world.restart()
+    await world.turn(3)
+    assert world.target.minimum == 5
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_pods_of_a_target_that_records_no_time_of_its_writes_are_new_after_the_decision(restarts: bool) -> None:
+    """The API server keeps no time of writes through /scale."""
+    world = Raised(crashing)
+    world.target.written_at = None
+    await world.turn()
+    if restarts:
+        world.restart()
+    world.clock.advance(timedelta(minutes=20))
+    await world.turn(3)
+    assert (world.target.minimum, world.outcomes[0]) == (2, ("rolled_back", "CrashLoop"))
+
+
+async def test_pods_that_crashed_before_the_decision_are_not_those_of_the_raise() -> None:
+    world = Raised(lambda name: a_crashing_pod_body(name, NOON - timedelta(minutes=1)))
+    world.target.written_at = None
+    await world.pass_deadline()
+    assert (world.target.minimum, world.outcomes) == (9, [("failed", "CrashLoop")])
 
 
 async def test_a_pin_is_not_rolled_back() -> None:

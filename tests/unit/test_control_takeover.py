@@ -1,11 +1,10 @@
 """Ownership of the minimum: the original minimum is restored after changes of policies, targets and processes."""
 
-from collections.abc import Generator
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from predictive_scaling.control.actuation import execution
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
@@ -13,13 +12,9 @@ from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.control import World, a_policy_named, an_edited_policy
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 OLDER, YOUNGER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[None]:
-    with capture_logs():
-        yield
 
 
 async def two_policies() -> World:
@@ -57,6 +52,30 @@ async def test_deleting_the_acting_policy_passes_its_takeover_on_without_lowerin
     world.delete("younger")
     await world.turn(1)
     assert (policy_names(world), world.target.minimum) == ([], 2)
+
+
+async def test_a_status_that_is_being_written_does_not_undo_a_takeover_that_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await two_policies()
+    younger = f"{path_of(PolicyKey('shop', 'younger'))}/status"
+    merge, edit, edited = world.cluster.merge, world.cluster.edit, list[str]()
+
+    async def slow_merge(path: str, body: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return await merge(path, body)
+
+    async def slower_edit(path: str, operations: list[Any]) -> Any:
+        await asyncio.sleep(0.2)
+        edited.append(path)
+        return await edit(path, operations)
+
+    monkeypatch.setattr(world.cluster, "merge", slow_merge)
+    monkeypatch.setattr(world.cluster, "edit", slower_edit)
+    world.delete("older")
+    await world.loop.run()
+    assert younger in edited
+    assert takeover_of(world, "younger")["originalMinimum"] == 2
 
 
 async def test_deleting_a_waiting_policy_does_not_change_the_floor() -> None:
@@ -105,6 +124,16 @@ async def test_a_policy_in_recommend_does_not_block_a_policy_in_auto() -> None:
     await world.turn(20)
     assert world.target.minimum == 9
     assert condition_of(world, "older", "Conflict")["reason"] == "TargetHeldByPolicy"
+
+
+async def test_a_policy_that_is_off_has_no_conflict_over_the_target_of_another() -> None:
+    world = World(a_policy_named("older", mode="Off"))
+    world.put(a_policy_named("older", mode="Off"), created_at=OLDER)
+    world.put(a_policy_named("younger"), created_at=YOUNGER)
+    await world.turn(20)
+    assert world.target.minimum == 9
+    assert condition_of(world, "older", "Conflict")["status"] == "False"
+    assert condition_of(world, "older", "ScalingActive")["reason"] == "Off"
 
 
 async def test_a_crash_while_a_takeover_is_passed_on_loses_nothing() -> None:
@@ -294,3 +323,37 @@ async def test_the_status_of_a_waiting_policy_names_the_policy_that_holds_the_ta
     assert "ScalingPolicy shop/older" in condition_of(world, "younger", "Conflict")["message"]
     assert "takeover" not in world.policy("younger")["status"]
     assert path_of(PolicyKey("shop", "younger")) in world.cluster.objects
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_maximum_lowered_below_the_floor_lowers_it_without_a_conflict_and_raises_it_again(
+    restarted: bool,
+) -> None:
+    world = World()
+    await world.turn(20)
+    assert world.target.minimum == 9
+    world.target.lower_maximum(4)
+    if restarted:
+        world.restart()
+    await world.turn(4)
+    assert (world.target.minimum, world.condition("Conflict")["status"]) == (4, "False")
+    assert world.condition("ScalingLimited")["status"] == "True"
+    assert world.phases[-1] == "Superseded"
+    assert "Failed" not in world.phases
+    world.target.maximum = 40
+    await world.turn(20)
+    assert world.target.minimum == 9
+    world.target.lower_maximum(6)
+    world.delete("checkout")
+    await world.turn(2)
+    assert (policy_names(world), world.target.minimum) == ([], 2)
+
+
+async def test_a_lowered_maximum_limits_the_restored_minimum() -> None:
+    world = World()
+    await world.turn(20)
+    world.target.lower_maximum(1)
+    await world.turn(2)
+    world.delete("checkout")
+    await world.turn(2)
+    assert (policy_names(world), world.target.minimum) == ([], 1)

@@ -1,6 +1,6 @@
 """The operator trains the series that need it, one at a time, logs the cause, and reloads published models."""
 
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from forecasting.learning import LearnedModels, learn
@@ -28,18 +27,14 @@ from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 from tests.support.demand_series import a_series
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 @cache
 def a_trained_model() -> LearnedModels:
     return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 @dataclass

@@ -1,22 +1,17 @@
 """The quantile and the advice that follow from tuning studies."""
 
-from collections.abc import Generator
 from dataclasses import replace
 
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from forecasting.scaling.frontier import Point
+from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from tests.support.builders import a_policy
 from tests.support.control import World
 from tests.support.tuning_scenes import HOUR, KEY, MINUTE, TuningScene, a_priced_policy
 
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
+pytestmark = pytest.mark.usefixtures("logs")
 
 
 @pytest.fixture
@@ -151,3 +146,18 @@ async def test_the_chosen_quantile_survives_a_restart(scene: TuningScene) -> Non
     assert decision.quantile == 0.9
     assert scene.world.status["advice"]["targetUtilization"] == 82
     assert await scene.tuned_notes() == [], "nothing moved"
+
+
+async def test_studies_take_turns_between_namespaces() -> None:
+    scene = TuningScene(*(a_priced_policy_of("crowd", f"p{number:02}") for number in range(30)))
+    for name in ("y", "z"):
+        scene.world.put(a_priced_policy_of("quiet", name))
+    await scene.turn()
+    studied = [(task.policy["metadata"]["namespace"], task.policy["metadata"]["name"]) for task in scene.studied]
+    assert studied[:5] == [("crowd", "p00"), ("quiet", "y"), ("crowd", "p01"), ("quiet", "z"), ("crowd", "p02")]
+
+
+def a_priced_policy_of(namespace: str, name: str) -> ScalingPolicy:
+    policy = a_priced_policy(demand={"service": "checkout"})
+    changed = {"namespace": namespace, "name": name, "uid": f"{namespace}/{name}"}
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update=changed)})

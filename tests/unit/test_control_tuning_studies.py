@@ -1,12 +1,11 @@
 """Tuning studies: which policies are studied and when, and the child process that runs them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.control.jobs import tuning
@@ -23,11 +22,7 @@ from tests.support.builders import NOON, a_policy
 from tests.support.tuning_scenes import DAY, HOUR, KEY, MINUTE, TuningScene, a_priced_policy
 from tests.support.tunings import a_task, some_minutes
 
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
+pytestmark = pytest.mark.usefixtures("logs")
 
 
 @pytest.fixture

@@ -84,6 +84,29 @@ def test_a_raise_with_a_foreign_minimum_fails_as_overwritten() -> None:
         assert "Overwritten" in verdict.message
 
 
+@pytest.mark.parametrize(("before", "to"), [(4, 9), (12, 9)])
+def test_a_floor_that_a_lower_maximum_took_with_it_is_superseded(before: int, to: int) -> None:
+    cut = replace(progress(3, replicas=9, ready=9), maximum=3)
+    verdict = assess_progress(an_expected(before, to), cut, NOON + MINUTE)
+    assert verdict is not None
+    assert (verdict.phase, verdict.cause) == (DecisionPhase.SUPERSEDED, None)
+    assert "maximum was lowered to 3" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        replace(progress(2), maximum=3),
+        replace(progress(3), maximum=3, floor_manager="helm"),
+        replace(progress(3), maximum=40),
+    ],
+)
+def test_a_lower_floor_is_overwritten_unless_the_maximum_alone_explains_it(observed: Progress) -> None:
+    verdict = assess_progress(an_expected(4, 9), observed, NOON + MINUTE)
+    assert verdict is not None
+    assert verdict.cause is FailureCause.OVERWRITTEN
+
+
 def test_a_raise_is_cancelled_when_the_original_minimum_is_restored() -> None:
     expected = an_expected(4, 9)
     expected.state.begin_restoring()
@@ -103,7 +126,7 @@ def test_a_lead_time_is_a_high_percentile_of_the_last_measurements() -> None:
     assert lead_times.of("uid", None) == timedelta(minutes=3)
     for minutes in range(1, 12):
         lead_times.learn("uid", minutes * MINUTE)
-    assert lead_times.of("uid", None) == timedelta(seconds=606)
+    assert lead_times.of("uid", None) == timedelta(minutes=10)
     assert lead_times.of("other", None) == timedelta(minutes=3)
 
 
@@ -113,8 +136,11 @@ def test_a_configured_lead_time_takes_precedence_over_a_measured_lead_time() -> 
     assert lead_times.of("uid", timedelta(minutes=5)) == timedelta(minutes=5)
 
 
-def test_the_lead_time_of_the_status_is_used_until_there_are_measurements() -> None:
-    lead_times = LeadTimes(timedelta(minutes=3))
-    lead_times.seed("uid", 6 * MINUTE)
-    lead_times.seed("uid", 9 * MINUTE)
-    assert lead_times.of("uid", None) == 6 * MINUTE
+def test_a_lowered_floor_names_what_the_target_keeps() -> None:
+    kept = replace(progress(4, replicas=6, ready=6), excess="6 units remain, as they are protected")
+    verdict = assess_progress(an_expected(9, 4), kept, NOON + MINUTE)
+    assert verdict is not None
+    assert (verdict.phase, verdict.message) == (
+        DecisionPhase.SUCCEEDED,
+        "The target kept the minimum 4; 6 units remain, as they are protected.",
+    )

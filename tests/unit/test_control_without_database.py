@@ -1,11 +1,10 @@
 """An unavailable database: floors are raised but not lowered, and decisions get their rows when it is back."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from forecasting.forecast import Forecast
@@ -23,14 +22,10 @@ from tests.support.builders import NOON, a_forecast, a_policy, an_event
 from tests.support.control import World
 from tests.support.in_memory_ports import FixedForecaster, InMemoryDecisions
 
+pytestmark = pytest.mark.usefixtures("logs")
+
 MINUTE = timedelta(minutes=1)
 KEY = PolicyKey("shop", "checkout")
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 class RisingForecaster(FixedForecaster):
@@ -205,8 +200,8 @@ async def test_the_outage_is_reported_and_the_policy_stays_ready() -> None:
     assert (world.condition("Ready")["status"], world.condition("Ready")["reason"]) == ("True", "TargetObserved")
     assert QUEUED._value.get() == 0  # pyright: ignore[reportPrivateUsage]
     sent: list[str] = []
-    while not world.events._queue.empty():  # pyright: ignore[reportPrivateUsage] (what would be sent)
-        sent.append(world.events._queue.get_nowait()["reason"])  # pyright: ignore[reportPrivateUsage]
+    while world.events._queue:  # pyright: ignore[reportPrivateUsage] (what would be sent)
+        sent.append(world.events._queue.get()["reason"])  # pyright: ignore[reportPrivateUsage]
     assert sent.count("DatabaseUnavailable") == sent.count("DatabaseAvailable") == 1
 
 

@@ -1,11 +1,9 @@
 """Invalid objects in one namespace never delay the policies of another; the manifests are those of the watch."""
 
-from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster import reviewed_objects
@@ -16,6 +14,9 @@ from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from tests.support.builders import NOON, an_event
 from tests.support.control import World
+from tests.support.in_memory_ports import ObservedOccurrences
+
+pytestmark = pytest.mark.usefixtures("logs")
 
 RULES = (
     "FREQ=DAILY;INTERVAL=0",
@@ -40,12 +41,6 @@ TIMES = (
     {},
 )
 METADATA = ({"creationTimestamp": "9999-12-31T23:59:59Z"}, {"creationTimestamp": "yesterday"}, {"generation": None})
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 def an_event_body(number: int, spec: Any, **metadata: Any) -> dict[str, Any]:
@@ -161,7 +156,7 @@ async def test_invalid_events_are_stalled_with_their_reason_and_valid_events_are
     for namespace, name in world.event_records:
         path = f"{root}/{namespace}/businessevents/{name}"
         world.cluster.objects[path] = {"metadata": {"name": name, "resourceVersion": "1"}}
-    job = BusinessEventController(world.cluster, world.informer_cache, NoTable(), world.clock, lambda: True)
+    job = BusinessEventController(world.cluster, world.informer_cache, ObservedOccurrences(), world.clock, lambda: True)
     await job.run()
 
     def stalled(namespace: str, name: str) -> tuple[str, str]:
@@ -173,19 +168,3 @@ async def test_invalid_events_are_stalled_with_their_reason_and_valid_events_are
         problem = record.problem.reason if record.problem else None
         expected = "InternalError" if name == "broken" else problem
         assert stalled(namespace, name) == (("True", expected) if expected else ("False", "Accepted")), name
-
-
-class NoTable:
-    """A table that records nothing."""
-
-    async def schedules(self) -> dict[Any, Any]:
-        return {}
-
-    async def names(self) -> set[Any]:
-        return set()
-
-    async def replace(self, name: Any, history: Any, changed: Any) -> None:
-        del name, history, changed
-
-    async def cancel(self, name: Any, seen_until: Any) -> None:
-        del name, seen_until

@@ -112,6 +112,17 @@ async def test_the_status_of_a_policy_in_mode_auto() -> None:
     assert document(world.status) == expected_document("normal")
 
 
+async def test_the_status_of_a_policy_in_mode_recommend() -> None:
+    world = await a_world(mode="Recommend", forecast={"leadTime": "3m"})
+    for _ in range(20):
+        await world.turn(4)
+        await world.shadow_minutes()
+    await world.shadow_accounts()
+    await world.turn(1, step=5 * MINUTE)
+    await world.turn(1)
+    assert document(world.status) == expected_document("recommend")
+
+
 async def test_the_status_of_a_policy_whose_reconciliation_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await a_world()
     await turn_with_failure(world, monkeypatch)
@@ -144,6 +155,17 @@ async def test_the_row_of_a_policy_has_the_documents_of_its_status(monkeypatch: 
     assert replace(failed, conditions=paused.conditions, updated_at=paused.updated_at) == paused
     assert (failed.floor, failed.source, failed.current_replicas) == (9, "Forecast", 2)
     assert failed.last_decision_at == datetime.fromisoformat(world.status["lastDecision"]["at"])
+
+
+async def test_the_row_of_a_policy_in_mode_recommend_has_its_shadow_account() -> None:
+    world = await a_world(mode="Recommend")
+    await world.shadow_minutes()
+    await world.turn(4)
+    await world.shadow_accounts()
+    await world.turn(1)
+    account = world.states.by_key()[KEY].shadow
+    assert account is not None
+    assert (await world.row()).shadow == account.to_manifest()
 
 
 async def test_a_failure_after_a_restart_keeps_the_rest_of_the_status(monkeypatch: pytest.MonkeyPatch) -> None:

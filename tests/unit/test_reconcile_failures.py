@@ -1,20 +1,20 @@
 """A policy whose reconciliation fails: it is reported, retried at growing intervals, and delays no other policy."""
 
 import asyncio
-from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json, ObjectConflictError
 from predictive_scaling.control.actuation.ownership import path_of
+from predictive_scaling.control.loop import MAX_TIMEOUTS_IN_A_ROW, Reachability
 from predictive_scaling.control.reconcile_failures import MAX_PAUSE
 from predictive_scaling.errors import (
     ClusterUnavailableError,
+    ExtensionUnavailableError,
     RequestFailedError,
     RequestTimedOutError,
 )
@@ -24,14 +24,11 @@ from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import a_policy
 from tests.support.control import World
+from tests.support.virtual_time import in_virtual_time
+
+pytestmark = pytest.mark.usefixtures("logs")
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 WEBHOOK = 'Internal error occurred: failed calling webhook "deny.shop"'
@@ -188,6 +185,7 @@ async def test_retry_after_is_limited_to_the_maximum_pause() -> None:
     assert target.attempts > attempts
 
 
+@in_virtual_time
 async def test_a_hanging_reconciliation_times_out_and_the_next_tick_continues() -> None:
     target = a_failing_target()
     target.hangs = True
@@ -228,6 +226,27 @@ async def test_a_lost_connection_ends_the_tick_and_the_next_tick_begins_with_the
     assert observed[0] == "broken-3"
     assert len(observed) == 5
     assert not any(ready_of(world, name)["status"] == "False" for name in world.targets), "no policy is failing"
+
+
+async def test_dead_apis_of_targets_never_end_a_tick_and_are_shown_with_back_off() -> None:
+    error = ExtensionUnavailableError("GET /apis/shop.example/v1: service unavailable")
+    dead = [a_failing_target(error) for _ in range(5)]
+    world = a_world(*dead)
+    world.loop.in_flight = 1
+    await world.turn(1)
+    assert world.target.minimum > 2
+    for index in range(5):
+        ready = ready_of(world, f"broken-{index}")
+        assert (ready["status"], ready["reason"]) == ("False", "RequestFailed")
+    assert all(target.attempts == 1 for target in dead), "each waits for its next attempt"
+
+
+def test_an_api_that_does_not_respond_does_not_make_the_api_server_unavailable() -> None:
+    cluster = Reachability()
+    for _ in range(MAX_TIMEOUTS_IN_A_ROW):
+        cluster.note(RequestTimedOutError("did not answer within 4 s"))
+        cluster.note(ExtensionUnavailableError("service unavailable"))
+    assert cluster.lost
 
 
 async def test_only_many_consecutive_time_outs_end_a_tick() -> None:

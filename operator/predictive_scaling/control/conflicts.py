@@ -4,17 +4,19 @@ from collections.abc import Mapping
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.informer_cache import PolicyRecord
-from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
+from predictive_scaling.control.policy_memory import Acknowledgement
+from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.target_claims import target_name
 from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import Takeover
+from predictive_scaling.resources.vocabulary import Mode
 from predictive_scaling.targets.horizontal_pod_autoscaler import refusal_of_owner
 
 
 def other_policy(record: PolicyRecord, held: Mapping[tuple[str, str], PolicyKey]) -> str | None:
-    """Describe the policy that holds the target; None if it is this policy."""
-    if record.policy is None:
+    """Describe the policy that holds the target; None if it is this policy, or if this policy does not want it."""
+    if record.policy is None or record.policy.spec.mode is Mode.OFF:
         return None
     holder = held.get(target_name(record.key.namespace, record.policy.spec.target))
     if holder is None or holder == record.key:

@@ -228,7 +228,8 @@ class ForecastProvider:
         if not self._is_fresh(requirement, now):
             return None
         spec = requirement.policy.spec
-        reach = requirement.lead_time + 2 * self._refresh + self._max_age
+        nodes = spec.node_headroom.lead_time if spec.node_headroom else timedelta()
+        reach = requirement.lead_time + nodes + 2 * self._refresh + self._max_age
         span = max(reach, min(spec.forecast.horizon + self._max_age, _STEPS * BIN))
         return self._make_request(requirement, None, span)
 

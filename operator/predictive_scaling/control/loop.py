@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter as Counts
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,14 +16,22 @@ from predictive_scaling.cluster.leadership import Leadership
 from predictive_scaling.control.actuation.recovery import Recovery
 from predictive_scaling.control.event_calendar import EventCalendar
 from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
+from predictive_scaling.control.namespace_turns import NamespaceTurns, grouped
 from predictive_scaling.control.policy_publisher import PolicyPublisher
 from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures, ReconcileTimedOutError
-from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler, Tick
+from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler
+from predictive_scaling.control.situations import Tick
 from predictive_scaling.control.target_claims import Claim, TargetClaims
-from predictive_scaling.errors import ClusterUnavailableError, RequestFailedError, RequestTimedOutError
+from predictive_scaling.errors import (
+    ClusterUnavailableError,
+    ExtensionUnavailableError,
+    RequestFailedError,
+    RequestTimedOutError,
+)
 from predictive_scaling.resources.metadata import PolicyKey
+from predictive_scaling.telemetry.tracing import Attributes, Span, span
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +63,8 @@ class Reachability:
 
     def note(self, error: Exception | None) -> None:
         """Record the error that a reconciliation ended with; None if it succeeded."""
+        if isinstance(error, ExtensionUnavailableError):
+            return  # it shows neither that the API server responds nor that it does not
         if isinstance(error, RequestTimedOutError):
             self.timeouts += 1
             self.lost = self.lost or self.timeouts >= MAX_TIMEOUTS_IN_A_ROW
@@ -83,8 +93,9 @@ class Loop:
     reconcile_limit_seconds: float = RECONCILE_LIMIT_SECONDS
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a tick should come soon."""
-    _begin_with: PolicyKey | None = None
-    """The first policy that the last tick did not reach; None where it reached all."""
+    _turns: NamespaceTurns = field(default_factory=NamespaceTurns)
+    _begin_with: Mapping[str, PolicyKey] = field(default_factory=dict[str, PolicyKey])
+    """For each namespace the policy that a tick reached least recently; empty after a tick that reached all."""
     _ticked_at: datetime | None = None
     _incomplete_since: float | None = None
 
@@ -118,11 +129,12 @@ class Loop:
             self.leadership.gained.clear()
         await self.recovery.resume()
         began = monotonic()
-        await self.tick()
+        with span("tick"):
+            await self.tick()
         TICK_SECONDS.observe(monotonic() - began)
 
     async def tick(self) -> None:
-        """Reconcile every policy; a failure of one affects no other."""
+        """Reconcile every policy; a failure of one affects no other, and namespaces take turns."""
         records = self.cache.policies()
         POLICIES.set(len(records))
         self._forget({record.uid for record in records})
@@ -135,13 +147,15 @@ class Loop:
             now=now,
             held=claims.held(),
             claims=claims,
-            events=around.upcoming,
-            known_events=around.known,
+            events=grouped(around.upcoming, lambda window: window.event.metadata.namespace),
+            known_events=grouped(around.known, lambda known: known.event.metadata.namespace),
             database_problem=self.recovery.records.log.unavailable or self.refresher.database_problem,
             recovering=self.recovery.held(),
         )
         await self._reconcile_all(self._in_order(records), tick)
-        self.reconciler.capacities.keep_only(self.states.capacity_keys())
+        self.reconciler.situations.learning.keep_only(
+            {record.uid for record in records}, self.states.target_uids(), self.states.capacity_keys()
+        )
 
     def _claims(self, records: Sequence[PolicyRecord], now: datetime) -> list[Claim]:
         """All policies with their states; a status that cannot be read keeps its own policy back only."""
@@ -157,6 +171,7 @@ class Loop:
         before = {(required.key, required.series) for required in self.states.requirements()}
         slots = asyncio.Semaphore(self.in_flight)
         cluster = Reachability()
+        reached: list[PolicyKey] = []
         missed: list[PolicyKey] = []
 
         async def reconcile(record: PolicyRecord) -> None:
@@ -164,12 +179,15 @@ class Loop:
                 if cluster.lost or not self.leadership.leads:
                     missed.append(record.key)
                 else:
+                    reached.append(record.key)
                     await self._reconcile(record, tick, cluster)
 
         async with asyncio.TaskGroup() as group:
             for record in records:
                 group.create_task(reconcile(record))
-        self._begin_with = missed[0] if missed else None
+        self._turns.take(key.namespace for key in reached)
+        # The first missed policy of each namespace, or the first reached one where none was missed.
+        self._begin_with = {key.namespace: key for key in reversed((*missed, *reached))} if missed else {}
         if cluster.lost:
             TICKS_FAILED.inc()
         if any((required.key, required.series) not in before for required in self.states.requirements()):
@@ -196,11 +214,22 @@ class Loop:
 
     async def _try(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> Exception | None:
         """Return why the reconciliation failed; None if it succeeded."""
+        policy = {"k8s.namespace.name": record.key.namespace, "predictive_scaling.policy": record.key.name}
+        with span("reconcile", policy) as reconciliation:
+            error = await self._error_of(record, state, tick, reconciliation)
+            if error is not None:
+                reconciliation.fail(type(error).__name__, str(error))
+            return error
+
+    async def _error_of(
+        self, record: PolicyRecord, state: PolicyState, tick: Tick, reconciliation: Span
+    ) -> Exception | None:
         limit = asyncio.timeout(self.reconcile_limit_seconds)
         try:
             async with limit:
                 outcome = await self.reconciler.reconcile(record, state, tick)
             self._publish(record, outcome)
+            reconciliation.annotate(_floor_attributes(outcome))
         except TimeoutError as error:
             if not limit.expired():
                 return error
@@ -215,9 +244,13 @@ class Loop:
             self.publisher.stage(record, outcome)
 
     def _in_order(self, records: list[PolicyRecord]) -> list[PolicyRecord]:
-        """Return all policies, beginning with the first that the last tick did not reach."""
-        first = next((at for at, record in enumerate(records) if record.key == self._begin_with), 0)
-        return records[first:] + records[:first]
+        """Return all policies, one of each namespace in turn; each continues where the last tick ended."""
+        rotated: list[PolicyRecord] = []
+        for namespace, own in grouped(records, lambda record: record.key.namespace).items():
+            begin_with = self._begin_with.get(namespace)
+            first = next((at for at, record in enumerate(own) if record.key == begin_with), 0) if begin_with else 0
+            rotated += own[first:] + own[:first]
+        return self._turns.order(rotated, lambda record: record.key.namespace)
 
     def _follow_clock(self, now: datetime) -> None:
         """After the clock was stepped back, keep durations as they were."""
@@ -239,5 +272,15 @@ class Loop:
         gone = self.states.keep_only(uids)
         for key in gone:
             self.publisher.remove(key)
-        if gone:
-            self.reconciler.lead_times.keep_only(self.states.target_uids())
+
+
+def _floor_attributes(outcome: ReconcileOutcome | None) -> Attributes:
+    if outcome is None or outcome.decision is None or outcome.status.mode is None:
+        return {}
+    decision = outcome.decision
+    return {
+        "predictive_scaling.mode": outcome.status.mode.value,
+        "predictive_scaling.floor": decision.floor,
+        "predictive_scaling.uncapped_floor": decision.uncapped,
+        "predictive_scaling.source": decision.source.value,
+    }

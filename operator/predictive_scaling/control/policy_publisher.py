@@ -140,6 +140,8 @@ def _row(record: PolicyRecord, status: ScalingPolicyStatus, clock: Clock) -> Pol
         updated_at=clock.now(),
         timezone=spec.forecast.timezone if spec is not None else None,
         holidays=spec.forecast.holidays if spec is not None else None,
+        learned=status.learned.to_manifest() if status.learned is not None else None,
+        shadow=status.shadow.to_manifest() if status.shadow is not None else None,
     )
 
 

@@ -1,67 +1,29 @@
 """State of one policy between two ticks. Every assignment to it is a method here, named after what happened."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.current_forecasts import ForecastRequirement
-from predictive_scaling.decision.inputs import Decision, DecisionState, RaiseHold, Situation
+from predictive_scaling.control.policy_memory import Acknowledgement, Backoff, OwnMetadata, ReconcileRetry
+from predictive_scaling.decision.inputs import Decision, DecisionState, FloorChange, Observed, RaiseHold, Situation
+from predictive_scaling.decision.node_headroom import HeadroomState
 from predictive_scaling.decision.review import Problem
-from predictive_scaling.resources.annotations import resume_of
 from predictive_scaling.resources.conditions import Condition
-from predictive_scaling.resources.statuses import AccuracyStatus, LastDecision, ScalingPolicyStatus, Takeover
+from predictive_scaling.resources.shadow_status import ShadowStatus
+from predictive_scaling.resources.statuses import (
+    AccuracyStatus,
+    LastDecision,
+    NodeHeadroomStatus,
+    ScalingPolicyStatus,
+    Takeover,
+)
+from predictive_scaling.resources.vocabulary import Reason
 
 NEVER_WRITTEN = datetime(1, 1, 1, tzinfo=UTC)
 
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """The last change by a person: generation of the spec and resume annotation. A newer one ends a conflict."""
-
-    generation: int
-    resume: str | None
-
-    @classmethod
-    def of(cls, record: PolicyRecord, generation: int | None = None) -> "Acknowledgement":
-        """The acknowledgement of a policy now. generation: overrides that of the record.
-
-        A long annotation is represented by its digest: a status holds 253 characters.
-        """
-        resume = resume_of(record.annotations)
-        return cls(record.generation if generation is None else generation, resume)
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Back-off after a refused write, longer each time."""
-
-    until: datetime
-    failures: int
-    generation: int
-    """metadata.generation of the policy whose write was refused: an edited policy does not wait."""
-    raises: bool
-    """Whether a raise was refused: a refused decrease does not hold back a raise."""
-    problem: Problem
-    """Why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileRetry:
-    """Back-off after a failed reconciliation, longer each time; a change by a person ends it."""
-
-    until: datetime
-    failures: int
-    generation: int
-    annotations: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class OwnMetadata:
-    """A policy's metadata as returned by our newest request; valid until the watch shows newer ones."""
-
-    resource_version: int
-    finalizers: tuple[str, ...]
+Confirm = Callable[[Observed], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -72,6 +34,8 @@ class PolicyState:
     decision_state: DecisionState
     acknowledged: Acknowledgement
     """Acknowledgement at our last write, or when our field was overwritten."""
+    status_lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
+    """Held during a write of the status: another policy may hand its takeover on meanwhile, which no write may undo."""
     takeover: Takeover | None = None
     target: str | None = None
     """The target of the takeover, as the status writes it."""
@@ -89,13 +53,21 @@ class PolicyState:
     """The last decision."""
     conditions: tuple[Condition, ...] = ()
     accuracy: AccuracyStatus | None = None
+    headroom: HeadroomState | None = None
+    """What node headroom remembers; None before its first computation."""
+    node_headroom: NodeHeadroomStatus | None = None
+    """Its node headroom; None if the policy does not request it."""
+    shadow: ShadowStatus | None = None
+    """What mode Auto would have done; None before the first account and outside of mode Recommend."""
     verified: tuple[bool, str | None, str] | None = None
     """Whether the newest verification succeeded, why not in a word, and its message."""
     conflict: str | None = None
     """The foreign writer of our field, until a person acknowledges."""
+    confirm: Confirm | None = None
+    """Checks whether the last write was made; None if its outcome is known."""
     backoff: Backoff | None = None
     raise_hold: RaiseHold | None = None
-    """The last raise that did harm, until the policy or its pods change, or a raise succeeds."""
+    """The last raise that did harm, until the policy or its pods change, or such a raise succeeds."""
     failure: Problem | None = None
     """Why the last decision could not be carried out."""
     retry: ReconcileRetry | None = None
@@ -160,8 +132,25 @@ class PolicyState:
         if self.open_decision is not None:
             self.previous_decision, self.open_decision = self.open_decision, None
 
-    def apply_intent(self, takeover: Takeover, acknowledged: Acknowledgement) -> None:
+    def send_write(self, confirm: Confirm) -> None:
+        """Remember that the target is being written: its response may get lost."""
+        self.confirm = confirm
+
+    def end_write(self) -> None:
+        """Remember that the write was refused."""
+        self.confirm = None
+
+    async def confirm_write(self, observed: Observed) -> None:
+        """Count a write whose response was lost as made, if the target shows it. Never raises."""
+        confirm, self.confirm = self.confirm, None
+        if confirm is not None:
+            await confirm(observed)
+
+    def apply_intent(self, takeover: Takeover, acknowledged: Acknowledgement, decision: Decision) -> None:
         """Remember that the target was written: earlier conflicts and refusals are over."""
+        self.decision_state, self.confirm = decision.state, None
+        if decision.reason is Reason.ROLLED_BACK:
+            self.raise_hold = self.raise_hold and replace(self.raise_hold, is_reverted=True)
         self.takeover = takeover.model_copy(update={"taken_from": None, "replaces": None})
         self.acknowledged = acknowledged
         self.conflict, self.backoff, self.open_decision, self.restoring = None, None, None, False
@@ -176,6 +165,12 @@ class PolicyState:
         """Name the next decision after this one, which was made before a restart."""
         self.previous_decision = name
 
+    def recall_change(self, change: FloorChange) -> None:
+        """Count a change from before a restart to the steps of its period; a known or earlier one is left out."""
+        known = self.decision_state.changes
+        if not known or known[-1].at < change.at:
+            self.decision_state = replace(self.decision_state, changes=(*known, change))
+
     def verify(self, verified: tuple[bool, str | None, str], summary: str) -> None:
         """Remember the verdict on the newest decision."""
         self.verified = verified
@@ -187,8 +182,13 @@ class PolicyState:
         self.raise_hold = hold
 
     def release_raises(self) -> None:
-        """Allow raises: one succeeded, or the policy or its pods changed."""
+        """Allow raises: the policy or its pods changed."""
         self.raise_hold = None
+
+    def release_raises_to(self, floor: int) -> None:
+        """Allow raises if one to `floor` succeeded and the lowest floor that did harm is not above it."""
+        if self.raise_hold is not None and floor >= self.raise_hold.raised_to:
+            self.raise_hold = None
 
     # Failures.
 
@@ -213,9 +213,9 @@ class PolicyState:
         self.written_status = written.model_copy(update={"takeover": takeover, "target": target})
 
     def confirm_takeover(self) -> None:
-        """Remember that the target was written before a restart."""
+        """Remember that the target has what was recorded: what was there before is a foreign write from now on."""
         if self.takeover is not None:
-            self.takeover = self.takeover.model_copy(update={"written": True})
+            self.takeover = self.takeover.model_copy(update={"written": True, "taken_from": None, "replaces": None})
 
     def forget_takeover(self) -> None:
         """Forget the takeover, which is recorded again before the next write: the value to restore has changed."""
@@ -263,11 +263,26 @@ class PolicyState:
         """Remember the newest scores of the forecasts."""
         self.accuracy = accuracy
 
+    def remember_headroom(self, headroom: HeadroomState) -> None:
+        """Remember what the next computation of node headroom needs."""
+        self.headroom = headroom
+
+    def note_headroom(self, status: NodeHeadroomStatus | None) -> None:
+        """Remember the node headroom; None if the policy does not request it any longer."""
+        self.node_headroom = status
+        if status is None:
+            self.headroom = None
+
+    def note_shadow(self, shadow: ShadowStatus | None) -> None:
+        """Remember the newest account of what mode Auto would have done; None while there is none."""
+        self.shadow = shadow
+
     def shift(self, by: timedelta) -> None:
         """Shift all times after the clock was stepped, so that durations stay as they were."""
         self.decision_state = self.decision_state.shifted(by)
         self.backoff = self.backoff and replace(self.backoff, until=self.backoff.until + by)
         self.raise_hold = self.raise_hold and replace(self.raise_hold, until=self.raise_hold.until + by)
+        self.headroom = self.headroom and self.headroom.shifted(by)
         self.retry = self.retry and replace(self.retry, until=self.retry.until + by)
         if self.status_written_at != NEVER_WRITTEN:
             self.status_written_at += by

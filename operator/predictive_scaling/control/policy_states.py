@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.capacity import CapacityKey
 from predictive_scaling.control.current_forecasts import ForecastRequirement, series_key
-from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
+from predictive_scaling.control.policy_memory import Acknowledgement
+from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.decision.inputs import DecisionState
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import Takeover, parse_policy_status
@@ -27,6 +28,10 @@ class PolicyStates:
             state = self._states[record.uid] = restored_state(record, now)
             self._keys[record.uid] = record.key
         return state
+
+    def known(self, uid: str) -> PolicyState | None:
+        """Return the state of a policy that was reconciled; None before its first reconciliation."""
+        return self._states.get(uid)
 
     def requirements(self) -> list[ForecastRequirement]:
         """Return the forecasts that all policies require."""
@@ -82,6 +87,8 @@ def restored_state(record: PolicyRecord, now: datetime) -> PolicyState:
         last_decision=last,
         conditions=status.conditions,
         accuracy=status.accuracy and status.accuracy.without_unknown_fields(),
+        node_headroom=status.node_headroom and status.node_headroom.without_unknown_fields(),
+        shadow=status.shadow and status.shadow.without_unknown_fields(),
         written_status=status if record.status else None,
     )
 

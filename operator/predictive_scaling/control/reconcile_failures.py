@@ -8,8 +8,10 @@ from prometheus_client import Counter
 
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
-from predictive_scaling.control.policy_state import PolicyState, ReconcileRetry
-from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler, Tick
+from predictive_scaling.control.policy_memory import ReconcileRetry
+from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.control.reconciler import ReconcileOutcome, Reconciler
+from predictive_scaling.control.situations import Tick
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError, RequestFailedError
 from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType

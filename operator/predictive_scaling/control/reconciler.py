@@ -1,13 +1,10 @@
 """One policy in one tick: observe, decide, execute, report. Nothing here waits for data or for verification."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
-from forecasting.series import Outlier
 from predictive_scaling.cluster.client import ObjectConflictError, ObjectRefusedError
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.cluster.kubernetes_events import KubernetesEvents
@@ -16,24 +13,14 @@ from predictive_scaling.control.actuation.decision_records import Intent
 from predictive_scaling.control.actuation.execution import Change, Execution, Outcome, waits
 from predictive_scaling.control.actuation.restoration import Restoration
 from predictive_scaling.control.actuation.verification import Verification
-from predictive_scaling.control.capacity import Capacities
-from predictive_scaling.control.current_forecasts import ForecastProvider, ForecastRequirement, series_key
-from predictive_scaling.control.demand_window import DemandWindow
-from predictive_scaling.control.guarded_reads import GuardedReads, describe_error
-from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.control.guarded_reads import describe_error
 from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.control.situations import SituationReader, Tick
 from predictive_scaling.control.status_writer import StatusWriter
-from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
 from predictive_scaling.control.tuning_cache import TuningCache
 from predictive_scaling.decision.conditions import ReconcileResult, VerificationState, policy_conditions
 from predictive_scaling.decision.decide import decide
-from predictive_scaling.decision.events.active_occurrences import (
-    KnownEvents,
-    active_occurrences,
-    known_events_for,
-)
-from predictive_scaling.decision.events.windows import EventWindow
-from predictive_scaling.decision.inputs import Decision, Demand, Observed, RaiseHold, Situation
+from predictive_scaling.decision.inputs import Decision, Observed, Situation
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.decision.status import policy_status, status_after_failure, status_without_decision
 from predictive_scaling.errors import (
@@ -42,12 +29,11 @@ from predictive_scaling.errors import (
     TargetUnsupportedError,
 )
 from predictive_scaling.resources.conditions import format_time, merge
-from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.statuses import ScalingPolicyStatus
-from predictive_scaling.resources.vocabulary import Mode
 from predictive_scaling.targets.port import Target, with_record
 from predictive_scaling.targets.registry import TargetFinder
+from predictive_scaling.telemetry.tracing import span
 
 log = structlog.get_logger(__name__)
 
@@ -55,24 +41,6 @@ _UNWRITTEN = {
     Outcome.SUPERSEDED: "the policy was edited between decision and write",
     Outcome.CANCELLED: "the decision was ended before it was written",
 }
-_OUTLIERS_SHOWN = timedelta(hours=1)
-
-
-@dataclass(slots=True)
-class Tick:
-    """What all reconciliations of one tick share."""
-
-    now: datetime
-    held: Mapping[tuple[str, str], PolicyKey]
-    events: Sequence[EventWindow]
-    database_problem: str | None
-    """Why the database is unavailable, and so no floor is lowered; None while it answers."""
-    known_events: Sequence[KnownEvents] = ()
-    """What forecasts know of events."""
-    recovering: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Policies, by uid, whose unfinished decision is taken up first: why that was not possible yet."""
-    claims: TargetClaims = NO_CLAIMS
-    """All policies by their targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +57,13 @@ class Reconciler:
     """Reconciles policies, one at a time or concurrently."""
 
     find: TargetFinder
-    window: DemandWindow
-    forecasts: ForecastProvider
-    lead_times: LeadTimes
-    capacities: Capacities
+    situations: SituationReader
     tunings: TuningCache
     execution: Execution
     verification: Verification
     restoration: Restoration
     status_writer: StatusWriter
     events: KubernetesEvents
-    refresh: timedelta
-    metrics_max_age: timedelta
 
     async def reconcile(self, record: PolicyRecord, state: PolicyState, tick: Tick) -> ReconcileOutcome | None:
         """Reconcile a policy; None if it is being deleted.
@@ -118,7 +81,9 @@ class Reconciler:
             return await self._show_problem(record, state, tick, failure=problem)
         try:
             target = with_record(self.find(record.key.namespace, record.policy.spec.target), state.takeover)
-            observed = await target.observe()
+            with span("observe target"):
+                observed = await target.observe()
+            _confirm_write(state, target, observed)
         except TargetUnsupportedError as error:
             return await self._show_problem(record, state, tick, stalled=Problem(error.reason, str(error)))
         except TargetNotFoundError as error:
@@ -154,8 +119,9 @@ class Reconciler:
         observed: Observed,
         tick: Tick,
     ) -> ReconcileOutcome:
+        await state.confirm_write(observed)
         conflict, conflict_reason = self._conflict(record, state, observed, tick)
-        situation = self._situation(policy, state, observed, tick, conflict)
+        situation = self.situations.read(record, policy, state, observed, tick, conflict)
         situation, decision = self._decision_for(record, situation)
         change = Change(
             Intent(record, policy, observed, decision, situation.current_forecast, state.previous_decision),
@@ -184,6 +150,9 @@ class Reconciler:
             accuracy=state.accuracy,
             takeover=state.takeover,
             advice=self.tunings.advice(policy, observed),
+            node_headroom=state.node_headroom,
+            learned=self.situations.learning.status(policy, observed),
+            shadow=state.shadow,
         )
         await self.status_writer.write(record, state, status)
         return ReconcileOutcome(situation, decision, status)
@@ -211,9 +180,8 @@ class Reconciler:
                 state.hold_floor(decision.state)
                 return decision
             if not waits(change, tick.now) and (tick.database_problem is None or change.intent.raises):
-                outcome = await self.execution.carry_out(change)
+                outcome = await self._carry_out(change)
                 if outcome in (Outcome.APPLIED, Outcome.RECOMMENDED):
-                    state.decide(decision.state)
                     return decision
                 why = _UNWRITTEN.get(outcome) or state.conflict or why
         except DatabaseUnavailableError as error:
@@ -228,6 +196,18 @@ class Reconciler:
         state.keep_floor(decision.state)
         return replace(decision, floor=decision.before, message=f"Hold {decision.before}: {why}")
 
+    async def _carry_out(self, change: Change) -> Outcome:
+        intent, decision = change.intent, change.intent.decision
+        attributes = {
+            "predictive_scaling.decision.id": intent.name,
+            "predictive_scaling.decision.from": decision.before,
+            "predictive_scaling.decision.to": decision.floor,
+        }
+        with span("carry out decision", attributes) as execution:
+            outcome = await self.execution.carry_out(change)
+            execution.annotate({"predictive_scaling.decision.outcome": outcome.value})
+            return outcome
+
     def _conflict(
         self, record: PolicyRecord, state: PolicyState, observed: Observed, tick: Tick
     ) -> tuple[str | None, str]:
@@ -240,58 +220,6 @@ class Reconciler:
             by_keda = (observed.owner or "").startswith("ScaledObject/")
             return autoscaler, "TargetManagedByKeda" if by_keda else "TargetManagedByAutoscaler"
         return conflicts.foreign_writer(record, state, observed), "ForeignWriter"
-
-    def _situation(
-        self, policy: ScalingPolicy, state: PolicyState, observed: Observed, tick: Tick, conflict: str | None
-    ) -> Situation:
-        self._seed_lead_time(state, observed)
-        lead_time = self.lead_times.of(observed.uid, policy.spec.forecast.lead_time)
-        series, attempts = series_key(policy), GuardedReads(str(policy.key))
-        occurrences = attempts.of(
-            lambda: active_occurrences(policy, tick.events, tick.now, lead_time, self.refresh), ()
-        )
-        requirement = ForecastRequirement(
-            policy, lead_time, occurrences, attempts.of(lambda: known_events_for(policy, tick.known_events), ())
-        )
-        state.require(requirement if policy.spec.mode is not Mode.OFF else None)
-        demand = attempts.of(lambda: self._newest_demand(policy), None)
-        if conflict is None and demand is not None and tick.now - demand.at <= self.metrics_max_age:
-            # Demand per replica is unknown while another party controls the target.
-            ready, utilization = observed.ready_replicas, observed.utilization
-            self.capacities.observe((observed.uid, series), demand.value, ready, utilization)
-        return Situation(
-            now=tick.now,
-            policy=policy,
-            observed=observed,
-            state=state.decision_state,
-            current_forecast=attempts.of(lambda: self.forecasts.current(requirement, tick.now), None),
-            demand=demand,
-            events=attempts.of(lambda: self.forecasts.baselines(requirement, tick.now), ()),
-            lead_time=lead_time,
-            refresh=self.refresh,
-            metrics_max_age=self.metrics_max_age,
-            per_replica=self.capacities.of((observed.uid, series), policy.spec.demand.per_replica),
-            conflict=conflict,
-            tuned=attempts.of(lambda: self.tunings.tuned(policy), None),
-            raise_hold=_raise_hold(state, policy, observed),
-            lost_floor=conflicts.lost_floor(observed, state) if policy.spec.mode is Mode.AUTO else None,
-            outlier=attempts.of(lambda: self._outlier(policy, tick.now), None),
-            forecast_failure=attempts.failure,
-        )
-
-    def _newest_demand(self, policy: ScalingPolicy) -> Demand | None:
-        key = series_key(policy)
-        newest = self.window.newest(key, zero_is_valid=policy.spec.demand.zero_is_valid)
-        return newest or self.window.newest(key, zero_is_valid=True)
-
-    def _outlier(self, policy: ScalingPolicy, now: datetime) -> Outlier | None:
-        zero_is_valid = policy.spec.demand.zero_is_valid
-        return self.window.outlier(series_key(policy), now - _OUTLIERS_SHOWN, zero_is_valid=zero_is_valid)
-
-    def _seed_lead_time(self, state: PolicyState, observed: Observed) -> None:
-        written = state.written_status
-        if state.decision is None and written is not None and written.lead_time is not None:
-            self.lead_times.seed(observed.uid, written.lead_time)
 
     def _verification(self, state: PolicyState, tick: Tick) -> dict[str, Any]:
         hold = state.raise_hold
@@ -337,16 +265,14 @@ class Reconciler:
         return ReconcileOutcome(None, None, status)
 
 
-def _raise_hold(state: PolicyState, policy: ScalingPolicy, observed: Observed) -> RaiseHold | None:
-    """The hold of a raise that did harm; a changed policy or a new release of the pods ends it."""
-    hold = state.raise_hold
-    if hold is None:
-        return None
-    is_new_release = "" not in (hold.template, observed.template) and hold.template != observed.template
-    if is_new_release or hold.generation != policy.metadata.generation:
-        state.release_raises()
-        return None
-    return hold
+def _confirm_write(state: PolicyState, target: Target, observed: Observed) -> None:
+    """Detect a write that took effect although AWS did not confirm it, such as one that took too long."""
+    takeover = state.takeover
+    if takeover is None or takeover.replaces is None or observed.uid != takeover.target_uid:
+        return
+    if observed.minimum == takeover.floor:
+        state.confirm_takeover()
+        with_record(target, state.takeover)
 
 
 def _waiting(database_problem: str | None) -> str | None:

@@ -35,6 +35,11 @@ class StatusWriter:
 
     async def write(self, record: PolicyRecord, state: PolicyState, status: ScalingPolicyStatus) -> bool:
         """Write the status if it differs; return whether it did. Raises ClusterUnavailableError."""
+        async with state.status_lock:
+            # Another policy may have handed its takeover on since the status was computed.
+            return await self._write(record, state, status.model_copy(update={"takeover": state.takeover}))
+
+    async def _write(self, record: PolicyRecord, state: PolicyState, status: ScalingPolicyStatus) -> bool:
         now = self.clock.now()
         if status == state.written_status:
             return False
@@ -60,6 +65,6 @@ class StatusWriter:
 
 
 def _significant(status: ScalingPolicyStatus) -> object:
-    """Return what is written at once: all but forecast, accuracy, and messages and times of conditions."""
+    """Return what is written at once: all but forecast, accuracy, shadow, and messages and times of conditions."""
     conditions = [(condition.type, condition.status, condition.reason) for condition in status.conditions]
-    return status.model_copy(update={"forecast": None, "accuracy": None, "conditions": ()}), conditions
+    return status.model_copy(update={"forecast": None, "accuracy": None, "shadow": None, "conditions": ()}), conditions

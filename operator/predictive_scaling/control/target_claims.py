@@ -35,18 +35,18 @@ class TargetClaims:
 
     holders: dict[TargetName, Claim]
     """For each target the policy that it belongs to."""
-    takers: dict[tuple[str, str], list[Claim]]
-    """For each target, by namespace and uid, the policies that recorded its take-over."""
+    takers: dict[str, list[Claim]]
+    """For each target, by uid, the policies that recorded its take-over. A group's are in several namespaces."""
 
     @classmethod
     def of(cls, claims: Iterable[Claim]) -> "TargetClaims":
         """Of all policies, with their states."""
         holders: dict[TargetName, Claim] = {}
-        takers: dict[tuple[str, str], list[Claim]] = {}
+        takers: dict[str, list[Claim]] = {}
         for claim in claims:
             takeover = claim.state.takeover
             if takeover is not None:
-                takers.setdefault((claim.record.key.namespace, takeover.target_uid), []).append(claim)
+                takers.setdefault(takeover.target_uid, []).append(claim)
             target = _named(claim.record)
             if target is not None and (target not in holders or _rank(claim) < _rank(holders[target])):
                 holders[target] = claim
@@ -67,7 +67,7 @@ class TargetClaims:
         """Return the oldest take-over of a target by another policy; None if there is none."""
         takeovers = [
             takeover
-            for claim in self.takers.get((record.key.namespace, target_uid), ())
+            for claim in self.takers.get(target_uid, ())
             # Restoring during the tick may have ended a take-over, or handed it on.
             if claim.record.uid != record.uid
             and (takeover := claim.state.takeover) is not None

@@ -1,9 +1,7 @@
-"""What every handler shares: its context and the registry."""
+"""What every handler shares: its context."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import kopf
 
 from predictive_scaling.cluster.informer_cache import InformerCache
 
@@ -15,7 +13,3 @@ class HandlerContext:
     cache: InformerCache
     wake: Callable[[], None]
     """Requests a tick; calls before the tick starts are merged."""
-
-
-REGISTRY = kopf.OperatorRegistry()
-"""All handlers of the operator."""

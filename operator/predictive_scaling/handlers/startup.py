@@ -5,23 +5,26 @@ from typing import Any
 
 import kopf
 
-from predictive_scaling.handlers.context import REGISTRY, HandlerContext
+from predictive_scaling.handlers.context import HandlerContext
 
 _DOMAIN = "predictive-scaling.io"
 
 
-@kopf.on.startup(registry=REGISTRY)
 async def started(
     memo: HandlerContext,
     policies: Any,
     business_events: Any,
-    autoscalers: Any,
-    workloads: Any,
-    scaled_objects: Any,
+    autoscalers: Any = None,
+    workloads: Any = None,
+    scaled_objects: Any = None,
     **_: Any,
 ) -> None:
-    """Bind the indices to the informer cache, through which the tick reads them."""
-    memo.cache.bind(policies, business_events, autoscalers, workloads, scaled_objects)
+    """Bind the indices to the informer cache, through which the tick reads them.
+
+    The index of a kind that is not watched is missing.
+    """
+    targets = ({} if index is None else index for index in (autoscalers, workloads, scaled_objects))
+    memo.cache.bind(policies, business_events, *targets)
 
 
 def kopf_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:
@@ -67,9 +70,14 @@ class NoDiffBase(kopf.DiffBaseStorage):
         del body, patch, essence
 
 
-@kopf.on.login(registry=REGISTRY)
 async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     """Choose the credentials as cluster/client.py does; kopf calls this again when they expire."""
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         return kopf.login_with_service_account(**kwargs)
     return kopf.login_with_kubeconfig(**kwargs)
+
+
+def register(registry: kopf.OperatorRegistry) -> None:
+    """Register what runs when kopf starts and when it needs credentials."""
+    kopf.on.startup(registry=registry)(started)
+    kopf.on.login(registry=registry)(login)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import kopf
 import structlog
 
+from predictive_scaling.cluster.client import connected
+from predictive_scaling.errors import ClusterUnavailableError, SettingsError
 from predictive_scaling.handlers import indices, startup
-from predictive_scaling.handlers.context import REGISTRY, HandlerContext
+from predictive_scaling.handlers.context import HandlerContext
+from predictive_scaling.handlers.rights import watchable_kinds
 from predictive_scaling.handlers.startup import kopf_settings
 
 log = structlog.get_logger(__name__)
-
-HANDLERS = (indices, startup)
-"""Modules that register handlers when they are imported."""
 
 _RESTART_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
@@ -57,6 +57,10 @@ class Watch:
         while not self._stop.is_set():
             try:
                 asyncio.run(self._watch(memo))
+            except ClusterUnavailableError as error:
+                log.warning("watch_delayed", error=str(error))
+            except SettingsError as error:
+                log.error("watch_refused", error=str(error))  # noqa: TRY400 (the message names the cause)
             except Exception:  # the watch restarts after any error
                 log.exception("watch_ended")
             self._stop.wait(_RESTART_SECONDS)
@@ -69,8 +73,12 @@ class Watch:
             await asyncio.sleep(_CLOSE_SECONDS)
 
     async def _operate(self, memo: HandlerContext) -> None:
+        registry = kopf.OperatorRegistry()
+        startup.register(registry)
+        async with connected() as cluster:
+            indices.register(registry, await watchable_kinds(cluster, self.namespaces))
         await kopf.operator(
-            registry=REGISTRY,
+            registry=registry,
             settings=kopf_settings(self.namespaces),
             memo=memo,
             standalone=True,

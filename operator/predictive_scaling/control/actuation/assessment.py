@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.actuation.decision_records import Intent
 from predictive_scaling.control.actuation.failure_causes import (
@@ -15,15 +16,10 @@ from predictive_scaling.control.actuation.failure_causes import (
     pod_cause,
 )
 from predictive_scaling.control.policy_state import PolicyState
-from predictive_scaling.decision.inputs import RaiseHold, Situation
+from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.resources.vocabulary import DecisionPhase, FailureCause
-from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
-from predictive_scaling.targets.port import Progress, Target
+from predictive_scaling.targets.port import Explanation, Progress, Target
 
-FIRST_HOLD = timedelta(minutes=5)
-MAX_HOLD = timedelta(hours=2)
-UNKNOWN_RELEASE = ""
-_MAX_DOUBLINGS = 10
 _UNHEALTHY = UNHEALABLE | {FailureCause.PROBE_FAILING}
 """Causes by which new pods can take the ready pods with them, such as an overloaded database."""
 
@@ -46,8 +42,13 @@ class ExpectedReplicas:
     """The release of the workload's pods at the write."""
     saw_start: bool = True
     """False after a restart: how many replicas were ready before the write is unknown."""
+    recorded_at: datetime | None = None
+    """The time when the decision was recorded in the cluster, before the write, by the clock that stamps pods."""
     written_at: datetime | None = None
-    """The time of the write by the clock that stamps pods; None until it was observed."""
+    """The time of the write by the clock that stamps pods; None until it was observed, and then no raise is rolled
+    back."""
+    undecided_since: datetime | None = None
+    """Since when it is late and what decides its end could not be observed; None while it could."""
 
     @classmethod
     def of(
@@ -57,6 +58,7 @@ class ExpectedReplicas:
         target: Target,
         now: datetime,
         deadline: datetime,
+        recorded_at: datetime | None,
     ) -> "ExpectedReplicas":
         """What an intent that was just carried out should lead to."""
         return cls(
@@ -71,6 +73,7 @@ class ExpectedReplicas:
             applied_at=now,
             deadline_at=deadline,
             template=intent.observed.template,
+            recorded_at=recorded_at,
         )
 
     @property
@@ -83,11 +86,21 @@ class ExpectedReplicas:
         """Whether replicas are awaited."""
         return self.to >= self.before
 
+    def shifted(self, by: timedelta) -> "ExpectedReplicas":
+        """The same with times of our clock that was stepped by this duration."""
+        return replace(
+            self,
+            applied_at=self.applied_at + by,
+            deadline_at=self.deadline_at + by,
+            undecided_since=self.undecided_since and self.undecided_since + by,
+        )
+
     def with_write_time(self, progress: Progress) -> "ExpectedReplicas":
         """The same with the time of the write, read while the floor is still this one."""
         if self.written_at is not None or progress.floor != self.to:
             return self
-        return replace(self, written_at=progress.floor_written_at)
+        recorded_at = self.recorded_at if progress.floor_manager is None else None
+        return replace(self, written_at=progress.floor_written_at or recorded_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,9 @@ def assess_progress(
         return Verdict(
             DecisionPhase.CANCELLED, "The policy restored its target's minimum before the effect was observed."
         )
+    if _is_cut_by_maximum(expected, progress):
+        message = f"The target's maximum was lowered to {progress.maximum}, below the minimum {expected.to}."
+        return Verdict(DecisionPhase.SUPERSEDED, message)
     if not expected.raises:
         return _assess_lowering(expected, progress)
     if progress.floor < expected.to and expected.is_newest:
@@ -137,6 +153,11 @@ def assess_progress(
     return Verdict(DecisionPhase.FAILED, message, diagnosis.cause, is_harmful)
 
 
+def has_floor(observed: Observed, floor: int) -> bool:
+    """Whether a target shows that the operator wrote this floor."""
+    return observed.minimum == floor and FIELD_MANAGER in observed.floor_managers
+
+
 def needs_pods(expected: ExpectedReplicas, progress: Progress, verdict: Verdict | None) -> bool:
     """Whether the pods have to be read: the raise is late, or fewer replicas are ready than before it."""
     if progress.source is None or not expected.raises or expected.to == expected.before:
@@ -146,43 +167,20 @@ def needs_pods(expected: ExpectedReplicas, progress: Progress, verdict: Verdict 
     return verdict.phase is DecisionPhase.FAILED and verdict.cause is not FailureCause.OVERWRITTEN
 
 
-def next_hold(expected: ExpectedReplicas, verdict: Verdict, situation: Situation, now: datetime) -> RaiseHold:
-    """The back-off after a raise that did harm; twice as long as the last one for the same policy and release."""
-    last, generation = expected.state.raise_hold, situation.policy.metadata.generation
-    repeats = (
-        last is not None and last.generation == generation and last.template in (UNKNOWN_RELEASE, expected.template)
-    )
-    failures = last.failures if last is not None and repeats else 0
-    if last is not None and repeats and now < last.until:
-        # Another step of the same raise, or a raise to the current demand: it lowers the floor, not the next attempt.
-        return replace(last, floor=min(last.floor, expected.before))
-    return RaiseHold(
-        floor=expected.before,
-        until=now + min(FIRST_HOLD * 2 ** min(failures, _MAX_DOUBLINGS), MAX_HOLD),
-        failures=failures + 1,
-        generation=generation,
-        template=expected.template,
-        cause=(verdict.cause or FailureCause.TIMEOUT).value,
-        message=verdict.message,
-    )
-
-
-def recovered_hold(row: ScalingDecisionRow) -> RaiseHold:
-    """The hold of a restart whose newest decision reverted a raise: the first back-off, from that decision on."""
-    return RaiseHold(
-        floor=row.to_replicas,
-        until=row.created_at + FIRST_HOLD,
-        failures=1,
-        generation=row.generation,
-        template=UNKNOWN_RELEASE,
-        cause=row.reason,
-        message=row.message,
+def _is_cut_by_maximum(expected: ExpectedReplicas, progress: Progress) -> bool:
+    """Whether a user lowered the maximum below the floor, which the API server lowered with it."""
+    return (
+        progress.maximum is not None
+        and progress.maximum < expected.to
+        and progress.floor == progress.maximum
+        and progress.floor_manager is None
     )
 
 
 def _assess_lowering(expected: ExpectedReplicas, progress: Progress) -> Verdict | None:
     if progress.floor == expected.to or not expected.is_newest:
-        return Verdict(DecisionPhase.SUCCEEDED, f"The target kept the minimum {expected.to}.")
+        excess = f"; {progress.excess}" if progress.excess else ""
+        return Verdict(DecisionPhase.SUCCEEDED, f"The target kept the minimum {expected.to}{excess}.")
     return _overwritten(expected, progress)
 
 
@@ -220,10 +218,14 @@ def _diagnose(expected: ExpectedReplicas, progress: Progress, report: PodReport)
         return diagnose_creation(refused)
     if pods is not None:
         return pods
+    explanation = progress.explanation or Explanation(None)
+    if explanation.cause is not None:
+        return Diagnosis(explanation.cause, explanation.details)
+    problem = report.problem or explanation.details
     if progress.desired_replicas < expected.to:
         details = f"the autoscaler still requests {progress.desired_replicas} replicas"
     elif progress.replicas < expected.to:
         details = f"only {progress.replicas} replicas exist"
     else:
         details = f"only {progress.ready_replicas} of {progress.replicas} replicas are ready"
-    return Diagnosis(FailureCause.TIMEOUT, f"{details}; {report.problem}" if report.problem else details)
+    return Diagnosis(FailureCause.TIMEOUT, f"{details}; {problem}" if problem else details)

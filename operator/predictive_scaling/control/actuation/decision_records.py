@@ -68,22 +68,33 @@ class DecisionRecords:
     """What is watched; none means all."""
     _names: dict[PolicyKey, deque[str]] = field(default_factory=dict[PolicyKey, deque[str]])
 
-    async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> None:
-        """Record an intent; recording it twice changes nothing.
+    async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> datetime | None:
+        """Record an intent; recording it twice changes nothing. Return when, by the API server's clock.
 
         Raises ClusterUnavailableError, and for a decrease DatabaseUnavailableError: do not write the target then.
         """
         now, namespace = self.clock.now(), intent.record.key.namespace
         await self.log.intend(row_of_intent(intent, phase, now), may_wait=intent.raises)
         try:
-            await self.cluster.create(_collection(namespace), manifest_of_intent(intent, now))
+            created = await self.cluster.create(_collection(namespace), manifest_of_intent(intent, now))
         except ObjectConflictError:
-            return
+            return await self.recorded_at(namespace, intent.name)
         names = self._names.setdefault(intent.record.key, deque())
         names.append(intent.name)
         if phase.is_final:
             await self._show(namespace, intent.name, phase, intent.decision.message)
         await self._delete_old(intent.record.key, names)
+        return ObjectMetadata.of(created).created_at
+
+    async def recorded_at(self, namespace: str, name: str) -> datetime | None:
+        """Return when a decision was recorded, by the API server's clock; None if it cannot be read any more.
+
+        Raises ClusterUnavailableError.
+        """
+        try:
+            return ObjectMetadata.of(await self.cluster.get(f"{_collection(namespace)}/{name}")).created_at
+        except (ObjectNotFoundError, ObjectRefusedError):
+            return None
 
     async def transition(
         self,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 
 import structlog
 from prometheus_client import Counter
@@ -12,10 +13,14 @@ from predictive_scaling.cluster.client import Cluster
 from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.cluster.leadership import Leadership
 from predictive_scaling.control.actuation import ownership
+from predictive_scaling.control.actuation.assessment import has_floor
 from predictive_scaling.control.actuation.decision_records import DecisionRecords, Intent
+from predictive_scaling.control.actuation.headroom_writer import HeadroomWriter
 from predictive_scaling.control.actuation.verification import ExpectedReplicas, Verification
-from predictive_scaling.control.policy_state import Acknowledgement, Backoff, PolicyState
+from predictive_scaling.control.policy_memory import Acknowledgement, Backoff
+from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
+from predictive_scaling.decision.inputs import Observed
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.errors import ClusterUnavailableError, TargetConflictError, TargetRefusedError
 from predictive_scaling.failpoint import failpoint
@@ -59,6 +64,17 @@ class Change:
     claims: TargetClaims = NO_CLAIMS
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write that was sent to the target."""
+
+    change: Change
+    takeover: Takeover
+    recorded_at: datetime | None
+    """When its decision was recorded, by the API server's clock."""
+    at: datetime
+
+
 @dataclass(slots=True)
 class Execution:
     """Carries changes out."""
@@ -67,6 +83,7 @@ class Execution:
     records: DecisionRecords
     leadership: Leadership
     verification: Verification
+    headroom: HeadroomWriter
     events: KubernetesEvents
     clock: Clock
     patience: float
@@ -81,11 +98,12 @@ class Execution:
         await self.supersede(change.state, intent, keep=intent.name)
         if intent.policy.spec.mode is not Mode.AUTO:
             await self.records.intend(intent, DecisionPhase.RECOMMENDED)
+            state.decide(intent.decision.state)
             self._done(change, DecisionPhase.RECOMMENDED)
             return Outcome.RECOMMENDED
         # Named before it is recorded, so that an intent that lacks a record can be superseded.
         state.open_intent(intent.name)
-        await self.records.intend(intent)
+        recorded_at = await self.records.intend(intent)
         takeover = await self._taken_over(change)
         failpoint("operator.after_intent")
         if not await ownership.is_current(self.cluster, intent.record, state):
@@ -96,7 +114,7 @@ class Execution:
             await ownership.record_takeover(
                 self.cluster, intent.record, state, str(intent.policy.spec.target), takeover
             )
-        return await self._apply(change, takeover)
+        return await self._apply(change, takeover, recorded_at)
 
     async def supersede(self, state: PolicyState, intent: Intent, keep: str | None = None) -> None:
         """End an open intent that is no longer the decision."""
@@ -107,42 +125,62 @@ class Execution:
         await self.records.transition(intent.record.key, name, DecisionPhase.SUPERSEDED, message)
         state.supersede_intent()
 
-    async def _apply(self, change: Change, takeover: Takeover) -> Outcome:
-        intent, floor = change.intent, change.intent.decision.floor
+    async def _apply(self, change: Change, takeover: Takeover, recorded_at: datetime | None) -> Outcome:
+        intent, state, floor = change.intent, change.state, change.intent.decision.floor
         is_open = await self.records.transition(
             intent.record.key, intent.name, DecisionPhase.EXECUTING, may_wait=intent.raises
         )
         if not is_open:
             self._cancelled(change)
             return Outcome.CANCELLED
+        if intent.raises and intent.policy.spec.node_headroom is not None:
+            existing = max(intent.observed.current_replicas, intent.decision.before)
+            await self.headroom.release_placeholders(intent.record.key, intent.record.uid, floor - existing)
         if not self.leadership.leads:
             raise ClusterUnavailableError(f"{intent.record.key}: leadership was lost before the write; not written")
+        sent = _Write(change, takeover, recorded_at, self.clock.now())
+        state.send_write(partial(self._confirm, sent))
         try:
             take = takeover.taken_from is not None and takeover.taken_from == intent.observed.foreign_write
             await change.target.apply(floor, take=take)
         except TargetConflictError as error:
-            change.state.enter_conflict(str(error))
+            state.end_write()
+            state.enter_conflict(str(error))
             await self._end(change, DecisionPhase.CANCELLED, f"Not written: {error}")
             return Outcome.CONFLICT
         except TargetRefusedError as error:
+            state.end_write()
             await self._end(change, DecisionPhase.FAILED, f"Refused: {error}", FailureCause.REFUSED)
             self._back_off(change, error)
             return Outcome.REFUSED
         failpoint("operator.after_apply")
-        await self._applied(change, takeover)
+        await self._applied(sent)
         return Outcome.APPLIED
 
-    async def _applied(self, change: Change, takeover: Takeover) -> None:
+    async def _confirm(self, sent: _Write, observed: Observed) -> None:
+        """Count a write whose response was lost as made, if the target shows it and nobody ended the decision."""
+        intent = sent.change.intent
+        is_open = sent.change.state.open_decision == intent.name and observed.uid == intent.observed.uid
+        if is_open and has_floor(observed, intent.decision.floor):
+            log.info("write_confirmed", policy=str(intent.record.key), decision=intent.name)
+            await self._applied(sent)
+
+    async def _applied(self, sent: _Write) -> None:
+        """Count a write as made, whatever fails from here on."""
+        change, takeover = sent.change, sent.takeover
         intent, state = change.intent, change.state
-        state.apply_intent(takeover, Acknowledgement(intent.record.generation, takeover.resume))
-        now = self.clock.now()
-        deadline = now + max(self.patience * change.lead_time, timedelta(minutes=1))
-        self.verification.expect(ExpectedReplicas.of(intent, state, change.target, now, deadline))
+        state.apply_intent(takeover, Acknowledgement(intent.record.generation, takeover.resume), intent.decision)
+        deadline = sent.at + max(self.patience * change.lead_time, timedelta(minutes=1))
+        self.verification.expect(ExpectedReplicas.of(intent, state, change.target, sent.at, deadline, sent.recorded_at))
         self._done(change, DecisionPhase.VERIFYING)
-        # If this fails, verification updates the records when it ends; the target is already written.
-        if not await self.records.transition(
-            intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline
-        ):
+        try:
+            is_open = await self.records.transition(
+                intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline
+            )
+        except Exception as error:  # the target is written; verification updates the records when it ends
+            log.warning("verifying_not_recorded", decision=intent.name, error=str(error))
+            return
+        if not is_open:
             self.verification.drop([intent.name])
 
     async def _taken_over(self, change: Change) -> Takeover:

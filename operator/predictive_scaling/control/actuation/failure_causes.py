@@ -73,7 +73,9 @@ class PodReport:
     events: tuple[PodEvent, ...] = ()
     """Events of the first pod with the dominant cause, and of the workload while it creates too few pods."""
     problem: str = ""
-    """Why the pods could not be read; empty if they were."""
+    """Why the pods or Events could not be read; empty if they were."""
+    is_temporary: bool = False
+    """Whether a later read may succeed without a change by a person."""
 
     @property
     def unready(self) -> tuple[PodRecord, ...]:

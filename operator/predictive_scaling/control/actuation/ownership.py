@@ -5,7 +5,8 @@ from typing import Final
 from predictive_scaling.cluster.client import Cluster, Json, ObjectNotFoundError
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.cluster.object_metadata import ObjectMetadata
-from predictive_scaling.control.policy_state import OwnMetadata, PolicyState
+from predictive_scaling.control.policy_memory import OwnMetadata
+from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.resources.metadata import API_VERSION, GROUP, VERSION, PolicyKey
 from predictive_scaling.resources.statuses import Takeover
 
@@ -33,8 +34,9 @@ async def record_takeover(
     # A merge patch keeps what it does not name: a field that is not set any more has to be taken out by name.
     optional = ("takenFrom", "resume", "generation", "floor", "replaces", "autoScalingGroup")
     cleared = dict.fromkeys(optional) | takeover.to_manifest()
-    await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": cleared, "target": target}})
-    state.take_over(takeover, target)
+    async with state.status_lock:
+        await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": cleared, "target": target}})
+        state.take_over(takeover, target)
 
 
 def is_recorded(state: PolicyState, target: str, takeover: Takeover) -> bool:
@@ -47,7 +49,8 @@ async def release(cluster: Cluster, record: PolicyRecord, state: PolicyState) ->
     """Remove the finalizer and the record of what to restore. Raises as Cluster does."""
     try:
         if not record.deleted:
-            await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": None}})
+            async with state.status_lock:
+                await cluster.merge(f"{path_of(record.key)}/status", {"status": {"takeover": None}})
         await _set_finalizers(cluster, record, state, [])
     except ObjectNotFoundError:
         return

@@ -6,9 +6,9 @@ from typing import Protocol
 import structlog
 
 from predictive_scaling.cluster.client import Cluster
-from predictive_scaling.cluster.pod_record import PodEvent, parse_event, parse_pod
+from predictive_scaling.cluster.pod_record import parse_event, parse_pod
 from predictive_scaling.control.actuation.failure_causes import PodReport, example_pod
-from predictive_scaling.errors import PredictiveScalingError
+from predictive_scaling.errors import ClusterUnavailableError, PredictiveScalingError
 from predictive_scaling.targets.port import ReplicaSource
 
 log = structlog.get_logger(__name__)
@@ -42,24 +42,26 @@ class ClusterPodReader:
                 f"/api/v1/namespaces/{source.namespace}/pods", limit=MAX_PODS, labelSelector=source.selector
             )
         except PredictiveScalingError as error:
-            log.info("pods_not_read", namespace=source.namespace, selector=source.selector, error=str(error))
-            return PodReport(problem=f"its pods could not be read: {error}")
+            return _incomplete(PodReport(), f"its pods could not be read: {error}", error)
         report = PodReport(tuple(pod for pod in map(parse_pod, bodies) if pod is not None))
         example = example_pod(report)
         uid = example.uid if example is not None else source.workload_uid if creation_fails else None
         if not uid:
             return report
-        return replace(report, events=await self._events(source.namespace, uid))
-
-    async def _events(self, namespace: str, uid: str) -> tuple[PodEvent, ...]:
         try:
             bodies = await self.cluster.first_page(
-                f"/api/v1/namespaces/{namespace}/events", limit=MAX_EVENTS, fieldSelector=f"involvedObject.uid={uid}"
+                f"/api/v1/namespaces/{source.namespace}/events",
+                limit=MAX_EVENTS,
+                fieldSelector=f"involvedObject.uid={uid}",
             )
         except PredictiveScalingError as error:
-            log.info("pod_events_not_read", namespace=namespace, error=str(error))
-            return ()
-        return tuple(parse_event(body) for body in sorted(bodies, key=_last_seen))
+            return _incomplete(report, f"the Events about its pods could not be read: {error}", error)
+        return replace(report, events=tuple(parse_event(body) for body in sorted(bodies, key=_last_seen)))
+
+
+def _incomplete(report: PodReport, problem: str, error: PredictiveScalingError) -> PodReport:
+    log.info("pods_not_read", error=problem)
+    return replace(report, problem=problem, is_temporary=isinstance(error, ClusterUnavailableError))
 
 
 def _last_seen(body: dict[str, object]) -> str:

@@ -10,7 +10,8 @@ from predictive_scaling.cluster.client import Cluster, ObjectConflictError, Obje
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.control.actuation import ownership
-from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
+from predictive_scaling.control.policy_memory import Acknowledgement
+from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.target_claims import NO_CLAIMS, Claim, TargetClaims
 from predictive_scaling.decision.reactive import floor_to_restore
 from predictive_scaling.errors import (
@@ -21,16 +22,18 @@ from predictive_scaling.errors import (
     TargetRefusedError,
     TargetUnsupportedError,
 )
-from predictive_scaling.resources.statuses import Takeover
-from predictive_scaling.resources.target import AutoScalingGroupTarget, TargetSpec
+from predictive_scaling.resources.statuses import TakenGroup, Takeover
+from predictive_scaling.resources.target import TargetSpec
 from predictive_scaling.resources.vocabulary import Mode
 from predictive_scaling.targets.port import with_record
-from predictive_scaling.targets.registry import TargetFinder, target_named
+from predictive_scaling.targets.registry import TargetFinder, taken_group, target_named
 
 log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS = 60.0
 """A deletion waits this long, in real time, for a target that cannot be restored; then it completes without."""
+GROUP_TIMEOUT_SECONDS = 660.0
+"""The same for an Auto Scaling group: longer than its cooldown and the longest pause of its account together."""
 
 _REFUSED = (ObjectRefusedError, ObjectConflictError, ObjectNotFoundError)
 
@@ -48,14 +51,19 @@ class Restoration:
 
         The policy is being deleted, left Auto, names another target, or another policy acts on its target.
         """
-        held = state.takeover is not None or ownership.is_held(record, state)
+        held = self.holds(record, state)
         if held and (record.deleted or claims.heir(record, state) is not None):
             return True
-        if not held or record.policy is None:
+        stated = record.policy or record.blocked
+        if not held or stated is None:
             return False
-        spec = record.policy.spec
+        spec = stated.spec
         moved = state.takeover is not None and state.target is not None and _is_other(spec.target, state)
         return spec.mode is not Mode.AUTO or moved
+
+    def holds(self, record: PolicyRecord, state: PolicyState) -> bool:
+        """Whether a policy has a target to restore, or our finalizer."""
+        return state.takeover is not None or ownership.is_held(record, state)
 
     async def restore(
         self, record: PolicyRecord, state: PolicyState, now: datetime, claims: TargetClaims = NO_CLAIMS
@@ -63,7 +71,7 @@ class Restoration:
         """Restore the target's minimum, or hand the take-over to the policy that acts on it; then remove the finalizer.
 
         Raises ClusterUnavailableError while that cannot be done, TargetRefusedError or ObjectRefusedError while the
-        API server refuses it; a deletion stops waiting after TIMEOUT_SECONDS.
+        API server refuses it; a deletion stops waiting after TIMEOUT_SECONDS or GROUP_TIMEOUT_SECONDS.
         """
         state.begin_restoring()
         try:
@@ -92,8 +100,14 @@ class Restoration:
         if recorded is not None and recorded.since <= takeover.since:
             return
         acknowledgement = Acknowledgement.of(heir.record)
-        handed = takeover.model_copy(
-            update={"generation": acknowledgement.generation, "resume": acknowledgement.resume}
+        handed = (recorded or takeover).model_copy(
+            update={
+                "original_minimum": takeover.original_minimum,
+                "since": takeover.since,
+                "generation": acknowledgement.generation,
+                "resume": acknowledgement.resume,
+                "auto_scaling_group": _reached_by(heir, takeover),
+            }
         )
         # Earlier writes to the target do not let the other policy take the field from a third party.
         heir.state.acknowledge(acknowledgement)
@@ -102,7 +116,7 @@ class Restoration:
 
     async def _restore_target(self, record: PolicyRecord, state: PolicyState, now: datetime) -> None:
         takeover = state.takeover
-        spec = _taken_group(takeover) or target_named(state.target or "")
+        spec = taken_group(takeover) or target_named(state.target or "")
         spec = spec or (record.policy.spec.target if record.policy else None)
         if takeover is None or spec is None:
             return
@@ -141,28 +155,22 @@ class Restoration:
     def _is_overdue(self, record: PolicyRecord, state: PolicyState) -> bool:
         if not record.deleted:
             return False
-        return state.seconds_deleting(monotonic()) > TIMEOUT_SECONDS
+        is_group = state.takeover is not None and state.takeover.auto_scaling_group is not None
+        return state.seconds_deleting(monotonic()) > (GROUP_TIMEOUT_SECONDS if is_group else TIMEOUT_SECONDS)
 
 
-def _taken_group(takeover: Takeover | None) -> TargetSpec | None:
-    """Return the Auto Scaling group that was taken over: its name in a status lacks region, role and field."""
-    group = takeover.auto_scaling_group if takeover is not None else None
-    if group is None:
-        return None
-    try:
-        target = AutoScalingGroupTarget(
-            name=group.name, region=group.region, role_arn=group.role_arn, field=group.field
-        )
-    except ValueError:  # the status was edited
-        return None
-    return TargetSpec(auto_scaling_group=target)
+def _reached_by(heir: Claim, takeover: Takeover) -> TakenGroup | None:
+    """Return the group of a take-over as its heir reaches it: its namespace may be allowed another role only."""
+    group, policy = takeover.auto_scaling_group, heir.record.policy
+    named = policy.spec.target.auto_scaling_group if policy is not None else None
+    return group if group is None or named is None else group.model_copy(update={"role_arn": named.role_arn})
 
 
 def _is_other(target: TargetSpec, state: PolicyState) -> bool:
     """Whether a policy names another target than the one that was taken over."""
     if state.target != str(target):
         return True
-    taken, named = _taken_group(state.takeover), target.auto_scaling_group
+    taken, named = taken_group(state.takeover), target.auto_scaling_group
     if taken is None or taken.auto_scaling_group is None or named is None:
         return False
     # Another role may reach the same group; the take-over stays, and the restoration uses the role that took it over.

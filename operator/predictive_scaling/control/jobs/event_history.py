@@ -15,7 +15,13 @@ from predictive_scaling.decision.spans import Span
 from predictive_scaling.errors import PredictiveScalingError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.metadata import PolicyKey
-from predictive_scaling.storage.business_events import BusinessEventRow, EventHistory, EventName, Schedule
+from predictive_scaling.storage.business_events import (
+    BusinessEventRow,
+    EventHistory,
+    EventName,
+    ObservedOccurrence,
+    Schedule,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +46,10 @@ class EventTable(Protocol):
 
     async def replace(self, name: EventName, history: EventHistory, changed: Sequence[BusinessEventRow]) -> None:
         """Replace the rows of an event by those of its schedule."""
+        ...
+
+    async def record_observed(self, observed: ObservedOccurrence) -> None:
+        """Record what was observed during an occurrence; an unknown one is ignored."""
         ...
 
     async def cancel(self, name: EventName, seen_until: datetime | None) -> None:

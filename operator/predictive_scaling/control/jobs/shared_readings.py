@@ -1,6 +1,6 @@
-"""Keeps the external metrics of all replicas alike: the leader writes down what it shows, the others show that.
+"""Keeps the external metrics of all replicas equal: the leader stores its values, and the others serve these.
 
-A Service sends the HPA controller to any replica. One that stands by decides nothing itself, and an empty board would
+A Service sends the HPA controller to any replica. A standby decides nothing itself, and an empty store would
 answer "no such policy" for every other question.
 """
 

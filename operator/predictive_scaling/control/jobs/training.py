@@ -13,6 +13,7 @@ from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.kubernetes_events import EventReason, KubernetesEvents
 from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.jobs.subprocesses import run_child
+from predictive_scaling.control.namespace_turns import NamespaceTurns
 from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.decision.forecast_context import forecast_context
@@ -81,6 +82,7 @@ class TrainingScheduler:
     span: timedelta = timedelta(days=60)
     """Length of the history that trainings use; business events within it count as learned from."""
     train: Train = field(default=train_in_child)
+    _turns: NamespaceTurns = field(default_factory=NamespaceTurns)
     _tried: dict[SeriesKey, datetime] = field(default_factory=dict[SeriesKey, datetime])
     _drifts: dict[SeriesKey, tuple[str, datetime, Drift | None]] = field(
         default_factory=dict[SeriesKey, tuple[str, datetime, Drift | None]]
@@ -114,7 +116,11 @@ class TrainingScheduler:
         return report
 
     async def _most_urgent(self) -> tuple[SeriesKey, Trigger] | None:
-        """The most urgent cause first, then the series whose last training is longest ago; None where none is due."""
+        """Return the series to train next; None where none is due.
+
+        Namespaces take turns. Of each, the most urgent cause comes first, then the series whose last training is
+        longest ago. The shared model is trained before a series that is no more urgent.
+        """
         now, terms, models = self.clock.now(), RetrainPolicy.of(self.interval), self.store.models()
         # A time in the future is from before the clock was stepped back; waiting for it would take as long as the step.
         self._tried = {key: at for key, at in self._tried.items() if at <= now}
@@ -129,10 +135,22 @@ class TrainingScheduler:
                 continue
             if why is not None:
                 due.append((why.urgency, self._tried.get(key, _NEVER), key, why))
-        if (why := self._shared_trigger(policies, terms)) is not None:
-            # First of all, because it serves every series.
-            due.append((why.urgency - 1, self._tried.get(SHARED, _NEVER), SHARED, why))
-        return min(due, key=lambda candidate: candidate[:3])[2:] if due else None
+        due.sort(key=lambda candidate: candidate[:3])
+        offers = [
+            (namespace, candidate)
+            for candidate in due
+            for namespace in {state.requirement.key.namespace for state in policies[candidate[2]] if state.requirement}
+        ]
+        namespace, first = next(iter(self._turns.order(offers, lambda offer: offer[0])), ("", None))
+        shared = self._shared_trigger(policies, terms)
+        if shared is not None:
+            candidate = (shared.urgency - 1, self._tried.get(SHARED, _NEVER), SHARED, shared)
+            if first is None or candidate[:3] < first[:3]:
+                return SHARED, shared
+        if first is None:
+            return None
+        self._turns.take((namespace,))
+        return first[2:]
 
     def _trigger_for(
         self,

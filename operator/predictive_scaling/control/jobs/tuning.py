@@ -15,6 +15,7 @@ from predictive_scaling.cluster.kubernetes_events import EventReason, Kubernetes
 from predictive_scaling.control.current_forecasts import series_key
 from predictive_scaling.control.demand_window import HISTORY, DemandWindow, whole_minute
 from predictive_scaling.control.jobs.subprocesses import run_child
+from predictive_scaling.control.namespace_turns import NamespaceTurns
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.tuning_cache import TunedQuantile, TuningCache, target_of
 from predictive_scaling.decision.formatting import quantile_name
@@ -105,7 +106,8 @@ async def study_in_child(tasks: Sequence[Task]) -> Sequence[Tuning | Failed]:
 class TuningScheduler:
     """Studies each deciding policy once per `interval`; a quantile moves at most that often.
 
-    Policies with an objective and without a frontier come first, then those with the oldest study.
+    Namespaces take turns. Of each, policies with an objective and without a frontier come first, then those with the
+    oldest study.
     """
 
     predictions: ForecastHistory
@@ -120,6 +122,7 @@ class TuningScheduler:
     interval: timedelta
     study: Study = field(default=study_in_child)
     rest: float = _REST
+    _turns: NamespaceTurns = field(default_factory=NamespaceTurns)
     _tried: dict[PolicyKey, datetime] = field(default_factory=dict[PolicyKey, datetime])
     _rested_at: float = 0.0
     _is_loaded: bool = False
@@ -169,9 +172,10 @@ class TuningScheduler:
                 waits = tuned is not None and not tuned.is_stale
                 unpriced = prices_of(situation.policy.spec) is None
                 due.append((waits or unpriced, tuned.tuned_at if tuned else _NEVER, key, situation))
-        return [
-            (key, situation) for _, _, key, situation in sorted(due, key=lambda candidate: candidate[:3])[:_BATCH_SIZE]
-        ]
+        due.sort(key=lambda candidate: candidate[:3])
+        batch = self._turns.order(due, lambda candidate: candidate[2].namespace)[:_BATCH_SIZE]
+        self._turns.take(key.namespace for _, _, key, _ in batch)
+        return [(key, situation) for _, _, key, situation in batch]
 
     def _is_due(self, key: PolicyKey, situation: Situation, tuned: TunedQuantile | None, now: datetime) -> bool:
         if self.window.observed(series_key(situation.policy)) < 2 * MIN_SPAN or not has_elapsed(
