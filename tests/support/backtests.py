@@ -6,7 +6,7 @@ import numpy as np
 
 from forecasting.forecaster import ModelChoice
 from forecasting.series import Series
-from predictive_scaling.backtesting.manifests import adjusted, default_policy
+from predictive_scaling.backtesting.manifests import default_policy, replayable
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
 from predictive_scaling.backtesting.walk_forward import walk_forward
 from predictive_scaling.resources.business_event import BusinessEvent
@@ -44,7 +44,7 @@ def a_simulation(
 ) -> ScalingSimulation:
     """Return the simulation of the time after the split."""
     forecasts = forecasts or rolling_forecasts_of(series)
-    policy = adjusted(policy or default_policy("shop"), LEAD_TIME)
+    policy = replayable(policy or default_policy("shop"), LEAD_TIME)
     scenario = Scenario(policy, events, learned_capacity(series, 0.7), 0.7, LEAD_TIME)
     workload_after_split = workload(series, forecasts.moment(forecasts.plan.split), series.end)
     return ScalingSimulation(scenario, workload_after_split, forecasts)

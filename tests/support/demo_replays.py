@@ -8,7 +8,7 @@ import numpy as np
 from forecasting.scaling.simulation import AutoscalerRules, Replicas, Simulation, no_floor, simulate
 from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observation, compare, forecast_quality
 from predictive_scaling.stack.demo.replay_record import DecisionLine, ReplayRecord
-from predictive_scaling.stack.demo.result import Result
+from predictive_scaling.stack.demo.result import LearnedMatch, Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
 from predictive_scaling.stack.demo.scenario import DemoScenario, make_scenario
 from predictive_scaling.stack.demo.workload import MINUTE, generated_workload
@@ -84,5 +84,6 @@ def a_replay_record(day: date | None = None, multiplier: float = 3.0) -> ReplayR
         decisions=len(decisions),
         failed_decisions=0,
         forecast=quality,
+        learned=tuple(LearnedMatch(match.name, match.start, 3.25, 2.25, 4.5, 42) for match in scenario.matches),
     )
     return ReplayRecord(scenario, 100.0, observations, forecasts, "LightGBM", decisions, result)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +17,18 @@ from forecasting.quality.gate import ActingModel, Verdict
 from forecasting.series import Series
 from forecasting.walk_forward import WalkForward
 from predictive_scaling.backtesting import walk_forward
+from predictive_scaling.backtesting.assumptions import LiveValues, assumptions_of
 from predictive_scaling.backtesting.manifests import default_policy
 from predictive_scaling.backtesting.reporting.page import page
-from predictive_scaling.backtesting.reporting.summary import gain, strategies, summary
+from predictive_scaling.backtesting.reporting.strategies import strategies
+from predictive_scaling.backtesting.reporting.summary import assumptions, gain, summary
 from predictive_scaling.backtesting.rolling_forecasts import plan_of
 from predictive_scaling.backtesting.run import Backtest, Options, run
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.errors import InvalidTraceError
+from predictive_scaling.resources.annotations import PAUSED, PIN
 from predictive_scaling.resources.scaling_policy import parse_policy
+from predictive_scaling.resources.vocabulary import Mode
 from tests.support.backtests import a_demand, silent
 
 MINUTE = timedelta(minutes=1)
@@ -116,12 +121,61 @@ def test_invalid_zeros_are_gaps_in_the_demand_per_minute() -> None:
 def test_each_policy_is_followed_by_the_hpa_alone_at_the_same_hours() -> None:
     backtest = an_ordinary_backtest()
     rows = strategies(backtest)
-    names = [name.strip() for name, _, _ in rows]
+    names = [row.name.strip() for row in rows]
     for label in ("the policy as written", "the policy, tuned", "the policy and the HPA, tuned"):
         row = names.index(label)
         assert names[row + 1] == "HPA alone at the same hours"
-        policy, hpa_only = rows[row][2], rows[row + 1][2]
+        policy, hpa_only = rows[row].outcome, rows[row + 1].outcome
         assert hpa_only.replica_hours == pytest.approx(policy.replica_hours, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "stopped",
+    [
+        {"spec": {"mode": Mode.OFF}},
+        {"spec": {"suspend": True}},
+        {"metadata": {"annotations": {PAUSED: "true"}}},
+        {"metadata": {"annotations": {PIN: "3"}}},
+    ],
+)
+def test_a_policy_that_does_not_act_is_replayed_as_if_it_did(stopped: dict[str, dict[str, Any]]) -> None:
+    series = an_ordinary_demand()
+    policy = default_policy(series.name)
+    changed = policy.model_copy(
+        update={name: getattr(policy, name).model_copy(update=change) for name, change in stopped.items()}
+    )
+    options = Options(refits=1, model=ModelChoice.SEASONAL_NAIVE)
+    replayed = run(Trace(series), changed, (), options, silent).replayed
+    expected = an_ordinary_backtest().replayed
+    assert (replayed.floors == expected.floors).all()
+    assert expected.changes, "floors that never change would show nothing"
+
+
+def test_values_in_use_apply_where_the_policy_states_none_and_are_named() -> None:
+    series = an_ordinary_demand()
+    policy = default_policy(series.name)
+    live = LiveValues(
+        lead_time_seconds=490.0, per_replica=float(np.nanmax(series.values)) / 4, hpa_target=0.5, maximum=5
+    )
+    options = Options(refits=1, model=ModelChoice.SEASONAL_NAIVE, live=live)
+    backtest = run(Trace(series), policy, (), options, silent)
+    scenario = backtest.scenario
+    assert (scenario.lead_time, scenario.per_replica) == (timedelta(seconds=490), live.per_replica)
+    assert (scenario.hpa_target, scenario.rules.maximum) == (0.5, 5)
+    assert backtest.replayed.existing.max() == backtest.hpa_replayed.existing.max() == 5
+    text = assumptions(backtest)
+    assert "a lead time of 8.2 min (in use by the operator)" in text
+    assert "per replica (in use by the operator)" in text
+    assert "an HPA target 50 % (of the target), at most 5 replicas (of the target)" in text
+
+
+def test_the_options_and_the_policy_take_precedence_over_values_in_use() -> None:
+    series, live = an_ordinary_demand(), LiveValues(lead_time_seconds=490.0, per_replica=1.0)
+    policy = default_policy(series.name)
+    demand = policy.spec.demand.model_copy(update={"per_replica": 50.0})
+    stated = policy.model_copy(update={"spec": policy.spec.model_copy(update={"demand": demand})})
+    assumed = assumptions_of(stated, series, 0.7, timedelta(minutes=4), live)
+    assert (assumed.lead_time, assumed.per_replica) == ((timedelta(minutes=4), "as stated"), (50.0, "as stated"))
 
 
 def test_the_gain_is_reported_with_its_cost_and_assumptions() -> None:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from predictive_scaling.figures.time_series import Chart
+from predictive_scaling.stack.demo.measure import DemoComparison, Performance
 from predictive_scaling.stack.demo.replay_record import ReplayRecord
 from predictive_scaling.stack.demo.report import page, write_report
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
@@ -21,7 +22,11 @@ from tests.support.demo_replays import a_replay_record
 
 @pytest.fixture(scope="module")
 def record() -> ReplayRecord:
-    return a_replay_record()
+    """A replay that meets the criteria."""
+    replayed = a_replay_record()
+    hpa_only = replayed.result.comparison.hpa_only
+    predictive = Performance(2.0, 1.05 * hpa_only.replica_hours, 2000.0)
+    return replace(replayed, result=replace(replayed.result, comparison=DemoComparison(hpa_only, predictive)))
 
 
 class Links(HTMLParser):
@@ -62,6 +67,14 @@ def test_the_report_has_the_numbers_of_the_result(record: ReplayRecord) -> None:
     assert all(match.name in text for match in record.scenario.matches)
 
 
+def test_the_report_shows_what_was_learned_with_its_range_and_number_of_matches(record: ReplayRecord) -> None:
+    text = page(record)
+    for match in record.scenario.matches:
+        assert f"<td>{match.name}</td>" in text
+    assert '3.25</td><td class="number">2.25 to 4.50</td><td class="number">42</td>' in text
+    assert f"{len(record.scenario.earlier)} earlier BusinessEvents of type match" in text
+
+
 def test_text_of_the_cluster_is_escaped(record: ReplayRecord) -> None:
     with_markup = replace(record.decisions[0], message="<script>alert(1)</script>", source="<b>")
     text = page(replace(record, decisions=(with_markup,)))
@@ -74,9 +87,9 @@ def test_every_minute_has_a_tooltip(record: ReplayRecord) -> None:
     script = re.search(r'id="moments">(.*?)</script>', page(record))
     assert script is not None
     tooltips = msgspec.json.decode(script[1], type=list[str])
-    assert len(tooltips) == 405
-    assert tooltips[0].startswith("14:00  demand")
-    assert tooltips[-1].startswith("20:44")
+    assert len(tooltips) == 435
+    assert tooltips[0].startswith("10:00  demand")
+    assert tooltips[-1].startswith("17:14")
 
 
 def test_a_failed_decision_is_highlighted(record: ReplayRecord) -> None:
@@ -93,7 +106,7 @@ def test_a_missed_bar_is_reported(record: ReplayRecord) -> None:
 
 
 def test_other_days_have_no_verdict() -> None:
-    assert "only 21 May 2026 has a verdict" in page(a_replay_record(date(2026, 5, 9)))
+    assert "only 2 May 2026 has a verdict" in page(a_replay_record(date(2026, 4, 13)))
 
 
 def test_the_scale_of_a_chart_has_round_steps_and_contains_the_highest_value() -> None:
@@ -111,7 +124,7 @@ def test_without_a_terminal_the_table_has_a_line_every_ten_minutes(record: Repla
         for observation in record.observations[: 4 * 60 : 4]:
             table.show(TableRow(observation, None, record.result.comparison))
     lines = console.export_text().splitlines()
-    assert [line[:5] for line in lines] == ["14:00", "14:10", "14:20", "14:30", "14:40", "14:50"]
+    assert [line[:5] for line in lines] == ["10:00", "10:10", "10:20", "10:30", "10:40", "10:50"]
 
 
 def test_on_a_terminal_the_table_names_the_current_match(record: ReplayRecord) -> None:
@@ -121,14 +134,14 @@ def test_on_a_terminal_the_table_names_the_current_match(record: ReplayRecord) -
     )
     with LiveTable(record.scenario, console) as table:
         table.show(TableRow(during, record.forecasts[0][1], record.result.comparison))
-    assert "Scarlet v Indigo" in console.export_text()
+    assert "Indigo v Crimson" in console.export_text()
 
 
 def test_the_summary_compares_both_deployments(record: ReplayRecord) -> None:
     console = Console(record=True, width=120)
     console.print(summary(record))
     text = console.export_text()
-    assert "34.0" in text
+    assert "21.0" in text
     assert "2.0" in text
     assert "As promised" in text
 

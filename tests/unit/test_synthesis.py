@@ -18,9 +18,8 @@ from predictive_scaling.resources.business_event import parse_event
 from predictive_scaling.resources.scaling_policy import parse_policy
 from predictive_scaling.synthesis.incidents import Incident, Kind, factors, within
 from predictive_scaling.synthesis.manifests import events, policy
-from predictive_scaling.synthesis.services import Plan, Service, services
+from predictive_scaling.synthesis.services import PROFILES, Plan, Service, services
 from predictive_scaling.synthesis.timeline import FloatArray, Timeline
-from predictive_scaling.synthesis.workload_profiles import WORKLOAD_PROFILES
 
 FIVE_MINUTES = timedelta(minutes=5)
 PLAN = Plan(datetime(2026, 11, 16, tzinfo=UTC), days=56, step=FIVE_MINUTES)
@@ -74,8 +73,8 @@ def test_demand_is_never_negative_or_infinite_and_only_releases_leave_gaps() -> 
 
 
 def test_more_services_than_profiles_are_numbered_and_differ() -> None:
-    generated = generated_services(replace(PLAN, services=8, days=7))
-    assert list(generated)[6:] == ["web-shop-2", "public-api-2"]
+    generated = generated_services(replace(PLAN, services=9, days=7))
+    assert list(generated)[7:] == ["web-shop-2", "public-api-2"]
     assert not np.array_equal(generated["web-shop-2"].values, generated["web-shop"].values)
     assert len(generated_services(replace(PLAN, services=2, days=7))) == 2
 
@@ -207,6 +206,9 @@ def test_the_manifests_are_valid_resources() -> None:
         for manifest in events(service):
             event = parse_event(manifest)
             assert event.selects("default", parsed.metadata.labels)
+            assert event.spec.expect.multiplier is None
+        names = [manifest["metadata"]["name"] for manifest in events(service)]
+        assert len(set(names)) == len(names), "a day may have several matches"
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -220,12 +222,12 @@ def test_the_files_contain_the_demand_and_the_events(tmp_path: Path) -> None:
     report = json.loads(stdout)
     assert code == 0
     assert (report["start"], report["end"]) == ("2026-11-08T12:34:00Z", "2026-11-16T12:34:00Z")
-    assert [service["service"] for service in report["services"]] == [profile.name for profile in WORKLOAD_PROFILES]
+    assert [service["service"] for service in report["services"]] == [profile.name for profile in PROFILES]
     plan = Plan(datetime(2026, 11, 16, 12, 34, tzinfo=UTC), days=8)
     rows = list(csv.DictReader((tmp_path / "web-shop.csv").read_text().splitlines()))
     assert rows[0]["timestamp"] == "2026-11-08T12:34:00Z"
     np.testing.assert_allclose([float(row["value"]) for row in rows], generated_services(plan)["web-shop"].demand)
-    assert report["rows"] == sum(service["rows"] for service in report["services"]) == 6 * 8 * 1440 - 3
+    assert report["rows"] == sum(service["rows"] for service in report["services"]) == 7 * 8 * 1440 - 3
     event_rows = list(csv.DictReader((tmp_path / "social-feed-events.csv").read_text().splitlines()))
     manifests = list(yaml.safe_load_all((tmp_path / "social-feed-events.yaml").read_text()))
     assert [row["start"] for row in event_rows] == [manifest["spec"]["start"] for manifest in manifests]

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import yaml
 
-from forecasting.forecaster import ModelChoice
 from predictive_scaling.decision.review import Problem, review_event
 from predictive_scaling.errors import InvalidManifestError
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.metadata import API_VERSION
 from predictive_scaling.resources.scaling_policy import ScalingPolicy, parse_policy
+from predictive_scaling.resources.vocabulary import Mode
 
 MAX_ALIASES = 100
 MAX_NODES = 100_000
@@ -84,12 +84,12 @@ def default_policy(name: str) -> ScalingPolicy:
     )
 
 
-def adjusted(policy: ScalingPolicy, lead_time: timedelta, model: ModelChoice | None = None) -> ScalingPolicy:
-    """Return the policy with this lead time and model (None: its own model)."""
-    forecast = policy.spec.forecast.model_copy(
-        update={"lead_time": lead_time, "model": model or policy.spec.forecast.model}
-    )
-    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
+def replayable(policy: ScalingPolicy, lead_time: timedelta) -> ScalingPolicy:
+    """Return the policy with this lead time in mode Auto, without suspension, pause and pin: they hold the floor."""
+    forecast = policy.spec.forecast.model_copy(update={"lead_time": lead_time})
+    spec = policy.spec.model_copy(update={"forecast": forecast, "mode": Mode.AUTO, "suspend": False})
+    metadata = policy.metadata.model_copy(update={"annotations": {}})
+    return policy.model_copy(update={"spec": spec, "metadata": metadata})
 
 
 def documents(path: Path) -> list[Document]:

@@ -13,6 +13,7 @@ from forecasting.events import Effects, LearnedEffect
 from forecasting.forecast import PEAK_QUANTILES, QUANTILES, Forecast
 from forecasting.forecaster import FittedModel
 from forecasting.levels import levels_at
+from forecasting.models.lightgbm_quantiles import FittedLightGBM
 from forecasting.panel import DAY, IntArray, Origins, Panel
 from forecasting.peaks import highest_so_far, rolling_peak_shifts
 from forecasting.quality.gate import ActingModel
@@ -52,6 +53,18 @@ class ForecastChunk:
     """The event effects that LightGBM has learned by then, even if it does not act."""
     by_horizon: tuple[ActingModel, ...] = ()
     """The acting model of each horizon if other models are better at some; empty if `model` acts at all horizons."""
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The types of events whose learned effects the forecasts contain at all horizons.
+
+        Naive models that act at some horizons do not know the events; LightGBM replaces them near events where it has
+        separate bands.
+        """
+        fitted = self.fitted
+        if not isinstance(fitted, FittedLightGBM) or fitted.events is None:
+            return frozenset()
+        return frozenset[str]() if self.by_horizon and fitted.events.bands is None else fitted.event_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +130,17 @@ class RollingForecasts:
         self, origin: int, values: FloatArray, chunk: ForecastChunk, peaks: FloatArray | None = None
     ) -> Forecast:
         moment, series = self.moment(origin), self.series
-        return Forecast(series.name, moment, series.step, QUANTILES, values, chunk.model, "", peaks=peaks)
+        return Forecast(
+            series.name,
+            moment,
+            series.step,
+            QUANTILES,
+            values,
+            chunk.model,
+            "",
+            peaks=peaks,
+            event_types=chunk.event_types,
+        )
 
 
 def plan_of(series: Series, split: float, refits: int, ahead: Sequence[int], reach: int) -> Plan:

@@ -1,10 +1,8 @@
 """Run one backtest: from a trace and a policy to all results. Pure except for measuring its duration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-
-import numpy as np
 
 from forecasting.context import KnownEvent
 from forecasting.forecaster import ModelChoice
@@ -12,11 +10,13 @@ from forecasting.scaling.frontier import Point, Prices
 from forecasting.scaling.simulation_grid import Grid
 from forecasting.series import Series
 from predictive_scaling.backtesting.accuracy import Accuracy, NearEvents, accuracy, naive_wape, near_events
-from predictive_scaling.backtesting.manifests import adjusted
+from predictive_scaling.backtesting.assumptions import UNKNOWN, Assumptions, LiveValues, assumptions_of
+from predictive_scaling.backtesting.comparison import Comparison, Variant, compare, compare_variants
+from predictive_scaling.backtesting.manifests import replayable
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
-from predictive_scaling.backtesting.tuned import TunedSettings, choose, grid_of, with_point
+from predictive_scaling.backtesting.tuned import choose, grid_of, with_point
 from predictive_scaling.backtesting.walk_forward import ReportProgress, walk_forward
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.events.occurrences import known_events
@@ -26,20 +26,12 @@ from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.event_time import within_calendar
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.simulation.advice import Advice, advise, higher_targets
-from predictive_scaling.simulation.outcomes import (
-    EventFloors,
-    HpaOnly,
-    Outcome,
-    ScalingSimulation,
-    at_same_hours,
-    outcome,
-)
-from predictive_scaling.simulation.scenario import Scenario
-from predictive_scaling.simulation.workload import METRIC_DELAY, Workload, learned_capacity, workload
+from predictive_scaling.simulation.outcomes import EventFloors, Outcome, ScalingSimulation
+from predictive_scaling.simulation.scenario import Scenario, bounded
+from predictive_scaling.simulation.workload import METRIC_DELAY, Workload, workload
 
 _EVENT_LOOK_AHEAD = timedelta(days=1)
 """Maximum time from the end of the trace to the start of an event that the last forecasts know."""
-DEFAULT_LEAD_TIME = timedelta(minutes=3)
 BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
 
 
@@ -47,8 +39,9 @@ BASELINES = {"last_value": "LastValue", "seasonal_naive": "SeasonalNaive"}
 class Options:
     """How to replay the trace.
 
-    split: share of the trace that is history only. lead_time: None uses the policy's own, or three minutes if that is
-    Auto. model: None uses the policy's own. As live, the quality gate applies to Auto only.
+    split: share of the trace that is history only. lead_time: None uses the policy's own; if that is Auto, the one in
+    `live`, or three minutes. model: None uses the policy's own. As live, the quality gate applies to Auto only.
+    quantiles, prices: further variants of the policy to compare. live: for what the policy does not state.
     """
 
     split: float = 0.7
@@ -57,43 +50,9 @@ class Options:
     resolution: timedelta = timedelta(minutes=5)
     lead_time: timedelta | None = None
     model: ModelChoice | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """A setting that was chosen from the past only, and its outcome afterwards."""
-
-    quantile: float
-    hpa_target: float
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class SameHours:
-    """The HPA alone at the replica-hours of each strategy, its target selected with hindsight."""
-
-    predictive: HpaOnly
-    tuned: HpaOnly
-    tuned_with_target: HpaOnly
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The outcomes of all scaling strategies over the same demand.
-
-    same_hours: the HPA alone at the replica-hours of each strategy. A gain is meaningful only against it, because an
-    HPA with a lower target is short for fewer minutes too. hpa_tuned: the HPA alone at the target that the prices of
-    `tuned_with_target` choose from the same past.
-    """
-
-    hpa_only: Outcome
-    hpa_tuned: HpaOnly
-    same_hours: SameHours
-    seasonal_naive: Outcome
-    predictive: Outcome
-    tuned: Tuned
-    tuned_with_target: Tuned
-    oracle: Outcome
+    quantiles: tuple[float, ...] = ()
+    prices: tuple[Prices, ...] = ()
+    live: LiveValues = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +62,7 @@ class Backtest:
     trace: Trace
     series: Series
     policy: ScalingPolicy
+    assumptions: Assumptions
     scenario: Scenario
     forecasts: RollingForecasts
     work: Workload
@@ -117,6 +77,7 @@ class Backtest:
     """By horizon in bins; empty if no event was known."""
     baselines: dict[str, dict[int, float]]
     comparison: Comparison
+    variants: tuple[Variant, ...]
     frontier: tuple[Point, ...]
     prices: tuple[Prices, Prices]
     """For the quantile alone, and for it with the target."""
@@ -135,20 +96,22 @@ def run(
     began = monotonic()
     series, trace = checked(trace, options.resolution, zero_is_valid=policy.spec.demand.zero_is_valid)
     series = replace(series, context=replace(forecast_context(policy), events=_typed_events(events, series)))
-    scenario = _scenario(policy, tuple(events), series, options)
+    assumed = assumptions_of(policy, series, options.split, options.lead_time, options.live)
+    scenario = _scenario(policy, tuple(events), assumed)
     forecasts = _forecasts(series, scenario, options, report)
     split = forecasts.moment(forecasts.plan.split)
     demand = demand_by_minute(trace, series, zero_is_valid=policy.spec.demand.zero_is_valid)
     tuning = ScalingSimulation(scenario, workload(demand, forecasts.moment(forecasts.first + 1), split), forecasts)
     report("computing the frontier of the past", 0.0)
-    chosen = choose(_tuning_with_events(tuning, forecasts, report))
+    chosen = choose(_tuning_with_events(tuning, forecasts, report), options.prices)
     if policy.spec.forecast.objective is not None:
         # As live: a policy with prices covers the quantile that they chose.
         scenario = with_point(scenario, chosen.quantile)
     simulation = ScalingSimulation(scenario, workload(demand, split, series.end), forecasts)
     replayed = replay(scenario, simulation.work, forecasts, lambda done: report("replaying the policy", done))
     simulation = _with_events(simulation, replayed)
-    comparison = _comparison(simulation, chosen, forecasts, replayed, report)
+    comparison = compare(simulation, chosen, forecasts, replayed, report)
+    variants = compare_variants(simulation, chosen, forecasts, options.quantiles, report)
     report("computing the frontier", 0.0)
     points = simulation.frontier(*grid_of(scenario))
     horizons = _bins(options.horizons, series)
@@ -157,6 +120,7 @@ def run(
         trace=trace,
         series=series,
         policy=policy,
+        assumptions=assumed,
         scenario=scenario,
         forecasts=forecasts,
         work=simulation.work,
@@ -169,6 +133,7 @@ def run(
             key: {bins: naive_wape(forecasts, name, bins) for bins in horizons} for key, name in BASELINES.items()
         },
         comparison=comparison,
+        variants=variants,
         frontier=tuple(points),
         prices=chosen.prices,
         advice=_advice(simulation, comparison.hpa_only),
@@ -186,24 +151,10 @@ def _known_events(events: Sequence[BusinessEvent], series: Series) -> tuple[Know
     return known_events(events, series.start, series.end)
 
 
-def _scenario(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], series: Series, options: Options) -> Scenario:
-    lead_time = options.lead_time
-    if lead_time is None:
-        lead_time = DEFAULT_LEAD_TIME if policy.spec.forecast.lead_time is None else policy.spec.forecast.lead_time
-    target = policy.spec.demand.target_utilization / 100
-    per_replica = policy.spec.demand.per_replica or learned_capacity(_before_split(series, options.split), target)
-    return Scenario(adjusted(policy, lead_time), events, per_replica, target, lead_time)
-
-
-def _before_split(series: Series, split: float) -> Series:
-    """The series before the split. Raises InvalidTraceError if it has no demand."""
-    past = series.values[: round(len(series.values) * split)]
-    if not (past > 0).any():
-        raise InvalidTraceError(
-            f"{series.name} has no demand before the split at {split:g}, from which the capacity of a replica could be "
-            "learned; choose a later --split, or state demand.perReplica in the --policy"
-        )
-    return replace(series, values=past)
+def _scenario(policy: ScalingPolicy, events: tuple[BusinessEvent, ...], assumed: Assumptions) -> Scenario:
+    lead_time = assumed.lead_time.value
+    replayed = bounded(replayable(policy, lead_time), assumed.maximum.value)
+    return Scenario(replayed, events, assumed.per_replica.value, assumed.hpa_target.value, lead_time)
 
 
 def _forecasts(series: Series, scenario: Scenario, options: Options, report: ReportProgress) -> RollingForecasts:
@@ -243,48 +194,6 @@ def _tuning_with_events(
     return _with_events(tuning, past)
 
 
-def _comparison(
-    simulation: ScalingSimulation,
-    chosen: TunedSettings,
-    forecasts: RollingForecasts,
-    replayed: Replayed,
-    report: ReportProgress,
-) -> Comparison:
-    scenario = simulation.scenario
-    quantile, target = scenario.policy.spec.forecast.effective_quantile, scenario.hpa_target
-    predictive = outcome(simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
-    tuned = _tuned(simulation, forecasts, chosen.quantile, lambda done: report("replaying the tuned policy", done))
-    both = _tuned(
-        simulation, forecasts, chosen.both, lambda done: report("replaying the tuned policy and target", done)
-    )
-    alternatives = simulation.hpa_by_target()
-    return Comparison(
-        hpa_only=simulation.hpa_only(np.array([target]))[0],
-        hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_only_target),
-        same_hours=SameHours(
-            *(
-                at_same_hours(alternatives, strategy.replica_hours)
-                for strategy in (predictive, tuned.outcome, both.outcome)
-            )
-        ),
-        seasonal_naive=simulation.with_forecasts(forecasts.of_baseline("SeasonalNaive"), quantile),
-        predictive=predictive,
-        tuned=tuned,
-        tuned_with_target=both,
-        oracle=simulation.oracle(),
-    )
-
-
 def _advice(simulation: ScalingSimulation, hpa_only: Outcome) -> Advice:
     quantile, target = simulation.scenario.policy.spec.forecast.effective_quantile, simulation.scenario.hpa_target
     return advise(simulation.frontier((quantile,), higher_targets(target)), hpa_only.at(0.0, target))
-
-
-def _tuned(
-    simulation: ScalingSimulation, forecasts: RollingForecasts, chosen: Point, report: Callable[[float], None]
-) -> Tuned:
-    """Return the outcome of a point when the live code decides."""
-    scenario = with_point(simulation.scenario, chosen)
-    replayed = replay(scenario, simulation.work, forecasts, report)
-    tuned = outcome(simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
-    return Tuned(chosen.quantile, chosen.hpa_target, tuned)

@@ -1,5 +1,6 @@
 """Choose quantile and HPA target from the past before the split, as a tuner would."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from forecasting.scaling import frontier
@@ -15,17 +16,21 @@ class TunedSettings:
 
     quantile: the cheapest point at the current HPA target. both: the cheapest point of all quantiles and targets.
     prices: of `quantile` and of `both`. hpa_only_target: the cheapest target of an HPA without a policy, by the prices
-    of `both`.
+    of `both`. further: the cheapest point at the current HPA target by each of the further prices.
     """
 
     quantile: Point
     both: Point
     prices: tuple[Prices, Prices]
     hpa_only_target: float
+    further: tuple[tuple[Prices, Point], ...] = ()
 
 
-def choose(past: ScalingSimulation) -> TunedSettings:
-    """Choose the cheapest settings by the prices of the policy, or by the default prices if it states none."""
+def choose(past: ScalingSimulation, further: Sequence[Prices] = ()) -> TunedSettings:
+    """Choose the cheapest settings by the prices of the policy, or by the default prices if it states none.
+
+    further: prices for which only the quantile is chosen.
+    """
     scenario = past.scenario
     objective = scenario.policy.spec.forecast.objective
     prices = (_prices(objective, frontier.QUANTILE_PRICES), _prices(objective, frontier.TARGET_PRICES))
@@ -37,6 +42,7 @@ def choose(past: ScalingSimulation) -> TunedSettings:
         both=frontier.cheapest(points, prices[1]),
         prices=prices,
         hpa_only_target=hpa_only.hpa_target,
+        further=tuple((stated, frontier.cheapest(at_current_target, stated)) for stated in further),
     )
 
 

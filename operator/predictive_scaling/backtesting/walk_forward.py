@@ -15,9 +15,9 @@ from forecasting.models.holt_winters import HoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import FittedLightGBM, LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.panel import WEEK, Origins, Panel
+from forecasting.panel import WEEK, BoolArray, Origins, Panel
 from forecasting.peaks import WINDOWS, rolling_peak_shifts
-from forecasting.quality.gate import ActingModel, acting_at, judge, verdict_without_champion
+from forecasting.quality.gate import ActingModel, judge, values_of_acting, verdict_without_champion
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, near_events_of
 from predictive_scaling.backtesting.rolling_forecasts import (
@@ -92,12 +92,19 @@ class _ModelSelection:
 
     def values(self, chunk: ForecastChunk) -> FloatArray:
         """Return the calibrated quantiles of a chunk, at each bin ahead by the model that acts there, as live."""
-        values = self._values_of(chunk.model, chunk)
-        steps = range(1, self.plan.reach + 1)
-        acting = np.array([acting_at(chunk.by_horizon, step, chunk.model) for step in steps])
-        for other in {*acting.tolist()} - {chunk.model}:
-            values = np.where((acting == other)[:, None], self._values_of(other, chunk), values)
-        return values
+        values, near = self._values_of(chunk.model, chunk), self._near_events(chunk)
+        return values_of_acting(chunk.model, values, chunk.by_horizon, near, lambda name: self._values_of(name, chunk))
+
+    def _near_events(self, chunk: ForecastChunk) -> BoolArray | None:
+        """Targets of a chunk near events that LightGBM knows, if it acts: shape (origins, bins ahead)."""
+        if self.champion is None or chunk.model != self.champion.name:
+            return None
+        near = _between(self.champion, chunk.since, chunk.until).near
+        if near is None:
+            return None
+        # A bin that is interpolated between two forecast bins is near an event where the later of them is.
+        columns = np.searchsorted(self.plan.ahead, np.arange(1, self.plan.reach + 1))
+        return near[:, np.minimum(columns, near.shape[1] - 1)]
 
     def _values_of(self, model: str, chunk: ForecastChunk) -> FloatArray:
         walk = self.champion if model == "LightGBM" and self.champion else self.walks[model]

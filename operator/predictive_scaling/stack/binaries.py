@@ -1,8 +1,5 @@
-"""The programs of the control plane: installed, or built from pinned Go modules into the cache."""
+"""The programs of the control plane and of the chart: installed, or built from pinned Go modules into the cache."""
 
-import hashlib
-import platform
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +10,6 @@ from predictive_scaling.stack import toolchain
 from predictive_scaling.stack.binary import KUBERNETES_VERSION, Binary
 from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.installed_programs import in_assets, on_path
-from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Notify
 
 _MODULES = Path(__file__).parent / "control_plane"
@@ -41,6 +37,8 @@ _SOURCES: Mapping[Binary, _Source] = {
     Binary.KUBECTL: _Source("k8s.io/kubernetes/cmd/kubectl", _MODULES, _VERSION_FLAGS, 25),
     Binary.KWOK: _Source("sigs.k8s.io/kwok/cmd/kwok", _MODULES / "kwok", "", 90),
     Binary.SCHEDULER: _Source("k8s.io/kubernetes/cmd/kube-scheduler", _MODULES, _VERSION_FLAGS, 10),
+    Binary.HELM: _Source("helm.sh/helm/v4/cmd/helm", _MODULES / "helm", "", 90),
+    Binary.HELM_DOCS: _Source("github.com/norwoodj/helm-docs/cmd/helm-docs", _MODULES / "helm_docs", "", 15),
 }
 
 
@@ -74,28 +72,14 @@ async def build(binary: Binary, notify: Notify) -> Path:
 
 def _key(binary: Binary) -> str:
     source = _SOURCES[binary]
-    content = [(source.module / name).read_bytes() for name in ("go.mod", "go.sum")]
-    parts = [*content, source.flags.encode(), platform.machine().encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    return toolchain.module_key(source.module, source.flags)
 
 
 async def _build(binary: Binary, source: _Source, notify: Notify, folder: Path) -> None:
-    program = await toolchain.go(notify)
     notify(f"building {binary.value}: about {source.seconds} s on two cores, fewer when Go has built it before")
-    module = folder / "module"
-    module.mkdir()
-    for name in ("go.mod", "go.sum"):
-        shutil.copy(source.module / name, module)
-    await run(
-        *(program, "build", "-buildvcs=false", "-ldflags", f"-s -w {source.flags}"),
+    await toolchain.run_go(
+        *(source.module, folder, "build", "-buildvcs=false", "-ldflags", f"-s -w {source.flags}"),
         *("-o", folder / binary.value, source.package),
-        folder=module,
-        environment={
-            "GOTOOLCHAIN": "local",
-            "GOFLAGS": "-mod=readonly",
-            "GOWORK": "off",
-            **await toolchain.go_folders(program),
-        },
         purpose=f"building {binary.value} {KUBERNETES_VERSION if source.flags else ''}".rstrip(),
+        notify=notify,
     )
-    shutil.rmtree(module)

@@ -1,4 +1,4 @@
-"""The programs of the control plane, and the versions that can be used together."""
+"""The programs of the control plane and of the chart, and the versions that can be used together."""
 
 import enum
 from collections.abc import Mapping
@@ -23,6 +23,21 @@ class Binary(enum.Enum):
     KUBECTL = "kubectl"
     KWOK = "kwok"
     SCHEDULER = "kube-scheduler"
+    HELM = "helm"
+    HELM_DOCS = "helm-docs"
+
+
+CONTROL_PLANE = (
+    Binary.ETCD,
+    Binary.API_SERVER,
+    Binary.CONTROLLER_MANAGER,
+    Binary.KUBECTL,
+    Binary.KWOK,
+    Binary.SCHEDULER,
+)
+"""In the order in which they are built."""
+CHART_TOOLS = (Binary.HELM, Binary.HELM_DOCS)
+"""The programs that check the Helm chart and write its README.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +67,6 @@ ACCEPTED: Mapping[Binary, Accepted] = {
     Binary.KUBECTL: Accepted(("version", "--client"), (_MAJOR, _MINOR - 1), (_MAJOR, _MINOR + 1)),
     Binary.ETCD: Accepted(("--version",), (3, 5), (3, 7)),
     Binary.KWOK: Accepted(("--version",), (0, 6), (0, 8)),
+    Binary.HELM: Accepted(("version",), (4, 0), (4, 9)),
+    Binary.HELM_DOCS: Accepted(("--version",), (1, 14), (1, 14)),
 }

@@ -40,6 +40,8 @@ class ClusterOptions:
     """Rate limit of the controllers' requests; Kubernetes' default of 20 throttles a fast clock."""
     scheduler: bool = False
     """Whether to start a scheduler. Without it, pods must set `nodeName: node` (kubelets.NODE)."""
+    audited: bool = False
+    """Whether the API server logs the requests of service accounts, see Files.audit_log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,9 @@ class Files:
     serving: CertificateFiles
     front_proxy_client: CertificateFiles
     service_accounts: CertificateFiles
+    audit_policy: Path
+    audit_log: Path
+    """A JSON object per line, complete before the request's response is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,9 @@ class Components:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",
+            # The only member waits for no other; these times limit how long a starved machine may take for a request.
+            "--heartbeat-interval=1000",
+            "--election-timeout=10000",
             "--log-level=warn",
             url=f"{client}/health",
         )
@@ -97,8 +105,10 @@ class Components:
     def api_server(self, token: str) -> Child:
         """RBAC, real ServiceAccount tokens, and the aggregation layer; `token` is the administrator's."""
         files = self.files
+        audit = (f"--audit-policy-file={files.audit_policy}", f"--audit-log-path={files.audit_log}")
         return self._child(
             Binary.API_SERVER,
+            *(audit if self.options.audited else ()),
             f"--etcd-servers=http://{LOOPBACK}:{self.ports.etcd}",
             f"--bind-address={LOOPBACK}",
             f"--advertise-address={LOOPBACK}",
@@ -137,6 +147,8 @@ class Components:
             f"--controllers={','.join(_CONTROLLERS)}",
             f"--horizontal-pod-autoscaler-sync-period={_seconds(self.options.hpa_sync_period)}",
             f"--horizontal-pod-autoscaler-downscale-stabilization={_seconds(self.options.hpa_downscale_stabilization)}",
+            # A quota of a custom resource refuses all its objects until the next pass, by default after five minutes.
+            "--resource-quota-sync-period=5s",
             f"--kube-api-qps={rate}",
             f"--kube-api-burst={2 * rate}",
             "--leader-elect=false",

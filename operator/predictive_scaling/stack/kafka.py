@@ -23,7 +23,7 @@ _SOURCES = Path(__file__).parent / "kafka_server"
 _CONFIGURATION, _LOGGING, _LIBRARIES = "server.properties", "log4j2.yaml", "libraries"
 _CLUSTER_ID = "cHJlZGljdGl2ZS1zY2FsZQ"
 _JVM = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_RESPONSE_SECONDS = 10
+_RESPONSE_SECONDS = 120
 _MOCK = "using librdkafka's mock cluster instead: it implements the protocol, persists nothing and cannot be restarted"
 
 

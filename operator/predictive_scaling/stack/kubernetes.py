@@ -1,5 +1,6 @@
 """A real control plane: etcd, API server, controllers with the HPA controller, and kwok in place of kubelets."""
 
+import asyncio
 import base64
 import json
 import secrets
@@ -8,18 +9,35 @@ from typing import Any
 
 import yaml
 
-from predictive_scaling.clock import Clock
-from predictive_scaling.stack import keda
+from predictive_scaling.clock import Clock, monotonic
+from predictive_scaling.errors import StackError
 from predictive_scaling.stack.binaries import binaries
-from predictive_scaling.stack.binary import Binary
+from predictive_scaling.stack.binary import CONTROL_PLANE, Binary
 from predictive_scaling.stack.certificates import CertificateFiles, new_authority, new_signing_key
 from predictive_scaling.stack.components import FRONT_PROXY_CLIENT, ClusterOptions, Components, Files, Ports
+from predictive_scaling.stack.foreign_crds import (
+    CAPACITY_BUFFER,
+    PROMETHEUS_RULE,
+    SCALED_OBJECT,
+    SERVICE_MONITOR,
+    folder_of,
+)
 from predictive_scaling.stack.kubelets import NODE_MANIFEST, stages
 from predictive_scaling.stack.ports import LOOPBACK, free_ports
 from predictive_scaling.stack.processes import Child, run
 from predictive_scaling.stack.progress import Notify
 
 Manifest = dict[str, Any]
+
+_AUDIT_POLICY: Manifest = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}],
+}
+_SERVED_SECONDS = 120.0
+"""Maximum time from a CRD's condition Established until its objects can be read."""
+_POLL_SECONDS = 0.2
 
 
 class Kubernetes:
@@ -41,6 +59,8 @@ class Kubernetes:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
         """The kubeconfig of the administrator."""
+        self.audit_log = folder / "audit.log"
+        """The requests of service accounts, where ClusterOptions.audited is set."""
         self._options = options
         self._notify = notify
         self._token = secrets.token_urlsafe(32)
@@ -101,11 +121,44 @@ class Kubernetes:
     async def install_custom_resources(self, folder: Path) -> None:
         """Apply the CRDs of a folder and wait until the API server serves them."""
         await self.kubectl("apply", "--server-side", "-f", ".", folder=folder)
-        await self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ".", folder=folder)
+        await self.kubectl("wait", "--for=condition=Established", "--timeout=120s", "-f", ".", folder=folder)
+        definitions = (await self.kubectl("get", "-f", ".", "-o", "name", folder=folder)).split()
+        plurals = ",".join(definition.rpartition("/")[2] for definition in definitions)
+        until = monotonic() + _SERVED_SECONDS
+        while True:
+            try:
+                # Discovery and storage follow the condition a moment later.
+                await self.kubectl("get", plurals, "--all-namespaces", "-o", "name")
+                return
+            except StackError:
+                if monotonic() > until:
+                    raise
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def install_admission_policies(self, folder: Path) -> None:
+        """Apply the admission policies of a folder; the API server uses them about a second later.
+
+        An API server of KUBEBUILDER_ASSETS may be too old for them; then they are left out, with a notice.
+        """
+        try:
+            await self.kubectl("apply", "--server-side", "-f", ".", folder=folder)
+        except StackError as error:
+            if "no matches for kind" not in str(error):
+                raise
+            self._notify("config/admission/ is left out: the API server is older than Kubernetes 1.36")
 
     async def install_keda(self) -> None:
         """Apply the CRD of KEDA's ScaledObjects and wait until the API server serves it."""
-        await self.install_custom_resources(await keda.crds(self._notify))
+        await self.install_custom_resources(await folder_of(SCALED_OBJECT, self._notify))
+
+    async def install_capacity_buffers(self) -> None:
+        """Apply the CRD of CapacityBuffers and wait until the API server serves it."""
+        await self.install_custom_resources(await folder_of(CAPACITY_BUFFER, self._notify))
+
+    async def install_prometheus_operator(self) -> None:
+        """Apply the CRDs of ServiceMonitors and PrometheusRules and wait until the API server serves them."""
+        for crd in (SERVICE_MONITOR, PROMETHEUS_RULE):
+            await self.install_custom_resources(await folder_of(crd, self._notify))
 
     async def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
         """Write a kubeconfig with a real token of a ServiceAccount, valid for a day, so that RBAC applies."""
@@ -147,7 +200,7 @@ class Kubernetes:
         )
 
     async def _prepare(self) -> None:
-        requested = [binary for binary in Binary if self._options.scheduler or binary is not Binary.SCHEDULER]
+        requested = [binary for binary in CONTROL_PLANE if self._options.scheduler or binary is not Binary.SCHEDULER]
         programs = await binaries(requested, self._notify)
         self.kubectl_program = programs[Binary.KUBECTL]
         components = Components(programs, self._ports, self._write_files(), self._options)
@@ -165,6 +218,8 @@ class Kubernetes:
         tokens, kwok_configuration = self.folder / "tokens.csv", self.folder / "kwok.yaml"
         _write_secret(tokens, f'{self._token},admin,admin,"system:masters"\n')
         kwok_configuration.write_text(stages(self._options.pod_ready_delay))
+        audit_policy = self.folder / "audit-policy.json"
+        audit_policy.write_text(json.dumps(_AUDIT_POLICY))
         hosts = [LOOPBACK, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.0.0.1"]
         return Files(
             folder=self.folder,
@@ -176,6 +231,8 @@ class Kubernetes:
             serving=self._authority.issue("kube-apiserver", "serving", hosts),
             front_proxy_client=self._front_proxy.issue(FRONT_PROXY_CLIENT, FRONT_PROXY_CLIENT),
             service_accounts=new_signing_key(self.folder, "service-accounts"),
+            audit_policy=audit_policy,
+            audit_log=self.audit_log,
         )
 
     def _write_kubeconfig(self, file: Path, token: str) -> None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from predictive_scaling.clock import monotonic
 from predictive_scaling.stack import kafka
 from predictive_scaling.stack.binaries import build, find, usual_build
-from predictive_scaling.stack.binary import Binary
+from predictive_scaling.stack.binary import CONTROL_PLANE, Binary
 from predictive_scaling.stack.progress import Notify, to_stderr
 from predictive_scaling.stack.stack import Part
 from predictive_scaling.stack.steps import Status, Step, carry_out, in_words
@@ -19,12 +19,13 @@ _LINE_SECONDS, _BAR_SECONDS = 15.0, 0.5
 _KAFKA_SECONDS = 30.0
 
 
-async def prepare(parts: Collection[Part]) -> None:
+async def prepare(parts: Collection[Part], further: Collection[Binary] = ()) -> None:
     """Get the missing programs, with a progress bar on a terminal, else a line per step and every 15 s.
 
-    Raises the StackError of the first failed step; the results of earlier steps are kept.
+    further: programs in addition to those of the parts. Raises the StackError of the first failed step; the results of
+    earlier steps are kept.
     """
-    steps = await missing(parts, to_stderr)
+    steps = await missing(parts, to_stderr, further)
     if not steps:
         return
     began = monotonic()
@@ -35,15 +36,13 @@ async def prepare(parts: Collection[Part]) -> None:
     to_stderr(f"everything is installed, after {in_words(monotonic() - began)}")
 
 
-async def missing(parts: Collection[Part], notify: Notify) -> list[Step]:
+async def missing(parts: Collection[Part], notify: Notify, further: Collection[Binary] = ()) -> list[Step]:
     """Return a step for each missing program, in order of execution."""
-    steps: list[Step] = []
-    if Part.KUBERNETES in parts:
-        steps += [
-            Step(f"building {binary.value}", usual_build(binary).total_seconds(), partial(build, binary))
-            for binary in Binary
-            if await find(binary, notify) is None
-        ]
+    steps = [
+        Step(f"building {binary.value}", usual_build(binary).total_seconds(), partial(build, binary))
+        for binary in (*(CONTROL_PLANE if Part.KUBERNETES in parts else ()), *further)
+        if await find(binary, notify) is None
+    ]
     if Part.KAFKA in parts and not kafka.is_fetched():
         steps.append(Step("fetching Kafka", _KAFKA_SECONDS, kafka.prepare))
     return steps

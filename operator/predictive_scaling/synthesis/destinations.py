@@ -71,7 +71,7 @@ class Files:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(("name", "type", "start", "end"))
             table.writerows(
-                (incident.kind, incident.kind, rfc3339(incident.start), rfc3339(incident.end))
+                (incident.name or incident.kind, incident.kind, rfc3339(incident.start), rfc3339(incident.end))
                 for incident in service.announced
             )
 

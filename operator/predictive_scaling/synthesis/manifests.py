@@ -1,5 +1,6 @@
 """The manifests that go with the data: a policy for each service, a BusinessEvent for each announced incident."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -49,7 +50,7 @@ def _event(service: Service, incident: Incident) -> dict[str, Any]:
     return {
         "apiVersion": API_VERSION,
         "kind": "BusinessEvent",
-        "metadata": {"name": f"{service.name}-{incident.kind}-{incident.start.astimezone(UTC):%Y%m%d}"},
+        "metadata": {"name": "-".join([service.name, incident.kind, *_occasion(incident)])},
         "spec": {
             "type": str(incident.kind),
             "start": rfc3339(incident.start),
@@ -57,6 +58,12 @@ def _event(service: Service, incident: Incident) -> dict[str, Any]:
             "policies": {"matchLabels": _labels(service)},
         },
     }
+
+
+def _occasion(incident: Incident) -> list[str]:
+    """The day, and the name of an incident that has one: a day may have several matches."""
+    words = re.findall(r"[a-z0-9]+", incident.name.lower())
+    return [f"{incident.start.astimezone(UTC):%Y%m%d}", *words]
 
 
 def rfc3339(moment: datetime) -> str:

@@ -8,9 +8,12 @@ import numpy as np
 
 from predictive_scaling.synthesis.chance import Chance
 from predictive_scaling.synthesis.incidents import ANNOUNCED, Incident
+from predictive_scaling.synthesis.match_days import SPORTS_SITE
 from predictive_scaling.synthesis.timeline import FloatArray, Timeline
 from predictive_scaling.synthesis.workload_profiles import WORKLOAD_PROFILES, WorkloadProfile
 
+PROFILES = (*WORKLOAD_PROFILES, SPORTS_SITE)
+"""The profiles of services, in order."""
 INSTANCES = 3
 _DECIMALS = 3
 _SHARE_SPREAD = 0.3
@@ -24,7 +27,7 @@ class Plan:
 
     until: datetime
     days: int
-    services: int = len(WORKLOAD_PROFILES)
+    services: int = len(PROFILES)
     seed: int = 1
     step: timedelta = timedelta(minutes=1)
 
@@ -70,7 +73,7 @@ def services(plan: Plan) -> Iterator[Service]:
     """Generate the services one at a time, as they are large. Profiles repeat, with the suffixes -2, -3 and so on."""
     timeline = plan.timeline
     for number in range(plan.services):
-        profile, rounds = WORKLOAD_PROFILES[number % len(WORKLOAD_PROFILES)], number // len(WORKLOAD_PROFILES)
+        profile, rounds = PROFILES[number % len(PROFILES)], number // len(PROFILES)
         name = f"{profile.name}-{rounds + 1}" if rounds else profile.name
         chance = Chance(plan.seed, name)
         generated = profile.generate(timeline, chance)

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
-from forecasting.scaling.frontier import Point
+from forecasting.scaling.frontier import Point, Prices
 from forecasting.seasons import seasons
 from predictive_scaling.backtesting.accuracy import Accuracy
-from predictive_scaling.backtesting.run import Backtest, Tuned
+from predictive_scaling.backtesting.assumptions import Assumed
+from predictive_scaling.backtesting.comparison import Tuned
+from predictive_scaling.backtesting.run import Backtest
 from predictive_scaling.simulation.outcomes import HpaOnly, Outcome
 
 _DIGITS = 6
@@ -24,7 +26,7 @@ def document(backtest: Backtest) -> dict[str, Any]:
     """Return the results as plain values. Shares and errors are ratios; horizons are minutes, as text."""
     series, step, scenario = backtest.series, backtest.series.step, backtest.scenario
     comparison, forecasts, last = backtest.comparison, backtest.forecasts, backtest.forecasts.chunks[-1]
-    same_hours = comparison.same_hours
+    same_hours, assumed = comparison.same_hours, backtest.assumptions
     prices = dict(zip(("tuned", "tuned_with_target"), backtest.prices, strict=True))
     results = {
         "series": {
@@ -55,6 +57,10 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "tuned_with_target": _tuned(comparison.tuned_with_target)
             | _hpa_at_same_hours(same_hours.tuned_with_target),
             "clairvoyant": _outcome(comparison.oracle),
+            "variants": [
+                _tuned(variant.tuned) | _prices(variant.prices) | _hpa_at_same_hours(variant.same_hours)
+                for variant in backtest.variants
+            ],
         },
         "events": {
             "count": len(scenario.events),
@@ -85,6 +91,12 @@ def document(backtest: Backtest) -> dict[str, Any]:
             "lead_time": scenario.lead_time.total_seconds(),
             "events": len(scenario.events),
         },
+        "assumptions": {
+            "lead_time": _assumed(assumed.lead_time) | {"value": scenario.lead_time.total_seconds()},
+            "per_replica": _assumed(assumed.per_replica),
+            "hpa_target": _assumed(assumed.hpa_target),
+            "maximum": _assumed(assumed.maximum),
+        },
         "model": {
             "chosen": last.model,
             "why": last.why,
@@ -101,6 +113,10 @@ def document(backtest: Backtest) -> dict[str, Any]:
         },
     }
     return _rounded(results)
+
+
+def _assumed(assumed: Assumed[Any]) -> dict[str, Any]:
+    return {"value": assumed.value, "source": assumed.source or "policy"}
 
 
 def _accuracy(accuracy: Accuracy) -> dict[str, Any]:
@@ -124,6 +140,13 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _tuned(tuned: Tuned) -> dict[str, Any]:
     return _outcome(tuned.outcome) | {"quantile": tuned.quantile, "hpa_target": tuned.hpa_target}
+
+
+def _prices(prices: Prices | None) -> dict[str, Any]:
+    if prices is None:
+        return {"prices": None}
+    minute, hour = prices.under_provisioned_minute, prices.replica_hour
+    return {"prices": {"under_provisioned_minute": minute, "replica_hour": hour}}
 
 
 def _hpa_only(hpa: HpaOnly) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def frontier(backtest: Backtest) -> str:
         f"recommended: p{100 * both.quantile:g}, HPA target {100 * both.hpa_target:g} %",
         up=-20.0,
     )
-    keys = _key(f"quantiles at the policy's HPA target ({100 * backtest.scenario.hpa_target:g} %)", "--ahead") + _key(
+    keys = _key(f"quantiles at the HPA target of today ({100 * backtest.scenario.hpa_target:g} %)", "--ahead") + _key(
         "at other targets", "--faint"
     )
     return _card("The cost of safety", keys, chart.svg())

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from predictive_scaling.backtesting.reporting.figures import frontier, overview, worst_day
+from predictive_scaling.backtesting.reporting.strategies import relative_hours, strategies
 from predictive_scaling.backtesting.reporting.summary import (
     acting_model,
     assumptions,
@@ -16,8 +17,6 @@ from predictive_scaling.backtesting.reporting.summary import (
     near_events_summary,
     number,
     percent,
-    relative_hours,
-    strategies,
     undefined_values,
 )
 from predictive_scaling.backtesting.reporting.worst_hours import BadHour, worst_hours
@@ -106,10 +105,11 @@ def _tiles(backtest: Backtest) -> Iterator[str]:
 
 
 def _strategies(backtest: Backtest) -> Iterator[str]:
-    for name, setting, outcome in strategies(backtest):
+    for strategy in strategies(backtest):
+        outcome = strategy.outcome
         style = ' class="chosen"' if outcome is backtest.comparison.predictive else ""
         yield (
-            f"<tr{style}><td>{escape(name)}</td><td>{escape(setting)}</td>"
+            f"<tr{style}><td>{escape(strategy.name)}</td><td>{escape(strategy.setting)}</td>"
             f'<td class="number">{100 * outcome.under_provisioned_share:.2f} %</td>'
             f'<td class="number">{outcome.minutes:,.0f}</td>'
             f'<td class="number">{100 * outcome.lost_demand_share:.3f} %</td>'

@@ -8,36 +8,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from predictive_scaling.backtesting.assumptions import Assumed
+from predictive_scaling.backtesting.reporting.strategies import relative_hours, strategies, target_setting
 from predictive_scaling.backtesting.run import Backtest
-from predictive_scaling.simulation.outcomes import HpaOnly, Outcome
 
 
 def summary(backtest: Backtest) -> Group:
     """Return the replayed trace, the outcome of each strategy, the accuracy of the forecasts, and the advice."""
     return Group(*_parts(backtest))
-
-
-def strategies(backtest: Backtest) -> list[tuple[str, str, Outcome]]:
-    """Return name, setting and outcome of each scaling strategy."""
-    comparison, scenario = backtest.comparison, backtest.scenario
-    target, quantile = scenario.hpa_target, scenario.policy.spec.forecast.effective_quantile
-    tuned, both = comparison.tuned, comparison.tuned_with_target
-    return [
-        ("HPA alone", f"target {_percent(target)}", comparison.hpa_only),
-        ("HPA alone, tuned by the same prices", _target(comparison.hpa_tuned.target), comparison.hpa_tuned.outcome),
-        ("seasonal naive floor", f"{_quantile(quantile)}, target {_percent(target)}", comparison.seasonal_naive),
-        ("the policy as written", f"{_quantile(quantile)}, target {_percent(target)}", comparison.predictive),
-        _at_same_hours(comparison.same_hours.predictive),
-        ("the policy, tuned", f"{_quantile(tuned.quantile)}, target {_percent(target)}", tuned.outcome),
-        _at_same_hours(comparison.same_hours.tuned),
-        (
-            "the policy and the HPA, tuned",
-            f"{_quantile(both.quantile)}, target {_percent(both.hpa_target)}",
-            both.outcome,
-        ),
-        _at_same_hours(comparison.same_hours.tuned_with_target),
-        ("oracle that knows the future", f"target {_percent(target)}", comparison.oracle),
-    ]
 
 
 def gain(backtest: Backtest) -> str:
@@ -47,14 +25,8 @@ def gain(backtest: Backtest) -> str:
     return (
         f"{predictive.minutes:,.0f} minutes short with the policy at {relative_hours(backtest, predictive):.2f} of the "
         f"HPA's replica-hours; {hpa_only.minutes:,.0f} with the HPA alone, {same.outcome.minutes:,.0f} with the HPA at "
-        f"the same hours ({_target(same.target)})"
+        f"the same hours ({target_setting(same.target)})"
     )
-
-
-def relative_hours(backtest: Backtest, outcome: Outcome) -> float:
-    """Return replica-hours relative to those of the HPA alone, a ratio; 1 if the HPA used none."""
-    hpa_only = backtest.comparison.hpa_only.replica_hours
-    return outcome.replica_hours / hpa_only if hpa_only else 1.0
 
 
 def heading(backtest: Backtest) -> str:
@@ -70,17 +42,19 @@ def heading(backtest: Backtest) -> str:
 
 def assumptions(backtest: Backtest) -> str:
     """Return the assumptions of the results besides the demand; other assumptions give other results."""
-    scenario = backtest.scenario
-    capacity = (
-        f"a capacity of {scenario.per_replica:,.4g} per replica, as the policy states"
-        if backtest.policy.spec.demand.per_replica
-        else f"a capacity of {scenario.per_replica:,.4g} per replica (the 99.9th percentile of the past needs 20)"
-    )
-    width = backtest.demand_step.total_seconds() / 60
+    lead_minutes = backtest.assumptions.lead_time.value.total_seconds() / 60
+    assumed, width = backtest.assumptions, backtest.demand_step.total_seconds() / 60
     return (
-        f"a lead time of {scenario.lead_time.total_seconds() / 60:g} min, {capacity}, "
+        f"a lead time of {round(lead_minutes, 1):g} min{_source(assumed.lead_time)}, "
+        f"a capacity of {assumed.per_replica.value:,.4g} per replica{_source(assumed.per_replica)}, "
+        f"an HPA {target_setting(assumed.hpa_target.value)}{_source(assumed.hpa_target)}, "
+        f"at most {assumed.maximum.value:,} replicas{_source(assumed.maximum)}, "
         f"and demand interpolated linearly between values {width:g} min apart"
     )
+
+
+def _source(assumed: Assumed[Any]) -> str:
+    return f" ({assumed.source})" if assumed.source else ""
 
 
 def acting_model(backtest: Backtest) -> str:
@@ -111,10 +85,11 @@ def _scaling(backtest: Backtest) -> Table:
     table = Table("STRATEGY", "SETTING", box=None, pad_edge=False)
     for name in ("SHORT", "MINUTES", "DEMAND LOST", "REPLICA-HOURS", "OF HPA ALONE"):
         table.add_column(name, justify="right")
-    for name, setting, outcome in strategies(backtest):
+    for strategy in strategies(backtest):
+        outcome = strategy.outcome
         table.add_row(
-            name,
-            setting,
+            strategy.name,
+            strategy.setting,
             f"{100 * outcome.under_provisioned_share:.2f} %",
             f"{outcome.minutes:,.0f}",
             f"{100 * outcome.lost_demand_share:.3f} %",
@@ -175,20 +150,3 @@ def number(value: float) -> str:
 def percent(ratio: float) -> str:
     """Return a ratio in percent; a dash for an undefined ratio."""
     return f"{100 * ratio:.1f} %" if math.isfinite(ratio) else "–"
-
-
-def _at_same_hours(hpa: HpaOnly) -> tuple[str, str, Outcome]:
-    """Return the row below that of a policy: the HPA alone with the same replica-hours."""
-    return "  HPA alone at the same hours", _target(hpa.target), hpa.outcome
-
-
-def _target(target: float) -> str:
-    return f"target {_percent(target)}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
-
-
-def _quantile(quantile: float) -> str:
-    return f"p{100 * quantile:.3g}"

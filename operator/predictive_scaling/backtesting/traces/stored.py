@@ -1,6 +1,6 @@
 """Read a trace from the operator's database."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -23,15 +23,28 @@ async def read_stored(url: str, key: SeriesKey, clock: Clock, span: timedelta, *
     """
     async with Database(url, purpose="backtest", max_size=1) as database:
         await check_schema(database)
-        history = StoredHistory(Demand(database), Policies(database), zero_is_valid=zero_is_valid)
         now = clock.now()
-        series = await history.demand(key, now - span, now, MINUTE)
-    gaps = int((~np.isfinite(series.values)).sum()) - len(series.outliers or ())
-    if gaps == len(series.values):
+        trace = await stored_trace(database, key, now - span, now, zero_is_valid=zero_is_valid)
+    if trace is None:
         raise InvalidTraceError(
             f"{key} has no demand in the {span.days} days before {now:%Y-%m-%dT%H:%MZ}; check --service, --metric and "
             "--aggregation"
         )
+    return trace
+
+
+async def stored_trace(
+    database: Database, key: SeriesKey, since: datetime, until: datetime, *, zero_is_valid: bool
+) -> Trace | None:
+    """Return the demand of a series in [since, until), minute by minute; None if there is none.
+
+    Raises DatabaseUnavailableError.
+    """
+    history = StoredHistory(Demand(database), Policies(database), zero_is_valid=zero_is_valid)
+    series = await history.demand(key, since, until, MINUTE)
+    gaps = int((~np.isfinite(series.values)).sum()) - len(series.outliers or ())
+    if gaps == len(series.values):
+        return None
     notes = [f"{gaps:,} of {len(series.values):,} minutes have no sample; they are gaps, never zero"] if gaps else []
     if series.outliers:
         notes.append(describe_outliers(series.outliers))

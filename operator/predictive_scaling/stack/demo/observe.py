@@ -1,7 +1,7 @@
 """What is really there: read from the API server and from the HTTP API while the replay runs."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +15,14 @@ from predictive_scaling.errors import StackError
 from predictive_scaling.stack.demo.manifests import HPA_ONLY, NAMESPACE, POLICY, PREDICTIVE
 from predictive_scaling.stack.demo.measure import Band, DeploymentState, Observation
 from predictive_scaling.stack.demo.replay_record import DecisionLine
-from predictive_scaling.stack.demo.scenario import SERVICE
+from predictive_scaling.stack.demo.result import LearnedMatch
+from predictive_scaling.stack.demo.scenario import SERVICE, object_name
+from predictive_scaling.stack.demo.workload import Match
 
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 _AUTOSCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
 _POLICY = f"/apis/predictive-scaling.io/v1alpha1/namespaces/{NAMESPACE}/scalingpolicies/{POLICY}"
+_EVENTS = f"/apis/predictive-scaling.io/v1alpha1/namespaces/{NAMESPACE}/businessevents"
 _PAGE = 100
 _UNFINISHED = ("pending", "executing", "verifying")
 
@@ -46,6 +49,22 @@ class Observer:
         """The policy's conditions, name to status."""
         status = (await self._cluster.get(_POLICY)).get("status", {})
         return {condition["type"]: condition["status"] for condition in status.get("conditions", [])}
+
+    async def learned(self, matches: Sequence[Match]) -> tuple[LearnedMatch, ...]:
+        """What was learned about each match; those about which nothing was learned are left out."""
+        statuses = {event["metadata"]["name"]: event.get("status", {}) for event in await self._cluster.items(_EVENTS)}
+        return tuple(
+            LearnedMatch(
+                match.name,
+                match.start,
+                float(learned["multiplier"]),
+                float(learned["low"]),
+                float(learned["high"]),
+                learned["samples"],
+            )
+            for match in matches
+            if (learned := statuses[object_name(match)].get("learned")) is not None
+        )
 
     async def hpas_read_metric(self) -> bool:
         """Whether both HPAs read their metric."""

@@ -40,6 +40,8 @@ class Product:
     """The folder of logs and models."""
     certificate: CertificateFiles
     """The serving certificate of the external metrics API."""
+    operator_kubeconfig: Path
+    """Of an account with the rights of the operator and no others."""
 
     def ingest(self, clock: Clock) -> Child:
         """The ingester, with a short batch wait: half a second of real time is most of a demo minute."""
@@ -48,6 +50,7 @@ class Product:
     def operator(self, clock: Clock) -> Child:
         """The operator, which also serves the metric of the HPAs."""
         environment = {
+            "KUBECONFIG": str(self.operator_kubeconfig),
             "PREDICTIVE_SCALING_EXTERNAL_METRICS": "true",
             "PREDICTIVE_SCALING_EXTERNAL_METRICS_PORT": str(self.ports.external_metrics),
             "PREDICTIVE_SCALING_EXTERNAL_METRICS_CERTIFICATE": str(self.certificate.certificate),
@@ -68,6 +71,8 @@ class Product:
         """The environment of a command that runs to its end, such as `migrate` and `train`."""
         return {
             **self.stack.environment(),
+            # Only the operator has rights in the cluster.
+            "KUBECONFIG": os.devnull,
             "PREDICTIVE_SCALING_CLOCK": str(clock),
             "PREDICTIVE_SCALING_MODELS_DIR": str(self.folder / MODELS),
             "PREDICTIVE_SCALING_HOST": LOOPBACK,

@@ -23,7 +23,7 @@ from predictive_scaling.stack.demo.measure import (
 from predictive_scaling.stack.demo.observe import Observer
 from predictive_scaling.stack.demo.processes import cpu_seconds
 from predictive_scaling.stack.demo.replay_record import BIN, DecisionLine, ReplayRecord
-from predictive_scaling.stack.demo.result import Result
+from predictive_scaling.stack.demo.result import LearnedMatch, Result
 from predictive_scaling.stack.demo.same_hours import hpa_at_same_hours
 from predictive_scaling.stack.demo.scenario import DemoScenario
 from predictive_scaling.stack.demo.table import LiveTable, TableRow
@@ -71,6 +71,7 @@ async def replay(demo: RunningDemo, console: Console, notify: Notify) -> ReplayR
     _report_cpu_shares(demo.children, cpu_before, monotonic() - started_at, notify)
     await _await_final_decisions(demo)
     decisions = await demo.observer.decisions(scenario.begins_at, scenario.ends_at)
+    learned = await demo.observer.learned(scenario.matches)
     predictions = await _forecasts(scenario, demo.database_url)
     forecasts = [(row.target_time, Band(row.p50, row.p90)) for row in predictions]
     models = Counter(row.model_name for row in predictions)
@@ -81,7 +82,7 @@ async def replay(demo: RunningDemo, console: Console, notify: Notify) -> ReplayR
         tuple(forecasts),
         models.most_common(1)[0][0] if models else "",
         tuple(decisions),
-        _result(scenario, observations, forecasts, decisions),
+        _result(scenario, observations, forecasts, decisions, learned),
     )
 
 
@@ -120,6 +121,7 @@ def _result(
     observations: Sequence[Observation],
     forecasts: Sequence[tuple[datetime, Band]],
     decisions: Sequence[DecisionLine],
+    learned: tuple[LearnedMatch, ...],
 ) -> Result:
     def actual(begin: datetime) -> float:
         return float(np.mean([scenario.demand_at(begin + minute * MINUTE) for minute in range(BIN // MINUTE)]))
@@ -133,6 +135,7 @@ def _result(
         decisions=len(decisions),
         failed_decisions=sum(not decision.ended_well for decision in decisions),
         forecast=forecast_quality([(band, actual(at)) for at, band in forecasts]),
+        learned=learned,
     )
 
 

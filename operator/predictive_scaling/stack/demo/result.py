@@ -1,6 +1,7 @@
 """build/demo/result.json, and whether the replay met its criteria."""
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,21 @@ from predictive_scaling.stack.demo.same_hours import SimulatedHpa
 MIN_SHORT_MINUTES = 10.0
 """A baseline that is hardly ever short of capacity proves nothing."""
 MAX_RELATIVE_SHORT_MINUTES = 0.2
-MAX_HOURS = 1.15
+MAX_HOURS = 1.08
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedMatch:
+    """What earlier matches taught about a match, from the status of its BusinessEvent."""
+
+    match: str
+    kick_off: datetime
+    multiplier: float
+    low: float
+    high: float
+    """The multiplier with its 80 % range."""
+    samples: int
+    """The number of earlier matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +41,8 @@ class Result:
     decisions: int
     failed_decisions: int
     forecast: ForecastQuality
+    learned: tuple[LearnedMatch, ...]
+    """One for each match of the day, by kick-off."""
 
     def shortcomings(self) -> list[str]:
         """The criteria that the replay missed, a sentence each; empty when it met all."""
@@ -39,6 +56,7 @@ class Result:
             > allowed,
             f"the predictive Deployment used {self.comparison.hours_ratio:.3f} times the replica-hours, more than "
             f"{MAX_HOURS:g}": self.comparison.hours_ratio > MAX_HOURS,
+            "no effect of earlier matches was learned": not self.learned,
             "the operator made no decision": self.decisions == 0,
             f"{self.failed_decisions} of {self.decisions} decisions failed": self.failed_decisions > 0,
         }
@@ -55,6 +73,7 @@ class Result:
             "decisions": self.decisions,
             "failed_decisions": self.failed_decisions,
             "forecast": {name: _rounded(value) for name, value in asdict(self.forecast).items()},
+            "learned": [{**asdict(learned), "kick_off": learned.kick_off.isoformat()} for learned in self.learned],
         }
 
     def write(self, path: Path) -> None:

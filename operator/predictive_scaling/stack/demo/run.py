@@ -26,6 +26,7 @@ from predictive_scaling.stack.demo.replay import RunningDemo, replay
 from predictive_scaling.stack.demo.replay_record import ReplayRecord
 from predictive_scaling.stack.demo.scenario import POD_START, DemoScenario, make_scenario
 from predictive_scaling.stack.demo.workload import generated_workload, recorded_workload
+from predictive_scaling.stack.operator_account import operator_kubeconfig
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Notify
@@ -40,7 +41,7 @@ _STARTS = 6
 """How many times as long as `migrate` they take: they import more, and the operator probes the model in a child."""
 _POLL_SECONDS = 0.2
 _METRICS_SERVICE = "external-metrics"
-_METRICS_NAMESPACE = "default"
+_SYSTEM_NAMESPACE = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class Options:
     day: date | None
     """The default day of the workload if None."""
     rate: float
-    traces: Path | None
-    """The folder of recorded demand; demand is generated if None."""
+    recorded: tuple[Path, Path] | None
+    """The files of recorded demand and its matches; both are generated if None."""
     output: Path
     keep: bool = False
     """Leave everything running at the end, until Ctrl-C."""
@@ -64,7 +65,7 @@ async def run_demo(
 
     Raises StackError when a part does not start or the product is not ready in time.
     """
-    workload = generated_workload() if options.traces is None else recorded_workload(options.traces)
+    workload = generated_workload() if options.recorded is None else recorded_workload(*options.recorded)
     scenario = make_scenario(workload, options.day)
     pace = Pace(options.rate)
     async with Stack(PARTS, cluster=_cluster(pace), notify=notify) as stack:
@@ -100,16 +101,17 @@ def _cluster(pace: Pace) -> ClusterOptions:
 
 
 async def _prepare_product(stack: Stack, output: Path, notify: Notify) -> Product:
-    """Install the CRDs, the external metrics API and the namespace, and empty the output folder."""
+    """Install the CRDs, the external metrics API, the namespace and the operator's account; empty the output folder."""
     folder = _clean_output(output)
     cluster, ports = stack.kubernetes, choose_ports()
     await cluster.apply([yaml.safe_load(text) for text in crd.files().values()], "crds")
-    await cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_crd_names())
-    await cluster.serve_api(GROUP, VERSION, _METRICS_SERVICE, _METRICS_NAMESPACE, ports.external_metrics)
+    await cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", *_crd_names())
+    await cluster.serve_api(GROUP, VERSION, _METRICS_SERVICE, _SYSTEM_NAMESPACE, ports.external_metrics)
     await cluster.apply([manifests.namespace()], "namespace")
     notify("the cluster serves ScalingPolicy, BusinessEvent and ScalingDecision")
-    certificate = cluster.serving_certificate(_METRICS_SERVICE, _METRICS_NAMESPACE)
-    return Product(stack, ports, folder, certificate)
+    certificate = cluster.serving_certificate(_METRICS_SERVICE, _SYSTEM_NAMESPACE)
+    kubeconfig = await operator_kubeconfig(cluster, _SYSTEM_NAMESPACE)
+    return Product(stack, ports, folder, certificate, kubeconfig)
 
 
 def _clean_output(output: Path) -> Path:
@@ -133,8 +135,7 @@ def _workload_manifests(scenario: DemoScenario, pace: Pace) -> list[manifests.Ma
             for part in manifests.deployment_with_hpa(name, scenario, pace)
         ),
         manifests.policy(scenario),
-        *(manifests.past_event(match) for match in scenario.earlier),
-        *(manifests.upcoming_event(match) for match in scenario.matches),
+        *(manifests.event(match) for match in (*scenario.earlier, *scenario.matches)),
     ]
 
 

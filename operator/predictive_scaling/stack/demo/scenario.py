@@ -37,9 +37,9 @@ class DemoScenario:
     demand: Series
     """The entire series, in requests a minute."""
     matches: tuple[Match, ...]
-    """The matches of the day: each becomes a BusinessEvent with an expected multiplier."""
+    """The matches of the day."""
     earlier: tuple[Match, ...]
-    """The matches before the window: they become past BusinessEvents."""
+    """The matches that ended before the window; the effect of a match is learned from them."""
     per_replica: float
     """Requests a minute that one ready replica serves at 100 %."""
     demand_source: str
@@ -78,7 +78,7 @@ def make_scenario(workload: Workload, day: date | None = None) -> DemoScenario:
     """The hours around the matches of `day`, from 90 minutes before the first kick-off.
 
     day: by default the workload's own. Raises InvalidManifestError when no match was played on it, naming the nearest
-    days that had one.
+    days that had one, or when the demand does not cover it.
     """
     demand, matches, day = workload.demand, workload.matches, day or workload.default_day
     chosen = tuple(match for match in matches if match.start.date() == day)
@@ -89,6 +89,11 @@ def make_scenario(workload: Workload, day: date | None = None) -> DemoScenario:
             f"no match was played on {day.isoformat()}; days near it with one: {known}; choose it with --day"
         )
     begins_at = chosen[0].start - BEFORE_FIRST_MATCH
+    if begins_at < demand.start or max(match.end for match in chosen) > demand.end:
+        raise InvalidManifestError(
+            f"the demand of {demand.name}, {demand.start.isoformat()} to {demand.end.isoformat()}, does not cover the "
+            f"matches of {day.isoformat()} from {BEFORE_FIRST_MATCH} before the first; choose another day with --day"
+        )
     return DemoScenario(
         day=day,
         begins_at=begins_at,

@@ -3,33 +3,36 @@
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from forecasting.series import Series
-from predictive_scaling.errors import InvalidManifestError
+from predictive_scaling.backtesting.traces.csv_trace import read_csv
+from predictive_scaling.errors import InvalidManifestError, InvalidTraceError
 from predictive_scaling.synthesis.chance import Chance
 from predictive_scaling.synthesis.incidents import Kind
 from predictive_scaling.synthesis.match_days import SPORTS_SITE
 from predictive_scaling.synthesis.timeline import DAY, Timeline
 
 MINUTE = timedelta(minutes=1)
+_COLUMNS = ("name", "type", "start", "end")
 
 SEED = 1
 _SEASON_START = datetime(2026, 3, 2, tzinfo=UTC)
-_SEASON_DAYS = 88
-GENERATED_DAY = date(2026, 5, 21)
-"""The last day of the season with two matches: chosen by the schedule, not by the result."""
+_SEASON_DAYS = 70
+"""One cup, from the first week of the groups to the final."""
+GENERATED_DAY = date(2026, 5, 2)
+"""The day with two quarter-finals: chosen by the schedule, not by the result."""
 
-DEMAND_FILE = "worldcup98-requests-per-minute.csv.gz"
-MATCHES_FILE = "worldcup98-matches.csv"
+GENERATED_RAMP, RECORDED_RAMP = timedelta(minutes=30), timedelta(minutes=15)
+"""How long before a kick-off visitors come."""
+
 RECORDED_DAY = date(1998, 7, 3)
-"""Two quarter-finals with an afternoon between them."""
+"""Two quarter-finals of the World Cup with an afternoon between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Match:
     type: str
     start: datetime
     end: datetime
+    ramp: timedelta = RECORDED_RAMP
+    """How long before the start visitors come: what a team knows without any measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def generated_workload() -> Workload:
     timeline = Timeline(_SEASON_START, MINUTE, _SEASON_DAYS * (DAY // MINUTE))
     generated = SPORTS_SITE.generate(timeline, Chance(SEED, SPORTS_SITE.name))
     matches = tuple(
-        Match(incident.name, str(incident.kind), incident.start, incident.end)
+        Match(incident.name, str(incident.kind), incident.start, incident.end, GENERATED_RAMP)
         for incident in generated.incidents
         if incident.kind is Kind.MATCH and incident.touches(timeline)
     )
@@ -69,39 +74,51 @@ def generated_workload() -> Workload:
     return Workload(f"generated requests of a sports site (seed {SEED})", demand, matches, GENERATED_DAY)
 
 
-def recorded_workload(folder: Path) -> Workload:
-    """The recorded demand and the matches of a folder. Raises InvalidManifestError naming the file."""
-    demand, matches = _read_demand(folder / DEMAND_FILE), _read_matches(folder / MATCHES_FILE)
-    return Workload(f"recorded requests of {demand.name}", demand, matches, RECORDED_DAY)
+def recorded_workload(trace: Path, events: Path) -> Workload:
+    """The demand and the matches of two CSV files, gzipped or not.
+
+    Raises InvalidTraceError or InvalidManifestError naming the file.
+    """
+    demand, matches = _read_demand(trace), _read_matches(events)
+    return Workload(f"recorded requests of {demand.name}", demand, matches, _recorded_day(matches))
+
+
+def _recorded_day(matches: Sequence[Match]) -> date:
+    """3 July 1998 where it has matches, else the last of the days with the most matches."""
+    counts = Counter(match.start.date() for match in matches)
+    return RECORDED_DAY if RECORDED_DAY in counts else max(counts, key=lambda day: (counts[day], day))
 
 
 def _read_demand(path: Path) -> Series:
-    times, values = list[datetime](), list[float]()
-    for row in _rows(path, ("timestamp", "value")):
-        times.append(datetime.fromisoformat(row["timestamp"]))
-        values.append(float(row["value"]))
-    if not times:
-        raise InvalidManifestError(f"{path} holds no samples; write one row per minute: timestamp,value")
-    start = times[0]
-    minutes = np.full(int((times[-1] - start) / MINUTE) + 1, np.nan)
-    for at, value in zip(times, values, strict=True):
-        minutes[int((at - start) / MINUTE)] = value
-    return Series(name=path.name.partition(".")[0], start=start, step=MINUTE, values=minutes)
+    demand = read_csv(path).series
+    if demand.step != MINUTE:
+        raise InvalidTraceError(f"{path} has one value every {demand.step}; the demo replays one value every minute")
+    return demand
 
 
 def _read_matches(path: Path) -> tuple[Match, ...]:
-    matches = [
-        Match(row["name"], row["type"], datetime.fromisoformat(row["start"]), datetime.fromisoformat(row["end"]))
-        for row in _rows(path, ("name", "type", "start", "end"))
-    ]
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+        if tuple(reader.fieldnames or ()) != _COLUMNS:
+            raise InvalidManifestError(f"{path} has the columns {reader.fieldnames}; expected {','.join(_COLUMNS)}")
+        matches = [_match(path, reader.line_num, row) for row in reader]
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InvalidManifestError(f"{path} cannot be read: {error}") from None
+    if not matches:
+        raise InvalidManifestError(f"{path} has no matches; write one row per match: {','.join(_COLUMNS)}")
     return tuple(sorted(matches, key=lambda match: (match.start, match.name)))
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    if not path.is_file():
-        raise InvalidManifestError(f"{path} is missing; --traces takes a folder with {DEMAND_FILE} and {MATCHES_FILE}")
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    reader = csv.DictReader(io.StringIO(content.decode()))
-    if tuple(reader.fieldnames or ()) != columns:
-        raise InvalidManifestError(f"{path} has the columns {reader.fieldnames}; expected {','.join(columns)}")
-    yield from reader
+def _match(path: Path, line: int, row: dict[str, str | None]) -> Match:
+    name, type_, start, end = (row[column] or "" for column in _COLUMNS)
+    try:
+        match = Match(name, type_, datetime.fromisoformat(start), datetime.fromisoformat(end))
+    except ValueError as error:
+        raise InvalidManifestError(f"{path}, line {line}: {error}") from None
+    if not name or not type_ or match.start.tzinfo is None or match.end.tzinfo is None or match.end <= match.start:
+        raise InvalidManifestError(
+            f"{path}, line {line}: a match needs a name, a type, and a start before its end, both with a time zone, "
+            "such as 1998-07-03T14:30:00Z"
+        )
+    return match
