@@ -1,6 +1,5 @@
 """The responses of the HTTP API by their contract names, over a real PostgreSQL."""
 
-import asyncio
 import math
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +10,7 @@ import pytest
 from predictive_scaling.api.services import (
     Services,
 )
+from predictive_scaling.storage.business_events import ObservedOccurrence
 from predictive_scaling.telemetry.checks import Check
 from tests.support.api_services import (
     NOW,
@@ -129,6 +129,8 @@ async def test_the_status_shows_each_policy_and_a_summary(services: Services, cl
             "replica_hours_saved": 12.5,
             "message": "Lower it.",
         },
+        "learned": None,
+        "shadow": None,
     }
 
 
@@ -280,9 +282,14 @@ async def test_models_are_listed_with_scores_and_rejected_files(client: httpx.As
 async def test_events_that_overlap_a_time_range_are_listed_by_start(
     services: Services, client: httpx.AsyncClient
 ) -> None:
+    sale = an_event()
     await services.events.record(
-        [an_event(), an_event("later", start_time=NOW + timedelta(days=60), end_time=NOW + timedelta(days=61))]
+        [sale, an_event("later", start_time=NOW + timedelta(days=60), end_time=NOW + timedelta(days=61))]
     )
+    await services.events.record_observed(
+        ObservedOccurrence("shop", "flash-sale", sale.start_time, 4.2, "MultiplierTooLow")
+    )
+    await services.events.record([sale])
     body = await get_json(client, "/api/v1/events")
     assert body["events"] == [
         {
@@ -295,6 +302,8 @@ async def test_events_that_overlap_a_time_range_are_listed_by_start(
             "min_replicas": None,
             "priority": 0,
             "policies": ["checkout"],
+            "observed_multiplier": 4.2,
+            "multiplier_verdict": "MultiplierTooLow",
             "learned_multiplier": None,
         }
     ]
@@ -322,12 +331,11 @@ async def test_health_reports_each_check_and_readiness_checks_the_schema(client:
 
 async def test_an_exhausted_pool_is_a_503_within_seconds(migrated_database_url: str) -> None:
     async with (
-        api_services(migrated_database_url, connections=1) as services,
+        api_services(migrated_database_url, connections=1, checkout=timedelta(seconds=1)) as services,
         api_client(services) as client,
         services.database.connection(),
     ):
-        async with asyncio.timeout(5):
-            response = await client.get("/api/v1/scaling/status")
+        response = await client.get("/api/v1/scaling/status")
         assert response.status_code == 503
     async with api_services(migrated_database_url) as services, api_client(services) as client:
         assert (await client.get("/api/v1/scaling/status")).status_code == 200

@@ -29,13 +29,13 @@ class ApiProcess:
         return int(self.url.rpartition(":")[2])
 
     async def get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False, base_url=self.url, timeout=10) as client:
+        async with httpx.AsyncClient(trust_env=False, base_url=self.url, timeout=120) as client:
             return await client.get(path)
 
     async def terminate(self) -> int:
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return await exit_code(self.process, 30)
+        return await exit_code(self.process)
 
 
 def log_events(log: Path) -> list[dict[str, Any]]:

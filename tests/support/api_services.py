@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from predictive_scaling.api.access_control import AccessPolicy
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import ResponseCache
 from predictive_scaling.api.services import Services
@@ -21,6 +22,7 @@ from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.model_performance import ErrorSums, ModelPerformance
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
+from predictive_scaling.storage.shadow_hours import ShadowHour
 from predictive_scaling.storage.tunings import TuningRow
 from predictive_scaling.telemetry.checks import Check
 
@@ -38,11 +40,17 @@ async def api_services(
     cache: ResponseCache | None = None,
     stored_models: Models | None = None,
     command_limit_seconds: float = 0.3,
-    request_limit_seconds: float = 10.0,
+    request_limit_seconds: float = 240.0,
     connections: int = 4,
+    checkout: timedelta | None = None,
 ) -> AsyncGenerator[Services]:
-    """Return services over this database; connections are opened on first use."""
-    checkout = timedelta(seconds=1)
+    """Return services over this database; connections are opened on first use.
+
+    checkout: how long a request waits for a connection, by default as long as on a starved machine; a database that
+    does not exist is waited for in vain, so briefly.
+    """
+    if checkout is None:
+        checkout = timedelta(milliseconds=300) if url == UNREACHABLE_DATABASE else timedelta(seconds=120)
     models = stored_models or Models(models=[], rejected=[])
     # Pools open on first use, so that a request that is rejected earlier costs no connection.
     database = Database(url, purpose="test-api", max_size=connections, checkout_timeout=checkout)
@@ -64,10 +72,11 @@ async def api_services(
         await command_database.close()
 
 
-def api_client(services: Services) -> httpx.AsyncClient:
-    """Return a client of the application that uses no socket."""
-    transport = httpx.ASGITransport(app=create_app(services))
-    return httpx.AsyncClient(transport=transport, base_url="http://api")
+def api_client(services: Services, access: AccessPolicy | None = None, token: str | None = None) -> httpx.AsyncClient:
+    """Return a client of the application that uses no socket. token: sent with each request."""
+    transport = httpx.ASGITransport(app=create_app(services, access))
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers)
 
 
 def a_decision(id: str = "a1", **changes: Any) -> ScalingDecisionRow:  # noqa: A002 (the column's name)
@@ -165,6 +174,41 @@ def a_tuning(policy: str = "checkout", **changes: Any) -> TuningRow:
         ],
     }
     return TuningRow(**(fields | changes))
+
+
+def a_shadow_hour(policy: str = "checkout", *, hours_ago: int = 1, **changes: Any) -> ShadowHour:
+    """Return an hour with a ramp from 200 to 790 at 100 per replica, which Auto serves two minutes earlier.
+
+    The last ten minutes were not observed. changes: fields by name.
+    """
+    since = NOW.replace(minute=0) - timedelta(hours=hours_ago)
+    demand: list[float | None] = [200.0 + 10 * minute for minute in range(60)]
+    ready: list[int | None] = [
+        (200 + 10 * max(0, minute - 2)) // 100 + 1 if minute < 50 else None for minute in range(60)
+    ]
+    auto: list[int | None] = [(200 + 10 * minute) // 100 + 1 if minute < 50 else None for minute in range(60)]
+    fields: dict[str, Any] = {
+        "namespace": "shop",
+        "policy": policy,
+        "policy_uid": "u-1",
+        "target": f"hpa/{policy}",
+        "since": since,
+        "until": since + timedelta(minutes=50),
+        "per_replica": 100.0,
+        "lead_time_seconds": 120.0,
+        "observed_minutes": 50,
+        "covered_minutes": 50,
+        "minutes_short": 4.0,
+        "auto_minutes_short": 0.0,
+        "replica_hours": 4.0,
+        "auto_replica_hours": 4.5,
+        "demand": demand,
+        "replicas": ready,
+        "ready": ready,
+        "auto_replicas": auto,
+        "auto_ready": auto,
+    }
+    return ShadowHour(**(fields | changes))
 
 
 def a_forecast(

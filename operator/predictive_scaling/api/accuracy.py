@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from predictive_scaling.api.fields import Name, Number, QueryModel, ResponseModel, Window
+from predictive_scaling.api.fields import Name, NamespaceQuery, Number, ResponseModel, Window
 from predictive_scaling.api.services import Use
+from predictive_scaling.api.visible_namespaces import VisibleNamespaces
 from predictive_scaling.storage.model_performance import total
 
 router = APIRouter(prefix="/metrics", tags=["accuracy"])
@@ -19,7 +20,7 @@ Coverage = Annotated[
 ]
 
 
-class AccuracyFilter(QueryModel):
+class AccuracyFilter(NamespaceQuery):
     """Parameters of the accuracy."""
 
     window: Annotated[Window, Field(description="Length of the window before now, such as 24h or 7d.")] = timedelta(
@@ -29,7 +30,7 @@ class AccuracyFilter(QueryModel):
 
 
 class ServiceAccuracy(ResponseModel):
-    """The accuracy of a service's forecasts, over all of its policies."""
+    """The accuracy of a service's forecasts, over all of its visible policies."""
 
     service_name: str
     model_name: str = Field(description="Model of the newest forecasts.")
@@ -57,10 +58,15 @@ class AccuracyResponse(ResponseModel):
 
 
 @router.get("/accuracy")
-async def show_accuracy(query: Annotated[AccuracyFilter, Query()], services: Use) -> AccuracyResponse:
-    """Return accuracy ratios over a window before now, for all services together and for each service."""
+async def show_accuracy(
+    query: Annotated[AccuracyFilter, Query()], services: Use, visible: VisibleNamespaces
+) -> AccuracyResponse:
+    """Return accuracy ratios over a window before now, for all visible policies together and by service."""
+    visible = visible.within(query.namespace)
     now = services.clock.now()
-    by_service = await services.performances.by_service(now - query.window, now, query.service)
+    by_service = await services.performances.by_service(
+        now - query.window, now, query.service, visible.namespaces, visible.readable
+    )
     totals = total(service.sums for service in by_service)
     return AccuracyResponse(
         accuracy=Accuracy(

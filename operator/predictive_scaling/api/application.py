@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from predictive_scaling import __version__
 from predictive_scaling.api import (
     accuracy,
+    backtests,
     commands,
     decisions,
     events,
@@ -16,10 +17,14 @@ from predictive_scaling.api import (
     pages,
     policies,
     predictions,
+    shadow,
     status,
 )
+from predictive_scaling.api.access_control import AccessControl, AccessPolicy
 from predictive_scaling.api.problems import describe_problems, responses, show_problems
 from predictive_scaling.api.request_limits import API_V1, RequestLimits
+from predictive_scaling.api.request_records import RequestRecords
+from predictive_scaling.api.request_traces import RequestTraces
 from predictive_scaling.api.services import Services
 
 _DESCRIPTION = """\
@@ -28,8 +33,8 @@ the API waits some seconds for its result. Ratios are fractions (0.12), not perc
 unknown values are null. Errors are RFC 9457 problem details."""
 
 
-def create_app(services: Services) -> FastAPI:
-    """Return the application. All routes under /api share a router, where access control can be added."""
+def create_app(services: Services, access: AccessPolicy | None = None) -> FastAPI:
+    """Return the application. access: None for callers without tokens, limited in their rate."""
     application = FastAPI(
         title="Predictive scaling",
         version=__version__,
@@ -45,12 +50,19 @@ def create_app(services: Services) -> FastAPI:
     for public in (health.router, pages.router):
         application.include_router(public)
     application.include_router(_api_v1())
+    # The middleware that is added last comes first.
+    application.add_middleware(
+        AccessControl, policy=access or AccessPolicy(), namespaces=lambda: services.namespaces.all()
+    )
     application.add_middleware(RequestLimits, limit_seconds=services.request_limit_seconds)
+    application.add_middleware(RequestRecords)
+    application.add_middleware(RequestTraces)
     return application
 
 
 def _api_v1() -> APIRouter:
-    router = APIRouter(prefix=API_V1, responses=responses(422, 503))
-    for module in (decisions, status, predictions, accuracy, models, events, policies, frontier, commands):
+    router = APIRouter(prefix=API_V1, responses=responses(401, 403, 422, 429, 503))
+    of_policies = (policies, frontier, shadow, backtests)
+    for module in (decisions, status, predictions, accuracy, models, events, *of_policies, commands):
         router.include_router(module.router)
     return router

@@ -8,9 +8,10 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, run_command
-from predictive_scaling.api.fields import Name, QueryModel, ResponseModel, Time
+from predictive_scaling.api.fields import Name, NamespaceQuery, ResponseModel, Time
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
+from predictive_scaling.api.visible_namespaces import VisibleNamespaces
 from predictive_scaling.resources.vocabulary import DecisionPhase
 
 router = APIRouter(prefix="/scaling/decisions", tags=["decisions"])
@@ -35,7 +36,7 @@ Status = Annotated[
 """The phase of a decision as the database stores it."""
 
 
-class DecisionFilter(QueryModel):
+class DecisionFilter(NamespaceQuery):
     """Filter of decisions."""
 
     limit: Annotated[int, Field(ge=1, le=500, description="Maximum number of decisions.")] = 50
@@ -85,9 +86,17 @@ class Cleared(ResponseModel):
 
 
 @router.get("", response_model=Decisions)
-async def list_decisions(query: Annotated[DecisionFilter, Query()], request: Request, services: Use) -> Response:
+async def list_decisions(
+    query: Annotated[DecisionFilter, Query()], request: Request, services: Use, visible: VisibleNamespaces
+) -> Response:
     """Return a page of decisions, newest first."""
-    page = await services.decisions.page(query.limit, phase=query.status, service=query.service, cursor=query.cursor)
+    page = await services.decisions.page(
+        query.limit,
+        phase=query.status,
+        service=query.service,
+        namespaces=visible.within(query.namespace).namespaces,
+        cursor=query.cursor,
+    )
     decisions = [{name: getattr(row, name) for name in Decision.model_fields} for row in page.decisions]
     return json_response(request, encode({"decisions": decisions, "next_cursor": page.next_cursor}))
 

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time, TimeParameter
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
+from predictive_scaling.api.visible_namespaces import VisibleNamespaces
+from predictive_scaling.resources.vocabulary import MultiplierVerdict
 from predictive_scaling.storage.business_events import BusinessEventRow
 
 router = APIRouter(prefix="/events", tags=["events"])
@@ -47,6 +49,13 @@ class Event(ResponseModel):
     min_replicas: int | None
     priority: int
     policies: list[str] = Field(description="Names of the matched policies.")
+    observed_multiplier: Number = Field(
+        description="Highest demand over ten minutes of the occurrence over its baseline, of the policy with the most; "
+        "null without a declared multiplier, and until measured."
+    )
+    multiplier_verdict: MultiplierVerdict | None = Field(
+        description="How the declared multiplier compares with it; null until known."
+    )
     learned_multiplier: Number = Field(
         description="Demand during the occurrence over the expected demand without it; null until measured."
     )
@@ -60,10 +69,13 @@ class Events(ResponseModel):
 
 
 @router.get("", response_model=Events)
-async def list_events(query: Annotated[EventFilter, Query()], request: Request, services: Use) -> Response:
+async def list_events(
+    query: Annotated[EventFilter, Query()], request: Request, services: Use, visible: VisibleNamespaces
+) -> Response:
     """Return a page of the occurrences that overlap a time range."""
     start, end = _span(query, services.clock.now())
-    page = await services.events.page(start, end, query.limit, query.cursor)
+    namespaces = visible.within(query.namespace).namespaces
+    page = await services.events.page(start, end, query.limit, namespaces=namespaces, cursor=query.cursor)
     return json_response(
         request, encode({"events": [_event(row) for row in page.events], "next_cursor": page.next_cursor})
     )

@@ -28,15 +28,6 @@ class QueryModel(BaseModel):
 MAX_CURSOR = 1024
 
 
-class PageQuery(QueryModel):
-    """Parameters of a paginated list."""
-
-    limit: Annotated[int, Field(ge=1, le=500, description="Maximum number of items.")] = 100
-    cursor: Annotated[
-        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the previous page.")
-    ] = None
-
-
 NextCursor = Annotated[str | None, Field(description="Cursor of the next page; null on the last page.")]
 
 
@@ -108,3 +99,20 @@ Window = Annotated[
     Field(json_schema_extra={"type": "string", "format": None, "example": "24h"}),
 ]
 """Length of a time range before now, such as 24h."""
+
+
+class NamespaceQuery(QueryModel):
+    """Parameters of a list over namespaces."""
+
+    namespace: Annotated[
+        Name | None, Field(description="Only this namespace; default: all that the caller may see.")
+    ] = None
+
+
+class PageQuery(NamespaceQuery):
+    """Parameters of a paginated list."""
+
+    limit: Annotated[int, Field(ge=1, le=500, description="Maximum number of items.")] = 100
+    cursor: Annotated[
+        str | None, Field(min_length=1, max_length=MAX_CURSOR, description="`next_cursor` of the previous page.")
+    ] = None

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from predictive_scaling.api.commands import RELOAD_MODELS, Accepted, run_command
-from predictive_scaling.api.fields import QueryModel, ResponseModel
+from predictive_scaling.api.fields import NamespaceQuery, ResponseModel
 from predictive_scaling.api.problems import responses
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.stored_models import Models, RejectedModel
+from predictive_scaling.api.visible_namespaces import VisibleNamespaces
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -42,9 +43,18 @@ async def _json_only(request: Request) -> None:
 
 
 @router.get("")
-async def list_models(_: Annotated[QueryModel, Query()], services: Use) -> Models:
-    """Return the current model version of each series, and the versions that failed validation."""
-    return await asyncio.to_thread(services.stored_models)
+async def list_models(query: Annotated[NamespaceQuery, Query()], services: Use, visible: VisibleNamespaces) -> Models:
+    """Return the current model version of each series, and the versions that failed validation.
+
+    A caller who may not see all namespaces gets the models of the services that a visible policy names.
+    """
+    models = await asyncio.to_thread(services.stored_models)
+    visible = visible.within(query.namespace)
+    if visible.namespaces is None:
+        return models
+    shown = {name for name in await services.policies.services(visible.namespaces) if visible.shows(name)}
+    # A rejected file names no service that could be trusted, and the shared model no single service.
+    return Models(models=[model for model in models.models if model.service_name in shown], rejected=[])
 
 
 @router.post(

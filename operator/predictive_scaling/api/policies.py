@@ -9,6 +9,7 @@ from predictive_scaling.api.fields import Name, NextCursor, PageQuery, ResponseM
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.status import PolicyStatus, policy_status
+from predictive_scaling.api.visible_namespaces import VisibleNamespaces
 from predictive_scaling.storage.policies import PolicyRow
 
 router = APIRouter(prefix="/policies", tags=["policies"])
@@ -38,14 +39,19 @@ class PolicyList(ResponseModel):
 
 
 @router.get("", response_model=PolicyList)
-async def list_policies(query: Annotated[PolicyFilter, Query()], request: Request, services: Use) -> Response:
+async def list_policies(
+    query: Annotated[PolicyFilter, Query()], request: Request, services: Use, visible: VisibleNamespaces
+) -> Response:
     """Return a page of the policies, optionally of one service."""
+    visible = visible.within(query.namespace)
 
     async def document() -> bytes:
-        page = await services.policies.page(query.limit, service=query.service, cursor=query.cursor)
+        page = await services.policies.page(
+            query.limit, service=query.service, namespaces=visible.namespaces, cursor=query.cursor
+        )
         return encode({"policies": [_policy(row) for row in page.policies], "next_cursor": page.next_cursor})
 
-    key = f"policies?limit={query.limit}&cursor={query.cursor or ''}&service={query.service or ''}"
+    key = f"{visible.key}/policies?limit={query.limit}&cursor={query.cursor or ''}&service={query.service or ''}"
     return json_response(request, await services.responses.get(key, await services.policies.version(), document))
 
 

@@ -12,16 +12,17 @@ from predictive_scaling.api.cache import MAX_AGE
 from predictive_scaling.api.fields import (
     MAX_CURSOR,
     Name,
+    NamespaceQuery,
     NextCursor,
     Number,
     PageQuery,
-    QueryModel,
     ResponseModel,
     Time,
     TimeParameter,
 )
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Services, Use
+from predictive_scaling.api.visible_namespaces import Visible, VisibleNamespaces
 from predictive_scaling.clock import monotonic
 from predictive_scaling.storage.predictions import CurrentForecastRow
 from predictive_scaling.telemetry.metrics import PREDICTION_LATENCY, SERVE
@@ -40,7 +41,7 @@ class CurrentFilter(PageQuery):
     service: Annotated[Name | None, Field(description="Only forecasts of this service.")] = None
 
 
-class SpanFilter(QueryModel):
+class SpanFilter(NamespaceQuery):
     """Filter of forecasts; default: from an hour ago to an hour ahead."""
 
     service: Annotated[Name, Field(description="Service of the forecasts.")]
@@ -120,26 +121,32 @@ class PredictionsOfSpan(ResponseModel):
 
 @router.get("/current", response_model=CurrentPredictions)
 async def show_current_predictions(
-    query: Annotated[CurrentFilter, Query()], request: Request, services: Use
+    query: Annotated[CurrentFilter, Query()], request: Request, services: Use, visible: VisibleNamespaces
 ) -> Response:
     """Return a page of the valid forecasts of all policies."""
     began = monotonic()
-    key = f"predictions/current?service={query.service or ''}"
-    if query.model_fields_set - {"service"}:
+    visible = visible.within(query.namespace)
+    key = f"{visible.key}/predictions/current?service={query.service or ''}"
+    if query.model_fields_set - {"service", "namespace"}:
         key += f"&limit={query.limit}&cursor={query.cursor or ''}"
     body = await services.cache.get(key)
     if body is None:
-        body = encode(await _current(services, query))
+        body = encode(await _current(services, query, visible))
         await services.cache.put(key, body, services.clock.real_seconds(MAX_AGE))
     _LATENCY.observe(monotonic() - began)
     return json_response(request, body)
 
 
 @router.get("", response_model=PredictionsOfSpan)
-async def list_predictions(query: Annotated[SpanFilter, Query()], request: Request, services: Use) -> Response:
+async def list_predictions(
+    query: Annotated[SpanFilter, Query()], request: Request, services: Use, visible: VisibleNamespaces
+) -> Response:
     """Return the last forecast of each target time, past or future, for each policy of a service."""
     start, end = _span(query, services.clock.now())
-    page = await services.predictions.policies_between(query.service, start, end, query.limit, query.cursor)
+    namespaces = visible.within(query.namespace).reading(query.service).namespaces
+    page = await services.predictions.policies_between(
+        query.service, start, end, query.limit, namespaces=namespaces, cursor=query.cursor
+    )
     rows = await services.predictions.between(query.service, start, end, page.policies) if page.policies else []
     predictions = [
         {
@@ -153,10 +160,16 @@ async def list_predictions(query: Annotated[SpanFilter, Query()], request: Reque
     return json_response(request, encode({"predictions": predictions, "next_cursor": page.next_cursor}))
 
 
-async def _current(services: Services, query: CurrentFilter) -> dict[str, Any]:
+async def _current(services: Services, query: CurrentFilter, visible: Visible) -> dict[str, Any]:
     now = services.clock.now()
     page = await services.predictions.current(
-        now, now - _MAX_AGE, query.limit, service=query.service, cursor=query.cursor
+        now,
+        now - _MAX_AGE,
+        query.limit,
+        service=query.service,
+        namespaces=visible.namespaces,
+        readable=visible.readable,
+        cursor=query.cursor,
     )
     return {"predictions": [_forecast(forecast, now) for forecast in page.forecasts], "next_cursor": page.next_cursor}
 

@@ -64,6 +64,13 @@ def problem(
     return JSONResponse(document.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE)
 
 
+def product_problem(path: str, error: PredictiveScalingError) -> JSONResponse:
+    """Return the problem response of an error of the product, and log it."""
+    log.warning("request_failed", path=path, reason=error.reason, error=str(error))
+    headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(error.status, str(error), instance=path, reason=error.reason, headers=headers)
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI responses of these statuses; `describe_problems` adds the schema that they reference."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS.format(model="Problem")}}}
@@ -113,9 +120,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 async def _product_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, PredictiveScalingError):
         raise error
-    log.warning("request_failed", path=request.url.path, reason=error.reason, error=str(error))
-    headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return problem(error.status, str(error), instance=request.url.path, reason=error.reason, headers=headers)
+    return product_problem(request.url.path, error)
 
 
 def _parameter(error: Mapping[str, Any]) -> InvalidParameter:

@@ -98,7 +98,8 @@ class _Exchange:
         await self._send(message)
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
+    """Return the template of the route, `unknown` without one: clients choose the path."""
     path: str | None = getattr(scope.get("route"), "path", None)
     if path is None:
         return "unknown"
@@ -106,11 +107,15 @@ def _route(scope: Scope) -> str:
     return f"{API_V1}{path}" if scope["path"].startswith(f"{API_V1}/") else path
 
 
+def method_of(scope: Scope) -> str:
+    """Return the method, `other` for one that is not standard."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
 def _count(scope: Scope, exchange: _Exchange) -> None:
     # An unknown path must not become a label value, because clients choose it.
-    route = _route(scope)
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    REQUESTS.labels(method if route != "unknown" else "any", route, str(exchange.status)).inc()
+    route = route_of(scope)
+    REQUESTS.labels(method_of(scope) if route != "unknown" else "any", route, str(exchange.status)).inc()
     DURATION.labels(route).observe(monotonic() - exchange.began)
 
 

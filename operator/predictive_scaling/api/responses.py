@@ -73,22 +73,25 @@ class VersionedResponses:
         self._bytes -= len(body)
 
 
-class CachedValue:
-    """A value that may be slow to compute; a slow value is cached, so that requests do not queue for it."""
+class CachedValues:
+    """Values that may be slow to compute; a slow value is cached, so that requests do not queue for it."""
 
     def __init__(self) -> None:
-        self._value: float | None = None
-        self._cached_until = 0.0
+        self._values: OrderedDict[str, tuple[float, float | None]] = OrderedDict()
 
-    async def get(self, compute: Callable[[], Awaitable[float | None]]) -> float | None:
+    async def get(self, key: str, compute: Callable[[], Awaitable[float | None]]) -> float | None:
         """Return the result of `compute`; the previous result if it was slow and is at most CACHED_SECONDS old."""
         began = monotonic()
-        if began < self._cached_until:
-            return self._value
-        self._value = await compute()
+        cached_until, value = self._values.get(key, (0.0, None))
+        if began < cached_until:
+            return value
+        value = await compute()
         if monotonic() - began > _SLOW_SECONDS:
-            self._cached_until = monotonic() + CACHED_SECONDS
-        return self._value
+            self._values[key] = monotonic() + CACHED_SECONDS, value
+            self._values.move_to_end(key)
+            if len(self._values) > _MAX_ENTRIES:
+                self._values.popitem(last=False)
+        return value
 
 
 def _matches(tags: str, tag: str) -> bool:

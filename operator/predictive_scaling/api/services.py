@@ -7,16 +7,19 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from predictive_scaling.api.cache import ResponseCache
-from predictive_scaling.api.responses import CachedValue, VersionedResponses
+from predictive_scaling.api.responses import CachedValues, VersionedResponses
 from predictive_scaling.api.stored_models import Models
 from predictive_scaling.clock import Clock
+from predictive_scaling.storage.backtests import BacktestResults, Backtests
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.model_performance import ModelPerformances
+from predictive_scaling.storage.namespaces import Namespaces
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.storage.shadow_hours import ShadowHours
 from predictive_scaling.storage.tunings import Tunings
 from predictive_scaling.telemetry.checks import Check
 
@@ -34,12 +37,16 @@ class Services:
     """Shared by all processes, with a lifetime of seconds."""
     responses: VersionedResponses = field(default_factory=VersionedResponses)
     """Of this process, valid until the data changes."""
-    success_rate: CachedValue = field(default_factory=CachedValue)
-    """Of the last 24 hours; slow to compute with many decisions."""
+    success_rates: CachedValues = field(default_factory=CachedValues)
+    """Of the last 24 hours, by visible namespaces; slow to compute with many decisions."""
     checks: Sequence[Check] = ()
     ready: Sequence[Check] = ()
     command_limit_seconds: float = 10.0
     request_limit_seconds: float = 30.0
+
+    @property
+    def namespaces(self) -> Namespaces:
+        return Namespaces(self.database)
 
     @property
     def policies(self) -> Policies:
@@ -58,8 +65,20 @@ class Services:
         return Tunings(self.database)
 
     @property
+    def shadow_hours(self) -> ShadowHours:
+        return ShadowHours(self.database)
+
+    @property
     def performances(self) -> ModelPerformances:
         return ModelPerformances(self.database)
+
+    @property
+    def backtests(self) -> Backtests:
+        return Backtests(self.database)
+
+    @property
+    def backtest_results(self) -> BacktestResults:
+        return BacktestResults(self.database)
 
     @property
     def events(self) -> BusinessEvents:

@@ -2,6 +2,9 @@
 
 import asyncio
 import signal
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import h11
@@ -10,13 +13,16 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from predictive_scaling.api.certificate import ServingCertificate
 from predictive_scaling.listener import open_listener
+from predictive_scaling.periodic_task import PeriodicTask, run_periodically
 
 log = structlog.get_logger(__name__)
 
 HEAD_LIMIT_SECONDS = 10.0
 """Time limit for the head of a request."""
 
+CERTIFICATE_CHECK_SECONDS = 5.0
 _GRACE_SECONDS = 20
 _MAX_CONNECTIONS = 1000
 _REQUEST_TIMEOUT = (
@@ -61,8 +67,10 @@ class HeadTimeoutProtocol(H11Protocol):
             self.transport.close()
 
 
-async def serve(application: FastAPI, host: str, port: int) -> None:
+async def serve(application: FastAPI, host: str, port: int, certificate: ServingCertificate | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then finish open requests (at most 20 s) and return.
+
+    certificate: None for HTTP without encryption. Its files are read again when they change.
 
     Raises SettingsError when the port cannot be used.
     """
@@ -78,14 +86,35 @@ async def serve(application: FastAPI, host: str, port: int) -> None:
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
+        ssl_context_factory=None if certificate is None else _context_factory(certificate),
     )
     with open_listener(host, port, "the HTTP API") as listener:
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn raises the signal again after it has stopped; without a handler that would kill the process.
             signal.signal(number, _ignore_signal)
-        log.info("api_listening", host=host, port=listener.getsockname()[1])
-        await uvicorn.Server(configuration).serve(sockets=[listener])
+        log.info("api_listening", host=host, port=listener.getsockname()[1], tls=certificate is not None)
+        async with _reloading(certificate):
+            await uvicorn.Server(configuration).serve(sockets=[listener])
     log.info("api_stopped")
+
+
+@asynccontextmanager
+async def _reloading(certificate: ServingCertificate | None) -> AsyncGenerator[None]:
+    """Read the files of the certificate again, every CERTIFICATE_CHECK_SECONDS, while the block runs."""
+    if certificate is None:
+        yield
+        return
+    task = PeriodicTask("api_certificate", certificate.reload_if_changed, CERTIFICATE_CHECK_SECONDS, on_standby=True)
+    watcher = asyncio.create_task(run_periodically(task, lambda: True), name=task.name)
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+def _context_factory(certificate: ServingCertificate) -> Callable[[uvicorn.Config, object], ssl.SSLContext]:
+    return lambda _configuration, _default: certificate.context
 
 
 def _ignore_signal(_number: int, _frame: Any) -> None:

@@ -10,8 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time
+from predictive_scaling.api.learned import Learned, learned_of_status
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
+from predictive_scaling.api.shadow import Shadow, shadow_of_status
+from predictive_scaling.api.visible_namespaces import VisibleNamespaces
 from predictive_scaling.storage.policies import PolicyRow
 
 router = APIRouter(prefix="/scaling", tags=["status"])
@@ -55,6 +58,10 @@ class PolicyStatus(ResponseModel):
     conditions: list[Condition]
     last_decision_at: Time | None
     advice: Advice | None
+    learned: Learned | None = Field(description="What was learned about the target; null before anything was.")
+    shadow: Shadow | None = Field(
+        description="What mode Auto would have done over the last seven days; null outside of mode Recommend."
+    )
 
 
 class Summary(ResponseModel):
@@ -74,31 +81,37 @@ class ScalingStatus(ResponseModel):
     """A page of policies and the summary."""
 
     policies: list[PolicyStatus] = Field(description="Policies by namespace and name.")
-    summary: Summary = Field(description="Summary of all policies, independent of the page.")
+    summary: Summary = Field(description="Summary of all visible policies, independent of the page.")
     next_cursor: NextCursor
 
 
 @router.get("/status", response_model=ScalingStatus)
-async def show_status(query: Annotated[PageQuery, Query()], request: Request, services: Use) -> Response:
-    """Return a page of policies by namespace and name, and a summary of all policies."""
+async def show_status(
+    query: Annotated[PageQuery, Query()], request: Request, services: Use, visible: VisibleNamespaces
+) -> Response:
+    """Return a page of policies by namespace and name, and a summary of all visible policies."""
+    visible = visible.within(query.namespace)
+    namespaces = visible.namespaces
     now = services.clock.now()
 
     async def fragment() -> bytes:
-        page = await services.policies.page(query.limit, cursor=query.cursor, with_forecast=False)
-        counts = await services.policies.counts()
+        page = await services.policies.page(
+            query.limit, namespaces=namespaces, cursor=query.cursor, with_forecast=False
+        )
+        counts = await services.policies.counts(namespaces)
         listing = {"policies": [policy_status(row) for row in page.policies], "next_cursor": page.next_cursor}
         return encode([listing, asdict(counts)])
 
-    key = f"scaling/status?limit={query.limit}&cursor={query.cursor or ''}"
+    key = f"{visible.key}/scaling/status?limit={query.limit}&cursor={query.cursor or ''}"
     cached = await services.responses.get(key, await services.policies.version(), fragment)
     listing, counts = msgspec.json.decode(cached, type=tuple[dict[str, msgspec.Raw], dict[str, int]])
 
     async def success_rate() -> float | None:
-        return await services.decisions.success_rate(now - timedelta(hours=24))
+        return await services.decisions.success_rate(now - timedelta(hours=24), namespaces)
 
     summary = counts | {
-        "stuck_decisions": await services.decisions.count_stuck(now),
-        "success_rate_24h": await services.success_rate.get(success_rate),
+        "stuck_decisions": await services.decisions.count_stuck(now, namespaces),
+        "success_rate_24h": await services.success_rates.get(visible.key, success_rate),
     }
     return json_response(request, encode({**listing, "summary": summary}))
 
@@ -121,6 +134,8 @@ def policy_status(row: PolicyRow) -> dict[str, Any]:
         "conditions": [condition(stored) for stored in row.conditions],
         "last_decision_at": row.last_decision_at,
         "advice": None if row.advice is None else _advice(row.advice),
+        "learned": learned_of_status(row.learned),
+        "shadow": shadow_of_status(row.shadow),
     }
 
 
