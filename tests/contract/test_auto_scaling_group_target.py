@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,15 +21,18 @@ from predictive_scaling.errors import (
     TargetUnsupportedError,
 )
 from predictive_scaling.resources.statuses import Takeover
-from predictive_scaling.resources.vocabulary import GroupField
+from predictive_scaling.resources.vocabulary import FailureCause, GroupField
+from predictive_scaling.targets import aws_clients
 from predictive_scaling.targets.auto_scaling_group import OTHER_CLIENT, AutoScalingGroup
 from predictive_scaling.targets.auto_scaling_group_record import AutoScalingGroupRecord
 from predictive_scaling.targets.aws_clients import AWSClients
 from predictive_scaling.targets.group_descriptions import GroupDescriptions
+from predictive_scaling.targets.port import Explanation
 from tests.contract.test_targets import TargetContract, TargetUnderTest
-from tests.support.aws_faults import Fault, FaultyAWS, faulty_aws
+from tests.support.aws_faults import Fault, FaultyAWS, activities_response, faulty_aws
 from tests.support.eventually import eventually
-from tests.support.groups import GroupAdministrator, a_group
+from tests.support.groups import WAIT_SECONDS, GroupAdministrator, a_group
+from tests.support.simulated_aws import an_activity
 
 pytestmark = pytest.mark.integration
 
@@ -38,11 +42,11 @@ ROLE = "arn:aws:iam::123456789012:role/scaler"
 class GroupUnderTest:
     """A group whose minimum another client of AWS set."""
 
-    default_minimum = 0
-
     def __init__(self, administrator: GroupAdministrator, name: str, field: GroupField) -> None:
         # Without a cache the changes of other clients are observed at once.
-        self.target = AutoScalingGroup(GroupDescriptions(AWSClients(), 0.0, 5.0), "shop", a_group(name, field=field))
+        self.target = AutoScalingGroup(
+            GroupDescriptions(AWSClients(), 0.0, WAIT_SECONDS), "shop", a_group(name, field=field)
+        )
         self._administrator = administrator
         self._name = name
         self._field = field
@@ -52,9 +56,6 @@ class GroupUnderTest:
             await self._administrator.update(self._name, MinSize=min(minimum, 2), DesiredCapacity=minimum)
         else:
             await self._administrator.update(self._name, MinSize=minimum)
-
-    async def give_up(self) -> None:
-        raise NotImplementedError("a group always has its fields")
 
     async def delete(self) -> None:
         await self._administrator.delete(self._name)
@@ -73,9 +74,6 @@ class GroupContract(TargetContract):
         with pytest.raises(TargetRefusedError, match="MaxSize 40"):
             await subject.target.apply(41, take=True)
         assert (await subject.target.observe()).minimum == 2
-
-    @pytest.mark.skip("a group always has its fields: none can be given up")
-    async def test_a_given_up_floor_has_no_manager(self, subject: TargetUnderTest) -> None: ...
 
 
 class TestMinSize(GroupContract):
@@ -111,7 +109,9 @@ async def faults(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGen
         yield proxy
 
 
-def a_target(name: str, *, wait_seconds: float = 5.0, max_age_seconds: float = 0.0, **group: Any) -> AutoScalingGroup:
+def a_target(
+    name: str, *, wait_seconds: float = WAIT_SECONDS, max_age_seconds: float = 0.0, **group: Any
+) -> AutoScalingGroup:
     groups = GroupDescriptions(AWSClients({"shop": [ROLE]}), max_age_seconds, wait_seconds)
     return AutoScalingGroup(groups, "shop", a_group(name, **group))
 
@@ -206,7 +206,8 @@ class TestSizes:
         description = await administrator.describe(group) | {"DesiredCapacity": 5}
         record = AutoScalingGroupRecord.parse(description)
         assert (record.ready, record.desired) == (2, 5)
-        assert "process Launch of the group is suspended" in (record.failure or "")
+        assert record.explanation is not None
+        assert "process Launch of the group is suspended" in record.explanation.details
 
 
 class TestFaults:
@@ -215,11 +216,14 @@ class TestFaults:
         assert (await a_target(group).observe()).minimum == 2
         assert faults.count("DescribeAutoScalingGroups") == 3
 
-    async def test_lasting_throttling_is_reported_and_pauses_the_account(self, faults: FaultyAWS, group: str) -> None:
+    async def test_lasting_throttling_is_reported_and_pauses_the_account(
+        self, faults: FaultyAWS, group: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(aws_clients, "_FIRST_PAUSE_SECONDS", 300.0)
         faults.fail(Fault("Throttling", message="Rate exceeded"))
         target = a_target(group)
         for _ in range(20):
-            with pytest.raises(AWSThrottledError, match="throttled DescribeAutoScalingGroups of web-"):
+            with pytest.raises(AWSThrottledError, match=r"throttled DescribeAutoScalingGroups of (web-|groups)"):
                 await target.observe()
         assert faults.count("DescribeAutoScalingGroups") == 3
 
@@ -245,6 +249,21 @@ class TestFaults:
         with pytest.raises(AWSAccessDeniedError, match="allow autoscaling:UpdateAutoScalingGroup"):
             await target.apply(5, take=True)
 
+    async def test_credentials_that_appear_later_are_used_without_a_restart(
+        self, faults: FaultyAWS, group: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(aws_clients, "_FIRST_PAUSE_SECONDS", 0.0)
+        target = a_target(group)
+        with monkeypatch.context() as without:
+            without.delenv("AWS_ACCESS_KEY_ID")
+            without.delenv("AWS_SECRET_ACCESS_KEY")
+            without.setenv("AWS_EC2_METADATA_DISABLED", "true")
+            without.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+            with pytest.raises(AWSAccessDeniedError, match="the operator has no AWS credentials"):
+                await target.observe()
+        assert (await target.observe()).minimum == 2
+        assert faults.count("DescribeAutoScalingGroups") == 1
+
     async def test_a_refused_role_names_the_action(self, faults: FaultyAWS, group: str) -> None:
         faults.fail(Fault("AccessDenied", 403, "not authorized to perform"), action="AssumeRole")
         with pytest.raises(AWSAccessDeniedError, match="allow sts:AssumeRole"):
@@ -253,7 +272,7 @@ class TestFaults:
     async def test_a_slow_response_does_not_hold_up_the_tick_and_is_used_later(
         self, faults: FaultyAWS, group: str
     ) -> None:
-        faults.delay_seconds = 1.5
+        faults.hold()
         target = a_target(group, wait_seconds=0.2, max_age_seconds=60.0)
         with pytest.raises(AWSUnavailableError, match=r"within 0\.2 s"):
             await target.observe()
@@ -264,6 +283,7 @@ class TestFaults:
             except AWSUnavailableError:
                 return False
 
+        faults.heal()
         await eventually(observed)
         assert faults.count("DescribeAutoScalingGroups") == 1
 
@@ -287,11 +307,43 @@ class TestFaults:
 
     async def test_a_failure_of_one_account_does_not_affect_another(self, faults: FaultyAWS, group: str) -> None:
         clients = AWSClients({"shop": [ROLE]})
-        groups = GroupDescriptions(clients, 0.0, 5.0)
+        groups = GroupDescriptions(clients, 0.0, WAIT_SECONDS)
         faults.fail(Fault("AccessDenied", 403), action="AssumeRole")
         with pytest.raises(AWSAccessDeniedError):
             await AutoScalingGroup(groups, "shop", a_group(group, role_arn=ROLE)).observe()
         assert (await AutoScalingGroup(groups, "shop", a_group(group)).observe()).minimum == 2
+
+
+class TestActivities:
+    """Why a raise is late; moto has no activities, so the proxy returns them."""
+
+    async def test_a_failed_launch_is_the_cause_in_the_words_of_aws(self, faults: FaultyAWS, group: str) -> None:
+        message = "You have requested more vCPU capacity than your current vCPU limit of 32 allows for it."
+        faults.answers["DescribeScalingActivities"] = activities_response(
+            an_activity(message), an_activity("an earlier failure", ago_seconds=600)
+        )
+        explanation = await explained(a_target(group))
+        assert (explanation.cause, message[:60] in explanation.details) == (FailureCause.QUOTA, True)
+
+    async def test_a_denied_read_names_the_action_and_leaves_the_account_usable(
+        self, faults: FaultyAWS, group: str
+    ) -> None:
+        faults.fail(Fault("AccessDenied", 403, "is not authorized"), action="DescribeScalingActivities")
+        target = a_target(group)
+        explanation = await explained(target)
+        assert explanation.cause is None
+        assert "allow autoscaling:DescribeScalingActivities" in explanation.details
+        assert (await target.observe()).minimum == 2
+
+
+async def explained(target: AutoScalingGroup) -> Explanation:
+    progress = replace(await target.progress(), desired_replicas=9)
+
+    async def is_read() -> bool:
+        return not target.explain_delay(progress, 60.0).is_pending
+
+    await eventually(is_read)
+    return target.explain_delay(progress, 60.0)
 
 
 class TestPlaces:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -25,12 +25,23 @@ class TargetUnderTest(Protocol):
     @property
     def target(self) -> Target: ...
 
+    async def foreign_write(self, minimum: int) -> None: ...
+    async def delete(self) -> None: ...
+
+
+class ManagedUnderTest(TargetUnderTest, Protocol):
+    """An object of the API server, whose fields have managers."""
+
     @property
     def default_minimum(self) -> int: ...
 
-    async def foreign_write(self, minimum: int) -> None: ...
     async def give_up(self) -> None: ...
-    async def delete(self) -> None: ...
+
+
+class MinimumUnderTest(ManagedUnderTest, Protocol):
+    """An object with a minimum."""
+
+    async def share(self, minimum: int) -> None: ...
 
 
 class InMemoryUnderTest:
@@ -41,6 +52,9 @@ class InMemoryUnderTest:
 
     async def foreign_write(self, minimum: int) -> None:
         self.target.foreign_write(minimum)
+
+    async def share(self, minimum: int) -> None:
+        self.target.share(minimum)
 
     async def give_up(self) -> None:
         self.target.give_up()
@@ -61,6 +75,9 @@ class AutoscalerUnderTest:
     async def foreign_write(self, minimum: int) -> None:
         await self._kubectl.apply(an_autoscaler("checkout", minimum=minimum, maximum=40))
 
+    async def share(self, minimum: int) -> None:
+        await apply_as_argo_cd(self._kubectl, an_autoscaler("checkout", minimum=minimum, maximum=40))
+
     async def give_up(self) -> None:
         await self._kubectl.apply(an_autoscaler("checkout", minimum=None, maximum=40))
 
@@ -80,11 +97,20 @@ class ScaledObjectUnderTest:
     async def foreign_write(self, minimum: int) -> None:
         await self._kubectl.apply(a_scaled_object("checkout", minimum=minimum))
 
+    async def share(self, minimum: int) -> None:
+        await apply_as_argo_cd(self._kubectl, a_scaled_object("checkout", minimum=minimum))
+
     async def give_up(self) -> None:
         await self._kubectl.apply(a_scaled_object("checkout", minimum=None))
 
     async def delete(self) -> None:
         await self._kubectl("delete", "scaledobject", "checkout")
+
+
+async def apply_as_argo_cd(kubectl: Kubectl, manifest: dict[str, Any]) -> None:
+    """Apply a manifest as Argo CD does with ServerSideApply=true."""
+    options = ("--server-side", "--force-conflicts", "--field-manager=argocd-controller")
+    await kubectl("apply", *options, "-f", "-", stdin=json.dumps(manifest))
 
 
 class TargetContract:
@@ -130,16 +156,6 @@ class TargetContract:
         assert after.minimum == 3
         assert after.foreign_write != before.foreign_write
 
-    async def test_a_given_up_floor_has_no_manager(self, subject: TargetUnderTest) -> None:
-        await subject.target.apply(5, take=True)
-        await subject.give_up()
-        observed = await subject.target.observe()
-        assert observed.minimum == subject.default_minimum
-        assert (observed.floor_managers, observed.floor_given_up) == ((), True)
-        await subject.target.apply(6)
-        after = await subject.target.observe()
-        assert (after.minimum, after.floor_managers, after.floor_given_up) == (6, (FIELD_MANAGER,), False)
-
     async def test_restoring_writes_the_original_floor_and_releases_the_field(self, subject: TargetUnderTest) -> None:
         await subject.target.apply(5, take=True)
         await subject.target.restore(2)
@@ -162,25 +178,58 @@ class TargetContract:
             await subject.target.apply(5, take=True)
 
 
-class BoundedTargetContract(TargetContract):
-    """The tests of adapters whose targets have a maximum of their own."""
+class ManagedContract(TargetContract):
+    """The tests of adapters of objects whose fields have managers and defaults."""
+
+    async def test_a_given_up_floor_has_no_manager(self, subject: ManagedUnderTest) -> None:
+        await subject.target.apply(5, take=True)
+        await subject.give_up()
+        observed = await subject.target.observe()
+        assert observed.minimum == subject.default_minimum
+        assert (observed.floor_managers, observed.floor_given_up) == ((), True)
+        await subject.target.apply(6)
+        after = await subject.target.observe()
+        assert (after.minimum, after.floor_managers, after.floor_given_up) == (6, (FIELD_MANAGER,), False)
+
+
+class MinimumContract(ManagedContract):
+    """The tests of adapters that write the minimum of an object with a maximum and field managers."""
 
     async def test_a_floor_above_the_maximum_of_the_target_is_refused(self, subject: TargetUnderTest) -> None:
         with pytest.raises(TargetRefusedError, match="axReplica"):
             await subject.target.apply(41, take=True)
         assert (await subject.target.observe()).minimum == 2
 
+    async def test_a_manager_that_applies_the_same_floor_shares_the_field_without_a_conflict(
+        self, subject: MinimumUnderTest
+    ) -> None:
+        await subject.target.apply(5, take=True)
+        await subject.share(5)
+        observed = await subject.target.observe()
+        assert set(observed.floor_managers) == {FIELD_MANAGER, "argocd-controller"}
+        await subject.target.apply(6)
+        after = await subject.target.observe()
+        assert (after.minimum, after.floor_managers) == (6, (FIELD_MANAGER,))
 
-class TestInMemory(BoundedTargetContract):
+    async def test_a_shared_floor_is_restored(self, subject: MinimumUnderTest) -> None:
+        await subject.target.apply(5, take=True)
+        await subject.share(5)
+        await subject.target.restore(2)
+        observed = await subject.target.observe()
+        assert observed.minimum == 2
+        assert FIELD_MANAGER not in observed.floor_managers
+
+
+class TestInMemory(MinimumContract):
     @pytest.fixture
-    async def subject(self) -> TargetUnderTest:
+    async def subject(self) -> MinimumUnderTest:
         return InMemoryUnderTest()
 
 
 @pytest.mark.e2e
-class TestHorizontalPodAutoscaler(BoundedTargetContract):
+class TestHorizontalPodAutoscaler(MinimumContract):
     @pytest.fixture
-    async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[TargetUnderTest]:
+    async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[MinimumUnderTest]:
         await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
         async with connected(cluster.kubeconfig) as connection:
             yield AutoscalerUnderTest(connection, kubectl)
@@ -188,9 +237,9 @@ class TestHorizontalPodAutoscaler(BoundedTargetContract):
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("keda")
-class TestScaledObject(BoundedTargetContract):
+class TestScaledObject(MinimumContract):
     @pytest.fixture
-    async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[TargetUnderTest]:
+    async def subject(self, cluster: Kubernetes, kubectl: Kubectl) -> AsyncGenerator[MinimumUnderTest]:
         await kubectl.apply(a_deployment("checkout"), a_scaled_object("checkout"))
         await kubectl.apply(an_autoscaler_of_keda(await kubectl.get("scaledobject", "checkout")))
         async with connected(cluster.kubeconfig) as connection:

@@ -16,11 +16,12 @@ from predictive_scaling.errors import (
 )
 from predictive_scaling.resources.target import WorkloadTarget
 from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.targets.port import ReplicaSource
 from predictive_scaling.targets.records import LiveRecords
 from predictive_scaling.targets.workload import Workload
-from tests.contract.test_targets import TargetContract, TargetUnderTest
+from tests.contract.test_targets import ManagedContract, ManagedUnderTest
 from tests.support.eventually import eventually
-from tests.support.kubectl import Kubectl
+from tests.support.kubectl import Kubectl, wait_for_rights
 from tests.support.manifests import (
     Manifest,
     a_deployment,
@@ -55,19 +56,19 @@ class WorkloadUnderTest:
         await self._kubectl("delete", self._kind, "checkout")
 
 
-class WorkloadContract(TargetContract):
+class WorkloadContract(ManagedContract):
     """The tests of every workload."""
 
     @pytest.fixture
     async def subject(
         self, cluster: Kubernetes, kubectl: Kubectl, kind: str, manifest: ManifestOf
-    ) -> AsyncGenerator[TargetUnderTest]:
+    ) -> AsyncGenerator[ManagedUnderTest]:
         await kubectl.apply(manifest(2))
         async with connected(cluster.kubeconfig) as connection:
             yield WorkloadUnderTest(connection, kubectl, manifest, kind)
 
     async def test_a_write_by_kubectl_scale_is_a_foreign_write(
-        self, subject: TargetUnderTest, kubectl: Kubectl, kind: str
+        self, subject: ManagedUnderTest, kubectl: Kubectl, kind: str
     ) -> None:
         await subject.target.apply(5, take=True)
         await kubectl("scale", kind, "checkout", "--replicas=3")
@@ -77,14 +78,14 @@ class WorkloadContract(TargetContract):
             await subject.target.apply(6)
         assert (await subject.target.observe()).minimum == 3
 
-    async def test_a_person_scales_to_zero(self, subject: TargetUnderTest, kubectl: Kubectl, kind: str) -> None:
+    async def test_a_person_scales_to_zero(self, subject: ManagedUnderTest, kubectl: Kubectl, kind: str) -> None:
         await subject.target.apply(5, take=True)
         await kubectl("scale", kind, "checkout", "--replicas=0")
         observed = await subject.target.observe()
         assert (observed.minimum, observed.scaled_to_zero) == (0, True)
 
     async def test_an_hpa_of_the_workload_owns_it(
-        self, subject: TargetUnderTest, kubectl: Kubectl, manifest: ManifestOf
+        self, subject: ManagedUnderTest, kubectl: Kubectl, manifest: ManifestOf
     ) -> None:
         assert (await subject.target.observe()).owner is None
         autoscaler, body = an_autoscaler("other"), manifest(None)
@@ -93,7 +94,15 @@ class WorkloadContract(TargetContract):
         await kubectl.apply(autoscaler)
         assert (await subject.target.observe()).owner == "HorizontalPodAutoscaler/other"
 
-    async def test_restoring_the_current_replicas_only_releases_the_field(self, subject: TargetUnderTest) -> None:
+    async def test_progress_has_the_other_manager_of_the_replicas(self, subject: ManagedUnderTest) -> None:
+        assert (await subject.target.progress()).floor_manager == "kubectl-client-side-apply"
+        await subject.target.apply(5, take=True)
+        written = await subject.target.progress()
+        assert (written.floor, written.floor_manager) == (5, None)
+        await subject.foreign_write(3)
+        assert (await subject.target.progress()).floor_manager == "kubectl-client-side-apply"
+
+    async def test_restoring_the_current_replicas_only_releases_the_field(self, subject: ManagedUnderTest) -> None:
         await subject.target.apply(5, take=True)
         await subject.target.restore(5)
         observed = await subject.target.observe()
@@ -103,7 +112,12 @@ class WorkloadContract(TargetContract):
 class BuiltInContract(WorkloadContract):
     """The tests of kinds of the API server itself."""
 
-    async def test_zero_replicas_of_the_operator_are_not_a_persons(self, subject: TargetUnderTest) -> None:
+    async def test_progress_has_the_pods_of_the_workload(self, subject: ManagedUnderTest, kubectl: Kubectl) -> None:
+        observed, progress = await subject.target.observe(), await subject.target.progress()
+        assert progress.source == ReplicaSource(kubectl.namespace, "app=checkout", observed.uid)
+        assert observed.template != ""
+
+    async def test_zero_replicas_of_the_operator_are_not_a_persons(self, subject: ManagedUnderTest) -> None:
         await subject.target.apply(0, take=True)
         observed = await subject.target.observe()
         assert (observed.minimum, observed.scaled_to_zero) == (0, False)
@@ -138,7 +152,7 @@ async def rollouts(cluster: Kubernetes) -> str:
     """The name of a custom resource for kubectl. Its replicas are in spec.size."""
     kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig)
     await kubectl.apply(a_rollout_definition())
-    await kubectl("wait", "--for=condition=Established", "crd/rollouts.example.com", "--timeout=30s")
+    await kubectl("wait", "--for=condition=Established", "crd/rollouts.example.com")
     return "rollouts.example.com"
 
 
@@ -153,16 +167,18 @@ class TestCustomResource(WorkloadContract):
         return lambda replicas: a_rollout("checkout", size=replicas)
 
     async def test_ready_pods_are_counted_by_the_selector_of_the_scale(
-        self, subject: TargetUnderTest, kubectl: Kubectl, kind: str
+        self, subject: ManagedUnderTest, kubectl: Kubectl, kind: str
     ) -> None:
         await kubectl.apply(a_deployment("checkout", replicas=3))
         status = json.dumps({"status": {"replicas": 4, "selector": "app=checkout"}})
         await kubectl("patch", kind, "checkout", "--subresource=status", "--type=merge", "-p", status)
         observed = await eventually(subject.target.observe, lambda observed: observed.ready_replicas == 3, 30)
         assert observed.current_replicas == 2
-        assert (await subject.target.progress()).replicas == 4
+        progress = await subject.target.progress()
+        assert progress.replicas == 4
+        assert progress.source == ReplicaSource(kubectl.namespace, "app=checkout", observed.uid)
 
-    async def test_the_operator_does_not_scale_to_zero(self, subject: TargetUnderTest) -> None:
+    async def test_the_operator_does_not_scale_to_zero(self, subject: ManagedUnderTest) -> None:
         with pytest.raises(TargetRefusedError, match=r"spec\.replicas\.min of the policy to 1"):
             await subject.target.apply(0, take=True)
         assert (await subject.target.observe()).minimum == 2
@@ -223,9 +239,11 @@ async def test_a_missing_permission_is_named(cluster: Kubernetes, kubectl: Kubec
         "create", "role", "reader", "--verb=get,list", "--resource=deployments,horizontalpodautoscalers.autoscaling"
     )
     await kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={kubectl.namespace}:reader")
+    kubeconfig = await cluster.kubeconfig_of(kubectl.namespace, "reader")
+    await wait_for_rights(Kubectl(cluster.kubectl_program, kubeconfig, kubectl.namespace), "deployments", "hpa")
     async with (
         connected(cluster.kubeconfig) as administrator,
-        connected(await cluster.kubeconfig_of(kubectl.namespace, "reader")) as connection,
+        connected(kubeconfig) as connection,
     ):
         records, discovery, namespace = LiveRecords(administrator), ApiDiscovery(connection), kubectl.namespace
         with pytest.raises(TargetRefusedError, match="patch on deployments/scale"):

@@ -1,11 +1,15 @@
-"""The process ends even if a thread or a task does not."""
+"""The process ends in order, even if a thread or a task does not."""
 
+import asyncio
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from predictive_scaling.commands import supervision
 from predictive_scaling.errors import LeadershipLostError
 
 HANGING = {
@@ -35,6 +39,33 @@ HANGING = {
 def test_a_hanging_process_ends_with_its_exit_code(hanging: str) -> None:
     setup = "from predictive_scaling.commands.supervision import end_process_after\nend_process_after(0.2, 79)\n"
     program = setup + textwrap.dedent(hanging)
-    result = subprocess.run([sys.executable, "-c", program], timeout=120, check=False, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", program], timeout=280, check=False, capture_output=True, text=True)
     assert result.returncode == LeadershipLostError.exit_code == 79
     assert "shutdown_overdue" in result.stdout
+
+
+def end_nothing(_seconds: float, _exit_code: int) -> None:
+    """In place of the end of the process."""
+
+
+async def test_requests_to_aws_end_before_the_lease_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    def step(name: str) -> Any:
+        async def run() -> None:
+            steps.append(name)
+
+        return run
+
+    operator: Any = SimpleNamespace(
+        aws=SimpleNamespace(close=step("aws")),
+        leadership=SimpleNamespace(lost=asyncio.Event(), leads=True, release=step("lease")),
+        aggregated=None,
+        watch=SimpleNamespace(start=lambda: None, stop=step("watch")),
+        tasks=(),
+    )
+    stop = asyncio.Event()
+    stop.set()
+    monkeypatch.setattr(supervision, "end_process_after", end_nothing)
+    await supervision.run_until(stop, operator)
+    assert steps == ["aws", "lease", "watch"]

@@ -15,6 +15,7 @@ from predictive_scaling.api.services import Services
 from predictive_scaling.api.serving import serve
 from predictive_scaling.api.stored_models import stored_models
 from predictive_scaling.clock import parse_clock
+from predictive_scaling.commands.api_access import access_policy, serving_certificate
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.settings import Settings, read_settings
@@ -25,6 +26,7 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import Check, database_check, models_check, redis_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
 from predictive_scaling.telemetry.logs import configure_logs, log_file
+from predictive_scaling.telemetry.tracing import sent_traces
 
 log = structlog.get_logger(__name__)
 app = typer.Typer()
@@ -50,7 +52,8 @@ def api(
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, file=log_file("api") if file else None)
     address = settings.host if host is None else host
-    asyncio.run(_run(settings, address, settings.api_port if port is None else port))
+    with sent_traces("api", enabled=settings.traces):
+        asyncio.run(_run(settings, address, settings.api_port if port is None else port))
 
 
 async def _run(settings: Settings, host: str, port: int) -> None:
@@ -71,8 +74,11 @@ async def _run(settings: Settings, host: str, port: int) -> None:
         redis = _redis(settings)
         if redis is not None:
             stack.push_async_callback(redis.aclose)
+        access = await stack.enter_async_context(access_policy(settings, host))
+        certificate = serving_certificate(settings)
         await _refuse_other_schema(database)
-        await serve(create_app(_services(settings, database, command_database, redis)), host, port)
+        application = create_app(_services(settings, database, command_database, redis), access)
+        await serve(application, host, port, certificate)
 
 
 async def _refuse_other_schema(database: Database) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forecasting.forecaster import ModelChoice
+from forecasting.scaling.frontier import Prices
 from predictive_scaling.backtesting.events import events_for
 from predictive_scaling.backtesting.manifests import default_policy, read_policy
 from predictive_scaling.backtesting.reporting.document import as_json
@@ -28,7 +29,7 @@ from predictive_scaling.clock import parse_clock
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.demand_calendar import Timezone
 from predictive_scaling.resources.quantities import parse_duration
-from predictive_scaling.resources.scaling_policy import ScalingPolicy
+from predictive_scaling.resources.scaling_policy import Objective, Quantile, ScalingPolicy
 from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.resources.vocabulary import Aggregation
 from predictive_scaling.settings import read_settings
@@ -39,6 +40,7 @@ app = typer.Typer()
 _WIDE = 160
 _SOURCES = ("--trace", "--prometheus", "--service")
 _MAX_HORIZON = timedelta(hours=3)
+_QUANTILE = TypeAdapter[float](Quantile)
 
 
 class Output(StrEnum):
@@ -96,6 +98,14 @@ def backtest(
         typer.Option(metavar="DURATION", help="Time from a scale-up to ready replicas; default: the policy's, or 3m."),
     ] = None,
     model: Annotated[ModelChoice | None, typer.Option(help="Forecast model that overrides the policy's.")] = None,
+    quantiles: Annotated[
+        str | None,
+        typer.Option(help="Further quantiles of the policy to compare, separated by commas, such as 0.8,0.95."),
+    ] = None,
+    prices: Annotated[
+        str | None,
+        typer.Option(help="Further prices to compare, MINUTE:HOUR separated by commas, such as 1:0.2,1:0.5."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(dir_okay=False, help="Also write an HTML report to this file.")] = None,
     output: Annotated[Output, typer.Option(help="Output format: a table, or JSON for programs.")] = Output.TABLE,
 ) -> None:
@@ -117,6 +127,8 @@ def backtest(
         if lead_time is None
         else _duration(lead_time, "--lead-time", timedelta(hours=2), minimum=timedelta()),
         model=model,
+        quantiles=_quantiles(quantiles) if quantiles else (),
+        prices=_prices(prices) if prices else (),
     )
     scaling_policy = read_policy(policy) if policy else None
     business_events = events_for(events, scaling_policy or default_policy("trace")) if events else ()
@@ -211,6 +223,28 @@ def _duration(text: str, option: str, maximum: timedelta, minimum: timedelta = t
     if not minimum <= duration <= maximum or duration % timedelta(seconds=15):
         raise typer.BadParameter(f"{option} is {text}; use a multiple of 15 s up to {maximum}")
     return duration
+
+
+def _quantiles(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(_QUANTILE.validate_python(part.strip()) for part in text.split(","))
+    except ValidationError:
+        raise typer.BadParameter(
+            f"--quantiles is {text!r}; write quantiles from 0.5 to 0.999, such as 0.8,0.95"
+        ) from None
+
+
+def _prices(text: str) -> tuple[Prices, ...]:
+    objectives: list[Objective] = []
+    try:
+        for part in text.split(","):
+            minute, hour = part.strip().split(":")
+            objectives.append(Objective.model_validate({"underProvisionedMinute": minute, "replicaHour": hour}))
+    except ValueError:
+        raise typer.BadParameter(
+            f"--prices is {text!r}; write pairs of positive decimals, MINUTE:HOUR, such as 1:0.2,1:0.5"
+        ) from None
+    return tuple(Prices(objective.under_provisioned_minute, objective.replica_hour) for objective in objectives)
 
 
 def _with_progress(work: Callable[[Callable[[str, float], None]], Backtest]) -> Backtest:

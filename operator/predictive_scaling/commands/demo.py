@@ -14,7 +14,7 @@ from predictive_scaling.stack.demo.replay_record import ReplayRecord
 from predictive_scaling.stack.demo.report import write_report
 from predictive_scaling.stack.demo.run import Options, run_demo
 from predictive_scaling.stack.demo.summary import summary
-from predictive_scaling.stack.demo.workload import DEMAND_FILE, GENERATED_DAY, MATCHES_FILE, RECORDED_DAY
+from predictive_scaling.stack.demo.workload import GENERATED_DAY, RECORDED_DAY
 from predictive_scaling.stack.signals import run
 from predictive_scaling.stack.stack import Stack
 
@@ -34,13 +34,22 @@ def demo(
         datetime | None,
         typer.Option(
             formats=["%Y-%m-%d"],
-            help=f"Match day to replay. Only the default, {GENERATED_DAY} ({RECORDED_DAY} if recorded), has criteria.",
+            help=f"Match day to replay. Only the default has criteria: {GENERATED_DAY}; with --trace the last day with "
+            f"the most matches, or {RECORDED_DAY} if it has matches.",
         ),
     ] = None,
     rate: Annotated[float, typer.Option(min=1, max=100, help="Speed relative to real time.")] = DEFAULT_RATE,
-    traces: Annotated[
+    trace: Annotated[
         Path | None,
-        typer.Option(help=f"Directory of recorded demand ({DEMAND_FILE}, {MATCHES_FILE}); default: generated demand."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="CSV file of recorded demand, one value a minute; may be gzipped; needs --events; default: generated.",
+        ),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="CSV file of the matches of --trace: name,type,start,end."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Directory of the report, the result, the models and the logs.")] = Path(
         "build/demo"
@@ -49,7 +58,7 @@ def demo(
 ) -> None:
     """Replay a match day of a sports site next to an HPA alone; write report.html and result.json."""
     console = Console()
-    options = Options(day.date() if day else None, rate, traces, output, keep)
+    options = Options(day.date() if day else None, rate, _recorded(trace, events), output, keep)
 
     async def show_result(record: ReplayRecord, stack: Stack) -> None:
         record.result.write(output / "result.json")
@@ -73,6 +82,14 @@ def demo(
     console.print(f"\nThe report is in {output / 'report.html'}, the numbers are in {output / 'result.json'}.")
     if record.scenario.has_verdict and record.result.shortcomings():
         raise typer.Exit(BELOW_BAR)
+
+
+def _recorded(trace: Path | None, events: Path | None) -> tuple[Path, Path] | None:
+    if trace is not None and events is not None:
+        return trace, events
+    if trace is not None or events is not None:
+        raise typer.BadParameter("--trace and --events must be set together")
+    return None
 
 
 def _notify(message: str) -> None:

@@ -26,9 +26,8 @@ from predictive_scaling.storage.samples import Samples
 from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.synthesis.destinations import Destination, Files, Rollups, Topic
 from predictive_scaling.synthesis.manifests import as_yaml, events, policy, rfc3339
-from predictive_scaling.synthesis.services import INSTANCES, Plan, Service, services
+from predictive_scaling.synthesis.services import INSTANCES, PROFILES, Plan, Service, services
 from predictive_scaling.synthesis.timeline import DAY
-from predictive_scaling.synthesis.workload_profiles import WORKLOAD_PROFILES
 from predictive_scaling.telemetry.logs import configure_logs
 
 app = typer.Typer()
@@ -70,7 +69,7 @@ class GeneratedService:
 @app.command("generate-data")
 def generate_data(
     days: Annotated[int, typer.Option(min=1, max=3650, help="Number of days.")] = 60,
-    services: Annotated[int, typer.Option(min=1, max=1000, help="Number of services.")] = len(WORKLOAD_PROFILES),
+    services: Annotated[int, typer.Option(min=1, max=1000, help="Number of services.")] = len(PROFILES),
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random numbers; equal seeds produce equal data.")
     ] = 1,
@@ -86,7 +85,7 @@ def generate_data(
     ] = None,
     output: Annotated[Output, typer.Option(help="Output format: a table, or JSON for programs.")] = Output.TABLE,
 ) -> None:
-    """Generate demand: a web shop, an API, batch jobs, a social feed, an internal tool and a much-released checkout.
+    """Generate demand: a shop, an API, batch jobs, a feed, an internal tool, a checkout and a sports site.
 
     The same seed and time always produce the same values: a later run adds the days in between. The command also writes
     a ScalingPolicy and the BusinessEvents of each service, including those of the next two weeks. Exit codes: 0 all

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from predictive_scaling.errors import SettingsError
+
 MAX_MAPE = 0.20
 """The threshold of the alert PoorPredictionAccuracy."""
 
@@ -63,15 +65,22 @@ class HealthReport(msgspec.Struct, frozen=True):
     attention: list[str]
 
 
-async def fetch_report(api_url: str, ingest_url: str, limit_seconds: float) -> HealthReport:
-    """Fetch the report from the API, and the lag from `ingest`. Unreachable servers are part of the report."""
+async def fetch_report(api_url: str, ingest_url: str, limit_seconds: float, token: str | None = None) -> HealthReport:
+    """Fetch the report from the API, and the lag from `ingest`. Unreachable servers are part of the report.
+
+    token: of a caller of the API; `ingest` does not receive it. Raises SettingsError if the API refuses the caller.
+    """
     timeout = aiohttp.ClientTimeout(total=limit_seconds)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+        aiohttp.ClientSession(timeout=timeout) as ingest_session,
+    ):
         health, status, accuracy, lag = await asyncio.gather(
             _json(session, f"{api_url}/health"),
             _status(session, f"{api_url}/api/v1/scaling/status?limit=500"),
             _json(session, f"{api_url}/api/v1/metrics/accuracy?window=24h"),
-            _lag(session, f"{ingest_url}/metrics"),
+            _lag(ingest_session, f"{ingest_url}/metrics"),
         )
     if health is None:
         return _unreachable(api_url, lag)
@@ -111,6 +120,8 @@ async def _json(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | No
     try:
         async with session.get(url) as response:
             body = msgspec.json.decode(await response.read(), type=dict[str, Any])
+            if response.status in (401, 403):
+                raise SettingsError(f"{url}: {body.get('detail', response.status)}; see --token-file")
             # /health returns its own document with 503 as well; the other routes return a problem.
             return body if response.status == 200 or "checks" in body else None
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):

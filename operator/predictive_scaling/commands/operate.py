@@ -32,6 +32,7 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import database_check, models_check
 from predictive_scaling.telemetry.logs import configure_logs
 from predictive_scaling.telemetry.server import TelemetryServer
+from predictive_scaling.telemetry.tracing import sent_traces
 
 app = typer.Typer()
 log = structlog.get_logger(__name__)
@@ -51,7 +52,8 @@ def operate() -> None:
     check_settings(settings)
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format)
-    asyncio.run(_operate(settings, clock))
+    with sent_traces("operator", enabled=settings.traces):
+        asyncio.run(_operate(settings, clock))
 
 
 async def _operate(settings: Settings, clock: Clock) -> None:

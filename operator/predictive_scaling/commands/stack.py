@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from predictive_scaling.clock import WallClock
+from predictive_scaling.stack.binary import CHART_TOOLS
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.detached_stack import DetachedStack
 from predictive_scaling.stack.preparation import prepare as prepare_parts
@@ -20,7 +21,9 @@ from predictive_scaling.storage.migrate import migrate
 
 app = typer.Typer(no_args_is_help=True)
 
-CRDS = Path(__file__).parents[3] / "crds"
+_CHECKOUT = Path(__file__).parents[3]
+CRDS, ADMISSION = _CHECKOUT / "crds", _CHECKOUT / "config" / "admission"
+PRIORITY_CLASS = _CHECKOUT / "config" / "placeholder-priority-class.yaml"
 
 Only = Annotated[list[Part] | None, typer.Option(help="Part to start; may be repeated. Default: all.")]
 Folder = Annotated[Path, typer.Option(file_okay=False, help="Directory of the `env` file, the kubeconfig and the log.")]
@@ -56,9 +59,12 @@ def down(folder: Folder = FOLDER) -> None:
 
 
 @app.command()
-def prepare(only: Only = None) -> None:
+def prepare(
+    only: Only = None,
+    chart: Annotated[bool, typer.Option("--chart", help="Also build Helm and helm-docs.")] = False,
+) -> None:
     """Download and build the dependencies of the stack's parts without starting them."""
-    run(prepare_parts(only or list(Part)))
+    run(prepare_parts(only or list(Part), CHART_TOOLS if chart else ()))
 
 
 async def _run_stack(parts: list[Part], cluster: ClusterOptions, detached: DetachedStack, *, keda: bool) -> None:
@@ -75,6 +81,8 @@ async def _run_stack(parts: list[Part], cluster: ClusterOptions, detached: Detac
 async def _install_schemas(stack: Stack, parts: list[Part]) -> None:
     if Part.KUBERNETES in parts and any(CRDS.glob("*.yaml")):
         await stack.kubernetes.install_custom_resources(CRDS)
+        await stack.kubernetes.install_admission_policies(ADMISSION)
+        await stack.kubernetes.kubectl("apply", "--server-side", "-f", str(PRIORITY_CLASS))
     if Part.POSTGRESQL in parts:
         async with Database(stack.database_url, purpose="stack", checkout_timeout=timedelta(seconds=30)) as database:
             await migrate(database, WallClock())

@@ -21,7 +21,7 @@ _STEP_SECONDS = 8.0
 
 
 async def run_until(stop: asyncio.Event, operator: Operator) -> None:
-    """Run all tasks until `stop`; then cancel them, release the lease and stop the watches, even after failures.
+    """Run all tasks until `stop`; then end them, release the lease and stop the watches, even after failures.
 
     Raises LeadershipLostError when the lease was lost, TaskEndedError when a task ended early: in both cases the
     process must restart.
@@ -69,7 +69,7 @@ def _problem(operator: Operator, tasks: Sequence[asyncio.Task[None]]) -> Predict
 
 
 async def _shut_down(operator: Operator, tasks: Sequence[asyncio.Task[object]]) -> None:
-    """Stop the tasks first, then release the lease, then stop the watches."""
+    """Stop the tasks and their requests to AWS first, then release the lease, then stop the watches."""
     for task in tasks:
         task.cancel()
     done, pending = await asyncio.wait(tasks, timeout=_TASKS_SECONDS)
@@ -78,6 +78,8 @@ async def _shut_down(operator: Operator, tasks: Sequence[asyncio.Task[object]]) 
             task.exception()  # retrieved, so that asyncio logs no warning
     for task in pending:
         log.warning("task_not_ended", task=task.get_name())
+    # A write that AWS executes after the release could overwrite that of the next leader.
+    await _step("end requests to AWS", operator.aws.close())
     await _step("release lease", operator.leadership.release())
     if operator.aggregated is not None:
         await _step("stop external metrics", operator.aggregated.stop())
