@@ -30,29 +30,34 @@ EXAMPLES = $(shell grep -rl --include='*.py' '>>> ' forecasting operator/predict
 
 say = @printf '[make] %s\n' "$(1)" >&2
 
-.PHONY: help setup prepare demo test lint format bench generate-data train-models demo-check crds stack-up stack-down image lock clean
+.PHONY: help setup prepare demo test lint format bench generate-data train-models demo-check crds chart stack-up stack-down image lock sbom audit clean
 
 help: ## Show every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-05-09 for another day, TRACES=folder for recorded demand, KEEP=1 keeps it running
-	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(TRACES),--traces "$(TRACES)") $(if $(KEEP),--keep)
+demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-04-13 for another day, TRACE=file EVENTS=file for recorded demand, KEEP=1 keeps it running
+	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(TRACE),--trace "$(TRACE)") $(if $(EVENTS),--events "$(EVENTS)") $(if $(KEEP),--keep)
 
 # Tests of the servers mostly wait. The tests that need none use the idle time in between; their output follows.
 PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
-test: prepare ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
+test: setup ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
+	@$(RUN) stack prepare --chart
+	@.venv/bin/python -m tests.support.promtool
 	@mkdir -p build
 	@trap 'kill $$(jobs -p) 2> /dev/null || true' EXIT; trap '' INT; \
 	nice -n 19 $(PYTEST) $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
-	$(PYTEST) $(wildcard tests/e2e tests/runbook tests/integration tests/contract) & servers=$$!; status=0; \
+	$(PYTEST) $(wildcard tests/e2e tests/runbook tests/integration tests/contract tests/chart) & servers=$$!; status=0; \
 	wait $$servers || status=$$?; wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
 
-lint: setup ## Check format, style, types, layers, drift of the CRDs
+lint: setup ## Check format, style, types, layers, drift of the CRDs and of the chart, workflows
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/pyright
 	.venv/bin/lint-imports
 	$(RUN) crds --check
+	$(RUN) chart --check
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.renovate renovate.json
 	@if [ -e operator/__init__.py ]; then \
 	  echo "operator/__init__.py must not exist: it shadows Python's own module operator; delete it" >&2; exit 1; fi
 
@@ -78,6 +83,9 @@ demo-check: setup ## Run the health check against the configured addresses
 crds: setup ## Write crds/ from the models
 	$(RUN) crds
 
+chart: setup ## Write the generated files of charts/, config/cluster-role.yaml and docs/rbac.md
+	$(RUN) chart
+
 stack-up: prepare ## Start the local stack with a scheduler and KEDA's CRD in the background; prints the variables to export
 	$(RUN) stack up --detach --scheduler --keda
 
@@ -90,10 +98,30 @@ image: ## Build the container image
 	  exit 1; }; \
 	$$engine build -t predictive-scaling:$$(git describe --always --dirty) .
 
+COMPILE = "$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml
 lock: $(UV_TARGET) ## Regenerate the lock files from pyproject.toml
-	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --group dev -o requirements.lock
-	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -c requirements.lock -o requirements-image.lock
-	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml --extra stack --extra dask --extra bench --group dev -c requirements.lock -o requirements-bench.lock
+	$(COMPILE) --extra stack --extra dask --extra tracing --group dev --output-file requirements.lock
+	$(COMPILE) --extra tracing --constraint requirements.lock --output-file requirements-image.lock
+	$(COMPILE) --extra stack --extra dask --extra bench --extra tracing --group dev --constraint requirements.lock --output-file requirements-bench.lock
+	"$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 --group supply-chain --constraint requirements.lock --output-file requirements-supply-chain.lock
+
+# Programs that are no dependency of the product or of its tests.
+SUPPLY_CHAIN := build/supply-chain
+$(SUPPLY_CHAIN)/.ready: requirements-supply-chain.lock $(UV_TARGET)
+	@.ci/python "$(PYTHON)"
+	@"$(UV)" venv --quiet --allow-existing --python "$$(command -v "$(PYTHON)")" $(SUPPLY_CHAIN)
+	@"$(UV)" pip sync --quiet --python $(SUPPLY_CHAIN)/bin/python --require-hashes requirements-supply-chain.lock
+	@touch $@
+
+sbom: $(SUPPLY_CHAIN)/.ready ## Write build/sbom.json, the software bill of materials of the image's Python packages (CycloneDX)
+	@PYTHONWARNINGS=ignore $(SUPPLY_CHAIN)/bin/cyclonedx-py requirements requirements-image.lock --pyproject pyproject.toml \
+	  --spec-version 1.6 --output-reproducible --validate --output-file build/sbom.json
+	$(call say,wrote build/sbom.json)
+
+# AUDIT_OPTIONS=--dry-run reads the locks and asks nobody.
+audit: $(SUPPLY_CHAIN)/.ready ## Look the packages of the locks up in a database of known vulnerabilities; needs the network
+	$(SUPPLY_CHAIN)/bin/pip-audit --require-hashes --disable-pip --progress-spinner off $(AUDIT_OPTIONS) \
+	  $(foreach lock,$(wildcard requirements*.lock),--requirement $(lock))
 
 clean: ## Remove the build results of this checkout (the user's cache stays)
 	@if [ -x $(RUN) ]; then $(RUN) stack down; fi

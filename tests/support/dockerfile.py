@@ -64,7 +64,7 @@ def build(dockerfile: Path, folder: Path) -> Stage:
                 _copy(stage, arguments)
             case "RUN":
                 _run(stage, arguments)
-            case "USER" | "EXPOSE" | "ENTRYPOINT" | "CMD":
+            case "ARG" | "USER" | "EXPOSE" | "ENTRYPOINT" | "CMD":
                 pass
             case _:
                 raise AssertionError(f"{instruction} is not supported by this test; add it")

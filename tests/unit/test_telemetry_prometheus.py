@@ -1,8 +1,6 @@
 """config/alerts.yml and config/prometheus.yml: the names that dashboards and the runbook use."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +74,3 @@ def test_prometheus_scrapes_the_default_port_of_each_process() -> None:
         "predictive-scaling-ingest": defaults["ingest_port"],
         "predictive-scaling-trainer": defaults["trainer_port"],
     }
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not on this machine")
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("check", "config", CONFIG / "prometheus.yml"),
-        ("test", "rules", Path(__file__).parents[1] / "data" / "alerts.yml"),
-    ],
-)
-def test_promtool_accepts_the_configuration_and_the_rules(arguments: tuple[str | Path, ...]) -> None:
-    result = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
