@@ -80,7 +80,7 @@ async def measure(folder: Path, paths: dict[str, str]) -> dict[str, Load]:
         await _fill(url)
         loads: dict[str, Load] = {}
         async with (
-            api_running(url, folder, PREDICTIVE_SCALING_LOG_LEVEL="info") as api,
+            api_running(url, folder, PREDICTIVE_SCALING_API_REQUESTS_PER_SECOND="1000000") as api,
             _bare(folder) as (bare, bare_pid),
         ):
             for name, path in paths.items():

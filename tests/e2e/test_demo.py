@@ -14,10 +14,9 @@ from predictive_scaling.stack.demo.manifests import (
     PREDICTIVE,
     Pace,
     deployment_with_hpa,
+    event,
     namespace,
-    past_event,
     policy,
-    upcoming_event,
 )
 from predictive_scaling.stack.demo.observe import observing
 from predictive_scaling.stack.demo.scenario import make_scenario
@@ -34,13 +33,14 @@ async def test_the_api_server_accepts_the_manifests_and_the_demo_observes_both_d
     scenario = make_scenario(generated_workload())
     await cluster.apply([namespace()], "demo-namespace")
     workloads = [part for name in (HPA_ONLY, PREDICTIVE) for part in deployment_with_hpa(name, scenario, Pace(100))]
-    events = [past_event(scenario.earlier[-1]), *map(upcoming_event, scenario.matches)]
+    events = [event(match) for match in (scenario.earlier[-1], *scenario.matches)]
     await cluster.apply([*workloads, policy(scenario), *events], "demo")
     raised = '{"spec": {"minReplicas": 6}}'
     await cluster.kubectl("-n", NAMESPACE, "patch", "hpa", PREDICTIVE, "--type=merge", "-p", raised)
     async with observing(cluster.kubeconfig, "http://127.0.0.1:9") as observer:
         observation = await eventually(
-            lambda: observer.observe(NOW, 1.0), lambda observation: observation.predictive.ready == 6
+            lambda: observer.observe(NOW, 1.0),
+            lambda observation: (observation.predictive.ready, observation.hpa_only.ready) == (6, 1),
         )
         assert (observation.predictive.minimum, observation.predictive.existing) == (6, 6)
         assert (observation.hpa_only.minimum, observation.hpa_only.existing) == (1, 1)
@@ -58,7 +58,7 @@ async def test_ctrl_c_ends_all_processes_and_removes_the_folder(open_folder: Pat
     assert demo.stderr is not None
     try:
         output = ""
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(600):
             while "the cluster serves" not in output:
                 line = await demo.stderr.readline()
                 assert line, output
@@ -66,7 +66,7 @@ async def test_ctrl_c_ends_all_processes_and_removes_the_folder(open_folder: Pat
         (folder,) = stack_folders(open_folder)
         assert len(processes_with(str(folder))) > 3
         demo.send_signal(signal.SIGINT)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(360):
             _, remaining_output = await demo.communicate()
         assert demo.returncode == 130, remaining_output.decode()
         assert processes_with(str(folder)) == []

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import LeadershipLostError
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
@@ -20,7 +19,7 @@ from tests.support.observing import (
     wait_for_condition,
     wait_for_minimum,
 )
-from tests.support.operator_process import OperatorProcess
+from tests.support.operator_process import SHORT_LEASE, OperatorProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 
@@ -41,11 +40,14 @@ async def assert_all_decisions_ended_once(operator: OperatorProcess, kubectl: Ku
     """Every decision ends, rows and ScalingDecisions agree, and no step was executed twice."""
     final_phases = {"Succeeded", "Superseded"}
     await eventually(lambda: get_phases(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
-    rows = await get_rows(operator)
-    assert {row.id for row in rows} == {decision["metadata"]["name"] for decision in await get_decisions(kubectl)}
+    names = {decision["metadata"]["name"] for decision in await get_decisions(kubectl)}
+    rows = await eventually(
+        lambda: get_rows(operator), lambda rows: all(row.status in ("succeeded", "superseded") for row in rows)
+    )
+    assert {row.id for row in rows} == names
     steps = [(row.from_replicas, row.to_replicas) for row in rows if row.status == "succeeded"]
     assert len(steps) == len(set(steps)), f"a step was executed twice: {steps}"
-    assert all(row.status in ("succeeded", "superseded") and row.attempts <= 2 for row in rows)
+    assert all(row.attempts <= 2 for row in rows)
 
 
 async def test_an_operator_killed_between_intent_and_write_writes_once_after_a_restart(
@@ -68,7 +70,8 @@ async def test_an_operator_killed_between_write_and_record_completes_the_record_
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     await operator.start(PREDICTIVE_SCALING_FAULT="operator.after_apply")
-    await kubectl.apply(a_scaling_policy())
+    # In one step, because a next step would supersede the decision if the pods became ready late.
+    await kubectl.apply(a_scaling_policy(scaleUp={"maxStep": 40, "period": "1m"}))
     assert await operator.wait_for_exit() == -9
     (decision,) = await get_rows(operator)
     assert decision.status == "executing"
@@ -114,18 +117,19 @@ async def test_edits_made_while_the_operator_was_down_are_applied_after_its_star
     await wait_for_minimum(kubectl, 9)
     await eventually(lambda: get_minimum(kubectl, "edited"), lambda floor: floor == 5, seconds=40)
     await eventually(lambda: get_minimum(kubectl, "deleted"), lambda floor: floor == 2, seconds=40)
-    await kubectl("wait", "--for=delete", "sp/deleted", "--timeout=30s")
-    edited = await kubectl.get("sp", "edited")
-    assert edited["status"]["observedGeneration"] == edited["metadata"]["generation"]
+    await kubectl("wait", "--for=delete", "sp/deleted")
+    generation = (await kubectl.get("sp", "edited"))["metadata"]["generation"]
+    await eventually(
+        lambda: get_status(kubectl, "edited"), lambda status: status.get("observedGeneration") == generation
+    )
 
 
 async def test_sigterm_exits_with_0_and_releases_the_lease_at_once(operator: OperatorProcess, kubectl: Kubectl) -> None:
     await operator.start()
     await kubectl.apply(a_scaling_policy())
     await wait_for_minimum(kubectl, 9)
-    terminated_at = monotonic()
     assert await operator.terminate() == 0
-    assert monotonic() - terminated_at < 25
+    assert "shutdown_overdue" not in operator.log
     lease = await Kubectl(kubectl.program, kubectl.kubeconfig, "default").get("lease", operator.lease)
     assert lease["spec"].get("holderIdentity", "") == ""
     assert await get_minimum(kubectl) == 9
@@ -137,7 +141,7 @@ async def test_the_original_minimum_is_restored_after_a_restart(operator: Operat
     await wait_for_minimum(kubectl, 9)
     await operator.kill()
     await operator.start_after_crash(kubectl)
-    await kubectl("delete", "sp", "checkout", "--timeout=40s")
+    await kubectl("delete", "sp", "checkout")
     assert await get_minimum(kubectl) == 2
 
 
@@ -152,6 +156,7 @@ def a_standby_of(operator: OperatorProcess) -> OperatorProcess:
 async def test_a_leader_that_lost_its_lease_exits_and_leads_again_without_stale_state(
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
+    operator.settings = {**operator.settings, **SHORT_LEASE}
     standby = a_standby_of(operator)
     await operator.start()
     await standby.start()
@@ -160,7 +165,7 @@ async def test_a_leader_that_lost_its_lease_exits_and_leads_again_without_stale_
         await kubectl.apply(a_scaling_policy(mode="Recommend"))
         await eventually(lambda: get_status(kubectl), lambda status: status.get("floor") == 9, seconds=40)
         operator.freeze()
-        await eventually(standby.is_leader, seconds=40)
+        await eventually(standby.is_leader, seconds=60)
         await kubectl.apply(a_scaling_policy())
         await wait_for_minimum(kubectl, 9)
         operator.thaw()
@@ -172,7 +177,7 @@ async def test_a_leader_that_lost_its_lease_exits_and_leads_again_without_stale_
         await eventually(operator.is_leader, seconds=40)
         await operator.wait_for_ticks(4)
         assert (await get_status(kubectl))["takeover"]["originalMinimum"] == 2
-        await kubectl("delete", "sp", "checkout", "--timeout=40s")
+        await kubectl("delete", "sp", "checkout")
         assert await get_minimum(kubectl) == 2
     finally:
         if standby.is_running:
@@ -182,6 +187,7 @@ async def test_a_leader_that_lost_its_lease_exits_and_leads_again_without_stale_
 async def test_a_standby_takes_over_from_a_killed_leader_and_repeats_no_decision(
     operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
+    operator.settings = {**operator.settings, **SHORT_LEASE}
     standby = a_standby_of(operator)
     await operator.start()
     await kubectl.apply(a_scaling_policy())
@@ -190,8 +196,8 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_repeats_no_decision
     try:
         await operator.kill()
         await kubectl.apply(a_scaling_policy(maximum=5))
-        await wait_for_minimum(kubectl, 5)
-        await eventually(lambda: get_status(kubectl), lambda status: status["floor"] == 5, seconds=20)
+        await wait_for_minimum(kubectl, 5, seconds=60)
+        await eventually(lambda: get_status(kubectl), lambda status: status.get("floor") == 5, seconds=20)
         await assert_all_decisions_ended_once(operator, kubectl)
     finally:
         await standby.kill()

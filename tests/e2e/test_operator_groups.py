@@ -12,7 +12,6 @@ import yaml
 
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.stack.aws import AWS
-from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.eventually import eventually
 from tests.support.groups import GroupAdministrator
 from tests.support.kubectl import Kubectl
@@ -36,18 +35,19 @@ def the_example(namespace: str, group: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def operator(
-    cluster: Kubernetes, namespace: str, aws: AWS, migrated_database_url: str, tmp_path: Path
+    operator_kubeconfig: Path, namespace: str, aws: AWS, migrated_database_url: str, tmp_path: Path
 ) -> AsyncGenerator[OperatorProcess]:
     """An operator of one namespace that may assume the role of the example."""
     role = the_example(namespace, "")["spec"]["target"]["autoScalingGroup"]["roleArn"]
     settings = {"NAMESPACES": json.dumps([namespace]), "AWS_ROLES": json.dumps({namespace: [role]})}
     clock = ReplayClock(NOON, monotonic(), 60)
-    process = OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)
+    process = OperatorProcess(operator_kubeconfig, migrated_database_url, clock, tmp_path, settings)
     await process.start(**aws.environment())
     await record_steady_demand(process.database_url, clock, namespace, 3520.0, timedelta(hours=6))
     yield process
     if process.is_running:
         await process.kill()
+    assert not process.missing_rights
 
 
 async def test_the_example_raises_a_group_survives_a_restart_and_restores_it(
@@ -61,15 +61,16 @@ async def test_the_example_raises_a_group_survives_a_restart_and_restores_it(
 
     await kubectl.apply(the_example(namespace, group))
     await eventually(min_size, (9).__eq__, seconds=60)
+    # Verified is True after each step of the raise.
+    status = await eventually(lambda: get_status(kubectl), lambda status: status.get("readyReplicas") == 9, seconds=60)
     await wait_for_condition(kubectl, "Verified", "True", seconds=60)
-    status = await get_status(kubectl)
-    assert (status["target"], status["readyReplicas"]) == (f"asg/{group}", 9)
+    assert status["target"] == f"asg/{group}"
     taken = status["takeover"]
     assert (taken["originalMinimum"], taken["floor"], taken["autoScalingGroup"]["region"]) == (2, 9, "eu-west-1")
 
     await operator.kill()
-    await operator.start(**aws.environment())
+    await operator.start_after_crash(kubectl, **aws.environment())
     await operator.wait_for_ticks(3)
     await wait_for_condition(kubectl, "Conflict", "False")
-    await kubectl("delete", "sp", "checkout", "--timeout=60s")
+    await kubectl("delete", "sp", "checkout")
     assert await min_size() == 2

@@ -1,5 +1,6 @@
 """Invalid objects in one namespace do not affect the policies of another."""
 
+import json
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import get_condition, record_steady_demand, wait_for_condition, wait_for_minimum
-from tests.support.operator_process import NOON, OperatorProcess
+from tests.support.operator_process import NOON, OperatorProcess, kubeconfig_of_cluster_role
 
 pytestmark = pytest.mark.e2e
 
@@ -99,15 +100,18 @@ async def other_kubectl(cluster: Kubernetes, namespace: str) -> Kubectl:
 
 @pytest.fixture
 async def operator(
-    cluster: Kubernetes, namespace: str, migrated_database_url: str, tmp_path: Path
+    cluster: Kubernetes, namespace: str, other_kubectl: Kubectl, migrated_database_url: str, tmp_path: Path
 ) -> AsyncGenerator[OperatorProcess]:
-    """Not started yet, for both namespaces."""
+    """Not started yet; it has rights in both namespaces only."""
     clock = ReplayClock(NOON, monotonic(), 60)
-    settings = {"NAMESPACES": f'["{namespace}", "{namespace}-invalid"]'}
-    operator = OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)
+    namespaces = [namespace, other_kubectl.namespace]
+    kubeconfig = await kubeconfig_of_cluster_role(cluster, namespaces)
+    settings = {"NAMESPACES": json.dumps(namespaces)}
+    operator = OperatorProcess(kubeconfig, migrated_database_url, clock, tmp_path, settings)
     yield operator
     if operator.is_running:
         await operator.kill()
+    assert not operator.missing_rights
 
 
 async def test_invalid_objects_of_one_namespace_do_not_affect_another(
@@ -132,9 +136,12 @@ async def test_invalid_objects_of_one_namespace_do_not_affect_another(
     expected = dict.fromkeys(STALLED, ("True", "InvalidRecurrence")) | {"nowhere": ("True", "InvalidTimezone")}
     expected |= {event["metadata"]["name"]: ("False", "Accepted") for event in EDGES}
     await eventually(reasons, lambda reasons_by_event: reasons_by_event == expected, seconds=60)
-    assert (await get_condition(other_kubectl, "Stalled", "no-zone"))["reason"] == "InvalidTimezone"
-    async with httpx.AsyncClient(trust_env=False) as client:
+    await eventually(
+        lambda: get_condition(other_kubectl, "Stalled", "no-zone"),
+        lambda condition: condition.get("reason") == "InvalidTimezone",
+    )
+    async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
         response = await client.get(f"http://127.0.0.1:{operator.port}/health/live")
     assert response.status_code == 200
-    await kubectl("delete", "sp", "checkout", "--timeout=60s")
+    await kubectl("delete", "sp", "checkout")
     assert (await kubectl.get("hpa", "checkout"))["spec"]["minReplicas"] == 2

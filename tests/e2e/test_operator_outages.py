@@ -3,6 +3,8 @@
 from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
+from typing import LiteralString
 
 import pytest
 
@@ -12,12 +14,11 @@ from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
-from tests.support.demand import record_demand
+from tests.support.demand import end_demand, record_demand
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import Manifest, a_business_event, a_scaling_policy
 from tests.support.observing import (
-    get_condition,
     get_decisions,
     get_minimum,
     get_phases,
@@ -26,16 +27,24 @@ from tests.support.observing import (
     wait_for_condition,
     wait_for_minimum,
 )
-from tests.support.operator_process import OperatorProcess
+from tests.support.operator_process import SHORT_LEASE, OperatorProcess
+from tests.support.trace_collector import trace_collector
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 
 OUTAGE_SECONDS = 30.0
 
 
+@pytest.fixture(scope="module")
+def operator_kubeconfig(cluster: Kubernetes) -> Path:
+    """The administrator's: an API server that has just started refuses others until it has read the roles."""
+    return cluster.kubeconfig
+
+
 @pytest.fixture
 async def operator(own_operator: OperatorProcess) -> OperatorProcess:
-    """Running; no demand is recorded yet."""
+    """Running, with a lease that it loses before the outages end; no demand is recorded yet."""
+    own_operator.settings = {**own_operator.settings, **SHORT_LEASE}
     await own_operator.start()
     return own_operator
 
@@ -70,14 +79,14 @@ async def assert_each_decision_has_one_row(operator: OperatorProcess, kubectl: K
 async def test_floors_hold_while_the_api_server_is_down_and_change_again_once_it_is_up(
     operator: OperatorProcess, cluster: Kubernetes, kubectl: Kubectl
 ) -> None:
-    now = operator.clock.now()
-    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=20))
-    later = now + timedelta(minutes=21)
-    await record_demand(operator.database_url, "checkout", later, later + timedelta(hours=6), lambda _: 1480.0)
+    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=12))
     await kubectl.apply(a_scaling_policy())
     await wait_for_minimum(kubectl, 9)
 
     await cluster.api_server.stop()
+    later = operator.clock.now() + timedelta(minutes=1)
+    await end_demand(operator.database_url, "checkout", later)
+    await record_demand(operator.database_url, "checkout", later, later + timedelta(hours=12), lambda _: 1480.0)
     stopped_at = monotonic()
     assert await operator.wait_for_exit() == LeadershipLostError.exit_code
     await operator.start()  # as Kubernetes does
@@ -98,7 +107,7 @@ async def test_floors_hold_while_the_api_server_is_down_and_change_again_once_it
 async def test_floors_rise_and_do_not_fall_while_postgresql_is_down_and_each_decision_gets_its_row(
     operator: OperatorProcess, postgres: PostgreSQL, kubectl: Kubectl
 ) -> None:
-    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=8))
+    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=12))
     await kubectl.apply(a_scaling_policy())
     await wait_for_minimum(kubectl, 9)
 
@@ -107,7 +116,7 @@ async def test_floors_rise_and_do_not_fall_while_postgresql_is_down_and_each_dec
         await wait_for_condition(kubectl, "Ready", "True", "DatabaseUnavailable", seconds=60)
         await kubectl.apply(an_event_for_twenty(operator))
         await wait_for_minimum(kubectl, 20, seconds=60)
-        assert await operator.metric("predictive_scaling_decision_writes_queued") > 0
+        await eventually(lambda: operator.metric("predictive_scaling_decision_writes_queued"), (0.0).__lt__)
         await kubectl.apply(a_scaling_policy(maximum=5))
         await operator.wait_for_ticks(4)
         assert await get_minimum(kubectl) == 20
@@ -117,9 +126,10 @@ async def test_floors_rise_and_do_not_fall_while_postgresql_is_down_and_each_dec
     await wait_for_condition(kubectl, "Ready", "True", "TargetObserved", seconds=60)
     await wait_for_minimum(kubectl, 5, seconds=60)
     await assert_each_decision_has_one_row(operator, kubectl)
-    assert {"DatabaseUnavailable", "DatabaseAvailable"} <= {
-        event["reason"] for event in await kubectl.items("events.events.k8s.io")
-    }
+    await eventually(
+        lambda: kubectl.items("events.events.k8s.io"),
+        lambda events: {"DatabaseUnavailable", "DatabaseAvailable"} <= {event["reason"] for event in events},
+    )
 
 
 async def test_an_operator_started_without_postgresql_raises_for_events_and_writes_its_rows_later(
@@ -141,26 +151,37 @@ async def test_an_operator_started_without_postgresql_raises_for_events_and_writ
     assert await get_minimum(kubectl) == 20
 
 
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ("delete from schema_migrations where version > 1", "run `predictive-scaling migrate`"),
+        (
+            "insert into schema_migrations values (9999, 'later', '', '2026-06-17')",
+            "run the release that ran `predictive-scaling migrate`, or a newer release",
+        ),
+    ],
+    ids=["upgrade", "down-grade"],
+)
 async def test_the_operator_exits_when_the_schema_version_does_not_match(
-    own_operator: OperatorProcess,
+    own_operator: OperatorProcess, change: LiteralString, remedy: str
 ) -> None:
     async with (
         Database(own_operator.database_url, purpose="tests", max_size=1) as database,
         database.connection() as connection,
     ):
-        await connection.execute("delete from schema_migrations where version > 1")
+        await connection.execute(change)
     with suppress(AssertionError):  # it may exit before its first response
         await own_operator.start()
     assert await own_operator.wait_for_exit() == 78
-    assert "run `predictive-scaling migrate`" in own_operator.log
+    assert remedy in own_operator.log
 
 
 async def test_the_floor_is_never_lowered_without_data(operator: OperatorProcess, kubectl: Kubectl) -> None:
-    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(minutes=12))
-    stops_at = operator.clock.now() + timedelta(minutes=12)
+    await record_steady_demand(operator.database_url, operator.clock, "checkout", 880.0, timedelta(hours=12))
     await kubectl.apply(a_scaling_policy(forecast={"horizon": "10m", "leadTime": "1m"}))
     await wait_for_minimum(kubectl, 9)
-    lowest = 9
+    lowest, stops_at = 9, operator.clock.now()
+    await end_demand(operator.database_url, "checkout", stops_at)
 
     async def last_forecast_and_last_weeks_demand_have_expired() -> bool:
         nonlocal lowest
@@ -169,5 +190,25 @@ async def test_the_floor_is_never_lowered_without_data(operator: OperatorProcess
 
     await eventually(last_forecast_and_last_weeks_demand_have_expired, seconds=90, interval_seconds=0.5)
     assert lowest == 9
-    assert (await get_condition(kubectl, "MetricsFresh"))["status"] == "False"
+    await wait_for_condition(kubectl, "MetricsFresh", "False")
     assert (await get_status(kubectl))["floor"] == 9
+
+
+async def test_a_trace_collector_that_does_not_answer_delays_no_raise_and_later_gets_the_spans(
+    own_operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await record_steady_demand(own_operator.database_url, own_operator.clock, "checkout", 880.0, timedelta(hours=6))
+    with trace_collector() as collector:
+        collector.answers.clear()
+        await own_operator.start(**collector.environment())
+        await kubectl.apply(a_scaling_policy())
+        await wait_for_minimum(kubectl, 9)
+        assert collector.spans == []
+        collector.answers.set()
+        for decision in await get_decisions(kubectl):
+            name = decision["metadata"]["name"]
+            span = await collector.received("carry out decision", predictive_scaling_decision_id=name)
+            assert span.resource["service.name"] == "predictive-scaling-operator"
+            lines = [entry for entry in own_operator.log_entries() if entry.get("decision") == name]
+            logged = {line["span_id"] for line in lines if line["event"] == "floor_decided"}
+            assert span.span_id in logged

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,10 +20,17 @@ from predictive_scaling.stack.stack import Part, Stack
 from tests.fixtures.stack import CRDS
 from tests.support.api_services import api_client, api_services
 from tests.support.eventually import eventually
-from tests.support.kubectl import Kubectl
-from tests.support.manifests import Manifest, a_business_event, a_deployment, a_scaling_policy, an_autoscaler
+from tests.support.kubectl import Kubectl, create_quota
+from tests.support.manifests import (
+    Manifest,
+    a_business_event,
+    a_node,
+    a_pooled_deployment,
+    a_scaling_policy,
+    an_autoscaler,
+)
 from tests.support.observing import get_condition, get_decisions, get_minimum, record_steady_demand
-from tests.support.operator_process import NOON, OperatorProcess, running
+from tests.support.operator_process import NOON, OperatorProcess, kubeconfig_of_cluster_role, running
 
 pytestmark = pytest.mark.e2e
 
@@ -89,28 +96,6 @@ def failing_stages() -> str:
     return yaml.safe_dump_all([*usual, *failing])
 
 
-def a_node(name: str, pool: str, *, cpu: str = "64", memory: str = "64Gi", pods: int = 100, **spec: Any) -> Manifest:
-    """A node of a pool, on which only the pods that select the pool run."""
-    size = {"cpu": cpu, "memory": memory, "pods": str(pods)}
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name, "labels": {"pool": pool, "kubernetes.io/hostname": name}},
-        "spec": spec,
-        "status": {"capacity": size, "allocatable": size},
-    }
-
-
-def a_pooled_deployment(name: str, pool: str, requests: dict[str, str] | None = None) -> Manifest:
-    """A Deployment whose pods the scheduler assigns to nodes of a pool."""
-    deployment = a_deployment(name)
-    pod = deployment["spec"]["template"]["spec"]
-    del pod["nodeName"]
-    pod["nodeSelector"] = {"pool": pool}
-    pod["containers"][0]["resources"]["requests"] = requests or {"cpu": "10m"}
-    return deployment
-
-
 @dataclass(frozen=True)
 class Scene:
     """A control plane with a scheduler, an operator, and a namespace."""
@@ -120,12 +105,23 @@ class Scene:
     kubectl: Kubectl
 
     async def raise_floor(
-        self, name: str, *nodes: Manifest, demand: float = 880.0, requests: dict[str, str] | None = None
+        self,
+        name: str,
+        *nodes: Manifest,
+        demand: float = 880.0,
+        requests: dict[str, str] | None = None,
+        target: str = "horizontalPodAutoscaler",
     ) -> None:
         """Two ready pods on a good node with room for just these; then `nodes`, and a floor of nine."""
         pool = f"{name}-{self.kubectl.namespace}"
         await self.cluster.apply([a_node(f"good-{pool}", pool, pods=2)], f"node-{name}")
-        await self.kubectl.apply(a_pooled_deployment(name, pool, requests), an_autoscaler(name, minimum=2, maximum=40))
+        deployment, named = a_pooled_deployment(name, pool, requests), {"name": name}
+        if target == "workload":
+            deployment["spec"]["replicas"] = 2
+            named |= {"apiVersion": "apps/v1", "kind": "Deployment"}
+        await self.kubectl.apply(deployment)
+        if target == "horizontalPodAutoscaler":
+            await self.kubectl.apply(an_autoscaler(name, minimum=2, maximum=40))
         await eventually(lambda: self.ready(name), lambda ready: ready == 2, seconds=60)
         if nodes:
             await self.cluster.apply([*nodes], f"nodes-{name}")
@@ -137,6 +133,7 @@ class Scene:
             # The deadline is a multiple of the lead time.
             forecast={"leadTime": "20s"},
             scaleUp={"maxStep": 40, "period": "1m"},
+            target={target: named},
         )
         policy["metadata"]["labels"] = {"name": name}
         await self.kubectl.apply(policy)
@@ -163,8 +160,11 @@ class Scene:
         assert (succeeded["status"], succeeded["reason"]) == ("False", reason)
         event = "RolledBack" if phase == "RolledBack" else "VerificationFailed"
         await eventually(lambda: self._notes(name, event), lambda notes: any(reason in note for note in notes))
-        row = await self._api_row(decision["metadata"]["name"])
-        assert (row["status"], row["cause"]) == ("rolled_back" if phase == "RolledBack" else "failed", reason)
+        ended = "rolled_back" if phase == "RolledBack" else "failed"
+        row = await eventually(
+            lambda: self._api_row(decision["metadata"]["name"]), lambda row: row.get("status") == ended
+        )
+        assert row["cause"] == reason
         assert row["outcome"] == status["message"]
         return status["message"]
 
@@ -179,7 +179,7 @@ class Scene:
     async def _api_row(self, id_: str) -> dict[str, Any]:
         async with api_services(self.operator.database_url) as services, api_client(services) as client:
             listed = (await client.get("/api/v1/scaling/decisions?limit=500")).json()["decisions"]
-        return next(row for row in listed if row["id"] == id_)
+        return next((row for row in listed if row["id"] == id_), {})
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,8 @@ async def scene(
     namespace = "causes"
     await control_plane.kubectl("create", "namespace", namespace)
     kubectl = Kubectl(control_plane.kubectl_program, control_plane.kubeconfig, namespace)
-    process = OperatorProcess(control_plane.kubeconfig, url, ReplayClock(NOON, monotonic(), 60), folder)
+    kubeconfig = await kubeconfig_of_cluster_role(control_plane)
+    process = OperatorProcess(kubeconfig, url, ReplayClock(NOON, monotonic(), 60), folder)
     async with running(process):
         yield Scene(control_plane, process, kubectl)
 
@@ -321,7 +322,7 @@ async def test_a_raise_beyond_a_quota_names_the_quota(scene: Scene) -> None:
     namespace = "limited"
     await scene.cluster.kubectl("create", "namespace", namespace)
     limited = Scene(scene.cluster, scene.operator, Kubectl(scene.kubectl.program, scene.kubectl.kubeconfig, namespace))
-    await limited.kubectl("create", "quota", "few", "--hard=pods=5")
+    await create_quota(limited.kubectl, "few", pods=5)
     await limited.raise_floor("quota", a_node("wide-quota", limited.pool("quota")))
     sentence = await limited.failure("quota", "Quota")
     assert "exceeded quota: few" in sentence
@@ -329,28 +330,38 @@ async def test_a_raise_beyond_a_quota_names_the_quota(scene: Scene) -> None:
 
 
 async def test_a_harmful_raise_is_rolled_back_and_held_back_until_a_new_release(scene: Scene) -> None:
-    """The event asks for nine replicas, the demand needs two, and the seven new pods crash."""
-    pool = scene.pool("rollback")
-    await scene.raise_floor("rollback", a_node(f"crash-{pool}", pool), demand=150.0)
+    """Events request nine replicas, the demand needs two, and the seven new pods crash: of an HPA, and without one."""
+    await asyncio.gather(
+        roll_back(scene, "rollback", "horizontalPodAutoscaler", lambda: get_minimum(scene.kubectl, "rollback")),
+        roll_back(scene, "rollback-workload", "workload", lambda: get_replicas(scene, "rollback-workload")),
+    )
+
+
+async def get_replicas(scene: Scene, name: str) -> int:
+    return (await scene.kubectl.get("deployment", name))["spec"]["replicas"]
+
+
+async def roll_back(scene: Scene, name: str, target: str, floor: Callable[[], Awaitable[int]]) -> None:
+    pool = scene.pool(name)
+    await scene.raise_floor(name, a_node(f"crash-{pool}", pool), demand=130.0, target=target)
     start = scene.operator.clock.now()
     times = {"start": start.isoformat(), "end": (start + timedelta(hours=5)).isoformat()}
-    event = a_business_event("sale", **times, expect={"minReplicas": 9})
-    event["spec"]["policies"] = {"matchLabels": {"name": "rollback"}}
+    event = a_business_event(f"sale-{name}", **times, expect={"minReplicas": 9})
+    event["spec"]["policies"] = {"matchLabels": {"name": name}}
     await scene.kubectl.apply(event)
-    minimum = lambda: get_minimum(scene.kubectl, "rollback")  # noqa: E731 (read again and again)
-    await eventually(minimum, lambda floor: floor == 9, seconds=40)
-    sentence = await scene.failure("rollback", "CrashLoop", "RolledBack")
+    await eventually(floor, lambda count: count == 9, seconds=40)
+    sentence = await scene.failure(name, "CrashLoop", "RolledBack")
     assert "The floor returns to 2" in sentence
-    await eventually(minimum, lambda floor: floor == 2, seconds=30)
+    await eventually(floor, lambda count: count == 2, seconds=30)
     lowering = next(
         decision
         for decision in await get_decisions(scene.kubectl)
-        if decision["spec"]["policy"] == "rollback" and decision["spec"]["type"] == "ScaleDown"
+        if decision["spec"]["policy"] == name and decision["spec"]["type"] == "ScaleDown"
     )
     assert (lowering["spec"]["reason"], lowering["spec"]["to"]) == ("RolledBack", 2)
     await scene.kubectl("delete", "node", f"crash-{pool}")
-    await scene.cluster.apply([a_node(f"wide-{pool}", pool)], "node-wide")
+    await scene.cluster.apply([a_node(f"wide-{pool}", pool)], f"node-wide-{name}")
     release = '{"spec": {"template": {"metadata": {"annotations": {"release": "2"}}}}}'
-    await scene.kubectl("patch", "deployment", "rollback", "--type=merge", "-p", release)
-    await eventually(minimum, lambda floor: floor == 9, seconds=40)
-    await eventually(lambda: scene.ready("rollback"), lambda ready: ready == 9, seconds=60)
+    await scene.kubectl("patch", "deployment", name, "--type=merge", "-p", release)
+    await eventually(floor, lambda count: count == 9, seconds=40)
+    await eventually(lambda: scene.ready(name), lambda ready: ready == 9, seconds=60)

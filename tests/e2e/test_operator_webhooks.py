@@ -8,10 +8,10 @@ import pytest
 
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.stack.kubernetes import Kubernetes
-from tests.support.kubectl import Kubectl
+from tests.support.eventually import eventually
+from tests.support.kubectl import Kubectl, KubectlError
 from tests.support.manifests import Manifest, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import (
-    get_condition,
     get_minimum,
     get_status,
     record_steady_demand,
@@ -34,25 +34,35 @@ async def other_kubectl(cluster: Kubernetes, kubectl: Kubectl, namespace: str) -
 
 
 @pytest.fixture
-async def failing_webhook(kubectl: Kubectl, namespace: str) -> AsyncGenerator[str]:
+async def failing_webhook(kubectl: Kubectl, namespace: str, checkout: None) -> AsyncGenerator[str]:
     """A webhook for updates of HPAs in the namespace whose server does not respond; yields its name."""
     await kubectl.apply(a_webhook(namespace))
+    await eventually(lambda: is_in_use(kubectl))
     yield namespace
     await kubectl("delete", "validatingwebhookconfiguration", namespace, "--ignore-not-found")
 
 
 @pytest.fixture
 async def operator(
-    cluster: Kubernetes, namespace: str, migrated_database_url: str, tmp_path: Path
+    operator_kubeconfig: Path, namespace: str, migrated_database_url: str, tmp_path: Path
 ) -> AsyncGenerator[OperatorProcess]:
     """Running, for both namespaces; the service `checkout` has a demand of 880: nine replicas at 100 per replica."""
     clock = ReplayClock(NOON, monotonic(), 60)
     settings = {"NAMESPACES": f'["{namespace}", "{namespace}-other"]'}
-    await record_steady_demand(migrated_database_url, clock, "checkout", 880.0, timedelta(hours=8))
+    await record_steady_demand(migrated_database_url, clock, "checkout", 880.0, timedelta(hours=12))
     async with running(
-        OperatorProcess(cluster.kubeconfig, migrated_database_url, clock, tmp_path, settings)
+        OperatorProcess(operator_kubeconfig, migrated_database_url, clock, tmp_path, settings)
     ) as process:
         yield process
+
+
+async def is_in_use(kubectl: Kubectl) -> bool:
+    """Return whether the API server calls the webhook, which it does a moment after its creation."""
+    try:
+        await kubectl("patch", "hpa", "checkout", "--type=merge", "-p", '{"spec":{"maxReplicas":41}}')
+    except KubectlError as error:
+        return "guard.example.com" in str(error)
+    return False
 
 
 def a_webhook(namespace: str) -> Manifest:
@@ -85,8 +95,8 @@ async def test_a_failing_webhook_of_one_namespace_does_not_delay_another(
     other_kubectl: Kubectl, failing_webhook: str, operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     await kubectl.apply(a_scaling_policy())
-    await wait_for_condition(kubectl, "Ready", "False", "RequestFailed", seconds=60)
-    assert 'failed calling webhook "guard.example.com"' in (await get_condition(kubectl, "Ready"))["message"]
+    refused = await wait_for_condition(kubectl, "Ready", "False", "RequestFailed", seconds=60)
+    assert 'failed calling webhook "guard.example.com"' in refused["message"]
     await other_kubectl.apply(a_scaling_policy())
     await wait_for_minimum(other_kubectl, 9)
     assert await get_minimum(kubectl) == 2

@@ -1,5 +1,6 @@
 """Policies on workloads without an HPA, on a real control plane with recorded demand and a fast clock."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.demand import record_demand
+from tests.support.demand import end_demand, record_demand
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import Manifest, a_business_event, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import (
-    get_condition,
-    get_decisions,
-    get_phases,
     get_status,
     record_steady_demand,
     wait_for_condition,
+    wait_for_raise,
 )
 from tests.support.operator_process import OperatorProcess
 
@@ -29,8 +28,8 @@ AT_ONCE = {"scaleUp": {"maxStep": "1000%"}, "scaleDown": {"maxStep": "100%", "st
 
 @pytest.fixture
 async def service(operator: OperatorProcess, namespace: str, kubectl: Kubectl) -> str:
-    """A Deployment with two replicas and no HPA; its demand is 880 for six hours: 13 replicas at 70 % of 100."""
-    await record_steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=6))
+    """A Deployment with two replicas and no HPA; its demand is 880 for twelve hours: 13 replicas at 70 % of 100."""
+    await record_steady_demand(operator.database_url, operator.clock, namespace, 880.0, timedelta(hours=12))
     await kubectl.apply(a_deployment("checkout", replicas=2))
     return namespace
 
@@ -55,8 +54,7 @@ async def test_a_deployment_is_scaled_to_its_demand_and_the_replicas_are_verifie
 ) -> None:
     await kubectl.apply(a_policy(service))
     await wait_for_replicas(kubectl, 13)
-    await eventually(lambda: get_phases(kubectl), lambda phases: set(phases) == {"Succeeded"}, seconds=60)
-    newest = (await get_decisions(kubectl))[-1]["spec"]
+    newest = (await wait_for_raise(kubectl, 13))["spec"]
     assert (newest["to"], newest["source"], newest["reason"]) == (13, "Reactive", "DemandRose")
     assert "880 requests_per_second requires 13 replicas at 70 % of 100 per replica" in newest["message"]
     status = await get_status(kubectl)
@@ -68,36 +66,51 @@ async def test_a_deployment_is_scaled_to_its_demand_and_the_replicas_are_verifie
 async def test_an_event_scales_a_deployment_before_it_starts(
     operator: OperatorProcess, service: str, kubectl: Kubectl
 ) -> None:
-    await kubectl.apply(a_policy(service))
+    # The lead time is two minutes of the test's time.
+    await kubectl.apply(a_policy(service, forecast={"leadTime": "2h", "horizon": "6h"}))
     await wait_for_replicas(kubectl, 13)
-    start = operator.clock.now() + timedelta(minutes=15)
-    times = {"start": start.isoformat(), "end": (start + timedelta(minutes=10)).isoformat()}
-    await kubectl.apply(a_business_event("sale", **times, rampUp="5m", expect={"multiplier": "3"}))
-    await wait_for_replicas(kubectl, 27, seconds=30)
+    start = operator.clock.now() + timedelta(hours=2, minutes=15)
+
+    async def apply_event(end: datetime) -> None:
+        times = {"start": start.isoformat(), "end": end.isoformat()}
+        await kubectl.apply(a_business_event("sale", **times, rampUp="5m", expect={"multiplier": "3"}))
+
+    await apply_event(start + timedelta(hours=12))
+    await wait_for_replicas(kubectl, 27, seconds=60)
     assert operator.clock.now() < start
+    # The event is moved, so that it ends soon.
+    start = operator.clock.now()
+    end = start + timedelta(minutes=10)
+    await apply_event(end)
     await wait_for_replicas(kubectl, 13, seconds=60)
-    assert operator.clock.now() >= start
+    assert operator.clock.now() >= end
 
 
 async def test_a_deployment_follows_demand_that_nobody_forecast_up_and_down(
     operator: OperatorProcess, namespace: str, kubectl: Kubectl
 ) -> None:
-    now = operator.clock.now()
-    surge = now + timedelta(minutes=25), now + timedelta(minutes=45)
+    def usual(at: datetime) -> float:
+        return 800.0 + at.minute % 7
 
-    def demand(at: datetime) -> float:
-        return 1800.0 if surge[0] <= at < surge[1] else 800.0 + at.minute % 7
+    def surge(at: datetime) -> float:
+        del at
+        return 1800.0
 
+    async def change(demand: Callable[[datetime], float]) -> None:
+        soon = operator.clock.now() + timedelta(minutes=1)
+        await end_demand(url, namespace, soon)
+        await record_demand(url, namespace, soon, soon + timedelta(hours=12), demand)
+
+    now, url = operator.clock.now(), operator.database_url
     recent = now - timedelta(hours=1)
-    url, step = operator.database_url, timedelta(minutes=5)
-    await record_demand(url, namespace, now - timedelta(days=8), recent, demand, interval=step)
-    await record_demand(url, namespace, recent, now + timedelta(hours=6), demand)
+    await record_demand(url, namespace, now - timedelta(days=8), recent, usual, interval=timedelta(minutes=5))
+    await record_demand(url, namespace, recent, now + timedelta(hours=12), usual)
     await kubectl.apply(a_deployment("checkout", replicas=2), a_policy(namespace))
     await wait_for_replicas(kubectl, 12)
+    await change(surge)
     await wait_for_replicas(kubectl, 26, seconds=60)
-    assert operator.clock.now() >= surge[0]
+    await change(usual)
     await eventually(lambda: get_replicas(kubectl), lambda count: count <= 13, seconds=90)
-    assert operator.clock.now() >= surge[1]
 
 
 async def test_kubectl_scale_is_a_conflict_and_is_not_overwritten(
@@ -141,7 +154,7 @@ async def test_a_deleted_policy_leaves_the_replicas_that_demand_needs(service: s
     await wait_for_replicas(kubectl, 20)
     # Without demand, as in the first moments of a policy, all replicas would be kept.
     await wait_for_condition(kubectl, "MetricsFresh", "True")
-    await kubectl("delete", "sp", "checkout", "--timeout=30s")
+    await kubectl("delete", "sp", "checkout")
     assert await get_replicas(kubectl) == 13
     managers = (await kubectl("get", "deployment", "checkout", "-o", "yaml", "--show-managed-fields")).split()
     assert "predictive-scaling" not in managers
@@ -152,11 +165,11 @@ async def test_a_kind_that_the_api_server_does_not_have_stalls_the_policy(servic
     await kubectl.apply(a_policy(service, target=target))
     stalled = await wait_for_condition(kubectl, "Stalled", "True", "TargetUnsupported")
     assert "install the CustomResourceDefinition" in stalled["message"]
-    assert (await get_condition(kubectl, "Ready"))["status"] == "False"
+    await wait_for_condition(kubectl, "Ready", "False")
 
 
 async def test_the_example_of_a_workload_is_scaled(operator: OperatorProcess, namespace: str, kubectl: Kubectl) -> None:
-    await record_steady_demand(operator.database_url, operator.clock, "invoices", 300.0, timedelta(hours=6))
+    await record_steady_demand(operator.database_url, operator.clock, "invoices", 300.0, timedelta(hours=12))
     bodies = list(yaml.safe_load_all(EXAMPLE.read_text()))
     for body in bodies:
         body["metadata"]["namespace"] = namespace

@@ -1,14 +1,10 @@
 """The control loop on Auto Scaling groups of moto's HTTP server: raise, conflict, restart, restore."""
 
-import asyncio
 import uuid
-from collections.abc import Generator
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
-from predictive_scaling.clock import monotonic
 from predictive_scaling.control.actuation import execution
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from predictive_scaling.resources.vocabulary import GroupField
@@ -18,9 +14,10 @@ from predictive_scaling.targets.group_descriptions import GroupDescriptions
 from predictive_scaling.targets.port import Target
 from tests.support.aws_faults import Fault, faulty_aws
 from tests.support.control import TargetSpec, World, a_policy_named, an_edited_policy
-from tests.support.groups import GroupAdministrator
+from tests.support.eventually import eventually
+from tests.support.groups import WAIT_SECONDS, GroupAdministrator
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("logs")]
 
 ROLE = "arn:aws:iam::123456789012:role/scaler"
 
@@ -29,7 +26,7 @@ class GroupWorld(World):
     """A control loop whose policies may name groups. Each process reads AWS again."""
 
     def _assemble(self) -> None:
-        self.groups = GroupDescriptions(AWSClients(), 0.0, 5.0)
+        self.groups = GroupDescriptions(AWSClients(), 0.0, WAIT_SECONDS)
         super()._assemble()
 
     def _find(self, namespace: str, spec: TargetSpec) -> Target:
@@ -47,12 +44,6 @@ def a_policy_of(group: str, *, region: str = "eu-west-1", field: str = "MinSize"
     policy = an_edited_policy(generation=generation, **spec)
     target = TargetSpec.model_validate({"autoScalingGroup": {"name": group, "region": region, "field": field}})
     return policy.model_copy(update={"spec": policy.spec.model_copy(update={"target": target})})
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[None]:
-    with capture_logs():
-        yield
 
 
 @pytest.fixture
@@ -222,16 +213,19 @@ async def test_a_slow_aws_does_not_hold_up_the_other_targets(
 ) -> None:
     async with faulty_aws(aws_endpoint) as faults:
         monkeypatch.setenv("AWS_ENDPOINT_URL", faults.url)
-        faults.delay_seconds = 3.0
+        faults.hold()
         world = GroupWorld(a_policy_of(group))
         world.groups = GroupDescriptions(AWSClients(), 0.0)
         world.put(a_policy_named("search"))
-        began = monotonic()
         await world.turn(1)
-        assert monotonic() - began < faults.delay_seconds
+        assert faults.answered == 0
         ready = world.condition("Ready")
         assert (ready["status"], ready["reason"]) == ("False", "AWSUnavailable")
         await world.turn(2)
         assert world.target.minimum > 2
         faults.heal()
-        await asyncio.sleep(3.5)  # the response that was awaited comes
+
+        async def responses() -> bool:
+            return faults.answered == len(faults.seen)
+
+        await eventually(responses)

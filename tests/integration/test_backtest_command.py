@@ -125,6 +125,7 @@ def test_a_policy_is_simulated_with_its_target_prices_and_lead_time(run: Run, tr
     document = run("--trace", trace, "--policy", policy, "--output", "json", *QUICK).document
     assert document["simulation"]["hpa_only"]["hpa_target"] == 0.6
     assert document["policy"]["lead_time"] == 120
+    assert document["assumptions"]["lead_time"] == {"value": 120, "source": "as stated"}
     assert document["prices"]["tuned"] == {"under_provisioned_minute": 1.0, "replica_hour": 0.2}
     # As in production, the prices determine the quantile from the days before the split.
     assert document["simulation"]["predictive"]["quantile"] == document["simulation"]["tuned"]["quantile"] != 0.9

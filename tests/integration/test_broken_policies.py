@@ -1,7 +1,7 @@
 """A policy without a decision: its status, its row, the API and `check` report the same conditions."""
 
 import re
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from predictive_scaling.api.services import Services
@@ -36,16 +35,10 @@ from tests.support.builders import a_policy
 from tests.support.control import World
 from tests.support.in_memory_ports import NoMetricSink
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("logs")]
 
 MINUTE = timedelta(minutes=1)
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Generator[list[EventDict]]:
-    with capture_logs() as captured:
-        yield captured
 
 
 class Failing(InMemoryTarget):
@@ -230,7 +223,9 @@ def test_plain_text_can_be_stored_in_postgresql(text: str) -> None:
         st.none() | st.booleans() | texts, lambda values: st.lists(values) | st.dictionaries(texts, values)
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 async def test_any_text_and_document_can_be_stored(database: Database, value: Any) -> None:
     async with database.connection() as connection:
         query = "select %(text)s::text, %(document)s::jsonb, %(list)s::text[]"

@@ -28,7 +28,7 @@ def consume_messages(kafka: Kafka, topic: str, count: int) -> list[bytes]:
     consumer.subscribe([topic])
     values = list[bytes]()
     try:
-        while len(values) < count and (batch := consumer.consume(count - len(values), timeout=20)):
+        while len(values) < count and (batch := consumer.consume(count - len(values), timeout=240)):
             values += [value for message in batch if (value := message.value()) is not None]
     finally:
         consumer.close()

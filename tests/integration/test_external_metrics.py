@@ -66,7 +66,7 @@ async def serving(cluster: Kubernetes, tmp_path_factory: pytest.TempPathFactory)
     )
     async with server:
         await cluster.serve_api(GROUP, VERSION, SERVICE, "default", server.port)
-        await cluster.kubectl("wait", "--for=condition=Available", "--timeout=30s", f"apiservice/{API_SERVICE}")
+        await cluster.kubectl("wait", "--for=condition=Available", "--timeout=300s", f"apiservice/{API_SERVICE}")
         running = Serving(server, store, clock, files, trust)
         yield running
         await running.server.stop()
@@ -127,7 +127,7 @@ async def test_rotating_the_authority_and_the_certificate_interrupts_nothing(
     await set_ca_bundle(kubectl, new_ca.file.read_bytes())
     serving.publish(kubectl, 300)
     await wait_for_replicas(kubectl, 3)
-    await kubectl("wait", "--for=condition=Available", "--timeout=20s", f"apiservice/{API_SERVICE}")
+    await kubectl("wait", "--for=condition=Available", f"apiservice/{API_SERVICE}")
     serving.publish(kubectl, 500)
     await wait_for_replicas(kubectl, 5)
 
@@ -140,7 +140,7 @@ async def test_a_stopped_server_makes_the_api_service_unavailable_until_it_resta
     await wait_for_replicas(kubectl, 7)
     port = serving.server.port
     await serving.server.stop()
-    await kubectl("wait", "--for=condition=Available=False", "--timeout=60s", f"apiservice/{API_SERVICE}")
+    await kubectl("wait", "--for=condition=Available=False", f"apiservice/{API_SERVICE}")
     assert (await kubectl.get("deployment", "web"))["spec"]["replicas"] == 7
     serving.server = ExternalMetricsServer(
         serving.store, serving.clock, serving.files, serving.trust, host=LOOPBACK, port=port

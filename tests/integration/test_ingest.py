@@ -69,12 +69,18 @@ async def test_samples_are_stored_and_reported_until_sigterm(pipeline: Pipeline)
         assert await next_offsets(pipeline) == 100
         sums = "select sum(sum), sum(count), count(*) from metrics_1m"
         assert await rows(pipeline, sums) == [(4950.0, 100, 18)]
-        health, text = await ingester.get("/health")
-        assert (health, json.loads(text)["status"]) == (200, "healthy")
-        assert (await ingester.get("/health/ready"))[0] == 200
+
+        async def health() -> tuple[int, str]:
+            code, text = await ingester.get("/health")
+            return code, json.loads(text)["status"]
+
+        # A check may exceed its time limit on a starved machine, and the metrics follow the commit.
+        await eventually(health, (200, "healthy").__eq__)
+        await eventually(lambda: ingester.get("/health/ready"), lambda response: response[0] == 200)
         assert (await ingester.get("/health/live"))[0] == 200
-        assert await ingester.metric('predictive_scaling_ingest_samples_total{outcome="new"}') == 100
-        assert await ingester.metric("kafka_consumer_lag{") == 0
+        new = 'predictive_scaling_ingest_samples_total{outcome="new"}'
+        await eventually(lambda: ingester.metric(new), lambda count: count == 100)
+        await eventually(lambda: ingester.metric("kafka_consumer_lag{"), lambda lag: lag == 0)
         assert await ingester.terminate() == 0
     assert await run(pipeline, "migrate") == (0, "the schema is up to date\n")
 
@@ -130,7 +136,9 @@ async def test_invalid_messages_go_to_the_dead_letters_with_their_reason(pipelin
             "invalid_name": 1,
         }
         assert await rows(pipeline, "select max(length(raw)), max(raw_size) from dead_letters") == [(4096, 500_000)]
-        assert await ingester.metric("predictive_scaling_ingest_dead_letters_total{") == 9
+        await eventually(
+            lambda: ingester.metric("predictive_scaling_ingest_dead_letters_total{"), lambda count: count == 9
+        )
     letters = await dead_letter_headers(pipeline, 9)
     assert sorted(letter["reason"] for letter in letters) == sorted(
         reason for reason, count in reasons.items() for _ in range(count)
@@ -236,7 +244,7 @@ async def test_a_missing_topic_is_awaited_and_a_recreated_topic_is_read_from_the
 
 async def delete_topic(pipeline: Pipeline) -> None:
     admin = AdminClient({"bootstrap.servers": pipeline.bootstrap_servers})
-    await asyncio.to_thread(admin.delete_topics([pipeline.topic])[pipeline.topic].result, 10)
+    await asyncio.to_thread(admin.delete_topics([pipeline.topic])[pipeline.topic].result, 240)
 
 
 async def test_a_rewind_reads_samples_again_without_duplicates(pipeline: Pipeline) -> None:

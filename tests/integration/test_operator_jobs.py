@@ -191,7 +191,7 @@ async def wait_for_answer(job: CommandHandler, commands: Commands, number: int) 
     """Return the answer to a command while the handler runs."""
     running_job = asyncio.create_task(job.run())
     try:
-        return await commands.wait(number, 10)
+        return await commands.wait(number, 240)
     finally:
         running_job.cancel()
         await asyncio.gather(running_job, return_exceptions=True)

@@ -180,7 +180,7 @@ async def test_losing_the_lease_shuts_the_process_down_and_keeps_the_new_holder(
         await eventually(lambda: is_leader(operator))
         cluster.objects[LEASE]["spec"]["holderIdentity"] = "another"
         with pytest.raises(LeadershipLostError, match="predictive-scaling"):
-            await asyncio.wait_for(run, 20)
+            await asyncio.wait_for(run, 240)
         assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "another"
         assert exit_codes == [LeadershipLostError.exit_code]
 
@@ -236,7 +236,7 @@ async def test_a_pending_command_is_executed_by_the_next_leader(migrated_databas
         commands = Commands(database)
         number = await commands.submit(RELOAD_MODELS, {}, WallClock().now())
         async with running(operator):
-            assert await commands.wait(number, 20) == {"reloaded": [], "rejected": []}
+            assert await commands.wait(number, 240) == {"reloaded": [], "rejected": []}
 
 
 async def test_a_reload_from_an_unreadable_folder_is_answered_with_an_error(
@@ -249,10 +249,10 @@ async def test_a_reload_from_an_unreadable_folder_is_answered_with_an_error(
         running(operator),
     ):
         commands = Commands(database)
-        answer = await commands.wait(await commands.submit(RELOAD_MODELS, {}, WallClock().now()), 20)
+        answer = await commands.wait(await commands.submit(RELOAD_MODELS, {}, WallClock().now()), 240)
         assert answer is not None
         assert "models" in answer["error"]
-        next_answer = await commands.wait(await commands.submit(CLEAR_STUCK, {}, WallClock().now()), 20)
+        next_answer = await commands.wait(await commands.submit(CLEAR_STUCK, {}, WallClock().now()), 240)
         assert next_answer == {"cleared": 0}, "the next command is answered"
 
 

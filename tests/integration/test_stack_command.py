@@ -76,7 +76,7 @@ def test_a_foreground_stack_cleans_up_on_sigterm(folder: Path, tmp_path: Path) -
         assert process.stdout is not None
         assert process.stdout.readline().startswith("export REDIS_URL=")
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=240) == 0
     assert list(temporary.iterdir()) == []
     assert not (folder / "env").exists()
 
@@ -85,7 +85,7 @@ def _stack(
     command: str, folder: Path, *options: str, environment: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     command_line = [sys.executable, "-m", "predictive_scaling", "stack", command, "--folder", str(folder), *options]
-    return subprocess.run(command_line, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    return subprocess.run(command_line, capture_output=True, text=True, timeout=600, env=environment, check=False)
 
 
 def _exported(folder: Path) -> dict[str, str]:

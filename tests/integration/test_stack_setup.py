@@ -48,6 +48,7 @@ def test_help_lists_every_documented_target() -> None:
         "train-models",
         "demo-check",
         "crds",
+        "chart",
         "stack-up",
         "stack-down",
         "image",

@@ -51,7 +51,7 @@ async def start(url: str, models: Path, *arguments: str) -> asyncio.subprocess.P
 
 async def train(url: str, models: Path, *arguments: str) -> Completed:
     process = await start(url, models, *arguments)
-    output, errors = await asyncio.wait_for(process.communicate(), 240)
+    output, errors = await asyncio.wait_for(process.communicate(), 900)
     return Completed(process.returncode or 0, output.decode(), errors.decode())
 
 
@@ -123,8 +123,8 @@ async def test_train_errors_have_distinct_exit_codes(migrated_database_url: str,
 async def test_train_every_day_runs_until_sigterm(migrated_database_url: str, tmp_path: Path) -> None:
     process = await start(migrated_database_url, tmp_path, "--every", "24h")
     assert process.stderr is not None
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(600):
         while b"nothing_to_train" not in await process.stderr.readline():
             assert process.returncode is None
     process.terminate()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), 240) == 0

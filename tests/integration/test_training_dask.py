@@ -122,7 +122,7 @@ async def test_an_unreachable_scheduler_is_named() -> None:
 async def test_a_cluster_without_workers_is_refused() -> None:
     async with Scheduler(host="127.0.0.1", port=0, dashboard_address=ANY_PORT) as scheduler:
         with pytest.raises(DaskUnavailableError, match="has no worker; start one, then train again"):
-            async with connected(scheduler.address, wait_seconds=1):
+            async with connected(scheduler.address, wait_seconds=5):
                 pass
 
 

@@ -27,7 +27,7 @@ from tests.support.eventually import eventually, exit_code
 from tests.support.ingesting import Ingester, Pipeline, ingesting, rows, scalar, send
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
-from tests.support.observing import record_steady_demand, wait_for_minimum
+from tests.support.observing import record_steady_demand, wait_for_condition, wait_for_event, wait_for_minimum
 from tests.support.operator_process import OperatorProcess, running
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ class RunbookEnvironment:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(600):
             output, _ = await process.communicate()
         return process.returncode or 0, output.decode(errors="replace")
 
@@ -140,7 +140,7 @@ async def runbook_environment(
         await migrate(database, clock)
     pipeline = Pipeline(kafka.bootstrap_servers, "metrics.raw", "metrics.dead-letter", url, folder / "ingest.log")
     settings = {"REDIS_URL": redis.url, "PREDICTIVE_SCALING_MODELS_DIR": str(folder / "models")}
-    await record_steady_demand(url, clock, namespace, 880.0, timedelta(minutes=15))
+    await record_steady_demand(url, clock, namespace, 880.0, timedelta(hours=3))
     await _train_an_hour_ago(url, clock, namespace, folder, settings)
 
     async with AsyncExitStack() as stack:
@@ -240,3 +240,5 @@ async def _apply_scenario(environment: RunbookEnvironment) -> None:
     await wait_for_minimum(kubectl, 9)
     succeeded = "select count(*) from scaling_decisions where status = 'succeeded'"
     await eventually(lambda: scalar(environment.pipeline, succeeded), seconds=60)
+    await wait_for_condition(kubectl, "Verified", "True")
+    await wait_for_event(kubectl, "FloorRaised")

@@ -103,6 +103,16 @@ async def check_that_an_older_model_is_in_use(runbook: RunbookEnvironment) -> As
     assert runbook.model_in_use < version_before
 
 
+REPEATABLE = {
+    "what-is-it-doing-now-1",
+    "what-is-it-doing-now-2",
+    "what-is-it-doing-now-3",
+    "apidown-1",
+    "kafkaconsumerlag-1",
+    "look-from-inside-the-image-1",
+}
+"""Blocks that only read. A health check that exceeds its time limit on a starved machine succeeds the next time."""
+
 CHECKS_AROUND = {
     "clear-stuck-decisions-1": insert_stuck_decision,
     "roll-a-model-back-1": check_that_an_older_model_is_in_use,
@@ -118,13 +128,21 @@ async def test_a_block_of_the_runbook_exits_with_0_and_prints_what_it_promises(
 ) -> None:
     if not runbook.kafka.is_real and ("kafka-consumer-groups.sh" in block.text or "rewind" in block.text):
         pytest.skip("the mock cluster has no admin tools; with Java and Maven a real broker runs")
-    async with CHECKS_AROUND.get(block.name, nullcontext)(runbook):
+
+    async def is_as_promised() -> bool:
         code, output = await runbook.run(block)
         assert code == 0, output
-    for fragment in EXPECTED_OUTPUT.get(block.name, []):
-        assert fragment in output
+        for fragment in EXPECTED_OUTPUT.get(block.name, []):
+            assert fragment in output
+        return True
+
+    async with CHECKS_AROUND.get(block.name, nullcontext)(runbook):
+        if block.name in REPEATABLE:
+            await eventually(is_as_promised)
+        else:
+            await is_as_promised()
 
 
 def test_every_expectation_names_a_block() -> None:
-    assert {*EXPECTED_OUTPUT, *CHECKS_AROUND} <= {block.name for block in BLOCKS}
+    assert {*EXPECTED_OUTPUT, *REPEATABLE, *CHECKS_AROUND} <= {block.name for block in BLOCKS}
     assert {block.language for block in BLOCKS} == {"bash", "sql", "python"}

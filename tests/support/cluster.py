@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
-from predictive_scaling.errors import ClusterUnavailableError
+from predictive_scaling.errors import ClusterUnavailableError, RequestTimedOutError
 
 Json = dict[str, Any]
 
@@ -19,6 +19,10 @@ class InMemoryCluster(Cluster):
         self.pages: list[str] = []
         self.refused: dict[str, str] = {}
         """Collections that may not be listed, with the API server's message."""
+        self.unwatchable: dict[tuple[str, str], str] = {}
+        """Kinds (plural) and namespaces (empty for all) that may not be watched, with the reason of the API server."""
+        self.failing: set[str] = set()
+        """Collections of which a page cannot be listed for now."""
         self._version = 100
 
     async def get(self, path: str) -> Json:
@@ -36,14 +40,18 @@ class InMemoryCluster(Cluster):
         self.pages.append(path)
         if path in self.refused:
             raise ObjectRefusedError(self.refused[path])
+        if path in self.failing:
+            raise RequestTimedOutError(f"the API server did not answer GET {path} within 4 s")
         return (await self.items(path))[:limit]
 
     async def metadata(self, path: str, *, page: int = 500) -> list[Json]:
         return [{"metadata": body["metadata"]} for body in await self.items(path, page=page)]
 
     async def create(self, path: str, body: Json) -> Json:
-        path_of_object = f"{path}/{body['metadata']['name']}"
         self._check()
+        if path.endswith("/selfsubjectaccessreviews"):
+            return body | {"status": self._access(body["spec"]["resourceAttributes"])}
+        path_of_object = f"{path}/{body['metadata']['name']}"
         if path_of_object in self.objects:
             raise ObjectConflictError(f"POST {path_of_object}: already exists")
         created = {"uid": f"uid-{self._version}", "creationTimestamp": f"2026-06-17T12:00:00.{self._version:06}Z"}
@@ -66,14 +74,18 @@ class InMemoryCluster(Cluster):
         return self._put("apply", path, {**current, **body, "metadata": metadata})
 
     async def merge(self, path: str, body: Json) -> Json:
-        return await self._change("merge", path, body.get("status") or {}, keep=True)
+        if path.endswith("/status"):
+            return await self._change("merge", path, body.get("status") or {}, keep=True)
+        return self._put("merge", path, _merged(await self.get(path), body))
 
     async def edit(self, path: str, operations: list[Json]) -> Json:
         status = next(operation["value"] for operation in operations if operation["path"] == "/status")
         return await self._change("edit", path, status, keep=False)
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, *, uid: str | None = None) -> None:
         self._check()
+        if uid is not None and path in self.objects and self.objects[path]["metadata"]["uid"] != uid:
+            raise ObjectConflictError(f"DELETE {path}: the UID in the precondition does not match")
         if self.objects.pop(path, None) is None:
             raise ObjectNotFoundError(f"DELETE {path}: not found")
         self.writes.append(("delete", path))
@@ -90,6 +102,12 @@ class InMemoryCluster(Cluster):
         self.objects[path] = body
         self.writes.append((verb, path))
         return copy.deepcopy(body)
+
+    def _access(self, attributes: Json) -> Json:
+        key = (attributes["resource"], attributes["namespace"])
+        if attributes["verb"] != "watch" or key not in self.unwatchable:
+            return {"allowed": True}
+        return {"allowed": False, "reason": self.unwatchable[key]}
 
     def _check(self) -> None:
         if not self.reachable:

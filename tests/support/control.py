@@ -10,7 +10,8 @@ from predictive_scaling.cluster.index_comparison import IndexComparison
 from predictive_scaling.cluster.informer_cache import EventRecord, PolicyRecord
 from predictive_scaling.control.actuation.assessment import ExpectedReplicas
 from predictive_scaling.control.actuation.ownership import path_of
-from predictive_scaling.control.policy_state import Acknowledgement, PolicyState
+from predictive_scaling.control.policy_memory import Acknowledgement
+from predictive_scaling.control.policy_state import PolicyState
 from predictive_scaling.decision.inputs import DecisionState
 from predictive_scaling.ports import Ports
 from predictive_scaling.resources.metadata import PolicyKey
@@ -25,6 +26,7 @@ from tests.support.in_memory_ports import (
     ConstantDemand,
     FixedForecaster,
     InMemoryDecisions,
+    InMemoryShadowHours,
     NoPolicies,
     NotUsed,
     RecordedPredictions,
@@ -105,13 +107,16 @@ def an_expected(
 class World:
     """A control loop in memory: shop/checkout, its target, and time that moves when a test says so."""
 
-    def __init__(self, *policies: ScalingPolicy, demand: float = 880.0) -> None:
+    def __init__(self, *policies: ScalingPolicy, demand: float = 880.0, **settings: Any) -> None:
+        """settings: those that differ from the ones of all tests."""
+        self.settings = _SETTINGS.model_copy(update=settings)
         self.clock = ManualClock(NOON)
         self.cluster = InMemoryCluster()
         self.target = InMemoryTarget(minimum=2, maximum=40, replicas=2, ready_replicas=2)
         self.targets: dict[str, InMemoryTarget] = {"checkout": self.target}
         self.decisions = InMemoryDecisions()
         self._table: Any = self.decisions
+        self.shadow_hours = InMemoryShadowHours(self.decisions)
         self.forecaster = FixedForecaster(demand)
         self.source = ConstantDemand(demand, NOON + timedelta(days=1))
         self.predicted = RecordedPredictions()
@@ -240,16 +245,23 @@ class World:
             commands=unused,
             policies=NoPolicies(),
             external_readings=unused,
+            shadow_hours=self.shadow_hours,
+            backtests=unused,
             target_finder=lambda cluster, cache: self._find,
         )
-        operator = assemble(_SETTINGS, self.clock, ports, identity="test")
+        operator = assemble(self.settings, self.clock, ports, identity="test")
         self.loop, self.leadership, self.informer_cache = operator.loop, operator.leadership, operator.cache
+        self.shadow_minutes, self.shadow_accounts = (
+            operator.task(name).run for name in ("shadow_minutes", "shadow_accounts")
+        )
+        self.aws = operator.aws
         self.informer_cache.bind(self.records, self.event_records, {}, {}, {})
         self.informer_cache.is_complete = True
         self.loop.index = AlwaysEqual(self.cluster, self.informer_cache)
         reconciler = operator.loop.reconciler
         self.states, self.recovery, self.refresher = self.loop.states, self.loop.recovery, self.loop.refresher
-        self.events, self.window, self.tunings = reconciler.events, reconciler.window, reconciler.tunings
+        self.events, self.tunings, self.window = reconciler.events, reconciler.tunings, reconciler.situations.window
+        self.node_headroom = operator.task("node_headroom")
         self.verification, self.decision_records = reconciler.verification, self.recovery.records
 
 

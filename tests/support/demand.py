@@ -28,3 +28,14 @@ async def record_demand(
     samples = [Sample(at, service, METRIC, series_of(labels), demand(at), labels) for at in minutes]
     async with Database(url, purpose="tests", max_size=1) as database:
         await Samples(database).record(samples)
+
+
+async def end_demand(url: str, service: str, at: datetime) -> None:
+    """Remove the samples that were recorded beforehand for the minute of `at` and later.
+
+    A test changes its demand once it has seen the effect of the demand before, however long that took.
+    """
+    values = (service, at.replace(second=0, microsecond=0))
+    async with Database(url, purpose="tests", max_size=1) as database, database.connection() as connection:
+        await connection.execute("delete from metrics_raw where service_name = %s and time >= %s", values)
+        await connection.execute("delete from metrics_1m where service_name = %s and minute >= %s", values)

@@ -1,6 +1,6 @@
 """Ports of the operator in memory: tables, demand and forecasts that tests control."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,11 +15,19 @@ from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.series_key import SeriesKey
+from predictive_scaling.resources.shadow_status import MAX_SHADOW_DIFFERENCES
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.serving.model_store import ForecastRequest
+from predictive_scaling.storage.business_events import ObservedOccurrence
 from predictive_scaling.storage.forecast_history import Prediction
 from predictive_scaling.storage.policies import PolicyRow
 from predictive_scaling.storage.scaling_decisions import BEFORE, UNFINISHED, ScalingDecisionRow
+from predictive_scaling.storage.shadow_hours import (
+    HourDifference,
+    ShadowAccount,
+    ShadowHour,
+    ShadowKey,
+)
 from tests.support.builders import LONG_AGO, a_forecast
 
 
@@ -149,6 +157,93 @@ class RecordedPredictions:
 
     async def record(self, predictions: Sequence[Prediction]) -> None:
         self.rows += predictions
+
+
+class InMemoryShadowHours:
+    """The table shadow_hours, and the decisions that its accounts count. It may be unavailable."""
+
+    def __init__(self, decisions: InMemoryDecisions) -> None:
+        self.decisions = decisions
+        self.rows: dict[tuple[str, str, datetime], ShadowHour] = {}
+        self.is_away = False
+
+    async def record(self, rows: Sequence[ShadowHour]) -> None:
+        self._check()
+        self.rows |= {(row.namespace, row.policy, row.since): row for row in rows}
+
+    async def of_keys(self, keys: Sequence[ShadowKey], since: datetime) -> list[ShadowHour]:
+        self._check()
+        return [row for row in self.rows.values() if row.key in keys and row.since >= since]
+
+    async def accounts(self, keys: Sequence[ShadowKey], since: datetime) -> list[ShadowAccount]:
+        self._check()
+        hours = {key: [row for row in self.rows.values() if row.key == key and row.since > since] for key in keys}
+        return [self._account(key, rows) for key, rows in hours.items() if rows]
+
+    async def forget_others(self, kept: Collection[tuple[str, str, str]], namespaces: Sequence[str] | None) -> None:
+        self._check()
+        self.rows = {
+            place: row
+            for place, row in self.rows.items()
+            if (*place[:2], row.policy_uid) in kept or (namespaces is not None and place[0] not in namespaces)
+        }
+
+    def _account(self, key: ShadowKey, rows: Sequence[ShadowHour]) -> ShadowAccount:
+        differences = [
+            HourDifference(
+                row.since, row.minutes_short - row.auto_minutes_short, row.auto_replica_hours - row.replica_hours
+            )
+            for row in rows
+        ]
+        differences.sort(
+            key=lambda hour: (abs(hour.minutes_short_avoided), abs(hour.replica_hours_added)), reverse=True
+        )
+        since, until = min(row.since for row in rows), max(row.until for row in rows)
+        return ShadowAccount(
+            key,
+            since,
+            until,
+            covered_minutes=sum(row.covered_minutes for row in rows),
+            minutes_short=sum(row.minutes_short for row in rows),
+            auto_minutes_short=sum(row.auto_minutes_short for row in rows),
+            replica_hours=sum(row.replica_hours for row in rows),
+            auto_replica_hours=sum(row.auto_replica_hours for row in rows),
+            decisions=sum(
+                row.policy_uid == key.policy_uid and row.status == "recommended" and since <= row.created_at < until
+                for row in self.decisions.rows.values()
+            ),
+            largest=tuple(
+                hour
+                for hour in differences[:MAX_SHADOW_DIFFERENCES]
+                if hour.minutes_short_avoided or hour.replica_hours_added
+            ),
+        )
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise DatabaseUnavailableError("PostgreSQL is away")
+
+
+class ObservedOccurrences:
+    """The table business_events, of which only the observed multipliers are kept."""
+
+    def __init__(self) -> None:
+        self.observed: list[ObservedOccurrence] = []
+
+    async def schedules(self) -> dict[Any, Any]:
+        return {}
+
+    async def names(self) -> set[Any]:
+        return set()
+
+    async def replace(self, name: Any, history: Any, changed: Any) -> None:
+        del name, history, changed
+
+    async def cancel(self, name: Any, seen_until: Any) -> None:
+        del name, seen_until
+
+    async def record_observed(self, observed: ObservedOccurrence) -> None:
+        self.observed.append(observed)
 
 
 class NotUsed:

@@ -135,7 +135,7 @@ async def send(pipeline: Pipeline, messages: Sequence[bytes | Mapping[str, Any]]
             )
             if number % 1000 == 0:
                 producer.poll(0)
-        assert producer.flush(30) == 0
+        assert producer.flush(240) == 0
         assert not errors
 
     await asyncio.to_thread(produce)
@@ -149,7 +149,7 @@ async def dead_letter_headers(pipeline: Pipeline, count: int) -> list[dict[str, 
             {"bootstrap.servers": pipeline.bootstrap_servers, "group.id": "reader", "auto.offset.reset": "earliest"}
         )
         consumer.subscribe([pipeline.dead_letter_topic])
-        messages = consumer.consume(count, timeout=20)
+        messages = consumer.consume(count, timeout=240)
         consumer.close()
         return [{name: _text(value) for name, value in message.headers() or []} for message in messages]
 

@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import yaml
 
+from tests.support.eventually import eventually
+
 _GROUP = "/apis/predictive-scaling.io/v1alpha1"
 _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "lease": ("/apis/coordination.k8s.io/v1", "leases"),
@@ -28,10 +30,14 @@ _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "scalingdecisions": (_GROUP, "scalingdecisions"),
     "scalingpolicies": (_GROUP, "scalingpolicies"),
     "scalingpolicy": (_GROUP, "scalingpolicies"),
+    "sb": (_GROUP, "scalingbacktests"),
     "sp": (_GROUP, "scalingpolicies"),
 }
 """The API group and the plural of each kind that tests read, by the names that kubectl accepts for it."""
-_TIMEOUT = aiohttp.ClientTimeout(total=30)
+_TIMEOUT = aiohttp.ClientTimeout(total=120)
+_WAITING = ("delete", "wait")
+_WAIT_LIMIT = "--timeout=300s"
+"""Of the commands that wait for a state: by default `kubectl wait` gives up after 30 s, and `delete` never."""
 
 
 class KubectlError(AssertionError):
@@ -48,8 +54,9 @@ class Kubectl:
 
     async def __call__(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Raises KubectlError with kubectl's message."""
+        limit = (_WAIT_LIMIT,) if arguments[0] in _WAITING else ()
         process = await asyncio.create_subprocess_exec(
-            *(self.program, "--kubeconfig", self.kubeconfig, "--namespace", self.namespace, *arguments),
+            *(self.program, "--kubeconfig", self.kubeconfig, "--namespace", self.namespace, *arguments, *limit),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -105,6 +112,25 @@ class Kubectl:
         if response.status != 200:
             raise KubectlError(f"{method} {url}: {body.get('message', response.status)}")
         return body
+
+
+async def create_quota(kubectl: Kubectl, name: str, *, pods: int) -> None:
+    """Create a quota, and wait until the API server enforces it: admission reads the limits of its status."""
+    await kubectl("create", "quota", name, f"--hard=pods={pods}")
+
+    async def enforced_limit() -> str:
+        return await kubectl("get", "quota", name, "-o", "jsonpath={.status.hard.pods}")
+
+    await eventually(enforced_limit, str(pods).__eq__)
+
+
+async def wait_for_rights(user: Kubectl, *kinds: str) -> None:
+    """Wait until a user may list these kinds.
+
+    The API server authorizes requests from a cache, which a role and its bindings reach a moment later.
+    """
+    for kind in kinds:
+        await eventually(lambda kind=kind: user.items(kind), lambda _: True)
 
 
 @dataclass(frozen=True)

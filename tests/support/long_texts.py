@@ -1,9 +1,11 @@
-"""Parses long repetitive texts with the patterns for external input: `python -m tests.support.long_texts NAME`.
+"""Parses long repetitive texts with the patterns for external input: `python -m tests.support.long_texts NAME SECONDS`.
 
-It is a separate process, so that a pattern that does not terminate can be killed.
+It is a separate process, which the kernel kills after so many seconds of CPU time: a busy machine, where it runs
+longer, does not matter.
 """
 
 import contextlib
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -141,4 +143,6 @@ READERS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    limit = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     READERS[sys.argv[1]]()

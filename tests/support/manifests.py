@@ -21,6 +21,28 @@ def a_deployment(name: str, *, replicas: int | None = None) -> Manifest:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
+def a_node(name: str, pool: str, *, cpu: str = "64", memory: str = "64Gi", pods: int = 100, **spec: Any) -> Manifest:
+    """Return a node of a pool, on which only the pods that select the pool run."""
+    size = {"cpu": cpu, "memory": memory, "pods": str(pods)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"pool": pool, "kubernetes.io/hostname": name}},
+        "spec": spec,
+        "status": {"capacity": size, "allocatable": size},
+    }
+
+
+def a_pooled_deployment(name: str, pool: str, requests: dict[str, str] | None = None) -> Manifest:
+    """Return a Deployment whose pods the scheduler assigns to nodes of a pool."""
+    deployment = a_deployment(name)
+    pod = deployment["spec"]["template"]["spec"]
+    del pod["nodeName"]
+    pod["nodeSelector"] = {"pool": pool}
+    pod["containers"][0]["resources"]["requests"] = requests or {"cpu": "10m"}
+    return deployment
+
+
 def a_stateful_set(name: str, *, replicas: int | None = None) -> Manifest:
     """Return a StatefulSet with the pods of `a_deployment`, which all start at once."""
     body = a_deployment(name, replicas=replicas)

@@ -52,6 +52,30 @@ async def wait_for_condition(
     return await eventually(lambda: get_condition(kubectl, type_), is_reached, seconds)
 
 
+async def wait_for_event(kubectl: Kubectl, reason: str) -> None:
+    """Wait until `kubectl describe` shows an Event of the policy `checkout` with this reason; Events follow writes."""
+    await eventually(lambda: kubectl("describe", "sp", "checkout"), lambda description: reason in description)
+
+
+async def wait_for_raise(kubectl: Kubectl, floor: int) -> dict[str, Any]:
+    """Wait until the decision for this floor has succeeded and all others have ended; return it.
+
+    A step whose pods become ready late is superseded by the next step.
+    """
+
+    def has_ended(decisions: list[dict[str, Any]]) -> bool:
+        phases = [decision.get("status", {}).get("phase") for decision in decisions]
+        return set(phases) <= {"Succeeded", "Superseded"} and (decisions[-1]["spec"]["to"], phases[-1]) == (
+            floor,
+            "Succeeded",
+        )
+
+    decisions = await eventually(
+        lambda: get_decisions(kubectl), lambda decisions: bool(decisions) and has_ended(decisions), seconds=60
+    )
+    return decisions[-1]
+
+
 async def get_decisions(kubectl: Kubectl) -> list[dict[str, Any]]:
     """Return all ScalingDecisions of the namespace, oldest first."""
     decisions = await kubectl.items("scalingdecisions")

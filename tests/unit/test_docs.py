@@ -40,6 +40,7 @@ CONDITION_MODULES = [
     "decision/review.py",
     "control/reconciler.py",
     "control/jobs/business_events.py",
+    "control/jobs/backtest_statuses.py",
 ]
 
 

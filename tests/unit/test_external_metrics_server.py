@@ -20,6 +20,7 @@ from predictive_scaling.external_metrics.server import ExternalMetricsServer
 from predictive_scaling.external_metrics.trust import AggregatorTrust, ServingFiles
 from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.stack.certificates import Authority, CertificateFiles, new_authority
+from tests.support.eventually import eventually
 
 NOW = datetime(1998, 7, 3, 13, 0, tzinfo=UTC)
 HOST = "metrics.scaling.svc"
@@ -207,11 +208,47 @@ async def test_a_rotated_certificate_is_served_and_open_connections_continue(met
         assert not await metrics.server.reload_if_changed()
         assert await metrics.serial() == before
         shutil.copy(renewed.key, metrics.files.key)
-        async with asyncio.timeout(5):
-            while await metrics.serial() == before:  # noqa: ASYNC110 (the server reloads on its own)
-                await asyncio.sleep(0.02)
+        await eventually(metrics.serial, lambda serial: serial != before)
         async with session.get(url, server_hostname=HOST) as response:
             assert response.status == 200
+
+
+async def test_no_new_connection_fails_while_the_certificate_is_replaced(metrics: MetricsServer) -> None:
+    metrics.store.publish("shop", "checkout", "web", demand=a_reading(800.0), forecast=None)
+    rotated, answered = asyncio.Event(), list[int]()
+
+    async def connect_repeatedly() -> None:
+        while not rotated.is_set():
+            status, _ = await metrics.get(DEMAND)
+            answered.append(status)
+
+    clients = [asyncio.create_task(connect_repeatedly()) for _ in range(3)]
+    for number in range(5):
+        before = await metrics.serial()
+        renewed = metrics.authority.issue(HOST, f"renewed-{number}", [HOST])
+        shutil.copy(renewed.certificate, metrics.files.certificate)
+        shutil.copy(renewed.key, metrics.files.key)
+        async with asyncio.timeout(60):
+            while await metrics.serial() == before:  # noqa: ASYNC110 (the server reloads on its own)
+                await asyncio.sleep(0.02)
+    rotated.set()
+    await asyncio.gather(*clients)
+    assert set(answered) == {200}
+
+
+async def test_a_connection_that_was_just_accepted_survives_a_new_certificate(metrics: MetricsServer) -> None:
+    client = socket.create_connection(("127.0.0.1", metrics.server.port))
+    # In the first step of the loop the server accepts, in the second it would begin TLS, but the reload comes first.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    renewed = metrics.authority.issue(HOST, "renewed", [HOST])
+    shutil.copy(renewed.certificate, metrics.files.certificate)
+    shutil.copy(renewed.key, metrics.files.key)
+    assert await metrics.server.reload_if_changed()
+    client.setblocking(False)
+    _, writer = await asyncio.open_connection(sock=client, ssl=metrics.tls(metrics.aggregator), server_hostname=HOST)
+    assert writer.get_extra_info("peercert")
+    writer.close()
 
 
 async def test_a_failed_reload_is_retried(metrics: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,9 +264,7 @@ async def test_a_failed_reload_is_retried(metrics: MetricsServer, monkeypatch: p
     renewed = metrics.authority.issue(HOST, "renewed", [HOST])
     shutil.copy(renewed.certificate, metrics.files.certificate)
     shutil.copy(renewed.key, metrics.files.key)
-    async with asyncio.timeout(5):
-        while await metrics.serial() == before:  # noqa: ASYNC110 (the server reloads on its own)
-            await asyncio.sleep(0.02)
+    await eventually(metrics.serial, lambda serial: serial != before)
     assert failed == ["once"]
 
 

@@ -33,7 +33,8 @@ def sources(rows: Sequence[Prediction]) -> list[str]:
 async def test_forecasts_are_recorded_with_the_source_that_was_used() -> None:
     world = World()
     world.source.until = NOON + 3 * MINUTE
-    await world.turn(4 * 60 * 5)
+    await world.turn(2)
+    await world.turn(60 * 5, step=MINUTE)
     assert sources(world.predicted.rows) == ["FreshForecast", "LastForecast", "SameTimeLastWeek"]
     last = [row for row in world.predicted.rows if row.source == "LastForecast"]
     assert len({row.created_at for row in last}) == 1
@@ -46,7 +47,8 @@ async def test_forecasts_are_recorded_with_the_source_that_was_used() -> None:
 async def test_a_fresh_forecast_replaces_the_fallback_once_data_return() -> None:
     world = World()
     world.source.until = NOON + 3 * MINUTE
-    await world.turn(4 * 60 * 4)
+    await world.turn(2)
+    await world.turn(60 * 4, step=MINUTE)
     world.source.until = NOON + timedelta(days=1)
     await world.turn(8)
     assert sources(world.predicted.rows)[-2:] == ["SameTimeLastWeek", "FreshForecast"]

@@ -17,8 +17,10 @@ def test_a_rule_names_code_and_a_test_that_exist(number: str, promise: str, code
     assert promise
     assert files
     assert [name for name in files if not (CODE / name).is_file()] == []
-    ((file, name),) = re.findall(r"`([^`]+\.py)::(\w+)`", test)
-    assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text()), f"rule {number}: {file} has no {name}"
+    tests = re.findall(r"`([^`]+\.py)::(\w+)`", test)
+    assert len(tests) == test.count("::") > 0
+    for file, name in tests:
+        assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text()), f"rule {number}: {file} has no {name}"
 
 
 def test_every_rule_that_the_code_cites_is_in_the_table() -> None:

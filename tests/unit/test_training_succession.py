@@ -14,7 +14,7 @@ from forecasting.learning import Incumbent, LearnedModels, learn
 from forecasting.models.last_value import LastValue
 from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.seasonal_naive import SeasonalNaive
-from forecasting.quality.gate import compare_with_incumbent, judge
+from forecasting.quality.gate import ActingModel, compare_with_incumbent, judge, values_of_acting
 from forecasting.series import Series
 from forecasting.walk_forward import before, replay
 from predictive_scaling.clock import ManualClock
@@ -143,6 +143,15 @@ def test_each_horizon_has_the_best_model_of_that_horizon() -> None:
     ]
     assert "SeasonalNaive at 1 bins ahead" in verdict.evidence
     assert judge(naive[1], naive).by_horizon == ()
+
+
+def test_near_events_the_champion_replaces_better_models() -> None:
+    champion, naive = np.full((2, 4, 1), 5.0), np.full((2, 4, 1), 1.0)
+    table = [ActingModel(2, "LastValue"), ActingModel(3, "Champion"), ActingModel(4, "LastValue")]
+    near = np.array([[False, True, True, True], [False, False, False, False]])
+    for targets, expected in ((near, [[1, 5, 5, 5], [1, 1, 5, 1]]), (None, [[1, 1, 5, 1], [1, 1, 5, 1]])):
+        values = values_of_acting("Champion", champion, table, targets, {"LastValue": naive}.__getitem__)
+        assert values[:, :, 0].tolist() == expected
 
 
 def test_a_verdict_has_the_cost_of_the_resulting_floor() -> None:
