@@ -77,6 +77,9 @@ class ExternalMetricsServer:
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
         self._listener: socket.socket | None = None
+        self._accepting: socket.socket | None = None
+        """The copy of the listener that `_site` owns."""
+        self._replacing = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._served = b""
 
@@ -116,7 +119,7 @@ class ExternalMetricsServer:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-        runner, self._runner, self._site = self._runner, None, None
+        runner, self._runner, self._site, self._accepting = self._runner, None, None, None
         if runner is not None:
             await runner.cleanup()
         listener, self._listener = self._listener, None
@@ -157,6 +160,10 @@ class ExternalMetricsServer:
 
     async def _serve(self) -> None:
         """(Re)start TLS. The listener stays open, so that clients that connect meanwhile wait and are not refused."""
+        async with self._replacing:
+            await self._replace_site()
+
+    async def _replace_site(self) -> None:
         if self._runner is None or self._listener is None:
             return
         fingerprint, context = self._fingerprint(), server_context(self._files, self._trust)
@@ -167,7 +174,12 @@ class ExternalMetricsServer:
             listener.close()
             raise
         before, self._site = self._site, site
-        if before is not None:
+        former_socket, self._accepting = self._accepting, listener
+        if before is not None and former_socket is not None:
+            # asyncio drops a connection whose server closes between its acceptance and the start of TLS: accept no
+            # more first, and let those that were accepted start.
+            asyncio.get_running_loop().remove_reader(former_socket)
+            await asyncio.sleep(0)
             await before.stop()
         await site.start()
         self._served = fingerprint
