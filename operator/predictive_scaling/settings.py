@@ -70,6 +70,15 @@ class Settings(BaseSettings):
     kafka_options: Annotated[dict[str, str], Field(repr=False)] = {}
     """Additional librdkafka properties as a JSON object, such as security settings."""
 
+    kafka_format: Literal["native", "otlp_json", "otlp_proto", "prometheus", "telegraf"] = "native"
+    """Format of messages without the header `format`, see docs/stream-formats.md."""
+
+    stream_service_labels: Annotated[tuple[str, ...], Field(min_length=1)] = ("service.name", "service_name", "service")
+    """Labels that name the service in the formats of other programs, as a JSON list; the first with a value counts."""
+
+    stream_counter_metrics: tuple[str, ...] = ("*_total", "*_count", "*_sum")
+    """Patterns of names of counters, as a JSON list, for formats that do not state the kind of a metric."""
+
     sample_max_age: Duration = timedelta(days=400)
     """Maximum age of a sample; older samples become dead letters. The default equals the retention of the rollups."""
 

@@ -122,8 +122,14 @@ def command(*arguments: str) -> Sequence[str]:
     return (sys.executable, "-m", "predictive_scaling", *arguments)
 
 
-async def send(pipeline: Pipeline, messages: Sequence[bytes | Mapping[str, Any]], key: str = "checkout") -> None:
-    """Produce messages in order, and wait until the broker has acknowledged all of them."""
+async def send(
+    pipeline: Pipeline,
+    messages: Sequence[bytes | Mapping[str, Any]],
+    key: str = "checkout",
+    format_name: str | None = None,
+) -> None:
+    """Produce messages in order, and wait until the broker has acknowledged all of them. format_name: their header."""
+    headers: dict[str, str | bytes | None] = {} if format_name is None else {"format": format_name}
 
     def produce() -> None:
         errors: list[KafkaError] = []
@@ -131,7 +137,11 @@ async def send(pipeline: Pipeline, messages: Sequence[bytes | Mapping[str, Any]]
         for number, message in enumerate(messages):
             raw = message if isinstance(message, bytes) else json.dumps(message).encode()
             producer.produce(
-                pipeline.topic, raw, key=key, on_delivery=lambda error, _: errors.append(error) if error else None
+                pipeline.topic,
+                raw,
+                key=key,
+                headers=headers,
+                on_delivery=lambda error, _: errors.append(error) if error else None,
             )
             if number % 1000 == 0:
                 producer.poll(0)

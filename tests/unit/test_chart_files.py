@@ -86,7 +86,7 @@ def test_the_schema_of_a_setting_admits_its_default(name: str) -> None:
     schema, default = setting_schemas()[name], Settings.model_fields[name].default
     if schema.get("pattern") == DURATION_PATTERN:
         assert re.search(schema["pattern"], format_duration(default))
-    assert schema["type"] in ("string", "integer", "number", "boolean", "object")
+    assert schema["type"] in ("string", "integer", "number", "boolean", "object", "array")
 
 
 def test_every_row_of_the_readme_has_a_description() -> None:

@@ -77,6 +77,7 @@ def test_labels_are_optional_and_unknown_fields_are_ignored(difference: dict[str
         (b"", "undecodable", "not JSON"),
         (b"\x1f\x8b\x08\x00gzip", "undecodable", "begins with the bytes 1f8b0800677a6970"),
         (b"\xff\xfe{}", "undecodable", "fffe7b7d"),
+        (b'{"labels": {"\x80": ""}}', "undecodable", "not UTF-8"),
         (json.dumps(VALID).encode()[:-5], "undecodable", "truncated"),
         (b'{"service_name": "\\ud800 and more text behind"}', "undecodable", "surrogate"),
         (b"[1, 2]", "wrong_type", "Expected `object`, got `array`"),
@@ -132,9 +133,10 @@ def test_quotes_in_a_name_are_kept() -> None:
 
 
 def test_an_unknown_format_is_named_in_the_dead_letter() -> None:
-    letter = parsed(VALID, "telegraf")
+    letter = parsed(VALID, "influx")
     assert isinstance(letter, DeadLetter)
     assert letter.reason == "unknown_format"
+    assert "'influx'" in letter.detail
     assert "telegraf" in letter.detail
     assert isinstance(parsed(VALID, "native"), Sample)
 

@@ -14,6 +14,8 @@ from predictive_scaling.errors import SettingsError
 from predictive_scaling.ingest.administration import KafkaAdministration
 from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
+from predictive_scaling.ingest.formats import TopicFormat
+from predictive_scaling.ingest.formats.reading import SeriesRules
 from predictive_scaling.ingest.housekeeping import loop_check, retention_task, wait_for_schema
 from predictive_scaling.ingest.rewind import Rewound
 from predictive_scaling.ingest.rewind import rewind as rewind_offsets
@@ -74,6 +76,7 @@ async def _ingest(settings: Settings, clock: Clock) -> None:
             SeriesRegister(_series_limits(settings)),
             _limits(settings),
             clock,
+            TopicFormat(settings.kafka_format, _series_rules(settings)),
         )
         kafka = kafka_check(settings.kafka_bootstrap_servers, settings.kafka_topic, settings.kafka_options)
         checks = [database_check(database), kafka]
@@ -101,6 +104,10 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         settings.ingest_batch_size, settings.ingest_batch_wait, settings.sample_max_age, settings.sample_max_ahead
     )
+
+
+def _series_rules(settings: Settings) -> SeriesRules:
+    return SeriesRules(settings.stream_service_labels, settings.stream_counter_metrics)
 
 
 def _series_limits(settings: Settings) -> SeriesLimits:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
-from predictive_scaling.ingest.formats import DEFAULT, choose
-from predictive_scaling.ingest.measurement import Window, accept
+from predictive_scaling.ingest.formats import NATIVE, TopicFormat
+from predictive_scaling.ingest.measurement import Measurement, Window, accept
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 from predictive_scaling.ingest.series_register import Admission, Limit, SeriesLimits, SeriesRegister
 from predictive_scaling.storage.dead_letters import DeadLetter
@@ -25,7 +25,7 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Parsed messages: each has either samples or a dead letter."""
+    """Parsed messages: each has samples, a dead letter, or both if it holds several series."""
 
     messages: Sequence[Message]
     samples: list[tuple[Message, Sequence[Sample]]]
@@ -68,17 +68,48 @@ class Batch:
     refused: list[tuple[Limit, str]]
 
 
-def read(messages: Sequence[Message], window: Window, received_at: datetime) -> Read:
-    """Parse messages; a message that cannot be parsed becomes a dead letter without affecting the others."""
+def read(
+    messages: Sequence[Message], window: Window, received_at: datetime, topic_format: TopicFormat = NATIVE
+) -> Read:
+    """Parse messages; what cannot be parsed becomes a dead letter without affecting the other messages and series."""
     samples: list[tuple[Message, Sequence[Sample]]] = []
     dead_letters: list[DeadLetter] = []
     for message in messages:
         try:
-            measurements = choose(message.format or DEFAULT)(message.value)
-            samples.append((message, [accept(measurement, window) for measurement in measurements]))
+            accepted, rejected = accept_all(topic_format.decode(message.value, message.format), window)
         except RejectedMessage as refused:
             dead_letters.append(dead_letter(message, refused, received_at))
+            continue
+        if rejected:
+            dead_letters.append(dead_letter(message, summary(rejected, len(accepted) + len(rejected)), received_at))
+        if accepted or not rejected:
+            samples.append((message, accepted))
     return Read(messages, samples, dead_letters, received_at)
+
+
+def accept_all(
+    measurements: Sequence[Measurement | RejectedMessage], window: Window
+) -> tuple[list[Sample], list[RejectedMessage]]:
+    """Return the samples of a message and the rejections of its other series."""
+    accepted: list[Sample] = []
+    rejected: list[RejectedMessage] = []
+    for measurement in measurements:
+        try:
+            if isinstance(measurement, RejectedMessage):
+                rejected.append(measurement)
+            else:
+                accepted.append(accept(measurement, window))
+        except RejectedMessage as refused:
+            rejected.append(refused)
+    return accepted, rejected
+
+
+def summary(rejected: Sequence[RejectedMessage], count: int) -> RejectedMessage:
+    """Return one rejection for a message of `count` samples, with the reason of the first."""
+    first = rejected[0]
+    if count == 1:
+        return first
+    return RejectedMessage(first.reason, f"{len(rejected)} of {count} samples rejected; the first: {first.detail}")
 
 
 def admit(parsed: Read, register: SeriesRegister) -> Batch:

@@ -25,6 +25,7 @@ from predictive_scaling.ingest.batch import (
     read,
 )
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
+from predictive_scaling.ingest.formats import NATIVE, TopicFormat
 from predictive_scaling.ingest.limit_reports import LimitReports
 from predictive_scaling.ingest.measurement import Window
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
@@ -79,7 +80,9 @@ class Ingest:
         register: SeriesRegister,
         limits: Limits,
         clock: Clock,
+        topic_format: TopicFormat = NATIVE,
     ) -> None:
+        self._topic_format = topic_format
         self._source = source
         self._administration = administration
         self._dead_letters = dead_letters
@@ -184,7 +187,7 @@ class Ingest:
 
     async def _parse(self, messages: list[Message], window: Window) -> Read:
         now, register, samples = self._clock.now(), self._register, self._tables.samples
-        parsed = read(messages, window, now)
+        parsed = read(messages, window, now, self._topic_format)
         register.advance(now.date())
         since = (now - register.limits.window - REMEMBERED).date()
         if register.needs_services:

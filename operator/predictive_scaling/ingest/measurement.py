@@ -17,13 +17,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Measurement(NamedTuple):
-    """A measurement of a message. time: timezone-aware."""
+    """A measurement of a message. time: timezone-aware. is_counter: a total that only grows, and restarts at resets."""
 
     service_name: str
     metric_name: str
     value: float
     time: datetime
     labels: Mapping[str, str]
+    is_counter: bool = False
 
 
 class Window(NamedTuple):
@@ -39,7 +40,7 @@ class Window(NamedTuple):
 
 def accept(measurement: Measurement, window: Window) -> Sample:
     """Validate a measurement and return its sample. Raises RejectedMessage."""
-    service, metric, value, time, labels = measurement
+    service, metric, value, time, labels, is_counter = measurement
     _check_name("service_name", service)
     _check_name("metric_name", metric)
     if not math.isfinite(value):
@@ -52,7 +53,7 @@ def accept(measurement: Measurement, window: Window) -> Sample:
             Reason.TIMESTAMP_OUT_OF_RANGE, f"timestamp is {time.isoformat()}; allowed: {earliest} to {latest}"
         )
     series = _series(tuple(sorted(labels.items()))) if labels else _NO_LABELS
-    return Sample(time.astimezone(UTC), service, metric, series, value + 0.0, labels)
+    return Sample(time.astimezone(UTC), service, metric, series, value + 0.0, labels, is_counter)
 
 
 _NO_LABELS = series_of({})

@@ -11,7 +11,7 @@ from predictive_scaling.storage.database import Connection, Database
 
 
 class Sample(NamedTuple):
-    """A measured value. series: `series_of(labels)`."""
+    """A measured value. series: `series_of(labels)`. is_counter: the value is a total, whose demand is its rate."""
 
     time: datetime
     service_name: str
@@ -19,6 +19,7 @@ class Sample(NamedTuple):
     series: int
     value: float
     labels: Mapping[str, str]
+    is_counter: bool = False
 
 
 class SampleSeries(NamedTuple):
@@ -84,10 +85,10 @@ select (select count(*) from fresh), (select count(*) from minutes)
 """
 
 TOUCH_SERIES = """
-insert into series (service_name, metric_name, series, labels, last_day)
-values (%(service_name)s, %(metric_name)s, %(series)s, %(labels)s, %(last_day)s)
+insert into series (service_name, metric_name, series, labels, last_day, is_counter)
+values (%(service_name)s, %(metric_name)s, %(series)s, %(labels)s, %(last_day)s, %(is_counter)s)
 on conflict (service_name, metric_name, series) do update
-set last_day = greatest(series.last_day, excluded.last_day)
+set last_day = greatest(series.last_day, excluded.last_day), is_counter = excluded.is_counter
 """
 
 SERIES_OF_SERVICES = """
@@ -163,6 +164,7 @@ async def touch_series(connection: Connection, newest: Iterable[Sample]) -> None
             "series": sample.series,
             "labels": Jsonb(dict(sample.labels)),
             "last_day": sample.time.date(),
+            "is_counter": sample.is_counter,
         }
         for sample in sorted(newest, key=lambda sample: sample[1:4])
     ]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from predictive_scaling.ingest.formats.reading import DEFAULT_RULES, SeriesRules
 from predictive_scaling.ingest.measurement import Measurement
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
 
@@ -37,8 +38,9 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
-def decode(raw: bytes) -> list[Measurement]:
-    """Return the single measurement of a message. Raises RejectedMessage."""
+def decode(raw: bytes, rules: SeriesRules = DEFAULT_RULES) -> list[Measurement]:
+    """Return the single measurement of a message, which names its service itself. Raises RejectedMessage."""
+    del rules
     if len(raw) > MAX_BYTES:
         raise RejectedMessage(Reason.TOO_LARGE, f"{len(raw)} bytes; allowed: {MAX_BYTES}")
     if _is_too_deep(raw):
