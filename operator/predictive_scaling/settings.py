@@ -79,6 +79,15 @@ class Settings(BaseSettings):
     stream_counter_metrics: tuple[str, ...] = ("*_total", "*_count", "*_sum")
     """Patterns of names of counters, as a JSON list, for formats that do not state the kind of a metric."""
 
+    remote_write: bool = False
+    """Whether `ingest` receives Prometheus remote write, see docs/stream-formats.md."""
+
+    remote_write_port: Port = 8004
+    """Port of the remote-write receiver."""
+
+    remote_write_token_file: Path | None = None
+    """File with the bearer token of the senders of remote write; read again for each request. Required to receive."""
+
     sample_max_age: Duration = timedelta(days=400)
     """Maximum age of a sample; older samples become dead letters. The default equals the retention of the rollups."""
 

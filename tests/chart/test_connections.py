@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from predictive_scaling.settings import Settings
 from tests.support.chart_values import VALUE_SETS
 from tests.support.helm import (
     Helm,
@@ -77,6 +78,25 @@ async def test_the_api_serves_the_certificate_of_a_secret(helm: Helm) -> None:
     (endpoint,) = monitors["predictive-scaling-api"]["spec"]["endpoints"]
     assert endpoint["tlsConfig"]["serverName"] == "predictive-scaling-http-api.scaling.svc"
     assert "scheme" not in monitors["predictive-scaling-operator"]["spec"]["endpoints"][0]
+
+
+async def test_remote_write_has_a_service_and_the_token_of_a_secret(helm: Helm) -> None:
+    objects = await helm.template(VALUE_SETS["remote write"])
+    templates = dict(pod_templates(objects))
+    (container,) = templates["ingest"]["spec"]["containers"]
+    port = Settings.model_fields["remote_write_port"].default
+    assert {"name": "remote-write", "containerPort": port} in container["ports"]
+    service = named(objects, "Service", "predictive-scaling-remote-write-receiver")
+    assert service["spec"]["ports"] == [{"name": "remote-write", "port": port, "targetPort": "remote-write"}]
+    assert environment(templates["ingest"])["PREDICTIVE_SCALING_REMOTE_WRITE"] == "true"
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    token_file = environment(templates["ingest"])["PREDICTIVE_SCALING_REMOTE_WRITE_TOKEN_FILE"]
+    assert token_file == f"{mounts['remote-write']}/token"
+    secret = {"secretName": "senders", "items": [{"key": "token", "path": "token"}]}
+    assert {"name": "remote-write", "secret": secret} in templates["ingest"]["spec"]["volumes"]
+    assert "remote-write" not in {volume["name"] for volume in templates["api"]["spec"]["volumes"]}
+    policy = named(objects, "NetworkPolicy", "predictive-scaling-ingest")
+    assert [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]] == [8002, port]
 
 
 async def test_network_policies_admit_only_what_a_process_uses(helm: Helm) -> None:

@@ -28,6 +28,7 @@ from tests.support.helm import CHART, REQUIRED, Helm
         ({"kafka": {"bootstrapServers": ""}}, "kafka.bootstrapServers is required for ingest: set it to HOST:PORT"),
         ({"trainer": {"enabled": True}}, "set models.existingClaim or models.persistence.enabled"),
         ({"externalMetrics": {"enabled": True}}, "externalMetrics.certificateSecret is required"),
+        ({"ingest": {"remoteWrite": {"enabled": True}}}, "ingest.remoteWrite.existingSecret is required"),
     ],
 )
 async def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(

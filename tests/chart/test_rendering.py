@@ -118,7 +118,7 @@ async def test_services_and_selectors_match_the_pods_of_one_process(helm: Helm, 
 
 
 async def test_no_variable_that_kubernetes_derives_from_a_service_is_a_setting(helm: Helm) -> None:
-    for values in (VALUE_SETS["monitoring"], VALUE_SETS["all rights"], VALUE_SETS["trial"]):
+    for values in (VALUE_SETS["monitoring"], VALUE_SETS["all rights"], VALUE_SETS["trial"], VALUE_SETS["remote write"]):
         for service in of_kind(await helm.template(values), "Service"):
             prefix = service["metadata"]["name"].upper().replace("-", "_")
             assert not {name for name in SETTINGS if name.startswith(f"{prefix}_")}

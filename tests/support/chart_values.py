@@ -121,6 +121,10 @@ VALUE_SETS: Mapping[str, dict[str, Any]] = {
         "kafka": {"bootstrapServers": ""},
     },
     "tls": {"api": {"tlsSecret": "api-tls"}, "serviceMonitor": {"enabled": True}},
+    "remote write": {
+        "ingest": {"remoteWrite": {"enabled": True, "existingSecret": "senders"}},
+        "networkPolicy": {"enabled": True},
+    },
     "other objects": {
         "admissionPolicy": {"enabled": True},
         "activationPolicy": {"enabled": True},

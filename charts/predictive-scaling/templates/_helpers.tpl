@@ -95,6 +95,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 - name: PREDICTIVE_SCALING_EXTERNAL_METRICS_KEY
   value: /run/external-metrics/tls.key
 {{- end }}
+{{- if .Values.ingest.remoteWrite.enabled }}
+- name: PREDICTIVE_SCALING_REMOTE_WRITE
+  value: "true"
+- name: PREDICTIVE_SCALING_REMOTE_WRITE_TOKEN_FILE
+  value: /run/remote-write/token
+{{- end }}
 {{- if .Values.api.tlsSecret }}
 - name: PREDICTIVE_SCALING_API_CERTIFICATE
   value: /run/tls/tls.crt
@@ -124,6 +130,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- if and .Values.ingest.enabled (not (include "predictive-scaling.brokers" .)) -}}
 {{- fail "kafka.bootstrapServers is required for ingest: set it to HOST:PORT, or set ingest.enabled to false" -}}
+{{- end -}}
+{{- if and .Values.ingest.remoteWrite.enabled (not .Values.ingest.remoteWrite.existingSecret) -}}
+{{- fail "ingest.remoteWrite.existingSecret is required for ingest.remoteWrite.enabled: the name of a Secret with the bearer token of the senders" -}}
 {{- end -}}
 {{- if and .Values.trainer.enabled (not (include "predictive-scaling.modelsClaim" .)) -}}
 {{- fail "trainer.enabled needs a claim that operator and trainer share: set models.existingClaim or models.persistence.enabled" -}}

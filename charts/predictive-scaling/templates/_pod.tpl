@@ -1,7 +1,7 @@
 {{/*
 The pod template of a process. Expects root; name, the component; args; secrets, the values with its Secrets; and
 optionally port, tls (the Secret with the certificate of that port), models (it reads models), token (it sends requests to the API server), reviews (it only asks the API
-server who a caller is and what they may do), account (a ServiceAccount other than its own) and restartPolicy.
+server who a caller is and what they may do), remoteWrite (it receives remote write), account (a ServiceAccount other than its own) and restartPolicy.
 */}}
 {{- define "predictive-scaling.podTemplate" -}}
 {{- $values := .root.Values -}}
@@ -63,6 +63,10 @@ spec:
         - name: metrics-https
           containerPort: 8443
         {{- end }}
+        {{- if .remoteWrite }}
+        - name: remote-write
+          containerPort: 8004
+        {{- end }}
       livenessProbe:
         httpGet: {path: /health/live, port: http{{ with .tls }}, scheme: HTTPS{{ end }}}
         {{- toYaml $options.livenessProbe | nindent 8 }}
@@ -90,6 +94,9 @@ spec:
         {{- if and .token $values.externalMetrics.enabled }}
         - {name: external-metrics, mountPath: /run/external-metrics, readOnly: true}
         {{- end }}
+        {{- if .remoteWrite }}
+        - {name: remote-write, mountPath: /run/remote-write, readOnly: true}
+        {{- end }}
         {{- with $options.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -115,6 +122,12 @@ spec:
     {{- if and .token $values.externalMetrics.enabled }}
     - name: external-metrics
       secret: {secretName: {{ $values.externalMetrics.certificateSecret | quote }}}
+    {{- end }}
+    {{- if .remoteWrite }}
+    - name: remote-write
+      secret:
+        secretName: {{ $values.ingest.remoteWrite.existingSecret | quote }}
+        items: [{key: {{ $values.ingest.remoteWrite.key | quote }}, path: token}]
     {{- end }}
     {{- with $options.extraVolumes }}
     {{- toYaml . | nindent 4 }}

@@ -139,6 +139,14 @@ spec:
     - ports:
         - {protocol: TCP, port: 8443}
     {{- end }}
+    {{- if .remoteWrite }}
+    - ports:
+        - {protocol: TCP, port: 8004}
+      {{- with $policy.ingressFrom }}
+      from:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    {{- end }}
   {{- else }}
   ingress: []
   {{- end }}

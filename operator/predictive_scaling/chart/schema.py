@@ -33,6 +33,9 @@ SET_BY_THE_CHART = frozenset(
         "operator_port",
         "ingest_port",
         "trainer_port",
+        "remote_write",
+        "remote_write_port",
+        "remote_write_token_file",
         "clock",
     }
 )

@@ -192,6 +192,18 @@ class Api(OptionalReplicated):
     tls_secret: Name
 
 
+class RemoteWrite(SecretKey):
+    """The receiver of Prometheus remote write, and the token of its senders."""
+
+    enabled: bool
+
+
+class Ingest(OptionalReplicated):
+    """`ingest`."""
+
+    remote_write: RemoteWrite
+
+
 class Trainer(Process):
     """`train --every`."""
 
@@ -274,7 +286,7 @@ class Values(ValuesModel):
     pods: PodOptions
     operator: Replicated
     api: Api
-    ingest: OptionalReplicated
+    ingest: Ingest
     trainer: Trainer
     migrate: Migrate
     restore: Restore

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Annotated
 
@@ -17,8 +18,11 @@ from predictive_scaling.ingest.dead_letters import DeadLetterTopic
 from predictive_scaling.ingest.formats import TopicFormat
 from predictive_scaling.ingest.formats.reading import SeriesRules
 from predictive_scaling.ingest.housekeeping import loop_check, retention_task, wait_for_schema
+from predictive_scaling.ingest.limit_reports import LimitReports
+from predictive_scaling.ingest.remote_write.receiver import RemoteWriteReceiver, TokenFile
 from predictive_scaling.ingest.rewind import Rewound
 from predictive_scaling.ingest.rewind import rewind as rewind_offsets
+from predictive_scaling.ingest.sample_writer import SampleWriter
 from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource, consumer_options
 from predictive_scaling.periodic_task import run_periodically
@@ -92,12 +96,36 @@ async def _ingest(settings: Settings, clock: Clock) -> None:
 
 
 async def _work(settings: Settings, clock: Clock, database: Database, worker: Ingest, stop: asyncio.Event) -> None:
+    receiver = _receiver(settings, clock, database, worker.limit_reports)
     await wait_for_schema(database, worker, stop)
     retention = Retention(database, settings.retention_raw, settings.retention_rollups)
-    async with asyncio.TaskGroup() as tasks:
+    async with receiver, asyncio.TaskGroup() as tasks:
         housekeeping = tasks.create_task(run_periodically(retention_task(retention.apply, clock), lambda: True))
         await worker.run(stop)
         housekeeping.cancel()
+
+
+def _receiver(
+    settings: Settings, clock: Clock, database: Database, reports: LimitReports
+) -> AbstractAsyncContextManager[object]:
+    """Return the receiver of remote write, or nothing to enter if it is off."""
+    if not settings.remote_write:
+        return nullcontext()
+    if settings.remote_write_token_file is None:
+        raise SettingsError(
+            "PREDICTIVE_SCALING_REMOTE_WRITE needs PREDICTIVE_SCALING_REMOTE_WRITE_TOKEN_FILE, the file with the token "
+            "of the senders"
+        )
+    register = SeriesRegister(_series_limits(settings))
+    return RemoteWriteReceiver(
+        SampleWriter(IngestBatches(database), Samples(database), register, reports, clock),
+        TokenFile(settings.remote_write_token_file),
+        _series_rules(settings),
+        _limits(settings),
+        clock,
+        host=settings.host,
+        port=settings.remote_write_port,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

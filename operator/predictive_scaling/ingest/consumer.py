@@ -29,7 +29,8 @@ from predictive_scaling.ingest.formats import NATIVE, TopicFormat
 from predictive_scaling.ingest.limit_reports import LimitReports
 from predictive_scaling.ingest.measurement import Window
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
-from predictive_scaling.ingest.series_register import REMEMBERED, SeriesRegister
+from predictive_scaling.ingest.sample_writer import load_active_series
+from predictive_scaling.ingest.series_register import SeriesRegister
 from predictive_scaling.ingest.source import KafkaSource
 from predictive_scaling.ingest.start import Start, start_of
 from predictive_scaling.storage.dead_letters import DeadLetter
@@ -186,15 +187,9 @@ class Ingest:
         await self._source.commit(self._positions)
 
     async def _parse(self, messages: list[Message], window: Window) -> Read:
-        now, register, samples = self._clock.now(), self._register, self._tables.samples
+        now = self._clock.now()
         parsed = read(messages, window, now, self._topic_format)
-        register.advance(now.date())
-        since = (now - register.limits.window - REMEMBERED).date()
-        if register.needs_services:
-            register.load_services(await samples.services(since))
-        missing = register.missing(parsed.services)
-        if missing:
-            register.load(missing, await samples.series(missing, since))
+        await load_active_series(self._register, self._tables.samples, parsed.services, now)
         return parsed
 
     async def _write(self, parsed: Read) -> None:

@@ -72,6 +72,14 @@ def time_of_nanoseconds(number: int) -> datetime:
         raise RejectedMessage(Reason.TIMESTAMP_OUT_OF_RANGE, f"time is {number:g} ns, beyond any date") from None
 
 
+def time_of_milliseconds(number: int) -> datetime:
+    """Return the time of a number of milliseconds since 1970."""
+    try:
+        return _EPOCH + timedelta(milliseconds=number)
+    except OverflowError:
+        raise RejectedMessage(Reason.TIMESTAMP_OUT_OF_RANGE, f"timestamp is {number} ms, beyond any date") from None
+
+
 def check_size(raw: bytes) -> None:
     """Raise RejectedMessage for a message above MAX_BYTES."""
     if len(raw) > MAX_BYTES:
