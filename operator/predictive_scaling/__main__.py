@@ -24,6 +24,7 @@ COMMANDS = MappingProxyType(
         "generate-data": ("generate_data", "Generate synthetic demand for services with different workload profiles."),
         "migrate": ("migrate", "Apply the database migrations."),
         "restore": ("restore", "Give all targets their minimum back, before the operator is removed."),
+        "series": ("series", "List the recorded services and metrics, for the demand of a policy."),
         "check": ("check", "Report the health of the installation."),
         "crds": ("crds", "Write the custom resource definitions."),
         "chart": ("chart", "Write the generated files of the Helm chart."),

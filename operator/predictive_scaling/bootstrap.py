@@ -49,6 +49,7 @@ from predictive_scaling.control.policy_publisher import ExternalMetricSink, Poli
 from predictive_scaling.control.policy_states import PolicyStates
 from predictive_scaling.control.reconcile_failures import ReconcileFailures
 from predictive_scaling.control.reconciler import Reconciler
+from predictive_scaling.control.series_suggestions import SeriesSuggestions
 from predictive_scaling.control.situations import SituationReader
 from predictive_scaling.control.status_writer import StatusWriter
 from predictive_scaling.control.tuning_cache import TuningCache
@@ -64,6 +65,7 @@ from predictive_scaling.settings import Settings
 from predictive_scaling.targets.aws_clients import AWSClients
 
 _MIRROR_SECONDS = 0.5
+_SUGGESTIONS_SECONDS = 60.0
 _EVENTS_SECONDS = 10.0
 _COMMANDS_SECONDS = 1.0
 _COMMANDS_MAX_SECONDS = 10.0
@@ -109,6 +111,7 @@ class Jobs:
     readings: SharedReadings
     node_headroom: NodeHeadroomController
     backtests: BacktestController
+    suggestions: SeriesSuggestions
 
 
 def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | None = None) -> Operator:
@@ -141,6 +144,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     )
     verification = Verification(records, learning, events, clock, FAILURES, ClusterPodReader(cluster))
     window = DemandWindow(ports.demand)
+    suggestions = SeriesSuggestions(ports.demand, NamespacePatterns(settings.namespace_services), clock)
     forecasts = ForecastProvider(
         models,
         window,
@@ -151,7 +155,8 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     reconciler = Reconciler(
         find=find,
         situations=SituationReader(
-            window, forecasts, learning, tunings, settings.forecast_refresh, settings.metrics_max_age
+            *(window, forecasts, learning, tunings, settings.forecast_refresh, settings.metrics_max_age),
+            suggestions,
         ),
         tunings=tunings,
         execution=Execution(
@@ -240,6 +245,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
             *(cluster, informer_cache, find, ports.backtests, clock, leads, BacktestLimits.of(settings)),
             namespaces=settings.namespaces,
         ),
+        suggestions=suggestions,
     )
     tasks = _periodic_tasks(settings, clock, loop, jobs)
 
@@ -283,6 +289,7 @@ def _periodic_tasks(settings: Settings, clock: Clock, loop: Loop, jobs: Jobs) ->
         PeriodicTask("tuning", jobs.tuning.run, tick),
         PeriodicTask("node_headroom", jobs.node_headroom.run, tick),
         PeriodicTask("backtests", jobs.backtests.run, _BACKTESTS_SECONDS, on_standby=True),
+        PeriodicTask("series_suggestions", jobs.suggestions.run, _SUGGESTIONS_SECONDS),
         PeriodicTask("decision_rows", loop.recovery.catch_up, tick),
         PeriodicTask("index", loop.index.run, tick),
     )

@@ -24,6 +24,7 @@ from predictive_scaling.control.jobs.shared_readings import ReadingTable
 from predictive_scaling.control.jobs.training import Models
 from predictive_scaling.control.jobs.tuning import ForecastHistory, TuningTable
 from predictive_scaling.control.policy_publisher import PolicyTable
+from predictive_scaling.control.series_suggestions import RecordedSeries
 from predictive_scaling.resources.namespace_patterns import NamespacePatterns
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.settings import Settings
@@ -46,6 +47,10 @@ from predictive_scaling.targets.registry import TargetFinder, Targets
 
 class DecisionRows(DecisionTable, DecisionHistory, Protocol):
     """Table scaling_decisions, for the tick."""
+
+
+class DemandRows(DemandSource, RecordedSeries, Protocol):
+    """Table metrics_1m, and the series in it."""
 
 
 class PredictionRows(PredictionTable, PredictionHistory, ForecastHistory, Protocol):
@@ -109,7 +114,7 @@ class Ports:
     models: ServedModels
     decisions: DecisionRows
     stuck_decisions: StuckDecisions
-    demand: DemandSource
+    demand: DemandRows
     predictions: PredictionRows
     performances: PerformanceTable
     business_events: BusinessEventRows

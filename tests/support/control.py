@@ -254,6 +254,7 @@ class World:
         self.shadow_minutes, self.shadow_accounts = (
             operator.task(name).run for name in ("shadow_minutes", "shadow_accounts")
         )
+        self.series_suggestions = operator.task("series_suggestions").run
         self.aws = operator.aws
         self.informer_cache.bind(self.records, self.event_records, {}, {}, {})
         self.informer_cache.is_complete = True

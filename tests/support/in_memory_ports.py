@@ -121,6 +121,8 @@ class ConstantDemand:
         self.since = LONG_AGO
         self.until = until
         self.is_away = False
+        self.known: list[SeriesKey] = []
+        """The recorded series."""
 
     async def minutes(
         self, keys: Sequence[SeriesKey], since: datetime, until: datetime
@@ -130,6 +132,12 @@ class ConstantDemand:
         times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
         values = np.array([self.demand if self.since <= at < self.until else np.nan for at in times])
         return dict.fromkeys(keys, values)
+
+    async def recorded(self, since: datetime) -> list[SeriesKey]:
+        del since
+        if self.is_away:
+            raise DatabaseUnavailableError("PostgreSQL is away")
+        return self.known
 
 
 class FixedForecaster:

@@ -51,6 +51,8 @@ def default(value: Any) -> str:
         return str(value).lower()
     if value is None or value in ("", (), {}):
         return ""
+    if isinstance(value, tuple | dict):
+        return msgspec.json.encode(value).decode()
     return str(value)
 
 

@@ -14,6 +14,7 @@ from predictive_scaling.control.demand_window import DemandWindow
 from predictive_scaling.control.guarded_reads import GuardedReads
 from predictive_scaling.control.learning import Learning
 from predictive_scaling.control.policy_state import PolicyState
+from predictive_scaling.control.series_suggestions import SeriesSuggestions
 from predictive_scaling.control.target_claims import NO_CLAIMS, TargetClaims
 from predictive_scaling.control.tuning_cache import TuningCache
 from predictive_scaling.decision.events.active_occurrences import (
@@ -58,6 +59,7 @@ class SituationReader:
     tunings: TuningCache
     refresh: timedelta
     metrics_max_age: timedelta
+    suggestions: SeriesSuggestions
 
     def read(
         self,
@@ -109,6 +111,7 @@ class SituationReader:
             raise_hold=current_hold(state, policy, observed),
             lost_floor=conflicts.lost_floor(observed, state) if policy.spec.mode is Mode.AUTO else None,
             outlier=attempts.of(lambda: self._outlier(policy, tick.now), None),
+            suggestion=self.suggestions.suggestion(policy) if demand is None else None,
             forecast_failure=attempts.failure,
         )
 

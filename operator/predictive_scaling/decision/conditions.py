@@ -96,6 +96,8 @@ def _newest_metric(situation: Situation) -> _ConditionState:
     demand, metric = situation.demand, situation.policy.spec.demand.metric
     if demand is None:
         reason, message = "NoMetrics", f"no value of {metric} has been observed for service {situation.policy.service}"
+        if situation.suggestion:
+            message += f"; {situation.suggestion}"
     elif situation.now - demand.at > situation.metrics_max_age:
         age = format_hms(situation.now - demand.at)
         reason, message = (

@@ -225,6 +225,8 @@ class Situation:
     """The last raise that did harm; None where there was none, or the policy or its pods changed since."""
     outlier: Outlier | None = None
     """The newest minute of the last hour that was excluded as an outlier; None where there is none."""
+    suggestion: str | None = None
+    """The nearest recorded series, as a clause; None with demand, and where no series is near."""
 
 
 @dataclass(frozen=True, slots=True)
