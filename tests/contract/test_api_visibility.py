@@ -144,7 +144,14 @@ OWNERS = NamespacePatterns({"shop": ["check*"], "bank": ["vault", "sh_red", "sha
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/predictions", "/api/v1/predictions/current", "/api/v1/metrics/accuracy", "/api/v1/models"]
+    "path",
+    [
+        "/api/v1/predictions",
+        "/api/v1/predictions/current",
+        "/api/v1/metrics/accuracy",
+        "/api/v1/metrics/quality",
+        "/api/v1/models",
+    ],
 )
 async def test_forecasts_of_a_service_that_a_namespace_may_not_read_are_left_out(
     populated: Services, path: str

@@ -24,6 +24,8 @@ from predictive_scaling.storage import redis_circuit
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
+from predictive_scaling.storage.sample_arrivals import HourArrivals, SampleArrivals
+from predictive_scaling.storage.samples import Sample, Samples, series_of
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.support.api_process import api_running, log_events, start_process
 from tests.support.api_services import (
@@ -110,6 +112,22 @@ async def test_check_distinguishes_attention_from_unreachable(migrated_database_
         assert {line.partition(" ")[0] for line in report["attention"]} == {"kafka", "models"}
         assert report["policies"][0]["calls"] == []
         assert report["mape"] == pytest.approx(0.12)
+        (unknown,) = report["data_quality"]
+        assert (unknown["service_name"], unknown["missing_ratio"]) == ("checkout", None)
+
+        minutes = [now - timedelta(minutes=minute) for minute in range(60) if not 10 <= minute < 40]
+        samples = [Sample(at, "checkout", unknown["metric_name"], series_of({}), 5.0, {}) for at in minutes]
+        await Samples(database).record(samples)
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        arrivals = HourArrivals("checkout", unknown["metric_name"], hour, 100, 40, -75.0)
+        await SampleArrivals(database).add([arrivals])
+        _, report = await run_check(api.url, tmp_path)
+        problems = [line.partition(": ")[2] for line in report["attention"] if "of service checkout" in line]
+        assert [problem.split(" ", 1)[1] for problem in problems] == [
+            "of the minutes of the last 24 h are missing.",
+            "of the samples came more than 5 minutes after their time.",
+            "clock of a sender is 75 s ahead.",
+        ]
 
         await ScalingDecisions(database).intend(
             a_decision(status="verifying", finished_at=None, deadline_at=now - timedelta(minutes=5))

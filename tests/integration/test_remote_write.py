@@ -11,6 +11,7 @@ import pytest
 
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
+from predictive_scaling.ingest.arrivals import Arrivals
 from predictive_scaling.ingest.consumer import Limits
 from predictive_scaling.ingest.formats.reading import SeriesRules
 from predictive_scaling.ingest.limit_reports import LimitReports
@@ -36,9 +37,8 @@ LIMITS = Limits(1000, timedelta(0), timedelta(days=400), 5 * MINUTE)
 
 def a_writer(database: Database) -> SampleWriter:
     register = SeriesRegister(SeriesLimits(services=2, metrics=10, series=3))
-    return SampleWriter(
-        IngestBatches(database), Samples(database), register, LimitReports(), ManualClock(START + 3 * MINUTE)
-    )
+    clock = ManualClock(START + 3 * MINUTE)
+    return SampleWriter(IngestBatches(database), Samples(database), register, LimitReports(), Arrivals(), clock)
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ RULES: Mapping[tuple[str, str], AccessRule] = MappingProxyType(
         ("GET", f"{API_V1}/predictions"): _POLICY_LIST,
         ("GET", f"{API_V1}/predictions/current"): _POLICY_LIST,
         ("GET", f"{API_V1}/metrics/accuracy"): _POLICY_LIST,
+        ("GET", f"{API_V1}/metrics/quality"): _POLICY_LIST,
         ("GET", f"{API_V1}/models"): _POLICY_LIST,
         ("GET", f"{API_V1}/scaling/decisions"): AccessRule(RuleKind.LIST, "list", DECISIONS),
         ("GET", f"{API_V1}/events"): AccessRule(RuleKind.LIST, "list", EVENTS),

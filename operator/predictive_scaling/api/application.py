@@ -9,6 +9,7 @@ from predictive_scaling.api import (
     accuracy,
     backtests,
     commands,
+    data_quality,
     decisions,
     events,
     frontier,
@@ -63,6 +64,6 @@ def create_app(services: Services, access: AccessPolicy | None = None) -> FastAP
 def _api_v1() -> APIRouter:
     router = APIRouter(prefix=API_V1, responses=responses(401, 403, 422, 429, 503))
     of_policies = (policies, frontier, shadow, backtests)
-    for module in (decisions, status, predictions, accuracy, models, events, *of_policies, commands):
+    for module in (decisions, status, predictions, accuracy, data_quality, models, events, *of_policies, commands):
         router.include_router(module.router)
     return router

@@ -13,6 +13,7 @@ from predictive_scaling.clock import Clock
 from predictive_scaling.storage.backtests import BacktestResults, Backtests
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
+from predictive_scaling.storage.data_quality import DataQuality
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.namespaces import Namespaces
@@ -71,6 +72,10 @@ class Services:
     @property
     def performances(self) -> ModelPerformances:
         return ModelPerformances(self.database)
+
+    @property
+    def data_quality(self) -> DataQuality:
+        return DataQuality(self.database)
 
     @property
     def backtests(self) -> Backtests:

@@ -19,6 +19,10 @@ MAX_MAPE = 0.20
 MAX_LAG = 10_000
 """The threshold of the alert KafkaConsumerLag."""
 
+MAX_MISSING, MAX_LATE = 0.10, 0.10
+"""Shares of minutes and samples."""
+MAX_SKEW_SECONDS = 30.0
+
 # Conditions of a policy that need attention, with the status in which they do.
 _ATTENTION_STATUSES = {
     "Ready": "False",
@@ -50,6 +54,19 @@ class Policy(msgspec.Struct, frozen=True):
     calls: list[str]
 
 
+class SeriesQuality(msgspec.Struct, frozen=True):
+    """The demand of a metric of a service in the last 24 hours, as the API describes it. None: unknown."""
+
+    service_name: str
+    metric_name: str
+    last: str | None
+    missing_ratio: float | None
+    late_ratio: float | None
+    min_delay_seconds: float | None
+    resets: int
+    outliers: int
+
+
 class HealthReport(msgspec.Struct, frozen=True):
     """The state of the installation. attention: sentences on what needs attention. None: unknown."""
 
@@ -63,6 +80,7 @@ class HealthReport(msgspec.Struct, frozen=True):
     wape: float | None
     lag_messages: int | None
     attention: list[str]
+    data_quality: list[SeriesQuality] | None = None
 
 
 async def fetch_report(api_url: str, ingest_url: str, limit_seconds: float, token: str | None = None) -> HealthReport:
@@ -76,15 +94,17 @@ async def fetch_report(api_url: str, ingest_url: str, limit_seconds: float, toke
         aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
         aiohttp.ClientSession(timeout=timeout) as ingest_session,
     ):
-        health, status, accuracy, lag = await asyncio.gather(
+        health, status, accuracy, quality, lag = await asyncio.gather(
             _json(session, f"{api_url}/health"),
-            _status(session, f"{api_url}/api/v1/scaling/status?limit=500"),
+            _pages(session, f"{api_url}/api/v1/scaling/status?limit=500", "policies"),
             _json(session, f"{api_url}/api/v1/metrics/accuracy?window=24h"),
+            _pages(session, f"{api_url}/api/v1/metrics/quality?limit=100", "series"),
             _lag(ingest_session, f"{ingest_url}/metrics"),
         )
     if health is None:
         return _unreachable(api_url, lag)
-    return _report(health, status or {}, accuracy or {}, lag)
+    series = None if quality is None else msgspec.convert(quality["series"], list[SeriesQuality])
+    return _report(health, status or {}, accuracy or {}, lag, series)
 
 
 def render(report: HealthReport, console: Console) -> None:
@@ -98,20 +118,22 @@ def render(report: HealthReport, console: Console) -> None:
     console.print(f"Success rate of the last 24 h: {_percent(report.success_rate_24h)}")
     console.print(f"Accuracy of the last 24 h: MAPE {_percent(report.mape)}, WAPE {_percent(report.wape)}")
     console.print(f"Consumer lag in messages: {_count(report.lag_messages)}")
+    if report.data_quality:
+        console.print(f"Quality of the last 24 h: {_quality(report.data_quality)}")
     if report.policies:
         console.print(_table(report.policies))
     for line in report.attention or ["Nothing needs attention."]:
         console.print(escape(line))
 
 
-async def _status(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:
-    """Return all pages merged; None when a page fails, because a part of the policies would be mistaken for all."""
+async def _pages(session: aiohttp.ClientSession, url: str, rows: str) -> dict[str, Any] | None:
+    """Return all pages merged; None when a page fails, because a part of the rows would be mistaken for all."""
     first = page = await _json(session, url)
-    policies: list[Any] = []
+    merged: list[Any] = []
     while page is not None:
-        policies += page.get("policies", [])
+        merged += page.get(rows, [])
         if (cursor := page.get("next_cursor")) is None:
-            return {**first, "policies": policies} if first else None
+            return {**first, rows: merged} if first else None
         page = await _json(session, f"{url}&cursor={cursor}")
     return None
 
@@ -154,7 +176,13 @@ def _unreachable(api_url: str, lag: int | None) -> HealthReport:
     )
 
 
-def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, Any], lag: int | None) -> HealthReport:
+def _report(
+    health: dict[str, Any],
+    status: dict[str, Any],
+    accuracy: dict[str, Any],
+    lag: int | None,
+    series: list[SeriesQuality] | None,
+) -> HealthReport:
     parts = [Component(name, part["status"], part.get("message")) for name, part in health.get("checks", {}).items()]
     policies = [_policy(policy) for policy in status.get("policies", [])]
     summary, scores = status.get("summary", {}), accuracy.get("accuracy", {})
@@ -173,7 +201,9 @@ def _report(health: dict[str, Any], status: dict[str, Any], accuracy: dict[str, 
             *_component_problems(parts),
             *_policy_problems(policies),
             *_threshold_problems(stuck, mape, lag),
+            *(problem for entry in series or () for problem in _quality_problems(entry)),
         ],
+        data_quality=series,
     )
 
 
@@ -207,6 +237,18 @@ def _policy_problems(policies: Sequence[Policy]) -> list[str]:
     return [f"{policy.namespace}/{policy.policy}: {call}" for policy in policies for call in policy.calls]
 
 
+def _quality_problems(series: SeriesQuality) -> list[str]:
+    name = f"{series.metric_name} of service {series.service_name}"
+    lines: list[str] = []
+    if series.missing_ratio is not None and series.missing_ratio > MAX_MISSING:
+        lines.append(f"{name}: {series.missing_ratio:.0%} of the minutes of the last 24 h are missing.")
+    if series.late_ratio is not None and series.late_ratio > MAX_LATE:
+        lines.append(f"{name}: {series.late_ratio:.0%} of the samples came more than 5 minutes after their time.")
+    if series.min_delay_seconds is not None and series.min_delay_seconds < -MAX_SKEW_SECONDS:
+        lines.append(f"{name}: the clock of a sender is {-series.min_delay_seconds:.0f} s ahead.")
+    return lines
+
+
 def _threshold_problems(stuck: int | None, mape: float | None, lag: int | None) -> list[str]:
     lines: list[str] = []
     if stuck is None:
@@ -218,6 +260,16 @@ def _threshold_problems(stuck: int | None, mape: float | None, lag: int | None) 
     if lag is not None and lag > MAX_LAG:
         lines.append(f"The consumer lag is {lag} messages; it should be at most {MAX_LAG}.")
     return lines
+
+
+def _quality(series: Sequence[SeriesQuality]) -> str:
+    missing = [entry.missing_ratio for entry in series if entry.missing_ratio is not None]
+    mean = sum(missing) / len(missing) if missing else None
+    resets, outliers = sum(entry.resets for entry in series), sum(entry.outliers for entry in series)
+    return (
+        f"{len(series)} series, {_percent(mean)} of the minutes missing, {resets} restarts of counters, "
+        f"{outliers} outliers set aside"
+    )
 
 
 def _table(policies: Sequence[Policy]) -> Table:

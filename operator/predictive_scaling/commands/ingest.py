@@ -17,8 +17,7 @@ from predictive_scaling.ingest.consumer import Ingest, Limits, Tables
 from predictive_scaling.ingest.dead_letters import DeadLetterTopic
 from predictive_scaling.ingest.formats import TopicFormat
 from predictive_scaling.ingest.formats.reading import SeriesRules
-from predictive_scaling.ingest.housekeeping import loop_check, retention_task, wait_for_schema
-from predictive_scaling.ingest.limit_reports import LimitReports
+from predictive_scaling.ingest.housekeeping import arrivals_task, loop_check, retention_task, wait_for_schema
 from predictive_scaling.ingest.remote_write.receiver import RemoteWriteReceiver, TokenFile
 from predictive_scaling.ingest.rewind import Rewound
 from predictive_scaling.ingest.rewind import rewind as rewind_offsets
@@ -31,6 +30,7 @@ from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.ingest_batches import IngestBatches
 from predictive_scaling.storage.ingest_offsets import IngestOffsets
 from predictive_scaling.storage.retention import Retention
+from predictive_scaling.storage.sample_arrivals import SampleArrivals
 from predictive_scaling.storage.samples import Samples
 from predictive_scaling.telemetry.checks import database_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
@@ -96,17 +96,23 @@ async def _ingest(settings: Settings, clock: Clock) -> None:
 
 
 async def _work(settings: Settings, clock: Clock, database: Database, worker: Ingest, stop: asyncio.Event) -> None:
-    receiver = _receiver(settings, clock, database, worker.limit_reports)
+    receiver = _receiver(settings, clock, database, worker)
     await wait_for_schema(database, worker, stop)
+    arrivals = SampleArrivals(database)
     retention = Retention(database, settings.retention_raw, settings.retention_rollups)
     async with receiver, asyncio.TaskGroup() as tasks:
-        housekeeping = tasks.create_task(run_periodically(retention_task(retention.apply, clock), lambda: True))
+        housekeeping = [
+            tasks.create_task(run_periodically(task, lambda: True))
+            for task in (retention_task(retention.apply, clock), arrivals_task(worker.arrivals, arrivals))
+        ]
         await worker.run(stop)
-        housekeeping.cancel()
+        for task in housekeeping:
+            task.cancel()
+    await worker.arrivals.write(arrivals)
 
 
 def _receiver(
-    settings: Settings, clock: Clock, database: Database, reports: LimitReports
+    settings: Settings, clock: Clock, database: Database, worker: Ingest
 ) -> AbstractAsyncContextManager[object]:
     """Return the receiver of remote write, or nothing to enter if it is off."""
     if not settings.remote_write:
@@ -117,8 +123,9 @@ def _receiver(
             "of the senders"
         )
     register = SeriesRegister(_series_limits(settings))
+    tables = (IngestBatches(database), Samples(database))
     return RemoteWriteReceiver(
-        SampleWriter(IngestBatches(database), Samples(database), register, reports, clock),
+        SampleWriter(*tables, register, worker.limit_reports, worker.arrivals, clock),
         TokenFile(settings.remote_write_token_file),
         _series_rules(settings),
         _limits(settings),

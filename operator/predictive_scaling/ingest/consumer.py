@@ -15,6 +15,7 @@ from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.errors import DatabaseUnavailableError, DataRefusedError, KafkaUnavailableError
 from predictive_scaling.ingest import metrics
 from predictive_scaling.ingest.administration import KafkaAdministration
+from predictive_scaling.ingest.arrivals import Arrivals
 from predictive_scaling.ingest.batch import (
     Batch,
     Message,
@@ -92,6 +93,7 @@ class Ingest:
         self._limits = limits
         self._clock = clock
         self.limit_reports = LimitReports()
+        self.arrivals = Arrivals()
         self._positions: dict[int, int] = {}
         self._topic_id = ""
         self._sent: set[tuple[int, int]] = set()
@@ -219,6 +221,7 @@ class Ingest:
         now = self._clock.now()
         new = await self._tables.batches.write(batch.samples, batch.touched, batch.dead_letters, position, now)
         self._register.learn(days_of(batch))
+        self.arrivals.note(batch.samples, now)
         self._positions |= {partition: end for partition, (_, end) in batch.spans.items()}
         metrics.SAMPLES.labels("new").inc(new)
         metrics.SAMPLES.labels("duplicate").inc(len(batch.samples) - new)

@@ -8,9 +8,11 @@ import structlog
 
 from predictive_scaling.clock import Clock, monotonic
 from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.ingest.arrivals import INTERVAL_SECONDS, Arrivals
 from predictive_scaling.ingest.consumer import Ingest
 from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.sample_arrivals import SampleArrivals
 from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import Check
 
@@ -30,6 +32,11 @@ def retention_task(apply: Callable[[datetime], Awaitable[object]], clock: Clock)
         await apply(clock.now())
 
     return PeriodicTask("retention", run, clock.real_seconds(INTERVAL), on_standby=True)
+
+
+def arrivals_task(arrivals: Arrivals, table: SampleArrivals) -> PeriodicTask:
+    """Return the task that writes the arrivals of the last minute."""
+    return PeriodicTask("arrivals", lambda: arrivals.write(table), INTERVAL_SECONDS, on_standby=True)
 
 
 async def wait_for_schema(database: Database, worker: Ingest, stop: asyncio.Event) -> None:

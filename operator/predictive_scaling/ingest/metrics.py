@@ -4,6 +4,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 LAG = Gauge("kafka_consumer_lag", "Messages in Kafka that are not yet in the database.", ["topic", "partition"])
 SAMPLES = Counter("predictive_scaling_ingest_samples_total", "Samples by outcome: new, or duplicate.", ["outcome"])
+LATE = Counter(
+    "predictive_scaling_ingest_late_samples_total", "Samples that were stored more than five minutes after their time."
+)
+EARLY = Counter(
+    "predictive_scaling_ingest_early_samples_total",
+    "Samples that were stored before their time: the clock of their sender is ahead.",
+)
 DEAD_LETTERS = Counter("predictive_scaling_ingest_dead_letters_total", "Dead letters by reason.", ["reason"])
 UNPUBLISHED = Counter(
     "predictive_scaling_ingest_dead_letters_unpublished_total",

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.ingest import metrics
+from predictive_scaling.ingest.arrivals import Arrivals
 from predictive_scaling.ingest.batch import Message, Read, admit, days_of
 from predictive_scaling.ingest.limit_reports import LimitReports
 from predictive_scaling.ingest.rejected_message import Reason, RejectedMessage
@@ -35,8 +36,10 @@ class SampleWriter:
         samples: Samples,
         register: SeriesRegister,
         reports: LimitReports,
+        arrivals: Arrivals,
         clock: Clock,
     ) -> None:
+        self._arrivals = arrivals
         self._batches = batches
         self._samples = samples
         self._register = register
@@ -53,6 +56,7 @@ class SampleWriter:
             batch = admit(parsed, self._register)
             new = await self._batches.write(batch.samples, batch.touched, [], _NO_POSITION, now)
             self._register.learn(days_of(batch))
+            self._arrivals.note(batch.samples, self._clock.now())
         metrics.SAMPLES.labels("new").inc(new)
         metrics.SAMPLES.labels("duplicate").inc(len(batch.samples) - new)
         self._reports.report(batch.refused, self._register)

@@ -110,6 +110,17 @@ class Demand:
                     demand[key] = _aggregate(rates, Aggregation(key.aggregation), since, length)
         return demand
 
+    async def resets(self, keys: Sequence[SeriesKey], since: datetime, until: datetime) -> dict[SeriesKey, int]:
+        """Return how often the counters of each key restarted in [since, until), over all series; 0 for gauges."""
+        resets = dict.fromkeys(keys, 0)
+        counters = await self._counters(keys, since)
+        totals = [key for key in resets if (key.service, key.metric) in counters]
+        for position, packed in await self._read(TOTALS, totals, since, until):
+            series = np.frombuffer(packed, _PACKED)
+            seconds = series["microseconds"].astype(np.float64) / 1e6
+            resets[totals[position]] += counter_rates(seconds, series["mean"].astype(np.float64), 60.0)[2]
+        return resets
+
     async def recorded(self, since: datetime) -> list[SeriesKey]:
         """Return a Sum key of every metric with a sample since then, sorted."""
         async with self._database.connection() as connection:

@@ -122,6 +122,12 @@ RULES = (
         limit %(batch)s for update skip locked))""",
     ),
     RowRule(
+        "sample_arrivals",
+        "raw",
+        """delete from sample_arrivals where ctid = any(array(select ctid from sample_arrivals
+        where hour < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
         "series",
         "rollups",
         """delete from series where ctid = any(array(select ctid from series

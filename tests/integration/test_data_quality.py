@@ -1,0 +1,117 @@
+"""The quality of the demand that policies read, on a real database."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from predictive_scaling.errors import DatabaseUnavailableError
+from predictive_scaling.ingest.arrivals import Arrivals
+from predictive_scaling.storage.data_quality import DataQuality, SeriesQuality
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.sample_arrivals import SampleArrivals
+from predictive_scaling.storage.samples import Sample, Samples, series_of
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+WINDOW = timedelta(hours=2)
+
+POLICY = """
+insert into policies (namespace, policy, service_name, metric_name, mode, target, min_replicas, max_replicas, limited,
+    conditions, updated_at)
+values (%s, %s, %s, %s, 'Auto', 'hpa', 1, 9, false, '[]', %s)
+"""
+
+
+def a_sample(at: datetime, service: str, metric: str, value: float, *, counter: bool = False) -> Sample:
+    return Sample(at, service, metric, series_of({}), value, {}, counter)
+
+
+async def quality(database: Database, **filters: object) -> dict[str, SeriesQuality]:
+    rows = await DataQuality(database).of_policies(NOW, WINDOW, **filters)  # pyright: ignore[reportArgumentType]
+    return {f"{row.service_name}/{row.metric_name}": row for row in rows}
+
+
+@pytest.fixture
+async def recorded(database: Database) -> Database:
+    start = NOW - WINDOW
+    minutes = range(120)
+    samples = [
+        # A quarter of an hour is missing, and one value is absurd.
+        *(
+            a_sample(start + n * MINUTE, "shop", "rps", 1e12 if n == 60 else 50 + n % 7)
+            for n in minutes
+            if not 30 <= n < 45
+        ),
+        # Two restarts.
+        *(a_sample(start + n * MINUTE, "shop", "hits_total", (n % 50) * 60.0, counter=True) for n in minutes),
+        # A series that began an hour ago.
+        *(a_sample(start + n * MINUTE, "new", "rps", 10.0) for n in minutes if n >= 60),
+        # A series that stopped before the window.
+        a_sample(start - timedelta(hours=3), "gone", "rps", 10.0),
+    ]
+    await Samples(database).record(samples)
+    async with database.connection() as connection:
+        for namespace, service, metric in (
+            ("shop", "shop", "rps"),
+            ("other", "shop", "rps"),
+            ("shop", "shop", "hits_total"),
+            ("other", "new", "rps"),
+            ("shop", "gone", "rps"),
+            ("shop", "never", "rps"),
+        ):
+            await connection.execute(POLICY, (namespace, f"{service}-{metric}", service, metric, NOW))
+    return database
+
+
+async def test_gaps_restarts_and_outliers_of_each_series_are_counted(recorded: Database) -> None:
+    found = await quality(recorded)
+    assert list(found) == ["gone/rps", "never/rps", "new/rps", "shop/hits_total", "shop/rps"]
+    shop = found["shop/rps"]
+    assert shop.missing_ratio == pytest.approx(15 / 118)
+    assert (shop.outliers, shop.resets) == (1, 0)
+    assert shop.last == NOW - MINUTE
+    assert found["shop/hits_total"].resets == 2
+    assert found["shop/hits_total"].missing_ratio == pytest.approx(0)
+    assert found["new/rps"].missing_ratio == 0
+    assert found["gone/rps"].missing_ratio == 1
+    assert (str(found["never/rps"].missing_ratio), found["never/rps"].last) == ("nan", None)
+
+
+async def test_a_list_has_pages_and_only_the_series_of_visible_policies(recorded: Database) -> None:
+    assert list(await quality(recorded, namespaces=["other"])) == ["new/rps", "shop/rps"]
+    assert list(await quality(recorded, readable=[("*", "sho%")])) == ["shop/hits_total", "shop/rps"]
+    assert list(await quality(recorded, service="new")) == ["new/rps"]
+    assert list(await quality(recorded, limit=2)) == ["gone/rps", "never/rps"]
+    assert list(await quality(recorded, after=("new", "rps"))) == ["shop/hits_total", "shop/rps"]
+
+
+async def test_late_samples_and_clocks_that_are_ahead_are_known(recorded: Database) -> None:
+    table, arrivals = SampleArrivals(recorded), Arrivals()
+    on_time = [a_sample(NOW - timedelta(seconds=20), "shop", "rps", 1)] * 3
+    arrivals.note(on_time, NOW)
+    await arrivals.write(table)
+    arrivals.note([a_sample(NOW - 10 * MINUTE, "shop", "rps", 1)], NOW)
+    arrivals.note([a_sample(NOW + timedelta(seconds=90), "new", "rps", 1)], NOW)
+    await arrivals.write(table)
+    await arrivals.write(table)  # nothing new
+    found = await quality(recorded)
+    assert (found["shop/rps"].late_ratio, found["shop/rps"].min_delay_seconds) == (0.25, 20)
+    assert (found["new/rps"].late_ratio, found["new/rps"].min_delay_seconds) == (0, -90)
+    assert str(found["gone/rps"].late_ratio) == "nan"
+
+
+async def test_arrivals_wait_for_the_database(recorded: Database) -> None:
+    class Away(SampleArrivals):
+        async def add(self, arrivals: object) -> None:
+            raise DatabaseUnavailableError("away")
+
+    arrivals = Arrivals()
+    arrivals.note([a_sample(NOW - MINUTE, "shop", "rps", 1)], NOW)
+    with pytest.raises(DatabaseUnavailableError):
+        await arrivals.write(Away(recorded))
+    arrivals.note([a_sample(NOW - 7 * MINUTE, "shop", "rps", 1)], NOW)
+    await arrivals.write(SampleArrivals(recorded))
+    found = await quality(recorded)
+    assert (found["shop/rps"].late_ratio, found["shop/rps"].min_delay_seconds) == (0.5, 60)
