@@ -17,7 +17,7 @@ from predictive_scaling.errors import PredictiveScalingError
 COMMANDS = MappingProxyType(
     {
         "operator": ("operate", "Watch policies and raise floors ahead of demand."),
-        "ingest": ("ingest", "Read samples from Kafka into the database."),
+        "ingest": ("ingest", "Read samples from Kafka and pull sources into the database."),
         "api": ("api", "Serve the HTTP API."),
         "train": ("train", "Train models from the database."),
         "backtest": ("backtest", "Replay recorded demand through a policy and compare it with an HPA."),

@@ -235,3 +235,27 @@ class TraceSourceUnavailableError(PredictiveScalingError):
 
     exit_code = 75
     reason = "TraceSourceUnavailable"
+
+
+class SourceUnavailableError(PredictiveScalingError):
+    """The server of a pull source did not respond or is overloaded; the request can be retried.
+
+    retry_after_seconds: the Retry-After of the response; None without one.
+    """
+
+    exit_code = 75
+    reason = "SourceUnavailable"
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SourceRefusedError(PredictiveScalingError):
+    """The server of a pull source rejected a query or the credentials, or returned something else than rows."""
+
+    reason = "SourceRefused"
+
+
+class SourceTooLargeError(SourceRefusedError):
+    """The result of a query is too large for one request; that of a shorter span may not be."""

@@ -55,8 +55,11 @@ class Settings(BaseSettings):
     ] = None
     """URL of a Redis cache of features and API responses. Without it every read goes to the database."""
 
-    kafka_bootstrap_servers: Annotated[str, Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS")] = "localhost:9092"
-    """Kafka brokers that `ingest` reads samples from, as HOST:PORT, separated by commas."""
+    kafka_bootstrap_servers: Annotated[str, Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS")] = ""
+    """Kafka brokers that `ingest` reads samples from, as HOST:PORT, separated by commas. Empty: no Kafka."""
+
+    sources: Path | None = None
+    """File of the pull sources of `ingest`, such as Prometheus servers: see docs/sources.md. Unset: none."""
 
     kafka_topic: str = "metrics.raw"
     """Kafka topic of the samples."""

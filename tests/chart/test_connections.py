@@ -1,7 +1,9 @@
 """How the processes of the chart are connected: Secrets, servers of a trial, certificates, network policies."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from predictive_scaling.ingest.sources.configuration import read_sources
 from predictive_scaling.settings import Settings
 from tests.support.chart_values import VALUE_SETS
 from tests.support.helm import (
@@ -97,6 +99,34 @@ async def test_remote_write_has_a_service_and_the_token_of_a_secret(helm: Helm) 
     assert "remote-write" not in {volume["name"] for volume in templates["api"]["spec"]["volumes"]}
     policy = named(objects, "NetworkPolicy", "predictive-scaling-ingest")
     assert [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]] == [8002, port]
+
+
+async def test_sources_are_a_file_of_ingest_alone_with_the_keys_of_secrets(helm: Helm, tmp_path: Path) -> None:
+    objects = await helm.template(VALUE_SETS["sources"])
+    templates = dict(pod_templates(objects))
+    (container,) = templates["ingest"]["spec"]["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    content = named(objects, "ConfigMap", "predictive-scaling-ingest-sources")["data"]["sources.yaml"]
+    (tmp_path / "sources.yaml").write_text(content)
+    assert [source.name for source in read_sources(tmp_path / "sources.yaml")] == ["prometheus", "orders"]
+    assert environment(templates["ingest"])["PREDICTIVE_SCALING_SOURCES"] == f"{mounts['sources']}/sources.yaml"
+    secrets = {
+        mounts[volume["name"]]: volume["secret"]["secretName"]
+        for volume in templates["ingest"]["spec"]["volumes"]
+        if volume["name"].startswith("source-")
+    }
+    assert secrets == {f"/run/source-secrets/{name}": name for name in ("prometheus", "orders")}
+    assert templates["ingest"]["metadata"]["annotations"].keys() == {"checksum/sources"}
+    assert "KAFKA_BOOTSTRAP_SERVERS" not in environment(templates["ingest"])
+    for name in ("operator", "api", "migrate"):
+        assert "PREDICTIVE_SCALING_SOURCES" not in environment(templates[name])
+        assert not [volume for volume in templates[name]["spec"]["volumes"] if volume["name"].startswith("source")]
+    ports = [
+        port["port"]
+        for rule in named(objects, "NetworkPolicy", "predictive-scaling-ingest")["spec"]["egress"]
+        for port in rule.get("ports", ())
+    ]
+    assert {443, 9090, 5432} <= set(ports)
 
 
 async def test_network_policies_admit_only_what_a_process_uses(helm: Helm) -> None:

@@ -26,6 +26,7 @@ from tests.support.helm import CHART, REQUIRED, Helm
         ({"trainer": {"every": "daily"}}, "/trainer/every': 'daily' does not match pattern"),
         ({"database": {"existingSecret": ""}}, "database.existingSecret is required: the name of a Secret whose key"),
         ({"kafka": {"bootstrapServers": ""}}, "kafka.bootstrapServers is required for ingest: set it to HOST:PORT"),
+        ({"sources": [{"name": "prometheus", "kind": "prometheus", "url": "http://p"}]}, "missing property 'queries'"),
         ({"trainer": {"enabled": True}}, "set models.existingClaim or models.persistence.enabled"),
         ({"externalMetrics": {"enabled": True}}, "externalMetrics.certificateSecret is required"),
         ({"ingest": {"remoteWrite": {"enabled": True}}}, "ingest.remoteWrite.existingSecret is required"),

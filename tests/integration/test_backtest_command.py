@@ -282,7 +282,7 @@ def constant_response(status: int, content: bytes) -> Callable[[dict[str, str]],
         ),
         (
             constant_response(200, b'{"status": "success", "data": {"resultType": "scalar", "result": []}}'),
-            65,
+            75,
             "a scalar",
         ),
     ],

@@ -120,6 +120,40 @@ VALUE_SETS: Mapping[str, dict[str, Any]] = {
         "database": {"existingSecret": ""},
         "kafka": {"bootstrapServers": ""},
     },
+    "sources": {
+        "kafka": {"bootstrapServers": ""},
+        "sources": [
+            {
+                "name": "prometheus",
+                "kind": "prometheus",
+                "url": "https://prometheus.monitoring:9090",
+                "interval": "30s",
+                "headers": {"X-Scope-OrgID": "shop"},
+                "bearerTokenFile": "/run/source-secrets/prometheus/token",
+                "queries": [
+                    {
+                        "metric": "requests_per_second",
+                        "serviceLabel": "service",
+                        "query": "sum by (service) (rate(http_requests_total[2m]))",
+                    }
+                ],
+            },
+            {
+                "name": "orders",
+                "kind": "postgresql",
+                "urlFile": "/run/source-secrets/orders/url",
+                "queries": [
+                    {
+                        "metric": "orders",
+                        "service": "checkout",
+                        "query": "select at as time, 1 as value from orders where at >= %(from)s and at < %(to)s",
+                    }
+                ],
+            },
+        ],
+        "sourceSecrets": ["prometheus", "orders"],
+        "networkPolicy": {"enabled": True},
+    },
     "tls": {"api": {"tlsSecret": "api-tls"}, "serviceMonitor": {"enabled": True}},
     "remote write": {
         "ingest": {"remoteWrite": {"enabled": True, "existingSecret": "senders"}},

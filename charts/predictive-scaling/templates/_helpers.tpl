@@ -128,8 +128,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if not (include "predictive-scaling.secretName" (dict "root" . "name" "database")) -}}
 {{- fail "database.existingSecret is required: the name of a Secret whose key DATABASE_URL holds the URL of the PostgreSQL database; for a trial without data of your own set demo.enabled" -}}
 {{- end -}}
-{{- if and .Values.ingest.enabled (not (include "predictive-scaling.brokers" .)) -}}
-{{- fail "kafka.bootstrapServers is required for ingest: set it to HOST:PORT, or set ingest.enabled to false" -}}
+{{- if and .Values.ingest.enabled (not (or (include "predictive-scaling.brokers" .) .Values.sources .Values.ingest.remoteWrite.enabled)) -}}
+{{- fail "kafka.bootstrapServers is required for ingest: set it to HOST:PORT, or set sources (such as a Prometheus server), ingest.remoteWrite.enabled, or ingest.enabled to false" -}}
 {{- end -}}
 {{- if and .Values.ingest.remoteWrite.enabled (not .Values.ingest.remoteWrite.existingSecret) -}}
 {{- fail "ingest.remoteWrite.existingSecret is required for ingest.remoteWrite.enabled: the name of a Secret with the bearer token of the senders" -}}

@@ -1,7 +1,8 @@
 {{/*
 The pod template of a process. Expects root; name, the component; args; secrets, the values with its Secrets; and
 optionally port, tls (the Secret with the certificate of that port), models (it reads models), token (it sends requests to the API server), reviews (it only asks the API
-server who a caller is and what they may do), remoteWrite (it receives remote write), account (a ServiceAccount other than its own) and restartPolicy.
+server who a caller is and what they may do), remoteWrite (it receives remote write), sources (it
+reads pull sources), account (a ServiceAccount other than its own) and restartPolicy.
 */}}
 {{- define "predictive-scaling.podTemplate" -}}
 {{- $values := .root.Values -}}
@@ -12,9 +13,15 @@ metadata:
     {{- with $options.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- with $options.podAnnotations }}
+  {{- if or $options.podAnnotations .sources }}
   annotations:
+    {{- with $options.podAnnotations }}
     {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with .sources }}
+    # The file is read at the start.
+    checksum/sources: {{ toJson . | sha256sum }}
+    {{- end }}
   {{- end }}
 spec:
   {{- if .account }}
@@ -48,6 +55,10 @@ spec:
         {{- toYaml .args | nindent 8 }}
       env:
         {{- include "predictive-scaling.settings" .root | trim | nindent 8 }}
+        {{- if .sources }}
+        - name: PREDICTIVE_SCALING_SOURCES
+          value: /run/sources/sources.yaml
+        {{- end }}
         {{- with $options.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -97,6 +108,12 @@ spec:
         {{- if .remoteWrite }}
         - {name: remote-write, mountPath: /run/remote-write, readOnly: true}
         {{- end }}
+        {{- if .sources }}
+        - {name: sources, mountPath: /run/sources, readOnly: true}
+        {{- range $values.sourceSecrets }}
+        - {name: {{ printf "source-%s" . | sha256sum | trunc 20 | printf "source-%s" }}, mountPath: {{ printf "/run/source-secrets/%s" . | quote }}, readOnly: true}
+        {{- end }}
+        {{- end }}
         {{- with $options.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -128,6 +145,15 @@ spec:
       secret:
         secretName: {{ $values.ingest.remoteWrite.existingSecret | quote }}
         items: [{key: {{ $values.ingest.remoteWrite.key | quote }}, path: token}]
+    {{- end }}
+    {{- if .sources }}
+    - name: sources
+      configMap: {name: {{ include "predictive-scaling.fullname" .root }}-ingest-sources}
+    {{- range $values.sourceSecrets }}
+    # The name of a Secret may be longer than that of a volume.
+    - name: {{ printf "source-%s" . | sha256sum | trunc 20 | printf "source-%s" }}
+      secret: {secretName: {{ . | quote }}}
+    {{- end }}
     {{- end }}
     {{- with $options.extraVolumes }}
     {{- toYaml . | nindent 4 }}

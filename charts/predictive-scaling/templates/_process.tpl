@@ -111,7 +111,7 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* The connections of a process. Expects root, name, secrets, and optionally port, token and reviews. */}}
+{{/* The connections of a process. Expects root, name, secrets, and optionally port, token, reviews and sources. */}}
 {{- define "predictive-scaling.networkPolicy" -}}
 {{- $policy := .root.Values.networkPolicy -}}
 apiVersion: networking.k8s.io/v1
@@ -157,6 +157,11 @@ spec:
     - ports:
         {{- range .secrets }}
         - {protocol: TCP, port: {{ get $policy (printf "%sPort" .) }}}
+        {{- end }}
+        {{- if .sources }}
+        {{- range $policy.sourcePorts }}
+        - {protocol: TCP, port: {{ . }}}
+        {{- end }}
         {{- end }}
         {{- if or .token .reviews }}
         {{- range $policy.apiServerPorts }}

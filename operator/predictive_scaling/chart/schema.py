@@ -16,6 +16,7 @@ SET_BY_THE_CHART = frozenset(
         "redis_url",
         "kafka_bootstrap_servers",
         "kafka_options",
+        "sources",
         "models_dir",
         "train_from_operator",
         "placeholder_priority_class",
@@ -88,10 +89,12 @@ def _without_defaults(schema: Any) -> Any:
         return [_without_defaults(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if schema.get("format") == "duration":
+        return _setting(schema)
     return {
         key: {name: _without_defaults(part) for name, part in value.items()}
         if key in ("properties", "$defs")
         else _without_defaults(value)
         for key, value in schema.items()
-        if key not in ("title", "default", "description")
+        if key not in ("title", "default", "description", "discriminator") and (key, value) != ("format", "path")
     }

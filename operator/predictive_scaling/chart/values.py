@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from predictive_scaling.ingest.sources.configuration import Source
+
 KubernetesObject = dict[str, Any]
 """A part of a Kubernetes object, whose schema the API server knows."""
 Labels = dict[str, str]
@@ -236,6 +238,7 @@ class NetworkPolicy(Switch):
     database_port: Port
     redis_port: Port
     kafka_port: Port
+    source_ports: list[Port]
     extra_egress: list[KubernetesObject]
 
 
@@ -275,6 +278,8 @@ class Values(ValuesModel):
     database: SecretKey
     redis: SecretKey
     kafka: Kafka
+    sources: list[Source]
+    source_secrets: list[Annotated[Name, Field(min_length=1)]]
     demo: Demo
     models: Models
     crds: Crds

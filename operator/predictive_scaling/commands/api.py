@@ -23,7 +23,8 @@ from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.redis_circuit import connect_redis
 from predictive_scaling.storage.schema import check_schema
-from predictive_scaling.telemetry.checks import Check, database_check, models_check, redis_check
+from predictive_scaling.storage.source_positions import SourcePositions
+from predictive_scaling.telemetry.checks import Check, database_check, models_check, redis_check, sources_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
 from predictive_scaling.telemetry.logs import configure_logs, log_file
 from predictive_scaling.telemetry.tracing import sent_traces
@@ -95,8 +96,13 @@ def _services(settings: Settings, database: Database, command_database: Database
     async def schema() -> None:
         await check_schema(database)
 
+    clock, positions = parse_clock(settings.clock), SourcePositions(database)
+
+    async def source_problems() -> list[str]:
+        return await positions.problems(clock.now())
+
     return Services(
-        clock=parse_clock(settings.clock),
+        clock=clock,
         database=database,
         commands=Commands(command_database),
         stored_models=lambda: stored_models(registry),
@@ -104,11 +110,19 @@ def _services(settings: Settings, database: Database, command_database: Database
         checks=(
             database_check(database),
             redis_check(redis),
-            kafka_check(settings.kafka_bootstrap_servers, settings.kafka_topic, settings.kafka_options),
+            *_kafka_checks(settings),
+            sources_check(source_problems),
             models_check(lambda: len(stored_models(registry).models)),
         ),
         ready=(Check("database", schema),),
     )
+
+
+def _kafka_checks(settings: Settings) -> list[Check]:
+    """Return the check of Kafka; none where all demand comes from pull sources."""
+    if not settings.kafka_bootstrap_servers:
+        return []
+    return [kafka_check(settings.kafka_bootstrap_servers, settings.kafka_topic, settings.kafka_options)]
 
 
 def _redis(settings: Settings) -> Redis | None:

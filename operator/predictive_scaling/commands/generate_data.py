@@ -123,6 +123,8 @@ async def _destination(to: To, folder: Path, settings: Settings) -> AsyncGenerat
         case To.CSV:
             yield Files(folder)
         case To.KAFKA:
+            if not settings.kafka_bootstrap_servers:
+                raise SettingsError("--to kafka needs KAFKA_BOOTSTRAP_SERVERS; set it, or write with --to database")
             yield Topic(settings.kafka_bootstrap_servers, settings.kafka_options, settings.kafka_topic)
         case To.DATABASE:
             url = settings.database_url.get_secret_value()

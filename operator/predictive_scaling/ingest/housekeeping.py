@@ -39,15 +39,19 @@ def arrivals_task(arrivals: Arrivals, table: SampleArrivals) -> PeriodicTask:
     return PeriodicTask("arrivals", lambda: arrivals.write(table), INTERVAL_SECONDS, on_standby=True)
 
 
-async def wait_for_schema(database: Database, worker: Ingest, stop: asyncio.Event) -> None:
-    """Wait until the database is reachable. Raises SchemaError when its schema is wrong."""
+async def wait_for_schema(database: Database, worker: Ingest | None, stop: asyncio.Event) -> None:
+    """Wait until the database is reachable. Raises SchemaError when its schema is wrong.
+
+    worker: reports that it is alive meanwhile; None without Kafka.
+    """
     while not stop.is_set():
         try:
             await check_schema(database)
             return
         except DatabaseUnavailableError as error:
             log.warning("database_unreachable", error=str(error))
-        worker.last_iteration_at = monotonic()
+        if worker is not None:
+            worker.last_iteration_at = monotonic()
         try:
             await asyncio.wait_for(stop.wait(), PAUSE_SECONDS)
         except TimeoutError:

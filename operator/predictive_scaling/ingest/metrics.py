@@ -39,3 +39,29 @@ LIMIT_USAGE = Gauge(
 for _limit in ("services", "metrics", "series"):
     # rate() detects an increase from 0, but not the first appearance of a counter.
     LIMIT_REFUSED.labels(_limit)
+
+SOURCE_SAMPLES = Counter(
+    "predictive_scaling_source_samples_total",
+    "Samples of a pull source by outcome: new, duplicate (read again), gap (not a number), rejected.",
+    ["source", "outcome"],
+)
+SOURCE_CORRECTED = Counter(
+    "predictive_scaling_source_corrected_minutes_total",
+    "Minutes whose value changed because the source had another value when it was read again.",
+    ["source"],
+)
+SOURCE_FAILURES = Counter(
+    "predictive_scaling_source_failures_total",
+    "Failed requests to a pull source by cause: unavailable, refused, too_large, incomplete, database, error.",
+    ["source", "cause"],
+)
+SOURCE_AGE = Gauge(
+    "predictive_scaling_source_age_seconds",
+    "Age of the newest time up to which every query of a pull source was read, in the process that reads them.",
+    ["source"],
+)
+SOURCE_BACKFILL = Gauge(
+    "predictive_scaling_source_history_ratio",
+    "Share of the history of a pull source that was read, in the process that reads it.",
+    ["source"],
+)

@@ -1,7 +1,7 @@
 """Writes samples that have no position in a topic, within the limits on series."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,10 @@ from predictive_scaling.storage.samples import Sample, Samples
 
 _NO_POSITION = Position("", "", {})
 _NO_MESSAGE = Message("", 0, 0, b"")
+
+
+Store = Callable[[Sequence[Sample], Sequence[Sample]], Awaitable[int]]
+"""Writes the admitted samples, and the newest of each series to register, in a transaction; returns the new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +51,29 @@ class SampleWriter:
         self._clock = clock
         self._writing = asyncio.Lock()
 
+    def forget(self) -> None:
+        """Discard what is known about series, because another process may have written some."""
+        self._register.forget()
+
     async def write(self, samples: Sequence[Sample]) -> Written:
         """Write the samples within the limits. Raises DatabaseUnavailableError (retry), DataRefusedError."""
+
+        async def store(admitted: Sequence[Sample], touched: Sequence[Sample]) -> int:
+            new = await self._batches.write(admitted, touched, [], _NO_POSITION, self._clock.now())
+            self._arrivals.note(admitted, self._clock.now())
+            return new
+
+        return await self.write_with(samples, store)
+
+    async def write_with(self, samples: Sequence[Sample], store: Store) -> Written:
+        """Write the samples within the limits by `store`, whose errors pass through. Their arrival is not counted."""
         async with self._writing:
             now = self._clock.now()
             parsed = Read([], [(_NO_MESSAGE, samples)], [], now)
             await load_active_series(self._register, self._samples, parsed.services, now)
             batch = admit(parsed, self._register)
-            new = await self._batches.write(batch.samples, batch.touched, [], _NO_POSITION, now)
+            new = await store(batch.samples, batch.touched)
             self._register.learn(days_of(batch))
-            self._arrivals.note(batch.samples, self._clock.now())
         metrics.SAMPLES.labels("new").inc(new)
         metrics.SAMPLES.labels("duplicate").inc(len(batch.samples) - new)
         self._reports.report(batch.refused, self._register)

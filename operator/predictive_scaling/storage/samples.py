@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
+import psycopg
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from predictive_scaling.storage.database import Connection, Database
@@ -46,6 +48,8 @@ def series_of(labels: Mapping[str, str]) -> int:
 CREATE_PARTITIONS = """
 select create_partitions('metrics_raw', %(times)s), create_partitions('metrics_1m', %(times)s)
 """
+
+CREATE_ROLLUP_PARTITIONS = "select create_partitions('metrics_1m', %(times)s)"
 
 STAGE = """
 create temporary table if not exists incoming (
@@ -129,11 +133,15 @@ class Samples:
             await touch_series(connection, newest.values())
             return await keep(connection, samples)
 
-    async def prepare(self, times: Iterable[datetime]) -> None:
-        """Create the partitions of these times, in a separate transaction, because it is rare and blocks others."""
+    async def prepare(self, times: Iterable[datetime], *, history: bool = False) -> None:
+        """Create the partitions of these times, in a separate transaction, because it is rare and blocks others.
+
+        history: those of the rollups only, for `keep_history`.
+        """
         days = sorted({time.date() for time in times})
+        statement = CREATE_ROLLUP_PARTITIONS if history else CREATE_PARTITIONS
         async with self._database.connection() as connection:
-            await connection.execute(CREATE_PARTITIONS, {"times": days})
+            await connection.execute(statement, {"times": days})
 
 
 async def keep(connection: Connection, samples: Sequence[Sample]) -> int:
@@ -144,15 +152,20 @@ async def keep(connection: Connection, samples: Sequence[Sample]) -> int:
     if not samples:
         return 0
     async with connection.cursor() as cursor:
-        await cursor.execute(STAGE)
-        async with cursor.copy(COPY) as copy:
-            copy.set_types(TYPES)
-            wrapped: dict[int, Jsonb] = {}
-            for sample in samples:
-                labels = wrapped.get(sample.series) or wrapped.setdefault(sample.series, Jsonb(dict(sample.labels)))
-                await copy.write_row((*sample[:5], labels))
+        await stage(cursor, samples)
         row = await (await cursor.execute(KEEP)).fetchone()
         return row[0] if row else 0
+
+
+async def stage(cursor: psycopg.AsyncCursor[TupleRow], samples: Sequence[Sample]) -> None:
+    """Copy samples to the table `incoming` of the transaction."""
+    await cursor.execute(STAGE)
+    async with cursor.copy(COPY) as copy:
+        copy.set_types(TYPES)
+        wrapped: dict[int, Jsonb] = {}
+        for sample in samples:
+            labels = wrapped.get(sample.series) or wrapped.setdefault(sample.series, Jsonb(dict(sample.labels)))
+            await copy.write_row((*sample[:5], labels))
 
 
 async def touch_series(connection: Connection, newest: Iterable[Sample]) -> None:

@@ -143,6 +143,19 @@ def redis_check(redis: PingableRedis | None) -> Check:
     return Check("redis", probe, required=False, limit_seconds=1.0)
 
 
+def sources_check(problems: Callable[[], Awaitable[Sequence[str]]]) -> Check:
+    """Return a check that all pull sources are read. A failing source delays demand only, so the health is degraded.
+
+    problems: returns a sentence for each query that fails.
+    """
+
+    async def probe() -> None:
+        if failing := await problems():
+            raise Degraded("; ".join(failing))
+
+    return Check("sources", probe, required=False)
+
+
 def models_check(usable_models: Callable[[], int]) -> Check:
     """Return a check that a usable model exists. Without one the baselines forecast, so the health is degraded.
 

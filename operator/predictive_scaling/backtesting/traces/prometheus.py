@@ -5,21 +5,26 @@ import math
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
 
 import numpy as np
 
 from predictive_scaling.backtesting.traces.recorded import Trace, regular_trace
 from predictive_scaling.errors import InvalidTraceError, TraceSourceUnavailableError
+from predictive_scaling.prometheus_ranges import (
+    PATH,
+    RangeResponseError,
+    RangeResult,
+    error_text,
+    range_forms,
+    read_range,
+)
 
-_MAX_POINTS = 10_000
-"""Points per request; Prometheus refuses range queries with more than 11,000 points."""
 _TIMEOUT = timedelta(seconds=60)
 _MAX_BYTES = 64_000_000
-_MAX_EXCERPT = 200
+_MAX_ERROR_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,8 @@ def read_prometheus(source: PrometheusQuery) -> Trace:
     """
     seconds: list[float] = []
     values: list[float] = []
-    for document in _responses(source):
-        for at, value in _samples(source, document):
+    for result in _results(source):
+        for at, value in _samples(source, result):
             seconds.append(at)
             values.append(value)
     if not seconds:
@@ -59,30 +64,21 @@ def read_prometheus(source: PrometheusQuery) -> Trace:
     return regular_trace(source.query, np.array(seconds)[is_finite], numbers[is_finite], notes)
 
 
-def _responses(source: PrometheusQuery) -> Iterator[dict[str, Any]]:
-    begin = source.start
-    while begin < source.end:
-        end = min(source.end, begin + (_MAX_POINTS - 1) * source.step)
-        parameters = {
-            "query": source.query,
-            "start": f"{begin.timestamp():.3f}",
-            "end": f"{end.timestamp():.3f}",
-            "step": f"{source.step.total_seconds():g}",
-        }
-        yield _request(source.url, urllib.parse.urlencode(parameters))
-        begin = end + source.step
+def _results(source: PrometheusQuery) -> Iterator[RangeResult]:
+    for form in range_forms(source.query, source.start, source.end, source.step):
+        yield _request(source.url, form)
 
 
-def _request(url: str, form: str) -> dict[str, Any]:
-    address = url.rstrip("/") + "/api/v1/query_range"
+def _request(url: str, form: Mapping[str, str]) -> RangeResult:
+    address = url.rstrip("/") + PATH
     # The query is sent in the body, because it may be longer than a URL. The command has checked the scheme.
-    request = urllib.request.Request(address, data=form.encode(), method="POST")  # noqa: S310
+    request = urllib.request.Request(address, data=urllib.parse.urlencode(form).encode(), method="POST")  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT.total_seconds()) as response:  # noqa: S310
             body = response.read(_MAX_BYTES + 1)
     except urllib.error.HTTPError as error:
         raise TraceSourceUnavailableError(
-            f"{address} answered {error.code}: {_error_text(error.read(_MAX_EXCERPT * 10))}"
+            f"{address} answered {error.code}: {error_text(error.read(_MAX_ERROR_BYTES))}"
         ) from None
     except (OSError, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -90,40 +86,17 @@ def _request(url: str, form: str) -> dict[str, Any]:
     if len(body) > _MAX_BYTES:
         raise TraceSourceUnavailableError(f"{address} sent more than {_MAX_BYTES // 1_000_000} MB; narrow the query")
     try:
-        document = json.loads(body)
-    except ValueError:
-        raise TraceSourceUnavailableError(
-            f"{address} did not return JSON: {body[:_MAX_EXCERPT]!r}; check that it is a Prometheus server"
-        ) from None
-    if not isinstance(document, dict) or cast(dict[str, Any], document).get("status") != "success":
-        raise TraceSourceUnavailableError(f"{address} refused the query: {_error_text(body)}")
-    return cast(dict[str, Any], document)
+        return read_range(body)
+    except RangeResponseError as error:
+        raise TraceSourceUnavailableError(f"{address} {error}") from None
 
 
-def _samples(source: PrometheusQuery, document: dict[str, Any]) -> list[tuple[float, float]]:
-    try:
-        kind, result = document["data"]["resultType"], document["data"]["result"]
-        if kind != "matrix":
-            raise InvalidTraceError(f"{source.query} returns a {kind}; a backtest needs one series over time")
-        if len(result) > 1:
-            names = ", ".join(json.dumps(series["metric"], sort_keys=True) for series in result[:3])
-            raise InvalidTraceError(
-                f"{source.query} returns {len(result)} series ({names}, …); aggregate them with sum(…)"
-            )
-        return [(float(at), _number(text)) for series in result for at, text in series["values"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise TraceSourceUnavailableError(
-            f"the response of {source.url} is not a range query result: {error}"
-        ) from None
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else math.nan
-
-
-def _error_text(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body[:_MAX_EXCERPT].decode(errors="replace").strip() or "an empty response"
+def _samples(source: PrometheusQuery, result: RangeResult) -> list[tuple[float, float]]:
+    if len(result.series) > 1:
+        names = ", ".join(json.dumps(series.labels, sort_keys=True) for series in result.series[:3])
+        raise InvalidTraceError(
+            f"{source.query} returns {len(result.series)} series ({names}, …); aggregate them with sum(…)"
+        )
+    return [
+        (at, value if math.isfinite(value) else math.nan) for series in result.series for at, value in series.points
+    ]
