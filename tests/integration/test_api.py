@@ -52,11 +52,18 @@ async def test_the_process_serves_and_exits_with_0_after_sigterm(migrated_databa
 
         # A check may exceed its time limit on a starved machine.
         expected = {"database": "healthy", "redis": "healthy", "kafka": "degraded", "models": "degraded"}
+        expected["sources"] = "healthy"
         await eventually(statuses, lambda shown: shown == expected | {"": "degraded"})
         await eventually(lambda: api.get("/health/ready"), lambda response: response.is_success)
         assert (await api.get("/api/v1/scaling/status")).json()["summary"]["policies"] == 0
         assert await api.terminate() == 0
         assert log_events(api.log)[-1]["event"] == "api_stopped"
+
+
+async def test_without_kafka_and_redis_only_the_model_is_missing(migrated_database_url: str, tmp_path: Path) -> None:
+    async with api_running(migrated_database_url, tmp_path, KAFKA_BOOTSTRAP_SERVERS="") as api:
+        checks = (await api.get("/health")).json()["checks"]
+        assert checks.keys() == {"database", "redis", "models", "sources"}
 
 
 async def test_a_database_outage_is_a_503_within_seconds_and_recovers(

@@ -28,7 +28,9 @@ class HealthResponse(ResponseModel):
     """The worst status of the checks; only required dependencies make it unhealthy."""
 
     status: Health
-    checks: dict[str, ComponentHealth] = Field(description="Checks by name: database, redis, kafka, models.")
+    checks: dict[str, ComponentHealth] = Field(
+        description="Checks by name: database, redis, kafka (if set), models, sources."
+    )
 
 
 _UNHEALTHY: dict[int | str, dict[str, Any]] = {503: {"model": HealthResponse, "description": "Unhealthy"}}
