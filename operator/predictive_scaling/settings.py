@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     kafka_dead_letter_topic: str = "metrics.dead-letter"
     """Kafka topic that receives the messages that cannot be parsed."""
 
+    kafka_create_topics: bool = False
+    """Whether `ingest` creates its topics where they are missing, with the brokers' default replication."""
+
+    kafka_partitions: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Partitions of the topic of the samples if `ingest` creates it: the maximum number of its replicas that work."""
+
     kafka_options: Annotated[dict[str, str], Field(repr=False)] = {}
     """Additional librdkafka properties as a JSON object, such as security settings."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from predictive_scaling.clock import WallClock
@@ -60,6 +61,20 @@ async def wait_for_samples(pipeline: Pipeline, count: int) -> None:
 
 async def next_offsets(pipeline: Pipeline) -> int:
     return await scalar(pipeline, "select coalesce(sum(next_offset), 0) from ingest_offsets")
+
+
+async def lag_at_the_broker(pipeline: Pipeline) -> int:
+    """Return the lag of the group as Kafka's own tools compute it."""
+
+    def read() -> int:
+        consumer = Consumer({"bootstrap.servers": pipeline.bootstrap_servers, "group.id": pipeline.group})
+        numbers = consumer.list_topics(pipeline.topic, timeout=60).topics[pipeline.topic].partitions
+        committed = consumer.committed([TopicPartition(pipeline.topic, number) for number in numbers], timeout=60)
+        ends = {part.partition: consumer.get_watermark_offsets(part, timeout=60)[1] for part in committed}
+        consumer.close()
+        return sum(ends[part.partition] - max(0, part.offset) for part in committed)
+
+    return await asyncio.to_thread(read)
 
 
 async def test_samples_are_stored_and_reported_until_sigterm(pipeline: Pipeline) -> None:
@@ -180,6 +195,7 @@ async def test_ingest_resumes_after_a_restart_of_postgresql(postgres: PostgreSQL
             lambda: ingester.metric("predictive_scaling_ingest_write_failures_total"), lambda count: bool(count)
         )
         await eventually(lambda: ingester.metric("kafka_consumer_lag{"), lambda lag: lag == 100)
+        assert await lag_at_the_broker(pipeline) == 100
         assert (await ingester.get("/health/ready"))[0] == 503
         assert (await ingester.get("/health/live"))[0] == 200
         await postgres.start()

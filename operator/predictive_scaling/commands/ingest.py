@@ -30,6 +30,7 @@ from predictive_scaling.ingest.source import KafkaSource, consumer_options
 from predictive_scaling.ingest.sources.configuration import AnySource, read_sources
 from predictive_scaling.ingest.sources.poller import PullLimits
 from predictive_scaling.ingest.sources.polling import poll_sources
+from predictive_scaling.ingest.topics import Topics
 from predictive_scaling.periodic_task import run_periodically
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.database import Database
@@ -139,11 +140,11 @@ async def _work(
     await wait_for_schema(database, worker, stop)
     table = SampleArrivals(database)
     retention = Retention(database, settings.retention_raw, settings.retention_rollups)
+    periodic = [retention_task(retention.apply, clock), arrivals_task(arrivals, table)]
+    if settings.kafka_create_topics and worker is not None:
+        periodic.append(_topics(settings).task())
     async with receiver, asyncio.TaskGroup() as tasks:
-        background = [
-            tasks.create_task(run_periodically(task, lambda: True))
-            for task in (retention_task(retention.apply, clock), arrivals_task(arrivals, table))
-        ]
+        background = [tasks.create_task(run_periodically(task, lambda: True)) for task in periodic]
         if sources:
             background.append(tasks.create_task(_poll(settings, clock, database, sources, reports)))
         await (stop.wait() if worker is None else worker.run(stop))
@@ -185,6 +186,11 @@ def _receiver(
         host=settings.host,
         port=settings.remote_write_port,
     )
+
+
+def _topics(settings: Settings) -> Topics:
+    partitions = {settings.kafka_topic: settings.kafka_partitions, settings.kafka_dead_letter_topic: 1}
+    return Topics(settings.kafka_bootstrap_servers, settings.kafka_options, partitions)
 
 
 def _limits(settings: Settings) -> Limits:

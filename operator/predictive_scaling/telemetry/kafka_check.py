@@ -33,6 +33,7 @@ class KafkaProbe:
         try:
             metadata = self._client.list_topics(self._topic, timeout=_TIMEOUT_SECONDS - 0.2)
         except KafkaException as error:
+            self._client.poll(0)  # delivers the reasons, such as a refused password, to _record_error
             reason = self._last_error or str(error.args[0])
             raise ConnectionError(f"Kafka at {self._bootstrap_servers} does not respond: {reason}") from None
         self._last_error = ""
