@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -148,3 +149,28 @@ async def test_a_series_without_policies_is_dropped(table: Table) -> None:
     await window.advance([KEY], NOON)
     await window.advance([], NOON + MINUTE)
     assert window.series(KEY) is None
+
+
+async def test_history_that_is_filled_in_later_is_loaded_within_minutes_and_not_forever(table: Table) -> None:
+    window = DemandWindow(table)
+    await window.advance([KEY], NOON)
+    table.fill(NOON - HISTORY, NOON - timedelta(hours=2), 50.0)
+    for minute in range(1, 4):
+        await window.advance([KEY], NOON + minute * MINUTE)
+    series = window.series(KEY)
+    assert series is not None
+    assert series.values[0] == 50.0
+    table.queries.clear()
+    await window.advance([KEY], NOON + timedelta(hours=1))
+    assert all(since > NOON - timedelta(days=1) for _, since, _ in table.queries)
+
+
+async def test_a_young_series_is_loaded_again_less_and_less_often(table: Table) -> None:
+    window = DemandWindow(table)
+    for minute in range(24 * 60):
+        await window.advance([KEY], NOON + minute * MINUTE)
+    loads = [until for _, since, until in table.queries if until - since == HISTORY]
+    gaps = [(later - earlier) // MINUTE for earlier, later in pairwise(loads)]
+    assert gaps[:4] == [2, 4, 8, 16]
+    assert max(gaps) == 6 * 60
+    assert len(loads) <= 14

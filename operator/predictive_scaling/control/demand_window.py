@@ -26,6 +26,9 @@ _REREAD_SOMETIMES = timedelta(hours=2)
 _SOMETIMES = timedelta(minutes=10)
 _ANEW = timedelta(hours=6)
 """After this time a series is loaded as if it were new: history may have been filled in."""
+_ANEW_FIRST = timedelta(minutes=2)
+"""The same, while the history is shorter than it could be: `ingest` may be reading it from a source. The time doubles
+with each load, because most series without a long history are just new."""
 _FIRST_MINUTES = 120
 """The first minutes of a series are judged by those that follow: until there are so many, all are judged again."""
 
@@ -54,6 +57,14 @@ class _Past:
     values: Minutes
     loaded_at: datetime
     outliers: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    load_again_after: timedelta = _ANEW_FIRST / 2  # doubled by the first load
+
+    def loaded(self, at: datetime) -> None:
+        """Record a load of the whole history, and decide when it is loaded again."""
+        observed = np.flatnonzero(np.isfinite(self.values))
+        is_complete = len(observed) > 0 and observed[0] * MINUTE <= _REREAD_SOMETIMES
+        self.loaded_at = at
+        self.load_again_after = _ANEW if is_complete else min(_ANEW, 2 * self.load_again_after)
 
     def put(self, start: datetime, values: npt.NDArray[np.float64]) -> None:
         """Overwrite from `start` on; what was read later counts."""
@@ -109,12 +120,16 @@ class DemandWindow:
             await self._read(loaded, self._since(until), until)
             self._reread_at = until if self._is_due(until) else self._reread_at
         self._read_until = until
-        new = [key for key in keys if key not in self._past or until - self._past[key].loaded_at >= _ANEW]
+        new = [
+            key
+            for key in keys
+            if key not in self._past or until - self._past[key].loaded_at >= self._past[key].load_again_after
+        ]
         for begin in range(0, len(new), _KEYS_A_QUERY):
             some = new[begin : begin + _KEYS_A_QUERY]
             await self._read(some, until - self._history, until)
             for key in some:
-                self._past[key].loaded_at = until
+                self._past[key].loaded(until)
 
     def series(
         self, key: SeriesKey, *, until: datetime | None = None, step: timedelta = BIN, zero_is_valid: bool = False
