@@ -270,6 +270,9 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     """Log format: `json` for log collectors, `console` for terminals."""
 
+    log_dir: Path | None = None
+    """Directory of additional log files PROCESS.log, such as /var/log/predictive-scaling. Unset: no files."""
+
     traces: bool = False
     """Whether operator and API send OpenTelemetry traces; OTEL_EXPORTER_OTLP_ENDPOINT names the collector (HTTP)."""
 

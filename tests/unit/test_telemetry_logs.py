@@ -1,8 +1,15 @@
 """Log formats, log levels and the masking of secrets."""
 
+import grp
+import gzip
 import io
 import json
 import logging
+import os
+import pwd
+import shutil
+import stat
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +19,10 @@ import pytest
 import structlog
 
 from predictive_scaling.clock import ManualClock
+from predictive_scaling.errors import SettingsError
 from predictive_scaling.telemetry.logs import configure_logs, log_file, masked
 
+LOGROTATE = Path(__file__).parents[2] / "config" / "logrotate"
 NOW = datetime(1998, 7, 3, 13, 0, tzinfo=UTC)
 
 
@@ -111,10 +120,52 @@ def test_events_below_the_log_level_are_not_logged() -> None:
 
 
 def test_a_log_file_has_the_same_events_and_survives_rotation(tmp_path: Path) -> None:
-    file = log_file("api", tmp_path / "logs")
+    file = tmp_path / "logs" / "api.log"
+    assert log_file("api", file.parent) == file
     json_logs(file=file)
     structlog.get_logger("x").info("first")
     file.rename(tmp_path / "api.log.1")
     structlog.get_logger("x").info("second")
     assert json.loads((tmp_path / "api.log.1").read_text())["event"] == "first"
     assert json.loads(file.read_text())["event"] == "second"
+
+
+def test_a_log_directory_that_cannot_be_written_names_the_setting_and_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"PREDICTIVE_SCALING_LOG_DIR: cannot write .*api.log: .*; let the user"):
+        json_logs(file=log_file("api", tmp_path / "file" / "logs"))
+
+
+def test_rotations_by_the_shipped_configuration_lose_no_event(tmp_path: Path) -> None:
+    """By logrotate itself where it is installed, else by the steps of its `create`: rename, then a new empty file."""
+    folder = tmp_path / "logs"
+    json_logs(file=log_file("api", folder))
+    for number in range(3):
+        structlog.get_logger("x").info("counted", number=number)
+        rotate(folder, tmp_path)
+    structlog.get_logger("x").info("counted", number=3)
+    files = [*sorted(folder.glob("api.log.*"), reverse=True), folder / "api.log"]
+    texts = [
+        gzip.decompress(file.read_bytes()).decode() if file.suffix == ".gz" else file.read_text() for file in files
+    ]
+    assert [json.loads(line)["number"] for line in "".join(texts).splitlines()] == [0, 1, 2, 3]
+    assert stat.S_IMODE((folder / "api.log").stat().st_mode) == 0o640
+
+
+def rotate(folder: Path, state_folder: Path) -> None:
+    """Rotate the logs in `folder` as config/logrotate does in /var/log/predictive-scaling, as the current user."""
+    program = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        for file in sorted(folder.glob("api.log*"), reverse=True):
+            number = int(file.suffix[1:]) if file.suffix != ".log" else 0
+            file.rename(folder / f"api.log.{number + 1}")
+        (folder / "api.log").touch()
+        (folder / "api.log").chmod(0o640)
+        return
+    owner = f"{pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name}"
+    text = LOGROTATE.read_text().replace("/var/log/predictive-scaling", str(folder)).replace("app app", owner)
+    configuration = state_folder / "logrotate"
+    configuration.write_text(text)
+    configuration.chmod(0o644)
+    folder.chmod(0o755)
+    subprocess.run([program, "--force", "--state", state_folder / "state", configuration], check=True, timeout=60)

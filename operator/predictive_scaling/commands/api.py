@@ -26,7 +26,7 @@ from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.storage.source_positions import SourcePositions
 from predictive_scaling.telemetry.checks import Check, database_check, models_check, redis_check, sources_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
-from predictive_scaling.telemetry.logs import configure_logs, log_file
+from predictive_scaling.telemetry.logs import LOG_FOLDER, configure_logs, log_file
 from predictive_scaling.telemetry.tracing import sent_traces
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,8 @@ def api(
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
-    configure_logs(clock, level=settings.log_level, style=settings.log_format, file=log_file("api") if file else None)
+    folder = settings.log_dir or (LOG_FOLDER if file else None)
+    configure_logs(clock, level=settings.log_level, style=settings.log_format, file=log_file("api", folder))
     address = settings.host if host is None else host
     with sent_traces("api", enabled=settings.traces):
         asyncio.run(_run(settings, address, settings.api_port if port is None else port))

@@ -42,7 +42,7 @@ from predictive_scaling.storage.samples import Samples
 from predictive_scaling.storage.source_positions import SourcePositions
 from predictive_scaling.telemetry.checks import Check, database_check, sources_check
 from predictive_scaling.telemetry.kafka_check import kafka_check
-from predictive_scaling.telemetry.logs import configure_logs
+from predictive_scaling.telemetry.logs import configure_logs, log_file
 from predictive_scaling.telemetry.server import TelemetryServer
 
 app = typer.Typer(invoke_without_command=True)
@@ -55,7 +55,8 @@ def ingest(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         settings = read_settings()
         clock = parse_clock(settings.clock)
-        configure_logs(clock, level=settings.log_level, style=settings.log_format)
+        file = log_file("ingest", settings.log_dir)
+        configure_logs(clock, level=settings.log_level, style=settings.log_format, file=file)
         asyncio.run(_ingest(settings, clock))
 
 

@@ -30,7 +30,7 @@ from predictive_scaling.ports import Databases, Ports
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import database_check, models_check
-from predictive_scaling.telemetry.logs import configure_logs
+from predictive_scaling.telemetry.logs import configure_logs, log_file
 from predictive_scaling.telemetry.server import TelemetryServer
 from predictive_scaling.telemetry.tracing import sent_traces
 
@@ -51,7 +51,8 @@ def operate() -> None:
     settings = read_settings()
     check_settings(settings)
     clock = parse_clock(settings.clock)
-    configure_logs(clock, level=settings.log_level, style=settings.log_format)
+    file = log_file("operator", settings.log_dir)
+    configure_logs(clock, level=settings.log_level, style=settings.log_format, file=file)
     with sent_traces("operator", enabled=settings.traces):
         asyncio.run(_operate(settings, clock))
 

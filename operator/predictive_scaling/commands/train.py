@@ -38,7 +38,7 @@ from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.schema import check_schema
 from predictive_scaling.telemetry.checks import database_check
-from predictive_scaling.telemetry.logs import configure_logs
+from predictive_scaling.telemetry.logs import configure_logs, log_file
 from predictive_scaling.telemetry.server import TelemetryServer
 from predictive_scaling.training.backends import connected
 from predictive_scaling.training.demand_history import StoredHistory
@@ -112,7 +112,8 @@ def train(
     """
     settings = read_settings()
     clock = parse_clock(settings.clock)
-    configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
+    file = log_file("trainer", settings.log_dir if every else None)
+    configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr, file=file)
     series_filter = SeriesFilter(frozenset(service or ()), metric, aggregation.value if aggregation else None)
     if rollback is not None:
         if service or every or dask or shared_only:

@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from predictive_scaling.clock import Clock
+from predictive_scaling.errors import SettingsError
 
 MASK = "…"
 LOG_FOLDER = Path("/var/log/predictive-scaling")
@@ -37,7 +38,8 @@ def configure_logs(
     """Send all logs, including those of the standard library, to `stream` (default: stdout) and optionally to `file`.
 
     level: debug, info, warning or error. Timestamps are product time. Commands that print results pass stderr.
-    The file is reopened after a rotation. A further call replaces the configuration.
+    The file, in JSON, is reopened after a rotation. A further call replaces the configuration. Raises SettingsError if
+    the file cannot be opened.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -60,16 +62,26 @@ def configure_logs(
     )
     handlers: list[logging.Handler] = [_StreamHandler(stream or sys.stdout)]
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.handlers.WatchedFileHandler(file, encoding="utf-8"))
+        handlers.append(_file_handler(file))
     for handler in handlers:
         handler.setFormatter(_formatter(shared, "console" if style == "console" and handler is handlers[0] else "json"))
     _route_everything(handlers, level.upper())
 
 
-def log_file(name: str, folder: Path = LOG_FOLDER) -> Path:
-    """Return the log file of the process `name`."""
-    return folder / f"{name}.log"
+def log_file(name: str, folder: Path | None) -> Path | None:
+    """Return the log file of the process `name`; None without a folder."""
+    return None if folder is None else folder / f"{name}.log"
+
+
+def _file_handler(file: Path) -> logging.Handler:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return logging.handlers.WatchedFileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"PREDICTIVE_SCALING_LOG_DIR: cannot write {file}: {error.strerror}; "
+            "let the user of the process write the directory, or unset it"
+        ) from None
 
 
 def masked(text: str) -> str:
