@@ -29,6 +29,8 @@ def test_the_alerts_have_the_names_of_the_runbook() -> None:
         "DatabaseConnectionsHigh",
         "RetentionFails",
         "IngestSeriesLimit",
+        "DeadLetters",
+        "DecisionWritesQueued",
     }
 
 
@@ -51,6 +53,8 @@ def test_each_alert_has_a_severity_annotations_and_a_duration() -> None:
         ("DatabaseConnectionsHigh", "predictive_scaling_database_connections"),
         ("RetentionFails", "predictive_scaling_retention_failures_total"),
         ("IngestSeriesLimit", "predictive_scaling_ingest_series_limit_refused_total"),
+        ("DeadLetters", "predictive_scaling_ingest_dead_letters_total"),
+        ("DecisionWritesQueued", "predictive_scaling_decision_writes_queued"),
     ],
 )
 def test_each_alert_uses_its_metric(alert: str, metric: str) -> None:
