@@ -232,6 +232,23 @@ async def test_alerts_and_scrapes_have_the_names_of_the_runbook(helm: Helm) -> N
     assert jobs == {job["job_name"] for job in configured}
 
 
+def _is_dashboard(config_map: dict[str, Any]) -> bool:
+    return "-dashboard-" in config_map["metadata"]["name"]
+
+
+async def test_dashboards_are_config_maps_that_the_sidecar_of_grafana_selects(helm: Helm) -> None:
+    folder = ROOT / "config" / "grafana" / "dashboards"
+    maps = [body for body in of_kind(await helm.template(VALUE_SETS["monitoring"]), "ConfigMap") if _is_dashboard(body)]
+    assert {key: text for body in maps for key, text in body["data"].items()} == {
+        f"predictive-scaling-{path.name}": path.read_text() for path in folder.glob("*.json")
+    }
+    for body in maps:
+        assert body["metadata"]["namespace"] == "grafana"
+        assert body["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert body["metadata"]["annotations"] == {"grafana_folder": "Scaling"}
+    assert not [body for body in of_kind(await helm.template({}), "ConfigMap") if _is_dashboard(body)]
+
+
 async def test_kube_state_metrics_gets_its_configuration_and_may_read_every_kind(helm: Helm) -> None:
     objects = await helm.template(VALUE_SETS["kube-state-metrics"])
     configuration = named(objects, "ConfigMap", "predictive-scaling-kube-state-metrics")["data"]["config.yaml"]

@@ -1,8 +1,11 @@
-"""config/prometheus.yml and config/alerts.yml, checked by Prometheus's own promtool."""
+"""config/prometheus.yml, config/alerts.yml and the queries of the dashboards, checked by Prometheus's own promtool."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.promtool import promtool
 
@@ -18,3 +21,16 @@ async def test_prometheus_accepts_the_configuration_with_its_rules() -> None:
 async def test_each_alert_fires_and_ends_when_it_should_with_its_texts() -> None:
     """The series and the expected alerts are in tests/data/alerts.yml."""
     assert "SUCCESS" in await promtool("test", "rules", ROOT / "tests/data/alerts.yml")
+
+
+async def test_prometheus_parses_each_query_of_the_dashboards(tmp_path: Path) -> None:
+    """As recording rules, with the variables of Grafana replaced as Grafana does."""
+    rules: list[dict[str, str]] = []
+    for path in sorted((ROOT / "config" / "grafana" / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                query = target["expr"].replace("$__rate_interval", "1m")
+                rules.append({"record": f"panel:{len(rules)}", "expr": re.sub(r"\$\w+", ".*", query)})
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in await promtool("check", "rules", file)

@@ -11,6 +11,8 @@ CHART = Path("charts") / "predictive-scaling"
 _COPIES = {
     "files/activation.yaml": "config/tenancy/activation.yaml",
     "files/alerts.yml": "config/alerts.yml",
+    "files/dashboards/operations.json": "config/grafana/dashboards/operations.json",
+    "files/dashboards/scaling.json": "config/grafana/dashboards/scaling.json",
     "files/kube-state-metrics.yaml": "config/kube-state-metrics.yaml",
     "files/lower-maximum.yaml": "config/admission/horizontalpodautoscalers.yaml",
 }

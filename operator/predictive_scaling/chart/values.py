@@ -254,6 +254,14 @@ class ServiceMonitor(PrometheusRule):
     interval: str
 
 
+class Dashboards(Switch):
+    """The dashboards for Grafana, as ConfigMaps that its sidecar collects."""
+
+    namespace: Name
+    labels: Labels
+    annotations: Labels
+
+
 class AccountReference(ValuesModel):
     """An existing ServiceAccount; none without a name."""
 
@@ -298,5 +306,6 @@ class Values(ValuesModel):
     network_policy: NetworkPolicy
     service_monitor: ServiceMonitor
     prometheus_rule: PrometheusRule
+    dashboards: Dashboards
     kube_state_metrics: KubeStateMetrics
     extra_objects: list[KubernetesObject]
