@@ -243,7 +243,7 @@ async def test_dashboards_are_config_maps_that_the_sidecar_of_grafana_selects(he
         f"predictive-scaling-{path.name}": path.read_text() for path in folder.glob("*.json")
     }
     for body in maps:
-        assert body["metadata"]["namespace"] == "grafana"
+        assert body["metadata"]["namespace"] == "default"
         assert body["metadata"]["labels"]["grafana_dashboard"] == "1"
         assert body["metadata"]["annotations"] == {"grafana_folder": "Scaling"}
     assert not [body for body in of_kind(await helm.template({}), "ConfigMap") if _is_dashboard(body)]

@@ -79,6 +79,15 @@ async def test_gaps_restarts_and_outliers_of_each_series_are_counted(recorded: D
     assert (str(found["never/rps"].missing_ratio), found["never/rps"].last) == ("nan", None)
 
 
+async def test_minutes_between_samples_at_the_usual_distance_are_not_missing(database: Database) -> None:
+    """Every five minutes, without the samples of the minutes 30 to 45: 15 minutes more than usual between two."""
+    times = [n for n in range(0, 120, 5) if not 30 <= n < 45]
+    await Samples(database).record([a_sample(NOW - WINDOW + n * MINUTE, "slow", "rps", 10.0) for n in times])
+    async with database.connection() as connection:
+        await connection.execute(POLICY, ("shop", "slow-rps", "slow", "rps", NOW))
+    assert (await quality(database))["slow/rps"].missing_ratio == pytest.approx(15 / 118)
+
+
 async def test_a_list_has_pages_and_only_the_series_of_visible_policies(recorded: Database) -> None:
     assert list(await quality(recorded, namespaces=["other"])) == ["new/rps", "shop/rps"]
     assert list(await quality(recorded, readable=[("*", "sho%")])) == ["shop/hits_total", "shop/rps"]

@@ -64,7 +64,7 @@ VALUE_SETS: Mapping[str, dict[str, Any]] = {
         "models": {"existingClaim": "models"},
         "serviceMonitor": {"enabled": True, "additionalLabels": {"release": "prometheus"}, "interval": "30s"},
         "prometheusRule": {"enabled": True, "additionalLabels": {"release": "prometheus"}},
-        "dashboards": {"enabled": True, "namespace": "grafana", "annotations": {"grafana_folder": "Scaling"}},
+        "dashboards": {"enabled": True, "namespace": "default", "annotations": {"grafana_folder": "Scaling"}},
     },
     "kube-state-metrics": {
         "kubeStateMetrics": {"enabled": True, "serviceAccount": {"name": "exporter", "namespace": "monitoring"}},

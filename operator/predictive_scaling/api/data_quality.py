@@ -37,7 +37,9 @@ class QualityOfSeries(ResponseModel):
     service_name: str
     metric_name: str
     last: Time | None = Field(description="Time of the newest sample.")
-    missing_ratio: Number = Field(description="Share of minutes without demand since the window or the series began.")
+    missing_ratio: Number = Field(
+        description="Share of minutes without demand, beyond the usual distance of the series' samples."
+    )
     late_ratio: Number = Field(description="Share of samples that were stored more than 5 minutes after their time.")
     min_delay_seconds: Number = Field(
         description="Least time from a sample to its storage; negative: the clock of a sender is ahead by that much."

@@ -60,7 +60,10 @@ class SeriesQuality:
     last: datetime | None
     """Time of the newest sample; None without one."""
     missing_ratio: float
-    """Share of minutes without demand, since the window began or the series did; NaN if it never did."""
+    """Share of minutes without demand, since the window began or the series did; NaN if it never did.
+
+    Minutes between samples at the usual distance of the series, such as five minutes, are not missing.
+    """
     late_ratio: float
     """Share of samples that were stored more than five minutes after their time."""
     min_delay_seconds: float
@@ -136,9 +139,16 @@ def _quality_of(
         service_name=key.service,
         metric_name=key.metric,
         last=arrivals["last"],
-        missing_ratio=1 - len(observed) / expected if expected and arrivals["last"] else math.nan,
+        missing_ratio=_missing(observed, begin, len(minutes)) / expected if expected and arrivals["last"] else math.nan,
         late_ratio=arrivals["late"] / samples if samples else math.nan,
         min_delay_seconds=math.nan if arrivals["min_delay_seconds"] is None else arrivals["min_delay_seconds"],
         resets=resets,
         outliers=int(outliers.sum()),
     )
+
+
+def _missing(observed: npt.NDArray[np.intp], begin: int, end: int) -> float:
+    """Return the minutes from `begin` to `end` beyond the usual distance from the sample before."""
+    usual = float(np.median(np.diff(observed))) if len(observed) > 1 else 1.0
+    distances = np.diff(np.concatenate(([begin - 1], observed, [end])))
+    return float(np.clip(distances - usual, 0, None).sum())
