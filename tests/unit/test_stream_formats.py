@@ -60,6 +60,12 @@ def test_numeric_fields_of_telegraf_become_metrics(unit: int) -> None:
     assert found[0].labels == {"host": "a"}
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_batch_of_telegraf_may_be_indented(indent: int | None) -> None:
+    raw = json.dumps({"metrics": [a_metric(), a_metric()]}, indent=indent).encode()
+    assert len(samples(raw, "telegraf")) == 2 * len(samples(a_metric(), "telegraf")) > 0
+
+
 def test_a_metric_without_a_service_leaves_the_rest_of_its_batch() -> None:
     parsed = contents({"metrics": [a_metric(tags={}), a_metric()]}, "telegraf")
     assert len(parsed.samples[0][1]) == 3

@@ -5,6 +5,7 @@ timestamp: seconds, milliseconds, microseconds or nanoseconds (`json_timestamp_u
 """
 
 import math
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -25,6 +26,7 @@ class _Batch(msgspec.Struct):
     metrics: list[_Metric]
 
 
+_BEGIN_OF_BATCH = re.compile(rb'\s*\{\s*"metrics"\s*:')
 _METRIC, _BATCH = msgspec.json.Decoder(_Metric), msgspec.json.Decoder(_Batch)
 
 
@@ -32,7 +34,7 @@ def decode(raw: bytes, rules: SeriesRules) -> list[Measurement | RejectedMessage
     """Return the measurements of a message, and a rejection for each metric without a service or time."""
     check_size(raw)
     try:
-        metrics = _BATCH.decode(raw).metrics if raw.lstrip()[:12].startswith(b'{"metrics"') else [_METRIC.decode(raw)]
+        metrics = _BATCH.decode(raw).metrics if _BEGIN_OF_BATCH.match(raw) else [_METRIC.decode(raw)]
     except msgspec.ValidationError as error:
         raise RejectedMessage(Reason.WRONG_TYPE, f"{error}; expected is Telegraf's JSON") from None
     except RecursionError:
