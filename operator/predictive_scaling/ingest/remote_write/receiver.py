@@ -64,9 +64,7 @@ class TokenFile:
         try:
             token = self._path.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"PREDICTIVE_SCALING_REMOTE_WRITE_TOKEN_FILE: cannot read {self._path}: {error}"
-            ) from None
+            raise SettingsError(f"{_TOKEN_SETTING}: cannot read {self._path}: {error}") from None
         if not TOKEN.fullmatch(token):
             raise SettingsError(f"{_TOKEN_SETTING}: {self._path} holds no bearer token")
         return token
