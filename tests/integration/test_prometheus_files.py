@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.promtool import promtool
+from tests.support.prometheus_programs import promtool
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from predictive_scaling.clock import ManualClock
+from predictive_scaling.clock import Clock, ManualClock, WallClock
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.ingest.arrivals import Arrivals
 from predictive_scaling.ingest.consumer import Limits
@@ -19,11 +19,13 @@ from predictive_scaling.ingest.remote_write.receiver import MAX_BODY_BYTES, MAX_
 from predictive_scaling.ingest.sample_writer import SampleWriter, Written
 from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister
 from predictive_scaling.resources.series_key import SeriesKey
+from predictive_scaling.stack.ports import free_port
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.ingest_batches import IngestBatches
 from predictive_scaling.storage.samples import Sample, Samples
 from tests.support.eventually import eventually
+from tests.support.prometheus_server import prometheus_server
 from tests.support.remote_writing import HEADERS, a_request, a_series
 
 pytestmark = pytest.mark.integration
@@ -35,9 +37,9 @@ AUTHORIZED = {**HEADERS, "Authorization": f"Bearer {TOKEN}"}
 LIMITS = Limits(1000, timedelta(0), timedelta(days=400), 5 * MINUTE)
 
 
-def a_writer(database: Database) -> SampleWriter:
+def a_writer(database: Database, clock: Clock | None = None) -> SampleWriter:
     register = SeriesRegister(SeriesLimits(services=2, metrics=10, series=3))
-    clock = ManualClock(START + 3 * MINUTE)
+    clock = clock or ManualClock(START + 3 * MINUTE)
     return SampleWriter(IngestBatches(database), Samples(database), register, LimitReports(), Arrivals(), clock)
 
 
@@ -86,6 +88,36 @@ async def test_samples_are_stored_before_the_answer_and_once(receiver: RemoteWri
     key = SeriesKey("checkout", "requests_total")
     demand = (await Demand(database).minutes([key], START, START + 2 * MINUTE))[key]
     assert demand.tolist() == [2, 2]
+
+
+async def test_a_real_prometheus_sends_its_samples(database: Database, token_file: Path, tmp_path: Path) -> None:
+    """It scrapes itself each second and sends the metric `up`."""
+    clock = WallClock()
+    writer = a_writer(database, clock)
+    receiver = RemoteWriteReceiver(
+        writer, TokenFile(token_file), SeriesRules(), LIMITS, clock, host="127.0.0.1", port=0
+    )
+    port = free_port()
+    async with receiver:
+        configuration = {
+            "global": {"scrape_interval": "1s", "external_labels": {"service": "prometheus"}},
+            "scrape_configs": [{"job_name": "itself", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}],
+            "remote_write": [
+                {
+                    "url": f"http://127.0.0.1:{receiver.port}/api/v1/write",
+                    "authorization": {"credentials_file": str(token_file)},
+                    "write_relabel_configs": [{"source_labels": ["__name__"], "regex": "up", "action": "keep"}],
+                    "queue_config": {"batch_send_deadline": "1s"},
+                }
+            ],
+        }
+        async with prometheus_server(tmp_path / "prometheus", configuration, port=port):
+            await eventually(lambda: stored(database), lambda count: count >= 2, seconds=20)
+    async with database.connection() as connection:
+        rows = await (
+            await connection.execute("select distinct service_name, metric_name, value from metrics_raw")
+        ).fetchall()
+    assert rows == [("prometheus", "up", 1.0)]
 
 
 async def test_a_partly_invalid_request_stores_the_valid_samples_and_explains_the_others(

@@ -1,9 +1,9 @@
-"""A Prometheus server on loopback that answers range queries."""
+"""An HTTP server on loopback that answers range queries as a test wants it; see prometheus_server for a real one."""
 
 import json
 import threading
 import urllib.parse
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,9 +33,12 @@ def error_response(status: int, error: str) -> Response:
 
 @contextmanager
 def prometheus_running(
-    response_to: Callable[[dict[str, str]], Response],
+    response_to: Callable[[dict[str, str]], Response], headers: list[Mapping[str, str]] | None = None
 ) -> Generator[tuple[str, list[dict[str, str]]]]:
-    """Run the server; yields its address and the list of the requests that it received."""
+    """Run the server; yields its address and the list of the requests that it received.
+
+    headers: gets the headers of each request.
+    """
     requests: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,6 +46,8 @@ def prometheus_running(
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             request = dict(urllib.parse.parse_qsl(body))
             requests.append(request)
+            if headers is not None:
+                headers.append(dict(self.headers.items()))
             status, content = (404, b"no such page") if self.path != "/api/v1/query_range" else response_to(request)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))

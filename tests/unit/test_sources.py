@@ -1,6 +1,7 @@
 """Pull sources: their file, the responses of servers, and the times of requests."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,20 @@ async def test_a_response_without_rows_is_an_error_of_its_kind(
             await source.read(source.source.queries[0], SPAN)
     assert message in str(raised.value)
     assert type(raised.value) is error
+
+
+async def test_a_renewed_token_and_the_tenant_are_sent_with_each_request(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    headers: list[Mapping[str, str]] = []
+    with prometheus_running(lambda _: matrix(), headers) as (url, _):
+        source = reader(tmp_path, url, bearerTokenFile=str(token), headers={"X-Scope-OrgID": "shop"})
+        for text in ("first", "second\n"):
+            token.write_text(text)
+            await source.read(source.source.queries[0], SPAN)
+    assert [(sent["Authorization"], sent["X-Scope-OrgID"]) for sent in headers] == [
+        ("Bearer first", "shop"),
+        ("Bearer second", "shop"),
+    ]
 
 
 async def test_a_large_response_is_refused_before_it_fills_the_memory(
