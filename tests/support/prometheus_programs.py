@@ -9,6 +9,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import aiohttp
+
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack import toolchain
 from predictive_scaling.stack.cache import cached
@@ -24,6 +26,21 @@ _PROGRAMS = ("promtool", "prometheus")
 async def promtool(*arguments: str | Path) -> str:
     """Run promtool and return its output. Raises StackError with the output if it fails."""
     return await run(await install("promtool", to_stderr), *arguments, purpose="promtool")
+
+
+async def check_metrics(url: str) -> None:
+    """Check names, types and help of the metrics at an address. Raises StackError with what promtool objects to."""
+    async with aiohttp.ClientSession() as session, session.get(url, raise_for_status=True) as response:
+        text = await response.read()
+    process = await asyncio.create_subprocess_exec(
+        *(await install("promtool", to_stderr), "check", "metrics"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate(text)
+    if process.returncode != 0 or printed.strip():
+        raise StackError(f"promtool check metrics objects to {url}:\n{printed.decode()}")
 
 
 async def install(program: str, notify: Notify) -> Path:
