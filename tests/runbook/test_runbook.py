@@ -30,6 +30,7 @@ EXPECTED_OUTPUT = {
     "kafkaconsumerlag-1": ['"status": "healthy"', "LAG", "metrics.raw"],
     "kafkaconsumerlag-2": ["undecodable"],
     "databaseconnectionshigh-1": ["predictive-scaling-api", "predictive-scaling-operator", "max_connections"],
+    "sourcestale-1": ['"status": "healthy"'],
     "pause-a-policy-1": ["condition met"],
     "pause-a-policy-2": ["condition met"],
     "pin-a-floor-1": ["condition met"],

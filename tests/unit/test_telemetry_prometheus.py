@@ -31,6 +31,7 @@ def test_the_alerts_have_the_names_of_the_runbook() -> None:
         "IngestSeriesLimit",
         "DeadLetters",
         "DecisionWritesQueued",
+        "SourceStale",
     }
 
 
@@ -55,6 +56,7 @@ def test_each_alert_has_a_severity_annotations_and_a_duration() -> None:
         ("IngestSeriesLimit", "predictive_scaling_ingest_series_limit_refused_total"),
         ("DeadLetters", "predictive_scaling_ingest_dead_letters_total"),
         ("DecisionWritesQueued", "predictive_scaling_decision_writes_queued"),
+        ("SourceStale", "predictive_scaling_source_age_seconds"),
     ],
 )
 def test_each_alert_uses_its_metric(alert: str, metric: str) -> None:
