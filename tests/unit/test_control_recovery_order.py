@@ -1,5 +1,6 @@
 """Which unfinished decisions are taken up first, and for how long a tick waits for targets that do not respond."""
 
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 
@@ -40,7 +41,7 @@ class SlowTarget(InMemoryTarget):
             self.failures -= 1
             if self.seconds is not None:
                 self.seconds.now += 4.0
-            raise self.error
+            raise copy(self.error)  # the traceback of one instance would grow with each attempt
         return await InMemoryTarget.observe(self)
 
 
