@@ -11,12 +11,13 @@ import pytest
 from predictive_scaling.cluster.client import ObjectRefusedError
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import path_of
 from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.headroom_objects import POLICY_LABEL
 from predictive_scaling.control.actuation.headroom_writer import HeadroomObject, HeadroomSnapshot
 from predictive_scaling.decision.review import Problem
 from predictive_scaling.errors import RequestFailedError, TargetRefusedError
 from predictive_scaling.resources.scaling_policy import ScalingPolicy
-from predictive_scaling.resources.vocabulary import HeadroomMethod
+from predictive_scaling.resources.vocabulary import DecisionPhase, HeadroomMethod
 from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import NOON, a_policy, an_event
@@ -99,6 +100,25 @@ async def test_placeholders_are_released_before_the_floor_is_written(
     assert reserved_at_the_write == [kept, kept]
     await settle(world)
     assert reserved_of(world) == kept
+
+
+async def test_no_placeholder_returns_while_a_written_raise_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass after the write, before its reconciliation ends: the last decision is still the one before the raise."""
+    world = a_world(scaleUp={"maxStep": 40, "period": "1m"})
+    await settle(world)
+    reserved_meanwhile: list[int | None] = []
+    transition = DecisionRecords.transition
+
+    async def slow(records: DecisionRecords, *arguments: Any, **options: Any) -> bool:
+        if DecisionPhase.VERIFYING in arguments:
+            await world.node_headroom.run()
+            reserved_meanwhile.append(reserved_of(world))
+        return await transition(records, *arguments, **options)
+
+    monkeypatch.setattr(DecisionRecords, "transition", slow)
+    world.clock.advance(timedelta(minutes=16))
+    await world.turn()
+    assert (world.target.minimum, reserved_meanwhile) == (9, [0])
 
 
 async def test_the_floor_rises_even_if_placeholders_cannot_be_released(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ Each pass compares the objects that exist with those that should: nothing is rem
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -91,6 +91,9 @@ class NodeHeadroomController:
             return set(own)
         if state.open_decision is not None:  # a raise that is being written has released its placeholders
             return set(own)
+        if state.floor is not None and state.floor > decision.floor:
+            # A raise was written whose reconciliation has not ended: its placeholders are not created again.
+            decision = replace(decision, floor=state.floor)
         existing = max((existing.replicas for existing in own.values()), default=0)
         remembered = state.headroom or resumed_headroom(existing, situation.observed.current_replicas, situation.now)
         replicas, remembered = node_headroom(situation, decision, remembered)
@@ -101,6 +104,8 @@ class NodeHeadroomController:
         if (not replicas and not own) or not self.leads():
             return set(own)
         workload = await workload_of(self.cache, record.key.namespace, policy.spec.target)
+        if state.open_decision is not None:  # opened meanwhile
+            return set(own)
         request = HeadroomRequest(record.key, record.uid, replicas, workload, situation.observed.template)
         written = await self.writer.ensure(request, policy.spec.node_headroom.method, snapshot)
         state.note_headroom(written.status(replicas))
