@@ -224,6 +224,12 @@ async def test_the_definitions_are_those_of_crds_and_are_kept(helm: Helm) -> Non
 async def test_alerts_and_scrapes_have_the_names_of_the_runbook(helm: Helm) -> None:
     objects = await helm.template(VALUE_SETS["monitoring"])
     (rule,) = of_kind(objects, "PrometheusRule")
+    rules = yaml.safe_load((ROOT / "config" / "alerts.yml").read_text())
+    for alert in rules["groups"][0]["rules"]:
+        section = alert["annotations"]["runbook"].partition("#")[2]
+        alert["annotations"]["runbook_url"] = f"https://wiki.example.com/scaling/runbook.md#{section}"
+    assert rule["spec"] == rules
+    (rule,) = of_kind(await helm.template({"prometheusRule": {"enabled": True}}), "PrometheusRule")
     assert rule["spec"] == yaml.safe_load((ROOT / "config" / "alerts.yml").read_text())
     jobs = {
         body["spec"]["endpoints"][0]["relabelings"][0]["replacement"] for body in of_kind(objects, "ServiceMonitor")

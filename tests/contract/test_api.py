@@ -259,6 +259,14 @@ async def test_scores_of_the_last_day_are_exported_as_metrics(services: Services
     assert 'predictive_scaling_database_connections{purpose="test-api",state="max"} 4.0' in metrics
 
 
+async def test_the_number_of_stuck_decisions_is_exported_as_a_metric(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    assert "predictive_scaling_decisions_stuck 0.0" in (await client.get("/metrics")).text
+    await services.decisions.intend(a_decision("left-behind", status="verifying", finished_at=None))
+    assert "predictive_scaling_decisions_stuck 1.0" in (await client.get("/metrics")).text
+
+
 async def test_models_are_listed_with_scores_and_rejected_files(client: httpx.AsyncClient) -> None:
     body = await get_json(client, "/api/v1/models")
     assert body["rejected"] == [{"file": "cart/x", "reason": "size 7, expected 9"}]

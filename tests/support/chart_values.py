@@ -63,7 +63,11 @@ VALUE_SETS: Mapping[str, dict[str, Any]] = {
         "trainer": {"enabled": True},
         "models": {"existingClaim": "models"},
         "serviceMonitor": {"enabled": True, "additionalLabels": {"release": "prometheus"}, "interval": "30s"},
-        "prometheusRule": {"enabled": True, "additionalLabels": {"release": "prometheus"}},
+        "prometheusRule": {
+            "enabled": True,
+            "additionalLabels": {"release": "prometheus"},
+            "runbookUrl": "https://wiki.example.com/scaling/runbook.md",
+        },
         "dashboards": {"enabled": True, "namespace": "default", "annotations": {"grafana_folder": "Scaling"}},
     },
     "kube-state-metrics": {

@@ -32,6 +32,9 @@ def test_the_alerts_have_the_names_of_the_runbook() -> None:
         "DeadLetters",
         "DecisionWritesQueued",
         "SourceStale",
+        "ForecastStale",
+        "FallbackActive",
+        "DecisionsStuck",
     }
 
 
@@ -57,6 +60,9 @@ def test_each_alert_has_a_severity_annotations_and_a_duration() -> None:
         ("DeadLetters", "predictive_scaling_ingest_dead_letters_total"),
         ("DecisionWritesQueued", "predictive_scaling_decision_writes_queued"),
         ("SourceStale", "predictive_scaling_source_age_seconds"),
+        ("ForecastStale", "predictive_scaling_forecast_fresh"),
+        ("FallbackActive", "predictive_scaling_fallback_active"),
+        ("DecisionsStuck", "predictive_scaling_decisions_stuck"),
     ],
 )
 def test_each_alert_uses_its_metric(alert: str, metric: str) -> None:

@@ -246,11 +246,13 @@ class PrometheusRule(Switch):
     """The alerts."""
 
     additional_labels: Labels
+    runbook_url: Annotated[str, Field(pattern=r"^(https?://[^\s#$]+)?$")]
 
 
-class ServiceMonitor(PrometheusRule):
+class ServiceMonitor(Switch):
     """The scrape configuration."""
 
+    additional_labels: Labels
     interval: str
 
 

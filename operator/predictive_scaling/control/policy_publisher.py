@@ -12,15 +12,22 @@ from predictive_scaling.clock import Clock
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.reconciler import ReconcileOutcome
 from predictive_scaling.control.recording import record_accepted
+from predictive_scaling.decision.inputs import ForecastSource
 from predictive_scaling.external_metrics.values import ExternalMetricStore, Reading
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.resources.statuses import ScalingPolicyStatus
-from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType
+from predictive_scaling.resources.vocabulary import ConditionStatus, ConditionType, Mode
 from predictive_scaling.storage.policies import PolicyRow
 
 FLOOR = Gauge("predictive_scaling_floor_replicas", "The floor that is held or recommended.", ["namespace", "policy"])
 DESIRED = Gauge("predictive_scaling_wanted_replicas", "Recommended floor before limits.", ["namespace", "policy"])
 READY = Gauge("predictive_scaling_ready_replicas", "Ready replicas of the target.", ["namespace", "policy"])
+FRESH = Gauge(
+    "predictive_scaling_forecast_fresh",
+    "1 while the forecast in use is fresh, 0 with an older one or without any.",
+    ["namespace", "policy"],
+)
+FALLBACK = Gauge("predictive_scaling_fallback_active", "1 while the fallback sets the floor.", ["namespace", "policy"])
 
 
 class PolicyTable(Protocol):
@@ -72,6 +79,13 @@ class PolicyPublisher:
         _set(FLOOR, key, outcome.status.floor)
         _set(DESIRED, key, decision.uncapped if decision is not None else None)
         _set(READY, key, situation.observed.ready_replicas if situation is not None else None)
+        if situation is not None and decision is not None and situation.policy.spec.mode is not Mode.OFF:
+            forecast = situation.current_forecast
+            _set(FRESH, key, forecast is not None and forecast.source is ForecastSource.FRESH)
+            _set(FALLBACK, key, decision.fallback)
+        else:
+            _set(FRESH, key, None)
+            _set(FALLBACK, key, None)
         if self._shown.get(key) != outcome.status:
             self._shown[key] = outcome.status
             self._changed[key] = _row(record, outcome.status, self.clock)
@@ -81,7 +95,7 @@ class PolicyPublisher:
         self.sink.remove(key)
         self._shown.pop(key, None)
         self._changed.pop(key, None)
-        for gauge in (FLOOR, DESIRED, READY):
+        for gauge in (FLOOR, DESIRED, READY, FRESH, FALLBACK):
             _set(gauge, key, None)
         self._forgetting = True
 
