@@ -30,7 +30,7 @@ EXAMPLES = $(shell grep -rl --include='*.py' '>>> ' forecasting operator/predict
 
 say = @printf '[make] %s\n' "$(1)" >&2
 
-.PHONY: help setup prepare demo test lint format bench generate-data train-models demo-check crds chart stack-up stack-down image lock sbom audit clean
+.PHONY: help setup prepare demo test lint format bench generate-data train-models demo-check crds chart stack-up stack-down secrets image lock sbom audit clean
 
 help: ## Show every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ test: setup ## Run all tests and docstring examples; each of the two parts ends 
 	$(PYTEST) $(wildcard tests/e2e tests/runbook tests/integration tests/contract tests/chart) & servers=$$!; status=0; \
 	wait $$servers || status=$$?; wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
 
-lint: setup ## Check format, style, types, layers, drift of the CRDs and of the chart, workflows
+lint: setup ## Check format, style, types, layers, drift of the CRDs and of the chart, workflows, docker-compose.yml
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/pyright
@@ -58,6 +58,7 @@ lint: setup ## Check format, style, types, layers, drift of the CRDs and of the 
 	$(RUN) chart --check
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	.venv/bin/check-jsonschema --builtin-schema vendor.renovate renovate.json
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@if [ -e operator/__init__.py ]; then \
 	  echo "operator/__init__.py must not exist: it shadows Python's own module operator; delete it" >&2; exit 1; fi
 
@@ -91,6 +92,9 @@ stack-up: prepare ## Start the local stack with a scheduler and KEDA's CRD in th
 
 stack-down: setup ## Stop the local stack and remove its data
 	$(RUN) stack down
+
+secrets: ## Write the secret files of docker-compose.yml to secrets/; existing files stay
+	@config/compose/secrets.sh
 
 image: ## Build the container image
 	@engine=$$(command -v docker || command -v podman || command -v buildah) || { \

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ ROOT = Path(__file__).parents[2]
 
 async def test_prometheus_accepts_the_configuration_with_its_rules() -> None:
     assert "is valid prometheus config file syntax" in await promtool("check", "config", ROOT / "config/prometheus.yml")
+
+
+async def test_prometheus_accepts_the_configuration_of_compose_with_its_rules(tmp_path: Path) -> None:
+    """With one API as a static target instead of those that DNS names: the promtool built here has no DNS."""
+    configuration = yaml.safe_load((ROOT / "config/compose/prometheus.yml").read_text())
+    (api,) = (job for job in configuration["scrape_configs"] if "dns_sd_configs" in job)
+    (names,) = api.pop("dns_sd_configs")
+    api["static_configs"] = [{"targets": [f"{names['names'][0]}:{names['port']}"]}]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    shutil.copy(ROOT / "config/alerts.yml", tmp_path)
+    assert "is valid prometheus config file syntax" in await promtool("check", "config", tmp_path / "prometheus.yml")
 
 
 async def test_each_alert_fires_and_ends_when_it_should_with_its_texts() -> None:
