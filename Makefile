@@ -42,7 +42,7 @@ demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-04-13 
 PYTEST = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
 test: setup ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
 	@$(RUN) stack prepare --chart
-	@.venv/bin/python -m tests.support.prometheus_programs
+	@.venv/bin/python -m tests.support.go_programs
 	@mkdir -p build
 	@trap 'kill $$(jobs -p) 2> /dev/null || true' EXIT; trap '' INT; \
 	nice -n 19 $(PYTEST) $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \

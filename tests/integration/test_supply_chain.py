@@ -1,4 +1,4 @@
-"""`make sbom` and `make audit` as users run them."""
+"""`make sbom` and `make audit` as users run them, and the workflows by the rules of actionlint."""
 
 import json
 import re
@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from predictive_scaling.errors import StackError
+from predictive_scaling.stack.processes import run
+from tests.support.go_programs import ACTIONLINT
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
+WORKFLOWS = ROOT / ".github" / "workflows"
 
 
 def make(*arguments: str) -> str:
@@ -41,3 +46,22 @@ def test_the_bill_of_materials_is_valid_reproducible_and_has_the_packages_of_the
 
 def test_the_audit_reads_every_lock() -> None:
     assert re.search(r"would have audited [1-9]\d{2} packages", make("audit", "AUDIT_OPTIONS=--dry-run"))
+
+
+async def actionlint(*workflows: Path) -> None:
+    """Check workflows. Raises StackError with what is wrong."""
+    program = await ACTIONLINT.folder() / "actionlint"
+    # Other linters are not called, whether or not they are installed.
+    await run(program, "-no-color", "-shellcheck=", "-pyflakes=", *workflows, purpose="actionlint")
+
+
+async def test_actionlint_accepts_the_workflows() -> None:
+    await actionlint(*WORKFLOWS.glob("*.yml"))
+
+
+async def test_actionlint_refuses_the_output_of_a_step_that_does_not_exist(tmp_path: Path) -> None:
+    workflow = tmp_path / "release.yml"
+    text = (WORKFLOWS / "release.yml").read_text()
+    workflow.write_text(text.replace("steps.push.outputs", "steps.pushed.outputs", 1))
+    with pytest.raises(StackError, match='property "pushed" is not defined'):
+        await actionlint(workflow)

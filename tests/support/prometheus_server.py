@@ -14,7 +14,6 @@ from predictive_scaling.clock import WallClock
 from predictive_scaling.stack.certificates import Authority, CertificateFiles, new_authority
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.stack.processes import Child, answers, port_is_open
-from predictive_scaling.stack.progress import to_stderr
 from tests.support.prometheus_programs import install, promtool
 
 USER, PASSWORD = "reader", "reader"
@@ -67,7 +66,7 @@ async def prometheus_server(
     child = Child(
         "Prometheus",
         [
-            await install("prometheus", to_stderr),
+            await install("prometheus"),
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={data}",
             "--storage.tsdb.retention.time=10y",
