@@ -73,6 +73,12 @@ GENERATE: dict[str, tuple[float, LiteralString]] = {
         from (select step, %(now)s - 60 * interval '1 day' * step / %(rows)s as since
             from generate_series(0, %(rows)s - 1) as step) as hours""",
     ),
+    "replica_history": (
+        0.05,
+        """insert into replica_history
+        select 'shop', step::text, %(now)s - 60 * interval '1 day' * step / %(rows)s, 1, 2, 2
+        from generate_series(0, %(rows)s - 1) as step""",
+    ),
     "sample_arrivals": (
         0.05,
         """insert into sample_arrivals
@@ -127,6 +133,7 @@ async def count_expired(database: Database) -> int:
         "scaling_decisions": ("created_at", ROLLUPS),
         "dead_letters": ("received_at", RAW),
         "shadow_hours": ("since", RAW),
+        "replica_history": ("at", RAW),
         "sample_arrivals": ("hour", RAW),
         "ingest_history": ("minute", RAW),
         "series": ("last_day", ROLLUPS),

@@ -141,6 +141,8 @@ class AccessControl:
         permission = match.permission()
         if not await authorizer.allows(caller, permission):
             raise _forbidden(caller, str(permission))
+        if match.namespace is not None:
+            scope[SCOPE_KEY] = Visible((match.namespace,), self._policy.services)
 
     async def _visible(
         self, match: RuleMatch, namespace: str | None, caller: Caller, authorizer: Authorizer

@@ -70,6 +70,8 @@ RULES: Mapping[tuple[str, str], AccessRule] = MappingProxyType(
         ("GET", "/health"): _TELEMETRY,
         ("GET", "/metrics"): _TELEMETRY,
         ("GET", f"{API_V1}/policies"): _POLICY_LIST,
+        ("GET", f"{API_V1}/policies/{{namespace}}/{{name}}"): _POLICY,
+        ("GET", f"{API_V1}/policies/{{namespace}}/{{name}}/timeline"): _POLICY,
         ("GET", f"{API_V1}/policies/{{namespace}}/{{name}}/frontier"): _POLICY,
         ("GET", f"{API_V1}/policies/{{namespace}}/{{name}}/shadow"): _POLICY,
         ("GET", f"{API_V1}/policies/{{namespace}}/{{name}}/shadow/report"): _POLICY,

@@ -20,6 +20,7 @@ from predictive_scaling.api import (
     predictions,
     shadow,
     status,
+    timeline,
 )
 from predictive_scaling.api.access_control import AccessControl, AccessPolicy
 from predictive_scaling.api.problems import describe_problems, responses, show_problems
@@ -63,7 +64,7 @@ def create_app(services: Services, access: AccessPolicy | None = None) -> FastAP
 
 def _api_v1() -> APIRouter:
     router = APIRouter(prefix=API_V1, responses=responses(401, 403, 422, 429, 503))
-    of_policies = (policies, frontier, shadow, backtests)
+    of_policies = (policies, timeline, frontier, shadow, backtests)
     for module in (decisions, status, predictions, accuracy, data_quality, models, events, *of_policies, commands):
         router.include_router(module.router)
     return router

@@ -42,6 +42,7 @@ class DecisionFilter(NamespaceQuery):
     limit: Annotated[int, Field(ge=1, le=500, description="Maximum number of decisions.")] = 50
     status: Annotated[Status | None, Field(description="Only decisions with this status.")] = None
     service: Annotated[Name | None, Field(description="Only decisions of this service.")] = None
+    policy: Annotated[Name | None, Field(description="Only decisions of the policies with this name.")] = None
     cursor: Annotated[
         str | None, Field(min_length=1, max_length=_MAX_CURSOR, description="`next_cursor` of the previous page.")
     ] = None
@@ -94,6 +95,7 @@ async def list_decisions(
         query.limit,
         phase=query.status,
         service=query.service,
+        policy=query.policy,
         namespaces=visible.within(query.namespace).namespaces,
         cursor=query.cursor,
     )

@@ -2,20 +2,21 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import Field
 
-from predictive_scaling.api.fields import Name, NextCursor, PageQuery, ResponseModel, Time
+from predictive_scaling.api.fields import Name, NextCursor, QueryModel, ResponseModel, Time
+from predictive_scaling.api.problems import responses
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
-from predictive_scaling.api.status import PolicyStatus, policy_status
+from predictive_scaling.api.status import PolicyStatus, SelectionQuery, policy_status
 from predictive_scaling.api.visible_namespaces import VisibleNamespaces
 from predictive_scaling.storage.policies import PolicyRow
 
 router = APIRouter(prefix="/policies", tags=["policies"])
 
 
-class PolicyFilter(PageQuery):
+class PolicyFilter(SelectionQuery):
     """Filter of policies."""
 
     service: Annotated[Name | None, Field(description="Only policies of this service.")] = None
@@ -47,12 +48,31 @@ async def list_policies(
 
     async def document() -> bytes:
         page = await services.policies.page(
-            query.limit, service=query.service, namespaces=visible.namespaces, cursor=query.cursor
+            query.limit,
+            service=query.service,
+            namespaces=visible.namespaces,
+            selection=query.selection,
+            cursor=query.cursor,
         )
         return encode({"policies": [_policy(row) for row in page.policies], "next_cursor": page.next_cursor})
 
-    key = f"{visible.key}/policies?limit={query.limit}&cursor={query.cursor or ''}&service={query.service or ''}"
+    key = f"{visible.key}/policies?{query.model_dump_json()}"
     return json_response(request, await services.responses.get(key, await services.policies.version(), document))
+
+
+@router.get("/{namespace}/{name}", responses=responses(404), response_model=Policy)
+async def show_policy(
+    namespace: Annotated[Name, Path(description="Namespace of the policy.")],
+    name: Annotated[Name, Path(description="Name of the policy.")],
+    _: Annotated[QueryModel, Query()],
+    request: Request,
+    services: Use,
+) -> Response:
+    """Return one policy."""
+    row = await services.policies.of(namespace, name)
+    if row is None:
+        raise HTTPException(404, f"policy {namespace}/{name} is not known; /api/v1/policies lists all policies")
+    return json_response(request, encode(_policy(row)))
 
 
 def _policy(row: PolicyRow) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.data_quality import DataQuality
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.namespaces import Namespaces
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
+from predictive_scaling.storage.replica_history import ReplicaHistory
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.storage.shadow_hours import ShadowHours
 from predictive_scaling.storage.tunings import Tunings
@@ -60,6 +62,14 @@ class Services:
     @property
     def predictions(self) -> Predictions:
         return Predictions(self.database)
+
+    @property
+    def demand(self) -> Demand:
+        return Demand(self.database)
+
+    @property
+    def replica_history(self) -> ReplicaHistory:
+        return ReplicaHistory(self.database)
 
     @property
     def tunings(self) -> Tunings:

@@ -9,13 +9,14 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from predictive_scaling.api.fields import NextCursor, Number, PageQuery, ResponseModel, Time
+from predictive_scaling.api.fields import Name, NextCursor, Number, PageQuery, ResponseModel, Time
 from predictive_scaling.api.learned import Learned, learned_of_status
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.shadow import Shadow, shadow_of_status
 from predictive_scaling.api.visible_namespaces import VisibleNamespaces
-from predictive_scaling.storage.policies import PolicyRow
+from predictive_scaling.resources.vocabulary import Mode, Source
+from predictive_scaling.storage.policies import PolicyRow, PolicySelection
 
 router = APIRouter(prefix="/scaling", tags=["status"])
 
@@ -85,9 +86,27 @@ class ScalingStatus(ResponseModel):
     next_cursor: NextCursor
 
 
+class SelectionQuery(PageQuery):
+    """Parameters of a list of policies."""
+
+    mode: Annotated[Mode | None, Field(description="Only policies in this mode.")] = None
+    source: Annotated[Source | None, Field(description="Only policies whose floor has this source.")] = None
+    limited: Annotated[
+        bool | None, Field(description="Only policies whose maximum limits the recommendation, or only the others.")
+    ] = None
+    search: Annotated[
+        Name | None, Field(description="Only policies with this text in `namespace/name` or the name of the service.")
+    ] = None
+
+    @property
+    def selection(self) -> PolicySelection:
+        """The selection of the query."""
+        return PolicySelection(self.mode, self.source, self.limited, self.search)
+
+
 @router.get("/status", response_model=ScalingStatus)
 async def show_status(
-    query: Annotated[PageQuery, Query()], request: Request, services: Use, visible: VisibleNamespaces
+    query: Annotated[SelectionQuery, Query()], request: Request, services: Use, visible: VisibleNamespaces
 ) -> Response:
     """Return a page of policies by namespace and name, and a summary of all visible policies."""
     visible = visible.within(query.namespace)
@@ -96,13 +115,13 @@ async def show_status(
 
     async def fragment() -> bytes:
         page = await services.policies.page(
-            query.limit, namespaces=namespaces, cursor=query.cursor, with_forecast=False
+            query.limit, namespaces=namespaces, selection=query.selection, cursor=query.cursor, with_forecast=False
         )
         counts = await services.policies.counts(namespaces)
         listing = {"policies": [policy_status(row) for row in page.policies], "next_cursor": page.next_cursor}
         return encode([listing, asdict(counts)])
 
-    key = f"{visible.key}/scaling/status?limit={query.limit}&cursor={query.cursor or ''}"
+    key = f"{visible.key}/scaling/status?{query.model_dump_json()}"
     cached = await services.responses.get(key, await services.policies.version(), fragment)
     listing, counts = msgspec.json.decode(cached, type=tuple[dict[str, msgspec.Raw], dict[str, int]])
 

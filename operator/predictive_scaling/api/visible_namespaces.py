@@ -58,10 +58,10 @@ class Visible:
 
 
 def _visible(request: Request) -> Visible:
-    # The access control sets it for lists only: a route without the rule of a list fails here, and shows nothing.
+    # The access control sets it for lists and named objects only: another route fails here, and shows nothing.
     visible: Visible = request.scope[SCOPE_KEY]
     return visible
 
 
 VisibleNamespaces = Annotated[Visible, Depends(_visible)]
-"""Injects the namespaces that the caller may see into the route of a list."""
+"""Injects the namespaces that the caller may see into the route of a list; of a named object its namespace."""

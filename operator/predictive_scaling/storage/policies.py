@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.replica_history import PolicyReplicas, ReplicaChange, record_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,22 @@ select namespace, policy, service_name, metric_name, aggregation, mode, target, 
 from policies
 where (%(service)s::text is null or service_name = %(service)s)
     and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
+    and (%(mode)s::text is null or mode = %(mode)s)
+    and (%(source)s::text is null or source = %(source)s)
+    and (%(limited)s::boolean is null or limited = %(limited)s)
+    and (%(search)s::text is null
+        or strpos(lower(namespace || '/' || policy || ' ' || coalesce(service_name, '')), lower(%(search)s)) > 0)
     and (%(namespace)s::text is null or (namespace, policy) > (%(namespace)s, %(policy)s))
 order by namespace, policy
 limit %(limit)s
+"""
+
+ONE = """
+select namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas, max_replicas, floor,
+    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, forecast, updated_at,
+    timezone, holidays, learned, shadow
+from policies
+where namespace = %(namespace)s and policy = %(policy)s
 """
 
 COUNTS = """
@@ -109,6 +123,20 @@ select distinct service_name from policies where service_name is not null and na
 
 # Each write has its own transaction id, so any change of the table changes the sum or the count.
 VERSION = "select count(*) || '-' || coalesce(sum(xmin::text::bigint), 0) from policies"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySelection:
+    """Which policies a list shows. None: any."""
+
+    mode: str | None = None
+    source: str | None = None
+    limited: bool | None = None
+    search: str | None = None
+    """Part of `namespace/name`, or of the name of the service, in any case."""
+
+
+ANY_POLICY = PolicySelection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +164,7 @@ class Policies:
         self._database = database
 
     async def record(self, rows: Sequence[PolicyRow]) -> None:
-        """Upsert the rows of changed policies."""
+        """Upsert the rows of changed policies, and record changes of their floor and replicas."""
         values = [
             asdict(row)
             | {
@@ -148,7 +176,9 @@ class Policies:
             }
             for row in rows
         ]
+        replicas = [PolicyReplicas(row.namespace, row.policy, _replicas(row)) for row in rows]
         async with self._database.connection() as connection, connection.cursor() as cursor:
+            await record_changes(connection, replicas)
             await cursor.executemany(RECORD, values)
 
     async def forget_others(self, kept: Sequence[tuple[str, str]], namespaces: Sequence[str] | None = None) -> int:
@@ -176,12 +206,14 @@ class Policies:
         *,
         service: str | None = None,
         namespaces: list[str] | None = None,
+        selection: PolicySelection = ANY_POLICY,
         cursor: str | None = None,
         with_forecast: bool = True,
     ) -> PolicyPage:
         """Return a page of the policies, optionally of one service or of some namespaces. Raises InvalidCursorError."""
         namespace, policy = decode_cursor(cursor, str, str) if cursor else (None, None)
         values = {
+            **asdict(selection),
             "service": service,
             "namespaces": namespaces,
             "namespace": namespace,
@@ -197,6 +229,15 @@ class Policies:
         shown = fetched[:limit]
         more = len(fetched) > limit
         return PolicyPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
+
+    async def of(self, namespace: str, policy: str) -> PolicyRow | None:
+        """Return a policy; None if it is not known."""
+        async with (
+            self._database.reading() as connection,
+            connection.cursor(row_factory=class_row(PolicyRow)) as rows,
+        ):
+            await rows.execute(ONE, {"namespace": namespace, "policy": policy})
+            return await rows.fetchone()
 
     async def counts(self, namespaces: list[str] | None = None) -> PolicyCounts:
         """Return the numbers of policies, optionally of some namespaces."""
@@ -218,3 +259,7 @@ class Policies:
         async with self._database.reading() as connection:
             row = await (await connection.execute(VERSION)).fetchone()
             return str(row[0]) if row else ""
+
+
+def _replicas(row: PolicyRow) -> ReplicaChange:
+    return ReplicaChange(row.updated_at, row.floor, row.current_replicas, row.ready_replicas)

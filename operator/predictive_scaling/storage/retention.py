@@ -78,6 +78,12 @@ RULES = (
         where since < %(before)s limit %(batch)s for update skip locked))""",
     ),
     RowRule(
+        "replica_history",
+        "raw",
+        """delete from replica_history where ctid = any(array(select ctid from replica_history
+        where at < %(before)s limit %(batch)s for update skip locked))""",
+    ),
+    RowRule(
         "dead_letters",
         "raw",
         """delete from dead_letters where ctid = any(array(select ctid from dead_letters

@@ -130,6 +130,7 @@ PAGE = f"""
 select {_COLUMNS} from scaling_decisions
 where (%(status)s::text is null or status = %(status)s)
     and (%(service)s::text is null or service_name = %(service)s)
+    and (%(policy)s::text is null or policy = %(policy)s)
     and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
     and (%(created_at)s::timestamptz is null or (created_at, id) < (%(created_at)s, %(id)s))
 order by created_at desc, id desc
@@ -248,6 +249,7 @@ class ScalingDecisions:
         *,
         phase: DecisionPhase | None = None,
         service: str | None = None,
+        policy: str | None = None,
         namespaces: list[str] | None = None,
         cursor: str | None = None,
     ) -> DecisionPage:
@@ -256,6 +258,7 @@ class ScalingDecisions:
         values = {
             "status": None if phase is None else phase.stored,
             "service": service,
+            "policy": policy,
             "namespaces": namespaces,
             "created_at": created_at,
             "id": last_id,
