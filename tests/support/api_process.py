@@ -56,11 +56,11 @@ async def start_process(*arguments: str, log: Path, settings: Mapping[str, str])
 
 
 @asynccontextmanager
-async def api_running(database_url: str, folder: Path, **settings: str) -> AsyncGenerator[ApiProcess]:
-    """Run the API on a free port, over this database; it responds on entry."""
+async def api_running(database_url: str, folder: Path, port: int = 0, /, **settings: str) -> AsyncGenerator[ApiProcess]:
+    """Run the API over this database; it responds on entry. port: 0 for a free one."""
     log = folder / "api.log"
     process = await start_process(
-        *("api", "--host", "127.0.0.1", "--port", "0"),
+        *("api", "--host", "127.0.0.1", "--port", str(port)),
         log=log,
         settings={"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", **settings},
     )

@@ -5,6 +5,7 @@ import ipaddress
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -188,7 +189,11 @@ async def _allowed(
 
 def client_address(scope: Scope) -> str:
     """Return the address of the client; for IPv6 its network, because a host has all addresses of a /64."""
-    host = (scope.get("client") or ("unknown", 0))[0]
+    return _network_of((scope.get("client") or ("unknown", 0))[0])
+
+
+@lru_cache(maxsize=4096)
+def _network_of(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

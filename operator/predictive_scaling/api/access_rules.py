@@ -15,7 +15,7 @@ class RuleKind(Enum):
     """How the objects of a request are named."""
 
     OPEN = auto()
-    """Needs no token: probes, and the documentation of the API."""
+    """Needs no token: probes, the documentation of the API, and the web page without its data."""
     TELEMETRY = auto()
     """Needs no token unless the settings say so; then it is a path."""
     OBJECT = auto()
@@ -65,6 +65,8 @@ RULES: Mapping[tuple[str, str], AccessRule] = MappingProxyType(
     {
         ("GET", "/health/live"): _OPEN,
         ("GET", "/health/ready"): _OPEN,
+        ("GET", "/"): _OPEN,
+        ("GET", "/assets/{name}"): _OPEN,
         ("GET", "/docs"): _OPEN,
         ("GET", "/openapi.json"): _OPEN,
         ("GET", "/health"): _TELEMETRY,
@@ -81,6 +83,7 @@ RULES: Mapping[tuple[str, str], AccessRule] = MappingProxyType(
         ("GET", f"{API_V1}/metrics/accuracy"): _POLICY_LIST,
         ("GET", f"{API_V1}/metrics/quality"): _POLICY_LIST,
         ("GET", f"{API_V1}/models"): _POLICY_LIST,
+        ("GET", f"{API_V1}/changes"): _POLICY_LIST,
         ("GET", f"{API_V1}/scaling/decisions"): AccessRule(RuleKind.LIST, "list", DECISIONS),
         ("GET", f"{API_V1}/events"): AccessRule(RuleKind.LIST, "list", EVENTS),
         ("GET", f"{API_V1}/backtests"): AccessRule(RuleKind.LIST, "list", BACKTESTS),

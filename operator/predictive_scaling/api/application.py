@@ -8,6 +8,7 @@ from predictive_scaling import __version__
 from predictive_scaling.api import (
     accuracy,
     backtests,
+    changes,
     commands,
     data_quality,
     decisions,
@@ -21,13 +22,17 @@ from predictive_scaling.api import (
     shadow,
     status,
     timeline,
+    web_page,
 )
 from predictive_scaling.api.access_control import AccessControl, AccessPolicy
+from predictive_scaling.api.change_feed import ChangeFeed
 from predictive_scaling.api.problems import describe_problems, responses, show_problems
+from predictive_scaling.api.recent_responses import RecentResponses
 from predictive_scaling.api.request_limits import API_V1, RequestLimits
 from predictive_scaling.api.request_records import RequestRecords
 from predictive_scaling.api.request_traces import RequestTraces
 from predictive_scaling.api.services import Services
+from predictive_scaling.storage.change_markers import ChangeTable
 
 _DESCRIPTION = """\
 Forecasts, decisions and status of the operator, read from the database. What the operator executes is a command;
@@ -46,13 +51,15 @@ def create_app(services: Services, access: AccessPolicy | None = None) -> FastAP
         redirect_slashes=False,
     )
     application.state.services = services
+    application.state.changes = ChangeFeed(ChangeTable(services.database), services.clock)
     generated = application.openapi
     application.openapi = cache(lambda: describe_problems(generated()))
     show_problems(application)
-    for public in (health.router, pages.router):
+    for public in (health.router, pages.router, web_page.router):
         application.include_router(public)
     application.include_router(_api_v1())
     # The middleware that is added last comes first.
+    application.add_middleware(RecentResponses, factor=services.recent_factor)
     application.add_middleware(
         AccessControl, policy=access or AccessPolicy(), namespaces=lambda: services.namespaces.all()
     )
@@ -65,6 +72,17 @@ def create_app(services: Services, access: AccessPolicy | None = None) -> FastAP
 def _api_v1() -> APIRouter:
     router = APIRouter(prefix=API_V1, responses=responses(401, 403, 422, 429, 503))
     of_policies = (policies, timeline, frontier, shadow, backtests)
-    for module in (decisions, status, predictions, accuracy, data_quality, models, events, *of_policies, commands):
+    for module in (
+        decisions,
+        status,
+        predictions,
+        accuracy,
+        data_quality,
+        models,
+        events,
+        *of_policies,
+        commands,
+        changes,
+    ):
         router.include_router(module.router)
     return router

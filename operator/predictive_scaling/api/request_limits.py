@@ -16,6 +16,9 @@ log = structlog.get_logger(__name__)
 API_V1 = "/api/v1"
 """Path prefix of all routes except health, metrics and docs."""
 
+EVENT_STREAM = "text/event-stream"
+"""Media type of responses that last: they limit their time themselves."""
+
 MAX_BODY_BYTES = 1 << 20
 # HTTP allows any token as a method; as a label value it would let clients create any number of series.
 _METHODS = frozenset(HTTPMethod)
@@ -48,7 +51,7 @@ class RequestLimits:
     async def _run(self, exchange: "_Exchange") -> tuple[HTTPStatus, str] | None:
         try:
             exchange.check_content_length()
-            async with asyncio.timeout(self._limit_seconds):
+            async with asyncio.timeout(self._limit_seconds) as exchange.limit:
                 await self._application(exchange.scope, exchange.receive, exchange.send)
         except _TooLargeError as error:
             return HTTPStatus(error.status_code), error.detail
@@ -76,6 +79,8 @@ class _Exchange:
         self._received = 0
         self.body_is_open = False
         self.status: int | None = None
+        self.limit: asyncio.Timeout | None = None
+        self.is_stream = False
         self.began = monotonic()
 
     def check_content_length(self) -> None:
@@ -95,6 +100,12 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.is_stream = any(
+                name == b"content-type" and value.startswith(EVENT_STREAM.encode())
+                for name, value in message["headers"]
+            )
+            if self.is_stream and self.limit is not None:
+                self.limit.reschedule(None)
         await self._send(message)
 
 
@@ -116,7 +127,8 @@ def _count(scope: Scope, exchange: _Exchange) -> None:
     # An unknown path must not become a label value, because clients choose it.
     route = route_of(scope)
     REQUESTS.labels(method_of(scope) if route != "unknown" else "any", route, str(exchange.status)).inc()
-    DURATION.labels(route).observe(monotonic() - exchange.began)
+    if not exchange.is_stream:
+        DURATION.labels(route).observe(monotonic() - exchange.began)
 
 
 REQUESTS = Counter(

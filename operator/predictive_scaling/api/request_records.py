@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from predictive_scaling.access.permission import Permission
@@ -18,16 +18,17 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""Content-Security-Policy of the HTML pages: their style is inline, and they have no script."""
+"""Content-Security-Policy of the HTML reports: their style is inline, and they have no script."""
 
 _NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-_TRANSPORT_SECURITY = "max-age=31536000"
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_TRANSPORT_SECURITY = b"max-age=31536000"
+_REQUEST_ID_HEADER = REQUEST_ID.lower().encode()
 _SCOPE_KEY = "predictive_scaling.record"
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -69,11 +70,13 @@ class RequestRecords:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), record.request_id, is_encrypted=scope["scheme"] == "https")
+                _add_headers(message["headers"], record.request_id, is_encrypted=scope["scheme"] == "https")
             await send(message)
 
         try:
-            await self._application(scope, receive, send_with_headers)
+            # Every line of the request has its id, also those of storage and of libraries.
+            with structlog.contextvars.bound_contextvars(request_id=record.request_id):
+                await self._application(scope, receive, send_with_headers)
         finally:
             _audit(scope, record, status)
 
@@ -83,14 +86,21 @@ def _request_id(scope: Scope) -> str:
     return given if _CLIENT_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _add_headers(headers: MutableHeaders, request_id: str, *, is_encrypted: bool) -> None:
-    headers[REQUEST_ID] = request_id
-    is_page = headers.get("content-type", "").startswith("text/html")
-    headers["Content-Security-Policy"] = PAGE_POLICY if is_page else _NO_CONTENT_POLICY
-    for name, value in _HEADERS.items():
-        headers[name] = value
+def _add_headers(headers: list[tuple[bytes, bytes]], request_id: str, *, is_encrypted: bool) -> None:
+    """Add the headers of every response; a response that has its own Content-Security-Policy keeps it."""
+    content_type = b""
+    has_policy = False
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value
+        has_policy = has_policy or name == b"content-security-policy"
+    headers.append((_REQUEST_ID_HEADER, request_id.encode()))
+    if not has_policy:
+        policy = PAGE_POLICY if content_type.startswith(b"text/html") else _NO_CONTENT_POLICY
+        headers.append((b"content-security-policy", policy.encode()))
+    headers.extend(_HEADERS)
     if is_encrypted:
-        headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY
+        headers.append((b"strict-transport-security", _TRANSPORT_SECURITY))
 
 
 def _audit(scope: Scope, record: RequestRecord, status: int) -> None:

@@ -1,15 +1,15 @@
-"""The span of an API request, below that of its client. Probes and scrapes have none."""
+"""The span of an API request, below that of its client. Probes, scrapes and streams have none."""
 
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from predictive_scaling.api.request_limits import method_of, route_of
+from predictive_scaling.api.request_limits import API_V1, method_of, route_of
 from predictive_scaling.api.request_records import RequestRecord
 from predictive_scaling.telemetry.tracing import span
 
-_UNTRACED = ("/health", "/metrics")
+_UNTRACED = ("/health", "/metrics", f"{API_V1}/changes")
 _ROUTELESS = "unknown"
 
 

@@ -3,6 +3,7 @@
 import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -27,16 +28,21 @@ def encode(document: Any) -> bytes:
 
 
 def json_response(request: Request, body: bytes) -> Response:
+    """Return 200 with the JSON, compressed if the client accepts gzip; 304 if the client's ETag matches."""
+    return conditional_response(request, body, "application/json")
+
+
+def conditional_response(request: Request, body: bytes, media_type: str) -> Response:
     """Return 200 with the body, compressed if the client accepts gzip; 304 if the client's ETag matches."""
     tag = f'W/"{blake2b(body, digest_size=16).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
-    if _matches(request.headers.get("if-none-match", ""), tag):
+    if matches(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
-    if len(body) >= _MIN_COMPRESSED_BYTES and _accepts_gzip(request.headers.get("accept-encoding", "")):
+    if len(body) >= _MIN_COMPRESSED_BYTES and accepts_gzip(request.headers.get("accept-encoding", "")):
         compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
         body = compressor.compress(body) + compressor.flush()
         headers["Content-Encoding"] = "gzip"
-    return Response(body, headers=headers, media_type="application/json")
+    return Response(body, headers=headers, media_type=media_type)
 
 
 class VersionedResponses:
@@ -94,11 +100,14 @@ class CachedValues:
         return value
 
 
-def _matches(tags: str, tag: str) -> bool:
+def matches(tags: str, tag: str) -> bool:
+    """Whether an If-None-Match header names a tag."""
     return any(candidate.strip() in ("*", tag, tag.removeprefix("W/")) for candidate in tags.split(","))
 
 
-def _accepts_gzip(accepted: str) -> bool:
+@lru_cache(maxsize=256)
+def accepts_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip."""
     for encoding in accepted.lower().split(","):
         coding, _, quality = encoding.partition(";")
         if coding.strip() in ("gzip", "*"):

@@ -46,6 +46,8 @@ class Services:
     ready: Sequence[Check] = ()
     command_limit_seconds: float = 10.0
     request_limit_seconds: float = 30.0
+    recent_factor: float = 0.0
+    """Factor on the time for which responses of lists are kept in memory; 0 keeps nothing."""
 
     @property
     def namespaces(self) -> Namespaces:
@@ -100,7 +102,7 @@ class Services:
         return BusinessEvents(self.database)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -67,10 +68,29 @@ class HeadTimeoutProtocol(H11Protocol):
             self.transport.close()
 
 
-async def serve(application: FastAPI, host: str, port: int, certificate: ServingCertificate | None = None) -> None:
+class _Server(uvicorn.Server):
+    """Calls `on_stop` before it waits for open requests."""
+
+    def __init__(self, configuration: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(configuration)
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
+
+
+async def serve(
+    application: FastAPI,
+    host: str,
+    port: int,
+    certificate: ServingCertificate | None = None,
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish open requests (at most 20 s) and return.
 
-    certificate: None for HTTP without encryption. Its files are read again when they change.
+    certificate: None for HTTP without encryption. Its files are read again when they change. on_stop: ends responses
+    that would not end by themselves.
 
     Raises SettingsError when the port cannot be used.
     """
@@ -94,7 +114,7 @@ async def serve(application: FastAPI, host: str, port: int, certificate: Serving
             signal.signal(number, _ignore_signal)
         log.info("api_listening", host=host, port=listener.getsockname()[1], tls=certificate is not None)
         async with _reloading(certificate):
-            await uvicorn.Server(configuration).serve(sockets=[listener])
+            await _Server(configuration, on_stop).serve(sockets=[listener])
     log.info("api_stopped")
 
 

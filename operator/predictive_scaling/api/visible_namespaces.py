@@ -57,7 +57,7 @@ class Visible:
         return replace(self, names=(namespace,) if self.names is None or namespace in self.names else ())
 
 
-def _visible(request: Request) -> Visible:
+async def _visible(request: Request) -> Visible:
     # The access control sets it for lists and named objects only: another route fails here, and shows nothing.
     visible: Visible = request.scope[SCOPE_KEY]
     return visible

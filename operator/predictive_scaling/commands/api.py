@@ -80,7 +80,7 @@ async def _run(settings: Settings, host: str, port: int) -> None:
         certificate = serving_certificate(settings)
         await _refuse_other_schema(database)
         application = create_app(_services(settings, database, command_database, redis), access)
-        await serve(application, host, port, certificate)
+        await serve(application, host, port, certificate, on_stop=application.state.changes.close)
 
 
 async def _refuse_other_schema(database: Database) -> None:
@@ -116,6 +116,7 @@ def _services(settings: Settings, database: Database, command_database: Database
             models_check(lambda: len(stored_models(registry).models)),
         ),
         ready=(Check("database", schema),),
+        recent_factor=1.0,
     )
 
 
