@@ -1,5 +1,7 @@
 """Log formats, log levels and the masking of secrets."""
 
+import ast
+import asyncio
 import grp
 import gzip
 import io
@@ -15,13 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
+from predictive_scaling.api.request_records import RequestRecords
 from predictive_scaling.clock import ManualClock
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.telemetry.logs import configure_logs, log_file, masked
 
+PACKAGE = Path(__file__).parents[2] / "operator" / "predictive_scaling"
 LOGROTATE = Path(__file__).parents[2] / "config" / "logrotate"
 NOW = datetime(1998, 7, 3, 13, 0, tzinfo=UTC)
 
@@ -169,3 +174,36 @@ def rotate(folder: Path, state_folder: Path) -> None:
     configuration.chmod(0o644)
     folder.chmod(0o755)
     subprocess.run([program, "--force", "--state", state_folder / "state", configuration], check=True, timeout=60)
+
+
+def test_every_line_about_a_decision_names_its_policy() -> None:
+    """The log calls of the package, read as source: a line with a decision has its policy or its namespace."""
+    incomplete: list[str] = []
+    calls = 0
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            fields = {keyword.arg for keyword in node.keywords}
+            if ast.unparse(node.func.value) == "log" and "decision" in fields:
+                calls += 1
+                if not fields & {"policy", "namespace"}:
+                    incomplete.append(f"{file.name}:{node.lineno}")
+    assert calls > 15
+    assert incomplete == []
+
+
+async def test_lines_of_what_a_request_calls_have_its_id() -> None:
+    stream = json_logs()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        await asyncio.to_thread(logging.getLogger("library").warning, "slow")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    transport = httpx.ASGITransport(app=RequestRecords(application))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        await client.get("/", headers={"X-Request-Id": "r-1"})
+    structlog.get_logger("x").info("after")
+    assert [line.get("request_id") for line in log_lines(stream) if line["event"] in ("slow", "after")] == ["r-1", None]

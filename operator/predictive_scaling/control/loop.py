@@ -199,7 +199,8 @@ class Loop:
             state = self.states.of(record, tick.now)
             if self.failures.waits(record, state, tick.now):
                 return
-            error = await self._try(record, state, tick)
+            with structlog.contextvars.bound_contextvars(policy=str(record.key)):
+                error = await self._try(record, state, tick)
             if not cluster.lost:
                 cluster.note(error)
             if error is None:

@@ -77,6 +77,11 @@ class ScalingDecisionRow:
     """The cause of failed or rolled_back in one word, such as Quota; None for other phases."""
 
     @property
+    def policy_name(self) -> str:
+        """Namespace and name of the policy, as logs name it."""
+        return f"{self.namespace}/{self.policy}"
+
+    @property
     def phase(self) -> DecisionPhase:
         """The phase of the decision."""
         return DecisionPhase.from_stored(self.status)

@@ -202,7 +202,7 @@ def _forecast(intent: Intent) -> DecisionForecast | None:
             contributions=tuple(map(_contribution, current_forecast.forecast.contributions)),
         )
     except Exception:  # a decision is carried out even if its forecast cannot be described
-        log.exception("decision_forecast_left_out", decision=intent.name)
+        log.exception("decision_forecast_left_out", policy=str(intent.record.key), decision=intent.name)
         return None
 
 

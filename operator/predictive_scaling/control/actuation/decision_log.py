@@ -156,7 +156,8 @@ class DecisionLog:
                 raise
             except Exception:  # a row that the database refuses must not hold up those behind it
                 DROPPED.inc()
-                log.exception("decision_write_refused", decision=first.id)
+                policy = first.policy_name if isinstance(first, ScalingDecisionRow) else None
+                log.exception("decision_write_refused", policy=policy, decision=first.id)
             self._queue.popleft()
             if isinstance(first, ScalingDecisionRow):
                 self._inserts.discard(first.id)

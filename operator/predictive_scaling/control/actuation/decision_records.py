@@ -145,7 +145,7 @@ class DecisionRecords:
             try:
                 await self._show_row(row)
             except PredictiveScalingError as error:
-                log.info("decision_end_not_shown", decision=row.id, error=str(error))
+                log.info("decision_end_not_shown", policy=row.policy_name, decision=row.id, error=str(error))
                 continue
             self.log.not_shown.pop(row.id, None)
 
@@ -170,9 +170,9 @@ class DecisionRecords:
         except DatabaseUnavailableError:
             raise
         except Exception:  # a row that the database refuses must not hold up the others
-            log.exception("decision_row_not_written_back", decision=row.id)
+            log.exception("decision_row_not_written_back", policy=row.policy_name, decision=row.id)
         else:
-            log.info("decision_row_written_back", decision=row.id, status=row.status)
+            log.info("decision_row_written_back", policy=row.policy_name, decision=row.id, status=row.status)
 
     async def rows(self) -> list[ScalingDecisionRow]:
         """All ScalingDecisions of the cluster as rows, oldest first; for a start without the database.
@@ -216,7 +216,13 @@ class DecisionRecords:
 
     async def _show_row(self, row: ScalingDecisionRow) -> None:
         phase = row.phase
-        log.info("decision_ended_elsewhere", decision=row.id, phase=phase.value, outcome=row.outcome)
+        log.info(
+            "decision_ended_elsewhere",
+            policy=row.policy_name,
+            decision=row.id,
+            phase=phase.value,
+            outcome=row.outcome,
+        )
         cause = FailureCause(row.cause) if row.cause in set(FailureCause) else None
         await self._show(row.namespace, row.id, phase, row.outcome, cause)
 
@@ -250,10 +256,16 @@ class DecisionRecords:
         try:
             await self.cluster.merge(f"{_collection(namespace)}/{name}/status", {"status": status})
         except ObjectNotFoundError:
-            log.debug("decision_object_gone", decision=name)
+            log.debug("decision_object_gone", namespace=namespace, decision=name)
         except ObjectRefusedError as error:
             # The row has the phase; what was done is not undone because its notice is refused.
-            log.warning("decision_status_refused", decision=f"{namespace}/{name}", phase=phase.value, error=str(error))
+            log.warning(
+                "decision_status_refused",
+                namespace=namespace,
+                decision=name,
+                phase=phase.value,
+                error=str(error),
+            )
 
     async def _delete_old(self, key: PolicyKey, names: deque[str]) -> None:
         # While rows wait, an object may be the only record of its decision.
@@ -263,7 +275,7 @@ class DecisionRecords:
             except ObjectNotFoundError:
                 pass
             except PredictiveScalingError as error:
-                log.info("old_decision_not_deleted", decision=names[0], error=str(error))
+                log.info("old_decision_not_deleted", policy=str(key), decision=names[0], error=str(error))
                 return
             names.popleft()
 
@@ -272,7 +284,10 @@ def _readable(body: Json) -> ScalingDecisionRow | None:
     try:
         return row_of_object(body)
     except InvalidManifestError as error:
-        log.warning("decision_unreadable", decision=ObjectMetadata.of(body).raw.get("name"), error=str(error))
+        metadata = ObjectMetadata.of(body)
+        log.warning(
+            "decision_unreadable", namespace=metadata.namespace, decision=metadata.raw.get("name"), error=str(error)
+        )
         return None
 
 

@@ -94,6 +94,12 @@ class Execution:
         Raises ClusterUnavailableError, and where the floor is lowered DatabaseUnavailableError: the next tick does it
         under the same name.
         """
+        intent = change.intent
+        # The lines of the target, the cluster and the database in between have both as well.
+        with structlog.contextvars.bound_contextvars(policy=str(intent.record.key), decision=intent.name):
+            return await self._carry_out(change)
+
+    async def _carry_out(self, change: Change) -> Outcome:
         intent, state = change.intent, change.state
         await self.supersede(change.state, intent, keep=intent.name)
         if intent.policy.spec.mode is not Mode.AUTO:
@@ -178,7 +184,7 @@ class Execution:
                 intent.record.key, intent.name, DecisionPhase.VERIFYING, deadline_at=deadline
             )
         except Exception as error:  # the target is written; verification updates the records when it ends
-            log.warning("verifying_not_recorded", decision=intent.name, error=str(error))
+            log.warning("verifying_not_recorded", policy=str(intent.record.key), decision=intent.name, error=str(error))
             return
         if not is_open:
             self.verification.drop([intent.name])

@@ -108,7 +108,7 @@ class Recovery:
             try:
                 self._continue_after(row)
             except Exception:  # a failure of one policy affects no other; its reconciliation shows it
-                log.exception("last_decision_not_read", decision=row.id)
+                log.exception("last_decision_not_read", policy=row.policy_name, decision=row.id)
         self._pending = {row.id: UnfinishedDecision(row) for row in unfinished if row.id not in self.verification.names}
         await self.resume()
         if unfinished:
@@ -211,21 +211,27 @@ class Recovery:
         except PredictiveScalingError:
             raise
         except Exception as error:  # retries cannot repair it, and no policy may wait for it
-            log.exception("decision_not_taken_up", decision=pending.row.id)
+            log.exception("decision_not_taken_up", policy=pending.row.policy_name, decision=pending.row.id)
             why = f"Could not be taken up after a restart: {type(error).__name__}: {error}"
             try:
                 await self._resumption.end(pending, DecisionPhase.FAILED, why)
             except PredictiveScalingError:
                 raise
             except Exception:  # it stays unfinished and can be cleared
-                log.exception("unfinished_decision_not_ended", decision=pending.row.id)
+                log.exception("unfinished_decision_not_ended", policy=pending.row.policy_name, decision=pending.row.id)
 
     def _postpone(self, pending: UnfinishedDecision, error: PredictiveScalingError) -> None:
         pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(pending.failures, _MAX_DOUBLINGS), _MAX_PAUSE_SECONDS)
         pending.failures += 1
         pending.retry_at = monotonic() + pause
         pending.problem = str(error)
-        log.warning("decision_taken_up_later", decision=pending.row.id, seconds=pause, error=str(error))
+        log.warning(
+            "decision_taken_up_later",
+            policy=pending.row.policy_name,
+            decision=pending.row.id,
+            seconds=pause,
+            error=str(error),
+        )
 
     def _is_known(self, row: ScalingDecisionRow) -> bool:
         state = self._resumption.state(row)

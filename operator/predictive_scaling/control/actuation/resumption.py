@@ -82,7 +82,9 @@ class Resumption:
         row = unfinished.row
         await self.records.transition(_key(row), row.id, phase, message)
         self.follow(unfinished)
-        log.warning("unfinished_decision_ended", decision=row.id, phase=phase.value, message=message)
+        log.warning(
+            "unfinished_decision_ended", policy=row.policy_name, decision=row.id, phase=phase.value, message=message
+        )
 
     def follow(self, unfinished: UnfinishedDecision) -> None:
         """Name the next decision of the policy differently: this decision has ended."""

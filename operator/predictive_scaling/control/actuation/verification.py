@@ -112,15 +112,16 @@ class Verification:
             if expected is None:
                 continue  # dropped while the targets were observed
             try:
-                await self._check(expected, progress)
+                with structlog.contextvars.bound_contextvars(policy=str(expected.record.key), decision=name):
+                    await self._check(expected, progress)
             except Exception as error:  # a failure of one decision affects no other; its deadline ends it
-                log.exception("verification_failed", decision=name)
+                log.exception("verification_failed", policy=str(expected.record.key), decision=name)
                 self._end_at_deadline(expected, error)
         for expected, verdict in list(self._ended.values()):
             try:
                 await self._record(expected, verdict)
             except Exception:  # the row and the object stay unfinished, and can be cleared
-                log.exception("decision_not_recorded", decision=expected.name)
+                log.exception("decision_not_recorded", policy=str(expected.record.key), decision=expected.name)
                 self._ended.pop(expected.name, None)
 
     async def _check(self, expected: ExpectedReplicas, progress: Progress | Exception) -> None:
@@ -230,7 +231,12 @@ class Verification:
                 return self._rolled_back(expected, verdict, hold, floor)
         if now < expected.deadline_at or (_lacks_data(situation, now) and self._stays_open(expected)):
             return None
-        log.info("raise_not_rolled_back", decision=expected.name, message=verdict.message)
+        log.info(
+            "raise_not_rolled_back",
+            policy=str(expected.record.key),
+            decision=expected.name,
+            message=verdict.message,
+        )
         return verdict
 
     def _rolled_back(self, expected: ExpectedReplicas, verdict: Verdict, hold: RaiseHold, floor: int) -> Verdict:
@@ -265,7 +271,13 @@ class Verification:
         if expected.is_newest:
             summary = f"{expected.before}->{expected.to} {verdict.phase.value}"
             expected.state.verify((succeeded, verdict.cause, verdict.message), summary)
-        log.info("decision_ended", decision=expected.name, phase=verdict.phase.value, message=verdict.message)
+        log.info(
+            "decision_ended",
+            policy=str(expected.record.key),
+            decision=expected.name,
+            phase=verdict.phase.value,
+            message=verdict.message,
+        )
 
     async def _record(self, expected: ExpectedReplicas, verdict: Verdict) -> None:
         try:
@@ -273,7 +285,9 @@ class Verification:
                 expected.record.key, expected.name, verdict.phase, verdict.message, cause=verdict.cause
             )
         except ClusterUnavailableError as error:
-            log.info("decision_not_recorded_yet", decision=expected.name, error=str(error))
+            log.info(
+                "decision_not_recorded_yet", policy=str(expected.record.key), decision=expected.name, error=str(error)
+            )
             return
         self._ended.pop(expected.name, None)
 

@@ -103,5 +103,5 @@ class CommandHandler:
         except ClusterUnavailableError as error:
             # The row is cancelled, and its object follows as soon as it can be written.
             self.records.queue_write_back(replace(row, status=DecisionPhase.CANCELLED.stored, outcome=message))
-            log.warning("cleared_decision_not_shown", decision=row.id, error=str(error))
+            log.warning("cleared_decision_not_shown", policy=row.policy_name, decision=row.id, error=str(error))
             return True
