@@ -86,6 +86,13 @@ def test_the_future_of_one_series_does_not_leak_into_the_verdict_of_another() ->
     assert relearned.judged[2].verdict != original.judged[2].verdict
 
 
+def test_a_series_that_ended_before_the_holdout_does_not_prevent_the_training() -> None:
+    series = {key: a_shop_series(number) for number, key in enumerate(KEYS)}
+    ended = replace(series[KEYS[2]], values=series[KEYS[2]].values[: -96 * 8])
+    shared = learn_shared({**series, KEYS[2]: ended}, SharedLightGBM(FAST_MODEL))
+    assert [member.key for member in shared.judged] == KEYS[:2]
+
+
 @pytest.mark.parametrize("series", [{}, {UNSEEN: of_values(1, 2, 3)}, {UNSEEN: of_values(*[0.0] * 900)}], ids=len)
 def test_series_without_enough_data_are_too_short_to_learn_from(series: dict[SeriesKey, Series]) -> None:
     with pytest.raises(TooShortError):

@@ -79,12 +79,19 @@ def learn_shared(series: Mapping[SeriesKey, Series], settings: SharedLightGBM) -
 
 
 def _peak_errors(holdout_model: FittedLightGBM, series: Collection[Series], moment: datetime) -> FloatArray:
-    """Return the peak errors of all series, with one stride, so that about WINDOW errors remain in total."""
+    """Return the peak errors of all series, with one stride, so that about WINDOW errors remain in total.
+
+    A series that ended before `moment` has none.
+    """
     firsts = [len(until(member, moment).values) for member in series]
     later = sum(len(member.values) - first for member, first in zip(series, firsts, strict=True))
     stride = max(1, later // WINDOW)
     return np.concatenate(
-        [holdout_peak_errors(holdout_model, member, at, stride) for member, at in zip(series, firsts, strict=True)]
+        [
+            holdout_peak_errors(holdout_model, member, at, stride)
+            for member, at in zip(series, firsts, strict=True)
+            if at < len(member.values)
+        ]
     )
 
 
