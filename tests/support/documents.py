@@ -6,19 +6,23 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"(?:^<!-- not run: ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block and its position. number: within its heading, from 1."""
+    """A fenced block and its position.
+
+    number: within its heading, from 1. not_run: why tests cannot run it, from the comment `<!-- not run: … -->` above.
+    """
 
     anchor: str
     number: int
     language: str
     text: str
+    not_run: str | None = None
 
     @property
     def name(self) -> str:
@@ -31,7 +35,7 @@ def blocks(document: str) -> list[Block]:
     for fence in _FENCE.finditer(document):
         anchor = anchors(document[: fence.start()])[-1]
         number = 1 + sum(block.anchor == anchor for block in result)
-        result.append(Block(anchor, number, fence[1], fence[2]))
+        result.append(Block(anchor, number, fence[2], fence[3], fence[1]))
     return result
 
 

@@ -6,18 +6,25 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from predictive_scaling.commands.key_metrics import (
+    CONNECTIONS,
+    LAG,
+    MAPE,
+    RESPONSE_TIME,
+    SUCCESS_RATE,
+    Definition,
+    KeyMetric,
+    Level,
+    ProcessMetrics,
+)
 from predictive_scaling.errors import SettingsError
 
-MAX_MAPE = 0.20
-"""The threshold of the alert PoorPredictionAccuracy."""
-
-MAX_LAG = 10_000
-"""The threshold of the alert KafkaConsumerLag."""
+MAX_POLICIES_SHOWN = 20
+"""With more policies, only those that need attention are listed."""
 
 MAX_MISSING, MAX_LATE = 0.10, 0.10
 """Shares of minutes and samples."""
@@ -32,6 +39,9 @@ _ATTENTION_STATUSES = {
     "Stalled": "True",
     "ScalingLimited": "True",
 }
+
+_SECTIONS = {"database": "RB-002", "redis": "RB-005", "kafka": "RB-006", "models": "RB-003", "sources": "SourceStale"}
+"""Sections of the runbook by component."""
 
 
 class Component(msgspec.Struct, frozen=True):
@@ -81,6 +91,7 @@ class HealthReport(msgspec.Struct, frozen=True):
     lag_messages: int | None
     attention: list[str]
     data_quality: list[SeriesQuality] | None = None
+    key_metrics: list[KeyMetric] = []
 
 
 async def fetch_report(api_url: str, ingest_url: str, limit_seconds: float, token: str | None = None) -> HealthReport:
@@ -94,36 +105,44 @@ async def fetch_report(api_url: str, ingest_url: str, limit_seconds: float, toke
         aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
         aiohttp.ClientSession(timeout=timeout) as ingest_session,
     ):
-        health, status, accuracy, quality, lag = await asyncio.gather(
+        health, status, accuracy, quality, api_metrics, ingest_metrics = await asyncio.gather(
             _json(session, f"{api_url}/health"),
             _pages(session, f"{api_url}/api/v1/scaling/status?limit=500", "policies"),
             _json(session, f"{api_url}/api/v1/metrics/accuracy?window=24h"),
             _pages(session, f"{api_url}/api/v1/metrics/quality?limit=100", "series"),
-            _lag(ingest_session, f"{ingest_url}/metrics"),
+            _metrics(session, f"{api_url}/metrics"),
+            _metrics(ingest_session, f"{ingest_url}/metrics"),
         )
     if health is None:
-        return _unreachable(api_url, lag)
+        return _unreachable(api_url, ingest_metrics)
     series = None if quality is None else msgspec.convert(quality["series"], list[SeriesQuality])
-    return _report(health, status or {}, accuracy or {}, lag, series)
+    return _report(health, status or {}, accuracy or {}, api_metrics, ingest_metrics, series)
 
 
 def render(report: HealthReport, console: Console) -> None:
-    """Print a report as text."""
+    """Print a report as text; what needs attention is at the end, where it is read first."""
     console.print(f"Health: {report.health}")
     for component in report.parts:
         console.print(
             f"  {component.name}: {component.status}{f' ({escape(component.message)})' if component.message else ''}"
         )
+    if report.key_metrics:
+        console.print(_key_metrics(report.key_metrics))
     console.print(f"Stuck decisions: {_count(report.stuck_decisions)}")
-    console.print(f"Success rate of the last 24 h: {_percent(report.success_rate_24h)}")
-    console.print(f"Accuracy of the last 24 h: MAPE {_percent(report.mape)}, WAPE {_percent(report.wape)}")
-    console.print(f"Consumer lag in messages: {_count(report.lag_messages)}")
     if report.data_quality:
         console.print(f"Quality of the last 24 h: {_quality(report.data_quality)}")
-    if report.policies:
-        console.print(_table(report.policies))
-    for line in report.attention or ["Nothing needs attention."]:
-        console.print(escape(line))
+    shown = report.policies
+    if len(shown) > MAX_POLICIES_SHOWN:
+        shown = [policy for policy in report.policies if policy.calls]
+        console.print(f"Policies: {len(report.policies)}, of these {len(shown)} need attention")
+    if shown:
+        console.print(_table(shown))
+    if not report.attention:
+        console.print("Nothing needs attention.")
+        return
+    console.print(f"{len(report.attention)} need attention, with their sections of docs/runbook.md:")
+    for line in report.attention:
+        console.print(f"- {escape(line)}")
 
 
 async def _pages(session: aiohttp.ClientSession, url: str, rows: str) -> dict[str, Any] | None:
@@ -150,18 +169,17 @@ async def _json(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | No
         return None
 
 
-async def _lag(session: aiohttp.ClientSession, url: str) -> int | None:
+async def _metrics(session: aiohttp.ClientSession, url: str) -> ProcessMetrics | None:
     try:
         async with session.get(url) as response:
-            families = list(text_string_to_metric_families(await response.text()))
+            return ProcessMetrics(await response.text()) if response.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
-    lags = [sample.value for family in families if family.name == "kafka_consumer_lag" for sample in family.samples]
-    return round(sum(lags)) if lags else None
 
 
-def _unreachable(api_url: str, lag: int | None) -> HealthReport:
-    attention = [f"The HTTP API at {api_url} does not respond; check that `predictive-scaling api` runs."]
+def _unreachable(api_url: str, ingest: ProcessMetrics | None) -> HealthReport:
+    lag = ingest.lag() if ingest else None
+    attention = [f"The HTTP API at {api_url} does not respond; check that `predictive-scaling api` runs. RB-001"]
     return HealthReport(
         reachable=False,
         health="unknown",
@@ -171,8 +189,9 @@ def _unreachable(api_url: str, lag: int | None) -> HealthReport:
         success_rate_24h=None,
         mape=None,
         wape=None,
-        lag_messages=lag,
+        lag_messages=_whole(lag),
         attention=attention,
+        key_metrics=[LAG.of(lag)],
     )
 
 
@@ -180,30 +199,42 @@ def _report(
     health: dict[str, Any],
     status: dict[str, Any],
     accuracy: dict[str, Any],
-    lag: int | None,
+    api: ProcessMetrics | None,
+    ingest: ProcessMetrics | None,
     series: list[SeriesQuality] | None,
 ) -> HealthReport:
     parts = [Component(name, part["status"], part.get("message")) for name, part in health.get("checks", {}).items()]
     policies = [_policy(policy) for policy in status.get("policies", [])]
     summary, scores = status.get("summary", {}), accuracy.get("accuracy", {})
-    stuck, mape = summary.get("stuck_decisions"), scores.get("mape")
+    pools = [process.fullest_pool() for process in (api, ingest) if process is not None]
+    lag = ingest.lag() if ingest else None
+    values: dict[Definition, float | None] = {
+        MAPE: scores.get("mape"),
+        RESPONSE_TIME: api.response_time() if api else None,
+        SUCCESS_RATE: summary.get("success_rate_24h"),
+        LAG: lag,
+        CONNECTIONS: max((pool for pool in pools if pool is not None), default=None),
+    }
+    key_metrics = [definition.of(value) for definition, value in values.items()]
     return HealthReport(
         reachable=True,
         health=health["status"],
         parts=parts,
         policies=policies,
-        stuck_decisions=stuck,
-        success_rate_24h=summary.get("success_rate_24h"),
-        mape=mape,
+        stuck_decisions=summary.get("stuck_decisions"),
+        success_rate_24h=values[SUCCESS_RATE],
+        mape=values[MAPE],
         wape=scores.get("wape"),
-        lag_messages=lag,
+        lag_messages=_whole(lag),
         attention=[
             *_component_problems(parts),
+            *_stuck_problems(summary.get("stuck_decisions")),
+            *_threshold_problems(key_metrics),
             *_policy_problems(policies),
-            *_threshold_problems(stuck, mape, lag),
             *(problem for entry in series or () for problem in _quality_problems(entry)),
         ],
         data_quality=series,
+        key_metrics=key_metrics,
     )
 
 
@@ -227,7 +258,7 @@ def _policy(document: dict[str, Any]) -> Policy:
 
 def _component_problems(parts: Sequence[Component]) -> list[str]:
     return [
-        f"{component.name} is {component.status}: {component.message}"
+        f"{component.name} is {component.status}: {component.message}. {_SECTIONS.get(component.name, 'RB-001')}"
         for component in parts
         if component.status != "healthy"
     ]
@@ -249,17 +280,20 @@ def _quality_problems(series: SeriesQuality) -> list[str]:
     return lines
 
 
-def _threshold_problems(stuck: int | None, mape: float | None, lag: int | None) -> list[str]:
-    lines: list[str] = []
+def _stuck_problems(stuck: int | None) -> list[str]:
     if stuck is None:
-        lines.append("The state of the policies is unknown: the API cannot read its database.")
-    elif stuck:
-        lines.append(f"{stuck} decisions are stuck; DELETE /api/v1/scaling/decisions/stuck clears them.")
-    if mape is not None and mape > MAX_MAPE:
-        lines.append(f"The mean error of forecasts is {mape:.0%}; it should be at most {MAX_MAPE:.0%}.")
-    if lag is not None and lag > MAX_LAG:
-        lines.append(f"The consumer lag is {lag} messages; it should be at most {MAX_LAG}.")
-    return lines
+        return ["The state of the policies is unknown: the API cannot read its database. RB-002"]
+    if stuck == 0:
+        return []
+    return [f"{stuck} decisions are stuck; DELETE /api/v1/scaling/decisions/stuck clears them. DecisionsStuck"]
+
+
+def _threshold_problems(metrics: Sequence[KeyMetric]) -> list[str]:
+    return [
+        f"{metric.level.value}: {metric.name}: {_value(metric, metric.value)}. {metric.runbook}"
+        for metric in metrics
+        if metric.level in (Level.WARNING, Level.CRITICAL)
+    ]
 
 
 def _quality(series: Sequence[SeriesQuality]) -> str:
@@ -286,6 +320,26 @@ def _table(policies: Sequence[Policy]) -> Table:
         )
         table.add_row(*(escape(cell or "-") for cell in (*cells, calls)))
     return table
+
+
+def _key_metrics(metrics: Sequence[KeyMetric]) -> Table:
+    table = Table("key metric", "now", "warning", "critical", "")
+    for metric in metrics:
+        values = (_value(metric, value) for value in (metric.value, metric.warning, metric.critical))
+        table.add_row(metric.name, *values, "" if metric.level is Level.GOOD else metric.level.value)
+    return table
+
+
+def _value(metric: KeyMetric, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if metric.name == LAG.name:
+        return f"{value:,.0f}"
+    return f"{value * 1000:.0f} ms" if metric.name == RESPONSE_TIME.name else f"{value:.1%}"
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _count(value: int | None) -> str:
