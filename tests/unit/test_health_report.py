@@ -96,8 +96,8 @@ def test_what_needs_attention_comes_last_with_its_section_of_the_runbook() -> No
     assert exit_code(report) is Exit.ATTENTION
     *_, heading, stuck, accuracy = text_of(report).splitlines()
     assert heading == "2 need attention, with their sections of docs/runbook.md:"
-    assert stuck.startswith("- 2 decisions are stuck")
-    assert accuracy == "- critical: MAPE of the forecasts: 30.0%. PoorPredictionAccuracy"
+    assert stuck.startswith("- Stuck decisions: 2;")
+    assert accuracy == "- critical: MAPE of the forecasts: 30.0%, threshold 25.0%. See PoorPredictionAccuracy"
 
 
 def test_of_many_policies_only_those_that_need_attention_are_listed() -> None:

@@ -179,7 +179,7 @@ async def _metrics(session: aiohttp.ClientSession, url: str) -> ProcessMetrics |
 
 def _unreachable(api_url: str, ingest: ProcessMetrics | None) -> HealthReport:
     lag = ingest.lag() if ingest else None
-    attention = [f"The HTTP API at {api_url} does not respond; check that `predictive-scaling api` runs. RB-001"]
+    attention = [f"The HTTP API at {api_url} does not respond; check that `predictive-scaling api` runs. See RB-001"]
     return HealthReport(
         reachable=False,
         health="unknown",
@@ -258,7 +258,7 @@ def _policy(document: dict[str, Any]) -> Policy:
 
 def _component_problems(parts: Sequence[Component]) -> list[str]:
     return [
-        f"{component.name} is {component.status}: {component.message}. {_SECTIONS.get(component.name, 'RB-001')}"
+        f"{component.name} is {component.status}: {component.message}. See {_SECTIONS.get(component.name, 'RB-001')}"
         for component in parts
         if component.status != "healthy"
     ]
@@ -282,17 +282,20 @@ def _quality_problems(series: SeriesQuality) -> list[str]:
 
 def _stuck_problems(stuck: int | None) -> list[str]:
     if stuck is None:
-        return ["The state of the policies is unknown: the API cannot read its database. RB-002"]
+        return ["The state of the policies is unknown: the API cannot read its database. See RB-002"]
     if stuck == 0:
         return []
-    return [f"{stuck} decisions are stuck; DELETE /api/v1/scaling/decisions/stuck clears them. DecisionsStuck"]
+    return [f"Stuck decisions: {stuck}; DELETE /api/v1/scaling/decisions/stuck clears them. See DecisionsStuck"]
 
 
 def _threshold_problems(metrics: Sequence[KeyMetric]) -> list[str]:
     return [
-        f"{metric.level.value}: {metric.name}: {_value(metric, metric.value)}. {metric.runbook}"
+        f"{level.value}: {metric.name}: {_value(metric, metric.value)}, threshold {_value(metric, threshold)}. "
+        f"See {metric.runbook}"
+        for level in (Level.CRITICAL, Level.WARNING)
         for metric in metrics
-        if metric.level in (Level.WARNING, Level.CRITICAL)
+        if metric.level is level
+        for threshold in [metric.critical if level is Level.CRITICAL else metric.warning]
     ]
 
 
