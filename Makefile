@@ -70,6 +70,7 @@ bench: setup ## Compare accuracy, speed and memory with peers and measure the AP
 	@"$(UV)" pip install --quiet --python .venv/bin/python --require-hashes -r requirements-bench.lock
 	.venv/bin/python -m tests.bench $(if $(TRACES),--traces "$(TRACES)")
 	$(RUN) stack prepare
+	.venv/bin/python -m tests.support.load_generator
 	.venv/bin/python -m tests.bench.api
 
 generate-data: setup ## Write generated samples of DAYS days to the database
