@@ -96,13 +96,11 @@ class LocalCompose:
 
     async def stop(self, service: str) -> None:
         """Stop all instances of a process, or a server."""
-        for child in self._children(service):
-            await child.stop()
+        await asyncio.gather(*(child.stop() for child in self._children(service)))
 
     async def start(self, service: str) -> None:
         """Start what `stop` stopped; returns when it is live."""
-        for child in self._children(service):
-            await child.start()
+        await asyncio.gather(*(child.start() for child in self._children(service)))
 
     def environment(self, service: str, port: int) -> dict[str, str]:
         """The environment of a process: that of the file, with local addresses, and the settings of the test."""
@@ -117,8 +115,7 @@ class LocalCompose:
 
     async def close(self) -> None:
         """Stop all processes."""
-        for service in self._instances:
-            await self.scale(service, 0)
+        await asyncio.gather(*(self.scale(service, 0) for service in self._instances))
 
     def _local(self, value: str) -> str:
         for address, local in {**self.addresses, _SECRETS: str(self.folder / "secrets")}.items():
