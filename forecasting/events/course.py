@@ -12,6 +12,8 @@ from forecasting.series import FloatArray
 _HOUR = 3600.0
 _KNOT_SECONDS = 900.0
 _MAX_DURING = 11
+_EDGE_SECONDS, _EDGE_KNOTS = 300.0, 3
+"""Distance of the knots around the start and the end, and their number on each side."""
 _CORE_START = 0.1
 
 
@@ -53,7 +55,24 @@ class Course:
 
     @property
     def knots(self) -> FloatArray:
-        """Positions of the knots, ascending from -before to typical + after."""
+        """Positions of the knots, ascending from -before to typical + after.
+
+        They are closest around the start and the end, where demand changes fastest: a rush as a match ends would be
+        smoothed away between knots a quarter of an hour apart.
+        """
+        distance = max(_EDGE_SECONDS, self.step)
+        offsets = (np.arange(-_EDGE_KNOTS, _EDGE_KNOTS + 1) * distance).astype(np.float64)
+        at_start = offsets[(offsets >= -self.before) & (offsets <= self.typical / 2)]
+        at_end = self.typical + offsets[(offsets > -self.typical / 2) & (offsets <= self.after)]
+        edges = np.concatenate([at_start, at_end])
+        wide = self.wide_knots
+        is_apart = np.abs(wide[:, None] - edges).min(axis=1) > distance / 2
+        is_apart[[0, -1]] = True
+        return np.unique(np.concatenate([wide[is_apart], edges]))
+
+    @property
+    def wide_knots(self) -> FloatArray:
+        """The knots without the closer ones around the start and the end: all knots of courses of earlier versions."""
         distance = max(_KNOT_SECONDS, self.step)
         ahead = np.linspace(-self.before, 0, max(1, round(self.before / distance)) + 1)
         during = np.linspace(0, self.typical, int(np.clip(self.typical // self.step, 1, _MAX_DURING)) + 1)

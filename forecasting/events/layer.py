@@ -48,7 +48,11 @@ class EventLayer:
     def text(self) -> str:
         """Return the layer as JSON."""
         types = [
-            asdict(replace(effect, measured=())) | {"measured": [_measured_parts(event) for event in effect.measured]}
+            {
+                "type": effect.type,
+                "course": asdict(effect.course) | {"knots": effect.course.knots.tolist()},
+                "measured": [_measured_parts(event) for event in effect.measured],
+            }
             for effect in self.effects.types
         ]
         return json.dumps({"types": types, "bands": asdict(self.bands) if self.bands else None}, allow_nan=False)
@@ -126,13 +130,16 @@ def _at_targets(rows: list[npt.NDArray[Scalar]], origins: Origins, horizons: Int
 def _type_effect(parts: dict[str, Any]) -> TypeEffect:
     """Return a type effect from parsed JSON. Raises ValueError, KeyError or TypeError if it is invalid."""
     name, shape = str(parts["type"]), parts["course"]
-    course = Course(
-        _number(shape["typical"], 1, 1e9),
-        _number(shape["step"], 1, 1e6),
-        tuple(_number(share, -2, 3) for share in _as_list(shape["shape"])),
-    )
-    if len(course.shape) != len(course.knots):
-        raise ValueError(f"the effect of {name!r} has {len(course.shape)} knots, expected {len(course.knots)}")
+    unshaped = Course(_number(shape["typical"], 1, 1e9), _number(shape["step"], 1, 1e6), ())
+    shares = [_number(share, -2, 3) for share in _as_list(shape["shape"])]
+    # Layers of older versions have no knots of their own.
+    stated = _as_list(shape["knots"]) if "knots" in shape else unshaped.wide_knots.tolist()
+    knots = [_number(knot, -1e10, 1e10) for knot in stated]
+    if len(shares) != len(knots):
+        raise ValueError(f"the effect of {name!r} has {len(shares)} knots, expected {len(knots)}")
+    if sorted(set(knots)) != knots or not knots:
+        raise ValueError(f"the knots of the effect of {name!r} must be ascending")
+    course = replace(unshaped, shape=tuple(np.interp(unshaped.knots, knots, shares).tolist()))
     return TypeEffect(name, course, tuple(_measured_event(event) for event in _as_list(parts["measured"])))
 
 

@@ -222,6 +222,35 @@ def test_overlapping_events_count_once_per_type_and_add_up_across_types() -> Non
     assert effect("match", "sale") == pytest.approx(2 * effect("match"), rel=0.02)
 
 
+def test_a_rush_as_events_end_is_learned() -> None:
+    calm = a_series(12, timedelta(minutes=5), noise=0.02)
+    known = with_events(12).context.events
+    log_effect = np.zeros(len(calm.values))
+    for event in known:
+        begin, end = (round((at - calm.start) / calm.step) for at in (event.start, event.end))
+        log_effect[begin:end] = 1.0
+        # The crowd comes back for ten minutes.
+        log_effect[end : end + 2] = 1.5
+    series = replace(calm, values=calm.values * np.exp(log_effect), context=Context(events=known))
+    (learned,) = layer_of(series).effects.types
+    course, five_minutes = learned.course, 300.0
+    middle, rush, after = course.share_at(course.typical + np.array([-HOUR, five_minutes, 5 * five_minutes]))
+    assert middle == pytest.approx(1.0, abs=0.1)
+    assert rush > 1.35
+    assert after < 0.1
+
+
+def test_effects_stored_by_older_versions_keep_their_course() -> None:
+    layer = layer_of(with_events(8))
+    (event_type,) = json.loads(layer.text())["types"]
+    course = layer.effects.types[0].course
+    wide = course.wide_knots
+    older = {"typical": course.typical, "step": course.step, "shape": np.linspace(0.2, 1.2, len(wide)).tolist()}
+    text = json.dumps({"types": [event_type | {"course": older}], "bands": None})
+    loaded = EventLayer.from_text(text).effects.types[0].course
+    assert loaded.share_at(wide) == pytest.approx(older["shape"], abs=0.05)
+
+
 def test_invalid_stored_effects_are_refused() -> None:
     good = layer_of(with_events(8)).text()
     (event_type,) = json.loads(good)["types"]
@@ -234,6 +263,8 @@ def test_invalid_stored_effects_are_refused() -> None:
         _altered(good, types=3),
         _altered(good, types=[{**event_type, "course": {**course, "shape": course["shape"][1:]}}]),
         _altered(good, types=[{**event_type, "course": {**course, "typical": 1e300}}]),
+        _altered(good, types=[{**event_type, "course": {**course, "knots": course["knots"][::-1]}}]),
+        _altered(good, types=[{**event_type, "course": {**course, "knots": [], "shape": []}}]),
         _altered(good, types=[{**event_type, "measured": [{**measured, "amplitude": 99}]}]),
         _altered(good, types=[{**event_type, "measured": [{**measured, "amplitude": "1"}]}]),
         _altered(good, types=[{**event_type, "measured": [{"start": 1}]}]),
