@@ -19,6 +19,8 @@ from forecasting.walk_forward import WalkForward
 TOLERANCE = 1.02
 SUCCESSION_TOLERANCE = 1.05
 COVERAGE = (0.84, 0.96)
+COVERAGE_OF_CHEAPER, MIN_SAVING = (0.75, 1.0), 0.1
+"""The accepted coverage of a model that costs at least this share less than the best naive model."""
 MIN_JUDGED = 144
 """Minimum number of evaluated forecasts: half a day at 5 minutes."""
 
@@ -153,7 +155,8 @@ def _objections(own: Score, best: Score, *, at_all: bool) -> list[str]:
     objections: list[str] = []
     if own.judged < MIN_JUDGED:
         return [f"was evaluated on {own.judged} forecasts, fewer than the required {MIN_JUDGED}"]
-    low, high = COVERAGE
+    # The cost contains the misses: where it is much lower, the naive model that would act instead is the greater risk.
+    low, high = COVERAGE_OF_CHEAPER if own.cost <= best.cost * (1 - MIN_SAVING) else COVERAGE
     if not low <= own.coverage <= high:
         objections.append(f"covers {_percent(own.coverage)} with its 0.9 quantile, outside {low:.0%} to {high:.0%}")
     if at_all:

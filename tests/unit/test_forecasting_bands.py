@@ -21,8 +21,8 @@ from forecasting.models.holt_winters import FittedHoltWinters
 from forecasting.models.last_value import LastValue
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.naive_batch import naive_batch
-from forecasting.quality.gate import judge, verdict_without_champion
-from forecasting.quality.scores import scores
+from forecasting.quality.gate import judge, judge_scores, verdict_without_champion
+from forecasting.quality.scores import Scores, scores
 from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward, before, replay, walk_forward
 from tests.support.demand_series import MONDAY, a_series, of_values
@@ -143,6 +143,19 @@ def test_a_champion_that_fails_the_gate_does_not_act_and_has_a_reason(champion: 
     verdict = judge(champion, [calibrated(a_walk(days=6))])
     assert (verdict.passed, verdict.acting) == (False, "LastValue")
     assert reason in verdict.evidence
+
+
+@pytest.mark.parametrize("saving", [0.05, 0.15])
+@pytest.mark.parametrize(("coverage", "is_tolerated"), [(0.74, False), (0.8, True), (0.97, True)])
+def test_coverage_outside_the_usual_range_is_accepted_of_a_much_cheaper_model_only(
+    coverage: float, saving: float, is_tolerated: bool
+) -> None:
+    best = scores(calibrated(a_walk(days=6)))
+    own = replace(best.overall, model="Champion", cost=best.overall.cost * (1 - saving), coverage=coverage)
+    by_horizon = tuple(replace(score, model="Champion", cost=score.cost * (1 - saving)) for score in best.by_horizon)
+    verdict = judge_scores(Scores(own, best.horizons, by_horizon), [best])
+    assert verdict.passed == (is_tolerated and saving > 0.1)
+    assert f"{coverage:.1%}" in verdict.evidence
 
 
 def test_under_forecasting_costs_more_than_over_forecasting() -> None:
