@@ -100,11 +100,13 @@ def test_a_learned_effect_uses_the_quantile_of_the_policys_objective() -> None:
     assert floors == [8, 12, 16]
 
 
-def test_a_forecast_that_contains_the_learned_effect_decides_from_the_start_on() -> None:
+@pytest.mark.parametrize(("ramp_up", "at_the_start"), [("30m", 12), ("0s", 4)])
+def test_a_forecast_that_contains_the_learned_effect_decides_from_the_start_on(ramp_up: str, at_the_start: int) -> None:
+    """Before the start it decides as well, unless a ramp is declared."""
     learned = LearnedEffect(3.0, 2.5, 3.5, samples=3)
     spread = {0.1: 0.5, 0.5: 1.0, 0.8: 1.2, 0.9: 1.5, 0.95: 2.0}
     uneven = a_forecast(*[400.0] * 48, origin=NOON, spread=spread)
-    sale = replace(a_sale(uneven, type="flash-sale"), learned=learned)
+    sale = replace(a_sale(uneven, type="flash-sale", rampUp=ramp_up), learned=learned)
     floors: list[int] = []
     for event_types in (frozenset[str](), frozenset({"flash-sale"})):
         for now in (SALE_AT - minutes(8), SALE_AT + minutes(30)):
@@ -116,7 +118,7 @@ def test_a_forecast_that_contains_the_learned_effect_decides_from_the_start_on()
     without, without_later, contained, contained_later = floors
     assert without == 18, "the 0.9 quantile of the baseline, times three"
     assert without_later == 16, "times 2.5: demand shows no effect of the sale, but this baseline is uncertain"
-    assert contained == 12, "the median, times three"
+    assert contained == at_the_start, "the median, times three; without a ramp the forecast alone"
     assert contained_later < 12, "the forecast alone"
 
 

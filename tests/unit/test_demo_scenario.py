@@ -12,7 +12,6 @@ import pytest
 from predictive_scaling.errors import InvalidManifestError, InvalidTraceError
 from predictive_scaling.stack.demo.scenario import DemoScenario, make_scenario
 from predictive_scaling.stack.demo.workload import (
-    RECORDED_RAMP,
     Workload,
     generated_workload,
     recorded_workload,
@@ -85,7 +84,7 @@ def test_a_day_that_the_demand_does_not_cover_is_refused() -> None:
 def test_recorded_demand_and_matches_are_read_from_files(tmp_path: Path) -> None:
     generated = generated_workload()
     recorded = recorded_workload(*_files(tmp_path, generated))
-    assert recorded.matches == tuple(replace(match, ramp=RECORDED_RAMP) for match in generated.matches)
+    assert recorded.matches == tuple(replace(match, ramp=timedelta()) for match in generated.matches)
     assert (recorded.demand.start, recorded.demand.step) == (generated.demand.start, generated.demand.step)
     np.testing.assert_array_equal(recorded.demand.values, generated.demand.values)
     day = generated.default_day

@@ -106,10 +106,11 @@ def _learned(
     situation: Situation,
     inputs: TrustedInputs,
 ) -> Recommendation:
-    """Until the event has started, the learned multiple; later only if the forecast does not know of the event.
+    """The learned multiple; where the forecast contains the effect, only over a declared ramp up.
 
-    A forecast that contains the effect follows its course, and from the start on the size of this very event. It also
-    has a margin of its own: the multiplied baseline then is the median.
+    A forecast that contains the effect follows its course, and from the start on the size of this very event: a floor
+    for the full multiple at the start would be too early for most types. A declared ramp states that it is not. Such a
+    forecast also has a margin of its own: the multiplied baseline then is the median.
     """
     window, type_ = baseline.window, baseline.window.event.spec.type
     description = f"multiplies demand as {_describe_learned(learned, type_)}"
@@ -117,6 +118,8 @@ def _learned(
     is_contained = forecast is not None and type_ in forecast.event_types
     if forecast is not None and is_contained and forecast.origin >= window.occurrence.start:
         return _not_applicable(window, f"{description}, which the forecast since its start contains")
+    if is_contained and not window.event.spec.ramp_up:
+        return _not_applicable(window, f"{description}, whose course the forecast contains")
     if is_contained:
         multiplier = _Multiplier(learned.multiplier, description, BASELINE_QUANTILE)
         return _multiplied(baseline, spans, multiplier, situation, inputs)

@@ -113,7 +113,8 @@ class BusinessEventSpec(Part):
     """Whether the event may lower the floor below the forecast, as for a planned outage."""
 
     ramp_up: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
-    """Time over which demand rises before the start. The floor rises with it, one lead time earlier."""
+    """Time over which demand rises before the start. The floor rises with it, one lead time earlier. Without a ramp, a
+    learned effect follows its learned course."""
 
     ramp_down: Annotated[timedelta, DurationBetween("0s", "24h")] = timedelta()
     """Time over which demand falls after the end."""

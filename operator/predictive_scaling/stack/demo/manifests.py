@@ -35,8 +35,6 @@ _UP_PERCENT, _UP_PODS, _POLICY_PERIOD = 100, 4, timedelta(seconds=15)
 LEAD_TIME = POD_START + MINUTE
 """A minute more than a pod needs to start, in which a sample arrives and the HPA syncs."""
 
-QUANTILE = "0.85"
-"""Chosen on generated days, with the learned effect of matches in the forecast."""
 DOWN_WINDOW = HPA_DOWN_WINDOW
 """The HPA waits as long again after the floor was lowered."""
 HORIZON = timedelta(hours=3)
@@ -127,7 +125,7 @@ def policy(scenario: DemoScenario) -> Manifest:
                 "targetUtilization": round(100 * HPA_UTILIZATION),
             },
             "forecast": {
-                "quantile": QUANTILE,
+                "quantile": scenario.quantile,
                 "horizon": format_duration(HORIZON),
                 "leadTime": format_duration(LEAD_TIME),
             },

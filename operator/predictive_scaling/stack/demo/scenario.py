@@ -45,6 +45,8 @@ class DemoScenario:
     demand_source: str
     """See Workload.description."""
     default_day: date
+    quantile: str
+    """See Workload.quantile."""
 
     @property
     def minutes(self) -> int:
@@ -104,6 +106,7 @@ def make_scenario(workload: Workload, day: date | None = None) -> DemoScenario:
         per_replica=replica_capacity(demand, matches),
         demand_source=workload.description,
         default_day=workload.default_day,
+        quantile=workload.quantile,
     )
 
 

@@ -28,8 +28,11 @@ _SEASON_DAYS = 70
 GENERATED_DAY = date(2026, 5, 2)
 """The day with two quarter-finals: chosen by the schedule, not by the result."""
 
-GENERATED_RAMP, RECORDED_RAMP = timedelta(minutes=30), timedelta(minutes=15)
-"""How long before a kick-off visitors come."""
+GENERATED_RAMP = timedelta(minutes=30)
+"""How long before a kick-off visitors come; recorded matches declare no ramp, so that their course is learned."""
+
+GENERATED_QUANTILE, RECORDED_QUANTILE = "0.85", "0.65"
+"""Of the policy. Chosen on other generated days, and on five match days of the World Cup, 24 to 30 June 1998."""
 
 RECORDED_DAY = date(1998, 7, 3)
 """Two quarter-finals of the World Cup with an afternoon between them."""
@@ -43,8 +46,8 @@ class Match:
     type: str
     start: datetime
     end: datetime
-    ramp: timedelta = RECORDED_RAMP
-    """How long before the start visitors come: what a team knows without any measurement."""
+    ramp: timedelta = timedelta()
+    """How long before the start visitors come, where a team knows it without any measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Workload:
     matches: tuple[Match, ...]
     default_day: date
     """The day that is replayed when no other is chosen. Only this day has a verdict."""
+    quantile: str
+    """Of the policy's forecast."""
 
 
 @cache
@@ -71,7 +76,9 @@ def generated_workload() -> Workload:
         if incident.kind is Kind.MATCH and incident.touches(timeline)
     )
     demand = Series(f"generated-{SPORTS_SITE.name}", timeline.start, MINUTE, generated.values)
-    return Workload(f"generated requests of a sports site (seed {SEED})", demand, matches, GENERATED_DAY)
+    return Workload(
+        f"generated requests of a sports site (seed {SEED})", demand, matches, GENERATED_DAY, GENERATED_QUANTILE
+    )
 
 
 def recorded_workload(trace: Path, events: Path) -> Workload:
@@ -80,7 +87,7 @@ def recorded_workload(trace: Path, events: Path) -> Workload:
     Raises InvalidTraceError or InvalidManifestError naming the file.
     """
     demand, matches = _read_demand(trace), _read_matches(events)
-    return Workload(f"recorded requests of {demand.name}", demand, matches, _recorded_day(matches))
+    return Workload(f"recorded requests of {demand.name}", demand, matches, _recorded_day(matches), RECORDED_QUANTILE)
 
 
 def _recorded_day(matches: Sequence[Match]) -> date:
