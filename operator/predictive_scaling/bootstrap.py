@@ -34,6 +34,7 @@ from predictive_scaling.control.jobs.commands import CommandHandler
 from predictive_scaling.control.jobs.event_effects import EVERY as EVENT_EFFECTS_EVERY
 from predictive_scaling.control.jobs.event_effects import EventEffects
 from predictive_scaling.control.jobs.forecast_refresher import ForecastRefresher
+from predictive_scaling.control.jobs.indicator_studies import IndicatorStudies
 from predictive_scaling.control.jobs.multiplier_reviews import MultiplierReviews
 from predictive_scaling.control.jobs.node_headroom import NodeHeadroomController
 from predictive_scaling.control.jobs.shadow import EVERY as SHADOW_EVERY
@@ -42,6 +43,7 @@ from predictive_scaling.control.jobs.shared_readings import SharedReadings
 from predictive_scaling.control.jobs.training import TrainingScheduler
 from predictive_scaling.control.jobs.tuning import TuningScheduler
 from predictive_scaling.control.lead_time import LeadTimes
+from predictive_scaling.control.leading_indicators import LeadingIndicators
 from predictive_scaling.control.learned_changes import LearnedChanges
 from predictive_scaling.control.learning import Learning
 from predictive_scaling.control.loop import Loop
@@ -112,6 +114,7 @@ class Jobs:
     node_headroom: NodeHeadroomController
     backtests: BacktestController
     suggestions: SeriesSuggestions
+    indicator_studies: IndicatorStudies
 
 
 def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | None = None) -> Operator:
@@ -151,6 +154,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
         refresh=settings.forecast_refresh,
         metrics_max_age=settings.metrics_max_age,
         effects=models.effects,
+        indicators=LeadingIndicators(window, suggestions.nearest),
     )
     reconciler = Reconciler(
         find=find,
@@ -246,6 +250,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
             namespaces=settings.namespaces,
         ),
         suggestions=suggestions,
+        indicator_studies=IndicatorStudies(models, forecasts.indicators, clock),
     )
     tasks = _periodic_tasks(settings, clock, loop, jobs)
 
@@ -287,6 +292,7 @@ def _periodic_tasks(settings: Settings, clock: Clock, loop: Loop, jobs: Jobs) ->
         PeriodicTask("models", jobs.training.reload, tick, on_standby=True),
         PeriodicTask("trainings", jobs.training.run, clock.real_seconds(settings.forecast_refresh)),
         PeriodicTask("tuning", jobs.tuning.run, tick),
+        PeriodicTask("regressor_studies", jobs.indicator_studies.run, tick, on_standby=True),
         PeriodicTask("node_headroom", jobs.node_headroom.run, tick),
         PeriodicTask("backtests", jobs.backtests.run, _BACKTESTS_SECONDS, on_standby=True),
         PeriodicTask("series_suggestions", jobs.suggestions.run, _SUGGESTIONS_SECONDS),

@@ -1,4 +1,4 @@
-"""`make bench`: python -m tests.bench [--traces FOLDER] [--quick] [--only-scaling] [--write-docs]."""
+"""`make bench`: python -m tests.bench [--traces FOLDER] [--quick] [--only-scaling] [--only-leading] [--write-docs]."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from forecasting.series import Series
 from predictive_scaling.clock import monotonic
 from tests.bench.accuracy import Accuracy, measure_accuracy
 from tests.bench.events import near_events
+from tests.bench.leading import leading_section, leading_services, measure_leading
 from tests.bench.markdown import section, with_sections
 from tests.bench.prophet_peer import is_installed
 from tests.bench.results import Results, scaling_verdicts
@@ -28,7 +29,10 @@ SCALING_JSON = ROOT / "build" / "bench-scaling.json"
 DOCS = ROOT / "docs" / "benchmarks.md"
 MEASURED = {True: "Measured on recorded series", False: "Measured on generated series"}
 """The section of the document, by whether the series are recorded."""
-_REFITS = 4
+LEADING = "Leading indicators, on generated services"
+"""The section of the document about these."""
+LEADING_JSON = ROOT / "build" / "bench-leading.json"
+_REFITS, _LEADING_REFITS = 4, 2
 _BATCHES = (1, 100, 1_000, 10_000)
 _DECISIONS = (1, 10, 100, 1_000, 10_000)
 
@@ -44,11 +48,17 @@ def bench(
     only_scaling: Annotated[
         bool, typer.Option("--only-scaling", help="Measure the effect on scaling only; other results are kept.")
     ] = False,
+    only_leading: Annotated[
+        bool, typer.Option("--only-leading", help="Measure what leading indicators bring only.")
+    ] = False,
     write_docs: Annotated[bool, typer.Option("--write-docs", help="Write the tables into docs/benchmarks.md.")] = False,
 ) -> None:
     """Measure accuracy, scaling, speed and memory; tables to stdout, all results to build/bench.json."""
     started_at = monotonic()
     refits = 1 if quick else _REFITS
+    if only_leading:
+        _write_leading(quick=quick, write_docs=write_docs)
+        return
     measured = read_traces(traces, quick=quick, say=_say)
     left_out = dict(measured.left_out)
     if not is_installed():
@@ -75,6 +85,8 @@ def bench(
         left_out=left_out,
     )
     _write(results, MEASURED[traces is not None], write_docs=write_docs)
+    if traces is None:
+        _write_leading(quick=quick, write_docs=write_docs)
 
 
 def _accuracy(series: dict[str, Series], refits: int, *, quick: bool) -> dict[str, dict[str, Accuracy]]:
@@ -119,6 +131,17 @@ def _write_scaling(scaling: dict[str, ScalingResult], heading: str, *, write_doc
     for verdict in scaling_verdicts(scaling, development(scaling)):
         typer.echo(f"{verdict.what}: {verdict.measured}, bar {verdict.bar}: {verdict.text}")
     _say(f"all results are in {SCALING_JSON.relative_to(ROOT)}")
+
+
+def _write_leading(*, quick: bool, write_docs: bool) -> None:
+    results = measure_leading(leading_services(quick=quick), 1 if quick else _LEADING_REFITS, _say)
+    body = leading_section(results)
+    LEADING_JSON.parent.mkdir(exist_ok=True)
+    LEADING_JSON.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    if write_docs:
+        DOCS.write_text(with_sections(DOCS.read_text(), {LEADING: body}, level=2))
+    typer.echo(f"## {LEADING}\n\n{body}")
+    _say(f"all results are in {LEADING_JSON.relative_to(ROOT)}")
 
 
 def _say(what: str) -> None:

@@ -53,8 +53,9 @@ class Scene:
         self.source = ConstantDemand(880.0, demand_until)
         self.window = DemandWindow(self.source)
         self.forecaster = FixedForecaster(900.0)
-        limits = {"refresh": MINUTE, "metrics_max_age": 5 * MINUTE}
-        self.forecasts = ForecastProvider(self.forecaster, self.window, **limits, effects=effects)
+        self.forecasts = ForecastProvider(
+            self.forecaster, self.window, refresh=MINUTE, metrics_max_age=5 * MINUTE, effects=effects
+        )
         self.events: tuple[BusinessEvent, ...] = ()
 
     def requirement(self, now: datetime) -> ForecastRequirement:

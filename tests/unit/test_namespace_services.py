@@ -52,6 +52,20 @@ def test_a_policy_of_another_service_says_what_to_change(service: str | None, na
     assert "PREDICTIVE_SCALING_NAMESPACE_SERVICES" in record.problem.message
 
 
+def test_a_leading_indicator_is_restricted_like_the_demand() -> None:
+    body = a_body()
+    body["spec"]["forecast"] = {
+        "regressors": [{"service": "shared", "metric": "m"}, {"service": "vault", "metric": "m"}]
+    }
+    assert policy_record(body).policy is not None
+    record = policy_record(body, NamespacePatterns(OWNERS))
+    assert record.policy is None
+    assert record.problem is not None
+    assert record.problem.reason == "ServiceNotAllowed"
+    assert "of service vault; allowed: checkout, shop-*, shared." in record.problem.message
+    assert "Set spec.forecast.regressors[1].service to an allowed service" in record.problem.message
+
+
 def test_without_a_restriction_every_service_is_free() -> None:
     assert policy_record(a_body("vault")).policy is not None
 

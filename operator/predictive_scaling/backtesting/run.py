@@ -12,10 +12,12 @@ from forecasting.series import Series
 from predictive_scaling.backtesting.accuracy import Accuracy, NearEvents, accuracy, naive_wape, near_events
 from predictive_scaling.backtesting.assumptions import UNKNOWN, Assumptions, LiveValues, assumptions_of
 from predictive_scaling.backtesting.comparison import Comparison, Variant, compare, compare_variants
+from predictive_scaling.backtesting.leading import IndicatorEffect, with_indicators
 from predictive_scaling.backtesting.manifests import replayable
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
+from predictive_scaling.backtesting.traces.regressors import RecordedRegressor
 from predictive_scaling.backtesting.tuned import choose, grid_of, with_point
 from predictive_scaling.backtesting.walk_forward import ReportProgress, walk_forward
 from predictive_scaling.clock import monotonic
@@ -83,12 +85,19 @@ class Backtest:
     """For the quantile alone, and for it with the target."""
     advice: Advice
     seconds: float
+    indicators: IndicatorEffect | None = None
+    """What leading indicators brought after the split; None without any."""
 
 
 def run(
-    trace: Trace, policy: ScalingPolicy, events: Sequence[BusinessEvent], options: Options, report: ReportProgress
+    trace: Trace,
+    policy: ScalingPolicy,
+    events: Sequence[BusinessEvent],
+    options: Options,
+    report: ReportProgress,
+    regressors: Sequence[RecordedRegressor] = (),
 ) -> Backtest:
-    """Replay a trace.
+    """Replay a trace. regressors: recorded leading indicators; forecasts without them where there are none.
 
     Raises InvalidTraceError if it is too short or has no demand, InvalidManifestError if an event has more occurrences
     than can be expanded.
@@ -98,7 +107,12 @@ def run(
     series = replace(series, context=replace(forecast_context(policy), events=_typed_events(events, series)))
     assumed = assumptions_of(policy, series, options.split, options.lead_time, options.live)
     scenario = _scenario(policy, tuple(events), assumed)
-    forecasts = _forecasts(series, scenario, options, report)
+    forecasts, effect = with_indicators(
+        _forecasts(series, scenario, options, report),
+        [regressor.rebinned(series.step) for regressor in regressors],
+        report,
+    )
+    trace = replace(trace, repairs=(*trace.repairs, *_left_out(policy, regressors)))
     split = forecasts.moment(forecasts.plan.split)
     demand = demand_by_minute(trace, series, zero_is_valid=policy.spec.demand.zero_is_valid)
     tuning = ScalingSimulation(scenario, workload(demand, forecasts.moment(forecasts.first + 1), split), forecasts)
@@ -138,7 +152,15 @@ def run(
         prices=chosen.prices,
         advice=_advice(simulation, comparison.hpa_only),
         seconds=monotonic() - began,
+        indicators=effect,
     )
+
+
+def _left_out(policy: ScalingPolicy, regressors: Sequence[RecordedRegressor]) -> tuple[str, ...]:
+    """Return which of the policy's leading indicators have no recorded samples, in one sentence."""
+    given = [one.regressor.key for one in regressors]
+    missing = [f"{one.metric} of {one.service}" for one in policy.spec.forecast.regressors if one.key not in given]
+    return (f"forecasts are without {', '.join(missing)}, of which no samples are given",) if missing else ()
 
 
 def _typed_events(events: Sequence[BusinessEvent], series: Series) -> tuple[KnownEvent, ...]:

@@ -7,6 +7,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -29,6 +30,7 @@ from predictive_scaling.backtesting.task import (
     ResultRow,
 )
 from predictive_scaling.backtesting.traces.recorded import Trace
+from predictive_scaling.backtesting.traces.regressors import RecordedRegressor, stored_regressors
 from predictive_scaling.backtesting.traces.stored import stored_trace
 from predictive_scaling.errors import (
     DatabaseUnavailableError,
@@ -90,23 +92,26 @@ async def _outcome(task: BacktestTask, database_url: str) -> Outcome:
                 f"{key} has no demand from {task.since:%Y-%m-%dT%H:%MZ} to {task.until:%Y-%m-%dT%H:%MZ}; check the "
                 "span, and service, metric and aggregation of the policy's demand",
             )
-        input_hash = hash_of(task, trace)
+        regressors = await stored_regressors(database, policy.spec.forecast.regressors, task.since, task.until)
+        input_hash = hash_of(task, trace, regressors)
         known = await BacktestResults(database).result(input_hash)
     if known is not None:
         return Finished(msgspec.convert(known, Result), input_hash, reused=True)
-    backtest = _run(task, policy, trace)
+    backtest = _run(task, policy, trace, regressors)
     finished = Finished(result_of(backtest), input_hash, reused=False)
     await _record(finished, page(backtest), task, database_url)
     return finished
 
 
-def hash_of(task: BacktestTask, trace: Trace) -> str:
+def hash_of(task: BacktestTask, trace: Trace, regressors: Sequence[RecordedRegressor] = ()) -> str:
     """Return the hash of everything that the result of a task depends on."""
     begin = trace.series.start
     relevant = msgspec.structs.replace(task, since=begin, until=begin, memory_bytes=0, parent=0, now=begin)
     digest = hashlib.sha256(__version__.encode())
     digest.update(msgspec.json.encode(relevant, order="deterministic"))
     digest.update(trace.series.values.tobytes())
+    for regressor in regressors:
+        digest.update(regressor.series.start.isoformat().encode() + regressor.series.values.tobytes())
     return digest.hexdigest()
 
 
@@ -135,7 +140,7 @@ def result_of(backtest: Backtest) -> Result:
     )
 
 
-def _run(task: BacktestTask, policy: ScalingPolicy, trace: Trace) -> Backtest:
+def _run(task: BacktestTask, policy: ScalingPolicy, trace: Trace, regressors: Sequence[RecordedRegressor]) -> Backtest:
     options = Options(
         split=task.training_share,
         lead_time=None if task.lead_time_seconds is None else timedelta(seconds=task.lead_time_seconds),
@@ -143,7 +148,7 @@ def _run(task: BacktestTask, policy: ScalingPolicy, trace: Trace) -> Backtest:
         prices=tuple(Prices(*pair) for pair in task.prices),
         live=task.live,
     )
-    return run(trace, policy, tuple(map(parse_event, task.events)), options, lambda _stage, _share: None)
+    return run(trace, policy, tuple(map(parse_event, task.events)), options, lambda _stage, _share: None, regressors)
 
 
 async def _record(finished: Finished, report: str, task: BacktestTask, database_url: str) -> None:

@@ -24,7 +24,7 @@ from predictive_scaling.backtesting.run import Backtest, Options, run
 from predictive_scaling.backtesting.traces.csv_trace import read_csv
 from predictive_scaling.backtesting.traces.prometheus import PrometheusQuery, read_prometheus
 from predictive_scaling.backtesting.traces.recorded import Trace
-from predictive_scaling.backtesting.traces.stored import read_stored
+from predictive_scaling.backtesting.traces.regressors import RecordedRegressor, read_regressors, read_stored
 from predictive_scaling.clock import parse_clock
 from predictive_scaling.resources.business_event import BusinessEvent
 from predictive_scaling.resources.demand_calendar import Timezone
@@ -41,6 +41,8 @@ _WIDE = 160
 _SOURCES = ("--trace", "--prometheus", "--service")
 _MAX_HORIZON = timedelta(hours=3)
 _QUANTILE = TypeAdapter[float](Quantile)
+
+Regressors = tuple[RecordedRegressor, ...]
 
 
 class Output(StrEnum):
@@ -81,6 +83,15 @@ def backtest(
         Path | None,
         typer.Option(
             exists=True, dir_okay=False, help="BusinessEvents as .yaml, or as CSV with name,type,start,end,multiplier."
+        ),
+    ] = None,
+    regressors: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Leading indicators as CSV with time,service,metric,value; default: with --service those of the "
+            "policy from the database.",
         ),
     ] = None,
     split: Annotated[
@@ -135,8 +146,10 @@ def backtest(
     read_trace = _trace_reader(
         trace, timezone, prometheus, query, service, metric, aggregation, timedelta(days=days), options, scaling_policy
     )
+    named = scaling_policy.spec.forecast.regressors if scaling_policy else ()
+    recorded = read_regressors(regressors, named) if regressors else None
     result = _with_progress(
-        lambda report_progress: _replay(read_trace, scaling_policy, business_events, options, report_progress)
+        lambda report_progress: _replay(read_trace, recorded, scaling_policy, business_events, options, report_progress)
     )
     if report is not None:
         write_report(result, report)
@@ -149,15 +162,17 @@ def backtest(
 
 
 def _replay(
-    read_trace: Callable[[], Trace],
+    read_trace: Callable[[], tuple[Trace, Regressors]],
+    regressors: Regressors | None,
     policy: ScalingPolicy | None,
     events: tuple[BusinessEvent, ...],
     options: Options,
     report_progress: Callable[[str, float], None],
 ) -> Backtest:
     report_progress("reading", 0.0)
-    trace = read_trace()
-    return run(trace, policy or default_policy(trace.name), events, options, report_progress)
+    trace, stored = read_trace()
+    effective = policy or default_policy(trace.name)
+    return run(trace, effective, events, options, report_progress, stored if regressors is None else regressors)
 
 
 def _trace_reader(
@@ -171,15 +186,16 @@ def _trace_reader(
     span: timedelta,
     options: Options,
     policy: ScalingPolicy | None,
-) -> Callable[[], Trace]:
+) -> Callable[[], tuple[Trace, Regressors]]:
     if trace is not None:
-        return lambda: read_csv(trace, timezone)
+        return lambda: (read_csv(trace, timezone), ())
     settings = read_settings()
     clock = parse_clock(settings.clock)
     configure_logs(clock, level=settings.log_level, style=settings.log_format, stream=sys.stderr)
     if prometheus is not None:
         now = clock.now().replace(second=0, microsecond=0)
-        return lambda: read_prometheus(PrometheusQuery(prometheus, query or "", now - span, now, options.resolution))
+        question = PrometheusQuery(prometheus, query or "", now - span, now, options.resolution)
+        return lambda: (read_prometheus(question), ())
     demand = policy.spec.demand if policy else None
     metric_name = metric or (demand.metric if demand else None)
     if metric_name is None:
@@ -188,7 +204,8 @@ def _trace_reader(
     key = SeriesKey(service or "", metric_name, effective_aggregation)
     zero_is_valid = demand.zero_is_valid if demand else False
     url = settings.database_url.get_secret_value()
-    return lambda: asyncio.run(read_stored(url, key, clock, span, zero_is_valid=zero_is_valid))
+    named = policy.spec.forecast.regressors if policy else ()
+    return lambda: asyncio.run(read_stored(url, key, clock, span, named, zero_is_valid=zero_is_valid))
 
 
 def _check_source_options(

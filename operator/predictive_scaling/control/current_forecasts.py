@@ -15,6 +15,7 @@ from forecasting.forecast import QUANTILES, Forecast
 from forecasting.forecaster import ModelChoice
 from predictive_scaling.clock import has_elapsed
 from predictive_scaling.control.demand_window import BIN, MINUTE, DemandWindow, whole_minute
+from predictive_scaling.control.leading_indicators import LeadingIndicators
 from predictive_scaling.decision.events.occurrences import known_event
 from predictive_scaling.decision.events.windows import EventWindow
 from predictive_scaling.decision.forecast_context import forecast_context
@@ -76,6 +77,11 @@ class ForecastRequirement:
         """The demand that it scales by."""
         return series_key(self.policy)
 
+    @property
+    def read(self) -> tuple[SeriesKey, ...]:
+        """The series that its forecasts read: the demand and the leading indicators."""
+        return (self.series, *(one.key for one in self.policy.spec.forecast.regressors))
+
 
 @dataclass(frozen=True, slots=True)
 class StoredForecast:
@@ -97,8 +103,10 @@ class ForecastProvider:
         refresh: timedelta,
         metrics_max_age: timedelta,
         effects: EffectsOf = nothing_learned,
+        indicators: LeadingIndicators | None = None,
     ) -> None:
-        """effects: what was learned of the events of a series."""
+        """effects: what was learned of the events of a series. indicators: by which forecasts are corrected."""
+        self.indicators = indicators or LeadingIndicators(window)
         self._forecaster = forecaster
         self._window = window
         self._refresh = refresh
@@ -126,8 +134,8 @@ class ForecastProvider:
                 log.exception("forecast_not_requested", policy=str(requirement.key))
         if not requests:
             return []
-        forecasts = await asyncio.to_thread(self._forecast, requests)
         by_key = {requirement.key: requirement for requirement in requirements}
+        forecasts = await asyncio.to_thread(self._corrected_forecasts, requests, by_key)
         stored: list[StoredForecast] = []
         for name, forecast in forecasts.items():
             if isinstance(name, PolicyKey):
@@ -144,6 +152,19 @@ class ForecastProvider:
         if fresh is None:
             return requested
         return requested | {requirement.key: fresh} | self._preview_requests(requirement, now)
+
+    def _corrected_forecasts(
+        self, requests: Mapping[Hashable, ForecastRequest], by_key: Mapping[PolicyKey, ForecastRequirement]
+    ) -> dict[Hashable, Forecast]:
+        """Forecast a batch, and correct the forecasts of policies with leading indicators."""
+        forecasts = self._forecast(requests)
+        for key, requirement in by_key.items():
+            if key in forecasts:
+                try:
+                    forecasts[key] = self.indicators.corrected(requirement.policy, requests[key], forecasts[key])
+                except Exception:  # the forecast without them is used; no other policy is affected
+                    log.exception("regressors_not_used", policy=str(key))
+        return forecasts
 
     def _forecast(self, requests: Mapping[Hashable, ForecastRequest]) -> dict[Hashable, Forecast]:
         """Forecast a batch. If that fails, forecast its halves, so that only the failing series are missing."""
@@ -183,6 +204,7 @@ class ForecastProvider:
 
     def forget(self, policies: Collection[PolicyKey], now: datetime) -> None:
         """Drop forecasts of deleted policies and of events that ended long ago."""
+        self.indicators.forget(policies)
         for gone in self._made.keys() - set(policies):
             del self._made[gone]
         for kept in (self._bases, self._previews):

@@ -153,6 +153,7 @@ class Reconciler:
             node_headroom=state.node_headroom,
             learned=self.situations.learning.status(policy, observed),
             shadow=state.shadow,
+            regressors=self.situations.forecasts.indicators.statuses(policy),
         )
         await self.status_writer.write(record, state, status)
         return ReconcileOutcome(situation, decision, status)

@@ -18,7 +18,7 @@ MAX_COMPARED = 20_000
 """Of more names only the first, in alphabetical order, are compared."""
 
 Requested = tuple[str, str, str]
-"""Namespace, service and metric of a policy."""
+"""Namespace, service and metric of a series that a policy names."""
 
 
 class RecordedSeries(Protocol):
@@ -44,7 +44,11 @@ class SeriesSuggestions:
 
     def suggestion(self, policy: ScalingPolicy) -> str | None:
         """Return the nearest names as a clause; None if none is near, or the next run has to look first."""
-        requested = (policy.key.namespace, policy.service, policy.spec.demand.metric)
+        return self.nearest(policy.key.namespace, policy.service, policy.spec.demand.metric)
+
+    def nearest(self, namespace: str, service: str, metric: str) -> str | None:
+        """Return the same for any series that a policy of the namespace names."""
+        requested = (namespace, service, metric)
         self._requested.add(requested)
         return self._suggestions.get(requested)
 

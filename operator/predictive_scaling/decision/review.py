@@ -48,15 +48,19 @@ def review_event(body: Mapping[str, Any]) -> BusinessEvent | Problem:
 
 
 def service_problem(policy: ScalingPolicy, services: NamespacePatterns) -> Problem | None:
-    """Why the policy may not read the demand of its service; None if its namespace may."""
+    """Why the policy may not read the demand of its service or of a regressor; None if its namespace may."""
     namespace = policy.metadata.namespace
-    if services.allows(namespace, policy.service):
+    fields = {"spec.demand.service, which defaults to the policy's name,": policy.service} | {
+        f"spec.forecast.regressors[{at}].service": one.service for at, one in enumerate(policy.spec.forecast.regressors)
+    }
+    refused = next((field for field, service in fields.items() if not services.allows(namespace, service)), None)
+    if refused is None:
         return None
     return Problem(
         "ServiceNotAllowed",
-        f"policies of namespace {namespace} may not read the demand of service {policy.service}; allowed: "
-        f"{', '.join(services.allowed(namespace)) or 'none'}. Set spec.demand.service, which defaults to the policy's "
-        f"name, to an allowed service, or add the service to {SERVICES_SETTING} of the operator",
+        f"policies of namespace {namespace} may not read the demand of service {fields[refused]}; allowed: "
+        f"{', '.join(services.allowed(namespace)) or 'none'}. Set {refused} to an allowed service, or add the service "
+        f"to {SERVICES_SETTING} of the operator",
     )
 
 

@@ -16,6 +16,7 @@ from predictive_scaling.resources.statuses import (
     ForecastStatus,
     LastDecision,
     NodeHeadroomStatus,
+    RegressorStatus,
     ScalingPolicyStatus,
     Takeover,
 )
@@ -36,6 +37,7 @@ def policy_status(
     node_headroom: NodeHeadroomStatus | None = None,
     learned: LearnedStatus | None = None,
     shadow: ShadowStatus | None = None,
+    regressors: tuple[RegressorStatus, ...] = (),
 ) -> ScalingPolicyStatus:
     """Return the status after a reconcile with a decision. conditions: already merged (resources.conditions.merge).
 
@@ -51,7 +53,7 @@ def policy_status(
         floor=decision.floor,
         uncapped_floor=decision.uncapped,
         source=decision.source,
-        forecast=_forecast(situation, decision),
+        forecast=_forecast(situation, decision, regressors),
         accuracy=accuracy,
         lead_time=situation.lead_time,
         per_replica=positive(situation.per_replica),
@@ -98,7 +100,9 @@ def status_after_failure(
     )
 
 
-def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None:
+def _forecast(
+    situation: Situation, decision: Decision, regressors: tuple[RegressorStatus, ...]
+) -> ForecastStatus | None:
     current_forecast = situation.current_forecast
     if current_forecast is None:
         return None
@@ -111,6 +115,7 @@ def _forecast(situation: Situation, decision: Decision) -> ForecastStatus | None
         valid_until=current_forecast.valid_until,
         summary=summary,
         points=_points(current_forecast, situation),
+        regressors=regressors,
     )
 
 

@@ -12,7 +12,7 @@ from predictive_scaling.resources.conditions import Conditions, Message, Timesta
 from predictive_scaling.resources.metadata import Metadata
 from predictive_scaling.resources.part import Part, fitted_to, read
 from predictive_scaling.resources.quantities import DecimalBetween, format_decimal
-from predictive_scaling.resources.scaling_policy import SeriesName
+from predictive_scaling.resources.regressor import SeriesName
 from predictive_scaling.resources.vocabulary import (
     DecisionPhase,
     DecisionType,

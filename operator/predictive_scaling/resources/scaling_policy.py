@@ -8,10 +8,10 @@ from pydantic import Field
 
 from forecasting.forecaster import ModelChoice
 from predictive_scaling.resources.demand_calendar import HolidayCalendar, Timezone
-from predictive_scaling.resources.matching import Matching
 from predictive_scaling.resources.metadata import Metadata, PolicyKey
 from predictive_scaling.resources.part import Part, read
 from predictive_scaling.resources.quantities import HMS_PATTERN, DecimalBetween, DurationBetween
+from predictive_scaling.resources.regressor import MAX_REGRESSORS, Regressor, SeriesName, is_empty
 from predictive_scaling.resources.rules import Rule
 from predictive_scaling.resources.step import Step
 from predictive_scaling.resources.target import TargetSpec
@@ -22,7 +22,6 @@ DEFAULT_QUANTILE = 0.9
 _MIN_QUANTILE, _MAX_QUANTILE = 0.5, 0.999
 
 Percent = Annotated[int, Field(ge=1, le=100)]
-SeriesName = Annotated[str, Matching(r"^[^\x00-\x1f\x7f]+$", "must not contain control characters", max_length=253)]
 Quantile = Annotated[float, DecimalBetween("0.5", "0.999")]
 Price = Annotated[float, DecimalBetween("0.000001", "1000000000", positive=True)]
 
@@ -95,7 +94,20 @@ class ForecastOptions(Part):
     """Country whose public holidays affect demand: an ISO 3166 code such as FR, or a subdivision such as DE-BY.
     Defaults to none."""
 
+    regressors: Annotated[tuple[Regressor, ...], Field(max_length=MAX_REGRESSORS, exclude_if=is_empty)] = ()
+    """Leading indicators: up to five series that may run ahead of demand, such as the requests of an upstream service.
+    Each is used only while it makes the forecasts of the last days better; status.forecast.regressors says whether."""
+
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.regressors) || self.regressors.all(one, "
+            "self.regressors.exists_one(other, other.service == one.service && other.metric == one.metric))",
+            holds=lambda forecast: (
+                len({(one.service, one.metric) for one in forecast.regressors}) == len(forecast.regressors)
+            ),
+            message="must not name the same service and metric twice",
+            field="regressors",
+        ),
         Rule(
             cel="!(has(self.quantile) && has(self.objective))",
             holds=lambda forecast: forecast.quantile is None or forecast.objective is None,
@@ -274,6 +286,16 @@ class ScalingPolicySpec(Part):
             message_cel="'must be between replicas.min (%d) and replicas.max (%d)'"
             ".format([self.replicas.min, self.replicas.max])",
             field="fallback.replicas",
+        ),
+        Rule(
+            cel="!has(self.demand.service) || !has(self.forecast.regressors) || self.forecast.regressors.all(one, "
+            "one.service != self.demand.service || one.metric != self.demand.metric)",
+            holds=lambda spec: all(
+                (one.service, one.metric) != (spec.demand.service, spec.demand.metric)
+                for one in spec.forecast.regressors
+            ),
+            message="must not name the demand itself",
+            field="forecast.regressors",
         ),
         Rule(
             cel="!has(self.nodeHeadroom) || !has(self.target.autoScalingGroup)",

@@ -9,6 +9,7 @@ from predictive_scaling.resources.conditions import MAX_CONDITIONS, Conditions, 
 from predictive_scaling.resources.learned_status import LearnedStatus, Length
 from predictive_scaling.resources.part import Part, StatusPart, fitted_to
 from predictive_scaling.resources.quantities import DecimalBetween
+from predictive_scaling.resources.regressor import MAX_REGRESSORS, is_empty
 from predictive_scaling.resources.scaling_decision import (
     MAX_DEMAND_LENGTH,
     MAX_TARGET_LENGTH,
@@ -18,7 +19,7 @@ from predictive_scaling.resources.scaling_decision import (
     Text,
 )
 from predictive_scaling.resources.shadow_status import ShadowStatus
-from predictive_scaling.resources.vocabulary import EventPhase, GroupField, HeadroomMethod, Mode, Source
+from predictive_scaling.resources.vocabulary import EventPhase, GroupField, HeadroomMethod, Mode, RegressorState, Source
 
 MAX_POINTS = 24
 MAX_SUMMARY_LENGTH = 63
@@ -45,6 +46,26 @@ class ForecastPoint(StatusPart):
     """0.9 quantile of the forecast demand."""
 
 
+class RegressorStatus(StatusPart):
+    """What becomes of a leading indicator."""
+
+    service: Text
+    """service_name of its samples."""
+
+    metric: Text
+    """metric_name of its samples."""
+
+    state: RegressorState
+    """InUse: part of the forecast. Waiting: not judged yet. Rejected: does not improve the forecasts of the last days.
+    Stale: its samples are missing or late, and the forecast without it is in use."""
+
+    runs_ahead: Length | None = None
+    """Time by which it runs ahead of demand, as found on the last days."""
+
+    message: Message = ""
+    """Why, with the numbers."""
+
+
 class ForecastStatus(StatusPart):
     """The forecast in use."""
 
@@ -65,6 +86,9 @@ class ForecastStatus(StatusPart):
 
     points: Annotated[tuple[ForecastPoint, ...], Field(max_length=MAX_POINTS)] = ()
     """At most 24 points; the database and the HTTP API have all of them."""
+
+    regressors: Annotated[tuple[RegressorStatus, ...], Field(max_length=MAX_REGRESSORS, exclude_if=is_empty)] = ()
+    """The leading indicators of spec.forecast.regressors, and whether they are in use."""
 
 
 class AccuracyStatus(StatusPart):

@@ -52,6 +52,19 @@ class HeadroomMethod(StrEnum):
     PLACEHOLDERS = "Placeholders"
 
 
+class RegressorState(StrEnum):
+    """What becomes of a leading indicator.
+
+    IN_USE: it is part of the forecast. WAITING: it is not judged yet. REJECTED: it does not improve the forecasts of
+    the last days. STALE: its samples are missing or too late; the forecast without it is in use.
+    """
+
+    IN_USE = "InUse"
+    WAITING = "Waiting"
+    REJECTED = "Rejected"
+    STALE = "Stale"
+
+
 class Source(StrEnum):
     """Source of the recommendation that set the floor."""
 

@@ -41,13 +41,15 @@ class ForecastRequest:
     """A request for a forecast of a series from its end on.
 
     series: any step of full seconds; at least eight days if available (the models use the last week).
-    choice: `spec.forecast.model` of the policy. steps: bins ahead, 1 to 36 at 5 minutes.
+    choice: `spec.forecast.model` of the policy. steps: bins ahead, 1 to 36 at 5 minutes. is_past: whether it repeats a
+    forecast of the past, whose errors must not count again for the calibration.
     """
 
     key: SeriesKey
     series: Series
     choice: ModelChoice
     steps: int
+    is_past: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,9 @@ def _forecasts_of_model(
     series = [item.request.series for item in sharing]
     raw, raw_peaks, near = _raw(model, series, features, steps)
     calibrations = [
-        item.served.errors.calibration(
+        item.served.errors.known_calibration()
+        if item.request.is_past
+        else item.served.errors.calibration(
             raw[row : row + 1], levels[row : row + 1], item.request.series, None if near is None else near[row]
         )
         for row, item in enumerate(sharing)

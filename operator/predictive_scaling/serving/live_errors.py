@@ -131,6 +131,11 @@ class LiveErrors:
         """The horizons at which errors are measured, in bins ahead."""
         return self._tracker.horizons
 
+    def known_calibration(self) -> Calibration:
+        """Return the shifts from the known errors, without tracking a forecast."""
+        with self._lock:
+            return self._tracker.calibration()
+
     def calibration(
         self, raw: FloatArray, levels: Levels, series: Series, near: BoolArray | None = None
     ) -> Calibration:

@@ -11,6 +11,7 @@ from forecasting.seasons import seasons
 from predictive_scaling.backtesting.accuracy import Accuracy
 from predictive_scaling.backtesting.assumptions import Assumed
 from predictive_scaling.backtesting.comparison import Tuned
+from predictive_scaling.backtesting.leading import IndicatorEffect
 from predictive_scaling.backtesting.run import Backtest
 from predictive_scaling.simulation.outcomes import HpaOnly, Outcome
 
@@ -73,6 +74,7 @@ def document(backtest: Backtest) -> dict[str, Any]:
                 for bins, near in backtest.near_events.items()
             },
         },
+        "regressors": _indicators(backtest.indicators),
         "frontier": [_point(point) for point in backtest.frontier],
         "prices": {
             name: {"under_provisioned_minute": price.under_provisioned_minute, "replica_hour": price.replica_hour}
@@ -113,6 +115,28 @@ def document(backtest: Backtest) -> dict[str, Any]:
         },
     }
     return _rounded(results)
+
+
+def _indicators(effect: IndicatorEffect | None) -> dict[str, Any] | None:
+    """What the leading indicators brought; None without any."""
+    if effect is None:
+        return None
+    return {
+        "cost": effect.cost,
+        "cost_without": effect.cost_without,
+        "wape": effect.wape,
+        "wape_without": effect.wape_without,
+        "series": [
+            {
+                "name": use.name,
+                "days_in_use": use.used,
+                "days": use.days,
+                "runs_ahead": None if use.last is None or use.last.ahead is None else use.last.ahead.total_seconds(),
+                "verdict": None if use.last is None else use.last.evidence,
+            }
+            for use in effect.uses
+        ],
+    }
 
 
 def _assumed(assumed: Assumed[Any]) -> dict[str, Any]:

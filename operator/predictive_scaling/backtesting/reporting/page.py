@@ -14,6 +14,7 @@ from predictive_scaling.backtesting.reporting.summary import (
     assumptions,
     gain,
     heading,
+    indicators_summary,
     near_events_summary,
     number,
     percent,
@@ -173,6 +174,7 @@ def _method(backtest: Backtest) -> Iterator[str]:
         yield f"{undefined}."
     if scenario.events:
         yield f"{len(scenario.events)} known events were included. Near them: {near_events_summary(backtest)}."
+    yield from (f"Leading indicators: {line}." for line in indicators_summary(backtest))
     yield from (f"{repair[:1].upper()}{repair[1:]}." for repair in backtest.trace.repairs)
 
 

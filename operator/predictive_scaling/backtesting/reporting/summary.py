@@ -78,6 +78,8 @@ def _parts(backtest: Backtest) -> Iterator[Any]:
     if backtest.near_events:
         yield Text(f"near known events: {near_events_summary(backtest)}")
     yield Text(f"\nmodel: {acting_model(backtest)}")
+    for line in indicators_summary(backtest):
+        yield Text(f"leading indicators: {line}")
     yield Text(f"advice: {backtest.advice.message}")
 
 
@@ -125,6 +127,20 @@ def near_events_summary(backtest: Backtest) -> str:
         f"{minutes:g} minutes ahead, WAPE is {number(near.wape)}, and {percent(near.coverage[0.9])} of demand is at or "
         f"below p90, over {near.judged:,} forecasts"
     )
+
+
+def indicators_summary(backtest: Backtest) -> Iterator[str]:
+    """Yield what the leading indicators brought, and what became of each; nothing without any."""
+    effect = backtest.indicators
+    if effect is None:
+        return
+    yield (
+        f"with them the forecasts cost {number(effect.cost)} instead of {number(effect.cost_without)}, "
+        f"WAPE {number(effect.wape)} instead of {number(effect.wape_without)}"
+    )
+    for use in effect.uses:
+        last = f"; at the end it {use.last.evidence}" if use.last is not None else ""
+        yield f"{use.name} was in use on {use.used} of {use.days} days{last}"
 
 
 def undefined_values(backtest: Backtest) -> str | None:

@@ -63,7 +63,7 @@ class ForecastRefresher:
     async def run(self) -> None:
         """One pass."""
         now, requirements = self.clock.now(), self.states.requirements()
-        await self._read({required.series for required in requirements}, now)
+        await self._read({key for required in requirements for key in required.read}, now)
         due = self.forecasts.due(requirements, now)
         if due:
             began = monotonic()
