@@ -62,7 +62,7 @@ def test_each_service_is_restarted_probed_limited_and_its_log_is_rotated(name: s
         assert dependency in SERVICES
 
 
-@pytest.mark.parametrize("name", SERVICES.keys() - OURS.keys())
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - OURS.keys()))
 def test_images_of_others_have_a_version(name: str) -> None:
     assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*", SERVICES[name]["image"])
 
