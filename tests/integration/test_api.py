@@ -73,6 +73,8 @@ async def test_a_database_outage_is_a_503_within_seconds_and_recovers(
         assert (await api.get("/api/v1/scaling/decisions")).status_code == 200
         await postgres.stop()
         try:
+            # A list is kept for a moment.
+            await eventually(lambda: api.get("/api/v1/scaling/decisions"), lambda response: response.is_server_error)
             for _ in range(3):
                 started_at = monotonic()
                 response = await api.get("/api/v1/scaling/decisions")
