@@ -136,8 +136,22 @@ select {_COLUMNS} from scaling_decisions
 where (%(status)s::text is null or status = %(status)s)
     and (%(service)s::text is null or service_name = %(service)s)
     and (%(policy)s::text is null or policy = %(policy)s)
-    and (%(namespaces)s::text[] is null or namespace = any(%(namespaces)s))
     and (%(created_at)s::timestamptz is null or (created_at, id) < (%(created_at)s, %(id)s))
+order by created_at desc, id desc
+limit %(limit)s
+"""
+
+# The newest of each namespace from the index scaling_decisions_by_namespace: the decisions of others are not read.
+PAGE_OF_NAMESPACES = f"""
+select {_COLUMNS} from unnest(%(namespaces)s::text[]) as visible (name) cross join lateral (
+    select * from scaling_decisions
+    where namespace = visible.name
+        and (%(status)s::text is null or status = %(status)s)
+        and (%(service)s::text is null or service_name = %(service)s)
+        and (%(policy)s::text is null or policy = %(policy)s)
+        and (%(created_at)s::timestamptz is null or (created_at, id) < (%(created_at)s, %(id)s))
+    order by created_at desc, id desc
+    limit %(limit)s) as newest
 order by created_at desc, id desc
 limit %(limit)s
 """
@@ -264,12 +278,12 @@ class ScalingDecisions:
             "status": None if phase is None else phase.stored,
             "service": service,
             "policy": policy,
-            "namespaces": namespaces,
+            "namespaces": None if namespaces is None else sorted(set(namespaces)),
             "created_at": created_at,
             "id": last_id,
             "limit": limit + 1,
         }
-        rows = await self._rows(PAGE, values)
+        rows = await self._rows(PAGE if namespaces is None else PAGE_OF_NAMESPACES, values)
         shown = rows[:limit]
         return DecisionPage(shown, encode_cursor(shown[-1].created_at, shown[-1].id) if len(rows) > limit else None)
 
