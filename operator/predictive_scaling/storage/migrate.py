@@ -29,6 +29,7 @@ create table if not exists schema_migrations (
 RECORD = """
 insert into schema_migrations (version, name, checksum, applied_at)
 values (%(version)s, %(name)s, %(checksum)s, %(applied_at)s)
+on conflict (version) do update set name = excluded.name, checksum = excluded.checksum, applied_at = excluded.applied_at
 """
 
 
@@ -53,12 +54,18 @@ async def _apply(connection: Connection, migration: Migration, now: datetime) ->
     rows = await (await connection.execute(APPLIED)).fetchall()
     known = {version: (name, checksum) for version, name, checksum in rows}
     _refuse_newer(known)
-    if migration.version in known:
-        _refuse_changed(migration, known[migration.version][1])
+    checksum = known[migration.version][1] if migration.version in known else None
+    if checksum == migration.checksum:
         return False
+    script = migration.sql if checksum is None else migration.upgrade(checksum)
+    if script is None:
+        raise SchemaError(
+            f"migration {migration.version} ({migration.name}) was applied with contents that differ from this code; "
+            "a released migration never changes: use the release that created this database, or another database"
+        )
     try:
         # The SQL is a file of this package.
-        await connection.execute(cast("LiteralString", migration.sql))
+        await connection.execute(cast("LiteralString", script))
     except psycopg.errors.InsufficientPrivilege as error:
         raise SchemaError(
             f"migration {migration.version} may not change the database ({error.diag.message_primary}); run "
@@ -75,12 +82,4 @@ def _refuse_newer(known: dict[int, tuple[str, str]]) -> None:
         raise SchemaError(
             f"the database has schema version {max(known)}, this code supports up to {newest}; "
             "migrate with the newer release"
-        )
-
-
-def _refuse_changed(migration: Migration, checksum: str) -> None:
-    if checksum != migration.checksum:
-        raise SchemaError(
-            f"migration {migration.version} ({migration.name}) was applied with contents that differ from this code; "
-            "a released migration never changes: use the release that created this database, or another database"
         )
