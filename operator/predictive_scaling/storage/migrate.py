@@ -8,6 +8,7 @@ import structlog
 
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import SchemaError
+from predictive_scaling.storage import timescaledb
 from predictive_scaling.storage.database import Connection, Database
 from predictive_scaling.storage.schema import APPLIED, Migration, migrations
 
@@ -36,6 +37,8 @@ on conflict (version) do update set name = excluded.name, checksum = excluded.ch
 async def migrate(database: Database, clock: Clock) -> list[str]:
     """Apply the pending migrations in order, each in a transaction, and return their names. Safe to run concurrently.
 
+    Then set up TimescaleDB where it is used.
+
     Raises SchemaError if the database is newer than this code, or if a migration was applied with other contents.
     """
     applied: list[str] = []
@@ -44,6 +47,10 @@ async def migrate(database: Database, clock: Clock) -> list[str]:
             if await _apply(connection, migration, clock.now()):
                 applied.append(f"{migration.version:04}_{migration.name}")
                 log.info("migration_applied", version=migration.version, name=migration.name)
+    async with database.connection() as connection:
+        await connection.execute(NO_STATEMENT_TIMEOUT)
+        await connection.execute(LOCK)
+        await timescaledb.configure(connection)
     return applied
 
 

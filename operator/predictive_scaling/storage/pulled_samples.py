@@ -26,12 +26,15 @@ create temporary table if not exists corrected (
 on commit delete rows
 """
 
-# Locked before they are computed again, so that no row of a concurrent writer is missing in the sum.
+# Locked before they are computed again, so that no row of a concurrent writer is missing in the sum. By an upsert that
+# changes nothing: TimescaleDB cannot lock compressed rows with SELECT … FOR UPDATE, but an upsert decompresses them.
 LOCK_CORRECTED = """
-select from metrics_1m as rollup join corrected using (service_name, metric_name, series, minute)
-where rollup.minute between %(first_minute)s and %(last)s
-order by rollup.service_name, rollup.metric_name, rollup.minute, rollup.series
-for update of rollup
+insert into metrics_1m as rollup (minute, service_name, metric_name, series, sum, count, min, max, last, last_time)
+select minute, service_name, metric_name, series, sum, count, min, max, last, last_time
+from metrics_1m as known join corrected using (service_name, metric_name, series, minute)
+where known.minute between %(first_minute)s and %(last)s
+order by service_name, metric_name, minute, series
+on conflict (service_name, metric_name, minute, series) do update set count = rollup.count
 """
 
 RECOMPUTE_CORRECTED = """
