@@ -193,7 +193,7 @@ async def test_responses_are_the_same_with_a_full_frozen_or_flushed_redis(
         await services.predictions.record(a_forecast())
         async with api_client(services) as client:
             first = (await client.get("/api/v1/predictions/current")).text
-            assert await redis.exists("predictive-scaling:answers:all/predictions/current?service=")
+            assert await redis.exists("predictive-scaling:responses:all/predictions/current?service=")
             # The cached response does not contain the forecast that was recorded meanwhile.
             await services.predictions.record(a_forecast("cart"))
             assert (await client.get("/api/v1/predictions/current")).text == first

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that a test can cut, so that its upstream becomes unreachable and reachable again."""
+"""A TCP proxy on loopback that a test can cut or slow down, so that its upstream becomes unreachable or slow."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,6 +13,8 @@ class Proxy:
     upstream_port: int
     port: int = 0
     is_cut: bool = False
+    delay_seconds: float = 0.0
+    """How much later the upstream's answers arrive."""
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
     def cut(self) -> None:
@@ -35,8 +37,8 @@ class Proxy:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self.upstream_port)
             self._open |= {writer, to_server}
             async with asyncio.TaskGroup() as directions:
-                directions.create_task(_copy(reader, to_server))
-                directions.create_task(_copy(from_server, writer))
+                directions.create_task(self._copy(reader, to_server))
+                directions.create_task(self._copy(from_server, writer, answers=True))
         except OSError:
             pass
         finally:
@@ -45,13 +47,14 @@ class Proxy:
                     self._open.discard(side)
                     side.close()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool = False) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if answers and self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
 @asynccontextmanager

@@ -13,21 +13,19 @@ _MAX_BYTES = 1 << 20
 
 
 class ResponseCache:
-    """Best effort: an unreachable, slow or full Redis behaves like an empty cache, as does a missing client."""
+    """Best effort: an unreachable, slow or full Redis behaves like an empty cache, as does a missing client.
 
-    def __init__(self, redis: Redis | None = None) -> None:
-        self._redis = RedisCircuit(redis, "responses")
+    owner: the location of the database; installations may share a Redis.
+    """
+
+    def __init__(self, redis: Redis | None = None, owner: str = "") -> None:
+        self._redis = RedisCircuit(redis, "responses", owner)
 
     async def get(self, query: str) -> bytes | None:
         """Return the cached response of a query; None without an entry."""
-        response = await self._redis.execute("get", _key(query))
-        return response if isinstance(response, bytes) else None
+        return await self._redis.get(query)
 
     async def put(self, query: str, response: bytes, ttl_seconds: float) -> None:
         """Cache a response for `ttl_seconds` of real time; responses above 1 MiB are not cached."""
         if len(response) <= _MAX_BYTES:
-            await self._redis.execute("set", _key(query), response, "PX", max(1, round(ttl_seconds * 1000)))
-
-
-def _key(query: str) -> str:
-    return f"predictive-scaling:answers:{query}"
+            await self._redis.put(query, response, round(ttl_seconds * 1000))

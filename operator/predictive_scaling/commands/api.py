@@ -107,7 +107,7 @@ def _services(settings: Settings, database: Database, command_database: Database
         database=database,
         commands=Commands(command_database),
         stored_models=lambda: stored_models(registry),
-        cache=ResponseCache(redis),
+        cache=ResponseCache(redis, database.where),
         checks=(
             database_check(database),
             redis_check(redis),

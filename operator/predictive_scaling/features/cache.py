@@ -11,10 +11,13 @@ TTL_SECONDS = 15
 
 
 class FeatureCache:
-    """Best effort: an unreachable, slow or full Redis behaves like an empty cache."""
+    """Best effort: an unreachable, slow or full Redis behaves like an empty cache.
 
-    def __init__(self, url: str) -> None:
-        self._redis = RedisCircuit(connect_redis(url), "features")
+    owner: the location of the database that the features come from.
+    """
+
+    def __init__(self, url: str, owner: str = "") -> None:
+        self._redis = RedisCircuit(connect_redis(url), "features", owner)
 
     @property
     def circuit_open(self) -> bool:
@@ -23,20 +26,13 @@ class FeatureCache:
 
     async def get(self, service: str) -> dict[str, Any] | None:
         """Return the cached features of a service; None without a valid entry."""
-        raw = await self._redis.execute("get", _key(service))
-        try:
-            return msgspec.json.decode(raw, type=dict[str, Any]) if isinstance(raw, bytes) else None
-        except msgspec.DecodeError:
-            return None
+        encoded = await self._redis.get(service)
+        return None if encoded is None else msgspec.json.decode(encoded, type=dict[str, Any])
 
     async def put(self, service: str, features: dict[str, Any]) -> None:
         """Cache features for TTL_SECONDS."""
-        await self._redis.execute("set", _key(service), msgspec.json.encode(features), "EX", TTL_SECONDS)
+        await self._redis.put(service, msgspec.json.encode(features), TTL_SECONDS * 1000)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.close()
-
-
-def _key(service: str) -> str:
-    return f"predictive-scaling:features:{service}"

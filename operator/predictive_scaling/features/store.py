@@ -10,7 +10,7 @@ import numpy as np
 from predictive_scaling.clock import Clock, parse_clock
 from predictive_scaling.features.cache import FeatureCache
 from predictive_scaling.settings import read_settings
-from predictive_scaling.storage.database import Connections, engine
+from predictive_scaling.storage.database import Connections, engine, location
 from predictive_scaling.storage.demand import Demand, DemandMinute
 
 LOOK_BACK = timedelta(hours=24)
@@ -42,7 +42,8 @@ class FeatureStore:
         if not self._from_environment:
             return await self._latest(service, self._cache, self._clock or parse_clock(None))
         settings = read_settings()
-        cache = FeatureCache(settings.redis_url.get_secret_value()) if settings.redis_url else None
+        owner = location(settings.database_url.get_secret_value())
+        cache = FeatureCache(settings.redis_url.get_secret_value(), owner) if settings.redis_url else None
         try:
             return await self._latest(service, cache, parse_clock(settings.clock))
         finally:

@@ -215,6 +215,11 @@ def connection_arguments(
     return arguments
 
 
+def location(url: str) -> str:
+    """Return host, port and database of a URL, without the password. Raises SettingsError."""
+    return _where(connection_arguments(url, "location"))
+
+
 def _where(arguments: dict[str, Any]) -> str:
     host, port = arguments.get("host") or "localhost", arguments.get("port") or 5432
     return f"{host}:{port}/{arguments.get('dbname') or ''}"
