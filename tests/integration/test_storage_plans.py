@@ -24,6 +24,7 @@ from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.namespaces import Namespaces
 from predictive_scaling.storage.predictions import Predictions
+from predictive_scaling.storage.replica_history import ReplicaHistory
 from predictive_scaling.storage.retention import Retention
 from predictive_scaling.storage.samples import Samples
 from predictive_scaling.storage.scaling_decisions import PAGE_OF_NAMESPACES, ScalingDecisions
@@ -91,6 +92,9 @@ FILL: dict[str, LiteralString] = {
             1, decode('789c030000000001', 'hex')
         from generate_series(0, 99) as n, generate_series(1, 100) as step,
             lateral (select timestamptz '2026-11-24 12:00Z' - step * interval '1 hour' as at) as hours""",
+    "replica_history": """insert into replica_history
+        select 'team-' || n % 50, 'policy-' || n, timestamptz '2026-11-24 12:00Z' - step * interval '1 hour', 3, 3, 3
+        from generate_series(0, 99) as n, generate_series(0, 99) as step""",
     "policies": """insert into policies (namespace, policy, service_name, metric_name, aggregation, mode, target,
             min_replicas, max_replicas, limited, conditions, updated_at)
         select 'team-' || n % 50, 'policy-' || n, 'service-' || n, 'requests', 'Sum', 'Auto', 'hpa/x', 1, 9, false,
@@ -200,6 +204,7 @@ QUERIES: dict[str, Callable[[Database], Awaitable[object]]] = {
     "accuracy of services": lambda db: ModelPerformances(db).by_service(NOW - DAY, NOW),
     "scored intervals": lambda db: ModelPerformances(db).scored(NOW - HOUR),
     "shadow account": lambda db: ShadowHours(db).accounts([ShadowKey(*POLICY, "uid", "hpa/x")], NOW - DAY),
+    "replicas of a policy": lambda db: ReplicaHistory(db).of_policy(*POLICY, NOW - HOUR, NOW),
     "dead letters by reason": lambda db: DeadLetters(db).counts(NOW - HOUR),
 }
 
@@ -240,10 +245,12 @@ async def test_retention_finds_expired_rows_by_an_index(database: Database) -> N
 
 
 async def test_a_page_of_a_namespace_reads_no_rows_of_others(filled_url: str) -> None:
-    values = {"namespaces": ["team-7", "team-8"], "status": None, "service": None, "created_at": None, "id": None}
+    values = {"namespaces": ["team-7", "team-8"], "status": None, "service": None, "policy": None}
     async with Database(filled_url, purpose="tests") as database, database.connection() as connection:
         statement: Any = "explain (analyze, format json) " + PAGE_OF_NAMESPACES
-        row = await (await connection.execute(statement, {**values, "limit": 6})).fetchone()
+        row = await (
+            await connection.execute(statement, {**values, "created_at": None, "id": None, "limit": 6})
+        ).fetchone()
     assert row is not None
     (scan,) = (node for node in _nodes(row[0][0]["Plan"]) if node.get("Relation Name") == "scaling_decisions")
     assert scan["Index Name"] == "scaling_decisions_by_namespace"

@@ -118,7 +118,7 @@ async def test_migration_enables_the_columnstore_once(installation: Callable[[st
         assert await fetch(database, KEYS) == [("metrics_1m_pkey",), ("metrics_raw_pkey",)]
         assert await migrate(database, WallClock()) == []
         assert await calls(database) == [*CREATED, *COLUMNSTORES]
-    async with Database(url) as database:
+    async with Database(url, max_size=1) as database:
         assert await fetch(database, LIMIT) == [("0",)]
         # As after the restore of a dump, which does not contain settings of the database.
         await fetch(
@@ -136,7 +136,7 @@ async def test_migration_enables_the_columnstore_once(installation: Callable[[st
 async def test_an_unusable_columnstore_stays_off_until_it_is_usable(
     version: str, license_name: str, installation: Callable[[str, str], Awaitable[str]]
 ) -> None:
-    async with Database(await installation(version, license_name)) as database:
+    async with Database(await installation(version, license_name), max_size=1) as database:  # its session is set
         await migrate(database, WallClock())
         assert await calls(database) == CREATED
         assert await fetch(database, KEYS) == [("metrics_1m_pkey",), ("metrics_raw_pkey",)]

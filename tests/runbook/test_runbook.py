@@ -84,6 +84,11 @@ EXPECTED_OUTPUT = {
     "drop-old-samples-1": ["drop_chunks"],
     "look-from-inside-the-image-1": ["the database answers"],
     "look-from-inside-the-image-2": ["'time': '20", "'requests_per_second': {"],
+    "mp-001-database-maintenance-1": ["VACUUM"],
+    "mp-001-database-maintenance-2": ["REINDEX", "unusable", "(0 rows)"],
+    "mp-001-database-maintenance-3": ["bloat_percent"],
+    "mp-004-backup-and-restore-5": ["the schema is up to date"],
+    "mp-004-backup-and-restore-6": ["newest_sample", "20", "newest_decision"],
     "stop-everything-1": ["scalingpolicy.predictive-scaling.io/checkout annotated"],
     "stop-everything-2": ["condition met", "deleted", "\n2\n"],
 }
