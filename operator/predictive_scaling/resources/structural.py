@@ -12,13 +12,17 @@ _ORDER = ("description", "type", "x-kubernetes-int-or-string", "format", "defaul
 
 
 def structural(model: type[Part], *, with_defaults: bool) -> Schema:
-    """Return the structural schema of a part. A status has no defaults: an absent field is unknown."""
+    """Return the structural schema of a part. A status has no defaults: an absent field is unknown.
+
+    Defaults of the items of a list are only described. The API server would write them into the list, which client-side
+    apply replaces as a whole: `kubectl apply` and GitOps tools would see a difference at each comparison.
+    """
     schema = model.model_json_schema()
     definitions: dict[str, Schema] = schema.pop("$defs", {})
     return _clean(schema, definitions, with_defaults)
 
 
-def _clean(schema: Schema, definitions: dict[str, Schema], with_defaults: bool) -> Schema:
+def _clean(schema: Schema, definitions: dict[str, Schema], with_defaults: bool, *, in_list: bool = False) -> Schema:
     resolved = _merged(schema, definitions)
     keywords = sorted(resolved, key=_position)
     cleaned: Schema = {keyword: resolved[keyword] for keyword in keywords if keyword not in _UNSUPPORTED_KEYWORDS}
@@ -28,12 +32,16 @@ def _clean(schema: Schema, definitions: dict[str, Schema], with_defaults: bool) 
         cleaned["description"] = " ".join(cleaned["description"].split())
     for keyword in ("items", "additionalProperties"):
         if isinstance(cleaned.get(keyword), dict):
-            cleaned[keyword] = _clean(cleaned[keyword], definitions, with_defaults)
+            is_in_list = in_list or keyword == "items"
+            cleaned[keyword] = _clean(cleaned[keyword], definitions, with_defaults, in_list=is_in_list)
     if "properties" in cleaned:
         cleaned["properties"] = {
-            name: _clean(part, definitions, with_defaults) for name, part in cleaned["properties"].items()
+            name: _clean(part, definitions, with_defaults, in_list=in_list)
+            for name, part in cleaned["properties"].items()
         }
     _keep_useful_default(cleaned, with_defaults)
+    if in_list:
+        cleaned.pop("default", None)
     return cleaned
 
 
