@@ -1,5 +1,6 @@
 """Responses of lists that are kept for a moment: by what a caller sees, until a write, within bounds."""
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +27,16 @@ class Counting:
     status: int = 200
     size: int = 0
     visible: Visible = field(default_factory=Visible)
+    fails: bool = False
+    reads: asyncio.Event | None = None
+    """Set when reads may end; None for at once."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.calls += 1
+        if self.reads is not None and scope["method"] == "GET":
+            await self.reads.wait()
+        if self.fails:
+            raise RuntimeError("failed on purpose")
         body = json.dumps({"calls": self.calls, "query": scope["query_string"].decode(), "filler": "x" * self.size})
         response = conditional_response(Request(scope), body.encode(), "application/json")
         response.status_code = self.status if response.status_code == 200 else response.status_code
@@ -110,6 +118,30 @@ async def test_a_write_forgets_and_errors_are_not_kept(seconds: ManualSeconds) -
         seconds.now += LIST_SECONDS
         assert [(await client.get(LIST)).status_code for _ in range(2)] == [503, 503]
         assert application.calls == 5
+
+
+async def test_a_response_that_was_computed_during_a_write_is_not_kept(seconds: ManualSeconds) -> None:
+    application = Counting(reads=asyncio.Event())
+    async with client_of(application) as client:
+        reading = asyncio.create_task(client.get(LIST))
+        while not application.calls:
+            await asyncio.sleep(0)
+        await client.delete("/api/v1/scaling/decisions/stuck")
+        assert application.reads is not None
+        application.reads.set()
+        assert (await reading).is_success
+        assert json.loads((await client.get(LIST)).content)["calls"] > 2, "it may show what was before the write"
+
+
+async def test_a_write_that_fails_forgets_as_well(seconds: ManualSeconds) -> None:
+    application = Counting()
+    async with client_of(application) as client:
+        await client.get(LIST)
+        application.fails = True
+        with pytest.raises(RuntimeError, match="on purpose"):
+            await client.delete("/api/v1/scaling/decisions/stuck")
+        application.fails = False
+        assert (await client.get(LIST)).json()["calls"] == 3
 
 
 async def test_kept_responses_are_bounded_in_number_and_size(

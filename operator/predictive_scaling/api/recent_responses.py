@@ -47,13 +47,16 @@ class RecentResponses:
         self._application, self._factor = application, factor
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._bytes = 0
+        self._writes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._key(scope)
         if key is None:
-            await self._application(scope, receive, send)
-            if scope["type"] == "http" and scope["method"] not in _READS:
-                self._clear()
+            try:
+                await self._application(scope, receive, send)
+            finally:
+                if scope["type"] == "http" and scope["method"] not in _READS:
+                    self._forget()
             return
         kept = self._kept.get(key)
         if kept is not None and monotonic() < kept.expires_at:
@@ -78,7 +81,7 @@ class RecentResponses:
         return scope["path"], query, visible.key, accepts_gzip(_header(scope, b"accept-encoding"))
 
     async def _compute(self, key: Key, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = _header(scope, b"if-none-match")
+        asked, writes = _header(scope, b"if-none-match"), self._writes
         response = _Kept(0.0, None)
         keeps = True
 
@@ -101,7 +104,8 @@ class RecentResponses:
         if keeps and response.is_complete:
             response.route = inner.get("route")
             response.tag = next((value.decode() for name, value in response.headers if name == b"etag"), "")
-            self._keep(key, response)
+            if writes == self._writes:
+                self._keep(key, response)
             await _send(response, asked, send)
 
     def _keep(self, key: Key, response: _Kept) -> None:
@@ -113,7 +117,9 @@ class RecentResponses:
         while self._kept and (len(self._kept) > MAX_RESPONSES or self._bytes > MAX_BYTES):
             self._bytes -= len(self._kept.popitem(last=False)[1].body)
 
-    def _clear(self) -> None:
+    def _forget(self) -> None:
+        """Drop all responses; those that are being computed may be from before the write, and are not kept."""
+        self._writes += 1
         self._kept.clear()
         self._bytes = 0
 
