@@ -109,7 +109,7 @@ def leading_section(results: Sequence[LeadingResult]) -> str:
     ]
     columns = ["indicator", "days in use", "lag found", "cost", "WAPE", "minutes short", "replica-hours"]
     return (
-        "Forecasts of the next hour after a week of history; the indicator is judged anew each day. A floor at the\n"
+        "Forecasts of the next hour after a week of history; the indicator is judged again each day. A floor at the\n"
         f"0.9 quantile with a lead time of {_LEAD_TIME / _MINUTE:g} minutes. Without → with the indicator; replica-"
         "hours are relative to those without.\n\n" + table(columns, rows)
     )

@@ -1,4 +1,4 @@
-"""The leading indicators of a backtest: judged anew each day on the days before, as live."""
+"""The leading indicators of a backtest: judged again each day by the days before, as live."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
