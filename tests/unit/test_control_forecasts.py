@@ -149,6 +149,26 @@ async def test_the_baseline_of_an_event_uses_no_data_from_after_the_event_began_
     assert end >= start + timedelta(hours=1)
 
 
+async def test_a_baseline_is_pending_until_its_first_forecast_was_attempted() -> None:
+    scene = Scene()
+    await scene.refresh(NOON)
+    scene.events = (an_event(start=NOON, end=NOON + timedelta(hours=1), expect={"multiplier": "3"}),)
+    (before,) = scene.forecasts.baselines(scene.requirement(NOON), NOON)
+    assert before.is_pending
+    await scene.refresh(NOON)
+    (after,) = scene.forecasts.baselines(scene.requirement(NOON), NOON)
+    assert not after.is_pending
+    assert after.baseline_forecast is not None
+
+
+async def test_a_baseline_that_cannot_be_forecast_is_not_pending_for_ever() -> None:
+    scene = Scene(demand_until=NOON - timedelta(days=30))
+    scene.events = (an_event(start=NOON, end=NOON + timedelta(hours=1), expect={"multiplier": "3"}),)
+    await scene.refresh(NOON)
+    (baseline,) = scene.forecasts.baselines(scene.requirement(NOON), NOON)
+    assert (baseline.baseline_forecast, baseline.is_pending) == (None, False)
+
+
 async def test_forecasts_include_the_events_and_baselines_exclude_them() -> None:
     effects = Effects((TypeEffect("flash-sale", Course.default(3600, 300), (MeasuredEvent(0, 3600, 1.0),)),))
     scene = Scene(effects=lambda key: effects)

@@ -75,6 +75,24 @@ def test_a_multiplier_applies_to_the_forecast_from_before_the_event() -> None:
     assert decision.reason is Reason.EVENT_RAISES
 
 
+@pytest.mark.parametrize(("is_pending", "floor"), [(True, 12), (False, 4)])
+def test_the_floor_is_not_lowered_while_the_baseline_of_an_event_is_pending(is_pending: bool, floor: int) -> None:
+    """An event that was moved keeps its floor until the demand without it was forecast."""
+    sale = replace(a_sale(None, expect={"multiplier": "3"}), is_pending=is_pending)
+    situation = a_situation(
+        POLICY,
+        now=SALE_AT + minutes(10),
+        events=(sale,),
+        forecast=400.0,
+        demand=350.0,
+        observed=observed(12),
+        state=DecisionState(since=LONG_AGO, floor=12),
+    )
+    decision = decide(situation)
+    assert decision.floor == floor
+    assert (Limit.STALE_FORECAST in decision.limits) == is_pending
+
+
 def test_an_event_without_an_expectation_uses_the_learned_effect_of_its_type() -> None:
     learned = LearnedEffect(2.4, 1.9, 3.0, samples=3)
     sale = replace(a_sale(a_baseline(400.0), type="flash-sale"), learned=learned)

@@ -115,13 +115,15 @@ class ForecastProvider:
         self._made: dict[PolicyKey, tuple[SeriesKey, ModelChoice, datetime, StoredForecast]] = {}
         self._bases: dict[BaseName, Forecast] = {}
         self._previews: dict[BaseName, Forecast] = {}
+        self._attempted: set[BaseName] = set()
+        """Bases that were requested at least once."""
 
     def due(self, requirements: Collection[ForecastRequirement], now: datetime) -> list[ForecastRequirement]:
         """Those whose forecast is older than the refresh interval, or that lack a base for an event."""
         return [
             requirement
             for requirement in requirements
-            if self._is_due(requirement, now) or self._lacks_baseline(requirement, now)
+            if self._is_due(requirement, now) or self._missing_bases(requirement, now)
         ]
 
     async def refresh(self, requirements: Collection[ForecastRequirement], now: datetime) -> list[StoredForecast]:
@@ -132,10 +134,12 @@ class ForecastProvider:
                 requests |= self._requests(requirement, now)
             except Exception:  # a failure of one policy affects no other
                 log.exception("forecast_not_requested", policy=str(requirement.key))
-        if not requests:
-            return []
         by_key = {requirement.key: requirement for requirement in requirements}
-        forecasts = await asyncio.to_thread(self._corrected_forecasts, requests, by_key)
+        try:
+            forecasts = await asyncio.to_thread(self._corrected_forecasts, requests, by_key) if requests else {}
+        finally:
+            for requirement in requirements:
+                self._attempted.update(self._missing_bases(requirement, now))
         stored: list[StoredForecast] = []
         for name, forecast in forecasts.items():
             if isinstance(name, PolicyKey):
@@ -196,8 +200,14 @@ class ForecastProvider:
 
     def baselines(self, requirement: ForecastRequirement, now: datetime) -> tuple[EventBaseline, ...]:
         """The event windows that act on the policy, each with the forecast made before it began to act."""
+        pending = self._missing_bases(requirement, now).keys() - self._attempted
         return tuple(
-            EventBaseline(window, self._baseline(requirement, window), self._learned(requirement, window))
+            EventBaseline(
+                window,
+                self._baseline(requirement, window),
+                self._learned(requirement, window),
+                is_pending=_name(requirement, window) in pending,
+            )
             for window in requirement.occurrences
             if now < window.span.end
         )
@@ -210,6 +220,7 @@ class ForecastProvider:
         for kept in (self._bases, self._previews):
             for name in [name for name in kept if name[0] not in policies or name[2] < now - _WEEK]:
                 del kept[name]
+        self._attempted = {name for name in self._attempted if name[0] in policies and name[2] >= now - _WEEK}
 
     def _is_due(self, requirement: ForecastRequirement, now: datetime) -> bool:
         kept = self._made.get(requirement.key)
@@ -222,11 +233,14 @@ class ForecastProvider:
             or has_elapsed(self._refresh, made_at, now)
         )
 
-    def _lacks_baseline(self, requirement: ForecastRequirement, now: datetime) -> bool:
-        return any(
-            window.acts_from(requirement.lead_time) <= now and _name(requirement, window) not in self._bases
+    def _missing_bases(self, requirement: ForecastRequirement, now: datetime) -> dict[BaseName, EventWindow]:
+        """The event windows that act on the policy and have no base, by its name."""
+        return {
+            name: window
             for window in requirement.occurrences
-        )
+            if window.acts_from(requirement.lead_time) <= now
+            and (name := _name(requirement, window)) not in self._bases
+        }
 
     def _baseline(self, requirement: ForecastRequirement, window: EventWindow) -> Forecast | None:
         name = _name(requirement, window)
@@ -257,14 +271,13 @@ class ForecastProvider:
 
     def _baseline_requests(self, requirement: ForecastRequirement, now: datetime) -> dict[Hashable, ForecastRequest]:
         requests = {
-            _name(requirement, window): self._make_request(
+            name: self._make_request(
                 requirement,
                 window.acts_from(requirement.lead_time),
                 window.span.end - window.acts_from(requirement.lead_time) + BIN,
                 _known(window),
             )
-            for window in requirement.occurrences
-            if window.acts_from(requirement.lead_time) <= now and _name(requirement, window) not in self._bases
+            for name, window in self._missing_bases(requirement, now).items()
         }
         return {name: request for name, request in requests.items() if request is not None}
 

@@ -120,6 +120,8 @@ class EventBaseline:
     """
     learned: LearnedEffect | None = None
     """The effect of earlier events of the type on this demand; None while there are too few."""
+    is_pending: bool = False
+    """The baseline is being forecast, as for an event that was just created or moved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from predictive_scaling.resources.vocabulary import FallbackBehavior, TargetKind
 def hold_without_data(floor: int, context: DecisionContext) -> int:
     """Lower the floor only while fresh demand, a forecast and the capacity of a replica are known.
 
-    A declaration by a person replaces data: an event that suppresses the forecast, or a floor in spec.fallback.
+    What an event requires is unknown while its baseline is being forecast. A declaration by a person replaces data: an
+    event that suppresses the forecast, or a floor in spec.fallback.
     """
-    may_lower = context.inputs.allow_decrease or context.suppressed or context.fallback_may_lower
+    has_data = context.inputs.allow_decrease and not any(event.is_pending for event in context.situation.events)
+    may_lower = has_data or context.suppressed or context.fallback_may_lower
     return floor if may_lower else max(floor, context.before)
 
 
