@@ -77,7 +77,9 @@ def study_indicators(past: PastForecasts, indicators: Sequence[Indicator]) -> In
     if len(early.origins) < MIN_FITTED or len(late.origins) < MIN_JUDGED:
         amount = f"{len(early.origins)} and {len(late.origins)} forecasts to learn from and to be judged by"
         why = f"is not judged yet: there are {amount}, and it takes {MIN_FITTED} and {MIN_JUDGED}"
-        return IndicatorStudy(tuple(Finding(one.name, Use.TOO_SHORT, None, why) for one in indicators), None)
+        return IndicatorStudy(
+            tuple(Finding(indicator.name, Use.TOO_SHORT, None, why) for indicator in indicators), None
+        )
     plain = _judged(late)
     lags = [find_lag(early, indicator) for indicator in indicators]
     findings = tuple(

@@ -28,11 +28,13 @@ class Counting:
     size: int = 0
     visible: Visible = field(default_factory=Visible)
     fails: bool = False
+    began: asyncio.Event = field(default_factory=asyncio.Event)
     reads: asyncio.Event | None = None
     """Set when reads may end; None for at once."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.calls += 1
+        self.began.set()
         if self.reads is not None and scope["method"] == "GET":
             await self.reads.wait()
         if self.fails:
@@ -124,8 +126,7 @@ async def test_a_response_that_was_computed_during_a_write_is_not_kept(seconds: 
     application = Counting(reads=asyncio.Event())
     async with client_of(application) as client:
         reading = asyncio.create_task(client.get(LIST))
-        while not application.calls:
-            await asyncio.sleep(0)
+        await application.began.wait()
         await client.delete("/api/v1/scaling/decisions/stuck")
         assert application.reads is not None
         application.reads.set()

@@ -60,7 +60,11 @@ def with_indicators(
         if since + day > forecasts.plan.split:
             findings.append(study.findings)
         if study.correction is not None:
-            used = [one for one, finding in zip(indicators, study.findings, strict=True) if finding.use is Use.USED]
+            used = [
+                indicator
+                for indicator, finding in zip(indicators, study.findings, strict=True)
+                if finding.use is Use.USED
+            ]
             rows = slice(since - forecasts.first, min(since + day, end) - forecasts.first)
             values[rows], peaks[rows] = _corrected(forecasts, study.correction, used, rows)
     corrected = replace(forecasts, values=values, peaks=peaks)
@@ -68,11 +72,11 @@ def with_indicators(
 
 
 def _indicator(series: Series, regressor: RecordedRegressor) -> Indicator:
-    one = regressor.regressor
+    named = regressor.regressor
     values, offset = regressor.series.values, (series.start - regressor.series.start) // series.step
     columns = np.arange(len(series.values)) + offset
     aligned = values_at(values[None], np.zeros_like(columns), columns)
-    return Indicator(f"{one.metric} of {one.service}", aligned, max(1, one.max_lag // series.step))
+    return Indicator(f"{named.metric} of {named.service}", aligned, max(1, named.max_lag // series.step))
 
 
 def _before(indicator: Indicator, origin: int) -> Indicator:

@@ -158,8 +158,12 @@ def run(
 
 def _left_out(policy: ScalingPolicy, regressors: Sequence[RecordedRegressor]) -> tuple[str, ...]:
     """Return which of the policy's leading indicators have no recorded samples, in one sentence."""
-    given = [one.regressor.key for one in regressors]
-    missing = [f"{one.metric} of {one.service}" for one in policy.spec.forecast.regressors if one.key not in given]
+    given = [regressor.regressor.key for regressor in regressors]
+    missing = [
+        f"{regressor.metric} of {regressor.service}"
+        for regressor in policy.spec.forecast.regressors
+        if regressor.key not in given
+    ]
     return (f"forecasts are without {', '.join(missing)}, of which no samples are given",) if missing else ()
 
 

@@ -80,7 +80,7 @@ class ForecastRequirement:
     @property
     def read(self) -> tuple[SeriesKey, ...]:
         """The series that its forecasts read: the demand and the leading indicators."""
-        return (self.series, *(one.key for one in self.policy.spec.forecast.regressors))
+        return (self.series, *(regressor.key for regressor in self.policy.spec.forecast.regressors))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class Studied:
     def fits(self, policy: ScalingPolicy, request: ForecastRequest) -> bool:
         """Whether it was made for the policy as it is, and for forecasts of this kind."""
         return (
-            all(one in policy.spec.forecast.regressors for one, _ in self.regressors)
+            all(regressor in policy.spec.forecast.regressors for regressor, _ in self.regressors)
             and (self.request.key, self.request.choice, self.request.series.step)
             == (request.key, request.choice, request.series.step)
             and self.request.steps >= request.steps
@@ -99,17 +99,17 @@ class LeadingIndicators:
         if studied is None or studied.study.correction is None:
             return forecast
         used = [
-            (one, delay)
-            for (one, delay), finding in zip(studied.regressors, studied.study.findings, strict=True)
+            (regressor, delay)
+            for (regressor, delay), finding in zip(studied.regressors, studied.study.findings, strict=True)
             if finding.use is Use.USED
         ]
-        if any(one.key in known.stale or known.delays[one.key][-1] > delay for one, delay in used):
+        if any(regressor.key in known.stale or known.delays[regressor.key][-1] > delay for regressor, delay in used):
             return forecast
         return self._applied(known, studied.study.correction, used, forecast) or forecast
 
     def indicators(self, series: Series, regressors: Collection[tuple[Regressor, timedelta]]) -> list[Indicator]:
         """Return the indicators on the bins of a series of demand. regressors: with the delay of their samples."""
-        return [self._indicator(series, one, delay) for one, delay in regressors]
+        return [self._indicator(series, regressor, delay) for regressor, delay in regressors]
 
     def to_study(self) -> dict[PolicyKey, tuple[ForecastRequest, Studied | None]]:
         """Return the newest request and the newest study of each policy with indicators."""
@@ -128,9 +128,9 @@ class LeadingIndicators:
         known = self._policies[key]
         delays, stale = known.delays, known.stale
         return tuple(
-            (one, max(delays[one.key]))
-            for one in known.policy.spec.forecast.regressors
-            if one.key in delays and one.key not in stale
+            (regressor, max(delays[regressor.key]))
+            for regressor in known.policy.spec.forecast.regressors
+            if regressor.key in delays and regressor.key not in stale
         )
 
     def put(self, key: PolicyKey, studied: Studied) -> None:
@@ -141,39 +141,39 @@ class LeadingIndicators:
     def statuses(self, policy: ScalingPolicy) -> tuple[RegressorStatus, ...]:
         """Return what becomes of each indicator of a policy."""
         known = self._policies.get(policy.key)
-        return tuple(self._status(known, one) for one in policy.spec.forecast.regressors)
+        return tuple(self._status(known, regressor) for regressor in policy.spec.forecast.regressors)
 
     def forget(self, kept: Collection[PolicyKey]) -> None:
         """Drop deleted policies."""
         for gone in dict(self._policies).keys() - set(kept):
             del self._policies[gone]
 
-    def _indicator(self, series: Series, one: Regressor, delay: timedelta) -> Indicator:
-        minutes = self._window.minutes(one.key, series.start - delay, series.end - delay)
+    def _indicator(self, series: Series, regressor: Regressor, delay: timedelta) -> Indicator:
+        minutes = self._window.minutes(regressor.key, series.start - delay, series.end - delay)
         values = bin_means(minutes, series.step // MINUTE)
-        name = f"{one.metric} of {one.service}"
-        return Indicator(name, values, max(1, (one.max_lag - delay) // series.step), delay)
+        name = f"{regressor.metric} of {regressor.service}"
+        return Indicator(name, values, max(1, (regressor.max_lag - delay) // series.step), delay)
 
     def _observe_delays(self, known: _Policy, origin: datetime) -> None:
         """Note how late the newest sample of each indicator is, and which of them are stale."""
         delays: dict[SeriesKey, deque[timedelta]] = {}
         stale: dict[SeriesKey, str] = {}
-        for one in known.policy.spec.forecast.regressors:
-            newest = self._window.newest(one.key, zero_is_valid=True)
-            observed = known.delays.get(one.key, deque(maxlen=_OBSERVED_DELAYS))
+        for regressor in known.policy.spec.forecast.regressors:
+            newest = self._window.newest(regressor.key, zero_is_valid=True)
+            observed = known.delays.get(regressor.key, deque(maxlen=_OBSERVED_DELAYS))
             if newest is None:
-                stale[one.key] = self._missing(known.policy, one)
-            elif origin - newest.at > min(MAX_DELAY, one.max_lag - known.request.series.step):
-                stale[one.key] = f"has no sample since {format_time(newest.at)}; {_WITHOUT}"
-                delays[one.key] = observed
+                stale[regressor.key] = self._missing(known.policy, regressor)
+            elif origin - newest.at > min(MAX_DELAY, regressor.max_lag - known.request.series.step):
+                stale[regressor.key] = f"has no sample since {format_time(newest.at)}; {_WITHOUT}"
+                delays[regressor.key] = observed
             else:
                 observed.append(max(timedelta(), origin - newest.at))
-                delays[one.key] = observed
+                delays[regressor.key] = observed
         # Assigned at once: the event loop reads them for statuses while a batch of forecasts is corrected in a thread.
         known.delays, known.stale = {key: observed for key, observed in delays.items() if observed}, stale
 
-    def _missing(self, policy: ScalingPolicy, one: Regressor) -> str:
-        hint = self._suggest(policy.metadata.namespace, one.service, one.metric) or _NO_SUGGESTION
+    def _missing(self, policy: ScalingPolicy, regressor: Regressor) -> str:
+        hint = self._suggest(policy.metadata.namespace, regressor.service, regressor.metric) or _NO_SUGGESTION
         return f"has no samples in the last days; {hint}"
 
     def _applied(
@@ -182,35 +182,37 @@ class LeadingIndicators:
         demand = known.request.series
         corrected = correction.apply(forecast, demand, self.indicators(demand, used))
         if corrected is None:
-            known.stale = known.stale | {one.key: f"has gaps in its newest samples; {_WITHOUT}" for one, _ in used}
+            known.stale = known.stale | {
+                regressor.key: f"has gaps in its newest samples; {_WITHOUT}" for regressor, _ in used
+            }
         else:
-            known.applied = frozenset(one.key for one, _ in used)
+            known.applied = frozenset(regressor.key for regressor, _ in used)
         return corrected
 
-    def _status(self, known: _Policy | None, one: Regressor) -> RegressorStatus:
+    def _status(self, known: _Policy | None, regressor: Regressor) -> RegressorStatus:
         status = RegressorStatus(
-            service=one.service, metric=one.metric, state=RegressorState.WAITING, message=_NOT_JUDGED
+            service=regressor.service, metric=regressor.metric, state=RegressorState.WAITING, message=_NOT_JUDGED
         )
-        if known is None or known.policy.spec.forecast.regressors.count(one) == 0:
+        if known is None or known.policy.spec.forecast.regressors.count(regressor) == 0:
             return status
         delays, stale = known.delays, known.stale
-        if one.key in stale:
-            return status.model_copy(update={"state": RegressorState.STALE, "message": stale[one.key]})
+        if regressor.key in stale:
+            return status.model_copy(update={"state": RegressorState.STALE, "message": stale[regressor.key]})
         studied = self.usable_study(known.policy.key)
         judged = [other for other, _ in studied.regressors] if studied is not None else []
-        if studied is None or one not in judged:
+        if studied is None or regressor not in judged:
             return status
-        at = judged.index(one)
+        at = judged.index(regressor)
         finding, delay = studied.study.findings[at], studied.regressors[at][1]
         if finding.use is Use.TOO_SHORT:
             return status.model_copy(update={"message": finding.evidence})
         if finding.use is not Use.USED:
             return status.model_copy(update={"state": RegressorState.REJECTED, "message": finding.evidence})
         used = {"runs_ahead": finding.ahead, "message": finding.evidence}
-        if one.key in delays and delays[one.key][-1] > delay:
+        if regressor.key in delays and delays[regressor.key][-1] > delay:
             late = "its samples arrive later than when it was judged; it is judged again with this delay"
             return status.model_copy(update={**used, "state": RegressorState.STALE, "message": late})
-        if one.key not in known.applied:
+        if regressor.key not in known.applied:
             return status.model_copy(
                 update={**used, "message": f"{finding.evidence}; in use from the next forecast on"}
             )

@@ -51,7 +51,8 @@ def service_problem(policy: ScalingPolicy, services: NamespacePatterns) -> Probl
     """Why the policy may not read the demand of its service or of a regressor; None if its namespace may."""
     namespace = policy.metadata.namespace
     fields = {"spec.demand.service, which defaults to the policy's name,": policy.service} | {
-        f"spec.forecast.regressors[{at}].service": one.service for at, one in enumerate(policy.spec.forecast.regressors)
+        f"spec.forecast.regressors[{at}].service": regressor.service
+        for at, regressor in enumerate(policy.spec.forecast.regressors)
     }
     refused = next((field for field, service in fields.items() if not services.allows(namespace, service)), None)
     if refused is None:

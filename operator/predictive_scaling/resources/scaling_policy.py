@@ -100,10 +100,12 @@ class ForecastOptions(Part):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!has(self.regressors) || self.regressors.all(one, "
-            "self.regressors.exists_one(other, other.service == one.service && other.metric == one.metric))",
+            cel="!has(self.regressors) || self.regressors.all(regressor, "
+            "self.regressors.exists_one(other, "
+            "other.service == regressor.service && other.metric == regressor.metric))",
             holds=lambda forecast: (
-                len({(one.service, one.metric) for one in forecast.regressors}) == len(forecast.regressors)
+                len({(regressor.service, regressor.metric) for regressor in forecast.regressors})
+                == len(forecast.regressors)
             ),
             message="must not name the same service and metric twice",
             field="regressors",
@@ -288,11 +290,12 @@ class ScalingPolicySpec(Part):
             field="fallback.replicas",
         ),
         Rule(
-            cel="!has(self.demand.service) || !has(self.forecast.regressors) || self.forecast.regressors.all(one, "
-            "one.service != self.demand.service || one.metric != self.demand.metric)",
+            cel="!has(self.demand.service) || !has(self.forecast.regressors) "
+            "|| self.forecast.regressors.all(regressor, "
+            "regressor.service != self.demand.service || regressor.metric != self.demand.metric)",
             holds=lambda spec: all(
-                (one.service, one.metric) != (spec.demand.service, spec.demand.metric)
-                for one in spec.forecast.regressors
+                (regressor.service, regressor.metric) != (spec.demand.service, spec.demand.metric)
+                for regressor in spec.forecast.regressors
             ),
             message="must not name the demand itself",
             field="forecast.regressors",

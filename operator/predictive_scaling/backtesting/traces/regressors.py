@@ -65,7 +65,7 @@ def read_regressors(path: Path, named: Sequence[Regressor]) -> tuple[RecordedReg
             f"{path} has {len(groups)} series; name up to {MAX_REGRESSORS} of them in the policy's forecast.regressors"
         )
     wanted = named or [Regressor(service=service, metric=metric) for service, metric in sorted(groups)]
-    return tuple(RecordedRegressor(one, _series(path, one, groups)) for one in wanted)
+    return tuple(RecordedRegressor(regressor, _series(path, regressor, groups)) for regressor in wanted)
 
 
 async def read_stored(
@@ -92,18 +92,21 @@ async def stored_regressors(
     database: Database, named: Iterable[Regressor], since: datetime, until: datetime
 ) -> tuple[RecordedRegressor, ...]:
     """Return the named leading indicators that have samples in [since, until). Raises DatabaseUnavailableError."""
-    traces = [(one, await stored_trace(database, one.key, since, until, zero_is_valid=True)) for one in named]
-    return tuple(RecordedRegressor(one, trace.series) for one, trace in traces if trace is not None)
+    traces = [
+        (regressor, await stored_trace(database, regressor.key, since, until, zero_is_valid=True))
+        for regressor in named
+    ]
+    return tuple(RecordedRegressor(regressor, trace.series) for regressor, trace in traces if trace is not None)
 
 
-def _series(path: Path, one: Regressor, groups: Mapping[tuple[str, str], Any]) -> Series:
-    rows = groups.get((one.service, one.metric))
+def _series(path: Path, regressor: Regressor, groups: Mapping[tuple[str, str], Any]) -> Series:
+    rows = groups.get((regressor.service, regressor.metric))
     if rows is None:
         names = [f"{metric} of {service}" for service, metric in groups]
-        near = difflib.get_close_matches(f"{one.metric} of {one.service}", names, 1)
+        near = difflib.get_close_matches(f"{regressor.metric} of {regressor.service}", names, 1)
         hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(names)[:10])}"
-        raise InvalidTraceError(f"{path} has no series {one.metric} of {one.service}; {hint}")
-    name = f"{one.metric} of {one.service}"
+        raise InvalidTraceError(f"{path} has no series {regressor.metric} of {regressor.service}; {hint}")
+    name = f"{regressor.metric} of {regressor.service}"
     if len(rows) < _MIN_SAMPLES:
         raise InvalidTraceError(f"{path} has one value of {name}; a leading indicator needs at least {_MIN_SAMPLES}")
     trace: Trace = regular_trace(name, rows["time"].to_numpy(dtype=np.float64), rows["value"].to_numpy(np.float64))

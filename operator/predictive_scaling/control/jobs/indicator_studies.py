@@ -71,9 +71,9 @@ class IndicatorStudies:
         studied = self.indicators.usable_study(key)
         if studied is None or has_elapsed(_INTERVAL, studied.at, now):
             return True
-        delays = {one.key: delay for one, delay in studied.regressors}
-        return delays.keys() != {one.key for one, _ in current} or any(
-            delay > delays[one.key] for one, delay in current
+        delays = {regressor.key: delay for regressor, delay in studied.regressors}
+        return delays.keys() != {regressor.key for regressor, _ in current} or any(
+            delay > delays[regressor.key] for regressor, delay in current
         )
 
     async def _study(self, key: PolicyKey, request: ForecastRequest, now: datetime) -> None:
