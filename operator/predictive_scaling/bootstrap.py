@@ -158,10 +158,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     )
     reconciler = Reconciler(
         find=find,
-        situations=SituationReader(
-            *(window, forecasts, learning, tunings, settings.forecast_refresh, settings.metrics_max_age),
-            suggestions,
-        ),
+        situations=SituationReader(window, forecasts, learning, tunings, settings.metrics_max_age, suggestions),
         tunings=tunings,
         execution=Execution(
             *(cluster, records, leadership, verification, headroom, events, clock), settings.verification_patience

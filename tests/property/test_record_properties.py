@@ -122,7 +122,7 @@ def situations(draw: st.DrawFn) -> Situation:
         demand=draw(st.one_of(st.none(), numbers.map(lambda value: Demand(value, NOON)))),
         events=(),
         lead_time=draw(durations),
-        refresh=timedelta(minutes=5),
+        margin=timedelta(minutes=5),
         metrics_max_age=timedelta(minutes=5),
         per_replica=draw(st.one_of(st.none(), numbers)),
         conflict=draw(st.one_of(st.none(), texts)),
@@ -257,7 +257,7 @@ def test_a_pin_applies_in_any_situation(situation: Situation) -> None:
             demand=situation.demand,
             events=(),
             lead_time=timedelta(minutes=3),
-            refresh=situation.refresh,
+            margin=situation.margin,
             metrics_max_age=situation.metrics_max_age,
             per_replica=situation.per_replica,
         )

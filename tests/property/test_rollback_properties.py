@@ -76,7 +76,7 @@ def report_of(listed: list[dict[str, Any]], messages: list[str] | None = None) -
 def needed_by(situation: Situation) -> int | None:
     """The replicas for the newest demand; None while it or the capacity of a replica is unknown."""
     spec = situation.policy.spec
-    inputs = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
+    inputs = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.margin))
     if inputs.demand is None or inputs.per_replica is None:
         return None
     utilization = spec.forecast.utilization

@@ -147,7 +147,7 @@ def a_situation(
         "demand": None if demand is None else Demand(demand, now - demand_age),
         "events": tuple(events),
         "lead_time": timedelta(minutes=3),
-        "refresh": timedelta(minutes=5),
+        "margin": timedelta(minutes=5),
         "metrics_max_age": timedelta(minutes=5),
         "per_replica": 100.0,
     }

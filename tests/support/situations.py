@@ -130,7 +130,7 @@ def situations(draw: st.DrawFn, *, suppressing: bool = False, overridden: bool =
         demand=draw(st.one_of(st.none(), demand)),
         events=tuple(draw(st.lists(events(suppressing=suppressing), max_size=2))),
         lead_time=timedelta(seconds=draw(st.integers(0, 1200))),
-        refresh=timedelta(seconds=draw(st.integers(0, 600))),
+        margin=timedelta(seconds=draw(st.integers(0, 600))),
         metrics_max_age=timedelta(minutes=5),
         per_replica=draw(st.one_of(st.none(), bad_numbers, st.floats(0.5, 500))),
     )

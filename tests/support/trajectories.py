@@ -24,7 +24,7 @@ from predictive_scaling.resources.scaling_policy import ScalingPolicy
 from tests.support.builders import observed
 
 MINUTE = timedelta(minutes=1)
-REFRESH = timedelta(minutes=5)
+BIN = timedelta(minutes=5)
 LEAD_TIME = timedelta(minutes=3)
 HORIZON_BINS = 12
 TICK_MINUTES = 2
@@ -108,7 +108,7 @@ def run(demand: FloatArray, start: datetime, course: Course) -> Iterator[Tick]:
             demand=newest,
             events=tuple(EventBaseline(window, None) for window in course.events if now < window.span.end),
             lead_time=LEAD_TIME,
-            refresh=REFRESH,
+            margin=BIN,
             metrics_max_age=5 * MINUTE,
             per_replica=100.0,
         )
@@ -124,7 +124,7 @@ def _forecast(filled: FloatArray, at: int, now: datetime) -> CurrentForecast:
     yesterday = np.pad(yesterday, (0, 5 * HORIZON_BINS - len(yesterday)), mode="edge")
     values = yesterday.reshape(HORIZON_BINS, 5).mean(axis=1)[:, None] * _SPREAD
     assert len(QUANTILES) == len(_SPREAD)
-    forecast = Forecast("demand", now, REFRESH, QUANTILES, values, "SeasonalNaive", "")
+    forecast = Forecast("demand", now, BIN, QUANTILES, values, "SeasonalNaive", "")
     return CurrentForecast(forecast, now + 30 * MINUTE, ForecastSource.FRESH)
 
 

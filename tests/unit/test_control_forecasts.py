@@ -87,7 +87,14 @@ async def test_a_forecast_reaches_beyond_the_lead_time_and_the_horizon() -> None
     assert current_forecast is not None
     end = current_forecast.forecast.origin + current_forecast.forecast.step * len(current_forecast.forecast.values)
     assert end >= NOON + timedelta(hours=1)
-    assert current_forecast.valid_until == end - LEAD - MINUTE
+    assert current_forecast.valid_until == end - LEAD - 5 * MINUTE
+
+
+@pytest.mark.parametrize(("refresh", "margin"), [(1, 5), (5, 5), (10, 10)])
+async def test_floors_look_ahead_until_the_next_forecast_and_at_least_one_bin(refresh: int, margin: int) -> None:
+    scene = Scene()
+    forecasts = ForecastProvider(scene.forecaster, scene.window, refresh=refresh * MINUTE, metrics_max_age=5 * MINUTE)
+    assert forecasts.margin == margin * MINUTE
 
 
 async def test_forecasts_use_the_time_zone_and_holidays_of_the_policy() -> None:

@@ -43,7 +43,7 @@ def a_baseline(demand: float = 400.0, hours: float = 4) -> Forecast:
 def at(
     moment: datetime, *events: EventBaseline, forecast: float | None = 400.0, demand: float | None = 350.0
 ) -> Decision:
-    """The floor is 4 before; the window ahead is 8 minutes: a lead time of 3 and a refresh interval of 5."""
+    """The floor is 4 before; the window ahead is 8 minutes: a lead time of 3 and a margin of 5."""
     return decide(a_situation(POLICY, now=moment, events=events, forecast=forecast, demand=demand))
 
 

@@ -14,7 +14,7 @@ FAST = {"maxStep": "1000%", "period": "1m"}
 
 
 def test_the_floor_covers_the_highest_demand_of_the_window() -> None:
-    # Lead time 3 min and refresh 5 min: the window ends at 12:08, within the second bin.
+    # Lead time 3 min and margin 5 min: the window ends at 12:08, within the second bin.
     decision = decide(a_situation(a_policy(scaleUp=FAST), forecast=a_forecast(410, 780, 2000)))
     assert (decision.floor, decision.uncapped, decision.source) == (8, 8, Source.FORECAST)
     assert decision.forecast_value == 780
@@ -26,7 +26,7 @@ def test_the_window_includes_its_last_moment() -> None:
     assert decide(situation).floor == 20
 
 
-def test_a_window_is_never_shorter_than_the_refresh_interval() -> None:
+def test_a_window_is_never_shorter_than_the_margin() -> None:
     situation = a_situation(a_policy(scaleUp=FAST), forecast=a_forecast(410, 780, 2000), lead_time=timedelta(0))
     assert decide(situation).floor == 8
 

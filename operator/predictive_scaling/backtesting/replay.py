@@ -165,7 +165,7 @@ class _ReplayedForecasts:
             demand=demand,
             events=tuple(self._baseline(window, now) for window in self._occurrences if now < window.span.end),
             lead_time=scenario.lead_time,
-            refresh=refresh,
+            margin=refresh,
             metrics_max_age=max(MAX_AGE, 2 * refresh),
             per_replica=scenario.per_replica,
         )

@@ -110,6 +110,8 @@ class ForecastProvider:
         self._forecaster = forecaster
         self._window = window
         self._refresh = refresh
+        self.margin = max(refresh, BIN)
+        """How much further than the lead time a floor looks, here and in simulations."""
         self._max_age = metrics_max_age
         self._effects = effects
         self._made: dict[PolicyKey, tuple[SeriesKey, ModelChoice, datetime, StoredForecast]] = {}
@@ -265,7 +267,7 @@ class ForecastProvider:
             return None
         spec = requirement.policy.spec
         nodes = spec.node_headroom.lead_time if spec.node_headroom else timedelta()
-        reach = requirement.lead_time + nodes + 2 * self._refresh + self._max_age
+        reach = requirement.lead_time + nodes + self.margin + self._refresh + self._max_age
         span = max(reach, min(spec.forecast.horizon + self._max_age, _STEPS * BIN))
         return self._make_request(requirement, None, span)
 
@@ -318,7 +320,7 @@ class ForecastProvider:
     def _store(self, requirement: ForecastRequirement, forecast: Forecast, now: datetime) -> StoredForecast:
         end = forecast.origin + forecast.step * len(forecast.values)
         stored = StoredForecast(
-            requirement, forecast, max(end - requirement.lead_time - self._refresh, forecast.origin + forecast.step)
+            requirement, forecast, max(end - requirement.lead_time - self.margin, forecast.origin + forecast.step)
         )
         self._made[requirement.key] = (requirement.series, requirement.policy.spec.forecast.model, now, stored)
         return stored
@@ -338,7 +340,7 @@ class ForecastProvider:
         why = ("demand at this time last week",)
         forecast = Forecast(str(requirement.series), begin, BIN, QUANTILES, values, "SameTimeLastWeek", "", why)
         return CurrentForecast(
-            forecast, begin + bins * BIN - requirement.lead_time - self._refresh, ForecastSource.LAST_WEEK
+            forecast, begin + bins * BIN - requirement.lead_time - self.margin, ForecastSource.LAST_WEEK
         )
 
 

@@ -57,7 +57,6 @@ class SituationReader:
     forecasts: ForecastProvider
     learning: Learning
     tunings: TuningCache
-    refresh: timedelta
     metrics_max_age: timedelta
     suggestions: SeriesSuggestions
 
@@ -81,7 +80,8 @@ class SituationReader:
         namespace = record.key.namespace
         upcoming, known = tick.events.get(namespace, ()), tick.known_events.get(namespace, ())
         occurrences = attempts.of(
-            lambda: active_occurrences(policy, upcoming, tick.now, lead_time, self.refresh + _further(policy)), ()
+            lambda: active_occurrences(policy, upcoming, tick.now, lead_time, self.forecasts.margin + _further(policy)),
+            (),
         )
         requirement = ForecastRequirement(
             policy, lead_time, occurrences, attempts.of(lambda: known_events_for(policy, known), ())
@@ -103,7 +103,7 @@ class SituationReader:
             demand=demand,
             events=attempts.of(lambda: self.forecasts.baselines(requirement, tick.now), ()),
             lead_time=lead_time,
-            refresh=self.refresh,
+            margin=self.forecasts.margin,
             metrics_max_age=self.metrics_max_age,
             per_replica=self.learning.per_replica(policy, observed),
             conflict=conflict,

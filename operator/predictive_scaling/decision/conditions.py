@@ -118,7 +118,7 @@ def _newest_metric(situation: Situation) -> _ConditionState:
 def _forecast_ready(situation: Situation) -> _ConditionState:
     if situation.forecast_failure is not None:
         return ConditionType.FORECAST_READY, _FALSE, "ForecastFailed", situation.forecast_failure
-    inputs = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.refresh))
+    inputs = assess_inputs(situation, window_ahead(situation.now, situation.lead_time, situation.margin))
     if inputs.no_forecast_since is not None or inputs.forecast is None or situation.current_forecast is None:
         since = f" since {format_time(inputs.no_forecast_since)}" if inputs.no_forecast_since else ""
         return ConditionType.FORECAST_READY, _FALSE, "NoForecast", f"no usable forecast{since}"

@@ -77,7 +77,7 @@ def strongest_recommendation(situation: Situation) -> Recommendation:
 
 def _assess(situation: Situation) -> tuple[DecisionContext, tuple[Recommendation, ...]]:
     """The recommendations of all sources, and the context with the strongest one."""
-    pause, window = pause_of(situation), window_ahead(situation.now, situation.lead_time, situation.refresh)
+    pause, window = pause_of(situation), window_ahead(situation.now, situation.lead_time, situation.margin)
     before = current_floor(situation)
     if situation.lost_floor is not None and not pause.freezes:
         # Steps and windows continue from the lost floor: writing it again is no raise.

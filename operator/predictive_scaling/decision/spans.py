@@ -23,9 +23,9 @@ class Span(NamedTuple):
         return Span(max(self.start, other.start), min(self.end, other.end)) if self.overlaps(other) else None
 
 
-def window_ahead(now: datetime, lead_time: timedelta, refresh: timedelta) -> Span:
-    """[now, now + lead time + refresh], including its last moment; never shorter than the refresh interval."""
-    return Span(now, now + max(lead_time, timedelta()) + max(refresh, timedelta()) + INSTANT)
+def window_ahead(now: datetime, lead_time: timedelta, margin: timedelta) -> Span:
+    """[now, now + lead time + margin], including its last moment; never shorter than the margin."""
+    return Span(now, now + max(lead_time, timedelta()) + max(margin, timedelta()) + INSTANT)
 
 
 def difference(spans: Iterable[Span], excluded: Iterable[Span]) -> tuple[Span, ...]:

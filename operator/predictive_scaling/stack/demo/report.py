@@ -67,7 +67,7 @@ def _verdict(record: ReplayRecord) -> tuple[str, str]:
         return "none", f"Measured; only {record.scenario.default_day:%-d %B %Y} has a verdict"
     if shortcomings:
         return "bad", "Below the bar: " + "; ".join(shortcomings)
-    return "good", "As promised: short for at most a fifth of the time, at no more than 1.08 of the replica-hours"
+    return "good", "As promised: at most a fifth of the HPA's minutes short, at no more than 1.08 of its replica-hours"
 
 
 def _tiles(record: ReplayRecord) -> Iterator[str]:
