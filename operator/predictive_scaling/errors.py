@@ -52,6 +52,13 @@ class AccessUnavailableError(PredictiveScalingError):
     reason = "AccessCheckUnavailable"
 
 
+class OperatorFailedError(PredictiveScalingError):
+    """The operator failed to execute a command, or returned a result of another release."""
+
+    status = 502
+    reason = "OperatorFailed"
+
+
 class RequestTimedOutError(ClusterUnavailableError):
     """A request to the Kubernetes API server timed out: the server or a webhook behind it hangs."""
 

@@ -51,7 +51,7 @@ async def pages(client: httpx.AsyncClient, path: str, key: str, limit: int) -> S
     cursor, separator = "", "&" if "?" in path else "?"
     while True:
         body = await get_json(client, f"/api/v1/{path}{separator}limit={limit}{cursor}")
-        assert len(body[key]) <= limit
+        assert 0 < len(body[key]) <= limit, "no page is empty"
         items += body[key]
         if body["next_cursor"] is None:
             return items
@@ -134,6 +134,13 @@ async def test_a_long_list_is_compressed_if_the_client_accepts_gzip(
     assert (response.headers.get("content-encoding") == "gzip") is is_compressed
     assert (gzip.decompress(raw) if is_compressed else raw) == plain.content
     assert response.headers["vary"] == "Accept-Encoding"
+
+
+async def test_pages_of_data_quality_end_with_the_last_series(services: Services, client: httpx.AsyncClient) -> None:
+    await services.policies.record([a_policy(name) for name in ("a", "b", "c", "d")])
+    for limit in (1, 2, 3, 4):
+        listed = await pages(client, "metrics/quality", "series", limit)
+        assert [series["service_name"] for series in listed] == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
         ("metrics/accuracy?window=1s", "window", "must be between 1m and 400d"),
         ("metrics/accuracy?window=9999999d", "window", "must be between 1m and 400d"),
         ("metrics/accuracy?window=99999999999999999d", "window", "longer than the longest supported duration"),
+        ("events?from=20261127T080000Z", "from", "write an RFC 3339 time with its offset"),
+        ("events?from=2026-02-30T00:00:00Z", "from", "write an RFC 3339 time with its offset"),
         ("events?from=2026-11-27", "from", "write an RFC 3339 time with its offset"),
         ("events?from=9999-12-31T23:59:59Z", "from", "the time must be between the years 1970 and 2199"),
         ("events?to=0001-01-01T00:00:00Z", "to", "the time must be between the years 1970 and 2199"),
@@ -117,6 +119,19 @@ async def test_an_unknown_path_is_a_problem_that_names_it(client: httpx.AsyncCli
     body = assert_problem(await client.get(path), 404)
     assert body["detail"].startswith(f"{path} does not exist")
     assert body["instance"] == path
+
+
+async def test_a_body_that_is_no_text_is_an_invalid_parameter(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    body = assert_problem(await client.post("/api/v1/models/reload", content=b"\xff", headers=headers), 422)
+    assert body["errors"] == [{"parameter": "body", "location": "body", "message": "is not JSON in UTF-8"}]
+
+
+@pytest.mark.parametrize("query", ["service=checkout", "namespace=shop"])
+async def test_a_parameter_of_a_command_is_refused_rather_than_ignored(client: httpx.AsyncClient, query: str) -> None:
+    for method, path in (("DELETE", "scaling/decisions/stuck"), ("POST", "models/reload"), ("GET", "commands/1")):
+        body = assert_problem(await client.request(method, f"/api/v1/{path}?{query}"), 422)
+        assert body["errors"][0]["message"].startswith("is not a known parameter")
 
 
 async def test_an_unsupported_method_is_a_problem_with_the_allowed_methods(client: httpx.AsyncClient) -> None:

@@ -1,15 +1,15 @@
 """The accuracy of past forecasts."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from predictive_scaling.api.fields import Name, NamespaceQuery, Number, ResponseModel, Window
+from predictive_scaling.api.fields import DEFAULT_WINDOW, Name, NamespaceQuery, Number, ResponseModel, Window
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.visible_namespaces import VisibleNamespaces
+from predictive_scaling.resources.quantities import format_duration
 from predictive_scaling.storage.model_performance import total
 
 router = APIRouter(prefix="/metrics", tags=["accuracy"])
@@ -23,9 +23,14 @@ Coverage = Annotated[
 class AccuracyFilter(NamespaceQuery):
     """Parameters of the accuracy."""
 
-    window: Annotated[Window, Field(description="Length of the window before now, such as 24h or 7d.")] = timedelta(
-        hours=24
-    )
+    window: Annotated[
+        Window,
+        Field(
+            default_factory=lambda: DEFAULT_WINDOW,
+            description="Length of the window before now, such as 24h or 7d.",
+            json_schema_extra={"default": format_duration(DEFAULT_WINDOW)},
+        ),
+    ]
     service: Annotated[Name | None, Field(description="Only this service.")] = None
 
 

@@ -16,6 +16,7 @@ from predictive_scaling.api import (
     frontier,
     health,
     models,
+    openapi,
     pages,
     policies,
     predictions,
@@ -26,7 +27,7 @@ from predictive_scaling.api import (
 )
 from predictive_scaling.api.access_control import AccessControl, AccessPolicy
 from predictive_scaling.api.change_feed import ChangeFeed
-from predictive_scaling.api.problems import describe_problems, responses, show_problems
+from predictive_scaling.api.problems import responses, show_problems
 from predictive_scaling.api.recent_responses import RecentResponses
 from predictive_scaling.api.request_limits import API_V1, RequestLimits
 from predictive_scaling.api.request_records import RequestRecords
@@ -49,20 +50,24 @@ def create_app(services: Services, access: AccessPolicy | None = None) -> FastAP
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
+    access = access or AccessPolicy()
     application.state.services = services
     application.state.changes = ChangeFeed(ChangeTable(services.database), services.clock)
     generated = application.openapi
-    application.openapi = cache(lambda: describe_problems(generated()))
+    application.openapi = cache(
+        lambda: openapi.complete(
+            generated(), with_tokens=access.authority is not None, public_telemetry=access.public_telemetry
+        )
+    )
     show_problems(application)
     for public in (health.router, pages.router, web_page.router):
         application.include_router(public)
     application.include_router(_api_v1())
     # The middleware that is added last comes first.
     application.add_middleware(RecentResponses, factor=services.recent_factor)
-    application.add_middleware(
-        AccessControl, policy=access or AccessPolicy(), namespaces=lambda: services.namespaces.all()
-    )
+    application.add_middleware(AccessControl, policy=access, namespaces=lambda: services.namespaces.all())
     application.add_middleware(RequestLimits, limit_seconds=services.request_limit_seconds)
     application.add_middleware(RequestRecords)
     application.add_middleware(RequestTraces)

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from predictive_scaling.api.fields import ResponseModel, Time
-from predictive_scaling.api.problems import problem, responses
+from predictive_scaling.api.fields import QueryModel, ResponseModel, Time
+from predictive_scaling.api.problems import responses
 from predictive_scaling.api.request_limits import API_V1
 from predictive_scaling.api.services import Services, Use
+from predictive_scaling.errors import OperatorFailedError
 
 router = APIRouter(prefix="/commands", tags=["commands"])
 
@@ -42,7 +43,11 @@ class Accepted(ResponseModel):
 
 
 @router.get("/{id}", responses=responses(404))
-async def show_command(id: Annotated[int, Path(ge=1, le=_MAX_ID)], services: Use) -> CommandStatus:  # noqa: A002 (the path's name)
+async def show_command(
+    id: Annotated[int, Path(ge=1, le=_MAX_ID, description="Id of the command.")],  # noqa: A002 (the path's name)
+    _: Annotated[QueryModel, Query()],
+    services: Use,
+) -> CommandStatus:
     """Return the status of a command."""
     command = await services.commands.by_id(id)
     if command is None:
@@ -51,7 +56,7 @@ async def show_command(id: Annotated[int, Path(ge=1, le=_MAX_ID)], services: Use
 
 
 async def run_command(services: Services, kind: str, respond: Callable[[Mapping[str, Any]], Response]) -> Response:
-    """Send a command, wait, and return its result; 502 when the operator failed.
+    """Send a command, wait, and return its result. Raises OperatorFailedError.
 
     Returns 202 when there is no result in time, after _NO_LEADER_WAIT_SECONDS when no operator leads: the next leader
     executes the command.
@@ -70,12 +75,10 @@ async def run_command(services: Services, kind: str, respond: Callable[[Mapping[
         accepted = Accepted(command=number, location=location, message=message)
         return JSONResponse(accepted.model_dump(), 202, headers={"Location": location, "Retry-After": "5"})
     if "error" in answer:
-        return problem(502, f"the operator failed to execute {kind}: {answer['error']}", reason="OperatorFailed")
+        raise OperatorFailedError(f"the operator failed to execute {kind}: {answer['error']}")
     try:
         return respond(answer)
     except (ValidationError, TypeError):
-        return problem(
-            502,
-            f"the operator's result of {kind} has the format of another release; upgrade both",
-            reason="OperatorFailed",
-        )
+        raise OperatorFailedError(
+            f"the operator's result of {kind} has the format of another release; upgrade both"
+        ) from None

@@ -6,9 +6,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, Field
 
-from predictive_scaling.api.fields import Name, NextCursor, Number, PageQuery, ResponseModel, Time, Window
+from predictive_scaling.api.fields import (
+    DEFAULT_WINDOW,
+    Name,
+    NextCursor,
+    Number,
+    PageQuery,
+    ResponseModel,
+    Time,
+    Window,
+)
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.visible_namespaces import VisibleNamespaces
+from predictive_scaling.resources.quantities import format_duration
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 
 router = APIRouter(prefix="/metrics", tags=["data quality"])
@@ -26,8 +36,14 @@ class QualityFilter(PageQuery):
     """Parameters of the list."""
 
     window: Annotated[
-        Window, AfterValidator(_at_most_a_week), Field(description="Length of the window before now, at most 7d.")
-    ] = timedelta(hours=24)
+        Window,
+        AfterValidator(_at_most_a_week),
+        Field(
+            default_factory=lambda: DEFAULT_WINDOW,
+            description="Length of the window before now, at most 7d.",
+            json_schema_extra={"default": format_duration(DEFAULT_WINDOW)},
+        ),
+    ]
     service: Annotated[Name | None, Field(description="Only this service.")] = None
 
 
@@ -72,9 +88,10 @@ async def show_quality(
         readable=visible.readable,
         service=query.service,
         after=after,
-        limit=query.limit,
+        limit=query.limit + 1,
     )
+    shown = series[: query.limit]
     cursor = None
-    if len(series) == query.limit:
-        cursor = encode_cursor(series[-1].service_name, series[-1].metric_name)
-    return QualityResponse(series=[QualityOfSeries.model_validate(entry) for entry in series], next_cursor=cursor)
+    if len(series) > query.limit:
+        cursor = encode_cursor(shown[-1].service_name, shown[-1].metric_name)
+    return QualityResponse(series=[QualityOfSeries.model_validate(entry) for entry in shown], next_cursor=cursor)

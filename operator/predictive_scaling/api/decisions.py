@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, run_command
-from predictive_scaling.api.fields import Name, NamespaceQuery, ResponseModel, Time
+from predictive_scaling.api.fields import Name, NamespaceQuery, QueryModel, ResponseModel, Time
+from predictive_scaling.api.problems import responses
 from predictive_scaling.api.responses import encode, json_response
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.visible_namespaces import VisibleNamespaces
@@ -103,7 +104,10 @@ async def list_decisions(
     return json_response(request, encode({"decisions": decisions, "next_cursor": page.next_cursor}))
 
 
-@router.delete("/stuck", response_model=Cleared, responses={202: {"model": Accepted}})
-async def clear_stuck_decisions(services: Use) -> Response:
-    """Cancel unfinished decisions whose deadline has passed. Returns 202 while the operator has not responded."""
+@router.delete("/stuck", response_model=Cleared, responses={202: {"model": Accepted}, **responses(502)})
+async def clear_stuck_decisions(_: Annotated[QueryModel, Query()], services: Use) -> Response:
+    """Cancel unfinished decisions whose deadline has passed. Returns 202 while the operator has not responded.
+
+    All of them: a parameter, such as the name of a service, is refused.
+    """
     return await run_command(services, CLEAR_STUCK, lambda result: JSONResponse(Cleared(**result).model_dump()))

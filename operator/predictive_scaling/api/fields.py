@@ -1,16 +1,26 @@
 """Types of parameters and responses: times in UTC, finite numbers, durations such as 24h."""
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from predictive_scaling.resources.event_time import CALENDAR_END, CALENDAR_START, FIRST_YEAR, LAST_YEAR
 from predictive_scaling.resources.quantities import format_duration, parse_duration
 
 MAX_NAME_LENGTH = 253
 _CONTROL = {*range(0x20), 0x7F}
+_NAME_PATTERN = r"^[^\u0000-\u001f\u007f]+$"
+_TIME = (
+    r"-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_RFC3339 = re.compile(f"[0-9]{{4}}{_TIME}")
+_YEAR = "(19[7-9][0-9]|2[01][0-9]{2})"
+"""From FIRST_YEAR to LAST_YEAR."""
+_DURATION_PATTERN = r"^(?!$)([0-9]{1,12}d)?([0-9]{1,12}h)?([0-9]{1,12}m)?([0-9]{1,12}s)?([0-9]{1,12}ms)?$"
 
 
 class ResponseModel(BaseModel):
@@ -39,10 +49,10 @@ def _rfc3339(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        time = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value.upper()) if _RFC3339.fullmatch(value) else None
     except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
+        time = None  # a day that its month does not have
+    if time is None:
         raise ValueError("write an RFC 3339 time with its offset, such as 2026-11-27T08:00:00Z")
     if not CALENDAR_START <= time < CALENDAR_END:
         raise ValueError(f"the time must be between the years {FIRST_YEAR} and {LAST_YEAR}")
@@ -82,13 +92,22 @@ def _text(value: datetime) -> str:
 Time = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_text, return_type=str)]
 """RFC 3339, UTC, with Z."""
 
-TimeParameter = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
+TimeParameter = Annotated[
+    datetime,
+    BeforeValidator(_rfc3339),
+    AfterValidator(_utc),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": f"^{_YEAR}{_TIME}$"}),
+]
 """A time parameter; times without a zone, and times so far away that arithmetic overflows, are rejected."""
 
 Number = Annotated[float | None, BeforeValidator(_finite)]
 """NaN and infinities become null."""
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_name)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_NAME_LENGTH, json_schema_extra={"pattern": _NAME_PATTERN}),
+    AfterValidator(_name),
+]
 """Name of a service, policy or namespace."""
 
 Window = Annotated[
@@ -96,9 +115,11 @@ Window = Annotated[
     BeforeValidator(_duration),
     _within(timedelta(minutes=1), timedelta(days=400)),
     PlainSerializer(format_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "format": None, "example": "24h"}),
+    WithJsonSchema({"type": "string", "pattern": _DURATION_PATTERN}),
 ]
 """Length of a time range before now, such as 24h."""
+
+DEFAULT_WINDOW = timedelta(hours=24)
 
 
 class NamespaceQuery(QueryModel):

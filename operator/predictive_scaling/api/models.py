@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from predictive_scaling.api.commands import RELOAD_MODELS, Accepted, run_command
-from predictive_scaling.api.fields import NamespaceQuery, ResponseModel
+from predictive_scaling.api.fields import NamespaceQuery, QueryModel, ResponseModel
 from predictive_scaling.api.problems import responses
 from predictive_scaling.api.services import Use
 from predictive_scaling.api.stored_models import Models, RejectedModel
@@ -60,9 +60,11 @@ async def list_models(query: Annotated[NamespaceQuery, Query()], services: Use, 
 @router.post(
     "/reload",
     response_model=Reloaded,
-    responses={202: {"model": Accepted}, **responses(415, 502)},
+    responses={202: {"model": Accepted}, **responses(408, 413, 415, 502)},
     dependencies=[Depends(_json_only)],
 )
-async def reload_models(services: Use, request: ReloadRequest | None = None) -> Response:
+async def reload_models(
+    _: Annotated[QueryModel, Query()], services: Use, request: ReloadRequest | None = None
+) -> Response:
     """Reload the models directory in the operator. Returns 202 while the operator has not responded."""
     return await run_command(services, RELOAD_MODELS, lambda result: JSONResponse(Reloaded(**result).model_dump()))

@@ -1,5 +1,6 @@
 """/docs: API documentation as a self-contained page, generated from /openapi.json."""
 
+import json
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -13,10 +14,11 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2733;background:#fff}
 h2{margin-top:2.5rem;border-bottom:1px solid #d5dbe1}
 code{font:14px ui-monospace,monospace;background:#f1f4f6;padding:0 .25em}
+pre{overflow:auto;background:#f1f4f6;padding:.5rem}
 .method{display:inline-block;min-width:4.5rem;font-weight:600}table{border-collapse:collapse;width:100%;font-size:15px}
 td,th{text-align:left;vertical-align:top;padding:.2rem .75rem .2rem 0;border-bottom:1px solid #eceff2}
 @media(prefers-color-scheme:dark){body{background:#14191f;color:#dfe6ec}
-code{background:#232b33}h2,td,th{border-color:#303a44}}
+code,pre{background:#232b33}h2,td,th{border-color:#303a44}}
 """
 
 
@@ -63,7 +65,23 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     return (
         f"<h2><span class=method>{escape(method.upper())}</span><code>{escape(path)}</code></h2>"
         f"<p>{escape(operation.get('description', ''))}</p>{_table(rows)}<p>Responses: {responses}</p>"
+        f"{_examples(operation['responses'])}"
     )
+
+
+def _examples(responses: Mapping[str, Any]) -> str:
+    """Return the examples of all responses, folded."""
+    parts = [
+        f"<details><summary>Example of {status}</summary><pre>{escape(_text(content['example']))}</pre></details>"
+        for status, response in responses.items()
+        for content in response.get("content", {}).values()
+        if "example" in content
+    ]
+    return "".join(parts)
+
+
+def _text(example: Any) -> str:
+    return example if isinstance(example, str) else json.dumps(example, indent=2)
 
 
 def _response(response: Mapping[str, Any]) -> str:

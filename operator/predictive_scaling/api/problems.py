@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 _MAX_INPUT_LENGTH = 80
-_SCHEMAS = "#/components/schemas/{model}"
+SCHEMAS = "#/components/schemas/{model}"
+"""Template of references in the OpenAPI document."""
 
 
 class InvalidParameter(BaseModel):
@@ -72,17 +73,9 @@ def product_problem(path: str, error: PredictiveScalingError) -> JSONResponse:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI responses of these statuses; `describe_problems` adds the schema that they reference."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS.format(model="Problem")}}}
+    """Return OpenAPI responses of these statuses; the schema that they reference is added in openapi.py."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS.format(model="Problem")}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
-
-
-def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """Add the schema of problems to an OpenAPI document."""
-    described = Problem.model_json_schema(ref_template=_SCHEMAS)
-    schema["components"]["schemas"] |= described.pop("$defs")
-    schema["components"]["schemas"]["Problem"] = described
-    return schema
 
 
 def show_problems(application: FastAPI) -> None:
@@ -94,7 +87,10 @@ def show_problems(application: FastAPI) -> None:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     details = error.errors() if isinstance(error, RequestValidationError) else []
-    errors = [_parameter(detail) for detail in details]
+    return _invalid_parameters(request, [_parameter(detail) for detail in details])
+
+
+def _invalid_parameters(request: Request, errors: Sequence[InvalidParameter]) -> JSONResponse:
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "; ".join(f"{parameter.parameter}: {parameter.message}" for parameter in errors),
@@ -112,6 +108,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not support {request.method}",
     }
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.BAD_REQUEST:
+        # FastAPI raises it for a body that cannot be decoded; other invalid JSON is a RequestValidationError.
+        body = InvalidParameter(parameter="body", location="body", message="is not JSON in UTF-8")
+        return _invalid_parameters(request, [body])
     specific = error.detail if error.detail != status.phrase else ""
     detail = specific or details.get(status, status.phrase)
     return problem(status, detail, instance=request.url.path, headers=error.headers)
