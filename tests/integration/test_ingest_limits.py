@@ -35,7 +35,8 @@ class Topic:
     """A topic of one partition that produces a batch for each poll, and stops ingest with the last batch."""
 
     topic = "metrics.raw"
-    pending: Sequence[int] | None = None
+    assigned = frozenset({0})
+    pending: frozenset[int] = frozenset()
     last_error: str | None = None
 
     def __init__(

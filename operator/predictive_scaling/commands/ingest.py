@@ -94,10 +94,11 @@ async def _ingest(settings: Settings, clock: Clock) -> None:
         if worker is not None:
             checks.append(kafka_check(settings.kafka_bootstrap_servers, settings.kafka_topic, settings.kafka_options))
         live = [] if worker is None else [loop_check(worker)]
+        reading = [] if worker is None else [worker.backpressure.check()]
         async with TelemetryServer(
             settings.host,
             settings.ingest_port,
-            checks=[*checks, *live, reports.check(), *_source_checks(sources, database, clock)],
+            checks=[*checks, *live, *reading, reports.check(), *_source_checks(sources, database, clock)],
             ready=checks,
             live=live,
         ):

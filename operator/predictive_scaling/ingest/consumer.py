@@ -5,17 +5,18 @@ again; after a crash following the commit reading continues after them. Duplicat
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
 from predictive_scaling.clock import Clock, monotonic
-from predictive_scaling.errors import DatabaseUnavailableError, DataRefusedError, KafkaUnavailableError
+from predictive_scaling.errors import DataRefusedError
 from predictive_scaling.ingest import metrics
 from predictive_scaling.ingest.administration import KafkaAdministration
 from predictive_scaling.ingest.arrivals import Arrivals
+from predictive_scaling.ingest.backpressure import Backpressure, Stopped
 from predictive_scaling.ingest.batch import (
     Batch,
     Message,
@@ -41,10 +42,7 @@ from predictive_scaling.storage.samples import Samples
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 10.0
 LAG_SECONDS = 5.0
-
-Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +62,6 @@ class Tables:
     batches: IngestBatches
     offsets: IngestOffsets
     samples: Samples
-
-
-class Superseded(Exception):  # noqa: N818 (not an error: the partitions belong to another member)
-    """The partitions of the current work were reassigned."""
 
 
 class Ingest:
@@ -94,7 +88,10 @@ class Ingest:
         self._clock = clock
         self.limit_reports = LimitReports()
         self.arrivals = Arrivals()
+        self.backpressure = Backpressure(source, self._on_poll, self._follow_rebalance)
         self._positions: dict[int, int] = {}
+        self._shown: set[int] = set()
+        self._generation = source.generation
         self._topic_id = ""
         self._sent: set[tuple[int, int]] = set()
         self._lag_requested_at = 0.0
@@ -106,82 +103,59 @@ class Ingest:
         try:
             while not stop.is_set():
                 self.last_iteration_at = monotonic()
-                await self._iterate(stop)
+                await self._consume_batch(stop)
+        except Stopped:
+            pass
         finally:
             await self._source.close()
-            self._forget()
+            await self._show_lag(refresh=False)
             log.info("ingest_stopped", topic=self._source.topic)
 
-    async def _iterate(self, stop: asyncio.Event) -> None:
-        try:
-            await self._consume_batch(stop)
-        except Superseded:
-            self._forget()
-
     async def _consume_batch(self, stop: asyncio.Event) -> None:
-        generation = self._source.generation
-        if self._source.pending is not None:
-            await self._persist(stop, generation, self._adopt_partitions)
+        if self._source.pending:
+            await self.backpressure.complete(self._adopt_partitions, stop)
         messages = await self._source.poll(self._limits.batch_size, self._limits.batch_wait.total_seconds())
-        if generation != self._source.generation:
-            raise Superseded
+        self._follow_rebalance()
         if messages:
             self._sent.clear()
-            await self._persist(stop, generation, lambda: self._detect_recreated_topic(messages))
-            await self._persist(stop, generation, lambda: self._store(messages))
+            await self.backpressure.complete(lambda: self._detect_recreated_topic(self._owned(messages)), stop)
+            await self.backpressure.complete(lambda: self._store(self._owned(messages)), stop)
         await self._show_lag(refresh=False)
 
-    async def _persist(self, stop: asyncio.Event, generation: int, work: Work) -> None:
-        """Retry work until it succeeds, also through long outages of the database or Kafka, and stay in the group.
+    async def _on_poll(self) -> None:
+        self.last_iteration_at = monotonic()
+        await self._show_lag(refresh=True)
 
-        Raises Superseded when the partitions were revoked, or `stop` was set before it succeeded.
-        """
-        pause, paused = FIRST_PAUSE_SECONDS, False
-        while True:
-            self.last_iteration_at = monotonic()
-            try:
-                await work()
-                break
-            except (DatabaseUnavailableError, KafkaUnavailableError) as error:
-                metrics.WRITE_FAILURES.inc()
-                log.warning("ingest_write_retried", error=str(error), seconds=pause)
-            if not paused:
-                await self._source.pause()
-                paused = True
-            await self._wait(pause, stop, generation)
-            pause = min(pause * 2, MAX_PAUSE_SECONDS)
-        if paused:
-            await self._source.resume()
-
-    async def _wait(self, seconds: float, stop: asyncio.Event, generation: int) -> None:
-        until = monotonic() + seconds
-        while (remaining := until - monotonic()) > 0:
-            # While paused, poll returns no messages but handles rebalances and keeps the membership.
-            await self._source.poll(1, min(remaining, 0.5))
-            if stop.is_set() or self._source.generation != generation:
-                raise Superseded
-            await self._show_lag(refresh=True)
+    def _owned(self, messages: list[Message]) -> list[Message]:
+        """Return the messages of the partitions that this member still has; the others are read by their new owner."""
+        return [message for message in messages if message.partition in self._source.assigned]
 
     async def _adopt_partitions(self) -> None:
-        partitions = self._source.pending or []
+        partitions = sorted(self._source.pending)
+        if not partitions:
+            return
         topic = self._source.topic
-        self._forget()
         known = await self._tables.offsets.of_topic(topic)
         bounds = await self._source.bounds(partitions)
         self._topic_id = await self._administration.topic_id(topic)
         starts = {
             partition: start_of(known.get(partition), bounds[partition], self._topic_id) for partition in partitions
         }
-        for partition, start in starts.items():
-            _log_start(topic, partition, start)
         recreated = [partition for partition, start in starts.items() if start.is_reset]
         if recreated:
             await self._tables.offsets.forget(topic, recreated)
-            metrics.RESETS.inc(len(recreated))
-        self._positions = {partition: start.offset for partition, start in starts.items()}
-        await self._source.take_over(self._positions)
+        await self._source.take_over({partition: start.offset for partition, start in starts.items()})
+        metrics.RESETS.inc(len(recreated))
+        for partition, start in starts.items():
+            _log_start(topic, partition, start)
+        self._follow_rebalance()
+        self._positions |= {
+            partition: start.offset for partition, start in starts.items() if partition in self._source.assigned
+        }
 
     async def _store(self, messages: list[Message]) -> None:
+        if not messages:
+            return
         began, now = monotonic(), self._clock.now()
         window = Window.around(now, self._limits.max_age, self._limits.max_ahead)
         await self._write(await self._parse(messages, window))
@@ -245,18 +219,28 @@ class Ingest:
             self._positions |= {partition: first[partition] for partition in restarted}
 
     async def _show_lag(self, *, refresh: bool) -> None:
+        topic, assigned = self._source.topic, self._source.assigned
+        for partition in self._shown - assigned:
+            metrics.LAG.remove(topic, str(partition))
+        self._shown &= assigned
         if refresh:
             if monotonic() - self._lag_requested_at < LAG_SECONDS:
                 return
             self._lag_requested_at = monotonic()
-        for partition, lag in (await self._source.lag(self._positions, refresh=refresh)).items():
-            metrics.LAG.labels(self._source.topic, str(partition)).set(lag)
+        positions = {partition: at for partition, at in self._positions.items() if partition in assigned}
+        if not positions:
+            return
+        for partition, lag in (await self._source.lag(positions, refresh=refresh)).items():
+            metrics.LAG.labels(topic, str(partition)).set(lag)
+            self._shown.add(partition)
 
-    def _forget(self) -> None:
-        """Discard positions and register: other members may write from now on."""
-        for partition in self._positions:
-            metrics.LAG.remove(self._source.topic, str(partition))
-        self._positions = {}
+    def _follow_rebalance(self) -> None:
+        """Discard the positions of partitions that moved away, and the register: other members write from now on."""
+        if self._generation == self._source.generation:
+            return
+        self._generation = self._source.generation
+        for partition in self._positions.keys() - self._source.assigned:
+            del self._positions[partition]
         self._register.forget()
 
 

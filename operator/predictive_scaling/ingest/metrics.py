@@ -22,6 +22,10 @@ BATCH_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 WRITE_FAILURES = Counter("predictive_scaling_ingest_write_failures_total", "Batch writes that failed and are retried.")
+PAUSED_SECONDS = Counter(
+    "predictive_scaling_ingest_paused_seconds_total",
+    "Time in which reading from Kafka was paused, because a write to the database was slow or failed.",
+)
 RESETS = Counter(
     "predictive_scaling_ingest_topic_resets_total",
     "Partitions that restarted from the beginning because their topic was recreated.",

@@ -1,7 +1,8 @@
 """The Kafka consumer of ingest: messages, offsets, lag. All calls of librdkafka run in a dedicated thread.
 
-A rebalance only records the change. Partitions are read after `take_over` has set their offsets, so that reading always
-starts at an offset that was checked against the database.
+Rebalances are cooperative: reading of the partitions that stay with this member continues while others move. A
+rebalance only records the change. New partitions are read after `take_over` has set their offsets, so that reading
+always starts at an offset that was checked against the database.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ OURS = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
-    "partition.assignment.strategy": "range",
+    "partition.assignment.strategy": "cooperative-sticky",
     "allow.auto.create.topics": False,
     "max.poll.interval.ms": 300_000,
     # Delay until a created or recreated topic is detected.
@@ -41,7 +42,7 @@ OURS = {
     # Prefetch limit in kilobytes: bounds the memory while the database is slow.
     "queued.max.messages.kbytes": 32_768,
 }
-# Exactly-once processing depends on these, and on complete assignments in the callbacks.
+# Exactly-once processing depends on these, and the callbacks on incremental assignments.
 _FIXED = (
     "enable.auto.commit",
     "enable.auto.offset.store",
@@ -76,16 +77,18 @@ def consumer_options(bootstrap_servers: str, group: str, options: Mapping[str, s
 class KafkaSource:
     """A member of the consumer group of a topic.
 
-    generation: changes with each assignment and revocation of partitions; a batch that was read before is invalid.
+    generation: changes with each assignment and revocation of partitions.
+    assigned: the partitions that are read; messages of others belong to another member.
     pending: the assigned partitions that wait for `take_over`.
     """
 
     def __init__(self, options: Mapping[str, Any], topic: str) -> None:
         self.topic = topic
         self.generation = 0
-        self.pending: list[int] | None = None
+        self.assigned: frozenset[int] = frozenset()
+        self.pending: frozenset[int] = frozenset()
         self.last_error: str | None = None
-        self._assigned: list[int] = []
+        self._held: list[Message] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._consumer = _construct(
             lambda: Consumer({**options, "error_cb": self._failed, "on_commit": _committed}, logger=LIBRARY_LOG)
@@ -95,7 +98,7 @@ class KafkaSource:
         """Join the group; a later poll assigns partitions."""
         await self._run(
             lambda: self._consumer.subscribe(
-                [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+                [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
         )
 
@@ -103,14 +106,25 @@ class KafkaSource:
         """Return up to `limit` messages, fewer after `wait_seconds` or MAX_BATCH_BYTES; keeps the membership."""
         return await self._run(lambda: self._poll(limit, wait_seconds))
 
+    async def hold(self, seconds: float) -> None:
+        """Handle rebalances and keep the membership for this time while all partitions are paused."""
+        await self._run(lambda: self._hold(seconds))
+
     async def take_over(self, starts: Mapping[int, int]) -> None:
-        """Start reading the pending partitions at these offsets."""
-        partitions = [TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()]
+        """Start reading pending partitions at these offsets; those that were revoked meanwhile are left out.
+
+        Raises KafkaUnavailableError when the group does not accept them at present.
+        """
 
         def assign() -> None:
-            self._consumer.assign(partitions)
-            self._assigned = list(starts)
-            self.pending = None
+            taken = self.pending & starts.keys()
+            partitions = [TopicPartition(self.topic, partition, starts[partition]) for partition in sorted(taken)]
+            try:
+                self._consumer.incremental_assign(partitions)
+            except KafkaException as error:
+                raise KafkaUnavailableError(f"Kafka did not assign {self.topic}: {error.args[0]}") from error
+            self.assigned |= taken
+            self.pending -= taken
 
         await self._run(assign)
 
@@ -123,10 +137,16 @@ class KafkaSource:
         return await self._run(lambda: self._lag(positions, refresh=refresh))
 
     async def commit(self, positions: Mapping[int, int]) -> None:
-        """Commit positions asynchronously, for tools that show the lag."""
-        offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in positions.items()]
+        """Commit the positions of the partitions that are still assigned, for tools that show the lag; do not wait."""
 
         def commit() -> None:
+            offsets = [
+                TopicPartition(self.topic, partition, offset)
+                for partition, offset in positions.items()
+                if partition in self.assigned
+            ]
+            if not offsets:
+                return
             try:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
             except KafkaException as error:
@@ -145,27 +165,29 @@ class KafkaSource:
     async def close(self) -> None:
         """Leave the group."""
         await self._run(self._consumer.close)
+        self.assigned = self.pending = frozenset()
         self._thread.shutdown()
 
     async def _run(self, call: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _poll(self, limit: int, wait_seconds: float) -> list[Message]:
-        until, generation = monotonic() + wait_seconds, self.generation
-        messages: list[Message] = []
+        until = monotonic() + wait_seconds
+        messages, self._held = self._held, []
         size = 0
         while len(messages) < limit and size < MAX_BATCH_BYTES:
             remaining = until - monotonic()
             if remaining <= 0 and messages:
                 break
+            generation = self.generation
             received = self._consumer.consume(min(CHUNK, limit - len(messages)), timeout=max(0.0, remaining))
             if generation != self.generation:
-                # A rebalance inside consume: messages read before it belong to the new owner of the partition.
-                messages, size, generation = [], 0, self.generation
+                # A rebalance inside consume: messages of revoked partitions belong to their new owner.
+                messages = [message for message in messages if message.partition in self.assigned]
             for message in received:
                 if (error := message.error()) is not None:
                     self._failed(error)
-                elif message.partition() in self._assigned:
+                elif message.partition() in self.assigned:
                     messages.append(_message(message))
                     size += len(messages[-1].value)
             if not received:
@@ -173,6 +195,14 @@ class KafkaSource:
         if messages:
             self.last_error = None
         return messages
+
+    def _hold(self, seconds: float) -> None:
+        for message in self._consumer.consume(1, timeout=seconds):
+            if (error := message.error()) is not None:
+                self._failed(error)
+            elif message.partition() in self.assigned:
+                # Of a partition that was taken over just now; the next poll returns it.
+                self._held.append(_message(message))
 
     def _bounds(self, partitions: Sequence[int]) -> dict[int, Bounds]:
         try:
@@ -206,27 +236,44 @@ class KafkaSource:
                     else self._consumer.get_watermark_offsets(partition, cached=True)
                 )
             except KafkaException:
+                if refresh:
+                    break  # the broker does not respond: each further request would wait as long
                 continue
             if high >= 0:
                 lag[number] = max(0, high - position)
         return lag
 
     def _partitions(self) -> list[TopicPartition]:
-        return [TopicPartition(self.topic, partition) for partition in self._assigned]
+        return [TopicPartition(self.topic, partition) for partition in sorted(self.assigned)]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.assign([])
-        self._assigned = []
-        self.pending = sorted(partition.partition for partition in partitions)
+        # An empty assignment answers the group; without one, the client would assign the partitions itself.
+        consumer.incremental_assign([])
+        added = frozenset(partition.partition for partition in partitions)
+        self.pending |= added
         self.generation += 1
-        log.info("partitions_assigned", topic=self.topic, partitions=self.pending)
+        self.last_error = None
+        log.info("partitions_assigned", topic=self.topic, partitions=sorted(added), kept=sorted(self.assigned))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.unassign()
-        self._assigned = []
-        self.pending = None
+        self._give_up(consumer, partitions, "partitions_revoked")
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Give up partitions that others may have read since the session of this member expired."""
+        self._give_up(consumer, partitions, "partitions_lost")
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], event: str) -> None:
+        removed = frozenset(partition.partition for partition in partitions)
+        # Pending partitions are not part of the consumer's assignment yet.
+        read = [TopicPartition(self.topic, partition) for partition in sorted(removed & self.assigned)]
+        # librdkafka keeps the pause of a partition that moves away and comes back.
+        consumer.resume(read)
+        consumer.incremental_unassign(read)
+        self._held = [message for message in self._held if message.partition not in removed]
+        self.assigned -= removed
+        self.pending -= removed
         self.generation += 1
-        log.info("partitions_revoked", topic=self.topic, partitions=sorted(each.partition for each in partitions))
+        log.info(event, topic=self.topic, partitions=sorted(removed), kept=sorted(self.assigned))
 
     def _failed(self, error: KafkaError) -> None:
         text = error.str()
