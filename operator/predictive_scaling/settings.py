@@ -97,6 +97,13 @@ class Settings(BaseSettings):
     remote_write_token_file: Path | None = None
     """File with the bearer token of the senders of remote write; read again for each request. Required to receive."""
 
+    remote_write_certificate: Path | None = None
+    """PEM file with the serving certificate of the remote-write receiver and its chain; reloaded when it changes.
+    Unset: no TLS."""
+
+    remote_write_key: Path | None = None
+    """PEM file with the private key of that certificate."""
+
     sample_max_age: Duration = timedelta(days=400)
     """Maximum age of a sample; older samples become dead letters. The default equals the retention of the rollups."""
 

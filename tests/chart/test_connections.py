@@ -82,7 +82,7 @@ async def test_the_api_serves_the_certificate_of_a_secret(helm: Helm) -> None:
     assert "scheme" not in monitors["predictive-scaling-operator"]["spec"]["endpoints"][0]
 
 
-async def test_remote_write_has_a_service_and_the_token_of_a_secret(helm: Helm) -> None:
+async def test_remote_write_has_a_service_and_the_token_and_certificate_of_secrets(helm: Helm) -> None:
     objects = await helm.template(VALUE_SETS["remote write"])
     templates = dict(pod_templates(objects))
     (container,) = templates["ingest"]["spec"]["containers"]
@@ -95,8 +95,13 @@ async def test_remote_write_has_a_service_and_the_token_of_a_secret(helm: Helm) 
     token_file = environment(templates["ingest"])["PREDICTIVE_SCALING_REMOTE_WRITE_TOKEN_FILE"]
     assert token_file == f"{mounts['remote-write']}/token"
     secret = {"secretName": "senders", "items": [{"key": "token", "path": "token"}]}
-    assert {"name": "remote-write", "secret": secret} in templates["ingest"]["spec"]["volumes"]
-    assert "remote-write" not in {volume["name"] for volume in templates["api"]["spec"]["volumes"]}
+    volumes = templates["ingest"]["spec"]["volumes"]
+    assert {"name": "remote-write", "secret": secret} in volumes
+    assert {"name": "remote-write-tls", "secret": {"secretName": "receiver-tls"}} in volumes
+    for setting, file in (("CERTIFICATE", "tls.crt"), ("KEY", "tls.key")):
+        path = environment(templates["ingest"])[f"PREDICTIVE_SCALING_REMOTE_WRITE_{setting}"]
+        assert path == f"{mounts['remote-write-tls']}/{file}"
+    assert not {"remote-write", "remote-write-tls"} & {volume["name"] for volume in templates["api"]["spec"]["volumes"]}
     policy = named(objects, "NetworkPolicy", "predictive-scaling-ingest")
     assert [rule["ports"][0]["port"] for rule in policy["spec"]["ingress"]] == [8002, port]
 

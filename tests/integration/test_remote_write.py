@@ -2,23 +2,35 @@
 
 import asyncio
 import io
+import shutil
+import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client import REGISTRY
 
+from predictive_scaling.access.serving_certificate import ServingCertificate
 from predictive_scaling.clock import Clock, ManualClock, WallClock
 from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
 from predictive_scaling.ingest.arrivals import Arrivals
 from predictive_scaling.ingest.consumer import Limits
 from predictive_scaling.ingest.formats.reading import SeriesRules
 from predictive_scaling.ingest.limit_reports import LimitReports
-from predictive_scaling.ingest.remote_write.receiver import MAX_BODY_BYTES, MAX_REQUESTS, RemoteWriteReceiver, TokenFile
+from predictive_scaling.ingest.remote_write.receiver import (
+    MAX_BODY_BYTES,
+    MAX_REQUESTS,
+    RECEIVER,
+    RemoteWriteReceiver,
+    TokenFile,
+)
 from predictive_scaling.ingest.sample_writer import SampleWriter, Written
 from predictive_scaling.ingest.series_register import SeriesLimits, SeriesRegister
 from predictive_scaling.resources.series_key import SeriesKey
+from predictive_scaling.stack.certificates import Authority, CertificateFiles, new_authority
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.demand import Demand
@@ -50,9 +62,50 @@ def token_file(tmp_path: Path) -> Path:
     return file
 
 
-def a_receiver(writer: SampleWriter, token_file: Path) -> RemoteWriteReceiver:
-    clock = ManualClock(START + 3 * MINUTE)
-    return RemoteWriteReceiver(writer, TokenFile(token_file), SeriesRules(), LIMITS, clock, host="127.0.0.1", port=0)
+def a_receiver(
+    writer: SampleWriter,
+    token_file: Path,
+    clock: Clock | None = None,
+    certificate: ServingCertificate | None = None,
+) -> RemoteWriteReceiver:
+    clock = clock or ManualClock(START + 3 * MINUTE)
+    return RemoteWriteReceiver(
+        writer,
+        TokenFile(token_file),
+        SeriesRules(),
+        LIMITS,
+        clock,
+        host="127.0.0.1",
+        port=0,
+        certificate=certificate,
+    )
+
+
+@dataclass
+class Tls:
+    """An authority, and the files of the receiver's certificate."""
+
+    authority: Authority
+    files: CertificateFiles
+    issued: int = 0
+
+    def install(self) -> bytes:
+        """Issue another certificate and replace the files, the key first; return the certificate."""
+        self.issued += 1
+        issued = self.authority.issue("receiver", f"receiver-{self.issued}", ["127.0.0.1"])
+        shutil.copy(issued.key, self.files.key)
+        shutil.copy(issued.certificate, self.files.certificate)
+        return issued.certificate.read_bytes()
+
+    def certificate(self) -> ServingCertificate:
+        return ServingCertificate(self.files.certificate, self.files.key, RECEIVER)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
+    tls = Tls(new_authority(tmp_path, "ca", WallClock().now()), CertificateFiles(tmp_path / "crt", tmp_path / "key"))
+    tls.install()
+    return tls
 
 
 @pytest.fixture
@@ -90,21 +143,19 @@ async def test_samples_are_stored_before_the_answer_and_once(receiver: RemoteWri
     assert demand.tolist() == [2, 2]
 
 
-async def test_a_real_prometheus_sends_its_samples(database: Database, token_file: Path, tmp_path: Path) -> None:
+async def test_a_real_prometheus_sends_its_samples_over_tls(
+    database: Database, token_file: Path, tls: Tls, tmp_path: Path
+) -> None:
     """It scrapes itself each second and sends the metric `up`."""
-    clock = WallClock()
-    writer = a_writer(database, clock)
-    receiver = RemoteWriteReceiver(
-        writer, TokenFile(token_file), SeriesRules(), LIMITS, clock, host="127.0.0.1", port=0
-    )
-    port = free_port()
-    async with receiver:
+    clock, port = WallClock(), free_port()
+    async with a_receiver(a_writer(database, clock), token_file, clock, tls.certificate()) as receiver:
         configuration = {
             "global": {"scrape_interval": "1s", "external_labels": {"service": "prometheus"}},
             "scrape_configs": [{"job_name": "itself", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}],
             "remote_write": [
                 {
-                    "url": f"http://127.0.0.1:{receiver.port}/api/v1/write",
+                    "url": f"https://127.0.0.1:{receiver.port}/api/v1/write",
+                    "tls_config": {"ca_file": str(tls.authority.file)},
                     "authorization": {"credentials_file": str(token_file)},
                     "write_relabel_configs": [{"source_labels": ["__name__"], "regex": "up", "action": "keep"}],
                     "queue_config": {"batch_send_deadline": "1s"},
@@ -118,6 +169,54 @@ async def test_a_real_prometheus_sends_its_samples(database: Database, token_fil
             await connection.execute("select distinct service_name, metric_name, value from metrics_raw")
         ).fetchall()
     assert rows == [("prometheus", "up", 1.0)]
+
+
+async def test_a_renewed_certificate_is_served_without_a_missed_request(
+    database: Database, token_file: Path, tls: Tls
+) -> None:
+    trust = ssl.create_default_context(cafile=tls.authority.file)
+    counter = "predictive_scaling_ingest_remote_write_certificate_reloads_total"
+    answers: list[int] = []
+
+    async def send(receiver: RemoteWriteReceiver) -> None:
+        """Send requests, each on a connection of its own, until one fails."""
+        while True:
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, force_close=True)) as session,
+                session.post(
+                    f"https://127.0.0.1:{receiver.port}/api/v1/write", data=io.BytesIO(BODY), headers=AUTHORIZED
+                ) as response,
+            ):
+                answers.append(response.status)
+
+    async def count() -> int:
+        return len(answers)
+
+    async def reloads(result: str) -> float | None:
+        return REGISTRY.get_sample_value(counter, {"result": result})
+
+    async with a_receiver(a_writer(database), token_file, certificate=tls.certificate()) as receiver:
+
+        def served() -> bytes:
+            return ssl.get_server_certificate(("127.0.0.1", receiver.port)).encode()
+
+        sending = asyncio.create_task(send(receiver))
+        first, refused, loaded = await asyncio.to_thread(served), await reloads("refused"), await reloads("loaded")
+        # Half of a rotation: the certificate in use stays.
+        await asyncio.to_thread(tls.files.key.write_text, "no key")
+        await eventually(lambda: reloads("refused"), lambda value: value != refused)
+        assert await asyncio.to_thread(served) == first
+        renewed = await asyncio.to_thread(tls.install)
+        await eventually(lambda: reloads("loaded"), lambda value: value != loaded)
+        assert await asyncio.to_thread(served) == renewed
+        after = len(answers) + 5
+        await eventually(count, lambda number: number >= after)
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await post(receiver, BODY)
+        assert not sending.done()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    assert set(answers) == {204}
 
 
 async def test_a_partly_invalid_request_stores_the_valid_samples_and_explains_the_others(

@@ -161,7 +161,7 @@ VALUE_SETS: Mapping[str, dict[str, Any]] = {
     },
     "tls": {"api": {"tlsSecret": "api-tls"}, "serviceMonitor": {"enabled": True}},
     "remote write": {
-        "ingest": {"remoteWrite": {"enabled": True, "existingSecret": "senders"}},
+        "ingest": {"remoteWrite": {"enabled": True, "existingSecret": "senders", "tlsSecret": "receiver-tls"}},
         "networkPolicy": {"enabled": True},
     },
     "other objects": {

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from structlog.typing import EventDict
 
+from predictive_scaling.access.serving_certificate import serving_certificate
 from predictive_scaling.access.static_tokens import StaticTokens
+from predictive_scaling.api.serving import HTTP_API
 from predictive_scaling.clock import WallClock
-from predictive_scaling.commands.api_access import access_policy, is_loopback, serving_certificate
+from predictive_scaling.commands.api_access import access_policy, is_loopback
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.settings import read_settings
 from predictive_scaling.stack.certificates import new_authority
@@ -82,13 +84,13 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
     authority = new_authority(tmp_path, "ca", WallClock().now())
     issued = authority.issue("api", "api", ["localhost"])
     other = authority.issue("other", "other", ["localhost"])
-    assert serving_certificate(read_settings({})) is None
-    assert serving_certificate(read_settings({}, api_certificate=issued.certificate, api_key=issued.key)) is not None
+    assert serving_certificate(None, None, HTTP_API) is None
+    assert serving_certificate(issued.certificate, issued.key, HTTP_API) is not None
     for certificate, key, message in [
-        (issued.certificate, None, "set both"),
+        (issued.certificate, None, "set both PREDICTIVE_SCALING_API_CERTIFICATE and PREDICTIVE_SCALING_API_KEY"),
         (None, issued.key, "set both"),
         (issued.certificate, other.key, "use a PEM certificate and its key"),
         (issued.certificate, tmp_path / "missing", "missing for the HTTP API: No such file"),
     ]:
         with pytest.raises(SettingsError, match=message):
-            serving_certificate(read_settings({}, api_certificate=certificate, api_key=key))
+            serving_certificate(certificate, key, HTTP_API)

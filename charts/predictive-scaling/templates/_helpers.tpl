@@ -100,6 +100,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
   value: "true"
 - name: PREDICTIVE_SCALING_REMOTE_WRITE_TOKEN_FILE
   value: /run/remote-write/token
+{{- if .Values.ingest.remoteWrite.tlsSecret }}
+- name: PREDICTIVE_SCALING_REMOTE_WRITE_CERTIFICATE
+  value: /run/remote-write-tls/tls.crt
+- name: PREDICTIVE_SCALING_REMOTE_WRITE_KEY
+  value: /run/remote-write-tls/tls.key
+{{- end }}
 {{- end }}
 {{- if .Values.api.tlsSecret }}
 - name: PREDICTIVE_SCALING_API_CERTIFICATE

@@ -107,6 +107,9 @@ spec:
         {{- end }}
         {{- if .remoteWrite }}
         - {name: remote-write, mountPath: /run/remote-write, readOnly: true}
+        {{- if $values.ingest.remoteWrite.tlsSecret }}
+        - {name: remote-write-tls, mountPath: /run/remote-write-tls, readOnly: true}
+        {{- end }}
         {{- end }}
         {{- if .sources }}
         - {name: sources, mountPath: /run/sources, readOnly: true}
@@ -145,6 +148,10 @@ spec:
       secret:
         secretName: {{ $values.ingest.remoteWrite.existingSecret | quote }}
         items: [{key: {{ $values.ingest.remoteWrite.key | quote }}, path: token}]
+    {{- with $values.ingest.remoteWrite.tlsSecret }}
+    - name: remote-write-tls
+      secret: {secretName: {{ . | quote }}}
+    {{- end }}
     {{- end }}
     {{- if .sources }}
     - name: sources

@@ -4,26 +4,35 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import h11
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import Counter
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from predictive_scaling.api.certificate import ServingCertificate
+from predictive_scaling.access.serving_certificate import Server, ServingCertificate
 from predictive_scaling.listener import open_listener
-from predictive_scaling.periodic_task import PeriodicTask, run_periodically
 
 log = structlog.get_logger(__name__)
 
+HTTP_API = Server(
+    "api",
+    "the HTTP API",
+    "PREDICTIVE_SCALING_API",
+    Counter(
+        "predictive_scaling_api_certificate_reloads_total",
+        "Changes of the serving certificate by result: loaded, or refused because certificate and key do not match.",
+        ["result"],
+    ),
+)
 HEAD_LIMIT_SECONDS = 10.0
 """Time limit for the head of a request."""
 
-CERTIFICATE_CHECK_SECONDS = 5.0
 _GRACE_SECONDS = 20
 _MAX_CONNECTIONS = 1000
 _REQUEST_TIMEOUT = (
@@ -113,24 +122,9 @@ async def serve(
             # uvicorn raises the signal again after it has stopped; without a handler that would kill the process.
             signal.signal(number, _ignore_signal)
         log.info("api_listening", host=host, port=listener.getsockname()[1], tls=certificate is not None)
-        async with _reloading(certificate):
+        async with nullcontext() if certificate is None else certificate.reloading():
             await _Server(configuration, on_stop).serve(sockets=[listener])
     log.info("api_stopped")
-
-
-@asynccontextmanager
-async def _reloading(certificate: ServingCertificate | None) -> AsyncGenerator[None]:
-    """Read the files of the certificate again, every CERTIFICATE_CHECK_SECONDS, while the block runs."""
-    if certificate is None:
-        yield
-        return
-    task = PeriodicTask("api_certificate", certificate.reload_if_changed, CERTIFICATE_CHECK_SECONDS, on_standby=True)
-    watcher = asyncio.create_task(run_periodically(task, lambda: True), name=task.name)
-    try:
-        yield
-    finally:
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
 
 
 def _context_factory(certificate: ServingCertificate) -> Callable[[uvicorn.Config, object], ssl.SSLContext]:

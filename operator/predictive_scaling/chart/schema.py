@@ -37,6 +37,8 @@ SET_BY_THE_CHART = frozenset(
         "remote_write",
         "remote_write_port",
         "remote_write_token_file",
+        "remote_write_certificate",
+        "remote_write_key",
         "clock",
     }
 )

@@ -198,6 +198,7 @@ class RemoteWrite(SecretKey):
     """The receiver of Prometheus remote write, and the token of its senders."""
 
     enabled: bool
+    tls_secret: Name
 
 
 class Ingest(OptionalReplicated):

@@ -9,13 +9,14 @@ import structlog
 import typer
 from redis.asyncio import Redis
 
+from predictive_scaling.access.serving_certificate import serving_certificate
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import ResponseCache
 from predictive_scaling.api.services import Services
-from predictive_scaling.api.serving import serve
+from predictive_scaling.api.serving import HTTP_API, serve
 from predictive_scaling.api.stored_models import stored_models
 from predictive_scaling.clock import parse_clock
-from predictive_scaling.commands.api_access import access_policy, serving_certificate
+from predictive_scaling.commands.api_access import access_policy
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.registry import Registry
 from predictive_scaling.settings import Settings, read_settings
@@ -77,7 +78,7 @@ async def _run(settings: Settings, host: str, port: int) -> None:
         if redis is not None:
             stack.push_async_callback(redis.aclose)
         access = await stack.enter_async_context(access_policy(settings, host))
-        certificate = serving_certificate(settings)
+        certificate = serving_certificate(settings.api_certificate, settings.api_key, HTTP_API)
         await _refuse_other_schema(database)
         application = create_app(_services(settings, database, command_database, redis), access)
         await serve(application, host, port, certificate, on_stop=application.state.changes.close)

@@ -10,7 +10,6 @@ from predictive_scaling.access.kubernetes_reviews import MAX_CONCURRENT_REVIEWS,
 from predictive_scaling.access.static_tokens import StaticTokens
 from predictive_scaling.access.token_buckets import TokenBuckets
 from predictive_scaling.api.access_control import AccessPolicy, Authority
-from predictive_scaling.api.certificate import ServingCertificate
 from predictive_scaling.cluster.client import connected
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.resources.namespace_patterns import NamespacePatterns
@@ -47,16 +46,6 @@ async def access_policy(settings: Settings, host: str) -> AsyncGenerator[AccessP
             advice="everybody who reaches this address may read and write; set PREDICTIVE_SCALING_API_AUTHENTICATION",
         )
     yield AccessPolicy(None, public, limits)
-
-
-def serving_certificate(settings: Settings) -> ServingCertificate | None:
-    """Return the serving certificate; None without TLS. Raises SettingsError for files that cannot be used."""
-    certificate, key = settings.api_certificate, settings.api_key
-    if certificate is not None and key is not None:
-        return ServingCertificate(certificate, key)
-    if certificate is not None or key is not None:
-        raise SettingsError("set both PREDICTIVE_SCALING_API_CERTIFICATE and PREDICTIVE_SCALING_API_KEY, or neither")
-    return None
 
 
 def is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from predictive_scaling.access.serving_certificate import serving_certificate
 from predictive_scaling.clock import Clock, parse_clock
 from predictive_scaling.errors import SettingsError
 from predictive_scaling.ingest.administration import KafkaAdministration
@@ -21,7 +22,7 @@ from predictive_scaling.ingest.formats import TopicFormat
 from predictive_scaling.ingest.formats.reading import SeriesRules
 from predictive_scaling.ingest.housekeeping import arrivals_task, loop_check, retention_task, wait_for_schema
 from predictive_scaling.ingest.limit_reports import LimitReports
-from predictive_scaling.ingest.remote_write.receiver import RemoteWriteReceiver, TokenFile
+from predictive_scaling.ingest.remote_write.receiver import RECEIVER, RemoteWriteReceiver, TokenFile
 from predictive_scaling.ingest.rewind import Rewound
 from predictive_scaling.ingest.rewind import rewind as rewind_offsets
 from predictive_scaling.ingest.sample_writer import SampleWriter
@@ -187,6 +188,7 @@ def _receiver(
         clock,
         host=settings.host,
         port=settings.remote_write_port,
+        certificate=serving_certificate(settings.remote_write_certificate, settings.remote_write_key, RECEIVER),
     )
 
 

@@ -8,6 +8,7 @@ import asyncio
 import hmac
 from collections import Counter as Counts
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from predictive_scaling.access.bearer_token import TOKEN, InvalidCredentialError, bearer_token
+from predictive_scaling.access.serving_certificate import Server, ServingCertificate
 from predictive_scaling.clock import Clock
 from predictive_scaling.errors import DatabaseUnavailableError, DataRefusedError, SettingsError
 from predictive_scaling.ingest.batch import accept_all
@@ -46,6 +48,16 @@ REJECTED = Counter(
     "predictive_scaling_ingest_remote_write_rejected_total",
     "Samples of remote-write requests that were rejected, by reason.",
     ["reason"],
+)
+RECEIVER = Server(
+    "remote_write",
+    "remote write",
+    "PREDICTIVE_SCALING_REMOTE_WRITE",
+    Counter(
+        "predictive_scaling_ingest_remote_write_certificate_reloads_total",
+        "Changes of the serving certificate by result: loaded, or refused because certificate and key do not match.",
+        ["result"],
+    ),
 )
 for _status in ("204", "400", "401", "408", "413", "415", "503"):
     REQUESTS.labels(_status)
@@ -92,7 +104,9 @@ class RemoteWriteReceiver:
         *,
         host: str,
         port: int,
+        certificate: ServingCertificate | None = None,
     ) -> None:
+        """certificate: None for HTTP without encryption; its files are read again when they change."""
         self._writer = writer
         self._token = token
         self._rules = rules
@@ -100,7 +114,9 @@ class RemoteWriteReceiver:
         self._clock = clock
         self._host = host
         self._requested_port = port
+        self._certificate = certificate
         self._requests = 0
+        self._stack = AsyncExitStack()
         self._runner: web.AppRunner | None = None
 
     @property
@@ -114,22 +130,23 @@ class RemoteWriteReceiver:
         """Start listening. Raises SettingsError when the port is in use."""
         application = web.Application(client_max_size=MAX_BODY_BYTES)
         application.router.add_post(PATH, self._receive)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
-        await self._runner.setup()
-        try:
+        context = None if self._certificate is None else self._certificate.context
+        async with AsyncExitStack() as stack:
+            self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
+            stack.push_async_callback(self._runner.cleanup)
+            await self._runner.setup()
             listener = open_listener(self._host, self._requested_port, "remote write")
-        except SettingsError:
-            await self._runner.cleanup()
-            raise
-        await web.SockSite(self._runner, listener).start()
-        log.info("remote_write_listening", host=self._host, port=self.port)
+            if self._certificate is not None:
+                await stack.enter_async_context(self._certificate.reloading())
+            await web.SockSite(self._runner, listener, ssl_context=context).start()
+            self._stack = stack.pop_all()
+        log.info("remote_write_listening", host=self._host, port=self.port, tls=context is not None)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._stack.aclose()
 
     async def _receive(self, request: web.Request) -> web.Response:
         try:
