@@ -1,7 +1,8 @@
 """Background work in runs: one that fails is logged, counted and tried again later, and ends nothing else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -101,6 +102,17 @@ async def run_periodically(task: PeriodicTask, leads: Callable[[], bool]) -> Non
             task.heartbeat()
         _end_if_cancelled()
         await _pause(task)
+
+
+@asynccontextmanager
+async def running(task: PeriodicTask) -> AsyncGenerator[None]:
+    """Run the task while the block runs; it needs no leadership."""
+    runs = asyncio.create_task(run_periodically(task, lambda: True), name=task.name)
+    try:
+        yield
+    finally:
+        runs.cancel()
+        await asyncio.gather(runs, return_exceptions=True)
 
 
 def _end_if_cancelled() -> None:

@@ -1,11 +1,18 @@
 """The quality of the demand that policies read, on a real database."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 
+from predictive_scaling.api.quality_metrics import quality_task
+from predictive_scaling.api.services import Services
+from predictive_scaling.api.stored_models import Models
+from predictive_scaling.clock import ManualClock
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.ingest.arrivals import Arrivals
+from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.data_quality import DataQuality, SeriesQuality
 from predictive_scaling.storage.database import Database
 from predictive_scaling.storage.sample_arrivals import SampleArrivals
@@ -124,3 +131,40 @@ async def test_arrivals_wait_for_the_database(recorded: Database) -> None:
     await arrivals.write(SampleArrivals(recorded))
     found = await quality(recorded)
     assert (found["shop/rps"].late_ratio, found["shop/rps"].min_delay_seconds) == (0.5, 60)
+
+
+def gauge(name: str, service: str, metric: str = "rps") -> float | None:
+    labels = {"service_name": service, "metric_name": metric}
+    return REGISTRY.get_sample_value(f"predictive_scaling_demand_{name}", labels)
+
+
+async def test_the_quality_of_each_series_is_exported_as_metrics(recorded: Database) -> None:
+    arrivals = Arrivals()
+    arrivals.note([a_sample(NOW - MINUTE, "shop", "rps", 1), a_sample(NOW - 10 * MINUTE, "shop", "rps", 1)], NOW)
+    arrivals.note([a_sample(NOW + timedelta(seconds=90), "new", "rps", 1)], NOW)
+    await arrivals.write(SampleArrivals(recorded))
+    services = Services(ManualClock(NOW), recorded, Commands(recorded), lambda: Models(models=[], rejected=[]))
+    task = quality_task(services)
+    await task.attempt()
+    # The series began two hours ago, a quarter of an hour of them is missing.
+    assert gauge("missing_ratio", "shop") == pytest.approx(15 / 118)
+    assert (gauge("late_ratio", "shop"), gauge("min_delay_seconds", "new")) == (0.5, -90)
+    assert (gauge("counter_resets", "shop", "hits_total"), gauge("outliers", "shop")) == (2, 1)
+    assert gauge("late_ratio", "gone") is None, "unknown"
+    assert gauge("missing_ratio", "never") is None, "without samples nothing is known"
+    rows = await services.data_quality.of_policies(NOW, timedelta(hours=24))
+    assert [gauge("missing_ratio", row.service_name, row.metric_name) for row in rows if row.last] == [
+        row.missing_ratio for row in rows if row.last
+    ]
+
+    async with recorded.connection() as connection:
+        await connection.execute("delete from policies where service_name = 'new'")
+    await task.attempt()
+    assert gauge("min_delay_seconds", "new") is None, "the policy is gone"
+    assert gauge("missing_ratio", "shop") is not None
+    away_url, soon = "postgresql://nobody@127.0.0.1:1/nothing", timedelta(seconds=0.2)
+    async with Database(away_url, checkout_timeout=soon) as away:
+        failing = quality_task(replace(services, database=away))
+        await failing.attempt()
+    assert failing.waits_for_dependency
+    assert gauge("missing_ratio", "shop") is None, "old values look current"

@@ -12,6 +12,7 @@ from predictive_scaling.commands import health_report, key_metrics
 from predictive_scaling.commands.check import Exit, exit_code
 from predictive_scaling.commands.health_report import HealthReport
 from predictive_scaling.commands.key_metrics import Definition, Level, ProcessMetrics
+from predictive_scaling.commands.quality_report import SeriesQuality
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
 DEFINITIONS = [value for value in vars(key_metrics).values() if isinstance(value, Definition)]
@@ -25,12 +26,17 @@ def a_policy(number: int, **condition: str) -> dict[str, Any]:
 
 
 def a_report(
-    *policies: dict[str, Any], mape: float = 0.1, stuck: int = 0, api: str = "", ingest: str = ""
+    *policies: dict[str, Any],
+    mape: float = 0.1,
+    stuck: int = 0,
+    api: str = "",
+    ingest: str = "",
+    series: list[SeriesQuality] | None = None,
 ) -> HealthReport:
     status = {"policies": policies, "summary": {"stuck_decisions": stuck, "success_rate_24h": 1.0}}
     accuracy = {"accuracy": {"mape": mape, "wape": 0.1}}
     return health_report._report(  # pyright: ignore[reportPrivateUsage]
-        HEALTHY, status, accuracy, ProcessMetrics(api), ProcessMetrics(ingest), None
+        HEALTHY, status, accuracy, ProcessMetrics(api), ProcessMetrics(ingest), series
     )
 
 
@@ -114,3 +120,25 @@ def test_a_healthy_installation_ends_with_one_sentence() -> None:
     report = a_report(a_policy(1))
     assert exit_code(report) is Exit.GOOD
     assert text_of(report).splitlines()[-1] == "Nothing needs attention."
+
+
+def test_the_worst_series_of_each_measure_is_named() -> None:
+    series = [
+        SeriesQuality("cart", "rps", None, 0.02, 0.0, -0.4, 0, 0),
+        SeriesQuality("shop", "rps", None, 0.40, None, None, 0, 0),
+        SeriesQuality("shop", "hits_total", None, 0.0, 0.05, -75.0, 3, 0),
+        SeriesQuality("new", "rps", None, None, None, None, 0, 0),
+    ]
+    report = a_report(series=series)
+    text = text_of(report)
+    assert "Quality of the last 24 h: 4 series, 14.0% of the minutes missing, 3 restarts of counters, 0" in text
+    assert "  most missing minutes: rps of service shop (40.0%)\n" in text
+    assert "  most late samples: hits_total of service shop (5.0%)\n" in text
+    assert "  clock furthest ahead: hits_total of service shop (75 s)\n" in text
+    assert "  most restarts of counters: hits_total of service shop (3)\n" in text
+    assert "outliers set aside: " not in text
+    assert report.attention == [
+        "rps of service shop: 40% of the minutes of the last 24 h are missing.",
+        "hits_total of service shop: the clock of a sender is 75 s ahead.",
+    ]
+    assert "clock furthest" not in text_of(a_report(series=series[:2]))

@@ -1,6 +1,5 @@
 """The serving certificate of the HTTP API and of the remote-write receiver, replaced without a restart."""
 
-import asyncio
 import hashlib
 import ssl
 from collections.abc import AsyncGenerator
@@ -12,7 +11,7 @@ import structlog
 from prometheus_client import Counter
 
 from predictive_scaling.errors import SettingsError
-from predictive_scaling.periodic_task import PeriodicTask, run_periodically
+from predictive_scaling.periodic_task import PeriodicTask, running
 
 log = structlog.get_logger(__name__)
 
@@ -69,12 +68,8 @@ class ServingCertificate:
     async def reloading(self) -> AsyncGenerator[None]:
         """Read the files again, every CHECK_SECONDS, while the block runs."""
         task = PeriodicTask(f"{self._server.name}_certificate", self.reload_if_changed, CHECK_SECONDS, on_standby=True)
-        watcher = asyncio.create_task(run_periodically(task, lambda: True), name=task.name)
-        try:
+        async with running(task):
             yield
-        finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
 
     def _use_current(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: object) -> None:
         # OpenSSL calls this in every handshake, also for clients that send no server name.

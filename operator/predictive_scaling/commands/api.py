@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from predictive_scaling.access.serving_certificate import serving_certificate
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.cache import ResponseCache
+from predictive_scaling.api.quality_metrics import quality_task
 from predictive_scaling.api.services import Services
 from predictive_scaling.api.serving import HTTP_API, serve
 from predictive_scaling.api.stored_models import stored_models
@@ -19,6 +20,7 @@ from predictive_scaling.clock import parse_clock
 from predictive_scaling.commands.api_access import access_policy
 from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.models.registry import Registry
+from predictive_scaling.periodic_task import running
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
@@ -80,7 +82,9 @@ async def _run(settings: Settings, host: str, port: int) -> None:
         access = await stack.enter_async_context(access_policy(settings, host))
         certificate = serving_certificate(settings.api_certificate, settings.api_key, HTTP_API)
         await _refuse_other_schema(database)
-        application = create_app(_services(settings, database, command_database, redis), access)
+        services = _services(settings, database, command_database, redis)
+        application = create_app(services, access)
+        await stack.enter_async_context(running(quality_task(services)))
         await serve(application, host, port, certificate, on_stop=application.state.changes.close)
 
 

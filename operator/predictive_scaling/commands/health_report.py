@@ -21,14 +21,11 @@ from predictive_scaling.commands.key_metrics import (
     Level,
     ProcessMetrics,
 )
+from predictive_scaling.commands.quality_report import SeriesQuality, quality_lines, quality_problems
 from predictive_scaling.errors import SettingsError
 
 MAX_POLICIES_SHOWN = 20
 """With more policies, only those that need attention are listed."""
-
-MAX_MISSING, MAX_LATE = 0.10, 0.10
-"""Shares of minutes and samples."""
-MAX_SKEW_SECONDS = 30.0
 
 # Conditions of a policy that need attention, with the status in which they do.
 _ATTENTION_STATUSES = {
@@ -62,19 +59,6 @@ class Policy(msgspec.Struct, frozen=True):
     ready_replicas: int | None
     source: str | None
     calls: list[str]
-
-
-class SeriesQuality(msgspec.Struct, frozen=True):
-    """The demand of a metric of a service in the last 24 hours, as the API describes it. None: unknown."""
-
-    service_name: str
-    metric_name: str
-    last: str | None
-    missing_ratio: float | None
-    late_ratio: float | None
-    min_delay_seconds: float | None
-    resets: int
-    outliers: int
 
 
 class HealthReport(msgspec.Struct, frozen=True):
@@ -130,7 +114,10 @@ def render(report: HealthReport, console: Console) -> None:
         console.print(_key_metrics(report.key_metrics))
     console.print(f"Stuck decisions: {_count(report.stuck_decisions)}")
     if report.data_quality:
-        console.print(f"Quality of the last 24 h: {_quality(report.data_quality)}")
+        totals, *worst = quality_lines(report.data_quality)
+        console.print(f"Quality of the last 24 h: {totals}")
+        for line in worst:
+            console.print(f"  {escape(line)}")
     shown = report.policies
     if len(shown) > MAX_POLICIES_SHOWN:
         shown = [policy for policy in report.policies if policy.calls]
@@ -231,7 +218,7 @@ def _report(
             *_stuck_problems(summary.get("stuck_decisions")),
             *_threshold_problems(key_metrics),
             *_policy_problems(policies),
-            *(problem for entry in series or () for problem in _quality_problems(entry)),
+            *quality_problems(series or ()),
         ],
         data_quality=series,
         key_metrics=key_metrics,
@@ -268,18 +255,6 @@ def _policy_problems(policies: Sequence[Policy]) -> list[str]:
     return [f"{policy.namespace}/{policy.policy}: {call}" for policy in policies for call in policy.calls]
 
 
-def _quality_problems(series: SeriesQuality) -> list[str]:
-    name = f"{series.metric_name} of service {series.service_name}"
-    lines: list[str] = []
-    if series.missing_ratio is not None and series.missing_ratio > MAX_MISSING:
-        lines.append(f"{name}: {series.missing_ratio:.0%} of the minutes of the last 24 h are missing.")
-    if series.late_ratio is not None and series.late_ratio > MAX_LATE:
-        lines.append(f"{name}: {series.late_ratio:.0%} of the samples came more than 5 minutes after their time.")
-    if series.min_delay_seconds is not None and series.min_delay_seconds < -MAX_SKEW_SECONDS:
-        lines.append(f"{name}: the clock of a sender is {-series.min_delay_seconds:.0f} s ahead.")
-    return lines
-
-
 def _stuck_problems(stuck: int | None) -> list[str]:
     if stuck is None:
         return ["The state of the policies is unknown: the API cannot read its database. See RB-002"]
@@ -297,16 +272,6 @@ def _threshold_problems(metrics: Sequence[KeyMetric]) -> list[str]:
         if metric.level is level
         for threshold in [metric.critical if level is Level.CRITICAL else metric.warning]
     ]
-
-
-def _quality(series: Sequence[SeriesQuality]) -> str:
-    missing = [entry.missing_ratio for entry in series if entry.missing_ratio is not None]
-    mean = sum(missing) / len(missing) if missing else None
-    resets, outliers = sum(entry.resets for entry in series), sum(entry.outliers for entry in series)
-    return (
-        f"{len(series)} series, {_percent(mean)} of the minutes missing, {resets} restarts of counters, "
-        f"{outliers} outliers set aside"
-    )
 
 
 def _table(policies: Sequence[Policy]) -> Table:
@@ -347,7 +312,3 @@ def _whole(value: float | None) -> int | None:
 
 def _count(value: int | None) -> str:
     return "unknown" if value is None else str(value)
-
-
-def _percent(ratio: float | None) -> str:
-    return "unknown" if ratio is None else f"{ratio:.1%}"
