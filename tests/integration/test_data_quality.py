@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import REGISTRY
 
-from predictive_scaling.api.quality_metrics import quality_task
+from predictive_scaling.api.quality_metrics import quality_task, refresh_demand_age
 from predictive_scaling.api.services import Services
 from predictive_scaling.api.stored_models import Models
 from predictive_scaling.clock import ManualClock
@@ -136,6 +136,25 @@ async def test_arrivals_wait_for_the_database(recorded: Database) -> None:
 def gauge(name: str, service: str, metric: str = "rps") -> float | None:
     labels = {"service_name": service, "metric_name": metric}
     return REGISTRY.get_sample_value(f"predictive_scaling_demand_{name}", labels)
+
+
+async def test_the_age_of_the_newest_sample_is_exported(recorded: Database) -> None:
+    services = Services(ManualClock(NOW), recorded, Commands(recorded), lambda: Models(models=[], rejected=[]))
+
+    async def age() -> str:
+        await refresh_demand_age(services)
+        return str(REGISTRY.get_sample_value("predictive_scaling_demand_age_seconds"))
+
+    assert await age() == "60.0"
+    async with recorded.connection() as connection:
+        await connection.execute("delete from policies where service_name <> 'gone'")
+    assert await age() == f"{5 * 3600.0}"
+    async with recorded.connection() as connection:
+        await connection.execute("delete from metrics_1m")
+    assert await age() == f"{24 * 3600.0}", "none within a day"
+    async with recorded.connection() as connection:
+        await connection.execute("delete from policies")
+    assert await age() == "nan", "nobody waits for demand"
 
 
 async def test_the_quality_of_each_series_is_exported_as_metrics(recorded: Database) -> None:

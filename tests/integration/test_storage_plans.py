@@ -165,6 +165,7 @@ QUERIES: dict[str, Callable[[Database], Awaitable[object]]] = {
     "active services": lambda db: Samples(db).services((NOW - DAY).date()),
     "metrics of a service": lambda db: SeriesCatalog(db).metrics(NOW, DAY, service="service-7"),
     "page of all metrics": lambda db: SeriesCatalog(db).metrics(NOW, DAY, limit=20),
+    "newest demand": lambda db: DataQuality(db).newest_sample(NOW - DAY),
     "data quality": lambda db: DataQuality(db).of_policies(NOW, HOUR, namespaces=["team-7"]),
     "current forecasts of a service": lambda db: Predictions(db).current(NOW, NOW - HOUR, 50, service="service-7"),
     "page of current forecasts": lambda db: Predictions(db).current(NOW, NOW - HOUR, 50),

@@ -10,6 +10,7 @@ from pydantic import Field
 from predictive_scaling.api.accuracy_metrics import refresh_accuracy
 from predictive_scaling.api.decision_metrics import refresh_stuck_decisions
 from predictive_scaling.api.fields import ResponseModel
+from predictive_scaling.api.quality_metrics import refresh_demand_age
 from predictive_scaling.api.services import Use
 from predictive_scaling.telemetry.checks import Health, ProcessHealth, examine
 from predictive_scaling.telemetry.metrics import exposition
@@ -57,8 +58,8 @@ async def show_readiness(services: Use) -> JSONResponse:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def show_metrics(request: Request, services: Use) -> Response:
-    """Return the Prometheus metrics of this process, with the accuracy of forecasts and the stuck decisions."""
-    await asyncio.gather(refresh_accuracy(services), refresh_stuck_decisions(services))
+    """Return the Prometheus metrics of this process, with the accuracy of forecasts, stuck decisions and demand."""
+    await asyncio.gather(refresh_accuracy(services), refresh_stuck_decisions(services), refresh_demand_age(services))
     body, content_type = await asyncio.to_thread(exposition, request.headers.get("accept"))
     return Response(body, media_type=content_type)
 

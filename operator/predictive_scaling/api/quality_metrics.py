@@ -1,18 +1,27 @@
-"""Gauges of the quality of the demand that policies read, over the last day.
+"""Gauges of the demand that policies read: its quality over the last day, and the age of the newest sample.
 
 Judging a day of every series takes seconds with thousands of policies, so it is repeated in the background and not for
-each scrape.
+each scrape. The age is read at each scrape; `ingest` cannot provide it, because it is of interest when none runs.
 """
 
+import asyncio
 import math
 from datetime import timedelta
 
+import structlog
 from prometheus_client import Gauge
 
 from predictive_scaling.api.services import Services
+from predictive_scaling.errors import DatabaseUnavailableError
 from predictive_scaling.periodic_task import PeriodicTask
 from predictive_scaling.storage.data_quality import SeriesQuality
 
+log = structlog.get_logger(__name__)
+
+AGE = Gauge(
+    "predictive_scaling_demand_age_seconds",
+    "Age of the newest sample of all series that policies name, at most a day.",
+)
 _LABELS = ["service_name", "metric_name"]
 MISSING = Gauge(
     "predictive_scaling_demand_missing_ratio",
@@ -40,6 +49,7 @@ _GAUGES = (MISSING, LATE, MIN_DELAY, RESETS, OUTLIERS)
 WINDOW = timedelta(hours=24)
 INTERVAL_SECONDS = 300.0
 _PAGE = 100
+_TIMEOUT_SECONDS = 2.0
 
 
 def quality_task(services: Services) -> PeriodicTask:
@@ -47,6 +57,18 @@ def quality_task(services: Services) -> PeriodicTask:
     return PeriodicTask(
         "data_quality", lambda: refresh_quality(services), INTERVAL_SECONDS, on_standby=True, max_pause_seconds=60.0
     )
+
+
+async def refresh_demand_age(services: Services) -> None:
+    """Set the age; NaN without policies, and when the database is unreachable, as an old age looks current."""
+    now = services.clock.now()
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            newest = await services.data_quality.newest_sample(now - WINDOW)
+    except (DatabaseUnavailableError, TimeoutError) as error:
+        log.warning("demand_age_not_refreshed", error=str(error) or type(error).__name__)
+        newest = None
+    AGE.set(math.nan if newest is None else (now - newest).total_seconds())
 
 
 async def refresh_quality(services: Services) -> None:

@@ -33,6 +33,17 @@ limit %(limit)s
 """
 )
 
+# The newest minute of each series is the first of its index, backwards.
+NEWEST = """
+select count(*), max(newest.last_time)
+from (select distinct service_name, metric_name from policies where service_name is not null) as key
+left join lateral (
+    select rollup.last_time from metrics_1m as rollup
+    where rollup.service_name = key.service_name and rollup.metric_name = key.metric_name
+        and rollup.minute >= %(since)s
+    order by rollup.minute desc limit 1) as newest on true
+"""
+
 ARRIVALS = """
 select key.service_name, key.metric_name, arrived.samples, arrived.late, arrived.min_delay_seconds,
     exists (
@@ -104,6 +115,16 @@ class DataQuality:
             rows = await (await connection.execute(KEYS, values)).fetchall()
         keys = [SeriesKey(service_name, metric_name) for service_name, metric_name in rows]
         return await self._quality(keys, now - window, now - SETTLING) if keys else []
+
+    async def newest_sample(self, since: datetime) -> datetime | None:
+        """Return the time of the newest sample of all series that policies name; `since` if none is newer.
+
+        None without policies.
+        """
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(NEWEST, {"since": since})).fetchone()
+        policies, newest = row or (0, None)
+        return (newest or since) if policies else None
 
     async def _quality(self, keys: Sequence[SeriesKey], since: datetime, until: datetime) -> list[SeriesQuality]:
         demand = Demand(self._database)
