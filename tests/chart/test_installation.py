@@ -3,20 +3,18 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from predictive_scaling.cluster.rights import RESTORE
-from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
-from predictive_scaling.stack.stack import Part, Stack
 from tests.support.audit import AuditLog, rights
 from tests.support.chart_processes import account_of, get_json, run_job, running
+from tests.support.chart_releases import OURS, VALUES, deployment, install
 from tests.support.chart_values import VALUE_SETS
 from tests.support.documents import DOCS, blocks
 from tests.support.eventually import eventually
@@ -28,7 +26,6 @@ from tests.support.helm import (
     HelmError,
     Object,
     demo_templates,
-    environment,
     merged,
     pod_templates,
 )
@@ -37,13 +34,6 @@ from tests.support.manifests import a_scaling_policy, an_autoscaler
 
 pytestmark = pytest.mark.e2e
 
-RESTRICTED = {f"pod-security.kubernetes.io/{action}": "restricted" for action in ("enforce", "warn")}
-OURS = "app.kubernetes.io/part-of=predictive-scaling"
-KINDS = (
-    "deployments,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
-    "poddisruptionbudgets,jobs,persistentvolumeclaims,customresourcedefinitions"
-)
-"""All kinds that VALUES render."""
 GUIDE = (DOCS / "install.md").read_text()
 NOT_RUN = {"a-trial-without-a-database-of-your-own-1": "needs a container engine"}
 """Blocks of the guide that cannot run here, and why."""
@@ -58,70 +48,11 @@ EXPECTED_OUTPUT = {
     "without-helm-in-the-cluster-1": ["deployment.apps/predictive-scaling-operator serverside-applied"],
 }
 """Fragments that the output of a block of the guide contains."""
-VALUES: dict[str, Any] = merged(
-    {
-        "trainer": {"enabled": True},
-        "models": {"persistence": {"enabled": True}},
-        "kafka": {"bootstrapServers": "127.0.0.1:1"},
-    }
-)
-
-
-@pytest.fixture(scope="module")
-async def control_plane() -> AsyncGenerator[Kubernetes]:
-    """A control plane without our custom resources, and namespaces that admit only restricted pods."""
-    async with Stack([Part.KUBERNETES], cluster=ClusterOptions(scheduler=True, audited=True)) as stack:
-        namespaces = [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
-            for name in (NAMESPACE, "shop", "search")
-        ]
-        await stack.kubernetes.apply(namespaces, "namespaces")
-        yield stack.kubernetes
-
-
-@pytest.fixture(scope="module")
-def cluster_helm(helm: Helm, control_plane: Kubernetes) -> Helm:
-    """Helm with the rights of the administrator."""
-    return Helm(helm.program, helm.folder, control_plane.kubeconfig)
-
-
-@pytest.fixture
-async def clean(control_plane: Kubernetes, cluster_helm: Helm) -> AsyncGenerator[None]:
-    """No release and nothing that a release keeps, at the end either."""
-    yield
-    await cluster_helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--no-hooks")
-    await delete_kept_objects(control_plane)
-
-
-async def delete_kept_objects(cluster: Kubernetes) -> None:
-    """Delete what a release keeps."""
-    for claim in (await get_json(cluster, "pvc", "-l", OURS))["items"]:
-        # The controller that removes this finalizer from unused claims does not run here.
-        patch = json.dumps({"metadata": {"finalizers": None}})
-        name = claim["metadata"]["name"]
-        await cluster.kubectl("-n", NAMESPACE, "patch", "pvc", name, "--type=merge", "-p", patch)
-    await cluster.kubectl("-n", NAMESPACE, "delete", "crds,pvc,jobs", "-l", OURS)
-
-
-async def install(helm: Helm, verb: str, values: dict[str, Any], *options: str) -> str:
-    """`helm install` or `helm upgrade` of the release."""
-    return await helm(verb, RELEASE, CHART, "--namespace", NAMESPACE, *options, values=values)
-
-
-async def deployment(cluster: Kubernetes, component: str) -> Object:
-    """Return a Deployment of the release from the API server."""
-    return await get_json(cluster, "deployment", f"{RELEASE}-{component}")
 
 
 async def replicas_of(component: str, cluster: Kubernetes) -> int:
     """Return the replicas that the Deployment of a component requests."""
     return (await deployment(cluster, component))["spec"]["replicas"]
-
-
-async def names(cluster: Kubernetes) -> set[str]:
-    """Return kind and name of all objects of the release."""
-    objects = await get_json(cluster, KINDS, "-l", OURS)
-    return {f"{body['kind']}/{body['metadata']['name']}" for body in objects["items"]}
 
 
 async def minimum_of(name: str, kubectl: Kubectl) -> int:
@@ -208,51 +139,6 @@ async def test_processes_of_an_installation_work_with_their_rights_and_its_end_r
     restoring = rights([rule.to_manifest() for rule in RESTORE])
     assert {right._replace(name="") for right in restoring} <= used, "the Job uses what it has beyond the operator"
     await shop("delete", "scalingpolicy", "checkout")
-
-
-async def test_an_upgrade_changes_what_changed_and_a_roll_back_takes_it_back(
-    control_plane: Kubernetes, cluster_helm: Helm, clean: None
-) -> None:
-    await install(cluster_helm, "install", VALUES, "--no-hooks")
-    first = await deployment(control_plane, "operator")
-    changed = merged({"settings": {"tick": "30s"}, "operator": {"replicas": 3}, "crds": {"keep": False}}, VALUES)
-    await install(cluster_helm, "upgrade", changed, "--no-hooks")
-    second = await deployment(control_plane, "operator")
-    assert environment(second["spec"]["template"])["PREDICTIVE_SCALING_TICK"] == "30s"
-    assert second["spec"]["replicas"] == 3
-    assert second["spec"]["selector"] == first["spec"]["selector"]
-    assert second["metadata"]["uid"] == first["metadata"]["uid"]
-
-    await cluster_helm("rollback", RELEASE, "1", "--namespace", NAMESPACE, "--no-hooks")
-    third = await deployment(control_plane, "operator")
-    assert third["spec"]["template"] == first["spec"]["template"]
-    assert third["spec"]["replicas"] == 2
-
-
-async def test_uninstalling_keeps_definitions_policies_and_models_and_nothing_else(
-    control_plane: Kubernetes, cluster_helm: Helm, clean: None
-) -> None:
-    await eventually(lambda: names(control_plane), set().__eq__)
-    await install(cluster_helm, "install", VALUES, "--no-hooks")
-    assert {"Deployment/predictive-scaling-trainer", "ClusterRole/scaling-predictive-scaling"} < await names(
-        control_plane
-    )
-    shop = Kubectl(control_plane.kubectl_program, control_plane.kubeconfig, "shop")
-    await eventually(lambda: shop.apply(a_scaling_policy("kept")))
-
-    await cluster_helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--no-hooks")
-    kept = {
-        "PersistentVolumeClaim/predictive-scaling-models",
-        *(
-            f"CustomResourceDefinition/{kind}.predictive-scaling.io"
-            for kind in ("scalingpolicies", "businessevents", "scalingdecisions", "scalingbacktests")
-        ),
-    }
-    assert await eventually(lambda: names(control_plane), lambda left: left <= kept) == kept
-    assert (await shop.get("scalingpolicy", "kept"))["metadata"]["name"] == "kept"
-
-    await install(cluster_helm, "install", VALUES, "--no-hooks")
-    assert (await deployment(control_plane, "operator"))["spec"]["replicas"] == 2
 
 
 async def test_kubectl_applies_the_rendered_objects_and_a_changed_migration(

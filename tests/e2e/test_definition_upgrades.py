@@ -27,7 +27,7 @@ from tests.support.eventually import eventually
 from tests.support.floor_watch import watched_floor
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
-from tests.support.observing import record_steady_demand, wait_for_minimum
+from tests.support.observing import get_condition, get_minimum, record_steady_demand, wait_for_minimum
 from tests.support.operator_process import LEASE_NAMESPACE, NOON, OperatorProcess, running
 
 pytestmark = pytest.mark.e2e
@@ -160,6 +160,83 @@ async def test_definitions_are_upgraded_under_load_without_a_restart_a_lost_obje
     await kubectl.apply(backtest | {"spec": {"policy": "nobody"}})
     await kubectl("wait", "--for=condition=Failed", "sb/new")
     assert operator.is_running
+
+
+def later_definition() -> dict[str, Any]:
+    """Return the definition of policies of a release to come: a field, a mode and a kind of target more."""
+    definition = yaml.safe_load((CRDS / "scalingpolicies.yaml").read_text())
+    (version,) = definition["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    spec["laterLimit"] = {"type": "integer"}
+    spec["mode"]["enum"].append("Later")
+    spec["target"]["properties"]["later"] = {"type": "object", "properties": {"name": {"type": "string"}}}
+    del spec["target"]["x-kubernetes-validations"]
+    return definition
+
+
+async def test_a_policy_with_fields_of_a_later_release_is_refused_and_its_floor_is_held_also_after_a_down_grade(
+    control_plane: Kubernetes, operator: OperatorProcess, kubectl: Kubectl
+) -> None:
+    await control_plane.install_custom_resources(CRDS)
+    demand = {"service": "checkout", "metric": "requests_per_second", "perReplica": "100"}
+    for name in ("kept", "untouched"):
+        await kubectl.apply(a_deployment(name), an_autoscaler(name, minimum=2))
+    await kubectl.apply(a_scaling_policy("kept", demand=demand))
+    await eventually(lambda: get_minimum(kubectl, "kept"), (9).__eq__, seconds=90)
+
+    # Of the roll-back, the process comes first, or alone: its operator meets the definitions of the later release.
+    await operator.terminate()
+    await control_plane.apply([later_definition()], "later-fields")
+    await eventually(lambda: edit_limit(kubectl), (5).__eq__, seconds=60)
+    target = {"horizontalPodAutoscaler": {"name": "untouched"}}
+    await kubectl.apply(
+        a_scaling_policy("mode", mode="Later", target=target, demand=demand),
+        a_scaling_policy("target", target={"later": {"name": "queue"}}, demand=demand),
+    )
+    await operator.start()
+    await wait_for_refusal(kubectl, "kept", "spec.laterLimit is not a field")
+    await wait_for_refusal(kubectl, "mode", "spec.mode is 'Later'")
+    await wait_for_refusal(kubectl, "target", "spec.target.later is not a field")
+    await operator.wait_for_ticks(2)
+    assert [await get_minimum(kubectl, name) for name in ("kept", "untouched")] == [9, 2]
+
+    # Or the definitions come first: they hide what they lack.
+    await operator.terminate()
+    await control_plane.install_custom_resources(CRDS)
+    await eventually(lambda: limit(kubectl), lambda found: found is None, seconds=60)
+    await operator.start()
+    await eventually(
+        lambda: get_condition(kubectl, "Stalled", "kept"), lambda now: now["status"] == "False", seconds=60
+    )
+    await wait_for_refusal(kubectl, "mode", "spec.mode is 'Later'")
+    await wait_for_refusal(kubectl, "target", "spec.target: exactly one of")
+    await operator.wait_for_ticks(2)
+    assert [await get_minimum(kubectl, name) for name in ("kept", "untouched")] == [9, 2]
+
+    # The operator's own write of the status has dropped the field for good.
+    await control_plane.apply([later_definition()], "later-fields")
+    await eventually(lambda: edit_limit(kubectl, "--dry-run=server"), (5).__eq__, seconds=60)
+    assert await limit(kubectl) is None
+    await control_plane.install_custom_resources(CRDS)
+
+
+async def edit_limit(kubectl: Kubectl, *options: str) -> int | None:
+    """Set the later release's field of a policy, and return what was stored: nothing while it is not served."""
+    patch = json.dumps({"spec": {"laterLimit": 5}})
+    printed = await kubectl("patch", "sp", "kept", "--type=merge", "-o", "json", "-p", patch, *options)
+    return json.loads(printed)["spec"].get("laterLimit")
+
+
+async def limit(kubectl: Kubectl) -> int | None:
+    return (await kubectl.get("sp", "kept"))["spec"].get("laterLimit")
+
+
+async def wait_for_refusal(kubectl: Kubectl, policy: str, problem: str) -> None:
+    """Wait until a policy is refused as invalid for this problem."""
+    condition = await eventually(
+        lambda: get_condition(kubectl, "Stalled", policy), lambda found: problem in found.get("message", ""), seconds=60
+    )
+    assert (condition["status"], condition["reason"]) == ("True", "Invalid")
 
 
 async def test_the_api_server_refuses_definitions_without_the_version_in_which_objects_are_stored(

@@ -14,6 +14,7 @@ from predictive_scaling.resources.conditions import format_time
 from predictive_scaling.resources.metadata import API_VERSION
 from tests.support.argo_cd import EXAMPLES, MANAGER, Application
 from tests.support.eventually import eventually
+from tests.support.floor_watch import watched_floor
 from tests.support.gitops_states import assert_reaches, assert_state, is_in
 from tests.support.helm import Helm, HelmError
 from tests.support.kubectl import Kubectl
@@ -140,24 +141,39 @@ class Release:
     """A Helm release of the HPA `checkout`."""
 
     helm: Helm
+    options: tuple[str, ...]
+    """Of each upgrade."""
     chart: Path
     namespace: str
-    server_side: bool
+
+    def by(self, helm: Helm, *options: str) -> "Release":
+        """Return the release as another Helm, or one with other options, upgrades it."""
+        return replace(self, helm=replace(helm, kubeconfig=self.helm.kubeconfig), options=options)
 
     async def upgrade(self, **bounds: Any) -> None:
         """Install or upgrade to this minimum and maximum. Raises HelmError."""
         (self.chart / "templates").mkdir(parents=True, exist_ok=True)
         (self.chart / "Chart.yaml").write_text(json.dumps({"apiVersion": "v2", "name": "checkout", "version": "1.0.0"}))
         (self.chart / "templates" / "hpa.yaml").write_text(json.dumps(an_autoscaler("checkout", **bounds)))
-        options = ("--namespace", self.namespace, f"--server-side={str(self.server_side).lower()}")
+        options = ("--namespace", self.namespace, *self.options)
         await self.helm("upgrade", "--install", "checkout", self.chart, *options)
 
 
+SERVER_SIDE, CLIENT_SIDE = "--server-side=true", "--server-side=false"
+
+
+@pytest.fixture(params=[3, 4], ids=["helm-3", "helm-4"])
+def client_side(request: pytest.FixtureRequest, helm: Helm, helm_3: Helm) -> tuple[Helm, tuple[str, ...]]:
+    """The two Helms that merge on the client, with their options."""
+    return (helm_3, ()) if request.param == 3 else (helm, (CLIENT_SIDE,))
+
+
 async def raised_release(
-    helm: Helm, folder: Path, kubectl: Kubectl, demand: dict[str, str], *, server_side: bool
+    helm: Helm, options: tuple[str, ...], folder: Path, kubectl: Kubectl, demand: dict[str, str]
 ) -> Release:
     """Install a chart that states a minimum of 3, and wait until a policy raises the floor to 9."""
-    release = Release(replace(helm, kubeconfig=kubectl.kubeconfig), folder / "chart", kubectl.namespace, server_side)
+    connected_helm = replace(helm, kubeconfig=kubectl.kubeconfig)
+    release = Release(connected_helm, options, folder / "chart", kubectl.namespace)
     await release.upgrade(minimum=3)
     await kubectl.apply(a_deployment("checkout"), a_scaling_policy(demand=demand))
     await wait_for_minimum(kubectl, 9)
@@ -167,7 +183,7 @@ async def raised_release(
 async def test_a_server_side_upgrade_of_a_chart_that_states_the_minimum_is_refused_until_it_leaves_it_out(
     helm: Helm, tmp_path: Path, kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
-    release = await raised_release(helm, tmp_path, kubectl, demand, server_side=True)
+    release = await raised_release(helm, (SERVER_SIDE,), tmp_path, kubectl, demand)
     with pytest.raises(HelmError, match=rf'conflict with "{FIELD_MANAGER}".*\.spec\.minReplicas'):
         await release.upgrade(minimum=3, maximum=41)
     await release.upgrade(minimum=None, maximum=42)
@@ -177,9 +193,9 @@ async def test_a_server_side_upgrade_of_a_chart_that_states_the_minimum_is_refus
 
 
 async def test_a_client_side_upgrade_that_writes_the_minimum_or_removes_it_is_a_conflict_until_it_is_resumed(
-    helm: Helm, tmp_path: Path, kubectl: Kubectl, demand: dict[str, str]
+    client_side: tuple[Helm, tuple[str, ...]], tmp_path: Path, kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
-    release = await raised_release(helm, tmp_path, kubectl, demand, server_side=False)
+    release = await raised_release(*client_side, tmp_path, kubectl, demand)
     await release.upgrade(minimum=3, maximum=41)
     assert "set the minimum to 3" in (await wait_for_condition(kubectl, "Conflict", "True"))["message"]
     await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/resume=0")
@@ -197,15 +213,18 @@ async def test_a_client_side_upgrade_that_writes_the_minimum_or_removes_it_is_a_
 
 
 async def test_a_server_side_upgrade_of_a_client_side_release_leaves_the_minimum_out_without_lowering_it(
-    helm: Helm, tmp_path: Path, kubectl: Kubectl, demand: dict[str, str]
+    client_side: tuple[Helm, tuple[str, ...]], helm: Helm, tmp_path: Path, kubectl: Kubectl, demand: dict[str, str]
 ) -> None:
-    release = await raised_release(helm, tmp_path, kubectl, demand, server_side=False)
-    await replace(release, server_side=True).upgrade(minimum=None)
-    assert await owners_of_minimum(kubectl) == {FIELD_MANAGER}
-    await wait_for_condition(kubectl, "Conflict", "False")
+    release = await raised_release(*client_side, tmp_path, kubectl, demand)
+    async with watched_floor(kubectl, tmp_path / "minima") as floor:
+        await release.by(helm, SERVER_SIDE).upgrade(minimum=None)
+        assert await owners_of_minimum(kubectl) == {FIELD_MANAGER}
+        await wait_for_condition(kubectl, "Conflict", "False")
+        # From now on the client side, Helm 3 too, has no minimum to remove.
+        await release.upgrade(minimum=None, maximum=42)
+        assert (await kubectl.get("hpa", "checkout"))["spec"]["maxReplicas"] == 42
+        assert set(await floor.wait_for(9)) == {9}
     assert {decision["spec"]["reason"] for decision in await get_decisions(kubectl)} == {"ForecastRose"}
-    await release.upgrade(minimum=None, maximum=42)
-    assert await get_minimum(kubectl) == 9
 
 
 async def owners_of_minimum(kubectl: Kubectl) -> set[str]:

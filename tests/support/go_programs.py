@@ -58,9 +58,13 @@ PROMETHEUS = GoPrograms(
     tags=("remove_all_sd",),
 )
 """promtool, which checks configurations and tests alert rules, and the server."""
+HELM_3 = GoPrograms("helm_3", ("helm.sh/helm/v3/cmd/helm",), seconds=60)
+"""The earlier major version of Helm, which merges on the client."""
 ACTIONLINT = GoPrograms("actionlint", ("github.com/rhysd/actionlint/cmd/actionlint",), seconds=10)
 """Checks the workflows of the hosted CI."""
-ALL = (PROMETHEUS, ACTIONLINT)
+KUBE_STATE_METRICS = GoPrograms("kube_state_metrics", ("k8s.io/kube-state-metrics/v2",), seconds=60)
+"""Serves the custom resources as metrics."""
+ALL = (PROMETHEUS, HELM_3, ACTIONLINT, KUBE_STATE_METRICS)
 
 
 async def _build_all() -> None:

@@ -1,7 +1,7 @@
 """The series that kube-state-metrics makes of an object by a CustomResourceStateMetrics configuration.
 
-The rules are those of its documentation and of its package customresourcestate, whose module the Go module proxy may
-refuse to serve; so they are applied here. Any other field or value of a configuration raises ConfigurationError.
+They are computed here without a cluster; tests/chart/test_kube_state_metrics.py compares them with the real program.
+Any other field or value of a configuration raises ConfigurationError.
 """
 
 import math
