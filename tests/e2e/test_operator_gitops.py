@@ -154,11 +154,15 @@ class Release:
         """Install or upgrade to this minimum and maximum. Raises HelmError."""
         (self.chart / "templates").mkdir(parents=True, exist_ok=True)
         (self.chart / "Chart.yaml").write_text(json.dumps({"apiVersion": "v2", "name": "checkout", "version": "1.0.0"}))
-        (self.chart / "templates" / "hpa.yaml").write_text(json.dumps(an_autoscaler("checkout", **bounds)))
+        autoscaler = an_autoscaler("checkout", **bounds)
+        autoscaler["spec"]["behavior"] = DEFAULT_BEHAVIOR
+        (self.chart / "templates" / "hpa.yaml").write_text(json.dumps(autoscaler))
         options = ("--namespace", self.namespace, *self.options)
         await self.helm("upgrade", "--install", "checkout", self.chart, *options)
 
 
+DEFAULT_BEHAVIOR = {"scaleDown": {"stabilizationWindowSeconds": 300}}
+"""The window of Kubernetes; the HPA controller of the tests has none unless an HPA states it."""
 SERVER_SIDE, CLIENT_SIDE = "--server-side=true", "--server-side=false"
 
 
@@ -200,13 +204,17 @@ async def test_a_client_side_upgrade_that_writes_the_minimum_or_removes_it_is_a_
     assert "set the minimum to 3" in (await wait_for_condition(kubectl, "Conflict", "True"))["message"]
     await kubectl("annotate", "sp", "checkout", "predictive-scaling.io/resume=0")
     await wait_for_minimum(kubectl, 9)
-    await release.upgrade(minimum=None)
-    await eventually(
-        lambda: get_condition(kubectl, "Conflict"),
-        lambda conflict: conflict["status"] == "True" and "set the minimum to 1" in conflict["message"],
-    )
-    await kubectl("annotate", "--overwrite", "sp", "checkout", "predictive-scaling.io/resume=1")
-    await wait_for_minimum(kubectl, 9)
+    await eventually(lambda: kubectl.get("deployment", "checkout"), lambda found: found["spec"]["replicas"] == 9)
+    async with watched_floor(kubectl, tmp_path / "replicas", kind="deployment", field="replicas") as replicas:
+        await release.upgrade(minimum=None)
+        await eventually(
+            lambda: get_condition(kubectl, "Conflict"),
+            lambda conflict: conflict["status"] == "True" and "set the minimum to 1" in conflict["message"],
+        )
+        await kubectl("annotate", "--overwrite", "sp", "checkout", "predictive-scaling.io/resume=1")
+        await wait_for_minimum(kubectl, 9)
+        # The window of the HPA kept the replicas in the meantime.
+        assert set(await replicas.minima()) == {9}
     await wait_for_condition(kubectl, "Conflict", "False")
     await release.upgrade(minimum=None, maximum=42)
     assert await get_minimum(kubectl) == 9

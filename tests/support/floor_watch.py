@@ -1,4 +1,4 @@
-"""Every minimum that an HPA has had, from a watch: polling could miss a short dip."""
+"""Every minimum of an HPA, or replica count of a workload, from a watch: polling could miss a short dip."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ from tests.support.kubectl import Kubectl
 
 @dataclass(frozen=True)
 class FloorWatch:
-    """The file into which kubectl writes the minimum after each change of the HPA."""
+    """The file into which kubectl writes the value after each change of the object."""
 
     file: Path
 
@@ -26,13 +26,15 @@ class FloorWatch:
 
 
 @asynccontextmanager
-async def watched_floor(kubectl: Kubectl, file: Path, name: str = "checkout") -> AsyncGenerator[FloorWatch]:
-    """Watch an HPA; its minimum is known on entry."""
-    template = "{.spec.minReplicas}{'\\n'}"
+async def watched_floor(
+    kubectl: Kubectl, file: Path, name: str = "checkout", *, kind: str = "hpa", field: str = "minReplicas"
+) -> AsyncGenerator[FloorWatch]:
+    """Watch a field of the spec of an object, by default of an HPA; its value is known on entry."""
+    template = f"{{.spec.{field}}}{{'\\n'}}"
     with file.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(kubectl.program, "--kubeconfig", kubectl.kubeconfig, "--namespace", kubectl.namespace),
-            *("get", "hpa", name, "--watch", "-o", f"jsonpath={template}"),
+            *("get", kind, name, "--watch", "-o", f"jsonpath={template}"),
             stdout=output,
             stderr=asyncio.subprocess.DEVNULL,
         )
