@@ -38,6 +38,7 @@ EXPECTED_OUTPUT = {
     "kafkaconsumerlag-1": ['"status": "healthy"', "LAG", "metrics.raw"],
     "kafkaconsumerlag-2": ["undecodable"],
     "databaseconnectionshigh-1": ["predictive-scaling-api", "predictive-scaling-operator", "max_connections"],
+    "demandstale-1": ["Up (healthy)", "partitions_assigned", '"status": "healthy"'],
     "sourcestale-1": ['"status": "healthy"'],
     "forecaststale-1": ["FORECAST", "checkout", "Z "],
     "fallbackactive-1": ["FALLBACK", "False"],
