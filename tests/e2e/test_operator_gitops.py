@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
+from predictive_scaling.cluster.field_ownership import MINIMUM_FROM_POLICY
 from predictive_scaling.resources.conditions import format_time
 from predictive_scaling.resources.metadata import API_VERSION
 from tests.support.argo_cd import EXAMPLES, MANAGER, Application
@@ -150,12 +151,13 @@ class Release:
         """Return the release as another Helm, or one with other options, upgrades it."""
         return replace(self, helm=replace(helm, kubeconfig=self.helm.kubeconfig), options=options)
 
-    async def upgrade(self, **bounds: Any) -> None:
+    async def upgrade(self, *, annotations: dict[str, str] | None = None, **bounds: Any) -> None:
         """Install or upgrade to this minimum and maximum. Raises HelmError."""
         (self.chart / "templates").mkdir(parents=True, exist_ok=True)
         (self.chart / "Chart.yaml").write_text(json.dumps({"apiVersion": "v2", "name": "checkout", "version": "1.0.0"}))
         autoscaler = an_autoscaler("checkout", **bounds)
         autoscaler["spec"]["behavior"] = DEFAULT_BEHAVIOR
+        autoscaler["metadata"]["annotations"] = annotations or {}
         (self.chart / "templates" / "hpa.yaml").write_text(json.dumps(autoscaler))
         options = ("--namespace", self.namespace, *self.options)
         await self.helm("upgrade", "--install", "checkout", self.chart, *options)
@@ -218,6 +220,25 @@ async def test_a_client_side_upgrade_that_writes_the_minimum_or_removes_it_is_a_
     await wait_for_condition(kubectl, "Conflict", "False")
     await release.upgrade(minimum=None, maximum=42)
     assert await get_minimum(kubectl) == 9
+
+
+async def test_a_client_side_upgrade_that_removes_the_minimum_by_an_annotation_lowers_no_replicas(
+    client_side: tuple[Helm, tuple[str, ...]], tmp_path: Path, kubectl: Kubectl, demand: dict[str, str]
+) -> None:
+    release = await raised_release(*client_side, tmp_path, kubectl, demand)
+    await eventually(lambda: kubectl.get("deployment", "checkout"), lambda found: found["spec"]["replicas"] == 9)
+    async with (
+        watched_floor(kubectl, tmp_path / "minima") as floor,
+        watched_floor(kubectl, tmp_path / "replicas", kind="deployment", field="replicas") as replicas,
+    ):
+        for maximum in (41, 42):
+            await release.upgrade(annotations={MINIMUM_FROM_POLICY: "true"}, minimum=None, maximum=maximum)
+            await wait_for_minimum(kubectl, 9)
+        assert await owners_of_minimum(kubectl) == {FIELD_MANAGER}
+        # Only the first upgrade has a line to remove.
+        assert (await floor.wait_for(9)).count(1) == 1
+        assert set(await replicas.minima()) == {9}
+    await wait_for_condition(kubectl, "Conflict", "False")
 
 
 async def test_a_server_side_upgrade_of_a_client_side_release_leaves_the_minimum_out_without_lowering_it(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from predictive_scaling.cluster.field_ownership import FieldOwnership, field_ownership
+from predictive_scaling.cluster.field_ownership import MINIMUM_FROM_POLICY, FieldOwnership, field_ownership
 
 NOON = "2026-06-17T12:00:00Z"
 LATER = "2026-06-17T12:05:00Z"
@@ -48,6 +48,25 @@ def test_one_replica_of_a_writer_without_a_last_applied_manifest_is_owned(manage
     entries = (an_entry("kubectl-client-side-apply", minimum=False, last_applied=True), an_entry(manager, LATER))
     ownership = field_ownership(an_hpa(1, *entries, last_applied={"maxReplicas": 40}))
     assert (ownership.managers, ownership.is_given_up) == ((manager,), False)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "minimum", "is_given_up"),
+    [("true", 1, True), ("false", 1, False), ("", 1, False), ("true", 2, False)],
+)
+def test_one_replica_is_not_owned_where_an_annotation_leaves_the_minimum_to_the_policy(
+    annotation: str, minimum: int, is_given_up: bool
+) -> None:
+    body = an_hpa(minimum, an_entry("helm", LATER))
+    body["metadata"]["annotations"][MINIMUM_FROM_POLICY] = annotation
+    ownership = field_ownership(body)
+    assert (ownership.managers, ownership.is_given_up) == (() if is_given_up else ("helm",), is_given_up)
+
+
+def test_the_annotation_leaves_our_own_minimum_of_one_to_us() -> None:
+    body = an_hpa(1, an_entry("predictive-scaling", LATER))
+    body["metadata"]["annotations"][MINIMUM_FROM_POLICY] = "true"
+    assert field_ownership(body).managers == ("predictive-scaling",)
 
 
 def test_a_value_other_than_the_default_is_owned() -> None:

@@ -9,8 +9,11 @@ from typing import Any, Final
 from predictive_scaling.cluster.client import FIELD_MANAGER
 from predictive_scaling.cluster.object_fields import FieldPath, as_mapping, value_at
 from predictive_scaling.cluster.object_metadata import ManagedFields, ObjectMetadata
+from predictive_scaling.resources.metadata import GROUP
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+MINIMUM_FROM_POLICY: Final = f"{GROUP}/minimum-from-policy"
+"""An annotation of the target: "true" says that its manifest leaves the minimum to the policy."""
 DEFAULT_MINIMUM: Final = 1
 """Default of spec.minReplicas in the API server."""
 
@@ -56,6 +59,7 @@ def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS)
     A client-side apply of a manifest without the field deletes the old value; for an HPA the API server fills in 1 and
     counts the applier as its owner, although it states no value. This owner is recognized by the annotation that the
     same client writes with each apply: if the manifest in it no longer has the field, the default is not a request.
+    Other clients, such as Helm 3, leave no such trace: MINIMUM_FROM_POLICY states it.
     """
     metadata = ObjectMetadata.of(body)
     value = value_at(body, field.path)
@@ -74,9 +78,11 @@ def field_ownership(body: Mapping[str, Any], field: MinimumField = MIN_REPLICAS)
 
 
 def _states_nothing(entry: ManagedFields, metadata: ObjectMetadata, minimum: Any, field: MinimumField) -> bool:
-    """Whether an owner has the field by default: it applies client-side, and its last manifest does not state it."""
+    """Whether an owner has the field by default: an annotation, or its last client-side manifest, does not state it."""
     if minimum != field.default or entry.manager == FIELD_MANAGER:
         return False
+    if metadata.annotations.get(MINIMUM_FROM_POLICY) == "true":
+        return True
     if not entry.owns("metadata", "annotations", _LAST_APPLIED):
         return False
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from predictive_scaling.cluster.client import FIELD_MANAGER
+from predictive_scaling.cluster.field_ownership import MINIMUM_FROM_POLICY
 from predictive_scaling.cluster.informer_cache import PolicyRecord
 from predictive_scaling.control.policy_memory import Acknowledgement
 from predictive_scaling.control.policy_state import PolicyState
@@ -60,7 +61,10 @@ def taken_back(observed: Observed, takeover: Takeover | None) -> str | None:
         return None
     may_be_default = ""
     if observed.minimum == 1 and observed.floor_field == "minReplicas":
-        may_be_default = " (1 is also what the API server fills in where the manifest of an HPA has no minReplicas)"
+        may_be_default = (
+            " (1 is also what the API server fills in where the manifest of an HPA has no minReplicas; if so, annotate "
+            f'the HPA with {MINIMUM_FROM_POLICY}: "true")'
+        )
     elif observed.minimum == 1 and observed.is_scaled_directly:
         may_be_default = " (1 is also the default of a manifest without replicas)"
     noun = "replicas" if observed.is_scaled_directly else "the minimum"
