@@ -73,6 +73,7 @@ EXPECTED_OUTPUT = {
     "pin-a-floor-1": ["condition met"],
     "take-minreplicas-out-of-a-manifest-1": ["serverside-applied"],
     "take-minreplicas-out-of-a-manifest-2": ["horizontalpodautoscaler.autoscaling/checkout"],
+    "take-minreplicas-out-of-a-manifest-3": ["annotated"],
     "resume-after-a-conflict-1": ["condition met"],
     "see-what-safety-costs-1": ["condition met", "targetUtilization", '"in_use":true', '"hpa_only":'],
     "see-what-safety-costs-2": ["patched"],
