@@ -168,6 +168,9 @@ QUERIES: dict[str, Callable[[Database], Awaitable[object]]] = {
     "newest demand": lambda db: DataQuality(db).newest_sample(NOW - DAY),
     "data quality": lambda db: DataQuality(db).of_policies(NOW, HOUR, namespaces=["team-7"]),
     "current forecasts of a service": lambda db: Predictions(db).current(NOW, NOW - HOUR, 50, service="service-7"),
+    "current forecasts of services": lambda db: Predictions(db).current_of(
+        ["service-7", "service-8", "unknown"], NOW, NOW - HOUR, 50
+    ),
     "page of current forecasts": lambda db: Predictions(db).current(NOW, NOW - HOUR, 50),
     "current forecasts of namespaces": lambda db: Predictions(db).current(
         NOW, NOW - HOUR, 50, namespaces=["team-7", "team-9"]
@@ -183,6 +186,7 @@ QUERIES: dict[str, Callable[[Database], Awaitable[object]]] = {
     ),
     "decisions": lambda db: ScalingDecisions(db).page(5),
     "decisions of a service": lambda db: ScalingDecisions(db).page(50, service="service-7"),
+    "newest decisions of services": lambda db: ScalingDecisions(db).newest_of(["service-7", "service-8", "unknown"], 5),
     "decisions of a service without any": lambda db: ScalingDecisions(db).page(50, service="unknown"),
     "decisions of a phase": lambda db: ScalingDecisions(db).page(50, phase=DecisionPhase.FAILED),
     "decisions of a namespace": lambda db: ScalingDecisions(db).page(50, namespaces=["team-7"]),

@@ -1,6 +1,7 @@
 """The HTTP API as one application; commands/api.py serves it."""
 
 from functools import cache
+from types import ModuleType
 
 from fastapi import APIRouter, FastAPI
 
@@ -40,6 +41,12 @@ Forecasts, decisions and status of the operator, read from the database. What th
 the API waits some seconds for its result. Ratios are fractions (0.12), not percentages; times are RFC 3339 in UTC;
 unknown values are null. Errors are RFC 9457 problem details."""
 
+# Those that are called often come first: the routes are tried in order.
+_API_V1 = (
+    *(decisions, status, predictions, policies, timeline, frontier, shadow, accuracy, data_quality, models, events),
+    *(backtests, commands, changes),
+)
+
 
 def create_app(services: Services, access: AccessPolicy | None = None) -> FastAPI:
     """Return the application. access: None for callers without tokens, limited in their rate."""
@@ -62,9 +69,8 @@ def create_app(services: Services, access: AccessPolicy | None = None) -> FastAP
         )
     )
     show_problems(application)
-    for public in (health.router, pages.router, web_page.router):
-        application.include_router(public)
-    application.include_router(_api_v1())
+    application.include_router(_together(*_API_V1), prefix=API_V1, responses=responses(401, 403, 422, 429, 503))
+    application.include_router(_together(health, pages, web_page))
     # The middleware that is added last comes first.
     application.add_middleware(RecentResponses, factor=services.recent_factor)
     application.add_middleware(AccessControl, policy=access, namespaces=lambda: services.namespaces.all())
@@ -74,20 +80,9 @@ def create_app(services: Services, access: AccessPolicy | None = None) -> FastAP
     return application
 
 
-def _api_v1() -> APIRouter:
-    router = APIRouter(prefix=API_V1, responses=responses(401, 403, 422, 429, 503))
-    of_policies = (policies, timeline, frontier, shadow, backtests)
-    for module in (
-        decisions,
-        status,
-        predictions,
-        accuracy,
-        data_quality,
-        models,
-        events,
-        *of_policies,
-        commands,
-        changes,
-    ):
-        router.include_router(module.router)
+def _together(*modules: ModuleType) -> APIRouter:
+    """Return a router with the routes of all modules: FastAPI matches a path again at each level of routers."""
+    router = APIRouter()
+    for module in modules:
+        router.routes.extend(module.router.routes)
     return router

@@ -1,5 +1,6 @@
 """Scaling decisions: the list, and cancelling stuck decisions."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,9 +11,10 @@ from pydantic_core import PydanticCustomError
 from predictive_scaling.api.commands import CLEAR_STUCK, Accepted, run_command
 from predictive_scaling.api.fields import Name, NamespaceQuery, QueryModel, ResponseModel, Time
 from predictive_scaling.api.problems import responses
+from predictive_scaling.api.queries import documented, query_of
 from predictive_scaling.api.responses import encode, json_response
-from predictive_scaling.api.services import Use
-from predictive_scaling.api.visible_namespaces import VisibleNamespaces
+from predictive_scaling.api.services import Services, Use, services_of
+from predictive_scaling.api.visible_namespaces import visible_of
 from predictive_scaling.resources.vocabulary import DecisionPhase
 
 router = APIRouter(prefix="/scaling/decisions", tags=["decisions"])
@@ -87,21 +89,31 @@ class Cleared(ResponseModel):
     cleared: int = Field(description="Number of cancelled decisions.")
 
 
-@router.get("", response_model=Decisions)
-async def list_decisions(
-    query: Annotated[DecisionFilter, Query()], request: Request, services: Use, visible: VisibleNamespaces
-) -> Response:
+@router.get("", response_model=Decisions, openapi_extra=documented(DecisionFilter))
+async def list_decisions(request: Request) -> Response:
     """Return a page of decisions, newest first."""
+    query, services = query_of(request, DecisionFilter), services_of(request)
+    visible = visible_of(request).within(query.namespace)
+    if visible.names is None and query.service is not None and query.model_fields_set <= {"service", "limit"}:
+        return json_response(request, await _newest(services, query.service, query.limit))
     page = await services.decisions.page(
         query.limit,
         phase=query.status,
         service=query.service,
         policy=query.policy,
-        namespaces=visible.within(query.namespace).namespaces,
+        namespaces=visible.namespaces,
         cursor=query.cursor,
     )
     decisions = [{name: getattr(row, name) for name in Decision.model_fields} for row in page.decisions]
     return json_response(request, encode({"decisions": decisions, "next_cursor": page.next_cursor}))
+
+
+async def _newest(services: Services, service: str, limit: int) -> bytes:
+    async def read(names: Sequence[str]) -> Mapping[str, bytes]:
+        pages = await services.decisions.newest_of(names, limit)
+        return {name: encode(page) for name, page in pages.items()}
+
+    return await services.reads.get(("decisions", limit), service, read)
 
 
 @router.delete("/stuck", response_model=Cleared, responses={202: {"model": Accepted}, **responses(502)})

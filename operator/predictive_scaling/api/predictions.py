@@ -1,6 +1,7 @@
 """Forecasts: the current ones, and those of a time range."""
 
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby, islice
 from typing import Annotated, Any, Self
@@ -20,11 +21,12 @@ from predictive_scaling.api.fields import (
     Time,
     TimeParameter,
 )
+from predictive_scaling.api.queries import documented, query_of
 from predictive_scaling.api.responses import encode, json_response
-from predictive_scaling.api.services import Services, Use
-from predictive_scaling.api.visible_namespaces import Visible, VisibleNamespaces
+from predictive_scaling.api.services import Services, Use, services_of
+from predictive_scaling.api.visible_namespaces import Visible, VisibleNamespaces, visible_of
 from predictive_scaling.clock import monotonic
-from predictive_scaling.storage.predictions import CurrentForecastRow
+from predictive_scaling.storage.predictions import CurrentForecastRow, CurrentPage
 from predictive_scaling.telemetry.metrics import PREDICTION_LATENCY, SERVE
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
@@ -119,20 +121,16 @@ class PredictionsOfSpan(ResponseModel):
     next_cursor: NextCursor
 
 
-@router.get("/current", response_model=CurrentPredictions)
-async def show_current_predictions(
-    query: Annotated[CurrentFilter, Query()], request: Request, services: Use, visible: VisibleNamespaces
-) -> Response:
+@router.get("/current", response_model=CurrentPredictions, openapi_extra=documented(CurrentFilter))
+async def show_current_predictions(request: Request) -> Response:
     """Return a page of the valid forecasts of all policies."""
     began = monotonic()
-    visible = visible.within(query.namespace)
-    key = f"{visible.key}/predictions/current?service={query.service or ''}"
-    if query.model_fields_set - {"service", "namespace"}:
-        key += f"&limit={query.limit}&cursor={query.cursor or ''}"
-    body = await services.cache.get(key)
-    if body is None:
-        body = encode(await _current(services, query, visible))
-        await services.cache.put(key, body, services.clock.real_seconds(MAX_AGE))
+    query, services = query_of(request, CurrentFilter), services_of(request)
+    visible = visible_of(request).within(query.namespace)
+    if visible.names is None and query.service is not None and query.model_fields_set <= {"service", "limit"}:
+        body = await _of_service(services, query.service, query.limit)
+    else:
+        body = await _of_list(services, query, visible)
     _LATENCY.observe(monotonic() - began)
     return json_response(request, body)
 
@@ -160,18 +158,40 @@ async def list_predictions(
     return json_response(request, encode({"predictions": predictions, "next_cursor": page.next_cursor}))
 
 
-async def _current(services: Services, query: CurrentFilter, visible: Visible) -> dict[str, Any]:
-    now = services.clock.now()
-    page = await services.predictions.current(
-        now,
-        now - _MAX_AGE,
-        query.limit,
-        service=query.service,
-        namespaces=visible.namespaces,
-        readable=visible.readable,
-        cursor=query.cursor,
+async def _of_service(services: Services, service: str, limit: int) -> bytes:
+    async def read(names: Sequence[str]) -> Mapping[str, bytes]:
+        now = services.clock.now()
+        pages = await services.predictions.current_of(names, now, now - _MAX_AGE, limit)
+        return {name: _document(page, now) for name, page in pages.items()}
+
+    return await services.reads.get(("current forecasts", limit), service, read)
+
+
+async def _of_list(services: Services, query: CurrentFilter, visible: Visible) -> bytes:
+    key = f"{visible.key}/predictions/current?service={query.service or ''}"
+    if query.model_fields_set - {"service", "namespace"}:
+        key += f"&limit={query.limit}&cursor={query.cursor or ''}"
+    body = await services.cache.get(key)
+    if body is None:
+        now = services.clock.now()
+        page = await services.predictions.current(
+            now,
+            now - _MAX_AGE,
+            query.limit,
+            service=query.service,
+            namespaces=visible.namespaces,
+            readable=visible.readable,
+            cursor=query.cursor,
+        )
+        body = _document(page, now)
+        await services.cache.put(key, body, services.clock.real_seconds(MAX_AGE))
+    return body
+
+
+def _document(page: CurrentPage, now: datetime) -> bytes:
+    return encode(
+        {"predictions": [_forecast(forecast, now) for forecast in page.forecasts], "next_cursor": page.next_cursor}
     )
-    return {"predictions": [_forecast(forecast, now) for forecast in page.forecasts], "next_cursor": page.next_cursor}
 
 
 def _forecast(row: CurrentForecastRow, now: datetime) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Middleware of all routes: limits on size and time, problem details for unexpected errors, request metrics."""
 
 import asyncio
+from functools import lru_cache
 from http import HTTPMethod, HTTPStatus
 
 import structlog
@@ -126,9 +127,19 @@ def method_of(scope: Scope) -> str:
 def _count(scope: Scope, exchange: _Exchange) -> None:
     # An unknown path must not become a label value, because clients choose it.
     route = route_of(scope)
-    REQUESTS.labels(method_of(scope) if route != "unknown" else "any", route, str(exchange.status)).inc()
+    _requests(method_of(scope) if route != "unknown" else "any", route, exchange.status).inc()
     if not exchange.is_stream:
-        DURATION.labels(route).observe(monotonic() - exchange.began)
+        _duration(route).observe(monotonic() - exchange.began)
+
+
+@lru_cache(maxsize=1024)
+def _requests(method: str, route: str, status: int | None) -> Counter:
+    return REQUESTS.labels(method, route, str(status))
+
+
+@lru_cache(maxsize=128)
+def _duration(route: str) -> Histogram:
+    return DURATION.labels(route)
 
 
 REQUESTS = Counter(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from predictive_scaling.access.permission import Permission
@@ -82,7 +81,7 @@ class RequestRecords:
 
 
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get(REQUEST_ID, "")
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == _REQUEST_ID_HEADER), "")
     return given if _CLIENT_ID.fullmatch(given) else uuid.uuid4().hex
 
 

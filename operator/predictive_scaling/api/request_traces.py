@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from predictive_scaling.api.request_limits import API_V1, method_of, route_of
 from predictive_scaling.api.request_records import RequestRecord
-from predictive_scaling.telemetry.tracing import span
+from predictive_scaling.telemetry.tracing import is_recording, span
 
 _UNTRACED = ("/health", "/metrics", f"{API_V1}/changes")
 _ROUTELESS = "unknown"
@@ -20,7 +20,7 @@ class RequestTraces:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(_UNTRACED):
+        if not is_recording() or scope["type"] != "http" or scope["path"].startswith(_UNTRACED):
             await self._application(scope, receive, send)
             return
         status = 0

@@ -10,16 +10,11 @@ from typing import Any
 import msgspec
 from fastapi import Request, Response
 
-from predictive_scaling.clock import monotonic
-
 _MIN_COMPRESSED_BYTES = 1024
 _COMPRESSION_LEVEL = 1
 _GZIP_WINDOW = 31
 _MAX_ENTRIES = 256
 _MAX_BYTES = 32 << 20
-_SLOW_SECONDS = 0.05
-CACHED_SECONDS = 5.0
-"""Time that a value is cached when it took long to compute."""
 
 
 def encode(document: Any) -> bytes:
@@ -77,27 +72,6 @@ class VersionedResponses:
     def _drop(self, query: str) -> None:
         _, body = self._responses.pop(query, ("", b""))
         self._bytes -= len(body)
-
-
-class CachedValues:
-    """Values that may be slow to compute; a slow value is cached, so that requests do not queue for it."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[str, tuple[float, float | None]] = OrderedDict()
-
-    async def get(self, key: str, compute: Callable[[], Awaitable[float | None]]) -> float | None:
-        """Return the result of `compute`; the previous result if it was slow and is at most CACHED_SECONDS old."""
-        began = monotonic()
-        cached_until, value = self._values.get(key, (0.0, None))
-        if began < cached_until:
-            return value
-        value = await compute()
-        if monotonic() - began > _SLOW_SECONDS:
-            self._values[key] = monotonic() + CACHED_SECONDS, value
-            self._values.move_to_end(key)
-            if len(self._values) > _MAX_ENTRIES:
-                self._values.popitem(last=False)
-        return value
 
 
 def matches(tags: str, tag: str) -> bool:

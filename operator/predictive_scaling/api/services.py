@@ -6,8 +6,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from predictive_scaling.access.expiring_cache import ExpiringCache
 from predictive_scaling.api.cache import ResponseCache
-from predictive_scaling.api.responses import CachedValues, VersionedResponses
+from predictive_scaling.api.policy_snapshots import PolicySnapshots
+from predictive_scaling.api.responses import VersionedResponses
+from predictive_scaling.api.shared_reads import SharedReads
 from predictive_scaling.api.stored_models import Models
 from predictive_scaling.clock import Clock
 from predictive_scaling.storage.backtests import BacktestResults, Backtests
@@ -22,9 +25,13 @@ from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.replica_history import ReplicaHistory
 from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.storage.scaling_overview import ScalingOverviews
 from predictive_scaling.storage.shadow_hours import ShadowHours
 from predictive_scaling.storage.tunings import Tunings
 from predictive_scaling.telemetry.checks import Check
+
+SUCCESS_RATE_SECONDS, MAX_SUCCESS_RATES = 1.0, 256
+"""Real time for which a share of successes is used again: counting the decisions of a day takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,12 @@ class Services:
     """Shared by all processes, with a lifetime of seconds."""
     responses: VersionedResponses = field(default_factory=VersionedResponses)
     """Of this process, valid until the data changes."""
-    success_rates: CachedValues = field(default_factory=CachedValues)
-    """Of the last 24 hours, by visible namespaces; slow to compute with many decisions."""
+    reads: SharedReads = field(default_factory=SharedReads)
+    policy_snapshots: PolicySnapshots = field(default_factory=PolicySnapshots)
+    success_rates: ExpiringCache[str, float | None] = field(
+        default_factory=lambda: ExpiringCache[str, float | None](lambda _: SUCCESS_RATE_SECONDS, MAX_SUCCESS_RATES)
+    )
+    """Of the last 24 hours, by visible namespaces."""
     checks: Sequence[Check] = ()
     ready: Sequence[Check] = ()
     command_limit_seconds: float = 10.0
@@ -56,6 +67,10 @@ class Services:
     @property
     def policies(self) -> Policies:
         return Policies(self.database)
+
+    @property
+    def overviews(self) -> ScalingOverviews:
+        return ScalingOverviews(self.database)
 
     @property
     def decisions(self) -> ScalingDecisions:
@@ -102,9 +117,14 @@ class Services:
         return BusinessEvents(self.database)
 
 
-async def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
+    """Return the services of the application."""
     services: Services = request.app.state.services
     return services
+
+
+async def _services(request: Request) -> Services:
+    return services_of(request)
 
 
 Use = Annotated[Services, Depends(_services)]

@@ -1,24 +1,26 @@
 """The status of each policy, and a summary of all policies."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
-import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from predictive_scaling.api.fields import Name, NextCursor, Number, PageQuery, ResponseModel, Time
 from predictive_scaling.api.learned import Learned, learned_of_status
+from predictive_scaling.api.queries import documented, query_of
 from predictive_scaling.api.responses import encode, json_response
-from predictive_scaling.api.services import Use
+from predictive_scaling.api.services import Services, services_of
 from predictive_scaling.api.shadow import Shadow, shadow_of_status
-from predictive_scaling.api.visible_namespaces import VisibleNamespaces
+from predictive_scaling.api.visible_namespaces import Visible, visible_of
 from predictive_scaling.resources.vocabulary import Mode, Source
 from predictive_scaling.storage.policies import PolicyRow, PolicySelection
+from predictive_scaling.storage.scaling_overview import ScalingOverview
 
 router = APIRouter(prefix="/scaling", tags=["status"])
+
+_DAY = timedelta(hours=24)
 
 
 class Condition(ResponseModel):
@@ -78,6 +80,9 @@ class Summary(ResponseModel):
     )
 
 
+_COUNTED = [name for name in Summary.model_fields if name != "success_rate_24h"]
+
+
 class ScalingStatus(ResponseModel):
     """A page of policies and the summary."""
 
@@ -104,35 +109,50 @@ class SelectionQuery(PageQuery):
         return PolicySelection(self.mode, self.source, self.limited, self.search)
 
 
-@router.get("/status", response_model=ScalingStatus)
-async def show_status(
-    query: Annotated[SelectionQuery, Query()], request: Request, services: Use, visible: VisibleNamespaces
-) -> Response:
+@router.get("/status", response_model=ScalingStatus, openapi_extra=documented(SelectionQuery))
+async def show_status(request: Request) -> Response:
     """Return a page of policies by namespace and name, and a summary of all visible policies."""
-    visible = visible.within(query.namespace)
-    namespaces = visible.namespaces
-    now = services.clock.now()
+    query, services = query_of(request, SelectionQuery), services_of(request)
+    visible = visible_of(request).within(query.namespace)
+    overview = await _overview(services, visible)
+    policies, next_cursor = await _statuses(services, query, visible.namespaces, overview.version)
+    summary = {name: getattr(overview, name) for name in _COUNTED}
+    summary["success_rate_24h"] = await _success_rate(services, visible)
+    rest = encode({"summary": summary, "next_cursor": next_cursor})
+    return json_response(request, b'{"policies":[' + b",".join(policies) + b"]," + rest[1:])
 
-    async def fragment() -> bytes:
-        page = await services.policies.page(
-            query.limit, namespaces=namespaces, selection=query.selection, cursor=query.cursor, with_forecast=False
-        )
-        counts = await services.policies.counts(namespaces)
-        listing = {"policies": [policy_status(row) for row in page.policies], "next_cursor": page.next_cursor}
-        return encode([listing, asdict(counts)])
 
-    key = f"{visible.key}/scaling/status?{query.model_dump_json()}"
-    cached = await services.responses.get(key, await services.policies.version(), fragment)
-    listing, counts = msgspec.json.decode(cached, type=tuple[dict[str, msgspec.Raw], dict[str, int]])
+async def _overview(services: Services, visible: Visible) -> ScalingOverview:
+    async def read(_: Sequence[None]) -> Mapping[None, ScalingOverview]:
+        return {None: await services.overviews.read(services.clock.now(), visible.namespaces)}
 
-    async def success_rate() -> float | None:
-        return await services.decisions.success_rate(now - timedelta(hours=24), namespaces)
+    return await services.reads.get(("overview", visible.key), None, read)
 
-    summary = counts | {
-        "stuck_decisions": await services.decisions.count_stuck(now, namespaces),
-        "success_rate_24h": await services.success_rates.get(visible.key, success_rate),
-    }
-    return json_response(request, encode({**listing, "summary": summary}))
+
+async def _statuses(
+    services: Services, query: SelectionQuery, namespaces: list[str] | None, version: str
+) -> tuple[list[bytes], str | None]:
+    """Return the policies of a page as JSON, and the cursor of the next page."""
+    snapshots, policies, reads = services.policy_snapshots, services.policies, services.reads
+    snapshot = await snapshots.of(version, policies, reads)
+    page = snapshot.page(query.limit, query.selection, namespaces, query.cursor)
+    if page is not None:
+        return await snapshots.statuses(snapshot, page.keys, policies, reads, _status), page.next_cursor
+    rows = await policies.page(
+        query.limit, namespaces=namespaces, selection=query.selection, cursor=query.cursor, with_forecast=False
+    )
+    return list(map(_status, rows.policies)), rows.next_cursor
+
+
+async def _success_rate(services: Services, visible: Visible) -> float | None:
+    async def compute() -> float | None:
+        return await services.decisions.success_rate(services.clock.now() - _DAY, visible.namespaces)
+
+    return await services.success_rates.get_or_compute(visible.key, compute)
+
+
+def _status(row: PolicyRow) -> bytes:
+    return encode(policy_status(row))
 
 
 def policy_status(row: PolicyRow) -> dict[str, Any]:

@@ -57,10 +57,15 @@ class Visible:
         return replace(self, names=(namespace,) if self.names is None or namespace in self.names else ())
 
 
-async def _visible(request: Request) -> Visible:
-    # The access control sets it for lists and named objects only: another route fails here, and shows nothing.
+def visible_of(request: Request) -> Visible:
+    """Return what the caller of a list, or of a named object, may see."""
+    # The access control sets it for these routes only: another route fails here, and shows nothing.
     visible: Visible = request.scope[SCOPE_KEY]
     return visible
+
+
+async def _visible(request: Request) -> Visible:
+    return visible_of(request)
 
 
 VisibleNamespaces = Annotated[Visible, Depends(_visible)]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import args_row, class_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
@@ -110,11 +110,16 @@ from policies
 where namespace = %(namespace)s and policy = %(policy)s
 """
 
-COUNTS = """
-select count(*), count(*) filter (where mode = 'Auto'), count(*) filter (where limited),
-    count(*) filter (where source = 'Fallback')
+NAMES = """
+select namespace, policy, service_name, mode, source, limited from policies order by namespace, policy
+"""
+
+BY_NAME = """
+select namespace, policy, service_name, metric_name, aggregation, mode, target, min_replicas, max_replicas, floor,
+    current_replicas, ready_replicas, source, limited, conditions, last_decision_at, advice, null as forecast,
+    updated_at, timezone, holidays, learned, shadow
 from policies
-where %(namespaces)s::text[] is null or namespace = any(%(namespaces)s)
+where (namespace, policy) in (select * from unnest(%(namespaces)s::text[], %(policies)s::text[]))
 """
 
 SERVICES = """
@@ -148,13 +153,28 @@ class PolicyPage:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyCounts:
-    """Numbers of policies: all, in mode Auto, limited by their maximum, in fallback."""
+class PolicyName:
+    """A policy with what lists of policies are filtered by. text: what a search looks through, in lower case."""
 
-    policies: int
-    auto: int
-    limited: int
-    fallback: int
+    namespace: str
+    policy: str
+    text: str
+    mode: str | None
+    source: str | None
+    limited: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.namespace, self.policy
+
+    def matches(self, selection: PolicySelection) -> bool:
+        """Whether a selection contains the policy, apart from its search."""
+        return (
+            (selection.mode is None or selection.mode == self.mode)
+            and (selection.source is None or selection.source == self.source)
+            and (selection.limited is None or selection.limited == self.limited)
+        )
 
 
 class Policies:
@@ -239,14 +259,24 @@ class Policies:
             await rows.execute(ONE, {"namespace": namespace, "policy": policy})
             return await rows.fetchone()
 
-    async def counts(self, namespaces: list[str] | None = None) -> PolicyCounts:
-        """Return the numbers of policies, optionally of some namespaces."""
+    async def names(self) -> list[PolicyName]:
+        """Return all policies, by namespace and name as `page` does."""
+        async with self._database.reading() as connection:
+            rows = await (await connection.execute(NAMES)).fetchall()
+        return [
+            PolicyName(namespace, policy, f"{namespace}/{policy} {service or ''}".lower(), mode, source, limited)
+            for namespace, policy, service, mode, source, limited in rows
+        ]
+
+    async def by_name(self, keys: Sequence[tuple[str, str]]) -> list[PolicyRow]:
+        """Return those of these policies (namespace, name) that exist, without their forecast."""
+        values = {"namespaces": [namespace for namespace, _ in keys], "policies": [policy for _, policy in keys]}
         async with (
             self._database.reading() as connection,
-            connection.cursor(row_factory=args_row(PolicyCounts)) as rows,
+            connection.cursor(row_factory=class_row(PolicyRow)) as rows,
         ):
-            await rows.execute(COUNTS, {"namespaces": namespaces})
-            return await rows.fetchone() or PolicyCounts(0, 0, 0, 0)
+            await rows.execute(BY_NAME, values)
+            return await rows.fetchall()
 
     async def services(self, namespaces: list[str]) -> set[str]:
         """Return the services that the policies of these namespaces name."""

@@ -5,9 +5,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from predictive_scaling.storage.cursors import decode_cursor, encode_cursor
 from predictive_scaling.storage.database import Connection, Database
@@ -119,9 +120,11 @@ cross join lateral (
 """
 
 
+_CURRENT_ROW = """namespace, policy, service_name, created_at, valid_until, source::text as source, model_name,
+    model_version, target_times, p10, p50, p80, p90, p95"""
+
 CURRENT_PAGE = f"""
-select namespace, policy, service_name, created_at, valid_until, source::text as source, model_name, model_version,
-    target_times, p10, p50, p80, p90, p95
+select {_CURRENT_ROW}
 from current_predictions
 where created_at >= %(created_since)s and valid_until > %(now)s
     and (%(service)s::text is null or service_name = %(service)s)
@@ -129,6 +132,16 @@ where created_at >= %(created_since)s and valid_until > %(now)s
     and (%(after_namespace)s::text is null or (namespace, policy) > (%(after_namespace)s, %(after_policy)s))
 order by namespace, policy
 limit %(limit)s
+"""
+
+# The forecasts of each service from the index current_predictions_by_service.
+CURRENT_OF_SERVICES = f"""
+select {_CURRENT_ROW} from unnest(%(services)s::text[]) as requested (name) cross join lateral (
+    select * from current_predictions
+    where service_name = requested.name and created_at >= %(created_since)s and valid_until > %(now)s
+    order by namespace, policy
+    limit %(limit)s) as forecast
+order by service_name, namespace, policy
 """
 
 POLICIES_BETWEEN = f"""
@@ -266,15 +279,16 @@ class Predictions:
             **_after(cursor),
             "limit": limit + 1,
         }
-        async with (
-            self._database.reading() as connection,
-            connection.cursor(row_factory=class_row(CurrentForecastRow), binary=True) as rows,
-        ):
-            await rows.execute(CURRENT_PAGE, values)
-            fetched = await rows.fetchall()
-        shown = fetched[:limit]
-        more = len(fetched) > limit
-        return CurrentPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
+        return _page(await self._current_rows(CURRENT_PAGE, values), limit)
+
+    async def current_of(
+        self, services: Sequence[str], now: datetime, created_since: datetime, limit: int
+    ) -> dict[str, CurrentPage]:
+        """Return the first page of the currently valid forecasts of each of these services, with all points."""
+        values = {"services": sorted(set(services)), "now": now, "created_since": created_since, "limit": limit + 1}
+        rows = await self._current_rows(CURRENT_OF_SERVICES, values)
+        found = {name: list(group) for name, group in groupby(rows, key=lambda row: row.service_name)}
+        return {service: _page(found.get(service, []), limit) for service in services}
 
     async def ahead(
         self, lead: timedelta, since: datetime, until: datetime, policy: tuple[str, str]
@@ -327,6 +341,14 @@ class Predictions:
                 for point in kept_points(points):
                     await copy.write_row(_row(point))
 
+    async def _current_rows(self, query: Any, values: dict[str, Any]) -> list[CurrentForecastRow]:
+        async with (
+            self._database.reading() as connection,
+            connection.cursor(row_factory=args_row(CurrentForecastRow), binary=True) as rows,
+        ):
+            await rows.execute(query, values)
+            return await rows.fetchall()
+
     async def _rows(self, query: Any, values: dict[str, Any]) -> list[Prediction]:
         async with (
             self._database.reading() as connection,
@@ -334,6 +356,13 @@ class Predictions:
         ):
             await cursor.execute(query, values)
             return await cursor.fetchall()
+
+
+def _page(rows: list[CurrentForecastRow], limit: int) -> CurrentPage:
+    """Return a page. rows: one more than `limit` if there are further pages."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    return CurrentPage(shown, encode_cursor(shown[-1].namespace, shown[-1].policy) if more else None)
 
 
 def _after(cursor: str | None) -> dict[str, object]:

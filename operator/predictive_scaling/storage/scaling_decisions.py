@@ -5,9 +5,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, TypeVar
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
 from predictive_scaling.resources.vocabulary import DecisionPhase
@@ -95,6 +96,38 @@ class DecisionPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedDecision:
+    """What a list shows of a decision; the fields of ScalingDecisionRow with these names."""
+
+    id: str
+    created_at: datetime
+    service_name: str
+    namespace: str
+    policy: str
+    target: str
+    decision_type: str
+    status: str
+    from_replicas: int
+    to_replicas: int
+    uncapped_replicas: int
+    source: str
+    reason: str
+    message: str
+    outcome: str | None
+    cause: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDecisions:
+    """A page of decisions, newest first. next_cursor: cursor of the next page; None on the last page."""
+
+    decisions: list[ListedDecision]
+    next_cursor: str | None
+
+
 _COLUMNS = """id, created_at, service_name, namespace, policy, policy_uid, generation, target, decision_type, status,
 from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts, started_at, finished_at,
 deadline_at, forecast, limits, event, outcome, cause"""
@@ -154,6 +187,18 @@ select {_COLUMNS} from unnest(%(namespaces)s::text[]) as visible (name) cross jo
     limit %(limit)s) as newest
 order by created_at desc, id desc
 limit %(limit)s
+"""
+
+# The newest of each service from the index scaling_decisions_by_service.
+NEWEST_OF_SERVICES = """
+select id, created_at, service_name, namespace, policy, target, decision_type, status, from_replicas, to_replicas,
+    uncapped_replicas, source, reason, message, outcome, cause, started_at, finished_at
+from unnest(%(services)s::text[]) as requested (name) cross join lateral (
+    select * from scaling_decisions
+    where service_name = requested.name
+    order by created_at desc, id desc
+    limit %(limit)s) as newest
+order by service_name, created_at desc, id desc
 """
 
 LAST = f"""
@@ -284,8 +329,20 @@ class ScalingDecisions:
             "limit": limit + 1,
         }
         rows = await self._rows(PAGE if namespaces is None else PAGE_OF_NAMESPACES, values)
-        shown = rows[:limit]
-        return DecisionPage(shown, encode_cursor(shown[-1].created_at, shown[-1].id) if len(rows) > limit else None)
+        return DecisionPage(rows[:limit], _next_cursor(rows, limit))
+
+    async def newest_of(self, services: Sequence[str], limit: int) -> dict[str, ListedDecisions]:
+        """Return the first page of decisions of each of these services."""
+        values = {"services": sorted(set(services)), "limit": limit + 1}
+        async with (
+            self._database.reading() as connection,
+            connection.cursor(row_factory=args_row(ListedDecision), binary=True) as cursor,
+        ):
+            await cursor.execute(NEWEST_OF_SERVICES, values)
+            rows = await cursor.fetchall()
+        found = {name: list(group) for name, group in groupby(rows, key=lambda row: row.service_name)}
+        pages = {service: found.get(service, []) for service in services}
+        return {name: ListedDecisions(page[:limit], _next_cursor(page, limit)) for name, page in pages.items()}
 
     async def last(self, namespace: str, policy: str) -> ScalingDecisionRow | None:
         """Return the newest decision of a policy."""
@@ -328,6 +385,11 @@ class ScalingDecisions:
         ):
             await cursor.execute(query, values)
             return await cursor.fetchall()
+
+
+def _next_cursor(rows: Sequence[ScalingDecisionRow | ListedDecision], limit: int) -> str | None:
+    """Return the cursor of the next page. rows: one more than `limit` if there is one."""
+    return encode_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
 
 
 def _stored(phases: Sequence[DecisionPhase]) -> list[str]:

@@ -65,6 +65,11 @@ class _Recorded(Span):
 _OFF = nullcontext(Span())
 
 
+def is_recording() -> bool:
+    """Whether spans are recorded, for work that is not worth its preparation otherwise."""
+    return _tracer is not None
+
+
 def span(
     name: str, attributes: Attributes | None = None, *, caller: Mapping[str, str] | None = None
 ) -> AbstractContextManager[Span]:
