@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from predictive_scaling import __version__
 from predictive_scaling.errors import PredictiveScalingError
+from predictive_scaling.telemetry.logs import log_failure, log_uncaught_exceptions, masked
 
 # Subcommand: module in commands/ and its help. Modules are imported on use: those of the operator take a CPU second.
 COMMANDS = MappingProxyType(
@@ -84,12 +85,18 @@ def predictive_scaling(
 
 
 def main() -> None:
-    """Run a subcommand; a PredictiveScalingError is printed as one line on stderr and sets the exit code."""
+    """Run a subcommand; a PredictiveScalingError sets the exit code, and is one line on stderr or of the log."""
+    log_uncaught_exceptions()
     try:
         app()
     except PredictiveScalingError as error:
-        typer.echo(f"predictive-scaling: {error}", err=True)
+        if not log_failure(error, reason=error.reason, exit_code=error.exit_code):
+            typer.echo(f"predictive-scaling: {masked(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if not log_failure(error, exit_code=1):
+            raise
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,14 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
 
 from predictive_scaling.stack.ports import free_ports
-from tests.support.api_process import api_running, log_events, start_process
+from tests.support.api_process import api_running, start_process
 from tests.support.eventually import eventually, exit_code
+from tests.support.log_lines import checked_lines, with_password
 
 pytestmark = pytest.mark.integration
 
@@ -20,14 +19,6 @@ DATABASE, REDIS, KAFKA, TOKEN, GUESS, QUERY, AWS = (
     f"planted-{name}-{'0123456789' * 3}" for name in ("database", "redis", "kafka", "token", "guess", "query", "aws")
 )
 SECRETS = (DATABASE, REDIS, KAFKA, TOKEN, GUESS, QUERY, AWS)
-
-
-def with_password(url: str, password: str) -> str:
-    """Return the URL with a password; the local server accepts any."""
-    parts = urlsplit(url)
-    user = parts.username or "postgres"
-    place = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{place}"))
 
 
 def settings_of(folder: Path) -> dict[str, str]:
@@ -51,20 +42,6 @@ def settings_of(folder: Path) -> dict[str, str]:
     }
 
 
-def checked_lines(log: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log. Fails for a line that is no JSON, lacks a field or has a secret."""
-    text = log.read_text()
-    for secret in SECRETS:
-        assert secret not in text, [line for line in text.splitlines() if secret in line]
-    lines = log_events(log)
-    assert lines
-    for line in lines:
-        assert {"event", "level", "logger", "timestamp"} <= line.keys(), line
-        assert line["level"] in ("debug", "info", "warning", "error"), line
-        assert line["timestamp"].endswith("Z"), line
-    return lines
-
-
 async def request(url: str, path: str, request_id: str, token: str, method: str = "GET") -> int:
     headers = {"X-Request-Id": request_id, "Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
@@ -80,7 +57,7 @@ async def test_every_line_about_a_request_has_its_id_and_none_has_a_secret(tmp_p
         assert await request(api.url, "/api/v1/policies", "guess-1", GUESS) == 401
         assert await request(api.url, "/api/v1/scaling/decisions/stuck", "write-1", TOKEN, "DELETE") == 403
         assert await api.terminate() == 0
-    lines = checked_lines(api.log)
+    lines = checked_lines(api.log, SECRETS)
     requests = {
         line["request_id"]: line["event"] for line in lines if line["event"] in ("request_failed", "write_audited")
     }
@@ -112,7 +89,7 @@ async def test_a_process_without_its_servers_logs_no_secret(
         process.terminate()
     await exit_code(process)
     if command == "ingest":
-        checked_lines(log)
+        checked_lines(log, SECRETS)
     # The others print their results as text.
     for secret in SECRETS:
         assert secret not in log.read_text()
@@ -134,5 +111,50 @@ async def test_a_password_that_the_server_refuses_is_in_no_line(tmp_path: Path) 
         async with api_running(url, tmp_path, **settings_of(tmp_path)) as api:
             assert await request(api.url, "/api/v1/policies", "read-3", TOKEN) == 503
             assert await api.terminate() == 0
-    lines = checked_lines(api.log)
+    lines = checked_lines(api.log, SECRETS)
     assert any("no entry for" in json.dumps(line) for line in lines)
+
+
+def a_kubeconfig(token: str) -> str:
+    """Return the text of a kubeconfig with a token, for a server that does not exist."""
+    cluster = {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": True}
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "here",
+            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+            "clusters": [{"name": "here", "cluster": cluster}],
+            "users": [{"name": "me", "user": {"token": token}}],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "reason"),
+    [
+        (a_kubeconfig(TOKEN), "SchemaMismatch"),
+        (f"users: [{{user: {{token: {TOKEN}: [", "InvalidSettings"),
+        (f"- token: {TOKEN}", "InvalidSettings"),
+        ("{}", "InvalidSettings"),
+    ],
+    ids=["without the schema", "malformed kubeconfig", "other document", "empty kubeconfig"],
+)
+async def test_an_operator_that_cannot_start_ends_its_log_with_the_reason(
+    database_url: str, tmp_path: Path, kubeconfig: str, reason: str
+) -> None:
+    log, file, (port,) = tmp_path / "operator.log", tmp_path / "kubeconfig", free_ports(1)
+    file.write_text(kubeconfig)
+    settings = {
+        **settings_of(tmp_path),
+        "KUBECONFIG": str(file),
+        "DATABASE_URL": with_password(database_url, DATABASE),
+        "PREDICTIVE_SCALING_HOST": "127.0.0.1",
+        "PREDICTIVE_SCALING_OPERATOR_PORT": str(port),
+        "PREDICTIVE_SCALING_MODELS_DIR": str(tmp_path / "models"),
+    }
+    process = await start_process("operator", log=log, settings=settings)
+    assert await exit_code(process) == 78
+    last = checked_lines(log, SECRETS)[-1]
+    assert (last["event"], last["level"], last["exit_code"]) == ("process_failed", "error", 78)
+    assert last["reason"] == reason

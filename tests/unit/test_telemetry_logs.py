@@ -12,7 +12,9 @@ import pwd
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,11 @@ import httpx
 import pytest
 import structlog
 
+from predictive_scaling.__main__ import main
 from predictive_scaling.api.request_records import RequestRecords
 from predictive_scaling.clock import ManualClock
-from predictive_scaling.errors import SettingsError
-from predictive_scaling.telemetry.logs import configure_logs, log_file, masked
+from predictive_scaling.errors import DatabaseUnavailableError, SettingsError
+from predictive_scaling.telemetry.logs import configure_logs, log_file, log_uncaught_exceptions, masked
 
 PACKAGE = Path(__file__).parents[2] / "operator" / "predictive_scaling"
 LOGROTATE = Path(__file__).parents[2] / "config" / "logrotate"
@@ -207,3 +210,82 @@ async def test_lines_of_what_a_request_calls_have_its_id() -> None:
         await client.get("/", headers={"X-Request-Id": "r-1"})
     structlog.get_logger("x").info("after")
     assert [line.get("request_id") for line in log_lines(stream) if line["event"] in ("slow", "after")] == ["r-1", None]
+
+
+SECRET = "hunter2-of-the-database"
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    """Return a program that configures its logs and fails."""
+
+    def program() -> None:
+        configure_logs(ManualClock(NOW))
+        raise error
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DatabaseUnavailableError(f"no answer of postgresql://app:{SECRET}@db/x"), 75),
+        (RuntimeError(f"no answer\nof postgresql://app:{SECRET}@db/x"), 1),
+    ],
+    ids=["expected", "unexpected"],
+)
+def test_a_failure_of_the_process_is_the_last_line_of_its_log(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("predictive_scaling.__main__.app", failing(error))
+    monkeypatch.setattr("predictive_scaling.__main__.log_uncaught_exceptions", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    output = capsys.readouterr()
+    (line,) = [json.loads(line) for line in output.out.splitlines()]
+    assert (end.value.code, line["exit_code"], line["event"], line["level"]) == (code, code, "process_failed", "error")
+    assert output.err == ""
+    assert ("exception" in line) == (code == 1), "a traceback only where nobody expected the error"
+    assert SECRET not in output.out
+
+
+def test_a_command_for_people_prints_its_failure_without_secrets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logs(ManualClock(NOW), stream=io.StringIO())
+
+    def fail() -> None:
+        raise DatabaseUnavailableError(f"no answer of postgresql://app:{SECRET}@db/x")
+
+    monkeypatch.setattr("predictive_scaling.__main__.app", fail)
+    monkeypatch.setattr("predictive_scaling.__main__.log_uncaught_exceptions", lambda: None)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "predictive-scaling: no answer of postgresql://app:…@db/x\n"
+
+
+def test_exceptions_that_python_would_print_are_lines_of_the_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    log_uncaught_exceptions()
+    configure_logs(ManualClock(NOW))
+
+    def fail() -> None:
+        raise RuntimeError(f"no answer of postgresql://app:{SECRET}@db/x")
+
+    class Unclosable:
+        def __del__(self) -> None:
+            fail()
+
+    thread = threading.Thread(target=fail, name="sender")
+    thread.start()
+    thread.join()
+    del thread
+    Unclosable()
+    output = capsys.readouterr()
+    lines = [json.loads(line) for line in output.out.splitlines()]
+    assert [line["event"] for line in lines] == ["thread_failed", "exception_not_raised"]
+    assert lines[0]["thread"] == "sender"
+    assert output.err == ""
+    assert SECRET not in output.out

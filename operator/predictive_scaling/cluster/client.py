@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import yaml
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
@@ -269,4 +270,9 @@ async def _configuration(kubeconfig: Path | None) -> kubernetes_client.Configura
         raise SettingsError(
             f"No cluster is configured: {error}. Run inside a pod with a service account, or set KUBECONFIG."
         ) from error
+    except (yaml.YAMLError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        # The message may quote the file, which has credentials.
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f" in line {mark.line + 1}"
+        raise SettingsError(f"the kubeconfig is no valid YAML document{place}; correct KUBECONFIG") from None
     return configuration

@@ -4,7 +4,9 @@ import logging
 import logging.handlers
 import re
 import sys
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
@@ -12,7 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from predictive_scaling.clock import Clock
-from predictive_scaling.errors import SettingsError
+from predictive_scaling.errors import PredictiveScalingError, SettingsError
 
 MASK = "…"
 LOG_FOLDER = Path("/var/log/predictive-scaling")
@@ -25,6 +27,16 @@ _SECRET_FIELD = re.compile(r"password|passwd|secret|token|authorization|credenti
 _MAX_DEPTH = 4
 # Their INFO messages are noise for operators.
 _NOISY_LOGGERS = ("aiohttp.access", "botocore", "kopf.activities", "kopf.objects", "urllib3", "uvicorn.access")
+
+
+@dataclass(slots=True)
+class _Output:
+    """is_log: whether the standard output is a log in JSON, and so has no lines for people."""
+
+    is_log: bool = False
+
+
+_output = _Output()
 
 
 def configure_logs(
@@ -66,6 +78,36 @@ def configure_logs(
     for handler in handlers:
         handler.setFormatter(_formatter(shared, "console" if style == "console" and handler is handlers[0] else "json"))
     _route_everything(handlers, level.upper())
+    _output.is_log = stream is None and style == "json"
+
+
+def log_failure(error: BaseException, event: str = "process_failed", **fields: object) -> bool:
+    """Log what ends the process, or a part of it, as one line with its traceback.
+
+    Returns False without a line where the output of the process is for people.
+    """
+    if _output.is_log:
+        expected = isinstance(error, PredictiveScalingError)
+        structlog.get_logger(__name__).error(event, error=str(error), exc_info=None if expected else error, **fields)
+    return _output.is_log
+
+
+def log_uncaught_exceptions() -> None:
+    """Log exceptions that Python would print: those of threads, and those raised where nothing can catch them."""
+    print_of_thread, print_unraisable = threading.excepthook, sys.unraisablehook
+
+    def thread_failed(uncaught: threading.ExceptHookArgs) -> None:
+        error, thread = uncaught.exc_value, uncaught.thread
+        name = None if thread is None else thread.name
+        if error is None or not log_failure(error, "thread_failed", thread=name):
+            print_of_thread(uncaught)
+
+    def not_raised(uncaught: "sys.UnraisableHookArgs") -> None:
+        error = uncaught.exc_value
+        if error is None or not log_failure(error, "exception_not_raised", where=repr(uncaught.object)):
+            print_unraisable(uncaught)
+
+    threading.excepthook, sys.unraisablehook = thread_failed, not_raised
 
 
 def log_file(name: str, folder: Path | None) -> Path | None:
