@@ -26,11 +26,11 @@ from tests.support.proxy import Proxy, proxied
 pytestmark = pytest.mark.integration
 
 SERVICES = ("cart", "checkout", "search")
-PATHS = [
-    *(f"/api/v1/predictions/current?service={service}" for service in SERVICES),
+CACHED_PATHS = [
     "/api/v1/predictions/current",
-    "/api/v1/predictions/current?limit=2",
+    *(f"/api/v1/predictions/current?limit={limit}" for limit in (1, 2, 3, 4)),
 ]
+PATHS = [*CACHED_PATHS, *(f"/api/v1/predictions/current?service={service}" for service in SERVICES)]
 MAX_SECONDS_PER_REQUEST = 5.0
 """Far above the time limits of Redis, and far below those of a client that waits for Redis."""
 
@@ -80,7 +80,7 @@ async def fill_up(redis: Redis) -> None:
 async def write_garbage(redis: Redis) -> None:
     """Overwrite each entry, with another one where there is one, and with what is no entry elsewhere."""
     keys = sorted(await redis.keys("predictive-scaling:*"))
-    assert len(keys) >= len(PATHS)
+    assert len(keys) >= len(CACHED_PATHS)
     first, last = await _entry(redis, keys[0]), await _entry(redis, keys[-1])
     garbage = [last, b"", b"{}", b"\x00" * 16, first[:-1]]
     for number, key in enumerate(keys):
@@ -169,13 +169,13 @@ async def test_installations_that_share_a_redis_do_not_share_answers(
     migrated_database_url: str, redis_url: str
 ) -> None:
     async with recorded(migrated_database_url, redis_url, "db-1/app") as client:
-        path = "/api/v1/predictions/current?service=checkout"
-        assert len((await client.get(path)).json()["predictions"]) == 1
+        path = "/api/v1/predictions/current?limit=5"
+        assert len((await client.get(path)).json()["predictions"]) == len(SERVICES)
     clock = ReplayClock(NOW, monotonic(), rate=1)
     async with Redis.from_url(redis_url) as redis, Database(migrated_database_url) as database:
         async with database.connection() as connection:
             await connection.execute("delete from current_predictions")
-        for owner, found in (("db-1/app", 1), ("db-2/app", 0)):
+        for owner, found in (("db-1/app", len(SERVICES)), ("db-2/app", 0)):
             cache = ResponseCache(redis, owner)
             async with (
                 api_services(migrated_database_url, clock=clock, cache=cache) as services,
