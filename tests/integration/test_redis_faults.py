@@ -40,13 +40,15 @@ async def recorded(url: str, redis_url: str | None, owner: str = "") -> AsyncGen
     """The API over recorded forecasts, with this Redis."""
     redis = connect_redis(redis_url) if redis_url else None
     clock = ReplayClock(NOW, monotonic(), rate=1)
-    async with api_services(url, clock=clock, cache=ResponseCache(redis, owner)) as services:
-        for service in SERVICES:
-            await services.predictions.record(a_forecast(service))
-        async with api_client(services) as client:
-            yield client
-    if redis is not None:
-        await redis.aclose()
+    try:
+        async with api_services(url, clock=clock, cache=ResponseCache(redis, owner)) as services:
+            for service in SERVICES:
+                await services.predictions.record(a_forecast(service))
+            async with api_client(services) as client:
+                yield client
+    finally:
+        if redis is not None:
+            await redis.aclose()
 
 
 async def responses(client: httpx.AsyncClient) -> list[str]:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
@@ -28,6 +29,16 @@ async def test_auto_raises_the_floor_in_steps_to_the_forecast() -> None:
     assert [(row.from_replicas, row.to_replicas) for row in world.decisions.rows.values()] == [(2, 4), (4, 8), (8, 9)]
     assert world.status["floor"] == 9
     assert world.status["takeover"]["originalMinimum"] == 2
+
+
+@pytest.mark.parametrize(("mode", "phase"), [("Auto", "Verifying"), ("Recommend", "Recommended")])
+async def test_each_decision_is_counted_once(mode: str, phase: str) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("predictive_scaling_decisions_total", {"mode": mode, "phase": phase}) or 0.0
+
+    world, before = World(a_policy(mode=mode)), count()
+    await world.turn(20)
+    assert count() - before == len(world.decisions.rows) > 0
 
 
 async def test_without_changes_nothing_but_the_lease_is_written() -> None:

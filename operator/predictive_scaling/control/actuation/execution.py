@@ -31,7 +31,9 @@ from predictive_scaling.targets.port import Target, WithoutManagers
 
 log = structlog.get_logger(__name__)
 
-DECISIONS = Counter("predictive_scaling_decisions_total", "Decisions by how they ended.", ["mode", "phase"])
+DECISIONS = Counter(
+    "predictive_scaling_decisions_total", "Decisions by their phase after execution.", ["mode", "phase"]
+)
 FAILURES = Counter(
     "scaling_failures_total", "Decisions that ended Failed or RolledBack: refused, overwritten, or not verified."
 )
@@ -256,9 +258,8 @@ class Execution:
             after=decision.floor,
             why=decision.message,
         )
-        if phase.is_final:
-            DECISIONS.labels(intent.policy.spec.mode.value, phase.value).inc()
-            FAILURES.inc(phase is DecisionPhase.FAILED)
+        DECISIONS.labels(intent.policy.spec.mode.value, phase.value).inc()
+        FAILURES.inc(phase is DecisionPhase.FAILED)
         if phase is DecisionPhase.VERIFYING:
             raised = decision.floor > decision.before
             self.events.emit(
