@@ -12,6 +12,7 @@ from predictive_scaling.ingest import limit_reports
 from predictive_scaling.ingest.batch import Batch, Message, admit, days_of, read
 from predictive_scaling.ingest.limit_reports import LimitReports
 from predictive_scaling.ingest.measurement import Window
+from predictive_scaling.ingest.metrics import LIMIT_USAGE
 from predictive_scaling.ingest.series_register import REMEMBERED, Limit, SeriesLimits, SeriesRegister
 from predictive_scaling.telemetry.checks import Health, examine
 
@@ -146,7 +147,7 @@ async def test_a_reached_limit_is_logged_counted_and_reported_until_it_ends(
     with capture_logs() as logs:
         for _ in range(3):
             reports.report(ingestion.take("a", "b", "c").refused, ingestion.register)
-            reports.show_usage(ingestion.register, ingestion.now.date())
+            reports.show_usage(ingestion.register, ingestion.now.date(), changed=True)
     assert refused_count() - before == 6
     events = [entry for entry in logs if entry["event"] == "series_limit_reached"]
     assert [(entry["limit"], entry["service"], entry["allowed"], entry["log_level"]) for entry in events] == [
@@ -161,3 +162,23 @@ async def test_a_reached_limit_is_logged_counted_and_reported_until_it_ends(
     assert "PREDICTIVE_SCALING_MAX_SERIES_PER_SERVICE" in message
     seconds += limit_reports.SHOWN_SECONDS
     assert (await examine([reports.check()])).status is Health.HEALTHY
+
+
+def test_usage_is_shown_after_a_start_although_no_series_becomes_active(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 1000.0
+    monkeypatch.setattr(limit_reports, "monotonic", lambda: seconds)
+    labels = {"limit": "services"}
+
+    def usage() -> float | None:
+        return REGISTRY.get_sample_value("predictive_scaling_ingest_series_limit_usage_ratio", labels)
+
+    ingestion, reports = Ingestion(services=4), LimitReports()
+    ingestion.take("a")
+    reports.show_usage(ingestion.register, ingestion.now.date(), changed=False)
+    assert usage() == 0.25
+    LIMIT_USAGE.labels("services").set(0.0)
+    reports.show_usage(ingestion.register, ingestion.now.date(), changed=False)
+    assert usage() == 0.0
+    seconds += limit_reports.USAGE_SECONDS
+    reports.show_usage(ingestion.register, ingestion.now.date(), changed=False)
+    assert usage() == 0.25

@@ -202,8 +202,7 @@ class Ingest:
         for letter in batch.dead_letters:
             metrics.DEAD_LETTERS.labels(letter.reason).inc()
         self.limit_reports.report(batch.refused, self._register)
-        if batch.touched:
-            self.limit_reports.show_usage(self._register, now.date())
+        self.limit_reports.show_usage(self._register, now.date(), changed=bool(batch.touched))
 
     async def _detect_recreated_topic(self, messages: list[Message]) -> None:
         """Detect partitions whose offsets restarted during consumption, because their topic was recreated."""

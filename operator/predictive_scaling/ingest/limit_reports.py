@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 SHOWN_SECONDS = 600.0
 """Time that /health shows a limit after the last rejected sample, and the interval of its log messages."""
+USAGE_SECONDS = 15.0
+"""Interval of the usage gauges while no series becomes active: after a start, known series are loaded bit by bit."""
 _SETTINGS = {
     Limit.SERVICES: "PREDICTIVE_SCALING_MAX_SERVICES",
     Limit.METRICS: "PREDICTIVE_SCALING_MAX_METRICS_PER_SERVICE",
@@ -34,9 +36,14 @@ class LimitReports:
 
     _refused_at: dict[Limit, tuple[float, str]] = field(default_factory=dict[Limit, tuple[float, str]])
     _logged_at: dict[Limit, float] = field(default_factory=dict[Limit, float])
+    _usage_shown_at: float = -USAGE_SECONDS
 
-    def show_usage(self, register: SeriesRegister, today: date) -> None:
-        """Update the usage gauges after a change of the register."""
+    def show_usage(self, register: SeriesRegister, today: date, *, changed: bool) -> None:
+        """Update the usage gauges after a batch: at once if it made series active, else once per interval."""
+        now = monotonic()
+        if not changed and now - self._usage_shown_at < USAGE_SECONDS:
+            return
+        self._usage_shown_at = now
         for limit, usage in register.usage(today).items():
             LIMIT_USAGE.labels(limit.value).set(usage)
 

@@ -77,8 +77,7 @@ class SampleWriter:
         metrics.SAMPLES.labels("new").inc(new)
         metrics.SAMPLES.labels("duplicate").inc(len(batch.samples) - new)
         self._reports.report(batch.refused, self._register)
-        if batch.touched:
-            self._reports.show_usage(self._register, now.date())
+        self._reports.show_usage(self._register, now.date(), changed=bool(batch.touched))
         rejected = [RejectedMessage(Reason(letter.reason), letter.detail) for letter in batch.dead_letters]
         return Written(len(batch.samples), rejected)
 
