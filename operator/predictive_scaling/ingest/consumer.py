@@ -120,6 +120,8 @@ class Ingest:
             self._sent.clear()
             await self.backpressure.complete(lambda: self._detect_recreated_topic(self._owned(messages)), stop)
             await self.backpressure.complete(lambda: self._store(self._owned(messages)), stop)
+        elif self._source.needs_commit:
+            await self._source.commit(self._positions)
         await self._show_lag(refresh=False)
 
     async def _on_poll(self) -> None:

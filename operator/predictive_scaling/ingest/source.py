@@ -80,6 +80,8 @@ class KafkaSource:
     generation: changes with each assignment and revocation of partitions.
     assigned: the partitions that are read; messages of others belong to another member.
     pending: the assigned partitions that wait for `take_over`.
+    needs_commit: the offsets that tools for the lag show may differ from the positions, as partitions were taken over or
+    a commit failed.
     """
 
     def __init__(self, options: Mapping[str, Any], topic: str) -> None:
@@ -87,11 +89,12 @@ class KafkaSource:
         self.generation = 0
         self.assigned: frozenset[int] = frozenset()
         self.pending: frozenset[int] = frozenset()
+        self.needs_commit = False
         self.last_error: str | None = None
         self._held: list[Message] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka")
         self._consumer = _construct(
-            lambda: Consumer({**options, "error_cb": self._failed, "on_commit": _committed}, logger=LIBRARY_LOG)
+            lambda: Consumer({**options, "error_cb": self._failed, "on_commit": self._committed}, logger=LIBRARY_LOG)
         )
 
     async def start(self) -> None:
@@ -125,6 +128,7 @@ class KafkaSource:
                 raise KafkaUnavailableError(f"Kafka did not assign {self.topic}: {error.args[0]}") from error
             self.assigned |= taken
             self.pending -= taken
+            self.needs_commit = True
 
         await self._run(assign)
 
@@ -145,12 +149,13 @@ class KafkaSource:
                 for partition, offset in positions.items()
                 if partition in self.assigned
             ]
+            self.needs_commit = False
             if not offsets:
                 return
             try:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
             except KafkaException as error:
-                _committed(error.args[0], offsets)
+                self._committed(error.args[0], offsets)
 
         await self._run(commit)
 
@@ -243,6 +248,11 @@ class KafkaSource:
                 lag[number] = max(0, high - position)
         return lag
 
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is not None:
+            self.needs_commit = True
+            LIBRARY_LOG.debug("commit for lag tools failed: %s %s", error, partitions)
+
     def _partitions(self) -> list[TopicPartition]:
         return [TopicPartition(self.topic, partition) for partition in sorted(self.assigned)]
 
@@ -300,8 +310,3 @@ def _message(message: KafkaMessage) -> Message:
 
 def _bytes(value: str | bytes | None) -> bytes:
     return value.encode() if isinstance(value, str) else value or b""
-
-
-def _committed(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-    if error is not None:
-        LIBRARY_LOG.debug("commit for lag tools failed: %s %s", error, partitions)
