@@ -80,7 +80,7 @@ class KafkaSource:
     generation: changes with each assignment and revocation of partitions.
     assigned: the partitions that are read; messages of others belong to another member.
     pending: the assigned partitions that wait for `take_over`.
-    needs_commit: the offsets that tools for the lag show may differ from the positions, as partitions were taken over or
+    needs_commit: the offsets that tools for the lag show may differ from the positions: partitions were taken over, or
     a commit failed.
     """
 
