@@ -1,10 +1,13 @@
 """The OpenAPI document: complete, and its examples are valid, also as the routes see them."""
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from predictive_scaling.api import openapi
@@ -14,6 +17,7 @@ from predictive_scaling.api.examples import PARAMETERS, RESPONSES
 from predictive_scaling.api.services import Services
 
 Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
 PROBLEM = "application/problem+json"
 NO_SERVICES = Services(*cast("Any", (None, None, None, None)))  # no route is called
 
@@ -82,6 +86,22 @@ def resolved(schema: Json) -> Json:
     options = [option for option in schema.get("anyOf", [schema]) if option != {"type": "null"}]
     reference = options[0].get("$ref", "")
     return DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]] if reference else options[0]
+
+
+def test_the_examples_of_resources_have_statuses_of_the_product() -> None:
+    """The document has no schema of them: a status is what the resource has."""
+    backtest = RESPONSES["get", "/api/v1/backtests/{namespace}/{name}"][200]
+    definition = yaml.safe_load((ROOT / "crds" / "scalingbacktests.yaml").read_text())
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert list(Draft202012Validator(schema).iter_errors(backtest["status"])) == []
+    assert backtest["status"].keys() <= schema["properties"].keys()
+    assert all(
+        row.keys() == schema["properties"]["rows"]["items"]["properties"].keys() for row in backtest["status"]["rows"]
+    )
+    recorded = json.loads((ROOT / "tests" / "data" / "policy_status" / "normal.json").read_text())
+    (condition,) = RESPONSES["get", "/api/v1/policies/{namespace}/{name}"][200]["conditions"]
+    shown = ("type", "status", "reason", "message")
+    assert [condition[name] for name in shown] in [[entry[name] for name in shown] for entry in recorded["conditions"]]
 
 
 def test_every_example_belongs_to_an_operation() -> None:
