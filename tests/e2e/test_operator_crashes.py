@@ -5,8 +5,6 @@ from datetime import timedelta
 import pytest
 
 from predictive_scaling.errors import LeadershipLostError
-from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import a_deployment, a_scaling_policy, an_autoscaler
@@ -16,6 +14,7 @@ from tests.support.observing import (
     get_phases,
     get_status,
     record_steady_demand,
+    recorded_decisions,
     wait_for_condition,
     wait_for_minimum,
 )
@@ -31,18 +30,14 @@ async def operator(own_operator: OperatorProcess) -> OperatorProcess:
     return own_operator
 
 
-async def get_rows(operator: OperatorProcess) -> list[ScalingDecisionRow]:
-    async with Database(operator.database_url, purpose="tests", max_size=1) as database:
-        return (await ScalingDecisions(database).page(100)).decisions
-
-
 async def assert_all_decisions_ended_once(operator: OperatorProcess, kubectl: Kubectl) -> None:
     """Every decision ends, rows and ScalingDecisions agree, and no step was executed twice."""
     final_phases = {"Succeeded", "Superseded"}
     await eventually(lambda: get_phases(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
     names = {decision["metadata"]["name"] for decision in await get_decisions(kubectl)}
     rows = await eventually(
-        lambda: get_rows(operator), lambda rows: all(row.status in ("succeeded", "superseded") for row in rows)
+        lambda: recorded_decisions(operator.database_url),
+        lambda rows: all(row.status in ("succeeded", "superseded") for row in rows),
     )
     assert {row.id for row in rows} == names
     steps = [(row.from_replicas, row.to_replicas) for row in rows if row.status == "succeeded"]
@@ -57,13 +52,13 @@ async def test_an_operator_killed_between_intent_and_write_writes_once_after_a_r
     await kubectl.apply(a_scaling_policy())
     assert await operator.wait_for_exit() == -9
     assert await get_minimum(kubectl) == 2
-    (intent,) = await get_rows(operator)
+    (intent,) = await recorded_decisions(operator.database_url)
     assert (intent.status, intent.from_replicas) == ("pending", 2)
 
     await operator.start_after_crash(kubectl)
     await wait_for_minimum(kubectl, 9)
     await assert_all_decisions_ended_once(operator, kubectl)
-    assert intent.id in {row.id for row in await get_rows(operator)}
+    assert intent.id in {row.id for row in await recorded_decisions(operator.database_url)}
 
 
 async def test_an_operator_killed_between_write_and_record_completes_the_record_after_a_restart(
@@ -73,14 +68,14 @@ async def test_an_operator_killed_between_write_and_record_completes_the_record_
     # In one step, because a next step would supersede the decision if the pods became ready late.
     await kubectl.apply(a_scaling_policy(scaleUp={"maxStep": 40, "period": "1m"}))
     assert await operator.wait_for_exit() == -9
-    (decision,) = await get_rows(operator)
+    (decision,) = await recorded_decisions(operator.database_url)
     assert decision.status == "executing"
     assert await get_minimum(kubectl) == decision.to_replicas
 
     await operator.start_after_crash(kubectl)
     await wait_for_minimum(kubectl, 9)
     await assert_all_decisions_ended_once(operator, kubectl)
-    completed = {row.id: row for row in await get_rows(operator)}[decision.id]
+    completed = {row.id: row for row in await recorded_decisions(operator.database_url)}[decision.id]
     assert completed.status == "succeeded"
 
 

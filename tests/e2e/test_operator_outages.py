@@ -13,7 +13,6 @@ from predictive_scaling.errors import LeadershipLostError
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 from tests.support.demand import end_demand, record_demand
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
@@ -24,6 +23,7 @@ from tests.support.observing import (
     get_phases,
     get_status,
     record_steady_demand,
+    recorded_decisions,
     wait_for_condition,
     wait_for_minimum,
 )
@@ -62,12 +62,10 @@ async def assert_each_decision_has_one_row(operator: OperatorProcess, kubectl: K
     await eventually(lambda: get_phases(kubectl), lambda phases: set(phases) <= final_phases, seconds=60)
     decisions = [decision["metadata"]["name"] for decision in await get_decisions(kubectl)]
 
-    async def rows() -> list[ScalingDecisionRow]:
-        async with Database(operator.database_url, purpose="tests", max_size=1) as database:
-            return (await ScalingDecisions(database).page(100)).decisions[::-1]
-
     finished_rows = await eventually(
-        rows, lambda rows: all(row.status in ("succeeded", "superseded") for row in rows), seconds=30
+        lambda: recorded_decisions(operator.database_url),
+        lambda rows: all(row.status in ("succeeded", "superseded") for row in rows),
+        seconds=30,
     )
     assert {row.id for row in finished_rows} == set(decisions)
     # Pods may become ready late, so that a raise ends Superseded by the next decrease: it was still executed.

@@ -8,14 +8,12 @@ import pytest
 from predictive_scaling.errors import LeadershipLostError
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.operator_account import operator_kubeconfig
-from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 from tests.support.audit import AuditLog
 from tests.support.eventually import eventually
 from tests.support.floor_watch import watched_floor
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import Manifest, a_business_event, a_scaling_policy
-from tests.support.observing import get_phases, record_steady_demand, wait_for_minimum
+from tests.support.observing import get_phases, record_steady_demand, recorded_decisions, wait_for_minimum
 from tests.support.operator_process import LEASE_NAMESPACE, SHORT_LEASE, OperatorProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
@@ -43,11 +41,6 @@ def a_replica(operator: OperatorProcess, name: str, kubeconfig: Path | None = No
 def a_policy(maximum: int = 40) -> Manifest:
     """Return a policy that reaches any floor in one step."""
     return a_scaling_policy(maximum=maximum, scaleUp={"maxStep": 40, "period": "1m"})
-
-
-async def get_rows(operator: OperatorProcess) -> list[ScalingDecisionRow]:
-    async with Database(operator.database_url, purpose="tests", max_size=1) as database:
-        return (await ScalingDecisions(database).page(100)).decisions[::-1]
 
 
 async def kill(*operators: OperatorProcess) -> None:
@@ -84,7 +77,7 @@ async def test_a_rolling_update_lowers_no_floor_and_repeats_no_decision(
             minima = await floor.minima()
         assert sorted(set(minima)) == [9, 20]
         assert minima == sorted(minima), "no floor was lowered"
-        steps = [(row.from_replicas, row.to_replicas) for row in await get_rows(operator)]
+        steps = [(row.from_replicas, row.to_replicas) for row in await recorded_decisions(operator.database_url)]
         assert steps == [(2, 9), (9, 20)], "each decision was made once"
     finally:
         await kill(old_standby, *new)
@@ -123,7 +116,7 @@ async def test_a_leader_that_was_frozen_writes_nothing_after_it_was_replaced(
         later = log.requests()[before:]
         writers = {request.user.rpartition(":")[2] for request in later if request.right.verb in WRITES}
         assert writers == {account}
-        steps = [(row.from_replicas, row.to_replicas) for row in await get_rows(operator)]
+        steps = [(row.from_replicas, row.to_replicas) for row in await recorded_decisions(operator.database_url)]
         assert steps == [(2, 9), (9, 5)]
     finally:
         await kill(standby)

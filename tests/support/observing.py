@@ -1,10 +1,15 @@
 """Reads of the cluster by kubectl, and waits for a state of it."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
+from psycopg.rows import class_row
+
 from predictive_scaling.clock import Clock
+from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow
 from tests.support.demand import record_demand
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
@@ -80,6 +85,18 @@ async def get_decisions(kubectl: Kubectl) -> list[dict[str, Any]]:
     """Return all ScalingDecisions of the namespace, oldest first."""
     decisions = await kubectl.items("scalingdecisions")
     return sorted(decisions, key=lambda decision: (decision["spec"]["from"], decision["metadata"]["name"]))
+
+
+async def recorded_decisions(url: str) -> list[ScalingDecisionRow]:
+    """Return all decisions in the database, oldest first."""
+    columns = ", ".join(field.name for field in fields(ScalingDecisionRow))
+    async with (
+        Database(url, purpose="tests", max_size=1) as database,
+        database.connection() as connection,
+        connection.cursor(row_factory=class_row(ScalingDecisionRow)) as cursor,
+    ):
+        await cursor.execute(f"select {columns} from scaling_decisions order by created_at, id".encode())
+        return await cursor.fetchall()
 
 
 async def get_phases(kubectl: Kubectl) -> list[str]:

@@ -104,8 +104,7 @@ async def list_decisions(request: Request) -> Response:
         namespaces=visible.namespaces,
         cursor=query.cursor,
     )
-    decisions = [{name: getattr(row, name) for name in Decision.model_fields} for row in page.decisions]
-    return json_response(request, encode({"decisions": decisions, "next_cursor": page.next_cursor}))
+    return json_response(request, encode(page))
 
 
 async def _newest(services: Services, service: str, limit: int) -> bytes:

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 (only constants of this file are put together; pyright demands a LiteralString)
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import groupby
 from typing import Any, TypeVar
@@ -89,16 +89,8 @@ class ScalingDecisionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionPage:
-    """A page of decisions, newest first. next_cursor: cursor of the next page; None on the last page."""
-
-    decisions: list[ScalingDecisionRow]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class ListedDecision:
-    """What a list shows of a decision; the fields of ScalingDecisionRow with these names."""
+    """What lists show of a decision."""
 
     id: str
     created_at: datetime
@@ -121,13 +113,14 @@ class ListedDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedDecisions:
+class DecisionPage:
     """A page of decisions, newest first. next_cursor: cursor of the next page; None on the last page."""
 
     decisions: list[ListedDecision]
     next_cursor: str | None
 
 
+_LISTED = ", ".join(field.name for field in fields(ListedDecision))
 _COLUMNS = """id, created_at, service_name, namespace, policy, policy_uid, generation, target, decision_type, status,
 from_replicas, to_replicas, uncapped_replicas, source, reason, message, mode, attempts, started_at, finished_at,
 deadline_at, forecast, limits, event, outcome, cause"""
@@ -165,7 +158,7 @@ BY_ID = f"select {_COLUMNS} from scaling_decisions where id = any(%(ids)s)"
 KNOWN = "select id from scaling_decisions where id = any(%(ids)s)"
 
 PAGE = f"""
-select {_COLUMNS} from scaling_decisions
+select {_LISTED} from scaling_decisions
 where (%(status)s::text is null or status = %(status)s)
     and (%(service)s::text is null or service_name = %(service)s)
     and (%(policy)s::text is null or policy = %(policy)s)
@@ -176,7 +169,7 @@ limit %(limit)s
 
 # The newest of each namespace from the index scaling_decisions_by_namespace: the decisions of others are not read.
 PAGE_OF_NAMESPACES = f"""
-select {_COLUMNS} from unnest(%(namespaces)s::text[]) as visible (name) cross join lateral (
+select {_LISTED} from unnest(%(namespaces)s::text[]) as visible (name) cross join lateral (
     select * from scaling_decisions
     where namespace = visible.name
         and (%(status)s::text is null or status = %(status)s)
@@ -190,10 +183,8 @@ limit %(limit)s
 """
 
 # The newest of each service from the index scaling_decisions_by_service.
-NEWEST_OF_SERVICES = """
-select id, created_at, service_name, namespace, policy, target, decision_type, status, from_replicas, to_replicas,
-    uncapped_replicas, source, reason, message, outcome, cause, started_at, finished_at
-from unnest(%(services)s::text[]) as requested (name) cross join lateral (
+NEWEST_OF_SERVICES = f"""
+select {_LISTED} from unnest(%(services)s::text[]) as requested (name) cross join lateral (
     select * from scaling_decisions
     where service_name = requested.name
     order by created_at desc, id desc
@@ -328,21 +319,13 @@ class ScalingDecisions:
             "id": last_id,
             "limit": limit + 1,
         }
-        rows = await self._rows(PAGE if namespaces is None else PAGE_OF_NAMESPACES, values)
-        return DecisionPage(rows[:limit], _next_cursor(rows, limit))
+        return _page(await self._listed(PAGE if namespaces is None else PAGE_OF_NAMESPACES, values), limit)
 
-    async def newest_of(self, services: Sequence[str], limit: int) -> dict[str, ListedDecisions]:
+    async def newest_of(self, services: Sequence[str], limit: int) -> dict[str, DecisionPage]:
         """Return the first page of decisions of each of these services."""
-        values = {"services": sorted(set(services)), "limit": limit + 1}
-        async with (
-            self._database.reading() as connection,
-            connection.cursor(row_factory=args_row(ListedDecision), binary=True) as cursor,
-        ):
-            await cursor.execute(NEWEST_OF_SERVICES, values)
-            rows = await cursor.fetchall()
+        rows = await self._listed(NEWEST_OF_SERVICES, {"services": sorted(set(services)), "limit": limit + 1})
         found = {name: list(group) for name, group in groupby(rows, key=lambda row: row.service_name)}
-        pages = {service: found.get(service, []) for service in services}
-        return {name: ListedDecisions(page[:limit], _next_cursor(page, limit)) for name, page in pages.items()}
+        return {service: _page(found.get(service, []), limit) for service in services}
 
     async def last(self, namespace: str, policy: str) -> ScalingDecisionRow | None:
         """Return the newest decision of a policy."""
@@ -378,6 +361,14 @@ class ScalingDecisions:
             row = await (await connection.execute(SUCCESS_RATE, values)).fetchone()
             return row[0] if row else None
 
+    async def _listed(self, query: Any, values: dict[str, Any]) -> list[ListedDecision]:
+        async with (
+            self._database.reading() as connection,
+            connection.cursor(row_factory=args_row(ListedDecision), binary=True) as cursor,
+        ):
+            await cursor.execute(query, values)
+            return await cursor.fetchall()
+
     async def _rows(self, query: Any, values: Mapping[str, Any]) -> list[ScalingDecisionRow]:
         async with (
             self._database.reading() as connection,
@@ -387,9 +378,10 @@ class ScalingDecisions:
             return await cursor.fetchall()
 
 
-def _next_cursor(rows: Sequence[ScalingDecisionRow | ListedDecision], limit: int) -> str | None:
-    """Return the cursor of the next page. rows: one more than `limit` if there is one."""
-    return encode_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
+def _page(rows: list[ListedDecision], limit: int) -> DecisionPage:
+    """Return a page. rows: one more than `limit` if there are further pages."""
+    cursor = encode_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
+    return DecisionPage(rows[:limit], cursor)
 
 
 def _stored(phases: Sequence[DecisionPhase]) -> list[str]:
