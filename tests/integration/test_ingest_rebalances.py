@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from predictive_scaling.clock import WallClock
 from predictive_scaling.stack.kafka import Kafka
@@ -144,6 +144,25 @@ class Group:
         lines = [line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix)]
         return {int(line.partition('"')[0]): round(float(line.rpartition(" ")[2])) for line in lines}
 
+    async def forget_progress(self) -> None:
+        """Set the offsets that the group has committed to the beginning, as soon as it has no member."""
+
+        async def is_forgotten() -> bool:
+            return await asyncio.to_thread(self._commit_beginning)
+
+        await eventually(is_forgotten)
+
+    def _commit_beginning(self) -> bool:
+        consumer = Consumer({"bootstrap.servers": self._pipeline.bootstrap_servers, "group.id": self._pipeline.group})
+        try:
+            offsets = [TopicPartition(self._pipeline.topic, number, 0) for number in sorted(PARTITIONS)]
+            consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException:
+            return False  # a member has not left yet
+        finally:
+            consumer.close()
+        return True
+
     def _lag_at_the_broker(self) -> list[tuple[int, int]]:
         consumer = Consumer({"bootstrap.servers": self._pipeline.bootstrap_servers, "group.id": self._pipeline.group})
         partitions = [TopicPartition(self._pipeline.topic, number) for number in sorted(PARTITIONS)]
@@ -164,6 +183,22 @@ async def blocked_writes(pipeline: Pipeline) -> AsyncGenerator[None]:
     ):
         await connection.execute("lock table ingest_offsets in exclusive mode")
         yield
+
+
+async def test_a_member_that_takes_partitions_over_commits_where_it_is_without_a_new_sample(pipeline: Pipeline) -> None:
+    sender = Sender(pipeline)
+    async with AsyncExitStack() as stack:
+        group = Group(pipeline, stack)
+        first = await group.join("first")
+        await sender.send()
+        await group.wait_until_shared(first)
+        await sender.expect_each_sample_once()
+    await group.forget_progress()
+    async with AsyncExitStack() as stack:
+        group = Group(pipeline, stack)
+        second = await group.join("second")
+        await group.wait_until_shared(second)
+        await group.expect_lag([second], 0)
 
 
 async def test_members_that_join_leave_die_and_freeze_store_each_sample_once(pipeline: Pipeline) -> None:

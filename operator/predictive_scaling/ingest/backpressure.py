@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 10.0
 SLOW_SECONDS = 5.0
-"""A write that takes longer is slow."""
+"""A step that takes longer is slow."""
 POLL_SECONDS = 0.5
 
 Work = Callable[[], Awaitable[None]]
@@ -75,7 +75,7 @@ class Backpressure:
             while not (await asyncio.wait({attempt}, timeout=limit))[0]:
                 if stop.is_set():
                     raise Stopped
-                await self._pause("PostgreSQL is slow: a batch has not been written yet")
+                await self._pause(f"PostgreSQL or Kafka has not answered for {SLOW_SECONDS:g} s")
                 await self._poll(0.0)
                 limit = POLL_SECONDS
             await attempt
