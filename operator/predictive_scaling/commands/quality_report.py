@@ -26,6 +26,7 @@ class SeriesQuality(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
+        """The series in words."""
         return f"{self.metric_name} of service {self.service_name}"
 
     @property

@@ -211,8 +211,8 @@ class Situation:
     events: tuple[EventBaseline, ...]
     lead_time: timedelta
     margin: timedelta
-    """How much further than the lead time the window ahead reaches: the time until the next forecast, and at least one
-    bin of it, because demand at the end of a bin may exceed the mean of the bin."""
+    """How much further than the lead time the window ahead reaches: the time until the next forecast, and at least
+    five minutes, the shortest bin: demand at the end of a bin may exceed the mean of the bin."""
     metrics_max_age: timedelta
     per_replica: float | None
     """Demand that one ready replica serves at 100 % utilization: from the policy, or measured; None while unknown."""
