@@ -20,6 +20,7 @@ from predictive_scaling.decision.inputs import ForecastSource, PauseReason
 from predictive_scaling.ingest.rejected_message import Reason as DeadLetterReason
 from predictive_scaling.resources import annotations, vocabulary
 from predictive_scaling.resources.conditions import UNJUDGED
+from predictive_scaling.settings import Settings
 from tests.support.documents import DOCS, anchors, words
 
 ROOT = DOCS.parent
@@ -60,6 +61,7 @@ def rules() -> dict[str, dict[str, str]]:
 def test_the_documented_settings_are_those_that_the_command_prints() -> None:
     output = CliRunner().invoke(settings.app, ["--output", "markdown"]).output
     assert output.strip() in read("settings.md"), "update docs/settings.md: predictive-scaling settings"
+    assert len(output.splitlines()) == 2 + len(Settings.model_fields), "a setting is one row of the table"
 
 
 def test_exactly_the_registered_metrics_are_documented_with_their_type() -> None:

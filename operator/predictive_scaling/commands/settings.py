@@ -30,7 +30,7 @@ def settings(
 ) -> None:
     """List all settings with their defaults and descriptions."""
     rows = [
-        {"name": variable(name, field), "default": default(field.default), "description": field.description or ""}
+        {"name": variable(name, field), "default": default(field.default), "description": description(field)}
         for name, field in Settings.model_fields.items()
     ]
     typer.echo(_RENDER[output](rows))
@@ -54,6 +54,11 @@ def default(value: Any) -> str:
     if isinstance(value, tuple | dict):
         return msgspec.json.encode(value).decode()
     return str(value)
+
+
+def description(field: FieldInfo) -> str:
+    """Return the description of a setting in one line."""
+    return " ".join((field.description or "").split())
 
 
 def _text(rows: list[dict[str, str]]) -> str:
