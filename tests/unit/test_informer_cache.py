@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from predictive_scaling.cluster import informer_cache as module
+from predictive_scaling.cluster.client import ObjectNotFoundError
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
@@ -77,6 +78,46 @@ async def test_an_object_missing_in_the_watch_is_requested_before_it_counts_as_d
     assert record.minimum == 4
     assert await watched.informer_cache.autoscaler("shop", "gone") is None
     assert await watched.informer_cache.workload("shop", WorkloadReference("apps/v1", "Deployment", "gone")) is None
+
+
+@pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "Deployment", "ScaledObject"])
+async def test_an_object_that_does_not_exist_is_requested_once_a_minute(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, watched = 100.0, WatchedCluster()
+    monkeypatch.setattr(module, "monotonic", lambda: seconds)
+    cache, requests = watched.informer_cache, list[str]()
+
+    async def has_none(path: str) -> Any:
+        requests.append(path)
+        raise ObjectNotFoundError('scaledobjects.keda.sh "checkout" not found')
+
+    monkeypatch.setattr(watched.cluster, "get", has_none)
+
+    async def is_found() -> bool:
+        if kind == "HorizontalPodAutoscaler":
+            return await cache.autoscaler("shop", "checkout") is not None
+        if kind == "Deployment":
+            return await cache.workload("shop", WorkloadReference("apps/v1", kind, "checkout")) is not None
+        return await cache.scaled_object("shop", "checkout") is not None
+
+    assert [await is_found() for _ in range(50)] == [False] * 50
+    assert len(requests) == 1
+    seconds += 29
+    assert not await is_found()
+    assert len(requests) == 1
+    seconds += 32
+    assert not await is_found()
+    assert len(requests) == 2
+
+
+async def test_an_object_that_the_watch_shows_counts_at_once_though_it_was_absent() -> None:
+    watched = WatchedCluster()
+    assert await watched.informer_cache.autoscaler("shop", "checkout") is None
+    watched.add_to_watch(parse(an_hpa(minimum=4)))
+    record = await watched.informer_cache.autoscaler("shop", "checkout")
+    assert record is not None
+    assert record.minimum == 4
 
 
 async def test_the_watch_lag_is_the_age_of_the_oldest_missing_write(monkeypatch: pytest.MonkeyPatch) -> None:
