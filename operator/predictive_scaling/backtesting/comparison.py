@@ -1,7 +1,7 @@
 """The outcomes of all scaling strategies over the same demand, and of further variants of a policy."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -59,22 +59,50 @@ class Variant:
     same_hours: HpaOnly
 
 
+@dataclass(slots=True)
+class PolicyReplays:
+    """The outcomes of a policy at several quantiles and HPA targets over one demand, when the live code decides.
+
+    Each pair is replayed once.
+    """
+
+    simulation: ScalingSimulation
+    forecasts: RollingForecasts
+    report: ReportProgress
+    _outcomes: dict[tuple[float, float], Outcome] = field(default_factory=dict[tuple[float, float], Outcome])
+
+    @property
+    def as_written(self) -> tuple[float, float]:
+        """The quantile and the HPA target of the policy."""
+        scenario = self.simulation.scenario
+        return scenario.policy.spec.forecast.effective_quantile, scenario.hpa_target
+
+    def add(self, replayed: Replayed) -> Outcome:
+        """Add a replay of the policy as written; return its outcome."""
+        added = outcome(self.simulation.work, replayed.existing, replayed.ready, self.simulation.scenario.per_replica)
+        self._outcomes[self.as_written] = added
+        return added
+
+    def at(self, chosen: Point, stage: str) -> Tuned:
+        """Return the outcome of a point. stage: what to report during a replay."""
+        key = (chosen.quantile, chosen.hpa_target)
+        if key not in self._outcomes:
+            scenario = with_point(self.simulation.scenario, chosen)
+            replayed = replay(scenario, self.simulation.work, self.forecasts, lambda done: self.report(stage, done))
+            self._outcomes[key] = outcome(self.simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
+        return Tuned(chosen.quantile, chosen.hpa_target, self._outcomes[key])
+
+
 def compare(
-    simulation: ScalingSimulation,
-    chosen: TunedSettings,
-    forecasts: RollingForecasts,
-    replayed: Replayed,
-    report: ReportProgress,
+    replays: PolicyReplays, chosen: TunedSettings, alternatives: Sequence[HpaOnly], predictive: Outcome
 ) -> Comparison:
-    """Return the outcomes of all strategies. replayed: the policy as written."""
-    scenario = simulation.scenario
-    quantile, target = scenario.policy.spec.forecast.effective_quantile, scenario.hpa_target
-    predictive = outcome(simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
-    tuned = _tuned(simulation, forecasts, chosen.quantile, lambda done: report("replaying the tuned policy", done))
-    both = _tuned(
-        simulation, forecasts, chosen.both, lambda done: report("replaying the tuned policy and target", done)
-    )
-    alternatives = simulation.hpa_by_target()
+    """Return the outcomes of all strategies.
+
+    alternatives: the HPA alone at each target. predictive: of the policy as written.
+    """
+    simulation, (quantile, target) = replays.simulation, replays.as_written
+    tuned = replays.at(chosen.quantile, "replaying the tuned policy")
+    both = replays.at(chosen.both, "replaying the tuned policy and target")
     return Comparison(
         hpa_only=simulation.hpa_only(np.array([target]))[0],
         hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_only_target),
@@ -84,7 +112,7 @@ def compare(
                 for strategy in (predictive, tuned.outcome, both.outcome)
             )
         ),
-        seasonal_naive=simulation.with_forecasts(forecasts.of_baseline("SeasonalNaive"), quantile),
+        seasonal_naive=simulation.with_forecasts(replays.forecasts.of_baseline("SeasonalNaive"), quantile),
         predictive=predictive,
         tuned=tuned,
         tuned_with_target=both,
@@ -93,32 +121,16 @@ def compare(
 
 
 def compare_variants(
-    simulation: ScalingSimulation,
-    chosen: TunedSettings,
-    forecasts: RollingForecasts,
-    quantiles: Sequence[float],
-    report: ReportProgress,
+    replays: PolicyReplays, chosen: TunedSettings, alternatives: Sequence[HpaOnly], quantiles: Sequence[float]
 ) -> tuple[Variant, ...]:
     """Return the outcomes of the policy at these quantiles, then at those that further prices chose from the past."""
-    target, alternatives = simulation.scenario.hpa_target, simulation.hpa_by_target()
+    _, target = replays.as_written
     settings: list[tuple[Prices | None, Point]] = [
         (None, Point(quantile, target, 0.0, 0.0, 0.0, 0.0)) for quantile in quantiles
     ]
     settings += chosen.further
     variants: list[Variant] = []
     for prices, point in settings:
-        tuned = _tuned(
-            simulation, forecasts, point, lambda done, at=point: report(f"replaying p{100 * at.quantile:.3g}", done)
-        )
+        tuned = replays.at(point, f"replaying p{100 * point.quantile:.3g}")
         variants.append(Variant(prices, tuned, at_same_hours(alternatives, tuned.outcome.replica_hours)))
     return tuple(variants)
-
-
-def _tuned(
-    simulation: ScalingSimulation, forecasts: RollingForecasts, chosen: Point, report: Callable[[float], None]
-) -> Tuned:
-    """Return the outcome of a point when the live code decides."""
-    scenario = with_point(simulation.scenario, chosen)
-    replayed = replay(scenario, simulation.work, forecasts, report)
-    tuned = outcome(simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
-    return Tuned(chosen.quantile, chosen.hpa_target, tuned)

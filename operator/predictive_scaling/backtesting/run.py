@@ -11,7 +11,7 @@ from forecasting.scaling.simulation_grid import Grid
 from forecasting.series import Series
 from predictive_scaling.backtesting.accuracy import Accuracy, NearEvents, accuracy, naive_wape, near_events
 from predictive_scaling.backtesting.assumptions import UNKNOWN, Assumptions, LiveValues, assumptions_of
-from predictive_scaling.backtesting.comparison import Comparison, Variant, compare, compare_variants
+from predictive_scaling.backtesting.comparison import Comparison, PolicyReplays, Variant, compare, compare_variants
 from predictive_scaling.backtesting.leading import IndicatorEffect, with_indicators
 from predictive_scaling.backtesting.manifests import replayable
 from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
@@ -124,8 +124,9 @@ def run(
     simulation = ScalingSimulation(scenario, workload(demand, split, series.end), forecasts)
     replayed = replay(scenario, simulation.work, forecasts, lambda done: report("replaying the policy", done))
     simulation = _with_events(simulation, replayed)
-    comparison = compare(simulation, chosen, forecasts, replayed, report)
-    variants = compare_variants(simulation, chosen, forecasts, options.quantiles, report)
+    replays, alternatives = PolicyReplays(simulation, forecasts, report), simulation.hpa_by_target()
+    comparison = compare(replays, chosen, alternatives, replays.add(replayed))
+    variants = compare_variants(replays, chosen, alternatives, options.quantiles)
     report("computing the frontier", 0.0)
     points = simulation.frontier(*grid_of(scenario))
     horizons = _bins(options.horizons, series)
