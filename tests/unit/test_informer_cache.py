@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from predictive_scaling.cluster import absent_objects
 from predictive_scaling.cluster import informer_cache as module
-from predictive_scaling.cluster.client import ObjectNotFoundError
+from predictive_scaling.cluster.client import ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.workload_record import WorkloadRecord, WorkloadReference
+from predictive_scaling.errors import TargetRefusedError
 from predictive_scaling.resources.metadata import PolicyKey
 from tests.support.cluster import InMemoryCluster
 from tests.support.control import a_record
@@ -85,7 +87,7 @@ async def test_an_object_that_does_not_exist_is_requested_once_a_minute(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds, watched = 100.0, WatchedCluster()
-    monkeypatch.setattr(module, "monotonic", lambda: seconds)
+    monkeypatch.setattr(absent_objects, "monotonic", lambda: seconds)
     cache, requests = watched.informer_cache, list[str]()
 
     async def has_none(path: str) -> Any:
@@ -108,6 +110,30 @@ async def test_an_object_that_does_not_exist_is_requested_once_a_minute(
     assert len(requests) == 1
     seconds += 32
     assert not await is_found()
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])
+async def test_a_target_that_may_not_be_read_is_requested_once_a_minute(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, watched = 100.0, WatchedCluster()
+    monkeypatch.setattr(absent_objects, "monotonic", lambda: seconds)
+    cache, requests = watched.informer_cache, list[str]()
+
+    async def refuses(path: str) -> Any:
+        requests.append(path)
+        raise ObjectRefusedError("forbidden")
+
+    monkeypatch.setattr(watched.cluster, "get", refuses)
+    read = cache.autoscaler if kind == "HorizontalPodAutoscaler" else cache.scaled_object
+    for _ in range(50):
+        with pytest.raises(TargetRefusedError, match=f"may not read {kind} shop/checkout; grant"):
+            await read("shop", "checkout")
+    assert len(requests) == 1
+    seconds += 61
+    with pytest.raises(TargetRefusedError):
+        await read("shop", "checkout")
     assert len(requests) == 2
 
 

@@ -1,12 +1,12 @@
 """The newest known state of the cluster: a slim record of each watched object, updated by our own writes."""
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from predictive_scaling.clock import monotonic
+from predictive_scaling.cluster.absent_objects import AbsentObjects
 from predictive_scaling.cluster.client import Cluster, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.cluster.corrected_index import CorrectedIndex, OwnWrites, undisturbed
 from predictive_scaling.cluster.horizontal_pod_autoscaler_record import HorizontalPodAutoscalerRecord, parse, path_of
@@ -62,12 +62,6 @@ WorkloadKey = tuple[str, str, str]
 
 _SCALED_SECONDS = 5.0
 """HPAs are sorted by their workloads at most this often."""
-_ABSENT_SECONDS = (30.0, 60.0)
-"""How long the API server's answer that a watched object does not exist counts, at least and at most.
-
-The watch shows the object as soon as it exists. Thousands of policies without a target must not send a request each
-in every tick, nor all in the same one.
-"""
 
 
 @dataclass(slots=True)
@@ -116,7 +110,7 @@ class InformerCache:
         default_factory=dict[WorkloadKey, list[HorizontalPodAutoscalerRecord]]
     )
     _scaled_until: float = 0.0
-    _absent_until: dict[WorkloadKey, float] = field(default_factory=dict[WorkloadKey, float])
+    _absent: AbsentObjects = field(default_factory=AbsentObjects)
     _unseen: dict[PolicyKey, tuple[int, float]] = field(default_factory=dict[PolicyKey, tuple[int, float]])
     _fingerprints: dict[str, int] = field(default_factory=dict[str, int])
     _relisted: bool = False
@@ -167,34 +161,22 @@ class InformerCache:
     async def autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
         """Return the newest record of an HPA: from the watch, or from our last write until the watch delivers it."""
         key = (namespace, name)
-        absent_key = (namespace, "HorizontalPodAutoscaler", name)
         newest = self._written.newest(key, self.autoscaler_index.get(key))
-        if newest is not None or self._is_absent(absent_key):
+        if newest is not None:
             return newest
-        try:
-            return parse(await self.cluster.get(path_of(namespace, name)))
-        except ObjectNotFoundError:
-            self._note_absence(absent_key)
-            return None
-        except ObjectRefusedError as error:
-            raise TargetRefusedError(
-                f"the operator may not read HorizontalPodAutoscaler {namespace}/{name}; grant its service account get, "
-                f"list, watch and patch on horizontalpodautoscalers.autoscaling. The API server's message: {error}"
-            ) from error
+        return await self._absent.request(
+            (namespace, "HorizontalPodAutoscaler", name), lambda: self._request_autoscaler(namespace, name)
+        )
 
     async def workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
         """Return the newest record of a workload; kinds that are not watched are requested."""
-        key = (namespace, reference.kind, reference.name)
         watched = self.watched_workload(namespace, reference)
-        if watched is not None or (reference.is_watched and self._is_absent(key)):
+        if watched is not None:
             return watched
-        try:
-            return WorkloadRecord.parse(await self.cluster.get(reference.path(namespace)))
-        except ObjectNotFoundError:
-            self._note_absence(key)
-            return None
-        except ObjectRefusedError:
-            return None
+        if not reference.is_watched:
+            return await self._request_workload(namespace, reference)
+        key = (namespace, reference.kind, reference.name)
+        return await self._absent.request(key, lambda: self._request_workload(namespace, reference))
 
     async def scaled_object(self, namespace: str, name: str) -> ScaledObjectRecord | None:
         """Return the newest record of a ScaledObject: from the watch or our last write.
@@ -202,14 +184,12 @@ class InformerCache:
         Raises KedaNotInstalledError if the API server does not serve ScaledObjects.
         """
         key = (namespace, name)
-        absent_key = (namespace, "ScaledObject", name)
         newest = self._written_scaled_objects.newest(key, self.scaled_object_index.get(key))
-        if newest is not None or self._is_absent(absent_key):
+        if newest is not None:
             return newest
-        requested = await self._scaled_objects.read(namespace, name)
-        if requested is None:
-            self._note_absence(absent_key)
-        return requested
+        return await self._absent.request(
+            (namespace, "ScaledObject", name), lambda: self._scaled_objects.read(namespace, name)
+        )
 
     def remember(self, record: HorizontalPodAutoscalerRecord | ScaledObjectRecord) -> None:
         """Keep the response of our own write."""
@@ -279,15 +259,24 @@ class InformerCache:
         self._written.purge(self.autoscaler_index)
         self._written_scaled_objects.purge(self.scaled_object_index)
         self._written_workloads.purge(self.workload_index)
-        now = monotonic()
-        self._absent_until = {key: until for key, until in self._absent_until.items() if until > now}
+        self._absent.purge()
 
-    def _is_absent(self, key: WorkloadKey) -> bool:
-        """Whether the API server had no such object a short time ago."""
-        return monotonic() < self._absent_until.get(key, 0.0)
+    async def _request_autoscaler(self, namespace: str, name: str) -> HorizontalPodAutoscalerRecord | None:
+        try:
+            return parse(await self.cluster.get(path_of(namespace, name)))
+        except ObjectNotFoundError:
+            return None
+        except ObjectRefusedError as error:
+            raise TargetRefusedError(
+                f"the operator may not read HorizontalPodAutoscaler {namespace}/{name}; grant its service account get, "
+                f"list, watch and patch on horizontalpodautoscalers.autoscaling. The API server's message: {error}"
+            ) from error
 
-    def _note_absence(self, key: WorkloadKey) -> None:
-        self._absent_until[key] = monotonic() + random.uniform(*_ABSENT_SECONDS)
+    async def _request_workload(self, namespace: str, reference: WorkloadReference) -> WorkloadRecord | None:
+        try:
+            return WorkloadRecord.parse(await self.cluster.get(reference.path(namespace)))
+        except (ObjectNotFoundError, ObjectRefusedError):
+            return None
 
     def _forget_delivered(self) -> None:
         for key, (version, _) in list(self._unseen.items()):
