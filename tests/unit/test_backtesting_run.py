@@ -16,9 +16,10 @@ from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.quality.gate import ActingModel, Verdict
 from forecasting.series import Series
 from forecasting.walk_forward import WalkForward
-from predictive_scaling.backtesting import walk_forward
+from predictive_scaling.backtesting import comparison, walk_forward
 from predictive_scaling.backtesting.assumptions import LiveValues, assumptions_of
 from predictive_scaling.backtesting.manifests import default_policy
+from predictive_scaling.backtesting.replay import Replayed
 from predictive_scaling.backtesting.reporting.page import page
 from predictive_scaling.backtesting.reporting.strategies import strategies
 from predictive_scaling.backtesting.reporting.summary import assumptions, gain, summary
@@ -29,6 +30,7 @@ from predictive_scaling.errors import InvalidTraceError
 from predictive_scaling.resources.annotations import PAUSED, PIN
 from predictive_scaling.resources.scaling_policy import parse_policy
 from predictive_scaling.resources.vocabulary import Mode
+from predictive_scaling.simulation.scenario import Scenario
 from tests.support.backtests import a_demand, silent
 
 MINUTE = timedelta(minutes=1)
@@ -222,3 +224,29 @@ def test_the_better_model_of_a_horizon_acts_at_that_horizon(monkeypatch: pytest.
     assert np.array_equal(spliced.values[judged, :2, median], last_value[:, :2, median])
     assert not np.allclose(plain.values[judged, :2, median], last_value[:, :2, median])
     assert np.array_equal(spliced.values[judged, 2:], plain.values[judged, 2:])
+
+
+def test_strategies_with_the_same_settings_share_a_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    replayed: list[tuple[float, float]] = []
+    original = comparison.replay
+
+    def counted(scenario: Scenario, *arguments: Any) -> Replayed:
+        replayed.append((scenario.policy.spec.forecast.effective_quantile, scenario.hpa_target))
+        return original(scenario, *arguments)
+
+    monkeypatch.setattr(comparison, "replay", counted)
+    policy = default_policy("shop")
+    own = policy.spec.forecast.effective_quantile
+    options = Options(refits=1, model=ModelChoice.SEASONAL_NAIVE, quantiles=(own, 0.6, 0.6))
+    backtest = run(Trace(an_ordinary_demand()), policy, (), options, silent)
+    target, compared = backtest.scenario.hpa_target, backtest.comparison
+    assert len(replayed) == len(set(replayed))
+    assert set(replayed) == {
+        (compared.tuned.quantile, target),
+        (compared.tuned_with_target.quantile, compared.tuned_with_target.hpa_target),
+        (0.6, target),
+    } - {(own, target)}
+    unchanged, lower, same = (variant.tuned.outcome for variant in backtest.variants)
+    assert unchanged == compared.predictive
+    assert lower == same
+    assert lower.replica_hours < unchanged.replica_hours

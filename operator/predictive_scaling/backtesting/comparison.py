@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from forecasting.scaling.frontier import Point, Prices
+from forecasting.scaling.frontier import Prices
 from predictive_scaling.backtesting.replay import Replayed, replay
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts
-from predictive_scaling.backtesting.tuned import TunedSettings, with_point
+from predictive_scaling.backtesting.tuned import TunedSettings, with_settings
 from predictive_scaling.backtesting.walk_forward import ReportProgress
 from predictive_scaling.simulation.outcomes import HpaOnly, Outcome, ScalingSimulation, at_same_hours, outcome
 
@@ -77,32 +77,30 @@ class PolicyReplays:
         scenario = self.simulation.scenario
         return scenario.policy.spec.forecast.effective_quantile, scenario.hpa_target
 
-    def add(self, replayed: Replayed) -> Outcome:
-        """Add a replay of the policy as written; return its outcome."""
-        added = outcome(self.simulation.work, replayed.existing, replayed.ready, self.simulation.scenario.per_replica)
-        self._outcomes[self.as_written] = added
-        return added
+    def add(self, replayed: Replayed) -> None:
+        """Add a replay of the policy as written."""
+        self._outcomes[self.as_written] = self._outcome(replayed)
 
-    def at(self, chosen: Point, stage: str) -> Tuned:
-        """Return the outcome of a point. stage: what to report during a replay."""
-        key = (chosen.quantile, chosen.hpa_target)
+    def at(self, quantile: float, target: float, stage: str) -> Tuned:
+        """Return the outcome at a quantile and an HPA target. stage: what to report during a replay."""
+        key = (quantile, target)
         if key not in self._outcomes:
-            scenario = with_point(self.simulation.scenario, chosen)
+            scenario = with_settings(self.simulation.scenario, quantile, target)
             replayed = replay(scenario, self.simulation.work, self.forecasts, lambda done: self.report(stage, done))
-            self._outcomes[key] = outcome(self.simulation.work, replayed.existing, replayed.ready, scenario.per_replica)
-        return Tuned(chosen.quantile, chosen.hpa_target, self._outcomes[key])
+            self._outcomes[key] = self._outcome(replayed)
+        return Tuned(quantile, target, self._outcomes[key])
+
+    def _outcome(self, replayed: Replayed) -> Outcome:
+        simulation = self.simulation
+        return outcome(simulation.work, replayed.existing, replayed.ready, simulation.scenario.per_replica)
 
 
-def compare(
-    replays: PolicyReplays, chosen: TunedSettings, alternatives: Sequence[HpaOnly], predictive: Outcome
-) -> Comparison:
-    """Return the outcomes of all strategies.
-
-    alternatives: the HPA alone at each target. predictive: of the policy as written.
-    """
+def compare(replays: PolicyReplays, chosen: TunedSettings, alternatives: Sequence[HpaOnly]) -> Comparison:
+    """Return the outcomes of all strategies. alternatives: the HPA alone at each target."""
     simulation, (quantile, target) = replays.simulation, replays.as_written
-    tuned = replays.at(chosen.quantile, "replaying the tuned policy")
-    both = replays.at(chosen.both, "replaying the tuned policy and target")
+    predictive = replays.at(quantile, target, "replaying the policy").outcome
+    tuned = replays.at(chosen.quantile.quantile, chosen.quantile.hpa_target, "replaying the tuned policy")
+    both = replays.at(chosen.both.quantile, chosen.both.hpa_target, "replaying the tuned policy and target")
     return Comparison(
         hpa_only=simulation.hpa_only(np.array([target]))[0],
         hpa_tuned=next(alternative for alternative in alternatives if alternative.target == chosen.hpa_only_target),
@@ -125,12 +123,10 @@ def compare_variants(
 ) -> tuple[Variant, ...]:
     """Return the outcomes of the policy at these quantiles, then at those that further prices chose from the past."""
     _, target = replays.as_written
-    settings: list[tuple[Prices | None, Point]] = [
-        (None, Point(quantile, target, 0.0, 0.0, 0.0, 0.0)) for quantile in quantiles
-    ]
-    settings += chosen.further
+    settings: list[tuple[Prices | None, float]] = [(None, quantile) for quantile in quantiles]
+    settings += [(prices, point.quantile) for prices, point in chosen.further]
     variants: list[Variant] = []
-    for prices, point in settings:
-        tuned = replays.at(point, f"replaying p{100 * point.quantile:.3g}")
+    for prices, quantile in settings:
+        tuned = replays.at(quantile, target, f"replaying p{100 * quantile:.3g}")
         variants.append(Variant(prices, tuned, at_same_hours(alternatives, tuned.outcome.replica_hours)))
     return tuple(variants)

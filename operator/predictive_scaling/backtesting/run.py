@@ -18,7 +18,7 @@ from predictive_scaling.backtesting.replay import MAX_AGE, Replayed, replay
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
 from predictive_scaling.backtesting.traces.recorded import Trace, checked, demand_by_minute
 from predictive_scaling.backtesting.traces.regressors import RecordedRegressor
-from predictive_scaling.backtesting.tuned import choose, grid_of, with_point
+from predictive_scaling.backtesting.tuned import choose, grid_of, with_settings
 from predictive_scaling.backtesting.walk_forward import ReportProgress, walk_forward
 from predictive_scaling.clock import monotonic
 from predictive_scaling.decision.events.occurrences import known_events
@@ -120,12 +120,13 @@ def run(
     chosen = choose(_tuning_with_events(tuning, forecasts, report), options.prices)
     if policy.spec.forecast.objective is not None:
         # As live: a policy with prices covers the quantile that they chose.
-        scenario = with_point(scenario, chosen.quantile)
+        scenario = with_settings(scenario, chosen.quantile.quantile, chosen.quantile.hpa_target)
     simulation = ScalingSimulation(scenario, workload(demand, split, series.end), forecasts)
     replayed = replay(scenario, simulation.work, forecasts, lambda done: report("replaying the policy", done))
     simulation = _with_events(simulation, replayed)
     replays, alternatives = PolicyReplays(simulation, forecasts, report), simulation.hpa_by_target()
-    comparison = compare(replays, chosen, alternatives, replays.add(replayed))
+    replays.add(replayed)
+    comparison = compare(replays, chosen, alternatives)
     variants = compare_variants(replays, chosen, alternatives, options.quantiles)
     report("computing the frontier", 0.0)
     points = simulation.frontier(*grid_of(scenario))

@@ -52,12 +52,12 @@ def grid_of(scenario: Scenario) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(sorted(quantiles)), tuple(sorted({*frontier.TARGETS, scenario.hpa_target}))
 
 
-def with_point(scenario: Scenario, point: Point) -> Scenario:
-    """Return the scenario with the quantile and HPA target of a point."""
+def with_settings(scenario: Scenario, quantile: float, hpa_target: float) -> Scenario:
+    """Return the scenario with another quantile and HPA target."""
     policy = scenario.policy
-    forecast = policy.spec.forecast.model_copy(update={"quantile": point.quantile, "objective": None})
+    forecast = policy.spec.forecast.model_copy(update={"quantile": quantile, "objective": None})
     policy = policy.model_copy(update={"spec": policy.spec.model_copy(update={"forecast": forecast})})
-    return replace(scenario, policy=policy, hpa_target=point.hpa_target)
+    return replace(scenario, policy=policy, hpa_target=hpa_target)
 
 
 def _prices(objective: Objective | None, default: Prices) -> Prices:
