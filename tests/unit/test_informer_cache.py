@@ -82,59 +82,60 @@ async def test_an_object_missing_in_the_watch_is_requested_before_it_counts_as_d
     assert await watched.informer_cache.workload("shop", WorkloadReference("apps/v1", "Deployment", "gone")) is None
 
 
+class RefusedReads:
+    """An informer cache without watched objects; the API server answers each of its requests with `error`."""
+
+    def __init__(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 100.0
+        self.paths: list[str] = []
+        self._error = error
+        watched = WatchedCluster()
+        self.informer_cache = watched.informer_cache
+        monkeypatch.setattr(watched.cluster, "get", self._get)
+        monkeypatch.setattr(absent_objects, "monotonic", lambda: self.seconds)
+
+    async def _get(self, path: str) -> Any:
+        self.paths.append(path)
+        raise self._error
+
+    async def read(self, kind: str) -> Any:
+        if kind == "HorizontalPodAutoscaler":
+            return await self.informer_cache.autoscaler("shop", "checkout")
+        if kind == "ScaledObject":
+            return await self.informer_cache.scaled_object("shop", "checkout")
+        return await self.informer_cache.workload("shop", WorkloadReference("apps/v1", kind, "checkout"))
+
+
 @pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "Deployment", "ScaledObject"])
-async def test_an_object_that_does_not_exist_is_requested_once_a_minute(
+async def test_an_object_that_does_not_exist_is_not_requested_in_every_tick(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds, watched = 100.0, WatchedCluster()
-    monkeypatch.setattr(absent_objects, "monotonic", lambda: seconds)
-    cache, requests = watched.informer_cache, list[str]()
-
-    async def has_none(path: str) -> Any:
-        requests.append(path)
-        raise ObjectNotFoundError('scaledobjects.keda.sh "checkout" not found')
-
-    monkeypatch.setattr(watched.cluster, "get", has_none)
-
-    async def is_found() -> bool:
-        if kind == "HorizontalPodAutoscaler":
-            return await cache.autoscaler("shop", "checkout") is not None
-        if kind == "Deployment":
-            return await cache.workload("shop", WorkloadReference("apps/v1", kind, "checkout")) is not None
-        return await cache.scaled_object("shop", "checkout") is not None
-
-    assert [await is_found() for _ in range(50)] == [False] * 50
-    assert len(requests) == 1
-    seconds += 29
-    assert not await is_found()
-    assert len(requests) == 1
-    seconds += 32
-    assert not await is_found()
-    assert len(requests) == 2
+    reads = RefusedReads(ObjectNotFoundError('scaledobjects.keda.sh "checkout" not found'), monkeypatch)
+    for seconds, requests in ((0, 1), (0, 1), (29, 1), (32, 2)):
+        reads.seconds += seconds
+        assert await reads.read(kind) is None
+        assert len(reads.paths) == requests
 
 
 @pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])
-async def test_a_target_that_may_not_be_read_is_requested_once_a_minute(
+async def test_a_target_that_may_not_be_read_is_not_requested_in_every_tick(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds, watched = 100.0, WatchedCluster()
-    monkeypatch.setattr(absent_objects, "monotonic", lambda: seconds)
-    cache, requests = watched.informer_cache, list[str]()
-
-    async def refuses(path: str) -> Any:
-        requests.append(path)
-        raise ObjectRefusedError("forbidden")
-
-    monkeypatch.setattr(watched.cluster, "get", refuses)
-    read = cache.autoscaler if kind == "HorizontalPodAutoscaler" else cache.scaled_object
-    for _ in range(50):
+    reads = RefusedReads(ObjectRefusedError("forbidden"), monkeypatch)
+    for seconds, requests in ((0, 1), (0, 1), (29, 1), (32, 2)):
+        reads.seconds += seconds
         with pytest.raises(TargetRefusedError, match=f"may not read {kind} shop/checkout; grant"):
-            await read("shop", "checkout")
-    assert len(requests) == 1
-    seconds += 61
-    with pytest.raises(TargetRefusedError):
-        await read("shop", "checkout")
-    assert len(requests) == 2
+            await reads.read(kind)
+        assert len(reads.paths) == requests
+
+
+async def test_answers_about_deleted_policies_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = RefusedReads(ObjectNotFoundError("not found"), monkeypatch)
+    await reads.read("HorizontalPodAutoscaler")
+    reads.seconds += 61
+    reads.informer_cache.purge()
+    informer_cache: Any = reads.informer_cache
+    assert informer_cache._absent._answers == {}
 
 
 async def test_an_object_that_the_watch_shows_counts_at_once_though_it_was_absent() -> None:
