@@ -122,19 +122,25 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
 
     identity: the name of this process in the Lease; host, process and a random part by default.
     """
-    cluster, models = ports.cluster, ports.models
+    unfenced, models = ports.cluster, ports.models
+    terms = LeaseTerms(settings.lease_duration.total_seconds())
+    leadership = Leadership(
+        unfenced, lease_namespace(settings), settings.lease_name, terms, identity or process_identity()
+    )
+
+    def leads() -> bool:
+        return leadership.leads
+
+    cluster = unfenced.fenced(leads)
+    ports.aws.may_write = leads
     informer_cache = InformerCache(
-        cluster,
+        unfenced,
         NamespacePatterns(settings.namespace_services),
         settings.max_policies_per_namespace,
         settings.max_events_per_namespace,
     )
     find = ports.target_finder(cluster, informer_cache)
-    terms = LeaseTerms(settings.lease_duration.total_seconds())
-    leadership = Leadership(
-        cluster, lease_namespace(settings), settings.lease_name, terms, identity or process_identity()
-    )
-    events, states = KubernetesEvents(cluster, leadership.identity), PolicyStates()
+    events, states = KubernetesEvents(unfenced, leadership.identity), PolicyStates()
     learning = Learning(LeadTimes(settings.default_lead_time), Capacities(), LearnedChanges(events, clock))
     tunings = TuningCache(clock)
     records = DecisionRecords(
@@ -169,11 +175,6 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
         events=events,
     )
     metric_store = ExternalMetricStore(is_complete=False)
-
-    def leads() -> bool:
-        return leadership.leads
-
-    ports.aws.may_write = leads
     publisher = PolicyPublisher(
         ports.policies,
         ExternalMetricSink(metric_store),
@@ -186,7 +187,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     calendar, woken = EventCalendar(), asyncio.Event()
     loop = Loop(
         cache=informer_cache,
-        index=IndexComparison(cluster, informer_cache, settings.namespaces),
+        index=IndexComparison(unfenced, informer_cache, settings.namespaces),
         leadership=leadership,
         recovery=Recovery(informer_cache, ports.decisions, records, states, verification, find, clock),
         states=states,
@@ -237,7 +238,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
         commands=CommandHandler(
             ports.commands, ports.stuck_decisions, *(records, verification, states, training, clock, leads)
         ),
-        aggregated=_aggregated(settings, clock, cluster, metric_store),
+        aggregated=_aggregated(settings, clock, unfenced, metric_store),
         readings=SharedReadings(ports.external_readings, metric_store, informer_cache, leads),
         node_headroom=NodeHeadroomController(
             *(headroom, informer_cache, states, clock, leads, settings.writes_in_flight),

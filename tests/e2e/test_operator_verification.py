@@ -152,8 +152,10 @@ class Scene:
             seconds=90,
         )
         assert condition["status"] == "False"
-        decision = await eventually(lambda: self._ended(name, phase), lambda decision: decision is not None)
-        assert decision is not None
+        decisions = await eventually(
+            lambda: self._decisions(name), lambda decisions: any(has_phase(decision, phase) for decision in decisions)
+        )
+        decision = next(decision for decision in decisions if has_phase(decision, phase))
         status = decision["status"]
         assert status["cause"] == reason
         succeeded = next(condition for condition in status["conditions"] if condition["type"] == "Succeeded")
@@ -168,9 +170,8 @@ class Scene:
         assert row["outcome"] == status["message"]
         return status["message"]
 
-    async def _ended(self, name: str, phase: str) -> dict[str, Any] | None:
-        decisions = [decision for decision in await get_decisions(self.kubectl) if decision["spec"]["policy"] == name]
-        return next((decision for decision in decisions if decision.get("status", {}).get("phase") == phase), None)
+    async def _decisions(self, name: str) -> list[dict[str, Any]]:
+        return [decision for decision in await get_decisions(self.kubectl) if decision["spec"]["policy"] == name]
 
     async def _notes(self, name: str, reason: str) -> list[str]:
         events = await self.kubectl.items("events.events.k8s.io")
@@ -180,6 +181,10 @@ class Scene:
         async with api_services(self.operator.database_url) as services, api_client(services) as client:
             listed = (await client.get("/api/v1/scaling/decisions?limit=500")).json()["decisions"]
         return next((row for row in listed if row["id"] == id_), {})
+
+
+def has_phase(decision: dict[str, Any], phase: str) -> bool:
+    return decision.get("status", {}).get("phase") == phase
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,15 @@
 """A cluster in memory: objects by path, and an API server that can be unreachable."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from predictive_scaling.cluster.client import Cluster, ObjectConflictError, ObjectNotFoundError, ObjectRefusedError
 from predictive_scaling.errors import ClusterUnavailableError, RequestTimedOutError
 
 Json = dict[str, Any]
+
+_WRITES = frozenset({"create", "replace", "apply", "merge", "edit", "delete"})
 
 
 class InMemoryCluster(Cluster):
@@ -24,6 +27,9 @@ class InMemoryCluster(Cluster):
         self.failing: set[str] = set()
         """Collections of which a page cannot be listed for now."""
         self._version = 100
+
+    def fenced(self, may_write: Callable[[], bool]) -> Cluster:
+        return _FencedCluster(self, may_write)
 
     async def get(self, path: str) -> Json:
         self._check()
@@ -112,6 +118,19 @@ class InMemoryCluster(Cluster):
     def _check(self) -> None:
         if not self.reachable:
             raise ClusterUnavailableError("the API server did not answer")
+
+
+class _FencedCluster(Cluster):
+    """Has the methods of a cluster, also those that tests replace later; it refuses writes as `Cluster.fenced` does."""
+
+    def __init__(self, cluster: InMemoryCluster, may_write: Callable[[], bool]) -> None:
+        self._parts = cluster, may_write
+
+    def __getattribute__(self, name: str) -> Any:
+        cluster, may_write = object.__getattribute__(self, "_parts")
+        if name in _WRITES and not may_write():
+            raise ClusterUnavailableError(f"leadership was lost before `{name}`; not sent")
+        return getattr(cluster, name)
 
 
 def _is_in(path_of_object: str, collection: str) -> bool:

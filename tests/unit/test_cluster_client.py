@@ -237,3 +237,28 @@ async def test_a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_serv
                     with pytest.raises(ClusterUnavailableError):
                         await cluster.get("/api/v1/namespaces/shop")
     assert bool(proxy.requests) is is_used
+
+
+PATH = "/apis/apps/v1/namespaces/shop/deployments/checkout"
+
+
+async def test_no_write_is_sent_once_leadership_is_lost(server: Server, cluster: Cluster) -> None:
+    leads = True
+    fenced = cluster.fenced(lambda: leads)
+    await fenced.merge(PATH, {})
+    leads = False
+    body: dict[str, Any] = {"metadata": {"name": "checkout"}}
+    for write in (
+        lambda: fenced.create(PATH, body),
+        lambda: fenced.replace(PATH, body),
+        lambda: fenced.apply(PATH, body),
+        lambda: fenced.merge(PATH, body),
+        lambda: fenced.edit(PATH, [{"op": "test", "path": "/metadata/uid", "value": "1"}]),
+        lambda: fenced.delete(PATH),
+        lambda: fenced.delete(PATH, uid="1"),
+    ):
+        with pytest.raises(ClusterUnavailableError, match=f"leadership was lost before [A-Z]+ {PATH}; not sent"):
+            await write()
+    await fenced.get(PATH)
+    await cluster.merge(PATH, {})
+    assert [request.method for request in server.requests] == ["PATCH", "GET", "PATCH"]

@@ -12,7 +12,7 @@ from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
 from predictive_scaling.resources.metadata import PolicyKey
 from predictive_scaling.targets.in_memory import InMemoryTarget
-from predictive_scaling.targets.port import Applied
+from predictive_scaling.targets.port import Applied, Observed
 from tests.support.builders import a_policy, an_event
 from tests.support.control import World, an_edited_policy
 
@@ -218,6 +218,24 @@ async def test_a_standby_writes_nothing() -> None:
     await world.turn(4)
     assert world.target.writes == 0
     assert world.cluster.writes == []
+
+
+@pytest.mark.parametrize("mode", ["Auto", "Recommend"])
+async def test_a_leader_frozen_within_a_reconciliation_writes_nothing_when_it_continues(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    world = World(a_policy(mode=mode))
+    await world.leadership.campaign()
+    observe, writes = InMemoryTarget.observe, list(world.cluster.writes)
+
+    async def observe_past_the_lease(target: InMemoryTarget) -> Observed:
+        world.leadership._relied_until = 0.0  # pyright: ignore[reportPrivateUsage]
+        return await observe(target)
+
+    monkeypatch.setattr(InMemoryTarget, "observe", observe_past_the_lease)
+    await world.loop.run()
+    assert world.cluster.writes == writes
+    assert world.target.writes == 0
 
 
 async def test_the_floor_is_not_lowered_when_demand_samples_stop() -> None:

@@ -157,6 +157,7 @@ async def test_invalid_events_are_stalled_with_their_reason_and_valid_events_are
         path = f"{root}/{namespace}/businessevents/{name}"
         world.cluster.objects[path] = {"metadata": {"name": name, "resourceVersion": "1"}}
     job = BusinessEventController(world.cluster, world.informer_cache, ObservedOccurrences(), world.clock, lambda: True)
+    await world.leadership.campaign()
     await job.run()
 
     def stalled(namespace: str, name: str) -> tuple[str, str]:

@@ -51,6 +51,7 @@ async def a_world(search: InMemoryTarget | None = None) -> World:
     await world.turn(20, timedelta(minutes=1))
     assert [target.minimum for target in world.targets.values()] == [9, 9]
     world.restart()
+    await world.leadership.campaign()
     return world
 
 

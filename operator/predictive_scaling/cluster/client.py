@@ -6,7 +6,7 @@ Objects stay dictionaries: the generated models would cost more than the rest of
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -73,9 +73,23 @@ class Cluster:
     means that the API server cannot be reached.
     """
 
-    def __init__(self, client: kubernetes_client.ApiClient, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        client: kubernetes_client.ApiClient,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._client = client
         self._timeout_seconds = timeout_seconds
+        self._may_write = may_write
+
+    def fenced(self, may_write: Callable[[], bool]) -> "Cluster":
+        """Return the same API server for the writes of a leader.
+
+        While `may_write()` is false, a write raises ClusterUnavailableError and is not sent. It is asked last, because
+        a process that was frozen continues in the middle of whatever it did.
+        """
+        return Cluster(self._client, self._timeout_seconds, may_write)
 
     async def get(self, path: str) -> Json:
         """Return an object. path: such as /apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/checkout."""
@@ -158,6 +172,8 @@ class Cluster:
                     body=body,
                     auth_settings=["BearerToken"],
                 )
+                if method != "GET" and not self._may_write():
+                    raise ClusterUnavailableError(f"leadership was lost before {call}; not sent")
                 response = await self._client.call_api(*request, _request_timeout=self._timeout_seconds)
                 content = await response.read()
         except aiohttp.ConnectionTimeoutError as error:

@@ -1,8 +1,9 @@
 """Leader election by a Lease, based on this process's own monotonic clock.
 
 Kubernetes does not guarantee that a Lease has only one leader at any time. A leader therefore checks a deadline before
-each batch of writes. The deadline counts from before its last renewal was sent, and no request takes longer than the
-slack between that deadline and the time at which another process may take the lease. Leases are always in real time.
+each batch of writes, and its clients again before each write. The deadline counts from before its last renewal was
+sent, and no request takes longer than the slack between that deadline and the time at which another process may take
+the lease. Leases are always in real time.
 
 A process that loses the lease never leads again, because its state (floors, take-overs, decisions) is older than the
 actions of another leader. `lost` is set, and the process ends, as with client-go's leader election; a new process

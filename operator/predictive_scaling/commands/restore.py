@@ -94,13 +94,17 @@ async def _restore_as_leader(
         await _wait_for_policies(operator, seconds)
         loop, reconciler = operator.loop, operator.loop.reconciler
         options = PlaceholderOptions(settings.placeholder_image, settings.placeholder_priority_class)
+
+        def leads() -> bool:
+            return operator.leadership.leads
+
         job = RestoreAll(
             operator.cache,
             loop.states,
             reconciler.restoration,
-            HeadroomWriter(cluster, options, settings.namespaces),
+            HeadroomWriter(cluster.fenced(leads), options, settings.namespaces),
             clock,
-            lambda: operator.leadership.leads,
+            leads,
             settings.writes_in_flight,
         )
         restored = await job.run(seconds)
