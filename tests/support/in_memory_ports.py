@@ -129,8 +129,9 @@ class ConstantDemand:
     ) -> dict[SeriesKey, npt.NDArray[np.float64]]:
         if self.is_away:
             raise DatabaseUnavailableError("PostgreSQL is away")
-        times = [since + index * MINUTE for index in range((until - since) // MINUTE)]
-        values = np.array([self.demand if self.since <= at < self.until else np.nan for at in times])
+        values = np.full((until - since) // MINUTE, np.nan)
+        first, end = (max(0, -((since - limit) // MINUTE)) for limit in (self.since, self.until))
+        values[first:end] = self.demand
         return dict.fromkeys(keys, values)
 
     async def recorded(self, since: datetime) -> list[SeriesKey]:
