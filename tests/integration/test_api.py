@@ -105,7 +105,7 @@ async def test_the_api_exits_without_the_schema_and_names_the_migrate_command(
     database_url: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "api.log"
-    process = await start_process("api", "--port", "0", log=log, settings={"DATABASE_URL": database_url})
+    process = start_process("api", "--port", "0", log=log, settings={"DATABASE_URL": database_url})
     assert await exit_code(process) == 78
     assert "run `predictive-scaling migrate`" in log.read_text().splitlines()[-1]
 
@@ -155,7 +155,7 @@ async def test_check_distinguishes_attention_from_unreachable(migrated_database_
 async def test_check_reports_an_unhealthy_api_as_text(tmp_path: Path) -> None:
     async with api_running(UNREACHABLE_DATABASE, tmp_path) as api:
         log = tmp_path / "check.log"
-        process = await start_process("check", "--api-url", api.url, "--ingest-url", UNUSED_URL, log=log, settings={})
+        process = start_process("check", "--api-url", api.url, "--ingest-url", UNUSED_URL, log=log, settings={})
         assert await exit_code(process) == 2
         text = log.read_text()
         assert "Health: unhealthy" in text
@@ -224,7 +224,7 @@ UNUSED_URL = "http://127.0.0.1:1"
 async def run_check(api_url: str, folder: Path) -> tuple[int, dict[str, Any]]:
     """Run `check`; return its exit code and its report."""
     log = folder / "check.json"
-    process = await start_process(
+    process = start_process(
         "check", "--api-url", api_url, "--ingest-url", UNUSED_URL, "--output", "json", log=log, settings={}
     )
     code = await exit_code(process)

@@ -1,8 +1,10 @@
 """Access control of the HTTP API by a real API server and real tokens, and its TLS as a process."""
 
 import asyncio
+import os
 import shutil
 import ssl
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ from predictive_scaling.cluster.client import connected
 from predictive_scaling.cluster.rights import API
 from predictive_scaling.errors import AccessUnavailableError
 from predictive_scaling.stack.kubernetes import Kubernetes
-from tests.support.api_process import api_running, log_events, start_process
+from tests.support.api_process import api_running, log_events
 from tests.support.api_services import a_policy, a_tuning, api_client
 from tests.support.audit import AuditLog, rights
 from tests.support.eventually import eventually, exit_code
@@ -318,5 +320,10 @@ async def check(url: str, folder: Path, authority: Path, *, tokens: str) -> int:
     file = folder / "token"
     file.write_text(tokens + "\n")
     arguments = ("check", "--api-url", url, "--ingest-url", "http://127.0.0.1:1", "--token-file", str(file))
-    process = await start_process(*arguments, log=folder / "check.log", settings={"SSL_CERT_FILE": str(authority)})
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "predictive_scaling", *arguments),
+        stdout=asyncio.subprocess.DEVNULL,
+        # The client loads the authorities when it is imported, which a forked program does before it has this variable.
+        env={**os.environ, "SSL_CERT_FILE": str(authority)},
+    )
     return await exit_code(process)

@@ -79,7 +79,7 @@ async def test_a_process_without_its_servers_logs_no_secret(
         "PREDICTIVE_SCALING_MODELS_DIR": str(tmp_path / "models"),
     }
     arguments = [command, "--output", "json"] if command == "check" else [command]
-    process = await start_process(*arguments, log=log, settings=settings)
+    process = start_process(*arguments, log=log, settings=settings)
     if command == "ingest":
 
         async def kafka_failed() -> bool:
@@ -153,7 +153,7 @@ async def test_an_operator_that_cannot_start_ends_its_log_with_the_reason(
         "PREDICTIVE_SCALING_OPERATOR_PORT": str(port),
         "PREDICTIVE_SCALING_MODELS_DIR": str(tmp_path / "models"),
     }
-    process = await start_process("operator", log=log, settings=settings)
+    process = start_process("operator", log=log, settings=settings)
     assert await exit_code(process) == 78
     last = checked_lines(log, SECRETS)[-1]
     assert (last["event"], last["level"], last["exit_code"]) == ("process_failed", "error", 78)

@@ -274,7 +274,7 @@ async def _local_programs(cluster: Kubernetes, kafka: Kafka) -> dict[str, dict[s
 async def _train_an_hour_ago(url: str, clock: Clock, service: str, folder: Path) -> None:
     """Train the version that a later training replaces, and that the rollback restores."""
     clock_an_hour_ago = ReplayClock(clock.now() - timedelta(hours=1), monotonic(), 1)
-    process = await start_process(
+    process = start_process(
         *("train", "--service", service, "--metric", "requests_per_second"),
         log=folder / "train.log",
         settings={

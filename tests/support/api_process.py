@@ -1,10 +1,8 @@
 """The HTTP API as users run it: a separate process, stopped by pid."""
 
-import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,13 +12,14 @@ from typing import Any
 import httpx
 
 from tests.support.eventually import eventually, exit_code
+from tests.support.forked_program import ForkedProgram, start_program
 
 
 @dataclass
 class ApiProcess:
     """A running `predictive-scaling api` and its address."""
 
-    process: asyncio.subprocess.Process
+    process: ForkedProgram
     log: Path
     url: str
 
@@ -43,23 +42,17 @@ def log_events(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-async def start_process(*arguments: str, log: Path, settings: Mapping[str, str]) -> asyncio.subprocess.Process:
+def start_process(*arguments: str, log: Path, settings: Mapping[str, str]) -> ForkedProgram:
     """Start `predictive-scaling …` with these settings; its output goes to `log`."""
-    with log.open("wb") as output:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "predictive_scaling", *arguments),
-            env={**os.environ, **settings},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    log.write_bytes(b"")
+    return start_program(*arguments, environment={**os.environ, **settings}, output=log)
 
 
 @asynccontextmanager
 async def api_running(database_url: str, folder: Path, port: int = 0, /, **settings: str) -> AsyncGenerator[ApiProcess]:
     """Run the API over this database; it responds on entry. port: 0 for a free one."""
     log = folder / "api.log"
-    process = await start_process(
+    process = start_process(
         *("api", "--host", "127.0.0.1", "--port", str(port)),
         log=log,
         settings={"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", **settings},
@@ -73,7 +66,7 @@ async def api_running(database_url: str, folder: Path, port: int = 0, /, **setti
             await process.wait()
 
 
-async def _port(process: asyncio.subprocess.Process, log: Path) -> int:
+async def _port(process: ForkedProgram, log: Path) -> int:
     if process.returncode is not None:
         raise RuntimeError(f"the API exited with {process.returncode}: {log_events(log)[-1:]}")
     return next((event["port"] for event in log_events(log) if event["event"] == "api_listening"), 0)

@@ -1,10 +1,8 @@
 """Runs the processes of the chart as their pods say, as a kubelet would: arguments, environment, files of Secrets."""
 
-import asyncio
 import base64
 import json
 import os
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import httpx
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.ports import free_ports
 from tests.support.eventually import eventually, exit_code
+from tests.support.forked_program import ForkedProgram, start_program
 from tests.support.helm import NAMESPACE, Object, environment, secret_files
 
 
@@ -86,7 +85,7 @@ async def run_job(cluster: Kubernetes, component: str, folder: Path, namespace: 
 
 async def _start(
     cluster: Kubernetes, namespace: str, template: Object, folder: Path, node: Mapping[str, str]
-) -> asyncio.subprocess.Process:
+) -> ForkedProgram:
     secrets = folder / "secrets"
     secrets.mkdir(parents=True)
     for name, (secret, key) in secret_files(template).items():
@@ -94,11 +93,4 @@ async def _start(
         (secrets / name).write_bytes(base64.b64decode(data[key]))
     (container,) = template["spec"]["containers"]
     pod = {**environment(template), "PREDICTIVE_SCALING_SECRETS_DIR": str(secrets)}
-    with (folder / "log").open("wb") as output:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "predictive_scaling", *container["args"]),
-            env={**os.environ, **pod, **node},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    return start_program(*container["args"], environment={**os.environ, **pod, **node}, output=folder / "log")

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from predictive_scaling.clock import monotonic
+from tests.support.forked_program import ForkedProgram
 
 Value = TypeVar("Value")
 
@@ -40,7 +41,7 @@ async def eventually(
         await asyncio.sleep(interval_seconds)
 
 
-async def exit_code(process: asyncio.subprocess.Process, seconds: float = 60.0) -> int:
+async def exit_code(process: asyncio.subprocess.Process | ForkedProgram, seconds: float = 60.0) -> int:
     """Return the exit code of a process that ends. Raises AssertionError when it still runs, as `eventually` does."""
 
     async def has_ended() -> bool:

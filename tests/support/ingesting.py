@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-import sys
+import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.storage.database import Database
 from tests.support.eventually import eventually, exit_code
+from tests.support.forked_program import ForkedProgram, start_program
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Pipeline:
 class Ingester:
     """One running ingest process."""
 
-    process: asyncio.subprocess.Process
+    process: ForkedProgram
     port: int
 
     async def wait_for_exit(self, seconds: float = 30.0) -> int:
@@ -94,10 +95,7 @@ class Ingester:
 async def ingesting(pipeline: Pipeline, **settings: str) -> AsyncGenerator[Ingester]:
     """Run `predictive-scaling ingest`; it is killed at the end if it still runs."""
     port = free_port()
-    with pipeline.log.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *command("ingest"), env=pipeline.environment(port, **settings), stdout=log, stderr=log
-        )
+    process = start_program("ingest", environment=pipeline.environment(port, **settings), output=pipeline.log)
     try:
         yield Ingester(process, port)
     finally:
@@ -108,18 +106,10 @@ async def ingesting(pipeline: Pipeline, **settings: str) -> AsyncGenerator[Inges
 
 async def run(pipeline: Pipeline, *arguments: str, **settings: str) -> tuple[int, str]:
     """Run a subcommand; return its exit code and its output."""
-    process = await asyncio.create_subprocess_exec(
-        *command(*arguments),
-        env=pipeline.environment(0, **settings),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
-
-
-def command(*arguments: str) -> Sequence[str]:
-    return (sys.executable, "-m", "predictive_scaling", *arguments)
+    with tempfile.NamedTemporaryFile() as output:
+        environment = pipeline.environment(0, **settings)
+        process = start_program(*arguments, environment=environment, output=Path(output.name))
+        return await process.wait(), output.read().decode()
 
 
 async def send(

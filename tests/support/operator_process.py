@@ -1,11 +1,9 @@
 """The operator as users run it: a separate process, killed and stopped by pid."""
 
-import asyncio
 import json
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.operator_account import operator_kubeconfig
 from predictive_scaling.stack.ports import free_ports
 from tests.support.eventually import eventually, exit_code
+from tests.support.forked_program import ForkedProgram, start_program
 from tests.support.kubectl import Kubectl, wait_for_rights
 
 LEASE_NAMESPACE = "default"
@@ -42,7 +41,7 @@ class OperatorProcess:
     """Further settings, without the prefix."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
     lease: str = field(default_factory=lambda: f"test-{os.urandom(4).hex()}")
-    _process: asyncio.subprocess.Process | None = None
+    _process: ForkedProgram | None = None
 
     @property
     def log(self) -> str:
@@ -62,14 +61,8 @@ class OperatorProcess:
 
     async def start(self, **environment: str) -> None:
         """Start it and wait until it responds. environment: for this start only."""
-        with (self.folder / "operator.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "predictive_scaling", "operator"),
-                env={**os.environ, **self._environment(), **environment},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        variables = {**os.environ, **self._environment(), **environment}
+        self._process = start_program("operator", environment=variables, output=self.folder / "operator.log")
         state = await eventually(self._liveness_or_exit, seconds=60)
         assert state == "live", f"the operator exited:\n{self.log[-3000:]}"
 

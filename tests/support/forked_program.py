@@ -1,0 +1,80 @@
+"""`predictive-scaling` processes that need not import it: multiprocessing's fork server has done so once.
+
+The imports take one or two CPU seconds a process, and the tests start hundreds. A test of the start itself, of what is
+imported, or of a variable that a library reads at its import, runs the program with `sys.executable`.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    [__name__, *(f"predictive_scaling.commands.{name}" for name in ("operate", "api", "ingest")), "lightgbm"]
+)
+_POLL_SECONDS = 0.02
+
+
+class ForkedProgram:
+    """One process, with the attributes of `asyncio.subprocess.Process` that the tests use."""
+
+    def __init__(self, process: ForkServerProcess) -> None:
+        self._process = process
+        assert process.pid is not None
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Wait until it has ended, and return its exit code."""
+        while True:
+            if (code := self.returncode) is not None:
+                return code
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def start_program(*arguments: str, environment: Mapping[str, str], output: Path) -> ForkedProgram:
+    """Start `predictive-scaling` with these arguments and this environment, in a session of its own.
+
+    Its stdout and stderr are appended to `output`. It does not outlive the process that calls this.
+    """
+    task = arguments, dict(environment), output.absolute(), Path.cwd()
+    process = _SERVER.Process(target=_run, args=task, daemon=True)
+    process.start()
+    return ForkedProgram(process)
+
+
+def _run(arguments: tuple[str, ...], environment: dict[str, str], output: Path, folder: Path) -> None:
+    os.setsid()
+    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    sys.argv = ["predictive-scaling", *arguments]
+    from predictive_scaling.__main__ import main
+
+    main()
