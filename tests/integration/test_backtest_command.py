@@ -250,7 +250,7 @@ def demand_at(seconds: float) -> float:
 def test_a_prometheus_server_is_queried_in_chunks_that_it_accepts(run: Run) -> None:
     with prometheus_running(series_response(demand_at)) as (url, requests):
         query = 'sum(rate(http_requests_total{app="shop"}[5m]))'
-        result = run("--prometheus", url, "--query", query, "--days", 40, "--output", "json", *QUICK)
+        result = run("--prometheus", url, "--query", query, "--days", 40, "--split", 0.95, "--output", "json", *QUICK)
     assert result.code == 0
     assert result.document["series"]["points"] == pytest.approx(40 * 288, abs=2)
     assert [request["query"] for request in requests] == [query, query]
