@@ -12,7 +12,7 @@ import pytest
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.eventually import eventually
-from tests.support.kubectl import Kubectl
+from tests.support.kubectl import Kubectl, new_namespace
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import get_condition, record_steady_demand, wait_for_condition, wait_for_minimum
 from tests.support.operator_process import NOON, OperatorProcess, kubeconfig_of_cluster_role
@@ -89,13 +89,11 @@ def odd_autoscaler() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def other_kubectl(cluster: Kubernetes, namespace: str) -> Kubectl:
+async def other_kubectl(cluster: Kubernetes, namespace: str) -> AsyncGenerator[Kubectl]:
     """kubectl in another namespace, which contains every kind of invalid object that the API server accepts."""
-    name = f"{namespace}-invalid"
-    await cluster.kubectl("create", "namespace", name)
-    kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, name)
-    await kubectl.apply(a_deployment("odd"), odd_autoscaler(), *odd_policies(), *STALLED.values(), *EDGES)
-    return kubectl
+    async with new_namespace(cluster, f"{namespace}-invalid") as kubectl:
+        await kubectl.apply(a_deployment("odd"), odd_autoscaler(), *odd_policies(), *STALLED.values(), *EDGES)
+        yield kubectl
 
 
 @pytest.fixture

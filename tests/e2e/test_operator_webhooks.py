@@ -9,7 +9,7 @@ import pytest
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.eventually import eventually
-from tests.support.kubectl import Kubectl, KubectlError
+from tests.support.kubectl import Kubectl, KubectlError, new_namespace
 from tests.support.manifests import Manifest, a_deployment, a_scaling_policy, an_autoscaler
 from tests.support.observing import (
     get_minimum,
@@ -24,13 +24,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("checkout")]
 
 
 @pytest.fixture
-async def other_kubectl(cluster: Kubernetes, kubectl: Kubectl, namespace: str) -> Kubectl:
+async def other_kubectl(cluster: Kubernetes, namespace: str) -> AsyncGenerator[Kubectl]:
     """kubectl in another namespace, which has a target with the same name."""
-    name = f"{namespace}-other"
-    await cluster.kubectl("create", "namespace", name)
-    other = Kubectl(kubectl.program, kubectl.kubeconfig, name)
-    await other.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
-    return other
+    async with new_namespace(cluster, f"{namespace}-other") as kubectl:
+        await kubectl.apply(a_deployment("checkout"), an_autoscaler("checkout", minimum=2, maximum=40))
+        yield kubectl
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.eventually import eventually
 
 _GROUP = "/apis/predictive-scaling.io/v1alpha1"
@@ -163,3 +165,20 @@ def _api_server(kubeconfig: Path) -> _ApiServer:
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     headers = {"Authorization": f"Bearer {user['token']}"}
     return _ApiServer(cluster["server"], headers, ssl.create_default_context(cadata=authority))
+
+
+@asynccontextmanager
+async def new_namespace(cluster: Kubernetes, name: str) -> AsyncGenerator[Kubectl]:
+    """Create a namespace; yields kubectl of the administrator in it.
+
+    At the end its HPAs are deleted, because thirty HPAs use a third of a core of the control plane, and policies and
+    events, which the operators of later tests would reconcile; other objects use nothing and are kept.
+    """
+    await cluster.kubectl("create", "namespace", name)
+    kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, name)
+    try:
+        yield kubectl
+    finally:
+        for kind in ("hpa", "sp", "be"):
+            with suppress(KubectlError):
+                await kubectl.delete_all(kind)
