@@ -7,6 +7,7 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import cache
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -96,6 +97,7 @@ values = st.sampled_from(
 ) | st.text(max_size=40)
 
 
+@cache
 def operations() -> list[tuple[str, str, list[dict[str, Any]]]]:
     """Return method, path and parameters of every GET route."""
     schema = create_app(_no_services()).openapi()
