@@ -11,6 +11,7 @@ import pytest
 
 from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.stack.kubernetes import Kubernetes
+from tests.support.api_process import PLAIN_HTTP
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl, new_namespace
 from tests.support.manifests import a_business_event, a_deployment, a_scaling_policy, an_autoscaler
@@ -138,7 +139,7 @@ async def test_invalid_objects_of_one_namespace_do_not_affect_another(
         lambda: get_condition(other_kubectl, "Stalled", "no-zone"),
         lambda condition: condition.get("reason") == "InvalidTimezone",
     )
-    async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=PLAIN_HTTP, timeout=120) as client:
         response = await client.get(f"http://127.0.0.1:{operator.port}/health/live")
     assert response.status_code == 200
     await kubectl("delete", "sp", "checkout")

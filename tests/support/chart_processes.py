@@ -12,6 +12,7 @@ import httpx
 
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.ports import free_ports
+from tests.support.api_process import PLAIN_HTTP
 from tests.support.eventually import eventually, exit_code
 from tests.support.forked_program import ForkedProgram, start_program
 from tests.support.helm import NAMESPACE, Object, environment, secret_files
@@ -38,7 +39,7 @@ async def running(
 
     async def responds() -> bool:
         assert process.returncode is None, (folder / "log").read_text()
-        async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN_HTTP, timeout=120) as client:
             try:
                 return (await client.get(f"http://127.0.0.1:{port}{path}")).is_success
             except httpx.TransportError:

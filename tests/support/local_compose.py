@@ -20,6 +20,7 @@ import yaml
 
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.processes import Child, SingleProcess, answers
+from tests.support.api_process import PLAIN_HTTP
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -200,7 +201,7 @@ class LocalCompose:
 
 async def _health(port: int) -> str:
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN_HTTP, timeout=10) as client:
             response = await client.get(f"http://{LOOPBACK}:{port}/health/ready")
     except httpx.TransportError:
         return "unhealthy"

@@ -18,6 +18,7 @@ from predictive_scaling.cluster.rights import cluster_role
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.operator_account import operator_kubeconfig
 from predictive_scaling.stack.ports import free_ports
+from tests.support.api_process import PLAIN_HTTP
 from tests.support.eventually import eventually, exit_code
 from tests.support.forked_program import ForkedProgram, start_program
 from tests.support.kubectl import Kubectl, wait_for_rights
@@ -106,7 +107,7 @@ class OperatorProcess:
 
     async def metrics(self) -> str:
         """Return the text of its metrics endpoint."""
-        async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN_HTTP, timeout=120) as client:
             return (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
 
     async def metric(self, name: str) -> float:
@@ -128,7 +129,7 @@ class OperatorProcess:
             finished = await eventually(lambda: self.metric(name), finished.__lt__, seconds=30)
 
     async def _liveness_or_exit(self) -> str:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN_HTTP) as client:
             try:
                 response = await client.get(f"http://127.0.0.1:{self.port}/health/live")
             except httpx.TransportError:
