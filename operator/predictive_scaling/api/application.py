@@ -88,6 +88,6 @@ def _together(*modules: ModuleType) -> APIRouter:
 
 
 _ROUTES = APIRouter(generate_unique_id_function=lambda route: route.name)
-"""Built once: FastAPI completes an included route at the first request, which takes a tenth of a second in all."""
+"""Built once for all applications of a process: FastAPI completes included routes at the first request, in 15 ms."""
 _ROUTES.include_router(_together(*_API_V1), prefix=API_V1, responses=responses(401, 403, 422, 429, 503))
 _ROUTES.include_router(_together(health, pages, web_page))
