@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from predictive_scaling.__main__ import main
+
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [__name__, *(f"predictive_scaling.commands.{name}" for name in ("operate", "api", "ingest")), "lightgbm"]
@@ -56,7 +58,7 @@ class ForkedProgram:
 def start_program(*arguments: str, environment: Mapping[str, str], output: Path) -> ForkedProgram:
     """Start `predictive-scaling` with these arguments and this environment, in a session of its own.
 
-    Its stdout and stderr are appended to `output`. It does not outlive the process that calls this.
+    Its stdout and stderr are appended to `output`. If it still runs when the calling process exits, it gets SIGTERM.
     """
     task = arguments, dict(environment), output.absolute(), Path.cwd()
     process = _SERVER.Process(target=_run, args=task, daemon=True)
@@ -73,8 +75,6 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str], output: Path, 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    time.tzset()
+    time.tzset()  # of TZ
     sys.argv = ["predictive-scaling", *arguments]
-    from predictive_scaling.__main__ import main
-
     main()
