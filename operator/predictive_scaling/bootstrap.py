@@ -131,8 +131,13 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
     def leads() -> bool:
         return leadership.leads
 
+    def may_act() -> bool:
+        return not leadership.is_over
+
     cluster = unfenced.fenced(leads)
     ports.aws.may_write = leads
+    for pool in ports.pools:
+        pool.may_use = may_act
     informer_cache = InformerCache(
         unfenced,
         NamespacePatterns(settings.namespace_services),
@@ -140,7 +145,7 @@ def assemble(settings: Settings, clock: Clock, ports: Ports, *, identity: str | 
         settings.max_events_per_namespace,
     )
     find = ports.target_finder(cluster, informer_cache)
-    events, states = KubernetesEvents(unfenced, leadership.identity), PolicyStates()
+    events, states = KubernetesEvents(unfenced.fenced(may_act), leadership.identity), PolicyStates()
     learning = Learning(LeadTimes(settings.default_lead_time), Capacities(), LearnedChanges(events, clock))
     tunings = TuningCache(clock)
     records = DecisionRecords(

@@ -128,6 +128,8 @@ class Ports:
     """Returns what finds the target of a policy."""
     aws: AWSClients = field(default_factory=AWSClients)
     """The clients of the targets in AWS."""
+    pools: tuple[Database, ...] = ()
+    """The connections of the tables."""
 
     @classmethod
     def of(cls, settings: Settings, cluster: Cluster, databases: Databases) -> "Ports":
@@ -150,6 +152,7 @@ class Ports:
             backtests=Backtests(background, settings.namespaces),
             target_finder=partial(Targets, groups=_groups(settings, aws)),
             aws=aws,
+            pools=(databases.tick, background),
         )
 
 

@@ -14,7 +14,7 @@ from predictive_scaling.cluster.leadership import Leadership, LeaseTerms
 from predictive_scaling.commands import supervision
 from predictive_scaling.commands.supervision import run_until
 from predictive_scaling.control.jobs.commands import CLEAR_STUCK, RELOAD_MODELS
-from predictive_scaling.errors import LeadershipLostError, TaskEndedError
+from predictive_scaling.errors import DatabaseUnavailableError, LeadershipLostError, TaskEndedError
 from predictive_scaling.ports import Databases, Ports
 from predictive_scaling.settings import Settings, read_settings
 from predictive_scaling.storage.commands import Commands
@@ -183,6 +183,20 @@ async def test_losing_the_lease_shuts_the_process_down_and_keeps_the_new_holder(
             await asyncio.wait_for(run, 240)
         assert cluster.objects[LEASE]["spec"]["holderIdentity"] == "another"
         assert exit_codes == [LeadershipLostError.exit_code]
+
+
+async def test_a_process_whose_leadership_is_over_uses_no_table(migrated_database_url: str, tmp_path: Path) -> None:
+    """A process that was frozen in the middle of its work continues with the next statement."""
+    async with an_operator(migrated_database_url, tmp_path) as (operator, _, _):
+        decisions, policies = operator.loop.recovery.records.log.table, operator.loop.publisher.table
+        await decisions.ping()
+        await operator.leadership.campaign()
+        await decisions.ping()
+        await policies.record([])
+        operator.leadership._relied_until = 0.0  # pyright: ignore[reportPrivateUsage]
+        for statement in (decisions.ping, lambda: policies.record([])):
+            with pytest.raises(DatabaseUnavailableError, match=r"leadership was lost; PostgreSQL at .* is not used"):
+                await statement()
 
 
 async def test_a_hanging_shutdown_step_does_not_block_the_others(

@@ -154,6 +154,20 @@ async def test_a_process_frozen_beyond_its_lease_detects_the_loss_before_it_rene
     assert REGISTRY.get_sample_value("predictive_scaling_leader") == 0
 
 
+async def test_leadership_is_over_when_it_was_lost_and_not_before_it_was_gained_or_after_its_release(
+    cluster: InMemoryCluster, seconds: ManualSeconds
+) -> None:
+    released, frozen = a_candidate(cluster, "released"), a_candidate(cluster, "frozen")
+    assert not released.is_over
+    await released.campaign()
+    assert not released.is_over
+    await released.release()
+    assert not released.is_over
+    await frozen.campaign()
+    seconds.now += 10.0
+    assert frozen.is_over
+
+
 async def test_a_lease_held_by_another_process_is_lost_at_once(
     cluster: InMemoryCluster, seconds: ManualSeconds
 ) -> None:

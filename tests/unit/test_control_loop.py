@@ -8,6 +8,7 @@ from structlog.typing import EventDict
 
 from predictive_scaling.cluster.client import Json, ObjectRefusedError
 from predictive_scaling.cluster.informer_cache import EventRecord
+from predictive_scaling.cluster.kubernetes_events import EventReason
 from predictive_scaling.control.actuation.ownership import FINALIZER, path_of
 from predictive_scaling.errors import ClusterUnavailableError, TargetRefusedError
 from predictive_scaling.resources.metadata import PolicyKey
@@ -234,8 +235,19 @@ async def test_a_leader_frozen_within_a_reconciliation_writes_nothing_when_it_co
 
     monkeypatch.setattr(InMemoryTarget, "observe", observe_past_the_lease)
     await world.loop.run()
+    (record,) = world.records[KEY]
+    world.events.emit(record, EventReason.PAUSED, "It was queued before.")
+    await world.events.send()
     assert world.cluster.writes == writes
     assert world.target.writes == 0
+
+
+async def test_a_standby_sends_its_events() -> None:
+    world = World()
+    (record,) = world.records[KEY]
+    world.events.emit(record, EventReason.MODEL_REJECTED, "A standby loads models, too.")
+    await world.events.send()
+    assert [verb for verb, _ in world.cluster.writes] == ["create"]
 
 
 async def test_the_floor_is_not_lowered_when_demand_samples_stop() -> None:

@@ -1,9 +1,9 @@
 """Leader election by a Lease, based on this process's own monotonic clock.
 
 Kubernetes does not guarantee that a Lease has only one leader at any time. A leader therefore checks a deadline before
-each batch of writes, and its clients again before each write. The deadline counts from before its last renewal was
-sent, and no request takes longer than the slack between that deadline and the time at which another process may take
-the lease. Leases are always in real time.
+each batch of writes, and its clients of the API server, AWS and PostgreSQL check it again before each write. The
+deadline counts from before its last renewal was sent, and no request takes longer than the slack between that deadline
+and the time at which another process may take the lease. Leases are always in real time.
 
 A process that loses the lease never leads again, because its state (floors, take-overs, decisions) is older than the
 actions of another leader. `lost` is set, and the process ends, as with client-go's leader election; a new process
@@ -81,9 +81,14 @@ class Leadership:
         """Whether this process may write now."""
         return monotonic() < self._relied_until
 
+    @property
+    def is_over(self) -> bool:
+        """Whether this process led and may not write any more: what it has in progress may be out of date."""
+        return self._has_led and not self.leads
+
     async def campaign(self) -> None:
         """Take the lease if it is free, renew it if it is ours; do nothing once it was lost."""
-        if self._has_led and not self.leads:
+        if self.is_over:
             self._lose("the lease was not renewed in time")
         if self.lost.is_set():
             return
@@ -95,7 +100,7 @@ class Leadership:
             log.warning("lease_not_renewed", lease=self.name, error=str(error))
         if self.leads and not self._has_led:
             self._gain()
-        elif self._has_led and not self.leads:
+        elif self.is_over:
             self._lose("the lease was not renewed in time")
 
     async def release(self) -> None:

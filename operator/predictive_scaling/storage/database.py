@@ -2,7 +2,7 @@
 
 import math
 import select
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
@@ -59,6 +59,8 @@ class Database:
         self._max_size = max_size
         self._checkout_seconds = checkout_timeout.total_seconds()
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self.may_use: Callable[[], bool] = lambda: True
+        """Asked each time that a connection is handed out; False for a process that may not act any more."""
         self._held: str | None = None
         self._answered: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
@@ -126,6 +128,8 @@ class Database:
             raise DatabaseUnavailableError(f"PostgreSQL at {self.where}: the pool is closed")
         try:
             async with pool.connection() as connection:
+                if not self.may_use():
+                    raise DatabaseUnavailableError(f"leadership was lost; PostgreSQL at {self.where} is not used")
                 try:
                     yield connection
                 except psycopg.errors.ReadOnlySqlTransaction:
