@@ -18,7 +18,7 @@ from predictive_scaling.backtesting.walk_forward import ReportProgress
 _STUDIED = 5 * DAY
 _STRIDE = DAY / 96
 """Interval between the forecasts that are studied, as live."""
-_LEAST = 2 * DAY
+_MIN_HISTORY = 2 * DAY
 """Forecasts that were made before the first study."""
 
 
@@ -52,7 +52,7 @@ def with_indicators(
     series, day = forecasts.series, max(1, round(DAY / forecasts.series.step))
     indicators = [_indicator(series, regressor) for regressor in regressors]
     values, peaks = forecasts.values.copy(), forecasts.peaks.copy()
-    first, end = forecasts.first + round(_LEAST / series.step), forecasts.first + len(values)
+    first, end = forecasts.first + round(_MIN_HISTORY / series.step), forecasts.first + len(values)
     findings: list[Sequence[Finding]] = []
     for since in range(first, end, day):
         report("judging leading indicators", (since - first) / max(1, end - first))

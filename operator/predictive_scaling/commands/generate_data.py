@@ -56,12 +56,12 @@ class GeneratedService:
 
     service: str
     metric: str
-    character: str
+    profile: str
     rows: int
     new: int
     mean: float
     peak: float
-    happenings: int
+    incidents: int
     events: int
     policy: str
 
@@ -144,12 +144,12 @@ def _write_manifests(service: Service, rows: int, new: int, folder: Path) -> Gen
     return GeneratedService(
         service=service.name,
         metric=service.profile.metric,
-        character=service.profile.about,
+        profile=service.profile.about,
         rows=rows,
         new=new,
         mean=round(float(np.nanmean(demand)), 3),
         peak=round(float(np.nanmax(demand)), 3),
-        happenings=len(service.incidents),
+        incidents=len(service.incidents),
         events=len(business_events),
         policy=manifest,
     )
@@ -218,7 +218,7 @@ def _as_json(plan: Plan, to: To, folder: Path, generated: Sequence[GeneratedServ
 
 def _as_text(plan: Plan, to: To, folder: Path, generated: Sequence[GeneratedService]) -> str:
     timeline, rows = plan.timeline, sum(service.rows for service in generated)
-    table = Table("SERVICE", "METRIC", "MEAN", "PEAK", "ROWS", "NEW", "EVENTS", "CHARACTER", box=None, pad_edge=False)
+    table = Table("SERVICE", "METRIC", "MEAN", "PEAK", "ROWS", "NEW", "EVENTS", "PROFILE", box=None, pad_edge=False)
     for service in generated:
         numbers = (
             f"{service.mean:.4g}",
@@ -227,7 +227,7 @@ def _as_text(plan: Plan, to: To, folder: Path, generated: Sequence[GeneratedServ
             f"{service.new:,}",
             str(service.events),
         )
-        table.add_row(service.service, service.metric, *numbers, service.character)
+        table.add_row(service.service, service.metric, *numbers, service.profile)
     console = Console(width=None if sys.stdout.isatty() else _WIDE)
     with console.capture() as capture:
         console.print(table)
