@@ -1,5 +1,6 @@
 """Plugins and process settings of all tests."""
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ sys.dont_write_bytecode = False
 # Fewer garbage collections in the control plane, etcd and kubectl, for 150 MB of memory: a quarter less CPU time.
 os.environ.setdefault("GOGC", "400")
 
+# As `predictive-scaling` itself: the matrices are small, and BLAS threads that wait spin.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # The duration of an example depends more on the machine than on the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -33,3 +37,9 @@ structlog.configure(
         structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
     ]
 )
+
+
+def pytest_collection_finish() -> None:
+    """Leave the modules and tests, which stay, to themselves: each full garbage collection would visit them."""
+    gc.collect()
+    gc.freeze()

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import sys
 from types import MappingProxyType
 from typing import Any
@@ -86,6 +87,8 @@ def predictive_scaling(
 
 def main() -> None:
     """Run a subcommand; a PredictiveScalingError sets the exit code, and is one line on stderr or of the log."""
+    # Read when numpy is imported. The matrices are small: BLAS threads, one per core of the node, would only spin.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     log_uncaught_exceptions()
     try:
         app()

@@ -14,7 +14,7 @@ from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from tests.support.audit import AuditLog, rights
 from tests.support.chart_processes import account_of, get_json, run_job, running
-from tests.support.chart_releases import OURS, VALUES, deployment, install
+from tests.support.chart_releases import VALUES, delete_with_definitions, deployment, install
 from tests.support.chart_values import VALUE_SETS
 from tests.support.documents import DOCS, blocks
 from tests.support.eventually import eventually
@@ -226,4 +226,4 @@ async def test_every_command_of_the_installation_guide_works_in_its_order(
         assert process.returncode == 0, f"{block.name}: {printed}"
         for fragment in EXPECTED_OUTPUT.get(block.name, ()):
             assert fragment in printed
-    await control_plane.kubectl("delete", "crds,clusterroles,clusterrolebindings", "-l", OURS)
+    await delete_with_definitions(control_plane, "clusterroles,clusterrolebindings")

@@ -250,9 +250,10 @@ def demand_at(seconds: float) -> float:
 def test_a_prometheus_server_is_queried_in_chunks_that_it_accepts(run: Run) -> None:
     with prometheus_running(series_response(demand_at)) as (url, requests):
         query = 'sum(rate(http_requests_total{app="shop"}[5m]))'
-        result = run("--prometheus", url, "--query", query, "--days", 40, "--split", 0.95, "--output", "json", *QUICK)
+        options = ("--days", 8, "--resolution", "1m", "--split", 0.95, "--output", "json")
+        result = run("--prometheus", url, "--query", query, *options, *QUICK)
     assert result.code == 0
-    assert result.document["series"]["points"] == pytest.approx(40 * 288, abs=2)
+    assert result.document["series"]["points"] == pytest.approx(8 * 1440, abs=2)
     assert [request["query"] for request in requests] == [query, query]
 
 
@@ -325,9 +326,9 @@ async def test_a_service_is_read_from_the_database(
 @pytest.mark.parametrize("shape", ["constant", "repeated each day", "zero after the split"])
 def test_undefined_numbers_are_a_dash_with_the_reason_and_null_in_json(run: Run, tmp_path: Path, shape: str) -> None:
     demand: dict[str, list[float]] = {
-        "constant": [100.0] * 1440,
-        "repeated each day": [100.0 + at % 288 for at in range(1440)],
-        "zero after the split": [100.0] * 1000 + [0.0] * 440,
+        "constant": [100.0] * 864,
+        "repeated each day": [100.0 + at % 288 for at in range(864)],
+        "zero after the split": [100.0] * 600 + [0.0] * 264,
     }
     path, page = tmp_path / "trace.csv", tmp_path / "page.html"
     path.write_text(

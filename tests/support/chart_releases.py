@@ -58,4 +58,15 @@ async def delete_kept_objects(cluster: Kubernetes) -> None:
         patch = json.dumps({"metadata": {"finalizers": None}})
         name = claim["metadata"]["name"]
         await cluster.kubectl("-n", NAMESPACE, "patch", "pvc", name, "--type=merge", "-p", patch)
-    await cluster.kubectl("-n", NAMESPACE, "delete", "crds,pvc,jobs", "-l", OURS)
+    await delete_with_definitions(cluster, "pvc,jobs")
+
+
+async def delete_with_definitions(cluster: Kubernetes, kinds: str) -> None:
+    """Delete the release's objects of these kinds and its custom resource definitions."""
+    for definition in (await get_json(cluster, "crds", "-l", OURS))["items"]:
+        # The first request for a kind sets up its storage. A deletion of the definition that is first fails, and the
+        # API server repeats it minutes later.
+        spec = definition["spec"]
+        path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}?resourceVersion=0"
+        await cluster.kubectl("get", "--raw", path)
+    await cluster.kubectl("-n", NAMESPACE, "delete", f"crds,{kinds}", "-l", OURS)

@@ -1,6 +1,7 @@
-"""The process ends in order, even if a thread or a task does not."""
+"""Threads of the process: how many there are, and its end even if a thread or a task does not end."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
@@ -69,3 +70,18 @@ async def test_requests_to_aws_end_before_the_lease_is_released(monkeypatch: pyt
     monkeypatch.setattr(supervision, "end_process_after", end_nothing)
     await supervision.run_until(stop, operator)
     assert steps == ["aws", "lease", "watch"]
+
+
+def test_a_command_that_loads_numpy_has_one_thread_unless_the_environment_sets_more() -> None:
+    program = """
+        import atexit, os, sys
+        from predictive_scaling.__main__ import main
+        atexit.register(lambda: print("numpy" in sys.modules, len(os.listdir("/proc/self/task"))))
+        sys.argv = ["predictive-scaling", "backtest", "--help"]
+        main()
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for chosen, threads in (({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, min(2, os.cpu_count() or 1))):
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        output = subprocess.run(command, env=inherited | chosen, capture_output=True, check=True, text=True).stdout
+        assert output.splitlines()[-1] == f"True {threads}"
