@@ -83,6 +83,8 @@ async def test_kafka_has_the_topics_and_keeps_messages_over_a_restart(kafka: Kaf
     await kafka.stop()
     await kafka.start()
     assert _first_message(kafka, topic) == b"kept"
+    if (kafka.folder / "classes.jsa").exists():  # not of a Java without an archive of its own classes
+        assert "classes.jsa" in _mapped_files(kafka.server.pid)
 
 
 async def test_an_hpa_without_metrics_follows_its_raised_minimum(kubectl: Kubectl) -> None:
@@ -261,6 +263,10 @@ def _names(folder: Path) -> list[str]:
 
 def _find_no_spec(name: str) -> None:
     """Replace importlib's search: no package is installed."""
+
+
+def _mapped_files(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
 
 
 def _first_message(kafka: Kafka, topic: str) -> bytes | None:
