@@ -10,11 +10,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from predictive_scaling.__main__ import main
+from predictive_scaling.control.jobs import tuning
+from predictive_scaling.control.jobs.subprocesses import CompletedChild
+from predictive_scaling.tuning.task import ENCODE, TASK_DECODER
+from predictive_scaling.tuning.worker import run_task
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
@@ -77,4 +82,32 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str], output: Path, 
     os.environ.update(environment)
     time.tzset()  # of TZ
     sys.argv = ["predictive-scaling", *arguments]
+    tuning.run_child = _run_tuning_worker
     main()
+
+
+async def _run_tuning_worker(arguments: Sequence[str], *, stdin: bytes, **_: Any) -> CompletedChild:
+    """The tuning worker as a fork, because its imports take longer than its work; unit tests run it as a program."""
+    assert arguments == ("predictive_scaling.tuning.worker",)
+    return await asyncio.to_thread(_fork_tuning_worker, stdin)
+
+
+def _fork_tuning_worker(tasks: bytes) -> CompletedChild:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            # Of the parent: its port must be free as soon as it is killed.
+            os.closerange(3, writer)
+            os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
+            os.nice(10)
+            with os.fdopen(writer, "wb") as output:
+                output.write(ENCODE([run_task(task) for task in TASK_DECODER.decode(tasks)]))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as output:
+        content = output.read()
+    _, status = os.waitpid(pid, 0)
+    return CompletedChild(os.waitstatus_to_exitcode(status), content, "")
