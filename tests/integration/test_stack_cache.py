@@ -8,7 +8,7 @@ import pytest
 
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack import binaries as binaries_module
-from predictive_scaling.stack import installed_programs, preparation, toolchain
+from predictive_scaling.stack import installed_programs, kafka, preparation, toolchain
 from predictive_scaling.stack.binaries import binaries
 from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.cache import cache_folder, cached
@@ -220,15 +220,27 @@ async def test_without_java_kafka_is_the_mock_cluster(tmp_path: Path, monkeypatc
     _program(tmp_path / "java", "echo 'openjdk version \"11.0.2\"' >&2")
     _program(tmp_path / "uv", "echo no network; exit 2")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    kafka = Kafka(tmp_path / "kafka", notices.append)
-    await kafka.start()
+    broker = Kafka(tmp_path / "kafka", notices.append)
+    await broker.start()
     try:
-        assert not kafka.is_real
+        assert not broker.is_real
         assert any("mock cluster" in notice and "no network" in notice for notice in notices)
         with pytest.raises(StackError, match="Kafka has no process"):
-            _ = kafka.server
+            _ = broker.server
     finally:
-        await kafka.stop()
+        await broker.stop()
+
+
+async def test_kafka_needs_no_archive_of_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notices: list[str] = []
+    _program(tmp_path / "java", "echo 'openjdk version \"17.0.15\"' >&2")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (cache_folder() / "kafka" / kafka.VERSION / "libraries").mkdir(parents=True)
+    (cache_folder() / "kafka-classes").write_text("no folder")
+    await kafka.prepare(notices.append)
+    (notice,) = notices
+    assert notice.startswith("Kafka starts without an archive of its classes")
+    assert "kafka-classes" in notice
 
 
 def _program(path: Path, script: str) -> Path:

@@ -19,8 +19,9 @@ from predictive_scaling.stack.progress import Notify
 
 TOPICS = {"metrics.raw": 4, "metrics.dead-letter": 1}
 """The topics that `start` creates, with their number of partitions."""
+VERSION = "4.1.0"
+"""Of the broker and the command line tools."""
 
-_VERSION = "4.1.0"
 _SOURCES = Path(__file__).parent / "kafka_server"
 _CONFIGURATION, _LOGGING, _LIBRARIES, _CLASSES = "server.properties", "log4j2.yaml", "libraries", "classes.jsa"
 _CLUSTER_ID = "cHJlZGljdGl2ZS1zY2FsZQ"
@@ -107,9 +108,10 @@ class Kafka(SingleProcess):
             return
         archive = await _class_archive(java, libraries, self._notify)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / _CLASSES).symlink_to(archive)
-        # A Java that has no archive of its own classes made none of Kafka's.
-        options = (f"-XX:SharedArchiveFile={_CLASSES}", "-Xlog:cds=off") if archive.is_file() else ()
+        options: tuple[str, ...] = ()
+        if archive is not None:
+            (self.folder / _CLASSES).symlink_to(archive)
+            options = (f"-XX:SharedArchiveFile={_CLASSES}", "-Xlog:cds=off")
         await self._prepare_broker(java, libraries, options)
 
     async def _prepare_broker(self, java: Path, libraries: Path, class_options: Sequence[str]) -> None:
@@ -163,7 +165,7 @@ class Kafka(SingleProcess):
 
 def is_fetched() -> bool:
     """Whether Kafka's libraries are in the cache."""
-    return (cache_folder() / "kafka" / _VERSION).is_dir()
+    return (cache_folder() / "kafka" / VERSION).is_dir()
 
 
 async def prepare(notify: Notify) -> None:
@@ -185,7 +187,7 @@ async def installed(notify: Notify) -> tuple[Path, Path]:
 
     async def fetch(folder: Path) -> None:
         maven = await toolchain.maven(notify)
-        notify(f"fetching Kafka {_VERSION} by Maven (54 MB), about half a minute")
+        notify(f"fetching Kafka {VERSION} by Maven (54 MB), about half a minute")
         shutil.copy(_SOURCES / "pom.xml", folder)
         copy = ("-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libraries")
         home = {"JAVA_HOME": str(java.resolve().parent.parent)}
@@ -195,23 +197,29 @@ async def installed(notify: Notify) -> tuple[Path, Path]:
             *copy,
             folder=folder,
             environment=home,
-            purpose=f"fetching Kafka {_VERSION}",
+            purpose=f"fetching Kafka {VERSION}",
         )
 
-    return java, await cached("kafka", _VERSION, fetch, notify) / "libraries"
+    return java, await cached("kafka", VERSION, fetch, notify) / "libraries"
 
 
-async def _class_archive(java: Path, libraries: Path, notify: Notify) -> Path:
+async def _class_archive(java: Path, libraries: Path, notify: Notify) -> Path | None:
     """Return an archive of the classes that a broker loads, with which it starts in half of the time.
 
-    A first broker makes it. The JVM ignores an archive of another Java or other libraries.
+    A first broker makes it. None if the cache is not writable, or if Java has no archive of its own classes, which it
+    needs for others. The JVM ignores an archive of another Java or other libraries.
     """
 
     async def archive(folder: Path) -> None:
         notify("archiving the classes of Kafka, about ten seconds")
         await Kafka(folder / "broker", notify).archive_classes(java, libraries, folder)
 
-    return await cached("kafka-classes", _identity(java, libraries), archive, notify) / _CLASSES
+    try:
+        file = await cached("kafka-classes", _identity(java, libraries), archive, notify) / _CLASSES
+    except OSError as error:
+        notify(f"Kafka starts without an archive of its classes, seconds later: {error}")
+        return None
+    return file if file.is_file() else None
 
 
 def _identity(java: Path, libraries: Path) -> str:
