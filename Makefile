@@ -38,8 +38,9 @@ help: ## Show every target
 demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-04-13 for another day, TRACE=file EVENTS=file for recorded demand, KEEP=1 keeps it running
 	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(TRACE),--trace "$(TRACE)") $(if $(EVENTS),--events "$(EVENTS)") $(if $(KEEP),--keep)
 
-# Tests of the servers often wait: two workers leave a third of two cores idle, and each worker starts servers of its own
-# (2 GB). The tests that need none use the idle time in between; their output follows.
+# Tests of the servers often wait, and each worker starts servers of its own: on two cores three workers are as fast as four,
+# which need 2 GB more. The tests that need no server use the idle time in between; their output follows. All together
+# need 8 GB.
 PYTEST = .venv/bin/pytest --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
 test: setup ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
 	@$(RUN) stack prepare --chart
