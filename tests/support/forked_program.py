@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
@@ -63,7 +64,8 @@ class ForkedProgram:
 def start_program(*arguments: str, environment: Mapping[str, str], output: Path) -> ForkedProgram:
     """Start `predictive-scaling` with these arguments and this environment, in a session of its own.
 
-    Its stdout and stderr are appended to `output`. If it still runs when the calling process exits, it gets SIGTERM.
+    Its stdout and stderr are appended to `output`; its temporary files are in the same folder. If it still runs when
+    the calling process exits, it gets SIGTERM.
     """
     task = arguments, dict(environment), output.absolute(), Path.cwd()
     process = _SERVER.Process(target=_run, args=task, daemon=True)
@@ -81,6 +83,8 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str], output: Path, 
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()  # of TZ
+    # The Kubernetes client removes its temporary files at the exit of Python, which neither SIGKILL nor a fork reaches.
+    tempfile.tempdir = str(output.parent)
     sys.argv = ["predictive-scaling", *arguments]
     tuning.run_child = _run_tuning_worker
     main()
