@@ -139,6 +139,7 @@ async def browser_page(width: int = 1280, height: int = 900) -> AsyncGenerator[P
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", script, CHROMIUM, *_ARGUMENTS, f"--user-data-dir={folder}", "about:blank"),
         pass_fds=(commands[0], answers[1]),
+        env=os.environ | {"TMPDIR": folder},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -161,7 +162,13 @@ async def browser_page(width: int = 1280, height: int = 900) -> AsyncGenerator[P
         await process.wait()
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        # Its helpers, which end a moment later, still write to the profile.
+        await eventually(lambda: asyncio.to_thread(_is_removed, folder))
+
+
+def _is_removed(folder: str) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not Path(folder).exists()
 
 
 async def _connect(answers: int, commands: int) -> _Connection:
