@@ -224,8 +224,10 @@ def test_the_files_contain_the_demand_and_the_events(tmp_path: Path) -> None:
     assert (report["start"], report["end"]) == ("2026-11-08T12:34:00Z", "2026-11-16T12:34:00Z")
     assert [service["service"] for service in report["services"]] == [profile.name for profile in PROFILES]
     assert [service["profile"] for service in report["services"]] == [profile.about for profile in PROFILES]
-    assert all(service["incidents"] >= 0 for service in report["services"])
     plan = Plan(datetime(2026, 11, 16, 12, 34, tzinfo=UTC), days=8)
+    incidents = {name: len(service.incidents) for name, service in generated_services(plan).items()}
+    assert {service["service"]: service["incidents"] for service in report["services"]} == incidents
+    assert any(incidents.values())
     rows = list(csv.DictReader((tmp_path / "web-shop.csv").read_text().splitlines()))
     assert rows[0]["timestamp"] == "2026-11-08T12:34:00Z"
     np.testing.assert_allclose([float(row["value"]) for row in rows], generated_services(plan)["web-shop"].demand)
