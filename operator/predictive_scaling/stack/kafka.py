@@ -73,7 +73,8 @@ class Kafka(SingleProcess):
             await self.start()
             await self.create_topic("any")
         finally:
-            await self.stop()
+            # It writes the archive before it ends, which a slow machine needs time for.
+            await self.server.stop(self.server.deadline_seconds)
         archive = self.folder / _CLASSES
         if archive.is_file():
             archive.rename(folder / _CLASSES)
