@@ -56,7 +56,7 @@ async def test_a_forecast_that_breaks_the_decision_is_ignored(monkeypatch: pytes
     assert world.condition("ForecastReady")["reason"] == "ForecastFailed"
 
 
-def fail_with_a_forecast(situation: Any, sight: Any, spans: Any) -> None:
+def fail_with_a_forecast(situation: Any, context: Any, spans: Any) -> None:
     del situation, spans
-    if sight.forecast is not None:
+    if context.forecast is not None:
         raise ValueError("bins do not fit")
