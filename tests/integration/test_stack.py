@@ -52,6 +52,24 @@ async def test_postgresql_keeps_committed_rows_when_it_is_killed(postgres: Postg
     assert row == (42,)
 
 
+async def test_postgresql_starts_once_the_last_process_of_a_killed_server_has_ended(
+    postgres: PostgreSQL, database_url: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        backend = connection.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        postgres.kill()
+        starting = asyncio.create_task(postgres.start())
+        try:
+            done, _ = await asyncio.wait([starting], timeout=1)
+            assert not done, "it waits for the backend"
+        finally:
+            os.kill(backend, signal.SIGCONT)
+            await starting
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("select 1")
+
+
 async def test_each_database_url_names_an_empty_database(database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         cursor = await connection.execute("select count(*) from pg_tables where schemaname = 'public'")

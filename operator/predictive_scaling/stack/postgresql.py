@@ -1,5 +1,6 @@
 """A real PostgreSQL from a Python wheel, in a folder and on a free port, also for root."""
 
+import asyncio
 import shutil
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from predictive_scaling.clock import monotonic
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.postgresql_programs import postgresql_programs
 from predictive_scaling.stack.processes import Child, SingleProcess, run
@@ -14,6 +16,10 @@ from predictive_scaling.stack.progress import Notify
 from predictive_scaling.stack.server_user import server_user
 
 DATABASE = "predictive_scaling"
+_SHARED_MEMORY_SEGMENTS = Path("/proc/sysvipc/shm")
+_DETACH_SECONDS = 60.0
+"""Maximum time until the backends of a killed server have noticed it and ended."""
+_POLL_SECONDS = 0.05
 
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -49,6 +55,8 @@ class PostgreSQL(SingleProcess):
         """Start the server; on the first start create the database. Raises StackError with the end of its log."""
         first = self._child is None
         self._child = self._child or await self._build_server()
+        if not self._child.running:
+            await self._wait_for_backends_of_a_killed_server()
         await self._child.start()
         if first:
             await self.create_database(DATABASE)
@@ -63,6 +71,12 @@ class PostgreSQL(SingleProcess):
     async def drop_database(self, name: str) -> None:
         """Remove a database, even with open connections."""
         await self._execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+    async def _wait_for_backends_of_a_killed_server(self) -> None:
+        """A server refuses to start while backends of the one before use its shared memory."""
+        until = monotonic() + _DETACH_SECONDS
+        while _is_attached(self.folder / "data" / "postmaster.pid") and monotonic() < until:  # noqa: ASYNC110 (the kernel sends no asyncio.Event)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _execute(self, statement: sql.Composed) -> None:
         connection = await psycopg.AsyncConnection.connect(self.url_of("postgres"), autocommit=True)
@@ -104,3 +118,17 @@ class PostgreSQL(SingleProcess):
         connection = await psycopg.AsyncConnection.connect(self.url_of("postgres"), connect_timeout=3)
         async with connection:
             await connection.execute("select 1")
+
+
+def _is_attached(lock_file: Path) -> bool:
+    """Return whether a process uses the shared memory segment that a lock file names.
+
+    Its seventh line is the key and the id of the segment (PostgreSQL's miscadmin.h); a server that stops removes it.
+    """
+    try:
+        segment = lock_file.read_text().splitlines()[6].split()[1]
+        rows = [line.split() for line in _SHARED_MEMORY_SEGMENTS.read_text().splitlines()]
+    except (OSError, IndexError):
+        return False
+    columns = rows[0]
+    return any(row[columns.index("shmid")] == segment and int(row[columns.index("nattch")]) > 0 for row in rows[1:])
