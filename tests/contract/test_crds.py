@@ -15,6 +15,7 @@ from tests.support.refused_manifests import RefusedManifest, refused_manifests
 
 pytestmark = pytest.mark.e2e
 STRICT_DRY_RUN = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
+SHORT_NAMES = {"BusinessEvent": "be", "ScalingBacktest": "sb", "ScalingDecision": "sd", "ScalingPolicy": "sp"}
 # Reported in addition to a blocking error, for rules that were not evaluated.
 NOT_EVALUATED = "* <nil>: Invalid value: null: some validation rules were not checked"
 
@@ -30,13 +31,14 @@ async def test_an_invalid_manifest_is_refused_with_the_path_of_the_field(
     dry_run: Kubectl, manifest: RefusedManifest
 ) -> None:
     with pytest.raises(KubectlError) as refused:
-        await dry_run(*STRICT_DRY_RUN, stdin=yaml.safe_dump(manifest.invalid))
+        await dry_run.create_dry(SHORT_NAMES[manifest.invalid["kind"]], manifest.invalid)
 
     # Rules name the value of a map as labels[tier], patterns as labels.tier.
     message = re.sub(r"\[([a-z]+)\]", r".\1", str(refused.value))
     assert manifest.field in message
     assert manifest.message in message
     causes = [line for line in message.splitlines() if line.startswith("* ") and not line.startswith(NOT_EVALUATED)]
+    assert causes or "strict decoding error: unknown field" in message
     assert all(cause.startswith(f"* {manifest.field}: ") for cause in causes), message
 
 

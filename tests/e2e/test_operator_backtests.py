@@ -47,7 +47,7 @@ async def test_a_backtest_survives_the_operator_and_shows_its_result(
     own_operator: OperatorProcess, kubectl: Kubectl
 ) -> None:
     now = own_operator.clock.now()
-    begin = now - timedelta(days=6)
+    begin = now - timedelta(days=2.5)  # a little more than a model needs
     await record_demand(
         own_operator.database_url,
         "checkout",

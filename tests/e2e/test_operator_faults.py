@@ -186,7 +186,8 @@ async def test_a_thousand_policies_created_at_once_do_not_delay_one_that_acts(
     async def without_status() -> int:
         return sum(not item.get("status", {}).get("conditions") for item in await kubectl.items("sp"))
 
-    await eventually(without_status, lambda count: count == 0, seconds=180)
+    # A list of all of them is megabytes.
+    await eventually(without_status, lambda count: count == 0, seconds=180, interval_seconds=2)
     await eventually(
         lambda: get_condition(kubectl, "Ready", "policy-999"),
         lambda condition: (condition["status"], condition["reason"]) == ("False", "TargetNotFound"),
@@ -194,7 +195,7 @@ async def test_a_thousand_policies_created_at_once_do_not_delay_one_that_acts(
     async with connected(cluster.kubeconfig, connections=16, timeout_seconds=120) as client:
         await asyncio.gather(*(client.delete(f"{path}/{body['metadata']['name']}") for body in [policy, *crowd]))
     await wait_for_minimum(kubectl, 2, seconds=60)
-    await eventually(lambda: kubectl.items("sp"), lambda left: len(left) == 0, seconds=60)
+    await eventually(lambda: kubectl.items("sp"), lambda left: len(left) == 0, seconds=60, interval_seconds=1)
 
 
 async def test_garbage_in_the_data_of_one_policy_stays_within_its_bounds(

@@ -326,9 +326,9 @@ async def test_a_service_is_read_from_the_database(
 @pytest.mark.parametrize("shape", ["constant", "repeated each day", "zero after the split"])
 def test_undefined_numbers_are_a_dash_with_the_reason_and_null_in_json(run: Run, tmp_path: Path, shape: str) -> None:
     demand: dict[str, list[float]] = {
-        "constant": [100.0] * 864,
-        "repeated each day": [100.0 + at % 288 for at in range(864)],
-        "zero after the split": [100.0] * 600 + [0.0] * 264,
+        "constant": [100.0] * 576,
+        "repeated each day": [100.0 + at % 288 for at in range(576)],
+        "zero after the split": [100.0] * 400 + [0.0] * 176,
     }
     path, page = tmp_path / "trace.csv", tmp_path / "page.html"
     path.write_text(

@@ -33,6 +33,7 @@ _COLLECTIONS: Mapping[str, tuple[str, str]] = {
     "scalingpolicies": (_GROUP, "scalingpolicies"),
     "scalingpolicy": (_GROUP, "scalingpolicies"),
     "sb": (_GROUP, "scalingbacktests"),
+    "sd": (_GROUP, "scalingdecisions"),
     "sp": (_GROUP, "scalingpolicies"),
 }
 """The API group and the plural of each kind that tests read, by the names that kubectl accepts for it."""
@@ -90,6 +91,12 @@ class Kubectl:
         """Delete all objects of a kind in the namespace. Raises KubectlError when the API server does not answer."""
         await self._request("DELETE", kind)
 
+    async def create_dry(self, kind: str, manifest: dict[str, Any]) -> None:
+        """Have the API server check a new object as it does for kubectl, and store nothing. Raises KubectlError."""
+        group, plural = _COLLECTIONS[kind]
+        path = f"{group}/namespaces/{self.namespace}/{plural}?dryRun=All&fieldValidation=Strict"
+        await self._request_once("POST", path, manifest)
+
     async def create_namespace(self) -> None:
         """Create the namespace. Raises KubectlError when it exists or the API server does not answer."""
         await self._request_once("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
@@ -116,8 +123,14 @@ class Kubectl:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise KubectlError(f"{method} {url}: {error!r}") from error
         if not response.ok:
-            raise KubectlError(f"{method} {url}: {body.get('message', response.status)}")
+            causes = [f"\n* {cause.get('field')}: {cause['message']}" for cause in _causes(body)]
+            raise KubectlError(f"{method} {url}: {body.get('message', response.status)}{''.join(causes)}")
         return body
+
+
+def _causes(status: dict[str, Any]) -> list[dict[str, str]]:
+    """Return what makes an object invalid, which kubectl prints as a list."""
+    return status.get("details", {}).get("causes", []) if status.get("reason") == "Invalid" else []
 
 
 async def create_quota(kubectl: Kubectl, name: str, *, pods: int) -> None:
