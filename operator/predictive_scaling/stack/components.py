@@ -95,9 +95,10 @@ class Components:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",
-            # The only member waits for no other; these times limit how long a starved machine may take for a request.
-            "--heartbeat-interval=1000",
-            "--election-timeout=10000",
+            # The only member elects itself after up to the second time. A request may take 5 s and twice that time,
+            # which a starved machine needs.
+            "--heartbeat-interval=300",
+            "--election-timeout=3000",
             "--log-level=warn",
             url=f"{client}/health",
         )
