@@ -47,7 +47,7 @@ test: setup ## Run all tests and docstring examples; each of the two parts ends 
 	@.venv/bin/python -m tests.support.go_programs
 	@mkdir -p build
 	@trap 'kill $$(jobs -p) 2> /dev/null || true' EXIT; trap '' INT; \
-	nice -n 19 $(PYTEST) --numprocesses 2 $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
+	nice -n 19 $(PYTEST) --numprocesses 1 $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
 	$(PYTEST) --numprocesses 3 $(wildcard tests/e2e tests/runbook tests/integration tests/contract tests/chart) & servers=$$!; status=0; \
 	wait $$servers || status=$$?; wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
 

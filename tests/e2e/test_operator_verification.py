@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from predictive_scaling.clock import ReplayClock, monotonic
+from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubelets import stages
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
-from predictive_scaling.stack.stack import Part, Stack
+from predictive_scaling.stack.stack import Stack
 from tests.fixtures.stack import CRDS
 from tests.support.api_services import api_client, api_services
 from tests.support.eventually import eventually

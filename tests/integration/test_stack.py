@@ -16,6 +16,7 @@ import redis.asyncio
 from confluent_kafka import Consumer, Producer
 
 from predictive_scaling.errors import StackError
+from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.kafka import TOPICS, Kafka
 from predictive_scaling.stack.kubelets import NODE
 from predictive_scaling.stack.kubernetes import Kubernetes
@@ -23,7 +24,7 @@ from predictive_scaling.stack.ports import free_ports
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.processes import Child, port_is_open
 from predictive_scaling.stack.progress import ignore
-from predictive_scaling.stack.stack import Part, Stack
+from predictive_scaling.stack.stack import Stack
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl, KubectlError
 
@@ -31,7 +32,8 @@ pytestmark = pytest.mark.integration
 
 OWNER = """
 import asyncio
-from predictive_scaling.stack.stack import Part, Stack
+from predictive_scaling.stack.binary import Part
+from predictive_scaling.stack.stack import Stack
 
 async def main():
     async with Stack([Part.POSTGRESQL, Part.REDIS, Part.AWS]) as stack:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubelets import NODE
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.progress import ignore
-from predictive_scaling.stack.stack import Part, Stack
+from predictive_scaling.stack.stack import Stack
 from tests.support.eventually import eventually
 from tests.support.kubectl import Kubectl
 

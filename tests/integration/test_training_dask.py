@@ -47,7 +47,7 @@ class History:
 
     async def demand(self, key: SeriesKey, start: datetime, end: datetime, step: timedelta) -> Series:
         self.requested.append(key)
-        return replace(a_series(days=10, seed=KEYS.index(key)), name=str(key))
+        return replace(a_series(days=5, seed=KEYS.index(key)), name=str(key))
 
     async def event_types(self, key: SeriesKey, start: datetime, end: datetime) -> frozenset[str]:
         return frozenset({"match"})
@@ -95,7 +95,7 @@ async def test_a_cluster_trains_the_same_models_as_one_process(cluster: Any, tmp
 async def test_series_are_trained_concurrently(cluster: Any) -> None:
     before = await _executed_tasks(cluster)
     async with connected(cluster.scheduler_address) as dask:
-        await asyncio.gather(*(dask.learn(a_series(days=10, seed=seed), QUICK, None) for seed in range(4)))
+        await asyncio.gather(*(dask.learn(a_series(days=5, seed=seed), QUICK, None) for seed in range(4)))
     after = await _executed_tasks(cluster)
     assert sum(after.values()) - sum(before.values()) == 4
     assert all(after[worker] > before[worker] for worker in after), "each of the two workers trained some series"

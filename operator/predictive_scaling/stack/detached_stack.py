@@ -12,11 +12,15 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import StackError
+from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.progress import Notify
-from predictive_scaling.stack.stack import Part, Stack
+
+if TYPE_CHECKING:
+    from predictive_scaling.stack.stack import Stack
 
 _POLL_SECONDS = 0.1
 
@@ -73,7 +77,7 @@ class DetachedStack:
                 return int(lock.read() or "0") or None
         return None
 
-    def publish(self, stack: Stack) -> str:
+    def publish(self, stack: "Stack") -> str:
         """Write the files; return the lines of `environment_file`."""
         environment = stack.environment()
         lines: list[str] = []

@@ -21,15 +21,15 @@ NODE_MANIFEST: dict[str, Any] = {
 _STARTED = """
 conditions:
 - {lastTransitionTime: {{ Now | Quote }}, status: "True", type: Initialized}
-- {lastTransitionTime: {{ Now | Quote }}, status: "False", type: ContainersReady, reason: ContainersNotReady}
-- {lastTransitionTime: {{ Now | Quote }}, status: "False", type: Ready, reason: ContainersNotReady}
+- {lastTransitionTime: {{ Now | Quote }}, STATE, type: ContainersReady}
+- {lastTransitionTime: {{ Now | Quote }}, STATE, type: Ready}
 containerStatuses:
 {{ range .spec.containers }}
 - image: {{ .image | Quote }}
   name: {{ .name | Quote }}
-  ready: false
+  ready: READY
   restartCount: 0
-  started: false
+  started: READY
   state: {running: {startedAt: {{ Now | Quote }}}}
 {{ end }}
 hostIP: {{ NodeIPWith .spec.nodeName | Quote }}
@@ -40,6 +40,11 @@ podIP: {{ PodIPWith .spec.nodeName ( or .spec.hostNetwork false ) $uid $name $na
 phase: Running
 startTime: {{ Now | Quote }}
 """
+_STATES = {
+    True: {"STATE": 'status: "True"', "READY": "true"},
+    False: {"STATE": 'status: "False", reason: ContainersNotReady', "READY": "false"},
+}
+"""The placeholders of _STARTED in a pod that is ready as soon as it starts, and in one that is not."""
 
 _READY = """
 {{ $root := . }}
@@ -69,16 +74,24 @@ def stages(pod_ready_delay: timedelta) -> str:
         "operator": "In",
         "values": ["False"],
     }
+    fresh = {"key": ".status.podIP", "operator": "DoesNotExist"}
     milliseconds = round(pod_ready_delay.total_seconds() * 1000)
+    # Without a delay one status is enough: each further one costs updates of the pod's controllers, too.
+    ready = [_stage("pod-ready", [alive, waiting], {"statusTemplate": _READY}, milliseconds)] if milliseconds else []
     return yaml.safe_dump_all(
         [
-            _stage(
-                "pod-start", [alive, {"key": ".status.podIP", "operator": "DoesNotExist"}], {"statusTemplate": _STARTED}
-            ),
-            _stage("pod-ready", [alive, waiting], {"statusTemplate": _READY}, milliseconds),
+            _stage("pod-start", [alive, fresh], {"statusTemplate": _started(is_ready=not milliseconds)}),
+            *ready,
             _stage("pod-delete", [deleted], {"finalizers": {"empty": True}, "delete": True}),
         ]
     )
+
+
+def _started(*, is_ready: bool) -> str:
+    status = _STARTED
+    for placeholder, text in _STATES[is_ready].items():
+        status = status.replace(placeholder, text)
+    return status
 
 
 def _stage(

@@ -1,7 +1,6 @@
 """The local stack: starts the requested parts concurrently and removes everything at the end."""
 
 import asyncio
-import enum
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Protocol, Self, TypeVar
 from predictive_scaling.clock import WallClock
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.aws import AWS
+from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.folders import TemporaryFolder
 from predictive_scaling.stack.kafka import Kafka
@@ -19,16 +19,6 @@ from predictive_scaling.stack.progress import Notify, to_stderr
 from predictive_scaling.stack.redis import Redis
 
 Kind = TypeVar("Kind")
-
-
-class Part(enum.StrEnum):
-    """A server of the stack."""
-
-    KUBERNETES = "kubernetes"
-    POSTGRESQL = "postgresql"
-    REDIS = "redis"
-    KAFKA = "kafka"
-    AWS = "aws"
 
 
 class Server(Protocol):

@@ -15,6 +15,7 @@ from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
 from predictive_scaling.external_metrics.documents import GROUP, VERSION
 from predictive_scaling.resources import crd
+from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.demo import manifests
 from predictive_scaling.stack.demo.demand_producer import DemandProducer
@@ -30,7 +31,7 @@ from predictive_scaling.stack.operator_account import operator_kubeconfig
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Notify
-from predictive_scaling.stack.stack import Part, Stack
+from predictive_scaling.stack.stack import Stack
 
 PARTS = (Part.KUBERNETES, Part.POSTGRESQL, Part.REDIS, Part.KAFKA)
 WARM_UP = timedelta(minutes=40)
