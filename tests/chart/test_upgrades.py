@@ -29,6 +29,8 @@ EARLIER_CHART = DATA / "earlier_chart.tgz"
 definitions. It lacks dashboards, sources, remote write and the buffers of ingest."""
 EARLIER_DEFINITIONS = DATA / "earlier_definitions.yaml"
 """Of a release before it: without ScalingBacktest and without some fields of policies."""
+QUICK = ("--no-hooks", "--disable-openapi-validation")
+"""No Job of the release runs, and Helm reads no schemas of the API server, which takes it a third of the time."""
 STATUS = {
     "observedGeneration": 1,
     "target": "hpa/checkout",
@@ -119,7 +121,7 @@ async def test_an_upgrade_of_the_earlier_chart_its_roll_back_and_another_upgrade
     clean: None,
 ) -> None:
     own = ("--namespace", NAMESPACE)
-    await each_helm("install", RELEASE, earlier_chart, *own, "--no-hooks", values=VALUES)
+    await each_helm("install", RELEASE, earlier_chart, *own, *QUICK, values=VALUES)
     assert "nodeHeadroom" not in await fields_of_policies(control_plane)
     policy, before = await create_policy(shop), await identities(control_plane)
     earlier = list(yaml.safe_load_all(await each_helm("get", "manifest", RELEASE, *own)))
@@ -132,7 +134,7 @@ async def test_an_upgrade_of_the_earlier_chart_its_roll_back_and_another_upgrade
     assert new_kind in names_of(later) - names_of(earlier)
     for revision in (2, 4):
         # As in the guide: the defaults of the chart that the values of the release lack are taken.
-        await install(each_helm, "upgrade", changed, "--reset-then-reuse-values", "--no-hooks")
+        await install(each_helm, "upgrade", changed, "--reset-then-reuse-values", *QUICK)
         await assert_release(control_plane, later)
         operator = await deployment(control_plane, "operator")
         assert environment(operator["spec"]["template"])["PREDICTIVE_SCALING_TICK"] == "30s"
@@ -162,10 +164,10 @@ async def assert_same(kubectl: Kubectl, policy: Object) -> None:
 async def test_an_upgrade_changes_what_changed_and_a_roll_back_takes_it_back(
     control_plane: Kubernetes, each_helm: Helm, clean: None
 ) -> None:
-    await install(each_helm, "install", VALUES, "--no-hooks")
+    await install(each_helm, "install", VALUES, *QUICK)
     first = await deployment(control_plane, "operator")
     changed = merged({"settings": {"tick": "30s"}, "operator": {"replicas": 3}, "crds": {"keep": False}}, VALUES)
-    await install(each_helm, "upgrade", changed, "--no-hooks")
+    await install(each_helm, "upgrade", changed, *QUICK)
     second = await deployment(control_plane, "operator")
     assert environment(second["spec"]["template"])["PREDICTIVE_SCALING_TICK"] == "30s"
     assert second["spec"]["replicas"] == 3
@@ -182,7 +184,7 @@ async def test_uninstalling_keeps_definitions_policies_and_models_and_nothing_el
     control_plane: Kubernetes, each_helm: Helm, shop: Kubectl, clean: None
 ) -> None:
     await eventually(lambda: names(control_plane), set().__eq__)
-    await install(each_helm, "install", VALUES, "--no-hooks")
+    await install(each_helm, "install", VALUES, *QUICK)
     assert {"Deployment/predictive-scaling-trainer", "ClusterRole/scaling-predictive-scaling"} < await names(
         control_plane
     )
@@ -192,5 +194,5 @@ async def test_uninstalling_keeps_definitions_policies_and_models_and_nothing_el
     assert await eventually(lambda: names(control_plane), lambda left: left <= KEPT) == KEPT
     assert (await shop.get("scalingpolicy", "kept"))["metadata"]["name"] == "kept"
 
-    await install(each_helm, "install", VALUES, "--no-hooks")
+    await install(each_helm, "install", VALUES, *QUICK)
     assert (await deployment(control_plane, "operator"))["spec"]["replicas"] == 2
