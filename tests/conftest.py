@@ -20,7 +20,7 @@ sys.dont_write_bytecode = False
 
 # Fewer garbage collections in the control plane, etcd and kubectl, for 150 MB of memory: a quarter less CPU time.
 os.environ.setdefault("GOGC", "400")
-# One thread of Go code each: their threads would look for work of others in vain, a fifth of their CPU time.
+# One thread of Go code each: idle ones spin while they look for work, which takes a fifth of the CPU time.
 os.environ.setdefault("GOMAXPROCS", "1")
 
 # As `predictive-scaling` itself: the matrices are small, and BLAS threads that wait spin.

@@ -60,10 +60,13 @@ def load(name: str) -> Any:
     """Import and return a subcommand."""
     # Imports create many objects that stay: the garbage collector would take a tenth of the start and free nothing,
     # and later each full collection would visit them.
+    module_name = f"predictive_scaling.commands.{COMMANDS[name][0]}"
+    is_imported = module_name in sys.modules
     gc.disable()
     try:
-        module = importlib.import_module(f"predictive_scaling.commands.{COMMANDS[name][0]}")
-        gc.freeze()
+        module = importlib.import_module(module_name)
+        if not is_imported:
+            gc.freeze()
     finally:
         gc.enable()
     command = typer.main.get_command(module.app)

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from predictive_scaling.api.serving import serve
 from predictive_scaling.clock import WallClock
-from predictive_scaling.stack.binary import Part
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.progress import to_stderr
 from predictive_scaling.stack.stack import Stack
 from predictive_scaling.storage.database import Database

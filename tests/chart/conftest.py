@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.stack import Stack
 from tests.support.chart_releases import RESTRICTED, delete_kept_objects
 from tests.support.helm import NAMESPACE, RELEASE, Helm

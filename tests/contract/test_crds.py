@@ -31,7 +31,7 @@ async def test_an_invalid_manifest_is_refused_with_the_path_of_the_field(
     dry_run: Kubectl, manifest: RefusedManifest
 ) -> None:
     with pytest.raises(KubectlError) as refused:
-        await dry_run.create_dry(SHORT_NAMES[manifest.invalid["kind"]], manifest.invalid)
+        await dry_run.validate(SHORT_NAMES[manifest.invalid["kind"]], manifest.invalid)
 
     # Rules name the value of a map as labels[tier], patterns as labels.tier.
     message = re.sub(r"\[([a-z]+)\]", r".\1", str(refused.value))

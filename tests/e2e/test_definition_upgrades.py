@@ -18,10 +18,10 @@ from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.cluster.client import Cluster, connected
 from predictive_scaling.errors import ClusterUnavailableError, StackError
 from predictive_scaling.resources.metadata import API_VERSION
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.operator_account import operator_kubeconfig
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.stack import Stack
 from tests.fixtures.stack import CRDS
 from tests.support.eventually import eventually

@@ -15,10 +15,10 @@ from predictive_scaling.cluster.index_comparison import IndexComparison
 from predictive_scaling.cluster.informer_cache import InformerCache
 from predictive_scaling.cluster.rights import OPERATOR
 from predictive_scaling.resources.metadata import API_VERSION
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.operator_account import operator_kubeconfig
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.ports import free_ports
 from predictive_scaling.stack.stack import Stack
 from tests.fixtures.stack import CRDS

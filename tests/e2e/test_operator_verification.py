@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from predictive_scaling.clock import ReplayClock, monotonic
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubelets import stages
 from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.stack import Stack
 from tests.fixtures.stack import CRDS

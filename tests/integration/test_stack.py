@@ -16,10 +16,10 @@ import redis.asyncio
 from confluent_kafka import Consumer, Producer
 
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.kafka import TOPICS, Kafka
 from predictive_scaling.stack.kubelets import NODE
 from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.ports import free_ports
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.processes import Child, port_is_open
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.integration
 
 OWNER = """
 import asyncio
-from predictive_scaling.stack.binary import Part
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.stack import Stack
 
 async def main():

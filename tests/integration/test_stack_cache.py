@@ -10,9 +10,10 @@ from predictive_scaling.errors import StackError
 from predictive_scaling.stack import binaries as binaries_module
 from predictive_scaling.stack import installed_programs, kafka, preparation, toolchain
 from predictive_scaling.stack.binaries import binaries
-from predictive_scaling.stack.binary import Binary, Part
+from predictive_scaling.stack.binary import Binary
 from predictive_scaling.stack.cache import cache_folder, cached
 from predictive_scaling.stack.kafka import Kafka
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.progress import Notify, ignore
 
 pytestmark = pytest.mark.integration

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.kubelets import NODE
 from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.ports import LOOPBACK, free_port
 from predictive_scaling.stack.progress import ignore
 from predictive_scaling.stack.stack import Stack

@@ -91,28 +91,28 @@ class Kubectl:
         """Delete all objects of a kind in the namespace. Raises KubectlError when the API server does not answer."""
         await self._request("DELETE", kind)
 
-    async def create_dry(self, kind: str, manifest: dict[str, Any]) -> None:
-        """Have the API server check a new object as it does for kubectl, and store nothing. Raises KubectlError."""
-        group, plural = _COLLECTIONS[kind]
-        path = f"{group}/namespaces/{self.namespace}/{plural}?dryRun=All&fieldValidation=Strict"
-        await self._request_once("POST", path, manifest)
+    async def validate(self, kind: str, manifest: dict[str, Any]) -> None:
+        """`kubectl create --dry-run=server --validate=strict`. Raises KubectlError with each invalid field."""
+        await self._request("POST", kind, "?dryRun=All&fieldValidation=Strict", manifest)
 
     async def create_namespace(self) -> None:
         """Create the namespace. Raises KubectlError when it exists or the API server does not answer."""
         await self._request_once("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
-    async def _request(self, method: str, kind: str, rest: str = "") -> dict[str, Any]:
+    async def _request(
+        self, method: str, kind: str, rest: str = "", content: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Send a request; as kubectl does, repeat it while an API server that just started responds with 429."""
         group, plural = _COLLECTIONS[kind]
         path = f"{group}/namespaces/{self.namespace}/{plural}{rest}"
         for _ in range(20):
             try:
-                return await self._request_once(method, path)
+                return await self._request_once(method, path, content)
             except KubectlError as error:
                 if "initializing" not in str(error):
                     raise
                 await asyncio.sleep(1)
-        return await self._request_once(method, path)
+        return await self._request_once(method, path, content)
 
     async def _request_once(self, method: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         server, session = _api_server(self.kubeconfig), _session(self.kubeconfig)

@@ -9,7 +9,8 @@ import pytest
 
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack import preparation
-from predictive_scaling.stack.binary import Binary, Part
+from predictive_scaling.stack.binary import Binary
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.progress import Notify, ignore
 from predictive_scaling.stack.steps import Status, Step, carry_out
 from tests.support.virtual_time import in_virtual_time

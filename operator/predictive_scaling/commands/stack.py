@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from predictive_scaling.stack.binary import CHART_TOOLS, Part
+from predictive_scaling.stack.binary import CHART_TOOLS
 from predictive_scaling.stack.detached_stack import DetachedStack
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.progress import to_stderr
 from predictive_scaling.stack.signals import run
 

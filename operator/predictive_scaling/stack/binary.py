@@ -1,4 +1,4 @@
-"""The parts of the stack, the programs of the control plane and of the chart, and the versions that fit together."""
+"""The programs of the control plane and of the chart, and the versions that can be used together."""
 
 import enum
 from collections.abc import Mapping
@@ -12,16 +12,6 @@ Version = tuple[int, int]
 
 _MAJOR, _MINOR, _ = (int(part) for part in KUBERNETES_VERSION.split("."))
 _OWN = (_MAJOR, _MINOR)
-
-
-class Part(enum.StrEnum):
-    """A server of the stack."""
-
-    KUBERNETES = "kubernetes"
-    POSTGRESQL = "postgresql"
-    REDIS = "redis"
-    KAFKA = "kafka"
-    AWS = "aws"
 
 
 class Binary(enum.Enum):

@@ -95,8 +95,8 @@ class Components:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",
-            # The only member elects itself after up to the second time. A request may take 5 s and twice that time,
-            # which a starved machine needs.
+            # The only member elects itself within the election timeout, and a request may take 5 s plus twice that
+            # timeout: the default of 1 s is too short for a starved machine.
             "--heartbeat-interval=300",
             "--election-timeout=3000",
             "--log-level=warn",

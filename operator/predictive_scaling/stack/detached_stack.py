@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from predictive_scaling.clock import monotonic
 from predictive_scaling.errors import StackError
-from predictive_scaling.stack.binary import Part
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.progress import Notify
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The stack in this process until it is told to end, with the database schema and the custom resources."""
+"""Runs the stack in this process, with the database schema and the custom resources, until it is cancelled."""
 
 import asyncio
 from collections.abc import Collection
@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from predictive_scaling.clock import WallClock
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.detached_stack import DetachedStack
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.preparation import prepare
 from predictive_scaling.stack.progress import to_stderr
 from predictive_scaling.stack.stack import Stack

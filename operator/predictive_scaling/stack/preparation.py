@@ -10,7 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from predictive_scaling.clock import monotonic
 from predictive_scaling.stack import kafka
 from predictive_scaling.stack.binaries import build, find, usual_build
-from predictive_scaling.stack.binary import CONTROL_PLANE, Binary, Part
+from predictive_scaling.stack.binary import CONTROL_PLANE, Binary
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.progress import Notify, to_stderr
 from predictive_scaling.stack.steps import Status, Step, carry_out, in_words
 

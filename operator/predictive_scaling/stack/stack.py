@@ -9,11 +9,11 @@ from typing import Protocol, Self, TypeVar
 from predictive_scaling.clock import WallClock
 from predictive_scaling.errors import StackError
 from predictive_scaling.stack.aws import AWS
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.folders import TemporaryFolder
 from predictive_scaling.stack.kafka import Kafka
 from predictive_scaling.stack.kubernetes import Kubernetes
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.stack.progress import Notify, to_stderr
 from predictive_scaling.stack.redis import Redis

@@ -15,7 +15,6 @@ from predictive_scaling.clock import ReplayClock, monotonic
 from predictive_scaling.errors import StackError
 from predictive_scaling.external_metrics.documents import GROUP, VERSION
 from predictive_scaling.resources import crd
-from predictive_scaling.stack.binary import Part
 from predictive_scaling.stack.components import ClusterOptions
 from predictive_scaling.stack.demo import manifests
 from predictive_scaling.stack.demo.demand_producer import DemandProducer
@@ -28,6 +27,7 @@ from predictive_scaling.stack.demo.replay_record import ReplayRecord
 from predictive_scaling.stack.demo.scenario import POD_START, DemoScenario, make_scenario
 from predictive_scaling.stack.demo.workload import generated_workload, recorded_workload
 from predictive_scaling.stack.operator_account import operator_kubeconfig
+from predictive_scaling.stack.parts import Part
 from predictive_scaling.stack.ports import LOOPBACK
 from predictive_scaling.stack.processes import Child
 from predictive_scaling.stack.progress import Notify
