@@ -37,6 +37,12 @@ def test_the_raise_is_reverted_to_the_demand_without_window_and_steps() -> None:
     assert held(9, 450).floor == 5
 
 
+def test_a_harmful_raise_to_the_minimum_is_reverted_to_the_minimum() -> None:
+    hold = replace(HOLD, floor=0, raised_to=3)
+    assert held(9, 100, hold, min=3).floor == 3
+    assert held(9, 500, hold, min=3).floor == 5
+
+
 def test_a_revert_by_one_replica_is_written_in_spite_of_the_dead_band() -> None:
     assert held(9, 800, deadBand={"replicas": 5, "percent": 50}).floor == 8
 
