@@ -40,7 +40,7 @@ demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-04-13 
 
 # Tests of the servers often wait, and each worker starts servers of its own: on two cores three workers are as fast as four,
 # which need 2 GB more. Files of long tests come first: at the end the workers wait for the last file. The tests that need
-# no server use the idle time in between; their output follows. All together need 8 GB.
+# no server use the idle time in between; their output follows. All together need 10 GB.
 PYTEST = .venv/bin/pytest --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
 test: setup ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
 	@$(RUN) stack prepare --chart
