@@ -73,9 +73,9 @@ TEXTS = (*NAMES, *PEAK_NAMES, SHIFTS, LINEAR)
 class LightGBMQuantiles:
     """The training settings.
 
-    rows, peak_rows: the maximum of training rows, drawn over all origins. feature_count: the features with the highest
-    gain that are kept. threads: boosters that are trained concurrently. The same settings and series give the same
-    model for any number of threads.
+    rounds, peak_rounds: the trees of each booster. rows, peak_rows: the maximum of training rows, drawn over all
+    origins. feature_count: the features with the highest gain that are kept. threads: boosters that are trained
+    concurrently. The same settings and series give the same model for any number of threads.
     """
 
     rounds: int = 100
@@ -83,6 +83,7 @@ class LightGBMQuantiles:
     learning_rate: float = 0.1
     rows: int = 45_000
     peak_rows: int = 15_000
+    peak_rounds: int = 60
     feature_count: int = len(FEATURES)
     threads: int = 1
     seed: int = 17
@@ -133,7 +134,7 @@ class LightGBMQuantiles:
         workers = max(1, min(self.threads, len(NAMES)))
         with ThreadPoolExecutor(workers) as pool:
             parts = pool.map(train_all, (NAMES[at::workers] for at in range(workers)))
-            peaks = pool.submit(fit_peaks, peak_rows, columns, self.seed)
+            peaks = pool.submit(fit_peaks, peak_rows, columns, self.seed, self.peak_rounds)
             return {name: booster for part in parts for name, booster in part.items()}, peaks.result()
 
     def _train(self, dataset: "Dataset", quantile: float, rows: int, rounds: int | None = None) -> "Booster":

@@ -36,7 +36,6 @@ _PARAMETERS: dict[str, object] = {
     "force_col_wise": True,
     "verbosity": -1,
 }
-_ROUNDS = 60
 
 
 def peak_name(quantile: float) -> str:
@@ -97,11 +96,11 @@ def knots_of(count: int) -> IntArray:
     return np.array([knot for knot in KNOTS if knot < count] + [min(count, KNOTS[-1])], dtype=np.int64)
 
 
-def fit_peaks(rows: PeakRows, columns: tuple[int, ...], seed: int) -> dict[str, "Booster"]:
-    """Train a booster for each quantile, one after another."""
+def fit_peaks(rows: PeakRows, columns: tuple[int, ...], seed: int, rounds: int) -> dict[str, "Booster"]:
+    """Train a booster of `rounds` trees for each quantile, one after another."""
     dataset = training_data(rows.matrix[:, columns], rows.target, _PARAMETERS)
     return {
-        name: train_booster({**_PARAMETERS, "alpha": quantile, "seed": seed}, dataset, _ROUNDS)
+        name: train_booster({**_PARAMETERS, "alpha": quantile, "seed": seed}, dataset, rounds)
         for name, quantile in zip(PEAK_NAMES, PEAK_QUANTILES, strict=True)
     }
 

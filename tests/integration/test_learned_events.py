@@ -34,6 +34,7 @@ DAY = timedelta(days=1)
 SINCE = NOON - 10 * DAY
 SALES = tuple(SINCE + day * DAY + timedelta(hours=day % 5 * 3) for day in range(2, 9))
 DURATION = timedelta(hours=2)
+SMALL_MODEL = LightGBMQuantiles(rounds=3, rows=1000, peak_rows=1000, peak_rounds=3)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ async def test_the_training_series_contains_the_events_of_its_policies(database:
 
 async def test_the_learned_multiplier_is_recorded_with_each_occurrence(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
-    publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
+    publish(Registry(tmp_path), KEY, learn(series, SMALL_MODEL), NOON)
     model_store = ModelStore(tmp_path, timeout_seconds=60)
     assert (await model_store.refresh()).rejected == ()
     table, world = BusinessEvents(database), World(a_policy(demand={"metric": METRIC, "perReplica": "100"}))
@@ -88,7 +89,7 @@ async def test_the_learned_multiplier_is_recorded_with_each_occurrence(database:
 
 async def test_the_effect_of_earlier_sales_is_in_the_status_of_the_next(database: Database, tmp_path: Path) -> None:
     series = await history(database).demand(KEY, SINCE, NOON, BIN)
-    publish(Registry(tmp_path), KEY, learn(series, LightGBMQuantiles(rounds=3, rows=1000)), NOON)
+    publish(Registry(tmp_path), KEY, learn(series, SMALL_MODEL), NOON)
     model_store = ModelStore(tmp_path, timeout_seconds=60)
     assert (await model_store.refresh()).rejected == ()
 

@@ -13,7 +13,6 @@ import pytest
 from distributed import Client, LocalCluster, Scheduler
 from typer.testing import CliRunner
 
-from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
 from predictive_scaling.__main__ import app
 from predictive_scaling.clock import ManualClock
@@ -25,11 +24,11 @@ from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.training.backends import TrainingBackend, connected
 from predictive_scaling.training.trainer import Trainer
+from tests.fixtures.models import FAST_MODEL
 from tests.support.demand_series import a_series
 
 pytestmark = pytest.mark.integration
 
-QUICK = LightGBMQuantiles(rounds=25, rows=4000, threads=1)
 KEYS = [SeriesKey(f"service-{number}", "rps", "Sum") for number in range(3)]
 NOW = datetime(2026, 11, 16, tzinfo=UTC)
 ANY_PORT = "127.0.0.1:0"
@@ -69,7 +68,7 @@ async def cluster() -> AsyncGenerator[Any]:
 
 async def trained(folder: Path, learner: TrainingBackend | None) -> dict[SeriesKey, Manifest]:
     registry, clock = Registry(folder), ManualClock(NOW)
-    trainer = Trainer(History(), registry, clock, QUICK, timedelta(days=60), backend=learner)
+    trainer = Trainer(History(), registry, clock, FAST_MODEL, timedelta(days=60), backend=learner)
     manifests: dict[SeriesKey, Manifest] = {}
     for key in KEYS:
         version = (await trainer.train(key)).version
@@ -95,7 +94,7 @@ async def test_a_cluster_trains_the_same_models_as_one_process(cluster: Any, tmp
 async def test_series_are_trained_concurrently(cluster: Any) -> None:
     before = await _executed_tasks(cluster)
     async with connected(cluster.scheduler_address) as dask:
-        await asyncio.gather(*(dask.learn(a_series(days=5, seed=seed), QUICK, None) for seed in range(4)))
+        await asyncio.gather(*(dask.learn(a_series(days=5, seed=seed), FAST_MODEL, None) for seed in range(4)))
     after = await _executed_tasks(cluster)
     assert sum(after.values()) - sum(before.values()) == 4
     assert all(after[worker] > before[worker] for worker in after), "each of the two workers trained some series"

@@ -123,7 +123,7 @@ def test_live_errors_calibrate_as_the_gate_and_the_training_do(seed: int, origin
 
 @cache
 def learned_models() -> LearnedModels:
-    return learn(a_demand(7, 0.0), LightGBMQuantiles(rounds=15, rows=3000, peak_rows=2000))
+    return learn(a_demand(7, 0.0), LightGBMQuantiles(rounds=15, rows=3000, peak_rows=2000, peak_rounds=15))
 
 
 class OneModel:

@@ -22,7 +22,7 @@ from tests.support.demand_series import TWO_HOURS, a_series, with_events
 SERIES = with_events()
 CUT = len(SERIES.values) - 4 * 24
 AHEAD = np.arange(1, 13)
-FAST_MODEL = LightGBMQuantiles(rounds=5, rows=1000)
+FAST_MODEL = LightGBMQuantiles(rounds=5, rows=1000, peak_rows=1000, peak_rounds=5)
 future_values = arrays(np.float64, 4 * 24, elements=st.floats(0.0, 1e5, allow_subnormal=False))
 
 

@@ -38,8 +38,10 @@ kinds = st.sampled_from(["last", "seasonal", "holt-winters", "lightgbm"])
 
 @cache
 def fitted(kind: str) -> FittedModel:
-    learned = {"last": LastValue(), "seasonal": SeasonalNaive(), "holt-winters": FittedHoltWinters()}
-    return learned[kind] if kind in learned else LightGBMQuantiles(rounds=5, rows=1000).fit(a_series(step=HOUR))
+    naive = {"last": LastValue(), "seasonal": SeasonalNaive(), "holt-winters": FittedHoltWinters()}
+    if kind in naive:
+        return naive[kind]
+    return LightGBMQuantiles(rounds=5, rows=1000, peak_rows=1000, peak_rounds=5).fit(a_series(step=HOUR))
 
 
 def series_of(values: FloatArray) -> Series:

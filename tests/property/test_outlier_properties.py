@@ -30,8 +30,8 @@ MAX_OUTLIER_EFFECT = 1.5
 """Largest factor by which an absurd minute may change a later forecast: its bin lacks a minute, or a bin is a gap."""
 MAX_SPIKE_EFFECT = 1 + 2 * HISTORY_FACTOR
 """The same for a high but plausible minute: its bin is its mean with four others, in a shape that rises fivefold."""
-FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4_000, peak_rows=2_000)
-JUDGED_MODEL = LightGBMQuantiles(rounds=60, rows=4_000, peak_rows=2_000)
+FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4_000, peak_rows=2_000, peak_rounds=15)
+JUDGED_MODEL = LightGBMQuantiles(rounds=60, rows=4_000, peak_rows=2_000, peak_rounds=15)
 """With fewer rounds LightGBM and Holt-Winters are nearly equal, and chance decides which one acts."""
 
 factors = st.floats(1, 15).map(lambda power: 10.0**power)

@@ -14,7 +14,7 @@ from forecasting.series import FloatArray, Series
 from forecasting.walk_forward import WalkForward
 from tests.support.demand_series import a_series
 
-_SHARED_MODEL = SharedLightGBM(LightGBMQuantiles(rounds=4, rows=600))
+_SHARED_MODEL = SharedLightGBM(LightGBMQuantiles(rounds=4, rows=600, peak_rows=600, peak_rounds=4))
 _HORIZONS = np.array([1, 4])
 _BINS = 5 * 96
 _SPLIT = 0.6

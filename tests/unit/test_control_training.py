@@ -12,7 +12,6 @@ import pytest
 from structlog.typing import EventDict
 
 from forecasting.learning import LearnedModels, learn
-from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.control.jobs.commands import RELOAD_MODELS, CommandHandler
 from predictive_scaling.control.jobs.training import TrainingScheduler
 from predictive_scaling.models.publishing import publish
@@ -23,6 +22,7 @@ from predictive_scaling.resources.statuses import AccuracyStatus
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.storage.business_events import BusinessEventRow
 from predictive_scaling.storage.commands import Command
+from tests.fixtures.models import FAST_MODEL
 from tests.support.builders import NOON, a_policy
 from tests.support.control import World
 from tests.support.demand_series import a_series
@@ -34,7 +34,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 @cache
 def a_trained_model() -> LearnedModels:
-    return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
+    return learn(a_series(days=14, weekend=0.4), FAST_MODEL)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from forecasting.walk_forward import before
 from tests.support.demand_series import TWO_HOURS, a_series, with_events
 
 HOUR = 3600.0
-FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4000)
+FAST_MODEL = LightGBMQuantiles(rounds=20, rows=4000, peak_rows=2000, peak_rounds=15)
 
 
 def events(*amplitudes: float, weekend: bool = False, magnitude: float | None = None) -> tuple[MeasuredEvent, ...]:
@@ -193,7 +193,7 @@ def test_bands_near_events_widen_with_the_change_of_the_effect_and_with_the_hori
 
 def test_learned_effects_survive_the_models_files() -> None:
     series = with_events(8)
-    model = LightGBMQuantiles(rounds=3, rows=1000).fit(series)
+    model = LightGBMQuantiles(rounds=3, rows=1000, peak_rows=1000, peak_rounds=3).fit(series)
     texts = model.texts()
     loaded = type(model).from_texts(texts, model.columns, "v")
     assert loaded.events == model.events

@@ -20,7 +20,7 @@ from forecasting.series import Series
 from forecasting.walk_forward import before, replay, walk_forward
 from tests.support.demand_series import a_series, of_values
 
-FAST_MODEL = LightGBMQuantiles(rounds=8, rows=2000)
+FAST_MODEL = LightGBMQuantiles(rounds=8, rows=2000, peak_rows=2000, peak_rounds=8)
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "last value": LastValue,
     "seasonal naive": SeasonalNaive,

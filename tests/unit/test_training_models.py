@@ -52,7 +52,8 @@ def test_later_samples_do_not_change_the_verdict(learned: LearnedModels) -> None
 
 def test_a_naive_model_acts_on_a_random_walk() -> None:
     walk = np.exp(np.random.default_rng(8).normal(0, 0.05, 1000).cumsum())
-    result = learn(of_values(*walk * 100), LightGBMQuantiles(rounds=3, learning_rate=0.9, leaves=200, rows=3000))
+    overfitting = LightGBMQuantiles(rounds=3, learning_rate=0.9, leaves=200, rows=3000, peak_rounds=3)
+    result = learn(of_values(*walk * 100), overfitting)
     assert not result.verdict.passed
     assert result.verdict.acting == "LastValue"
     assert "LastValue acts because LightGBM" in result.verdict.evidence

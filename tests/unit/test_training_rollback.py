@@ -26,6 +26,7 @@ from predictive_scaling.models.registry import Registry
 from predictive_scaling.models.rollback import roll_back
 from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ModelStore
+from tests.fixtures.models import FAST_MODEL
 from tests.support.demand_series import a_series, of_values
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
@@ -35,12 +36,12 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(scope="module")
 def good_model() -> LearnedModels:
-    return learn(a_series(days=14, weekend=0.4), LightGBMQuantiles(rounds=25, rows=4000))
+    return learn(a_series(days=14, weekend=0.4), FAST_MODEL)
 
 
 @pytest.fixture(scope="module")
 def naive_model() -> LearnedModels:
-    return learn(of_values(*[5.0] * 90), LightGBMQuantiles(rounds=3))
+    return learn(of_values(*[5.0] * 90), LightGBMQuantiles(rounds=3, peak_rounds=3))
 
 
 @pytest.fixture

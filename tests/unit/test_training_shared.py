@@ -15,7 +15,6 @@ import pytest
 from forecasting.context import Context
 from forecasting.forecaster import ModelChoice, TooShortError
 from forecasting.learning import LearnedModels, learn
-from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.models.shared import NAME, SharedLightGBM
 from forecasting.series import Series
 from predictive_scaling.models.loading import Loaded, check, load
@@ -28,10 +27,10 @@ from predictive_scaling.resources.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.model_cache import IDLE_SECONDS, ModelCache
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from predictive_scaling.training.shared_learning import learn_shared
+from tests.fixtures.models import FAST_MODEL
 from tests.support.demand_series import a_series, of_values
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
-FAST_MODEL = LightGBMQuantiles(rounds=25, rows=4000)
 KEYS = [SeriesKey(f"shop/s{number}", "requests_per_second", "Sum") for number in range(3)]
 UNSEEN = SeriesKey("shop/new", "requests_per_second", "Sum")
 

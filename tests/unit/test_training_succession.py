@@ -27,19 +27,19 @@ from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.training.reporting import Exit, Failed, as_json, as_table, exit_code
 from predictive_scaling.training.trainer import Trainer, load_incumbent
+from tests.fixtures.models import FAST_MODEL
 from tests.support.demand_series import a_series
 
 KEY = SeriesKey("shop/checkout", "requests_per_second", "Sum")
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 QUARTERS_A_DAY = 96
-GOOD = LightGBMQuantiles(rounds=25, rows=4000)
-POOR = replace(GOOD, rounds=2)
+POOR = replace(FAST_MODEL, rounds=2)
 HISTORY = a_series(days=14, weekend=0.4)
 
 
 @cache
 def first_model() -> LearnedModels:
-    return learn(before(HISTORY, 10 * QUARTERS_A_DAY), GOOD)
+    return learn(before(HISTORY, 10 * QUARTERS_A_DAY), FAST_MODEL)
 
 
 @cache
@@ -50,7 +50,7 @@ def second_model(kind: LightGBMQuantiles) -> LearnedModels:
 
 
 def test_a_model_as_good_as_the_incumbent_replaces_it() -> None:
-    succession = second_model(GOOD).succession
+    succession = second_model(FAST_MODEL).succession
     assert succession is not None
     assert succession.accepted
     assert "replaces the previous version: cost 0." in succession.evidence
@@ -66,7 +66,7 @@ def test_a_worse_model_does_not_replace_the_incumbent() -> None:
 def test_models_are_compared_on_data_that_neither_was_trained_on() -> None:
     model = first_model().lightgbm
     assert model is not None
-    succession = learn(HISTORY, GOOD, Incumbent(model, HISTORY.end - timedelta(hours=1))).succession
+    succession = learn(HISTORY, FAST_MODEL, Incumbent(model, HISTORY.end - timedelta(hours=1))).succession
     assert succession is not None
     assert succession.accepted
     assert "4 forecasts" in succession.evidence
@@ -115,7 +115,7 @@ async def test_a_rejected_model_leaves_the_incumbent_in_use_and_reports_the_reas
 async def test_an_accepted_model_records_what_it_replaced(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     publish(registry, KEY, first_model(), NOW)
-    newer = publish(registry, KEY, second_model(GOOD), NOW + timedelta(days=1))
+    newer = publish(registry, KEY, second_model(FAST_MODEL), NOW + timedelta(days=1))
     assert registry.current(KEY.slug) == newer.version
     newest = entries(registry.folder / KEY.slug)[-1]
     assert newest.outcome is Outcome.PROMOTED
@@ -213,7 +213,7 @@ class OneSeriesHistory:
 async def test_a_training_reports_a_refused_version_and_the_version_in_use(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     clock = ManualClock(NOW + timedelta(days=1))
-    trainer = Trainer(OneSeriesHistory(), registry, clock, GOOD, timedelta(days=30), backend=PoorBackend())
+    trainer = Trainer(OneSeriesHistory(), registry, clock, FAST_MODEL, timedelta(days=30), backend=PoorBackend())
     good = publish(registry, KEY, first_model(), NOW).version
     refused = await trainer.train(KEY)
     assert (refused.published, refused.in_use) == (False, good)
