@@ -87,13 +87,13 @@ class Kubectl:
 
         Raises KubectlError with kubectl's message.
         """
-        created = 0
-        while created < len(manifests) and await self._is_created(manifests[created]):
-            created += 1
-        output = "".join(f"{made['kind'].lower()}/{made['metadata']['name']} created\n" for made in manifests[:created])
-        if created == len(manifests):
-            return output
-        return output + await self(*_APPLY, "-f", "-", stdin=yaml.safe_dump_all(manifests[created:]))
+        output: list[str] = []
+        for at, manifest in enumerate(manifests):
+            if not await self._is_created(manifest):
+                output.append(await self(*_APPLY, "-f", "-", stdin=yaml.safe_dump_all(manifests[at:])))
+                break
+            output.append(f"{manifest['kind'].lower()}/{manifest['metadata']['name']} created")
+        return "\n".join(output)
 
     async def apply_file(self, path: Path) -> str:
         """`kubectl apply` of a file or a folder."""
