@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -140,6 +141,7 @@ async def browser_page(width: int = 1280, height: int = 900) -> AsyncGenerator[P
         *("sh", "-c", script, CHROMIUM, *_ARGUMENTS, f"--user-data-dir={folder}", "about:blank"),
         pass_fds=(commands[0], answers[1]),
         env=os.environ | {"TMPDIR": folder},
+        start_new_session=True,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -162,7 +164,9 @@ async def browser_page(width: int = 1280, height: int = 900) -> AsyncGenerator[P
         await process.wait()
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
-        # Its helpers, which end a moment later, still write to the profile.
+        # Its helpers would still write to the profile, which they also create again.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await eventually(lambda: asyncio.to_thread(_is_removed, folder))
 
 
