@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -172,8 +173,9 @@ class Cluster:
                     body=body,
                     auth_settings=["BearerToken"],
                 )
-                if method != "GET" and not self._may_write():
-                    raise ClusterUnavailableError(f"leadership was lost before {call}; not sent")
+                if method != "GET":
+                    self._check_leadership(call)
+                    _check_before_send.set(lambda: self._check_leadership(call))
                 response = await self._client.call_api(*request, _request_timeout=self._timeout_seconds)
                 content = await response.read()
         except aiohttp.ConnectionTimeoutError as error:
@@ -182,12 +184,28 @@ class Cluster:
             message = f"The Kubernetes API server did not answer {call} within {self._timeout_seconds:g} s"
             raise (ExtensionUnavailableError if _is_extension(path) else RequestTimedOutError)(message) from error
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error.__cause__, ClusterUnavailableError):
+                raise error.__cause__ from None
             cause = str(error) or type(error).__name__
             raise ClusterUnavailableError(f"The Kubernetes API server did not answer {call}: {cause}") from error
         try:
             return _read(response.status, content or b"", call, response.headers.get("Retry-After"))
         except _GatewayError as error:
             raise (ExtensionUnavailableError if _is_extension(path) else ClusterUnavailableError)(str(error)) from error
+
+    def _check_leadership(self, call: str) -> None:
+        if not self._may_write():
+            raise ClusterUnavailableError(f"leadership was lost before {call}; not sent")
+
+
+_check_before_send: ContextVar[Callable[[], None]] = ContextVar("check_before_send")
+"""Raises where the write of the current task may not be sent; a task that only reads has none."""
+
+
+async def _stop_late_write(_session: aiohttp.ClientSession, _context: object, _chunk: object) -> None:
+    """Drop a request whose first bytes would be sent now, after it waited for a connection or for the event loop."""
+    if check := _check_before_send.get(None):
+        check()
 
 
 def _is_extension(path: str) -> bool:
@@ -254,7 +272,9 @@ async def connected(
     configuration.connection_pool_maxsize = connections
     configuration.proxy = configuration.proxy or _proxy_of(configuration.host)
     # By default the session would read the environment and ~/.netrc at each request.
-    configuration.client_session_kwargs = {"trust_env": False}
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_chunk_sent.append(_stop_late_write)
+    configuration.client_session_kwargs = {"trust_env": False, "trace_configs": [tracing]}
     client = kubernetes_client.ApiClient(configuration)
     try:
         yield Cluster(client, timeout_seconds)
