@@ -119,7 +119,9 @@ def running_sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def mean_before(sums: FloatArray, counts: FloatArray, rows: IntArray, cols: IntArray, width: int) -> FloatArray:
     """Return the mean of the `width` columns before `cols`; NaN where none was observed. rows and cols broadcast."""
-    end, start = np.clip(cols, 0, sums.shape[1] - 1), np.clip(cols - width, 0, sums.shape[1] - 1)
+    # np.clip with integers takes several times as long on short arrays.
+    last = sums.shape[1] - 1
+    end, start = (np.minimum(np.maximum(edge, 0), last) for edge in (cols, cols - width))
     count = counts[rows, end] - counts[rows, start]
     total = np.maximum(sums[rows, end] - sums[rows, start], 0.0)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

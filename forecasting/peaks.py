@@ -67,8 +67,7 @@ def rolling_peak_shifts(series: Series, first: int, raw: FloatArray, window: Err
     renewals = np.arange(0, len(raw), _STRIDE)
     shifts = np.zeros((len(renewals), windows, len(PEAK_QUANTILES)))
     for at in range(windows):
-        for column, quantile in enumerate(PEAK_QUANTILES):
-            shifts[:, at, column] = rolling_shifts(errors[:, at, column], renewals, at + 1, quantile, window)
+        shifts[:, at] = rolling_shifts(errors[:, at], renewals, at + 1, PEAK_QUANTILES, window)
     return np.repeat(shifts, _STRIDE, axis=0)[: len(raw)]
 
 

@@ -11,6 +11,7 @@ from forecasting.panel import IntArray
 
 _DAY = 86_400
 _YEAR = 366 * _DAY
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc_offsets(zone: tzinfo, seconds: IntArray) -> IntArray:
@@ -65,5 +66,5 @@ def _change_second(zone: tzinfo, low: int, high: int) -> int:
 
 def _offset(zone: tzinfo, second: int) -> int:
     # Counted from the epoch, because datetime.fromtimestamp fails beyond the limits of the platform.
-    ahead = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)).astimezone(zone).utcoffset()
+    ahead = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()
     return round(ahead.total_seconds()) if ahead is not None else 0

@@ -193,16 +193,18 @@ def _filled(logs: FloatArray, initial: _States) -> FloatArray:
 
 def _filter(logs: FloatArray, initial: _States, parameters: "_Parameters") -> _States:
     """The states after each bin, each of shape (rows, bins). The error of a missing bin counts as zero."""
-    rows, bins = logs.shape
     season_bins = initial.season.shape[1]
-    states = _States(np.empty((rows, bins)), np.empty((rows, bins)), np.empty((rows, bins)))
-    level, trend, seasons = initial.level.copy(), initial.trend.copy(), initial.season.copy()
-    for at in range(bins):
-        phase = at % season_bins
+    by_bin = np.ascontiguousarray(logs.T)
+    states = _States(np.empty(by_bin.shape), np.empty(by_bin.shape), np.empty(by_bin.shape))
+    level, trend, seasons = initial.level, initial.trend, initial.season.T.copy()
+    trend_share = parameters.level * parameters.trend
+    for at, observed in enumerate(by_bin):
+        season = seasons[at % season_bins]
         expected = level + parameters.damping * trend
-        error = np.nan_to_num(logs[:, at] - expected - seasons[:, phase])
+        error = observed - expected - season
+        error[np.isnan(error)] = 0.0
         level = expected + parameters.level * error
-        trend = parameters.damping * trend + parameters.level * parameters.trend * error
-        seasons[:, phase] += parameters.season * error
-        states.level[:, at], states.trend[:, at], states.season[:, at] = level, trend, seasons[:, phase]
-    return states
+        trend = parameters.damping * trend + trend_share * error
+        season += parameters.season * error
+        states.level[at], states.trend[at], states.season[at] = level, trend, season
+    return _States(states.level.T, states.trend.T, states.season.T)

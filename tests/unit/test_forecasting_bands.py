@@ -10,7 +10,7 @@ from forecasting.bands import cold_start_factor, widened
 from forecasting.calibration import (
     WINDOW,
     calibrated,
-    conformal_quantile,
+    conformal_quantile_of_sorted,
     fit_calibration,
     log_errors,
     newest_errors,
@@ -96,8 +96,8 @@ def test_future_samples_do_not_change_the_verdict() -> None:
 
 def test_the_conformal_quantile_is_one_of_the_errors() -> None:
     residuals = np.arange(99.0)[None, :]
-    assert conformal_quantile(residuals, 0.9).tolist() == [89.0]
-    assert conformal_quantile(residuals[:, :5], 0.9).tolist() == [0.0], "five errors are too few"
+    assert conformal_quantile_of_sorted(residuals, np.array([99]), 0.9).tolist() == [89.0]
+    assert conformal_quantile_of_sorted(residuals, np.array([5]), 0.9).tolist() == [0.0], "five errors are too few"
 
 
 def test_the_newest_errors_are_kept_oldest_first() -> None:

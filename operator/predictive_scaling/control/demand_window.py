@@ -31,6 +31,8 @@ _ANEW_FIRST = timedelta(minutes=2)
 with each load, because most series without a long history are just new."""
 _FIRST_MINUTES = 120
 """The first minutes of a series are judged by those that follow: until there are so many, all are judged again."""
+_NEWEST_MINUTES = 120
+"""The newest demand is searched in the last minutes first."""
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -151,11 +153,14 @@ class DemandWindow:
         past = self._past.get(key)
         if past is None:
             return None
-        observed_at = np.flatnonzero(_observed(past.values, zero_is_valid) & ~past.outliers)
-        if not len(observed_at):
-            return None
-        last = int(observed_at[-1])
-        return Demand(float(past.values[last]), past.start + (last + 1) * MINUTE)
+        # It is nearly always among the last minutes, and each decision asks for it.
+        for begin in (max(0, len(past.values) - _NEWEST_MINUTES), 0):
+            values, outliers = past.values[begin:], past.outliers[begin:]
+            observed_at = np.flatnonzero(_observed(values, zero_is_valid) & ~outliers)
+            if len(observed_at):
+                last = int(observed_at[-1])
+                return Demand(float(values[last]), past.start + (begin + last + 1) * MINUTE)
+        return None
 
     def outlier(self, key: SeriesKey, since: datetime, *, zero_is_valid: bool = False) -> Outlier | None:
         """The newest minute that was set aside since then; None where there is none."""

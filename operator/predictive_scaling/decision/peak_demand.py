@@ -1,7 +1,7 @@
 """The highest demand that a forecast expects within spans of time, at any quantile, and the replicas for it."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,15 +31,16 @@ def highest_bin(
     NaN, infinite and negative values are ignored (semantics 15).
     """
     weights = quantile_weights(forecast.quantiles, quantile)
-    highest: Peak | None = None
+    highest, at = -1.0, 0
     for span in spans:
-        for bin_start, row in _rows(forecast, span):
+        for index, row in _rows(forecast, span):
             value = weights.of(row)
             if factor is not None:
-                value *= factor(Span(max(bin_start, span.start), min(bin_start + forecast.step, span.end)))
-            if 0.0 <= value < math.inf and (highest is None or value > highest.value):
-                highest = Peak(value, bin_start)
-    return highest
+                start = forecast.origin + index * forecast.step
+                value *= factor(Span(max(start, span.start), min(start + forecast.step, span.end)))
+            if highest < value < math.inf and value >= 0.0:
+                highest, at = value, index
+    return None if highest < 0.0 else Peak(highest, forecast.origin + at * forecast.step)
 
 
 def highest_demand(forecast: Forecast, quantile: float, spans: Iterable[Span]) -> Peak | None:
@@ -93,13 +94,9 @@ def _joint_peak(forecast: Forecast, quantile: float, span: Span) -> float | None
     return value if 0.0 <= value < math.inf else None
 
 
-def _rows(forecast: Forecast, span: Span) -> Iterator[tuple[datetime, list[float]]]:
+def _rows(forecast: Forecast, span: Span) -> Iterable[tuple[int, list[float]]]:
+    """The bins that overlap a span, each with its index."""
     first = max(0, (span.start - forecast.origin) // forecast.step)
     past_last = min(len(forecast.values), -((forecast.origin - span.end) // forecast.step))
-    if first >= past_last:
-        return
-    start = forecast.origin + forecast.step * first
     # A list of floats: numpy costs more than it saves on a handful of bins.
-    for row in forecast.values[first:past_last].tolist():
-        yield start, row
-        start += forecast.step
+    return enumerate(forecast.values[first:past_last].tolist(), first) if first < past_last else ()

@@ -42,6 +42,9 @@ class Override:
         return Override(resume=self.resume, errors=self.errors)
 
 
+_NO_OVERRIDE = Override()
+
+
 def read_annotations(annotations: Mapping[str, str]) -> Override:
     """Parse the annotations of a policy; never raises.
 
@@ -50,6 +53,8 @@ def read_annotations(annotations: Mapping[str, str]) -> Override:
     >>> read_annotations({"predictive-scaling.io/pin": "many"}).errors
     ('annotation predictive-scaling.io/pin is "many"; write a number of replicas such as "12"',)
     """
+    if not annotations:
+        return _NO_OVERRIDE
     errors: list[str] = []
     return Override(
         paused=_flag(annotations.get(PAUSED), errors),

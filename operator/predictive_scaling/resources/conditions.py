@@ -41,7 +41,8 @@ def in_utc(moment: datetime) -> datetime:
 
 def full_second(moment: datetime) -> datetime:
     """Return the time at the resolution of a status: UTC, without fractions of a second."""
-    return in_utc(moment).replace(microsecond=0)
+    moment = in_utc(moment)
+    return moment.replace(microsecond=0) if moment.microsecond else moment
 
 
 def format_time(moment: datetime) -> str:
@@ -50,14 +51,15 @@ def format_time(moment: datetime) -> str:
     >>> format_time(datetime(2026, 11, 27, 8, tzinfo=UTC))
     '2026-11-27T08:00:00Z'
     """
-    return full_second(moment).replace(tzinfo=None).isoformat() + "Z"
+    return full_second(moment).isoformat().removesuffix("+00:00") + "Z"
 
 
 def _as_reason(word: Any, info: ValidationInfo) -> Any:
     if info.mode != "python" or not isinstance(word, str):
         return word
-    letters = re.sub(r"[^A-Za-z0-9]+", "", word)[:_MAX_REASON_LENGTH]
-    return letters if re.match("[A-Za-z]", letters) else UNKNOWN_REASON
+    is_plain = word.isascii() and word.isalnum()
+    letters = (word if is_plain else re.sub(r"[^A-Za-z0-9]+", "", word))[:_MAX_REASON_LENGTH]
+    return letters if letters[:1].isalpha() else UNKNOWN_REASON
 
 
 Message = Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH), fitted_to(MAX_MESSAGE_LENGTH)]

@@ -131,12 +131,18 @@ class TargetSpec(Part):
     @property
     def kind(self) -> TargetKind:
         """The kind of the target."""
-        return next(kind for kind, target in self._by_kind().items() if target)
+        # Each decision asks for it several times, so that no table is built.
+        if self.horizontal_pod_autoscaler:
+            return TargetKind.HORIZONTAL_POD_AUTOSCALER
+        if self.workload:
+            return TargetKind.WORKLOAD
+        return TargetKind.SCALED_OBJECT if self.scaled_object else TargetKind.AUTO_SCALING_GROUP
 
     @property
     def name(self) -> str:
         """The name of the target object."""
-        return next(target.name for target in self._by_kind().values() if target)
+        targets = (self.horizontal_pod_autoscaler, self.workload, self.scaled_object, self.auto_scaling_group)
+        return next(target.name for target in targets if target)
 
     def __str__(self) -> str:
         match self.kind:
@@ -148,14 +154,6 @@ class TargetSpec(Part):
                 return f"scaledobject/{self.name}"
             case _:
                 return f"asg/{self.name}"
-
-    def _by_kind(self) -> dict[TargetKind, NamedTarget | WorkloadTarget | AutoScalingGroupTarget | None]:
-        return {
-            TargetKind.HORIZONTAL_POD_AUTOSCALER: self.horizontal_pod_autoscaler,
-            TargetKind.WORKLOAD: self.workload,
-            TargetKind.SCALED_OBJECT: self.scaled_object,
-            TargetKind.AUTO_SCALING_GROUP: self.auto_scaling_group,
-        }
 
 
 def workload_named(kind: str, name: str) -> WorkloadTarget | None:

@@ -33,7 +33,7 @@ class Steps:
 
     def take(self) -> bool:
         """Count one more step; False at the limit."""
-        if self.are_used_up:
+        if self.taken >= self.limit:
             return False
         self.taken += 1
         return True
@@ -130,10 +130,11 @@ def _period(rule: RecurrenceRule, first: date, index: int) -> tuple[date, date] 
 
 def _starts_within(rule: RecurrenceRule, first: datetime, begin: date, end: date, steps: Steps) -> Iterator[datetime]:
     """Yield the starts of one period in ascending order."""
+    days = _days(rule, begin, end, steps) if begin < end else _single_day(rule, begin)
     starts = (
-        datetime.combine(day, time(hour, first.minute), first.tzinfo)
-        for day in _days(rule, begin, end, steps)
-        for hour in _hours(rule, first, day)
+        datetime.combine(day, start, first.tzinfo)
+        for day in days
+        for start in _times(_hours(rule, first, day), first.minute)
     )
     if not rule.by_position:
         yield from starts
@@ -156,18 +157,32 @@ def _hours(rule: RecurrenceRule, first: datetime, day: date) -> tuple[int, ...]:
     if rule.frequency is not Frequency.HOURLY:
         return rule.by_hour
     elapsed_hours = (day - first.date()).days * 24 - first.hour
-    begin = -elapsed_hours % rule.interval
-    return tuple(hour for hour in range(begin, 24, rule.interval) if not rule.by_hour or hour in rule.by_hour)
+    hours = range(-elapsed_hours % rule.interval, 24, rule.interval)
+    return tuple(hour for hour in hours if hour in rule.by_hour) if rule.by_hour else tuple(hours)
+
+
+@lru_cache(maxsize=4096)
+def _times(hours: tuple[int, ...], minute: int) -> tuple[time, ...]:
+    return tuple(time(hour, minute) for hour in hours)
+
+
+def _single_day(rule: RecurrenceRule, day: date) -> tuple[date, ...]:
+    """The day of a period of one day, which is a step that was counted already, if the rule allows it."""
+    if rule.by_month and day.month not in rule.by_month:
+        return ()
+    month = _month(day.year, day.month)
+    if rule.by_month_day and not _days_of_month(rule, day, day, month[1].day):
+        return ()
+    return (day,) if _allows(rule, day, month) else ()
 
 
 def _days(rule: RecurrenceRule, begin: date, end: date, steps: Steps) -> Iterator[date]:
-    """Yield the days of a period that all parts of the rule allow, in ascending order."""
+    """Yield the days of a longer period that all parts of the rule allow, in ascending order."""
     month = _month(begin.year, begin.month)
     while True:
         if not rule.by_month or month[0].month in rule.by_month:
             for day in _days_of_month(rule, max(begin, month[0]), min(end, month[1]), month[1].day):
-                # A period of one day is a single step, counted already.
-                if begin < end and not steps.take():
+                if not steps.take():
                     return
                 if _allows(rule, day, month):
                     yield day
@@ -194,7 +209,7 @@ def _allows(rule: RecurrenceRule, day: date, month: tuple[date, date]) -> bool:
 
 
 def _is_year_day(rule: RecurrenceRule, day: date) -> bool:
-    number, length = day.timetuple().tm_yday, date(day.year, 12, 31).timetuple().tm_yday
+    number, length = _year_day(day), _year_day(date(day.year, 12, 31))
     return number in rule.by_year_day or number - length - 1 in rule.by_year_day
 
 
@@ -219,7 +234,11 @@ def _is_weekday(rule: RecurrenceRule, part: WeekdayPart, day: date, month: tuple
 
 
 def _week_number(day: date, week_start: int) -> int:
-    return (_middle_of_week(day, week_start).timetuple().tm_yday - 1) // _WEEK_DAYS + 1
+    return (_year_day(_middle_of_week(day, week_start)) - 1) // _WEEK_DAYS + 1
+
+
+def _year_day(day: date) -> int:
+    return day.toordinal() - date(day.year, 1, 1).toordinal() + 1
 
 
 def _middle_of_week(day: date, week_start: int) -> date:
