@@ -68,7 +68,7 @@ class Kafka(SingleProcess):
     async def archive_classes(self, java: Path, libraries: Path, folder: Path) -> None:
         """Start and stop the broker, which writes an archive of the classes that it loads to `folder`."""
         self.folder.mkdir()
-        await self._prepare_broker(java, libraries, (f"-XX:ArchiveClassesAtExit={_CLASSES}",))
+        await self._prepare_broker(java, libraries, archived=(f"-XX:ArchiveClassesAtExit={_CLASSES}",))
         try:
             await self.start()
             await self.create_topic("any")
@@ -115,17 +115,21 @@ class Kafka(SingleProcess):
             options = (f"-XX:SharedArchiveFile={_CLASSES}", "-Xlog:cds=off")
         await self._prepare_broker(java, libraries, options)
 
-    async def _prepare_broker(self, java: Path, libraries: Path, class_options: Sequence[str]) -> None:
+    async def _prepare_broker(
+        self, java: Path, libraries: Path, shared: Sequence[str] = (), archived: Sequence[str] = ()
+    ) -> None:
+        """Format the folder. shared, archived: options of the JVM to use an archive of classes and to write one."""
         # Relative to the folder: an absolute path could contain a character that separates paths or lists.
         (self.folder / _LIBRARIES).symlink_to(libraries)
         shutil.copy(_SOURCES / _LOGGING, self.folder)
         (self.folder / _CONFIGURATION).write_text(self._configuration())
-        program = [java, *_JVM, *class_options, f"-Dlog4j2.configurationFile={_LOGGING}", "-cp", f"{_LIBRARIES}/*"]
+        java_command = [java, *_JVM, *shared]
+        classes = [f"-Dlog4j2.configurationFile={_LOGGING}", "-cp", f"{_LIBRARIES}/*"]
         format_folder = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", _CONFIGURATION)
-        await run(*program, *format_folder, folder=self.folder, purpose="formatting Kafka's folder")
+        await run(*java_command, *classes, *format_folder, folder=self.folder, purpose="formatting Kafka's folder")
         self._child = Child(
             name="Kafka",
-            command=[*program, "kafka.Kafka", _CONFIGURATION],
+            command=[*java_command, *archived, *classes, "kafka.Kafka", _CONFIGURATION],
             folder=self.folder,
             log=self.folder / "kafka.log",
             ready=self._answers,
