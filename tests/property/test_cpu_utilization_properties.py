@@ -47,20 +47,27 @@ def other_metrics() -> st.SearchStrategy[Pair]:
     return memory | container_memory | cores | elsewhere
 
 
+# Constructed once: Hypothesis validates a new strategy at its first draw, which takes longer than the draw.
+container_names = st.lists(st.sampled_from(["app", "sidecar", "proxy"]), unique=True)
+lists_of_other_metrics = st.lists(other_metrics(), max_size=5)
+malformed_metrics = st.lists(
+    st.sampled_from([None, {}, {"type": ""}, {"type": "Resource"}, {"type": "Pods", "pods": 3}])
+)
+
+
 @st.composite
 def hpas(draw: st.DrawFn, *, with_pod_metric: bool) -> tuple[list[Any], list[Any], list[Pair]]:
     """Metrics of a spec and a status, both shuffled and with malformed entries; and the CPU metrics."""
-    names = draw(st.lists(st.sampled_from(["app", "sidecar", "proxy"]), unique=True))
+    names = draw(container_names)
     cpu = [
         utilization_metric("ContainerResource", {"name": "cpu", "container": name}, draw(percents), draw(values))
         for name in names
     ]
     if with_pod_metric:
         cpu.append(utilization_metric("Resource", {"name": "cpu"}, draw(percents), draw(values)))
-    pairs = cpu + draw(st.lists(other_metrics(), max_size=5))
-    malformed = st.lists(st.sampled_from([None, {}, {"type": ""}, {"type": "Resource"}, {"type": "Pods", "pods": 3}]))
-    specified = draw(st.permutations([specified for specified, _ in pairs] + draw(malformed)))
-    current = draw(st.permutations([now for _, now in pairs if now is not None] + draw(malformed)))
+    pairs = cpu + draw(lists_of_other_metrics)
+    specified = draw(st.permutations([specified for specified, _ in pairs] + draw(malformed_metrics)))
+    current = draw(st.permutations([now for _, now in pairs if now is not None] + draw(malformed_metrics)))
     return specified, current, cpu
 
 

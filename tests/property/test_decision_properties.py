@@ -124,7 +124,7 @@ def times(forecast: Forecast, factor: float) -> Forecast:
     return replace(forecast, values=forecast.values * factor)
 
 
-@given(current_forecasts(), st.integers(500, 999), st.integers(500, 999))
+@given(current_forecasts, st.integers(500, 999), st.integers(500, 999))
 def test_a_higher_quantile_never_lowers_the_recommendation(
     current_forecast: CurrentForecast, permille: int, other: int
 ) -> None:
@@ -138,7 +138,7 @@ def test_a_higher_quantile_never_lowers_the_recommendation(
     assert recommendations[0] <= recommendations[1]
 
 
-@given(situations(), current_forecasts(), st.floats(1, 10))
+@given(situations(), current_forecasts, st.floats(1, 10))
 def test_a_higher_forecast_never_lowers_the_recommendation(
     situation: Situation, current_forecast: CurrentForecast, factor: float
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -33,13 +34,16 @@ samples = samples_within(400 * 86_400)
 malformed = st.one_of(st.binary(max_size=40), samples.map(lambda raw: raw[:-1]))
 
 
-@st.composite
-def topics(draw: st.DrawFn, of: st.SearchStrategy[bytes] = samples) -> list[Message]:
-    values = draw(st.lists(st.one_of(of, malformed), max_size=30))
+def topics(of: st.SearchStrategy[bytes] = samples) -> st.SearchStrategy[list[Message]]:
+    value = st.one_of(of, malformed)
+    return st.lists(st.tuples(st.integers(0, 2), value), max_size=30).map(messages_of)
+
+
+def messages_of(values: Iterable[tuple[int, bytes]]) -> list[Message]:
+    """Messages of some partitions, each with the next offset of its partition."""
     ends = Counter[int]()
     messages: list[Message] = []
-    for value in values:
-        partition = draw(st.integers(0, 2))
+    for partition, value in values:
         messages.append(Message("metrics.raw", partition, ends[partition], value))
         ends[partition] += 1
     return messages

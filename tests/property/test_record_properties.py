@@ -68,6 +68,23 @@ durations = st.sampled_from(
 )
 
 
+# Constructed once: Hypothesis validates a new strategy at its first draw, which takes longer than the draw.
+maximums = st.sampled_from([1, 40, 100_000])
+modes = st.sampled_from(["Auto", "Recommend", "Off"])
+name_lengths = st.sampled_from([1, 253])
+utilizations = st.sampled_from([1, 100])
+quantiles = st.sampled_from(["0.5", "0.999"])
+annotation_names = st.sets(st.sampled_from(sorted([PAUSED, PIN, DIRECTION, UNTIL, RESUME])))
+medians = st.lists(numbers, min_size=1, max_size=40)
+highest_factors = st.sampled_from([1.0, 1e10])
+sources = st.sampled_from(ForecastSource)
+optional_counts = st.one_of(st.none(), counts)
+optional_numbers = st.one_of(st.none(), numbers)
+optional_texts = st.one_of(st.none(), texts)
+optional_demands = st.one_of(st.none(), numbers.map(lambda value: Demand(value, NOON)))
+optional_outliers = st.one_of(st.none(), numbers.map(lambda value: Outlier(NOON, value)))
+
+
 @st.composite
 def annotations(draw: st.DrawFn) -> dict[str, str]:
     values = {
@@ -77,56 +94,59 @@ def annotations(draw: st.DrawFn) -> dict[str, str]:
         UNTIL: draw(times),
         RESUME: draw(short_texts),
     }
-    return {name: values[name] for name in draw(st.sets(st.sampled_from(sorted(values))))}
+    return {name: values[name] for name in draw(annotation_names)}
+
+
+any_annotations = annotations()
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> ScalingPolicy:
     policy = a_policy(
-        max=draw(st.sampled_from([1, 40, 100_000])),
-        mode=draw(st.sampled_from(["Auto", "Recommend", "Off"])),
-        target={"horizontalPodAutoscaler": {"name": "a" * draw(st.sampled_from([1, 253]))}},
+        max=draw(maximums),
+        mode=draw(modes),
+        target={"horizontalPodAutoscaler": {"name": "a" * draw(name_lengths)}},
         demand={"service": draw(long_names), "metric": draw(long_names), "zeroIsValid": draw(st.booleans())},
-        forecast={"utilization": draw(st.sampled_from([1, 100])), "quantile": draw(st.sampled_from(["0.5", "0.999"]))},
+        forecast={"utilization": draw(utilizations), "quantile": draw(quantiles)},
     )
-    changed = {"name": draw(names), "annotations": draw(annotations())}
+    changed = {"name": draw(names), "annotations": draw(any_annotations)}
     return policy.model_copy(update={"metadata": policy.metadata.model_copy(update=changed)})
+
+
+any_policies = policies()
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     """Situations with extreme demand, forecasts, replicas and annotations."""
-    medians = draw(st.lists(numbers, min_size=1, max_size=40))
-    spread = {0.1: 0.0, 0.5: 1.0, 0.8: 1.0, 0.9: draw(st.sampled_from([1.0, 1e10])), 0.95: 1e10}
-    forecast = a_forecast(*medians, spread=spread)
-    current_forecast = CurrentForecast(forecast, NOON + timedelta(hours=1), draw(st.sampled_from(ForecastSource)))
+    spread = {0.1: 0.0, 0.5: 1.0, 0.8: 1.0, 0.9: draw(highest_factors), 0.95: 1e10}
+    forecast = a_forecast(*draw(medians), spread=spread)
+    current_forecast = CurrentForecast(forecast, NOON + timedelta(hours=1), draw(sources))
     return Situation(
         now=NOON,
-        policy=draw(policies()),
+        policy=draw(any_policies),
         observed=Observed(
             uid="3f6d9a1c-0000-4000-8000-000000000002",
             minimum=draw(counts),
-            maximum=draw(st.one_of(st.none(), counts)),
+            maximum=draw(optional_counts),
             current_replicas=draw(counts),
             ready_replicas=draw(counts),
-            target_utilization=draw(st.one_of(st.none(), numbers)),
-            utilization=draw(st.one_of(st.none(), numbers)),
+            target_utilization=draw(optional_numbers),
+            utilization=draw(optional_numbers),
             scaled_to_zero=draw(st.booleans()),
-            owner=draw(st.one_of(st.none(), texts)),
+            owner=draw(optional_texts),
             floor_managers=(draw(texts),),
         ),
-        state=DecisionState(
-            since=NOON - timedelta(days=1), floor=draw(st.one_of(st.none(), counts)), reference_forecast=forecast
-        ),
-        current_forecast=draw(st.sampled_from([current_forecast, None])),
-        demand=draw(st.one_of(st.none(), numbers.map(lambda value: Demand(value, NOON)))),
+        state=DecisionState(since=NOON - timedelta(days=1), floor=draw(optional_counts), reference_forecast=forecast),
+        current_forecast=current_forecast if draw(st.booleans()) else None,
+        demand=draw(optional_demands),
         events=(),
         lead_time=draw(durations),
         margin=timedelta(minutes=5),
         metrics_max_age=timedelta(minutes=5),
-        per_replica=draw(st.one_of(st.none(), numbers)),
-        conflict=draw(st.one_of(st.none(), texts)),
-        outlier=draw(st.one_of(st.none(), numbers.map(lambda value: Outlier(NOON, value)))),
+        per_replica=draw(optional_numbers),
+        conflict=draw(optional_texts),
+        outlier=draw(optional_outliers),
     )
 
 

@@ -59,6 +59,8 @@ def weekdays(*counts: str) -> st.SearchStrategy[str]:
     return st.lists(weekday, min_size=1, max_size=4).map(",".join)
 
 
+# All strategies are constructed once: Hypothesis validates a new one at its first draw, which takes longer than the
+# draw.
 PARTS: dict[str, st.SearchStrategy[str]] = {
     "INTERVAL": st.sampled_from(["1", "2", "3", "7", "12", "24", "100", "999", "0", "-1", "1000", "99999999999"]),
     "COUNT": st.sampled_from(["1", "3", "500", "10000", "0", "-1", "10001", "9" * 30]),
@@ -77,21 +79,26 @@ PARTS: dict[str, st.SearchStrategy[str]] = {
 FREQUENCIES = st.sampled_from(["HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY", "MINUTELY"])
 
 
+names_of_parts = st.lists(st.sampled_from(sorted(PARTS)), max_size=4, unique=True)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> str:
-    names = draw(st.lists(st.sampled_from(sorted(PARTS)), max_size=4, unique=True))
-    parts = [f"FREQ={draw(FREQUENCIES)}", *(f"{name}={draw(PARTS[name])}" for name in names)]
+    parts = [f"FREQ={draw(FREQUENCIES)}", *(f"{name}={draw(PARTS[name])}" for name in draw(names_of_parts))]
     return ";".join(draw(st.permutations(parts)))
 
 
-def durations(*texts: str) -> st.SearchStrategy[str]:
-    return st.sampled_from(texts)
-
-
+any_rules = rules()
 dates = st.sampled_from(
     ["1970-01-01", "2199-12-31", "2026-02-28", "2024-02-29", "1969-12-31", "9999-12-31", "0001-01-01"]
 )
 times = st.sampled_from(EDGES) | st.datetimes(timezones=st.just(UTC))
+ramps_up = st.sampled_from(["0s", "15m", "24h", "25h"])
+ramps_down = st.sampled_from(["0s", "15m", "24h"])
+excluded_dates = st.lists(dates, max_size=2, unique=True)
+zones = st.sampled_from(ZONES) | st.sampled_from(ODD_ZONES)
+durations = st.sampled_from(["1m", "2h", "168h"])
+creations = st.sampled_from(["2026-01-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 
 
 @st.composite
@@ -99,22 +106,22 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "policies": {"all": True},
         "type": "flash-sale",
-        "rampUp": draw(durations("0s", "15m", "24h", "25h")),
-        "rampDown": draw(durations("0s", "15m", "24h")),
-        "excludeDates": draw(st.lists(dates, max_size=2, unique=True)),
+        "rampUp": draw(ramps_up),
+        "rampDown": draw(ramps_down),
+        "excludeDates": draw(excluded_dates),
     }
     if draw(st.booleans()):
         spec["recurrence"] = {
-            "rrule": draw(rules()),
-            "timezone": draw(st.sampled_from(ZONES) | st.sampled_from(ODD_ZONES)),
+            "rrule": draw(any_rules),
+            "timezone": draw(zones),
             "start": f"{draw(st.integers(0, 23)):02}:{draw(st.integers(0, 59)):02}",
-            "duration": draw(durations("1m", "2h", "168h")),
+            "duration": draw(durations),
         }
         if draw(st.booleans()):
             spec["recurrence"]["from"] = draw(dates)
     else:
         spec["start"], spec["end"] = draw(times).isoformat(), draw(times).isoformat()
-    created = draw(st.sampled_from(["2026-01-31T23:59:59Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]))
+    created = draw(creations)
     return {"metadata": {"name": "sale", "namespace": "shop", "creationTimestamp": created}, "spec": spec}
 
 
@@ -180,15 +187,17 @@ AS_IN_DATEUTIL = {
     "BYMONTH": numbers(1, 12),
     "BYHOUR": numbers(0, 23),
 }
+names_as_in_dateutil = st.lists(st.sampled_from(sorted(AS_IN_DATEUTIL)), max_size=3, unique=True)
+frequencies_as_in_dateutil = st.sampled_from(["HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"])
 
 
 @settings(max_examples=300)
 @given(st.data(), st.dates(date(2024, 1, 1), date(2026, 12, 31)), st.integers(0, 23))
 def test_the_starts_agree_with_dateutil(data: st.DataObject, day: date, hour: int) -> None:
     first = datetime(day.year, day.month, day.day, hour, 30, tzinfo=UTC)
-    names = data.draw(st.lists(st.sampled_from(sorted(AS_IN_DATEUTIL)), max_size=3, unique=True))
+    names = data.draw(names_as_in_dateutil)
     assume(not {"COUNT", "UNTIL"} <= set(names))  # dateutil warns about both
-    frequency = data.draw(st.sampled_from(["HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
+    frequency = data.draw(frequencies_as_in_dateutil)
     text = ";".join([f"FREQ={frequency}", *(f"{name}={data.draw(AS_IN_DATEUTIL[name])}" for name in names)])
     steps = Steps()
     last_day = date(2032, 12, 31)

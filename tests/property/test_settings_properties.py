@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from unittest import mock
 from urllib.parse import quote
@@ -75,16 +76,20 @@ def environment(**variables: str) -> Generator[None]:
         yield
 
 
+@cache
+def default_settings() -> Settings:
+    with environment():
+        return read_settings()
+
+
 @given(service_names, addresses, ports)
 @example("predictive-scaling-api", "10.96.0.10", [(8000, "TCP", "http")])
 @example("predictive-scaling-external-metrics", "10.96.0.10", [(443, "TCP", None)])
 def test_no_service_of_the_namespace_changes_a_setting_or_prevents_a_start(
     service: str, address: str, ports: list[tuple[int, str, str | None]]
 ) -> None:
-    with environment():
-        expected = read_settings()
     with environment(**service_variables(service, address, ports)):
-        assert read_settings() == expected
+        assert read_settings() == default_settings()
 
 
 @example("predictive-scaling-max-series-per-service", "10.0.0.1", [(80, "TCP", None)], 8001, "external_metrics_port")
@@ -153,6 +158,12 @@ def outputs(url: str, *, redis: bool = False) -> Iterator[str]:
         yield str(DatabaseUnavailableError(f"PostgreSQL at {database.where}: {error}"))
 
 
+@cache
+def usual_outputs(url: str, *, redis: bool) -> str:
+    """The outputs with other passwords, of each shape that changes how a URL is read."""
+    return "".join(text for password in ("▮", "@", "\n", "@x:y") for text in outputs(url.format(password), redis=redis))
+
+
 @given(passwords)
 @example("p@ss-word-1")
 @example("pa/ss/word")
@@ -165,9 +176,8 @@ def outputs(url: str, *, redis: bool = False) -> Iterator[str]:
 @example("[pass]word")
 def test_no_output_contains_a_part_of_the_password(password: str) -> None:
     for url, redis in (("postgresql://app:{}@127.0.0.1:1/x", False), ("redis://:{}@127.0.0.1:1/0", True)):
-        usual = [*outputs(url.format("▮"), redis=redis), *outputs(url.format("@"), redis=redis)]
-        usual += [*outputs(url.format("\n"), redis=redis), *outputs(url.format("@x:y"), redis=redis)]
-        assert not leaked_parts(password, "".join(outputs(url.format(password), redis=redis)), "".join(usual))
+        text = "".join(outputs(url.format(password), redis=redis))
+        assert not leaked_parts(password, text, usual_outputs(url, redis=redis))
 
 
 @given(passwords)

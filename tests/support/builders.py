@@ -93,16 +93,21 @@ def a_steady_forecast(demand: float, *, bins: int = 12, origin: datetime = NOON)
 
 
 def observed(
-    minimum: int = 4, maximum: int | None = 50, current: int | None = None, *, scaled_to_zero: bool = False
+    minimum: int = 4,
+    maximum: int | None = 50,
+    current: int | None = None,
+    *,
+    ready: int | None = None,
+    scaled_to_zero: bool = False,
 ) -> Observed:
-    """A HorizontalPodAutoscaler whose replicas are all ready."""
+    """A HorizontalPodAutoscaler whose replicas are all ready, unless `ready` says otherwise."""
     replicas = minimum if current is None else current
     return Observed(
         uid="3f6d9a1c-0000-4000-8000-000000000002",
         minimum=minimum,
         maximum=maximum,
         current_replicas=replicas,
-        ready_replicas=replicas,
+        ready_replicas=replicas if ready is None else ready,
         target_utilization=0.7,
         utilization=0.6,
         scaled_to_zero=scaled_to_zero,

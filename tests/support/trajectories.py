@@ -1,7 +1,7 @@
 """Weeks of decisions by the live code over generated demand, with a simulated HPA, outages, edits and restarts."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -102,7 +102,7 @@ def run(demand: FloatArray, start: datetime, course: Course) -> Iterator[Tick]:
         situation = Situation(
             now=now,
             policy=policy,
-            observed=replace(observed(floor, maximum, replicas.existing), ready_replicas=replicas.ready),
+            observed=observed(floor, maximum, replicas.existing, ready=replicas.ready),
             state=state,
             current_forecast=forecast,
             demand=newest,
@@ -120,8 +120,8 @@ def run(demand: FloatArray, start: datetime, course: Course) -> Iterator[Tick]:
 
 def _forecast(filled: FloatArray, at: int, now: datetime) -> CurrentForecast:
     """The demand of the day before, as the naive model forecasts it, with a fixed band; valid for half an hour."""
-    yesterday = filled[at - DAY_MINUTES : at - DAY_MINUTES + 5 * HORIZON_BINS]
-    yesterday = np.pad(yesterday, (0, 5 * HORIZON_BINS - len(yesterday)), mode="edge")
+    minutes = np.minimum(np.arange(5 * HORIZON_BINS) + at - DAY_MINUTES, len(filled) - 1)
+    yesterday = filled[minutes]
     values = yesterday.reshape(HORIZON_BINS, 5).mean(axis=1)[:, None] * _SPREAD
     assert len(QUANTILES) == len(_SPREAD)
     forecast = Forecast("demand", now, BIN, QUANTILES, values, "SeasonalNaive", "")

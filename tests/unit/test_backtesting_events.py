@@ -8,6 +8,7 @@ import pytest
 from forecasting.context import KnownEvent
 from forecasting.forecast import QUANTILES
 from forecasting.forecaster import ModelChoice
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from predictive_scaling.backtesting.accuracy import AFTER, BEFORE, is_near, near_events
 from predictive_scaling.backtesting.rolling_forecasts import RollingForecasts, plan_of
 from predictive_scaling.backtesting.walk_forward import walk_forward
@@ -16,13 +17,17 @@ from tests.support.builders import NOON, an_event
 from tests.support.demand_series import TWO_HOURS, with_events
 
 SERIES = with_events(20)
+SMALL_MODEL = LightGBMQuantiles(rounds=60, rows=10_000, peak_rows=2000, peak_rounds=8)
+"""It learns the days and the events as well as one of the default size; peaks are not asserted."""
 MEDIAN = QUANTILES.index(0.5)
 
 
 @pytest.fixture(scope="module")
 def forecasts() -> RollingForecasts:
     plan = plan_of(SERIES, 0.7, 1, [1, 2, 4], 4)
-    return walk_forward(SERIES, plan, ModelChoice.LIGHTGBM, report=lambda what, done: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("predictive_scaling.backtesting.walk_forward.LightGBMQuantiles", lambda: SMALL_MODEL)
+        return walk_forward(SERIES, plan, ModelChoice.LIGHTGBM, report=lambda what, done: None)
 
 
 def an_event_after_the_split(forecasts: RollingForecasts) -> tuple[KnownEvent, int]:

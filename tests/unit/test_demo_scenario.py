@@ -1,9 +1,11 @@
 """The day that the demo replays."""
 
 import gzip
+import math
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +85,7 @@ def test_a_day_that_the_demand_does_not_cover_is_refused() -> None:
 
 def test_recorded_demand_and_matches_are_read_from_files(tmp_path: Path) -> None:
     generated = generated_workload()
-    recorded = recorded_workload(*_files(tmp_path, generated))
+    recorded = recorded_workload(*_files(tmp_path))
     assert recorded.matches == tuple(replace(match, ramp=timedelta()) for match in generated.matches)
     assert (recorded.demand.start, recorded.demand.step) == (generated.demand.start, generated.demand.step)
     np.testing.assert_array_equal(recorded.demand.values, generated.demand.values)
@@ -117,14 +119,14 @@ def test_a_minute_that_was_not_recorded_has_the_demand_of_the_minute_before(tmp_
     ],
 )
 def test_a_bad_row_of_matches_is_refused_with_its_line(tmp_path: Path, row: str, problem: str) -> None:
-    trace, events = _files(tmp_path, generated_workload())
+    trace, events = _short_trace(tmp_path)
     events.write_text(f"name,type,start,end\n{row}\n")
     with pytest.raises(InvalidManifestError, match=problem):
         recorded_workload(trace, events)
 
 
 def test_files_that_the_demo_cannot_replay_are_refused(tmp_path: Path) -> None:
-    trace, events = _files(tmp_path, generated_workload())
+    trace, events = _short_trace(tmp_path)
     hourly = tmp_path / "hourly.csv"
     hourly.write_text("timestamp,value\n1998-07-03T14:00:00Z,1\n1998-07-03T15:00:00Z,2\n1998-07-03T16:00:00Z,2\n")
     with pytest.raises(InvalidTraceError, match=r"hourly\.csv has one value every 1:00:00"):
@@ -147,18 +149,34 @@ def test_the_simulated_hpa_alone_is_short_for_21_minutes(scenario: DemoScenario)
     assert simulated(scenario, None).short_steps / 4 == 21.0
 
 
-def _files(folder: Path, workload: Workload) -> tuple[Path, Path]:
-    """Write the demand and the matches of a workload; return both paths."""
+def _files(folder: Path, workload: Workload | None = None) -> tuple[Path, Path]:
+    """Write the demand and the matches of a workload, by default the generated one; return both paths."""
     trace, events = folder / "requests.csv.gz", folder / "matches.csv"
-    demand = workload.demand
-    rows = [
-        f"{(demand.start + minute * demand.step).isoformat()},{value:.10g}\n"
-        for minute, value in enumerate(demand.values)
-        if np.isfinite(value)
-    ]
-    trace.write_bytes(gzip.compress("".join(["timestamp,value\n", *rows]).encode(), 1))
+    trace.write_bytes(_generated_trace() if workload is None else _trace(workload))
     matches = [
-        f"{match.name},{match.type},{match.start.isoformat()},{match.end.isoformat()}\n" for match in workload.matches
+        f"{match.name},{match.type},{match.start.isoformat()},{match.end.isoformat()}\n"
+        for match in (workload or generated_workload()).matches
     ]
     events.write_text("".join(["name,type,start,end\n", *matches]))
     return trace, events
+
+
+@cache
+def _generated_trace() -> bytes:
+    return _trace(generated_workload())
+
+
+def _short_trace(folder: Path) -> tuple[Path, Path]:
+    """The files of a workload with demand of three days, for tests of the file of matches."""
+    workload = generated_workload()
+    return _files(folder, replace(workload, demand=replace(workload.demand, values=workload.demand.values[:4320])))
+
+
+def _trace(workload: Workload) -> bytes:
+    demand = workload.demand
+    rows = [
+        f"{(demand.start + minute * demand.step).isoformat()},{value:.10g}\n"
+        for minute, value in enumerate(demand.values.tolist())
+        if math.isfinite(value)
+    ]
+    return gzip.compress("".join(["timestamp,value\n", *rows]).encode(), 1)

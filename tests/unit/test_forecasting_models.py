@@ -20,7 +20,9 @@ from forecasting.series import Series
 from forecasting.walk_forward import before, replay, walk_forward
 from tests.support.demand_series import a_series, of_values
 
-FAST_MODEL = LightGBMQuantiles(rounds=8, rows=2000, peak_rows=2000, peak_rounds=8)
+FEW_PEAKS = LightGBMQuantiles(peak_rows=2000, peak_rounds=8)
+"""No test here asserts anything about peaks; the boosters of the quantiles do not depend on them."""
+FAST_MODEL = replace(FEW_PEAKS, rounds=8, rows=2000)
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "last value": LastValue,
     "seasonal naive": SeasonalNaive,
@@ -46,9 +48,8 @@ def test_future_samples_change_no_forecast(kind: str, cut: int) -> None:
     split = cut / len(series.values)
     walk, changed_walk = (walk_forward(history, forecaster, split, 1, HORIZONS) for history in (series, changed))
     assert np.array_equal(walk.quantiles[0], changed_walk.quantiles[0])
-    replayed, changed_replay = (
-        replay(history, forecaster.fit(before(history, cut)), 10, HORIZONS) for history in (series, changed)
-    )
+    model = forecaster.fit(before(series, cut))
+    replayed, changed_replay = (replay(history, model, 10, HORIZONS) for history in (series, changed))
     past = replayed.origins <= cut
     assert np.array_equal(replayed.quantiles[past], changed_replay.quantiles[past])
     assert not np.array_equal(replayed.quantiles[~past], changed_replay.quantiles[~past]), "the change has no effect"
@@ -132,13 +133,13 @@ def test_the_features_with_the_highest_gain_are_kept() -> None:
 
 def test_lightgbm_learns_the_daily_shape() -> None:
     series = a_series(days=14, noise=0.05)
-    walks = [walk_forward(series, kind, 0.7, 1, np.array([8])) for kind in (LightGBMQuantiles(rounds=60), LastValue())]
+    walks = [walk_forward(series, kind, 0.7, 1, np.array([8])) for kind in (replace(FEW_PEAKS, rounds=60), LastValue())]
     assert walks[0].wape()[0] < 0.5 * walks[1].wape()[0]
 
 
 def test_contributions_are_texts_with_percentages() -> None:
     series = a_series()
-    fitted = LightGBMQuantiles(rounds=30, rows=4000).fit(series)
+    fitted = replace(FEW_PEAKS, rounds=30, rows=4000).fit(series)
     panel = Panel.of([series])
     (reasons,) = fitted.contributions(panel, panel.latest_origins(), np.arange(1, 5))
     assert 1 <= len(reasons) <= 3
@@ -222,7 +223,7 @@ def test_a_holiday_is_forecast_as_a_sunday_where_the_country_is_set() -> None:
     plain = replace(sundays, values=values)
     known = replace(plain, context=Context(country="FR"))
     assert (plain.start + 53 * timedelta(days=1)).date().isoformat() == "2026-12-25"
-    for forecaster, max_error in ((SeasonalNaive(), 0.1), (LightGBMQuantiles(rounds=40, rows=20_000), 0.2)):
+    for forecaster, max_error in ((SeasonalNaive(), 0.1), (replace(FEW_PEAKS, rounds=40, rows=20_000), 0.2)):
         errors: list[float] = []
         for series in (plain, known):
             walk = replay(
@@ -238,7 +239,7 @@ def test_bursts_of_a_timer_are_forecast_at_the_right_time() -> None:
     hourly = of_values(*(noise * np.where(bins % 12 == 0, 60.0, 2.0)), step=timedelta(minutes=5))
     nightly = of_values(*(noise * np.where(bins % 288 < 12, 900.0, 0.0)), step=timedelta(minutes=5))
     for series, max_error in ((hourly, 0.3), (nightly, 0.5)):
-        fitted = LightGBMQuantiles(rounds=60, rows=20_000).fit(before(series, 10 * 288))
+        fitted = replace(FEW_PEAKS, rounds=60, rows=20_000).fit(before(series, 10 * 288))
         assert replay(series, fitted, 10 * 288, np.array([6])).wape()[0] < max_error
 
 

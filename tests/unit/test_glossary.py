@@ -22,6 +22,7 @@ def definitions() -> Counter[str]:
     return Counter(name for path in paths for name in defined_names(path))
 
 
+@cache
 def defined_names(path: Path) -> list[str]:
     names: list[str] = []
     for node in ast.parse(path.read_text()).body:

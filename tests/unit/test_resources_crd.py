@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ KEYWORDS = {
 }
 
 
+@cache
 def schema(kind: Kind) -> dict[str, Any]:
     return crd.definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
@@ -106,9 +108,12 @@ def test_conditions_are_a_map_by_type_that_holds_all_types(kind: Kind) -> None:
     assert conditions["maxItems"] >= len(ConditionType)
 
 
+all_refused_manifests = cache(refused_manifests)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_validation_rule_has_a_manifest_that_it_refuses(kind: Kind) -> None:
-    refusals_of_kind = [refusal for refusal in refused_manifests() if refusal.invalid["kind"] == kind.name]
+    refusals_of_kind = [refusal for refusal in all_refused_manifests() if refusal.invalid["kind"] == kind.name]
     rules = {
         (path + rule.get("fieldPath", ""), rule.get("messageExpression") or rule["message"])
         for path, part in parts(kind)

@@ -40,17 +40,25 @@ def a_shop_series(number: int, days: float = 14) -> Series:
     return replace(series, name=str(number), values=series.values * 10.0**number)
 
 
+MODEL = SharedLightGBM(replace(FAST_MODEL, rows=9000))
+
+
 @cache
 def learned_shared() -> LearnedShared:
-    series = {key: a_shop_series(number) for number, key in enumerate(KEYS)}
-    return learn_shared(series, SharedLightGBM(replace(FAST_MODEL, rows=9000)))
+    return learn_shared({key: a_shop_series(number) for number, key in enumerate(KEYS)}, MODEL)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a registry with the shared model."""
+    folder = tmp_path_factory.mktemp("published")
+    publish_shared(Registry(folder), NOW)
+    return folder
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    registry = Registry(tmp_path / "models")
-    publish_shared(registry, NOW)
-    return registry
+def registry(tmp_path: Path, published: Path) -> Registry:
+    return Registry(Path(shutil.copytree(published, tmp_path / "models", symlinks=True)))
 
 
 def publish_shared(registry: Registry, at: datetime, shared: LearnedShared | None = None) -> str:
@@ -78,8 +86,8 @@ def test_the_future_of_one_series_does_not_leak_into_the_verdict_of_another() ->
     series = {key: a_shop_series(number) for number, key in enumerate(KEYS)}
     wild = series[KEYS[2]].values.copy()
     wild[-96 * 3 :] *= np.random.default_rng(1).lognormal(0, 2, 96 * 3)
-    relearned = learn_shared({**series, KEYS[2]: replace(series[KEYS[2]], values=wild)}, SharedLightGBM(FAST_MODEL))
-    original = learn_shared(series, SharedLightGBM(FAST_MODEL))
+    relearned = learn_shared({**series, KEYS[2]: replace(series[KEYS[2]], values=wild)}, MODEL)
+    original = learned_shared()
     for member in (0, 1):
         assert relearned.judged[member].verdict == original.judged[member].verdict
     assert relearned.judged[2].verdict != original.judged[2].verdict
