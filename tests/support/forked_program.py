@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from predictive_scaling.tuning.worker import run_task
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    [__name__, *(f"predictive_scaling.commands.{name}" for name in ("operate", "api", "ingest")), "lightgbm"]
+    [__name__, *(f"predictive_scaling.commands.{name}" for name in ("operate", "api", "ingest", "train")), "lightgbm"]
 )
 _POLL_SECONDS = 0.02
 
@@ -61,32 +61,49 @@ class ForkedProgram:
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def start_program(*arguments: str, environment: Mapping[str, str], output: Path) -> ForkedProgram:
+def start_program(
+    *arguments: str,
+    environment: Mapping[str, str],
+    output: Path,
+    errors: Path | None = None,
+    folder: Path | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> ForkedProgram:
     """Start `predictive-scaling` with these arguments and this environment, in a session of its own.
 
-    Its stdout and stderr are appended to `output`; its temporary files are in the same folder. If it still runs when
-    the calling process exits, it gets SIGTERM.
+    Its stdout and stderr are appended to `output`, or its stderr to `errors`; its temporary files are in the folder of
+    `output`. folder: its working folder, by default that of the caller. prepare: is called in the process before the
+    program. If it still runs when the calling process exits, it gets SIGTERM.
     """
-    task = arguments, dict(environment), output.absolute(), Path.cwd()
+    files = output.absolute(), (errors or output).absolute()
+    task = arguments, dict(environment), files, (folder or Path.cwd()).absolute(), prepare
     process = _SERVER.Process(target=_run, args=task, daemon=True)
     process.start()
     return ForkedProgram(process)
 
 
-def _run(arguments: tuple[str, ...], environment: dict[str, str], output: Path, folder: Path) -> None:
+def _run(
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    files: tuple[Path, Path],
+    folder: Path,
+    prepare: Callable[[], None] | None,
+) -> None:
     os.setsid()
-    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+    for number, file in enumerate(files, start=1):
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()  # of TZ
     # The Kubernetes client removes its temporary files at the exit of Python, which neither SIGKILL nor a fork reaches.
-    tempfile.tempdir = str(output.parent)
+    tempfile.tempdir = str(files[0].parent)
     sys.argv = ["predictive-scaling", *arguments]
     tuning.run_child = _run_tuning_worker
+    if prepare is not None:
+        prepare()
     main()
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from tests.support.forked_program import ForkedProgram, start_program
 from tests.support.kubectl import Kubectl, wait_for_rights
 
 LEASE_NAMESPACE = "default"
-SHORT_LEASE = {"LEASE_DURATION": "30s"}
+SHORT_LEASE = {"LEASE_DURATION": "20s"}
 """A setting for tests that wait until the lease expires."""
 NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
 """Start of the operators' clocks, a Wednesday."""
@@ -42,6 +42,8 @@ class OperatorProcess:
     """Further settings, without the prefix."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
     lease: str = field(default_factory=lambda: f"test-{os.urandom(4).hex()}")
+    prepare: Callable[[], None] | None = None
+    """Called in the process before the operator starts."""
     _process: ForkedProgram | None = None
 
     @property
@@ -63,7 +65,8 @@ class OperatorProcess:
     async def start(self, **environment: str) -> None:
         """Start it and wait until it responds. environment: for this start only."""
         variables = {**os.environ, **self._environment(), **environment}
-        self._process = start_program("operator", environment=variables, output=self.folder / "operator.log")
+        log = self.folder / "operator.log"
+        self._process = start_program("operator", environment=variables, output=log, prepare=self.prepare)
         state = await eventually(self._liveness_or_exit, seconds=60)
         assert state == "live", f"the operator exited:\n{self.log[-3000:]}"
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -29,7 +29,8 @@ DRIFT = Counter(
     "predictive_scaling_index_drift_total",
     "Objects whose state in the watches differed from the API server; each was corrected.",
 )
-_INTERVAL_SECONDS: Final = 60.0
+INTERVAL_SECONDS = 60.0
+"""Between two comparisons; a change that a watch has lost is noticed this late."""
 _GRACE_SECONDS = 5.0
 """A watch may deliver an event this late; a difference that lasts longer is a drift."""
 _POLL_SECONDS = 0.2
@@ -139,7 +140,7 @@ class IndexComparison:
 
     async def run(self) -> None:
         """Compare once a minute and after a watch listed its objects again. Raises ClusterUnavailableError."""
-        if self.cache.take_relisted() or monotonic() - self._compared_at >= _INTERVAL_SECONDS:
+        if self.cache.take_relisted() or monotonic() - self._compared_at >= INTERVAL_SECONDS:
             await self.compare()
 
     async def wait_until_complete(self) -> None:
