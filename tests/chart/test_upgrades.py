@@ -108,7 +108,7 @@ async def assert_release(cluster: Kubernetes, rendered: list[Object], further: S
 
 async def identities(cluster: Kubernetes) -> dict[str, tuple[str, Any]]:
     """Return the UID and the selector of each Deployment."""
-    deployments = (await get_json(cluster, "deployments"))["items"]
+    deployments = await Kubectl(cluster.kubectl_program, cluster.kubeconfig, NAMESPACE).items("deployments")
     return {body["metadata"]["name"]: (body["metadata"]["uid"], body["spec"]["selector"]) for body in deployments}
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.documents import DOCS, blocks
 from tests.support.eventually import eventually
-from tests.support.kubectl import Kubectl, KubectlError
+from tests.support.kubectl import Kubectl, KubectlError, new_namespace
 from tests.support.manifests import a_scaling_policy
 
 pytestmark = pytest.mark.e2e
@@ -53,24 +54,37 @@ async def roles(cluster: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -
     await cluster.kubectl("delete", "-f", str(ROOT / "config" / "tenancy"))
 
 
+@pytest.fixture(scope="module")
+async def users(roles: None, cluster: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Tenant]:
+    """A namespace with its users, as the page makes them."""
+    async with new_namespace(cluster, f"tenant-{uuid.uuid4().hex[:10]}") as kubectl:
+        namespace = kubectl.namespace
+        for name in USERS:
+            await kubectl("create", "serviceaccount", name)
+        folder = tmp_path_factory.mktemp("tenant")
+        printed = [await run(block.text, cluster, namespace, folder) for block in COMMANDS[1:]]
+        for name, role in (("visitor", "view"), ("administrator", "admin")):
+            await kubectl(
+                "create", "rolebinding", name, f"--clusterrole={role}", f"--serviceaccount={namespace}:{name}"
+            )
+        users = {
+            name: Kubectl(cluster.kubectl_program, await cluster.kubeconfig_of(namespace, name), namespace)
+            for name in USERS
+        }
+        # A controller adds the rules to Kubernetes' roles, and the API server uses a new policy after about a second.
+        for name, verbs in USERS.items():
+            for verb in verbs:
+                await eventually(lambda name=name, verb=verb: may(users[name], verb), seconds=60)
+        await eventually(lambda: is_refused(users["developer"]), seconds=60)
+        yield Tenant(**users, printed=tuple(printed))
+
+
 @pytest.fixture
-async def tenant(roles: None, cluster: Kubernetes, kubectl: Kubectl, tmp_path: Path) -> Tenant:
-    namespace = kubectl.namespace
-    for name in USERS:
-        await kubectl("create", "serviceaccount", name)
-    printed = [await run(block.text, cluster, namespace, tmp_path) for block in COMMANDS[1:]]
-    for name, role in (("visitor", "view"), ("administrator", "admin")):
-        await kubectl("create", "rolebinding", name, f"--clusterrole={role}", f"--serviceaccount={namespace}:{name}")
-    users = {
-        name: Kubectl(cluster.kubectl_program, await cluster.kubeconfig_of(namespace, name), namespace)
-        for name in USERS
-    }
-    # A controller adds the rules to Kubernetes' roles, and the API server uses a new policy after about a second.
-    for name, verbs in USERS.items():
-        for verb in verbs:
-            await eventually(lambda name=name, verb=verb: may(users[name], verb), seconds=60)
-    await eventually(lambda: is_refused(users["developer"]), seconds=60)
-    return Tenant(**users, printed=tuple(printed))
+async def tenant(users: Tenant) -> AsyncGenerator[Tenant]:
+    """The users of a namespace, in which no policy exists."""
+    yield users
+    await users.administrator.delete_all("sp")
+    await eventually(lambda: users.administrator.items("sp"), lambda policies: not policies)
 
 
 async def run(commands: str, cluster: Kubernetes, namespace: str, folder: Path) -> str:
@@ -151,7 +165,7 @@ async def test_a_policy_that_writes_stays_editable_except_for_its_target(tenant:
     await developer("delete", RESOURCES, "checkout")
 
 
-async def test_the_operator_and_generated_names_need_no_exception(tenant: Tenant, kubectl: Kubectl) -> None:
+async def test_the_operator_and_generated_names_need_no_exception(tenant: Tenant) -> None:
     await create(tenant.engineer, "checkout", "Auto")
     finalizers = {"metadata": {"finalizers": ["predictive-scaling.io/restore"]}}
     await tenant.developer("patch", RESOURCES, "checkout", "--type=merge", "-p", json.dumps(finalizers))

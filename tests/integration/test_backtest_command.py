@@ -31,7 +31,9 @@ spec:
   forecast: {objective: {underProvisionedMinute: "1.0", replicaHour: "0.2"}, leadTime: 2m}
   replicas: {min: 2, max: 60}
 """
-QUICK = ("--model", "SeasonalNaive", "--refits", "1")
+NAIVE = ("--model", "SeasonalNaive", "--refits", "1")
+QUICK = (*NAIVE, "--split", "0.9")
+"""Simulates a tenth of the demand, as the simulation takes most of the time."""
 
 
 class Result(NamedTuple):
@@ -79,7 +81,7 @@ def numbers(value: Any) -> list[float]:
 
 
 def test_the_json_document_has_the_fields_of_the_contract(run: Run, trace: Path) -> None:
-    result = run("--trace", trace, "--output", "json", *QUICK)
+    result = run("--trace", trace, "--output", "json", *NAIVE)
     assert (result.code, result.err) == (0, "")
     document = result.document
     assert (document["series"]["name"], document["series"]["points"], document["series"]["resolution"]) == (
@@ -140,8 +142,9 @@ def test_a_policy_is_simulated_with_its_target_prices_and_lead_time(run: Run, tr
 def test_known_events_are_part_of_the_simulation(run: Run, trace: Path, tmp_path: Path) -> None:
     events = tmp_path / "events.csv"
     events.write_text("name,start,end,multiplier\nsale,2026-11-05T08:00:00Z,2026-11-05T10:00:00Z,3\n", encoding="utf-8")
-    without_events = run("--trace", trace, "--output", "json", *QUICK).document
-    with_events = run("--trace", trace, "--events", events, "--output", "json", *QUICK).document
+    options = ("--output", "json", *NAIVE, "--split", "0.8")
+    without_events = run("--trace", trace, *options).document
+    with_events = run("--trace", trace, "--events", events, *options).document
     assert with_events["policy"]["events"] == 1
     hours = [document["simulation"]["predictive"]["replica_hours"] for document in (without_events, with_events)]
     assert hours[1] > hours[0]
@@ -197,7 +200,7 @@ def test_the_default_output_is_a_table_and_the_report_is_self_contained(run: Run
 
 
 def test_lightgbm_is_better_than_the_seasonal_naive_forecast(run: Run, trace: Path) -> None:
-    document = run("--trace", trace, "--model", "LightGBM", "--refits", "1", "--output", "json").document
+    document = run("--trace", trace, "--output", "json", *QUICK, "--model", "LightGBM").document
     assert document["model"] | {"refits": 0} == {"chosen": "LightGBM", "why": "requested", "refits": 0}
     assert document["accuracy"]["5"]["wape"] < document["baselines"]["seasonal_naive"]["5"]["wape"]
     assert document["seconds"]["train"] > 0
@@ -251,7 +254,7 @@ def test_a_prometheus_server_is_queried_in_chunks_that_it_accepts(run: Run) -> N
     with prometheus_running(series_response(demand_at)) as (url, requests):
         query = 'sum(rate(http_requests_total{app="shop"}[5m]))'
         options = ("--days", 8, "--resolution", "1m", "--split", 0.95, "--output", "json")
-        result = run("--prometheus", url, "--query", query, *options, *QUICK)
+        result = run("--prometheus", url, "--query", query, *NAIVE, *options)
     assert result.code == 0
     assert result.document["series"]["points"] == pytest.approx(8 * 1440, abs=2)
     assert [request["query"] for request in requests] == [query, query]
@@ -328,7 +331,7 @@ def test_undefined_numbers_are_a_dash_with_the_reason_and_null_in_json(run: Run,
     demand: dict[str, list[float]] = {
         "constant": [100.0] * 576,
         "repeated each day": [100.0 + at % 288 for at in range(576)],
-        "zero after the split": [100.0] * 400 + [0.0] * 176,
+        "zero after the split": [100.0] * 518 + [0.0] * 58,
     }
     path, page = tmp_path / "trace.csv", tmp_path / "page.html"
     path.write_text(

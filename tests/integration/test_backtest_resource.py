@@ -48,7 +48,7 @@ def a_task(**changes: Any) -> BacktestTask:
         events=(),
         since=BEGIN,
         until=NOON,
-        training_share=0.7,
+        training_share=0.95,
         quantiles=(0.95,),
         prices=((1.0, 0.5),),
         lead_time_seconds=None,
@@ -75,14 +75,14 @@ def run_command(folder: Path) -> dict[str, Any]:
     trace.write_text("\n".join(["timestamp,value", *rows]))
     manifest = {"apiVersion": "predictive-scaling.io/v1alpha1", "kind": "ScalingPolicy"}
     policy.write_text(yaml.safe_dump(manifest | {"metadata": {"name": "checkout", "namespace": "shop"}, "spec": SPEC}))
-    options = ["--quantiles", "0.95", "--prices", "1:0.5", "--output", "json"]
+    options = ["--quantiles", "0.95", "--prices", "1:0.5", "--split", "0.8", "--output", "json"]
     result = CliRunner().invoke(backtest.app, ["--trace", str(trace), "--policy", str(policy), *options])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)["simulation"]
 
 
 async def test_the_rows_are_those_of_the_command_on_the_exported_demand(recorded: str, tmp_path: Path) -> None:
-    outcome = await asyncio.to_thread(run_task, a_task(), recorded)
+    outcome = await asyncio.to_thread(run_task, a_task(training_share=0.8), recorded)
     assert isinstance(outcome, Finished)
     command = await asyncio.to_thread(run_command, tmp_path)
     expected = [

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.integration
 
 START = datetime(2025, 10, 1, 6, tzinfo=UTC)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
-DAYS, ROLLOUTS, PODS = 400, 3, 40
-LIMIT = 1000
+DAYS, ROLLOUTS, PODS = 400, 3, 10
+LIMIT = 250
 """The pods of all rollouts exceed it on the ninth day."""
 
 

@@ -121,7 +121,7 @@ def test_the_backtest_command_reads_indicators_from_a_file(
     trace.write_text("timestamp,value\n" + "".join(f"{at},{value}\n" for at, value in zip(times, demand, strict=True)))
     rows = "".join(f"{at},gateway,{METRIC},{value}\n" for at, value in zip(times, upstream, strict=True))
     regressors.write_text("time,service,metric,value\n" + rows)
-    options = ("--trace", trace, "--model", "SeasonalNaive", "--refits", 1, "--output", "json")
+    options = ("--trace", trace, "--model", "SeasonalNaive", "--refits", 1, "--split", 0.9, "--output", "json")
     without = backtest(capsys, monkeypatch, *options)
     assert without["regressors"] is None
     with_it = backtest(capsys, monkeypatch, *options, "--regressors", regressors)

@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,24 @@ class Clone:
         return dict(line.split("=", 1) for line in completed.stdout.splitlines() if "=" in line)
 
 
+@pytest.fixture(scope="module")
+def private_folder() -> Iterator[Path]:
+    """A folder in one that every user can enter."""
+    with tempfile.TemporaryDirectory(prefix="tests-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        private = Path(folder) / "private folder"
+        private.mkdir(mode=0o700)
+        yield private
+
+
+@pytest.fixture(scope="module")
+def checkout(private_folder: Path) -> Path:
+    """A clone at a long path with spaces; its installation, and the first start of it, take ten CPU seconds."""
+    folder = private_folder / LONG_NAME / LONG_NAME / "our checkout"
+    clone_into(folder, umask=0o077)
+    return folder
+
+
 @pytest.fixture
 def clones() -> Iterator[list[Clone]]:
     """Clones whose stacks are stopped at the end."""
@@ -66,7 +85,7 @@ def clones() -> Iterator[list[Clone]]:
         clone.stack("down")
 
 
-def a_clone(folder: Path, environment: Mapping[str, str], umask: int = 0o022) -> Clone:
+def clone_into(folder: Path, umask: int) -> None:
     """Copy this working tree under a umask, and install its packages from the cache."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
@@ -82,7 +101,7 @@ def a_clone(folder: Path, environment: Mapping[str, str], umask: int = 0o022) ->
     completed = subprocess.run(
         ["make", "setup", f"PYTHON={sys.executable}"],
         cwd=folder,
-        env=dict(environment),
+        env={**os.environ, "XDG_CACHE_HOME": str(cache_folder().parent)},
         umask=umask,
         capture_output=True,
         text=True,
@@ -90,7 +109,25 @@ def a_clone(folder: Path, environment: Mapping[str, str], umask: int = 0o022) ->
         check=False,
     )
     assert completed.returncode == 0, completed.stderr
-    return Clone(folder, environment, umask=umask)
+
+
+def a_temporary_folder(private_folder: Path) -> Path:
+    """Make a folder with a long name, which only its owner can enter, as in root's home."""
+    private_folder.chmod(0o700)
+    temporary = private_folder / f"T, {LONG_NAME}=1" / LONG_NAME
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def give_to(user: pwd.struct_passwd, *folders: Path) -> None:
+    """Make a user the owner of folders and of their content, and let every user enter them.
+
+    Files with several links stay: uv links them to its cache and to other environments.
+    """
+    owned = ("(", "-type", "d", "-o", "-links", "1", ")", "-exec", "chown", "-h", f"{user.pw_uid}:{user.pw_gid}")
+    subprocess.run(["find", *folders, *owned, "{}", "+"], check=True)
+    for folder in folders:
+        folder.chmod(0o755)
 
 
 async def assert_servers_respond(clone: Clone) -> None:
@@ -112,14 +149,12 @@ def list_policies(exported: Mapping[str, str]) -> tuple[int, str]:
     return completed.returncode, completed.stderr.strip()
 
 
-async def test_the_stack_runs_from_a_long_private_path_with_spaces(tmp_path: Path, clones: list[Clone]) -> None:
-    # As root's home; pytest's own folders have mode 700, too.
-    home = tmp_path / "private folder"
-    home.mkdir(mode=0o700)
-    temporary = home / f"T, {LONG_NAME}=1" / LONG_NAME
-    temporary.mkdir(parents=True)
+async def test_the_stack_runs_from_a_long_private_path_with_spaces(
+    private_folder: Path, checkout: Path, clones: list[Clone]
+) -> None:
+    temporary = a_temporary_folder(private_folder)
     environment = {**os.environ, "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(cache_folder().parent)}
-    clone = a_clone(home / LONG_NAME / LONG_NAME / "our checkout", environment, umask=0o077)
+    clone = Clone(checkout, environment, umask=0o077)
     clones.append(clone)
     up = clone.stack("up", "--detach")
     assert up.returncode == 0, up.stderr
@@ -129,25 +164,25 @@ async def test_the_stack_runs_from_a_long_private_path_with_spaces(tmp_path: Pat
     assert list(temporary.iterdir()) == []
 
 
-async def test_a_user_without_root_needs_no_writable_home(open_folder: Path, clones: list[Clone]) -> None:
+async def test_a_user_without_root_needs_no_writable_home(
+    private_folder: Path, checkout: Path, open_folder: Path, clones: list[Clone]
+) -> None:
     workspace, cache, home = open_folder / "workspace", open_folder / "cache", open_folder / "home"
     for folder in (workspace, cache / "predictive-scaling", home):
         folder.mkdir(parents=True)
     for name in ("kafka", "java"):
         if (cache_folder() / name).is_dir():
             (cache / "predictive-scaling" / name).symlink_to(cache_folder() / name)
-    clone = a_clone(workspace / "checkout", {**os.environ, "XDG_CACHE_HOME": str(cache_folder().parent)})
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(cache), "TMPDIR": str(workspace)}
     run_as: Sequence[str] = ()
     if os.geteuid() == 0:
         # The user may not be able to read this Python; the capability permits reading, and no writing.
         user = pwd.getpwnam("nobody")
-        for path in (workspace, *workspace.rglob("*"), cache, cache / "predictive-scaling"):
-            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+        give_to(user, private_folder, workspace, cache)
         identity = ("--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups")
         run_as = ("setpriv", *identity, *_READ_CAPABILITY, "--")
     home.chmod(0o555)
-    clone = Clone(clone.folder, environment, run_as)
+    clone = Clone(checkout, environment, run_as)
     clones.append(clone)
     parts = [text for part in ("postgresql", "redis", "aws", "kafka") for text in ("--only", part)]
     up = clone.stack("up", "--detach", *parts)

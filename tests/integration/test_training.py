@@ -1,9 +1,10 @@
-"""`train` as a subprocess, as users and the operator run it, against a real database."""
+"""`train` as a process, as users and the operator run it, against a real database."""
 
 import asyncio
 import json
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import pi, sin
@@ -18,6 +19,9 @@ from predictive_scaling.models.registry import Registry
 from predictive_scaling.resources.series_key import SHARED, SeriesKey
 from predictive_scaling.serving.model_store import ForecastRequest, ModelStore
 from tests.support.demand import METRIC, record_demand
+from tests.support.eventually import exit_code
+from tests.support.forked_program import start_program
+from tests.support.small_training import train_small_models
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
@@ -31,28 +35,29 @@ class Completed:
     errors: str
 
 
-async def start(url: str, models: Path, *arguments: str) -> asyncio.subprocess.Process:
+def environment(url: str, models: Path) -> dict[str, str]:
     # The clock shows NOW all the time, because its origin is far in the future.
-    environment = {
+    return {
+        **os.environ,
         "DATABASE_URL": url,
         "PREDICTIVE_SCALING_MODELS_DIR": str(models),
         "PREDICTIVE_SCALING_CLOCK": f"{NOW.isoformat()},1e12,1",
         "PREDICTIVE_SCALING_TRAINER_PORT": "0",
         "OMP_NUM_THREADS": "1",
     }
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "predictive_scaling", "train", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
 
 
 async def train(url: str, models: Path, *arguments: str) -> Completed:
-    process = await start(url, models, *arguments)
-    output, errors = await asyncio.wait_for(process.communicate(), 900)
-    return Completed(process.returncode or 0, output.decode(), errors.decode())
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder) / "output", Path(folder) / "errors"
+        process = start_program(
+            *("train", *arguments),
+            environment=environment(url, models),
+            output=output,
+            errors=errors,
+            prepare=train_small_models,
+        )
+        return Completed(await exit_code(process, 150), output.read_text(), errors.read_text())
 
 
 def daily_demand(at: datetime) -> float:
@@ -121,7 +126,12 @@ async def test_train_errors_have_distinct_exit_codes(migrated_database_url: str,
 
 
 async def test_train_every_day_runs_until_sigterm(migrated_database_url: str, tmp_path: Path) -> None:
-    process = await start(migrated_database_url, tmp_path, "--every", "24h")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "predictive_scaling", "train", "--every", "24h"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(migrated_database_url, tmp_path),
+    )
     assert process.stderr is not None
     async with asyncio.timeout(600):
         while b"nothing_to_train" not in await process.stderr.readline():

@@ -13,6 +13,7 @@ import pytest
 from distributed import Client, LocalCluster, Scheduler
 from typer.testing import CliRunner
 
+from forecasting.models.lightgbm_quantiles import LightGBMQuantiles
 from forecasting.series import Series
 from predictive_scaling.__main__ import app
 from predictive_scaling.clock import ManualClock
@@ -24,13 +25,13 @@ from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.stack.ports import free_port
 from predictive_scaling.training.backends import TrainingBackend, connected
 from predictive_scaling.training.trainer import Trainer
-from tests.fixtures.models import FAST_MODEL
 from tests.support.demand_series import a_series
 
 pytestmark = pytest.mark.integration
 
 KEYS = [SeriesKey(f"service-{number}", "rps", "Sum") for number in range(3)]
 NOW = datetime(2026, 11, 16, tzinfo=UTC)
+SMALL_MODEL = LightGBMQuantiles(rounds=8, rows=2000, peak_rows=2000, peak_rounds=8)
 ANY_PORT = "127.0.0.1:0"
 """The dashboard's address; its default port may be in use by another cluster."""
 
@@ -68,7 +69,7 @@ async def cluster() -> AsyncGenerator[Any]:
 
 async def trained(folder: Path, learner: TrainingBackend | None) -> dict[SeriesKey, Manifest]:
     registry, clock = Registry(folder), ManualClock(NOW)
-    trainer = Trainer(History(), registry, clock, FAST_MODEL, timedelta(days=60), backend=learner)
+    trainer = Trainer(History(), registry, clock, SMALL_MODEL, timedelta(days=60), backend=learner)
     manifests: dict[SeriesKey, Manifest] = {}
     for key in KEYS:
         version = (await trainer.train(key)).version
@@ -94,7 +95,7 @@ async def test_a_cluster_trains_the_same_models_as_one_process(cluster: Any, tmp
 async def test_series_are_trained_concurrently(cluster: Any) -> None:
     before = await _executed_tasks(cluster)
     async with connected(cluster.scheduler_address) as dask:
-        await asyncio.gather(*(dask.learn(a_series(days=5, seed=seed), FAST_MODEL, None) for seed in range(4)))
+        await asyncio.gather(*(dask.learn(a_series(days=5, seed=seed), SMALL_MODEL, None) for seed in range(4)))
     after = await _executed_tasks(cluster)
     assert sum(after.values()) - sum(before.values()) == 4
     assert all(after[worker] > before[worker] for worker in after), "each of the two workers trained some series"

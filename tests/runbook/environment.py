@@ -254,7 +254,9 @@ async def _local_programs(cluster: Kubernetes, kafka: Kafka) -> dict[str, dict[s
     kafka_tools: dict[str, str] = {}
     if kafka.is_real:
         java, libraries = await installed(lambda _: None)
-        launcher = f"{java} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp {shlex.quote(f'{libraries}/*')}"
+        # The broker's archive of classes has most of those of the tools; the JVM ignores one that does not exist.
+        archive = f"-Xlog:cds=off -XX:SharedArchiveFile={shlex.quote(str(kafka.folder / 'classes.jsa'))}"
+        launcher = f"{java} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC {archive} -cp {shlex.quote(f'{libraries}/*')}"
         kafka_tools = {f"/opt/kafka/bin/{name}": f"{launcher} {tool}" for name, tool in KAFKA_TOOLS.items()}
     support = ROOT / "tests" / "support"
     return {

@@ -6,6 +6,7 @@ from typing import Any
 from predictive_scaling.stack.kubernetes import Kubernetes
 from tests.support.chart_processes import get_json
 from tests.support.helm import CHART, NAMESPACE, RELEASE, Helm, Object, merged
+from tests.support.kubectl import Kubectl
 
 RESTRICTED = {f"pod-security.kubernetes.io/{action}": "restricted" for action in ("enforce", "warn")}
 OURS = "app.kubernetes.io/part-of=predictive-scaling"
@@ -38,7 +39,8 @@ async def install(helm: Helm, verb: str, values: dict[str, Any], *options: str) 
 
 async def deployment(cluster: Kubernetes, component: str) -> Object:
     """Return a Deployment of the release from the API server."""
-    return await get_json(cluster, "deployment", f"{RELEASE}-{component}")
+    kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, NAMESPACE)
+    return await kubectl.get("deployment", f"{RELEASE}-{component}")
 
 
 async def names(cluster: Kubernetes) -> set[str]:

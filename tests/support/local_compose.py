@@ -19,8 +19,10 @@ import httpx
 import yaml
 
 from predictive_scaling.stack.ports import LOOPBACK, free_port
-from predictive_scaling.stack.processes import Child, SingleProcess, answers
+from predictive_scaling.stack.processes import Child, SingleProcess
 from tests.support.api_process import PLAIN_HTTP
+from tests.support.eventually import eventually
+from tests.support.forked_program import ForkedProgram, start_program
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -45,6 +47,48 @@ class UsageError(Exception):
 
 
 @dataclass
+class Instance:
+    """A process of a service, with the operations of `Child` that the program needs."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    port: int
+    _process: ForkedProgram | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start the process, unless it runs; returns when it is live."""
+        if self.running:
+            return
+        variables = {**os.environ, **self.environment}
+        process = start_program(*self.command, environment=variables, output=self.log, folder=self.log.parent)
+        self._process = process
+
+        async def is_live() -> bool:
+            if process.returncode is not None:
+                raise RuntimeError(f"{self.log.stem} exited with {process.returncode}: {self.log.read_text()}")
+            return await _responds(self.port, "/health/live")
+
+        await eventually(is_live)
+
+    async def stop(self) -> None:
+        """Stop the process as a container: with SIGTERM, after ten seconds with SIGKILL."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(10):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+@dataclass
 class LocalCompose:
     """The services. `start` them; `up`, `restart` and so on are those of the program."""
 
@@ -61,7 +105,7 @@ class LocalCompose:
     """Local programs by service and name, for `exec`."""
     server_environment: Mapping[str, str]
     """Environment of these programs."""
-    _instances: dict[str, list[tuple[int, Child]]] = field(default_factory=dict[str, list[tuple[int, Child]]])
+    _instances: dict[str, list[Instance]] = field(default_factory=dict[str, list[Instance]])
 
     def __post_init__(self) -> None:
         for name in ("secrets", "models"):
@@ -71,29 +115,22 @@ class LocalCompose:
 
     def port(self, service: str) -> int:
         """The port of the first instance."""
-        return self._instances[service][0][0]
+        return self._instances[service][0].port
 
     def running_ports(self, service: str) -> list[int]:
         """The ports of the instances that run."""
-        return [port for port, child in self._instances[service] if child.running]
+        return [instance.port for instance in self._instances[service] if instance.running]
 
     async def scale(self, service: str, count: int) -> None:
         """Start or stop instances; each has its own port. Returns when all are live."""
         instances = self._instances.setdefault(service, [])
         while len(instances) > count:
-            await instances.pop()[1].stop()
+            await instances.pop().stop()
         while len(instances) < count:
             port = free_port()
-            child = Child(
-                f"{service}-{len(instances) + 1}",
-                [sys.executable, "-m", "predictive_scaling", *SERVICES[service]["command"]],
-                self.folder / f"{service}-{len(instances) + 1}.log",
-                answers(f"http://{LOOPBACK}:{port}/health/live"),
-                environment=self.environment(service, port),
-                folder=self.folder,
-            )
-            instances.append((port, child))
-            await child.start()
+            log = self.folder / f"{service}-{len(instances) + 1}.log"
+            instances.append(Instance(SERVICES[service]["command"], self.environment(service, port), log, port))
+            await instances[-1].start()
 
     async def stop(self, service: str) -> None:
         """Stop all instances of a process, or a server."""
@@ -123,12 +160,12 @@ class LocalCompose:
             value = value.replace(address, local)
         return value
 
-    def _children(self, service: str) -> list[Child]:
+    def _children(self, service: str) -> Sequence[Child | Instance]:
         if service in self.servers:
             return [self.servers[service].server]
         if service not in self._instances:
             raise UsageError(f"no such service: {service}")
-        return [child for _, child in self._instances[service]]
+        return self._instances[service]
 
     def _log_files(self, service: str) -> list[Path]:
         return [child.log for child in self._children(service)]
@@ -159,8 +196,8 @@ class LocalCompose:
         for service in arguments or [*self.servers, *self._instances]:
             for number, child in enumerate(self._children(service), 1):
                 status = "Up" if child.running else "Exited"
-                if child.running and service in self._instances:
-                    status += f" ({await _health(self._instances[service][number - 1][0])})"
+                if child.running and isinstance(child, Instance):
+                    status += f" ({'healthy' if await _responds(child.port, '/health/ready') else 'unhealthy'})"
                 lines.append(f"{f'predictive-scaling-{service}-{number}':<32}{service:<12}{status}")
         return "".join(f"{line}\n" for line in lines)
 
@@ -199,13 +236,13 @@ class LocalCompose:
         return f"{command}: {', '.join(services)}\n"
 
 
-async def _health(port: int) -> str:
+async def _responds(port: int, path: str) -> bool:
+    """Whether a GET of the path succeeds."""
     try:
         async with httpx.AsyncClient(trust_env=False, verify=PLAIN_HTTP, timeout=10) as client:
-            response = await client.get(f"http://{LOOPBACK}:{port}/health/ready")
+            return (await client.get(f"http://{LOOPBACK}:{port}{path}")).is_success
     except httpx.TransportError:
-        return "unhealthy"
-    return "healthy" if response.is_success else "unhealthy"
+        return False
 
 
 @asynccontextmanager
