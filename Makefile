@@ -38,9 +38,9 @@ help: ## Show every target
 demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-04-13 for another day, TRACE=file EVENTS=file for recorded demand, KEEP=1 keeps it running
 	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(TRACE),--trace "$(TRACE)") $(if $(EVENTS),--events "$(EVENTS)") $(if $(KEEP),--keep)
 
-# Tests of the servers often wait, and each worker starts servers of its own: on two cores three workers are as fast as four,
-# which need 2 GB more. Files of long tests come first: at the end the workers wait for the last file. The tests that need
-# no server use the idle time in between; their output follows. All together need 10 GB.
+# Tests of the servers often wait: four workers keep two cores busy. Each starts servers of its own, except Kafka and AWS
+# (tests/support/scheduling.py). Files of long tests come first: at the end the workers wait for the last file. The tests
+# that need no server use the idle time in between; their output follows. All together need 10 GB.
 PYTEST = .venv/bin/pytest --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
 test: setup ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
 	@$(RUN) stack prepare --chart
@@ -48,7 +48,7 @@ test: setup ## Run all tests and docstring examples; each of the two parts ends 
 	@mkdir -p build
 	@trap 'kill $$(jobs -p) 2> /dev/null || true' EXIT; trap '' INT; \
 	nice -n 19 $(PYTEST) --numprocesses 2 $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
-	$(PYTEST) --numprocesses 3 $(wildcard tests/e2e tests/runbook tests/chart tests/integration tests/contract) & servers=$$!; status=0; \
+	$(PYTEST) --numprocesses 4 $(wildcard tests/e2e tests/runbook tests/chart tests/integration tests/contract) & servers=$$!; status=0; \
 	wait $$servers || status=$$?; wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
 
 lint: setup ## Check format, style, types, layers, drift of the CRDs and of the chart, workflows, docker-compose.yml

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import tempfile
+from typing import Any
 
+import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
@@ -55,6 +57,14 @@ structlog.configure(
         structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
     ]
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Replace the scheduler that runs each file in one worker."""
+    from tests.support.scheduling import SharedServers
+
+    return SharedServers(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:
