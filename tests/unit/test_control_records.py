@@ -1,11 +1,13 @@
-"""The contributions in the record of a decision."""
+"""The record of a decision: the contributions of its forecast, and the order of its phases."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from forecasting.forecast import Forecast
 from predictive_scaling.serving.model_store import ForecastRequest
+from tests.support.builders import a_policy
 from tests.support.control import World
 from tests.support.in_memory_ports import FixedForecaster
 
@@ -46,3 +48,25 @@ async def test_a_forecast_without_contributions_gives_a_decision_without_contrib
     await world.turn(4)
     assert decision_manifests(world)
     assert all(manifest["spec"]["forecast"]["contributions"] == [] for manifest in decision_manifests(world))
+
+
+async def test_the_end_of_a_raise_is_shown_after_a_slow_write_of_its_phase_verifying() -> None:
+    world = World(a_policy(scaleUp={"maxStep": 40, "period": "1m"}))
+    in_flight, released, write = asyncio.Event(), asyncio.Event(), world.cluster.merge
+
+    async def merge(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("status", {}).get("phase") == "Verifying":
+            in_flight.set()
+            await released.wait()
+        return await write(path, body)
+
+    world.cluster.merge = merge
+    raised = asyncio.create_task(world.turn())
+    await in_flight.wait()
+    world.target.replicas = world.target.ready_replicas = 9
+    verified = asyncio.create_task(world.verification.run())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    released.set()
+    await asyncio.gather(raised, verified)
+    assert world.phases == ["Succeeded"]

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -67,6 +68,8 @@ class DecisionRecords:
     namespaces: tuple[str, ...] = ()
     """What is watched; none means all."""
     _names: dict[PolicyKey, deque[str]] = field(default_factory=dict[PolicyKey, deque[str]])
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary[str, asyncio.Lock])
+    """By decision; a lock exists while a transition holds or awaits it."""
 
     async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> datetime | None:
         """Record an intent; recording it twice changes nothing. Return when, by the API server's clock.
@@ -113,14 +116,17 @@ class DecisionRecords:
         the decision must not be carried out. Raises ClusterUnavailableError: try again; and unless may_wait,
         DatabaseUnavailableError.
         """
-        transition = Transition(name, phase, self.clock.now(), message, deadline_at, cause and cause.value)
-        ended = await self.log.transition(transition, may_wait=may_wait)
-        if ended is not None:
-            await self._show_row(ended)
-            return False
-        if phase is not DecisionPhase.EXECUTING:
-            await self._show(key.namespace, name, phase, message, cause)
-        return True
+        # In turn: a raise may be verified while its phase Verifying is being written, and its end is written last.
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        async with turn:
+            transition = Transition(name, phase, self.clock.now(), message, deadline_at, cause and cause.value)
+            ended = await self.log.transition(transition, may_wait=may_wait)
+            if ended is not None:
+                await self._show_row(ended)
+                return False
+            if phase is not DecisionPhase.EXECUTING:
+                await self._show(key.namespace, name, phase, message, cause)
+            return True
 
     def queue_write_back(self, row: ScalingDecisionRow) -> None:
         """Let the ScalingDecision follow a row that ended, as soon as it can be written."""
