@@ -10,7 +10,7 @@ from predictive_scaling.targets.in_memory import InMemoryTarget
 from predictive_scaling.targets.port import Applied
 from tests.support.builders import NOON
 from tests.support.control import an_edited_policy
-from tests.support.pods import a_crashing_pod_body
+from tests.support.pods import a_container, a_crashing_pod_body, a_pod_body
 from tests.support.raised import PODS, Raised, crashing, unready, unschedulable
 
 
@@ -225,6 +225,23 @@ async def test_pods_that_crashed_before_the_decision_are_not_those_of_the_raise(
     world.target.written_at = None
     await world.pass_deadline()
     assert (world.target.minimum, world.outcomes) == (9, [("failed", "CrashLoop")])
+
+
+@pytest.mark.parametrize(("ready_new", "minimum"), [(0, 2), (1, 9)])
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_ready_pods_of_the_second_of_the_write_may_be_older(ready_new: int, minimum: int, restarts: bool) -> None:
+    """The API server stamps full seconds; two pods were ready before the write."""
+    world = Raised(lambda name: a_crashing_pod_body(name, NOON))
+    for name in ("old-0", "old-1", "new-0")[: 2 + ready_new]:
+        body = a_pod_body(a_container(state={"running": {}}), name=name, ready=True, created_at=NOON)
+        world.cluster.objects[f"{PODS}/{name}"] = body
+    await world.turn()
+    world.target.ready_replicas = 2 + ready_new
+    if restarts:
+        world.restart()
+    world.clock.advance(timedelta(minutes=20))
+    await world.turn(3)
+    assert world.target.minimum == minimum
 
 
 async def test_a_pin_is_not_rolled_back() -> None:

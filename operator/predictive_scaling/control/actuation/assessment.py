@@ -205,8 +205,13 @@ def _does_harm(expected: ExpectedReplicas, progress: Progress, report: PodReport
         return True
     if not is_late or not causes & _UNHEALTHY:
         return False
-    none_is_ready = not any(pod.is_ready for pod in new)
-    return _has_fewer_ready(expected, progress) or (none_is_ready and causes <= UNHEALABLE)
+    if _has_fewer_ready(expected, progress):
+        return True
+    # Times are full seconds: ready pods of the second of the write may have been ready before it.
+    ready_then = expected.ready_before if expected.saw_start else expected.before
+    maybe_older = min(sum(pod.created_at == since for pod in new if pod.is_ready), ready_then)
+    none_is_ready = sum(pod.is_ready for pod in new) <= maybe_older
+    return none_is_ready and causes <= UNHEALABLE
 
 
 def _diagnose(expected: ExpectedReplicas, progress: Progress, report: PodReport) -> Diagnosis:
