@@ -1,11 +1,14 @@
 """The record of a decision: the contributions of its forecast, and the order of its phases."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from forecasting.forecast import Forecast
+from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.serving.model_store import ForecastRequest
 from tests.support.builders import a_policy
 from tests.support.control import World
@@ -50,7 +53,28 @@ async def test_a_forecast_without_contributions_gives_a_decision_without_contrib
     assert all(manifest["spec"]["forecast"]["contributions"] == [] for manifest in decision_manifests(world))
 
 
-async def test_the_end_of_a_raise_is_shown_after_a_slow_write_of_its_phase_verifying() -> None:
+async def decide(world: World) -> None:
+    await world.leadership.campaign()
+    await world.loop.run()
+    await world.refresher.run()
+    await world.loop.run()
+
+
+async def verify(world: World) -> None:
+    world.target.replicas = world.target.ready_replicas = 9
+    await world.verification.run()
+
+
+async def show_the_end_of_the_row(world: World) -> None:
+    (row,) = world.decisions.rows.values()
+    world.decision_records.queue_write_back(replace(row, status=DecisionPhase.CANCELLED.stored, outcome="Cleared."))
+    await world.decision_records.flush()
+
+
+@pytest.mark.parametrize(("end", "phase"), [(verify, "Succeeded"), (show_the_end_of_the_row, "Cancelled")])
+async def test_the_end_of_a_raise_is_shown_after_a_slow_write_of_its_phase_verifying(
+    end: Callable[[World], Coroutine[Any, Any, None]], phase: str
+) -> None:
     world = World(a_policy(scaleUp={"maxStep": 40, "period": "1m"}))
     in_flight, released, write = asyncio.Event(), asyncio.Event(), world.cluster.merge
 
@@ -61,12 +85,11 @@ async def test_the_end_of_a_raise_is_shown_after_a_slow_write_of_its_phase_verif
         return await write(path, body)
 
     world.cluster.merge = merge
-    raised = asyncio.create_task(world.turn())
+    raised = asyncio.create_task(decide(world))
     await in_flight.wait()
-    world.target.replicas = world.target.ready_replicas = 9
-    verified = asyncio.create_task(world.verification.run())
+    ended = asyncio.create_task(end(world))
     for _ in range(100):
         await asyncio.sleep(0)
     released.set()
-    await asyncio.gather(raised, verified)
-    assert world.phases == ["Succeeded"]
+    await asyncio.gather(raised, ended)
+    assert world.phases == [phase]

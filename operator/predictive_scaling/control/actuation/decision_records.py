@@ -69,7 +69,7 @@ class DecisionRecords:
     """What is watched; none means all."""
     _names: dict[PolicyKey, deque[str]] = field(default_factory=dict[PolicyKey, deque[str]])
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary[str, asyncio.Lock])
-    """By decision; a lock exists while a transition holds or awaits it."""
+    """By decision; a lock exists while somebody holds or awaits it."""
 
     async def intend(self, intent: Intent, phase: DecisionPhase = DecisionPhase.PENDING) -> datetime | None:
         """Record an intent; recording it twice changes nothing. Return when, by the API server's clock.
@@ -116,9 +116,7 @@ class DecisionRecords:
         the decision must not be carried out. Raises ClusterUnavailableError: try again; and unless may_wait,
         DatabaseUnavailableError.
         """
-        # In turn: a raise may be verified while its phase Verifying is being written, and its end is written last.
-        turn = self._turns.setdefault(name, asyncio.Lock())
-        async with turn:
+        async with self._turn(name):
             transition = Transition(name, phase, self.clock.now(), message, deadline_at, cause and cause.value)
             ended = await self.log.transition(transition, may_wait=may_wait)
             if ended is not None:
@@ -149,7 +147,8 @@ class DecisionRecords:
         await self.log.flush()
         for row in list(self.log.not_shown.values()):
             try:
-                await self._show_row(row)
+                async with self._turn(row.id):
+                    await self._show_row(row)
             except PredictiveScalingError as error:
                 log.info("decision_end_not_shown", policy=row.policy_name, decision=row.id, error=str(error))
                 continue
@@ -197,6 +196,10 @@ class DecisionRecords:
         """Forget the ScalingDecisions of deleted policies; the cluster deletes them with their owner."""
         for gone in self._names.keys() - set(policies):
             del self._names[gone]
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        """Hold it to write the phase of a decision: it may end while an earlier phase is being written."""
+        return self._turns.setdefault(name, asyncio.Lock())
 
     def _collections(self) -> list[str]:
         everywhere = f"/apis/{GROUP}/{VERSION}/scalingdecisions"
