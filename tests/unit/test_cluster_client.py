@@ -264,10 +264,14 @@ async def test_no_write_is_sent_once_leadership_is_lost(server: Server, cluster:
     assert [request.method for request in server.requests] == ["PATCH", "GET", "PATCH"]
 
 
-async def test_a_write_is_not_sent_if_leadership_is_lost_while_it_waits(server: Server, cluster: Cluster) -> None:
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_a_write_is_not_sent_if_leadership_is_lost_while_it_waits(
+    method: str, server: Server, cluster: Cluster
+) -> None:
     await cluster.get(PATH)
     answers = iter([True, False])
-    with pytest.raises(ClusterUnavailableError, match=f"leadership was lost before PATCH {PATH}; not sent"):
-        await cluster.fenced(lambda: next(answers)).merge(PATH, {})
+    fenced = cluster.fenced(lambda: next(answers))
+    with pytest.raises(ClusterUnavailableError, match=f"leadership was lost before {method} {PATH}; not sent"):
+        await (fenced.delete(PATH) if method == "DELETE" else fenced.merge(PATH, {}))
     await cluster.get(PATH)
     assert [request.method for request in server.requests] == ["GET", "GET"]

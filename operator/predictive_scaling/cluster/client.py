@@ -145,12 +145,9 @@ class Cluster:
 
         uid: of the object that is meant; raises ObjectConflictError if another object has its name.
         """
-        options: Json = {"propagationPolicy": "Background"}
-        if uid is None:
-            await self._send("DELETE", path, query=options)
-        else:
-            kind = {"apiVersion": "v1", "kind": "DeleteOptions"}
-            await self._send("DELETE", path, body=kind | options | {"preconditions": {"uid": uid}})
+        # In the body, as leadership is checked again when a body is sent.
+        options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        await self._send("DELETE", path, body=options | ({"preconditions": {"uid": uid}} if uid else {}))
 
     async def _send(
         self,
