@@ -38,7 +38,7 @@ def highest_bin(
             if factor is not None:
                 start = forecast.origin + index * forecast.step
                 value *= factor(Span(max(start, span.start), min(start + forecast.step, span.end)))
-            if highest < value < math.inf and value >= 0.0:
+            if 0.0 <= value < math.inf and value > highest:
                 highest, at = value, index
     return None if highest < 0.0 else Peak(highest, forecast.origin + at * forecast.step)
 

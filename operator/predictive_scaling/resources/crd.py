@@ -1,8 +1,6 @@
 """CustomResourceDefinitions, generated from the typed models."""
 
 import inspect
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +33,7 @@ def definition(kind: Kind) -> dict[str, Any]:
     }
 
 
-@cache
-def files() -> Mapping[str, str]:
+def files() -> dict[str, str]:
     """Return the content of crds/ by file name."""
     return {f"{kind.plural}.yaml": _HEADER + _to_yaml(definition(kind)) for kind in KINDS}
 

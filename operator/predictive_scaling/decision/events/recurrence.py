@@ -33,7 +33,7 @@ class Steps:
 
     def take(self) -> bool:
         """Count one more step; False at the limit."""
-        if self.taken >= self.limit:
+        if self.are_used_up:
             return False
         self.taken += 1
         return True
