@@ -14,7 +14,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-_HOP_BY_HOP = frozenset({"connection", "content-length", "host", "transfer-encoding", "content-encoding"})
+_HOP_BY_HOP = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
 @dataclass

@@ -27,6 +27,7 @@ from predictive_scaling.errors import (
     RequestTimedOutError,
 )
 
+PATH = "/apis/apps/v1/namespaces/shop/deployments/checkout"
 WEBHOOK = 'Internal error occurred: failed calling webhook "deny.shop": connection refused'
 
 
@@ -39,7 +40,7 @@ class Server:
     """An API server with a configurable response."""
 
     def __init__(self) -> None:
-        self.status, self.body, self.headers = 200, "{}", dict[str, str]()
+        self.status, self.body, self.headers = 200, '{"kind": "Status"}', dict[str, str]()
         self.hangs = False
         self.requests: list[web.Request] = []
 
@@ -161,6 +162,37 @@ async def test_an_api_that_is_down_or_hangs_does_not_make_the_server_unavailable
     assert type(raised.value) is (ExtensionUnavailableError if is_extension else RequestTimedOutError)
 
 
+NO_OBJECTS = ["<html>Log in</html>", '"a string"', "[]", '{"error": "invalid_token"}', '{"items": null}', "{}", ""]
+"""What a proxy in front of the API server may respond with."""
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS)
+async def test_a_response_that_is_no_object_is_none_of_an_empty_list_or_of_a_completed_write(
+    server: Server, cluster: Cluster, body: str
+) -> None:
+    server.body = body
+    collection = "/apis/apps/v1/deployments"
+    for request in (
+        lambda: cluster.get(PATH),
+        lambda: cluster.items(collection),
+        lambda: cluster.first_page(collection, limit=1),
+        lambda: cluster.metadata(collection),
+        lambda: cluster.merge(PATH, {}),
+        lambda: cluster.delete(PATH),
+    ):
+        with pytest.raises(ClusterUnavailableError, match="the response is no Kubernetes object but ") as raised:
+            await request()
+        assert collection in str(raised.value) or PATH in str(raised.value)
+    rollout = "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web"
+    with pytest.raises(ExtensionUnavailableError, match=rollout):
+        await cluster.get(rollout)
+
+
+async def test_an_empty_list_of_metadata_has_null_instead_of_items(server: Server, cluster: Cluster) -> None:
+    server.body = '{"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "7"}, "items": null}'
+    assert await cluster.metadata("/apis/apps/v1/deployments") == []
+
+
 async def test_a_server_that_rejects_the_credentials_is_unavailable_for_each_api(
     server: Server, cluster: Cluster
 ) -> None:
@@ -223,7 +255,7 @@ async def test_a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_serv
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str, is_used: bool
 ) -> None:
     proxy = Server()
-    proxy.body = '{"by": "proxy"}'
+    proxy.body = '{"kind": "Namespace"}'
     monkeypatch.setenv("NO_PROXY", no_proxy)
     monkeypatch.setenv("no_proxy", no_proxy)
     with port_without_listener() as unused_port:
@@ -232,14 +264,11 @@ async def test_a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_serv
             monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
             async with connected(a_kubeconfig(tmp_path, unused_port), timeout_seconds=240.0) as cluster:
                 if is_used:
-                    assert await cluster.get("/api/v1/namespaces/shop") == {"by": "proxy"}
+                    assert await cluster.get("/api/v1/namespaces/shop") == {"kind": "Namespace"}
                 else:
                     with pytest.raises(ClusterUnavailableError):
                         await cluster.get("/api/v1/namespaces/shop")
     assert bool(proxy.requests) is is_used
-
-
-PATH = "/apis/apps/v1/namespaces/shop/deployments/checkout"
 
 
 async def test_no_write_is_sent_once_leadership_is_lost(server: Server, cluster: Cluster) -> None:

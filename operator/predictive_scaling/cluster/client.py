@@ -225,7 +225,12 @@ class _GatewayError(Exception):
 def _read(status: int, content: bytes, call: str, retry_after: str | None = None) -> Json:
     body: Json = _object(content)
     if status < 400:
-        return body
+        if "kind" in body:
+            return body
+        # Such as a login page. Read as a list, it would have no items, and every object would seem to be deleted.
+        excerpt = content[:200].decode(errors="replace")
+        message = f"{call}: the response is no Kubernetes object but {excerpt!r}; check the proxies of the API server"
+        raise _GatewayError(message)
     message = f"{call}: {body.get('message') or status}"
     if status in (404, 410):
         raise ObjectNotFoundError(message)
