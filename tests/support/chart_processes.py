@@ -16,6 +16,7 @@ from tests.support.api_process import PLAIN_HTTP
 from tests.support.eventually import eventually, exit_code
 from tests.support.forked_program import ForkedProgram, start_program
 from tests.support.helm import NAMESPACE, Object, environment, secret_files
+from tests.support.kubectl import Kubectl
 
 
 async def get_json(cluster: Kubernetes, *arguments: str, namespace: str = NAMESPACE) -> Any:
@@ -70,10 +71,11 @@ async def account_of(cluster: Kubernetes, spec: Object, namespace: str = NAMESPA
 async def run_job(cluster: Kubernetes, component: str, folder: Path, namespace: str = NAMESPACE) -> str:
     """Run the process of the pod of a Job, report its end to the API server, and return its output."""
 
+    kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, namespace)
+
     async def running_pods() -> list[Object]:
-        selector = f"app.kubernetes.io/component={component}"
-        pods = (await get_json(cluster, "pods", "-l", selector, namespace=namespace))["items"]
-        return [pod for pod in pods if pod["status"]["phase"] == "Running"]
+        pods = [pod for pod in await kubectl.items("pods") if pod["status"]["phase"] == "Running"]
+        return [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/component") == component]
 
     (pod,) = await eventually(running_pods, seconds=60)
     process = await _start(cluster, namespace, pod, folder, await account_of(cluster, pod["spec"], namespace))
