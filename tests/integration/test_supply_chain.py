@@ -40,7 +40,7 @@ def test_the_bill_of_materials_is_valid_reproducible_and_has_the_packages_of_the
         "sys.exit(str(v.JsonStrictValidator(s.SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()) or '') or 0)"
     )
     subprocess.run([ROOT / "build/supply-chain/bin/python", "-c", validation, path], check=True, timeout=120)
-    make("sbom")
+    make("sbom", "SBOM_OPTIONS=--no-validate")
     assert path.read_text() == text
 
 
