@@ -106,6 +106,14 @@ async def test_pages_contain_all_decisions_newest_first(database: Database) -> N
     }
 
 
+async def test_the_decisions_of_a_policy_after_its_time_are_returned_oldest_first(database: Database) -> None:
+    decisions = ScalingDecisions(database)
+    for number, policy in enumerate(["checkout", "cart", "checkout", "checkout", "search"]):
+        await decisions.intend(a_decision(number, policy=policy))
+    since = {("shop", "checkout"): NOW, ("shop", "cart"): NOW + MINUTE, ("other", "search"): NOW, ("shop", "gone"): NOW}
+    assert [row.id for row in await decisions.since_of_each(since)] == ["d2", "d3"]
+
+
 @pytest.mark.parametrize("cursor", ["x", "%%%", "MjAyNi0xMS0yNCBkMQ", "ä", "AAAA"])
 async def test_an_invalid_cursor_is_refused(database: Database, cursor: str) -> None:
     with pytest.raises(InvalidCursorError, match=r"^cursor: "):

@@ -198,6 +198,9 @@ QUERIES: dict[str, Callable[[Database], Awaitable[object]]] = {
         50, phase=DecisionPhase.FAILED, namespaces=["team-7", "team-8"]
     ),
     "newest decision of each policy": lambda db: ScalingDecisions(db).last_of_each([POLICY, ("team-8", "policy-8")]),
+    "decisions of the last period of each policy": lambda db: ScalingDecisions(db).since_of_each(
+        {POLICY: NOW - HOUR, ("team-8", "policy-8"): NOW - DAY}
+    ),
     "unfinished decisions": lambda db: ScalingDecisions(db).unfinished(),
     "stuck decisions": lambda db: ScalingDecisions(db).count_stuck(NOW),
     "share of successes": lambda db: ScalingDecisions(db).success_rate(NOW - DAY),

@@ -94,6 +94,12 @@ class InMemoryDecisions:
         keys = set(policies)
         return {(row.namespace, row.policy): row for row in self.rows.values() if (row.namespace, row.policy) in keys}
 
+    async def since_of_each(self, since: Mapping[tuple[str, str], datetime]) -> list[ScalingDecisionRow]:
+        self._check("since_of_each")
+        known = [row for row in self.rows.values() if (row.namespace, row.policy) in since]
+        rows = [row for row in known if row.created_at > since[row.namespace, row.policy]]
+        return sorted(rows, key=lambda row: (row.created_at, row.id))
+
     async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
         self._check("stuck")
         return [row for row in await self.unfinished() if row.deadline_at is not None and row.deadline_at < now]

@@ -95,8 +95,8 @@ def run(demand: FloatArray, start: datetime, course: Course) -> Iterator[Tick]:
             forecast = _forecast(filled, DAY_MINUTES + minute, now)
         restarted = any(at in course.restarts for at in tick)
         if restarted:
-            # As control restores it: from the status and the newest decision.
-            state = DecisionState(since=now, floor=floor, changes=state.changes[-1:])
+            # As control restores it: from the status and the decisions of the last period.
+            state = DecisionState(since=now, floor=floor, changes=state.changes)
         if maximum is not None:
             floor = min(floor, maximum)  # the API server keeps the minimum within the maximum
         situation = Situation(

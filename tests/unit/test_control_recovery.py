@@ -190,6 +190,24 @@ async def test_restarts_do_not_start_the_step_of_a_period_again(mode: str) -> No
     assert world.status["floor"] == 6
 
 
+@pytest.mark.parametrize("has_database", [True, False])
+async def test_each_change_of_a_period_counts_after_a_restart(*, has_database: bool) -> None:
+    world = World(a_policy(scaleUp={"maxStep": "3", "period": "30m"}), demand=380.0)
+    await world.turn(8)
+    world.forecaster.demand = world.source.demand = 880.0
+    await world.turn(8)
+    assert [(row.from_replicas, row.to_replicas) for row in world.decisions.rows.values()] == [(2, 4), (4, 5)]
+    if not has_database:
+        world.lose_database()
+    world.restart()
+    await world.turn(20)
+    world.regain_database()
+    await world.turn(20)
+    assert world.target.minimum == 5
+    await world.turn(130)
+    assert world.target.minimum == 8
+
+
 @pytest.mark.parametrize("phase", UNFINISHED)
 async def test_a_decision_for_a_kind_that_was_removed_does_not_hold_its_policy(phase: DecisionPhase) -> None:
     row = a_raise_row("orders", phase=phase)

@@ -143,6 +143,7 @@ CALLS = [
     "known",
     "unfinished",
     "last_of_each",
+    "since_of_each",
     "ping",
 ]
 

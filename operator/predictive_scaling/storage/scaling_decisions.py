@@ -211,6 +211,18 @@ cross join lateral (
 ) as newest
 """
 
+SINCE_OF_EACH = f"""
+select recent.*
+from unnest(%(namespaces)s::text[], %(policies)s::text[], %(since)s::timestamptz[])
+    as requested (namespace, policy, since)
+cross join lateral (
+    select {_COLUMNS} from scaling_decisions as decision
+    where decision.namespace = requested.namespace and decision.policy = requested.policy
+        and decision.created_at > requested.since
+) as recent
+order by recent.created_at, recent.id
+"""
+
 STUCK = f"""
 select {_COLUMNS} from scaling_decisions
 where status = any(%(unfinished)s) and deadline_at < %(now)s
@@ -339,6 +351,18 @@ class ScalingDecisions:
             values = {"namespaces": [key[0] for key in batch], "policies": [key[1] for key in batch]}
             last |= {(row.namespace, row.policy): row for row in await self._rows(LAST_OF_EACH, values)}
         return last
+
+    async def since_of_each(self, since: Mapping[tuple[str, str], datetime]) -> list[ScalingDecisionRow]:
+        """Return the decisions of each of these policies (namespace, name) after its time, oldest first."""
+        rows: list[ScalingDecisionRow] = []
+        for batch in _batches(sorted(since)):
+            values = {
+                "namespaces": [key[0] for key in batch],
+                "policies": [key[1] for key in batch],
+                "since": [since[key] for key in batch],
+            }
+            rows += await self._rows(SINCE_OF_EACH, values)
+        return rows
 
     async def stuck(self, now: datetime) -> list[ScalingDecisionRow]:
         """Return the unfinished decisions whose deadline has passed, by deadline."""

@@ -6,12 +6,13 @@ Each unfinished decision is resumed separately: a target that cannot be observed
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 
 from predictive_scaling.clock import Clock, monotonic
-from predictive_scaling.cluster.informer_cache import InformerCache
+from predictive_scaling.cluster.informer_cache import InformerCache, PolicyRecord
 from predictive_scaling.control.actuation.decision_records import DecisionRecords
 from predictive_scaling.control.actuation.raise_holds import recovered_hold
 from predictive_scaling.control.actuation.resumption import Resumption, UnfinishedDecision
@@ -30,6 +31,8 @@ from predictive_scaling.targets.registry import TargetFinder
 
 log = structlog.get_logger(__name__)
 
+_MAX_PERIOD = timedelta(hours=24)
+"""Of the steps of a policy, as the CustomResourceDefinition allows it."""
 _FIRST_PAUSE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 300.0
 _MAX_DOUBLINGS = 10
@@ -49,6 +52,10 @@ class DecisionHistory(Protocol):
 
     async def last_of_each(self, policies: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], ScalingDecisionRow]:
         """The newest decision of each of these policies."""
+        ...
+
+    async def since_of_each(self, since: Mapping[tuple[str, str], datetime]) -> Sequence[ScalingDecisionRow]:
+        """The decisions of each of these policies after its time, oldest first."""
         ...
 
     async def by_id(self, ids: Sequence[str]) -> Mapping[str, ScalingDecisionRow]:
@@ -103,12 +110,13 @@ class Recovery:
     async def run(self) -> None:
         """Continue where the records end. Raises ClusterUnavailableError: run again then."""
         await self.records.load()
-        last, unfinished = await self._recorded()
-        for row in last:
-            try:
-                self._continue_after(row)
-            except Exception:  # a failure of one policy affects no other; its reconciliation shows it
-                log.exception("last_decision_not_read", policy=row.policy_name, decision=row.id)
+        last, recent, unfinished = await self._recorded()
+        for take, rows in ((self._recall_change, [*recent, *last]), (self._continue_after, last)):
+            for row in rows:
+                try:
+                    take(row)
+                except Exception:  # a failure of one policy affects no other; its reconciliation shows it
+                    log.exception("decision_not_read", policy=row.policy_name, decision=row.id)
         self._pending = {row.id: UnfinishedDecision(row) for row in unfinished if row.id not in self.verification.names}
         await self.resume()
         if unfinished:
@@ -163,12 +171,13 @@ class Recovery:
                 self._pending[row.id] = UnfinishedDecision(row, is_late=True)
         self._without_database = self.records.log.lost = False
 
-    async def _recorded(self) -> tuple[list[ScalingDecisionRow], list[ScalingDecisionRow]]:
-        """Return the newest decision of each policy, and all unfinished decisions."""
-        keys = [record.key for record in self.cache.policies()]
+    async def _recorded(self) -> tuple[list[ScalingDecisionRow], list[ScalingDecisionRow], list[ScalingDecisionRow]]:
+        """Return the newest decision of each policy, the decisions of its last period, and all unfinished ones."""
+        since = self._begin_of_periods()
         try:
             await self.records.write_back()
-            last = await self.history.last_of_each(keys)
+            last = await self.history.last_of_each(since)
+            recent = await self.history.since_of_each(since)
             unfinished = await self.history.unfinished()
         except DatabaseUnavailableError as error:
             self.records.log.note_unavailable(str(error))
@@ -176,9 +185,21 @@ class Recovery:
             rows = await self.records.rows()
             log.warning("recovering_without_database", decisions=len(rows), error=str(error))
             newest = {(row.namespace, row.policy, row.policy_uid): row for row in rows}
-            return list(newest.values()), [row for row in rows if not row.phase.is_final]
+            known = [row for row in rows if (row.namespace, row.policy) in since]
+            recent = [row for row in known if row.created_at > since[row.namespace, row.policy]]
+            return list(newest.values()), recent, [row for row in rows if not row.phase.is_final]
         self._without_database = False
-        return list(last.values()), list(unfinished)
+        return list(last.values()), list(recent), list(unfinished)
+
+    def _begin_of_periods(self) -> dict[tuple[str, str], datetime]:
+        """Return by policy when the longest period of its steps began."""
+        now = self.clock.now()
+        return {record.key: now - _longest_period(record) for record in self.cache.policies()}
+
+    def _recall_change(self, row: ScalingDecisionRow) -> None:
+        state = self._resumption.state(row)
+        if state is not None and _changed_floor(row) and row.created_at <= self.clock.now():
+            state.recall_change(FloorChange(row.created_at, row.from_replicas, row.to_replicas))
 
     def _continue_after(self, row: ScalingDecisionRow) -> None:
         state = self._resumption.state(row)
@@ -187,8 +208,6 @@ class Recovery:
         # An intent without effect is recomputed under the same name; so it is not the previous decision yet.
         if row.phase not in (DecisionPhase.PENDING, DecisionPhase.EXECUTING):
             state.continue_after(row.id)
-        if _changed_floor(row) and row.created_at <= self.clock.now():
-            state.recall_change(FloorChange(row.created_at, row.from_replicas, row.to_replicas))
         hold = recovered_hold(row, self.clock.now())
         if hold is not None:
             state.hold_raises(hold)
@@ -237,6 +256,13 @@ class Recovery:
         state = self._resumption.state(row)
         is_open = state is not None and state.open_decision == row.id
         return is_open or row.id in self._pending or row.id in self.verification.names
+
+
+def _longest_period(record: PolicyRecord) -> timedelta:
+    """The longest period in which the steps of a policy are limited; the longest possible one of an invalid policy."""
+    if record.policy is None:
+        return _MAX_PERIOD
+    return max(record.policy.spec.scale_up.period, record.policy.spec.scale_down.period)
 
 
 def _is_due(pending: UnfinishedDecision) -> bool:
