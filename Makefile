@@ -40,14 +40,15 @@ demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-04-13 
 
 # Tests of the servers often wait: four workers keep two cores busy. Each starts servers of its own, except Kafka and AWS
 # (tests/support/scheduling.py). Files of long tests come first: at the end the workers wait for the last file. The tests
-# that need no server use the idle time in between; their output follows. All together need 10 GB.
+# that need no server use the idle time in between, in one process, so that they last as long as the others; their output
+# follows. All together need 10 GB.
 PYTEST = .venv/bin/pytest --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
 test: setup ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
 	@$(RUN) stack prepare --chart
 	@.venv/bin/python -m tests.support.go_programs
 	@mkdir -p build
 	@trap 'kill $$(jobs -p) 2> /dev/null || true' EXIT; trap '' INT; \
-	nice -n 19 $(PYTEST) --numprocesses 2 $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
+	nice -n 19 $(PYTEST) --numprocesses 1 $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
 	$(PYTEST) --numprocesses 4 $(wildcard tests/e2e tests/runbook tests/chart tests/integration tests/contract) & servers=$$!; status=0; \
 	wait $$servers || status=$$?; wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
 

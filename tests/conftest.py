@@ -6,14 +6,11 @@ import os
 import signal
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-
-_LOWEST_PRIORITY, _AUTOGROUP = 19, Path("/proc/self/autogroup")
 
 pytest_plugins = [f"tests.fixtures.{name}" for name in ("stack", "operators", "api", "models", "logs", "chart")]
 
@@ -43,11 +40,6 @@ if sys.platform == "linux":
 # A process that becomes ready does not interrupt another one, whose data would leave the caches: 7 % less CPU time.
 if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-# Linux divides the CPU among sessions before it looks at priorities, and each server has a session of its own: in the
-# session of `make`, the low priority of the tests that need no server would not let the servers go first.
-if "PYTEST_XDIST_WORKER" in os.environ and os.nice(0) == _LOWEST_PRIORITY and os.access(_AUTOGROUP, os.W_OK):
-    os.setsid()
-    _AUTOGROUP.write_text(str(_LOWEST_PRIORITY))
 
 # A thousand databases of hundreds of files each: ext4 does not reuse a deleted file's inode for some seconds, and the
 # search for another takes a tenth of the tests' CPU time.
