@@ -38,18 +38,17 @@ help: ## Show every target
 demo: prepare ## Replay a generated match day on a real cluster; DAY=2026-04-13 for another day, TRACE=file EVENTS=file for recorded demand, KEEP=1 keeps it running
 	$(RUN) demo $(if $(DAY),--day $(DAY)) $(if $(TRACE),--trace "$(TRACE)") $(if $(EVENTS),--events "$(EVENTS)") $(if $(KEEP),--keep)
 
-# Tests of the servers often wait: four workers keep two cores busy. Each starts servers of its own, except Kafka and AWS
+# Tests of the servers often wait: five workers keep two cores busy. Each starts servers of its own, except Kafka and AWS
 # (tests/support/scheduling.py). Files of long tests come first: at the end the workers wait for the last file. The tests
-# that need no server use the idle time in between, in one process, so that they last as long as the others; their output
-# follows. All together need 10 GB.
+# that need no server use the idle time in between; their output follows. All together need 12 GB.
 PYTEST = .venv/bin/pytest --dist loadfile --no-loadscope-reorder --durations 15 --doctest-modules
 test: setup ## Run all tests and docstring examples; each of the two parts ends with its slowest tests
 	@$(RUN) stack prepare --chart
 	@.venv/bin/python -m tests.support.go_programs
 	@mkdir -p build
 	@trap 'kill $$(jobs -p) 2> /dev/null || true' EXIT; trap '' INT; \
-	nice -n 19 $(PYTEST) --numprocesses 1 $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
-	$(PYTEST) --numprocesses 4 $(wildcard tests/e2e tests/runbook tests/chart tests/integration tests/contract) & servers=$$!; status=0; \
+	nice -n 19 $(PYTEST) --numprocesses 2 $(wildcard tests/property tests/unit) $(EXAMPLES) > build/unit-tests.log 2>&1 & unit=$$!; \
+	$(PYTEST) --numprocesses 5 $(wildcard tests/e2e tests/runbook tests/chart tests/integration tests/contract) & servers=$$!; status=0; \
 	wait $$servers || status=$$?; wait $$unit || status=$$?; cat build/unit-tests.log; exit $$status
 
 lint: setup ## Check format, style, types, layers, drift of the CRDs and of the chart, workflows, docker-compose.yml
