@@ -11,6 +11,7 @@ from predictive_scaling.api.services import (
     Services,
 )
 from predictive_scaling.storage.business_events import ObservedOccurrence
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.telemetry.checks import Check
 from tests.support.api_services import (
     NOW,
@@ -30,8 +31,8 @@ pytestmark = pytest.mark.integration
 async def test_decisions_have_the_fields_of_the_contract_newest_first(
     services: Services, client: httpx.AsyncClient
 ) -> None:
-    await services.decisions.intend(a_decision("older", created_at=NOW - timedelta(hours=1)))
-    await services.decisions.intend(a_decision("newer"))
+    await ScalingDecisions(services.database).intend(a_decision("older", created_at=NOW - timedelta(hours=1)))
+    await ScalingDecisions(services.database).intend(a_decision("newer"))
     body = await get_json(client, "/api/v1/scaling/decisions")
     assert [decision["id"] for decision in body["decisions"]] == ["newer", "older"]
     assert body["next_cursor"] is None
@@ -61,7 +62,7 @@ async def test_pages_contain_each_decision_once_even_with_equal_times(
     services: Services, client: httpx.AsyncClient
 ) -> None:
     for number in range(7):
-        await services.decisions.intend(a_decision(f"d{number}"))
+        await ScalingDecisions(services.database).intend(a_decision(f"d{number}"))
     ids: list[str] = []
     cursor = ""
     while True:
@@ -75,8 +76,8 @@ async def test_pages_contain_each_decision_once_even_with_equal_times(
 
 
 async def test_decisions_are_filtered_by_status_and_service(services: Services, client: httpx.AsyncClient) -> None:
-    await services.decisions.intend(a_decision("a", status="failed"))
-    await services.decisions.intend(a_decision("b", service_name="cart"))
+    await ScalingDecisions(services.database).intend(a_decision("a", status="failed"))
+    await ScalingDecisions(services.database).intend(a_decision("b", service_name="cart"))
     failed = await get_json(client, "/api/v1/scaling/decisions?status=failed")
     assert [decision["id"] for decision in failed["decisions"]] == ["a"]
     cart = await get_json(client, "/api/v1/scaling/decisions?service=cart")
@@ -87,9 +88,9 @@ async def test_decisions_are_filtered_by_status_and_service(services: Services, 
 
 async def test_the_status_shows_each_policy_and_a_summary(services: Services, client: httpx.AsyncClient) -> None:
     await services.policies.record([a_policy(), a_policy("cart", mode="Recommend", limited=True, source="Fallback")])
-    await services.decisions.intend(a_decision("done"))
-    await services.decisions.intend(a_decision("bad", status="failed"))
-    await services.decisions.intend(a_decision("stuck", status="verifying", finished_at=None))
+    await ScalingDecisions(services.database).intend(a_decision("done"))
+    await ScalingDecisions(services.database).intend(a_decision("bad", status="failed"))
+    await ScalingDecisions(services.database).intend(a_decision("stuck", status="verifying", finished_at=None))
     body = await get_json(client, "/api/v1/scaling/status")
     assert body["summary"] == {
         "policies": 2,
@@ -263,7 +264,7 @@ async def test_the_number_of_stuck_decisions_is_exported_as_a_metric(
     services: Services, client: httpx.AsyncClient
 ) -> None:
     assert "predictive_scaling_decisions_stuck 0.0" in (await client.get("/metrics")).text
-    await services.decisions.intend(a_decision("left-behind", status="verifying", finished_at=None))
+    await ScalingDecisions(services.database).intend(a_decision("left-behind", status="verifying", finished_at=None))
     assert "predictive_scaling_decisions_stuck 1.0" in (await client.get("/metrics")).text
 
 

@@ -18,6 +18,7 @@ from predictive_scaling.api.commands import CLEAR_STUCK, RELOAD_MODELS
 from predictive_scaling.api.services import Services
 from predictive_scaling.clock import WallClock
 from predictive_scaling.storage.backtests import BacktestRow
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.support.api_process import ApiProcess, api_running
 from tests.support.api_services import (
     a_decision,
@@ -45,7 +46,7 @@ async def fill(services: Services) -> None:
     since = now.replace(minute=0, second=0, microsecond=0) - HOUR
     await services.policies.record([a_policy(updated_at=now), a_policy("cart", floor=None, advice=None)])
     await services.predictions.record(a_forecast(created_at=now))
-    await services.decisions.intend(a_decision(created_at=now, status="failed", cause="Quota"))
+    await ScalingDecisions(services.database).intend(a_decision(created_at=now, status="failed", cause="Quota"))
     await services.performances.record([a_performance(until=now)])
     await services.tunings.record([a_tuning()])
     await services.shadow_hours.record([a_shadow_hour(since=since, until=since + timedelta(minutes=50))])

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from predictive_scaling.api.application import create_app
 from predictive_scaling.api.services import Services
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.support.api_services import (
     NOW,
     a_decision,
@@ -153,7 +154,7 @@ def test_any_parameters_return_a_result_or_a_problem(migrated_database_url: str)
         await services.policies.record([a_policy("checkout"), a_policy("cart", floor=None, advice=None)])
         await services.shadow_hours.record([a_shadow_hour("checkout")])
         await services.predictions.record(a_forecast("checkout"))
-        await services.decisions.intend(a_decision())
+        await ScalingDecisions(services.database).intend(a_decision())
         await services.events.record([an_event(start_time=NOW + timedelta(hours=hour)) for hour in range(3)])
         return await stack.enter_async_context(api_client(services))
 

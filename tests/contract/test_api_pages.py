@@ -17,6 +17,7 @@ from predictive_scaling.api.predictions import CurrentPredictions, PredictionsOf
 from predictive_scaling.api.responses import VersionedResponses
 from predictive_scaling.api.services import Services
 from predictive_scaling.api.status import ScalingStatus
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.support.api_services import NOW, a_decision, a_forecast, a_policy, a_tuning, an_event, get_json
 
 NAMES = [f"policy-{number:02}" for number in range(7)]
@@ -37,7 +38,9 @@ async def populated(services: Services) -> Services:
     await services.policies.record([a_policy(name, service_name="web", updated_at=NOW) for name in reversed(NAMES)])
     for name in NAMES:
         await services.predictions.record(a_forecast(name, service_name="web"))
-        await services.decisions.intend(a_decision(name, policy=name, created_at=NOW - timedelta(minutes=5)))
+        await ScalingDecisions(services.database).intend(
+            a_decision(name, policy=name, created_at=NOW - timedelta(minutes=5))
+        )
     # Each pair of events has the same start.
     await services.events.record(
         [an_event(name, start_time=NOW + timedelta(hours=1 + index // 2)) for index, name in enumerate(NAMES)]

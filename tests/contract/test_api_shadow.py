@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from predictive_scaling.api.services import Services
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.support.api_services import NOW, a_decision, a_policy, a_shadow_hour, get_json
 
 pytestmark = pytest.mark.integration
@@ -46,7 +47,9 @@ async def test_the_status_of_a_policy_has_its_account(services: Services, client
 async def test_the_account_has_its_sums_and_every_minute(services: Services, client: httpx.AsyncClient) -> None:
     hours = [a_shadow_hour(hours_ago=3, auto_minutes_short=1.0), a_shadow_hour(hours_ago=1)]
     await services.shadow_hours.record([*hours, a_shadow_hour("cart", minutes_short=9.0)])
-    await services.decisions.intend(a_decision("d", status="recommended", created_at=NOW - timedelta(hours=2)))
+    await ScalingDecisions(services.database).intend(
+        a_decision("d", status="recommended", created_at=NOW - timedelta(hours=2))
+    )
     body = await get_json(client, "/api/v1/policies/shop/checkout/shadow")
     rows = body.pop("hours")
     assert body == {

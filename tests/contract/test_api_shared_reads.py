@@ -10,6 +10,7 @@ import pytest
 
 from predictive_scaling.api.services import Services
 from predictive_scaling.storage.policies import ANY_POLICY, Policies, PolicySelection
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.support.api_services import NOW, a_decision, a_forecast, a_policy, api_client, api_services, get_json
 
 pytestmark = pytest.mark.integration
@@ -94,7 +95,9 @@ async def test_all_processes_respond_alike_after_each_change(migrated_database_u
         for floor in range(3):
             changed = a_policy("checkout", floor=floor, updated_at=NOW)
             await Policies(one.database).record([changed, a_policy(f"new-{floor}")])
-            await one.decisions.intend(a_decision(f"d{floor}", created_at=NOW + timedelta(seconds=floor)))
+            await ScalingDecisions(one.database).intend(
+                a_decision(f"d{floor}", created_at=NOW + timedelta(seconds=floor))
+            )
             await one.predictions.record(
                 a_forecast(created_at=NOW + timedelta(seconds=floor), model_version=f"v{floor}")
             )
@@ -117,7 +120,7 @@ async def test_requests_for_different_services_at_once_get_their_own(
 ) -> None:
     names = [f"service-{number}" for number in range(60)]
     for name in names[:50]:
-        await services.decisions.intend(a_decision(f"d-{name}", service_name=name))
+        await ScalingDecisions(services.database).intend(a_decision(f"d-{name}", service_name=name))
         await services.predictions.record(a_forecast(name))
     decisions, forecasts = [
         await asyncio.gather(*(get_json(client, f"/api/v1/{path}?service={name}") for name in names))
@@ -134,7 +137,7 @@ async def test_a_shared_read_and_one_of_its_own_return_the_same(
     services: Services, client: httpx.AsyncClient, path: str, key: str
 ) -> None:
     for number in range(5):
-        await services.decisions.intend(a_decision(f"d{number}"))
+        await ScalingDecisions(services.database).intend(a_decision(f"d{number}"))
         await services.predictions.record(a_forecast(f"policy-{number}", service_name="checkout"))
     shared = await get_json(client, f"/api/v1/{path}?service=checkout&limit=3")
     own = await get_json(client, f"/api/v1/{path}?service=checkout&limit=3&namespace=shop")

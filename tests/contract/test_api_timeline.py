@@ -8,6 +8,7 @@ import pytest
 from predictive_scaling.api.services import Services
 from predictive_scaling.resources.namespace_patterns import NamespacePatterns
 from predictive_scaling.storage.samples import Sample, Samples, series_of
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.support.api_access import TENANT, InMemoryAuthority, policy_of
 from tests.support.api_services import NOW, a_decision, a_forecast, a_policy, api_client, get_json
 
@@ -143,6 +144,6 @@ async def test_lists_of_policies_are_filtered(
 
 async def test_decisions_are_filtered_by_policy(services: Services, client: httpx.AsyncClient) -> None:
     for policy in ("checkout", "cart"):
-        await services.decisions.intend(a_decision(policy, policy=policy, service_name="web"))
+        await ScalingDecisions(services.database).intend(a_decision(policy, policy=policy, service_name="web"))
     body = await get_json(client, "/api/v1/scaling/decisions?policy=cart")
     assert [decision["policy"] for decision in body["decisions"]] == ["cart"]

@@ -15,6 +15,7 @@ from predictive_scaling.api.services import Services
 from predictive_scaling.api.stored_models import Models, RejectedModel
 from predictive_scaling.resources.namespace_patterns import NamespacePatterns
 from predictive_scaling.storage.backtests import BacktestRow
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from tests.fixtures.api import MODELS
 from tests.support.api_access import ADMIN, STRANGER, TENANT, InMemoryAuthority, policy_of
 from tests.support.api_services import (
@@ -66,8 +67,10 @@ async def populated(services: Services) -> Services:
         await services.predictions.record(a_forecast(shared, namespace=namespace, service_name="shared"))
         status = "succeeded" if namespace == "shop" else "failed"
         names = {"namespace": namespace, "policy": name, "service_name": name, "target": f"Deployment/{name}"}
-        await services.decisions.intend(a_decision(f"d-{name}", status=status, **names))
-        await services.decisions.intend(a_decision(f"s-{name}", status="verifying", finished_at=None, **names))
+        await ScalingDecisions(services.database).intend(a_decision(f"d-{name}", status=status, **names))
+        await ScalingDecisions(services.database).intend(
+            a_decision(f"s-{name}", status="verifying", finished_at=None, **names)
+        )
         await services.events.record([an_event(f"sale-{name}", namespace=namespace, policies=[name])])
         await services.performances.record(
             [

@@ -20,6 +20,7 @@ from predictive_scaling.serving.model_store import ModelStore
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.decision_lists import DecisionLists
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
@@ -65,7 +66,7 @@ async def test_stuck_decisions_are_cleared_in_the_table_and_the_cluster(database
     number = await commands.submit(CLEAR_STUCK, {}, world.clock.now())
     answer = await wait_for_answer(job, commands, number)
     assert answer == {"cleared": 1}
-    assert [row.status for row in (await table.page()).decisions] == ["cancelled"]
+    assert [row.status for row in (await DecisionLists(database).page()).decisions] == ["cancelled"]
     assert world.phases == ["Cancelled"]
 
 
@@ -87,7 +88,7 @@ async def test_a_cleared_intent_is_not_executed_when_its_target_is_writable_agai
     world.use(table)
     world.targets["checkout"] = world.target = target = Unwritable(2, 40, 2, 2)
     await world.turn(1)
-    (intent,) = (await table.page()).decisions
+    (intent,) = (await DecisionLists(database).page()).decisions
     assert (intent.status, target.minimum) == ("executing", 2)
     world.clock.advance(timedelta(hours=1))
     number = await commands.submit(CLEAR_STUCK, {}, world.clock.now())
@@ -95,7 +96,7 @@ async def test_a_cleared_intent_is_not_executed_when_its_target_is_writable_agai
 
     target.is_reachable = True
     await world.turn(1)
-    rows = {row.id: row for row in (await table.page()).decisions}
+    rows = {row.id: row for row in (await DecisionLists(database).page()).decisions}
     assert (rows[intent.id].status, world.phases[0]) == ("cancelled", "Cancelled")
     (next_intent,) = [row for row in rows.values() if row.id != intent.id]
     assert (next_intent.from_replicas, next_intent.to_replicas, next_intent.status) == (2, 4, "verifying")
@@ -163,7 +164,7 @@ async def test_unfinished_decisions_are_resumed_after_a_restart(database: Databa
     world.restart()
     world.target.settle()
     await world.turn(20)
-    rows = (await ScalingDecisions(database).page()).decisions
+    rows = (await DecisionLists(database).page()).decisions
     steps = sorted((row.from_replicas, row.to_replicas) for row in rows)
     assert steps == [(2, 4), (4, 8), (8, 9)]
     assert sorted(world.phases)[-1] == "Verifying"

@@ -8,12 +8,14 @@ import pytest
 from predictive_scaling.errors import InvalidCursorError
 from predictive_scaling.resources.vocabulary import DecisionPhase
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.decision_lists import DecisionLists
 from predictive_scaling.storage.scaling_decisions import ScalingDecisionRow, ScalingDecisions
 
 pytestmark = pytest.mark.integration
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+CHECKOUT = ("shop", "checkout")
 
 
 def a_decision(number: int = 1, **changes: object) -> ScalingDecisionRow:
@@ -59,7 +61,8 @@ async def test_a_finished_decision_has_no_further_transition(database: Database)
     assert await decisions.transition("d1", DecisionPhase.SUCCEEDED, NOW + 2 * MINUTE, outcome="Ready.")
     assert not await decisions.transition("d1", DecisionPhase.FAILED, NOW + 3 * MINUTE)
     assert not await decisions.transition("unknown", DecisionPhase.FAILED, NOW)
-    assert await decisions.last("shop", "checkout") == a_decision(
+    last = await decisions.last_of_each([CHECKOUT])
+    assert last[CHECKOUT] == a_decision(
         status="succeeded",
         attempts=2,
         started_at=NOW,
@@ -75,8 +78,7 @@ async def test_a_failed_decision_keeps_its_cause(database: Database) -> None:
     await decisions.intend(a_decision())
     assert await decisions.transition("d1", DecisionPhase.EXECUTING, NOW)
     assert await decisions.transition("d1", DecisionPhase.ROLLED_BACK, NOW, outcome="CrashLoop: …", cause="CrashLoop")
-    last = await decisions.last("shop", "checkout")
-    assert last is not None
+    last = (await decisions.last_of_each([CHECKOUT]))[CHECKOUT]
     assert (last.status, last.cause) == ("rolled_back", "CrashLoop")
 
 
@@ -88,22 +90,20 @@ async def test_a_pending_decision_must_be_executed_first(database: Database, pha
 
 
 async def test_pages_contain_all_decisions_newest_first(database: Database) -> None:
-    decisions = ScalingDecisions(database)
+    decisions, lists = ScalingDecisions(database), DecisionLists(database)
     for number in range(5):
         await decisions.intend(a_decision(number, created_at=NOW, service_name="cart" if number == 2 else "checkout"))
     ids: list[str] = []
     cursor: str | None = None
     for _ in range(3):
-        page = await decisions.page(2, cursor=cursor)
+        page = await lists.page(2, cursor=cursor)
         ids += [decision.id for decision in page.decisions]
         cursor = page.next_cursor
     assert ids == ["d4", "d3", "d2", "d1", "d0"]
     assert cursor is None
-    assert [row.id for row in (await decisions.page(9, service="cart")).decisions] == ["d2"]
-    assert (await decisions.page(9, phase=DecisionPhase.FAILED)).decisions == []
-    assert {key: row.id for key, row in (await decisions.last_of_each([("shop", "checkout")])).items()} == {
-        ("shop", "checkout"): "d4"
-    }
+    assert [row.id for row in (await lists.page(9, service="cart")).decisions] == ["d2"]
+    assert (await lists.page(9, phase=DecisionPhase.FAILED)).decisions == []
+    assert {key: row.id for key, row in (await decisions.last_of_each([CHECKOUT])).items()} == {CHECKOUT: "d4"}
 
 
 async def test_the_decisions_of_a_policy_after_its_time_are_returned_oldest_first(database: Database) -> None:
@@ -117,7 +117,7 @@ async def test_the_decisions_of_a_policy_after_its_time_are_returned_oldest_firs
 @pytest.mark.parametrize("cursor", ["x", "%%%", "MjAyNi0xMS0yNCBkMQ", "ä", "AAAA"])
 async def test_an_invalid_cursor_is_refused(database: Database, cursor: str) -> None:
     with pytest.raises(InvalidCursorError, match=r"^cursor: "):
-        await ScalingDecisions(database).page(cursor=cursor)
+        await DecisionLists(database).page(cursor=cursor)
 
 
 async def test_decisions_past_their_deadline_are_listed_until_they_end(database: Database) -> None:
@@ -133,12 +133,12 @@ async def test_decisions_past_their_deadline_are_listed_until_they_end(database:
 
 
 async def test_the_success_rate_counts_executed_decisions_that_ended(database: Database) -> None:
-    decisions = ScalingDecisions(database)
-    assert await decisions.success_rate(NOW) is None
+    decisions, lists = ScalingDecisions(database), DecisionLists(database)
+    assert await lists.success_rate(NOW) is None
     for number, phase in enumerate([DecisionPhase.SUCCEEDED, DecisionPhase.SUCCEEDED, DecisionPhase.FAILED]):
         await decisions.intend(a_decision(number))
         await decisions.transition(f"d{number}", DecisionPhase.EXECUTING, NOW)
         await decisions.transition(f"d{number}", phase, NOW + MINUTE)
     await decisions.intend(a_decision(9, status="recommended", finished_at=NOW + MINUTE))
-    assert await decisions.success_rate(NOW) == pytest.approx(2 / 3)
-    assert await decisions.success_rate(NOW + 2 * MINUTE) is None
+    assert await lists.success_rate(NOW) == pytest.approx(2 / 3)
+    assert await lists.success_rate(NOW + 2 * MINUTE) is None

@@ -20,6 +20,7 @@ from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.data_quality import DataQuality
 from predictive_scaling.storage.database import Connection, Database
 from predictive_scaling.storage.dead_letters import DeadLetters
+from predictive_scaling.storage.decision_lists import PAGE_OF_NAMESPACES, DecisionLists
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.namespaces import Namespaces
@@ -27,7 +28,7 @@ from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.replica_history import ReplicaHistory
 from predictive_scaling.storage.retention import Retention
 from predictive_scaling.storage.samples import Samples
-from predictive_scaling.storage.scaling_decisions import PAGE_OF_NAMESPACES, ScalingDecisions
+from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.storage.series_catalog import SeriesCatalog
 from predictive_scaling.storage.shadow_hours import ShadowHours, ShadowKey
 
@@ -184,17 +185,17 @@ QUERIES: dict[str, Callable[[Database], Awaitable[object]]] = {
     "forecasts at intervals": lambda db: Predictions(db).at_intervals(
         *POLICY, since=NOW - DAY, until=NOW, interval=15 * MINUTE, reach=30 * MINUTE
     ),
-    "decisions": lambda db: ScalingDecisions(db).page(5),
-    "decisions of a service": lambda db: ScalingDecisions(db).page(50, service="service-7"),
-    "newest decisions of services": lambda db: ScalingDecisions(db).newest_of(["service-7", "service-8", "unknown"], 5),
-    "decisions of a service without any": lambda db: ScalingDecisions(db).page(50, service="unknown"),
-    "decisions of a phase": lambda db: ScalingDecisions(db).page(50, phase=DecisionPhase.FAILED),
-    "decisions of a namespace": lambda db: ScalingDecisions(db).page(50, namespaces=["team-7"]),
-    "decisions of namespaces without any": lambda db: ScalingDecisions(db).page(50, namespaces=["x", "y", "z"]),
-    "decisions of a service in namespaces": lambda db: ScalingDecisions(db).page(
+    "decisions": lambda db: DecisionLists(db).page(5),
+    "decisions of a service": lambda db: DecisionLists(db).page(50, service="service-7"),
+    "newest decisions of services": lambda db: DecisionLists(db).newest_of(["service-7", "service-8", "unknown"], 5),
+    "decisions of a service without any": lambda db: DecisionLists(db).page(50, service="unknown"),
+    "decisions of a phase": lambda db: DecisionLists(db).page(50, phase=DecisionPhase.FAILED),
+    "decisions of a namespace": lambda db: DecisionLists(db).page(50, namespaces=["team-7"]),
+    "decisions of namespaces without any": lambda db: DecisionLists(db).page(50, namespaces=["x", "y", "z"]),
+    "decisions of a service in namespaces": lambda db: DecisionLists(db).page(
         50, service="service-7", namespaces=["team-7", "team-8"]
     ),
-    "failed decisions of namespaces": lambda db: ScalingDecisions(db).page(
+    "failed decisions of namespaces": lambda db: DecisionLists(db).page(
         50, phase=DecisionPhase.FAILED, namespaces=["team-7", "team-8"]
     ),
     "newest decision of each policy": lambda db: ScalingDecisions(db).last_of_each([POLICY, ("team-8", "policy-8")]),
@@ -202,8 +203,8 @@ QUERIES: dict[str, Callable[[Database], Awaitable[object]]] = {
         {POLICY: NOW - HOUR, ("team-8", "policy-8"): NOW - DAY}
     ),
     "unfinished decisions": lambda db: ScalingDecisions(db).unfinished(),
-    "stuck decisions": lambda db: ScalingDecisions(db).count_stuck(NOW),
-    "share of successes": lambda db: ScalingDecisions(db).success_rate(NOW - DAY),
+    "stuck decisions": lambda db: DecisionLists(db).count_stuck(NOW),
+    "share of successes": lambda db: DecisionLists(db).success_rate(NOW - DAY),
     "namespaces": lambda db: Namespaces(db).all(),
     "events in a window": lambda db: BusinessEvents(db).between(NOW - DAY, NOW + DAY),
     "page of events": lambda db: BusinessEvents(db).page(NOW - DAY, NOW + DAY, 50, namespaces=["team-7"]),

@@ -11,11 +11,11 @@ from predictive_scaling.resources.series_key import SeriesKey
 from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.database import Connection, Database
 from predictive_scaling.storage.dead_letters import DeadLetters
+from predictive_scaling.storage.decision_lists import DecisionLists
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
-from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.storage.series_catalog import SeriesCatalog
 from predictive_scaling.storage.tunings import Tunings
 
@@ -114,7 +114,7 @@ async def read_rows(database: Database) -> dict[str, int]:
     key = SeriesKey("text-1", "text-1")
     since, until = NOW - timedelta(hours=3), NOW + timedelta(hours=1)
     demand = (await Demand(database).minutes([key], since, until))[key]
-    decisions = ScalingDecisions(database)
+    decisions = DecisionLists(database)
     all_decisions, some_decisions = await decisions.page(1000), await decisions.page(9, namespaces=["text-1"])
     return {
         "metrics_1m": int(np.isfinite(demand).sum()),

@@ -18,13 +18,13 @@ from predictive_scaling.storage.business_events import BusinessEvents
 from predictive_scaling.storage.commands import Commands
 from predictive_scaling.storage.data_quality import DataQuality
 from predictive_scaling.storage.database import Database
+from predictive_scaling.storage.decision_lists import DecisionLists
 from predictive_scaling.storage.demand import Demand
 from predictive_scaling.storage.model_performance import ModelPerformances
 from predictive_scaling.storage.namespaces import Namespaces
 from predictive_scaling.storage.policies import Policies
 from predictive_scaling.storage.predictions import Predictions
 from predictive_scaling.storage.replica_history import ReplicaHistory
-from predictive_scaling.storage.scaling_decisions import ScalingDecisions
 from predictive_scaling.storage.scaling_overview import ScalingOverviews
 from predictive_scaling.storage.shadow_hours import ShadowHours
 from predictive_scaling.storage.tunings import Tunings
@@ -73,8 +73,8 @@ class Services:
         return ScalingOverviews(self.database)
 
     @property
-    def decisions(self) -> ScalingDecisions:
-        return ScalingDecisions(self.database)
+    def decisions(self) -> DecisionLists:
+        return DecisionLists(self.database)
 
     @property
     def predictions(self) -> Predictions:
