@@ -4,10 +4,10 @@ Each unfinished decision is resumed separately: a target that cannot be observed
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -63,6 +63,17 @@ class DecisionHistory(Protocol):
         ...
 
 
+class _Recorded(NamedTuple):
+    """The decisions from before the start."""
+
+    last: Sequence[ScalingDecisionRow]
+    """The newest of each policy."""
+    recent: Sequence[ScalingDecisionRow]
+    """Those of the last period of each policy, oldest first: they count towards its steps."""
+    unfinished: Sequence[ScalingDecisionRow]
+    """Oldest first."""
+
+
 @dataclass(slots=True)
 class _Attempts:
     """The attempts of one tick."""
@@ -110,17 +121,14 @@ class Recovery:
     async def run(self) -> None:
         """Continue where the records end. Raises ClusterUnavailableError: run again then."""
         await self.records.load()
-        last, recent, unfinished = await self._recorded()
-        for take, rows in ((self._recall_change, [*recent, *last]), (self._continue_after, last)):
-            for row in rows:
-                try:
-                    take(row)
-                except Exception:  # a failure of one policy affects no other; its reconciliation shows it
-                    log.exception("decision_not_read", policy=row.policy_name, decision=row.id)
-        self._pending = {row.id: UnfinishedDecision(row) for row in unfinished if row.id not in self.verification.names}
+        recorded = await self._recorded()
+        _for_each(recorded.recent, self._recall_change)
+        _for_each(recorded.last, self._continue_after)
+        waiting = [row for row in recorded.unfinished if row.id not in self.verification.names]
+        self._pending = {row.id: UnfinishedDecision(row) for row in waiting}
         await self.resume()
-        if unfinished:
-            log.info("unfinished_decisions_taken_up", decisions=len(unfinished), pending=len(self._pending))
+        if recorded.unfinished:
+            log.info("unfinished_decisions_taken_up", decisions=len(recorded.unfinished), pending=len(self._pending))
 
     async def resume(self) -> None:
         """Take up the decisions that are due, several policies at once; each that fails is tried again later.
@@ -171,8 +179,7 @@ class Recovery:
                 self._pending[row.id] = UnfinishedDecision(row, is_late=True)
         self._without_database = self.records.log.lost = False
 
-    async def _recorded(self) -> tuple[list[ScalingDecisionRow], list[ScalingDecisionRow], list[ScalingDecisionRow]]:
-        """Return the newest decision of each policy, the decisions of its last period, and all unfinished ones."""
+    async def _recorded(self) -> _Recorded:
         since = self._begin_of_periods()
         try:
             await self.records.write_back()
@@ -187,9 +194,9 @@ class Recovery:
             newest = {(row.namespace, row.policy, row.policy_uid): row for row in rows}
             known = [row for row in rows if (row.namespace, row.policy) in since]
             recent = [row for row in known if row.created_at > since[row.namespace, row.policy]]
-            return list(newest.values()), recent, [row for row in rows if not row.phase.is_final]
+            return _Recorded(list(newest.values()), recent, [row for row in rows if not row.phase.is_final])
         self._without_database = False
-        return list(last.values()), list(recent), list(unfinished)
+        return _Recorded(list(last.values()), recent, unfinished)
 
     def _begin_of_periods(self) -> dict[tuple[str, str], datetime]:
         """Return by policy when the longest period of its steps began."""
@@ -256,6 +263,14 @@ class Recovery:
         state = self._resumption.state(row)
         is_open = state is not None and state.open_decision == row.id
         return is_open or row.id in self._pending or row.id in self.verification.names
+
+
+def _for_each(rows: Iterable[ScalingDecisionRow], take: Callable[[ScalingDecisionRow], None]) -> None:
+    for row in rows:
+        try:
+            take(row)
+        except Exception:  # a failure of one policy affects no other; its reconciliation shows it
+            log.exception("decision_not_read", policy=row.policy_name, decision=row.id)
 
 
 def _longest_period(record: PolicyRecord) -> timedelta:
