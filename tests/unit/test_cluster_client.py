@@ -167,7 +167,7 @@ NO_OBJECTS = ["<html>Log in</html>", '"a string"', "[]", '{"error": "invalid_tok
 
 
 @pytest.mark.parametrize("body", NO_OBJECTS)
-async def test_a_response_that_is_no_object_is_none_of_an_empty_list_or_of_a_completed_write(
+async def test_a_response_that_is_no_kubernetes_object_is_neither_an_empty_list_nor_a_write(
     server: Server, cluster: Cluster, body: str
 ) -> None:
     server.body = body
@@ -180,7 +180,7 @@ async def test_a_response_that_is_no_object_is_none_of_an_empty_list_or_of_a_com
         lambda: cluster.merge(PATH, {}),
         lambda: cluster.delete(PATH),
     ):
-        with pytest.raises(ClusterUnavailableError, match="the response is no Kubernetes object but ") as raised:
+        with pytest.raises(ClusterUnavailableError, match="the response is not a Kubernetes object: ") as raised:
             await request()
         assert collection in str(raised.value) or PATH in str(raised.value)
     rollout = "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web"

@@ -229,8 +229,8 @@ def _read(status: int, content: bytes, call: str, retry_after: str | None = None
             return body
         # Such as a login page. Read as a list, it would have no items, and every object would seem to be deleted.
         excerpt = content[:200].decode(errors="replace")
-        message = f"{call}: the response is no Kubernetes object but {excerpt!r}; check the proxies of the API server"
-        raise _GatewayError(message)
+        message = f"{call}: the response is not a Kubernetes object: {excerpt!r}"
+        raise _GatewayError(f"{message}; check the proxy in front of the API server")
     message = f"{call}: {body.get('message') or status}"
     if status in (404, 410):
         raise ObjectNotFoundError(message)
