@@ -60,7 +60,7 @@ class RequestLimits:
             if exchange.body_is_open:
                 return HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {self._limit_seconds:g} s"
             return HTTPStatus.SERVICE_UNAVAILABLE, f"no response within {self._limit_seconds:g} s; retry later"
-        except Exception:
+        except Exception:  # the client gets a response, and other requests go on
             log.exception("request_crashed", path=exchange.scope["path"])
             return HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log of the API has the details"
         return None

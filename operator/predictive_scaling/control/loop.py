@@ -109,7 +109,7 @@ class Loop:
             return
         try:
             await self._run()
-        except Exception:
+        except Exception:  # any failure counts, and the caller handles it
             TICKS_FAILED.inc()
             raise
 
@@ -163,7 +163,7 @@ class Loop:
         for record in records:
             try:
                 claims.append(Claim(record, self.states.of(record, now)))
-            except Exception:
+            except Exception:  # no policy may stop the reconciliation of others
                 log.exception("status_unreadable", policy=str(record.key))
         return claims
 
