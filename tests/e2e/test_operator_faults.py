@@ -14,7 +14,7 @@ from predictive_scaling.cluster.client import connected
 from predictive_scaling.stack.kubernetes import Kubernetes
 from predictive_scaling.stack.postgresql import PostgreSQL
 from predictive_scaling.storage.database import Database
-from predictive_scaling.storage.scaling_decisions import ScalingDecisions
+from predictive_scaling.storage.decision_lists import DecisionLists
 from tests.support.api_faults import ApiFaults, Fault, faulty_api
 from tests.support.demand import record_demand
 from tests.support.eventually import eventually
@@ -86,7 +86,7 @@ async def assert_one_raise(operator: OperatorProcess, kubectl: Kubectl) -> None:
     assert steps[-1][2] == "Succeeded"
     assert [before for before, *_ in steps] == [2, *(after for _, after, _ in steps[:-1])], "no step twice, no gap"
     async with Database(operator.database_url, purpose="tests", max_size=1) as database:
-        rows = (await ScalingDecisions(database).page(500)).decisions
+        rows = (await DecisionLists(database).page(500)).decisions
     own = [row for row in rows if row.namespace == kubectl.namespace]
     assert sorted((row.from_replicas, row.to_replicas) for row in own) == [step[:2] for step in steps]
 
@@ -97,6 +97,7 @@ async def assert_one_raise(operator: OperatorProcess, kubectl: Kubectl) -> None:
         Fault("PATCH", "/horizontalpodautoscalers/checkout", status=500, times=3),
         Fault("PATCH", "/horizontalpodautoscalers/checkout", status=429, times=3),
         Fault("PATCH", "/horizontalpodautoscalers/checkout", status=409, times=2),
+        Fault("PATCH", "/horizontalpodautoscalers/checkout", status=200, times=2),
         Fault("PATCH", "/horizontalpodautoscalers/checkout", is_lost=True, times=2),
         Fault("POST", "/scalingdecisions", status=500, times=2),
         Fault("POST", "/scalingdecisions", is_lost=True, times=1),

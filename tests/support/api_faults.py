@@ -24,7 +24,7 @@ class Fault:
     method: str
     path: str
     status: int | None = None
-    """The status of the answer, without the request reaching the API server; None to forward it."""
+    """The status of the answer, without the request reaching the API server; None to forward it. 200: a login page."""
     delay_seconds: float = 0.0
     times: int = 10**9
     """How many requests it concerns."""
@@ -142,6 +142,8 @@ async def _forward(
 
 
 def _failure(status: int) -> web.Response:
+    if status == 200:
+        return web.Response(text="<html>Log in</html>", content_type="text/html")
     reason = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}[status]
     body = {
         "kind": "Status",

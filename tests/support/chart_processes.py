@@ -70,7 +70,6 @@ async def account_of(cluster: Kubernetes, spec: Object, namespace: str = NAMESPA
 
 async def run_job(cluster: Kubernetes, component: str, folder: Path, namespace: str = NAMESPACE) -> str:
     """Run the process of the pod of a Job, report its end to the API server, and return its output."""
-
     kubectl = Kubectl(cluster.kubectl_program, cluster.kubeconfig, namespace)
 
     async def running_pods() -> list[Object]:
