@@ -54,6 +54,19 @@ async def test_postgresql_keeps_committed_rows_when_it_is_killed(postgres: Postg
     assert row == (42,)
 
 
+async def test_databases_are_created_after_an_administrator_ended_all_connections(postgres: PostgreSQL) -> None:
+    name = "after_the_end_of_connections"
+    url = await postgres.create_database(name)
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(
+            "select pg_terminate_backend(pid, 60000) from pg_stat_activity"
+            " where backend_type = 'client backend' and pid <> pg_backend_pid()"
+        )
+    await postgres.drop_database(name)
+    assert await postgres.create_database(name) == url
+    await postgres.drop_database(name)
+
+
 async def test_postgresql_starts_once_the_last_process_of_a_killed_server_has_ended(
     postgres: PostgreSQL, database_url: str
 ) -> None:

@@ -91,13 +91,10 @@ class PostgreSQL(SingleProcess):
 
     async def _execute(self, statement: sql.Composed) -> None:
         # One connection for all statements: to connect takes half as long as to copy a database.
-        if self._administrator is None:
-            self._administrator = await psycopg.AsyncConnection.connect(self.url_of("postgres"), autocommit=True)
-        try:
-            await self._administrator.execute(statement)
-        except psycopg.OperationalError:
+        if self._administrator is None or not await _is_usable(self._administrator):
             self._disconnect()
-            raise
+            self._administrator = await psycopg.AsyncConnection.connect(self.url_of("postgres"), autocommit=True)
+        await self._administrator.execute(statement)
 
     def _disconnect(self) -> None:
         if self._administrator is not None:
@@ -139,6 +136,15 @@ class PostgreSQL(SingleProcess):
         connection = await psycopg.AsyncConnection.connect(self.url_of("postgres"), connect_timeout=3)
         async with connection:
             await connection.execute("select 1")
+
+
+async def _is_usable(connection: psycopg.AsyncConnection) -> bool:
+    """Return whether a connection still works; an administrator may have ended it, or the server may be another one."""
+    try:
+        await connection.execute("")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _is_attached(lock_file: Path) -> bool:
