@@ -57,7 +57,9 @@ async def test_a_backtest_survives_the_operator_and_shows_its_result(
         interval=timedelta(minutes=5),
     )
     demand = {"metric": "requests_per_second", "perReplica": "50"}
-    await kubectl.apply(a_scaling_policy("checkout", mode="Recommend", demand=demand))
+    # A model without training: the run takes a third of the time.
+    policy = a_scaling_policy("checkout", mode="Recommend", demand=demand, forecast={"model": "SeasonalNaive"})
+    await kubectl.apply(policy)
     await own_operator.start()
 
     async def status() -> dict[str, Any]:
@@ -66,17 +68,17 @@ async def test_a_backtest_survives_the_operator_and_shows_its_result(
     backtest = a_backtest("release", policy="checkout", quantiles=["0.95"])
     await kubectl("create", "-f", "-", stdin=json.dumps(backtest))
     await kubectl.apply(a_backtest("mistaken", policy="nobody"))
+    (worker,) = await eventually(lambda: _workers(own_operator.pid), seconds=60, interval_seconds=0.05)
+    # It must not finish before the operator is killed.
+    os.kill(worker, signal.SIGSTOP)
     first = await eventually(status, lambda shown: shown.get("phase") == "Running", seconds=60)
     assert_state("running", await kubectl.get("sb", "release"))
-    (worker,) = await eventually(lambda: _workers(own_operator.pid), seconds=30)
 
     async def is_below_the_operator() -> bool:
         return os.getpriority(os.PRIO_PROCESS, worker) > os.getpriority(os.PRIO_PROCESS, own_operator.pid)
 
     # The operator lowers the priority just after the start.
     await eventually(is_below_the_operator)
-    # It must not finish before the operator is killed.
-    os.kill(worker, signal.SIGSTOP)
     await own_operator.kill()
     os.kill(worker, signal.SIGCONT)
     await eventually(lambda: _is_gone(worker), seconds=30)
