@@ -55,16 +55,20 @@ async def test_postgresql_keeps_committed_rows_when_it_is_killed(postgres: Postg
 
 
 async def test_databases_are_created_after_an_administrator_ended_all_connections(postgres: PostgreSQL) -> None:
-    name = "after_the_end_of_connections"
-    url = await postgres.create_database(name)
+    url = await postgres.create_database("ended_1")
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(
             "select pg_terminate_backend(pid, 60000) from pg_stat_activity"
             " where backend_type = 'client backend' and pid <> pg_backend_pid()"
         )
-    await postgres.drop_database(name)
-    assert await postgres.create_database(name) == url
-    await postgres.drop_database(name)
+    await asyncio.gather(postgres.drop_database("ended_1"), postgres.create_database("ended_2"))
+    assert await postgres.create_database("ended_1") == url
+    await asyncio.gather(*(postgres.drop_database(name) for name in ("ended_1", "ended_2")))
+    async with await psycopg.AsyncConnection.connect(postgres.url_of("postgres")) as connection:
+        connections = await connection.execute(
+            "select count(*) from pg_stat_activity where datname = 'postgres' and pid <> pg_backend_pid()"
+        )
+        assert await connections.fetchone() == (1,), "concurrent statements share one connection"
 
 
 async def test_postgresql_starts_once_the_last_process_of_a_killed_server_has_ended(

@@ -42,6 +42,7 @@ class PostgreSQL(SingleProcess):
         self._notify = notify
         self._port = free_port()
         self._administrator: psycopg.AsyncConnection | None = None
+        self._connecting = asyncio.Lock()
 
     @property
     def url(self) -> str:
@@ -91,10 +92,12 @@ class PostgreSQL(SingleProcess):
 
     async def _execute(self, statement: sql.Composed) -> None:
         # One connection for all statements: to connect takes half as long as to copy a database.
-        if self._administrator is None or not await _is_usable(self._administrator):
-            self._disconnect()
-            self._administrator = await psycopg.AsyncConnection.connect(self.url_of("postgres"), autocommit=True)
-        await self._administrator.execute(statement)
+        async with self._connecting:
+            if self._administrator is None or not await _is_usable(self._administrator):
+                self._disconnect()
+                self._administrator = await psycopg.AsyncConnection.connect(self.url_of("postgres"), autocommit=True)
+            administrator = self._administrator
+        await administrator.execute(statement)
 
     def _disconnect(self) -> None:
         if self._administrator is not None:
