@@ -57,9 +57,7 @@ async def test_a_backtest_survives_the_operator_and_shows_its_result(
         interval=timedelta(minutes=5),
     )
     demand = {"metric": "requests_per_second", "perReplica": "50"}
-    # A model without training: the run takes a third of the time.
-    policy = a_scaling_policy("checkout", mode="Recommend", demand=demand, forecast={"model": "SeasonalNaive"})
-    await kubectl.apply(policy)
+    await kubectl.apply(a_scaling_policy("checkout", mode="Recommend", demand=demand))
     await own_operator.start()
 
     async def status() -> dict[str, Any]:
