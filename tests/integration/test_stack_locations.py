@@ -170,7 +170,7 @@ async def test_a_user_without_root_needs_no_writable_home(
     workspace, cache, home = open_folder / "workspace", open_folder / "cache", open_folder / "home"
     for folder in (workspace, cache / "predictive-scaling", home):
         folder.mkdir(parents=True)
-    for name in ("kafka", "kafka-classes", "java"):
+    for name in ("kafka", "java"):
         if (cache_folder() / name).is_dir():
             (cache / "predictive-scaling" / name).symlink_to(cache_folder() / name)
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(cache), "TMPDIR": str(workspace)}
