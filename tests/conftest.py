@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [f"tests.fixtures.{name}" for name in ("stack", "operators", "api", "models", "logs", "chart")]
 
-# While modules are imported and tests are collected, nearly all objects stay: a sixth of that time is for nothing.
+# Imports and the collection of the tests leave hardly any garbage: to search for it would take a fifth of their time.
 gc.disable()
 
 # A shell's background job ignores SIGINT, and its child processes inherit that: tests that send SIGINT would hang.
@@ -78,8 +79,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return SharedServers(config, log) if config.getoption("dist") == "loadfile" else None
 
 
-def pytest_collection_finish() -> None:
-    """Leave the modules and tests, which stay, to themselves from now on: garbage collections visit the rest."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Search for garbage from now on, but not among the modules and tests, which stay."""
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
