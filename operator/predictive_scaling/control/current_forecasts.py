@@ -176,7 +176,7 @@ class ForecastProvider:
         """Forecast a batch. If that fails, forecast its halves, so that only the failing series are missing."""
         try:
             return self._forecaster.forecast(requests)
-        except Exception:  # of one series: those of the others are made
+        except Exception:  # a series that fails must not prevent the forecasts of others
             if len(requests) == 1:
                 log.exception("forecast_failed", series=str(next(iter(requests.values())).key))
                 return {}
