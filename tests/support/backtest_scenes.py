@@ -32,6 +32,11 @@ def a_finished(*, reused: bool = False) -> Finished:
     return Finished(Result((row,), "12 min short (HPA 340) at 1.04 of its hours", "as expected"), "ab" * 32, reused)
 
 
+_waiting: set[asyncio.Task[Any]] = set()
+"""References to the runs that a test leaves: the end of the loop cancels them. Without them a garbage collection would
+destroy and log such a task, and fail a later test that parses code meanwhile (on Python 3.11 a SystemError)."""
+
+
 @dataclass
 class ControlledRuns:
     """Runs tasks until `end`; records which began and which were cancelled."""
@@ -43,11 +48,16 @@ class ControlledRuns:
     async def __call__(self, task: BacktestTask, time_limit: timedelta) -> Outcome:
         del time_limit
         self.begun.append(task)
+        run = asyncio.current_task()
+        assert run is not None
+        _waiting.add(run)
         try:
             return await self.outcomes.get()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+        finally:
+            _waiting.discard(run)
 
 
 @dataclass
